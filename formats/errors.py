@@ -1,0 +1,88 @@
+"""What can be wrong with bytes: one small family of errors.
+
+Every parser and container in this package raises only these, whatever the input. Each error carries ``place``
+(``volumes[3].archives[0].size``, a member name, a block number) and a one-line message; what an operator does
+about it is decided above, in ``courier.errors``.
+"""
+
+from __future__ import annotations
+
+
+class FormatError(Exception):
+    """Base of all errors of this package.
+
+    ``code`` is a stable kebab-case word for tests, vectors and JSON output; ``place`` names where, or is empty.
+    """
+
+    code = "format"
+
+    def __init__(self, message: str, *, place: str = "") -> None:
+        self.message = message
+        self.place = place
+        super().__init__(f"{place}: {message}" if place else message)
+
+
+class Malformed(FormatError):
+    """The bytes do not follow the format: garbage, non-canonical, truncated or trailing data."""
+
+    code = "malformed"
+
+
+class UnknownFormat(FormatError):
+    """A format name or major version that this release does not know."""
+
+    code = "unknown-format"
+
+
+class IllegalName(FormatError):
+    """A name that climbs out, is reserved, or cannot be kept on every medium."""
+
+    code = "illegal-name"
+
+
+class BadSignature(FormatError):
+    """A signature is missing, is by another key, or does not fit the bytes."""
+
+    code = "bad-signature"
+
+
+class DigestMismatch(FormatError):
+    """Content does not have the digest or size that a signed document gives it."""
+
+    code = "digest-mismatch"
+
+
+class Unexpected(FormatError):
+    """A container holds more, fewer or other members than it should."""
+
+    code = "unexpected-member"
+
+
+class TooLarge(FormatError):
+    """A size, count or nesting beyond the limit of the format; also what a decompression bomb raises."""
+
+    code = "too-large"
+
+
+class Unreadable(FormatError):
+    """The medium could not be read at a place: a bad sector, an early end."""
+
+    code = "unreadable"
+
+
+class NotForUs(FormatError):
+    """Sealed bytes that none of the given keys opens."""
+
+    code = "not-for-us"
+
+
+class Unmendable(FormatError):
+    """More is damaged or missing than the parity covers."""
+
+    code = "unmendable"
+
+
+class NoRoom(FormatError):
+    """What is to be written does not fit the capacity it was given."""
+
+    code = "no-room"

@@ -1,0 +1,147 @@
+"""Legal names: site codes, package and parcel IDs, paths in a package, names of archive members.
+
+A *path in a package* is data: anything POSIX can name and UTF-8 can hold, so that a package comes out as it went in.
+A *member name* is what a stock 7-Zip on any system creates files by, so it is far narrower; content whose path is not
+portable travels under a name made from its digest (`formats.documents.contents`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from formats.errors import IllegalName, Malformed
+
+_SITE = re.compile(r"[A-Z0-9]{3}")
+_PACKAGE = re.compile(r"([A-Z0-9]{3})[0-9A-F]{5}")
+_PARCEL = re.compile(r"([A-Z0-9]{3})-([0-9]{6})")
+_WINDOWS_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(\..*)?")
+_NOT_PORTABLE = re.compile(r'[\x00-\x1f\x7f"*:<>?\\|]')
+
+MAX_COMPONENT = 255
+"""Bytes of UTF-8 in one component of a path (the limit of ext4, XFS, APFS and NTFS in the worst case)."""
+MAX_PATH = 32_000
+"""Bytes of UTF-8 in a whole path (NTFS holds 32,767 characters)."""
+MAX_DEPTH = 512
+"""Components in a path; deeper ones cannot be opened by name on common systems."""
+MAX_MEMBER = 200
+"""Characters in a member name, so that it stays under Windows' 260 with a folder in front."""
+
+
+def check_site(code: str, *, place: str = "") -> str:
+    """Return ``code`` if it is a site code (3 characters A-Z 0-9); raise `Malformed` otherwise."""
+    if not _SITE.fullmatch(code):
+        raise Malformed(f"{code!r} is not a site code (3 characters A-Z 0-9)", place=place)
+    return code
+
+
+def check_package(package_id: str, *, place: str = "") -> str:
+    """Return ``package_id`` if it is one (source site code + 5 hex digits, ``HQ100001``); else raise `Malformed`."""
+    if not _PACKAGE.fullmatch(package_id):
+        raise Malformed(f"{package_id!r} is not a package ID (site code + 5 hex digits, such as HQ100001)", place=place)
+    return package_id
+
+
+def check_parcel(parcel_id: str, *, place: str = "") -> str:
+    """Return ``parcel_id`` if it is one (``HQ1-000042``); raise `Malformed` otherwise."""
+    if not _PARCEL.fullmatch(parcel_id):
+        raise Malformed(f"{parcel_id!r} is not a parcel ID (such as HQ1-000042)", place=place)
+    return parcel_id
+
+
+def parcel_id(site: str, number: int) -> str:
+    """The ID of the ``number``-th parcel of ``site``: ``HQ1-000042``."""
+    return check_parcel(f"{site}-{number:06d}")
+
+
+def package_id(site: str, number: int) -> str:
+    """The ID of the ``number``-th package of ``site``: ``HQ100001``."""
+    return check_package(f"{site}{number:05X}")
+
+
+def volume_name(parcel: str, number: int) -> str:
+    """The label and folder name of a volume, in ISO 9660 d-characters: ``HQ1_000042_V003``."""
+    return f"{check_parcel(parcel).replace('-', '_')}_V{number:03d}"
+
+
+def check_path(path: str, *, place: str = "") -> str:
+    """Return ``path`` if it may stand in a package listing; raise `IllegalName` otherwise.
+
+    Relative, ``/`` between components, no empty, ``.`` or ``..`` component, no NUL, valid UTF-8, within the limits
+    of this module.
+    """
+    try:
+        raw = path.encode()
+    except UnicodeEncodeError:
+        raise IllegalName("name is not valid Unicode", place=place or ascii(path)) from None
+    where = place or path
+    if not raw or len(raw) > MAX_PATH:
+        raise IllegalName("name is empty or too long", place=where)
+    if b"\0" in raw:
+        raise IllegalName("name holds a NUL", place=where)
+    parts = raw.split(b"/")
+    if len(parts) > MAX_DEPTH:
+        raise IllegalName(f"more than {MAX_DEPTH} folders deep", place=where)
+    for part in parts:
+        if part in (b"", b".", b".."):
+            raise IllegalName("absolute, or with an empty, '.' or '..' component", place=where)
+        if len(part) > MAX_COMPONENT:
+            raise IllegalName(f"a component has more than {MAX_COMPONENT} bytes", place=where)
+    return path
+
+
+def check_link(path: str, target: str, *, place: str = "") -> str:
+    """Return ``target`` if the symbolic link ``path`` -> ``target`` stays inside the package; else `IllegalName`.
+
+    Judged lexically: relative, and never above the package's root on the way.
+    """
+    where = place or path
+    try:
+        raw = target.encode()
+    except UnicodeEncodeError:
+        raise IllegalName("link target is not valid Unicode", place=where) from None
+    if not raw or len(raw) > 4095 or b"\0" in raw:
+        raise IllegalName("link target is empty, too long or holds a NUL", place=where)
+    if target.startswith("/"):
+        raise IllegalName(f"link to the absolute path {target!r}", place=where)
+    depth = path.count("/")
+    for part in target.split("/"):
+        if part == "..":
+            depth -= 1
+            if depth < 0:
+                raise IllegalName(f"link climbs out of the package: {target!r}", place=where)
+        elif part not in ("", "."):
+            depth += 1
+    return target
+
+
+def is_portable(name: str) -> bool:
+    """Whether every common file system and 7-Zip on any platform can hold and create ``name`` just so.
+
+    NFC, no character Windows reserves, no device name, no component ending in a dot or space, at most
+    `MAX_MEMBER` characters, no component over 200 bytes of UTF-8.
+    """
+    try:
+        check_path(name)
+    except IllegalName:
+        return False
+    if len(name) > MAX_MEMBER or name != unicodedata.normalize("NFC", name) or _NOT_PORTABLE.search(name):
+        return False
+    if any(unicodedata.category(c) in ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp") for c in name):
+        return False
+    return not any(
+        _WINDOWS_DEVICES.fullmatch(part) or part[-1] in ". " or part[0] == " " or len(part.encode()) > 200
+        for part in name.split("/")
+    )
+
+
+def fold(name: str) -> str:
+    """What two names have in common when a file system ignores case and Unicode normalisation."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def check_member(name: str, *, place: str = "") -> str:
+    """Return ``name`` if it may name an archive member; raise `IllegalName` otherwise (see `is_portable`)."""
+    if not is_portable(name):
+        raise IllegalName("not a portable member name", place=place or ascii(name))
+    return name

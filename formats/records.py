@@ -1,0 +1,186 @@
+"""Canonical JSON and the tiny typed getters that every document is parsed through.
+
+One encoding per meaning: UTF-8, keys sorted, no white space, no floats, no duplicate keys. `decode` refuses anything
+else, so that a document has exactly one byte string and its digest names it. Times are UTC with nanoseconds,
+``2026-11-24T09:30:00.000000000Z``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
+
+from formats.errors import Malformed, UnknownFormat
+
+MAX_DEPTH = 32
+MAX_INT = 2**63 - 1
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{9})Z")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def encode(value: object) -> bytes:
+    """The canonical bytes of a JSON value (no trailing newline)."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def _refuse(text: str) -> NoReturn:
+    raise Malformed(f"number not allowed in a document: {text[:40]}")
+
+
+def _integer(text: str) -> int:
+    if len(text) > 20:
+        _refuse(text)
+    return int(text)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise Malformed("a key stands twice in one object")
+    return result
+
+
+def decode(data: bytes, *, place: str = "") -> Any:
+    """Parse canonical JSON bytes; raise `Malformed` for anything that `encode` would not have written."""
+    try:
+        value = json.loads(
+            data.decode(),
+            object_pairs_hook=_unique,
+            parse_float=_refuse,
+            parse_int=_integer,
+            parse_constant=_refuse,
+        )
+        if encode(value) != data:
+            raise Malformed("not in canonical form")
+    except Malformed as error:
+        raise Malformed(error.message, place=place) from None
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"not JSON: {type(error).__name__}", place=place) from None
+    return value
+
+
+def format_time(ns: int) -> str:
+    """UTC time stamp of ``ns`` nanoseconds since 1970; raises `Malformed` outside the years 1 to 9999."""
+    seconds, rest = divmod(ns, 1_000_000_000)
+    try:
+        moment = _EPOCH + timedelta(seconds=seconds)
+    except OverflowError:
+        raise Malformed(f"time out of range: {ns} ns since 1970") from None
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='seconds')}.{rest:09d}Z"
+
+
+def parse_time(text: str, *, place: str = "") -> int:
+    """Nanoseconds since 1970 of a UTC time stamp written by `format_time`; raises `Malformed` otherwise."""
+    match = _TIME.fullmatch(text)
+    try:
+        if match is None:
+            raise ValueError
+        moment = datetime.fromisoformat(match[1]).replace(tzinfo=UTC)
+    except ValueError:
+        raise Malformed(f"not a UTC time stamp with nine decimals: {text[:40]!r}", place=place) from None
+    delta = moment - _EPOCH
+    return (delta.days * 86400 + delta.seconds) * 1_000_000_000 + int(match[2])
+
+
+class Fields:
+    """One JSON object being read; every getter checks type and range and names its place when it refuses."""
+
+    __slots__ = ("_object", "place")
+
+    def __init__(self, value: object, place: str = "") -> None:
+        if not isinstance(value, dict):
+            raise Malformed("not an object", place=place or "document")
+        self._object: dict[str, Any] = value
+        self.place = place
+
+    def at(self, name: str) -> str:
+        """The place of field ``name``: ``volumes[3].size``."""
+        return f"{self.place}.{name}" if self.place else name
+
+    def has(self, name: str) -> bool:
+        """Whether the field is present."""
+        return name in self._object
+
+    def _get(self, name: str) -> Any:
+        if name not in self._object:
+            raise Malformed("missing", place=self.at(name))
+        return self._object[name]
+
+    def text(self, name: str, *, pattern: str | None = None, longest: int = 65_536) -> str:
+        """A string of at most ``longest`` characters, matching ``pattern`` whole if given."""
+        value = self._get(name)
+        if not isinstance(value, str):
+            raise Malformed("not a string", place=self.at(name))
+        if len(value) > longest:
+            raise Malformed(f"longer than {longest} characters", place=self.at(name))
+        if pattern is not None and not re.fullmatch(pattern, value):
+            raise Malformed(f"{value[:60]!r} is not of the form {pattern}", place=self.at(name))
+        return value
+
+    def digest(self, name: str) -> str:
+        """A SHA-256 in lower-case hexadecimal."""
+        return self.text(name, pattern="[0-9a-f]{64}")
+
+    def integer(self, name: str, *, minimum: int = 0, maximum: int = MAX_INT) -> int:
+        """An integer within the limits (booleans are not integers)."""
+        value = self._get(name)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise Malformed("not an integer", place=self.at(name))
+        if not minimum <= value <= maximum:
+            raise Malformed(f"{value} is not within {minimum} to {maximum}", place=self.at(name))
+        return value
+
+    def flag(self, name: str) -> bool:
+        """A boolean."""
+        value = self._get(name)
+        if not isinstance(value, bool):
+            raise Malformed("not true or false", place=self.at(name))
+        return value
+
+    def time(self, name: str) -> int:
+        """A UTC time stamp, as nanoseconds since 1970."""
+        return parse_time(self.text(name), place=self.at(name))
+
+    def object(self, name: str) -> Fields:
+        """A nested object."""
+        return Fields(self._get(name), self.at(name))
+
+    def _list(self, name: str) -> list[Any]:
+        value = self._get(name)
+        if not isinstance(value, list):
+            raise Malformed("not a list", place=self.at(name))
+        return value
+
+    def objects(self, name: str) -> list[Fields]:
+        """A list of objects."""
+        return [Fields(item, f"{self.at(name)}[{n}]") for n, item in enumerate(self._list(name))]
+
+    def texts(self, name: str) -> list[str]:
+        """A list of strings."""
+        items = self._list(name)
+        for n, item in enumerate(items):
+            if not isinstance(item, str):
+                raise Malformed("not a string", place=f"{self.at(name)}[{n}]")
+        return list(items)
+
+    def integers(self, name: str, *, minimum: int = 0) -> list[int]:
+        """A list of integers, none below ``minimum``."""
+        items = self._list(name)
+        for n, item in enumerate(items):
+            if not isinstance(item, int) or isinstance(item, bool) or not minimum <= item <= MAX_INT:
+                raise Malformed(f"not an integer of {minimum} or more", place=f"{self.at(name)}[{n}]")
+        return list(items)
+
+
+def open_document(payload: bytes, *, name: str, major: int = 1) -> Fields:
+    """Parse a document's canonical bytes and check its ``format`` field (``courier-NAME/MAJOR``) before all else.
+
+    Raises `Malformed`, or `UnknownFormat` for another document or a major version this release does not know.
+    """
+    fields = Fields(decode(payload))
+    found = fields.text("format", longest=100)
+    if found != f"courier-{name}/{major}":
+        raise UnknownFormat(f"expected courier-{name}/{major}, found {found!r}", place="format")
+    return fields
