@@ -1,0 +1,117 @@
+"""Statements about packages: versions in the store, definitions received, IDs and versions allotted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
+from courier.catalog.schema import counter, definition, package
+from formats.documents.listing import ListingSummary
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredPackage:
+    """A package version in the store. ``origin``: ``added``, or the ID of the parcel it came with."""
+
+    package: str
+    version: int
+    name: str
+    listing: ListingSummary
+    created_ns: int
+    added_ns: int
+    origin: str
+
+
+def _stored(row: Row[tuple[object, ...]]) -> StoredPackage:
+    values = dict(row._mapping)
+    summary = ListingSummary(
+        sha256=values.pop("listing"),
+        entries=values.pop("entries"),
+        files=values.pop("files"),
+        bytes=values.pop("bytes"),
+    )
+    return StoredPackage(listing=summary, **values)
+
+
+def add(connection: Connection, new: StoredPackage) -> None:
+    """Record a version; its content must be in the store."""
+    connection.execute(
+        insert(package).values(
+            package=new.package,
+            version=new.version,
+            name=new.name,
+            listing=new.listing.sha256,
+            entries=new.listing.entries,
+            files=new.listing.files,
+            bytes=new.listing.bytes,
+            created_ns=new.created_ns,
+            added_ns=new.added_ns,
+            origin=new.origin,
+        )
+    )
+
+
+def versions(connection: Connection, package_id: str | None = None) -> list[StoredPackage]:
+    """Versions in the store, of one package or of all, oldest version first."""
+    query = select(package).order_by(package.c.package, package.c.version)
+    if package_id is not None:
+        query = query.where(package.c.package == package_id)
+    return [_stored(row) for row in connection.execute(query)]
+
+
+def find(connection: Connection, package_id: str, version: int) -> StoredPackage | None:
+    """One version."""
+    query = select(package).where(package.c.package == package_id, package.c.version == version)
+    row = connection.execute(query).first()
+    return _stored(row) if row else None
+
+
+def remove(connection: Connection, package_id: str, version: int) -> bool:
+    """Forget a version; False when it is not there. Its content is collected by the store."""
+    statement = delete(package).where(package.c.package == package_id, package.c.version == version)
+    return connection.execute(statement).rowcount > 0
+
+
+def next_version(connection: Connection, package_id: str) -> int:
+    """One more than the highest version ever used for the package, here or in a definition received."""
+    used = [
+        connection.execute(select(func.max(table.c.version)).where(table.c.package == package_id)).scalar() or 0
+        for table in (package, definition)
+    ]
+    return max(*used, read_counter(connection, package_id)) + 1
+
+
+def read_counter(connection: Connection, name: str) -> int:
+    """The last number allotted under ``name``, 0 if none."""
+    return connection.execute(select(counter.c.value).where(counter.c.name == name)).scalar() or 0
+
+
+def raise_counter(connection: Connection, name: str, value: int) -> None:
+    """Remember ``value`` as the last number allotted under ``name``, unless a higher one is remembered."""
+    if read_counter(connection, name) >= value:
+        return
+    changed = connection.execute(update(counter).where(counter.c.name == name).values(value=value)).rowcount
+    if not changed:
+        connection.execute(insert(counter).values(name=name, value=value))
+
+
+def keep_definition(
+    connection: Connection, package_id: str, version: int, site: str, *, envelope: bytes, received_ns: int
+) -> None:
+    """Keep a definition received from ``site``, in place of an earlier one."""
+    where = (definition.c.package == package_id, definition.c.version == version, definition.c.site == site)
+    connection.execute(delete(definition).where(*where))
+    connection.execute(
+        insert(definition).values(
+            package=package_id, version=version, site=site, envelope=envelope, received_ns=received_ns
+        )
+    )
+
+
+def find_definition(connection: Connection, package_id: str, version: int, site: str) -> bytes | None:
+    """The envelope of the definition that ``site`` signed, if one has come."""
+    query = select(definition.c.envelope).where(
+        definition.c.package == package_id, definition.c.version == version, definition.c.site == site
+    )
+    return connection.execute(query).scalar()

@@ -1,0 +1,164 @@
+"""The tables of the catalogue. A change here is a new migration in ``migrations/versions``.
+
+Times are nanoseconds since 1970 (UTC), sizes are bytes, documents are whole signed envelopes.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
+
+HEAD = "0001"
+"""The newest migration; a catalogue at another revision is migrated when it is opened."""
+
+metadata = MetaData()
+
+site = Table(
+    "site",
+    metadata,
+    Column("code", String(3), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("card", LargeBinary, nullable=False),
+    Column("serial", BigInteger, nullable=False),
+    Column("revoked", Text, nullable=False, comment="why it is not trusted any more; empty while it is"),
+    Column("pinned_ns", BigInteger, nullable=False),
+)
+
+address = Table(
+    "address",
+    metadata,
+    Column("site", String(3), primary_key=True),
+    Column("priority", Integer, primary_key=True, comment="1 is tried first"),
+    Column("address", Text, nullable=False),
+    UniqueConstraint("site", "address"),
+)
+
+package = Table(
+    "package",
+    metadata,
+    Column("package", String(8), primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("listing", String(64), nullable=False, index=True),
+    Column("entries", BigInteger, nullable=False),
+    Column("files", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("created_ns", BigInteger, nullable=False, comment="when the version was made at its source site"),
+    Column("added_ns", BigInteger, nullable=False, comment="when it entered this store"),
+    Column("origin", Text, nullable=False, comment="'added', or the parcel it came with"),
+)
+
+definition = Table(
+    "definition",
+    metadata,
+    Column("package", String(8), primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("site", String(3), primary_key=True, comment="the site that signed it"),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("received_ns", BigInteger, nullable=False),
+)
+
+notice = Table(
+    "notice",
+    metadata,
+    Column("parcel", String(10), primary_key=True),
+    Column("packing_list", String(64), primary_key=True),
+    Column("build", String(64), nullable=False),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("received_ns", BigInteger, nullable=False),
+)
+
+sent = Table(
+    "sent",
+    metadata,
+    Column("parcel", String(10), primary_key=True),
+    Column("state", String(20), nullable=False),
+    Column("priority", String(10), nullable=False),
+    Column("created_ns", BigInteger, nullable=False),
+    Column("build", String(64), nullable=False),
+    Column("packing_list", String(64), nullable=False, comment="of the newest edition"),
+    Column("edition", Integer, nullable=False),
+    Column("carrier", Text, nullable=False),
+    Column("tracking", Text, nullable=False),
+)
+
+sent_to = Table(
+    "sent_to",
+    metadata,
+    Column("parcel", String(10), primary_key=True),
+    Column("site", String(3), primary_key=True),
+    Column("receipt", LargeBinary, nullable=True),
+    Column("confirmed_ns", BigInteger, nullable=True),
+)
+
+sent_volume = Table(
+    "sent_volume",
+    metadata,
+    Column("parcel", String(10), primary_key=True),
+    Column("edition", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("state", String(20), nullable=False),
+    Column("layout", String(10), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False, comment="on the medium, file system included"),
+    Column("written_ns", BigInteger, nullable=True),
+    Column("seal", Text, nullable=False),
+)
+
+received = Table(
+    "received",
+    metadata,
+    Column("parcel", String(10), primary_key=True),
+    Column("build", String(64), primary_key=True),
+    Column("source", String(3), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("packing_list", String(64), nullable=False),
+    Column("hold", Integer, nullable=False, comment="1: not imported until the operator says so"),
+    Column("first_ns", BigInteger, nullable=False),
+    Column("imported_ns", BigInteger, nullable=True),
+    Column("receipt", LargeBinary, nullable=True),
+)
+
+received_volume = Table(
+    "received_volume",
+    metadata,
+    Column("parcel", String(10), primary_key=True),
+    Column("build", String(64), primary_key=True),
+    Column("edition", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("state", String(20), nullable=False),
+    Column("damaged_blocks", BigInteger, nullable=False),
+    Column("seen_ns", BigInteger, nullable=False),
+)
+
+message = Table(
+    "message",
+    metadata,
+    Column("direction", String(3), primary_key=True, comment="'out' or 'in'"),
+    Column("sha256", String(64), primary_key=True, comment="of the envelope's bytes: the message's name"),
+    Column("site", String(3), primary_key=True, comment="out: for whom; in: from whom ('' if unknown)"),
+    Column("type", Text, nullable=False),
+    Column("state", String(10), nullable=False, comment="out: queued, delivered; in: taken, refused"),
+    Column("reason", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("created_ns", BigInteger, nullable=False),
+    Column("settled_ns", BigInteger, nullable=True),
+    Column("attempts", Integer, nullable=False),
+)
+
+log = Table(
+    "log",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("parcel", String(10), nullable=False, index=True),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("operator", Text, nullable=False),
+    Column("event", String(30), nullable=False),
+    Column("text", Text, nullable=False),
+)
+
+counter = Table(
+    "counter",
+    metadata,
+    Column("name", String(20), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)

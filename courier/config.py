@@ -1,0 +1,58 @@
+"""The site home: where it is, and what its one settings file says."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from courier.errors import NotFound, Refused
+from courier.files import write_atomic
+from formats.errors import FormatError
+from formats.names import check_site
+from formats.records import encode, open_document
+
+SETTINGS = "site.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """A site's settings. ``catalogue`` is an SQLAlchemy URL, or empty for the SQLite file in the home."""
+
+    site: str
+    name: str
+    catalogue: str = ""
+
+    def save(self, home: Path) -> None:
+        """Write them into ``home``."""
+        record = {"format": "courier-settings/1", "site": self.site, "name": self.name, "catalogue": self.catalogue}
+        write_atomic(home / SETTINGS, encode(record) + b"\n")
+
+    @classmethod
+    def load(cls, home: Path) -> Settings:
+        """Read them from ``home``; raises `NotFound` when there is no site, `Refused` when the file is damaged."""
+        path = home / SETTINGS
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise NotFound(
+                f"no site home at {home}", hint='make one: courier init --site HQ1 --name "Headquarters"'
+            ) from None
+        try:
+            fields = open_document(data.rstrip(b"\n"), name="settings")
+            return cls(
+                site=check_site(fields.text("site")), name=fields.text("name"), catalogue=fields.text("catalogue")
+            )
+        except FormatError as error:
+            raise Refused(f"{path}: {error}", hint="restore the file from a backup of the site home") from None
+
+
+def find_home(given: Path | None) -> Path:
+    """The site home: ``given`` (``--home``), else ``$COURIER_HOME``, else the platform's data folder."""
+    if given is not None:
+        return given.absolute()
+    if named := os.environ.get("COURIER_HOME"):
+        return Path(named).absolute()
+    from platformdirs import user_data_path
+
+    return user_data_path("courier", appauthor=False)

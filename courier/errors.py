@@ -1,0 +1,123 @@
+"""What goes wrong, by who must act, each with what to do about it; and the table of exit codes.
+
+Everything a command raises on purpose is a `CourierError`. Errors of the bytes floor (`formats.errors`) are turned
+into one by `explain`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from formats import errors as fe
+
+
+class CourierError(Exception):
+    """Base: ``message`` says what and where in one line, ``hint`` what to do in one line."""
+
+    exit_code: ClassVar[int] = 1
+    code = "unexpected"
+
+    def __init__(self, message: str, *, hint: str, code: str = "") -> None:
+        self.message = message
+        self.hint = hint
+        if code:
+            self.code = code
+        super().__init__(message)
+
+
+class Usage(CourierError):
+    """The command was given something it cannot take."""
+
+    exit_code = 2
+    code = "usage"
+
+
+class Refused(CourierError):
+    """Trust, signature or policy forbids it."""
+
+    exit_code = 3
+    code = "refused"
+
+
+class Damaged(CourierError):
+    """Content is damaged or not all there; it can be repaired, and the hint says how."""
+
+    exit_code = 4
+    code = "damaged"
+
+
+class NoSpace(CourierError):
+    """A disk or medium has too little room."""
+
+    exit_code = 5
+    code = "no-space"
+
+
+class NotFound(CourierError):
+    """A site, package, parcel, volume or file that is not there."""
+
+    exit_code = 6
+    code = "not-found"
+
+
+class Unreachable(CourierError):
+    """The network did not answer; what was to be sent is kept for the next try."""
+
+    exit_code = 7
+    code = "unreachable"
+
+
+class Interrupted(CourierError):
+    """Stopped by the operator; the same command goes on."""
+
+    exit_code = 8
+    code = "interrupted"
+
+
+EXIT_CODES = {
+    0: "done",
+    1: "unexpected",
+    2: "usage",
+    3: "refused (trust, signature, policy)",
+    4: "damaged or incomplete content (repairable: says how)",
+    5: "no space",
+    6: "not found",
+    7: "network unreachable (kept for retry)",
+    8: "interrupted",
+}
+
+_EXPLANATIONS: tuple[tuple[type[fe.FormatError], type[CourierError], str], ...] = (
+    (
+        fe.BadSignature,
+        Refused,
+        "compare the sender's fingerprint by phone; do not use this medium or message until it is explained",
+    ),
+    (fe.NotForUs, Refused, "this was encrypted for other sites; ask the sender for a parcel addressed to this one"),
+    (
+        fe.UnknownFormat,
+        Refused,
+        "it was made by another release; update this toolkit or ask the sender which release made it",
+    ),
+    (fe.IllegalName, Refused, "the name is not allowed in a package or parcel; rename it at its source"),
+    (fe.Unexpected, Refused, "the medium does not hold what its signed packing list says; ask the sender for it again"),
+    (fe.TooLarge, Refused, "it is beyond the limits of the format; ask the sender what it is"),
+    (
+        fe.DigestMismatch,
+        Damaged,
+        "read the medium again, in another drive if there is one, or ask the sender for it again",
+    ),
+    (fe.Unreadable, Damaged, "read the medium again, in another drive if there is one, or ask the sender for it again"),
+    (fe.Unmendable, Damaged, "ask the sender for the missing blocks: courier parcel repair PARCEL --from-network"),
+    (fe.Malformed, Damaged, "read the medium or message again; if it stays so, ask the sender for it again"),
+    (fe.NoRoom, NoSpace, "choose a larger medium"),
+    (fe.FormatError, Damaged, "ask the sender for it again"),
+)
+
+
+def explain(error: fe.FormatError, *, where: str = "", hint: str = "") -> CourierError:
+    """The `CourierError` for an error of the bytes floor; ``where`` names the medium, message or file it is in."""
+    for kind, turned, usual in _EXPLANATIONS:
+        if isinstance(error, kind):
+            message = f"{where}: {error}" if where else str(error)
+            return turned(message, hint=hint or usual, code=error.code)
+    raise AssertionError("every format error has an explanation")

@@ -1,0 +1,175 @@
+"""Files on disk: the one atomic writer, a settled batch, locks, free space, and the system's own errors translated.
+
+A name appears only with its whole content behind it: data go to a temporary name beside the target, are flushed to
+the disk, renamed, and the folder is flushed (decision 8 of the design: a kill at any instant loses nothing).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from courier.errors import CourierError, NoSpace, NotFound, Refused, Usage
+
+TEMP = ".tmp-"
+RESERVE = 64 << 20
+"""Bytes that are left free on a disk we write to."""
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to disk, where the system can (not on Windows, whose renames are durable by journal)."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(folder: Path) -> Path:
+    """Make ``folder`` and its parents if they are not there, flushed to disk; return it."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        sync_folder(folder.parent)
+    return folder
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
+    """Write ``path`` whole or not at all: yields the temporary file, opened ``w+b``.
+
+    On an error the temporary file is removed and ``path`` is as it was. ``private`` makes it readable by its owner
+    only, from its first byte.
+    """
+    temporary = path.with_name(f"{TEMP}{os.getpid()}-{time.monotonic_ns():x}-{path.name[-40:]}")
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    handle = os.open(temporary, flags, 0o600 if private else 0o666)
+    try:
+        with os.fdopen(handle, "w+b") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Write ``data`` to ``path`` whole or not at all."""
+    with atomic_file(path, private=private) as out:
+        out.write(data)
+
+
+def settle(paths: list[Path]) -> None:
+    """Flush the data of freshly written files to disk, before they get their final names.
+
+    Many small files are flushed by one `os.sync` where the system has it (Linux waits for it to finish), because a
+    flush each costs a disk turn each.
+    """
+    if len(paths) > 64 and hasattr(os, "sync"):
+        os.sync()
+        return
+    for path in paths:
+        handle = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed run left under temporary names in ``folder``. Call it under the site's lock only."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if path.name.startswith(TEMP):
+                remove_tree(path)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file or folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def free_space(folder: Path) -> int:
+    """Bytes free for us on the disk that holds ``folder`` (or would, once made)."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def require_space(folder: Path, needed: int, *, purpose: str) -> None:
+    """Raise `NoSpace` unless the disk of ``folder`` holds ``needed`` bytes more and `RESERVE` besides."""
+    free = free_space(folder)
+    if free < needed + RESERVE:
+        raise NoSpace(
+            f"{purpose} needs {needed:,} bytes (and {RESERVE:,} in reserve) at {folder}; {free:,} are free",
+            hint=f"free {needed + RESERVE - free:,} bytes there, or use another disk",
+        )
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file ``path``: one writer at a time. Raises `Refused` when another process holds it.
+
+    The system drops the lock when its holder ends, however it ends.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as handle:
+        try:
+            _lock(handle)
+        except OSError:
+            raise Refused(
+                f"another courier command is at work on {path.parent}",
+                hint="wait for it to end, then run this command again",
+                code="busy",
+            ) from None
+        yield
+
+
+def _lock(handle: BinaryIO) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def explain_os(error: OSError) -> CourierError:
+    """The `CourierError` for an error of the operating system."""
+    where = error.filename if isinstance(error.filename, str) else str(error.filename or "")
+    text = f"{where}: {error.strerror}" if where else str(error.strerror or error)
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+            return NoSpace(
+                text, hint="free space there, or use another disk or medium, then run the same command again"
+            )
+        case errno.ENOENT:
+            return NotFound(text, hint="check the path")
+        case errno.EACCES | errno.EPERM:
+            return Refused(text, hint="check who owns it and what its permissions are", code="permission")
+        case errno.EROFS:
+            return Refused(text, hint="it is mounted read-only; choose another place", code="permission")
+        case errno.EEXIST | errno.ENOTDIR | errno.EISDIR | errno.ENOTEMPTY | errno.ENAMETOOLONG | errno.EINVAL:
+            return Usage(text, hint="choose another path")
+        case errno.EIO:
+            from courier.errors import Damaged
+
+            return Damaged(
+                text, hint="the disk or medium could not be read or written there; try another drive", code="io"
+            )
+    return CourierError(text, hint="run the same command again; if it stays so, check the disk")

@@ -1,0 +1,193 @@
+"""Planning a parcel: what goes into which archive, and which archive onto which volume. Pure: no I/O, no clock.
+
+The archive is the unit of work (decision 1 of the design): complete, under 4 GiB, never across volumes. A content
+that does not fit into one archive is cut in parts; no other is. Archives are filled in order, then placed on the
+first volume that has room.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from courier.errors import NoSpace, Usage
+from formats.documents.contents import MAX_MEMBERS, Coding
+from formats.documents.packing import MAX_VOLUMES
+from formats.names import fold, is_portable
+
+MEDIA = {
+    "cd74": 681_984_000,
+    "cd80": 737_280_000,
+    "dvd5": 4_700_372_992,
+    "dvd9": 8_543_666_176,
+    "bd25": 25_025_314_816,
+    "bd50": 50_050_629_632,
+    "bd100": 100_103_356_416,
+    "lto5": 1_500_000_000_000,
+    "lto6": 2_500_000_000_000,
+    "lto7": 6_000_000_000_000,
+    "lto8": 12_000_000_000_000,
+    "lto9": 18_000_000_000_000,
+}
+"""Usable bytes by kind of medium."""
+DRIVE = "drive"
+"""The kind of a medium that is given by its capacity."""
+ARCHIVE_LIMIT = (1 << 32) - 1
+"""Bytes in the largest archive: FAT32 and ISO 9660 level 1 hold it."""
+LEAST_ARCHIVE = 64 << 10
+"""Bytes in the smallest archive worth a medium; with less room than this, the medium is too small."""
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_UNITS |= {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
+
+
+def parse_size(text: str) -> int:
+    """Bytes of ``64GB``, ``700MiB``, ``1.5TB`` or ``1000``; raises `Usage`."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
+    unit = _UNITS.get(match[2].upper()) if match else None
+    if match is None or unit is None:
+        raise Usage(f"{text!r} is not a size", hint="write it like 64GB, 700MiB or 1.5TB")
+    whole, _, fraction = match[1].partition(".")
+    return int(whole) * unit + (int(fraction) * unit // 10 ** len(fraction) if fraction else 0)
+
+
+def medium_capacity(kind: str | None, capacity: str | None) -> tuple[str, int]:
+    """(kind, usable bytes) of what the operator named; raises `Usage`."""
+    if kind is not None and capacity is not None:
+        raise Usage("--media and --capacity exclude each other", hint="give one of them")
+    if capacity is not None:
+        return DRIVE, parse_size(capacity)
+    if kind is None:
+        raise Usage("no medium given", hint="--media dvd5 (or cd74, bd25, lto8, ...), or --capacity 64GB for a drive")
+    if kind.lower() not in MEDIA:
+        raise Usage(f"no medium is called {kind!r}", hint=f"kinds: {', '.join(MEDIA)}; or --capacity 64GB for a drive")
+    return kind.lower(), MEDIA[kind.lower()]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Content:
+    """A content to ship, once however many packages hold it: where it first stands, and how it is stored."""
+
+    sha256: str
+    size: int
+    mtime_ns: int
+    folder: str
+    path: str
+    coding: Coding
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedMember:
+    """A run of ``length`` bytes from ``offset`` of a content, to be stored as member ``name``.
+
+    ``most`` bounds the bytes it takes: exact for ``store``, the worst case for ``zstd``.
+    """
+
+    name: str
+    content: Content
+    offset: int
+    length: int
+
+    @property
+    def most(self) -> int:
+        """Bytes it takes at most."""
+        return self.length if self.content.coding == "store" else zstd_bound(self.length)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedArchive:
+    """An archive: its number, from 1, and its members in stored order."""
+
+    number: int
+    members: tuple[PlannedMember, ...]
+
+
+def zstd_bound(length: int) -> int:
+    """Bytes that one zstd frame of ``length`` bytes takes at most (ZSTD_COMPRESSBOUND of zstd.h, and frame overhead)."""
+    return length + (length >> 8) + 256
+
+
+def member_overhead(name: str) -> int:
+    """Bytes a 7z header spends on one member at most."""
+    return 2 * len(name.encode("utf-16-le")) // 2 + 48
+
+
+ARCHIVE_OVERHEAD = 512
+"""Bytes a 7z file spends on itself at most."""
+
+
+def plan_archives(contents: Iterable[Content], limit: int) -> Iterator[PlannedArchive]:
+    """Fill archives of at most ``limit`` bytes with ``contents`` in order."""
+    taken: set[str] = set()
+    members: list[PlannedMember] = []
+    filled, number = ARCHIVE_OVERHEAD, 1
+    for content in contents:
+        for member in _members(content, limit, taken):
+            cost = member.most + member_overhead(member.name)
+            if members and (filled + cost > limit or len(members) == MAX_MEMBERS):
+                yield PlannedArchive(number=number, members=tuple(members))
+                members, filled, number = [], ARCHIVE_OVERHEAD, number + 1
+            members.append(member)
+            filled += cost
+    if members:
+        yield PlannedArchive(number=number, members=tuple(members))
+
+
+def _members(content: Content, limit: int, taken: set[str]) -> Iterator[PlannedMember]:
+    readable = f"{content.folder}/{content.path}"
+    by_digest = f"content/{content.sha256}"
+    room = limit - ARCHIVE_OVERHEAD - 48 - 2 * max(len(readable), len(by_digest)) - 32
+    if content.coding == "zstd":
+        room -= (room >> 8) + 512
+    parts = -(-content.size // room)
+    width = max(3, len(str(parts)))
+    suffixes = [f".{n + 1:0{width}d}" for n in range(parts)] if parts > 1 else [""]
+    if content.coding == "zstd":
+        suffixes = [f"{suffix}.zst" for suffix in suffixes]
+    names = [f"{readable}{suffix}" for suffix in suffixes]
+    folded = [fold(name) for name in names]
+    if not all(is_portable(name) for name in names) or any(name in taken for name in folded):
+        names = [f"{by_digest}{suffix}" for suffix in suffixes]
+        folded = names
+    taken.update(folded)
+    for n, name in enumerate(names):
+        offset = n * room
+        yield PlannedMember(name=name, content=content, offset=offset, length=min(room, content.size - offset))
+
+
+def place_on_volumes(costs: Sequence[int], room: int) -> list[int]:
+    """The volume, from 1, of each archive: the first that has room. ``costs`` are bytes on the medium, each <= ``room``.
+
+    Raises `Usage` for more than `MAX_VOLUMES` volumes.
+    """
+    free: list[int] = []
+    result = []
+    first_open, least = 0, min(costs, default=0)
+    for cost in costs:
+        while first_open < len(free) and free[first_open] < least:
+            first_open += 1
+        at = next((n for n in range(first_open, len(free)) if free[n] >= cost), len(free))
+        if at == len(free):
+            free.append(room)
+        free[at] -= cost
+        result.append(at + 1)
+    if len(free) > MAX_VOLUMES:
+        raise Usage(
+            f"that makes {len(free)} volumes; a parcel has at most {MAX_VOLUMES}", hint="choose a larger medium"
+        )
+    return result
+
+
+def archive_limit(room: int) -> int:
+    """Bytes of the archives to build for a volume with ``room`` bytes for them: as large as divides it well.
+
+    Raises `NoSpace` when not even a small archive fits.
+    """
+    if room < LEAST_ARCHIVE:
+        raise NoSpace(
+            f"the medium is {LEAST_ARCHIVE - room:,} bytes too small for even one archive beside what every volume carries",
+            hint="choose a larger medium, or fewer packages a parcel",
+            code="medium-too-small",
+        )
+    return min(ARCHIVE_LIMIT, room // -(-room // ARCHIVE_LIMIT))

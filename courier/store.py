@@ -1,0 +1,221 @@
+"""The package store: single-instance content by SHA-256, and the listings of the packages that hold it.
+
+``content/ab/abcd...`` is a file's bytes, kept once however many packages hold it; ``listings/HEX`` the listing of a
+package version. New content is staged out of sight and moved in when all of it is there and on the disk; a package
+exists when the catalogue says so. What a killed run left behind is collected by the next removal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from courier.errors import Damaged, NotFound
+from courier.files import TEMP, locked, make_folder, remove_tree, settle, sync_folder
+from formats.digest import CHUNK
+from formats.documents.listing import Entry, FileEntry, ListingSummary, read_listing, write_listing
+from formats.errors import FormatError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """Something wrong with stored content: which file of the package, and what."""
+
+    path: str
+    problem: str
+
+
+class Store:
+    """The content of all packages of a site."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def content_path(self, sha256: str) -> Path:
+        """Where content of that digest is, or would be."""
+        return self.folder / "content" / sha256[:2] / sha256
+
+    def listing_path(self, sha256: str) -> Path:
+        """Where the listing of that digest is, or would be."""
+        return self.folder / "listings" / sha256
+
+    def has(self, sha256: str, size: int) -> bool:
+        """Whether content of that digest is here, whole by its size."""
+        try:
+            return self.content_path(sha256).stat().st_size == size
+        except FileNotFoundError:
+            return False
+
+    def open_content(self, sha256: str) -> BinaryIO:
+        """Content to read; raises `Damaged` when it is gone."""
+        try:
+            return self.content_path(sha256).open("rb")
+        except FileNotFoundError:
+            raise _lost(f"content {sha256}") from None
+
+    def entries(self, listing: ListingSummary) -> Iterator[Entry]:
+        """The entries of a listing, judged against its summary; raises `Damaged`."""
+        try:
+            with self.listing_path(listing.sha256).open("rb") as source:
+                yield from read_listing(source, expected=listing)
+        except FileNotFoundError:
+            raise _lost(f"listing {listing.sha256}") from None
+        except FormatError as error:
+            raise Damaged(
+                f"package store: listing {listing.sha256}: {error}",
+                hint="remove the package and add or receive it again",
+            ) from None
+
+    def verify(self, listing: ListingSummary) -> Iterator[Finding]:
+        """Read every content of a package again and yield what is wrong."""
+        for entry in self.entries(listing):
+            if isinstance(entry, FileEntry) and entry.size:
+                problem = self._problem(entry)
+                if problem:
+                    yield Finding(path=entry.path, problem=problem)
+
+    def _problem(self, entry: FileEntry) -> str:
+        digest = hashlib.sha256()
+        try:
+            with self.content_path(entry.sha256).open("rb") as source:
+                while data := source.read(CHUNK):
+                    digest.update(data)
+        except FileNotFoundError:
+            return "content is missing"
+        except OSError as error:
+            return f"content cannot be read: {error.strerror}"
+        return "" if digest.hexdigest() == entry.sha256 else "content differs from its SHA-256"
+
+    def stage(self) -> Staging:
+        """Begin to take content in; use it as a context manager."""
+        return Staging(self)
+
+    def collect(self, keep: Iterable[ListingSummary]) -> int:
+        """Delete listings and content that none of ``keep`` needs; return the bytes freed.
+
+        Call it under the store's lock, with the summaries of every package the catalogue has.
+        """
+        kept = list(keep)
+        needed = {
+            bytes.fromhex(entry.sha256)
+            for listing in kept
+            for entry in self.entries(listing)
+            if isinstance(entry, FileEntry)
+        }
+        listings = {listing.sha256 for listing in kept}
+        freed = 0
+        for path in _files_in(self.folder / "listings"):
+            if path.name not in listings:
+                freed += path.stat().st_size
+                path.unlink()
+        for folder in _files_in(self.folder / "content"):
+            for path in _files_in(folder):
+                if bytes.fromhex(path.name) not in needed:
+                    freed += path.stat().st_size
+                    path.unlink()
+        for path in _files_in(self.folder):
+            if path.name.startswith(TEMP):
+                remove_tree(path)
+        return freed
+
+    def lock(self):  # type: ignore[no-untyped-def]
+        """One writer at a time: hold it around staging, removal and collection."""
+        return locked(self.folder / "lock")
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _lost(what: str) -> Damaged:
+    return Damaged(f"package store: {what} is missing", hint="remove the package and add or receive it again")
+
+
+class Staging:
+    """New content and listings on their way in: invisible until `commit`, gone if it is never called."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._folder = store.folder / f"{TEMP}{os.getpid()}"
+        self._contents: dict[str, Path] = {}
+        self._listings: dict[str, Path] = {}
+        self._count = 0
+
+    def __enter__(self) -> Staging:
+        remove_tree(self._folder)
+        make_folder(self._folder)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        remove_tree(self._folder)
+
+    def _new(self) -> Path:
+        self._count += 1
+        return self._folder / str(self._count)
+
+    def add(self, source: BinaryIO) -> tuple[str, int]:
+        """Take in a stream to its end; return its SHA-256 and size. Content that is here already is not kept twice."""
+        path, digest, size = self._new(), hashlib.sha256(), 0
+        with path.open("wb") as out:
+            while data := source.read(CHUNK):
+                digest.update(data)
+                size += len(data)
+                out.write(data)
+        sha256 = digest.hexdigest()
+        self.place(path, sha256, size)
+        return sha256, size
+
+    def temporary(self) -> Path:
+        """A path in the staging folder to write one content to; hand it to `place` when it is whole and checked."""
+        return self._new()
+
+    def place(self, path: Path, sha256: str, size: int) -> None:
+        """Take in a file that was written to a `temporary` path and has this digest and size."""
+        if size == 0 or sha256 in self._contents or self._store.has(sha256, size):
+            path.unlink()
+        else:
+            self._contents[sha256] = path
+
+    def has(self, sha256: str, size: int) -> bool:
+        """Whether content is staged or in the store."""
+        return size == 0 or sha256 in self._contents or self._store.has(sha256, size)
+
+    def add_listing(self, entries: Iterable[Entry]) -> ListingSummary:
+        """Take in a listing; its entries must come in path order. Raises as `write_listing` does."""
+        path = self._new()
+        with path.open("wb") as out:
+            summary = write_listing(entries, out)
+        self._listings[summary.sha256] = path
+        return summary
+
+    def staged_entries(self, listing: ListingSummary) -> Iterator[Entry]:
+        """The entries of a listing that was staged."""
+        with self._listings[listing.sha256].open("rb") as source:
+            yield from read_listing(source, expected=listing)
+
+    def commit(self) -> None:
+        """Move everything in, flushed to disk. The caller then records the packages in the catalogue."""
+        settle([*self._contents.values(), *self._listings.values()])
+        folders = set()
+        for sha256, path in self._contents.items():
+            target = self._store.content_path(sha256)
+            if target.parent not in folders:
+                folders.add(make_folder(target.parent))
+            path.replace(target)
+        for sha256, path in self._listings.items():
+            target = self._store.listing_path(sha256)
+            folders.add(make_folder(target.parent))
+            path.replace(target)
+        for folder in folders:
+            sync_folder(folder)
+
+
+def need(package_id: str, version: int | None = None) -> NotFound:
+    """The error for a package that is not in the store."""
+    what = package_id if version is None else f"{package_id}:{version}"
+    return NotFound(f"package {what} is not in the store", hint="courier package list shows what is")

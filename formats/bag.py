@@ -1,0 +1,71 @@
+"""BagIt bags (RFC 8493): the tag files of a volume, and what a reader needs of them.
+
+A volume is a complete bag: ``bagit.txt``, ``bag-info.txt``, a SHA-256 manifest of the payload below ``data/`` and a
+tag manifest of everything else, so that ``sha256sum -c`` and any BagIt tool verify it without this project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from formats.digest import check_digest, sha256_hex
+from formats.errors import Malformed, TooLarge
+from formats.names import check_path
+
+DECLARATION = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
+MAX_MANIFEST = 64 << 20
+MANIFEST = "manifest-sha256.txt"
+TAG_MANIFEST = "tagmanifest-sha256.txt"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BagFile:
+    """One file of a bag: ``path`` below its root, ``size`` in bytes, ``sha256`` of its content."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+def manifest(files: Sequence[BagFile]) -> bytes:
+    """The manifest lines of ``files``, in the order given (RFC 8493, 2.1.3); CR, LF and % are percent-encoded."""
+    lines = []
+    for file in files:
+        path = file.path.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+        lines.append(f"{file.sha256}  {path}\n")
+    return "".join(lines).encode()
+
+
+def parse_manifest(data: bytes, *, place: str = MANIFEST) -> dict[str, str]:
+    """Path -> SHA-256 of a manifest; raises `Malformed`, `IllegalName` or `TooLarge`."""
+    if len(data) > MAX_MANIFEST:
+        raise TooLarge("manifest too large", place=place)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise Malformed("not UTF-8", place=place) from None
+    result: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        where = f"{place}:{number}"
+        digest, _, path = line.partition("  ")
+        path = path.removeprefix("*").replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%")
+        check_path(path, place=where)
+        if path in result:
+            raise Malformed("listed twice", place=where)
+        result[path] = check_digest(digest, place=where)
+    return result
+
+
+def tag_files(*, payload: Sequence[BagFile], info: Mapping[str, str], others: Sequence[BagFile]) -> dict[str, bytes]:
+    """The tag files BagIt asks for, path -> bytes, in the order they are written; ``others`` are the project's own.
+
+    ``Payload-Oxum`` is added to ``info`` (RFC 8493, 2.2.2). The tag manifest, over all of these and ``others``, is last.
+    """
+    oxum = f"{sum(file.size for file in payload)}.{len(payload)}"
+    lines = [f"{name}: {value}\n" for name, value in {**info, "Payload-Oxum": oxum}.items()]
+    if any("\n" in line[:-1] or "\r" in line for line in lines):
+        raise Malformed("a value holds a line break", place="bag-info.txt")
+    files = {"bagit.txt": DECLARATION, "bag-info.txt": "".join(lines).encode(), MANIFEST: manifest(payload)}
+    tags = [BagFile(path=path, size=len(data), sha256=sha256_hex(data)) for path, data in files.items()]
+    return {**files, TAG_MANIFEST: manifest([*tags, *others])}

@@ -1,0 +1,108 @@
+"""Block maps: SHA-256 of fixed blocks, so that damage is located, not only detected.
+
+A file of a parcel (archive or parity file) is cut in blocks of the parcel's block size, the last one short. The
+block table of a parcel is the digests of all blocks of all its files, 32 bytes each, in the order of the packing
+list; the packing list binds the table by its SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+from formats.errors import Malformed
+
+BLOCK = 1 << 20
+"""Bytes in a block: 1 MiB. A file under 4 GiB has at most 4,096 of them."""
+DIGEST = 32
+
+
+def block_count(size: int, block_size: int = BLOCK) -> int:
+    """Number of blocks of a file of ``size`` bytes."""
+    return -(-size // block_size)
+
+
+def block_length(size: int, index: int, block_size: int = BLOCK) -> int:
+    """Bytes in block ``index`` of a file of ``size`` bytes."""
+    return min(block_size, size - index * block_size)
+
+
+class BlockHasher:
+    """Hashes a stream as a whole and block by block; feed it pieces of any size."""
+
+    def __init__(self, block_size: int = BLOCK) -> None:
+        self._size = block_size
+        self._whole = hashlib.sha256()
+        self._block = hashlib.sha256()
+        self._filled = 0
+        self._digests = bytearray()
+        self.count = 0
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes."""
+        view = memoryview(data)
+        self._whole.update(view)
+        self.count += len(view)
+        while view:
+            part = view[: self._size - self._filled]
+            self._block.update(part)
+            self._filled += len(part)
+            if self._filled == self._size:
+                self._close()
+            view = view[len(part) :]
+
+    def _close(self) -> None:
+        self._digests += self._block.digest()
+        self._block = hashlib.sha256()
+        self._filled = 0
+
+    def finish(self) -> tuple[str, bytes]:
+        """SHA-256 of the whole in hexadecimal, and the digests of its blocks one after the other."""
+        if self._filled:
+            self._close()
+        return self._whole.hexdigest(), bytes(self._digests)
+
+
+class BlockTable:
+    """The block table of a parcel: digests of the blocks of ``sizes[n]``-byte files, in order."""
+
+    def __init__(self, table: bytes, sizes: Sequence[int], block_size: int = BLOCK) -> None:
+        """Raises `Malformed` when the table is not as long as the sizes ask."""
+        counts = [block_count(size, block_size) for size in sizes]
+        if len(table) != sum(counts) * DIGEST:
+            raise Malformed(f"block table has {len(table)} bytes, {sum(counts) * DIGEST} expected", place="blocks.bin")
+        self._table = table
+        self._starts = [0, *accumulate(counts)]
+        self.sizes = tuple(sizes)
+        self.block_size = block_size
+
+    def count(self, file: int) -> int:
+        """Blocks of file number ``file`` (from 0)."""
+        return self._starts[file + 1] - self._starts[file]
+
+    def digest(self, file: int, block: int) -> bytes:
+        """Digest of block ``block`` of file ``file``, 32 bytes."""
+        if not 0 <= block < self.count(file):
+            raise IndexError(f"file {file} has no block {block}")
+        at = (self._starts[file] + block) * DIGEST
+        return self._table[at : at + DIGEST]
+
+    def length(self, file: int, block: int) -> int:
+        """Bytes in block ``block`` of file ``file``."""
+        return block_length(self.sizes[file], block, self.block_size)
+
+    def is_good(self, file: int, block: int, data: bytes | memoryview) -> bool:
+        """Whether ``data`` is that block."""
+        return hashlib.sha256(data).digest() == self.digest(file, block)
+
+
+def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Sorted numbers as inclusive ranges: 1, 2, 3, 7 becomes (1, 3), (7, 7)."""
+    result: list[tuple[int, int]] = []
+    for number in numbers:
+        if result and result[-1][1] + 1 == number:
+            result[-1] = (result[-1][0], number)
+        else:
+            result.append((number, number))
+    return result

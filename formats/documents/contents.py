@@ -1,0 +1,217 @@
+"""The contents of a parcel: its packages with their listings, and what lies in every archive.
+
+JSON lines, gzip-compressed (RFC 1952) and, in an encrypted parcel, sealed after that. First a header; then for each
+package a line that names it, followed by the lines of its listing; then for each archive a line that counts its
+members, followed by a line a member, in stored order. A member holds a run of bytes of one content: whole files as
+their path in the package, a file cut in parts as ``path.001``, ``path.002``, compressed runs with ``.zst`` added.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Literal, cast
+
+from formats.documents.listing import (
+    Entry,
+    ListingCheck,
+    ListingSummary,
+    entry_line,
+    parse_entry,
+    read_lines,
+)
+from formats.errors import Malformed, TooLarge, Unexpected
+from formats.names import check_member, check_package, check_parcel, fold
+from formats.records import Fields, decode, encode
+
+HEADER = "courier-contents/1"
+MAX_MEMBERS = 65_536
+"""Members in one archive, so that an archive's own list always fits in memory."""
+MAX_PACKAGES = 100_000
+
+Coding = Literal["store", "zstd"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackageHeader:
+    """A package version in a parcel; its name as the sender has it, and the summary of its listing."""
+
+    package: str
+    version: int
+    name: str
+    listing: ListingSummary
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemberRecord:
+    """One member of an archive: a run of bytes of one content.
+
+    ``size`` bytes are stored under ``name``; they hold ``length`` bytes from ``offset`` of the content whose SHA-256
+    is ``sha256`` and whose whole size is ``of`` bytes. ``coding`` says whether they are stored as they are or as one
+    zstd frame.
+    """
+
+    name: str
+    size: int
+    sha256: str
+    of: int
+    offset: int
+    length: int
+    coding: Coding
+
+    def line(self) -> bytes:
+        """The member's line, with its newline."""
+        return (
+            encode(
+                {
+                    "name": self.name,
+                    "size": self.size,
+                    "sha256": self.sha256,
+                    "of": self.of,
+                    "offset": self.offset,
+                    "length": self.length,
+                    "coding": self.coding,
+                }
+            )
+            + b"\n"
+        )
+
+    @classmethod
+    def parse(cls, line: bytes, *, place: str) -> MemberRecord:
+        """From a line; raises `Malformed` or `IllegalName`."""
+        fields = Fields(decode(line, place=place), place)
+        member = cls(
+            name=check_member(fields.text("name"), place=fields.at("name")),
+            size=fields.integer("size", minimum=1),
+            sha256=fields.digest("sha256"),
+            of=fields.integer("of", minimum=1),
+            offset=fields.integer("offset"),
+            length=fields.integer("length", minimum=1),
+            coding=cast(Coding, fields.text("coding", pattern="store|zstd")),
+        )
+        if member.offset + member.length > member.of:
+            raise Malformed("reaches past the end of its content", place=fields.at("length"))
+        if member.coding == "store" and member.size != member.length:
+            raise Malformed("a stored member has the size of what it holds", place=fields.at("size"))
+        return member
+
+
+class ContentsWriter:
+    """Writes contents in order: packages, each with its entries, then archives. Close it to finish the file."""
+
+    def __init__(self, out: BinaryIO, *, parcel: str, packages: int, archives: int) -> None:
+        """``out`` gets the gzip stream; it is not closed."""
+        # mtime=0 and no file name: the same contents make the same bytes.
+        self._gzip = gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=out, mtime=0)
+        header = {"format": HEADER, "parcel": parcel, "packages": packages, "archives": archives}
+        self._gzip.write(encode(header) + b"\n")
+
+    def package(self, header: PackageHeader, entries: Iterable[Entry]) -> None:
+        """Write a package and its listing."""
+        record = {
+            "package": header.package,
+            "version": header.version,
+            "name": header.name,
+            "listing": header.listing.record(),
+        }
+        self._gzip.write(encode(record) + b"\n")
+        for entry in entries:
+            self._gzip.write(entry_line(entry))
+
+    def archive(self, number: int, members: Sequence[MemberRecord]) -> None:
+        """Write the member list of an archive."""
+        self._gzip.write(encode({"archive": number, "members": len(members)}) + b"\n")
+        for member in members:
+            self._gzip.write(member.line())
+
+    def close(self) -> None:
+        """Finish the gzip stream."""
+        self._gzip.close()
+
+
+class _Lines(io.RawIOBase):
+    """A gzip stream as raw bytes, its errors translated."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._gzip = gzip.GzipFile(fileobj=source, mode="rb")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        try:
+            data = self._gzip.read(len(buffer))
+        except (OSError, EOFError, zlib.error) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise Malformed("not a whole gzip stream", place="contents") from None
+        buffer[: len(data)] = data
+        return len(data)
+
+
+class ContentsReader:
+    """Reads contents in one pass: call `packages` to its end, then `archives` to its end.
+
+    Raises `Malformed`, `IllegalName`, `TooLarge` or `UnknownFormat` on the way; never holds more than one line and
+    one archive's member list.
+    """
+
+    def __init__(self, source: BinaryIO, *, parcel: str, archives: int) -> None:
+        buffered = cast(BinaryIO, io.BufferedReader(_Lines(source), 1 << 18))
+        self._lines = read_lines(buffered, place="contents")
+        fields = Fields(decode(next(self._lines, b""), place="contents:1"), "contents")
+        if fields.text("format") != HEADER:
+            raise Malformed(f"not {HEADER}", place="contents")
+        if check_parcel(fields.text("parcel")) != parcel:
+            raise Unexpected(f"contents are of parcel {fields.text('parcel')}, not {parcel}", place="contents")
+        self._packages = fields.integer("packages", minimum=1, maximum=MAX_PACKAGES)
+        self._archives = fields.integer("archives", minimum=archives, maximum=archives)
+
+    def _line(self) -> bytes:
+        line = next(self._lines, None)
+        if line is None:
+            raise Malformed("ends early", place="contents")
+        return line
+
+    def packages(self) -> Iterator[tuple[PackageHeader, Iterator[Entry]]]:
+        """Each package with its entries, which must be read to their end before the next package is asked for."""
+        for n in range(self._packages):
+            place = f"contents.packages[{n}]"
+            fields = Fields(decode(self._line(), place=place), place)
+            header = PackageHeader(
+                package=check_package(fields.text("package"), place=fields.at("package")),
+                version=fields.integer("version", minimum=1),
+                name=fields.text("name", longest=1000),
+                listing=ListingSummary.parse(fields.object("listing")),
+            )
+            yield header, self._entries(header)
+
+    def _entries(self, header: PackageHeader) -> Iterator[Entry]:
+        check = ListingCheck()
+        place = f"{header.package}:{header.version}"
+        for n in range(header.listing.entries):
+            line = self._line()
+            entry = parse_entry(line, place=f"{place}[{n}]")
+            check.add(entry, line + b"\n")
+            yield entry
+        if check.summary() != header.listing:
+            raise Malformed("listing does not have the digest and sums given for it", place=place)
+
+    def archives(self) -> Iterator[tuple[int, list[MemberRecord]]]:
+        """Each archive's number and members, names distinct even where case and Unicode form are ignored."""
+        for n in range(1, self._archives + 1):
+            place = f"contents.archives[{n}]"
+            fields = Fields(decode(self._line(), place=place), place)
+            fields.integer("archive", minimum=n, maximum=n)
+            count = fields.integer("members", minimum=1)
+            if count > MAX_MEMBERS:
+                raise TooLarge(f"more than {MAX_MEMBERS} members", place=place)
+            members = [MemberRecord.parse(self._line(), place=f"{place}[{m}]") for m in range(count)]
+            if len({fold(member.name) for member in members}) != count:
+                raise Malformed("two members of the same name", place=place)
+            yield n, members
+        if next(self._lines, None) is not None:
+            raise Malformed("goes on after its end", place="contents")

@@ -1,0 +1,197 @@
+"""The listing of a package version: every file, folder and link it holds, one canonical JSON line each.
+
+Entries stand in path order (component by component, so that a folder comes right before what is in it), every folder
+is listed, and the SHA-256 of the lines is the identity of the content. Streams in both directions: a listing of a
+million entries never stands in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from formats.errors import FormatError, IllegalName, Malformed, TooLarge
+from formats.names import check_link, check_path
+from formats.records import Fields, decode, encode, format_time
+
+MAX_LINE = 200_000
+"""Bytes in one line; a path of 32,000 bytes with escapes stays far below."""
+LINES_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileEntry:
+    """A regular file: ``size`` in bytes, ``sha256`` of its content, ``mtime_ns`` UTC, and its executable bit."""
+
+    path: str
+    size: int
+    sha256: str
+    mtime_ns: int
+    executable: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FolderEntry:
+    """A folder."""
+
+    path: str
+    mtime_ns: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LinkEntry:
+    """A symbolic link that stays inside the package."""
+
+    path: str
+    target: str
+    mtime_ns: int
+
+
+Entry = FileEntry | FolderEntry | LinkEntry
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListingSummary:
+    """What identifies a listing: SHA-256 of its lines, number of entries and files, bytes of all files."""
+
+    sha256: str
+    entries: int
+    files: int
+    bytes: int
+
+    def record(self) -> dict[str, object]:
+        """As a JSON object."""
+        return {"sha256": self.sha256, "entries": self.entries, "files": self.files, "bytes": self.bytes}
+
+    @classmethod
+    def parse(cls, fields: Fields) -> ListingSummary:
+        """From a JSON object; raises `Malformed`."""
+        return cls(
+            sha256=fields.digest("sha256"),
+            entries=fields.integer("entries"),
+            files=fields.integer("files"),
+            bytes=fields.integer("bytes"),
+        )
+
+
+def path_key(path: str) -> list[bytes]:
+    """The order of a listing: by component, each compared as UTF-8 bytes."""
+    return path.encode("utf-8", "surrogatepass").split(b"/")
+
+
+def entry_line(entry: Entry) -> bytes:
+    """The line of ``entry``, with its newline."""
+    record: dict[str, object] = {"path": entry.path, "mtime": format_time(entry.mtime_ns)}
+    match entry:
+        case FileEntry():
+            record |= {"kind": "file", "size": entry.size, "sha256": entry.sha256, "executable": entry.executable}
+        case FolderEntry():
+            record["kind"] = "folder"
+        case LinkEntry():
+            record |= {"kind": "link", "target": entry.target}
+    return encode(record) + b"\n"
+
+
+def parse_entry(line: bytes, *, place: str = "") -> Entry:
+    """The entry of one line (without newline); raises `Malformed` or `IllegalName`."""
+    fields = Fields(decode(line, place=place), place)
+    path = check_path(fields.text("path"), place=fields.at("path"))
+    mtime_ns = fields.time("mtime")
+    match fields.text("kind"):
+        case "file":
+            size, sha256 = fields.integer("size"), fields.digest("sha256")
+            return FileEntry(
+                path=path, size=size, sha256=sha256, mtime_ns=mtime_ns, executable=fields.flag("executable")
+            )
+        case "folder":
+            return FolderEntry(path=path, mtime_ns=mtime_ns)
+        case "link":
+            target = check_link(path, fields.text("target"), place=fields.at("target"))
+            return LinkEntry(path=path, target=target, mtime_ns=mtime_ns)
+        case other:
+            raise Malformed(f"unknown kind {other[:40]!r}", place=fields.at("kind"))
+
+
+class ListingCheck:
+    """Judges a listing entry by entry and sums it up: order, parents, links, digest.
+
+    Feed every entry with its line through `add`; `summary` gives the result. Raises `Malformed` when an entry is out
+    of order, stands twice or has no folder listed above it (which also keeps entries from passing through a link).
+    """
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._last: list[bytes] = []
+        self._folders: list[bytes] = []
+        self._entries = self._files = self._bytes = 0
+
+    def add(self, entry: Entry, line: bytes) -> None:
+        """Take the next entry; ``line`` is with its newline."""
+        key = path_key(entry.path)
+        if key <= self._last:
+            raise Malformed("out of order or listed twice", place=entry.path)
+        parent = key[:-1]
+        while self._folders != parent[: len(self._folders)]:
+            self._folders.pop()
+        if self._folders != parent:
+            raise Malformed("its folder is not listed", place=entry.path)
+        if isinstance(entry, FolderEntry):
+            self._folders = key
+        elif isinstance(entry, FileEntry):
+            self._files += 1
+            self._bytes += entry.size
+        self._last = key
+        self._entries += 1
+        self._hash.update(line)
+
+    def summary(self) -> ListingSummary:
+        """The summary of what has been added."""
+        return ListingSummary(
+            sha256=self._hash.hexdigest(), entries=self._entries, files=self._files, bytes=self._bytes
+        )
+
+
+def read_lines(source: BinaryIO, *, place: str) -> Iterator[bytes]:
+    """The newline-ended lines of ``source``, without the newline; raises `TooLarge` or `Malformed`."""
+    number = 0
+    while line := source.readline(MAX_LINE + 1):
+        number += 1
+        if len(line) > MAX_LINE:
+            raise TooLarge(f"line longer than {MAX_LINE} bytes", place=f"{place}:{number}")
+        if not line.endswith(b"\n"):
+            raise Malformed("last line is cut short", place=f"{place}:{number}")
+        yield line[:-1]
+
+
+def read_listing(
+    source: BinaryIO, *, expected: ListingSummary | None = None, place: str = "listing"
+) -> Iterator[Entry]:
+    """The entries of a listing, judged on the way; at its end it must match ``expected`` if given.
+
+    Raises `Malformed`, `IllegalName`, `TooLarge`; also at the end, when the listing is not the expected one.
+    """
+    check = ListingCheck()
+    for number, line in enumerate(read_lines(source, place=place), 1):
+        entry = parse_entry(line, place=f"{place}:{number}")
+        check.add(entry, line + b"\n")
+        yield entry
+    if expected is not None and check.summary() != expected:
+        raise Malformed("is not the listing its package definition names", place=place)
+
+
+def write_listing(entries: Iterable[Entry], out: BinaryIO) -> ListingSummary:
+    """Write ``entries`` (in path order) as lines and return their summary; raises as `ListingCheck.add` does."""
+    check = ListingCheck()
+    for entry in entries:
+        try:
+            line = entry_line(entry)
+            check_path(entry.path)
+        except UnicodeEncodeError:
+            raise IllegalName("name is not valid Unicode", place=ascii(entry.path)) from None
+        except FormatError as error:
+            raise type(error)(error.message, place=error.place or entry.path) from None
+        check.add(entry, line)
+        out.write(line)
+    return check.summary()

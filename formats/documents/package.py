@@ -1,0 +1,59 @@
+"""The package definition: names one version of a package and its content by the digest of its listing.
+
+It travels over the network channel; the content it names travels by courier. The two must agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from formats.documents.listing import ListingSummary
+from formats.names import check_package, check_site
+from formats.records import encode, format_time, open_document
+
+NAME = "package"
+TYPE = f"application/vnd.courier.{NAME}+json"
+MAX_NAME = 1000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackageDefinition:
+    """One version of a package.
+
+    ``site`` signs the definition: it is the site that vouches for it (the source site, or one that passes it on).
+    ``created_ns`` is when this version was added at its source site (UTC).
+    """
+
+    package: str
+    version: int
+    name: str
+    site: str
+    created_ns: int
+    listing: ListingSummary
+
+    def payload(self) -> bytes:
+        """The canonical bytes that are signed."""
+        return encode(
+            {
+                "format": f"courier-{NAME}/1",
+                "package": self.package,
+                "version": self.version,
+                "name": self.name,
+                "from": self.site,
+                "created": format_time(self.created_ns),
+                "listing": self.listing.record(),
+            }
+        )
+
+    @classmethod
+    def parse(cls, payload: bytes) -> PackageDefinition:
+        """From canonical bytes; raises `Malformed` or `UnknownFormat`."""
+        fields = open_document(payload, name=NAME)
+        return cls(
+            package=check_package(fields.text("package"), place="package"),
+            version=fields.integer("version", minimum=1),
+            name=fields.text("name", longest=MAX_NAME),
+            site=check_site(fields.text("from"), place="from"),
+            created_ns=fields.time("created"),
+            listing=ListingSummary.parse(fields.object("listing")),
+        )

@@ -1,0 +1,183 @@
+"""Signatures: DSSE envelopes over exact payload bytes (DSSE protocol v1), checked before the payload is parsed.
+
+Signing and verification are securesystemslib's. The envelope itself has one encoding, canonical JSON, so that one
+document has one byte string; at most `MAX_SIGNATURES` signatures, no two by one key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from formats.errors import BadSignature, Malformed, TooLarge
+from formats.records import Fields, decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from securesystemslib.signer import Signature as SslibSignature
+    from securesystemslib.signer import SSlibKey
+
+MAX_SIGNATURES = 4
+MAX_ENVELOPE = 256 << 20
+"""Bytes of the largest envelope that is read (a packing list of 100,000 archives has about 30 MB)."""
+
+
+class Signer(Protocol):
+    """What signs: securesystemslib's `Signer`, its key in a file, the environment or a token."""
+
+    def sign(self, payload: bytes) -> SslibSignature:
+        """Sign bytes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublicKey:
+    """A public key: ``der`` is its SubjectPublicKeyInfo (RFC 5280), ``keyid`` the SHA-256 of that."""
+
+    der: bytes
+    scheme: str
+
+    @property
+    def keyid(self) -> str:
+        """SHA-256 of the SubjectPublicKeyInfo, in hexadecimal; its groups of four are the fingerprint."""
+        return hashlib.sha256(self.der).hexdigest()
+
+    @property
+    def fingerprint(self) -> str:
+        """The key ID in sixteen groups of four, for reading over the phone."""
+        keyid = self.keyid
+        return " ".join(keyid[n : n + 4] for n in range(0, 64, 4))
+
+
+SCHEMES = ("ed25519", "ecdsa-sha2-nistp256")
+"""Signature schemes that are accepted (ECDSA for tokens that know no Ed25519)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Envelope:
+    """A signed payload, not yet verified: ``signatures`` maps key IDs to signature bytes."""
+
+    payload: bytes
+    payload_type: str
+    signatures: tuple[tuple[str, bytes], ...]
+
+    def encode(self) -> bytes:
+        """The one encoding of this envelope."""
+        return encode(
+            {
+                "payload": base64.b64encode(self.payload).decode(),
+                "payloadType": self.payload_type,
+                "signatures": [
+                    {"keyid": keyid, "sig": base64.b64encode(sig).decode()} for keyid, sig in self.signatures
+                ],
+            }
+        )
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the payload: what names the document, whoever signed it."""
+        return hashlib.sha256(self.payload).hexdigest()
+
+
+def _base64(fields: Fields, name: str, longest: int) -> bytes:
+    text = fields.text(name, longest=longest)
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise Malformed("not base64", place=fields.at(name)) from None
+    if base64.b64encode(data).decode() != text:
+        raise Malformed("not canonical base64", place=fields.at(name))
+    return data
+
+
+def parse_envelope(data: bytes) -> Envelope:
+    """Parse an envelope without judging its signatures; raises `Malformed` or `TooLarge`."""
+    if len(data) > MAX_ENVELOPE:
+        raise TooLarge(f"envelope of more than {MAX_ENVELOPE} bytes")
+    fields = Fields(decode(data, place="envelope"), "envelope")
+    signatures = tuple(
+        (item.digest("keyid"), _base64(item, "sig", 1024))
+        for item in fields.objects("signatures")[: MAX_SIGNATURES + 1]
+    )
+    if not 1 <= len(signatures) <= MAX_SIGNATURES or len({keyid for keyid, _ in signatures}) != len(signatures):
+        raise Malformed(f"1 to {MAX_SIGNATURES} signatures, each by another key", place="envelope.signatures")
+    envelope = Envelope(
+        payload=_base64(fields, "payload", MAX_ENVELOPE),
+        payload_type=fields.text("payloadType", longest=200),
+        signatures=signatures,
+    )
+    if envelope.encode() != data:
+        raise Malformed("holds more than an envelope does", place="envelope")
+    return envelope
+
+
+def sign(payload: bytes, payload_type: str, signers: Iterable[tuple[str, Signer]]) -> Envelope:
+    """Sign ``payload``; ``signers`` are (key ID, signer) pairs."""
+    from securesystemslib.dsse import Envelope as Dsse
+
+    pae = Dsse(payload, payload_type, {}).pae()
+    signatures = tuple((keyid, bytes.fromhex(signer.sign(pae).signature)) for keyid, signer in signers)
+    return Envelope(payload=payload, payload_type=payload_type, signatures=signatures)
+
+
+def verified_keys(envelope: Envelope, keys: Iterable[PublicKey]) -> list[PublicKey]:
+    """Those of ``keys`` that have validly signed ``envelope``; an empty list when none has."""
+    from securesystemslib.dsse import Envelope as Dsse
+    from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
+    from securesystemslib.signer import Signature
+
+    pae = Dsse(envelope.payload, envelope.payload_type, {}).pae()
+    by_id = dict(envelope.signatures)
+    good = []
+    for key in keys:
+        sig = by_id.get(key.keyid)
+        if sig is None:
+            continue
+        try:
+            _sslib_key(key).verify_signature(Signature(key.keyid, sig.hex()), pae)
+        except (UnverifiedSignatureError, VerificationError):
+            continue
+        good.append(key)
+    return good
+
+
+def verify(envelope: Envelope, keys: Iterable[PublicKey], *, payload_type: str, place: str) -> PublicKey:
+    """The key that signed ``envelope``; raises `BadSignature` when none of ``keys`` did or the type is another."""
+    if envelope.payload_type != payload_type:
+        raise BadSignature(f"signed as {envelope.payload_type[:100]!r}, not as {payload_type!r}", place=place)
+    good = verified_keys(envelope, keys)
+    if not good:
+        raise BadSignature("not signed by a key that is trusted for it, or altered since", place=place)
+    return good[0]
+
+
+def load_public_key(der: bytes, *, place: str = "key") -> PublicKey:
+    """A public key from its SubjectPublicKeyInfo; raises `Malformed` for other kinds than `SCHEMES`."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+
+    try:
+        key = load_der_public_key(der)
+    except (ValueError, UnsupportedAlgorithm):
+        raise Malformed("not a public key", place=place) from None
+    if isinstance(key, Ed25519PublicKey):
+        scheme = "ed25519"
+    elif isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
+        scheme = "ecdsa-sha2-nistp256"
+    else:
+        raise Malformed(f"key of a kind that is not accepted (accepted: {', '.join(SCHEMES)})", place=place)
+    if key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != der:
+        raise Malformed("public key is not in canonical form", place=place)
+    return PublicKey(der=der, scheme=scheme)
+
+
+def _sslib_key(key: PublicKey) -> SSlibKey:
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+    from securesystemslib.signer import SSlibKey
+
+    return SSlibKey.from_crypto(load_der_public_key(key.der), keyid=key.keyid)
