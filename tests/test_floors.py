@@ -1,0 +1,341 @@
+"""Imports go down only, the judgement is pure, and each heavy library has one door.
+
+`FLOORS` is the house's floor plan, from the ground up. A room is a pattern: all modules that match it are one room and
+may import one another (``formats.iso*``: the file, or the files it grew into). A new module needs a line here, a moved
+one a changed line; a library that only one room may import is a line in `DOORS`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Floor:
+    """One floor; ``apart`` where its rooms may not import each other, ``pure`` where nothing may touch the world."""
+
+    name: str
+    rooms: tuple[str, ...]
+    apart: bool = False
+    pure: bool = False
+
+
+FLOORS = (
+    Floor(name="0 bytes", rooms=("formats", "formats.errors", "formats.names", "formats.digest", "formats.records")),
+    Floor(
+        name="1 protection",
+        rooms=("formats.blocks", "formats.envelope", "formats.parity*", "formats.seal*", "formats.delta*"),
+    ),
+    Floor(name="1 containers", rooms=("formats.archive*", "formats.bag", "formats.iso*", "formats.tape*")),
+    Floor(name="1 documents", rooms=("formats.documents*", "formats.restore")),
+    Floor(
+        name="2 judgement",
+        rooms=(
+            "courier",
+            "courier.check",
+            "courier.errors",
+            "courier.layout",
+            "courier.lifecycle",
+            "courier.plan",
+            "courier.protection",
+            "courier.schedule",
+            "courier.trust",
+            "courier.volume",
+        ),
+        pure=True,
+    ),
+    Floor(name="3 hands, what the others stand on", rooms=("courier.files", "courier.tapedrive")),
+    Floor(
+        name="3 hands",
+        rooms=(
+            "courier.build",
+            "courier.catalog*",
+            "courier.channel*",
+            "courier.config",
+            "courier.distribution*",
+            "courier.keyring",
+            "courier.media*",
+            "courier.seal",
+            "courier.spool",
+            "courier.store",
+            "courier.tree",
+        ),
+        apart=True,
+    ),
+    Floor(name="3 hands, joined in an open site", rooms=("courier.site",)),
+    Floor(
+        name="4 journeys",
+        rooms=(
+            "courier.demo",
+            "courier.exchange",
+            "courier.packages",
+            "courier.rebuild",
+            "courier.receive",
+            "courier.repair",
+            "courier.send",
+        ),
+    ),
+    Floor(name="5 door", rooms=("courier.__main__", "courier.cli*", "courier.console")),
+)
+
+DOORS = {
+    "py7zr": "formats.archive*",
+    "pycdlib": "formats.iso*",
+    "zfec": "formats.parity*",
+}
+"""Library -> the only room that imports it, so that its traps are translated in one place."""
+
+PURE_LIBRARIES = {
+    "__future__",
+    "bisect",
+    "collections",
+    "dataclasses",
+    "datetime",
+    "enum",
+    "functools",
+    "heapq",
+    "itertools",
+    "json",
+    "math",
+    "operator",
+    "re",
+    "statistics",
+    "string",
+    "types",
+    "typing",
+    "unicodedata",
+    "zoneinfo",
+}
+"""All that a pure room may import beside the rooms below it: what neither reads nor changes the world."""
+
+SITE_LIBRARIES = {
+    "alembic",
+    "glob",
+    "http",
+    "pathlib",
+    "platformdirs",
+    "rich",
+    "shutil",
+    "socket",
+    "sqlalchemy",
+    "sqlite3",
+    "ssl",
+    "subprocess",
+    "tempfile",
+    "typer",
+    "urllib",
+}
+"""What `formats` may not import: it takes bytes and open files, and knows no path, network or site."""
+
+CLOCK_CALLS = {"now", "utcnow", "today"}
+TIME_CALLS = {"time", "time_ns"}
+WORLD_CALLS = {"open", "print", "input"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Module:
+    """One source file: its dotted name, whether it is a package's ``__init__``, and its syntax tree."""
+
+    name: str
+    is_package: bool
+    tree: ast.Module
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Import:
+    """One module that a line imports; ``name`` is dotted and absolute."""
+
+    name: str
+    line: int
+
+
+def _modules() -> dict[str, Module]:
+    found = {}
+    for package in ("formats", "courier"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            is_package = parts[-1] == "__init__"
+            name = ".".join(parts[:-1] if is_package else parts)
+            found[name] = Module(name=name, is_package=is_package, tree=ast.parse(path.read_text("utf-8")))
+    return found
+
+
+MODULES = _modules()
+
+
+def imports(module: Module) -> Iterator[Import]:
+    """Everything ``module`` imports, wherever in the file; ``from formats import iso`` names ``formats.iso``."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(name=alias.name, line=node.lineno)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = module.name.split(".") + [""] * module.is_package
+                base = ".".join([*parents[: -node.level], *filter(None, [base])])
+            for alias in node.names:
+                whole = f"{base}.{alias.name}"
+                yield Import(name=whole if whole in MODULES else base, line=node.lineno)
+
+
+def place(name: str) -> tuple[int, str]:
+    """Floor (index into `FLOORS`) and room of a module of ours; fails when it has no place, or more than one."""
+    found = [(n, room) for n, floor in enumerate(FLOORS) for room in floor.rooms if fnmatchcase(name, room)]
+    if not found:
+        message = f"{name} has no floor: put it into FLOORS of tests/test_floors.py, on the floor its subject is of"
+        pytest.fail(message, pytrace=False)
+    if len(found) > 1:
+        message = f"{name} stands in FLOORS more than once: {', '.join(room for _, room in found)}"
+        pytest.fail(message, pytrace=False)
+    return found[0]
+
+
+def _top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _ours(name: str) -> bool:
+    return _top(name) in ("formats", "courier")
+
+
+def upward(module: Module) -> Iterator[str]:
+    """Each import of ``module`` that its place in the house does not allow, in words."""
+    floor, room = place(module.name)
+    for item in imports(module):
+        if not _ours(item.name):
+            continue
+        other_floor, other_room = place(item.name)
+        if other_floor > floor:
+            why = f"is above it (floor {FLOORS[other_floor].name}, it is on {FLOORS[floor].name})"
+        elif other_floor == floor and other_room != room and FLOORS[floor].apart:
+            why = f"stands beside it: rooms of floor {FLOORS[floor].name} do not know each other, a journey joins them"
+        else:
+            continue
+        yield f"{module.name}:{item.line} imports {item.name}, which {why}"
+
+
+def worldly(module: Module) -> Iterator[str]:
+    """Each thing in a pure room that reads or changes the world, in words."""
+    for item in imports(module):
+        if not _ours(item.name) and _top(item.name) not in PURE_LIBRARIES:
+            yield f"{module.name}:{item.line} imports {item.name}: a room of judgement is pure (see PURE_LIBRARIES)"
+    yield from _calls(module, attributes=CLOCK_CALLS, names=WORLD_CALLS)
+
+
+def sited(module: Module) -> Iterator[str]:
+    """Each thing in `formats` that knows a path, a network, a site or the clock, in words."""
+    for item in imports(module):
+        if _top(item.name) in SITE_LIBRARIES:
+            yield f"{module.name}:{item.line} imports {item.name}: formats takes bytes and open files"
+    yield from _calls(module, attributes=CLOCK_CALLS, names=WORLD_CALLS)
+    for node in ast.walk(module.tree):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="time"), attr=attribute)) if attribute in TIME_CALLS:
+                yield f"{module.name}:{node.lineno} reads the clock"
+
+
+def _calls(module: Module, *, attributes: set[str], names: set[str]) -> Iterator[str]:
+    for node in ast.walk(module.tree):
+        match node:
+            case ast.Call(func=ast.Attribute(attr=name)) if name in attributes:
+                yield f"{module.name}:{node.lineno} reads the clock by {name}(): `now` is an argument"
+            case ast.Call(func=ast.Name(id=name)) if name in names:
+                yield f"{module.name}:{node.lineno} calls {name}()"
+
+
+def circles() -> Iterator[str]:
+    """Each circle of modules that import each other, as ``a -> b -> a``."""
+    graph = {name: {i.name for i in imports(module)} & MODULES.keys() - {name} for name, module in MODULES.items()}
+    done: set[str] = set()
+
+    def walk(name: str, path: tuple[str, ...]) -> Iterator[str]:
+        if name in path:
+            yield " -> ".join([*path[path.index(name) :], name])
+        elif name not in done:
+            for other in sorted(graph[name]):
+                yield from walk(other, (*path, name))
+            done.add(name)
+
+    for name in sorted(graph):
+        yield from walk(name, ())
+
+
+def test_every_module_imports_only_what_is_below_it() -> None:
+    assert [found for module in MODULES.values() for found in upward(module)] == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert list(circles()) == []
+
+
+def test_judgement_is_pure() -> None:
+    pure = [module for name, module in MODULES.items() if FLOORS[place(name)[0]].pure]
+    assert [found for module in pure for found in worldly(module)] == []
+
+
+def test_formats_knows_no_path_network_site_or_clock() -> None:
+    alone = [module for name, module in MODULES.items() if _top(name) == "formats"]
+    assert [found for module in alone for found in sited(module)] == []
+
+
+@pytest.mark.parametrize(("library", "room"), DOORS.items())
+def test_a_heavy_library_has_one_door(library: str, room: str) -> None:
+    users = {name for name, module in MODULES.items() if any(_top(i.name) == library for i in imports(module))}
+    assert {name for name in users if not fnmatchcase(name, room)} == set()
+
+
+def _example(name: str, source: str, *, is_package: bool = False) -> Module:
+    return Module(name=name, is_package=is_package, tree=ast.parse(source))
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("formats.digest", "import formats.iso"),
+        ("formats.digest", "from formats import iso"),
+        ("formats.bag", "def f():\n    from courier.errors import CourierError"),
+        ("formats.bag", "from .documents import packing"),
+        ("courier.plan", "from courier import store"),
+        ("courier.store", "from courier.catalog import packages"),
+        ("courier.store", "from . import config"),
+        ("courier.catalog.schema", "from ..store import Store"),
+        ("courier.files", "import courier.store as s"),
+    ],
+)
+def test_an_import_up_or_across_is_seen(name: str, source: str) -> None:
+    assert list(upward(_example(name, source)))
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("formats.iso", "from formats.iso_layout import tree_of"),
+        ("courier.store", "import os\nfrom courier.files import write_atomic\nfrom formats import digest"),
+        ("courier.catalog.schema", "from . import packages"),
+        ("courier.send", "from courier import plan, store, catalog"),
+    ],
+)
+def test_an_import_down_or_within_a_room_is_allowed(name: str, source: str) -> None:
+    assert not list(upward(_example(name, source)))
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["import os", "from pathlib import Path", "import sqlalchemy", "datetime.now(UTC)", "open('f')", "import random"],
+)
+def test_what_touches_the_world_is_seen_in_judgement(source: str) -> None:
+    assert list(worldly(_example("courier.plan", source)))
+
+
+@pytest.mark.parametrize("source", ["from pathlib import Path", "import time\ntime.time()", "open('f')"])
+def test_what_knows_a_site_is_seen_in_formats(source: str) -> None:
+    assert list(sited(_example("formats.bag", source)))
