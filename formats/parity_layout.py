@@ -7,8 +7,8 @@ a stripe give back all the others (`formats.parity`).
 Two ways to make the columns, one mechanism:
 
 - `across` volumes: a data column is all blocks of one volume, a parity column is the content of one spare volume;
-- `within` one volume: its blocks, in order, are cut in columns of ``rows`` blocks, so that stripe i holds blocks
-  i, i + rows, i + 2 rows ... and a long scratch is spread over many stripes.
+- `within` one volume: its blocks, in order, are cut in k columns, so that stripe i holds blocks i, i + rows,
+  i + 2 rows ... and a long scratch is spread over many stripes.
 
 A parity block is as long as a block, but in the last row only as long as the longest data block there; so a small
 volume has small parity. A parity column is stored as files of `FILE_LIMIT` bytes or less that hold whole blocks, so
@@ -29,11 +29,6 @@ MOST_COLUMNS = 256
 """Data and parity columns of one group: the elements of the field GF(2^8)."""
 FILE_LIMIT = 2**32 - 1
 """Most bytes in a parity file (FAT32, ISO 9660 level 1)."""
-
-
-def parity_file_name(number: int) -> str:
-    """Path in its volume of the ``number``-th parity file there, counted from 1: ``data/parity/000001.par``."""
-    return f"data/parity/{number:06d}.par"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,17 +179,32 @@ def across(volumes: Sequence[Sequence[int]], *, parity: int, block_size: int = B
     return Geometry(columns=columns, parity=parity, block_size=block_size)
 
 
-def within(sizes: Sequence[int], *, rows: int, parity: int, block_size: int = BLOCK) -> Geometry:
-    """The group over one volume of files of ``sizes`` bytes: column c is its blocks from c * ``rows`` on.
+def within(sizes: Sequence[int], *, columns: int, parity: int, block_size: int = BLOCK) -> Geometry:
+    """The group over one volume with files of ``sizes`` bytes: N blocks in ``columns`` columns of ceil(N / columns).
 
-    Only the last column may be shorter. Raises `Malformed` where there are fewer blocks than rows.
+    Only the last column may be shorter. Raises `Malformed` where the blocks do not fill so many columns: a geometry
+    has one way to be written.
     """
     chain = Chain(sizes=tuple(sizes), block_size=block_size)
-    if not 1 <= rows <= len(chain):
-        raise Malformed(f"{rows} rows over {len(chain)} blocks")
-    if block_count(len(chain), rows) > MOST_COLUMNS:
-        raise Malformed(f"{len(chain)} blocks in {rows} rows make more than {MOST_COLUMNS} columns")
-    columns = tuple(
+    if not 1 <= columns <= min(len(chain), MOST_COLUMNS) or not fills(len(chain), columns):
+        raise Malformed(f"{len(chain)} blocks do not make {columns} columns")
+    rows = -(-len(chain) // columns)
+    spans = (
         Column(chain=chain, first=first, count=min(rows, len(chain) - first)) for first in range(0, len(chain), rows)
     )
-    return Geometry(columns=columns, parity=parity, block_size=block_size)
+    return Geometry(columns=tuple(spans), parity=parity, block_size=block_size)
+
+
+def fills(count: int, columns: int) -> bool:
+    """Whether ``count`` blocks in columns of ceil(count / columns) rows make just that many columns."""
+    rows = -(-count // columns)
+    return -(-count // rows) == columns
+
+
+def longest_run(geometry: Geometry) -> int:
+    """Most lost blocks in a row that a group `within` a volume mends, wherever the run lies.
+
+    The volume is taken as its files in order, then the parity columns. A stripe recurs after ``rows`` blocks, except
+    where the last data column, short by d blocks, meets the parity: a run across that seam is d blocks shorter.
+    """
+    return (geometry.parity - 1) * geometry.rows + geometry.columns[-1].count

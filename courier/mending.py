@@ -1,0 +1,239 @@
+"""What mends what: given a packing list and the blocks that are bad, which parity gives back which. Pure, no I/O.
+
+Groups over volumes and redundancy on the medium help each other: a stripe that is beyond one may be mended by the
+other, and what that gives back counts for the next. `settle` follows this to its end and is used alike by the
+drill before shipping, by the repair and by the request that goes to the sender for the rest.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from formats.blocks import block_count
+from formats.documents.packing import PackingList, ParityGroup
+from formats.errors import Malformed
+from formats.parity_layout import Geometry, across, within
+
+
+class BlockAt(NamedTuple):
+    """A block of a parcel, as its block table counts: ``file`` is an index into `PackingList.files`."""
+
+    file: int
+    block: int
+
+
+class Seat(NamedTuple):
+    """Where a block sits in parity: index of the group in the packing list, column, row."""
+
+    group: int
+    column: int
+    row: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """A parity group bound to the files of its parcel: ``files[column]`` are indexes into `PackingList.files`."""
+
+    record: ParityGroup
+    geometry: Geometry
+    files: tuple[tuple[int, ...], ...]
+
+    def at(self, column: int, row: int) -> BlockAt | None:
+        """The block in ``column`` and ``row``; None if it is virtual."""
+        place = self.geometry.place(column, row)
+        return BlockAt(self.files[column][place.file], place.block) if place else None
+
+
+class Protection:
+    """The parity groups of a parcel, and the seats of every block in them."""
+
+    def __init__(self, packing: PackingList) -> None:
+        """Raises `Malformed` where groups and files of the packing list do not fit together."""
+        self._files = packing.files()
+        self._archives = len(packing.archives)
+        self._block_size = packing.block_size
+        spare_parity = {number for group in packing.groups if group.spares for number in group.files}
+        self.groups = tuple(
+            _bind(packing, group, spare_parity, f"groups[{n}]") for n, group in enumerate(packing.groups)
+        )
+        self._homes: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+        for number, group in enumerate(self.groups):
+            for column, files in enumerate(group.files):
+                if column == 0 or group.record.spares or column >= group.geometry.data:
+                    for at, file in enumerate(files):
+                        self._homes[file].append((number, column, at))
+
+    def is_archive(self, block: BlockAt) -> bool:
+        """Whether the block is content, not parity."""
+        return block.file < self._archives
+
+    def blocks_on(self, volume: int) -> Iterator[BlockAt]:
+        """Every block on a volume: what is lost with it."""
+        for number, file in enumerate(self._files):
+            if file.volume == volume:
+                for block in range(block_count(file.size, self._block_size)):
+                    yield BlockAt(number, block)
+
+    def seats(self, block: BlockAt) -> Iterator[Seat]:
+        """Where ``block`` sits: in no group, one, or two; `IndexError` for a block that is not there."""
+        for number, column, at in self._homes.get(block.file, ()):
+            geometry = self.groups[number].geometry
+            if column >= geometry.data:
+                yield Seat(number, column, geometry.parity_row(at, block.block))
+                continue
+            index = geometry.columns[column].chain.index(at, block.block)
+            if self.groups[number].record.spares:
+                yield Seat(number, column, index)
+            else:
+                yield Seat(number, *divmod(index, geometry.rows))
+
+    def order(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Groups in the order to try them: on data volumes, then over volumes; and apart, those on spare volumes."""
+        kinds: tuple[list[int], list[int], list[int]] = ([], [], [])
+        for number, group in enumerate(self.groups):
+            kinds[1 if group.record.spares else 0 if group.files[0][0] < self._archives else 2].append(number)
+        return (*kinds[0], *kinds[1]), tuple(kinds[2])
+
+
+def _bind(packing: PackingList, group: ParityGroup, spare_parity: Collection[int], place: str) -> Group:
+    files = packing.files()
+    archives = len(packing.archives)
+
+    def content(volume: int) -> tuple[int, ...]:
+        return tuple(n for n in packing.on_volume(volume) if n < archives or n - archives + 1 in spare_parity)
+
+    members = [content(volume) for volume in group.volumes]
+    sizes = [[files[n].size for n in member] for member in members]
+    try:
+        if group.spares:
+            geometry = across(sizes, parity=group.parity, block_size=packing.block_size)
+        else:
+            geometry = within(sizes[0], columns=group.columns, parity=group.parity, block_size=packing.block_size)
+            members *= group.columns
+    except Malformed as error:
+        raise Malformed(error.message, place=f"{place}.{error.place}" if error.place else place) from None
+    carriers = group.spares or group.volumes * group.parity
+    numbers = iter(group.files)
+    columns = []
+    for carrier in carriers:
+        column = []
+        for size in geometry.parity_files:
+            index = archives + next(numbers, 0) - 1
+            if index < archives or files[index].size != size or files[index].volume != carrier:
+                raise Malformed("parity files do not fit the geometry of their group", place=f"{place}.files")
+            column.append(index)
+        columns.append(tuple(column))
+    if next(numbers, None) is not None:
+        raise Malformed("more parity files than the geometry of the group has", place=f"{place}.files")
+    return Group(record=group, geometry=geometry, files=(*members, *columns))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One thing to do: `formats.parity.mend` the ``rows`` of group ``group`` (row -> columns that are bad)."""
+
+    group: int
+    rows: Mapping[int, frozenset[int]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What parity makes of damage: the ``steps`` in order, and the archive blocks still bad after them.
+
+    ``parity_left``: parity blocks still bad; nothing needs them once no archive block is left.
+    """
+
+    steps: tuple[Step, ...]
+    left: tuple[BlockAt, ...]
+    parity_left: tuple[BlockAt, ...]
+
+
+class _State:
+    """Bad blocks, seen from every group: row -> bad columns."""
+
+    def __init__(self, protection: Protection, bad: Iterable[BlockAt]) -> None:
+        self.protection = protection
+        self.bad = set(bad)
+        self.rows: list[dict[int, set[int]]] = [{} for _ in protection.groups]
+        for block in self.bad:
+            for seat in protection.seats(block):
+                self.rows[seat.group].setdefault(seat.row, set()).add(seat.column)
+        self.archives = sum(map(protection.is_archive, self.bad))
+
+    def forget(self, block: BlockAt) -> None:
+        """Count ``block`` as good from now on."""
+        self.bad.remove(block)
+        self.archives -= self.protection.is_archive(block)
+        for seat in self.protection.seats(block):
+            columns = self.rows[seat.group][seat.row]
+            columns.remove(seat.column)
+            if not columns:
+                del self.rows[seat.group][seat.row]
+
+    def mend(self, number: int) -> Step | None:
+        """Mend what group ``number`` can of its rows; None where that is nothing."""
+        group = self.protection.groups[number]
+        data, parity = group.geometry.data, group.geometry.parity
+        rows = {
+            row: frozenset(columns)
+            for row, columns in sorted(self.rows[number].items())
+            if len(columns) <= parity and min(columns) < data
+        }
+        for row, columns in rows.items():
+            for column in columns:
+                block = group.at(column, row)
+                if column < data and block is not None:
+                    self.forget(block)
+        return Step(group=number, rows=rows) if rows else None
+
+
+def settle(protection: Protection, bad: Iterable[BlockAt]) -> Outcome:
+    """Follow what parity gives back of the ``bad`` blocks until it gives no more.
+
+    Redundancy on the data volumes goes first, as it needs only its own medium, then the spare volumes; the redundancy
+    on those is used only where all else is stuck. Nothing is done for parity's own sake.
+    """
+    state = _State(protection, bad)
+    steps: list[Step] = []
+    near, far = protection.order()
+    while state.archives:
+        done = [step for number in near if (step := state.mend(number))]
+        done = done or [step for number in far if (step := state.mend(number))]
+        if not done:
+            break
+        steps += done
+    return Outcome(
+        steps=tuple(steps),
+        left=tuple(block for block in sorted(state.bad) if protection.is_archive(block)),
+        parity_left=tuple(block for block in sorted(state.bad) if not protection.is_archive(block)),
+    )
+
+
+def least_request(protection: Protection, bad: Iterable[BlockAt]) -> tuple[BlockAt, ...]:
+    """Archive blocks to ask the sender for so that, with them, parity mends all the rest of ``bad``.
+
+    Of a stripe that is beyond parity by n blocks, n are asked for, not all. As many parity blocks would do as well,
+    never fewer, so that only blocks of archives are ever asked for. Where groups over volumes and redundancy on the
+    medium both could be completed, the kind that needs fewer blocks is.
+    """
+    outcome = settle(protection, bad)
+    state = _State(protection, (*outcome.left, *outcome.parity_left))
+    choices = [_completing(state, outcome.left, spares=spares) for spares in (True, False)]
+    return tuple(sorted(min(choices, key=lambda blocks: len(blocks))))
+
+
+def _completing(state: _State, left: Collection[BlockAt], *, spares: bool) -> set[BlockAt]:
+    """The blocks that complete every row of one kind of group, and all of ``left`` that is in no such group."""
+    uncovered = set(left)
+    asked: set[BlockAt] = set()
+    for group, rows in zip(state.protection.groups, state.rows, strict=True):
+        if bool(group.record.spares) != spares:
+            continue
+        for row, columns in rows.items():
+            lost = [block for column in sorted(columns) if (block := group.at(column, row)) in uncovered and block]
+            uncovered.difference_update(lost)
+            asked.update(lost[: len(columns) - group.geometry.parity])
+    return asked | uncovered
