@@ -93,7 +93,9 @@ def check_path(path: str, *, place: str = "") -> str:
 def check_link(path: str, target: str, *, place: str = "") -> str:
     """Return ``target`` if the symbolic link ``path`` -> ``target`` stays inside the package; else `IllegalName`.
 
-    Judged lexically: relative, and never above the package's root on the way.
+    Relative, ``..`` only at its beginning and not above the package's root. A ``..`` after a name is refused, because
+    the name may be another link: ``up -> ../..`` and ``out -> deep/up/..`` leave the package together, though each
+    alone looks as if it stayed. With this rule no chain of links leads out.
     """
     where = place or path
     try:
@@ -104,14 +106,12 @@ def check_link(path: str, target: str, *, place: str = "") -> str:
         raise IllegalName("link target is empty, too long or holds a NUL", place=where)
     if target.startswith("/"):
         raise IllegalName(f"link to the absolute path {target!r}", place=where)
-    depth = path.count("/")
-    for part in target.split("/"):
-        if part == "..":
-            depth -= 1
-            if depth < 0:
-                raise IllegalName(f"link climbs out of the package: {target!r}", place=where)
-        elif part not in ("", "."):
-            depth += 1
+    steps = [part for part in target.split("/") if part not in ("", ".")]
+    climbs = next((n for n, part in enumerate(steps) if part != ".."), len(steps))
+    if climbs > path.count("/"):
+        raise IllegalName(f"link climbs out of the package: {target!r}", place=where)
+    if ".." in steps[climbs:]:
+        raise IllegalName(f"link with '..' after a name: {target!r}", place=where)
     return target
 
 
@@ -119,15 +119,19 @@ def is_portable(name: str) -> bool:
     """Whether every common file system and 7-Zip on any platform can hold and create ``name`` just so.
 
     NFC, no character Windows reserves, no device name, no component ending in a dot or space, at most
-    `MAX_MEMBER` characters, no component over 200 bytes of UTF-8.
+    `MAX_MEMBER` characters, no component over 200 bytes of UTF-8, no character this Python's Unicode does not know.
     """
+    return _is_member(name) and not any(unicodedata.category(c) == "Cn" for c in name)
+
+
+def _is_member(name: str) -> bool:
     try:
         check_path(name)
     except IllegalName:
         return False
     if len(name) > MAX_MEMBER or name != unicodedata.normalize("NFC", name) or _NOT_PORTABLE.search(name):
         return False
-    if any(unicodedata.category(c) in ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp") for c in name):
+    if any(unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp") for c in name):
         return False
     return not any(
         _WINDOWS_DEVICES.fullmatch(part) or part[-1] in ". " or part[0] == " " or len(part.encode()) > 200
@@ -141,7 +145,11 @@ def fold(name: str) -> str:
 
 
 def check_member(name: str, *, place: str = "") -> str:
-    """Return ``name`` if it may name an archive member; raise `IllegalName` otherwise (see `is_portable`)."""
-    if not is_portable(name):
+    """Return ``name`` if it may name an archive member; raise `IllegalName` otherwise.
+
+    As `is_portable`, but for characters that this Python's Unicode does not know: the sender's may be newer, and what
+    one release writes another must not refuse for its interpreter's age.
+    """
+    if not _is_member(name):
         raise IllegalName("not a portable member name", place=place or ascii(name))
     return name
