@@ -1,0 +1,288 @@
+"""Legal names: what may stand in a listing, in an archive and on a medium, and what never may."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from formats import names
+from formats.errors import FormatError, IllegalName, Malformed
+from formats.names import (
+    MAX_COMPONENT,
+    MAX_DEPTH,
+    MAX_MEMBER,
+    MAX_PATH,
+    check_link,
+    check_member,
+    check_package,
+    check_parcel,
+    check_path,
+    check_site,
+    fold,
+    is_portable,
+    package_id,
+    parcel_id,
+    volume_name,
+)
+
+unassigned = next(chr(n) for n in range(0x1FA00, 0x1FBFF) if unicodedata.category(chr(n)) == "Cn")
+"""A character this Python's Unicode tables do not know yet."""
+
+
+@pytest.mark.parametrize(
+    ("check", "good", "bad"),
+    [
+        (check_site, ["HQ1", "000", "ZZZ"], ["", "HQ", "HQ12", "hq1", "HQ\u0661", "HQ1\n", "H/1", "ÄÖÜ"]),
+        (
+            check_package,
+            ["HQ100001", "ABCFFFFF"],
+            ["", "HQ10000", "HQ1000010", "HQ1abcde", "HQ10000G", "HQ100001\n", "HQ1\u0661\u0661\u0661\u0661\u0661"],
+        ),
+        (
+            check_parcel,
+            ["HQ1-000042", "000-999999"],
+            ["", "HQ1000042", "HQ1-42", "HQ1-0000042", "hq1-000042", "HQ1-00004\u0662", "HQ1-000042\n", "../-000042"],
+        ),
+    ],
+)
+def test_codes_and_ids_have_one_form(check, good, bad):  # type: ignore[no-untyped-def]
+    for text in good:
+        assert check(text) == text
+    for text in bad:
+        with pytest.raises(Malformed) as caught:
+            check(text, place="from")
+        assert caught.value.place == "from"
+
+
+def test_ids_are_made_only_while_there_are_numbers_left() -> None:
+    assert parcel_id("HQ1", 42) == "HQ1-000042"
+    assert package_id("HQ1", 0xFFFFF) == "HQ1FFFFF"
+    assert volume_name("HQ1-000042", 3) == "HQ1_000042_V003"
+    assert volume_name("HQ1-000042", 1234) == "HQ1_000042_V1234"
+    for make, number in ((parcel_id, 1_000_000), (package_id, 0x100000), (parcel_id, -1), (package_id, -1)):
+        with pytest.raises(Malformed):
+            make("HQ1", number)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "a",
+        "a/b/c",
+        ".hidden",
+        "...",
+        "a..b/..c/d..",
+        "with space /tab\t/new\nline",
+        'C:\\x"*?<>|',
+        "con",
+        "e\u0301",
+        "\u00e9",
+        "\U0001f4bf",
+        "a" * MAX_COMPONENT,
+        "/".join(["d"] * MAX_DEPTH),
+        "/".join(["x" * 249] * 128),
+    ],
+)
+def test_a_path_in_a_package_is_whatever_a_file_system_holds(path: str) -> None:
+    assert check_path(path) == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/",
+        "/etc/passwd",
+        "..",
+        ".",
+        "a/..",
+        "../a",
+        "a/../b",
+        "a/./b",
+        "a//b",
+        "a/",
+        "a\0b",
+        "\ud800",
+        "\udcff",
+        "a" * (MAX_COMPONENT + 1),
+        "\u00e9" * 128,
+        "/".join(["d"] * (MAX_DEPTH + 1)),
+        "/".join(["x" * 250] * 128),
+    ],
+)
+def test_a_path_that_climbs_or_overflows_is_refused(path: str) -> None:
+    with pytest.raises(IllegalName):
+        check_path(path)
+    assert not is_portable(path)
+    with pytest.raises(IllegalName):
+        check_member(path)
+
+
+def test_a_refusal_names_its_place() -> None:
+    for check, text in ((check_path, "/x"), (check_member, "a:b")):
+        with pytest.raises(IllegalName) as caught:
+            check(text, place="files[3].path")
+        assert caught.value.place == "files[3].path"
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("a", "b"),
+        ("a", "./b/c"),
+        ("a/b", "../c"),
+        ("a/b/c", "../../d/e"),
+        ("a/b", "c//d"),
+        ("a", "..b"),
+        ("a", "."),
+        ("a/b", ".."),
+    ],
+)
+def test_a_link_that_stays_inside_is_kept(path: str, target: str) -> None:
+    assert check_link(path, target) == target
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("a", ""),
+        ("a", "/etc/passwd"),
+        ("a", "//host/share"),
+        ("a", ".."),
+        ("a", "../a"),
+        ("a/b", "../../c"),
+        ("a/b", "../../a/b"),
+        ("a/b", "c/../../../d"),
+        ("a", "b\0c"),
+        ("a", "x" * 4096),
+        ("a", "\ud800"),
+    ],
+)
+def test_a_link_that_climbs_is_refused(path: str, target: str) -> None:
+    with pytest.raises(IllegalName):
+        check_link(path, target)
+
+
+def test_links_cannot_climb_by_way_of_each_other() -> None:
+    """``deep/er/up -> ../..`` is the root, so ``out -> deep/er/up/..`` would be the folder above the package."""
+    assert check_link("deep/er/up", "../..")
+    with pytest.raises(IllegalName):
+        check_link("out", "deep/er/up/..")
+    with pytest.raises(IllegalName):
+        check_link("deep/out", "../deep/er/up/../etc")
+
+
+@given(st.text(), st.text())
+def test_checks_of_any_text_raise_only_our_errors(path: str, target: str) -> None:
+    for check in (check_site, check_package, check_parcel, check_path, check_member):
+        try:
+            assert check(path) == path
+        except FormatError as error:
+            assert "\n" not in error.message
+    try:
+        assert check_link(path, target) == target
+    except FormatError:
+        pass
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a",
+        "HQ100001-1/install.wim.001.zst",
+        "\u00e9",
+        "a b",
+        "日本語/ファイル",
+        "\U0001f4bf",
+        "x" * MAX_MEMBER,
+        "com",
+        "com10",
+    ],
+)
+def test_a_portable_name_may_name_a_member(name: str) -> None:
+    assert is_portable(name)
+    assert check_member(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a\\b",
+        "C:\\x",
+        "c:x",
+        "a:b",
+        "a*",
+        "a?",
+        'a"',
+        "a<",
+        "a|",
+        "a\x1f",
+        "a\x7f",
+        "a\n",
+        "a.",
+        "a ",
+        " a",
+        "a./b",
+        "a /b",
+        "con",
+        "CON.txt",
+        "a/Nul",
+        "nul.tar.gz",
+        "com1",
+        "LPT9.x",
+        "com\u00b9",
+        "conin$",
+        "aux/x",
+        "e\u0301",
+        "\u212b",
+        "a\u200b",
+        "a\u202e",
+        "\ue000",
+        "\u2028",
+        "\u0085",
+        "x" * (MAX_MEMBER + 1),
+        "\u65e5" * 67,
+    ],
+)
+def test_a_name_that_some_system_cannot_keep_names_no_member(name: str) -> None:
+    assert not is_portable(name)
+    with pytest.raises(IllegalName):
+        check_member(name)
+
+
+def test_a_character_newer_than_this_python_is_not_written_and_is_accepted() -> None:
+    """Else a parcel made under a newer Python, whose Unicode is newer, would be refused under an older one."""
+    name = f"disc{unassigned}"
+    assert not is_portable(name)
+    assert check_member(name) == name
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
+@example("Straße")
+@example("\u1e9b\u0323")
+@example("\u0390")
+@example("İ")
+def test_names_equal_but_for_unicode_form_have_one_fold(name: str) -> None:
+    for form in ("NFC", "NFD"):
+        assert fold(unicodedata.normalize(form, name)) == fold(name)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=30))
+def test_names_equal_but_for_case_have_one_fold(name: str) -> None:
+    # One character at a time, as file systems compare; characters that change in number do not count as equal there.
+    upper = "".join(c.upper() if len(c.upper()) == 1 and c.upper().lower() == c else c for c in name)
+    assert fold(upper) == fold(name)
+
+
+@given(st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]), min_size=1, max_size=20))
+def test_what_is_portable_is_also_a_path(name: str) -> None:
+    if is_portable(name):
+        assert check_path(name) == name == unicodedata.normalize("NFC", name)
+        assert check_member(name) == name
+
+
+def test_the_limits_are_those_the_format_states() -> None:
+    assert (names.MAX_COMPONENT, names.MAX_PATH, names.MAX_DEPTH, names.MAX_MEMBER) == (255, 32_000, 512, 200)
