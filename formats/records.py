@@ -12,11 +12,16 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
-from formats.errors import Malformed, UnknownFormat
+from formats.errors import Malformed, TooLarge, UnknownFormat
 
 MAX_DEPTH = 32
+"""Objects and lists within one another; ours have 4."""
+MAX_VALUES = 2_000_000
+"""Commas and opening brackets in one document: bounds the memory its values take (a packing list of 100,000 archives
+and as many parity files has about half of them)."""
 MAX_INT = 2**63 - 1
-_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{9})Z")
+# The hours are spelt out because newer Pythons read 24:00 as the next day's midnight.
+_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2})\.([0-9]{9})Z")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -43,7 +48,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def decode(data: bytes, *, place: str = "") -> Any:
-    """Parse canonical JSON bytes; raise `Malformed` for anything that `encode` would not have written."""
+    """Parse canonical JSON bytes; raise `Malformed` for anything that `encode` would not have written.
+
+    Raises `TooLarge` beyond `MAX_VALUES` (before anything is built in memory) and `MAX_DEPTH`.
+    """
+    brackets = data.count(b"[") + data.count(b"{")
+    if brackets + data.count(b",") > MAX_VALUES:
+        raise TooLarge(f"more than {MAX_VALUES} values in one document", place=place)
     try:
         value = json.loads(
             data.decode(),
@@ -58,7 +69,19 @@ def decode(data: bytes, *, place: str = "") -> Any:
         raise Malformed(error.message, place=place) from None
     except (ValueError, RecursionError) as error:
         raise Malformed(f"not JSON: {type(error).__name__}", place=place) from None
+    if brackets > MAX_DEPTH:
+        _check_depth(value, place)
     return value
+
+
+def _check_depth(value: Any, place: str) -> None:
+    level: list[Any] = [[value]]
+    for _ in range(MAX_DEPTH + 1):
+        inner = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [child for children in inner for child in children if isinstance(child, dict | list)]
+        if not level:
+            return
+    raise TooLarge(f"nested more than {MAX_DEPTH} deep", place=place)
 
 
 def format_time(ns: int) -> str:
