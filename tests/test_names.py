@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
 
 import pytest
@@ -14,7 +15,6 @@ from formats.names import (
     MAX_COMPONENT,
     MAX_DEPTH,
     MAX_MEMBER,
-    MAX_PATH,
     check_link,
     check_member,
     check_package,
@@ -182,10 +182,8 @@ def test_checks_of_any_text_raise_only_our_errors(path: str, target: str) -> Non
             assert check(path) == path
         except FormatError as error:
             assert "\n" not in error.message
-    try:
+    with contextlib.suppress(FormatError):
         assert check_link(path, target) == target
-    except FormatError:
-        pass
 
 
 @pytest.mark.parametrize(
