@@ -120,13 +120,13 @@ def tree_of(paths_and_sizes: Iterable[tuple[str, int]]) -> Folder:
         *above, name = path.split("/")
         prefix = ""
         for part in above:
-            prefix = f"{prefix}{part}/"
-            if part in folder.files or spelling.setdefault(fold(prefix), prefix) != prefix:
+            prefix += part
+            if spelling.setdefault(fold(prefix), prefix + "/") != prefix + "/":
                 raise IllegalName("its folder has the name of another entry, but for case", place=path)
+            prefix += "/"
             folder = folder.folders.setdefault(part, Folder())
-        if name in folder.folders or fold(path + "/") in spelling or fold(path) in spelling:
+        if spelling.setdefault(fold(path), path) != path or name in folder.files:
             raise IllegalName("another entry has this name, but for case", place=path)
-        spelling[fold(path)] = path
         folder.files[name] = size
     return root
 

@@ -53,6 +53,10 @@ class _SystemUse:
     is_relocated: bool = False
 
 
+class _Absent(Malformed):
+    """The volume has no such tree."""
+
+
 class IsoReader:
     """The files of an image; a context manager over a seekable binary file or block device, which stays the caller's.
 
@@ -98,13 +102,14 @@ class IsoReader:
 
 
 def _first_whole(trees: list[Callable[[], tuple[str, list[DiscFile]]]]) -> tuple[str, list[DiscFile]]:
-    """What the first tree gives that can be read whole; otherwise raises what was wrong with the first."""
+    """What the first tree gives that can be read whole; otherwise raises what is wrong with the first there is."""
     first: FormatError | None = None
     for tree in trees:
         try:
             return tree()
         except FormatError as error:
-            first = first or error
+            if first is None or isinstance(first, _Absent):
+                first = error
     raise first or Malformed("no volume of ISO 9660 or UDF")
 
 
@@ -131,13 +136,14 @@ def _descriptors(disc: Disc) -> tuple[bytes | None, bytes | None]:
 
 def _iso_files(disc: Disc, descriptor: bytes, kind: str) -> list[DiscFile]:
     """The files of a tree of directory records: ``kind`` says where their names are, ``rock ridge``, ``joliet`` or
-    ``bare``; raises `Malformed` if there is no Rock Ridge where it is asked for."""
+    ``bare``, which is refused where there is Rock Ridge, for it would give other names than the true ones."""
     root = _record(descriptor[156:190], "root")
     listing = Listing()
-    first = _record_at(disc, root.block)
-    skip = _skipped(first.system_use) if kind == "rock ridge" else None
+    skip = None if kind == "joliet" else _skipped(_record_at(disc, root.block).system_use)
     if kind == "rock ridge" and skip is None:
-        raise Malformed("no Rock Ridge")
+        raise _Absent("no Rock Ridge")
+    if kind == "bare" and skip is not None:
+        raise _Absent("no names but Rock Ridge's")
     todo = deque([("", root.block, root.size)])
     while todo:
         prefix, block, size = todo.popleft()
