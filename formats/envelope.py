@@ -82,7 +82,8 @@ class Envelope:
         return hashlib.sha256(self.payload).hexdigest()
 
 
-def _base64(fields: Fields, name: str, longest: int) -> bytes:
+def parse_base64(fields: Fields, name: str, longest: int) -> bytes:
+    """The bytes of a base64 field of at most ``longest`` characters, in its one spelling; raises `Malformed`."""
     text = fields.text(name, longest=longest)
     try:
         data = base64.b64decode(text, validate=True)
@@ -99,13 +100,13 @@ def parse_envelope(data: bytes) -> Envelope:
         raise TooLarge(f"envelope of more than {MAX_ENVELOPE} bytes")
     fields = Fields(decode(data, place="envelope"), "envelope")
     signatures = tuple(
-        (item.digest("keyid"), _base64(item, "sig", 1024))
+        (item.digest("keyid"), parse_base64(item, "sig", 1024))
         for item in fields.objects("signatures")[: MAX_SIGNATURES + 1]
     )
     if not 1 <= len(signatures) <= MAX_SIGNATURES or len({keyid for keyid, _ in signatures}) != len(signatures):
         raise Malformed(f"1 to {MAX_SIGNATURES} signatures, each by another key", place="envelope.signatures")
     envelope = Envelope(
-        payload=_base64(fields, "payload", MAX_ENVELOPE),
+        payload=parse_base64(fields, "payload", MAX_ENVELOPE),
         payload_type=fields.text("payloadType", longest=200),
         signatures=signatures,
     )

@@ -42,10 +42,12 @@ def check_package(package_id: str, *, place: str = "") -> str:
     return package_id
 
 
-def check_parcel(parcel_id: str, *, place: str = "") -> str:
-    """Return ``parcel_id`` if it is one (``HQ1-000042``); raise `Malformed` otherwise."""
+def check_parcel(parcel_id: str, *, source: str = "", place: str = "") -> str:
+    """Return ``parcel_id`` if it is one (``HQ1-000042``), made by ``source`` if given; raise `Malformed` otherwise."""
     if not _PARCEL.fullmatch(parcel_id):
         raise Malformed(f"{parcel_id!r} is not a parcel ID (such as HQ1-000042)", place=place)
+    if source and parcel_id[:3] != source:
+        raise Malformed(f"{parcel_id} is not a parcel of site {source}", place=place)
     return parcel_id
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
-from formats.envelope import PublicKey, load_public_key
+from formats.envelope import PublicKey, load_public_key, parse_base64
 from formats.errors import Malformed
 from formats.names import check_site
 from formats.records import Fields, encode, format_time, open_document
@@ -38,10 +38,7 @@ class SiteKey:
     @classmethod
     def parse(cls, fields: Fields) -> SiteKey:
         """From a JSON object; raises `Malformed`."""
-        try:
-            der = base64.b64decode(fields.text("public", longest=1000), validate=True)
-        except ValueError:
-            raise Malformed("not base64", place=fields.at("public")) from None
+        der = parse_base64(fields, "public", 1000)
         start, end = fields.time("from"), fields.time("until")
         if end <= start:
             raise Malformed("ends before it begins", place=fields.at("until"))

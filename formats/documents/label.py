@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from formats.errors import Malformed
-from formats.names import check_parcel, check_site, volume_name
+from formats.names import check_parcel, check_path, check_site, volume_name
 from formats.records import encode, format_time, open_document
 
 NAME = "volume-label"
@@ -16,7 +16,9 @@ TYPE = f"application/vnd.courier.{NAME}+json"
 class VolumeLabel:
     """Volume ``number`` of ``of`` of a parcel; ``packing_list`` is the SHA-256 of the packing list's payload.
 
-    ``issued_ns`` (UTC) is when the layout was made, so that a volume issued again is the same to the byte.
+    ``issued_ns`` (UTC) is when the layout was made, so that a volume issued again is the same to the byte. ``tags``
+    are (path, SHA-256) of the other files beside the payload that a person or a stock tool may read or run, so that
+    an altered restore script is found.
     """
 
     parcel: str
@@ -25,6 +27,7 @@ class VolumeLabel:
     of: int
     packing_list: str
     issued_ns: int
+    tags: tuple[tuple[str, str], ...]
 
     @property
     def label(self) -> str:
@@ -42,6 +45,7 @@ class VolumeLabel:
                 "of": self.of,
                 "packing_list": self.packing_list,
                 "issued": format_time(self.issued_ns),
+                "tags": [{"path": path, "sha256": sha256} for path, sha256 in self.tags],
             }
         )
 
@@ -49,14 +53,21 @@ class VolumeLabel:
     def parse(cls, payload: bytes) -> VolumeLabel:
         """From canonical bytes; raises `Malformed` or `UnknownFormat`."""
         fields = open_document(payload, name=NAME)
+        source = check_site(fields.text("from"), place="from")
         label = cls(
-            parcel=check_parcel(fields.text("parcel"), place="parcel"),
-            source=check_site(fields.text("from"), place="from"),
+            parcel=check_parcel(fields.text("parcel"), source=source, place="parcel"),
+            source=source,
             number=fields.integer("number", minimum=1),
             of=fields.integer("of", minimum=1),
             packing_list=fields.digest("packing_list"),
             issued_ns=fields.time("issued"),
+            tags=tuple(
+                (check_path(item.text("path"), place=item.at("path")), item.digest("sha256"))
+                for item in fields.objects("tags")
+            ),
         )
         if label.number > label.of:
             raise Malformed(f"volume {label.number} of {label.of}", place="number")
+        if len(dict(label.tags)) != len(label.tags):
+            raise Malformed("a path stands twice", place="tags")
         return label

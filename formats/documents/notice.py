@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from formats.documents.packing import Priority, parse_priority
+from formats.documents.packing import Priority, parse_destinations, parse_priority
 from formats.errors import Malformed
 from formats.names import check_package, check_parcel, check_site
 from formats.records import Fields, encode, format_time, open_document
@@ -86,13 +86,13 @@ class ShipNotice:
             item.integer("volume", minimum=1, maximum=volumes): item.text("serial", longest=200)
             for item in fields.objects("seals")
         }
-        destinations = tuple(check_site(code, place=f"to[{n}]") for n, code in enumerate(fields.texts("to")))
-        if not destinations:
-            raise Malformed("names no destination", place="to")
+        if list(seals) != sorted(seals) or len(seals) != len(fields.objects("seals")):
+            raise Malformed("each volume once, in order", place="seals")
+        source = check_site(fields.text("from"), place="from")
         return cls(
-            parcel=check_parcel(fields.text("parcel"), place="parcel"),
-            source=check_site(fields.text("from"), place="from"),
-            destinations=destinations,
+            parcel=check_parcel(fields.text("parcel"), source=source, place="parcel"),
+            source=source,
+            destinations=parse_destinations(fields),
             issued_ns=fields.time("issued"),
             packing_list=fields.digest("packing_list"),
             build=fields.digest("build"),

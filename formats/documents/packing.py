@@ -190,15 +190,12 @@ class PackingList:
         """From canonical bytes; raises `Malformed` or `UnknownFormat`, also where its parts do not agree."""
         fields = open_document(payload, name=NAME)
         volumes = fields.integer("volumes", minimum=1, maximum=MAX_VOLUMES)
-        parcel = check_parcel(fields.text("parcel"), place="parcel")
         source = check_site(fields.text("from"), place="from")
-        if not parcel.startswith(source):
-            raise Malformed(f"parcel {parcel} is not one of site {source}", place="parcel")
         block_size = fields.integer("block_size", minimum=BLOCK, maximum=1 << 32)
         packing = cls(
-            parcel=parcel,
+            parcel=check_parcel(fields.text("parcel"), source=source, place="parcel"),
             source=source,
-            destinations=_destinations(fields),
+            destinations=parse_destinations(fields),
             created_ns=fields.time("created"),
             priority=parse_priority(fields),
             edition=fields.integer("edition", minimum=1),
@@ -234,7 +231,8 @@ def parity_path(number: int) -> str:
     return f"data/parity/{number:06d}.par"
 
 
-def _destinations(fields: Fields) -> tuple[str, ...]:
+def parse_destinations(fields: Fields) -> tuple[str, ...]:
+    """The ``to`` field: one or more different sites; raises `Malformed`."""
     sites = tuple(check_site(code, place=f"to[{n}]") for n, code in enumerate(fields.texts("to")))
     if not sites or len(set(sites)) != len(sites):
         raise Malformed("one or more different sites", place="to")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from formats.documents.packing import parse_destinations
+from formats.errors import Malformed
 from formats.names import check_package, check_parcel, check_site
 from formats.records import Fields, encode, format_time, open_document
 
@@ -107,10 +109,12 @@ class Receipt:
     def parse(cls, payload: bytes) -> Receipt:
         """From canonical bytes; raises `Malformed` or `UnknownFormat`."""
         fields = open_document(payload, name=NAME)
-        to = fields.texts("to")
+        to = parse_destinations(fields)
+        if len(to) != 1:
+            raise Malformed("a receipt goes to the parcel's sender alone", place="to")
         return cls(
-            parcel=check_parcel(fields.text("parcel"), place="parcel"),
-            source=check_site(to[0] if to else "", place="to[0]"),
+            parcel=check_parcel(fields.text("parcel"), source=to[0], place="parcel"),
+            source=to[0],
             destination=check_site(fields.text("from"), place="from"),
             build=fields.digest("build"),
             packing_list=fields.digest("packing_list"),
