@@ -103,9 +103,13 @@ def _bind(packing: PackingList, group: ParityGroup, spare_parity: Collection[int
     archives = len(packing.archives)
 
     def content(volume: int) -> tuple[int, ...]:
-        return tuple(n for n in packing.on_volume(volume) if n < archives or n - archives + 1 in spare_parity)
+        held = packing.on_volume(volume)
+        # Parity over volumes is itself protected on its medium, but never by parity over volumes.
+        return tuple(n for n in held if n < archives or (not group.spares and n - archives + 1 in spare_parity))
 
     members = [content(volume) for volume in group.volumes]
+    if not all(members):
+        raise Malformed("a volume without content in a parity group", place=f"{place}.volumes")
     sizes = [[files[n].size for n in member] for member in members]
     try:
         if group.spares:
@@ -221,8 +225,9 @@ def least_request(protection: Protection, bad: Iterable[BlockAt]) -> tuple[Block
     """
     outcome = settle(protection, bad)
     state = _State(protection, (*outcome.left, *outcome.parity_left))
-    choices = [_completing(state, outcome.left, spares=spares) for spares in (True, False)]
-    return tuple(sorted(min(choices, key=lambda blocks: len(blocks))))
+    over_volumes = _completing(state, outcome.left, spares=True)
+    on_media = _completing(state, outcome.left, spares=False)
+    return tuple(sorted(on_media if len(on_media) < len(over_volumes) else over_volumes))
 
 
 def _completing(state: _State, left: Collection[BlockAt], *, spares: bool) -> set[BlockAt]:

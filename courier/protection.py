@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 
 from courier.errors import NoSpace, Refused, Usage
@@ -188,18 +189,26 @@ def parity_blocks(blocks: int, share: int) -> int:
 
 
 def _asked_shape(blocks: int, share: int) -> tuple[int, int] | None:
-    """(k, m) that mend any run of ``share``; one stripe of all blocks, which mends any loss of it, where that goes."""
+    """(k, m) that mend any run of ``share``: one stripe of all blocks, which mends any loss of it, where that goes.
+
+    Else, of the shapes that take little more than the least room, the one with most parity columns.
+    """
     wanted = parity_blocks(blocks, share)
     if not wanted:
         return None
     if blocks + wanted <= MOST_COLUMNS:
         return blocks, wanted
-    parity = max(2, min(ASKED_DEPTH, MOST_COLUMNS * share // 10_000))
-    for columns in range(min(MOST_COLUMNS - parity, blocks), 0, -1):
+    shapes = []
+    for columns in filter(partial(fills, blocks), range(1, min(MOST_COLUMNS, blocks))):
         rows = -(-blocks // columns)
-        if fills(blocks, columns) and parity * rows - (columns * rows - blocks) >= wanted:
-            return columns, parity
-    raise AssertionError("one column always does: as many parity blocks as content")
+        # What a run across the seam between content and parity is shorter by (`longest_run`) is made up for.
+        parity = -(-(wanted + columns * rows - blocks) // rows)
+        if parity <= ASKED_DEPTH and columns + parity <= MOST_COLUMNS:
+            shapes.append((parity * rows, parity, columns))
+    least = min(shapes)[0]
+    most = least + min(2 + wanted // 16, 256)
+    parity, columns = max(shape[1:] for shape in shapes if shape[0] <= most)
+    return columns, parity
 
 
 def _fill_shape(blocks: int, longest: int, room: int | None, cost: Cost, block_size: int) -> tuple[int, int] | None:
@@ -242,10 +251,10 @@ def payload_blocks(capacity: int, redundancy: Redundancy, *, cost: Cost = int, b
     while low <= high:
         middle = (low + high) // 2
         low, high, blocks = (middle + 1, high, middle) if fits(middle) else (low, middle - 1, blocks)
-    # Parity grows in steps, so that fewer blocks may need more of it: go down to where all below fit, too.
-    slack = blocks // 32 + 256
-    unfit = [fewer for fewer in range(max(0, blocks - slack), blocks) if not fits(fewer)] if redundancy.share else []
-    return unfit[0] - 1 if unfit else blocks
+    # Parity grows in steps, so that fewer blocks may need more of it: go down to where all below fit, too. A shape
+    # takes at most 256 blocks more than the least there is, and that is within a row of what is wanted.
+    unfit = (fewer for fewer in range(max(0, blocks - 1000), blocks) if not fits(fewer))
+    return next(unfit, blocks + 1) - 1
 
 
 def check_waybill(groups: Sequence[ParityGroup], waybill: Collection[int]) -> None:
@@ -280,9 +289,14 @@ def promise(group: ParityGroup, geometry: Geometry) -> str:
             f"any {group.parity} of the {total} volumes {_listed(group.volumes)} "
             f"and spare {_listed(group.spares)} may be lost"
         )
-    mib = longest_run(geometry) * geometry.block_size / (1 << 20)
-    scattered = f"any {group.parity} blocks" + (f" of each of {geometry.rows} stripes" if geometry.rows > 1 else "")
-    return f"on volume {group.volumes[0]} {scattered} may be lost, or {longest_run(geometry)} in a row ({mib:,.1f} MiB)"
+    run = longest_run(geometry)
+    scattered = f"any {group.parity} of its blocks" + (
+        f" in each of {geometry.rows} stripes" if geometry.rows > 1 else ""
+    )
+    return (
+        f"on volume {group.volumes[0]} {scattered} may be lost, "
+        f"or {run:,} in a row ({run * geometry.block_size / (1 << 20):,.1f} MiB)"
+    )
 
 
 def _listed(numbers: Iterable[int]) -> str:

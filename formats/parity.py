@@ -167,7 +167,7 @@ class _Mending:
                 bad = self._finish(row, [result for _, result in group])
                 if bad is None:
                     continue
-                self._found |= {(row, column) for column in bad}
+                self._found |= {(column, row) for column in bad}
                 self._lost[row] |= bad
                 if bad and len(self._lost[row]) <= self._geometry.parity:
                     again.append(row)
