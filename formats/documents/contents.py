@@ -23,7 +23,7 @@ from formats.documents.listing import (
     parse_entry,
     read_lines,
 )
-from formats.errors import Malformed, TooLarge, Unexpected
+from formats.errors import Malformed, TooLarge, Unexpected, UnknownFormat
 from formats.names import check_member, check_package, check_parcel, fold
 from formats.records import Fields, decode, encode
 
@@ -133,23 +133,30 @@ class ContentsWriter:
 
 
 class _Lines(io.RawIOBase):
-    """A gzip stream as raw bytes, its errors translated."""
+    """What one gzip stream holds, as raw bytes; nothing may follow it (`gzip.GzipFile` would take more streams)."""
 
     def __init__(self, source: BinaryIO) -> None:
-        self._gzip = gzip.GzipFile(fileobj=source, mode="rb")
+        self._source = source
+        self._inflate = zlib.decompressobj(wbits=31)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        try:
-            data = self._gzip.read(len(buffer))
-        except (OSError, EOFError, zlib.error) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            raise Malformed("not a whole gzip stream", place="contents") from None
-        buffer[: len(data)] = data
-        return len(data)
+        while not self._inflate.eof:
+            pending = self._inflate.unconsumed_tail or self._source.read(1 << 16)
+            try:
+                data = self._inflate.decompress(pending, len(buffer))
+            except zlib.error:
+                raise Malformed("not a gzip stream, or altered", place="contents") from None
+            if data:
+                buffer[: len(data)] = data
+                return len(data)
+            if not pending:
+                raise Malformed("gzip stream is cut short", place="contents")
+        if self._inflate.unused_data or self._source.read(1):
+            raise Malformed("goes on after the end of the gzip stream", place="contents")
+        return 0
 
 
 class ContentsReader:
@@ -164,9 +171,10 @@ class ContentsReader:
         self._lines = read_lines(buffered, place="contents")
         fields = Fields(decode(next(self._lines, b""), place="contents:1"), "contents")
         if fields.text("format") != HEADER:
-            raise Malformed(f"not {HEADER}", place="contents")
-        if check_parcel(fields.text("parcel")) != parcel:
-            raise Unexpected(f"contents are of parcel {fields.text('parcel')}, not {parcel}", place="contents")
+            raise UnknownFormat(f"not {HEADER}", place="contents.format")
+        found = check_parcel(fields.text("parcel"), place=fields.at("parcel"))
+        if found != parcel:
+            raise Unexpected(f"contents are of parcel {found}, not {parcel}", place=fields.at("parcel"))
         self._packages = fields.integer("packages", minimum=1, maximum=MAX_PACKAGES)
         self._archives = fields.integer("archives", minimum=archives, maximum=archives)
 
@@ -178,6 +186,7 @@ class ContentsReader:
 
     def packages(self) -> Iterator[tuple[PackageHeader, Iterator[Entry]]]:
         """Each package with its entries, which must be read to their end before the next package is asked for."""
+        seen: set[tuple[str, int]] = set()
         for n in range(self._packages):
             place = f"contents.packages[{n}]"
             fields = Fields(decode(self._line(), place=place), place)
@@ -187,6 +196,9 @@ class ContentsReader:
                 name=fields.text("name", longest=1000),
                 listing=ListingSummary.parse(fields.object("listing")),
             )
+            if (header.package, header.version) in seen:
+                raise Malformed(f"{header.package}:{header.version} stands twice", place=place)
+            seen.add((header.package, header.version))
             yield header, self._entries(header)
 
     def _entries(self, header: PackageHeader) -> Iterator[Entry]:

@@ -12,13 +12,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from formats.digest import sha256_hex
 from formats.errors import FormatError, IllegalName, Malformed, TooLarge
 from formats.names import check_link, check_path
 from formats.records import Fields, decode, encode, format_time
 
-MAX_LINE = 200_000
-"""Bytes in one line; a path of 32,000 bytes with escapes stays far below."""
-LINES_AT_ONCE = 1 << 16
+MAX_LINE = 1 << 18
+"""Bytes in one line: a path of 32,000 and a link target of 4,095 control characters, six bytes each in JSON, fit."""
+EMPTY = sha256_hex(b"")
+"""SHA-256 of no bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +104,9 @@ def parse_entry(line: bytes, *, place: str = "") -> Entry:
     match fields.text("kind"):
         case "file":
             size, sha256 = fields.integer("size"), fields.digest("sha256")
+            if (size == 0) != (sha256 == EMPTY):
+                # Empty files are made, not looked up: an empty file's digest would never be checked.
+                raise Malformed("the SHA-256 of no bytes goes with size 0, and no other", place=fields.at("sha256"))
             return FileEntry(
                 path=path, size=size, sha256=sha256, mtime_ns=mtime_ns, executable=fields.flag("executable")
             )
@@ -188,6 +193,8 @@ def write_listing(entries: Iterable[Entry], out: BinaryIO) -> ListingSummary:
         try:
             line = entry_line(entry)
             check_path(entry.path)
+            if isinstance(entry, LinkEntry):
+                check_link(entry.path, entry.target)
         except UnicodeEncodeError:
             raise IllegalName("name is not valid Unicode", place=ascii(entry.path)) from None
         except FormatError as error:
