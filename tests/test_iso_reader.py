@@ -460,3 +460,15 @@ def test_long_udf_entries_are_read() -> None:
     maker.close()
     assert b"\x0a\x01" in {out.getvalue()[at : at + 2] for at in range(0, len(out.getvalue()), BLOCK)}
     assert read_all(out.getvalue()) == {"data/a": b"content"}
+
+
+@pytest.mark.parametrize("base", [OURS, wiped(PRIMARY), wiped(PRIMARY, JOLIET)], ids=["rock ridge", "joliet", "udf"])
+@pytest.mark.parametrize(
+    ("limit", "value"), [("MAX_ENTRIES", 12), ("MAX_STRUCTURE", 500), ("MAX_DEPTH", 5), ("MAX_PATH", 40)]
+)
+def test_no_tree_is_read_beyond_the_limits(
+    monkeypatch: pytest.MonkeyPatch, base: bytes, limit: str, value: int
+) -> None:
+    monkeypatch.setattr(f"formats.iso_disc.{limit}", value)
+    with pytest.raises((TooLarge, Malformed)):
+        IsoReader(io.BytesIO(base))
