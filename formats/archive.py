@@ -107,6 +107,15 @@ def write_archive(out: BinaryIO, members: Iterable[tuple[Member, Callable[[], Bi
     return out.seek(offset + len(header))
 
 
+def _read(source: BinaryIO, offset: int, size: int, *, place: str) -> bytes:
+    """Up to ``size`` bytes from ``offset``; raises `Unreadable` where the medium fails."""
+    try:
+        source.seek(offset)
+        return source.read(size)
+    except OSError as error:
+        raise Unreadable(error.strerror or str(error), place=place) from error
+
+
 class _MemberStream(io.RawIOBase):
     """The content of one member; the read that reaches its end raises `DigestMismatch` if it was not the right one."""
 
@@ -124,18 +133,18 @@ class _MemberStream(io.RawIOBase):
             return self.readall()
         if self.closed:
             raise ValueError("read of a closed member")
-        left = self._stored.member.size - self._at
+        member = self._stored.member
+        left = member.size - self._at
         size = min(size, left)
         if size == 0:
             return b""
         # Other members of the same archive may be read in between.
-        self._source.seek(self._stored.offset + self._at)
-        data = self._source.read(size)
+        data = _read(self._source, self._stored.offset + self._at, size, place=member.name)
         if not data:
-            raise Unreadable(f"the archive ends {left} bytes before the member's end", place=self._stored.member.name)
+            raise Unreadable(f"the archive ends {left} bytes before the member's end", place=member.name)
         crc = zlib.crc32(data, self._crc)
         if len(data) == left and crc != self._stored.crc32:
-            raise DigestMismatch("does not have the CRC-32 of the archive's header", place=self._stored.member.name)
+            raise DigestMismatch("does not have the CRC-32 of the archive's header", place=member.name)
         self._crc = crc
         self._at += len(data)
         return data
@@ -153,30 +162,29 @@ class ArchiveReader:
     """An archive in a seekable binary file, which stays open and is no one else's while members are read.
 
     Raises, on opening: `Malformed`, `UnknownFormat`, `TooLarge`, `IllegalName` or `Unexpected`, for anything but whole
-    archives of stored plain files with distinct portable names, as `write_archive` or 7-Zip's ``-mx0`` makes them.
-    The content is not looked at before it is read.
+    archives of stored plain files with distinct portable names, as `write_archive` or 7-Zip's ``-mx0`` makes them;
+    `Unreadable` where the medium fails. The content is not looked at before it is read.
     """
 
     def __init__(self, source: BinaryIO) -> None:
         self._source = source
         size = source.seek(0, os.SEEK_END)
-        start = parse_start(self._read(0, min(size, START_SIZE)), size=size)
-        header = self._read(start.offset, start.size)
+        start = parse_start(self._exactly(0, min(size, START_SIZE)), size=size)
+        header = self._exactly(start.offset, start.size)
         if zlib.crc32(header) != start.crc32:
             raise Malformed("does not have its CRC-32", place="header")
         end = start.offset
         packed = parse_packed(header, start=start)
         if packed is not None:
             end = packed.offset
-            header = unpack_header(self._read(packed.offset, packed.size), packed)
+            header = unpack_header(self._exactly(packed.offset, packed.size), packed)
         self._stored = parse_header(header, end=end)
         self._index = {item.member.name: n for n, item in enumerate(self._stored)}
 
-    def _read(self, offset: int, size: int) -> bytes:
-        self._source.seek(offset)
-        data = self._source.read(size)
+    def _exactly(self, offset: int, size: int) -> bytes:
+        data = _read(self._source, offset, size, place="header")
         if len(data) != size:
-            raise Unreadable("the archive ends early", place=f"byte {offset + len(data)}")
+            raise Unreadable(f"the archive ends at byte {offset + len(data)}", place="header")
         return data
 
     def members(self) -> list[Member]:
@@ -211,8 +219,9 @@ class ArchiveReader:
         """The content of a member, by its place (from 0) or name, to be read once from its start.
 
         The read that reaches its end raises `DigestMismatch` in place of the last bytes if the whole does not have
-        the CRC-32 of the header, so what came before must not be relied on until then. Raises `Unreadable` if the
-        file has become shorter, `Unexpected` for a name that the archive does not hold, IndexError for such a number.
+        the CRC-32 of the header, so what came before must not be relied on until then. Raises `Unreadable` where
+        the medium fails or has become shorter, `Unexpected` for a name that the archive does not hold, IndexError for
+        a number beyond its members.
         """
         if isinstance(index_or_name, str):
             if index_or_name not in self._index:

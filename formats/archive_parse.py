@@ -31,7 +31,7 @@ from formats.archive_header import (
     from_filetime,
 )
 from formats.errors import IllegalName, Malformed, TooLarge, Unexpected, UnknownFormat
-from formats.names import check_member
+from formats.names import MAX_MEMBER, check_member
 
 _LZMA = b"\3\1\1"
 _AES = b"\6\xf1\7\1"
@@ -258,10 +258,10 @@ def _streams(cursor: _Cursor, *, end: int) -> list[tuple[int, int, int]]:
     cursor.want(Id.END)
     offset = START_SIZE
     for folder in folders:
-        if folder.method != COPY or folder.properties:
+        if folder.method != COPY:
             raise Malformed(f"a member is {_method(folder)}, not stored", place="header")
-        if folder.size != folder.packed:
-            raise Malformed("a stored folder has two sizes", place="header")
+        if folder.properties or folder.size != folder.packed:
+            raise Malformed("a stored folder has properties, or two sizes", place="header")
         if folder.offset != offset:
             raise Malformed("the data do not begin at the archive's start", place="header")
         offset += folder.packed
@@ -300,7 +300,12 @@ def _names(body: _Cursor, count: int) -> list[str]:
         raise IllegalName("a name is not valid UTF-16", place="header") from None
     if text.count("\0") != count or text[-1] != "\0":
         raise Malformed(f"not {count} names", place="header")
-    return text[:-1].split("\0")
+    names = text[:-1].split("\0")
+    for n, name in enumerate(names):
+        if len(name) > MAX_MEMBER:  # before the name is quoted in an error
+            raise IllegalName(f"name of {len(name)} characters, {MAX_MEMBER} are the limit", place=f"members[{n}]")
+        check_member(name)
+    return names
 
 
 def _check_attributes(value: int, name: str) -> None:
@@ -341,7 +346,6 @@ def _files(cursor: _Cursor, count: int) -> list[tuple[str, int]]:
     if not (names and times and attributes):
         raise Malformed("members without name, time or attributes", place="header")
     for name, time, value in zip(names, times, attributes, strict=True):
-        check_member(name)
         _check_attributes(value, name)
         if time > LAST_TIME:
             raise Malformed("time past the year 9999", place=name)
