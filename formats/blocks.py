@@ -10,8 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from formats.errors import Malformed
+
+if TYPE_CHECKING:
+    from mmap import mmap
 
 BLOCK = 1 << 20
 """Bytes in a block: 1 MiB. A file under 4 GiB has at most 4,096 of them."""
@@ -41,7 +45,7 @@ class BlockHasher:
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
         """Take the next bytes."""
-        view = memoryview(data)
+        view = memoryview(data).cast("B")
         self._whole.update(view)
         self.count += len(view)
         while view:
@@ -67,8 +71,8 @@ class BlockHasher:
 class BlockTable:
     """The block table of a parcel: digests of the blocks of ``sizes[n]``-byte files, in order."""
 
-    def __init__(self, table: bytes, sizes: Sequence[int], block_size: int = BLOCK) -> None:
-        """Raises `Malformed` when the table is not as long as the sizes ask."""
+    def __init__(self, table: bytes | mmap, sizes: Sequence[int], block_size: int = BLOCK) -> None:
+        """``table`` may be a mapped file. Raises `Malformed` when the table is not as long as the sizes ask."""
         counts = [block_count(size, block_size) for size in sizes]
         if len(table) != sum(counts) * DIGEST:
             raise Malformed(f"block table has {len(table)} bytes, {sum(counts) * DIGEST} expected", place="blocks.bin")
@@ -81,15 +85,19 @@ class BlockTable:
         """Blocks of file number ``file`` (from 0)."""
         return self._starts[file + 1] - self._starts[file]
 
-    def digest(self, file: int, block: int) -> bytes:
-        """Digest of block ``block`` of file ``file``, 32 bytes."""
-        if not 0 <= block < self.count(file):
+    def _check(self, file: int, block: int) -> None:
+        if not (0 <= file < len(self.sizes) and 0 <= block < self.count(file)):
             raise IndexError(f"file {file} has no block {block}")
+
+    def digest(self, file: int, block: int) -> bytes:
+        """Digest of block ``block`` of file ``file``, 32 bytes; raises `IndexError` when there is no such block."""
+        self._check(file, block)
         at = (self._starts[file] + block) * DIGEST
         return self._table[at : at + DIGEST]
 
     def length(self, file: int, block: int) -> int:
-        """Bytes in block ``block`` of file ``file``."""
+        """Bytes in block ``block`` of file ``file``; raises `IndexError` when there is no such block."""
+        self._check(file, block)
         return block_length(self.sizes[file], block, self.block_size)
 
     def is_good(self, file: int, block: int, data: bytes | memoryview) -> bool:

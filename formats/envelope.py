@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 MAX_SIGNATURES = 4
 MAX_ENVELOPE = 256 << 20
 """Bytes of the largest envelope that is read (a packing list of 100,000 archives has about 30 MB)."""
+MAX_FRAME = 16 << 10
+"""Bytes of an envelope beside its payload, at most: what is not signed never takes much memory."""
+_HEAD = b'{"payload":"'
 
 
 class Signer(Protocol):
@@ -97,14 +100,16 @@ def parse_base64(fields: Fields, name: str, longest: int) -> bytes:
 def parse_envelope(data: bytes) -> Envelope:
     """Parse an envelope without judging its signatures; raises `Malformed` or `TooLarge`."""
     if len(data) > MAX_ENVELOPE:
-        raise TooLarge(f"envelope of more than {MAX_ENVELOPE} bytes")
+        raise TooLarge(f"envelope of more than {MAX_ENVELOPE} bytes", place="envelope")
+    payload_end = data.find(b'"', len(_HEAD)) if data.startswith(_HEAD) else 0
+    if len(data) - payload_end > MAX_FRAME:
+        raise Malformed("not one payload and its signatures", place="envelope")
     fields = Fields(decode(data, place="envelope"), "envelope")
     signatures = tuple(
         (item.digest("keyid"), parse_base64(item, "sig", 1024))
         for item in fields.objects("signatures")[: MAX_SIGNATURES + 1]
     )
-    if not 1 <= len(signatures) <= MAX_SIGNATURES or len({keyid for keyid, _ in signatures}) != len(signatures):
-        raise Malformed(f"1 to {MAX_SIGNATURES} signatures, each by another key", place="envelope.signatures")
+    _check_signers([keyid for keyid, _ in signatures])
     envelope = Envelope(
         payload=parse_base64(fields, "payload", MAX_ENVELOPE),
         payload_type=fields.text("payloadType", longest=200),
@@ -115,12 +120,18 @@ def parse_envelope(data: bytes) -> Envelope:
     return envelope
 
 
+def _check_signers(keyids: list[str]) -> None:
+    if not 1 <= len(keyids) <= MAX_SIGNATURES or len(set(keyids)) != len(keyids):
+        raise Malformed(f"1 to {MAX_SIGNATURES} signatures, each by another key", place="envelope.signatures")
+
+
 def sign(payload: bytes, payload_type: str, signers: Iterable[tuple[str, Signer]]) -> Envelope:
-    """Sign ``payload``; ``signers`` are (key ID, signer) pairs."""
+    """Sign ``payload``; ``signers`` are (key ID, signer) pairs, 1 to `MAX_SIGNATURES` (else `Malformed`)."""
     from securesystemslib.dsse import Envelope as Dsse
 
     pae = Dsse(payload, payload_type, {}).pae()
     signatures = tuple((keyid, bytes.fromhex(signer.sign(pae).signature)) for keyid, signer in signers)
+    _check_signers([keyid for keyid, _ in signatures])
     return Envelope(payload=payload, payload_type=payload_type, signatures=signatures)
 
 
