@@ -6,6 +6,7 @@ tag manifest of everything else, so that ``sha256sum -c`` and any BagIt tool ver
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -46,10 +47,14 @@ def parse_manifest(data: bytes, *, place: str = MANIFEST) -> dict[str, str]:
     except UnicodeDecodeError:
         raise Malformed("not UTF-8", place=place) from None
     result: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not str.splitlines: a path may hold what Unicode calls a line end.
+    lines = re.split(r"\r\n|\r|\n", text)
+    if not lines[-1]:
+        lines.pop()
+    for number, line in enumerate(lines, 1):
         where = f"{place}:{number}"
         digest, _, path = line.partition("  ")
-        path = path.removeprefix("*").replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%")
+        path = path.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%")
         check_path(path, place=where)
         if path in result:
             raise Malformed("listed twice", place=where)
@@ -60,11 +65,11 @@ def parse_manifest(data: bytes, *, place: str = MANIFEST) -> dict[str, str]:
 def tag_files(*, payload: Sequence[BagFile], info: Mapping[str, str], others: Sequence[BagFile]) -> dict[str, bytes]:
     """The tag files BagIt asks for, path -> bytes, in the order they are written; ``others`` are the project's own.
 
-    ``Payload-Oxum`` is added to ``info`` (RFC 8493, 2.2.2). The tag manifest, over all of these and ``others``, is last.
+    ``Payload-Oxum`` is added to ``info`` (RFC 8493, 2.2.2). Last comes the tag manifest, of all these and ``others``.
     """
     oxum = f"{sum(file.size for file in payload)}.{len(payload)}"
     lines = [f"{name}: {value}\n" for name, value in {**info, "Payload-Oxum": oxum}.items()]
-    if any("\n" in line[:-1] or "\r" in line for line in lines):
+    if any(len(line.splitlines()) != 1 for line in lines):
         raise Malformed("a value holds a line break", place="bag-info.txt")
     files = {"bagit.txt": DECLARATION, "bag-info.txt": "".join(lines).encode(), MANIFEST: manifest(payload)}
     tags = [BagFile(path=path, size=len(data), sha256=sha256_hex(data)) for path, data in files.items()]
