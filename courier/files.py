@@ -49,10 +49,9 @@ def atomic_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     only, from its first byte.
     """
     temporary = path.with_name(f"{TEMP}{os.getpid()}-{time.monotonic_ns():x}-{path.name[-40:]}")
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    handle = os.open(temporary, flags, 0o600 if private else 0o666)
+    mode = 0o600 if private else 0o666
     try:
-        with os.fdopen(handle, "w+b") as out:
+        with open(temporary, "x+b", opener=lambda name, flags: os.open(name, flags, mode)) as out:  # noqa: PTH123
             yield out
             out.flush()
             os.fsync(out.fileno())

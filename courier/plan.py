@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from courier.errors import NoSpace, Usage
+from courier.errors import Usage
 from formats.documents.contents import MAX_MEMBERS, Coding
 from formats.documents.packing import MAX_VOLUMES
 from formats.names import fold, is_portable
@@ -33,8 +33,8 @@ MEDIA = {
 """Usable bytes by kind of medium."""
 DRIVE = "drive"
 """The kind of a medium that is given by its capacity."""
-ARCHIVE_LIMIT = (1 << 32) - 1
-"""Bytes in the largest archive: FAT32 and ISO 9660 level 1 hold it."""
+ARCHIVE_LIMIT = (1 << 32) - 2048
+"""Bytes in the largest archive: FAT32 and one extent of ISO 9660 hold it."""
 LEAST_ARCHIVE = 64 << 10
 """Bytes in the smallest archive worth a medium; with less room than this, the medium is too small."""
 
@@ -104,7 +104,7 @@ class PlannedArchive:
 
 
 def zstd_bound(length: int) -> int:
-    """Bytes that one zstd frame of ``length`` bytes takes at most (ZSTD_COMPRESSBOUND of zstd.h, and frame overhead)."""
+    """Bytes that one zstd frame of ``length`` bytes takes at most (ZSTD_COMPRESSBOUND of zstd.h, and its frame)."""
     return length + (length >> 8) + 256
 
 
@@ -157,7 +157,7 @@ def _members(content: Content, limit: int, taken: set[str]) -> Iterator[PlannedM
 
 
 def place_on_volumes(costs: Sequence[int], room: int) -> list[int]:
-    """The volume, from 1, of each archive: the first that has room. ``costs`` are bytes on the medium, each <= ``room``.
+    """The volume, from 1, of each archive: the first that has room. ``costs`` are bytes on a medium, each <= ``room``.
 
     Raises `Usage` for more than `MAX_VOLUMES` volumes.
     """
@@ -177,17 +177,3 @@ def place_on_volumes(costs: Sequence[int], room: int) -> list[int]:
             f"that makes {len(free)} volumes; a parcel has at most {MAX_VOLUMES}", hint="choose a larger medium"
         )
     return result
-
-
-def archive_limit(room: int) -> int:
-    """Bytes of the archives to build for a volume with ``room`` bytes for them: as large as divides it well.
-
-    Raises `NoSpace` when not even a small archive fits.
-    """
-    if room < LEAST_ARCHIVE:
-        raise NoSpace(
-            f"the medium is {LEAST_ARCHIVE - room:,} bytes too small for even one archive beside what every volume carries",
-            hint="choose a larger medium, or fewer packages a parcel",
-            code="medium-too-small",
-        )
-    return min(ARCHIVE_LIMIT, room // -(-room // ARCHIVE_LIMIT))

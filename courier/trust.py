@@ -70,7 +70,7 @@ def check_newer_card(data: bytes, pinned: SiteCard) -> SiteCard:
     if not verified_keys(parse_envelope(data), [key.key for key in pinned.keys]):
         raise Refused(
             f"the new card of {card.site} is not signed by a key of the pinned one",
-            hint=f"compare the fingerprint by phone, then: courier site trust CARD --fingerprint {card.keys[0].key.keyid}",
+            hint="compare the fingerprint by phone, then pin it: courier site trust CARD --fingerprint FINGERPRINT",
             code="card-not-chained",
         )
     return card
@@ -130,7 +130,7 @@ class Trust:
             if not good:
                 raise Refused(
                     f"{where}: not signed by site {signer}, or altered since",
-                    hint=f"ask {signer} whether it rotated its key or sent this at all; do not use it until that is clear",
+                    hint=f"ask {signer} whether it sent this, or has a new key; do not use it until that is clear",
                     code="bad-signature",
                 )
             document = parse(envelope.payload)

@@ -18,6 +18,7 @@ DEBIAN_PACKAGES = {
     "bsdtar": "libarchive-tools",
     "git": "git",
     "initdb": "postgresql",
+    "genisoimage": "genisoimage",
     "isoinfo": "genisoimage",
     "mcopy": "mtools",
     "mkfs.vfat": "dosfstools",

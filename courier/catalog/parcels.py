@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from courier.catalog.schema import log, notice, received, received_volume, sent, sent_to, sent_volume
+from courier.catalog.schema import log, notice, received, received_volume, sent, sent_package, sent_to, sent_volume
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +98,22 @@ def add_sent(connection: Connection, new: SentParcel, destinations: Iterable[str
     connection.execute(insert(sent).values(_values(new)))
     for code in destinations:
         connection.execute(insert(sent_to).values(parcel=new.parcel, site=code, receipt=None, confirmed_ns=None))
+
+
+def add_sent_package(
+    connection: Connection, parcel: str, package: str, version: int, *, listing: str, definition: bytes
+) -> None:
+    """Record a package version that a sent parcel carries; ``definition`` is its definition's payload."""
+    values = {"parcel": parcel, "package": package, "version": version, "listing": listing, "definition": definition}
+    connection.execute(insert(sent_package).values(values))
+
+
+def sent_packages(connection: Connection, parcel: str) -> list[tuple[str, int, str, bytes]]:
+    """(package, version, listing, definition payload) of what a sent parcel carries."""
+    columns = (sent_package.c.package, sent_package.c.version, sent_package.c.listing, sent_package.c.definition)
+    query = select(*columns).where(sent_package.c.parcel == parcel)
+    rows = connection.execute(query.order_by(sent_package.c.package, sent_package.c.version))
+    return [(package, version, listing, definition) for package, version, listing, definition in rows]
 
 
 def change_sent(connection: Connection, parcel: str, **values: object) -> None:

@@ -90,6 +90,16 @@ sent_to = Table(
     Column("confirmed_ns", BigInteger, nullable=True),
 )
 
+sent_package = Table(
+    "sent_package",
+    metadata,
+    Column("parcel", String(10), primary_key=True),
+    Column("package", String(8), primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("listing", String(64), nullable=False),
+    Column("definition", LargeBinary, nullable=False, comment="payload, signed when the parcel is shipped"),
+)
+
 sent_volume = Table(
     "sent_volume",
     metadata,

@@ -75,6 +75,14 @@ def upgrade() -> None:
         sa.Column("confirmed_ns", sa.BigInteger(), nullable=True),
     )
     op.create_table(
+        "sent_package",
+        sa.Column("parcel", sa.String(10), primary_key=True, nullable=False),
+        sa.Column("package", sa.String(8), primary_key=True, nullable=False),
+        sa.Column("version", sa.BigInteger(), primary_key=True, nullable=False),
+        sa.Column("listing", sa.String(64), nullable=False),
+        sa.Column("definition", sa.LargeBinary(), nullable=False),
+    )
+    op.create_table(
         "sent_volume",
         sa.Column("parcel", sa.String(10), primary_key=True, nullable=False),
         sa.Column("edition", sa.Integer(), primary_key=True, nullable=False),

@@ -1,0 +1,93 @@
+"""Whether a complete parcel may be imported: what network and media say must agree (decision 5 of the design)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from courier.catalog import packages, parcels
+from courier.errors import Refused
+from courier.site import Site, now
+from courier.trust import Trust
+from formats.documents import notice as notice_doc
+from formats.documents import package as package_doc
+from formats.documents.notice import ShipNotice
+from formats.documents.package import PackageDefinition
+from formats.documents.packing import PackingList
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Admission:
+    """What speaks for an import: the notice and the definitions that came; ``awaiting`` what has not come yet."""
+
+    awaiting: tuple[str, ...]
+    notice: ShipNotice | None
+    definitions: Mapping[tuple[str, int], PackageDefinition]
+
+
+def judge(site: Site, packing: PackingList, packing_digest: str) -> Admission:
+    """Compare a parcel's packing list with what came by network.
+
+    Raises `Refused` when a notice has come and none agrees with the packing list, or a definition is not the one the
+    notice names. What was verified when it came is verified again: a site may have been revoked since.
+    """
+    trust = site.trust()
+    notices = _notices(site, trust, packing)
+    if not notices:
+        waiting = (f"the ship notice of {packing.source} (by network: courier channel sync)",)
+        return Admission(awaiting=waiting, notice=None, definitions={})
+    agreed = [n for n in notices if n.packing_list == packing_digest and n.build == packing.build]
+    if not agreed:
+        raise Refused(
+            f"{packing.parcel}: the ship notice of {packing.source} names another packing list than the media carry",
+            hint=f"ask {packing.source} which is right; nothing is imported, the content stays held",
+            code="notice-disagrees",
+        )
+    notice = agreed[-1]
+    definitions: dict[tuple[str, int], PackageDefinition] = {}
+    awaiting = []
+    for item in notice.packages:
+        definition = _definition(site, trust, packing.source, item.package, item.version)
+        if definition is None:
+            awaiting.append(f"the definition of {item.package}:{item.version} (by network: courier channel sync)")
+        elif definition.listing.sha256 != item.listing:
+            raise Refused(
+                f"{packing.parcel}: definition and ship notice of {item.package}:{item.version} name other content",
+                hint=f"ask {packing.source} to ship the parcel again: courier parcel ship {packing.parcel}",
+                code="definition-disagrees",
+            )
+        else:
+            definitions[item.package, item.version] = definition
+    return Admission(awaiting=tuple(awaiting), notice=notice, definitions=definitions)
+
+
+def _notices(site: Site, trust: Trust, packing: PackingList) -> list[ShipNotice]:
+    with site.catalogue.reading() as connection:
+        envelopes = parcels.notices(connection, packing.parcel)
+    found = [
+        trust.verify(
+            data,
+            ShipNotice.parse,
+            payload_type=notice_doc.TYPE,
+            signed_ns=lambda n: n.issued_ns,
+            now_ns=now(),
+            where=f"ship notice of {packing.parcel}",
+        )[0]
+        for data in envelopes
+    ]
+    return [notice for notice in found if notice.source == packing.source]
+
+
+def _definition(site: Site, trust: Trust, source: str, package: str, version: int) -> PackageDefinition | None:
+    with site.catalogue.reading() as connection:
+        data = packages.find_definition(connection, package, version, source)
+    if data is None:
+        return None
+    return trust.verify(
+        data,
+        PackageDefinition.parse,
+        payload_type=package_doc.TYPE,
+        signed_ns=lambda d: d.created_ns,
+        now_ns=now(),
+        where=f"definition of {package}:{version}",
+    )[0]

@@ -1,0 +1,65 @@
+"""How a command is made: the options that every command has, added to each in one place."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from courier.console import Console
+
+CURRENT = Console()
+"""The console of the command that runs; `courier.cli.run` reports errors through it."""
+
+HOME = Annotated[Path | None, typer.Option("--home", metavar="DIR", help="Site home (else $COURIER_HOME).")]
+JSON = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+JSON_LINES = Annotated[bool, typer.Option("--json-lines", help="Print JSON lines as things happen.")]
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+YES = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+_COMMON = {
+    "home": (HOME, None),
+    "json": (JSON, False),
+    "json_lines": (JSON_LINES, False),
+    "quiet": (QUIET, False),
+    "yes": (YES, False),
+}
+
+
+def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a function as a command. Its first parameter is the `Console`; the common options are added to it."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(function, eval_str=True)
+        own = list(signature.parameters.values())[1:]
+        common = [
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for key, (annotation, default) in _COMMON.items()
+        ]
+
+        @functools.wraps(function)
+        def run(**options: Any) -> None:
+            for key in _COMMON:
+                value = options.pop(key)
+                if value:
+                    setattr(CURRENT, key, value)
+            function(CURRENT, **options)
+
+        run.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + common
+        )
+        # typer reads annotations by name as well as by signature.
+        run.__annotations__ = {p.name: p.annotation for p in [*own, *common]}
+        app.command(name)(run)
+        return function
+
+    return register
+
+
+def group(help_text: str) -> typer.Typer:
+    """A command group that prints its help when called bare."""
+    return typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)

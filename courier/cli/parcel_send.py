@@ -1,0 +1,233 @@
+"""The sender's commands of ``courier parcel``: create, write, ship."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from courier.cli.command import command
+from courier.console import Console, plural, size_text
+
+if TYPE_CHECKING:
+    from courier.prepare import ParcelPlan
+
+PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
+MEDIA = Annotated[
+    str | None, typer.Option("--media", metavar="KIND", help="cd74 cd80 dvd5 dvd9 bd25 bd50 bd100 lto5-9.")
+]
+CAPACITY = Annotated[str | None, typer.Option("--capacity", metavar="SIZE", help="Usable bytes of a drive: 64GB.")]
+DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the sender's commands to ``courier parcel``."""
+    for name, function in (("create", create), ("write", write), ("ship", ship)):
+        command(app, name)(function)
+
+
+def create(
+    console: Console,
+    *,
+    packages: Annotated[list[str], typer.Argument(metavar="ID[:VERSION]...", help="Packages (newest version else).")],
+    to: Annotated[list[str], typer.Option("--to", metavar="CODE", help="Destination; again for several.")],
+    media: MEDIA = None,
+    capacity: CAPACITY = None,
+    compress: Annotated[str, typer.Option("--compress", help="auto, none, fast or best.")] = "auto",
+    encrypt: Annotated[
+        bool | None, typer.Option("--encrypt/--no-encrypt", help="Default: encrypted where all cards allow it.")
+    ] = None,
+    priority: Annotated[str, typer.Option("--priority", help="high, medium or low.")] = "medium",
+    anyway: Annotated[
+        str, typer.Option("--anyway", metavar="REASON", help="Create it although no network address reaches a site.")
+    ] = "",
+    dry_run: DRY_RUN = False,
+) -> None:
+    """Plan, build and sign a parcel."""
+    from courier.errors import Usage
+    from courier.plan import medium_capacity
+    from courier.prepare import COMPRESS, plan_parcel
+    from courier.send import build_parcel
+    from formats.documents.packing import PRIORITIES
+
+    if compress not in COMPRESS:
+        raise Usage(f"--compress {compress}: no such way", hint=f"one of {', '.join(COMPRESS)}")
+    if priority not in PRIORITIES:
+        raise Usage(f"--priority {priority}: no such priority", hint=f"one of {', '.join(PRIORITIES)}")
+    kind, room = medium_capacity(media, capacity)
+    with console.site() as site:
+        plan = plan_parcel(
+            site,
+            packages,
+            to,
+            media=kind,
+            capacity=room,
+            compress=compress,
+            encrypt=encrypt,
+            priority=priority,
+            anyway=anyway,
+        )
+        if dry_run:
+            _say_plan(console, plan)
+            return
+        with console.progress("Building", plan.content_bytes) as progress:
+            parcel = build_parcel(site, plan, progress)
+        packing = parcel.packing
+        payload = sum(file.size for file in packing.files())
+        sealed = f"encrypted for {', '.join(packing.destinations)}" if packing.sealed else "not encrypted"
+        console.say(
+            f"{packing.parcel}: {plural(len(packing.archives), 'archive')}, {size_text(payload)}, {sealed}, "
+            f"on {plural(packing.volumes, 'volume')} of {size_text(packing.capacity)}"
+        )
+        console.say(f"Next: courier parcel write {packing.parcel} --layout iso --out DIR")
+        console.result({"state": parcel.sent.state, **_packing(packing)})
+
+
+def _packing(packing: Any) -> dict[str, Any]:
+    return {
+        "parcel_id": packing.parcel,
+        "sealed": packing.sealed,
+        "media": packing.media,
+        "capacity": packing.capacity,
+        "bytes": sum(file.size for file in packing.files()),
+        "archives": [{"number": file.number, "bytes": file.size, "volume": file.volume} for file in packing.archives],
+        "volumes": [
+            {"number": n, "of": packing.volumes, "bytes": packing.volume_bytes(n), "path": "", "state": "Planned"}
+            for n in range(1, packing.volumes + 1)
+        ],
+    }
+
+
+def _say_plan(console: Console, plan: ParcelPlan) -> None:
+    packing = plan.preview
+    about = "" if plan.exact else "at most "
+    console.say(
+        f"Would build {packing.parcel} for {', '.join(packing.destinations)}: "
+        f"{size_text(plan.content_bytes)} of content in {plural(len(packing.archives), 'archive')} ({about}{size_text(sum(plan.sizes))}), "
+        f"{about}{plural(packing.volumes, 'volume')} of {size_text(packing.capacity)}"
+    )
+    rows = [
+        (
+            n,
+            len(packing.on_volume(n)),
+            size_text(packing.volume_bytes(n)),
+            f"{packing.volume_bytes(n) * 100 // packing.capacity}%",
+        )
+        for n in range(1, packing.volumes + 1)
+    ]
+    console.table(("VOLUME", "ARCHIVES", "PAYLOAD", "FILL"), rows)
+    console.result({"dry_run": True, "exact": plan.exact, "content_bytes": plan.content_bytes, **_packing(packing)})
+
+
+def write(
+    console: Console,
+    *,
+    parcel: PARCEL,
+    layout: Annotated[str, typer.Option("--layout", help="iso, tape or folder.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the volumes go.")],
+    volume: Annotated[
+        list[int] | None, typer.Option("--volume", metavar="N", help="Only this one; again for more.")
+    ] = None,
+    media: MEDIA = None,
+    capacity: CAPACITY = None,
+    dry_run: DRY_RUN = False,
+) -> None:
+    """Write volumes and read each back. Another --media lays the parcel out anew, without building it again."""
+    from courier.errors import Usage
+    from courier.media import LAYOUTS
+    from courier.plan import medium_capacity
+    from courier.send import open_outgoing, relay_out
+    from courier.write import WrittenVolume, write_volumes
+
+    if layout not in LAYOUTS:
+        raise Usage(f"--layout {layout}: no such layout", hint=f"one of {', '.join(LAYOUTS)}")
+
+    def written(one: WrittenVolume) -> None:
+        what = "stood there, read back" if one.kept else "written and read back"
+        console.say(f"Volume {one.number} of {one.of}: {one.path}, {size_text(one.bytes)}, {what}")
+        console.event({"volume": _written(one)})
+
+    with console.site() as site:
+        outgoing = open_outgoing(site, parcel)
+        if media is not None or capacity is not None:
+            kind, room = medium_capacity(media, capacity)
+            if (kind, room) != (outgoing.packing.media, outgoing.packing.capacity):
+                outgoing = relay_out(site, outgoing, media=kind, capacity=room, dry_run=dry_run)
+        packing = outgoing.packing
+        numbers = volume or list(range(1, packing.volumes + 1))
+        total = sum(packing.volume_bytes(n) for n in numbers if 1 <= n <= packing.volumes)
+        console.say(f"{parcel}: {plural(len(numbers), 'volume')} of {packing.volumes} to {out}, {size_text(total)}")
+        if dry_run:
+            console.result({"dry_run": True, **_packing(packing)})
+            return
+        with console.progress("Writing", 2 * total) as progress:
+            done = write_volumes(
+                site,
+                outgoing,
+                layout=layout,
+                out=out,
+                numbers=numbers,
+                progress=progress,
+                written=written,
+            )
+        state = open_outgoing(site, parcel).sent.state
+        if state == "Written":
+            console.say(f"All volumes are written. Next: courier parcel ship {parcel}")
+        console.result({"parcel_id": parcel, "state": state, "volumes": [_written(one) for one in done]})
+
+
+def _written(one: Any) -> dict[str, Any]:
+    return {
+        "number": one.number,
+        "of": one.of,
+        "path": str(one.path),
+        "bytes": one.bytes,
+        "layout": one.layout,
+        "state": "Written",
+        "kept": one.kept,
+    }
+
+
+def ship(
+    console: Console,
+    *,
+    parcel: PARCEL,
+    carrier: Annotated[str, typer.Option("--carrier", help="Who carries it.")] = "",
+    tracking: Annotated[str, typer.Option("--tracking", help="The carrier's tracking number.")] = "",
+    seal: Annotated[
+        list[str] | None, typer.Option("--seal", metavar="VOLUME=SERIAL", help="Seal on a volume; again for more.")
+    ] = None,
+    dry_run: DRY_RUN = False,
+) -> None:
+    """Mark a parcel Sent; queue its ship notice and package definitions."""
+    from courier.send import open_outgoing
+    from courier.ship import ship_parcel
+
+    seals = dict(_seal(text) for text in seal or [])
+    with console.site() as site:
+        outgoing = open_outgoing(site, parcel)
+        shipment = ship_parcel(site, outgoing, carrier=carrier, tracking=tracking, seals=seals, dry_run=dry_run)
+        if dry_run:
+            console.say(f"Would mark {parcel} Sent and queue {plural(shipment.queued, 'message')}.")
+        else:
+            console.say(f"{parcel} is Sent; {plural(shipment.queued, 'message')} queued. Next: courier channel sync")
+        console.result(
+            {
+                "parcel_id": parcel,
+                "state": outgoing.sent.state if dry_run else "Sent",
+                "queued": shipment.queued,
+                "dry_run": dry_run,
+                "carrier": shipment.notice.carrier,
+                "tracking": shipment.notice.tracking,
+            }
+        )
+
+
+def _seal(text: str) -> tuple[int, str]:
+    from courier.errors import Usage
+
+    number, equals, serial = text.partition("=")
+    if not equals or not number.isdigit() or not serial.strip():
+        raise Usage(f"--seal {text!r}", hint="write it like --seal 3=A0012345")
+    return int(number), serial.strip()

@@ -1,0 +1,86 @@
+"""How parcels and volumes are shown: as JSON documents and as lines for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from courier.console import Console, plural, size_text
+from courier.receive import ParcelStatus, TakenVolume
+
+OUTCOMES = {
+    "imported": "imported",
+    "imported-older": "imported beside a newer version that the store holds",
+    "already-held": "was in the store already",
+}
+
+
+def taken_volume(volume: TakenVolume) -> dict[str, Any]:
+    """A volume that was read, as JSON."""
+    return {
+        "parcel_id": volume.parcel,
+        "number": volume.number,
+        "of": volume.of,
+        "path": volume.path,
+        "bytes": volume.bytes,
+        "state": str(volume.state),
+        "damaged_blocks": volume.damaged_blocks,
+        "bad": [{"file": path, "blocks": [list(span) for span in spans]} for path, spans in volume.bad],
+        "findings": list(volume.findings),
+    }
+
+
+def parcel_status(status: ParcelStatus) -> dict[str, Any]:
+    """A parcel as it stands at the receiver, as JSON."""
+    imported = status.imported.packages if status.imported else ()
+    return {
+        "parcel_id": status.parcel,
+        "build": status.build,
+        "state": status.state,
+        "missing_volumes": list(status.missing_volumes),
+        "damaged_blocks": sum(volume.damaged_blocks for volume in status.volumes),
+        "missing_blocks": status.missing_blocks,
+        "awaiting": list(status.awaiting),
+        "imported": [
+            {"package_id": item.package, "version": item.version, "outcome": str(item.outcome)} for item in imported
+        ],
+    }
+
+
+def say_taken(console: Console, volume: TakenVolume) -> None:
+    """A volume that was read, for people."""
+    where = f"{volume.parcel} volume {volume.number} of {volume.of}"
+    if volume.damaged_blocks:
+        console.say(f"{where}: {plural(volume.damaged_blocks, 'block')} could not be read right from {volume.path}")
+        for path, spans in volume.bad:
+            shown = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans[:8])
+            console.say(f"  {path}: blocks {shown}{' ...' if len(spans) > 8 else ''}")
+    else:
+        console.say(f"{where}: {size_text(volume.bytes)} good")
+    for finding in volume.findings:
+        console.warn(f"  note: {finding}")
+
+
+def say_status(console: Console, status: ParcelStatus) -> None:
+    """What is still missing, or why the parcel waits, or what was imported; for people."""
+    if status.missing_volumes:
+        numbers = ", ".join(map(str, status.missing_volumes[:20]))
+        more = " ..." if len(status.missing_volumes) > 20 else ""
+        console.say(
+            f"{status.parcel}: still missing, whole or in part: volume {numbers}{more} of {status.of} "
+            f"({plural(status.missing_blocks, 'block')})"
+        )
+    elif status.awaiting:
+        console.say(f"{status.parcel}: all content is here and good; it is held, awaiting:")
+        for item in status.awaiting:
+            console.say(f"  {item}")
+    elif status.imported is None:
+        console.say(f"{status.parcel}: {status.state}")
+    say_imported(console, status)
+
+
+def say_imported(console: Console, status: ParcelStatus) -> None:
+    """What was imported, for people."""
+    if status.imported is not None:
+        console.say(f"{status.parcel}: imported; a receipt waits for the next: courier channel sync")
+        for item in status.imported.packages:
+            console.say(f"  {item.package}:{item.version} {OUTCOMES[item.outcome]}")

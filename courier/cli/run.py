@@ -1,0 +1,104 @@
+"""Running the command line: the app, and exit codes for whatever goes wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from courier import __version__
+from courier.cli import channel, demo, package, parcel, site
+from courier.cli.command import CURRENT, HOME, group
+from courier.errors import EXIT_CODES, CourierError, Interrupted, Usage, explain
+
+CLICK_ERROR: Any = typer.BadParameter.__mro__[2]
+"""The base of the argument parser's errors, whether typer brings its own copy of click or imports it."""
+
+_CODES = "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())
+
+app = group(
+    "Build, ship, verify and import parcels of OS-image packages between sites whose network cannot carry them.\n\n"
+    f"Exit codes: {_CODES}."
+)
+app.add_typer(site.app, name="site")
+app.add_typer(package.app, name="package")
+app.add_typer(parcel.app, name="parcel")
+app.add_typer(channel.app, name="channel")
+site.add_init(app)
+demo.add_demo(app)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"courier {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    home: HOME = None,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+) -> None:
+    if home is not None:
+        CURRENT.home = home
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with a code of `EXIT_CODES`."""
+    _utf8()
+    CURRENT.json = "--json" in sys.argv
+    CURRENT.json_lines = "--json-lines" in sys.argv
+    code = 0
+    try:
+        code = _run()
+    except CourierError as error:
+        CURRENT.error(error)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        stopped = Interrupted("stopped; what was finished is kept", hint="the same command goes on from there")
+        CURRENT.error(stopped)
+        code = stopped.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has gone (such as `head`); that is not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        message = f"unexpected: {type(error).__name__}: {error}"
+        CURRENT.error(CourierError(message, hint="nothing was lost; report this with the lines above"))
+        code = CourierError.exit_code
+    sys.exit(code)
+
+
+def _run() -> int:
+    from courier.files import explain_os
+    from formats.errors import FormatError
+
+    try:
+        result = app(standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except CLICK_ERROR as error:
+        context = getattr(error, "ctx", None)
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message())
+            return Usage.exit_code
+        command = context.command_path if context else "courier"
+        raise Usage(error.format_message().replace("\n", " "), hint=f"{command} --help") from None
+    except FormatError as error:
+        raise explain(error) from None
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise explain_os(error) from None
+
+
+def _utf8() -> None:
+    """Names in any script are printed even where the terminal's encoding is narrow."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")

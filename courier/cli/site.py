@@ -1,0 +1,172 @@
+"""``courier init`` and ``courier site``: this site, and the sites it trusts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from courier.cli.command import command, group
+from courier.console import Console, time_text
+
+app = group("This site's card, and the sites that are trusted.")
+CODE = Annotated[str, typer.Argument(metavar="CODE", help="Site code, 3 characters A-Z 0-9.")]
+
+
+def add_init(top: typer.Typer) -> None:
+    """Add ``init`` to the top level."""
+    command(top, "init")(init)
+
+
+def init(
+    console: Console,
+    *,
+    site: Annotated[str, typer.Option("--site", metavar="CODE", help="Site code, 3 characters A-Z 0-9.")],
+    name: Annotated[str, typer.Option("--name", help="The site's name, for people.")],
+    catalogue: Annotated[str, typer.Option("--catalogue", metavar="URL", help="SQLAlchemy URL (else SQLite).")] = "",
+) -> None:
+    """Make the site home: keys, catalogue, store."""
+    from courier.config import find_home
+    from courier.errors import Usage
+    from courier.site import create_site
+    from formats.errors import FormatError
+    from formats.names import check_site
+
+    try:
+        check_site(site)
+    except FormatError as error:
+        raise Usage(error.message, hint="write it like HQ1") from None
+    home = find_home(console.home)
+    made = create_site(home, code=site, name=name, catalogue=catalogue)
+    try:
+        console.say(f"Site {site} ({name}) at {home}")
+        console.say(f"Fingerprint: {made.card.fingerprint}")
+        console.say("Next: courier site card --out CARD, hand it to the other sites; courier site trust THEIR-CARD")
+        console.result({"site": site, "name": name, "home": str(home), "fingerprint": made.card.fingerprint})
+    finally:
+        made.close()
+
+
+@command(app, "card")
+def card(
+    console: Console,
+    *,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it to a file.")] = None,
+) -> None:
+    """Print this site's card, to hand to another site."""
+    from courier.files import write_atomic
+
+    with console.site() as site:
+        if out is not None:
+            write_atomic(out, site.card_envelope)
+            console.say(f"Card of {site.code} written to {out}")
+            console.say(f"Fingerprint, to be read over the phone: {site.card.fingerprint}")
+        else:
+            console.say(site.card_envelope.decode())
+        console.result(
+            {
+                "site": site.code,
+                "serial": site.card.serial,
+                "fingerprint": site.card.fingerprint,
+                "recipient": site.card.recipient,
+                "card": site.card_envelope.decode(),
+                "path": str(out) if out else None,
+            }
+        )
+
+
+@command(app, "trust")
+def trust(
+    console: Console,
+    *,
+    card_file: Annotated[Path, typer.Argument(metavar="CARD", help="The other site's card file.")],
+    fingerprint: Annotated[str | None, typer.Option("--fingerprint", help="What the other site reads out.")] = None,
+) -> None:
+    """Pin another site's card, so that what it signs is trusted."""
+    from courier.peers import pin_card
+    from courier.trust import read_card
+
+    with console.site() as site:
+        data = card_file.read_bytes()
+        seen = read_card(data)
+        if fingerprint is None:
+            console.say(f"Card of {seen.site} ({seen.name}), serial {seen.serial}")
+            console.say(f"Fingerprint: {seen.fingerprint}")
+            console.confirm("Does the other site read out the same fingerprint?")
+        pinned, again = pin_card(site, data, fingerprint=fingerprint)
+        console.say(f"{pinned.site} is trusted{', by its newer card' if again else ''}.")
+        console.result({"site": pinned.site, "fingerprint": pinned.fingerprint, "trusted": True})
+
+
+@command(app, "list")
+def list_(console: Console) -> None:
+    """List the sites whose cards are pinned."""
+    from courier.peers import list_sites
+
+    with console.site() as site:
+        found = list_sites(site)
+        rows = [
+            (p.code, p.name, f"revoked: {p.revoked}" if p.revoked else "trusted", len(addresses), card.fingerprint[:19])
+            for p, card, addresses in found
+        ]
+        console.table(("SITE", "NAME", "TRUST", "ADDRESSES", "FINGERPRINT BEGINS"), rows)
+        if not rows:
+            console.say("No other site is trusted yet: courier site trust CARD")
+        sites = [
+            {
+                "site": p.code,
+                "name": p.name,
+                "trusted": not p.revoked,
+                "revoked": p.revoked,
+                "fingerprint": card.fingerprint,
+                "addresses": [address.address for address in addresses],
+            }
+            for p, card, addresses in found
+        ]
+        console.result({"site": site.code, "sites": sites})
+
+
+@command(app, "show")
+def show(console: Console, *, code: CODE) -> None:
+    """Show one pinned site."""
+    from courier.peers import find_site
+
+    with console.site() as site:
+        pinned, card = find_site(site, code)
+        key = card.keys[0]
+        console.say(f"{pinned.code} ({pinned.name}): {'revoked: ' + pinned.revoked if pinned.revoked else 'trusted'}")
+        console.say(f"Pinned:      {time_text(pinned.pinned_ns)}, card {pinned.serial}")
+        console.say(f"Fingerprint: {card.fingerprint}")
+        console.say(f"Key valid:   {time_text(key.valid_from_ns)} to {time_text(key.valid_until_ns)}")
+        console.say(f"Recipient:   {card.recipient or 'none (content for it cannot be encrypted)'}")
+        console.result(
+            {
+                "site": pinned.code,
+                "name": pinned.name,
+                "trusted": not pinned.revoked,
+                "revoked": pinned.revoked,
+                "serial": pinned.serial,
+                "fingerprint": card.fingerprint,
+                "recipient": card.recipient,
+                "valid_until": time_text(key.valid_until_ns),
+            }
+        )
+
+
+@command(app, "revoke")
+def revoke(
+    console: Console,
+    *,
+    code: CODE,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "",
+) -> None:
+    """Trust a site no more: nothing it signs is accepted until its new card is pinned."""
+    from courier.peers import find_site, revoke_site
+
+    with console.site() as site:
+        find_site(site, code)
+        console.confirm(f"Trust {code} no more?")
+        revoke_site(site, code, reason)
+        console.say(f"{code} is not trusted any more.")
+        console.result({"site": code, "trusted": False})

@@ -1,0 +1,137 @@
+"""What a command prints: for people, or one JSON document; progress on stderr when that is a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from courier.errors import CourierError, Refused
+
+if TYPE_CHECKING:
+    from courier.site import Site
+
+
+@dataclass(kw_only=True)
+class Console:
+    """One command's way to the operator, and the options every command has."""
+
+    home: Path | None = None
+    json: bool = False
+    json_lines: bool = False
+    quiet: bool = False
+    yes: bool = False
+
+    @property
+    def for_people(self) -> bool:
+        """Whether people read stdout."""
+        return not (self.json or self.json_lines)
+
+    @contextlib.contextmanager
+    def site(self) -> Iterator[Site]:
+        """The site of this command, opened."""
+        from courier.config import find_home
+        from courier.site import open_site
+
+        site = open_site(find_home(self.home))
+        try:
+            yield site
+        finally:
+            site.close()
+
+    def say(self, text: str = "") -> None:
+        """A line for people, unless they asked for quiet."""
+        if self.for_people and not self.quiet:
+            print(text, flush=True)
+
+    def warn(self, text: str) -> None:
+        """A line for people that quiet does not hide, on stderr."""
+        if self.for_people:
+            print(text, file=sys.stderr, flush=True)
+
+    def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Columns for people; numbers to the right."""
+        if not self.for_people or self.quiet:
+            return
+        cells = [[str(cell) for cell in row] for row in rows]
+        widths = [max(len(line[n]) for line in [list(headings), *cells]) for n in range(len(headings))]
+        numeric = [bool(rows) and all(isinstance(row[n], int) for row in rows) for n in range(len(headings))]
+        for line in [list(headings), *cells]:
+            parts = [c.rjust(w) if right else c.ljust(w) for c, w, right in zip(line, widths, numeric, strict=True)]
+            print("  ".join(parts).rstrip())
+
+    def event(self, record: dict[str, Any]) -> None:
+        """One JSON line of a long-running command, when lines were asked for."""
+        if self.json_lines:
+            print(json.dumps(record, ensure_ascii=True), flush=True)
+
+    def result(self, document: dict[str, Any]) -> None:
+        """The JSON document of this command."""
+        if self.json:
+            print(json.dumps(document, indent=2, ensure_ascii=True), flush=True)
+        elif self.json_lines:
+            self.event(document)
+
+    def error(self, error: CourierError, document: dict[str, Any] | None = None) -> None:
+        """What went wrong and what to do: two lines on stderr, or in the JSON document."""
+        if self.for_people:
+            print(f"courier: {_one_line(error.message)}", file=sys.stderr)
+            print(f"  -> {_one_line(error.hint)}", file=sys.stderr, flush=True)
+        else:
+            described = {"code": error.code, "message": _one_line(error.message), "hint": _one_line(error.hint)}
+            self.result({**(document or {}), "error": described})
+
+    def confirm(self, question: str) -> None:
+        """Ask before something that cannot be taken back; raises `Refused` when the answer is not yes."""
+        if self.yes:
+            return
+        if not sys.stdin.isatty() or not self.for_people:
+            raise Refused(f"{question} needs a yes", hint="give --yes", code="not-confirmed")
+        if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+            raise Refused("not confirmed; nothing was changed", hint="give --yes, or answer y", code="not-confirmed")
+
+    @contextlib.contextmanager
+    def progress(self, label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        """A progress bar in bytes on stderr while the block runs; call what it yields with bytes done."""
+        if self.quiet or not self.for_people or not sys.stderr.isatty():
+            yield lambda _: None
+            return
+        from rich.console import Console as Terminal
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import TransferSpeedColumn as Speed
+
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), Speed(), TimeRemainingColumn())
+        with Progress(*columns, console=Terminal(stderr=True), transient=True) as bar:
+            task = bar.add_task(label, total=total)
+            yield lambda count: bar.advance(task, count)
+
+
+def _one_line(text: str) -> str:
+    """Text from media or messages, made fit for one line of a terminal: no control characters."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def size_text(count: int) -> str:
+    """Bytes for people: ``3.6 GB``."""
+    value = float(count)
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            return f"{int(value)} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError
+
+
+def time_text(ns: int | None) -> str:
+    """A moment for people, UTC to the second, or ``-``."""
+    from formats.records import format_time
+
+    return "-" if ns is None else f"{format_time(ns)[:19].replace('T', ' ')}Z"
+
+
+def plural(count: int, word: str) -> str:
+    """``1 volume``, ``3 volumes``."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"

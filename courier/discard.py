@@ -1,0 +1,51 @@
+"""Giving disk space back: a parcel's files go, its record stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from courier.catalog import parcels
+from courier.errors import NotFound
+from courier.files import locked, remove_tree
+from courier.lifecycle import ReceivedState
+from courier.send import log_entry
+from courier.site import Site
+
+
+def discard_parcel(site: Site, parcel: str) -> int:
+    """Delete the archives of a parcel we made, or what has gathered of one that arrives; return the bytes freed.
+
+    Of an arriving parcel everything received is forgotten, so that its volumes can be received anew. Raises
+    `NotFound`.
+    """
+    with site.catalogue.reading() as connection:
+        sent = parcels.find_sent(connection, parcel)
+        received = parcels.find_received(connection, parcel)
+    if sent is None and not received:
+        raise NotFound(f"{parcel} is not known here", hint="courier parcel list shows the parcels")
+    freed = 0
+    if sent is not None:
+        folder = site.outgoing(parcel)
+        with locked(site.home / "parcels" / "out" / "lock"):
+            freed += _remove(folder / "archives")
+            _log(site, parcel)
+    for row in received:
+        if row.state in (ReceivedState.IMPORTED, ReceivedState.ANNOUNCED):
+            continue
+        with locked(site.home / "parcels" / "in" / "lock"):
+            freed += _remove(site.arriving(parcel, row.build))
+            with site.catalogue.writing() as connection:
+                parcels.forget_received(connection, parcel, row.build)
+            _log(site, parcel)
+    return freed
+
+
+def _remove(folder: Path) -> int:
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    remove_tree(folder)
+    return size
+
+
+def _log(site: Site, parcel: str) -> None:
+    with site.catalogue.writing() as connection:
+        parcels.write_log(connection, log_entry(site, parcel, "discarded", "its files were deleted here"))

@@ -1,0 +1,296 @@
+"""Importing a complete parcel into the store: everything verified as it is used, then all of it, or nothing.
+
+Archives are read in order; every member's bytes go into the store only as whole contents that have their signed
+SHA-256. The catalogue learns of the packages, and the receipt is queued, in one transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from courier.admit import Admission
+from courier.build import load_zstd
+from courier.catalog import messages, packages, parcels
+from courier.catalog.packages import StoredPackage
+from courier.errors import CourierError, Damaged, Refused, explain
+from courier.lifecycle import ReceivedState
+from courier.sealing import opened
+from courier.send import log_entry
+from courier.ship import outgoing
+from courier.site import Site, now
+from courier.spool import Spool
+from courier.store import Staging
+from formats.archive import ArchiveReader
+from formats.digest import CHUNK
+from formats.documents import receipt as receipt_doc
+from formats.documents.contents import ContentsReader, MemberRecord, PackageHeader
+from formats.documents.listing import FileEntry
+from formats.documents.packing import PackingList
+from formats.documents.receipt import Outcome, Receipt, ReceiptPackage, ReceiptVolume
+from formats.errors import DigestMismatch, FormatError, Malformed, TooLarge, Unexpected
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImportedParcel:
+    """What became of each package of an imported parcel."""
+
+    packages: tuple[ReceiptPackage, ...]
+
+
+@contextmanager
+def open_contents(site: Site, packing: PackingList, path: Path) -> Iterator[ContentsReader]:
+    """Read the contents of a parcel; raises `Refused` when they are sealed for others."""
+    with path.open("rb") as raw:
+        source = opened(raw, site.keyring.identities()) if packing.sealed else raw
+        yield ContentsReader(source, parcel=packing.parcel, archives=len(packing.archives))
+
+
+def expanded_bytes(site: Site, packing: PackingList, path: Path) -> int:
+    """Bytes that an import will add to the store: content that is not held yet, each once."""
+    seen: set[bytes] = set()
+    total = 0
+    try:
+        with open_contents(site, packing, path) as contents:
+            for _, entries in contents.packages():
+                for entry in entries:
+                    if not isinstance(entry, FileEntry) or site.store.has(entry.sha256, entry.size):
+                        continue
+                    key = bytes.fromhex(entry.sha256)
+                    if key not in seen:
+                        seen.add(key)
+                        total += entry.size
+            for _ in contents.archives():
+                pass
+    except FormatError as error:
+        raise explain(error, where=f"contents of {packing.parcel}") from None
+    return total
+
+
+def import_parcel(site: Site, spool: Spool, admission: Admission) -> ImportedParcel:
+    """Import a complete, admitted parcel. Raises `Refused` or `Damaged`, with the store as it was."""
+    packing = spool.packing
+    with site.store.lock(), site.store.stage() as staging:
+        try:
+            with open_contents(site, packing, spool.contents()) as contents:
+                headers = _stage_listings(contents, staging, admission)
+                _stage_archives(site, spool, contents, staging)
+            _check_covered(headers, staging)
+        except FormatError as error:
+            raise _explain(site, spool, error) from None
+        outcomes = _outcomes(site, headers)
+        staging.commit()
+        _record(site, spool, headers, outcomes)
+    spool.remove()
+    return ImportedParcel(packages=tuple(outcomes))
+
+
+def _stage_listings(contents: ContentsReader, staging: Staging, admission: Admission) -> list[PackageHeader]:
+    headers = []
+    for header, entries in contents.packages():
+        key = header.package, header.version
+        definition = admission.definitions.get(key)
+        if definition is None or definition.listing != header.listing:
+            raise Unexpected(
+                "the parcel's contents and the package definition disagree", place=f"{header.package}:{header.version}"
+            )
+        staging.add_listing(entries)
+        headers.append(header)
+    if {(h.package, h.version) for h in headers} != set(admission.definitions):
+        raise Unexpected("the parcel does not hold the packages that its ship notice names")
+    return headers
+
+
+def _stage_archives(site: Site, spool: Spool, contents: ContentsReader, staging: Staging) -> None:
+    """Put every member's bytes in place; a content cut in parts grows archive by archive."""
+    growing: dict[str, _Growing] = {}
+    identities = site.keyring.identities() if spool.packing.sealed else []
+    for number, members in contents.archives():
+        index = number - 1
+        place = spool.packing.path(index)
+        with spool.open_file(index) as raw:
+            reader = ArchiveReader(opened(raw, identities) if spool.packing.sealed else raw)
+            reader.expect([(member.name, member.size) for member in members])
+            for position, member in enumerate(members):
+                with reader.open(position) as source:
+                    _take_member(source, member, staging, growing, f"{place}: {member.name}")
+    for sha256 in growing:
+        raise Unexpected(f"content {sha256} is cut in parts, and some are missing")
+
+
+class _Growing:
+    """A content on its way in: hashed as it is written, so that no second reading is needed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.digest = hashlib.sha256()
+        self.count = 0
+
+
+def _take_member(
+    source: BinaryIO, member: MemberRecord, staging: Staging, growing: dict[str, _Growing], place: str
+) -> None:
+    if member.offset == 0 and member.sha256 not in growing and not staging.has(member.sha256, member.of):
+        growing[member.sha256] = _Growing(staging.temporary())
+    content = growing.get(member.sha256)
+    if content is None:
+        if not staging.has(member.sha256, member.of):
+            raise Unexpected("a part without the part before it", place=place)
+        _drain(source)
+        return
+    if content.count != member.offset:
+        raise Unexpected("parts out of order", place=place)
+    with content.path.open("ab") as out:
+        for data in _decoded(source, member, place):
+            content.digest.update(data)
+            content.count += len(data)
+            out.write(data)
+    if content.count != member.offset + member.length:
+        raise DigestMismatch(f"{content.count - member.offset} bytes where {member.length} are listed", place=place)
+    if content.count == member.of:
+        if content.digest.hexdigest() != member.sha256:
+            raise DigestMismatch("content differs from its signed SHA-256", place=place)
+        del growing[member.sha256]
+        staging.place(content.path, member.sha256, member.of)
+
+
+def _drain(source: BinaryIO) -> None:
+    # Content that is held already: the archive is still read to its end, so that its own checks are made.
+    while source.read(CHUNK):
+        pass
+
+
+def _decoded(source: BinaryIO, member: MemberRecord, place: str) -> Iterator[bytes]:
+    """The bytes a member stands for, never more than it says it does."""
+    if member.coding == "store":
+        while data := source.read(CHUNK):
+            yield data
+        return
+    zstd = load_zstd()
+    decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: 27})
+    left = member.length
+    try:
+        while not decompressor.eof:
+            data = source.read(CHUNK) if decompressor.needs_input else b""
+            if not data and decompressor.needs_input:
+                raise Malformed("zstd frame is cut short", place=place)
+            plain = decompressor.decompress(data, max_length=CHUNK)
+            left -= len(plain)
+            if left < 0:
+                raise TooLarge(f"expands to more than the {member.length} bytes listed", place=place)
+            yield plain
+    except zstd.ZstdError as error:
+        raise Malformed(f"not a zstd frame: {error}", place=place) from None
+    if decompressor.unused_data or source.read(1):
+        raise Malformed("bytes after the zstd frame", place=place)
+
+
+def _check_covered(headers: list[PackageHeader], staging: Staging) -> None:
+    for header in headers:
+        for entry in staging.staged_entries(header.listing):
+            if isinstance(entry, FileEntry) and not staging.has(entry.sha256, entry.size):
+                raise Unexpected(
+                    "no archive of the parcel holds its content",
+                    place=f"{header.package}:{header.version}/{entry.path}",
+                )
+
+
+def _explain(site: Site, spool: Spool, error: FormatError) -> CourierError:
+    """An error during import: if our own disk lost blocks since they were received, say that and ask for them again."""
+    lost = 0
+    for index in range(len(spool.packing.archives)):
+        for block in spool.bad_blocks(index):
+            spool.drop_block(index, block)
+            lost += 1
+    if lost:
+        with site.catalogue.writing() as connection:
+            build = spool.packing.build
+            parcels.change_received(connection, spool.packing.parcel, build, state=ReceivedState.ARRIVING)
+        return Damaged(
+            f"{spool.packing.parcel}: {lost} blocks changed on our own disk since they were received; nothing imported",
+            hint="receive the volumes again: only what is missing is read; and check this computer's disk",
+            code="spool-damaged",
+        )
+    return explain(error, where=spool.packing.parcel)
+
+
+def _outcomes(site: Site, headers: list[PackageHeader]) -> list[ReceiptPackage]:
+    outcomes = []
+    with site.catalogue.reading() as connection:
+        for header in headers:
+            held = packages.versions(connection, header.package)
+            same = next((stored for stored in held if stored.version == header.version), None)
+            if same is not None and same.listing != header.listing:
+                raise Refused(
+                    f"{header.package}:{header.version} is in the store with other content than the parcel's",
+                    hint=f"if the parcel's is the right one: courier package remove {header.package}:{header.version}, "
+                    "then import again",
+                    code="version-conflict",
+                )
+            if same is not None:
+                outcome = Outcome.ALREADY_HELD
+            elif any(stored.version > header.version for stored in held):
+                outcome = Outcome.IMPORTED_OLDER
+            else:
+                outcome = Outcome.IMPORTED
+            outcomes.append(
+                ReceiptPackage(
+                    package=header.package, version=header.version, listing=header.listing.sha256, outcome=outcome
+                )
+            )
+    return outcomes
+
+
+def _record(site: Site, spool: Spool, headers: list[PackageHeader], outcomes: list[ReceiptPackage]) -> None:
+    packing, moment = spool.packing, now()
+    with site.catalogue.writing() as connection:
+        row = parcels.find_received(connection, packing.parcel, packing.build)[0]
+        seen = {volume.number: volume for volume in parcels.received_volumes(connection, packing.parcel, packing.build)}
+        receipt = Receipt(
+            parcel=packing.parcel,
+            source=packing.source,
+            destination=site.code,
+            build=packing.build,
+            packing_list=row.packing_list,
+            issued_ns=moment,
+            packages=tuple(outcomes),
+            volumes=tuple(
+                ReceiptVolume(
+                    number=number,
+                    received=number in seen,
+                    damaged_blocks=seen[number].damaged_blocks if number in seen else 0,
+                )
+                for number in range(1, packing.volumes + 1)
+            ),
+        )
+        envelope = site.sign(receipt.payload(), receipt_doc.TYPE)
+        for header, outcome in zip(headers, outcomes, strict=True):
+            if outcome.outcome == Outcome.ALREADY_HELD:
+                continue
+            packages.add(
+                connection,
+                StoredPackage(
+                    package=header.package,
+                    version=header.version,
+                    name=header.name,
+                    listing=header.listing,
+                    created_ns=packing.created_ns,
+                    added_ns=moment,
+                    origin=packing.parcel,
+                ),
+            )
+        parcels.change_received(
+            connection,
+            packing.parcel,
+            packing.build,
+            state=ReceivedState.IMPORTED,
+            imported_ns=moment,
+            receipt=envelope.encode(),
+        )
+        messages.put(connection, outgoing(envelope, packing.source))
+        text = ", ".join(f"{o.package}:{o.version} {o.outcome}" for o in outcomes)
+        parcels.write_log(connection, log_entry(site, packing.parcel, "imported", text))

@@ -1,0 +1,265 @@
+"""Reading one volume: what it is, whether it is to be trusted, and its blocks, good and bad.
+
+Used by `courier.receive` to take content in and by `courier.verify` to check only. The documents come first, in one
+pass; nothing of the payload is looked at before the packing list has been verified.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from courier import volume
+from courier.errors import CourierError, Damaged, Refused, explain
+from courier.media import Medium
+from courier.trust import Trust
+from formats.digest import CHUNK
+from formats.documents import label as label_doc
+from formats.documents import packing as packing_doc
+from formats.documents.label import VolumeLabel
+from formats.documents.packing import PackingList
+from formats.envelope import MAX_ENVELOPE
+from formats.errors import FormatError, Unreadable
+
+TABLES = (volume.contents_path(sealed=False), volume.contents_path(sealed=True), volume.BLOCKS)
+MAX_TABLE = 8 << 30
+"""Bytes of the largest table that is copied."""
+Signed = TypeVar("Signed", VolumeLabel, PackingList)
+MAX_TAG = 64 << 20
+"""Bytes of the largest tag file that is kept to be checked."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Head:
+    """What a volume says of itself, verified. ``findings`` are faults of its documents that do not stop a reader.
+
+    ``contents`` and ``blocks`` are copies in the scratch folder, checked by their signed digests; None where this
+    medium's copy is damaged (another volume has the same).
+    """
+
+    packing: PackingList
+    envelope: bytes
+    label: VolumeLabel
+    contents: Path | None = None
+    blocks: Path | None = None
+    findings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadBlock:
+    """Block ``block`` of file ``index``: its bytes, or None where the medium could not be read."""
+
+    index: int
+    block: int
+    data: bytes | None
+
+
+class VolumeReader:
+    """Reads one medium: `head` first, then `blocks`."""
+
+    def __init__(self, medium: Medium, trust: Trust, *, scratch: Path, now_ns: int) -> None:
+        """``scratch`` is a folder for copies of the two large tables."""
+        self._medium = medium
+        self._scratch = scratch
+        self._trust = trust
+        self._now_ns = now_ns
+        self._walk = medium.walk()
+        self._next: tuple[str, int, BinaryIO] | None = None
+        self._tags: dict[str, str] = {}
+        self.unexpected: list[str] = []
+        self.seen: set[int] = set()
+
+    def head(self, known: Callable[[str], bytes | None] = lambda _: None) -> Head:
+        """Read and verify the documents. Raises `Refused` for a volume that is not to be trusted, `Damaged` otherwise.
+
+        ``known``: the packing list's envelope by its digest where another volume brought it already; it stands in
+        for one that cannot be read here.
+        """
+        documents: dict[str, bytes | None] = {}
+        try:
+            for path, size, stream in self._walk:
+                if path.startswith("data/"):
+                    self._next = path, size, stream
+                    break
+                documents[path] = self._document(path, size, stream)
+        except FormatError as error:
+            raise explain(error, where=self._medium.name) from None
+        return self._verified(documents, known)
+
+    def _document(self, path: str, size: int, stream: BinaryIO) -> bytes | None:
+        if path in TABLES:
+            self._copy_table(path, stream)
+            return b""
+        if size > (MAX_ENVELOPE if path.startswith(volume.FOLDER) else MAX_TAG):
+            return None
+        try:
+            data = b"".join(iter(lambda: stream.read(CHUNK), b""))
+        except (OSError, Unreadable):
+            return None
+        self._tags[path] = hashlib.sha256(data).hexdigest()
+        return data if len(data) == size else None
+
+    def _copy_table(self, path: str, stream: BinaryIO) -> None:
+        digest, count = hashlib.sha256(), 0
+        with (self._scratch / Path(path).name).open("wb") as out:
+            try:
+                while data := stream.read(CHUNK):
+                    digest.update(data)
+                    out.write(data)
+                    count += len(data)
+                    if count > MAX_TABLE:
+                        return
+            except (OSError, Unreadable) as error:
+                if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                    raise
+                return
+        self._tags[path] = digest.hexdigest()
+
+    def _verified(self, documents: dict[str, bytes | None], known: Callable[[str], bytes | None]) -> Head:
+        name = self._medium.name
+        if volume.LABEL not in documents and volume.PACKING_LIST not in documents:
+            raise Refused(
+                f"{name}: no volume of a parcel (it has neither packing list nor label)",
+                hint="name a volume made by courier parcel write",
+                code="not-a-volume",
+            )
+        label: VolumeLabel | None = None
+        label_error: CourierError | None = None
+        try:
+            label = self._label(documents.get(volume.LABEL))
+        except Damaged as error:
+            label_error = error
+        envelope = documents.get(volume.PACKING_LIST)
+        findings = []
+        try:
+            packing, digest = self._packing(envelope)
+        except CourierError as error:
+            spare = known(label.packing_list) if label is not None else None
+            if spare is None or not isinstance(error, Damaged):
+                raise
+            findings.append(f"{volume.PACKING_LIST} is damaged on this medium; the one of another volume is used")
+            envelope = spare
+            packing, digest = self._packing(spare)
+        if label is None:
+            raise label_error or AssertionError
+        self._check_label(label, packing, digest)
+        head = Head(packing=packing, envelope=envelope or b"", label=label, findings=findings)
+        self._tables(head)
+        for path, sha256 in label.tags:
+            if self._tags.get(path) != sha256:
+                head.findings.append(f"{path} is missing, damaged or altered on this medium: do not use it")
+        return head
+
+    def _label(self, data: bytes | None) -> VolumeLabel:
+        return self._trusted(data, volume.LABEL, VolumeLabel.parse, label_doc.TYPE)[0]
+
+    def _packing(self, data: bytes | None) -> tuple[PackingList, str]:
+        return self._trusted(data, volume.PACKING_LIST, PackingList.parse, packing_doc.TYPE)
+
+    def _trusted(
+        self, data: bytes | None, path: str, parse: Callable[[bytes], Signed], payload_type: str
+    ) -> tuple[Signed, str]:
+        where = f"{self._medium.name}: {path}"
+        if data is None:
+            raise Damaged(
+                f"{where} is missing or cannot be read",
+                hint="receive another volume of the parcel first, then this one again; or try another drive",
+            )
+        document, envelope = self._trust.verify(
+            data,
+            parse,
+            payload_type=payload_type,
+            signed_ns=lambda d: d.issued_ns if isinstance(d, VolumeLabel) else d.created_ns,
+            now_ns=self._now_ns,
+            where=where,
+        )
+        return document, envelope.sha256
+
+    def _check_label(self, label: VolumeLabel, packing: PackingList, digest: str) -> None:
+        if (label.packing_list, label.parcel, label.source, label.of) != (
+            digest,
+            packing.parcel,
+            packing.source,
+            packing.volumes,
+        ):
+            raise Refused(
+                f"{self._medium.name}: the label ({label.label}) belongs to another packing list than this one",
+                hint="the medium mixes two parcels or builds: ask the sender for this volume again",
+                code="mixed-volume",
+            )
+
+    def _tables(self, head: Head) -> None:
+        packing = head.packing
+        contents = volume.contents_path(sealed=packing.sealed)
+        for path, ref in ((contents, packing.contents), (volume.BLOCKS, packing.blocks)):
+            copy = self._scratch / Path(path).name
+            if self._tags.get(path) != ref.sha256 or copy.stat().st_size != ref.size:
+                head.findings.append(f"{path} is missing, damaged or altered on this medium; another volume has it too")
+            elif path == volume.BLOCKS:
+                head.blocks = copy
+            else:
+                head.contents = copy
+
+    def blocks(self, packing: PackingList, number: int, wanted: Callable[[int, int], bool]) -> Iterator[ReadBlock]:
+        """Read the payload of volume ``number``: the blocks that are ``wanted`` (index, block), in order.
+
+        Blocks past a truncated end are not yielded. Files the packing list does not put on this volume are
+        collected in `unexpected`, files that are there in `seen`.
+        """
+        indexes = {packing.path(index): index for index in packing.on_volume(number)}
+        try:
+            while self._next is not None:
+                path, size, stream = self._next
+                index = indexes.get(path)
+                if index is None or index in self.seen:
+                    if path.startswith("data/"):
+                        self.unexpected.append(path)
+                else:
+                    self.seen.add(index)
+                    yield from self._file(packing, index, size, stream, wanted)
+                self._next = next(self._walk, None)
+        except FormatError as error:
+            raise explain(error, where=self._medium.name) from None
+
+    def _file(
+        self, packing: PackingList, index: int, size: int, stream: BinaryIO, wanted: Callable[[int, int], bool]
+    ) -> Iterator[ReadBlock]:
+        length = packing.files()[index].size
+        if size > length:
+            self.unexpected.append(f"{packing.path(index)} ({size - length} bytes too long)")
+        at = 0
+        for block, start in enumerate(range(0, length, packing.block_size)):
+            count = min(packing.block_size, length - start)
+            if start >= size:
+                return
+            if not wanted(index, block):
+                continue
+            data: bytes | None
+            try:
+                if at != start:
+                    stream.seek(start)
+                data = _read_exactly(stream, count)
+                at = start + len(data)
+            except (OSError, Unreadable):
+                data, at = None, -1
+            yield ReadBlock(index=index, block=block, data=data)
+
+    def close(self) -> None:
+        """Close the medium."""
+        self._walk.close()  # type: ignore[attr-defined]
+
+
+def _read_exactly(stream: BinaryIO, count: int) -> bytes:
+    data = stream.read(count)
+    if len(data) == count or not data:
+        return data
+    parts = io.BytesIO()
+    parts.write(data)
+    while parts.tell() < count and (data := stream.read(count - parts.tell())):
+        parts.write(data)
+    return parts.getvalue()

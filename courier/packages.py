@@ -1,0 +1,196 @@
+"""The package journeys: into the store, checked, out of it, removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from courier.catalog import packages
+from courier.catalog.packages import StoredPackage
+from courier.errors import Refused, Usage, explain
+from courier.files import require_space
+from courier.site import Site, now
+from courier.store import Finding, need
+from courier.tree import read_tree, source_size, write_tree
+from formats.documents.listing import FileEntry
+from formats.documents.package import MAX_NAME, PackageDefinition
+from formats.errors import FormatError
+from formats.names import check_package
+from formats.names import package_id as make_package_id
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Removal:
+    """What a removal took: the versions, and the bytes of content nothing else needed."""
+
+    versions: tuple[tuple[str, int], ...]
+    freed: int
+
+
+def add_package(
+    site: Site,
+    paths: Sequence[Path],
+    *,
+    name: str,
+    package: str | None = None,
+    version: int | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> StoredPackage:
+    """Take files and folders into the store as a version of a package; all or nothing.
+
+    Without ``package`` a new ID is allotted; without ``version`` the next one. Raises `Usage` for a version that is
+    not higher than all before, `NoSpace`, `NotFound`, and `Refused` for what a package cannot hold.
+    """
+    if not name.strip() or len(name) > MAX_NAME:
+        raise Usage(f"a package name has 1 to {MAX_NAME} characters", hint="give one with --name")
+    require_space(site.home, source_size(paths), purpose="adding the package")
+    with site.store.lock():
+        with site.catalogue.reading() as connection:
+            package, version = _number(site, package, version, lambda p: packages.next_version(connection, p))
+            if package is None:
+                package = make_package_id(site.code, packages.read_counter(connection, "package") + 1)
+        with site.store.stage() as staging:
+
+            def take(source: BinaryIO) -> tuple[str, int]:
+                sha256, size = staging.add(source)
+                progress(size)
+                return sha256, size
+
+            try:
+                listing = staging.add_listing(read_tree(paths, take))
+            except FormatError as error:
+                raise explain(error, where="package", hint="rename it in the source folder, then add again") from None
+            if not listing.entries:
+                raise Usage("the package would be empty", hint="name a folder or file with something in it")
+            moment = now()
+            stored = StoredPackage(
+                package=package,
+                version=version,
+                name=name,
+                listing=listing,
+                created_ns=moment,
+                added_ns=moment,
+                origin="added",
+            )
+            staging.commit()
+            with site.catalogue.writing() as connection:
+                packages.add(connection, stored)
+                if package.startswith(site.code):
+                    packages.raise_counter(connection, "package", int(package[3:], 16))
+                packages.raise_counter(connection, package, version)
+    return stored
+
+
+def _number(
+    site: Site, package: str | None, version: int | None, next_version: Callable[[str], int]
+) -> tuple[str | None, int]:
+    if package is None:
+        if version is not None and version < 1:
+            raise Usage("a version is a number from 1", hint="leave --version out to get the next one")
+        return None, version or 1
+    try:
+        check_package(package)
+    except FormatError as error:
+        raise Usage(error.message, hint="leave --id out to get a new one") from None
+    if not package.startswith(site.code):
+        raise Refused(
+            f"{package} is a package of site {package[:3]}; this is {site.code}",
+            hint=f"only its source site makes versions of it; give an ID that begins with {site.code}, or none",
+            code="foreign-package",
+        )
+    following = next_version(package)
+    if version is not None and version < following:
+        raise Usage(
+            f"version {version} of {package} is not higher than {following - 1}, the last one used",
+            hint=f"use --version {following} or higher, or leave it out",
+            code="version-used",
+        )
+    return package, version or following
+
+
+def parse_reference(text: str) -> tuple[str, int | None]:
+    """(package ID, version or None) of ``HQ100001`` or ``HQ100001:3``; raises `Usage`."""
+    package, colon, version = text.partition(":")
+    try:
+        check_package(package)
+        if colon and (not version.isascii() or not version.isdigit() or int(version) < 1):
+            raise Usage(f"{text!r}: the version is not a number", hint="write it like HQ100001:3")
+    except FormatError as error:
+        raise Usage(error.message, hint="write it like HQ100001 or HQ100001:3") from None
+    return package, int(version) if colon else None
+
+
+def find_package(site: Site, reference: str) -> StoredPackage:
+    """The package version that ``HQ100001`` (its newest) or ``HQ100001:3`` names; raises `NotFound`."""
+    package, version = parse_reference(reference)
+    with site.catalogue.reading() as connection:
+        found = packages.versions(connection, package)
+    if version is not None:
+        found = [item for item in found if item.version == version]
+    if not found:
+        raise need(package, version)
+    return found[-1]
+
+
+def verify_packages(
+    site: Site, reference: str | None, progress: Callable[[int], None] = lambda _: None
+) -> list[tuple[StoredPackage, list[Finding]]]:
+    """Read the content of a package, or of all, again; return what is wrong with each."""
+    if reference is not None:
+        chosen = [find_package(site, reference)]
+    else:
+        with site.catalogue.reading() as connection:
+            chosen = packages.versions(connection)
+    result = []
+    for stored in chosen:
+        result.append((stored, list(site.store.verify(stored.listing))))
+        progress(stored.listing.bytes)
+    return result
+
+
+def remove_package(site: Site, reference: str) -> Removal:
+    """Remove a version, or every version of a package; content that others hold stays."""
+    package, version = parse_reference(reference)
+    with site.store.lock():
+        with site.catalogue.writing() as connection:
+            versions = [
+                stored
+                for stored in packages.versions(connection, package)
+                if version is None or stored.version == version
+            ]
+            if not versions:
+                raise need(package, version)
+            for stored in versions:
+                packages.raise_counter(connection, package, stored.version)
+                packages.remove(connection, package, stored.version)
+        with site.catalogue.reading() as connection:
+            kept = [stored.listing for stored in packages.versions(connection)]
+        freed = site.store.collect(kept)
+    return Removal(versions=tuple((stored.package, stored.version) for stored in versions), freed=freed)
+
+
+def export_package(site: Site, reference: str, target: Path) -> StoredPackage:
+    """Write a package out into ``target``, a new or empty folder."""
+    stored = find_package(site, reference)
+    require_space(target.absolute().parent, stored.listing.bytes, purpose="exporting the package")
+    write_tree(site.store.entries(stored.listing), target.absolute(), site.store.open_content)
+    return stored
+
+
+def definition_of(site: Site, stored: StoredPackage) -> PackageDefinition:
+    """The definition of a stored version, as this site vouches for it."""
+    return PackageDefinition(
+        package=stored.package,
+        version=stored.version,
+        name=stored.name,
+        site=site.code,
+        created_ns=stored.created_ns,
+        listing=stored.listing,
+    )
+
+
+def list_files(site: Site, stored: StoredPackage) -> list[FileEntry]:
+    """The files of a version."""
+    return [entry for entry in site.store.entries(stored.listing) if isinstance(entry, FileEntry)]

@@ -1,0 +1,115 @@
+"""Other sites: pinning their cards, revoking them, and the addresses that reach them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from courier.catalog import sites
+from courier.catalog.sites import Address, PinnedSite
+from courier.errors import NotFound, Refused, Usage
+from courier.site import Site, now
+from courier.trust import check_newer_card, read_card
+from formats.documents.card import SiteCard
+from formats.envelope import parse_envelope
+from formats.errors import FormatError
+from formats.names import check_site
+
+
+def pin_card(site: Site, data: bytes, *, fingerprint: str | None) -> tuple[SiteCard, bool]:
+    """Pin a site's card; return it and whether it replaced an older one.
+
+    The first card of a site is pinned on the operator's word; a newer one must be signed by a key of the card before
+    it, unless the fingerprint is given. Raises `Refused` when the fingerprint does not fit.
+    """
+    card = read_card(data)
+    if card.site == site.code:
+        raise Usage(f"this is a card of {site.code}, this site itself", hint="pin the cards of other sites")
+    keyid = card.keys[0].key.keyid
+    if fingerprint is not None and re.sub(r"[\s:]", "", fingerprint).lower() != keyid:
+        raise Refused(
+            f"the card of {card.site} has the fingerprint {card.fingerprint}, not the one given",
+            hint="do not trust this card; get it again from the site itself",
+            code="wrong-fingerprint",
+        )
+    with site.catalogue.reading() as connection:
+        pinned = sites.find(connection, card.site)
+    if pinned is not None and not pinned.revoked:
+        before = SiteCard.parse(parse_envelope(pinned.card).payload)
+        if before.payload() != card.payload() and fingerprint is None:
+            check_newer_card(data, before)
+    elif pinned is not None and fingerprint is None:
+        raise Refused(
+            f"{card.site} was revoked: {pinned.revoked}",
+            hint="compare the fingerprint of the new card by phone and give it with --fingerprint",
+            code="revoked-site",
+        )
+    record = PinnedSite(code=card.site, name=card.name, card=data, serial=card.serial, revoked="", pinned_ns=now())
+    with site.catalogue.writing() as connection:
+        sites.pin(connection, record)
+    return card, pinned is not None
+
+
+def find_site(site: Site, code: str) -> tuple[PinnedSite, SiteCard]:
+    """A pinned site, revoked or not; raises `NotFound`."""
+    with site.catalogue.reading() as connection:
+        pinned = sites.find(connection, _code(code))
+    if pinned is None:
+        raise NotFound(f"no card of site {code} is pinned", hint="courier site trust CARD; courier site list")
+    return pinned, SiteCard.parse(parse_envelope(pinned.card).payload)
+
+
+def list_sites(site: Site) -> list[tuple[PinnedSite, SiteCard, list[Address]]]:
+    """Every pinned site with its addresses."""
+    with site.catalogue.reading() as connection:
+        everyone = sites.everyone(connection)
+        return [
+            (pinned, SiteCard.parse(parse_envelope(pinned.card).payload), sites.addresses(connection, pinned.code))
+            for pinned in everyone
+        ]
+
+
+def revoke_site(site: Site, code: str, reason: str) -> None:
+    """Trust a site no more; raises `NotFound`."""
+    with site.catalogue.writing() as connection:
+        if not sites.revoke(connection, _code(code), reason or "by the operator"):
+            raise NotFound(f"no card of site {code} is pinned", hint="courier site list")
+
+
+def add_address(site: Site, code: str, address: str, priority: int | None) -> Address:
+    """Add a way to reach a pinned site; without ``priority`` it comes after those there are."""
+    find_site(site, code)
+    if priority is not None and not 1 <= priority <= 1000:
+        raise Usage("a priority is a number from 1 (tried first) to 1000", hint="leave it out to come last")
+    text = str(Path(address).absolute())
+    with site.catalogue.writing() as connection:
+        there = sites.addresses(connection, code)
+        if any(known.address == text for known in there):
+            raise Usage(f"{text} is an address of {code} already", hint="courier channel address list")
+        used = {known.priority for known in there}
+        if priority in used:
+            raise Usage(f"{code} has an address of priority {priority} already", hint="choose another priority")
+        new = Address(site=code, priority=priority or max(used, default=0) + 1, address=text)
+        sites.add_address(connection, new)
+    return new
+
+
+def remove_address(site: Site, code: str, address: str) -> None:
+    """Remove an address; raises `NotFound`."""
+    with site.catalogue.writing() as connection:
+        removed = any(sites.remove_address(connection, code, text) for text in (address, str(Path(address).absolute())))
+    if not removed:
+        raise NotFound(f"{address} is no address of {code}", hint="courier channel address list")
+
+
+def list_addresses(site: Site) -> list[Address]:
+    """All addresses, by site, in the order they are tried."""
+    with site.catalogue.reading() as connection:
+        return sites.addresses(connection)
+
+
+def _code(code: str) -> str:
+    try:
+        return check_site(code)
+    except FormatError as error:
+        raise Usage(error.message, hint="write it like HQ1") from None

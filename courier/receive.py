@@ -1,0 +1,359 @@
+"""The receiver's journey: take volumes in, in any order and any number of times; import when all agrees.
+
+Media are read only. Content gathers in the spool until every block is here; then it is held until the ship notice
+and the package definitions have come by network and agree with the packing list; then it is imported, all or
+nothing. The same command, or the next ``channel sync``, goes on wherever a run was stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from courier.admit import judge
+from courier.catalog import parcels
+from courier.catalog.parcels import ReceivedParcel, ReceivedVolume
+from courier.errors import CourierError, Damaged, NotFound, Refused, Usage
+from courier.files import locked, make_folder, remove_tree, require_space, sweep, write_atomic
+from courier.importing import ImportedParcel, expanded_bytes, import_parcel
+from courier.intake import Head, VolumeReader
+from courier.lifecycle import ReceivedState, VolumeState
+from courier.media import Medium, find_media
+from courier.send import log_entry
+from courier.site import Site, now
+from courier.spool import PACKING_LIST, Filling, Spool
+from formats.blocks import ranges
+from formats.envelope import parse_envelope
+from formats.errors import FormatError
+from formats.names import check_parcel
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TakenVolume:
+    """How one medium was taken in. ``bad``: (file path, ranges of blocks that could not be had from this medium)."""
+
+    parcel: str
+    build: str
+    number: int
+    of: int
+    path: str
+    bytes: int
+    state: VolumeState
+    damaged_blocks: int
+    bad: tuple[tuple[str, tuple[tuple[int, int], ...]], ...]
+    findings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParcelStatus:
+    """A parcel as it stands here: what is missing, why it is held, what was imported."""
+
+    parcel: str
+    build: str
+    state: str
+    volumes: tuple[ReceivedVolume, ...]
+    of: int
+    missing_volumes: tuple[int, ...]
+    missing_blocks: int
+    awaiting: tuple[str, ...]
+    imported: ImportedParcel | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Received:
+    """What `receive_media` did: each medium, media that failed, and the parcels they belong to."""
+
+    volumes: tuple[TakenVolume, ...]
+    failures: tuple[tuple[str, CourierError], ...]
+    parcels: tuple[ParcelStatus, ...]
+
+
+def receive_media(
+    site: Site,
+    paths: Sequence[Path],
+    *,
+    hold: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+    looking: Callable[[Medium, Head], None] = lambda _medium, _head: None,
+    taken: Callable[[TakenVolume], None] = lambda _: None,
+) -> Received:
+    """Take in every volume at ``paths``; then import what is complete and agreed, unless ``hold``.
+
+    One bad medium does not stop the others: its error is among ``failures``. ``looking`` is told what each medium is
+    as soon as that is known, ``taken`` how it went.
+    """
+    media = [medium for path in paths for medium in find_media(path)]
+    results: list[TakenVolume] = []
+    failures: list[tuple[str, CourierError]] = []
+    builds: dict[tuple[str, str], None] = {}
+    for medium in media:
+        try:
+            one = _take(site, medium, hold=hold, progress=progress, looking=looking)
+        except CourierError as error:
+            failures.append((medium.name, error))
+            continue
+        results.append(one)
+        builds[one.parcel, one.build] = None
+        taken(one)
+    statuses = []
+    for parcel, build in builds:
+        try:
+            statuses.append(settle_parcel(site, parcel, build))
+        except CourierError as error:
+            failures.append((parcel, error))
+            statuses.append(status_of(site, parcel, build))
+    return Received(volumes=tuple(results), failures=tuple(failures), parcels=tuple(statuses))
+
+
+def _take(
+    site: Site,
+    medium: Medium,
+    *,
+    hold: bool,
+    progress: Callable[[int], None],
+    looking: Callable[[Medium, Head], None],
+) -> TakenVolume:
+    root = make_folder(site.home / "parcels" / "in")
+    with locked(root / "lock"):
+        sweep(root)
+        scratch = make_folder(root / ".tmp-tables")
+        try:
+            reader = VolumeReader(medium, site.trust(), scratch=scratch, now_ns=now())
+            head = reader.head(lambda digest: _known_packing_list(site, digest))
+            looking(medium, head)
+            spool = _spool(site, head, hold=hold)
+            return _gather(site, medium, reader, head, spool, progress)
+        finally:
+            remove_tree(scratch)
+
+
+def _known_packing_list(site: Site, digest: str) -> bytes | None:
+    for path in (site.home / "parcels" / "in").glob(f"*/{PACKING_LIST}"):
+        data = path.read_bytes()
+        if parse_envelope(data).sha256 == digest:
+            return data
+    return None
+
+
+def _spool(site: Site, head: Head, *, hold: bool) -> Spool | None:
+    """The spool of the build this volume belongs to, begun if need be; None when it was imported before."""
+    packing = head.packing
+    with site.catalogue.reading() as connection:
+        known = parcels.find_received(connection, packing.parcel)
+    same = next((row for row in known if row.build == packing.build), None)
+    others = [row for row in known if row.build != packing.build and row.state != ReceivedState.ANNOUNCED]
+    if same is None and others:
+        raise Refused(
+            f"this volume is of another build of {packing.parcel} than the volumes received before",
+            hint=f"ask {packing.source} which is right; courier parcel discard {packing.parcel} forgets the other",
+            code="other-build",
+        )
+    if same is not None and same.state == ReceivedState.IMPORTED:
+        return None
+    folder = site.arriving(packing.parcel, packing.build)
+    if Spool.exists(folder):
+        spool = Spool.open(folder)
+        require_space(site.home, spool.missing_bytes() + _expanded(folder), purpose="receiving the parcel")
+        return spool
+    if head.contents is None or head.blocks is None:
+        raise Damaged(
+            f"{head.label.label}: a table that every volume carries is damaged on this one",
+            hint="receive another volume of the parcel first, then this one again",
+        )
+    expanded = expanded_bytes(site, head.packing, head.contents)
+    needed = sum(file.size for file in packing.archives) + expanded
+    require_space(site.home, needed, purpose="receiving the parcel (archives and what they expand to)")
+    make_folder(folder)
+    write_atomic(folder / "expanded", str(expanded).encode())
+    spool = Spool.begin(folder, packing, head.envelope, contents=head.contents, blocks=head.blocks)
+    with site.catalogue.writing() as connection:
+        for row in known:
+            if row.state == ReceivedState.ANNOUNCED:
+                parcels.forget_received(connection, row.parcel, row.build)
+        parcels.put_received(
+            connection,
+            ReceivedParcel(
+                parcel=packing.parcel,
+                build=packing.build,
+                source=packing.source,
+                state=ReceivedState.ARRIVING,
+                packing_list=parse_envelope(head.envelope).sha256,
+                hold=int(hold),
+                first_ns=now(),
+                imported_ns=None,
+                receipt=None,
+            ),
+        )
+    return spool
+
+
+def _expanded(folder: Path) -> int:
+    try:
+        return int((folder / "expanded").read_text())
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
+def _gather(
+    site: Site,
+    medium: Medium,
+    reader: VolumeReader,
+    head: Head,
+    spool: Spool | None,
+    progress: Callable[[int], None],
+) -> TakenVolume:
+    """Take the blocks that are still missing; say what could not be had."""
+    packing, number = head.packing, head.label.number
+    bad: dict[int, list[int]] = {}
+    if spool is not None:
+        fillings: dict[int, Filling] = {}
+        haves = {index: spool.have(index) for index in packing.on_volume(number)}
+        try:
+            for read in reader.blocks(packing, number, lambda index, block: not haves[index][block]):
+                if read.index not in fillings:
+                    for done in fillings.values():
+                        done.__exit__()
+                    fillings = {read.index: spool.filling(read.index).__enter__()}
+                if read.data is not None and fillings[read.index].write(read.block, read.data):
+                    haves[read.index][read.block] = 1
+                    progress(len(read.data))
+                else:
+                    bad.setdefault(read.index, []).append(read.block)
+        finally:
+            for done in fillings.values():
+                done.__exit__()
+        for index, have in haves.items():
+            bad[index] = [block for block, here in enumerate(have) if not here]
+    findings = [*head.findings, *(f"{path} is not in the packing list: not taken" for path in reader.unexpected)]
+    missing = {index: blocks for index, blocks in bad.items() if blocks}
+    damaged = sum(len(blocks) for blocks in missing.values())
+    one = TakenVolume(
+        parcel=packing.parcel,
+        build=packing.build,
+        number=number,
+        of=packing.volumes,
+        path=medium.name,
+        bytes=packing.volume_bytes(number),
+        state=VolumeState.DAMAGED if damaged else VolumeState.RECEIVED,
+        damaged_blocks=damaged,
+        bad=tuple((packing.path(index), tuple(ranges(blocks))) for index, blocks in missing.items()),
+        findings=tuple(findings),
+    )
+    if spool is not None:
+        _record(site, one, packing.edition)
+    return one
+
+
+def _record(site: Site, one: TakenVolume, edition: int) -> None:
+    with site.catalogue.writing() as connection:
+        parcels.put_received_volume(
+            connection,
+            ReceivedVolume(
+                parcel=one.parcel,
+                build=one.build,
+                edition=edition,
+                number=one.number,
+                state=one.state,
+                damaged_blocks=one.damaged_blocks,
+                seen_ns=now(),
+            ),
+        )
+        text = f"volume {one.number} of {one.of} from {one.path}: {one.state}"
+        if one.damaged_blocks:
+            text += f", {one.damaged_blocks} blocks could not be had"
+        parcels.write_log(connection, log_entry(site, one.parcel, "received", text))
+
+
+def settle_parcel(site: Site, parcel: str, build: str, *, release: bool = False) -> ParcelStatus:
+    """Bring a parcel as far as it goes now: held when complete, imported when all agrees.
+
+    ``release``: the operator asks for the import, so a hold ends. Raises what stands against the import.
+    """
+    row = _row(site, parcel, build)
+    if row.state in (ReceivedState.IMPORTED, ReceivedState.ANNOUNCED):
+        return status_of(site, parcel, build)
+    spool = Spool.open(site.arriving(parcel, build))
+    if not all(spool.state(index).whole for index in range(len(spool.packing.archives))):
+        return status_of(site, parcel, build)
+    if row.state == ReceivedState.ARRIVING or (release and row.hold):
+        row = replace(row, state=ReceivedState.HELD, hold=0 if release else row.hold)
+        with site.catalogue.writing() as connection:
+            parcels.put_received(connection, row)
+            parcels.write_log(connection, log_entry(site, parcel, "complete", "all content is here and good"))
+    admission = judge(site, spool.packing, parse_envelope((spool.folder / PACKING_LIST).read_bytes()).sha256)
+    if row.hold or admission.awaiting:
+        return status_of(site, parcel, build)
+    imported = import_parcel(site, spool, admission)
+    return replace(status_of(site, parcel, build), imported=imported)
+
+
+def settle_all(site: Site) -> list[tuple[ParcelStatus | None, CourierError | None]]:
+    """`settle_parcel` for every parcel that is held; used after messages have come."""
+    with site.catalogue.reading() as connection:
+        rows = [row for row in parcels.all_received(connection) if row.state == ReceivedState.HELD]
+    results: list[tuple[ParcelStatus | None, CourierError | None]] = []
+    for row in rows:
+        try:
+            results.append((settle_parcel(site, row.parcel, row.build), None))
+        except CourierError as error:
+            results.append((None, error))
+    return results
+
+
+def _row(site: Site, parcel: str, build: str) -> ReceivedParcel:
+    with site.catalogue.reading() as connection:
+        rows = parcels.find_received(connection, parcel, build)
+    if not rows:
+        raise NotFound(f"nothing of {parcel} has been received", hint="courier parcel receive MEDIUM")
+    return rows[0]
+
+
+def find_build(site: Site, parcel: str) -> str:
+    """The build of a parcel that arrives here; raises `NotFound`, or `Usage` for what is no parcel ID."""
+    try:
+        check_parcel(parcel)
+    except FormatError as error:
+        raise Usage(error.message, hint="courier parcel list shows the parcels") from None
+    with site.catalogue.reading() as connection:
+        rows = parcels.find_received(connection, parcel)
+    if not rows:
+        raise NotFound(f"{parcel} is not known here", hint="courier parcel list shows the parcels")
+    return rows[-1].build
+
+
+def status_of(site: Site, parcel: str, build: str) -> ParcelStatus:
+    """How a parcel stands here."""
+    row = _row(site, parcel, build)
+    with site.catalogue.reading() as connection:
+        volumes = tuple(parcels.received_volumes(connection, parcel, build))
+    folder = site.arriving(parcel, build)
+    if row.state == ReceivedState.IMPORTED or not Spool.exists(folder):
+        return ParcelStatus(
+            parcel=parcel,
+            build=build,
+            state=row.state,
+            volumes=volumes,
+            of=max((volume.number for volume in volumes), default=0),
+            missing_volumes=(),
+            missing_blocks=0,
+            awaiting=(),
+        )
+    spool = Spool.open(folder)
+    packing = spool.packing
+    incomplete = [state for state in spool.states()[: len(packing.archives)] if not state.whole]
+    files = packing.files()
+    awaiting: tuple[str, ...] = ()
+    if not incomplete:
+        admission = judge(site, packing, parse_envelope((folder / PACKING_LIST).read_bytes()).sha256)
+        awaiting = admission.awaiting or (("the operator: courier parcel import " + parcel,) if row.hold else ())
+    return ParcelStatus(
+        parcel=parcel,
+        build=build,
+        state=row.state,
+        volumes=volumes,
+        of=packing.volumes,
+        missing_volumes=tuple(sorted({files[state.index].volume for state in incomplete})),
+        missing_blocks=sum(state.blocks - state.good for state in incomplete),
+        awaiting=awaiting,
+    )

@@ -1,0 +1,65 @@
+"""Encryption of a parcel: its archives and contents as age files to the destinations' recipients.
+
+A parcel has one secret seed, kept with its build, from which every sealed file's keys are derived; so a build can be
+made again, byte for byte, as long as the seed is kept. Each file has its own context, so that no two files ever
+share keys.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from courier.files import write_atomic
+
+if TYPE_CHECKING:
+    from formats.seal import Identity
+
+SEED = "seal.key"
+SEED_BYTES = 32
+
+
+class ParcelSealer:
+    """Seals the files of one parcel for its recipients."""
+
+    def __init__(self, seed: bytes, recipients: Sequence[str]) -> None:
+        self._seed = seed
+        self._recipients = recipients
+
+    @classmethod
+    def in_folder(cls, folder: Path, recipients: Sequence[str]) -> ParcelSealer:
+        """The sealer of the parcel built in ``folder``; its seed is made when the build begins."""
+        path = folder / SEED
+        if not path.exists():
+            write_atomic(path, secrets.token_bytes(SEED_BYTES), private=True)
+        return cls(path.read_bytes(), recipients)
+
+    def wrap(self, out: BinaryIO, number: int) -> BinaryIO:
+        """A stream to write file ``number`` into (archives from 1; 0: the contents); closing it finishes the file."""
+        from formats.seal import SealingWriter
+
+        context = f"courier parcel file {number}".encode()
+        return SealingWriter(out, self._recipients, seed=self._seed, context=context)
+
+
+def sealed_bytes(plain: int, recipients: int) -> int:
+    """Bytes of a sealed file of ``plain`` bytes; with no recipients nothing is sealed."""
+    if not recipients:
+        return plain
+    from formats.seal import sealed_size
+
+    return sealed_size(plain, recipients)
+
+
+def plain_limit(limit: int, recipients: int) -> int:
+    """The most bytes whose sealed file has at most ``limit``."""
+    return limit - (sealed_bytes(limit, recipients) - limit)
+
+
+def opened(source: BinaryIO, identities: Sequence[Identity]) -> BinaryIO:
+    """The plain bytes of a sealed file; raises `NotForUs`, `Malformed` or `UnknownFormat`."""
+    from formats.seal import open_sealed
+
+    return open_sealed(source, identities)

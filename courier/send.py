@@ -1,0 +1,244 @@
+"""The sender's journey, second step: build what was planned, lay it out on volumes, sign.
+
+A build that was killed goes on: the same command finds the same plan in its working folder and keeps the archives
+that are finished. The packing list is written last, then the parcel is recorded in one transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from courier.build import Builder, BuiltArchive, member_records
+from courier.catalog import packages, parcels
+from courier.catalog.parcels import LogEntry, SentParcel, SentVolume
+from courier.errors import Damaged, NotFound, Usage
+from courier.files import atomic_file, locked, make_folder, remove_tree, require_space, write_atomic
+from courier.layout import FixedSizes, ParcelHead, lay_out
+from courier.lifecycle import SentState, VolumeState
+from courier.packages import definition_of
+from courier.prepare import ParcelPlan, fixed_sizes, restore_script, write_contents
+from courier.sealing import ParcelSealer
+from courier.site import Site, now
+from formats.documents import packing as packing_doc
+from formats.documents.packing import PackingList, TableRef
+from formats.envelope import parse_envelope
+from formats.errors import FormatError
+from formats.names import check_parcel, parcel_id
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+PLAN = "plan"
+CONTENTS = "contents"
+BLOCKS = "blocks.bin"
+PACKING_LIST = "packing-list.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutgoingParcel:
+    """A parcel this site built: what is recorded of it, its packing list and envelope, and its folder."""
+
+    sent: SentParcel
+    packing: PackingList
+    envelope: bytes
+    folder: Path
+    volumes: tuple[SentVolume, ...]
+
+    def file(self, index: int) -> Path:
+        """Where file ``index`` of ``packing.files()`` lies."""
+        return self.folder / "archives" / Path(self.packing.path(index)).name
+
+
+def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] = lambda _: None) -> OutgoingParcel:
+    """Build a planned parcel; ``progress`` is told bytes of content as they are read.
+
+    Raises `NoSpace` before the first byte when the disk cannot hold it, `Damaged` when stored content is bad.
+    """
+    with locked(site.home / "parcels" / "out" / "lock"):
+        parcel, folder = _working_folder(site, plan)
+        done = sum(path.stat().st_size for path in (folder / "archives").glob("*") if path.is_file())
+        require_space(site.home, max(0, sum(plan.sizes) - done), purpose="building the parcel")
+        sealer = ParcelSealer.in_folder(folder, plan.recipients) if plan.recipients else None
+        builder = Builder(
+            folder / "archives", site.store.open_content, level=plan.level or 3, sealer=sealer, progress=progress
+        )
+        built = builder.build(plan.archives)
+        head = replace(plan.head, parcel=parcel, created_ns=now())
+        contents = _write_contents(site, plan, folder, head, built, sealer)
+        blocks = b"".join(archive.blocks for archive in built)
+        write_atomic(folder / BLOCKS, blocks)
+        table = TableRef(size=len(blocks), sha256=hashlib.sha256(blocks).hexdigest())
+        archives = [(archive.size, archive.sha256) for archive in built]
+        packing = lay_out(
+            head, archives, contents=contents, blocks=table, fixed=fixed_sizes(site, contents=contents.size)
+        )
+        envelope = site.sign(packing.payload(), packing_doc.TYPE).encode()
+        write_atomic(folder / "card.json", site.card_envelope)
+        write_atomic(folder / PACKING_LIST, envelope)
+        _record(site, plan, packing, parse_envelope(envelope).sha256)
+    return open_outgoing(site, parcel)
+
+
+def _working_folder(site: Site, plan: ParcelPlan) -> tuple[str, Path]:
+    """The ID and folder to build in: those of the same plan if it was begun, else new ones."""
+    root = make_folder(site.home / "parcels" / "out")
+    with site.catalogue.reading() as connection:
+        known = {sent.parcel for sent in parcels.all_sent(connection)}
+    for folder in sorted(root.iterdir()):
+        if folder.is_dir() and folder.name not in known:
+            if (folder / PLAN).exists() and (folder / PLAN).read_text() == plan.digest:
+                return folder.name, folder
+            if not (folder / PACKING_LIST).exists():
+                # Another plan that was begun and given up: nothing signed is lost.
+                remove_tree(folder)
+    with site.catalogue.writing() as connection:
+        number = packages.read_counter(connection, "parcel") + 1
+        packages.raise_counter(connection, "parcel", number)
+    folder = root / parcel_id(site.code, number)
+    make_folder(folder / "archives")
+    write_atomic(folder / PLAN, plan.digest.encode())
+    return folder.name, folder
+
+
+def _write_contents(
+    site: Site,
+    plan: ParcelPlan,
+    folder: Path,
+    head: ParcelHead,
+    built: Sequence[BuiltArchive],
+    sealer: ParcelSealer | None,
+) -> TableRef:
+    records = [member_records(archive, done.member_sizes) for archive, done in zip(plan.archives, built, strict=True)]
+    path = folder / CONTENTS
+    with atomic_file(path) as out:
+        if sealer is None:
+            write_contents(site, out, head.parcel, plan.packages, records)
+        else:
+            with sealer.wrap(out, 0) as sealed:
+                write_contents(site, sealed, head.parcel, plan.packages, records)
+    with path.open("rb") as source:
+        digest = hashlib.file_digest(source, "sha256").hexdigest()
+    return TableRef(size=path.stat().st_size, sha256=digest)
+
+
+def _record(site: Site, plan: ParcelPlan, packing: PackingList, digest: str) -> None:
+    names = ", ".join(f"{stored.package}:{stored.version}" for stored in plan.packages)
+    text = f"{names} for {', '.join(packing.destinations)}: {len(packing.archives)} archives, {packing.volumes} volumes"
+    if plan.anyway:
+        text += f" (without a network address: {plan.anyway})"
+    with site.catalogue.writing() as connection:
+        sent = SentParcel(
+            parcel=packing.parcel,
+            state=SentState.BUILT,
+            priority=packing.priority,
+            created_ns=packing.created_ns,
+            build=packing.build,
+            packing_list=digest,
+            edition=packing.edition,
+            carrier="",
+            tracking="",
+        )
+        parcels.add_sent(connection, sent, packing.destinations)
+        for stored in plan.packages:
+            parcels.add_sent_package(
+                connection,
+                packing.parcel,
+                stored.package,
+                stored.version,
+                listing=stored.listing.sha256,
+                definition=definition_of(site, stored).payload(),
+            )
+        _plan_volumes(connection, packing)
+        parcels.write_log(connection, log_entry(site, packing.parcel, "built", text))
+
+
+def _plan_volumes(connection: Connection, packing: PackingList) -> None:
+    for number in range(1, packing.volumes + 1):
+        parcels.put_sent_volume(
+            connection,
+            SentVolume(
+                parcel=packing.parcel,
+                edition=packing.edition,
+                number=number,
+                state=VolumeState.PLANNED,
+                layout="",
+                path="",
+                bytes=packing.volume_bytes(number),
+                written_ns=None,
+                seal="",
+            ),
+        )
+
+
+def log_entry(site: Site, parcel: str, event: str, text: str) -> LogEntry:
+    """An entry of now, by this operator."""
+    return LogEntry(parcel=parcel, at_ns=now(), operator=site.operator, event=event, text=text)
+
+
+def open_outgoing(site: Site, parcel: str) -> OutgoingParcel:
+    """A parcel this site built; raises `NotFound`, or `Damaged` when its folder is not whole."""
+    try:
+        check_parcel(parcel)
+    except FormatError as error:
+        raise Usage(error.message, hint="courier parcel list shows the parcels") from None
+    with site.catalogue.reading() as connection:
+        sent = parcels.find_sent(connection, parcel)
+        if sent is None:
+            raise NotFound(f"{parcel} is not a parcel this site made", hint="courier parcel list shows the parcels")
+        volumes = tuple(parcels.sent_volumes(connection, parcel, sent.edition))
+    folder = site.outgoing(parcel)
+    try:
+        envelope = (folder / PACKING_LIST).read_bytes()
+        parsed = parse_envelope(envelope)
+        packing = PackingList.parse(parsed.payload)
+    except (FileNotFoundError, FormatError) as error:
+        raise Damaged(f"{folder}: {error}", hint="create the parcel anew") from None
+    return OutgoingParcel(sent=sent, packing=packing, envelope=envelope, folder=folder, volumes=volumes)
+
+
+def relay_out(
+    site: Site, parcel: OutgoingParcel, *, media: str, capacity: int, dry_run: bool = False
+) -> OutgoingParcel:
+    """Lay the same archives out for another medium: a new edition, signed anew; nothing is built again.
+
+    ``dry_run``: only return it as it would be. Raises `NoSpace` when an archive does not fit on the medium.
+    """
+    old = parcel.packing
+    head = ParcelHead(
+        parcel=old.parcel,
+        source=old.source,
+        name=site.settings.name,
+        destinations=old.destinations,
+        created_ns=old.created_ns,
+        priority=old.priority,
+        edition=old.edition + 1,
+        media=media,
+        capacity=capacity,
+        sealed=old.sealed,
+    )
+    fixed = FixedSizes(
+        card=(parcel.folder / "card.json").stat().st_size, script=len(restore_script()), contents=old.contents.size
+    )
+    archives = [(file.size, file.sha256) for file in old.archives]
+    packing = lay_out(head, archives, contents=old.contents, blocks=old.blocks, fixed=fixed)
+    if dry_run:
+        return replace(parcel, packing=packing)
+    with locked(site.home / "parcels" / "out" / "lock"):
+        envelope = site.sign(packing.payload(), packing_doc.TYPE)
+        write_atomic(parcel.folder / PACKING_LIST, envelope.encode())
+        with site.catalogue.writing() as connection:
+            parcels.change_sent(
+                connection,
+                old.parcel,
+                edition=packing.edition,
+                packing_list=envelope.sha256,
+                state=SentState.BUILT,
+            )
+            _plan_volumes(connection, packing)
+            text = f"edition {packing.edition} for {media}: {packing.volumes} volumes"
+            parcels.write_log(connection, log_entry(site, old.parcel, "laid-out", text))
+    return open_outgoing(site, old.parcel)

@@ -1,0 +1,110 @@
+"""The sender's journey, last step: mark a parcel sent, and queue what travels by network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from courier.catalog import messages, parcels
+from courier.catalog.messages import Message
+from courier.errors import NotFound, Refused
+from courier.lifecycle import SentState, VolumeState, may_follow_sent
+from courier.send import OutgoingParcel, log_entry
+from courier.site import Site, now
+from formats.blocks import ranges
+from formats.digest import sha256_hex
+from formats.documents import notice as notice_doc
+from formats.documents import package as package_doc
+from formats.documents.notice import PackageRef, ShipNotice
+from formats.envelope import Envelope
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shipment:
+    """What `ship_parcel` did: the notice, and how many messages wait for the next ``channel sync``."""
+
+    notice: ShipNotice
+    queued: int
+
+
+def ship_parcel(
+    site: Site,
+    parcel: OutgoingParcel,
+    *,
+    carrier: str = "",
+    tracking: str = "",
+    seals: Mapping[int, str] | None = None,
+    dry_run: bool = False,
+) -> Shipment:
+    """Mark a parcel Sent and queue its package definitions and ship notice; again: queue them again.
+
+    ``dry_run``: only judge whether it may be, and count the messages.
+
+    Raises `Refused` while a volume is not written and read back, or when its state forbids it.
+    """
+    name, packing = parcel.sent.parcel, parcel.packing
+    seals = dict(seals or {})
+    for number in seals:
+        if not 1 <= number <= packing.volumes:
+            raise NotFound(f"{name} has no volume {number}", hint=f"its volumes are 1 to {packing.volumes}")
+    unwritten = [v.number for v in parcel.volumes if v.state != VolumeState.WRITTEN]
+    if unwritten:
+        spans = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges(unwritten))
+        raise Refused(
+            f"{name}: volumes not written and read back yet: {spans}",
+            hint=f"courier parcel write {name} --layout iso --out DIR",
+            code="not-written",
+        )
+    if not may_follow_sent(parcel.sent.state, SentState.SENT):
+        raise Refused(f"{name} is {parcel.sent.state}", hint="create a new parcel", code="wrong-state")
+    with site.catalogue.reading() as connection:
+        carried = parcels.sent_packages(connection, name)
+    seals = {v.number: v.seal for v in parcel.volumes if v.seal} | seals
+    notice = ShipNotice(
+        parcel=name,
+        source=site.code,
+        destinations=packing.destinations,
+        issued_ns=now(),
+        packing_list=parcel.sent.packing_list,
+        build=parcel.sent.build,
+        volumes=packing.volumes,
+        priority=packing.priority,
+        packages=tuple(PackageRef(package=p, version=v, listing=listing) for p, v, listing, _ in carried),
+        carrier=carrier or parcel.sent.carrier,
+        tracking=tracking or parcel.sent.tracking,
+        seals=seals,
+    )
+    envelopes = [site.sign(definition, package_doc.TYPE) for _, _, _, definition in carried]
+    envelopes.append(site.sign(notice.payload(), notice_doc.TYPE))
+    if dry_run:
+        return Shipment(notice=notice, queued=len(envelopes) * len(packing.destinations))
+    with site.catalogue.writing() as connection:
+        queued = sum(
+            messages.put(connection, outgoing(envelope, code))
+            for code in packing.destinations
+            for envelope in envelopes
+        )
+        parcels.change_sent(connection, name, state=SentState.SENT, carrier=notice.carrier, tracking=notice.tracking)
+        for v in parcel.volumes:
+            if v.number in seals:
+                parcels.put_sent_volume(connection, replace(v, seal=seals[v.number]))
+        text = f"carrier {notice.carrier or '-'}, tracking {notice.tracking or '-'}"
+        parcels.write_log(connection, log_entry(site, name, "sent", text))
+    return Shipment(notice=notice, queued=queued)
+
+
+def outgoing(envelope: Envelope, code: str) -> Message:
+    """A message for a site, to be queued."""
+    body = envelope.encode()
+    return Message(
+        direction="out",
+        sha256=sha256_hex(body),
+        site=code,
+        type=envelope.payload_type,
+        state="queued",
+        reason="",
+        body=body,
+        created_ns=now(),
+        settled_ns=None,
+        attempts=0,
+    )

@@ -1,0 +1,133 @@
+"""A site, opened: its home folder with all the rooms of the hands' floor, joined for the journeys.
+
+Home folder: ``site.json`` settings, ``card.json`` own signed card, ``keys/``, ``catalogue.sqlite``, ``store/``,
+``parcels/out/PARCEL`` and ``parcels/in/PARCEL-BUILD``.
+"""
+
+from __future__ import annotations
+
+import getpass
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from courier.catalog import Catalogue, open_catalogue, sites
+from courier.catalog.database import sqlite_url
+from courier.config import SETTINGS, Settings
+from courier.errors import Refused, Usage
+from courier.files import make_folder, write_atomic
+from courier.keyring import Keyring
+from courier.store import Store
+from courier.trust import KnownSite, Trust, read_card
+from formats.documents import card as card_doc
+from formats.documents.card import SiteCard, SiteKey
+from formats.envelope import Envelope, parse_envelope, sign
+
+KEY_LIFE_NS = 5 * 365 * 24 * 3600 * 10**9
+"""How long a signing key made by us is valid: five years."""
+
+
+def now() -> int:
+    """The present moment, nanoseconds since 1970 (UTC)."""
+    return time.time_ns()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """A site whose home has been opened."""
+
+    home: Path
+    settings: Settings
+    card: SiteCard
+    card_envelope: bytes
+    catalogue: Catalogue
+    keyring: Keyring
+    store: Store
+
+    @property
+    def code(self) -> str:
+        """The site code."""
+        return self.settings.site
+
+    @cached_property
+    def operator(self) -> str:
+        """Who is at work, for the log."""
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError, ImportError):
+            return "unknown"
+
+    def trust(self) -> Trust:
+        """What this site trusts now."""
+        with self.catalogue.reading() as connection:
+            pinned = sites.everyone(connection)
+        known = {site.code: KnownSite(card=_pinned_card(site.card), revoked=site.revoked) for site in pinned}
+        known[self.code] = KnownSite(card=self.card)
+        return Trust(own=self.code, known=known)
+
+    def sign(self, payload: bytes, payload_type: str) -> Envelope:
+        """Sign a document with the site's current key."""
+        return sign(payload, payload_type, [self.keyring.signer(self.card.keys[0].key)])
+
+    def outgoing(self, parcel: str) -> Path:
+        """The folder of a parcel that this site made."""
+        return self.home / "parcels" / "out" / parcel
+
+    def arriving(self, parcel: str, build: str) -> Path:
+        """The spool folder of a build of a parcel that arrives."""
+        return self.home / "parcels" / "in" / f"{parcel}-{build[:16]}"
+
+    def close(self) -> None:
+        """Give the catalogue's connections back."""
+        self.catalogue.close()
+
+
+def _pinned_card(data: bytes) -> SiteCard:
+    return SiteCard.parse(parse_envelope(data).payload)
+
+
+def create_site(home: Path, *, code: str, name: str, catalogue: str = "") -> Site:
+    """Make a site home: keys, card, catalogue, store. Raises `Usage` when there is one already.
+
+    The settings are written last, so a home that was left half made is made anew.
+    """
+    if (home / SETTINGS).exists():
+        raise Usage(f"{home} is already the home of site {Settings.load(home).site}", hint="name another --home")
+    make_folder(home)
+    keyring = Keyring(home / "keys")
+    key = keyring.generate()
+    issued = now()
+    card = SiteCard(
+        site=code,
+        name=name,
+        serial=1,
+        issued_ns=issued,
+        keys=(SiteKey(key=key, valid_from_ns=issued, valid_until_ns=issued + KEY_LIFE_NS),),
+        recipient=keyring.generate_identity(),
+    )
+    envelope = sign(card.payload(), card_doc.TYPE, [keyring.signer(key)])
+    write_atomic(home / "card.json", envelope.encode())
+    for folder in ("store", "parcels/out", "parcels/in"):
+        make_folder(home / folder)
+    open_catalogue(catalogue or sqlite_url(home / "catalogue.sqlite")).close()
+    Settings(site=code, name=name, catalogue=catalogue).save(home)
+    return open_site(home)
+
+
+def open_site(home: Path) -> Site:
+    """Open a site home; raises `NotFound` or `Refused`."""
+    settings = Settings.load(home)
+    try:
+        envelope = (home / "card.json").read_bytes()
+    except FileNotFoundError:
+        raise Refused(f"{home / 'card.json'} is missing", hint="restore it from a backup of the site home") from None
+    return Site(
+        home=home,
+        settings=settings,
+        card=read_card(envelope),
+        card_envelope=envelope,
+        catalogue=open_catalogue(settings.catalogue or sqlite_url(home / "catalogue.sqlite")),
+        keyring=Keyring(home / "keys"),
+        store=Store(home / "store"),
+    )

@@ -1,0 +1,209 @@
+"""The spool: where the archives of an arriving parcel gather, block by block, until all are here and good.
+
+One folder a build, below ``parcels/in``. ``archives/000001.7z`` is written in place, sparse;
+``archives/000001.7z.have`` is one byte a block, 1 where the block is here and had its signed digest when it was written. Only blocks that match
+the signed block table are ever written, so any reading, in any order, any number of times, only adds.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from courier.errors import Damaged
+from courier.files import make_folder, remove_tree, settle, sync_folder, write_atomic
+from formats.blocks import BlockTable
+from formats.documents.packing import PackingList
+from formats.envelope import parse_envelope
+from formats.errors import FormatError
+
+PACKING_LIST = "packing-list.json"
+CONTENTS = "contents"
+BLOCKS = "blocks.bin"
+SETTLE_BYTES = 1 << 30
+"""Bytes written to an archive before its map of blocks is put on the disk: what a kill can cost to read again."""
+
+
+def load_table(path: Path, packing: PackingList) -> BlockTable:
+    """The block table in a file, mapped rather than read: a parcel of 10 TB has 320 MB of it. Raises `Malformed`."""
+    sizes = [file.size for file in packing.files()]
+    with path.open("rb") as source:
+        return BlockTable(mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ), sizes, packing.block_size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileState:
+    """How much of one archive or parity file is here: ``good`` of ``blocks`` blocks."""
+
+    index: int
+    blocks: int
+    good: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it is here."""
+        return self.good == self.blocks
+
+
+class Spool:
+    """What is here of one build of a parcel. ``packing`` is the packing list the spool was begun with."""
+
+    def __init__(self, folder: Path, packing: PackingList, table: BlockTable) -> None:
+        self.folder = folder
+        self.packing = packing
+        self.table = table
+
+    @classmethod
+    def begin(cls, folder: Path, packing: PackingList, envelope: bytes, *, contents: Path, blocks: Path) -> Spool:
+        """Make the spool of a build; the two tables must have been checked, and are moved in."""
+        make_folder(folder / "archives")
+        settle([contents, blocks])
+        contents.replace(folder / CONTENTS)
+        blocks.replace(folder / BLOCKS)
+        # The packing list comes last: a folder without it is not a spool yet.
+        write_atomic(folder / PACKING_LIST, envelope)
+        return cls.open(folder)
+
+    @classmethod
+    def exists(cls, folder: Path) -> bool:
+        """Whether a spool has been begun in ``folder``."""
+        return (folder / PACKING_LIST).exists()
+
+    @classmethod
+    def open(cls, folder: Path) -> Spool:
+        """Open a spool that was begun; raises `Damaged` when its own files do not fit together."""
+        try:
+            envelope = parse_envelope((folder / PACKING_LIST).read_bytes())
+            packing = PackingList.parse(envelope.payload)
+            table = load_table(folder / BLOCKS, packing)
+        except (FormatError, OSError, ValueError) as error:
+            raise Damaged(
+                f"spool {folder}: {error}", hint="discard the parcel's spool and receive its volumes again"
+            ) from None
+        return cls(folder, packing, table)
+
+    def path(self, index: int) -> Path:
+        """Where file ``index`` (of ``packing.files()``) gathers."""
+        return self.folder / "archives" / Path(self.packing.path(index)).name
+
+    def contents(self) -> Path:
+        """The contents, as they lie on the medium."""
+        return self.folder / CONTENTS
+
+    def _map_path(self, index: int) -> Path:
+        return self.path(index).with_name(f"{self.path(index).name}.have")
+
+    def have(self, index: int) -> bytearray:
+        """One byte a block: 1 where it is here."""
+        count = self.table.count(index)
+        try:
+            data = bytearray(self._map_path(index).read_bytes())
+        except FileNotFoundError:
+            return bytearray(count)
+        if len(data) != count or not self.path(index).exists():
+            return bytearray(count)
+        return data
+
+    def state(self, index: int) -> FileState:
+        """How much of a file is here."""
+        return FileState(index=index, blocks=self.table.count(index), good=self.have(index).count(1))
+
+    def states(self) -> list[FileState]:
+        """`state` of every file."""
+        return [self.state(index) for index in range(len(self.packing.files()))]
+
+    def missing_bytes(self) -> int:
+        """Bytes that still have to come."""
+        total = 0
+        for index, file in enumerate(self.packing.files()):
+            state = self.state(index)
+            if state.good == 0:
+                total += file.size
+            elif not state.whole:
+                have = self.have(index)
+                total += sum(self.table.length(index, n) for n, here in enumerate(have) if not here)
+        return total
+
+    def filling(self, index: int) -> Filling:
+        """Write blocks of a file; use it as a context manager."""
+        return Filling(self, index)
+
+    def open_file(self, index: int) -> BinaryIO:
+        """A file to read; raises `Damaged` while blocks are missing."""
+        if not self.state(index).whole:
+            raise Damaged(f"{self.packing.path(index)} is not all here", hint="receive the missing volumes")
+        return self.path(index).open("rb")
+
+    def drop_block(self, index: int, block: int) -> None:
+        """Forget a block that was found bad on our own disk, so that it is read or asked for again."""
+        have = self.have(index)
+        have[block] = 0
+        write_atomic(self._map_path(index), bytes(have))
+
+    def bad_blocks(self, index: int) -> Iterator[int]:
+        """Read a file again from our own disk and yield the blocks that are here and not good any more."""
+        have = self.have(index)
+        if not any(have):
+            return
+        with self.path(index).open("rb") as source:
+            for block, here in enumerate(have):
+                if here:
+                    source.seek(block * self.table.block_size)
+                    if not self.table.is_good(index, block, source.read(self.table.length(index, block))):
+                        yield block
+
+    def remove(self) -> None:
+        """Delete the spool."""
+        (self.folder / PACKING_LIST).unlink(missing_ok=True)
+        remove_tree(self.folder)
+
+
+class Filling:
+    """Blocks on their way into one file of a spool."""
+
+    def __init__(self, spool: Spool, index: int) -> None:
+        self._spool = spool
+        self._index = index
+        self.have = spool.have(index)
+        self._unsettled = 0
+
+    def __enter__(self) -> Filling:
+        path = self._spool.path(self._index)
+        is_new = not path.exists()
+        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        if is_new:
+            os.truncate(path, self._spool.table.sizes[self._index])
+            sync_folder(path.parent)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._settle()
+        finally:
+            os.close(self._handle)
+
+    def write(self, block: int, data: bytes | memoryview) -> bool:
+        """Keep a block if it has its signed digest; say whether it had."""
+        table = self._spool.table
+        if not table.is_good(self._index, block, data):
+            return False
+        os.lseek(self._handle, block * table.block_size, os.SEEK_SET)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._handle, view) :]
+        self.have[block] = 1
+        self._unsettled += len(data)
+        if self._unsettled >= SETTLE_BYTES:
+            self._settle()
+        return True
+
+    def _settle(self) -> None:
+        # Data first, then the map that says they are there.
+        if self._unsettled:
+            os.fsync(self._handle)
+            write_atomic(self._spool._map_path(self._index), bytes(self.have))
+            self._unsettled = 0

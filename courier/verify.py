@@ -1,0 +1,144 @@
+"""Verification without taking anything in: media against their signed packing lists, or a parcel on our own disk."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from courier.errors import CourierError, NotFound
+from courier.intake import Head, VolumeReader
+from courier.media import Medium, find_media
+from courier.send import BLOCKS, open_outgoing
+from courier.site import Site, now
+from courier.spool import Spool, load_table
+from courier.trust import KnownSite, Trust, read_card
+from formats.blocks import ranges
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What verification found of one medium or parcel. ``problems`` is empty when all is well."""
+
+    what: str
+    parcel: str
+    number: int
+    of: int
+    bytes: int
+    damaged_blocks: int
+    problems: tuple[str, ...]
+
+
+def trust_of_cards(cards: Sequence[Path]) -> Trust:
+    """Trust in just these cards, for a computer without a site home."""
+    known = {}
+    for path in cards:
+        card = read_card(path.read_bytes())
+        known[card.site] = KnownSite(card=card)
+    return Trust(own=None, known=known)
+
+
+def verify_media(
+    trust: Trust,
+    paths: Sequence[Path],
+    *,
+    progress: Callable[[int], None] = lambda _: None,
+    looking: Callable[[Medium, Head], None] = lambda _medium, _head: None,
+) -> tuple[list[Verdict], list[tuple[str, CourierError]]]:
+    """Check every volume at ``paths``, all of it; return verdicts, and errors of media that are not to be trusted."""
+    verdicts, failures = [], []
+    for medium in [medium for path in paths for medium in find_media(path)]:
+        try:
+            with tempfile.TemporaryDirectory(prefix="courier-verify-") as scratch:
+                verdicts.append(_verify(trust, medium, Path(scratch), progress, looking))
+        except CourierError as error:
+            failures.append((medium.name, error))
+    return verdicts, failures
+
+
+def _verify(
+    trust: Trust,
+    medium: Medium,
+    scratch: Path,
+    progress: Callable[[int], None],
+    looking: Callable[[Medium, Head], None],
+) -> Verdict:
+    reader = VolumeReader(medium, trust, scratch=scratch, now_ns=now())
+    head = reader.head()
+    looking(medium, head)
+    packing, number = head.packing, head.label.number
+    problems = list(head.findings)
+    damaged = 0
+    if head.blocks is not None:
+        table = load_table(head.blocks, packing)
+        bad = {index: set(range(table.count(index))) for index in packing.on_volume(number)}
+        for read in reader.blocks(packing, number, lambda _index, _block: True):
+            if read.data is not None and table.is_good(read.index, read.block, read.data):
+                bad[read.index].discard(read.block)
+                progress(len(read.data))
+        damaged = sum(len(blocks) for blocks in bad.values())
+        for index, blocks in bad.items():
+            if blocks:
+                problems.append(f"{packing.path(index)}: {spans(sorted(blocks))} damaged or missing")
+        problems += [f"{path} is not in the packing list" for path in reader.unexpected]
+    return Verdict(
+        what=medium.name,
+        parcel=packing.parcel,
+        number=number,
+        of=packing.volumes,
+        bytes=packing.volume_bytes(number),
+        damaged_blocks=damaged,
+        problems=tuple(problems),
+    )
+
+
+def spans(blocks: Sequence[int]) -> str:
+    """Block numbers for people: ``blocks 1-3, 7``; the first few ranges of many."""
+    found = ranges(blocks)
+    shown = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in found[:8])
+    more = f" and {len(found) - 8} more ranges" if len(found) > 8 else ""
+    return f"block{'s' if len(blocks) > 1 else ''} {shown}{more}"
+
+
+def verify_parcel(site: Site, parcel: str, progress: Callable[[int], None] = lambda _: None) -> Verdict:
+    """Check a parcel on our own disk: the archives of one we made, or what has gathered of one that arrives."""
+    received = sorted((site.home / "parcels" / "in").glob(f"{parcel}-*"))
+    try:
+        outgoing = open_outgoing(site, parcel)
+    except NotFound:
+        if not received:
+            raise NotFound(f"nothing of {parcel} is here", hint="courier parcel list shows the parcels") from None
+        spool = Spool.open(received[-1])
+        packing, table, where = spool.packing, spool.table, spool.path
+        pending = [spool.have(index) for index in range(len(packing.files()))]
+    else:
+        packing, where = outgoing.packing, outgoing.file
+        table = load_table(outgoing.folder / BLOCKS, packing)
+        pending = [bytearray(b"\1") * table.count(index) for index in range(len(packing.files()))]
+    problems, damaged = [], 0
+    for index in range(len(packing.files())):
+        bad = []
+        if any(pending[index]):
+            try:
+                with where(index).open("rb") as source:
+                    for block, expected in enumerate(pending[index]):
+                        source.seek(block * packing.block_size)
+                        data = source.read(table.length(index, block)) if expected else b""
+                        if expected and not table.is_good(index, block, data):
+                            bad.append(block)
+                        progress(len(data))
+            except OSError as error:
+                problems.append(f"{packing.path(index)}: {error.strerror}")
+        if bad:
+            problems.append(f"{packing.path(index)}: {spans(bad)} damaged")
+            damaged += len(bad)
+    return Verdict(
+        what=parcel,
+        parcel=parcel,
+        number=0,
+        of=packing.volumes,
+        bytes=sum(file.size for file in packing.files()),
+        damaged_blocks=damaged,
+        problems=tuple(problems),
+    )

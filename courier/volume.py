@@ -1,0 +1,142 @@
+"""What lies on a volume, beside its payload, and how many bytes a medium needs for all of it. Pure.
+
+A volume is a BagIt bag (decision 3 of the design). Below ``courier/`` stand the documents that every volume carries:
+the packing list, the volume's own label, the sender's card, the contents and the block table. They are written before
+the payload, so that a reader in one pass knows what it is looking at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from courier.errors import NoSpace
+from formats import iso
+from formats.bag import MANIFEST, TAG_MANIFEST, BagFile, tag_files
+from formats.documents.packing import PackingList
+
+FOLDER = "courier/"
+PACKING_LIST = "courier/packing-list.json"
+LABEL = "courier/volume-label.json"
+CARD = "courier/site-card.json"
+BLOCKS = "courier/blocks.bin"
+RESTORE_TEXT = "RESTORE.txt"
+RESTORE_SCRIPT = "restore.py"
+SMALL_DISK = 8 << 30
+"""Up to this capacity a drive is reckoned with 4 KiB clusters, above it with 128 KiB (exFAT's default past 32 GB)."""
+
+
+def contents_path(*, sealed: bool) -> str:
+    """Path on every volume of the contents."""
+    return f"courier/contents.jsonl.gz{'.age' if sealed else ''}"
+
+
+def payload_files(packing: PackingList, number: int) -> list[BagFile]:
+    """The payload of a volume, in the order it is written."""
+    files = packing.files()
+    return [
+        BagFile(path=packing.path(index), size=files[index].size, sha256=files[index].sha256)
+        for index in packing.on_volume(number)
+    ]
+
+
+def bag_info(packing: PackingList, number: int) -> dict[str, str]:
+    """The fields of ``bag-info.txt``."""
+    made = datetime.fromtimestamp(packing.created_ns // 10**9, UTC)
+    return {
+        "Source-Organization": f"Site {packing.source}",
+        "External-Description": f"Volume {number} of {packing.volumes} of parcel {packing.parcel}, "
+        f"from {packing.source} to {', '.join(packing.destinations)}",
+        "External-Identifier": packing.volume_label(number),
+        "Bagging-Date": made.date().isoformat(),
+        "Bag-Group-Identifier": packing.parcel,
+        "Bag-Count": f"{number} of {packing.volumes}",
+    }
+
+
+def bag_tags(packing: PackingList, number: int, others: Sequence[BagFile]) -> dict[str, bytes]:
+    """The tag files that make a volume a bag; ``others`` are the documents below ``courier/`` and the restore page."""
+    return tag_files(payload=payload_files(packing, number), info=bag_info(packing, number), others=others)
+
+
+def writing_order(path: str) -> tuple[int, str]:
+    """Sort key: what tells a reader what it is looking at first, then the tables, then the payload."""
+    first = ("bagit.txt", "bag-info.txt", RESTORE_TEXT, RESTORE_SCRIPT, PACKING_LIST, LABEL, CARD)
+    if path in first:
+        return first.index(path), ""
+    return (len(first) if path.startswith(FOLDER) or path in (MANIFEST, TAG_MANIFEST) else len(first) + 1), path
+
+
+def cluster_size(capacity: int) -> int:
+    """Bytes of a cluster on a drive of ``capacity``."""
+    return 4 << 10 if capacity <= SMALL_DISK else 128 << 10
+
+
+def folder_size(files: Sequence[tuple[str, int]], capacity: int) -> int:
+    """Bytes a FAT32 or exFAT drive of ``capacity`` needs for ``files``: whole clusters, and some for its folders."""
+    cluster = cluster_size(capacity)
+    return sum(-(-size // cluster) * cluster for _, size in files) + 8 * cluster
+
+
+def medium_size(files: Sequence[tuple[str, int]], capacity: int) -> int:
+    """Bytes ``files`` need on a medium of ``capacity``, in whichever of the three layouts needs most."""
+    return max(iso.iso_size(files), folder_size(files, capacity))
+
+
+def check_fits(files: Sequence[tuple[str, int]], capacity: int, *, label: str) -> int:
+    """`medium_size` of a volume; raises `NoSpace` when it is over the capacity."""
+    needed = medium_size(files, capacity)
+    if needed > capacity:
+        raise NoSpace(
+            f"{label} needs {needed:,} bytes, the medium has {capacity:,}",
+            hint="choose a larger medium",
+            code="medium-too-small",
+        )
+    return needed
+
+
+def restore_page(packing: PackingList, number: int, *, name: str) -> str:
+    """The page that tells a person what this volume is and how to restore it; ``name``: the sending site's."""
+    made = datetime.fromtimestamp(packing.created_ns // 10**9, UTC)
+    lines = [
+        f"{packing.volume_label(number)}: VOLUME {number} OF {packing.volumes} OF PARCEL {packing.parcel}",
+        "",
+        f"From:     {packing.source} ({name})",
+        f"To:       {', '.join(packing.destinations)}",
+        f"Made:     {made:%Y-%m-%d %H:%M} UTC",
+        f"Payload:  {packing.volume_bytes(number):,} bytes in {len(packing.on_volume(number))} files on this volume",
+        f"Parcel:   {len(packing.archives)} archives on {packing.volumes} volumes",
+        "",
+        "This medium holds disk images and files for the computers of the sites above. Nothing on it needs to be",
+        "changed or deleted to read it, and it may be read any number of times.",
+        "",
+        "To take it in at its destination, with the courier toolkit:",
+        "",
+        "    courier parcel receive PATH-OF-THIS-MEDIUM",
+        "",
+        "To check it with stock tools (in its top folder):",
+        "",
+        "    sha256sum -c manifest-sha256.txt",
+        "",
+    ]
+    if packing.sealed:
+        lines += [
+            "The archives are encrypted (age, https://age-encryption.org/v1) for the destination's key. With an",
+            "identity file of that site, `age -d -i IDENTITY ARCHIVE.7z.age > ARCHIVE.7z` opens one; then go on as below.",
+            "",
+        ]
+    lines += [
+        "To restore the packages without the courier toolkit: copy the volumes into one folder (or mount them) and run",
+        "",
+        "    python3 restore.py --to TARGET-FOLDER VOLUME-1 VOLUME-2 ...",
+        "",
+        "It needs Python 3.8 or later, 7-Zip (7z) and, for members named .zst, zstd. It checks every file it makes.",
+        "",
+        "Without Python: every file below data/archives is a complete 7z archive. Extract all of them into one folder.",
+        "Members named NAME.zst are zstd frames: `zstd -d NAME.zst`. A file larger than an archive was cut: join",
+        "NAME.001, NAME.002, ... in order (`cat NAME.* > NAME`), after decompressing each part. Members below content/",
+        "are named by their SHA-256, because their real name is not possible on every system. The real names, times,",
+        "empty files, folders and links stand in courier/contents.jsonl.gz, one JSON object a line.",
+        "",
+    ]
+    return "\n".join(lines)

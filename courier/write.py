@@ -1,0 +1,191 @@
+"""The sender's journey, third step: write volumes to media and read them back.
+
+A volume is a pure function of the signed parcel: issued again, it is the same to the byte. A set that was
+interrupted goes on at the first volume that does not stand, whole, at its target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from courier import volume
+from courier.catalog import parcels
+from courier.errors import CourierError, Damaged, NotFound, Refused
+from courier.files import locked, require_space
+from courier.lifecycle import SentState, VolumeState
+from courier.media import Layout, SourceFile, VolumeSource, find_media, read_back, volume_target, write_volume_to
+from courier.prepare import restore_script
+from courier.send import BLOCKS, CONTENTS, OutgoingParcel, log_entry
+from courier.site import Site, now
+from formats.bag import BagFile
+from formats.digest import sha256_hex
+from formats.documents import label as label_doc
+from formats.documents.label import VolumeLabel
+from formats.envelope import parse_envelope
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WrittenVolume:
+    """A volume that stands at ``path``, read back; ``bytes`` on the medium. ``kept``: it stood there before."""
+
+    number: int
+    of: int
+    path: Path
+    bytes: int
+    layout: Layout
+    kept: bool
+
+
+def write_volumes(
+    site: Site,
+    parcel: OutgoingParcel,
+    *,
+    layout: Layout,
+    out: Path,
+    numbers: Sequence[int] = (),
+    progress: Callable[[int], None] = lambda _: None,
+    written: Callable[[WrittenVolume], None] = lambda _: None,
+) -> list[WrittenVolume]:
+    """Write volumes (all, or those numbered) below ``out`` and read each back; ``written`` is told of each.
+
+    Raises `NotFound` for a number the parcel does not have, `NoSpace` before the first byte, `Damaged` when a medium
+    does not hold what was written, `Refused` for a parcel that was recalled.
+    """
+    if parcel.sent.state == SentState.RECALLED:
+        raise Refused(f"{parcel.sent.parcel} was recalled", hint="create a new parcel", code="recalled")
+    wanted = sorted(set(numbers)) or list(range(1, parcel.packing.volumes + 1))
+    for number in wanted:
+        if not 1 <= number <= parcel.packing.volumes:
+            raise NotFound(
+                f"{parcel.sent.parcel} has no volume {number}", hint=f"its volumes are 1 to {parcel.packing.volumes}"
+            )
+    result = []
+    with locked(parcel.folder / "lock"):
+        sources = {number: volume_source(site, parcel, number) for number in wanted}
+        targets = {number: volume_target(out.absolute(), sources[number].label, layout) for number in wanted}
+        needed = sum(
+            volume.medium_size([(f.path, f.size) for f in sources[number].files], parcel.packing.capacity)
+            for number in wanted
+            if not targets[number].exists()
+        )
+        if needed:
+            require_space(out.absolute(), needed, purpose="writing the volumes")
+        for number in wanted:
+            one = _write_one(parcel, sources[number], number, targets[number], layout, progress)
+            _record(site, parcel, one)
+            written(one)
+            result.append(one)
+    return result
+
+
+def _write_one(
+    parcel: OutgoingParcel,
+    source: VolumeSource,
+    number: int,
+    target: Path,
+    layout: Layout,
+    progress: Callable[[int], None],
+) -> WrittenVolume:
+    kept = target.exists()
+    if kept:
+        _check_standing(target, source, progress)
+        written = sum(path.stat().st_size for path in (target.rglob("*") if target.is_dir() else [target]))
+    else:
+        written = write_volume_to(target, source, layout, progress)
+    return WrittenVolume(number=number, of=parcel.packing.volumes, path=target, bytes=written, layout=layout, kept=kept)
+
+
+def _check_standing(target: Path, source: VolumeSource, progress: Callable[[int], None]) -> None:
+    """What stands at the target must be this very volume; it is never overwritten."""
+    try:
+        (medium,) = find_media(target)
+        read_back(medium, source, progress)
+    except (CourierError, ValueError) as error:
+        raise Refused(
+            f"{target} exists and is not {source.label} of this parcel as it is now ({error})",
+            hint="remove it, or name another --out folder",
+            code="target-exists",
+        ) from None
+
+
+def _record(site: Site, parcel: OutgoingParcel, one: WrittenVolume) -> None:
+    with site.catalogue.writing() as connection:
+        before = {v.number: v for v in parcels.sent_volumes(connection, parcel.sent.parcel, parcel.packing.edition)}
+        parcels.put_sent_volume(
+            connection,
+            replace(
+                before[one.number],
+                state=VolumeState.WRITTEN,
+                layout=one.layout,
+                path=str(one.path),
+                bytes=one.bytes,
+                written_ns=now(),
+            ),
+        )
+        everything = {v.state for number, v in before.items() if number != one.number} <= {VolumeState.WRITTEN}
+        if everything and parcel.sent.state == SentState.BUILT:
+            parcels.change_sent(connection, parcel.sent.parcel, state=SentState.WRITTEN)
+        text = f"volume {one.number} of {one.of} to {one.path} ({one.layout}), read back"
+        parcels.write_log(connection, log_entry(site, parcel.sent.parcel, "written", text))
+
+
+def volume_source(site: Site, parcel: OutgoingParcel, number: int) -> VolumeSource:
+    """Everything that is written on a volume."""
+    packing, folder = parcel.packing, parcel.folder
+    made = packing.created_ns
+    documents = {
+        volume.RESTORE_TEXT: volume.restore_page(packing, number, name=site.settings.name).encode(),
+        volume.RESTORE_SCRIPT: restore_script(),
+        volume.PACKING_LIST: parcel.envelope,
+        volume.CARD: (folder / "card.json").read_bytes(),
+    }
+    tables = {
+        volume.contents_path(sealed=packing.sealed): (folder / CONTENTS, packing.contents),
+        volume.BLOCKS: (folder / BLOCKS, packing.blocks),
+    }
+    label = VolumeLabel(
+        parcel=packing.parcel,
+        source=packing.source,
+        number=number,
+        of=packing.volumes,
+        packing_list=parse_envelope(parcel.envelope).sha256,
+        issued_ns=made,
+        tags=tuple((path, sha256_hex(data)) for path, data in documents.items() if path != volume.PACKING_LIST),
+    )
+    documents[volume.LABEL] = site.sign(label.payload(), label_doc.TYPE).encode()
+    others = [BagFile(path=path, size=len(data), sha256=sha256_hex(data)) for path, data in documents.items()]
+    others += [BagFile(path=path, size=ref.size, sha256=ref.sha256) for path, (_, ref) in tables.items()]
+    documents |= volume.bag_tags(packing, number, others)
+    files = [
+        SourceFile(path=path, size=len(data), sha256=sha256_hex(data), open=_from_memory(data))
+        for path, data in documents.items()
+    ]
+    for path, (file, ref) in tables.items():
+        files.append(SourceFile(path=path, size=ref.size, sha256=ref.sha256, open=_from_disk(file)))
+    everything = packing.files()
+    for index in packing.on_volume(number):
+        record = everything[index]
+        opener = _from_disk(parcel.file(index))
+        files.append(SourceFile(path=packing.path(index), size=record.size, sha256=record.sha256, open=opener))
+    files.sort(key=lambda file: volume.writing_order(file.path))
+    publisher = f"SITE {packing.source}"
+    return VolumeSource(label=packing.volume_label(number), publisher=publisher, made_ns=made, files=tuple(files))
+
+
+def _from_memory(data: bytes) -> Callable[[], BinaryIO]:
+    import io
+
+    return lambda: io.BytesIO(data)
+
+
+def _from_disk(path: Path) -> Callable[[], BinaryIO]:
+    def open_it() -> BinaryIO:
+        try:
+            return path.open("rb")
+        except FileNotFoundError:
+            raise Damaged(f"{path} is missing", hint="create the parcel anew", code="build-damaged") from None
+
+    return open_it
