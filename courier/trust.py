@@ -55,21 +55,28 @@ def read_card(data: bytes) -> SiteCard:
 
 
 def check_newer_card(data: bytes, pinned: SiteCard) -> SiteCard:
-    """A card that replaces ``pinned``: higher serial, and signed by a key of the pinned one; raises `Refused`."""
+    """A card that replaces ``pinned``, or is that very card; raises `Refused`.
+
+    A newer one has a higher serial, was issued no earlier, and is signed by a key of the pinned card that was valid
+    when it was issued: a key that is still named for documents under way makes no new card.
+    """
     card = read_card(data)
     if card.site != pinned.site:
         raise Refused(
             f"a card of {card.site}, not of {pinned.site}", hint="ask the site for its card", code="wrong-site"
         )
-    if card.serial < pinned.serial or (card.serial == pinned.serial and card.payload() != pinned.payload()):
+    if card.payload() == pinned.payload():
+        return card
+    if card.serial <= pinned.serial or card.issued_ns < pinned.issued_ns:
         raise Refused(
             f"card {card.serial} of {card.site} is older than, or another than, the pinned card {pinned.serial}",
             hint="ask the site for its present card",
             code="rolled-back-card",
         )
-    if not verified_keys(parse_envelope(data), [key.key for key in pinned.keys]):
+    valid = [key.key for key in pinned.keys if key.valid_from_ns <= card.issued_ns < key.valid_until_ns]
+    if not verified_keys(parse_envelope(data), valid):
         raise Refused(
-            f"the new card of {card.site} is not signed by a key of the pinned one",
+            f"the new card of {card.site} is not signed by a key of the pinned one that was valid then",
             hint="compare the fingerprint by phone, then pin it: courier site trust CARD --fingerprint FINGERPRINT",
             code="card-not-chained",
         )
@@ -134,11 +141,11 @@ class Trust:
                     code="bad-signature",
                 )
             document = parse(envelope.payload)
+            keys = [key for key in known.card.keys if key.key.keyid in good]
+            _check_time(signed_ns(document), keys, now_ns=now_ns, where=where, signer=signer)
+            self._check_addressee(envelope, where=where)
         except FormatError as error:
             raise explain(error, where=where) from None
-        keys = [key for key in known.card.keys if key.key.keyid in good]
-        _check_time(signed_ns(document), keys, now_ns=now_ns, where=where, signer=signer)
-        self._check_addressee(envelope, where=where)
         return document, envelope
 
     def _check_addressee(self, envelope: Envelope, *, where: str) -> None:

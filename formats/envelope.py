@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from securesystemslib.signer import SSlibKey
 
 MAX_SIGNATURES = 4
-MAX_ENVELOPE = 256 << 20
-"""Bytes of the largest envelope that is read (a packing list of 100,000 archives has about 30 MB)."""
+MAX_ENVELOPE = 64 << 20
+"""Bytes of the largest envelope that is read (a packing list of 100,000 archives and 100,000 parity files: 34 MB)."""
 MAX_FRAME = 16 << 10
 """Bytes of an envelope beside its payload, at most: what is not signed never takes much memory."""
 _HEAD = b'{"payload":"'
