@@ -37,6 +37,7 @@ __all__ = [
     "ArchiveReader",
     "Member",
     "archive_size",
+    "check_clashes",
     "stored_time",
     "write_archive",
 ]
@@ -77,8 +78,8 @@ def write_archive(out: BinaryIO, members: Iterable[tuple[Member, Callable[[], Bi
     32 bytes are zeros, so that it is no archive, until all the rest is written.
 
     Raises `DigestMismatch` where content is not as long as its member says, `TooLarge` past `ARCHIVE_LIMIT` or
-    `MAX_MEMBERS` (before the member is opened), `IllegalName`, and `Malformed` for names that clash, a member without
-    content or no member at all; what opening, reading or writing raises passes through.
+    `MAX_MEMBERS` (before the member is opened), `IllegalName`, and `Malformed` for a member without content, no member
+    at all, or, when all are written, names that clash (`check_clashes`); what opening, reading or writing raises passes through.
     """
     out.write(bytes(START_SIZE))
     gauge = ArchiveGauge()
@@ -104,7 +105,9 @@ def write_archive(out: BinaryIO, members: Iterable[tuple[Member, Callable[[], Bi
     out.write(header)
     out.seek(0)
     out.write(start_header(header, data=offset - START_SIZE))
-    return out.seek(offset + len(header))
+    size = offset + len(header)
+    out.seek(size)
+    return size
 
 
 def _read(source: BinaryIO, offset: int, size: int, *, place: str) -> bytes:
@@ -182,10 +185,15 @@ class ArchiveReader:
         self._index = {item.member.name: n for n, item in enumerate(self._stored)}
 
     def _exactly(self, offset: int, size: int) -> bytes:
-        data = _read(self._source, offset, size, place="header")
-        if len(data) != size:
-            raise Unreadable(f"the archive ends at byte {offset + len(data)}", place="header")
-        return data
+        pieces: list[bytes] = []
+        while size:
+            data = _read(self._source, offset, size, place="header")
+            if not data:
+                raise Unreadable(f"the archive ends at byte {offset}", place="header")
+            pieces.append(data)
+            offset += len(data)
+            size -= len(data)
+        return b"".join(pieces)
 
     def members(self) -> list[Member]:
         """The members in stored order."""

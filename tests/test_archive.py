@@ -26,10 +26,11 @@ from formats.archive import (
     ArchiveReader,
     Member,
     archive_size,
+    check_clashes,
     stored_time,
     write_archive,
 )
-from formats.archive_header import START_SIZE, Stored, check_clashes, header_bytes, number, number_size
+from formats.archive_header import START_SIZE, Stored, header_bytes, number, number_size
 from formats.digest import CHUNK
 from formats.errors import DigestMismatch, FormatError, IllegalName, Malformed, TooLarge, Unexpected, Unreadable
 from formats.names import fold, is_portable
@@ -391,6 +392,22 @@ def test_members_are_read_by_number_or_name_side_by_side_in_any_pieces() -> None
         reader.open("X")
     with pytest.raises(IndexError):
         reader.open(4)
+
+
+class Halting(io.BytesIO):
+    """A source that gives fewer bytes than it is asked for, as an unbuffered one may."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(7 if size is None or size < 0 else min(7, size))
+
+
+def test_sources_that_give_little_at_a_time_are_written_and_read() -> None:
+    out = io.BytesIO()
+    content = {name: data[:1000] for name, data in CONTENT.items()}
+    write_archive(out, [(entry(name, data)[0], partial(Halting, data)) for name, data in content.items()])
+    assert out.getvalue() == build(content)
+    reader = ArchiveReader(Halting(out.getvalue()))
+    assert {member.name: reader.open(member.name).read() for member in reader.members()} == content
 
 
 def test_altered_content_is_found_before_its_last_byte_is_given() -> None:
