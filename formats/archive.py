@@ -79,7 +79,8 @@ def write_archive(out: BinaryIO, members: Iterable[tuple[Member, Callable[[], Bi
 
     Raises `DigestMismatch` where content is not as long as its member says, `TooLarge` past `ARCHIVE_LIMIT` or
     `MAX_MEMBERS` (before the member is opened), `IllegalName`, and `Malformed` for a member without content, no member
-    at all, or, when all are written, names that clash (`check_clashes`); what opening, reading or writing raises passes through.
+    at all, or, when all are written, names that clash (`check_clashes`). What opening, reading or writing raises
+    passes through.
     """
     out.write(bytes(START_SIZE))
     gauge = ArchiveGauge()
