@@ -1,0 +1,498 @@
+#!/usr/bin/env python3
+"""Restore the packages of a courier parcel from its volumes alone: python3 restore.py --to TARGET VOLUME...
+
+Needs Python 3.8 or later and 7-Zip (7z, 7zz, 7za or 7zr); zstd where content is compressed with it; age where the
+parcel is sealed. A VOLUME is a mounted medium, a copy of one in a folder, or a folder of several; without any, the
+folder of this script. Volumes are only read. Every file that is made is read back and checked by its SHA-256.
+
+What a volume holds (digests are SHA-256 in hexadecimal, times UTC, sizes in bytes):
+
+courier/packing-list.json   JSON, the same on every volume. Its "payload" is in base64 and JSON again: the packing list
+                            of the whole parcel. "archives": size and digest of each, and which volume carries it.
+courier/volume-label.json   The same form: which volume this is, and the digest of the packing list's payload.
+courier/contents.jsonl.gz   The same on every volume; one JSON object a line. First how many packages and archives.
+                            Then for each package a line and its "entries" in path order: a file (size, digest, time,
+                            executable or not), a folder, or a link with its target. Then for each archive a line and
+                            its "members" in the order in which the archive holds them.
+data/archives/NNNNNN.7z     Ordinary 7z archives. A member holds "length" bytes from "offset" of the content whose
+                            digest is "sha256"; with coding "zstd" its "size" bytes are one zstd frame of them. All
+                            files with that digest have that content. What was cut stands in order of its offsets.
+                            The names of members are for people and not needed here.
+
+In a sealed parcel contents and archives are age files (https://age-encryption.org/v1), and their names end in .age.
+Signatures are not checked here, and damage is not mended from parity: the courier toolkit does both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import calendar
+import contextlib
+import errno
+import gzip
+import hashlib
+import itertools
+import json
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
+
+DONE, FAILED, USAGE, REFUSED, DAMAGED, NO_SPACE, NOT_FOUND, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 8
+CHUNK = 1 << 20
+LONGEST_LINE = 200_000
+MALFORMED = (ArithmeticError, AttributeError, EOFError, LookupError, RecursionError, TypeError, ValueError, zlib.error)
+UNBINDABLE = (sqlite3.InterfaceError, sqlite3.ProgrammingError)
+
+
+class Stop(Exception):
+    """The end of the run: the exit code, and what to say."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Broken(Exception):
+    """This copy of an archive cannot be unpacked; another one perhaps can."""
+
+
+class Volume(NamedTuple):
+    """The folder of a volume; its number and its packing list, or zero and nothing where they cannot be read."""
+
+    folder: Path
+    number: int
+    packing: dict[str, Any]
+
+
+def say(text: str) -> None:
+    """Print a line, whatever the terminal can show."""
+    encoding = sys.stdout.encoding or "ascii"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    result = hashlib.sha256()
+    with path.open("rb") as source:
+        for data in iter(lambda: source.read(CHUNK), b""):
+            result.update(data)
+    return result.hexdigest()
+
+
+def open_volume(folder: Path) -> Volume:
+    """The volume in a folder; raises Stop for one of a later format."""
+    try:
+        texts = [(folder / "courier" / name).read_bytes() for name in ("packing-list.json", "volume-label.json")]
+        data, label = (base64.b64decode(json.loads(text)["payload"], validate=True) for text in texts)
+        if json.loads(label)["packing_list"] != hashlib.sha256(data).hexdigest():
+            raise ValueError("the volume label names another packing list")
+        packing = json.loads(data)
+        if packing["format"] != "courier-packing-list/1":
+            raise Stop(REFUSED, f"{folder}: written as {packing['format']!a}, which this script does not know")
+        for archive in packing["archives"]:
+            archive["path"] = f"data/archives/{archive['number']:06d}.7z{'.age' if packing['sealed'] else ''}"
+        return Volume(folder, int(json.loads(label)["number"]), packing)
+    except (OSError, *MALFORMED) as error:
+        say(f"damaged: packing list or label of {folder}: {error!r}; its archives are used where they are good")
+        return Volume(folder, 0, {})
+
+
+def find_volumes(places: list[Path]) -> list[Volume]:
+    """The volumes in these folders and in the folders right below them; raises Stop where there is none."""
+    folders = []
+    for place in places:
+        if not place.is_dir():
+            raise Stop(NOT_FOUND, f"{place} is not a folder (mount an image file, or unpack it: 7z x -oFOLDER IMAGE)")
+        folders += [place, *sorted(path for path in place.iterdir() if path.is_dir())]
+    marks = ("courier/packing-list.json", "data/archives")
+    found = [folder.resolve() for folder in folders if any((folder / mark).exists() for mark in marks)]
+    if not found:
+        raise Stop(NOT_FOUND, f"no volume of a parcel in {', '.join(map(str, places))}")
+    return [open_volume(folder) for folder in dict.fromkeys(found)]
+
+
+def one_parcel(volumes: list[Volume]) -> dict[str, Any]:
+    """The newest packing list of the parcel that the volumes are of; raises Stop if they are of more than one build."""
+    builds: dict[str, dict[str, Any]] = {}
+    lines = ["these volumes do not belong together:"]
+    for folder, number, packing in (volume for volume in volumes if volume.packing):
+        archives = [[archive["size"], archive["sha256"]] for archive in packing["archives"]]
+        build = json.dumps([packing["parcel"], packing["contents"], archives], sort_keys=True)
+        # Editions of a build differ in the volumes that carry its archives, and in nothing that matters here.
+        builds[build] = max(builds.get(build, packing), packing, key=lambda known: int(known["edition"]))
+        lines.append(f"  {folder}: volume {number} of {packing['parcel']} made {packing['created']}")
+    if not builds:
+        raise Stop(DAMAGED, "no volume here has a packing list and a label that can be read")
+    if len(builds) > 1:
+        raise Stop(REFUSED, "\n".join(lines))
+    return builds.popitem()[1]
+
+
+def find_tool(*names: str) -> str:
+    """The first of these programs that is installed; raises Stop."""
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        raise Stop(REFUSED, f"this parcel needs {' or '.join(names)}, which is not installed here")
+    return found
+
+
+def copy_bytes(source: IO[bytes], out: IO[bytes], count: int) -> None:
+    """Copy exactly this many bytes; raises Broken when there are fewer."""
+    while count:
+        data = source.read(min(CHUNK, count))
+        if not data:
+            raise Broken("it ends early")
+        out.write(data)
+        count -= len(data)
+
+
+@contextlib.contextmanager
+def output_of(
+    command: list[str], source: IO[bytes] | None = None, count: int = 0, folder: Path | None = None
+) -> Iterator[IO[bytes]]:
+    """What a program writes that is started in `folder` and fed with `count` bytes of `source`."""
+    with subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+
+        def feed() -> None:
+            with contextlib.suppress(OSError, Broken), cast("IO[bytes]", process.stdin) as stdin:
+                if source:
+                    copy_bytes(source, stdin, count)
+
+        feeder = threading.Thread(target=feed)
+        feeder.start()
+        try:
+            yield cast("IO[bytes]", process.stdout)
+        finally:
+            process.kill()
+            feeder.join()
+
+
+def check_entry(entry: dict[str, Any]) -> None:
+    """Raise ValueError unless the entry and, if it is a link, its target stay in the package."""
+    parts, target = entry["path"].split("/"), entry.get("target", "")
+    steps = [-1 if part == ".." else part not in ("", ".") for part in target.split("/")]
+    climbs = target.startswith("/") or min(itertools.accumulate([len(parts) - 1, *steps])) < 0
+    windows = os.name == "nt" and re.search(r'[\\:*?"<>|\x00-\x1f]', entry["path"] + target)
+    if windows or climbs or "\0" in entry["path"] or {"", ".", ".."} & set(parts):
+        raise ValueError(f"{entry['path']!a} may not stand in a package on this system")
+
+
+def read_contents(source: IO[bytes], parcel: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What the contents list, in order: each "package", followed by every "entry" of it, then each "archive"."""
+
+    def line() -> dict[str, Any]:
+        data = source.readline(LONGEST_LINE)
+        if not data.endswith(b"\n"):
+            raise ValueError("the contents end early")
+        return cast("dict[str, Any]", json.loads(data))
+
+    head = line()
+    if (head["format"], head["parcel"]) != ("courier-contents/1", parcel):
+        raise Stop(REFUSED, f"not the contents of {parcel}, or written in a form that this script does not know")
+    for _ in range(head["packages"]):
+        package = line()
+        package["id"] = f"{package['package']}:{package['version']:d}"
+        if not re.fullmatch("[A-Z0-9]{8}:[0-9]{1,20}", package["id"]):
+            raise ValueError(f"not a package: {package['id']!a}")
+        yield "package", package
+        last = [""]
+        for _ in range(package["listing"]["entries"]):
+            entry = line()
+            check_entry(entry)
+            last, before = entry["path"].split("/"), last
+            if last <= before or entry["kind"] not in ("file", "folder", "link"):
+                raise ValueError(f"listed twice or out of order, or of an unknown kind: {entry['path']!a}")
+            yield "entry", entry
+    for _ in range(head["archives"]):
+        archive = line()
+        yield "archive", {**archive, "members": [line() for _ in range(archive["members"])]}
+
+
+class Parcel:
+    """A parcel as far as its volumes are here."""
+
+    def __init__(self, volumes: list[Volume], identity: Path | None) -> None:
+        self.volumes, self.packing = volumes, one_parcel(volumes)
+        self.archives: list[dict[str, Any]] = self.packing["archives"]
+        self.age = [find_tool("age"), "-d", "-i", str(identity)] if self.packing["sealed"] and identity else []
+        self.legible = bool(self.age) or not self.packing["sealed"]
+
+    def copies(self, file: dict[str, Any]) -> list[Path]:
+        """The files here that could be this one: those of the right name and size."""
+        found = []
+        for path in [volume.folder / file["path"] for volume in self.volumes]:
+            with contextlib.suppress(OSError):
+                found += [path] if path.stat().st_size == file["size"] else []
+        return found
+
+    def good_copies(self, file: dict[str, Any]) -> Iterator[Path]:
+        """The copies of a file that have the right digest, each checked when it is asked for."""
+        for path in self.copies(file):
+            try:
+                if digest(path) == file["sha256"]:
+                    yield path
+                    continue
+                say(f"damaged: {path}")
+            except OSError as error:
+                say(f"damaged: {path}: {error.strerror}")
+
+    @contextlib.contextmanager
+    def contents(self) -> Iterator[Iterator[tuple[str, dict[str, Any]]]]:
+        """The contents from their start (`read_contents`); raises Stop where they cannot be had."""
+        if not self.legible:
+            raise Stop(REFUSED, "the parcel is sealed: install age, and give an --identity FILE that it is sealed to")
+        path = f"courier/contents.jsonl.gz{'.age' if self.age else ''}"
+        copy = next(self.good_copies({**self.packing["contents"], "path": path}), None)
+        if copy is None:
+            raise Stop(DAMAGED, f"no volume here has a good {path}")
+        with contextlib.ExitStack() as stack:
+            raw = stack.enter_context(output_of([*self.age, str(copy)]) if self.age else copy.open("rb"))
+            if not cast(Any, raw).peek(1):
+                raise Stop(REFUSED, "age does not open the contents with this identity")
+            source = stack.enter_context(gzip.GzipFile(fileobj=raw))
+            yield read_contents(cast("IO[bytes]", source), self.packing["parcel"])
+
+    def say_missing(self, archives: list[dict[str, Any]]) -> None:
+        """Say which of the archives' volumes are not here, and which archives are missing or damaged."""
+        here = {volume.number for volume in self.volumes if volume.packing.get("edition") == self.packing["edition"]}
+        volumes = sorted({archive["volume"] for archive in archives} - here)
+        if volumes:
+            say(f"volumes MISSING: {', '.join(map(str, volumes))} (of {self.packing['volumes']})")
+        if archives:
+            names = [f"{archive['number']} (of volume {archive['volume']})" for archive in archives]
+            say(f"archives missing or damaged: {', '.join(names)}")
+
+    def say_all(self) -> None:
+        """Say what the parcel holds and what of it is here, judged by names and sizes only."""
+        sites = f"from {self.packing['from']} to {', '.join(self.packing['to'])}"
+        say(f"parcel {self.packing['parcel']} {sites}, made {self.packing['created']}, {len(self.archives)} archives")
+        for volume in self.volumes:
+            say(f"volume {volume.number or '?'} of {self.packing['volumes']} is here: {volume.folder}")
+        self.say_missing([archive for archive in self.archives if not self.copies(archive)])
+        if not self.legible:
+            say("the parcel is sealed; with --identity FILE its packages are listed too")
+            return
+        with self.contents() as contents:
+            for _, package in (item for item in contents if item[0] == "package"):
+                held = f"{package['listing']['files']:,} files, {package['listing']['bytes']:,} bytes"
+                say(f"package {package['id']} {package['name']!a}: {held}")
+
+
+class Restore:
+    """Makes packages in a folder. What is still to do stands in a database, so that memory stays small."""
+
+    def __init__(self, parcel: Parcel, folder: Path) -> None:
+        self.parcel, self.folder = parcel, folder
+        self.seven_zip, self.zstd = find_tool("7z", "7zz", "7za", "7zr"), ""
+        self.chosen: dict[str, dict[str, Any]] = {}
+        self.needed: set[int] = set()
+        self.database = sqlite3.connect(str(folder / "to-do.sqlite"))
+        self.database.executescript(
+            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
+            "CREATE TABLE entry (package, path, kind, mtime, target, executable, size, sha256);"
+            "CREATE INDEX contents ON entry (sha256);"
+        )
+
+    def prepare(self, selected: str | None) -> int:
+        """Make folders and empty files, and note the rest as to do; return the bytes of all files together."""
+        name = ""
+        with self.parcel.contents() as contents:
+            for kind, record in contents:
+                if kind == "package":
+                    name = record["id"].replace(":", "-")
+                    if selected in (None, record["id"], record["package"]):
+                        self.chosen[name] = record
+                        (self.folder / name).mkdir()
+                elif kind == "entry" and name in self.chosen:
+                    self._prepare_entry(name, record)
+                elif kind == "archive" and any(self._next_file(member["sha256"]) for member in record["members"]):
+                    self.needed.add(record["archive"])
+                    if any(member["coding"] == "zstd" for member in record["members"]):
+                        self.zstd = find_tool("zstd")
+        if not self.chosen:
+            raise Stop(NOT_FOUND, f"no package {selected} in this parcel; --list tells what it holds")
+        return int(self.database.execute("SELECT total(size) FROM entry").fetchone()[0])
+
+    def _prepare_entry(self, package: str, entry: dict[str, Any]) -> None:
+        path, stamp = f"{package}/{entry['path']}", entry["mtime"]
+        mtime = calendar.timegm(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S")) * 10**9 + int(stamp[20:29])
+        if entry["kind"] == "folder":
+            (self.folder / path).mkdir()
+        elif entry["kind"] == "file":
+            (self.folder / path).open("xb").close()
+            if not entry["size"]:
+                set_attributes(self.folder / path, mtime, entry["executable"])
+                return
+        rest = [entry.get(field) for field in ("target", "executable", "size", "sha256")]
+        row = (package, path, entry["kind"], mtime, *rest)
+        self.database.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    def _next_file(self, sha256: str) -> Any:
+        query = "SELECT path, size, mtime, executable, rowid FROM entry WHERE sha256 = ? LIMIT 1"
+        return self.database.execute(query, (sha256,)).fetchone()
+
+    def unpack(self, partial: bool) -> list[dict[str, Any]]:
+        """Fill the files from the archives; those that cannot be had (after one, goes on only where `partial`)."""
+        failed: list[dict[str, Any]] = []
+        with self.parcel.contents() as contents:
+            for _, record in (item for item in contents if item[0] == "archive" and item[1]["archive"] in self.needed):
+                archive = self.parcel.archives[record["archive"] - 1]
+                say(f"archive {record['archive']} of {len(self.parcel.archives)}, {archive['size']:,} bytes")
+                for copy in self.parcel.good_copies(archive):
+                    try:
+                        if partial or not failed:
+                            self._unpack_archive(copy, record["members"])
+                        break
+                    except Broken as error:
+                        say(f"damaged: {copy}: {error}")
+                else:
+                    failed.append(archive)
+        return failed
+
+    def _unpack_archive(self, archive: Path, members: list[dict[str, Any]]) -> None:
+        if self.parcel.age:
+            sealed, archive = archive, self.folder / "archive.7z"
+            if subprocess.run([*self.parcel.age, "-o", str(archive), str(sealed)], check=False).returncode:
+                raise Broken("age does not open it")
+        stream: contextlib.AbstractContextManager[IO[bytes]]
+        # Without names of members, 7-Zip writes all of them one after the other. It is started beside the archive,
+        # because it would take `*` or `?` in the path of an archive for a pattern.
+        with output_of([self.seven_zip, "x", "-so", archive.name], folder=archive.parent) as source:
+            for coding, group in itertools.groupby(members, lambda member: str(member["coding"])):
+                run, stream = list(group), contextlib.nullcontext(source)
+                if coding == "zstd":  # which decompresses frames that follow each other into one stream
+                    stream = output_of([self.zstd, "-dcq"], source, sum(member["size"] for member in run))
+                with stream as plain:
+                    for member in run:
+                        self._take(plain, member)
+
+    def _take(self, source: IO[bytes], member: dict[str, Any]) -> None:
+        """Put the bytes of a member where they belong; once its content is whole, fill all files that have it."""
+        sha256, offset, length = member["sha256"], member["offset"], member["length"]
+        file = self._next_file(sha256)
+        first = self.folder / file[0] if file else None
+        if first is None or not 0 <= offset <= first.stat().st_size or offset + length > file[1]:
+            with Path(os.devnull).open("wb") as nowhere:  # not wanted, or what comes before it was missing
+                copy_bytes(source, nowhere, length)
+            return
+        with first.open("r+b") as out:
+            out.seek(offset)
+            copy_bytes(source, out, length)
+        while file and offset + length == file[1]:
+            path = self.folder / file[0]
+            if path != first:
+                shutil.copyfile(str(first), str(path))
+            if path.stat().st_size != file[1] or digest(path) != sha256:
+                raise Broken(f"from it, {file[0]!a} does not get its digest")
+            set_attributes(path, file[2], file[3])
+            self.database.execute("DELETE FROM entry WHERE rowid = ?", (file[4],))
+            file = self._next_file(sha256)
+
+    def finish(self) -> set[str]:
+        """Make the links and set the times of the folders; the packages that are whole."""
+        # From the last to the first: nothing is made through a link, and in no folder after its time was set.
+        query = "SELECT path, mtime, target FROM entry WHERE kind != 'file' ORDER BY rowid DESC"
+        for path, mtime, target in self.database.execute(query):
+            if target is None:
+                set_attributes(self.folder / path, mtime, False)
+                continue
+            (self.folder / path).symlink_to(target)
+            if os.utime in os.supports_follow_symlinks:
+                os.utime(str(self.folder / path), ns=(mtime, mtime), follow_symlinks=False)
+        lacking = {row[0] for row in self.database.execute("SELECT DISTINCT package FROM entry WHERE kind = 'file'")}
+        return set(self.chosen) - lacking
+
+
+def set_attributes(path: Path, mtime: int, executable: bool) -> None:
+    """Set a file's or folder's time (nanoseconds since 1970); `executable`: by all who may read it."""
+    if executable:
+        mode = path.stat().st_mode
+        path.chmod(mode | (mode & 0o444) >> 2)
+    os.utime(str(path), ns=(mtime, mtime))
+
+
+def restore(parcel: Parcel, target: Path, selected: str | None, partial: bool) -> int:
+    """Restore all packages or the selected one, or where `partial` those that are whole; the exit code."""
+    target = target.resolve()
+    if any(volume.folder in (target, *target.parents) for volume in parcel.volumes):
+        raise Stop(USAGE, f"{target} lies on a volume, and nothing is written there: choose another folder")
+    target.mkdir(parents=True, exist_ok=True)
+    if {path.name for path in target.iterdir()} - {".partial"}:
+        raise Stop(USAGE, f"{target} is not empty: name a folder that is, or that does not exist yet")
+    folder = target / ".partial"
+    shutil.rmtree(str(folder), ignore_errors=True)  # what a run that was killed has left
+    folder.mkdir()
+    whole: set[str] = set()
+    try:
+        work = Restore(parcel, folder)
+        with contextlib.closing(work.database):
+            room = work.prepare(selected) + (max(archive["size"] for archive in parcel.archives) if parcel.age else 0)
+            if room > shutil.disk_usage(str(target)).free:
+                raise Stop(NO_SPACE, f"{target} needs {room:,} free bytes, and has fewer")
+            needed = [archive for archive in parcel.archives if archive["number"] in work.needed]
+            failed = [archive for archive in needed if not parcel.copies(archive)]
+            if partial or not failed:
+                failed = work.unpack(partial)
+            if partial or not failed:
+                whole = work.finish()
+        for name in whole:
+            (folder / name).rename(target / name)
+    finally:
+        shutil.rmtree(str(folder), ignore_errors=True)
+    parcel.say_missing(failed)
+    for name, package in work.chosen.items():
+        say(f"{'restored' if name in whole else 'NOT restored'}: {target / name} ({package['name']!a})")
+    say("Digests checked; who signed it was not checked: that needs the courier toolkit.")
+    if len(whole) == len(work.chosen):
+        return DONE
+    say("Give the missing volumes too, or copies of the damaged ones; --partial restores the packages that are whole.")
+    say("The courier toolkit can mend a parcel: courier parcel receive VOLUME..., then courier parcel repair PARCEL.")
+    return DAMAGED
+
+
+def main() -> int:
+    """Do what the command line says; the exit code."""
+    parser = argparse.ArgumentParser(
+        description="Restore the packages of a courier parcel from its volumes alone.",
+        epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 refused, 4 damaged or incomplete, 5 no space, 6 not found.",
+    )
+    parser.add_argument("volumes", nargs="*", type=Path, metavar="VOLUME", help="default: the folder of this script")
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--to", type=Path, metavar="TARGET", help="a folder that is empty or does not exist yet")
+    action.add_argument("--list", action="store_true", help="only say what the parcel holds and what of it is here")
+    parser.add_argument("--package", metavar="ID[:VERSION]", help="restore only this package")
+    parser.add_argument("--partial", action="store_true", help="restore what is whole although the rest is not")
+    parser.add_argument("--identity", type=Path, metavar="FILE", help="the age identity that opens a sealed parcel")
+    args = parser.parse_args()
+    try:
+        parcel = Parcel(find_volumes(args.volumes or [Path(__file__).resolve().parent]), args.identity)
+        if args.to:
+            return restore(parcel, args.to, args.package, args.partial)
+        parcel.say_all()
+        return DONE
+    except Stop as stop:
+        say(str(stop))
+        return stop.code
+    except (OSError, sqlite3.OperationalError) as error:
+        say(f"failed: {error}")
+        return NO_SPACE if getattr(error, "errno", 0) == errno.ENOSPC else FAILED
+    except (*MALFORMED, *UNBINDABLE) as error:
+        say(f"damaged: a document of the parcel is not as it ought to be: {error!r}")
+        return DAMAGED
+    except KeyboardInterrupt:
+        say("interrupted")
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

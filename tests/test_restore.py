@@ -1,0 +1,660 @@
+"""The restore script of every volume gives the packages back, with Python's standard library and stock tools."""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from stock import stock_tool
+
+import formats.restore
+from formats.archive import Member, write_archive
+from formats.digest import sha256_hex
+from formats.documents import label, packing
+from formats.documents.contents import ContentsWriter, MemberRecord, PackageHeader
+from formats.documents.listing import Entry, FileEntry, FolderEntry, LinkEntry, path_key, write_listing
+from formats.documents.packing import FileRecord, PackingList, TableRef, archive_path
+from formats.envelope import Envelope
+from formats.names import is_portable
+
+SCRIPT = Path(formats.restore.__file__)
+PARCEL = "HQ1-000042"
+CREATED = 1_795_512_600_123_456_789
+PART = 1000
+"""Bytes after which a content is cut in these tests."""
+
+type_tree = Mapping[str, "bytes | str | None"]
+"""Path -> content of a file, target of a link, or None for a folder."""
+
+NOISE = b"".join(hashlib.sha256(bytes([n])).digest() for n in range(100))
+FIRST: type_tree = {
+    "boot": None,
+    "boot/empty": None,
+    "boot/empty.txt": b"",
+    "boot/loader.sh": b"#!/bin/sh\nexit 0\n",
+    "drivers": None,
+    "drivers/current": "../boot/loader.sh",
+    "drivers/image.wim": NOISE,
+    "drivers/log.txt": b"a line that shrinks\n" * 200,
+    "drivers/na\u0308me": b"decomposed",
+    "drivers/n\u00e4me": b"composed",
+    "drivers/what?\n*.bin": b"no portable name",
+    "\U0001f4bf": b"disc",
+}
+SECOND: type_tree = {
+    "again.txt": FIRST["drivers/log.txt"],
+    "image.wim": NOISE,
+    "tools": None,
+    "tools/loader.sh": FIRST["boot/loader.sh"],
+    "tools/readme.txt": b"only here, and long enough\n" * 9,
+}
+TREES = {"HQ100001:2": FIRST, "HQ1000A0:17": SECOND}
+
+
+def mtime(path: str) -> int:
+    """A time of its own, with nanoseconds, for each path."""
+    return 1_500_000_000_000_000_001 + int(sha256_hex(path.encode())[:12], 16)
+
+
+def entries(tree: type_tree) -> list[Entry]:
+    made: list[Entry] = []
+    for path in sorted(tree, key=path_key):
+        what = tree[path]
+        if isinstance(what, bytes):
+            made.append(
+                FileEntry(
+                    path=path,
+                    size=len(what),
+                    sha256=sha256_hex(what),
+                    mtime_ns=mtime(path),
+                    executable=path.endswith(".sh"),
+                )
+            )
+        elif what is None:
+            made.append(FolderEntry(path=path, mtime_ns=mtime(path)))
+        else:
+            made.append(LinkEntry(path=path, target=what, mtime_ns=mtime(path)))
+    return made
+
+
+def zstd(data: bytes) -> bytes:
+    return subprocess.run([stock_tool("zstd"), "-cq"], input=data, capture_output=True, check=True).stdout
+
+
+def stored_members(trees: Mapping[str, type_tree]) -> list[tuple[MemberRecord, bytes]]:
+    """The members of a parcel of these packages: each content once, some compressed, some cut."""
+    made: dict[tuple[str, int], tuple[MemberRecord, bytes]] = {}
+    for tree in trees.values():
+        for path, content in tree.items():
+            if not isinstance(content, bytes) or not content:
+                continue
+            parts = [content[at : at + PART] for at in range(0, len(content), PART)]
+            for n, part in enumerate(parts):
+                suffix = f".{n + 1:03d}" if len(parts) > 1 else ""
+                data, end = (zstd(part), f"{suffix}.zst") if path.endswith(".txt") else (part, suffix)
+                sha256 = sha256_hex(content)
+                name = path + end if is_portable(path + end) else f"content/{sha256}{end}"
+                record = MemberRecord(
+                    name=name,
+                    size=len(data),
+                    sha256=sha256,
+                    of=len(content),
+                    offset=n * PART,
+                    length=len(part),
+                    coding="zstd" if end.endswith(".zst") else "store",
+                )
+                made.setdefault((sha256, n), (record, data))
+    return list(made.values())
+
+
+Archiver = Callable[[list[tuple[MemberRecord, bytes]], Path], list[MemberRecord]]
+
+
+def our_archive(members: list[tuple[MemberRecord, bytes]], path: Path) -> list[MemberRecord]:
+    def opener(data: bytes) -> Callable[[], BytesIO]:
+        return lambda: BytesIO(data)
+
+    with path.open("xb") as out:
+        write_archive(
+            out,
+            [(Member(name=record.name, size=record.size, mtime_ns=0), opener(data)) for record, data in members],
+        )
+    return [record for record, _ in members]
+
+
+def stock_archive(*options: str) -> Archiver:
+    """An archive by stock 7-Zip, whose members stand in an order of its own choice."""
+
+    def make(members: list[tuple[MemberRecord, bytes]], path: Path) -> list[MemberRecord]:
+        folder = path.with_name("members")
+        for record, data in members:
+            (folder / record.name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / record.name).write_bytes(data)
+        tool = stock_tool("7z")
+        subprocess.run([tool, "a", *options, path.resolve(), "."], cwd=folder, check=True, capture_output=True)
+        listing = subprocess.run([tool, "l", "-slt", "-ba", "-sccUTF-8", path], check=True, capture_output=True).stdout
+        shutil.rmtree(folder)
+        by_name = {record.name: record for record, _ in members}
+        order = re.findall(r"^Path = (.*)$", listing.decode(), re.M)
+        return [by_name[name] for name in order if name in by_name]
+
+    return make
+
+
+def envelope(payload: bytes, payload_type: str) -> bytes:
+    return Envelope(payload=payload, payload_type=payload_type, signatures=(("0" * 64, b"unsigned"),)).encode()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sent:
+    """A parcel laid out on volumes: the packing list and the folder of each volume."""
+
+    packing: PackingList
+    volumes: list[Path]
+
+
+def send(
+    root: Path,
+    trees: Mapping[str, type_tree] = TREES,
+    *,
+    volumes: int = 2,
+    members: int = 3,
+    archive: Archiver = our_archive,
+    seal: Callable[[Path], None] | None = None,
+    created: int = CREATED,
+    edition: int = 1,
+    alter: Callable[[list[bytes]], list[bytes]] = lambda lines: lines,
+) -> Sent:
+    """Lay a parcel out by hand; ``alter`` changes the lines of its contents before their digest is taken."""
+    root.mkdir(parents=True)
+    stored = stored_members(trees)
+    runs = [stored[at : at + members] for at in range(0, len(stored), members)]
+    buffer = BytesIO()
+    writer = ContentsWriter(buffer, parcel=PARCEL, packages=len(trees), archives=len(runs))
+    for name, tree in trees.items():
+        package, version = name.split(":")
+        summary = write_listing(entries(tree), BytesIO())
+        header = PackageHeader(package=package, version=int(version), name=f"Image {name} \u00fc", listing=summary)
+        writer.package(header, entries(tree))
+    files = []
+    for number, run in enumerate(runs, 1):
+        volume = (number - 1) % volumes + 1
+        path = root / f"V{volume}" / archive_path(number, sealed=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer.archive(number, archive(run, path))
+        if seal:
+            seal(path)
+            path = path.with_name(f"{path.name}.age")
+        files.append(FileRecord(number=number, size=path.stat().st_size, sha256=digest(path), volume=volume))
+    writer.close()
+    contents = root / "contents.jsonl.gz"
+    lines = gzip.decompress(buffer.getvalue()).splitlines(keepends=True)
+    contents.write_bytes(gzip.compress(b"".join(alter(lines)), mtime=0))
+    if seal:
+        seal(contents)
+        contents = root / "contents.jsonl.gz.age"
+    made = PackingList(
+        parcel=PARCEL,
+        source="HQ1",
+        destinations=("BR2",),
+        created_ns=created,
+        priority="medium",
+        edition=edition,
+        media="cd80",
+        capacity=737_280_000,
+        volumes=volumes,
+        sealed=seal is not None,
+        block_size=1 << 20,
+        archives=tuple(files),
+        parity=(),
+        groups=(),
+        contents=TableRef(size=contents.stat().st_size, sha256=digest(contents)),
+        blocks=TableRef(size=32 * len(files), sha256="0" * 64),
+    )
+    folders = [root / f"V{number}" for number in range(1, volumes + 1)]
+    for number, folder in enumerate(folders, 1):
+        (folder / "courier").mkdir(parents=True)
+        shutil.copy(contents, folder / "courier" / contents.name)
+        document = label.VolumeLabel(
+            parcel=PARCEL,
+            source="HQ1",
+            number=number,
+            of=volumes,
+            packing_list=sha256_hex(made.payload()),
+            issued_ns=created,
+            tags=(),
+        )
+        (folder / "courier/packing-list.json").write_bytes(envelope(made.payload(), packing.TYPE))
+        (folder / "courier/volume-label.json").write_bytes(envelope(document.payload(), label.TYPE))
+    contents.unlink()
+    return Sent(packing=made, volumes=folders)
+
+
+def digest(path: Path) -> str:
+    return sha256_hex(path.read_bytes())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ran:
+    code: int
+    output: str
+
+
+def run(*arguments: object, script: Path | None = None, path: str | None = None, cwd: Path | None = None) -> Ran:
+    """Run the script as a stranger would: without our packages, without any but the standard library."""
+    environment = os.environ if path is None else {**os.environ, "PATH": path}
+    command = [sys.executable, "-I", "-S", script or arguments[0], *arguments[0 if script else 1 :]]
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, timeout=120, check=False, env=environment, cwd=cwd
+    )
+    assert b"Traceback" not in done.stderr, done.stderr.decode()
+    return Ran(code=done.returncode, output=done.stdout.decode() + done.stderr.decode())
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    """The script alone in a folder outside the repository."""
+    stock_tool("7z")
+    place = tmp_path / "script" / "restore.py"
+    place.parent.mkdir()
+    shutil.copy(SCRIPT, place)
+    return place
+
+
+def found(folder: Path) -> dict[str, tuple[object, ...]]:
+    """All that a folder holds: path -> kind, content and attributes that a package keeps."""
+    result: dict[str, tuple[object, ...]] = {}
+    for path in folder.rglob("*"):
+        info = path.lstat()
+        name = path.relative_to(folder).as_posix()
+        if stat.S_ISLNK(info.st_mode):
+            result[name] = ("link", path.readlink().as_posix(), info.st_mtime_ns)
+        elif stat.S_ISDIR(info.st_mode):
+            result[name] = ("folder", info.st_mtime_ns)
+        else:
+            result[name] = ("file", path.read_bytes(), info.st_mtime_ns, bool(info.st_mode & stat.S_IXUSR))
+    return result
+
+
+def expected(tree: type_tree) -> dict[str, tuple[object, ...]]:
+    result: dict[str, tuple[object, ...]] = {}
+    for path, what in tree.items():
+        if isinstance(what, bytes):
+            result[path] = ("file", what, mtime(path), path.endswith(".sh"))
+        else:
+            result[path] = ("folder", mtime(path)) if what is None else ("link", what, mtime(path))
+    return result
+
+
+def restored(target: Path) -> dict[str, dict[str, tuple[object, ...]]]:
+    return {folder.name.replace("-", ":"): found(folder) for folder in target.iterdir()} if target.exists() else {}
+
+
+WHOLE = {name: expected(tree) for name, tree in TREES.items()}
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [our_archive, stock_archive("-mx0"), stock_archive("-mx5", "-ms=off")],
+    ids=["ours", "stock stored", "stock LZMA2"],
+)
+def test_packages_come_back_from_the_volumes_alone(tmp_path: Path, script: Path, archive: Archiver) -> None:
+    sent = send(tmp_path / "media", archive=archive)
+    before = found(tmp_path / "media")
+    ran = run(script, "--to", tmp_path / "out", *reversed(sent.volumes))
+    assert ran.code == 0, ran.output
+    assert restored(tmp_path / "out") == WHOLE
+    assert found(tmp_path / "media") == before
+    assert "who signed it was not checked" in ran.output
+
+
+def test_a_folder_of_volumes_will_do_and_its_name_is_no_pattern(tmp_path: Path, script: Path) -> None:
+    sent = send(tmp_path / "[a]*? -o", volumes=3)
+    ran = run(script, "--to", "out *", sent.volumes[0].parent.name, cwd=tmp_path)
+    assert ran.code == 0, ran.output
+    assert restored(tmp_path / "out *") == WHOLE
+
+
+def test_on_its_volume_the_script_needs_no_volume_named(tmp_path: Path, script: Path) -> None:
+    sent = send(tmp_path / "media", volumes=1)
+    shutil.copy(script, sent.volumes[0])
+    assert run(sent.volumes[0] / "restore.py", "--to", tmp_path / "out").code == 0
+    assert restored(tmp_path / "out") == WHOLE
+
+
+def test_many_members_need_one_process_an_archive(tmp_path: Path, script: Path) -> None:
+    tree: type_tree = {f"{n:04d}{'.txt' if n % 50 == 0 else ''}": b"%d\n" % n * 40 for n in range(600)}
+    sent = send(tmp_path / "media", {"HQ100001:1": tree}, members=300)
+    assert run(script, "--to", tmp_path / "out", *sent.volumes).code == 0
+    assert restored(tmp_path / "out") == {"HQ100001:1": expected(tree)}
+
+
+def test_a_parcel_of_nothing_but_empty_files_needs_no_archive(tmp_path: Path, script: Path) -> None:
+    tree: type_tree = {"a": None, "a/b": b"", "a/c": "b"}
+    sent = send(tmp_path / "media", {"HQ100001:1": tree}, volumes=1)
+    assert run(script, "--to", tmp_path / "out", *sent.volumes).code == 0
+    assert restored(tmp_path / "out") == {"HQ100001:1": expected(tree)}
+
+
+def test_without_a_volume_nothing_is_restored_and_the_volume_named(tmp_path: Path, script: Path) -> None:
+    sent = send(tmp_path / "media", volumes=3)
+    ran = run(script, "--to", tmp_path / "out", sent.volumes[0], sent.volumes[2])
+    assert ran.code == 4
+    assert "volumes MISSING: 2 (of 3)" in ran.output
+    assert "courier parcel repair" in ran.output
+    assert found(tmp_path / "out") == {}
+
+
+def test_partial_restores_the_packages_that_are_whole(tmp_path: Path, script: Path) -> None:
+    # The members of the second package alone come last.
+    sent = send(tmp_path / "media", volumes=30, members=1)
+    last = sent.packing.archives[-1]
+    sent.volumes[last.volume - 1].joinpath(archive_path(last.number, sealed=False)).unlink()
+    ran = run(script, "--to", tmp_path / "out", tmp_path / "media", "--partial")
+    assert ran.code == 4
+    assert restored(tmp_path / "out") == {"HQ100001:2": WHOLE["HQ100001:2"]}
+    assert re.search("NOT restored: .*HQ1000A0-17", ran.output)
+    assert f"archives missing or damaged: {last.number} (of volume {last.volume})" in ran.output
+
+
+def test_one_package_needs_only_its_volumes(tmp_path: Path, script: Path) -> None:
+    sent = send(tmp_path / "media", volumes=30, members=1)
+    shutil.rmtree(sent.volumes[sent.packing.archives[-1].volume - 1])
+    volumes = [folder for folder in sent.volumes if folder.exists()]
+    assert run(script, "--to", tmp_path / "a", "--package", "HQ100001", *volumes).code == 0
+    assert restored(tmp_path / "a") == {"HQ100001:2": WHOLE["HQ100001:2"]}
+    assert run(script, "--to", tmp_path / "b", "--package", "HQ100001:2", *volumes).code == 0
+    assert restored(tmp_path / "b") == restored(tmp_path / "a")
+    assert run(script, "--to", tmp_path / "c", "--package", "HQ1000A0", *volumes).code == 4
+    assert run(script, "--to", tmp_path / "d", "--package", "HQ100001:3", *volumes).code == 6
+
+
+def test_a_good_copy_stands_in_for_a_damaged_one(tmp_path: Path, script: Path) -> None:
+    sent = send(tmp_path / "media")
+    shutil.copytree(tmp_path / "media", tmp_path / "copy")
+    damaged = sent.volumes[0] / archive_path(1, sealed=False)
+    flip(damaged)
+    flip(sent.volumes[0] / "courier/contents.jsonl.gz")
+    ran = run(script, "--to", tmp_path / "out", *sent.volumes, tmp_path / "copy")
+    assert ran.code == 0, ran.output
+    assert f"damaged: {damaged}" in ran.output
+    assert restored(tmp_path / "out") == WHOLE
+
+
+def test_a_damaged_archive_without_a_good_copy_is_named(tmp_path: Path, script: Path) -> None:
+    sent = send(tmp_path / "media")
+    flip(sent.volumes[0] / archive_path(3, sealed=False))
+    ran = run(script, "--to", tmp_path / "out", *sent.volumes)
+    assert ran.code == 4
+    assert "archives missing or damaged: 3 (of volume 1)" in ran.output
+    assert "MISSING" not in ran.output
+    assert found(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize("document", ["packing-list.json", "volume-label.json"])
+def test_archives_of_a_volume_with_a_damaged_document_are_used(tmp_path: Path, script: Path, document: str) -> None:
+    sent = send(tmp_path / "media")
+    flip(sent.volumes[0] / "courier" / document)
+    assert run(script, "--to", tmp_path / "out", *sent.volumes).code == 0
+    assert restored(tmp_path / "out") == WHOLE
+    assert run(script, "--to", tmp_path / "none", sent.volumes[0]).code == 4
+
+
+def test_volumes_of_different_builds_are_refused(tmp_path: Path, script: Path) -> None:
+    first = send(tmp_path / "one")
+    other = send(tmp_path / "two", {**TREES, "HQ1000A0:17": {**SECOND, "more": b"more"}}, created=CREATED + 1)
+    ran = run(script, "--to", tmp_path / "out", first.volumes[0], other.volumes[1])
+    assert ran.code == 3
+    assert "do not belong together" in ran.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_volumes_of_two_editions_of_one_build_belong_together(tmp_path: Path, script: Path) -> None:
+    first = send(tmp_path / "one", volumes=2)
+    second = send(tmp_path / "two", volumes=3, edition=2, created=CREATED + 1)
+    assert first.packing.build == second.packing.build
+    ran = run(script, "--to", tmp_path / "short", first.volumes[0], second.volumes[0])
+    assert ran.code == 4
+    assert "of 3" in ran.output
+    assert run(script, "--to", tmp_path / "out", first.volumes[0], *second.volumes[1:], second.volumes[0]).code == 0
+    assert restored(tmp_path / "out") == WHOLE
+
+
+@pytest.fixture
+def identity(tmp_path: Path) -> Path:
+    path = tmp_path / "identity.txt"
+    subprocess.run([stock_tool("age-keygen"), "-o", path], check=True, capture_output=True)
+    return path
+
+
+def test_a_sealed_parcel_opens_with_age_and_an_identity(tmp_path: Path, script: Path, identity: Path) -> None:
+    def seal(path: Path) -> None:
+        out = path.with_name(f"{path.name}.age")
+        subprocess.run([stock_tool("age"), "-e", "-i", identity, "-o", out, path], check=True)
+        path.unlink()
+
+    sent = send(tmp_path / "media", seal=seal)
+    ran = run(script, "--to", tmp_path / "out", *sent.volumes, "--identity", identity)
+    assert ran.code == 0, ran.output
+    assert restored(tmp_path / "out") == WHOLE
+
+    ran = run(script, "--to", tmp_path / "none", *sent.volumes)
+    assert ran.code == 3
+    assert "--identity" in ran.output
+    stranger = tmp_path / "stranger.txt"
+    subprocess.run([stock_tool("age-keygen"), "-o", stranger], check=True, capture_output=True)
+    assert run(script, "--to", tmp_path / "none", *sent.volumes, "--identity", stranger).code == 3
+    assert found(tmp_path / "none") == {}
+    assert "sealed" in run(script, "--list", *sent.volumes).output
+    assert "HQ1000A0:17" in run(script, "--list", *sent.volumes, "--identity", identity).output
+
+
+def test_the_list_says_what_there_is_and_what_is_missing(tmp_path: Path, script: Path) -> None:
+    sent = send(tmp_path / "media", volumes=2)
+    ran = run(script, "--list", sent.volumes[1])
+    assert ran.code == 0
+    assert "parcel HQ1-000042 from HQ1 to BR2" in ran.output
+    assert "volume 2 of 2 is here" in ran.output
+    assert "volumes MISSING: 1 (of 2)" in ran.output
+    assert re.search(r"package HQ100001:2 'Image HQ100001:2 \\xfc': 8 files, [\d,]+ bytes", ran.output)
+
+
+def test_a_target_that_is_in_use_is_refused(tmp_path: Path, script: Path) -> None:
+    sent = send(tmp_path / "media")
+    used = tmp_path / "used"
+    used.mkdir()
+    (used / "mine").write_text("mine")
+    assert run(script, "--to", used, *sent.volumes).code == 2
+    assert run(script, "--to", sent.volumes[0] / "out", *sent.volumes).code == 2
+    assert run(script, *sent.volumes).code == 2
+    assert [path.name for path in used.iterdir()] == ["mine"]
+    assert not (sent.volumes[0] / "out").exists()
+
+
+def test_what_a_killed_run_has_left_is_no_hindrance(tmp_path: Path, script: Path) -> None:
+    sent = send(tmp_path / "media")
+    left = tmp_path / "out/.partial/HQ100001-2"
+    left.mkdir(parents=True)
+    (left / "half").write_text("half")
+    assert run(script, "--to", tmp_path / "out", *sent.volumes).code == 0
+    assert restored(tmp_path / "out") == WHOLE
+
+
+def test_where_there_is_no_volume_that_is_said(tmp_path: Path, script: Path) -> None:
+    image = tmp_path / "disc.iso"
+    image.write_bytes(b"image")
+    for place in (image, tmp_path / "nowhere", script.parent):
+        assert run(script, "--list", place).code == 6
+    assert run(script, "--list").code == 6
+
+
+def test_a_missing_tool_is_named(tmp_path: Path, script: Path) -> None:
+    sent = send(tmp_path / "media")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    ran = run(script, "--to", tmp_path / "a", *sent.volumes, path=str(tools))
+    assert ran.code == 3
+    assert "7zz" in ran.output
+    (tools / "7z").symlink_to(stock_tool("7z"))
+    ran = run(script, "--to", tmp_path / "b", *sent.volumes, path=str(tools))
+    assert ran.code == 3
+    assert "zstd" in ran.output
+
+
+def test_a_later_format_is_refused(tmp_path: Path, script: Path) -> None:
+    sent = send(tmp_path / "media", alter=lambda lines: [lines[0].replace(b"contents/1", b"contents/2"), *lines[1:]])
+    ran = run(script, "--to", tmp_path / "out", *sent.volumes)
+    assert ran.code == 3
+    assert found(tmp_path / "out") == {}
+
+
+def altered(old: bytes, new: bytes) -> Callable[[list[bytes]], list[bytes]]:
+    def alter(lines: list[bytes]) -> list[bytes]:
+        assert any(old in line for line in lines)
+        return [line.replace(old, new) for line in lines]
+
+    return alter
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"path":"boot/loader.sh"', b'"path":"boot/../../../../loose"'),
+        (b'"path":"boot/loader.sh"', b'"path":"/{root}/loose"'),
+        (b'"path":"again.txt"', b'"path":"../again.txt"'),
+        (b'"target":"../boot/loader.sh"', b'"target":"../../loose"'),
+        (b'"target":"../boot/loader.sh"', b'"target":"/"'),
+        (b'"target":"../boot/loader.sh"', b'"target":"x/../../../loose/"'),
+        (b'"path":"tools/readme.txt"', b'"path":"tools/loader.sh"'),
+        (b'"kind":"folder"', b'"kind":"device"'),
+        (b'"package":"HQ100001"', b'"package":"../../HQ"'),
+        (b'"package":"HQ1000A0","version":17', b'"package":"HQ100001","version":2'),
+        (b'"offset":1000', b'"offset":1001'),
+        (b'"offset":1000', b'"offset":-1'),
+        (b'"length":1000', b'"length":"1000"'),
+        (b'"size":17}', b'"size":16}'),
+        (b'"mtime":"20', b'"mtime":"x'),
+        (b'"sha256":"', b'"sha256":["'),
+    ],
+)
+def test_what_reaches_out_of_its_package_or_makes_no_sense_is_refused(
+    tmp_path: Path, script: Path, old: bytes, new: bytes
+) -> None:
+    new = new.replace(b"{root}", os.fsencode(tmp_path))
+    sent = send(tmp_path / "media", alter=altered(old, new))
+    inside = found(tmp_path)
+    ran = run(script, "--to", tmp_path / "out", *sent.volumes)
+    assert ran.code in (1, 4), ran.output
+    assert {name: what for name, what in found(tmp_path).items() if name != "out"} == inside
+
+
+def test_no_file_is_written_through_a_link(tmp_path: Path, script: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+
+    def alter(lines: list[bytes]) -> list[bytes]:
+        # A file in what the listing says is a link, and the link to where the file would then go.
+        changed = altered(b'"kind":"folder","mtime"', b'"kind":"link","target":"../..","mtime"')(lines[:-1])
+        return [*changed, lines[-1]]
+
+    tree: type_tree = {"a": None, "a/b": None, "a/b/c": b"content"}
+    sent = send(tmp_path / "media", {"HQ100001:1": tree}, volumes=1, alter=alter)
+    assert run(script, "--to", tmp_path / "out", *sent.volumes).code in (1, 4)
+    assert found(tmp_path / "out") == {}
+    assert found(outside) == {}
+
+
+def test_source_is_python_3_8_and_of_the_standard_library_alone() -> None:
+    tree = ast.parse(SCRIPT.read_text("utf-8"), feature_version=(3, 8))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            assert all(alias.name in sys.stdlib_module_names for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            assert node.module in ("__future__", "collections.abc", "pathlib", "typing")
+
+
+JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.sampled_from(["", "..", "/", "../../x", "a\0b", "\ud800", "store", "zstd", "0" * 64, "x" * 300]),
+    st.text(max_size=8),
+    st.lists(st.integers(), max_size=2),
+)
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Sent, list[bytes]]]:
+    """A parcel, and the lines of its contents."""
+    stock_tool("7z")
+    root = tmp_path_factory.mktemp("fuzz")
+    sent = send(root / "media", volumes=1, members=30)
+    lines = gzip.decompress((sent.volumes[0] / "courier/contents.jsonl.gz").read_bytes()).splitlines(keepends=True)
+    yield root, sent, lines
+
+
+def rewrite(sent: Sent, payload: bytes) -> None:
+    number = json.dumps({"number": 1, "packing_list": sha256_hex(payload)}).encode()
+    folder = sent.volumes[0] / "courier"
+    (folder / "packing-list.json").write_bytes(envelope(payload, packing.TYPE))
+    (folder / "volume-label.json").write_bytes(envelope(number, label.TYPE))
+
+
+def put(value: Any, data: st.DataObject) -> Any:
+    """The JSON value with one part of it replaced by junk."""
+    if isinstance(value, dict | list) and value and data.draw(st.integers(0, 9)):
+        keys = list(value) if isinstance(value, dict) else list(range(len(value)))
+        key = data.draw(st.sampled_from(keys))
+        value[key] = put(value[key], data)
+        return value
+    return data.draw(JUNK)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_senseless_documents_end_in_a_refusal(
+    fuzzed: tuple[Path, Sent, list[bytes]], capsys: pytest.CaptureFixture[str], data: st.DataObject
+) -> None:
+    root, sent, lines = fuzzed
+    target = root / "out"
+    shutil.rmtree(target, ignore_errors=True)
+    before = sorted(path.name for path in root.iterdir())
+    if data.draw(st.booleans()):
+        number = data.draw(st.integers(0, len(lines) - 1))
+        line = json.dumps(put(json.loads(lines[number]), data)).encode() + b"\n"
+        contents = gzip.compress(b"".join([*lines[:number], line, *lines[number + 1 :]]))
+        (sent.volumes[0] / "courier/contents.jsonl.gz").write_bytes(contents)
+        table = TableRef(size=len(contents), sha256=sha256_hex(contents))
+        rewrite(sent, replace(sent.packing, contents=table).payload())
+    else:
+        rewrite(sent, json.dumps(put(json.loads(sent.packing.payload()), data)).encode())
+    with mock.patch.object(sys, "argv", ["restore.py", "--to", str(target), str(sent.volumes[0])]):
+        code = formats.restore.main()
+    capsys.readouterr()
+    assert code in (0, 1, 3, 4, 5)
+    assert code == 0 or not target.exists() or list(target.iterdir()) == []
+    assert sorted({path.name for path in root.iterdir()} - {"out"}) == before
