@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from courier.errors import Usage
+from courier.errors import NoSpace, Usage
 from formats.documents.contents import MAX_MEMBERS, Coding
 from formats.documents.packing import MAX_VOLUMES
-from formats.names import fold, is_portable
+from formats.names import MAX_MEMBER, fold, is_portable
 
 MEDIA = {
     "cd74": 681_984_000,
@@ -44,10 +44,10 @@ _UNITS |= {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
 
 def parse_size(text: str) -> int:
     """Bytes of ``64GB``, ``700MiB``, ``1.5TB`` or ``1000``; raises `Usage`."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
+    match = re.fullmatch(r"\s*([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([a-zA-Z]*)\s*", text)
     unit = _UNITS.get(match[2].upper()) if match else None
     if match is None or unit is None:
-        raise Usage(f"{text!r} is not a size", hint="write it like 64GB, 700MiB or 1.5TB")
+        raise Usage(f"{text[:60]!r} is not a size", hint="write it like 64GB, 700MiB or 1.5TB")
     whole, _, fraction = match[1].partition(".")
     return int(whole) * unit + (int(fraction) * unit // 10 ** len(fraction) if fraction else 0)
 
@@ -110,16 +110,18 @@ def zstd_bound(length: int) -> int:
 
 def member_overhead(name: str) -> int:
     """Bytes a 7z header spends on one member at most."""
-    return 2 * len(name.encode("utf-16-le")) // 2 + 48
+    return len(name.encode("utf-16-le")) + 48
 
 
 ARCHIVE_OVERHEAD = 512
 """Bytes a 7z file spends on itself at most."""
+_NAME_ROOM = 4 * MAX_MEMBER + 48
+"""`member_overhead` of the longest member name there can be (200 characters outside the basic plane)."""
 
 
 def plan_archives(contents: Iterable[Content], limit: int) -> Iterator[PlannedArchive]:
     """Fill archives of at most ``limit`` bytes with ``contents`` in order."""
-    taken: set[str] = set()
+    taken = _Names()
     members: list[PlannedMember] = []
     filled, number = ARCHIVE_OVERHEAD, 1
     for content in contents:
@@ -134,10 +136,26 @@ def plan_archives(contents: Iterable[Content], limit: int) -> Iterator[PlannedAr
         yield PlannedArchive(number=number, members=tuple(members))
 
 
-def _members(content: Content, limit: int, taken: set[str]) -> Iterator[PlannedMember]:
-    readable = f"{content.folder}/{content.path}"
-    by_digest = f"content/{content.sha256}"
-    room = limit - ARCHIVE_OVERHEAD - 48 - 2 * max(len(readable), len(by_digest)) - 32
+class _Names:
+    """Member names of a parcel: none twice, and none that is a folder of another, even where case is ignored."""
+
+    def __init__(self) -> None:
+        self._files: set[str] = set()
+        self._folders: set[str] = set()
+
+    def take(self, names: Sequence[str]) -> bool:
+        """Take ``names`` if all of them are free; say whether they were."""
+        folded = [fold(name) for name in names]
+        above = {name[:at] for name in folded for at, c in enumerate(name) if c == "/"}
+        if not (self._files.isdisjoint(folded) and self._folders.isdisjoint(folded) and self._files.isdisjoint(above)):
+            return False
+        self._files.update(folded)
+        self._folders |= above
+        return True
+
+
+def _members(content: Content, limit: int, taken: _Names) -> Iterator[PlannedMember]:
+    room = limit - ARCHIVE_OVERHEAD - _NAME_ROOM
     if content.coding == "zstd":
         room -= (room >> 8) + 512
     parts = -(-content.size // room)
@@ -145,12 +163,10 @@ def _members(content: Content, limit: int, taken: set[str]) -> Iterator[PlannedM
     suffixes = [f".{n + 1:0{width}d}" for n in range(parts)] if parts > 1 else [""]
     if content.coding == "zstd":
         suffixes = [f"{suffix}.zst" for suffix in suffixes]
-    names = [f"{readable}{suffix}" for suffix in suffixes]
-    folded = [fold(name) for name in names]
-    if not all(is_portable(name) for name in names) or any(name in taken for name in folded):
-        names = [f"{by_digest}{suffix}" for suffix in suffixes]
-        folded = names
-    taken.update(folded)
+    names = [f"{content.folder}/{content.path}{suffix}" for suffix in suffixes]
+    if not all(is_portable(name) for name in names) or not taken.take(names):
+        names = [f"content/{content.sha256}{suffix}" for suffix in suffixes]
+        taken.take(names)
     for n, name in enumerate(names):
         offset = n * room
         yield PlannedMember(name=name, content=content, offset=offset, length=min(room, content.size - offset))
@@ -159,8 +175,10 @@ def _members(content: Content, limit: int, taken: set[str]) -> Iterator[PlannedM
 def place_on_volumes(costs: Sequence[int], room: int) -> list[int]:
     """The volume, from 1, of each archive: the first that has room. ``costs`` are bytes on a medium, each <= ``room``.
 
-    Raises `Usage` for more than `MAX_VOLUMES` volumes.
+    Raises `NoSpace` for a cost that no volume holds, `Usage` for more than `MAX_VOLUMES` volumes.
     """
+    if max(costs, default=0) > room:
+        raise NoSpace(f"an archive takes {max(costs):,} bytes, a volume has {room:,}", hint="choose a larger medium")
     free: list[int] = []
     result = []
     first_open, least = 0, min(costs, default=0)

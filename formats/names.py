@@ -123,7 +123,7 @@ def is_portable(name: str) -> bool:
     NFC, no character Windows reserves, no device name, no component ending in a dot or space, at most
     `MAX_MEMBER` characters, no component over 200 bytes of UTF-8, no character this Python's Unicode does not know.
     """
-    return _is_member(name) and not any(unicodedata.category(c) == "Cn" for c in name)
+    return _is_member(name) and (name.isascii() or not any(unicodedata.category(c) == "Cn" for c in name))
 
 
 def _is_member(name: str) -> bool:
@@ -133,7 +133,7 @@ def _is_member(name: str) -> bool:
         return False
     if len(name) > MAX_MEMBER or name != unicodedata.normalize("NFC", name) or _NOT_PORTABLE.search(name):
         return False
-    if any(unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp") for c in name):
+    if not name.isascii() and any(unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp") for c in name):
         return False
     return not any(
         _WINDOWS_DEVICES.fullmatch(part) or part[-1] in ". " or part[0] == " " or len(part.encode()) > 200
