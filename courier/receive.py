@@ -122,7 +122,7 @@ def _take(
             reader = VolumeReader(medium, site.trust(), scratch=scratch, now_ns=now())
             head = reader.head(lambda digest: _known_packing_list(site, digest))
             looking(medium, head)
-            spool = _spool(site, head, hold=hold)
+            spool = begin_spool(site, head, hold=hold)
             return _gather(site, medium, reader, head, spool, progress)
         finally:
             remove_tree(scratch)
@@ -136,8 +136,12 @@ def _known_packing_list(site: Site, digest: str) -> bytes | None:
     return None
 
 
-def _spool(site: Site, head: Head, *, hold: bool) -> Spool | None:
-    """The spool of the build this volume belongs to, begun if need be; None when it was imported before."""
+def begin_spool(site: Site, head: Head, *, hold: bool) -> Spool | None:
+    """The spool of the build this volume belongs to, begun if need be; None when it was imported before.
+
+    Raises `Refused` for another build of a parcel of which volumes came before, `NoSpace`, and `Damaged` where a new
+    spool would need a table that is damaged on this medium.
+    """
     packing = head.packing
     with site.catalogue.reading() as connection:
         known = parcels.find_received(connection, packing.parcel)

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from courier.errors import NoSpace
-from formats import iso
 from formats.bag import MANIFEST, TAG_MANIFEST, BagFile, tag_files
 from formats.documents.packing import PackingList
+from formats.iso_layout import iso_size
+from formats.tape import tape_size
 
 FOLDER = "courier/"
 PACKING_LIST = "courier/packing-list.json"
@@ -80,7 +81,7 @@ def folder_size(files: Sequence[tuple[str, int]], capacity: int) -> int:
 
 def medium_size(files: Sequence[tuple[str, int]], capacity: int) -> int:
     """Bytes ``files`` need on a medium of ``capacity``, in whichever of the three layouts needs most."""
-    return max(iso.iso_size(files), folder_size(files, capacity))
+    return max(iso_size(files), tape_size(files), folder_size(files, capacity))
 
 
 def check_fits(files: Sequence[tuple[str, int]], capacity: int, *, label: str) -> int:
@@ -122,7 +123,7 @@ def restore_page(packing: PackingList, number: int, *, name: str) -> str:
     if packing.sealed:
         lines += [
             "The archives are encrypted (age, https://age-encryption.org/v1) for the destination's key. With an",
-            "identity file of that site, `age -d -i IDENTITY ARCHIVE.7z.age > ARCHIVE.7z` opens one; then go on as below.",
+            "identity file of that site, `age -d -i IDENTITY X.7z.age > X.7z` opens one; then go on as below.",
             "",
         ]
     lines += [

@@ -16,7 +16,8 @@ from courier.catalog import parcels
 from courier.errors import CourierError, Damaged, NotFound, Refused
 from courier.files import locked, require_space
 from courier.lifecycle import SentState, VolumeState
-from courier.media import Layout, SourceFile, VolumeSource, find_media, read_back, volume_target, write_volume_to
+from courier.media import Layout, find_media
+from courier.media_writing import SourceFile, VolumeSource, read_back, volume_target, write_volume_to
 from courier.prepare import restore_script
 from courier.send import BLOCKS, CONTENTS, OutgoingParcel, log_entry
 from courier.site import Site, now

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from courier import __version__
-from courier.cli import channel, demo, package, parcel, site
+from courier.cli import catalog, channel, demo, package, parcel, site
 from courier.cli.command import CURRENT, HOME, group
 from courier.errors import EXIT_CODES, CourierError, Interrupted, Usage, explain
 
@@ -26,6 +26,7 @@ app.add_typer(site.app, name="site")
 app.add_typer(package.app, name="package")
 app.add_typer(parcel.app, name="parcel")
 app.add_typer(channel.app, name="channel")
+app.add_typer(catalog.app, name="catalog")
 site.add_init(app)
 demo.add_demo(app)
 

@@ -1,0 +1,56 @@
+"""``courier catalog``: what this site knows, and getting it back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from courier.cli.command import command, group
+from courier.console import Console
+
+app = group("The catalogue: what this site knows of its parcels.")
+
+
+@app.callback()
+def _group() -> None:
+    """Makes it a group although it has one command."""
+
+
+@command(app, "rebuild")
+def rebuild(
+    console: Console,
+    *,
+    media: Annotated[list[Path], typer.Argument(metavar="MEDIUM...", help="Volumes, or folders of volumes.")],
+) -> None:
+    """Learn of parcels from their media alone, after the catalogue was lost."""
+    from courier.rebuild import rebuild as rebuild_from
+
+    with console.site() as site:
+        found, failures = rebuild_from(site, media)
+        for one in found:
+            known = "learnt" if one.new else "known"
+            console.say(f"{one.path}: {one.parcel}, volume {one.number} of {one.of}, as {one.side}: {known}")
+            for note in one.notes:
+                console.say(f"  {note}")
+        document = {
+            "volumes": [
+                {
+                    "parcel_id": one.parcel,
+                    "number": one.number,
+                    "of": one.of,
+                    "path": one.path,
+                    "side": one.side,
+                    "new": one.new,
+                    "notes": list(one.notes),
+                }
+                for one in found
+            ]
+        }
+        for name, failure in failures[:-1]:
+            console.warn(f"{name}: {failure.message}\n  -> {failure.hint}")
+        if failures:
+            console.error(failures[-1][1], document)
+            raise typer.Exit(failures[-1][1].exit_code)
+        console.result(document)

@@ -1,0 +1,170 @@
+"""Rebuilding what the catalogue knew of a parcel from its media alone, after the catalogue was lost.
+
+At the sender the parcel comes back as Written, with the volumes seen; its archives are not copied. At a receiver its
+spool begins again, empty. What came by network (notices, definitions, receipts) is not on the media: the other site
+sends it again (``courier parcel ship``).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from courier.catalog import packages, parcels
+from courier.catalog.parcels import SentParcel, SentVolume
+from courier.errors import CourierError
+from courier.files import locked, make_folder, write_atomic
+from courier.importing import open_contents
+from courier.intake import Head, VolumeReader
+from courier.lifecycle import SentState, VolumeState
+from courier.media import Medium, find_media
+from courier.receive import begin_spool
+from courier.send import BLOCKS, CONTENTS, PACKING_LIST, log_entry
+from courier.site import Site, now
+from formats.documents.package import PackageDefinition
+from formats.envelope import parse_envelope
+from formats.errors import NotForUs
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rebuilt:
+    """What one medium told. ``new``: the catalogue did not know its parcel; ``notes``: what cannot be told from it."""
+
+    parcel: str
+    number: int
+    of: int
+    path: str
+    side: str
+    new: bool
+    notes: tuple[str, ...]
+
+
+def rebuild(site: Site, paths: Sequence[Path]) -> tuple[list[Rebuilt], list[tuple[str, CourierError]]]:
+    """Learn from every volume at ``paths``; return what was learnt and the media that told nothing.
+
+    What the catalogue knows already is left as it is.
+    """
+    found, failures = [], []
+    for medium in [medium for path in paths for medium in find_media(path)]:
+        try:
+            with tempfile.TemporaryDirectory(dir=make_folder(site.home / "parcels"), prefix=".tmp-") as scratch:
+                head = VolumeReader(medium, site.trust(), scratch=Path(scratch), now_ns=now()).head()
+                learn = _as_sender if head.packing.source == site.code else _as_receiver
+                found.append(learn(site, medium, head))
+        except CourierError as error:
+            failures.append((medium.name, error))
+    return found, failures
+
+
+def _as_receiver(site: Site, medium: Medium, head: Head) -> Rebuilt:
+    with site.catalogue.reading() as connection:
+        known = parcels.find_received(connection, head.packing.parcel, head.packing.build)
+    with locked(site.home / "parcels" / "in" / "lock"):
+        spool = begin_spool(site, head, hold=False)
+    return _rebuilt(head, medium, "receiver", not known, () if spool else ("imported before",))
+
+
+def _as_sender(site: Site, medium: Medium, head: Head) -> Rebuilt:
+    packing, number = head.packing, head.label.number
+    with locked(site.home / "parcels" / "out" / "lock"):
+        with site.catalogue.reading() as connection:
+            known = parcels.find_sent(connection, packing.parcel)
+        notes: tuple[str, ...] = ()
+        if known is None:
+            notes = _restore_folder(site, head)
+        with site.catalogue.writing() as connection:
+            if known is None:
+                digest = parse_envelope(head.envelope).sha256
+                parcels.add_sent(
+                    connection,
+                    SentParcel(
+                        parcel=packing.parcel,
+                        state=SentState.WRITTEN,
+                        priority=packing.priority,
+                        created_ns=packing.created_ns,
+                        build=packing.build,
+                        packing_list=digest,
+                        edition=packing.edition,
+                        carrier="",
+                        tracking="",
+                    ),
+                    packing.destinations,
+                )
+                packages.raise_counter(connection, "parcel", int(packing.parcel[4:]))
+                for definition in _definitions(site, head):
+                    parcels.add_sent_package(
+                        connection,
+                        packing.parcel,
+                        definition.package,
+                        definition.version,
+                        listing=definition.listing.sha256,
+                        definition=definition.payload(),
+                    )
+                    packages.raise_counter(connection, definition.package, definition.version)
+                parcels.write_log(connection, log_entry(site, packing.parcel, "rebuilt", f"from {medium.name}"))
+            if known is None or (known.edition == packing.edition and known.build == packing.build):
+                volume = SentVolume(
+                    parcel=packing.parcel,
+                    edition=packing.edition,
+                    number=number,
+                    state=VolumeState.WRITTEN,
+                    layout=medium.layout,
+                    path=medium.name,
+                    bytes=packing.volume_bytes(number),
+                    written_ns=packing.created_ns,
+                    seal="",
+                )
+                parcels.put_sent_volume(connection, volume)
+    return _rebuilt(head, medium, "sender", known is None, notes)
+
+
+def _restore_folder(site: Site, head: Head) -> tuple[str, ...]:
+    """Put back what the parcel's folder held, but for its archives."""
+    folder = make_folder(site.outgoing(head.packing.parcel))
+    notes = ["its archives are on the media only: it cannot be written again from here"]
+    for name, copy in ((CONTENTS, head.contents), (BLOCKS, head.blocks)):
+        if copy is not None:
+            write_atomic(folder / name, copy.read_bytes())
+    write_atomic(folder / "card.json", site.card_envelope)
+    write_atomic(folder / PACKING_LIST, head.envelope)
+    if head.packing.sealed:
+        notes.append("it is sealed for its destinations: which packages it holds cannot be read here")
+    return tuple(notes)
+
+
+def _definitions(site: Site, head: Head) -> list[PackageDefinition]:
+    if head.contents is None:
+        return []
+    found = []
+    try:
+        with open_contents(site, head.packing, head.contents) as contents:
+            for header, entries in contents.packages():
+                for _ in entries:
+                    pass
+                found.append(
+                    PackageDefinition(
+                        package=header.package,
+                        version=header.version,
+                        name=header.name,
+                        site=site.code,
+                        created_ns=head.packing.created_ns,
+                        listing=header.listing,
+                    )
+                )
+    except NotForUs:
+        return []
+    return found
+
+
+def _rebuilt(head: Head, medium: Medium, side: str, new: bool, notes: tuple[str, ...]) -> Rebuilt:
+    return Rebuilt(
+        parcel=head.packing.parcel,
+        number=head.label.number,
+        of=head.label.of,
+        path=medium.name,
+        side=side,
+        new=new,
+        notes=notes,
+    )
