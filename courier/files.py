@@ -23,12 +23,18 @@ RESERVE = 64 << 20
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to disk, where the system can (not on Windows, whose renames are durable by journal)."""
+    """Flush a folder's entries to disk, where the system can.
+
+    Not on Windows, whose renames are durable by journal, nor on mounts that say they cannot (FUSE, CIFS, 9p).
+    """
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(handle)
 
@@ -36,7 +42,8 @@ def sync_folder(folder: Path) -> None:
 def make_folder(folder: Path) -> Path:
     """Make ``folder`` and its parents if they are not there, flushed to disk; return it."""
     if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
         sync_folder(folder.parent)
     return folder
 
@@ -51,7 +58,7 @@ def atomic_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     temporary = path.with_name(f"{TEMP}{os.getpid()}-{time.monotonic_ns():x}-{path.name[-40:]}")
     mode = 0o600 if private else 0o666
     try:
-        with open(temporary, "x+b", opener=lambda name, flags: os.open(name, flags, mode)) as out:  # noqa: PTH123
+        with open(temporary, "x+b", opener=lambda name, flags: os.open(name, flags, mode)) as out:
             yield out
             out.flush()
             os.fsync(out.fileno())
@@ -128,7 +135,9 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("a+b") as handle:
         try:
             _lock(handle)
-        except OSError:
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+                raise
             raise Refused(
                 f"another courier command is at work on {path.parent}",
                 hint="wait for it to end, then run this command again",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from courier.files import TEMP, locked, make_folder, remove_tree, settle, sync_f
 from formats.digest import CHUNK
 from formats.documents.listing import Entry, FileEntry, ListingSummary, read_listing, write_listing
 from formats.errors import FormatError
+
+_HEX = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,7 +119,8 @@ class Store:
                 path.unlink()
         for folder in _files_in(self.folder / "content"):
             for path in _files_in(folder):
-                if bytes.fromhex(path.name) not in needed:
+                # Other names are not ours: what a desktop system or a network file system leaves everywhere.
+                if _HEX.fullmatch(path.name) and bytes.fromhex(path.name) not in needed:
                     freed += path.stat().st_size
                     path.unlink()
         for path in _files_in(self.folder):

@@ -14,13 +14,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from courier.errors import Damaged, NotFound, Refused, Usage
-from courier.files import TEMP, make_folder, remove_tree, sync_folder
+from courier.files import TEMP, make_folder, remove_tree, settle, sync_folder
 from formats.digest import CHUNK, HashingReader
 from formats.documents.listing import Entry, FileEntry, FolderEntry, LinkEntry, path_key
-from formats.names import check_link, check_path
-
-EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-"""SHA-256 of no bytes."""
+from formats.names import check_link, check_path, windows_keeps
 
 
 def source_size(paths: Sequence[Path]) -> int:
@@ -98,8 +95,9 @@ def _walk_one(path: Path, name: str, info: os.stat_result) -> Iterator[tuple[str
 def write_tree(entries: Iterable[Entry], target: Path, open_content: Callable[[str], BinaryIO]) -> None:
     """Write a package into ``target``, a folder that does not exist yet or is empty: whole, or not at all.
 
-    Every file is checked against its digest as it is written. Raises `Usage` when ``target`` holds something,
-    `Damaged` when stored content is not what its listing says.
+    Every file is checked against its digest as it is written, and all are on the disk before ``target`` gets its
+    name. Raises `Usage` when ``target`` holds something, `Damaged` when stored content is not what its listing says,
+    `Refused` for a name that this system cannot keep.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise Usage(f"{target} is not an empty folder", hint="name a folder that does not exist yet")
@@ -109,18 +107,23 @@ def write_tree(entries: Iterable[Entry], target: Path, open_content: Callable[[s
     temporary.mkdir()
     try:
         folders: list[FolderEntry] = []
+        files: list[Path] = []
         for entry in entries:
+            check_native(entry.path)
             path = temporary.joinpath(*entry.path.split("/"))
             match entry:
                 case FolderEntry():
                     path.mkdir()
                     folders.append(entry)
                 case LinkEntry():
+                    check_native(entry.target)
                     path.symlink_to(entry.target)
                     if os.utime in os.supports_follow_symlinks:
                         os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
                 case FileEntry():
                     _write_file(entry, path, open_content)
+                    files.append(path)
+        settle(files)
         for folder in reversed(folders):
             # After their content, which changes a folder's time.
             os.utime(temporary.joinpath(*folder.path.split("/")), ns=(folder.mtime_ns, folder.mtime_ns))
@@ -131,6 +134,17 @@ def write_tree(entries: Iterable[Entry], target: Path, open_content: Callable[[s
         remove_tree(temporary)
         raise
     sync_folder(target.parent)
+
+
+def check_native(path: str, *, windows: bool = os.name == "nt") -> None:
+    """Raise `Refused` for a path that this system would make another of: on Windows, even one outside the package."""
+    steps = "/".join(step for step in path.split("/") if step not in ("", ".", ".."))
+    if windows and not windows_keeps(steps):
+        raise Refused(
+            f"{path!a}: Windows cannot keep this name",
+            hint="export the package on a Linux machine",
+            code="name-not-kept",
+        )
 
 
 def _write_file(entry: FileEntry, path: Path, open_content: Callable[[str], BinaryIO]) -> None:

@@ -131,14 +131,22 @@ def _is_member(name: str) -> bool:
         check_path(name)
     except IllegalName:
         return False
-    if len(name) > MAX_MEMBER or name != unicodedata.normalize("NFC", name) or _NOT_PORTABLE.search(name):
+    if len(name) > MAX_MEMBER or name != unicodedata.normalize("NFC", name) or not windows_keeps(name):
         return False
     if not name.isascii() and any(unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp") for c in name):
         return False
-    return not any(
-        _WINDOWS_DEVICES.fullmatch(part) or part[-1] in ". " or part[0] == " " or len(part.encode()) > 200
-        for part in name.split("/")
-    )
+    return not any(part[0] == " " or len(part.encode()) > 200 for part in name.split("/"))
+
+
+def windows_keeps(path: str) -> bool:
+    """Whether Windows makes ``path`` just so.
+
+    It refuses some characters, reads others as ways to other folders, drives and streams, writes to devices by name,
+    and drops a dot or space at a component's end.
+    """
+    if _NOT_PORTABLE.search(path):
+        return False
+    return not any(_WINDOWS_DEVICES.fullmatch(part) or part.endswith((".", " ")) for part in path.split("/"))
 
 
 def fold(name: str) -> str:
