@@ -94,6 +94,24 @@ class Console:
         if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
             raise Refused("not confirmed; nothing was changed", hint="give --yes, or answer y", code="not-confirmed")
 
+    @property
+    def present(self) -> bool:
+        """Whether a person can be asked."""
+        return self.for_people and not self.yes and sys.stdin.isatty() and sys.stdout.isatty()
+
+    def ask_if_present(self, question: str) -> None:
+        """Ask a person before a long piece of work; a script has asked for it by calling. Raises `Refused`."""
+        if self.present:
+            self.confirm(question)
+
+    def change_media(self, what: str) -> bool:
+        """Have a person change media: says ``what`` and waits; with nothing to say, only whether there is a person."""
+        if not self.present:
+            return False
+        if what:
+            input(f"{what}, then press Enter (Ctrl-C stops; the same command goes on) ")
+        return True
+
     @contextlib.contextmanager
     def progress(self, label: str, total: int | None) -> Iterator[Callable[[int], None]]:
         """A progress bar in bytes on stderr while the block runs; call what it yields with bytes done."""
@@ -123,6 +141,14 @@ def size_text(count: int) -> str:
             return f"{int(value)} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
         value /= 1000
     raise AssertionError
+
+
+def duration_text(seconds: int) -> str:
+    """Seconds for people: ``4 min``, ``2 h 10 min``."""
+    if seconds < 90:
+        return f"{seconds} s"
+    hours, minutes = divmod(-(-seconds // 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def time_text(ns: int | None) -> str:

@@ -80,7 +80,7 @@ def _journey(console: Console, root: Path) -> dict[str, Any]:
         console.say(f"     {name}: {plural(len(parcel.packing.archives), 'archive')} on {plural(volumes, 'volume')}")
         step("It writes the volumes in all three layouts and reads each back.")
         for layout in LAYOUTS:
-            for one in write_volumes(sender, parcel, layout=layout, out=root / "courier" / layout):
+            for one in write_volumes(sender, parcel, layout=layout, outs=[root / "courier" / layout]):
                 console.say(f"     {one.path.relative_to(root)}  {size_text(one.bytes)}")
         step("It marks the parcel sent. The package definition and the ship notice go by network, the media by van.")
         ship_parcel(sender, open_outgoing(sender, name), carrier="Speedy Vans", tracking="SV-0042")

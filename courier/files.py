@@ -115,6 +115,13 @@ def free_space(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
+def disk_of(folder: Path) -> int:
+    """What tells the disk of ``folder`` (or where it would be made) from others."""
+    while not folder.exists():
+        folder = folder.parent
+    return folder.stat().st_dev
+
+
 def require_space(folder: Path, needed: int, *, purpose: str) -> None:
     """Raise `NoSpace` unless the disk of ``folder`` holds ``needed`` bytes more and `RESERVE` besides."""
     free = free_space(folder)

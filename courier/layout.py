@@ -100,8 +100,7 @@ def room_for_archives(head: ParcelHead, archives: int, total: int, fixed: FixedS
     worst = _packing(head, (one, *[dummy] * (archives - 1)), MAX_VOLUMES, TableRef(size=fixed.contents, sha256=_ANY))
     worst = replace(worst, blocks=TableRef(size=blocks, sha256=_ANY))
     files = [
-        (path, 0 if path.startswith("data/") else size)
-        for path, size in volume_files(worst, 1, fixed, name=head.name)
+        (path, 0 if path.startswith("data/") else size) for path, size in volume_files(worst, 1, fixed, name=head.name)
     ]
     return head.capacity - volume.medium_size(files, head.capacity)
 
@@ -120,8 +119,8 @@ def archive_limit(head: ParcelHead, room: int) -> int:
     overhead = archive_cost(0, head.capacity) + volume.cluster_size(head.capacity)
     if room - overhead < LEAST_ARCHIVE:
         raise NoSpace(
-            f"a medium of {head.capacity:,} bytes is {LEAST_ARCHIVE + overhead - room:,} too small for one archive beside "
-            "what every volume carries",
+            f"a medium of {head.capacity:,} bytes is {LEAST_ARCHIVE + overhead - room:,} too small for one archive "
+            "beside what every volume carries",
             hint="choose a larger medium, or put fewer packages in a parcel",
             code="medium-too-small",
         )
@@ -146,7 +145,7 @@ def lay_out(
     largest = max(costs)
     if largest > room:
         raise NoSpace(
-            f"the largest archive needs a medium of {head.capacity - room + largest:,} bytes, this one has {head.capacity:,}",
+            f"the largest archive needs a medium of {head.capacity - room + largest:,} bytes; given: {head.capacity:,}",
             hint="choose a larger medium, or create the parcel anew for this one",
             code="medium-too-small",
         )

@@ -44,7 +44,9 @@ class VolumeSource:
 
 
 def volume_target(folder: Path, label: str, layout: Layout) -> Path:
-    """Where a volume is written below ``folder``."""
+    """Where a volume is written below ``folder``; a tape device is itself the place."""
+    if is_tape_device(folder):
+        return folder
     return folder / {"folder": label, "iso": f"{label}.iso", "tape": f"{label}.tape"}[layout]
 
 

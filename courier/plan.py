@@ -31,6 +31,19 @@ MEDIA = {
     "lto9": 18_000_000_000_000,
 }
 """Usable bytes by kind of medium."""
+TYPICAL_SPEED = {
+    "cd": 24 * 153_600,
+    "dvd": 8 * 1_385_000,
+    "bd": 6 * 4_496_000,
+    "lto5": 140_000_000,
+    "lto6": 160_000_000,
+    "lto7": 300_000_000,
+    "lto8": 360_000_000,
+    "lto9": 400_000_000,
+    "drive": 150_000_000,
+}
+"""Bytes a second at which a typical drive writes a kind of medium: discs at 24x, 8x and 6x of their single speed, tapes
+at their native rates (LTO program figures), a drive as a hard disk behind USB 3."""
 DRIVE = "drive"
 """The kind of a medium that is given by its capacity."""
 ARCHIVE_LIMIT = (1 << 32) - 2048
@@ -194,4 +207,28 @@ def place_on_volumes(costs: Sequence[int], room: int) -> list[int]:
         raise Usage(
             f"that makes {len(free)} volumes; a parcel has at most {MAX_VOLUMES}", hint="choose a larger medium"
         )
+    return result
+
+
+def writing_seconds(kind: str, size: int) -> int:
+    """Seconds to write ``size`` bytes on media of a kind and read them back, at a typical drive's speed."""
+    speed = TYPICAL_SPEED.get(kind) or TYPICAL_SPEED[kind.rstrip("0123456789")]
+    return -(-2 * size // speed)
+
+
+def take_turns(costs: Sequence[int], free: Sequence[int]) -> list[int | None]:
+    """The drive, from 0, that each volume goes to, the drives taken in turn; None for what no drive has room for.
+
+    ``costs`` are the bytes the volumes need, ``free`` those the drives have.
+    """
+    left = list(free)
+    result: list[int | None] = []
+    turn = 0
+    for cost in costs:
+        drives = [(turn + n) % len(left) for n in range(len(left))]
+        at = next((drive for drive in drives if left[drive] >= cost), None)
+        if at is not None:
+            left[at] -= cost
+            turn = at + 1
+        result.append(at)
     return result

@@ -1,7 +1,8 @@
 """The spool: where the archives of an arriving parcel gather, block by block, until all are here and good.
 
 One folder a build, below ``parcels/in``. ``archives/000001.7z`` is written in place, sparse;
-``archives/000001.7z.have`` is one byte a block, 1 where the block is here and had its signed digest when it was written. Only blocks that match
+``archives/000001.7z.have`` is one byte a block, 1 where the block is here and had
+its signed digest when it was written. Only blocks that match
 the signed block table are ever written, so any reading, in any order, any number of times, only adds.
 """
 

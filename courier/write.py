@@ -13,14 +13,16 @@ from typing import BinaryIO
 
 from courier import volume
 from courier.catalog import parcels
-from courier.errors import CourierError, Damaged, NotFound, Refused
-from courier.files import locked, require_space
+from courier.errors import CourierError, Damaged, NoSpace, NotFound, Refused, Usage
+from courier.files import RESERVE, disk_of, free_space, locked
 from courier.lifecycle import SentState, VolumeState
 from courier.media import Layout, find_media
 from courier.media_writing import SourceFile, VolumeSource, read_back, volume_target, write_volume_to
+from courier.plan import take_turns
 from courier.prepare import restore_script
 from courier.send import BLOCKS, CONTENTS, OutgoingParcel, log_entry
 from courier.site import Site, now
+from courier.tapedrive import is_tape_device
 from formats.bag import BagFile
 from formats.digest import sha256_hex
 from formats.documents import label as label_doc
@@ -45,15 +47,19 @@ def write_volumes(
     parcel: OutgoingParcel,
     *,
     layout: Layout,
-    out: Path,
+    outs: Sequence[Path],
     numbers: Sequence[int] = (),
     progress: Callable[[int], None] = lambda _: None,
     written: Callable[[WrittenVolume], None] = lambda _: None,
+    changed: Callable[[str], bool] = lambda _: False,
 ) -> list[WrittenVolume]:
-    """Write volumes (all, or those numbered) below ``out`` and read each back; ``written`` is told of each.
+    """Write volumes (all, or those numbered) to ``outs`` and read each back; ``written`` is told of each.
 
-    Raises `NotFound` for a number the parcel does not have, `NoSpace` before the first byte, `Damaged` when a medium
-    does not hold what was written, `Refused` for a parcel that was recalled.
+    An out is a folder, on a drive of its own or not; they are taken in turn. A tape device takes one volume at a time.
+    When no out has room for the next volume, ``changed`` is asked to have media changed; it says whether they were.
+
+    Raises `NotFound` for a number the parcel does not have, `NoSpace` (before the first byte, where no media can be
+    changed), `Damaged` when a medium does not hold what was written, `Refused` for a parcel that was recalled.
     """
     if parcel.sent.state == SentState.RECALLED:
         raise Refused(f"{parcel.sent.parcel} was recalled", hint="create a new parcel", code="recalled")
@@ -65,38 +71,103 @@ def write_volumes(
             )
     result = []
     with locked(parcel.folder / "lock"):
-        sources = {number: volume_source(site, parcel, number) for number in wanted}
-        targets = {number: volume_target(out.absolute(), sources[number].label, layout) for number in wanted}
-        needed = sum(
-            volume.medium_size([(f.path, f.size) for f in sources[number].files], parcel.packing.capacity)
-            for number in wanted
-            if not targets[number].exists()
-        )
-        if needed:
-            require_space(out.absolute(), needed, purpose="writing the volumes")
+        drives = _Drives(parcel, layout, [out.absolute() for out in outs], changed)
+        drives.require([(n, _needed(parcel, volume_source(site, parcel, n))) for n in wanted])
         for number in wanted:
-            one = _write_one(parcel, sources[number], number, targets[number], layout, progress)
+            source = volume_source(site, parcel, number)
+            target, kept = drives.target(source.label, _needed(parcel, source))
+            if kept:
+                _check_standing(target, source, progress)
+                size = sum(path.stat().st_size for path in (target.rglob("*") if target.is_dir() else [target]))
+            else:
+                size = write_volume_to(target, source, layout, progress)
+            one = WrittenVolume(
+                number=number, of=parcel.packing.volumes, path=target, bytes=size, layout=layout, kept=kept
+            )
             _record(site, parcel, one)
             written(one)
             result.append(one)
     return result
 
 
-def _write_one(
-    parcel: OutgoingParcel,
-    source: VolumeSource,
-    number: int,
-    target: Path,
-    layout: Layout,
-    progress: Callable[[int], None],
-) -> WrittenVolume:
-    kept = target.exists()
-    if kept:
-        _check_standing(target, source, progress)
-        written = sum(path.stat().st_size for path in (target.rglob("*") if target.is_dir() else [target]))
-    else:
-        written = write_volume_to(target, source, layout, progress)
-    return WrittenVolume(number=number, of=parcel.packing.volumes, path=target, bytes=written, layout=layout, kept=kept)
+def _needed(parcel: OutgoingParcel, source: VolumeSource) -> int:
+    return volume.medium_size([(file.path, file.size) for file in source.files], parcel.packing.capacity)
+
+
+class _Drives:
+    """The places volumes are written to, taken in turn."""
+
+    def __init__(
+        self, parcel: OutgoingParcel, layout: Layout, outs: Sequence[Path], changed: Callable[[str], bool]
+    ) -> None:
+        self._parcel = parcel
+        self._layout = layout
+        self._outs = list(outs)
+        self._changed = changed
+        self._fresh = True
+        if any(is_tape_device(out) for out in outs) and (layout != "tape" or len(outs) > 1):
+            raise Usage("a tape device takes the tape layout, and no other --out beside it", hint="--layout tape")
+
+    @property
+    def _device(self) -> bool:
+        return is_tape_device(self._outs[0])
+
+    def _standing(self, label: str) -> Path | None:
+        for out in self._outs:
+            target = volume_target(out, label, self._layout)
+            if target.exists():
+                return target
+        return None
+
+    def _free(self) -> list[int]:
+        """Bytes free at each out; drives that are one disk count once, at the first of them."""
+        seen: set[int] = set()
+        free = []
+        for out in self._outs:
+            disk = disk_of(out)
+            free.append(0 if disk in seen else max(0, free_space(out) - RESERVE))
+            seen.add(disk)
+        return free
+
+    def require(self, needs: Sequence[tuple[int, int]]) -> None:
+        """Raise `NoSpace` before the first byte if the volumes do not fit and nobody is there to change media."""
+        if self._device:
+            return
+        labels = {number: self._parcel.packing.volume_label(number) for number, _ in needs}
+        costs = [(number, cost) for number, cost in needs if self._standing(labels[number]) is None]
+        homeless = [
+            number
+            for (number, _), at in zip(costs, take_turns([c for _, c in costs], self._free()), strict=True)
+            if at is None
+        ]
+        if homeless and not self._changed(""):
+            places = ", ".join(map(str, self._outs))
+            raise NoSpace(
+                f"{places}: no room for {len(homeless)} of {len(costs)} volumes, the first is volume {homeless[0]}",
+                hint="free space, name more --out folders, or write some of the volumes: --volume N",
+            )
+
+    def target(self, label: str, cost: int) -> tuple[Path, bool]:
+        """Where the next volume goes, and whether it stands there already; asks for other media when none has room."""
+        if self._device:
+            if not self._fresh and not self._changed(f"Put the tape for {label} into {self._outs[0]}"):
+                raise Usage("a tape device takes one volume at a time", hint="change the tape, then --volume N")
+            self._fresh = False
+            return self._outs[0], False
+        while True:
+            standing = self._standing(label)
+            if standing is not None:
+                return standing, True
+            (at,) = take_turns([cost], self._free())
+            if at is not None:
+                out = self._outs[at]
+                self._outs = [*self._outs[at + 1 :], *self._outs[: at + 1]]
+                return volume_target(out, label, self._layout), False
+            if not self._changed(f"No drive has room for {label}: put another medium at {self._outs[0]}"):
+                raise NoSpace(
+                    f"{', '.join(map(str, self._outs))}: no room for {label}, which needs {cost:,} bytes",
+                    hint="put another medium there, then run the same command again: it goes on with this volume",
+                )
 
 
 def _check_standing(target: Path, source: VolumeSource, progress: Callable[[int], None]) -> None:

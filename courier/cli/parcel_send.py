@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import command
-from courier.console import Console, plural, size_text
+from courier.console import Console, duration_text, plural, size_text
 
 if TYPE_CHECKING:
     from courier.prepare import ParcelPlan
+    from formats.documents.packing import PackingList
 
 PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
 MEDIA = Annotated[
@@ -104,7 +105,8 @@ def _say_plan(console: Console, plan: ParcelPlan) -> None:
     about = "" if plan.exact else "at most "
     console.say(
         f"Would build {packing.parcel} for {', '.join(packing.destinations)}: "
-        f"{size_text(plan.content_bytes)} of content in {plural(len(packing.archives), 'archive')} ({about}{size_text(sum(plan.sizes))}), "
+        f"{size_text(plan.content_bytes)} of content in "
+        f"{plural(len(packing.archives), 'archive')} ({about}{size_text(sum(plan.sizes))}), "
         f"{about}{plural(packing.volumes, 'volume')} of {size_text(packing.capacity)}"
     )
     rows = [
@@ -116,7 +118,7 @@ def _say_plan(console: Console, plan: ParcelPlan) -> None:
         )
         for n in range(1, packing.volumes + 1)
     ]
-    console.table(("VOLUME", "ARCHIVES", "PAYLOAD", "FILL"), rows)
+    console.table(("VOLUME", "ARCHIVES", "PAYLOAD", "OF CAPACITY"), rows)
     console.result({"dry_run": True, "exact": plan.exact, "content_bytes": plan.content_bytes, **_packing(packing)})
 
 
@@ -125,7 +127,9 @@ def write(
     *,
     parcel: PARCEL,
     layout: Annotated[str, typer.Option("--layout", help="iso, tape or folder.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the volumes go.")],
+    out: Annotated[
+        list[Path], typer.Option("--out", metavar="DIR", help="Where volumes go; again for several drives, in turn.")
+    ],
     volume: Annotated[
         list[int] | None, typer.Option("--volume", metavar="N", help="Only this one; again for more.")
     ] = None,
@@ -155,26 +159,49 @@ def write(
             if (kind, room) != (outgoing.packing.media, outgoing.packing.capacity):
                 outgoing = relay_out(site, outgoing, media=kind, capacity=room, dry_run=dry_run)
         packing = outgoing.packing
-        numbers = volume or list(range(1, packing.volumes + 1))
-        total = sum(packing.volume_bytes(n) for n in numbers if 1 <= n <= packing.volumes)
-        console.say(f"{parcel}: {plural(len(numbers), 'volume')} of {packing.volumes} to {out}, {size_text(total)}")
+        numbers = sorted(set(volume or range(1, packing.volumes + 1)))
+        total = _preview(console, packing, [n for n in numbers if n <= packing.volumes], out)
         if dry_run:
             console.result({"dry_run": True, **_packing(packing)})
             return
+        console.ask_if_present("Write them?")
         with console.progress("Writing", 2 * total) as progress:
             done = write_volumes(
                 site,
                 outgoing,
                 layout=layout,
-                out=out,
+                outs=out,
                 numbers=numbers,
                 progress=progress,
                 written=written,
+                changed=console.change_media,
             )
         state = open_outgoing(site, parcel).sent.state
         if state == "Written":
             console.say(f"All volumes are written. Next: courier parcel ship {parcel}")
         console.result({"parcel_id": parcel, "state": state, "volumes": [_written(one) for one in done]})
+
+
+def _preview(console: Console, packing: PackingList, numbers: list[int], outs: list[Path]) -> int:
+    """Say what will be written, and return its bytes."""
+    from courier.plan import writing_seconds
+
+    total = sum(packing.volume_bytes(n) for n in numbers)
+    seconds = writing_seconds(packing.media, total)
+    places = ", ".join(map(str, outs))
+    console.say(
+        f"{packing.parcel}: {len(numbers)} of {plural(packing.volumes, 'volume')} ({packing.media}, "
+        f"{size_text(packing.capacity)} each) to {places}: {size_text(total)}, "
+        f"some {duration_text(seconds)} at a typical drive's speed, read back included"
+    )
+    rows = [
+        (n, size_text(packing.volume_bytes(n)), f"{packing.volume_bytes(n) * 100 // packing.capacity}%")
+        for n in numbers
+    ]
+    console.table(
+        ("VOLUME", "PAYLOAD", "OF CAPACITY"), rows if len(rows) <= 20 else [*rows[:10], ("...", "", ""), *rows[-5:]]
+    )
+    return total
 
 
 def _written(one: Any) -> dict[str, Any]:
