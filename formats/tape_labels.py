@@ -310,10 +310,11 @@ def is_label(block: bytes) -> bool:
 
 
 def is_ours(record: bytes) -> bool:
-    """Whether a record, whole or garbled, bears the mark of this layout."""
-    tag = TAG.encode()
-    return len(record) == RECORD and (
-        (record[:4] == b"UVL1" and record[4:8] == tag) or (record[:4] in (b"UHL1", b"UTL1") and record[68:72] == tag)
+    """Whether a record, whole or garbled, bears a mark of this layout."""
+    name = record[:4].decode("ascii", "replace")
+    return len(record) == RECORD and any(
+        column.fixed in (TAG, IMPLEMENTATION) and record[column.first - 1 : column.last] == column.fixed.encode()
+        for column in COLUMNS.get(name, ())
     )
 
 
@@ -351,7 +352,7 @@ def find_file_label(records: Sequence[bytes]) -> FileLabel:
         (len(records), _KINDS[0]),
     )
     group = list(records[start:])
-    if len(group) < 3 + (kind != "HDR") or not is_ours(group[2]):
+    if len(group) < 3 + (kind != "HDR") or group[2][:4] != f"{_USER[kind]}1".encode() or not is_ours(group[2]):
         raise Malformed("no label group of a file", place="HDR1")
     place = f"{kind}1"
     _check_seal(group, at=2, place=place)

@@ -24,14 +24,13 @@ from formats.tape_labels import (
     find_file_label,
     find_volume_label,
     is_label,
-    is_ours,
 )
 from formats.tape_stream import Piece, TapeStream
 
 
 @dataclass(kw_only=True, slots=True)
 class LabelRun:
-    """The records between two marks. ``foreign``: a block too long for a label; ``ended``: the recording ends here."""
+    """The records between two marks. ``foreign``: too many, or too long, for labels; ``ended``: the recording is."""
 
     records: list[bytes] = field(default_factory=list)
     unreadable: bool = False
@@ -52,9 +51,9 @@ class LabelRun:
 
 
 def read_labels(drive: Drive) -> LabelRun:
-    """Read labels up to and with the next mark; where a block is no label, no further than that block."""
+    """Read labels up to and with the next mark; of a run that cannot be labels, no more than tells so."""
     run = LabelRun()
-    while True:
+    for _ in range(MAX_RECORDS + 1):
         try:
             block = drive.read_block(BLOCK)
         except EndOfTape:
@@ -65,10 +64,11 @@ def read_labels(drive: Drive) -> LabelRun:
             continue
         if block is None:
             return run
-        if len(block) > RECORD or len(run.records) == MAX_RECORDS:
-            run.foreign = True
-            return run
+        if len(block) > RECORD:
+            break
         run.records.append(block)
+    run.foreign = True
+    return run
 
 
 class TapeReader:
@@ -153,7 +153,7 @@ class TapeReader:
             self.volume = find_volume_label(run.records)
             self._reel = self.volume.reel
         except Malformed:
-            if not run.unreadable and not any(is_ours(record) or is_label(record) for record in run.records):
+            if (run.foreign or not run.unreadable) and not any(map(is_label, run.records)):
                 raise Malformed("not a labelled tape") from None
             self._note("the volume label is garbled or missing")
         self._pass_foreign(run)

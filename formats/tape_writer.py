@@ -1,8 +1,9 @@
 """Writing a parcel volume as a labelled tape, or as a chain of tapes (reels) when one is too short.
 
 Order on the tape: VOL1, then for each tape file its HDR labels, a mark, its data blocks, a mark, its EOF labels, a
-mark; one more mark ends the tape. A reel is left only while a data block is waiting, so every reel but the last ends
-in EOV labels, and the file it breaks off goes on as the next reel's first. Data are read, hashed and written once.
+mark; one more mark ends the tape. A reel is left only between the HDR labels of a file and its end, so every reel but
+the last ends in EOV labels, and the file it breaks off goes on as the next reel's first. Past its early warning a drive
+needs room for a block and three label groups at most. Data are read, hashed and written once.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ class _Reels:
     def _begin(self, drive: Drive) -> None:
         self._drive = drive
         self._near_end = False
-        self._took_data = False
+        self._got_on = False  # whether this reel has taken a block, or the end of a file
         drive.rewind()
         self._put(volume_records(self._label))
 
@@ -150,19 +151,19 @@ class _Reels:
         offset = blocks = 0
         try:
             self._open_section(head)
+            if file.size == 0 and self._is_leaving():
+                head = self._go_on(replace(head, sha256=digest.hexdigest()), offset)
             for block in _blocks(file, head.block_size):
-                if self._near_end and self._next_reel is not None:
-                    self._close_section(replace(head, kind="EOV", blocks=blocks, sha256=digest.hexdigest()))
-                    self._turn(self._next_reel)
-                    head = replace(head, section=head.section + 1, offset=offset)
-                    self._open_section(head)
+                if self._is_leaving():
+                    head = self._go_on(replace(head, blocks=blocks, sha256=digest.hexdigest()), offset)
                     blocks = 0
                 digest.update(block)
                 self._put([block])
-                self._took_data = True
+                self._got_on = True
                 offset += len(block)
                 blocks += 1
             self._close_section(replace(head, kind="EOF", blocks=blocks, sha256=digest.hexdigest()))
+            self._got_on = True
         except EndOfMedium as error:
             raise NoRoom(
                 f"reel {self._label.reel} ({self._label.volume_id}) is full: {error.message}", place=file.path
@@ -178,13 +179,21 @@ class _Reels:
         self._put(file_records(trailer))
         self._drive.write_mark()
 
-    def _turn(self, next_reel: Callable[[int], Drive]) -> None:
-        if not self._took_data:
-            raise NoRoom(f"reel {self._label.reel} has no room for even one block", place=self._label.label)
+    def _is_leaving(self) -> bool:
+        return self._near_end and self._next_reel is not None
+
+    def _go_on(self, section: FileLabel, offset: int) -> FileLabel:
+        """Close the section and the reel, begin the next reel and there the next section, at byte ``offset``."""
+        if not self._got_on or self._next_reel is None:
+            raise NoRoom(f"reel {self._label.reel} has no room for anything but labels", place=self._label.label)
+        self._close_section(replace(section, kind="EOV"))
         self.end()
         number = self._label.reel + 1
         self._label = replace(self._label, reel=number, volume_id=check_volume_id(self._identify(number)))
-        self._begin(next_reel(number))
+        self._begin(self._next_reel(number))
+        head = replace(section, section=section.section + 1, offset=offset, blocks=0, sha256="")
+        self._open_section(head)
+        return head
 
     def end(self) -> None:
         """Write the mark that ends the tape, and rewind it."""
