@@ -1,4 +1,8 @@
-"""Opening the catalogue: engine, pragmas, migrations, transactions."""
+"""Opening the catalogue: engine, migrations, transactions.
+
+Either database behaves alike: one writer at a time, who holds the lock from the beginning of his transaction (so what
+he reads in it stays true until he is done, and no number is allotted twice); readers wait for nobody and see one state.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from courier.catalog.schema import HEAD
-from courier.errors import CourierError, NoSpace, Refused
+from courier.errors import CourierError, NoSpace, Refused, Usage
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 BUSY_SECONDS = 30
 _READ = "courier_read"
+_WRITER = 0x636F7572
+"""The key of the advisory lock that a writer holds in PostgreSQL."""
 
 
 class Catalogue:
@@ -25,13 +31,15 @@ class Catalogue:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection to read with."""
+        """A connection to read with: all that is read through it is one state of the catalogue."""
         with _translated(), self._engine.connect().execution_options(**{_READ: True}) as connection:
             yield connection
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction: committed at the end of the block, rolled back on an error."""
+        """One transaction: committed at the end of the block, rolled back on an error. Raises `Refused` when others
+        write for longer than `BUSY_SECONDS`.
+        """
         with _translated(), self._engine.begin() as connection:
             yield connection
 
@@ -41,15 +49,15 @@ class Catalogue:
 
 
 def open_catalogue(url: str) -> Catalogue:
-    """Open the catalogue at an SQLAlchemy URL and bring its schema up to date; raises `Refused` when it is newer."""
-    from sqlalchemy import create_engine, event, inspect, text
+    """Open the catalogue at an SQLAlchemy URL and bring its schema up to date.
 
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS} if url.startswith("sqlite") else {})
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _sqlite_connect)
-        event.listen(engine, "begin", _sqlite_begin)
+    Raises `Usage` for a URL of no database that can be used here, `Refused` when the schema is newer than ours.
+    """
+    from sqlalchemy import inspect, text
+
+    engine = _engine(url)
     with _translated():
-        with engine.connect() as connection:
+        with engine.connect().execution_options(**{_READ: True}) as connection:
             known = inspect(connection).has_table("alembic_version")
             revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar() if known else None
         if revision != HEAD:
@@ -61,6 +69,30 @@ def open_catalogue(url: str) -> Catalogue:
                 )
             _migrate(engine)
     return Catalogue(engine)
+
+
+def _engine(url: str) -> Engine:
+    from sqlalchemy import create_engine, event, make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = make_url(url)
+        kind = parsed.get_backend_name()
+        if kind not in ("sqlite", "postgresql"):
+            raise ArgumentError(f"a catalogue is kept in SQLite or PostgreSQL, not in {kind}")
+        if parsed.drivername == "postgresql":
+            # Whichever driver this SQLAlchemy takes by default.
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS} if kind == "sqlite" else {})
+    except ArgumentError as error:
+        hint = "write it like postgresql://user@host/name, or leave it out for an SQLite file in the site home"
+        raise Usage(f"catalogue: {str(error).splitlines()[0]}", hint=hint) from None
+    except ImportError as error:
+        raise Usage(f"catalogue: {error}", hint="pip install 'courier-parcels[postgresql]'") from None
+    if kind == "sqlite":
+        event.listen(engine, "connect", _sqlite_connect)
+    event.listen(engine, "begin", _sqlite_begin if kind == "sqlite" else _postgresql_begin)
+    return engine
 
 
 def sqlite_url(path: Path) -> str:
@@ -77,9 +109,17 @@ def _sqlite_connect(connection: Any, _record: object) -> None:
     cursor.close()
 
 
-def _sqlite_begin(connection: Any) -> None:
+def _sqlite_begin(connection: Connection) -> None:
     # A transaction that writes takes the lock at once: one that upgraded later could be refused half-way.
     connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get(_READ) else "BEGIN IMMEDIATE")
+
+
+def _postgresql_begin(connection: Connection) -> None:
+    if connection.get_execution_options().get(_READ):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    else:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_SECONDS * 1000:.0f}ms'")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITER})")
 
 
 def _migrate(engine: Engine) -> None:
@@ -87,7 +127,8 @@ def _migrate(engine: Engine) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", (Path(__file__).parent / "migrations").as_posix())
+    folder = (Path(__file__).parent / "migrations").as_posix()
+    config.set_main_option("script_location", folder.replace("%", "%%"))
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
@@ -101,12 +142,12 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        text = str(error.orig)
-        if "full" in text:
+        text = " ".join(str(error.orig).split())
+        if "full" in text or "No space left" in text:
             raise NoSpace(
                 f"catalogue: {text}", hint="free space on its disk, then run the same command again"
             ) from None
-        if "locked" in text:
+        if any(word in text for word in ("locked", "lock timeout", "deadlock")):
             hint = "wait for the other command to end, then run this one again"
             raise Refused(f"catalogue: {text}", hint=hint, code="busy") from None
         raise CourierError(
