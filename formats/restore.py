@@ -432,7 +432,6 @@ def restore(parcel: Parcel, target: Path, selected: str | None, partial: bool) -
     folder = target / ".partial"
     shutil.rmtree(str(folder), ignore_errors=True)  # what a run that was killed has left
     folder.mkdir()
-    whole: set[str] = set()
     try:
         work = Restore(parcel, folder)
         with contextlib.closing(work.database):
@@ -443,8 +442,9 @@ def restore(parcel: Parcel, target: Path, selected: str | None, partial: bool) -
             failed = [archive for archive in needed if not parcel.copies(archive)]
             if partial or not failed:
                 failed = work.unpack(partial)
-            if partial or not failed:
-                whole = work.finish()
+            whole = work.finish()
+            if whole != set(work.chosen) and not partial:
+                whole = set()
         for name in whole:
             (folder / name).rename(target / name)
     finally:
