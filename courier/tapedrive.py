@@ -65,7 +65,7 @@ def open_tape(path: Path, *, writing: bool = False) -> Iterator[Drive]:
             yield folder
 
 
-class DirectoryDrive:
+class DirectoryDrive(contextlib.AbstractContextManager["DirectoryDrive"]):
     """A folder as a tape: numbered files, one a run of blocks. A context manager.
 
     ``writing`` makes the folder and fills it; a tape that stands in it is not overwritten (`FileExistsError`). The
@@ -89,9 +89,6 @@ class DirectoryDrive:
             folder.mkdir(exist_ok=True)
         else:
             self._runs = self._list()
-
-    def __enter__(self) -> DirectoryDrive:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -205,6 +202,8 @@ class DirectoryDrive:
                 self._offset = 0
             else:
                 records = _read_records(path)
+                if not records:
+                    raise OSError(errno.EIO, "the file is empty, where labels stand on a tape")
         except OSError as error:
             problem = Unreadable(error.strerror or str(error), place=f"{self._folder}, run {self._number:05d}")
         if kind == "header":
@@ -358,35 +357,27 @@ class _LinuxTape:
         os.close(self._handle)
 
 
-class DeviceDrive:
+class DeviceDrive(contextlib.AbstractContextManager["DeviceDrive"]):
     """A tape drive of Linux (/dev/nst0), in variable-block mode. A context manager.
 
     ``calls`` stand in for the device in tests. Errors of the drive that are neither a bad block nor an end come as
     `OSError`.
     """
 
-    _MOST_FAILURES = 64
-    """Failed reads in a row after which the tape counts as ended: each may take the drive minutes."""
-    _MOST_SKIPPED = 1_000
-    """Blocks that a drive may have gone past in one failed read; more is a position not to be trusted."""
+    _MOST_FAILURES = 64  # failed reads in a row that count as the end of the tape: each may take the drive minutes
+    _MOST_SKIPPED = 1_000  # blocks left out by one failed read; a drive that claims more counts otherwise
 
     def __init__(self, path: Path, *, writing: bool = False, calls: TapeCalls | None = None) -> None:
         self._name = str(path)
         self._tape = calls if calls is not None else _LinuxTape(path, writing=writing)
         self._mark = MTWEOFI
-        self._wrote = False
-        self._warned = False
+        self._wrote = self._warned = False
         self._at: int | None = None  # blocks and marks before this place, while that is known
-        self._skipped = 0
-        self._failures = 0
-        try:
+        self._skipped = self._failures = 0
+        with contextlib.ExitStack() as failed:
+            failed.callback(self._tape.close)
             self._tape.operate(MTSETBLK, 0)
-        except BaseException:
-            self._tape.close()
-            raise
-
-    def __enter__(self) -> DeviceDrive:
-        return self
+            failed.pop_all()
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -506,4 +497,4 @@ class DeviceDrive:
             self._tape.operate(MTWEOF, 0)
         self._tape.operate(MTREW, 1)
         self._wrote = self._warned = False
-        self._at, self._skipped, self._failures = 0, 0, 0
+        self._at = self._skipped = self._failures = 0

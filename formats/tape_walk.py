@@ -108,8 +108,9 @@ class TapeReader:
         """(path, size, stream) of every payload file, in writing order. Read a stream before asking for the next.
 
         A stream is a `TapeStream`. Files that the index names and the tape does not have come last, all of them lost.
-        Rewinds the tape first. Raises `EndOfTape` for a blank tape, `UnknownFormat` for a labelled tape of another
-        program, `Malformed` for any other tape, `Unexpected` when ``next_reel`` gives another reel than the next.
+        Rewinds the tape first. Raises `EndOfTape` for a blank tape, `Unreadable` for one whose start cannot be read at
+        all, `UnknownFormat` for a labelled tape of another program, `Malformed` for any other tape, `Unexpected` when
+        ``next_reel`` gives another reel than the next.
         """
         self._drive.rewind()
         run = self._begin()
@@ -154,6 +155,8 @@ class TapeReader:
             self._reel = self.volume.reel
         except Malformed:
             if (run.foreign or not run.unreadable) and not any(map(is_label, run.records)):
+                if not run.records and run.unreadable:
+                    raise Unreadable("the start of the tape cannot be read", place="VOL1") from None
                 raise Malformed("not a labelled tape") from None
             self._note("the volume label is garbled or missing")
         self._pass_foreign(run)
