@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from courier.files import write_atomic
 
@@ -41,7 +41,7 @@ class ParcelSealer:
         from formats.seal import SealingWriter
 
         context = f"courier parcel file {number}".encode()
-        return SealingWriter(out, self._recipients, seed=self._seed, context=context)
+        return cast(BinaryIO, SealingWriter(out, self._recipients, seed=self._seed, context=context))
 
 
 def sealed_bytes(plain: int, recipients: int) -> int:

@@ -29,7 +29,10 @@ class Floor:
 
 
 FLOORS = (
-    Floor(name="0 bytes", rooms=("formats", "formats.errors", "formats.names", "formats.digest", "formats.records")),
+    Floor(
+        name="0 bytes",
+        rooms=("formats", "formats.bech32", "formats.errors", "formats.names", "formats.digest", "formats.records"),
+    ),
     Floor(
         name="1 protection",
         rooms=("formats.blocks", "formats.envelope", "formats.parity*", "formats.seal*", "formats.delta*"),
@@ -78,6 +81,7 @@ FLOORS = (
             "courier.admit",
             "courier.discard",
             "courier.exchange",
+            "courier.inbox",
             "courier.importing",
             "courier.intake",
             "courier.packages",
