@@ -55,10 +55,8 @@ class Protection:
         self._files = packing.files()
         self._archives = len(packing.archives)
         self._block_size = packing.block_size
-        spare_parity = {number for group in packing.groups if group.spares for number in group.files}
-        self.groups = tuple(
-            _bind(packing, group, spare_parity, f"groups[{n}]") for n, group in enumerate(packing.groups)
-        )
+        binder = _Binder(packing)
+        self.groups = tuple(binder.bind(group, f"groups[{n}]") for n, group in enumerate(packing.groups))
         self._homes: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
         for number, group in enumerate(self.groups):
             for column, files in enumerate(group.files):
@@ -98,41 +96,54 @@ class Protection:
         return (*kinds[0], *kinds[1]), tuple(kinds[2])
 
 
-def _bind(packing: PackingList, group: ParityGroup, spare_parity: Collection[int], place: str) -> Group:
-    files = packing.files()
-    archives = len(packing.archives)
+class _Binder:
+    """Finds the files of each group in a packing list, and refuses what does not fit together."""
 
-    def content(volume: int) -> tuple[int, ...]:
-        held = packing.on_volume(volume)
-        # Parity over volumes is itself protected on its medium, but never by parity over volumes.
-        return tuple(n for n in held if n < archives or (not group.spares and n - archives + 1 in spare_parity))
+    def __init__(self, packing: PackingList) -> None:
+        self._files = packing.files()
+        self._block_size = packing.block_size
+        self._first = len(packing.archives)
+        # Content by volume: parity over volumes is itself protected on its medium, never by parity over volumes.
+        self._archives: dict[int, list[int]] = defaultdict(list)
+        self._content: dict[int, list[int]] = defaultdict(list)
+        over_volumes = {number for group in packing.groups if group.spares for number in group.files}
+        for index, file in enumerate(self._files):
+            if index < self._first:
+                self._archives[file.volume].append(index)
+            if index < self._first or file.number in over_volumes:
+                self._content[file.volume].append(index)
 
-    members = [content(volume) for volume in group.volumes]
-    if not all(members):
-        raise Malformed("a volume without content in a parity group", place=f"{place}.volumes")
-    sizes = [[files[n].size for n in member] for member in members]
-    try:
-        if group.spares:
-            geometry = across(sizes, parity=group.parity, block_size=packing.block_size)
-        else:
-            geometry = within(sizes[0], columns=group.columns, parity=group.parity, block_size=packing.block_size)
-            members *= group.columns
-    except Malformed as error:
-        raise Malformed(error.message, place=f"{place}.{error.place}" if error.place else place) from None
-    carriers = group.spares or group.volumes * group.parity
-    numbers = iter(group.files)
-    columns = []
-    for carrier in carriers:
-        column = []
-        for size in geometry.parity_files:
-            index = archives + next(numbers, 0) - 1
-            if index < archives or files[index].size != size or files[index].volume != carrier:
-                raise Malformed("parity files do not fit the geometry of their group", place=f"{place}.files")
-            column.append(index)
-        columns.append(tuple(column))
-    if next(numbers, None) is not None:
-        raise Malformed("more parity files than the geometry of the group has", place=f"{place}.files")
-    return Group(record=group, geometry=geometry, files=(*members, *columns))
+    def bind(self, group: ParityGroup, place: str) -> Group:
+        """The group with its files; raises `Malformed` at ``place``."""
+        held = self._archives if group.spares else self._content
+        members = [tuple(held.get(volume, ())) for volume in group.volumes]
+        if not all(members):
+            raise Malformed("a volume without content in a parity group", place=f"{place}.volumes")
+        sizes = [[self._files[index].size for index in member] for member in members]
+        try:
+            if group.spares:
+                geometry = across(sizes, parity=group.parity, block_size=self._block_size)
+            else:
+                geometry = within(sizes[0], columns=group.columns, parity=group.parity, block_size=self._block_size)
+                members *= group.columns
+        except Malformed as error:
+            raise Malformed(error.message, place=place) from None
+        return Group(record=group, geometry=geometry, files=(*members, *self._parity(group, geometry, place)))
+
+    def _parity(self, group: ParityGroup, geometry: Geometry, place: str) -> Iterator[tuple[int, ...]]:
+        numbers = iter(group.files)
+        for carrier in group.spares or group.volumes * group.parity:
+            column = []
+            for size in geometry.parity_files:
+                index = self._first + next(numbers, 0) - 1
+                if not self._first <= index < len(self._files):
+                    raise Malformed("fewer parity files than the geometry asks", place=f"{place}.files")
+                if (self._files[index].size, self._files[index].volume) != (size, carrier):
+                    raise Malformed("a parity file of another size or volume", place=f"{place}.files")
+                column.append(index)
+            yield tuple(column)
+        if next(numbers, None) is not None:
+            raise Malformed("more parity files than the geometry asks", place=f"{place}.files")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
