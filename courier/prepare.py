@@ -17,10 +17,10 @@ from courier.errors import Refused, Usage
 from courier.layout import FixedSizes, ParcelHead, archive_cost, archive_limit, lay_out, room_for_archives
 from courier.packages import find_package
 from courier.plan import Content, PlannedArchive, plan_archives
+from courier.protection import Redundancy
 from courier.sealing import plain_limit, sealed_bytes
 from courier.site import Site, now
 from formats.archive import Member, archive_size
-from formats.blocks import DIGEST, block_count
 from formats.digest import sha256_hex
 from formats.documents.contents import Coding, ContentsWriter, MemberRecord, PackageHeader
 from formats.documents.listing import FileEntry
@@ -29,6 +29,7 @@ from formats.names import parcel_id
 from formats.records import encode
 
 Compress = Literal["auto", "none", "fast", "best"]
+NO_REDUNDANCY = Redundancy()
 COMPRESS: tuple[Compress, ...] = ("auto", "none", "fast", "best")
 
 
@@ -68,6 +69,7 @@ class ParcelPlan:
             [[p.package, p.version, p.listing.sha256] for p in self.packages],
             list(self.head.destinations),
             [self.head.media, self.head.capacity, self.head.priority, self.limit, self.level],
+            [self.head.spares, str(self.head.redundancy)],
             list(self.recipients),
         ]
         return sha256_hex(encode(what))
@@ -83,12 +85,17 @@ def plan_parcel(
     compress: Compress = "auto",
     encrypt: bool | None = None,
     priority: Priority = "medium",
+    spares: int = 0,
+    redundancy: Redundancy = NO_REDUNDANCY,
     anyway: str = "",
 ) -> ParcelPlan:
     """Plan a parcel of these packages for these sites on media of ``capacity`` usable bytes.
 
-    ``encrypt`` None: encrypted when every destination's card has a recipient. Raises `NotFound` (package), `Refused`
-    (a destination that is not trusted or has no address), `NoSpace` (medium too small), `Usage`.
+    ``encrypt`` None: encrypted when every destination's card has a recipient. ``spares``: further volumes, of which
+    any so many may be lost; ``redundancy``: parity on each medium against damage of itself.
+
+    Raises `NotFound` (package), `Refused` (a destination that is not trusted or has no address), `NoSpace` (medium too
+    small), `Usage`.
     """
     chosen = _choose(site, references)
     recipients = _destinations(site, destinations, encrypt=encrypt, anyway=anyway)
@@ -105,6 +112,8 @@ def plan_parcel(
         media=media,
         capacity=capacity,
         sealed=bool(recipients),
+        spares=spares,
+        redundancy=redundancy,
     )
     contents = list(_contents(site, chosen, compress))
     if not contents:
@@ -212,9 +221,8 @@ def _fit(
         if archive_cost(max(sizes), head.capacity) <= room_for_archives(head, count, total, fixed):
             unknown = "0" * 64
             table = TableRef(size=fixed.contents, sha256=unknown)
-            blocks = TableRef(size=sum(block_count(s) for s in sizes) * DIGEST, sha256=unknown)
-            preview = lay_out(head, [(s, unknown) for s in sizes], contents=table, blocks=blocks, fixed=fixed)
-            return archives, preview, limit
+            preview = lay_out(head, [(s, unknown) for s in sizes], contents=table, fixed=fixed)
+            return archives, preview.packing, limit
     raise AssertionError("archives shrink until they fit or the medium is refused")
 
 

@@ -21,7 +21,7 @@ from courier.intake import Head, VolumeReader
 from courier.lifecycle import SentState, VolumeState
 from courier.media import Medium, find_media
 from courier.receive import begin_spool
-from courier.send import BLOCKS, CONTENTS, PACKING_LIST, log_entry
+from courier.send import CONTENTS, PACKING_LIST, blocks_name, log_entry
 from courier.site import Site, now
 from formats.documents.package import PackageDefinition
 from formats.envelope import parse_envelope
@@ -89,6 +89,8 @@ def _as_sender(site: Site, medium: Medium, head: Head) -> Rebuilt:
                         edition=packing.edition,
                         carrier="",
                         tracking="",
+                        spares=0,
+                        redundancy="none",
                     ),
                     packing.destinations,
                 )
@@ -124,7 +126,7 @@ def _restore_folder(site: Site, head: Head) -> tuple[str, ...]:
     """Put back what the parcel's folder held, but for its archives."""
     folder = make_folder(site.outgoing(head.packing.parcel))
     notes = ["its archives are on the media only: it cannot be written again from here"]
-    for name, copy in ((CONTENTS, head.contents), (BLOCKS, head.blocks)):
+    for name, copy in ((CONTENTS, head.contents), (blocks_name(head.packing.edition), head.blocks)):
         if copy is not None:
             write_atomic(folder / name, copy.read_bytes())
     write_atomic(folder / "card.json", site.card_envelope)

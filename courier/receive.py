@@ -20,6 +20,7 @@ from courier.importing import ImportedParcel, expanded_bytes, import_parcel
 from courier.intake import Head, VolumeReader
 from courier.lifecycle import ReceivedState, VolumeState
 from courier.media import Medium, find_media
+from courier.mend import mend_spool, prospect
 from courier.send import log_entry
 from courier.site import Site, now
 from courier.spool import PACKING_LIST, Filling, Spool
@@ -166,7 +167,7 @@ def begin_spool(site: Site, head: Head, *, hold: bool) -> Spool | None:
             hint="receive another volume of the parcel first, then this one again",
         )
     expanded = expanded_bytes(site, head.packing, head.contents)
-    needed = sum(file.size for file in packing.archives) + expanded
+    needed = sum(file.size for file in packing.files()) + expanded
     require_space(site.home, needed, purpose="receiving the parcel (archives and what they expand to)")
     make_folder(folder)
     write_atomic(folder / "expanded", str(expanded).encode())
@@ -212,9 +213,12 @@ def _gather(
     bad: dict[int, list[int]] = {}
     if spool is not None:
         fillings: dict[int, Filling] = {}
-        haves = {index: spool.have(index) for index in packing.on_volume(number)}
+        # Parity belongs to one edition; archives are the same in all.
+        same = parse_envelope(head.envelope).sha256 == spool.digest
+        wanted = [index for index in packing.on_volume(number) if same or index < len(packing.archives)]
+        haves = {index: spool.have(index) for index in wanted}
         try:
-            for read in reader.blocks(packing, number, lambda index, block: not haves[index][block]):
+            for read in reader.blocks(packing, number, lambda index, block: index in haves and not haves[index][block]):
                 if read.index not in fillings:
                     for done in fillings.values():
                         done.__exit__()
@@ -278,18 +282,31 @@ def settle_parcel(site: Site, parcel: str, build: str, *, release: bool = False)
     if row.state in (ReceivedState.IMPORTED, ReceivedState.ANNOUNCED):
         return status_of(site, parcel, build)
     spool = Spool.open(site.arriving(parcel, build))
-    if not all(spool.state(index).whole for index in range(len(spool.packing.archives))):
+    if not spool.complete and not _mended(site, spool):
         return status_of(site, parcel, build)
     if row.state == ReceivedState.ARRIVING or (release and row.hold):
         row = replace(row, state=ReceivedState.HELD, hold=0 if release else row.hold)
         with site.catalogue.writing() as connection:
             parcels.put_received(connection, row)
             parcels.write_log(connection, log_entry(site, parcel, "complete", "all content is here and good"))
-    admission = judge(site, spool.packing, parse_envelope((spool.folder / PACKING_LIST).read_bytes()).sha256)
+    admission = judge(site, spool.packing, spool.digest)
     if row.hold or admission.awaiting:
         return status_of(site, parcel, build)
     imported = import_parcel(site, spool, admission)
     return replace(status_of(site, parcel, build), imported=imported)
+
+
+def _mended(site: Site, spool: Spool) -> bool:
+    """Mend what is missing if parity can give back all of it; say whether the content is complete now."""
+    if not spool.packing.groups or prospect(spool).left:
+        return False
+    with locked(site.home / "parcels" / "in" / "lock"):
+        report = mend_spool(spool)
+    if report.mended:
+        with site.catalogue.writing() as connection:
+            text = f"{report.mended} blocks mended from parity"
+            parcels.write_log(connection, log_entry(site, spool.packing.parcel, "mended", text))
+    return spool.complete
 
 
 def settle_all(site: Site) -> list[tuple[ParcelStatus | None, CourierError | None]]:
@@ -349,7 +366,7 @@ def status_of(site: Site, parcel: str, build: str) -> ParcelStatus:
     files = packing.files()
     awaiting: tuple[str, ...] = ()
     if not incomplete:
-        admission = judge(site, packing, parse_envelope((folder / PACKING_LIST).read_bytes()).sha256)
+        admission = judge(site, packing, spool.digest)
         awaiting = admission.awaiting or (("the operator: courier parcel import " + parcel,) if row.hold else ())
     return ParcelStatus(
         parcel=parcel,

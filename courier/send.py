@@ -21,8 +21,11 @@ from courier.layout import FixedSizes, ParcelHead, lay_out
 from courier.lifecycle import SentState, VolumeState
 from courier.packages import definition_of
 from courier.prepare import ParcelPlan, fixed_sizes, restore_script, write_contents
+from courier.protecting import make_parity
+from courier.protection import Redundancy
 from courier.sealing import ParcelSealer
 from courier.site import Site, now
+from formats.blocks import DIGEST, block_count
 from formats.documents import packing as packing_doc
 from formats.documents.packing import PackingList, TableRef
 from formats.envelope import parse_envelope
@@ -34,7 +37,6 @@ if TYPE_CHECKING:
 
 PLAN = "plan"
 CONTENTS = "contents"
-BLOCKS = "blocks.bin"
 PACKING_LIST = "packing-list.json"
 
 
@@ -50,7 +52,12 @@ class OutgoingParcel:
 
     def file(self, index: int) -> Path:
         """Where file ``index`` of ``packing.files()`` lies."""
-        return self.folder / "archives" / Path(self.packing.path(index)).name
+        folder = "archives" if index < len(self.packing.archives) else parity_name(self.packing.edition)
+        return self.folder / folder / Path(self.packing.path(index)).name
+
+    def blocks(self) -> Path:
+        """Where its block table lies."""
+        return self.folder / blocks_name(self.packing.edition)
 
 
 def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] = lambda _: None) -> OutgoingParcel:
@@ -69,13 +76,13 @@ def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] =
         built = builder.build(plan.archives)
         head = replace(plan.head, parcel=parcel, created_ns=now())
         contents = _write_contents(site, plan, folder, head, built, sealer)
-        blocks = b"".join(archive.blocks for archive in built)
-        write_atomic(folder / BLOCKS, blocks)
-        table = TableRef(size=len(blocks), sha256=hashlib.sha256(blocks).hexdigest())
-        archives = [(archive.size, archive.sha256) for archive in built]
-        packing = lay_out(
-            head, archives, contents=contents, blocks=table, fixed=fixed_sizes(site, contents=contents.size)
+        laid_out = lay_out(
+            head,
+            [(archive.size, archive.sha256) for archive in built],
+            contents=contents,
+            fixed=fixed_sizes(site, contents=contents.size),
         )
+        packing = _protect(folder, laid_out.packing, b"".join(archive.blocks for archive in built))
         envelope = site.sign(packing.payload(), packing_doc.TYPE).encode()
         write_atomic(folder / "card.json", site.card_envelope)
         write_atomic(folder / PACKING_LIST, envelope)
@@ -141,6 +148,8 @@ def _record(site: Site, plan: ParcelPlan, packing: PackingList, digest: str) -> 
             edition=packing.edition,
             carrier="",
             tracking="",
+            spares=plan.head.spares,
+            redundancy=str(plan.head.redundancy),
         )
         parcels.add_sent(connection, sent, packing.destinations)
         for stored in plan.packages:
@@ -203,11 +212,12 @@ def open_outgoing(site: Site, parcel: str) -> OutgoingParcel:
 def relay_out(
     site: Site, parcel: OutgoingParcel, *, media: str, capacity: int, dry_run: bool = False
 ) -> OutgoingParcel:
-    """Lay the same archives out for another medium: a new edition, signed anew; nothing is built again.
+    """Lay the same archives out for another medium: a new edition, signed anew; no archive is built again.
 
-    ``dry_run``: only return it as it would be. Raises `NoSpace` when an archive does not fit on the medium.
+    Its parity is made anew, as it was asked for. ``dry_run``: only return it as it would be. Raises `NoSpace` when an
+    archive does not fit on the medium.
     """
-    old = parcel.packing
+    old, sent = parcel.packing, parcel.sent
     head = ParcelHead(
         parcel=old.parcel,
         source=old.source,
@@ -219,15 +229,21 @@ def relay_out(
         media=media,
         capacity=capacity,
         sealed=old.sealed,
+        spares=sent.spares,
+        redundancy=Redundancy.parse(sent.redundancy),
     )
     fixed = FixedSizes(
         card=(parcel.folder / "card.json").stat().st_size, script=len(restore_script()), contents=old.contents.size
     )
     archives = [(file.size, file.sha256) for file in old.archives]
-    packing = lay_out(head, archives, contents=old.contents, blocks=old.blocks, fixed=fixed)
+    packing = lay_out(head, archives, contents=old.contents, fixed=fixed).packing
     if dry_run:
         return replace(parcel, packing=packing)
     with locked(site.home / "parcels" / "out" / "lock"):
+        require_space(site.home, sum(file.size for file in packing.parity), purpose="the parity of the new layout")
+        table = (parcel.folder / blocks_name(old.edition)).read_bytes()
+        digests = table[: sum(block_count(file.size) for file in old.archives) * DIGEST]
+        packing = _protect(parcel.folder, packing, digests)
         envelope = site.sign(packing.payload(), packing_doc.TYPE)
         write_atomic(parcel.folder / PACKING_LIST, envelope.encode())
         with site.catalogue.writing() as connection:
@@ -241,4 +257,34 @@ def relay_out(
             _plan_volumes(connection, packing)
             text = f"edition {packing.edition} for {media}: {packing.volumes} volumes"
             parcels.write_log(connection, log_entry(site, old.parcel, "laid-out", text))
+        remove_tree(parcel.folder / parity_name(old.edition))
+        remove_tree(parcel.folder / blocks_name(old.edition))
     return open_outgoing(site, old.parcel)
+
+
+def parity_name(edition: int) -> str:
+    """The folder of the parity files of an edition."""
+    return f"parity-{edition}"
+
+
+def blocks_name(edition: int) -> str:
+    """The file of the block table of an edition."""
+    return f"blocks-{edition}.bin"
+
+
+def _protect(folder: Path, packing: PackingList, archive_blocks: bytes) -> PackingList:
+    """Make the parity files and the block table of a layout; return its packing list with all digests."""
+    parity = make_folder(folder / parity_name(packing.edition))
+    first = len(packing.archives)
+
+    def path(index: int) -> Path:
+        return (parity if index >= first else folder / "archives") / Path(packing.path(index)).name
+
+    made = make_parity(packing, path)
+    blocks = archive_blocks + b"".join(digests for _, digests in made)
+    write_atomic(folder / blocks_name(packing.edition), blocks)
+    return replace(
+        packing,
+        parity=tuple(replace(file, sha256=sha256) for file, (sha256, _) in zip(packing.parity, made, strict=True)),
+        blocks=TableRef(size=len(blocks), sha256=hashlib.sha256(blocks).hexdigest()),
+    )

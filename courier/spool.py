@@ -117,6 +117,16 @@ class Spool:
         """`state` of every file."""
         return [self.state(index) for index in range(len(self.packing.files()))]
 
+    @property
+    def complete(self) -> bool:
+        """Whether all content is here; parity does not count."""
+        return all(self.state(index).whole for index in range(len(self.packing.archives)))
+
+    @property
+    def digest(self) -> str:
+        """The digest of the packing list that the spool was begun with."""
+        return parse_envelope((self.folder / PACKING_LIST).read_bytes()).sha256
+
     def missing_bytes(self) -> int:
         """Bytes that still have to come."""
         total = 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from courier.errors import CourierError, NotFound
 from courier.intake import Head, VolumeReader
 from courier.media import Medium, find_media
-from courier.send import BLOCKS, open_outgoing
+from courier.send import open_outgoing
 from courier.site import Site, now
 from courier.spool import Spool, load_table
 from courier.trust import KnownSite, Trust, read_card
@@ -114,7 +114,7 @@ def verify_parcel(site: Site, parcel: str, progress: Callable[[int], None] = lam
         pending = [spool.have(index) for index in range(len(packing.files()))]
     else:
         packing, where = outgoing.packing, outgoing.file
-        table = load_table(outgoing.folder / BLOCKS, packing)
+        table = load_table(outgoing.blocks(), packing)
         pending = [bytearray(b"\1") * table.count(index) for index in range(len(packing.files()))]
     problems, damaged = [], 0
     for index in range(len(packing.files())):

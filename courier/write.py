@@ -20,7 +20,7 @@ from courier.media import Layout, find_media
 from courier.media_writing import SourceFile, VolumeSource, read_back, volume_target, write_volume_to
 from courier.plan import take_turns
 from courier.prepare import restore_script
-from courier.send import BLOCKS, CONTENTS, OutgoingParcel, log_entry
+from courier.send import CONTENTS, OutgoingParcel, log_entry
 from courier.site import Site, now
 from courier.tapedrive import is_tape_device
 from formats.bag import BagFile
@@ -216,7 +216,7 @@ def volume_source(site: Site, parcel: OutgoingParcel, number: int) -> VolumeSour
     }
     tables = {
         volume.contents_path(sealed=packing.sealed): (folder / CONTENTS, packing.contents),
-        volume.BLOCKS: (folder / BLOCKS, packing.blocks),
+        volume.BLOCKS: (parcel.blocks(), packing.blocks),
     }
     label = VolumeLabel(
         parcel=packing.parcel,

@@ -23,6 +23,8 @@ class SentParcel:
     edition: int
     carrier: str
     tracking: str
+    spares: int
+    redundancy: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -79,6 +79,8 @@ sent = Table(
     Column("edition", Integer, nullable=False),
     Column("carrier", Text, nullable=False),
     Column("tracking", Text, nullable=False),
+    Column("spares", Integer, nullable=False, comment="spare volumes asked for"),
+    Column("redundancy", String(10), nullable=False, comment="parity on each medium, as asked for"),
 )
 
 sent_to = Table(

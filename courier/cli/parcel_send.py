@@ -40,6 +40,12 @@ def create(
         bool | None, typer.Option("--encrypt/--no-encrypt", help="Default: encrypted where all cards allow it.")
     ] = None,
     priority: Annotated[str, typer.Option("--priority", help="high, medium or low.")] = "medium",
+    spare_volumes: Annotated[
+        int, typer.Option("--spare-volumes", metavar="M", help="Further volumes: any M may be lost.")
+    ] = 0,
+    redundancy: Annotated[
+        str, typer.Option("--redundancy", help="Parity on each medium: fill (what it has left), none, or 5%.")
+    ] = "fill",
     anyway: Annotated[
         str, typer.Option("--anyway", metavar="REASON", help="Create it although no network address reaches a site.")
     ] = "",
@@ -49,6 +55,7 @@ def create(
     from courier.errors import Usage
     from courier.plan import medium_capacity
     from courier.prepare import COMPRESS, plan_parcel
+    from courier.protection import Redundancy
     from courier.send import build_parcel
     from formats.documents.packing import PRIORITIES
 
@@ -67,6 +74,8 @@ def create(
             compress=compress,
             encrypt=encrypt,
             priority=priority,
+            spares=spare_volumes,
+            redundancy=Redundancy.parse(redundancy),
             anyway=anyway,
         )
         if dry_run:

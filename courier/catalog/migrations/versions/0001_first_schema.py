@@ -66,6 +66,8 @@ def upgrade() -> None:
         sa.Column("edition", sa.Integer(), nullable=False),
         sa.Column("carrier", sa.Text(), nullable=False),
         sa.Column("tracking", sa.Text(), nullable=False),
+        sa.Column("spares", sa.Integer(), nullable=False),
+        sa.Column("redundancy", sa.String(10), nullable=False),
     )
     op.create_table(
         "sent_to",
