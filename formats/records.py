@@ -132,12 +132,15 @@ class Fields:
         return self._object[name]
 
     def text(self, name: str, *, pattern: str | None = None, longest: int = 65_536) -> str:
-        """A string of at most ``longest`` characters, matching ``pattern`` whole if given."""
+        """A string without NUL of at most ``longest`` characters, matching ``pattern`` whole if given."""
         value = self._get(name)
         if not isinstance(value, str):
             raise Malformed("not a string", place=self.at(name))
         if len(value) > longest:
             raise Malformed(f"longer than {longest} characters", place=self.at(name))
+        if "\0" in value:
+            # PostgreSQL cannot keep it: a parcel must not be importable at one site and not at another.
+            raise Malformed("holds a NUL", place=self.at(name))
         if pattern is not None and not re.fullmatch(pattern, value):
             raise Malformed(f"{value[:60]!r} is not of the form {pattern}", place=self.at(name))
         return value
