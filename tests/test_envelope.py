@@ -9,7 +9,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
@@ -233,3 +233,37 @@ def test_ours_is_verified_by_securesystemslib_and_theirs_by_us(key: PublicKey, s
     public: Key = SSlibKey.from_crypto(load_der_public_key(key.der), keyid=key.keyid)
     assert set(read.verify([public], 1)) == {key.keyid}
     assert read.payload == PAYLOAD
+
+
+# --- keys -----------------------------------------------------------------------------------------------------------
+
+
+def test_only_keys_of_the_accepted_kinds_are_loaded() -> None:
+    def der(key: Any) -> bytes:
+        data: bytes = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return data
+
+    for other in (
+        der(rsa.generate_private_key(65537, 2048)),
+        der(ec.generate_private_key(ec.SECP384R1())),
+        der(x25519.X25519PrivateKey.generate()),
+        ec.derive_private_key(7, ec.SECP256R1()).public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint),
+    ):
+        with pytest.raises(Malformed):
+            load_public_key(other)
+    assert [key.scheme for key in (ED, EC)] == ["ed25519", "ecdsa-sha2-nistp256"]
+
+
+def test_a_fingerprint_is_the_key_id_in_groups_of_four() -> None:
+    assert len(ED.fingerprint) == 79
+    assert ED.fingerprint.replace(" ", "") == ED.keyid == hashlib.sha256(ED.der).hexdigest()
+
+
+@given(st.binary(max_size=200), st.integers(0, 90), st.integers(0, 255))
+def test_any_bytes_as_a_key_raise_only_our_errors(noise: bytes, at: int, byte: int) -> None:
+    for key in (ED, EC):
+        for data in (noise, key.der[:at] + bytes([byte]) + key.der[at + 1 :], key.der + noise, noise + key.der):
+            try:
+                assert load_public_key(data).der == data
+            except Malformed:
+                continue
