@@ -74,11 +74,15 @@ def remove(connection: Connection, package_id: str, version: int) -> bool:
 
 
 def next_version(connection: Connection, package_id: str) -> int:
-    """One more than the highest version ever used for the package, here or in a definition received."""
-    used = [
-        connection.execute(select(func.max(table.c.version)).where(table.c.package == package_id)).scalar() or 0
-        for table in (package, definition)
-    ]
+    """One more than the highest version ever used for the package, here or in a definition by its source site.
+
+    What other sites say of the package does not count: one of them could use the numbers up.
+    """
+    here = select(func.max(package.c.version)).where(package.c.package == package_id)
+    told = select(func.max(definition.c.version)).where(
+        definition.c.package == package_id, definition.c.site == package_id[:3]
+    )
+    used = [connection.execute(query).scalar() or 0 for query in (here, told)]
     return max(*used, read_counter(connection, package_id)) + 1
 
 
