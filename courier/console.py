@@ -85,6 +85,11 @@ class Console:
             described = {"code": error.code, "message": _one_line(error.message), "hint": _one_line(error.hint)}
             self.result({**(document or {}), "error": described})
 
+    def error_about(self, name: str, error: CourierError) -> None:
+        """What went wrong with one thing of several, while the command goes on; for people only."""
+        message = error.message if error.message.startswith(name) else f"{name}: {error.message}"
+        self.warn(f"courier: {_one_line(message)}\n  -> {_one_line(error.hint)}")
+
     def confirm(self, question: str) -> None:
         """Ask before something that cannot be taken back; raises `Refused` when the answer is not yes."""
         if self.yes:

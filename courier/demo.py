@@ -85,7 +85,7 @@ def _journey(console: Console, root: Path) -> dict[str, Any]:
         step("It marks the parcel sent. The package definition and the ship notice go by network, the media by van.")
         ship_parcel(sender, open_outgoing(sender, name), carrier="Speedy Vans", tracking="SV-0042")
         _sync(sender)
-        step("The media arrive at the branch in any order: an ISO image, then a tape folder, then plain folders.")
+        step("The media arrive at the branch in any order and of any kind: folders, a tape, a disc image.")
         media = sorted((root / "courier").glob("*/*"))
         mixed = [
             next(m for m in media if m.parent.name == LAYOUTS[n % 3] and f"V{n + 1:03d}" in m.name)
@@ -107,7 +107,7 @@ def _journey(console: Console, root: Path) -> dict[str, Any]:
         state = open_outgoing(sender, name).sent.state
         console.say(f"     {name} is {state}")
         same = _compare(sender, receiver)
-        step(f"Both stores compared: the same {same} files and bytes at both sites.")
+        step(f"Both stores compared: the same packages at both sites, {plural(same, 'file')}, every byte read again.")
         return {"parcel_id": name, "state": state, "volumes": volumes, "same": True, "folder": str(root)}
 
 

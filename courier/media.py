@@ -16,10 +16,13 @@ from courier import volume
 from courier.errors import NotFound, Usage
 from courier.files import TEMP
 from courier.tapedrive import is_tape_device, is_tape_folder, open_tape
+from formats.errors import FormatError, Malformed
 from formats.iso_reader import IsoReader
 from formats.tape import walk_volume
 
 Layout = Literal["folder", "iso", "tape"]
+BLANK = 1 << 20
+"""Bytes at the start of a disc that are looked at to tell a blank one from a damaged one."""
 LAYOUTS: tuple[Layout, ...] = ("folder", "iso", "tape")
 
 
@@ -72,7 +75,13 @@ class IsoMedium:
     def walk(self) -> Iterator[tuple[str, int, BinaryIO]]:
         """See `Medium.walk`."""
         with self._path.open("rb") as source:
-            reader = IsoReader(source)
+            try:
+                reader = IsoReader(source)
+            except FormatError as error:
+                source.seek(0)
+                if not any(source.read(BLANK)):
+                    raise Malformed("it is blank: nothing is recorded on it") from None
+                raise type(error)(f"no disc image, or its directories are destroyed ({error})") from None
             for name, size in sorted(reader.files(), key=lambda item: volume.writing_order(item[0])):
                 yield name, size, reader.open(name)
 

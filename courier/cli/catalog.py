@@ -49,7 +49,7 @@ def rebuild(
             ]
         }
         for name, failure in failures[:-1]:
-            console.warn(f"{name}: {failure.message}\n  -> {failure.hint}")
+            console.error_about(name, failure)
         if failures:
             console.error(failures[-1][1], document)
             raise typer.Exit(failures[-1][1].exit_code)

@@ -53,7 +53,7 @@ def receive(
             say_status(console, status)
         if done.failures:
             for name, failure in done.failures[:-1]:
-                console.warn(f"{name}: {failure.message}\n  -> {failure.hint}")
+                console.error_about(name, failure)
             document["failures"] = [{"path": n, "code": f.code, "message": f.message} for n, f in done.failures]
             last = done.failures[-1][1]
             console.error(last, document)
@@ -118,7 +118,7 @@ def verify(
         ]
     }
     for name, failure in failures[:-1]:
-        console.warn(f"{name}: {failure.message}\n  -> {failure.hint}")
+        console.error_about(name, failure)
     if failures:
         console.error(failures[-1][1], document)
         raise typer.Exit(failures[-1][1].exit_code)
