@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import BinaryIO
@@ -146,29 +147,32 @@ class _Reels:
 
     def write(self, head: FileLabel, file: TapeFile) -> str:
         """Write one tape file whole, over as many reels as it takes; return its SHA-256."""
-        head = replace(head, size=file.size)
-        digest = hashlib.sha256()
-        offset = blocks = 0
         try:
-            self._open_section(head)
-            if file.size == 0 and self._is_leaving():
-                head = self._go_on(replace(head, sha256=digest.hexdigest()), offset)
-            for block in _blocks(file, head.block_size):
-                if self._is_leaving():
-                    head = self._go_on(replace(head, blocks=blocks, sha256=digest.hexdigest()), offset)
-                    blocks = 0
-                digest.update(block)
-                self._put([block])
-                self._got_on = True
-                offset += len(block)
-                blocks += 1
-            self._close_section(replace(head, kind="EOF", blocks=blocks, sha256=digest.hexdigest()))
-            self._got_on = True
+            with _SideDigest() as digest:
+                return self._sections(replace(head, size=file.size), file, digest)
         except EndOfMedium as error:
             raise NoRoom(
                 f"reel {self._label.reel} ({self._label.volume_id}) is full: {error.message}", place=file.path
             ) from None
-        return digest.hexdigest()
+
+    def _sections(self, head: FileLabel, file: TapeFile, digest: _SideDigest) -> str:
+        offset = blocks = 0
+        self._open_section(head)
+        if file.size == 0 and self._is_leaving():
+            head = self._go_on(replace(head, sha256=digest.hexdigest()), offset)
+        for block in _blocks(file, head.block_size):
+            if self._is_leaving():
+                head = self._go_on(replace(head, blocks=blocks, sha256=digest.hexdigest()), offset)
+                blocks = 0
+            self._put([block])
+            digest.update(block)
+            self._got_on = True
+            offset += len(block)
+            blocks += 1
+        whole = digest.hexdigest()
+        self._close_section(replace(head, kind="EOF", blocks=blocks, sha256=whole))
+        self._got_on = True
+        return whole
 
     def _open_section(self, head: FileLabel) -> None:
         self._put(file_records(head))
@@ -199,6 +203,48 @@ class _Reels:
         """Write the mark that ends the tape, and rewind it."""
         self._drive.write_mark()
         self._drive.rewind()
+
+
+class _SideDigest:
+    """SHA-256 in a thread of its own, while the next blocks are read and written; at most `CHUNK` behind."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._waiting: list[memoryview] = []
+        self._bytes = 0
+        self._thread = ThreadPoolExecutor(1)
+        self._running: Future[None] | None = None
+
+    def __enter__(self) -> _SideDigest:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+
+    def update(self, block: memoryview) -> None:
+        """Take a block; it must not change any more."""
+        self._waiting.append(block)
+        self._bytes += len(block)
+        if self._bytes >= CHUNK // 2:
+            self._wait()
+            self._running = self._thread.submit(self._take, self._waiting)
+            self._waiting, self._bytes = [], 0
+
+    def _take(self, blocks: list[memoryview]) -> None:
+        for block in blocks:
+            self._hash.update(block)
+
+    def _wait(self) -> None:
+        if self._running is not None:
+            self._running.result()
+            self._running = None
+
+    def hexdigest(self) -> str:
+        """The digest of all blocks so far."""
+        self._wait()
+        self._take(self._waiting)
+        self._waiting, self._bytes = [], 0
+        return self._hash.hexdigest()
 
 
 def _blocks(file: TapeFile, block_size: int) -> Iterator[memoryview]:

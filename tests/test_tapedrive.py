@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import builtins
 import errno
+import hashlib
 import io
 import os
+import pickle
 import random
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import pytest
 from hypothesis import given, settings
@@ -764,3 +768,102 @@ def test_a_drive_in_memory_has_the_faults_of_real_ones() -> None:
     assert drive.used == 601
     with pytest.raises(ValueError, match="byte"):
         drive.write_block(b"")
+
+
+# The stock commands of the page.
+
+STAND_INS = {
+    "dd": """
+import pickle, sys
+options = dict(word.split("=") for word in sys.argv[1:])
+with open("{tape}", "rb") as file:
+    tape, at, fixed = pickle.load(file)
+assert fixed == 0, "a drive starts with fixed blocks"
+if options["of"] == "/dev/nst0":
+    size = int(options["bs"])
+    with open(options["if"], "rb") as file:
+        blocks = list(iter(lambda: file.read(size), b""))
+    if blocks:
+        tape[at:] = [*blocks, None]  # st writes the mark when it is closed after a write
+        at = len(tape)
+else:
+    if at == len(tape):
+        sys.exit(1)
+    end = tape.index(None, at)
+    with open(options["of"], "wb") as file:
+        file.write(b"".join(tape[at:end]))
+    at = end + 1
+with open("{tape}", "wb") as file:
+    pickle.dump((tape, at, fixed), file)
+""",
+    "mt": """
+import pickle, sys
+_, f, device, verb, *count = sys.argv
+assert (f, device) == ("-f", "/dev/nst0")
+with open("{tape}", "rb") as file:
+    tape, at, fixed = pickle.load(file)
+if verb == "rewind":
+    at = 0
+elif verb == "setblk":
+    fixed = int(count[0])
+else:
+    assert verb == "weof"
+    tape[at:] = [None] * int(count[0])
+    at = len(tape)
+with open("{tape}", "wb") as file:
+    pickle.dump((tape, at, fixed), file)
+""",
+}
+
+
+def commands(name: str) -> str:
+    """A block of shell commands of ``docs/tape.md``."""
+    page = (Path(__file__).parent.parent / "docs" / "tape.md").read_text("utf-8")
+    return page.partition(f"<!-- tested: {name} -->\n```sh\n")[2].partition("```")[0]
+
+
+def shell(script: str, folder: Path, *, path: str = os.defpath) -> None:
+    sh = shutil.which("sh")
+    if sh is None:
+        pytest.skip("elsewhere: a system without sh")
+    subprocess.run([sh, "-eu", "-c", script], cwd=folder, env={"PATH": path}, check=True)
+
+
+@pytest.fixture
+def stock_drive(tmp_path: Path) -> Callable[[], list[bytes | None]]:
+    """Stand-ins for dd and mt in ``tmp_path/bin``, and a blank tape; call it for what is on the tape."""
+    tape = tmp_path / "tape.pickle"
+    tape.write_bytes(pickle.dumps(([], 0, 512)))
+    (tmp_path / "bin").mkdir()
+    for name, code in STAND_INS.items():
+        tool = tmp_path / "bin" / name
+        tool.write_text(f"#!{sys.executable}\n{code.replace('{tape}', str(tape))}")
+        tool.chmod(0o755)
+    return lambda: cast("list[bytes | None]", pickle.loads(tape.read_bytes())[0])
+
+
+def test_the_pages_commands_put_a_folder_on_a_tape_and_back(
+    folder: Path, tmp_path: Path, stock_drive: Callable[[], list[bytes | None]]
+) -> None:
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.defpath}"
+    shell(commands("write"), folder, path=path)
+    memory = MemoryDrive()
+    write(memory)
+    assert stock_drive() == memory.tape
+    back = tmp_path / "back"
+    back.mkdir()
+    shell(commands("read"), back, path=path)
+    assert is_tape_folder(back)
+    assert len(list(back.iterdir())) == 21
+    assert read_all(DirectoryDrive(back)) == FILES
+
+
+def test_the_pages_commands_unpack_a_folder(tmp_path: Path) -> None:
+    stock_tool("sha256sum")
+    payload = {path: data for path, data in FILES.items() if path.startswith("data/")}
+    manifest = "".join(f"{hashlib.sha256(data).hexdigest()}  {path}\n" for path, data in payload.items()).encode()
+    write(DirectoryDrive(tmp_path / "v.tape", writing=True), FILES | {"manifest-sha256.txt": manifest})
+    shell(commands("unpack"), tmp_path / "v.tape")
+    bag = tmp_path / "bag"
+    found = {path.relative_to(bag).as_posix(): path.read_bytes() for path in bag.rglob("*") if path.is_file()}
+    assert found == FILES | {"manifest-sha256.txt": manifest}
