@@ -1,0 +1,56 @@
+"""The payload of a sealed file: a nonce of 16 bytes, then chunks of 64 KiB, the last one shorter or as long.
+
+Each chunk is encrypted and authenticated by ChaCha20-Poly1305 under its number and whether it is the last, so a part
+can be read without the rest, and a file cut, extended or put together from others is found out
+(https://c2sp.org/age, Payload). An empty content is one empty chunk; else no chunk is empty.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, BinaryIO
+
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+from formats.seal_header import NONCE_SIZE, derive, header_size
+
+if TYPE_CHECKING:
+
+    class Stream(io.RawIOBase, BinaryIO):
+        """What takes a BinaryIO takes our streams."""
+
+else:
+    Stream = io.RawIOBase
+
+CHUNK = 64 << 10
+"""Bytes of plain content in every chunk but the last."""
+TAG = 16
+"""Bytes that a chunk grows by."""
+SEALED = CHUNK + TAG
+"""Bytes of every sealed chunk but the last."""
+BATCH = 16
+"""Chunks that are sealed or opened at once: 1 MiB."""
+THREADS = 2
+"""Threads beside the caller's: sealing takes one core about as long as reading and writing take."""
+UNDER_WAY = 3
+"""Batches that wait or are being worked on, at most."""
+
+
+def payload_cipher(file_key: bytes, nonce: bytes) -> ChaCha20Poly1305:
+    """The cipher of all chunks of a payload that begins with ``nonce``."""
+    return ChaCha20Poly1305(derive(file_key, salt=nonce, info=b"payload"))
+
+
+def chunk_nonce(number: int, *, last: bool) -> bytes:
+    """The nonce of a chunk, counted from 0."""
+    return number.to_bytes(11, "big") + (b"\1" if last else b"\0")
+
+
+def chunk_count(size: int, each: int) -> int:
+    """Chunks that ``size`` bytes make at ``each`` bytes a chunk."""
+    return -(-size // each)
+
+
+def sealed_size(plain: int, recipients: int) -> int:
+    """Bytes of the sealed file of ``plain`` bytes for so many recipients, header and all: exact."""
+    return header_size(recipients) + NONCE_SIZE + plain + TAG * max(1, chunk_count(plain, CHUNK))
