@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from courier.catalog import packages, parcels
@@ -25,8 +25,8 @@ class Admission:
     definitions: Mapping[tuple[str, int], PackageDefinition]
 
 
-def judge(site: Site, packing: PackingList, packing_digest: str) -> Admission:
-    """Compare a parcel's packing list with what came by network.
+def judge(site: Site, packing: PackingList, editions: Collection[str]) -> Admission:
+    """Compare a parcel's packing list with what came by network; ``editions``: digests of all that came with media.
 
     Raises `Refused` when a notice has come and none agrees with the packing list, or a definition is not the one the
     notice names. What was verified when it came is verified again: a site may have been revoked since.
@@ -36,7 +36,7 @@ def judge(site: Site, packing: PackingList, packing_digest: str) -> Admission:
     if not notices:
         waiting = (f"the ship notice of {packing.source} (by network: courier channel sync)",)
         return Admission(awaiting=waiting, notice=None, definitions={})
-    agreed = [n for n in notices if n.packing_list == packing_digest and n.build == packing.build]
+    agreed = [n for n in notices if n.packing_list in editions and n.build == packing.build]
     if not agreed:
         raise Refused(
             f"{packing.parcel}: the ship notice of {packing.source} names another packing list than the media carry",

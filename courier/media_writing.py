@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.errors import CourierError, Damaged, Usage, explain
+from courier.errors import CourierError, Damaged, Refused, Usage, explain
 from courier.files import TEMP, atomic_file, make_folder, remove_tree, sync_folder
 from courier.media import FolderMedium, IsoMedium, Layout, Medium, TapeMedium
 from courier.tapedrive import is_tape_device, open_tape
 from formats.digest import CHUNK
 from formats.errors import FormatError
 from formats.iso import IsoFile, write_iso
-from formats.tape import TapeFile, tape_size, write_volume
+from formats.tape import EndOfTape, TapeFile, read_volume_label, tape_size, write_volume
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,6 +101,8 @@ def _write_tape(target: Path, source: VolumeSource, progress: Callable[[int], No
         for file in source.files
     ]
     try:
+        if is_tape_device(target):
+            _check_tape(target, source.label)
         with open_tape(target, writing=True) as drive:
             write_volume(drive, files, label=source.label, owner=source.publisher, created_ns=source.made_ns)
     except FormatError as error:
@@ -110,6 +112,23 @@ def _write_tape(target: Path, source: VolumeSource, progress: Callable[[int], No
             forget_cached(path)
     read_back(TapeMedium(target), source, progress)
     return tape_size([(file.path, file.size) for file in source.files])
+
+
+def _check_tape(device: Path, label: str) -> None:
+    """Look at the tape in a drive before it is written over: blank, or an earlier try of this very volume."""
+    try:
+        with open_tape(device) as drive:
+            found = f"volume {there.label}" if (there := read_volume_label(drive)).label != label else ""
+    except EndOfTape:
+        return
+    except FormatError as error:
+        found = f"something else ({error.message})"
+    if found:
+        raise Refused(
+            f"the tape in {device} is not blank: it holds {found}",
+            hint=f"put in a blank tape; to give this one up: mt -f {device} rewind && mt -f {device} weof 2",
+            code="tape-not-blank",
+        )
 
 
 def _write_folder(root: Path, source: VolumeSource, progress: Callable[[int], None]) -> int:

@@ -124,6 +124,8 @@ def _take(
             head = reader.head(lambda digest: _known_packing_list(site, digest))
             looking(medium, head)
             spool = begin_spool(site, head, hold=hold)
+            if spool is not None:
+                spool.note_edition(head.envelope)
             return _gather(site, medium, reader, head, spool, progress)
         finally:
             remove_tree(scratch)
@@ -289,7 +291,7 @@ def settle_parcel(site: Site, parcel: str, build: str, *, release: bool = False)
         with site.catalogue.writing() as connection:
             parcels.put_received(connection, row)
             parcels.write_log(connection, log_entry(site, parcel, "complete", "all content is here and good"))
-    admission = judge(site, spool.packing, spool.digest)
+    admission = judge(site, spool.packing, spool.editions())
     if row.hold or admission.awaiting:
         return status_of(site, parcel, build)
     imported = import_parcel(site, spool, admission)
@@ -366,7 +368,7 @@ def status_of(site: Site, parcel: str, build: str) -> ParcelStatus:
     files = packing.files()
     awaiting: tuple[str, ...] = ()
     if not incomplete:
-        admission = judge(site, packing, spool.digest)
+        admission = judge(site, packing, spool.editions())
         awaiting = admission.awaiting or (("the operator: courier parcel import " + parcel,) if row.hold else ())
     return ParcelStatus(
         parcel=parcel,

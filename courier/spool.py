@@ -25,6 +25,7 @@ from formats.errors import FormatError
 PACKING_LIST = "packing-list.json"
 CONTENTS = "contents"
 BLOCKS = "blocks.bin"
+EDITIONS = "editions"
 SETTLE_BYTES = 1 << 30
 """Bytes written to an archive before its map of blocks is put on the disk: what a kill can cost to read again."""
 
@@ -65,6 +66,7 @@ class Spool:
         settle([contents, blocks])
         contents.replace(folder / CONTENTS)
         blocks.replace(folder / BLOCKS)
+        make_folder(folder / EDITIONS)
         # The packing list comes last: a folder without it is not a spool yet.
         write_atomic(folder / PACKING_LIST, envelope)
         return cls.open(folder)
@@ -126,6 +128,16 @@ class Spool:
     def digest(self) -> str:
         """The digest of the packing list that the spool was begun with."""
         return parse_envelope((self.folder / PACKING_LIST).read_bytes()).sha256
+
+    def note_edition(self, envelope: bytes) -> None:
+        """Remember that a volume with this packing list, of the same build, has come."""
+        path = self.folder / EDITIONS / parse_envelope(envelope).sha256
+        if not path.exists():
+            write_atomic(path, envelope)
+
+    def editions(self) -> frozenset[str]:
+        """The digests of every packing list that came with a volume."""
+        return frozenset(path.name for path in (self.folder / EDITIONS).iterdir())
 
     def missing_bytes(self) -> int:
         """Bytes that still have to come."""

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from courier.errors import NoSpace
 from formats.bag import MANIFEST, TAG_MANIFEST, BagFile, tag_files
 from formats.documents.packing import PackingList
+from formats.errors import TooLarge
 from formats.iso_layout import iso_size
 from formats.tape import tape_size
 
@@ -80,8 +81,17 @@ def folder_size(files: Sequence[tuple[str, int]], capacity: int) -> int:
 
 
 def medium_size(files: Sequence[tuple[str, int]], capacity: int) -> int:
-    """Bytes ``files`` need on a medium of ``capacity``, in whichever of the three layouts needs most."""
-    return max(iso_size(files), tape_size(files), folder_size(files, capacity))
+    """Bytes ``files`` need on a medium of ``capacity``, in whichever of the three layouts needs most.
+
+    A layout that cannot hold them at all (no disc image has more than 8.7 TB) does not count.
+    """
+    sizes = [folder_size(files, capacity)]
+    for size_of in (iso_size, tape_size):
+        try:
+            sizes.append(size_of(files))
+        except TooLarge:
+            continue
+    return max(sizes)
 
 
 def check_fits(files: Sequence[tuple[str, int]], capacity: int, *, label: str) -> int:

@@ -31,7 +31,7 @@ class Floor:
 FLOORS = (
     Floor(
         name="0 bytes",
-        rooms=("formats", "formats.bech32", "formats.errors", "formats.names", "formats.digest", "formats.records"),
+        rooms=("formats", "formats.errors", "formats.names", "formats.digest", "formats.records"),
     ),
     Floor(
         name="1 protection",
@@ -56,7 +56,7 @@ FLOORS = (
         ),
         pure=True,
     ),
-    Floor(name="3 hands, what the others stand on", rooms=("courier.files", "courier.tapedrive")),
+    Floor(name="3 hands, what the others stand on", rooms=("courier.files", "courier.tape*")),
     Floor(
         name="3 hands",
         rooms=(
