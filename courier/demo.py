@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from courier.addresses import add_address
 from courier.catalog import packages
 from courier.console import Console, plural, size_text
 from courier.errors import CourierError, Damaged, NotFound, Usage
@@ -15,7 +16,7 @@ from courier.exchange import synchronise
 from courier.files import make_folder
 from courier.media import LAYOUTS
 from courier.packages import add_package
-from courier.peers import add_address, pin_card
+from courier.peers import pin_card
 from courier.prepare import plan_parcel
 from courier.receive import receive_media
 from courier.send import build_parcel, open_outgoing

@@ -6,24 +6,34 @@ on becomes a dead letter that says why; nothing else happens.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
+from courier.acknowledge import acknowledge, surely_from
 from courier.catalog import messages, sites
 from courier.catalog.messages import Message
 from courier.catalog.sites import Address
-from courier.channel.folder import FolderTransport
-from courier.channel.transport import Transport
-from courier.errors import CourierError, Unreachable
+from courier.channel.inbox import Inbox
+from courier.channel.transport import Paused, Rejected
+from courier.delivery import POLL, Lines, Network, Run, deliver
+from courier.errors import CourierError, Damaged, NotFound, Refused, Unreachable, Usage
 from courier.inbox import take_message
 from courier.receive import ParcelStatus, settle_all
 from courier.site import Site, now
+from formats.documents import acknowledgement as acknowledgement_doc
+
+MAX_STRANGE = 1000
+"""Dead letters of unknown origin that are remembered."""
+OUR_FAULTS = {"busy", "catalogue"}
+"""Refusals that say something of us and nothing of the message: it stays where it is, for the next run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exchange:
-    """What one ``channel sync`` did: messages out and in, dead letters, sites not reached, parcels that went on."""
+    """What one ``channel sync`` did: messages out and in, dead letters, sites not reached, parcels that went on.
+
+    ``held``: (site, why) where messages wait though nothing failed, such as a closed schedule.
+    """
 
     delivered: int
     taken: int
@@ -31,103 +41,162 @@ class Exchange:
     unreachable: tuple[tuple[str, str], ...]
     parcels: tuple[ParcelStatus, ...]
     failures: tuple[CourierError, ...]
+    held: tuple[tuple[str, str], ...] = ()
 
 
-def transport_for(address: str) -> Transport:
-    """The transport of an address."""
-    return FolderTransport(Path(address))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Brought:
+    """A message that came: ``peer`` brought it (empty where nobody knows); ``done`` is called once it is dealt with."""
+
+    peer: str
+    sha256: str
+    body: bytes
+    done: Callable[[], None]
 
 
-def synchronise(site: Site) -> Exchange:
-    """Deliver what is queued, take what came, import what can be imported, deliver the receipts of that."""
-    failed: dict[str, str] = {}
-    delivered = _deliver(site, failed)
-    taken, refused = _fetch(site, failed)
+def synchronise(site: Site, *, network: Network | None = None, patient: bool = False) -> Exchange:
+    """Deliver what is queued, take what came, import what can be imported, deliver the receipts of that.
+
+    ``patient``: addresses that failed are left alone until their back-off is over (a server's own rounds).
+    """
+    run = Run(network=network or Network(), patient=patient)
+    deliver(site, run)
+    taken, refused = _fetch(site, run)
     settled = settle_all(site)
-    delivered += _deliver(site, failed)
+    acknowledge(site)
+    deliver(site, run)
+    return _exchange(run, taken, refused, settled)
+
+
+def take_inbox(site: Site) -> Exchange:
+    """Take what peers brought to our server, and import what can be imported; nothing is delivered."""
+    taken, refused = _take_all(site, _inbox(site))
+    settled = settle_all(site) if taken else []
+    acknowledge(site)
+    return _exchange(Run(network=Network()), taken, refused, settled)
+
+
+def _exchange(
+    run: Run,
+    taken: int,
+    refused: list[tuple[str, str]],
+    settled: list[tuple[ParcelStatus | None, CourierError | None]],
+) -> Exchange:
     return Exchange(
-        delivered=delivered,
+        delivered=run.delivered,
         taken=taken,
         refused=tuple(refused),
-        unreachable=tuple(failed.items()),
+        unreachable=tuple(run.failed.items()),
+        held=tuple(item for item in run.held.items() if item[0] not in run.failed),
         parcels=tuple(status for status, _ in settled if status is not None),
         failures=tuple(error for _, error in settled if error is not None),
     )
 
 
-def _deliver(site: Site, failed: dict[str, str]) -> int:
+def open_inbox(site: Site) -> Inbox:
+    """Where our server puts what peers bring."""
+    return Inbox(site.home / "channel")
+
+
+def _inbox(site: Site) -> Iterator[Brought]:
+    inbox = open_inbox(site)
+    for peer, sha256, body in inbox.fetch():
+        yield Brought(peer=peer, sha256=sha256, body=body, done=lambda p=peer, s=sha256: inbox.done(p, s))  # type: ignore[misc]
+
+
+def _fetch(site: Site, run: Run) -> tuple[int, list[tuple[str, str]]]:
+    """Take from our own server's inbox, from every folder, and of each site's servers from the first that answers."""
+    taken, refused = _take_all(site, _inbox(site))
     with site.catalogue.reading() as connection:
-        queue = messages.queued(connection)
-        routes = {code: sites.addresses(connection, code) for code in {message.site for message in queue}}
-    count = 0
-    for message in queue:
-        reason = _try(routes[message.site], lambda t, m=message: t.deliver(m.site, m.sha256, m.body))  # type: ignore[misc]
-        with site.catalogue.writing() as connection:
-            if reason is None:
-                messages.settle(connection, message, state="delivered", now_ns=now())
-                count += 1
+        everywhere = [a for a in sites.addresses(connection) if a.address != POLL]
+    reached: set[str] = set()
+    lines = Lines(site, run)
+    try:
+        for address in everywhere:
+            place = f"server of {address.site}" if _is_server(address) else address.address
+            if place in reached or run.usable(address) is not None:
+                continue
+            try:
+                more, bad = _take_all(site, _brought(site, lines, address))
+            except Paused as error:
+                run.held.setdefault(address.site, f"{address.address}: {error.message}")
+            except (Unreachable, Rejected, NotFound, Usage) as error:
+                run.failed.setdefault(address.site, error.message)
+                run.broke(site, address, error.message)
             else:
-                messages.attempted(connection, message, reason=reason)
-                failed[message.site] = reason
-    return count
-
-
-def _try(addresses: list[Address], act: Callable[[Transport], None]) -> str | None:
-    """Try addresses by priority; None when one worked, else why the last did not."""
-    reason = "there is no address to it: courier channel address add"
-    for address in addresses:
-        try:
-            act(transport_for(address.address))
-        except Unreachable as error:
-            reason = error.message
-        else:
-            return None
-    return reason
-
-
-def _fetch(site: Site, failed: dict[str, str]) -> tuple[int, list[tuple[str, str]]]:
-    with site.catalogue.reading() as connection:
-        everywhere = {address.address: address.site for address in sites.addresses(connection)}
-    taken, refused = 0, []
-    for text, code in everywhere.items():
-        transport = transport_for(text)
-        try:
-            for sha256, body in transport.fetch(site.code):
-                reason = _take_once(site, sha256, body)
-                if reason == "":
-                    taken += 1
-                elif reason is not None:
-                    refused.append((sha256, reason))
-                transport.done(site.code, sha256)
-        except Unreachable as error:
-            failed.setdefault(code, error.message)
+                reached.add(place)
+                taken, refused = taken + more, refused + bad
+                run.worked(site, address)
+    finally:
+        lines.close()
     return taken, refused
 
 
-def _take_once(site: Site, sha256: str, body: bytes) -> str | None:
-    """Act on a message: '' when taken, the reason when it is a dead letter, None when it was known before."""
+def _is_server(address: Address) -> bool:
+    return address.address.startswith(("http://", "https://"))
+
+
+def _brought(site: Site, lines: Lines, address: Address) -> Iterator[Brought]:
+    transport = lines.to(address, "high")
+    peer = address.site if _is_server(address) else ""
+    for sha256, body in transport.fetch(site.code):
+        yield Brought(peer=peer, sha256=sha256, body=body, done=lambda s=sha256: transport.done(site.code, s))  # type: ignore[misc]
+
+
+def _take_all(site: Site, brought: Iterator[Brought]) -> tuple[int, list[tuple[str, str]]]:
+    """Take each; return how many were new, and (name, why) of the dead letters."""
+    taken, refused = 0, []
+    for one in brought:
+        reason = _take_once(site, one)
+        if reason == "":
+            taken += 1
+        elif reason is not None:
+            refused.append((one.sha256, reason))
+        one.done()
+    return taken, refused
+
+
+def _take_once(site: Site, one: Brought) -> str | None:
+    """Act on a message: '' when taken, the reason when it is a dead letter, None when there is nothing new in it.
+
+    A message that was taken before is acknowledged again. One that was refused is judged anew, for a card that came
+    since may let it in; it is reported once. Raises `CourierError` for what is our own fault, not the message's.
+    """
     with site.catalogue.reading() as connection:
-        if messages.find(connection, "in", sha256) is not None:
-            return None
+        known = messages.find(connection, "in", one.sha256)
+    if known is not None and known.state == "taken":
+        with site.catalogue.writing() as connection:
+            messages.owe(connection, known, now())
+        return None
     reason, sender, kind = "", "", ""
     try:
-        sender, kind = take_message(site, body)
-    except CourierError as error:
-        reason = error.message
+        sender, kind = take_message(site, one.body)
+    except (Refused, Damaged, NotFound, Usage) as error:
+        if error.code in OUR_FAULTS:
+            raise
+        sender = surely_from(site, one.body, error)
+        reason = error.message if sender or not one.peer else f"brought by {one.peer}: {error.message}"
+    if kind == acknowledgement_doc.TYPE:
+        # Not kept, and not answered: there is one for every few messages, and it is of no use a second time.
+        return None
+    keep = Message(
+        direction="in",
+        sha256=one.sha256,
+        site=sender,
+        type=kind,
+        state="refused" if reason else "taken",
+        reason=reason,
+        body=b"",
+        created_ns=now(),
+        settled_ns=now(),
+        attempts=0,
+        size=len(one.body),
+        due_ns=now() if sender else None,
+    )
     with site.catalogue.writing() as connection:
-        messages.put(
-            connection,
-            Message(
-                direction="in",
-                sha256=sha256,
-                site=sender,
-                type=kind,
-                state="refused" if reason else "taken",
-                reason=reason,
-                body=body if reason and len(body) < 1 << 20 else b"",
-                created_ns=now(),
-                settled_ns=now(),
-                attempts=0,
-            ),
-        )
-    return reason
+        if known is not None:
+            messages.forget(connection, known)
+        messages.put(connection, keep)
+        if not sender:
+            messages.thin_out(connection, keep=MAX_STRANGE)
+    return None if known is not None and known.reason == reason else reason

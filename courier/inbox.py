@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from courier.acknowledge import take_acknowledgement
 from courier.catalog import packages, parcels, sites
 from courier.catalog.parcels import ReceivedParcel
 from courier.errors import Refused
@@ -16,6 +17,7 @@ from courier.lifecycle import ReceivedState, SentState, may_follow_sent
 from courier.send import log_entry
 from courier.site import Site, now
 from courier.trust import check_newer_card
+from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents import card as card_doc
 from formats.documents import notice as notice_doc
 from formats.documents import package as package_doc
@@ -149,6 +151,7 @@ def _take_card(site: Site, body: bytes) -> str:
 
 
 _ACTIONS: dict[str, Callable[[Site, bytes], str]] = {
+    acknowledgement_doc.TYPE: take_acknowledgement,
     card_doc.TYPE: _take_card,
     notice_doc.TYPE: _take_notice,
     package_doc.TYPE: _take_definition,

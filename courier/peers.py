@@ -1,9 +1,8 @@
-"""Other sites: pinning their cards, revoking them, and the addresses that reach them."""
+"""Other sites: pinning their cards, and revoking them."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from courier.catalog import sites
 from courier.catalog.sites import Address, PinnedSite
@@ -74,38 +73,6 @@ def revoke_site(site: Site, code: str, reason: str) -> None:
     with site.catalogue.writing() as connection:
         if not sites.revoke(connection, _code(code), reason or "by the operator"):
             raise NotFound(f"no card of site {code} is pinned", hint="courier site list")
-
-
-def add_address(site: Site, code: str, address: str, priority: int | None) -> Address:
-    """Add a way to reach a pinned site; without ``priority`` it comes after those there are."""
-    find_site(site, code)
-    if priority is not None and not 1 <= priority <= 1000:
-        raise Usage("a priority is a number from 1 (tried first) to 1000", hint="leave it out to come last")
-    text = str(Path(address).absolute())
-    with site.catalogue.writing() as connection:
-        there = sites.addresses(connection, code)
-        if any(known.address == text for known in there):
-            raise Usage(f"{text} is an address of {code} already", hint="courier channel address list")
-        used = {known.priority for known in there}
-        if priority in used:
-            raise Usage(f"{code} has an address of priority {priority} already", hint="choose another priority")
-        new = Address(site=code, priority=priority or max(used, default=0) + 1, address=text)
-        sites.add_address(connection, new)
-    return new
-
-
-def remove_address(site: Site, code: str, address: str) -> None:
-    """Remove an address; raises `NotFound`."""
-    with site.catalogue.writing() as connection:
-        removed = any(sites.remove_address(connection, code, text) for text in (address, str(Path(address).absolute())))
-    if not removed:
-        raise NotFound(f"{address} is no address of {code}", hint="courier channel address list")
-
-
-def list_addresses(site: Site) -> list[Address]:
-    """All addresses, by site, in the order they are tried."""
-    with site.catalogue.reading() as connection:
-        return sites.addresses(connection)
 
 
 def _code(code: str) -> str:

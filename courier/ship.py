@@ -80,7 +80,7 @@ def ship_parcel(
         return Shipment(notice=notice, queued=len(envelopes) * len(packing.destinations))
     with site.catalogue.writing() as connection:
         queued = sum(
-            messages.put(connection, outgoing(envelope, code))
+            messages.put(connection, outgoing(envelope, code, priority=packing.priority))
             for code in packing.destinations
             for envelope in envelopes
         )
@@ -93,8 +93,8 @@ def ship_parcel(
     return Shipment(notice=notice, queued=queued)
 
 
-def outgoing(envelope: Envelope, code: str) -> Message:
-    """A message for a site, to be queued."""
+def outgoing(envelope: Envelope, code: str, *, priority: str = "high") -> Message:
+    """A message for a site, to be queued; definitions and notices have their parcel's priority, answers are high."""
     body = envelope.encode()
     return Message(
         direction="out",
@@ -107,4 +107,5 @@ def outgoing(envelope: Envelope, code: str) -> Message:
         created_ns=now(),
         settled_ns=None,
         attempts=0,
+        priority=priority,
     )

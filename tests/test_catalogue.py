@@ -497,22 +497,27 @@ def test_messages_wait_are_counted_and_settle(catalogue: Catalogue) -> None:
     later = dataclasses.replace(MESSAGE, sha256="4" * 64, created_ns=2)
     other = dataclasses.replace(MESSAGE, site="BR2", created_ns=0)
     inbound = dataclasses.replace(MESSAGE, direction="in", site="", state="refused")
+
+    def head(message: Message) -> Message:
+        return dataclasses.replace(message, body=b"", size=len(message.body))
+
     with catalogue.writing() as connection:
         for message in (later, MESSAGE, other, inbound):
             assert messages.put(connection, message)
             assert not messages.put(connection, dataclasses.replace(message, state="delivered"))
-        assert messages.queued(connection) == [other, MESSAGE, later]
-        assert messages.queued(connection, "BR1") == [MESSAGE, later]
+        assert messages.queued(connection) == [head(other), head(MESSAGE), head(later)]
+        assert messages.read(connection, MESSAGE.sha256, "BR1", 2, 9) == MESSAGE.body[2:11]
+        assert messages.queued(connection, "BR1") == [head(MESSAGE), head(later)]
         messages.attempted(connection, MESSAGE, reason="no route")
         messages.attempted(connection, MESSAGE, reason="still none")
         assert messages.find(connection, "out", MESSAGE.sha256, "BR1") == dataclasses.replace(
-            MESSAGE, attempts=2, reason="still none"
+            head(MESSAGE), attempts=2, reason="still none"
         )
         messages.settle(connection, MESSAGE, state="delivered", now_ns=9)
-        assert messages.queued(connection, "BR1") == [later]
-        assert messages.find(connection, "in", MESSAGE.sha256) == inbound
+        assert messages.queued(connection, "BR1") == [head(later)]
+        assert messages.find(connection, "in", MESSAGE.sha256) == head(inbound)
         assert messages.find(connection, "in", "5" * 64) is None
-        assert messages.in_state(connection, "in", "refused") == [inbound]
+        assert messages.in_state(connection, "in", "refused") == [head(inbound)]
         assert sorted(messages.counts(connection)) == [
             ("in", "", "refused", 1),
             ("out", "BR1", "delivered", 1),

@@ -79,7 +79,10 @@ FLOORS = (
     Floor(
         name="4 journeys",
         rooms=(
+            "courier.acknowledge",
+            "courier.addresses",
             "courier.admit",
+            "courier.delivery",
             "courier.discard",
             "courier.exchange",
             "courier.inbox",
@@ -93,6 +96,7 @@ FLOORS = (
             "courier.receive",
             "courier.repair",
             "courier.send",
+            "courier.serving",
             "courier.ship",
             "courier.verify",
             "courier.write",

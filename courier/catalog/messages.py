@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Select, and_, delete, func, insert, literal, or_, select, update
+from sqlalchemy import case as sql_case
 
 from courier.catalog.schema import message
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """A signed message: ``body`` is its envelope, ``sha256`` names it.
+    """A signed message: ``body`` is its envelope, ``sha256`` names it, ``size`` counts its bytes.
 
-    Out: for ``site``; ``state`` queued, delivered or dead. In: from ``site``; ``state`` taken or refused (a dead
-    letter, ``reason`` says why).
+    Out: for ``site``; ``state`` queued, delivered (handed over, not yet acknowledged; again at ``due_ns``), settled
+    (acknowledged; the body is not kept) or dead (``reason`` says why). In: from ``site`` (empty when unknown);
+    ``state`` taken or refused (a dead letter, ``reason`` says why); while ``due_ns`` is set an acknowledgement is owed.
+    ``priority``: high, medium or low.
     """
 
     direction: str
@@ -27,47 +31,121 @@ class Message:
     created_ns: int
     settled_ns: int | None
     attempts: int
+    priority: str = "medium"
+    size: int = 0
+    due_ns: int | None = None
+
+
+_HEAD = [column for column in message.c if column.name != "body"] + [literal(b"").label("body")]
 
 
 def put(connection: Connection, new: Message) -> bool:
-    """Keep a message; False when that very message is there already."""
-    if find(connection, new.direction, new.sha256, new.site) is not None:
+    """Keep a message; False when that very message is there already. One that died in the outbox is queued again."""
+    there = find(connection, new.direction, new.sha256, new.site)
+    if there is not None and not (new.direction == "out" and there.state == "dead"):
         return False
+    if there is not None:
+        forget(connection, there)
+    new = replace(new, size=new.size or len(new.body))
     connection.execute(insert(message).values({name: getattr(new, name) for name in Message.__slots__}))
     return True
 
 
+def _this(one: Message) -> Any:
+    return and_(message.c.direction == one.direction, message.c.sha256 == one.sha256, message.c.site == one.site)
+
+
+def forget(connection: Connection, one: Message) -> None:
+    """Remove a message and all that is known of it."""
+    connection.execute(delete(message).where(_this(one)))
+
+
 def find(connection: Connection, direction: str, sha256: str, site: str | None = None) -> Message | None:
-    """A message by name."""
-    query = select(message).where(message.c.direction == direction, message.c.sha256 == sha256)
+    """A message by name, without its body."""
+    query = select(*_HEAD).where(message.c.direction == direction, message.c.sha256 == sha256)
     if site is not None:
         query = query.where(message.c.site == site)
     row = connection.execute(query).first()
     return Message(**row._mapping) if row else None
 
 
+def read(connection: Connection, sha256: str, site: str, offset: int, length: int) -> bytes:
+    """A piece of the body of a message for ``site``; empty when it is not kept (any more)."""
+    query = select(func.substr(message.c.body, offset + 1, length)).where(
+        message.c.direction == "out", message.c.sha256 == sha256, message.c.site == site
+    )
+    found = connection.execute(query).scalar()
+    return bytes(found) if found else b""
+
+
 def queued(connection: Connection, site: str | None = None) -> list[Message]:
-    """Messages that wait to be delivered, oldest first."""
-    query = select(message).where(message.c.direction == "out", message.c.state == "queued")
+    """Messages that have not been handed over yet, without bodies, oldest first."""
+    query = select(*_HEAD).where(message.c.direction == "out", message.c.state == "queued")
     if site is not None:
         query = query.where(message.c.site == site)
-    return [Message(**row._mapping) for row in connection.execute(query.order_by(message.c.created_ns))]
+    return _heads(connection, query.order_by(message.c.created_ns))
 
 
-def settle(connection: Connection, settled: Message, *, state: str, reason: str = "", now_ns: int) -> None:
-    """Give a message its new state."""
-    statement = update(message).where(
-        message.c.direction == settled.direction, message.c.sha256 == settled.sha256, message.c.site == settled.site
-    )
-    connection.execute(statement.values(state=state, reason=reason, settled_ns=now_ns))
+def due(connection: Connection, now_ns: int, site: str | None = None, limit: int | None = None) -> list[Message]:
+    """Messages to hand over now, without bodies: queued ones, and delivered ones whose time has come again.
+
+    High priority first, then the oldest.
+    """
+    waiting = or_(message.c.state == "queued", and_(message.c.state == "delivered", message.c.due_ns <= now_ns))
+    query = select(*_HEAD).where(message.c.direction == "out", waiting)
+    if site is not None:
+        query = query.where(message.c.site == site)
+    order = sql_case({"high": 0, "medium": 1, "low": 2}, value=message.c.priority, else_=1)
+    return _heads(connection, query.order_by(order, message.c.created_ns, message.c.sha256).limit(limit))
+
+
+def _heads(connection: Connection, query: Select[Any]) -> list[Message]:
+    return [Message(**row._mapping) for row in connection.execute(query)]
+
+
+def delivered(connection: Connection, one: Message, *, due_ns: int, now_ns: int) -> None:
+    """A message was handed over; it goes again at ``due_ns`` unless it is acknowledged before."""
+    values = {"state": "delivered", "reason": "", "settled_ns": now_ns, "due_ns": due_ns}
+    live = message.c.state.in_(("queued", "delivered"))
+    statement = update(message).where(_this(one), live)
+    connection.execute(statement.values(attempts=message.c.attempts + 1, **values))
+
+
+def settle(connection: Connection, one: Message, *, state: str, reason: str = "", now_ns: int) -> bool:
+    """End a message of the outbox: settled (its body is given up) or dead; False when it was settled before."""
+    values: dict[str, Any] = {"state": state, "reason": reason, "settled_ns": now_ns, "due_ns": None}
+    if state == "settled":
+        values["body"] = b""
+    statement = update(message).where(_this(one), message.c.state != "settled")
+    return connection.execute(statement.values(**values)).rowcount > 0
 
 
 def attempted(connection: Connection, tried: Message, *, reason: str) -> None:
-    """Count a delivery that failed; the message stays queued."""
-    statement = update(message).where(
-        message.c.direction == "out", message.c.sha256 == tried.sha256, message.c.site == tried.site
-    )
-    connection.execute(statement.values(attempts=message.c.attempts + 1, reason=reason))
+    """Count a delivery that failed; the message stays as it is."""
+    connection.execute(update(message).where(_this(tried)).values(attempts=message.c.attempts + 1, reason=reason))
+
+
+def expired(connection: Connection, before_ns: int) -> list[Message]:
+    """Messages of the outbox made before a moment and not acknowledged, without bodies."""
+    live = message.c.state.in_(("queued", "delivered"))
+    query = select(*_HEAD).where(message.c.direction == "out", live, message.c.created_ns < before_ns)
+    return _heads(connection, query)
+
+
+def owed(connection: Connection, limit: int) -> dict[str, list[Message]]:
+    """Messages that came and are not acknowledged yet, by the site that sent them; at most ``limit`` of each."""
+    query = select(*_HEAD).where(message.c.direction == "in", message.c.due_ns.is_not(None), message.c.site != "")
+    found: dict[str, list[Message]] = {}
+    for one in _heads(connection, query.order_by(message.c.due_ns, message.c.sha256)):
+        box = found.setdefault(one.site, [])
+        if len(box) < limit:
+            box.append(one)
+    return found
+
+
+def owe(connection: Connection, one: Message, due_ns: int | None) -> None:
+    """Note that an acknowledgement of a message that came is owed, or (None) that it has been written."""
+    connection.execute(update(message).where(_this(one)).values(due_ns=due_ns))
 
 
 def counts(connection: Connection) -> list[tuple[str, str, str, int]]:
@@ -77,7 +155,17 @@ def counts(connection: Connection) -> list[tuple[str, str, str, int]]:
     return [(d, s, t, n) for d, s, t, n in connection.execute(query.order_by(message.c.direction, message.c.site))]
 
 
-def in_state(connection: Connection, direction: str, state: str) -> list[Message]:
-    """Messages of one direction and state, oldest first."""
-    query = select(message).where(message.c.direction == direction, message.c.state == state)
-    return [Message(**row._mapping) for row in connection.execute(query.order_by(message.c.created_ns))]
+def in_state(connection: Connection, direction: str, state: str, limit: int | None = None) -> list[Message]:
+    """Messages of one direction and state, without bodies, oldest first (the newest ``limit`` of them, if given)."""
+    query = select(*_HEAD).where(message.c.direction == direction, message.c.state == state)
+    if limit is not None:
+        newest = _heads(connection, query.order_by(message.c.created_ns.desc()).limit(limit))
+        return newest[::-1]
+    return _heads(connection, query.order_by(message.c.created_ns))
+
+
+def thin_out(connection: Connection, keep: int) -> None:
+    """Of the dead letters from nobody known keep the newest ``keep``: strangers do not fill our disk."""
+    unknown = and_(message.c.direction == "in", message.c.state == "refused", message.c.site == "")
+    newest = select(message.c.sha256).where(unknown).order_by(message.c.created_ns.desc()).limit(keep)
+    connection.execute(delete(message).where(unknown, message.c.sha256.not_in(newest.scalar_subquery())))

@@ -5,7 +5,7 @@ Times are nanoseconds since 1970 (UTC), sizes are bytes, documents are whole sig
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
 
 HEAD = "0001"
 """The newest migration; a catalogue at another revision is migrated when it is opened."""
@@ -29,6 +29,11 @@ address = Table(
     Column("site", String(3), primary_key=True),
     Column("priority", Integer, primary_key=True, comment="1 is tried first"),
     Column("address", Text, nullable=False),
+    Column("limits", Text, nullable=False, comment="schedule, caps, pulse and retries; empty for the defaults"),
+    Column("ca", Text, nullable=False, comment="file of the certificate authority trusted for it, or empty"),
+    Column("failures", Integer, nullable=False, comment="in a row"),
+    Column("tried_ns", BigInteger, nullable=True, comment="when it last failed"),
+    Column("measured", Text, nullable=False, comment="what `channel address test` measured, or empty"),
     UniqueConstraint("site", "address"),
 )
 
@@ -149,12 +154,16 @@ message = Table(
     Column("sha256", String(64), primary_key=True, comment="of the envelope's bytes: the message's name"),
     Column("site", String(3), primary_key=True, comment="out: for whom; in: from whom ('' if unknown)"),
     Column("type", Text, nullable=False),
-    Column("state", String(10), nullable=False, comment="out: queued, delivered; in: taken, refused"),
+    Column("state", String(20), nullable=False, comment="out: queued, delivered, settled, dead; in: taken, refused"),
     Column("reason", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("created_ns", BigInteger, nullable=False),
     Column("settled_ns", BigInteger, nullable=True),
     Column("attempts", Integer, nullable=False),
+    Column("priority", String(10), nullable=False),
+    Column("size", BigInteger, nullable=False, comment="of the message, also where its body is not kept any more"),
+    Column("due_ns", BigInteger, nullable=True, comment="out: not before; in: an acknowledgement is owed since"),
+    Index("ix_message_state", "direction", "state"),
 )
 
 log = Table(

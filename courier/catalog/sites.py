@@ -23,11 +23,21 @@ class PinnedSite:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Address:
-    """How a site is reached: priority 1 is tried first."""
+    """How a site is reached: priority 1 is tried first.
+
+    ``limits``: as `courier.schedule.Limits.to_text` writes them. ``ca``: file of the certificate authority that is
+    trusted for it, or empty for the system's. ``failures`` in a row, the last at ``tried_ns``. ``measured``: JSON of
+    what the last test measured, or empty.
+    """
 
     site: str
     priority: int
     address: str
+    limits: str = ""
+    ca: str = ""
+    failures: int = 0
+    tried_ns: int | None = None
+    measured: str = ""
 
 
 def _pinned(row: Row[tuple[object, ...]]) -> PinnedSite:
@@ -67,7 +77,19 @@ def everyone(connection: Connection) -> list[PinnedSite]:
 
 def add_address(connection: Connection, new: Address) -> None:
     """Add an address; the priority must be free (see `addresses`)."""
-    connection.execute(insert(address).values(site=new.site, priority=new.priority, address=new.address))
+    connection.execute(insert(address).values({name: getattr(new, name) for name in Address.__slots__}))
+
+
+def change_address(connection: Connection, code: str, text: str, **values: object) -> bool:
+    """Change fields of an address; False when there is none such."""
+    statement = update(address).where(address.c.site == code, address.c.address == text)
+    return connection.execute(statement.values(**values)).rowcount > 0
+
+
+def find_address(connection: Connection, code: str, text: str) -> Address | None:
+    """An address as it stands now."""
+    row = connection.execute(select(address).where(address.c.site == code, address.c.address == text)).first()
+    return Address(**row._mapping) if row else None
 
 
 def addresses(connection: Connection, code: str | None = None) -> list[Address]:

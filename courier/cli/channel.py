@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from courier.cli.command import command, group
 from courier.console import Console, plural
 
+if TYPE_CHECKING:
+    from courier.catalog.sites import Address
+    from courier.exchange import Exchange
+
 app = group("The network channel: addresses of other sites, messages both ways.")
 address = group("How other sites are reached.")
 app.add_typer(address, name="address")
 
 CODE = Annotated[str, typer.Argument(metavar="CODE", help="Site code.")]
-ADDRESS = Annotated[str, typer.Argument(metavar="ADDRESS", help="A folder that both sites reach.")]
+ADDRESS = Annotated[
+    str,
+    typer.Argument(
+        metavar="ADDRESS", help="A folder that both reach, https://HOST:PORT, or poll (it fetches from us)."
+    ),
+]
+PRIORITY = Annotated[int | None, typer.Option("--priority", metavar="N", help="1 is tried first; unique.")]
+SCHEDULE = Annotated[
+    str | None,
+    typer.Option(
+        "--schedule", metavar="RULES", help="Such as 'mon-fri 8-18 high; sat,sun closed' (all, medium, high, closed)."
+    ),
+]
+ZONE = Annotated[str | None, typer.Option("--zone", help="Time zone of schedule and caps (else this computer's).")]
+CAP = Annotated[
+    str | None, typer.Option("--cap", metavar="RATE", help="200KB/s, or by hour '8-18 200KB/s; 18-8 5MB/s'; none.")
+]
+PULSE = Annotated[
+    str | None, typer.Option("--pulse", metavar="BLOCK/DELAY", help="A block, then a delay: 64KB/5s; none.")
+]
+RETRIES = Annotated[int | None, typer.Option("--retries", metavar="N", help="Tries after a failure (2).")]
+RETRY_WAIT = Annotated[int | None, typer.Option("--retry-wait", metavar="SECONDS", help="Between tries (60).")]
+CA = Annotated[Path | None, typer.Option("--ca", metavar="FILE", help="PEM of the authority or certificate to trust.")]
 
 
 @command(app, "sync")
@@ -23,12 +50,15 @@ def sync(console: Console) -> None:
     from courier.cli.report import parcel_status, say_imported
     from courier.errors import Unreachable
     from courier.exchange import synchronise
+    from courier.serving import exchange_locked
 
     with console.site() as site:
-        done = synchronise(site)
+        done = exchange_locked(site, lambda: synchronise(site))
         console.say(f"Delivered {plural(done.delivered, 'message')}, took in {plural(done.taken, 'message')}.")
         for sha256, reason in done.refused:
             console.warn(f"Refused {sha256[:12]}: {reason}")
+        for code, reason in done.held:
+            console.say(f"Waiting for {code}: {reason}")
         for status in done.parcels:
             say_imported(console, status)
         document = {
@@ -36,6 +66,7 @@ def sync(console: Console) -> None:
             "taken": done.taken,
             "refused": [{"message": sha256, "reason": reason} for sha256, reason in done.refused],
             "unreachable": [{"site": code, "reason": reason} for code, reason in done.unreachable],
+            "held": [{"site": code, "reason": reason} for code, reason in done.held],
             "parcels": [parcel_status(status) for status in done.parcels],
             "imported": [p for status in done.parcels for p in parcel_status(status)["imported"]],
         }
@@ -52,6 +83,54 @@ def sync(console: Console) -> None:
             console.error(error, document)
             raise typer.Exit(error.exit_code)
         console.result(document)
+
+
+@command(app, "serve")
+def serve(
+    console: Console,
+    *,
+    bind: Annotated[str, typer.Option("--bind", metavar="HOST:PORT", help="Where to listen.")] = "127.0.0.1:8423",
+    cert: Annotated[Path | None, typer.Option("--cert", metavar="FILE", help="Certificate chain, PEM.")] = None,
+    key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its private key, PEM.")] = None,
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help="Plain HTTP, for a proxy before it that has the certificate.")
+    ] = False,
+    every: Annotated[
+        int, typer.Option("--every", metavar="SECONDS", min=0, help="Between own rounds of sync; 0: none.")
+    ] = 60,
+    rate: Annotated[
+        int, typer.Option("--rate", metavar="N", min=1, help="Requests a second that one site may make.")
+    ] = 50,
+) -> None:
+    """Serve peers: they bring messages, and those with the address `poll` fetch theirs. Ends on Ctrl-C or SIGTERM."""
+    from courier.channel.server import Listening, parse_bind
+    from courier.serving import run_server
+
+    host, port = parse_bind(bind)
+    listening = Listening(host=host, port=port, cert=cert, key=key, behind_proxy=behind_proxy)
+    with console.site() as site:
+
+        def ready(url: str) -> None:
+            console.say(f"{site.code} serves its peers at {url}; Ctrl-C ends it.")
+            console.event({"event": "serving", "site": site.code, "url": url})
+
+        def log(text: str) -> None:
+            console.warn(text)
+            console.event({"event": "log", "text": text})
+
+        def done(exchange: Exchange) -> None:
+            if exchange.taken or exchange.delivered:
+                taken, delivered = plural(exchange.taken, "message"), plural(exchange.delivered, "message")
+                console.say(f"Took in {taken}, delivered {delivered}.")
+                console.event({"event": "exchange", "taken": exchange.taken, "delivered": exchange.delivered})
+            for sha256, reason in exchange.refused:
+                log(f"Refused {sha256[:12]}: {reason}")
+            for failure in exchange.failures:
+                log(f"{failure.message} ({failure.hint})")
+
+        run_server(site, listening, rate=rate, every=every, log=log, ready=ready, done=done)
+        console.say("The server has ended; nothing was lost.")
+        console.result({"site": site.code, "ended": True})
 
 
 @command(app, "status")
@@ -88,43 +167,148 @@ def _kind(payload_type: str) -> str:
     return payload_type.removeprefix("application/vnd.courier.").removesuffix("+json")
 
 
+def _wishes(**given: Any) -> Any:
+    from courier.addresses import Wishes
+
+    return Wishes(**given)
+
+
+def _address_record(found: Address) -> dict[str, Any]:
+    from courier.addresses import Measured
+    from courier.schedule import Limits, rate_text, week_text
+
+    limits, measured = Limits.parse(found.limits), Measured.parse(found.measured)
+    return {
+        "site": found.site,
+        "address": found.address,
+        "priority": found.priority,
+        "schedule": week_text(limits.week),
+        "zone": limits.zone,
+        "rate": rate_text(limits),
+        "retries": limits.retries,
+        "retry_seconds": limits.retry_seconds,
+        "ca": found.ca or None,
+        "failures": found.failures,
+        "measured": None if measured is None else {name: getattr(measured, name) for name in measured.__slots__},
+    }
+
+
 @command(address, "add")
 def address_add(
     console: Console,
     *,
     code: CODE,
     where: ADDRESS,
-    priority: Annotated[int | None, typer.Option("--priority", metavar="N", help="1 is tried first.")] = None,
+    priority: PRIORITY = None,
+    schedule: SCHEDULE = None,
+    zone: ZONE = None,
+    cap: CAP = None,
+    pulse: PULSE = None,
+    retries: RETRIES = None,
+    retry_wait: RETRY_WAIT = None,
+    ca: CA = None,
 ) -> None:
-    """Say how a trusted site is reached."""
-    from courier.peers import add_address
+    """Say how a trusted site is reached, and within which limits."""
+    from courier.addresses import add_address
 
+    wishes = _wishes(schedule=schedule, zone=zone, cap=cap, pulse=pulse, retries=retries, retry_wait=retry_wait, ca=ca)
     with console.site() as site:
-        added = add_address(site, code, where, priority)
+        added = add_address(site, code, where, priority, wishes)
         console.say(f"{added.site} is reached at {added.address}, priority {added.priority}.")
-        console.result({"site": added.site, "address": added.address, "priority": added.priority})
+        if added.address.startswith("http://"):
+            console.warn("Note: without https anyone on the way can read the messages (not forge them).")
+        console.result(_address_record(added))
+
+
+@command(address, "set")
+def address_set(
+    console: Console,
+    *,
+    code: CODE,
+    where: ADDRESS,
+    priority: PRIORITY = None,
+    schedule: SCHEDULE = None,
+    zone: ZONE = None,
+    cap: CAP = None,
+    pulse: PULSE = None,
+    retries: RETRIES = None,
+    retry_wait: RETRY_WAIT = None,
+    ca: CA = None,
+) -> None:
+    """Change priority or limits of an address; transfers that run mind it at once."""
+    from courier.addresses import set_address
+    from courier.errors import Usage
+
+    given = {
+        "priority": priority,
+        "schedule": schedule,
+        "zone": zone,
+        "cap": cap,
+        "pulse": pulse,
+        "retries": retries,
+        "retry_wait": retry_wait,
+        "ca": ca,
+    }
+    if all(value is None for value in given.values()):
+        raise Usage("nothing to change was named", hint="courier channel address set --help")
+    with console.site() as site:
+        record = _address_record(set_address(site, code, where, _wishes(**given)))
+        console.say(
+            f"{record['site']} at {record['address']}: priority {record['priority']}, schedule {record['schedule']} "
+            f"({record['zone']}), rate {record['rate']}."
+        )
+        console.result(record)
 
 
 @command(address, "list")
 def address_list(console: Console) -> None:
     """List the addresses of all sites."""
-    from courier.peers import list_addresses
+    from courier.addresses import list_addresses
 
     with console.site() as site:
-        found = list_addresses(site)
-        console.table(("SITE", "PRIORITY", "ADDRESS"), [(a.site, a.priority, a.address) for a in found])
-        if not found:
+        records = [_address_record(found) for found in list_addresses(site)]
+        names = ("site", "priority", "address", "schedule", "zone", "rate")
+        rows = [(*(r[name] for name in names), _measured(r["measured"])) for r in records]
+        console.table((*(name.upper() for name in names), "MEASURED"), rows)
+        if not records:
             console.say("No address yet: courier channel address add CODE ADDRESS")
-        addresses = [{"site": a.site, "priority": a.priority, "address": a.address} for a in found]
-        console.result({"addresses": addresses})
+        console.result({"addresses": records})
+
+
+def _measured(found: dict[str, Any] | None) -> str:
+    from courier.console import size_text
+
+    if found is None:
+        return "-"
+    up, down = size_text(found["up_bytes_per_second"]), size_text(found["down_bytes_per_second"])
+    return f"{found['round_trip_ms']:.1f} ms, {up}/s up, {down}/s down"
 
 
 @command(address, "remove")
 def address_remove(console: Console, *, code: CODE, where: ADDRESS) -> None:
     """Remove an address of a site."""
-    from courier.peers import remove_address
+    from courier.addresses import remove_address
 
     with console.site() as site:
         remove_address(site, code, where)
         console.say(f"{where} is no address of {code} any more.")
         console.result({"site": code, "address": where})
+
+
+@command(address, "test")
+def address_test(
+    console: Console,
+    *,
+    code: CODE,
+    where: Annotated[str | None, typer.Argument(metavar="[ADDRESS]", help="Else the first of the site.")] = None,
+    budget: Annotated[str, typer.Option("--budget", metavar="SIZE", help="Bytes to move at most.")] = "4MB",
+) -> None:
+    """Measure round trip and throughput of an address; the result is kept for planning."""
+    from courier.addresses import measure_address
+    from courier.plan import parse_size
+
+    with console.site() as site:
+        found = measure_address(site, code, where, budget=parse_size(budget))
+        document = {name: getattr(found, name) for name in found.__slots__}
+        console.say(f"{code}: {_measured(document)} ({found.bytes_moved:,} bytes moved)")
+        console.result({"site": code, **document})

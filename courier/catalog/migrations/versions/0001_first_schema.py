@@ -23,6 +23,11 @@ def upgrade() -> None:
         sa.Column("site", sa.String(3), primary_key=True, nullable=False),
         sa.Column("priority", sa.Integer(), primary_key=True, nullable=False),
         sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("limits", sa.Text(), nullable=False),
+        sa.Column("ca", sa.Text(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("tried_ns", sa.BigInteger(), nullable=True),
+        sa.Column("measured", sa.Text(), nullable=False),
         sa.UniqueConstraint("site", "address"),
     )
     op.create_table(
@@ -124,13 +129,17 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(64), primary_key=True, nullable=False),
         sa.Column("site", sa.String(3), primary_key=True, nullable=False),
         sa.Column("type", sa.Text(), nullable=False),
-        sa.Column("state", sa.String(10), nullable=False),
+        sa.Column("state", sa.String(20), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("created_ns", sa.BigInteger(), nullable=False),
         sa.Column("settled_ns", sa.BigInteger(), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("priority", sa.String(10), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("due_ns", sa.BigInteger(), nullable=True),
     )
+    op.create_index("ix_message_state", "message", ["direction", "state"])
     op.create_table(
         "log",
         sa.Column("id", sa.Integer(), primary_key=True, autoincrement=True, nullable=False),

@@ -1,0 +1,76 @@
+"""Acknowledgements: what keeps a message in the sender's outbox until the other site has surely acted on it."""
+
+from __future__ import annotations
+
+from courier.catalog import messages, sites
+from courier.catalog.messages import Message
+from courier.errors import CourierError
+from courier.ship import outgoing
+from courier.site import Site, now
+from formats.documents import acknowledgement as acknowledgement_doc
+from formats.documents.acknowledgement import AcknowledgedMessage, Acknowledgement
+from formats.envelope import parse_envelope, verified_keys
+from formats.errors import FormatError
+from formats.records import Fields, decode
+
+CURABLE = {"unknown-site", "revoked-site", "bad-signature", "key-not-valid", "clock", "card-not-chained"}
+"""Refusals that another message (a card), the operator or time may cure: not answered, so that the message comes again
+and is judged anew."""
+
+
+def acknowledge(site: Site) -> int:
+    """Queue the acknowledgements that are owed, one to each site that can be reached; return the messages they name."""
+    count = 0
+    with site.catalogue.reading() as connection:
+        reachable = {address.site for address in sites.addresses(connection)}
+        owed = messages.owed(connection, acknowledgement_doc.MAX_ITEMS)
+    for code, box in owed.items():
+        if code not in reachable or code == site.code:
+            continue
+        word = Acknowledgement(site=site.code, to=code, issued_ns=now(), messages=tuple(map(_item, box)))
+        envelope = site.sign(word.payload(), acknowledgement_doc.TYPE)
+        with site.catalogue.writing() as connection:
+            messages.put(connection, outgoing(envelope, code))
+            for message in box:
+                messages.owe(connection, message, None)
+        count += len(box)
+    return count
+
+
+def _item(message: Message) -> AcknowledgedMessage:
+    refused = message.reason[: acknowledgement_doc.MAX_REASON] if message.state == "refused" else ""
+    return AcknowledgedMessage(message=message.sha256, refused=refused)
+
+
+def take_acknowledgement(site: Site, body: bytes) -> str:
+    """Settle the messages that a site acknowledges, of those that were sent to it; return the site."""
+    word, _ = site.trust().verify(
+        body,
+        Acknowledgement.parse,
+        payload_type=acknowledgement_doc.TYPE,
+        signed_ns=lambda a: a.issued_ns,
+        now_ns=now(),
+        where="acknowledgement",
+    )
+    with site.catalogue.writing() as connection:
+        for item in word.messages:
+            message = messages.find(connection, "out", item.message, word.site)
+            if message is None:
+                continue
+            state, reason = ("dead", f"{word.site} refused it: {item.refused}") if item.refused else ("settled", "")
+            messages.settle(connection, message, state=state, reason=reason, now_ns=now())
+    return word.site
+
+
+def surely_from(site: Site, body: bytes, error: CourierError) -> str:
+    """Whom a refused message is surely from, and may be told so; empty for strangers and for what may yet be cured."""
+    if error.code in CURABLE:
+        return ""
+    try:
+        envelope = parse_envelope(body)
+        fields = Fields(decode(envelope.payload))
+        code = fields.text("from", pattern="[A-Z0-9]{3}")
+        keys = [key.key for key in site.trust().site(code).card.keys]
+        return code if verified_keys(envelope, keys) and code != site.code else ""
+    except (FormatError, CourierError):
+        return ""

@@ -1,0 +1,188 @@
+"""What peers brought to our server: messages that wait to be taken in, and uploads that are not whole yet.
+
+``in/BR1/HEX.msg`` is a whole message that site BR1 brought, ``part/BR1/HEX-SIZE.part`` the beginning of one. A message
+is in ``in`` only when its bytes have the digest it is named by, flushed to disk; so an answer that says so is true
+whatever happens next. Both are bounded for each site: no peer fills the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from courier.channel.transport import MAX_MESSAGE
+from courier.errors import CourierError
+from courier.files import make_folder, sync_folder, write_atomic
+
+MAX_WAITING_BYTES = 4 * MAX_MESSAGE
+MAX_WAITING = 4096
+"""Messages, and their bytes, that may wait for one site to be taken in."""
+MAX_PART_BYTES = 4 * MAX_MESSAGE
+"""Bytes of one site's uploads that are not whole."""
+PART_LIFE_SECONDS = 7 * 24 * 3600
+"""An upload that has not grown for so long is given up."""
+_PART = re.compile(r"([0-9a-f]{64})-([0-9]{1,10})\.part")
+_NAME = re.compile(r"([0-9a-f]{64})\.msg")
+
+
+class OutOfStep(CourierError):
+    """A part does not begin where the upload stands; ``offset`` is where it does."""
+
+    code = "out-of-step"
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+        super().__init__(f"the upload stands at {offset}", hint="go on from there")
+
+
+class WrongDigest(CourierError):
+    """The whole of an upload is not what its name says; it was given up."""
+
+    code = "wrong-digest"
+
+
+class Full(CourierError):
+    """Too much of this site's waits already."""
+
+    code = "full"
+
+
+class Inbox:
+    """The inbox folder of a server. Safe to use from several threads; messages may be taken by another process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._in, self._part = folder / "in", folder / "part"
+        self._locks = [threading.Lock() for _ in range(16)]
+        self._counting = threading.Lock()
+        self._waiting: dict[str, tuple[int, int]] = {}
+
+    def offset(self, peer: str, sha256: str) -> tuple[int, bool]:
+        """(bytes of a message that are here, whether it is whole)."""
+        if self._path(peer, sha256).exists():
+            return self._path(peer, sha256).stat().st_size, True
+        found = self._partial(peer, sha256)
+        return (found.stat().st_size if found else 0), False
+
+    def store(self, peer: str, sha256: str, *, start: int, total: int, data: bytes) -> int:
+        """Keep a part that begins at ``start``; return the bytes that are here now (``total``: the message is whole).
+
+        Raises `OutOfStep`, `WrongDigest`, `Full`.
+        """
+        with self._locks[int(sha256[:2], 16) % len(self._locks)]:
+            path = self._path(peer, sha256)
+            if path.exists():
+                return total
+            if start == 0 and len(data) == total:
+                self._check(hashlib.sha256(data).hexdigest() == sha256, sha256)
+                self._make_room(peer, total)
+                make_folder(path.parent)
+                write_atomic(path, data)
+                self._drop_part(peer, sha256)
+                return total
+            return self._append(peer, sha256, start=start, total=total, data=data)
+
+    def _append(self, peer: str, sha256: str, *, start: int, total: int, data: bytes) -> int:
+        part = self._part / peer / f"{sha256}-{total}.part"
+        here = part.stat().st_size if part.exists() else 0
+        if start != here:
+            raise OutOfStep(here)
+        if start == 0:
+            self._make_part_room(peer, total)
+            self._drop_part(peer, sha256)
+            make_folder(part.parent)
+        with part.open("ab") as out:
+            out.write(data)
+            out.flush()
+            here += len(data)
+            if here < total:
+                return here
+            os.fsync(out.fileno())
+        with part.open("rb") as source:
+            good = hashlib.file_digest(source, "sha256").hexdigest() == sha256
+        if not good:
+            part.unlink(missing_ok=True)
+        self._check(good, sha256)
+        self._make_room(peer, total)
+        target = self._path(peer, sha256)
+        make_folder(target.parent)
+        part.replace(target)
+        sync_folder(target.parent)
+        return total
+
+    def _check(self, good: bool, sha256: str) -> None:
+        if not good:
+            raise WrongDigest(f"what came is not {sha256[:12]}", hint="send the message again from its beginning")
+
+    def fetch(self) -> Iterator[tuple[str, str, bytes]]:
+        """(site that brought it, name, bytes) of every whole message; call `done` for each."""
+        for box in sorted(self._in.iterdir()) if self._in.is_dir() else []:
+            names = sorted(os.listdir(box)) if box.is_dir() else []  # noqa: PTH208
+            for name in names:
+                match = _NAME.fullmatch(name)
+                if match is None:
+                    continue
+                try:
+                    body = (box / name).read_bytes()
+                except FileNotFoundError:
+                    continue  # another run has taken it meanwhile
+                yield box.name, match[1], body
+
+    def done(self, peer: str, sha256: str) -> None:
+        """The message was taken in or refused."""
+        path = self._path(peer, sha256)
+        size = path.stat().st_size if path.exists() else 0
+        path.unlink(missing_ok=True)
+        with self._counting:
+            count, total = self._waiting.get(peer, (1, size))
+            self._waiting[peer] = max(0, count - 1), max(0, total - size)
+
+    def sweep(self) -> None:
+        """Give up uploads that have not grown for a week, and what a killed run left."""
+        oldest = time.time() - PART_LIFE_SECONDS
+        for folder in (self._part, self._in):
+            for path in folder.glob("*/*") if folder.is_dir() else []:
+                whole = _NAME.fullmatch(path.name)
+                fresh = path.exists() and path.stat().st_mtime > oldest
+                if not whole and not fresh:
+                    path.unlink(missing_ok=True)
+
+    def _path(self, peer: str, sha256: str) -> Path:
+        return self._in / peer / f"{sha256}.msg"
+
+    def _parts(self, peer: str) -> list[Path]:
+        folder = self._part / peer
+        return [path for path in folder.iterdir() if _PART.fullmatch(path.name)] if folder.is_dir() else []
+
+    def _partial(self, peer: str, sha256: str) -> Path | None:
+        return next((path for path in self._parts(peer) if path.name.startswith(sha256)), None)
+
+    def _drop_part(self, peer: str, sha256: str) -> None:
+        if (self._part / peer).is_dir():
+            for path in self._parts(peer):
+                if path.name.startswith(sha256):
+                    path.unlink(missing_ok=True)
+
+    def _make_part_room(self, peer: str, size: int) -> None:
+        # An upload counts as what it says it will be, so that many small beginnings cannot grow past the limit.
+        promised = sum(int(match[2]) for path in self._parts(peer) if (match := _PART.fullmatch(path.name)))
+        if promised + size > MAX_PART_BYTES:
+            raise Full("too many uploads are not finished", hint="finish those that were begun, or wait a week")
+
+    def _make_room(self, peer: str, size: int) -> None:
+        with self._counting:
+            count, total = self._waiting.get(peer) or self._count(peer)
+            if count >= MAX_WAITING or total + size > MAX_WAITING_BYTES:
+                count, total = self._count(peer)
+            if count >= MAX_WAITING or total + size > MAX_WAITING_BYTES:
+                raise Full("too many messages wait to be taken in", hint="try again later")
+            self._waiting[peer] = count + 1, total + size
+
+    def _count(self, peer: str) -> tuple[int, int]:
+        box = self._in / peer
+        sizes = [entry.stat().st_size for entry in os.scandir(box)] if box.is_dir() else []
+        return len(sizes), sum(sizes)

@@ -1,0 +1,81 @@
+"""Keeping to the limits of an address while a transfer runs: a meter shared by its transfers, and a pace for each."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from courier.channel.transport import PART, Paused
+from courier.schedule import SECOND_NS, Limits
+
+LOOK_AGAIN_NS = SECOND_NS
+"""The longest sleep before the limits are read anew."""
+
+
+class Meter:
+    """What went last through one address, by whichever transfer."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.last_ns = 0
+        self.last_count = 0
+
+    def wait_ns(self, limits: Limits, now_ns: int) -> int:
+        """How long the next piece must wait under ``limits``, which may have changed since the last one went."""
+        if not self.last_count:
+            return 0
+        # A clock that was set back must not make us wait for the moment it was set back from.
+        since = max(0, now_ns - self.last_ns)
+        return max(0, limits.pause_ns(self.last_count, now_ns) - since)
+
+    def moved(self, count: int, now_ns: int) -> None:
+        """So many bytes went now."""
+        self.last_ns, self.last_count = now_ns, count
+
+
+class Pacer:
+    """`Pace` of a transfer of messages of one ``priority``; ``limits`` reads them anew from the catalogue each time."""
+
+    def __init__(
+        self,
+        meter: Meter,
+        limits: Callable[[], Limits],
+        *,
+        priority: str,
+        now: Callable[[], int] = time.time_ns,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._meter, self._limits, self._now, self._sleep = meter, limits, now, sleep
+        self.priority = priority
+
+    def block(self) -> int:
+        """See `Pace.block`."""
+        with self._meter.lock:
+            while True:
+                limits, now_ns = self._limits(), self._now()
+                if not limits.admits(self.priority, now_ns):
+                    raise paused(limits, self.priority, now_ns)
+                wait = self._meter.wait_ns(limits, now_ns)
+                if not wait:
+                    size = limits.block(now_ns, PART)
+                    self._meter.moved(size, now_ns)
+                    return size
+                self._sleep(min(wait, LOOK_AGAIN_NS) / SECOND_NS)
+
+    def moved(self, count: int) -> None:
+        """See `Pace.moved`: the piece was counted whole when it was let go; a shorter one counts as what it was."""
+        with self._meter.lock:
+            self._meter.last_count = min(self._meter.last_count, max(count, 1))
+
+
+def paused(limits: Limits, priority: str, now_ns: int) -> Paused:
+    """What to say when the schedule takes no message of a priority now."""
+    from formats.records import format_time
+
+    opens = limits.opens_ns(priority, now_ns)
+    when = f"until {format_time(opens)[:16].replace('T', ' ')} UTC" if opens else "at every hour of the week"
+    return Paused(
+        f"its schedule takes no message of {priority} priority {when}",
+        hint="the message waits; courier channel address set CODE ADDRESS --schedule changes that",
+    )

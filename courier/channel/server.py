@@ -1,0 +1,292 @@
+"""The sockets of the channel's server: Starlette on uvicorn around `Service`.
+
+Slow and half-sent requests are cut off: the head of a request has `HEAD_SECONDS`, a body `BODY_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from courier.channel.service import Reply, Service
+from courier.channel.signed import Head
+from courier.errors import CourierError, NotFound, Refused, Usage
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+HEAD_SECONDS = 15
+BODY_SECONDS = 60
+IDLE_SECONDS = 30
+CLOSE_SECONDS = 10
+"""How long requests under way are waited for when the server is stopped."""
+CONNECTIONS = 1000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listening:
+    """Where to listen: ``port`` 0 for any. Own certificate, or plain HTTP behind a proxy that has one."""
+
+    host: str
+    port: int
+    cert: Path | None = None
+    key: Path | None = None
+    behind_proxy: bool = False
+
+
+def parse_bind(text: str) -> tuple[str, int]:
+    """(host, port) of ``HOST:PORT`` or ``[IPv6]:PORT``; raises `Usage`."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise Usage(f"{text[:60]!r} is not HOST:PORT", hint="write it like 0.0.0.0:8423 or 127.0.0.1:8423")
+    return host, int(port)
+
+
+def check_listening(listening: Listening) -> None:
+    """Refuse what would serve without TLS by oversight, or cannot be read; raises `Usage` or `NotFound`."""
+    if listening.behind_proxy == (listening.cert is not None):
+        raise Usage(
+            "a server needs its own certificate, or a proxy before it that has one: one of the two",
+            hint="--cert FILE --key FILE, or --behind-proxy",
+        )
+    if (listening.cert is None) != (listening.key is None):
+        raise Usage("certificate and key go together", hint="--cert FILE --key FILE")
+    for path in (listening.cert, listening.key):
+        if path is not None and not path.is_file():
+            raise NotFound(f"{path} is not there", hint="--cert FILE --key FILE, both PEM")
+
+
+def require_server() -> None:
+    """Raise `NotFound` unless the extra that a server needs is installed."""
+    try:
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError:
+        raise NotFound(
+            "channel serve needs the extra 'channel', which is not installed",
+            hint="pip install 'courier-parcels[channel]'",
+            code="extra-missing",
+        ) from None
+
+
+def make_app(service: Service) -> Any:
+    """The ASGI application of a service."""
+    from anyio import to_thread
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    async def answer(request: Request) -> Response:
+        address = request.client.host if request.client else ""
+        admitted = service.admit(_head(request), address)
+        if isinstance(admitted, Reply):
+            return _response(admitted, close=True)
+        try:
+            body = await asyncio.wait_for(_body(request, admitted.length), BODY_SECONDS)
+        except (TimeoutError, _TooMuch):
+            service.half_sent(admitted)
+            return _response(Reply(status=408), close=True)
+        except Exception as error:
+            if type(error).__name__ != "ClientDisconnect":
+                raise
+            service.half_sent(admitted)
+            return _response(Reply(status=408), close=True)
+        reply = await run_in_threadpool(service.handle, admitted, body)
+        if reply.wait_ns:
+            await asyncio.sleep(reply.wait_ns / 1e9)
+        return _response(reply)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: object) -> Any:
+        # The catalogue has one writer at a time: more threads would only wait for it.
+        to_thread.current_default_thread_limiter().total_tokens = 8
+        yield
+
+    def _response(reply: Reply, *, close: bool = False) -> Response:
+        kind = "application/json" if reply.body[:1] == b"{" and reply.status != 206 else "application/octet-stream"
+        headers = dict(reply.headers) | ({"connection": "close"} if close and reply.status >= 400 else {})
+        return Response(reply.body, reply.status, headers, media_type=kind)
+
+    methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
+    return Starlette(routes=[Route("/{path:path}", answer, methods=methods)], lifespan=lifespan)
+
+
+class _TooMuch(Exception):
+    """A body longer than it said."""
+
+
+async def _body(request: Request, length: int) -> bytes:
+    gathered = bytearray()
+    async for chunk in request.stream():
+        gathered += chunk
+        if len(gathered) > length:
+            raise _TooMuch
+    return bytes(gathered)
+
+
+def _head(request: Request) -> Head:
+    path = request.scope.get("raw_path") or request.scope["path"].encode()
+    headers: dict[str, str] = {}
+    for name, value in request.scope["headers"]:
+        text = name.decode("latin-1")
+        # A field that stands twice is joined, as RFC 9421 section 2.1 has it, and so fits no signature of ours.
+        headers[text] = f"{headers[text]}, {value.decode('latin-1')}" if text in headers else value.decode("latin-1")
+    query = request.scope["query_string"].decode("latin-1")
+    return Head(method=request.method, path=path.decode("latin-1"), query=query, headers=headers)
+
+
+def serve(
+    service: Service,
+    listening: Listening,
+    *,
+    ready: Callable[[str], None] = lambda _: None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM, or ``stop`` is set; requests under way are finished. ``ready`` is told the URL.
+
+    Raises `Usage` or `NotFound` for what cannot be listened on, `Refused` when the port is taken.
+    """
+    check_listening(listening)
+    require_server()
+    import uvicorn
+
+    config = uvicorn.Config(
+        make_app(service),
+        host=listening.host,
+        port=listening.port,
+        http=_patient_protocol(service),
+        ws="none",
+        loop="asyncio",
+        lifespan="on",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=listening.behind_proxy,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=CLOSE_SECONDS,
+        h11_max_incomplete_event_size=16 << 10,
+        ssl_certfile=listening.cert,
+        ssl_keyfile=listening.key,
+    )
+    try:
+        config.load()
+    except (ssl.SSLError, OSError) as error:
+        hint = "--cert takes the certificate chain, --key its private key, both PEM"
+        raise Usage(f"{listening.cert}: {error.strerror or error}", hint=hint) from None
+    server = _Server(config, ready, stop or threading.Event())
+    with _signals(server):
+        try:
+            asyncio.run(server.run_on(listening))
+        except OSError as error:
+            message = f"{listening.host}:{listening.port}: {error.strerror or error}"
+            raise Refused(message, hint="choose another with --bind HOST:PORT", code="bind") from None
+
+
+class _Server:
+    """uvicorn's server, told to stop by an event and not by signals of its own."""
+
+    def __init__(self, config: Any, ready: Callable[[str], None], stop: threading.Event) -> None:
+        import uvicorn
+
+        self._server = uvicorn.Server(config)
+        self._config, self._ready, self.stop = config, ready, stop
+
+    async def run_on(self, listening: Listening) -> None:
+        import socket
+
+        family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
+        with socket.socket(family) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((listening.host, listening.port))
+            listener.listen(512)
+            port = listener.getsockname()[1]
+            watcher = asyncio.create_task(self._watch(port, listening))
+            try:
+                # Not `serve`, which would put its own signal handlers in and raise the signal again at the end.
+                await self._server._serve(sockets=[listener])
+            finally:
+                watcher.cancel()
+
+    async def _watch(self, port: int, listening: Listening) -> None:
+        while not self._server.started:
+            await asyncio.sleep(0.02)
+        host = f"[{listening.host}]" if ":" in listening.host else listening.host
+        self._ready(f"{'https' if listening.cert else 'http'}://{host}:{port}")
+        while not self.stop.is_set():
+            await asyncio.sleep(0.1)
+        self._server.should_exit = True
+
+
+@contextlib.contextmanager
+def _signals(server: _Server) -> Iterator[None]:
+    """SIGINT and SIGTERM stop the server, once; only the main thread may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda *_: server.stop.set())
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _patient_protocol(service: Service) -> Any:
+    """uvicorn's HTTP/1.1 protocol with an end to its patience: it waits for ever for the rest of a head itself."""
+    try:
+        from uvicorn.protocols.http.h11_impl import H11Protocol
+    except ImportError:
+        raise CourierError("this uvicorn has no HTTP/1.1 protocol that is known here", hint="update it") from None
+
+    class Patient(H11Protocol):
+        _alarm: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._watch_head()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._watch_head()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._watch_head()
+
+        def send_400_response(self, msg: str) -> None:
+            super().send_400_response(msg)
+            service.garbage(self.client[0] if self.client else "")
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._calm()
+            super().connection_lost(exc)
+
+        def _watch_head(self) -> None:
+            busy = self.cycle is not None and not self.cycle.response_complete
+            if busy:
+                self._calm()
+            elif self._alarm is None:
+                # Also the idle time between two requests: uvicorn's own timer ends with the first byte of the next.
+                self._alarm = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+        def _calm(self) -> None:
+            if self._alarm is not None:
+                self._alarm.cancel()
+                self._alarm = None
+
+    return Patient
