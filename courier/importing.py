@@ -222,6 +222,7 @@ def _outcomes(site: Site, headers: list[PackageHeader]) -> list[ReceiptPackage]:
     outcomes = []
     with site.catalogue.reading() as connection:
         for header in headers:
+            _check_own(site, header, packages.read_counter(connection, header.package))
             held = packages.versions(connection, header.package)
             same = next((stored for stored in held if stored.version == header.version), None)
             if same is not None and same.listing != header.listing:
@@ -243,6 +244,16 @@ def _outcomes(site: Site, headers: list[PackageHeader]) -> list[ReceiptPackage]:
                 )
             )
     return outcomes
+
+
+def _check_own(site: Site, header: PackageHeader, last_made: int) -> None:
+    """A version of our own package that we never made is nobody's to bring; it would use up our numbers."""
+    if header.package.startswith(site.code) and header.version > last_made:
+        raise Refused(
+            f"the parcel holds {header.package}:{header.version}, a version of this site's own package never made here",
+            hint="ask the sender where it comes from",
+            code="foreign-version",
+        )
 
 
 def _record(site: Site, spool: Spool, headers: list[PackageHeader], outcomes: list[ReceiptPackage]) -> None:

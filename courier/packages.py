@@ -137,7 +137,10 @@ def find_package(site: Site, reference: str) -> StoredPackage:
 def verify_packages(
     site: Site, reference: str | None, progress: Callable[[int], None] = lambda _: None
 ) -> list[tuple[StoredPackage, list[Finding]]]:
-    """Read the content of a package, or of all, again; return what is wrong with each."""
+    """Read the content of a package, or of all, again; return what is wrong with each.
+
+    Content that is not what it should be is taken out of use, so that adding or receiving it again puts it right.
+    """
     if reference is not None:
         chosen = [find_package(site, reference)]
     else:
@@ -145,7 +148,12 @@ def verify_packages(
             chosen = packages.versions(connection)
     result = []
     for stored in chosen:
-        result.append((stored, list(site.store.verify(stored.listing))))
+        findings = list(site.store.verify(stored.listing))
+        if findings:
+            with site.store.lock():
+                for finding in findings:
+                    site.store.quarantine(finding.sha256)
+        result.append((stored, findings))
         progress(stored.listing.bytes)
     return result
 

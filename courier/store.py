@@ -28,9 +28,10 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """Something wrong with stored content: which file of the package, and what."""
+    """Something wrong with stored content: which file of the package, its SHA-256, and what."""
 
     path: str
+    sha256: str
     problem: str
 
 
@@ -81,7 +82,7 @@ class Store:
             if isinstance(entry, FileEntry) and entry.size:
                 problem = self._problem(entry)
                 if problem:
-                    yield Finding(path=entry.path, problem=problem)
+                    yield Finding(path=entry.path, sha256=entry.sha256, problem=problem)
 
     def _problem(self, entry: FileEntry) -> str:
         digest = hashlib.sha256()
@@ -94,6 +95,15 @@ class Store:
         except OSError as error:
             return f"content cannot be read: {error.strerror}"
         return "" if digest.hexdigest() == entry.sha256 else "content differs from its SHA-256"
+
+    def quarantine(self, sha256: str) -> None:
+        """Take content that was found damaged out of use, so that adding or receiving it again puts it right.
+
+        Call it under the store's lock. The damaged file is kept in ``damaged/`` until the next `collect`.
+        """
+        path = self.content_path(sha256)
+        if path.exists():
+            path.replace(make_folder(self.folder / "damaged") / sha256)
 
     def stage(self) -> Staging:
         """Begin to take content in; use it as a context manager."""
@@ -113,6 +123,9 @@ class Store:
         }
         listings = {listing.sha256 for listing in kept}
         freed = 0
+        for path in _files_in(self.folder / "damaged"):
+            freed += path.stat().st_size
+            path.unlink()
         for path in _files_in(self.folder / "listings"):
             if path.name not in listings:
                 freed += path.stat().st_size

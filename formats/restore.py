@@ -49,7 +49,7 @@ from typing import IO, Any, NamedTuple, cast
 
 DONE, FAILED, USAGE, REFUSED, DAMAGED, NO_SPACE, NOT_FOUND, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 8
 CHUNK = 1 << 20
-LONGEST_LINE = 200_000
+LONGEST_LINE = (1 << 18) + 1
 MALFORMED = (ArithmeticError, AttributeError, EOFError, LookupError, RecursionError, TypeError, ValueError, zlib.error)
 UNBINDABLE = (sqlite3.InterfaceError, sqlite3.ProgrammingError)
 
@@ -180,8 +180,10 @@ def output_of(
 def check_entry(entry: dict[str, Any]) -> None:
     """Raise ValueError unless the entry and, if it is a link, its target stay in the package."""
     parts, target = entry["path"].split("/"), entry.get("target", "")
-    steps = [-1 if part == ".." else part not in ("", ".") for part in target.split("/")]
-    climbs = target.startswith("/") or min(itertools.accumulate([len(parts) - 1, *steps])) < 0
+    steps = [part for part in target.split("/") if part not in ("", ".")]
+    up = len(list(itertools.takewhile(lambda part: part == "..", steps)))
+    # No ".." after a name either: the name may be a link itself, and two such links together lead out.
+    climbs = target.startswith("/") or up >= len(parts) or ".." in steps[up:]
     windows = os.name == "nt" and re.search(r'[\\:*?"<>|\x00-\x1f]', entry["path"] + target)
     if windows or climbs or "\0" in entry["path"] or {"", ".", ".."} & set(parts):
         raise ValueError(f"{entry['path']!a} may not stand in a package on this system")

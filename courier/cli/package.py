@@ -129,7 +129,7 @@ def verify(
         if bad:
             error = Damaged(
                 f"{plural(bad, 'file')} in the store damaged",
-                hint="remove the damaged package, then add it again or receive it again",
+                hint="it is out of use now; add or receive the same content again and it is whole, and check this disk",
             )
             console.error(error, {"packages": documents})
             raise typer.Exit(error.exit_code)

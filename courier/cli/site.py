@@ -37,6 +37,8 @@ def init(
         check_site(site)
     except FormatError as error:
         raise Usage(error.message, hint="write it like HQ1") from None
+    if not name.isprintable() or not name.strip():
+        raise Usage("a site's name is one line of text", hint='give it like --name "Headquarters"')
     home = find_home(console.home)
     made = create_site(home, code=site, name=name, catalogue=catalogue)
     try:
