@@ -11,7 +11,7 @@ from courier.site import Site, now
 from courier.trust import Trust
 from formats.documents import notice as notice_doc
 from formats.documents import package as package_doc
-from formats.documents.notice import ShipNotice
+from formats.documents.notice import PackageRef, ShipNotice
 from formats.documents.package import PackageDefinition
 from formats.documents.packing import PackingList
 
@@ -47,17 +47,17 @@ def judge(site: Site, packing: PackingList, editions: Collection[str]) -> Admiss
     definitions: dict[tuple[str, int], PackageDefinition] = {}
     awaiting = []
     for item in notice.packages:
-        definition = _definition(site, trust, packing.source, item.package, item.version)
-        if definition is None:
-            awaiting.append(f"the definition of {item.package}:{item.version} (by network: courier channel sync)")
-        elif definition.listing.sha256 != item.listing:
+        came = _definitions(site, packing.source, item.package, item.version)
+        if item.listing in came:
+            definitions[item.package, item.version] = _verified(trust, came[item.listing], item)
+        elif came:
             raise Refused(
                 f"{packing.parcel}: definition and ship notice of {item.package}:{item.version} name other content",
                 hint=f"ask {packing.source} to ship the parcel again: courier parcel ship {packing.parcel}",
                 code="definition-disagrees",
             )
         else:
-            definitions[item.package, item.version] = definition
+            awaiting.append(f"the definition of {item.package}:{item.version} (by network: courier channel sync)")
     return Admission(awaiting=tuple(awaiting), notice=notice, definitions=definitions)
 
 
@@ -78,16 +78,17 @@ def _notices(site: Site, trust: Trust, packing: PackingList) -> list[ShipNotice]
     return [notice for notice in found if notice.source == packing.source]
 
 
-def _definition(site: Site, trust: Trust, source: str, package: str, version: int) -> PackageDefinition | None:
+def _definitions(site: Site, source: str, package: str, version: int) -> dict[str, bytes]:
     with site.catalogue.reading() as connection:
-        data = packages.find_definition(connection, package, version, source)
-    if data is None:
-        return None
+        return packages.find_definitions(connection, package, version, source)
+
+
+def _verified(trust: Trust, data: bytes, item: PackageRef) -> PackageDefinition:
     return trust.verify(
         data,
         PackageDefinition.parse,
         payload_type=package_doc.TYPE,
         signed_ns=lambda d: d.created_ns,
         now_ns=now(),
-        where=f"definition of {package}:{version}",
+        where=f"definition of {item.package}:{item.version}",
     )[0]

@@ -100,6 +100,13 @@ def sweep(folder: Path) -> None:
                 remove_tree(path)
 
 
+def sweep_beside(target: Path) -> None:
+    """Remove what a killed run left of ``target`` under temporary names beside it. Nobody else may be writing it."""
+    for path in target.parent.glob(f"{TEMP}*"):
+        if path.name.endswith(f"-{target.name[-40:]}"):
+            remove_tree(path)
+
+
 def remove_tree(path: Path) -> None:
     """Remove a file or folder, if it is there."""
     if path.is_dir() and not path.is_symlink():

@@ -57,6 +57,7 @@ def _take_definition(site: Site, body: bytes) -> str:
             definition.package,
             definition.version,
             definition.site,
+            listing=definition.listing.sha256,
             envelope=envelope.encode(),
             received_ns=now(),
         )

@@ -18,7 +18,7 @@ from courier.files import TEMP
 from courier.tapedrive import is_tape_device, is_tape_folder, open_tape
 from formats.errors import FormatError, Malformed
 from formats.iso_reader import IsoReader
-from formats.tape import walk_volume
+from formats.tape import TapeReader
 
 Layout = Literal["folder", "iso", "tape"]
 BLANK = 1 << 20
@@ -94,11 +94,15 @@ class TapeMedium:
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         self._path = path
+        self.findings: list[str] = []
+        """What the last whole `walk` found damaged and made good, one line each."""
 
     def walk(self) -> Iterator[tuple[str, int, BinaryIO]]:
         """See `Medium.walk`."""
         with open_tape(self._path) as drive:
-            yield from walk_volume(drive)
+            reader = TapeReader(drive)
+            yield from reader.walk()
+            self.findings = [*reader.findings, *getattr(drive, "findings", ())]
 
 
 def find_media(path: Path) -> list[Medium]:

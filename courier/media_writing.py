@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from courier.errors import CourierError, Damaged, Refused, Usage, explain
-from courier.files import TEMP, atomic_file, make_folder, remove_tree, sync_folder
+from courier.files import TEMP, atomic_file, make_folder, remove_tree, sweep_beside, sync_folder
 from courier.media import FolderMedium, IsoMedium, Layout, Medium, TapeMedium
 from courier.tapedrive import is_tape_device, open_tape
 from formats.digest import CHUNK
@@ -59,6 +59,7 @@ def write_volume_to(target: Path, source: VolumeSource, layout: Layout, progress
     if is_tape_device(target):
         return _write_tape(target, source, progress)
     make_folder(target.parent)
+    sweep_beside(target)
     if target.exists():
         raise Usage(f"{target} exists", hint="name another folder, or remove it")
     if layout == "iso":
@@ -77,7 +78,7 @@ def write_volume_to(target: Path, source: VolumeSource, layout: Layout, progress
             forget_cached(Path(out.name))
             read_back(IsoMedium(Path(out.name)), source, progress)
         return target.stat().st_size
-    temporary = target.parent / f"{TEMP}{os.getpid()}-{target.name}"
+    temporary = target.parent / f"{TEMP}{os.getpid()}-{target.name[-40:]}"
     remove_tree(temporary)
     temporary.mkdir()
     try:
@@ -242,6 +243,8 @@ def read_back(medium: Medium, source: VolumeSource, progress: Callable[[int], No
                 raise _differs(medium, path, "does not read back as it was written")
     except FormatError as error:
         raise explain(error, where=f"reading back {medium.name}", hint=_READ_BACK) from None
+    if isinstance(medium, TapeMedium) and medium.findings:
+        raise _differs(medium, medium.findings[0], "(what is written must be whole, though it could be read)")
     if expected:
         raise _differs(medium, next(iter(expected)), "is not there")
 

@@ -123,7 +123,7 @@ def _take(
             reader = VolumeReader(medium, site.trust(), scratch=scratch, now_ns=now())
             head = reader.head(lambda digest: _known_packing_list(site, digest))
             looking(medium, head)
-            spool = begin_spool(site, head, hold=hold)
+            spool = begin_spool(site, head, hold=hold, where=medium.name)
             if spool is not None:
                 spool.note_edition(head.envelope)
             return _gather(site, medium, reader, head, spool, progress)
@@ -139,8 +139,10 @@ def _known_packing_list(site: Site, digest: str) -> bytes | None:
     return None
 
 
-def begin_spool(site: Site, head: Head, *, hold: bool) -> Spool | None:
+def begin_spool(site: Site, head: Head, *, hold: bool, where: str = "") -> Spool | None:
     """The spool of the build this volume belongs to, begun if need be; None when it was imported before.
+
+    ``where`` names the medium in errors.
 
     Raises `Refused` for another build of a parcel of which volumes came before, `NoSpace`, and `Damaged` where a new
     spool would need a table that is damaged on this medium.
@@ -152,7 +154,7 @@ def begin_spool(site: Site, head: Head, *, hold: bool) -> Spool | None:
     others = [row for row in known if row.build != packing.build and row.state != ReceivedState.ANNOUNCED]
     if same is None and others:
         raise Refused(
-            f"this volume is of another build of {packing.parcel} than the volumes received before",
+            f"{where or head.label.label}: a volume of another build of {packing.parcel} than those received before",
             hint=f"ask {packing.source} which is right; courier parcel discard {packing.parcel} forgets the other",
             code="other-build",
         )
@@ -161,11 +163,13 @@ def begin_spool(site: Site, head: Head, *, hold: bool) -> Spool | None:
     folder = site.arriving(packing.parcel, packing.build)
     if Spool.exists(folder):
         spool = Spool.open(folder)
+        sweep(folder / "archives")
         require_space(site.home, spool.missing_bytes() + _expanded(folder), purpose="receiving the parcel")
+        _note_arrival(site, head, same, hold=hold)
         return spool
     if head.contents is None or head.blocks is None:
         raise Damaged(
-            f"{head.label.label}: a table that every volume carries is damaged on this one",
+            f"{where or head.label.label}: a table that every volume carries is damaged on this one",
             hint="receive another volume of the parcel first, then this one again",
         )
     expanded = expanded_bytes(site, head.packing, head.contents)
@@ -174,8 +178,19 @@ def begin_spool(site: Site, head: Head, *, hold: bool) -> Spool | None:
     make_folder(folder)
     write_atomic(folder / "expanded", str(expanded).encode())
     spool = Spool.begin(folder, packing, head.envelope, contents=head.contents, blocks=head.blocks)
+    _note_arrival(site, head, same, hold=hold)
+    return spool
+
+
+def _note_arrival(site: Site, head: Head, same: ReceivedParcel | None, *, hold: bool) -> None:
+    """Record that a build arrives; again, after a kill came in between, and when a later command asks for a hold."""
+    packing = head.packing
     with site.catalogue.writing() as connection:
-        for row in known:
+        if same is not None and same.state != ReceivedState.ANNOUNCED:
+            if hold:
+                parcels.change_received(connection, packing.parcel, packing.build, hold=1)
+            return
+        for row in parcels.find_received(connection, packing.parcel):
             if row.state == ReceivedState.ANNOUNCED:
                 parcels.forget_received(connection, row.parcel, row.build)
         parcels.put_received(
@@ -192,7 +207,6 @@ def begin_spool(site: Site, head: Head, *, hold: bool) -> Spool | None:
                 receipt=None,
             ),
         )
-    return spool
 
 
 def _expanded(folder: Path) -> int:
@@ -281,6 +295,9 @@ def settle_parcel(site: Site, parcel: str, build: str, *, release: bool = False)
     ``release``: the operator asks for the import, so a hold ends. Raises what stands against the import.
     """
     row = _row(site, parcel, build)
+    if row.state == ReceivedState.IMPORTED:
+        # A run that was killed after its import could not give back the space.
+        remove_tree(site.arriving(parcel, build))
     if row.state in (ReceivedState.IMPORTED, ReceivedState.ANNOUNCED):
         return status_of(site, parcel, build)
     spool = Spool.open(site.arriving(parcel, build))
@@ -314,7 +331,11 @@ def _mended(site: Site, spool: Spool) -> bool:
 def settle_all(site: Site) -> list[tuple[ParcelStatus | None, CourierError | None]]:
     """`settle_parcel` for every parcel that is held; used after messages have come."""
     with site.catalogue.reading() as connection:
-        rows = [row for row in parcels.all_received(connection) if row.state == ReceivedState.HELD]
+        everything = parcels.all_received(connection)
+    for row in everything:
+        if row.state == ReceivedState.IMPORTED:
+            remove_tree(site.arriving(row.parcel, row.build))
+    rows = [row for row in everything if row.state == ReceivedState.HELD]
     results: list[tuple[ParcelStatus | None, CourierError | None]] = []
     for row in rows:
         try:
@@ -345,6 +366,15 @@ def find_build(site: Site, parcel: str) -> str:
     return rows[-1].build
 
 
+def _awaiting(site: Site, spool: Spool, row: ReceivedParcel) -> tuple[str, ...]:
+    """What a complete parcel waits for; a disagreement of media and network is one of these, not an error here."""
+    try:
+        admission = judge(site, spool.packing, spool.editions())
+    except Refused as error:
+        return (f"an answer: {error.message}",)
+    return admission.awaiting or (("the operator: courier parcel import " + row.parcel,) if row.hold else ())
+
+
 def status_of(site: Site, parcel: str, build: str) -> ParcelStatus:
     """How a parcel stands here."""
     row = _row(site, parcel, build)
@@ -368,8 +398,7 @@ def status_of(site: Site, parcel: str, build: str) -> ParcelStatus:
     files = packing.files()
     awaiting: tuple[str, ...] = ()
     if not incomplete:
-        admission = judge(site, packing, spool.editions())
-        awaiting = admission.awaiting or (("the operator: courier parcel import " + parcel,) if row.hold else ())
+        awaiting = _awaiting(site, spool, row)
     return ParcelStatus(
         parcel=parcel,
         build=build,

@@ -16,7 +16,7 @@ from courier.build import Builder, BuiltArchive, member_records
 from courier.catalog import packages, parcels
 from courier.catalog.parcels import LogEntry, SentParcel, SentVolume
 from courier.errors import Damaged, NotFound, Usage
-from courier.files import atomic_file, locked, make_folder, remove_tree, require_space, write_atomic
+from courier.files import atomic_file, locked, make_folder, remove_tree, require_space, sweep, write_atomic
 from courier.layout import FixedSizes, ParcelHead, lay_out
 from courier.lifecycle import SentState, VolumeState
 from courier.packages import definition_of
@@ -66,9 +66,14 @@ def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] =
     Raises `NoSpace` before the first byte when the disk cannot hold it, `Damaged` when stored content is bad.
     """
     with locked(site.home / "parcels" / "out" / "lock"):
-        parcel, folder = _working_folder(site, plan)
-        done = sum(path.stat().st_size for path in (folder / "archives").glob("*") if path.is_file())
+        begun = _begun(site, plan)
+        if begun:
+            sweep(begun)
+            sweep(begun / "archives")
+        done = sum(path.stat().st_size for path in (begun / "archives").glob("*") if path.is_file()) if begun else 0
         require_space(site.home, max(0, sum(plan.sizes) - done), purpose="building the parcel")
+        folder = begun or _begin(site, plan)
+        parcel = folder.name
         sealer = ParcelSealer.in_folder(folder, plan.recipients) if plan.recipients else None
         builder = Builder(
             folder / "archives", site.store.open_content, level=plan.level or 3, sealer=sealer, progress=progress
@@ -90,25 +95,30 @@ def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] =
     return open_outgoing(site, parcel)
 
 
-def _working_folder(site: Site, plan: ParcelPlan) -> tuple[str, Path]:
-    """The ID and folder to build in: those of the same plan if it was begun, else new ones."""
+def _begun(site: Site, plan: ParcelPlan) -> Path | None:
+    """The folder, named by the parcel's ID, in which the same plan was begun and not finished."""
     root = make_folder(site.home / "parcels" / "out")
     with site.catalogue.reading() as connection:
         known = {sent.parcel for sent in parcels.all_sent(connection)}
     for folder in sorted(root.iterdir()):
         if folder.is_dir() and folder.name not in known:
             if (folder / PLAN).exists() and (folder / PLAN).read_text() == plan.digest:
-                return folder.name, folder
+                return folder
             if not (folder / PACKING_LIST).exists():
                 # Another plan that was begun and given up: nothing signed is lost.
                 remove_tree(folder)
+    return None
+
+
+def _begin(site: Site, plan: ParcelPlan) -> Path:
+    """A folder to build the plan in, named by a new parcel ID."""
     with site.catalogue.writing() as connection:
         number = packages.read_counter(connection, "parcel") + 1
         packages.raise_counter(connection, "parcel", number)
-    folder = root / parcel_id(site.code, number)
+    folder = site.outgoing(parcel_id(site.code, number))
     make_folder(folder / "archives")
     write_atomic(folder / PLAN, plan.digest.encode())
-    return folder.name, folder
+    return folder
 
 
 def _write_contents(

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from courier.errors import Damaged, NotFound
-from courier.files import TEMP, locked, make_folder, remove_tree, settle, sync_folder
+from courier.files import TEMP, locked, make_folder, remove_tree, settle, sweep, sync_folder
 from formats.digest import CHUNK
 from formats.documents.listing import Entry, FileEntry, ListingSummary, read_listing, write_listing
 from formats.errors import FormatError
@@ -165,7 +165,8 @@ class Staging:
         self._count = 0
 
     def __enter__(self) -> Staging:
-        remove_tree(self._folder)
+        # What a killed run staged is of no use any more; staging is done under the store's lock.
+        sweep(self._store.folder)
         make_folder(self._folder)
         return self
 

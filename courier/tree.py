@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from courier.errors import Damaged, NotFound, Refused, Usage
-from courier.files import TEMP, make_folder, remove_tree, settle, sync_folder
+from courier.files import TEMP, make_folder, remove_tree, settle, sweep_beside, sync_folder
 from formats.digest import CHUNK, HashingReader
 from formats.documents.listing import Entry, FileEntry, FolderEntry, LinkEntry, path_key
 from formats.names import check_link, check_path, windows_keeps
@@ -102,7 +102,8 @@ def write_tree(entries: Iterable[Entry], target: Path, open_content: Callable[[s
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise Usage(f"{target} is not an empty folder", hint="name a folder that does not exist yet")
     make_folder(target.parent)
-    temporary = target.parent / f"{TEMP}{os.getpid()}-{target.name[:40]}"
+    sweep_beside(target)
+    temporary = target.parent / f"{TEMP}{os.getpid()}-{target.name[-40:]}"
     remove_tree(temporary)
     temporary.mkdir()
     try:

@@ -205,11 +205,19 @@ def add(home: Home, *paths: Path, name: str = "Test", **options: object) -> str:
     return f"{document['package_id']}:{document['version']}"
 
 
-def create(home: Home, *packages: str, to: Sequence[str] = ("BR1",), capacity: str = SMALL, **options: object) -> str:
-    """``parcel create``; the parcel's ID."""
+def create(
+    home: Home,
+    *packages: str,
+    to: Sequence[str] = ("BR1",),
+    capacity: str = SMALL,
+    encrypt: bool | None = None,
+    **options: object,
+) -> str:
+    """``parcel create``; the parcel's ID. ``options`` become ``--key value``."""
     more = [text for code in to for text in ("--to", code)] + ["--capacity", capacity]
-    for key, value in options.items():
-        more += [f"--{key}"] if value is True else [f"--{key}", str(value)]
+    if encrypt is not None:
+        more.append("--encrypt" if encrypt else "--no-encrypt")
+    more += [str(text) for key, value in options.items() for text in (f"--{key.replace('_', '-')}", value)]
     document = home("parcel", "create", *packages, *more)
     return str(document["parcel_id"])
 

@@ -412,7 +412,7 @@ def test_versions_and_numbers_only_grow(catalogue: Catalogue) -> None:
         assert packages.next_version(connection, "HQ100001") == 1
         packages.add(connection, PACKAGE)
         assert packages.next_version(connection, "HQ100001") == 4
-        packages.keep_definition(connection, "HQ100001", 6, "HQ1", envelope=b"x", received_ns=1)
+        packages.keep_definition(connection, "HQ100001", 6, "HQ1", listing="0" * 64, envelope=b"x", received_ns=1)
         assert packages.next_version(connection, "HQ100001") == 7
         packages.keep_definition(connection, "HQ100001", LARGE, "BR1", envelope=b"x", received_ns=1)
         assert packages.next_version(connection, "HQ100001") == 7
@@ -426,11 +426,18 @@ def test_versions_and_numbers_only_grow(catalogue: Catalogue) -> None:
 
 def test_a_definition_is_kept_for_each_site_that_signs_it(catalogue: Catalogue) -> None:
     with catalogue.writing() as connection:
-        for site, envelope in (("HQ1", b"old"), ("BR1", BYTES), ("HQ1", b"new")):
-            packages.keep_definition(connection, "HQ100001", 1, site, envelope=envelope, received_ns=1)
-        assert packages.find_definition(connection, "HQ100001", 1, "HQ1") == b"new"
-        assert packages.find_definition(connection, "HQ100001", 1, "BR1") == BYTES
-        assert packages.find_definition(connection, "HQ100001", 2, "BR1") is None
+        other = "1" * 64
+        for site, listing, envelope in (
+            ("HQ1", "0" * 64, b"old"),
+            ("BR1", "0" * 64, BYTES),
+            ("HQ1", "0" * 64, b"new"),
+            ("HQ1", other, b"other content"),
+        ):
+            packages.keep_definition(connection, "HQ100001", 1, site, listing=listing, envelope=envelope, received_ns=1)
+        found = packages.find_definitions(connection, "HQ100001", 1, "HQ1")
+        assert found == {"0" * 64: b"new", other: b"other content"}
+        assert packages.find_definitions(connection, "HQ100001", 1, "BR1") == {"0" * 64: BYTES}
+        assert packages.find_definitions(connection, "HQ100001", 2, "BR1") == {}
 
 
 def test_sent_parcels_their_destinations_packages_and_volumes(catalogue: Catalogue) -> None:

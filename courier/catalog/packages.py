@@ -101,21 +101,24 @@ def raise_counter(connection: Connection, name: str, value: int) -> None:
 
 
 def keep_definition(
-    connection: Connection, package_id: str, version: int, site: str, *, envelope: bytes, received_ns: int
+    connection: Connection, package_id: str, version: int, site: str, *, listing: str, envelope: bytes, received_ns: int
 ) -> None:
-    """Keep a definition received from ``site``, in place of an earlier one."""
+    """Keep a definition received from ``site``, in place of an earlier one of the same content.
+
+    One of other content stands beside it: which counts is for the ship notice to say, not for the order they came in.
+    """
     where = (definition.c.package == package_id, definition.c.version == version, definition.c.site == site)
-    connection.execute(delete(definition).where(*where))
+    connection.execute(delete(definition).where(*where, definition.c.listing == listing))
     connection.execute(
         insert(definition).values(
-            package=package_id, version=version, site=site, envelope=envelope, received_ns=received_ns
+            package=package_id, version=version, site=site, listing=listing, envelope=envelope, received_ns=received_ns
         )
     )
 
 
-def find_definition(connection: Connection, package_id: str, version: int, site: str) -> bytes | None:
-    """The envelope of the definition that ``site`` signed, if one has come."""
-    query = select(definition.c.envelope).where(
+def find_definitions(connection: Connection, package_id: str, version: int, site: str) -> dict[str, bytes]:
+    """The envelopes of the definitions that ``site`` signed, by the listing they name: one, but after a mishap."""
+    query = select(definition.c.listing, definition.c.envelope).where(
         definition.c.package == package_id, definition.c.version == version, definition.c.site == site
     )
-    return connection.execute(query).scalar()
+    return {listing: bytes(envelope) for listing, envelope in connection.execute(query)}

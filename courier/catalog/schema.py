@@ -58,6 +58,7 @@ definition = Table(
     Column("package", String(8), primary_key=True),
     Column("version", BigInteger, primary_key=True),
     Column("site", String(3), primary_key=True, comment="the site that signed it"),
+    Column("listing", String(64), primary_key=True, comment="the content it names"),
     Column("envelope", LargeBinary, nullable=False),
     Column("received_ns", BigInteger, nullable=False),
 )

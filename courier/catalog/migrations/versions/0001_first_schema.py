@@ -49,6 +49,7 @@ def upgrade() -> None:
         sa.Column("package", sa.String(8), primary_key=True, nullable=False),
         sa.Column("version", sa.BigInteger(), primary_key=True, nullable=False),
         sa.Column("site", sa.String(3), primary_key=True, nullable=False),
+        sa.Column("listing", sa.String(64), primary_key=True, nullable=False),
         sa.Column("envelope", sa.LargeBinary(), nullable=False),
         sa.Column("received_ns", sa.BigInteger(), nullable=False),
     )
