@@ -414,7 +414,7 @@ def test_versions_and_numbers_only_grow(catalogue: Catalogue) -> None:
         assert packages.next_version(connection, "HQ100001") == 4
         packages.keep_definition(connection, "HQ100001", 6, "HQ1", listing="0" * 64, envelope=b"x", received_ns=1)
         assert packages.next_version(connection, "HQ100001") == 7
-        packages.keep_definition(connection, "HQ100001", LARGE, "BR1", envelope=b"x", received_ns=1)
+        packages.keep_definition(connection, "HQ100001", LARGE, "BR1", listing="0" * 64, envelope=b"x", received_ns=1)
         assert packages.next_version(connection, "HQ100001") == 7
         packages.raise_counter(connection, "HQ100001", 9)
         packages.raise_counter(connection, "HQ100001", 8)
