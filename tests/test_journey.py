@@ -631,8 +631,8 @@ def _stock(*command: str | Path, cwd: Path | None = None) -> str:
 
 def validated(folder: Path) -> Any:
     """The bag in a folder, validated by the Library of Congress's bagit."""
-    bag = bagit.Bag(str(folder))  # type: ignore[no-untyped-call]
-    bag.validate()  # type: ignore[no-untyped-call]
+    bag = bagit.Bag(str(folder))
+    bag.validate()
     return bag
 
 
