@@ -1,0 +1,211 @@
+"""A network in memory: the client and the server of the channel, joined without sockets, and what can go wrong there."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from courier.catalog.sites import Address
+from courier.channel.client import HttpTransport, Signing
+from courier.channel.folder import FolderTransport
+from courier.channel.service import Reply, Service
+from courier.channel.signed import Head
+from courier.channel.transport import Outgoing, Pace, Transport
+from courier.delivery import Network
+from courier.errors import Unreachable
+from courier.exchange import open_inbox
+from courier.serving import SiteDesk
+from courier.site import Site
+
+HOUR_NS = 3600 * 10**9
+
+
+class Clock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.ns = time.time_ns()
+
+    def __call__(self) -> int:
+        return self.ns
+
+    def sleep(self, seconds: float) -> None:
+        self.ns += int(seconds * 10**9)
+
+
+class Restart(BaseException):
+    """The process of a site ends at this very point."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """A request as it was on the wire."""
+
+    head: Head
+    body: bytes
+
+
+def answer(service: Service, sent: Sent) -> Reply:
+    """What a server answers to a request."""
+    admitted = service.admit(sent.head, "wire")
+    return admitted if isinstance(admitted, Reply) else service.handle(admitted, sent.body)
+
+
+@dataclass(kw_only=True)
+class Faults:
+    """How often each thing goes wrong, and the dice."""
+
+    rate: float
+    dice: random.Random
+    late: list[tuple[int, Callable[[], object]]] = field(default_factory=list)
+
+    def happens(self, share: float = 1.0) -> bool:
+        return self.dice.random() < self.rate * share
+
+
+class Wire(httpx.BaseTransport):
+    """The network between a client and the server of one site; ``server`` gives it, or None while it is down."""
+
+    def __init__(self, server: Callable[[], Service | None], faults: Faults | None = None) -> None:
+        self._server, self._faults = server, faults
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        body = request.read()
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        path, _, query = request.url.raw_path.decode().partition("?")
+        sent = Sent(head=Head(method=request.method, path=path, query=query, headers=headers), body=body)
+        service = self._server()
+        if service is None:
+            raise httpx.ConnectError("nobody listens", request=request)
+        reply = self._carry(service, sent, request)
+        return httpx.Response(
+            reply.status, headers=list(reply.headers), stream=httpx.ByteStream(reply.body), request=request
+        )
+
+    def _carry(self, service: Service, sent: Sent, request: httpx.Request) -> Reply:
+        faults = self._faults
+        if faults is None or not faults.happens():
+            return answer(service, sent)
+        match faults.dice.randrange(6):
+            case 0:
+                raise httpx.ConnectError("lost on the way there", request=request)
+            case 1:
+                answer(service, sent)
+                raise httpx.ReadError("lost on the way back", request=request)
+            case 2:
+                answer(service, sent)
+                return answer(service, sent)  # the second is a replay, and its answer is what the client sees
+            case 3:
+                later = service
+                faults.late.append((faults.dice.randrange(1, 9), lambda: answer(later, sent)))
+                raise httpx.ReadTimeout("delayed", request=request)
+            case 4:
+                half = Sent(head=sent.head, body=sent.body[: len(sent.body) // 2])
+                answer(service, half)
+                raise httpx.WriteError("cut on the way there", request=request)
+            case _:
+                whole = answer(service, sent)
+                return Reply(status=whole.status, headers=whole.headers, body=whole.body[: len(whole.body) // 2])
+
+
+class FaultyFolder:
+    """A shared folder whose sync tool loses, doubles, reorders, delays and cuts."""
+
+    def __init__(self, folder: Path, pace: Pace | None, faults: Faults) -> None:
+        self._folder, self._faults = folder, faults
+        self._inner = FolderTransport(folder, pace)
+
+    def deliver(self, to: str, message: Outgoing) -> None:
+        faults = self._faults
+        if not faults.happens():
+            self._inner.deliver(to, message)
+            return
+        path = self._folder / to / f"{message.sha256}.msg"
+        body = message.read(0, message.size)
+        match faults.dice.randrange(4):
+            case 0:
+                return  # the tool says it has it, and loses it
+            case 1:
+                raise Unreachable("the share is gone", hint="mount it")
+            case 2:
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(body[: len(body) // 2])
+            case _:
+                faults.late.append((faults.dice.randrange(1, 9), lambda: _put(path, body)))
+
+    def fetch(self, own: str) -> Iterator[tuple[str, bytes]]:
+        found = list(self._inner.fetch(own))
+        self._faults.dice.shuffle(found)
+        for item in found:
+            if self._faults.happens(0.5):
+                raise Unreachable("the share is gone", hint="mount it")
+            yield item
+
+    def done(self, own: str, sha256: str) -> None:
+        if not self._faults.happens():  # else the file comes back: a double
+            self._inner.done(own, sha256)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def _put(path: Path, body: bytes) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(body)
+
+
+class MemoryNetwork(Network):
+    """Every site's server by its URL ``https://CODE``, on one clock."""
+
+    def __init__(self, clock: Clock, faults: Faults | None = None) -> None:
+        super().__init__(clock=clock, sleep=clock.sleep)
+        self.faults = faults
+        self.servers: dict[str, Service | None] = {}
+        self.log: list[str] = []
+
+    def serve(self, site: Site, *, rate: int = 10**6) -> Service:
+        """Start (or restart) the server of a site."""
+        desk = SiteDesk(site, arrived=lambda: None, clock=self.clock)
+        service = Service(desk, open_inbox(site), log=self.log.append, rate=rate, now=self.clock)
+        self.servers[site.code] = service
+        return service
+
+    def open(self, site: Site, address: Address, pace: Pace | None = None) -> Transport:
+        """See `Network.open`."""
+        if not address.address.startswith("http"):
+            folder = Path(address.address)
+            return FaultyFolder(folder, pace, self.faults) if self.faults else FolderTransport(folder, pace)
+        key = site.card.keys[0].key
+        return HttpTransport(
+            address.address,
+            address.site,
+            signing=Signing(source=site.code, key=key, signer=site.keyring.signer(key)[1]),
+            spool=site.home / "channel" / "fetch" / address.site,
+            pace=pace,
+            wire=Wire(lambda: self.servers.get(address.site), self.faults),
+            now=self.clock,
+            sleep=self.sleep,
+        )
+
+    def pass_time(self, ns: int = HOUR_NS) -> None:
+        """Let time pass; what was delayed so long arrives."""
+        self.clock.sleep(ns / 10**9)  # type: ignore[attr-defined]
+        if self.faults is not None:
+            waiting, self.faults.late = self.faults.late, []
+            for rounds, act in waiting:
+                if rounds <= 1:
+                    act()
+                else:
+                    self.faults.late.append((rounds - 1, act))
+
+
+def copy_home(home: Path, to: Path) -> Path:
+    """A copy of a closed site's home."""
+    shutil.copytree(home, to)
+    return to
