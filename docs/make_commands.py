@@ -23,7 +23,7 @@ Made by `python docs/make_commands.py`. Every command also has:
 
 | option | meaning |
 |---|---|
-| `--home DIR` | the site home; else `$COURIER_HOME`, else the platform's data folder. May also stand before the command |
+| `--home DIR` | the site home; else `$COURIER_HOME`, else the platform's data folder; also before the command |
 | `--json` | print one JSON document on stdout, and nothing else there |
 | `--json-lines` | print JSON lines as things happen; the last one is the result |
 | `--quiet`, `-q` | print nothing but errors |
@@ -58,7 +58,7 @@ def _options(command: Any) -> list[str]:
         if parameter.param_type_name == "argument":
             name = parameter.metavar or parameter.name.upper()
         else:
-            name = ", ".join(parameter.opts) + ("/" + "/".join(parameter.secondary_opts) if parameter.secondary_opts else "")
+            name = "/".join([", ".join(parameter.opts), *parameter.secondary_opts])
             if parameter.metavar and not parameter.is_flag:
                 name += f" {parameter.metavar}"
         needed = " (required)" if parameter.required else ""
@@ -70,7 +70,8 @@ def make() -> str:
     """The page."""
     parts = [HEAD]
     for path, command in _commands(typer.main.get_command(app), "courier"):
-        parts.append(f"\n## {path.removeprefix('courier ')}\n\n`{_usage(path, command)}`\n\n{(command.help or '').strip()}\n")
+        title, text = path.removeprefix("courier "), (command.help or "").strip()
+        parts.append(f"\n## {title}\n\n`{_usage(path, command)}`\n\n{text}\n")
         if rows := _options(command):
             parts.append("\n| | |\n|---|---|\n" + "\n".join(rows) + "\n")
     codes = "\n".join(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items())
