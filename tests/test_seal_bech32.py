@@ -56,7 +56,7 @@ def test_an_invalid_string_is_refused(text: str) -> None:
     [
         "age1qdd35qf",
         "age1qpu0j2ex",
-        f"age1{'q' * 51}spe5dt3",
+        f"age1{'q' * 51}pfwgqrs",
     ],
 )
 def test_groups_of_five_bits_that_are_no_whole_bytes_are_refused(text: str) -> None:
