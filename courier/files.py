@@ -18,6 +18,8 @@ from typing import BinaryIO
 from courier.errors import CourierError, NoSpace, NotFound, Refused, Usage
 
 TEMP = ".tmp-"
+# Not every system has all of these.
+_NO_MEDIUM = {getattr(errno, name) for name in ("ENXIO", "ENODEV", "ENOMEDIUM") if hasattr(errno, name)}
 RESERVE = 64 << 20
 """Bytes that are left free on a disk we write to."""
 
@@ -182,6 +184,8 @@ def explain_os(error: OSError) -> CourierError:
             )
         case errno.ENOENT:
             return NotFound(text, hint="check the path")
+        case number if number in _NO_MEDIUM:
+            return NotFound(text, hint="check that the drive is connected and has a medium in it")
         case errno.EACCES | errno.EPERM:
             return Refused(text, hint="check who owns it and what its permissions are", code="permission")
         case errno.EROFS:

@@ -54,9 +54,7 @@ def add_package(
         with site.store.stage() as staging:
 
             def take(source: BinaryIO) -> tuple[str, int]:
-                sha256, size = staging.add(source)
-                progress(size)
-                return sha256, size
+                return staging.add(source, progress)
 
             try:
                 listing = staging.add_listing(read_tree(paths, take))

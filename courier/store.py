@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,7 +177,7 @@ class Staging:
         self._count += 1
         return self._folder / str(self._count)
 
-    def add(self, source: BinaryIO) -> tuple[str, int]:
+    def add(self, source: BinaryIO, progress: Callable[[int], None] = lambda _: None) -> tuple[str, int]:
         """Take in a stream to its end; return its SHA-256 and size. Content that is here already is not kept twice."""
         path, digest, size = self._new(), hashlib.sha256(), 0
         with path.open("wb") as out:
@@ -185,6 +185,7 @@ class Staging:
                 digest.update(data)
                 size += len(data)
                 out.write(data)
+                progress(len(data))
         sha256 = digest.hexdigest()
         self.place(path, sha256, size)
         return sha256, size
