@@ -93,7 +93,7 @@ class Run:
         if known is not None or not self.patient or address.tried_ns is None or not address.failures:
             return known
         wait = address.tried_ns + retry_ns(Limits.parse(address.limits), address.failures) - self.network.clock()
-        return f"{address.address} failed; it is tried again in {wait // SECOND_NS + 1} s" if wait > 0 else None
+        return f"{address.address} failed; it is tried again in {-(-wait // SECOND_NS)} s" if wait > 0 else None
 
     def worked(self, site: Site, address: Address) -> None:
         """An address worked: forget its failures."""

@@ -1,4 +1,4 @@
-"""A network in memory: the client and the server of the channel, joined without sockets, and what can go wrong there."""
+"""A network in memory: client and server of the channel, joined without sockets, and what can go wrong on the way."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 
 import httpx
 
+from courier.addresses import add_address
+from courier.catalog import messages
 from courier.catalog.sites import Address
 from courier.channel.client import HttpTransport, Signing
 from courier.channel.folder import FolderTransport
@@ -19,9 +21,15 @@ from courier.channel.signed import Head
 from courier.channel.transport import Outgoing, Pace, Transport
 from courier.delivery import Network
 from courier.errors import Unreachable
-from courier.exchange import open_inbox
+from courier.exchange import Exchange, open_inbox, synchronise
+from courier.files import make_folder
 from courier.serving import SiteDesk
-from courier.site import Site
+from courier.ship import outgoing
+from courier.site import Site, now, open_site
+from formats.documents import package as package_doc
+from formats.documents.listing import ListingSummary
+from formats.documents.package import PackageDefinition
+from formats.envelope import Envelope
 
 HOUR_NS = 3600 * 10**9
 
@@ -209,3 +217,75 @@ def copy_home(home: Path, to: Path) -> Path:
     """A copy of a closed site's home."""
     shutil.copytree(home, to)
     return to
+
+
+@dataclass(kw_only=True)
+class Pair:
+    """Two sites that trust one another, and the network between them."""
+
+    hq: Site
+    br: Site
+    clock: Clock
+    network: MemoryNetwork
+    share: Path
+    kind: str
+
+    def way(self, site: Site, other: Site) -> str:
+        return str(self.share) if self.kind == "folder" else f"https://{other.code.lower()}"
+
+    def transport(self, own: Site, other: Site, pace: Pace | None = None) -> Transport:
+        return self.network.open(own, Address(site=other.code, priority=1, address=self.way(own, other)), pace)
+
+    def link(self) -> None:
+        """Addresses both ways."""
+        add_address(self.hq, "BR1", self.way(self.hq, self.br), None)
+        add_address(self.br, "HQ1", self.way(self.br, self.hq), None)
+
+    def sync(self, *who: Site) -> list[Exchange]:
+        return [synchronise(site, network=self.network) for site in who]
+
+
+def make_pair(kind: str, homes: Path, root: Path) -> Iterator[Pair]:
+    hq, br = (open_site(copy_home(homes / code, root / code)) for code in ("HQ1", "BR1"))
+    clock = Clock()
+    network = MemoryNetwork(clock)
+    for site in (hq, br):
+        network.serve(site)
+    yield Pair(hq=hq, br=br, clock=clock, network=network, share=make_folder(root / "share"), kind=kind)
+    hq.close()
+    br.close()
+
+
+def definition(site: Site, number: int = 1, *, filler: str = "") -> Envelope:
+    """A signed document of the site's own: the definition of a package."""
+    made = PackageDefinition(
+        package=f"{site.code}{number:05X}",
+        version=1,
+        name=f"P{filler}",
+        site=site.code,
+        created_ns=now(),
+        listing=ListingSummary(sha256="1" * 64, entries=1, files=1, bytes=1),
+    )
+    return site.sign(made.payload(), package_doc.TYPE)
+
+
+def put(site: Site, to: Site, *envelopes: Envelope, priority: str = "medium") -> list[str]:
+    """Queue messages; return their names."""
+    names = []
+    with site.catalogue.writing() as connection:
+        for envelope in envelopes:
+            message = outgoing(envelope, to.code, priority=priority)
+            assert messages.put(connection, message)
+            names.append(message.sha256)
+    return names
+
+
+def state(site: Site, sha256: str, direction: str = "out") -> str | None:
+    with site.catalogue.reading() as connection:
+        found = messages.find(connection, direction, sha256)
+    return found.state if found else None
+
+
+def came(site: Site) -> list[tuple[str, bytes]]:
+    """What a server's inbox holds."""
+    return [(name, body) for _, name, body in open_inbox(site).fetch()]

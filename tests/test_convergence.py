@@ -23,7 +23,7 @@ pytest.importorskip("httpx")
 from channel_network import HOUR_NS, Clock, Faults, MemoryNetwork, Restart, copy_home
 
 from courier.addresses import add_address
-from courier.catalog import Catalogue, messages, packages, parcels
+from courier.catalog import Catalogue, messages, packages, parcels, sites
 from courier.errors import CourierError
 from courier.exchange import synchronise
 from courier.files import make_folder
@@ -75,7 +75,8 @@ def start(quick: Path) -> Start:
             if other is not site:
                 pin_card(site, other.card_envelope, fingerprint=other.card.fingerprint)
                 add_address(site, other.code, str(make_folder(root / "unused")), None)
-    media, routes = {}, {}
+    media: dict[str, list[Path]] = {}
+    routes: dict[str, tuple[str, ...]] = {}
     for code, destinations in (("HQ1", CODES[1:]), ("BR1", ("HQ1", "BR2")), ("HQ1", ("BR4",))):
         site = made[code]
         source = root / f"{code}-{len(media)}.img"
@@ -92,10 +93,8 @@ def start(quick: Path) -> Start:
         routes[name] = tuple(destinations)
     for site in made.values():
         with site.catalogue.writing() as connection:
-            for other in CODES:
-                from courier.catalog import sites
-
-                sites.remove_address(connection, other, str(root / "unused"))
+            for code in CODES:
+                sites.remove_address(connection, code, str(root / "unused"))
         site.close()
     return Start(homes=root, media=media, routes=routes)
 
