@@ -352,6 +352,23 @@ def test_a_full_disk_is_told_and_leaves_no_whole_file(room: int, threads: int) -
         unseal(out.getvalue())
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_seal_that_could_not_be_written_once_never_becomes_whole(threads: int) -> None:
+    out = Full(10 * SEALED_CHUNK)
+    writer = SealingWriter(out, [OURS.recipient], threads=threads)
+    with pytest.raises(OSError, match="No space"):
+        for _ in range(100):
+            writer.write(bytes(CHUNK))
+    out.room = 1000 * SEALED_CHUNK
+    with pytest.raises(ValueError, match="closed"):
+        writer.write(bytes(CHUNK))
+    end = len(out.getvalue())
+    writer.close()
+    assert len(out.getvalue()) == end
+    with pytest.raises(FormatError):
+        unseal(out.getvalue())
+
+
 def test_closing_ends_a_seal_once_and_leaves_the_file_open() -> None:
     out = io.BytesIO()
     writer = SealingWriter(out, [OURS.recipient])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hmac
 import io
 import subprocess
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from stock import stock_tool
 
 from formats.errors import DigestMismatch, FormatError, Malformed, NotForUs, TooLarge, UnknownFormat
 from formats.seal import CHUNK, Identity, open_sealed
-from formats.seal_header import MAX_HEADER
+from formats.seal_header import MAX_HEADER, KeySource, derive
 
 
 def attacked(sealed: bytes, *, error: type[FormatError] | tuple[type[FormatError], ...] = FormatError) -> str:
@@ -131,6 +133,22 @@ def test_other_versions_and_armour_are_unknown_and_garbage_is_malformed() -> Non
     attacked(armoured, error=UnknownFormat)
     attacked(b"7z\xbc\xaf\x27\x1c" + bytes(100), error=Malformed)
     attacked(b"", error=Malformed)
+    attacked(b"age-encryption.org/v1\n--- " + b"A" * 43 + b"\n" + bytes(32), error=Malformed)
+
+
+def test_a_passphrase_beside_our_key_is_refused() -> None:
+    """Who knows the passphrase could have made the file: such a one says nothing of who it is for (c2sp.org/age)."""
+    keys = KeySource(SEED, b"both")
+    sealed = seal(b"content", seed=SEED, context=b"both")
+
+    def with_stanza(stanza: bytes) -> bytes:
+        start = sealed[: HEADER - 48] + stanza + b"---"
+        mac = hmac.digest(derive(keys.file_key(), salt=b"", info=b"header"), start, "sha256")
+        return start + b" " + base64.b64encode(mac).rstrip(b"=") + b"\n" + sealed[HEADER:]
+
+    assert unseal(with_stanza(b"")) == b"content"
+    assert unseal(with_stanza(b"-> other 18\n" + b"A" * 43 + b"\n")) == b"content"
+    attacked(with_stanza(b"-> scrypt ajMFur+EJLGaohv/dLRGnw 18\n" + b"A" * 43 + b"\n"), error=Malformed)
 
 
 def test_a_header_without_end_is_refused_in_bounded_memory() -> None:
