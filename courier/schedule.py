@@ -219,10 +219,11 @@ def _days(text: str | None, rule: str) -> list[int]:
         return list(range(len(DAYS)))
     found = []
     for part in str(text).split(","):
-        first, _, last = part.partition("-")
-        if first not in DAYS or (last or first) not in DAYS:
+        first, dash, last = part.partition("-")
+        last = last if dash else first
+        if first not in DAYS or last not in DAYS:
             raise _bad_week(rule)
-        start, end = DAYS.index(first), DAYS.index(last or first)
+        start, end = DAYS.index(first), DAYS.index(last)
         found += [(start + n) % len(DAYS) for n in range((end - start) % len(DAYS) + 1)]
     return found
 
@@ -298,13 +299,19 @@ def week_text(week: str) -> str:
 def rate_text(limits: Limits) -> str:
     """Cap or pulse, for people, in the words that set them; ``none`` for neither."""
     if limits.pulse_bytes:
-        return f"pulse {limits.pulse_bytes}B/{limits.pulse_ms}ms"
+        return f"pulse {_bytes(limits.pulse_bytes)}/{limits.pulse_ms}ms"
     if not any(limits.caps):
         return "none"
     runs = list(_runs(limits.caps))
     if len(runs) == 1:
-        return f"{runs[0][2]}B/s"
-    return "; ".join(f"{start}-{end} {f'{cap}B/s' if cap else 'none'}" for start, end, cap in runs)
+        return f"{_bytes(runs[0][2])}/s"
+    return "; ".join(f"{start}-{end} {f'{_bytes(cap)}/s' if cap else 'none'}" for start, end, cap in runs)
+
+
+def _bytes(count: int) -> str:
+    """An exact size in the largest unit that is one."""
+    units = (("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
+    return next((f"{count // size}{unit}" for unit, size in units if count % size == 0), f"{count}B")
 
 
 def _runs(values: Sequence[Value]) -> list[tuple[int, int, Value]]:
