@@ -44,12 +44,14 @@ def judge(site: Site, packing: PackingList, editions: Collection[str]) -> Admiss
             code="notice-disagrees",
         )
     notice = agreed[-1]
+    trust.check_transit(agreed[0].issued_ns, now_ns=now(), where=packing.parcel)
     definitions: dict[tuple[str, int], PackageDefinition] = {}
     awaiting = []
     for item in notice.packages:
         came = _definitions(site, packing.source, item.package, item.version)
         if item.listing in came:
-            definitions[item.package, item.version] = _verified(trust, came[item.listing], item)
+            data, arrived_ns = came[item.listing]
+            definitions[item.package, item.version] = _verified(trust, data, item, arrived_ns)
         elif came:
             raise Refused(
                 f"{packing.parcel}: definition and ship notice of {item.package}:{item.version} name other content",
@@ -64,31 +66,40 @@ def judge(site: Site, packing: PackingList, editions: Collection[str]) -> Admiss
 def _notices(site: Site, trust: Trust, packing: PackingList) -> list[ShipNotice]:
     with site.catalogue.reading() as connection:
         envelopes = parcels.notices(connection, packing.parcel)
-    found = [
-        trust.verify(
-            data,
-            ShipNotice.parse,
-            payload_type=notice_doc.TYPE,
-            signed_ns=lambda n: n.issued_ns,
-            now_ns=now(),
-            where=f"ship notice of {packing.parcel}",
-        )[0]
-        for data in envelopes
-    ]
-    return [notice for notice in found if notice.source == packing.source]
+    found = []
+    refused: Refused | None = None
+    for data, arrived_ns in envelopes:
+        try:
+            notice, _ = trust.verify(
+                data,
+                ShipNotice.parse,
+                payload_type=notice_doc.TYPE,
+                signed_ns=lambda n: n.issued_ns,
+                now_ns=now(),
+                where=f"ship notice of {packing.parcel}",
+                arrived_ns=arrived_ns,
+            )
+        except Refused as error:
+            refused = error
+        else:
+            found.append(notice)
+    if refused is not None and not found:
+        raise refused
+    return sorted((n for n in found if n.source == packing.source), key=lambda n: n.issued_ns)
 
 
-def _definitions(site: Site, source: str, package: str, version: int) -> dict[str, bytes]:
+def _definitions(site: Site, source: str, package: str, version: int) -> dict[str, tuple[bytes, int]]:
     with site.catalogue.reading() as connection:
         return packages.find_definitions(connection, package, version, source)
 
 
-def _verified(trust: Trust, data: bytes, item: PackageRef) -> PackageDefinition:
+def _verified(trust: Trust, data: bytes, item: PackageRef, arrived_ns: int) -> PackageDefinition:
     return trust.verify(
         data,
         PackageDefinition.parse,
         payload_type=package_doc.TYPE,
-        signed_ns=lambda d: d.created_ns,
+        signed_ns=lambda d: d.issued_ns,
         now_ns=now(),
         where=f"definition of {item.package}:{item.version}",
+        arrived_ns=arrived_ns,
     )[0]

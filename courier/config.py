@@ -17,15 +17,25 @@ SETTINGS = "site.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """A site's settings. ``catalogue`` is an SQLAlchemy URL, or empty for the SQLite file in the home."""
+    """A site's settings. ``catalogue`` is an SQLAlchemy URL, or empty for the SQLite file in the home.
+
+    ``max_transit_days``: parcels that were under way longer are not imported; 0: however long it takes.
+    """
 
     site: str
     name: str
     catalogue: str = ""
+    max_transit_days: int = 0
 
     def save(self, home: Path) -> None:
         """Write them into ``home``."""
-        record = {"format": "courier-settings/1", "site": self.site, "name": self.name, "catalogue": self.catalogue}
+        record = {
+            "format": "courier-settings/1",
+            "site": self.site,
+            "name": self.name,
+            "catalogue": self.catalogue,
+            "max_transit_days": self.max_transit_days,
+        }
         write_atomic(home / SETTINGS, encode(record) + b"\n")
 
     @classmethod
@@ -41,7 +51,10 @@ class Settings:
         try:
             fields = open_document(data.rstrip(b"\n"), name="settings")
             return cls(
-                site=check_site(fields.text("site")), name=fields.text("name"), catalogue=fields.text("catalogue")
+                site=check_site(fields.text("site")),
+                name=fields.text("name"),
+                catalogue=fields.text("catalogue"),
+                max_transit_days=fields.integer("max_transit_days") if fields.has("max_transit_days") else 0,
             )
         except FormatError as error:
             raise Refused(f"{path}: {error}", hint="restore the file from a backup of the site home") from None

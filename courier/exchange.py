@@ -7,7 +7,7 @@ on becomes a dead letter that says why; nothing else happens.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from courier.acknowledge import acknowledge, surely_from
 from courier.catalog import messages, sites
@@ -24,7 +24,9 @@ from formats.documents import acknowledgement as acknowledgement_doc
 
 MAX_STRANGE = 1000
 """Dead letters of unknown origin that are remembered."""
-OUR_FAULTS = {"busy", "catalogue"}
+AGAIN_BYTES = 64 << 10
+"""A refused message up to this size is looked at once more after all others of the same run."""
+OUR_FAULTS = {"busy", "catalogue", "clock"}
 """Refusals that say something of us and nothing of the message: it stays where it is, for the next run."""
 
 
@@ -146,13 +148,27 @@ def _brought(site: Site, lines: Lines, address: Address) -> Iterator[Brought]:
 def _take_all(site: Site, brought: Iterator[Brought]) -> tuple[int, list[tuple[str, str]]]:
     """Take each; return how many were new, and (name, why) of the dead letters."""
     taken, refused = 0, []
+    again: list[tuple[Brought, str]] = []
     for one in brought:
-        reason = _take_once(site, one)
+        try:
+            reason = _take_once(site, one)
+        except Refused as error:
+            if error.code != "clock":
+                raise
+            # A wrong clock of ours is no verdict on the message: it stays where it is.
+            refused.append((one.sha256, f"{error.message}; it is kept until the clock is right"))
+            continue
         if reason == "":
             taken += 1
         elif reason is not None:
-            refused.append((one.sha256, reason))
+            again.append((one if len(one.body) < AGAIN_BYTES else replace(one, body=b""), reason))
         one.done()
+    for one, reason in again:
+        # What a site signed with its new key may have come before the card that names it.
+        if one.body and _take_once(site, one) == "":
+            taken += 1
+        else:
+            refused.append((one.sha256, reason))
     return taken, refused
 
 

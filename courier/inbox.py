@@ -47,20 +47,23 @@ def _take_definition(site: Site, body: bytes) -> str:
         body,
         PackageDefinition.parse,
         payload_type=package_doc.TYPE,
-        signed_ns=lambda d: d.created_ns,
+        signed_ns=lambda d: d.issued_ns,
         now_ns=now(),
         where="package definition",
     )
     with site.catalogue.writing() as connection:
-        packages.keep_definition(
-            connection,
-            definition.package,
-            definition.version,
-            definition.site,
-            listing=definition.listing.sha256,
-            envelope=envelope.encode(),
-            received_ns=now(),
-        )
+        found = packages.find_definitions(connection, definition.package, definition.version, definition.site)
+        kept = found.get(definition.listing.sha256)
+        if kept is None or PackageDefinition.parse(parse_envelope(kept[0]).payload).issued_ns < definition.issued_ns:
+            packages.keep_definition(
+                connection,
+                definition.package,
+                definition.version,
+                definition.site,
+                listing=definition.listing.sha256,
+                envelope=envelope.encode(),
+                received_ns=now(),
+            )
     return definition.site
 
 
@@ -80,6 +83,8 @@ def _take_notice(site: Site, body: bytes) -> str:
             code="wrong-site",
         )
     with site.catalogue.writing() as connection:
+        if any(_newer_or_same(data, notice) for data, _ in parcels.notices(connection, notice.parcel)):
+            return notice.source
         parcels.keep_notice(
             connection,
             notice.parcel,
@@ -106,6 +111,12 @@ def _take_notice(site: Site, body: bytes) -> str:
     return notice.source
 
 
+def _newer_or_same(data: bytes, notice: ShipNotice) -> bool:
+    """Whether the notice in an envelope of ours is of the same layout, and no older."""
+    kept = ShipNotice.parse(parse_envelope(data).payload)
+    return kept.packing_list == notice.packing_list and kept.issued_ns >= notice.issued_ns
+
+
 def _take_receipt(site: Site, body: bytes) -> str:
     receipt, envelope = site.trust().verify(
         body,
@@ -123,6 +134,10 @@ def _take_receipt(site: Site, body: bytes) -> str:
                 hint=f"ask {receipt.destination} what it imported",
                 code="unknown-parcel",
             )
+        known = parcels.destinations(connection, receipt.parcel)
+        before = next((to.receipt for to in known if to.site == receipt.destination), None)
+        if before is not None and Receipt.parse(parse_envelope(before).payload).issued_ns >= receipt.issued_ns:
+            return receipt.destination
         kept = parcels.keep_receipt(
             connection, receipt.parcel, receipt.destination, receipt=envelope.encode(), confirmed_ns=receipt.issued_ns
         )

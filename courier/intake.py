@@ -177,6 +177,7 @@ class VolumeReader:
             signed_ns=lambda d: d.issued_ns if isinstance(d, VolumeLabel) else d.created_ns,
             now_ns=self._now_ns,
             where=where,
+            on_medium=True,
         )
         return document, envelope.sha256
 

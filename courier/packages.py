@@ -193,6 +193,7 @@ def definition_of(site: Site, stored: StoredPackage) -> PackageDefinition:
         name=stored.name,
         site=site.code,
         created_ns=stored.created_ns,
+        issued_ns=site.signing_time(stored.created_ns),
         listing=stored.listing,
     )
 

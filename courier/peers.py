@@ -8,7 +8,7 @@ from courier.catalog import sites
 from courier.catalog.sites import Address, PinnedSite
 from courier.errors import NotFound, Refused, Usage
 from courier.site import Site, now
-from courier.trust import check_newer_card, read_card
+from courier.trust import check_card_by_fingerprint, check_newer_card, read_card
 from formats.documents.card import SiteCard
 from formats.envelope import parse_envelope
 from formats.errors import FormatError
@@ -33,11 +33,12 @@ def pin_card(site: Site, data: bytes, *, fingerprint: str | None) -> tuple[SiteC
         )
     with site.catalogue.reading() as connection:
         pinned = sites.find(connection, card.site)
-    if pinned is not None and not pinned.revoked:
-        before = SiteCard.parse(parse_envelope(pinned.card).payload)
-        if before.payload() != card.payload() and fingerprint is None:
-            check_newer_card(data, before)
-    elif pinned is not None and fingerprint is None:
+    before = SiteCard.parse(parse_envelope(pinned.card).payload) if pinned is not None else None
+    if before is not None and fingerprint is not None:
+        check_card_by_fingerprint(card, before)
+    elif pinned is not None and before is not None and not pinned.revoked:
+        check_newer_card(data, before)
+    elif pinned is not None:
         raise Refused(
             f"{card.site} was revoked: {pinned.revoked}",
             hint="compare the fingerprint of the new card by phone and give it with --fingerprint",

@@ -152,6 +152,7 @@ def _definitions(site: Site, head: Head) -> list[PackageDefinition]:
                         name=header.name,
                         site=site.code,
                         created_ns=head.packing.created_ns,
+                        issued_ns=site.signing_time(head.packing.created_ns),
                         listing=header.listing,
                     )
                 )

@@ -233,7 +233,7 @@ def relay_out(
         source=old.source,
         name=site.settings.name,
         destinations=old.destinations,
-        created_ns=old.created_ns,
+        created_ns=site.signing_time(old.created_ns),
         priority=old.priority,
         edition=old.edition + 1,
         media=media,

@@ -16,6 +16,7 @@ from formats.digest import sha256_hex
 from formats.documents import notice as notice_doc
 from formats.documents import package as package_doc
 from formats.documents.notice import PackageRef, ShipNotice
+from formats.documents.package import PackageDefinition
 from formats.envelope import Envelope
 
 
@@ -74,7 +75,7 @@ def ship_parcel(
         tracking=tracking or parcel.sent.tracking,
         seals=seals,
     )
-    envelopes = [site.sign(definition, package_doc.TYPE) for _, _, _, definition in carried]
+    envelopes = [site.sign(_issued_now(site, definition), package_doc.TYPE) for _, _, _, definition in carried]
     envelopes.append(site.sign(notice.payload(), notice_doc.TYPE))
     if dry_run:
         return Shipment(notice=notice, queued=len(envelopes) * len(packing.destinations))
@@ -91,6 +92,12 @@ def ship_parcel(
         text = f"carrier {notice.carrier or '-'}, tracking {notice.tracking or '-'}"
         parcels.write_log(connection, log_entry(site, name, "sent", text))
     return Shipment(notice=notice, queued=queued)
+
+
+def _issued_now(site: Site, payload: bytes) -> bytes:
+    """A definition settled when the parcel was built, for the present key to sign."""
+    definition = PackageDefinition.parse(payload)
+    return replace(definition, issued_ns=site.signing_time(definition.issued_ns)).payload()
 
 
 def outgoing(envelope: Envelope, code: str, *, priority: str = "high") -> Message:

@@ -64,11 +64,18 @@ class Site:
             pinned = sites.everyone(connection)
         known = {site.code: KnownSite(card=_pinned_card(site.card), revoked=site.revoked) for site in pinned}
         known[self.code] = KnownSite(card=self.card)
-        return Trust(own=self.code, known=known)
+        return Trust(own=self.code, known=known, max_transit_days=self.settings.max_transit_days)
 
     def sign(self, payload: bytes, payload_type: str) -> Envelope:
         """Sign a document with the site's current key."""
         return sign(payload, payload_type, [self.keyring.signer(self.card.keys[0].key)])
+
+    def signing_time(self, made_ns: int) -> int:
+        """The moment to write into a document that was settled at ``made_ns`` and is signed by the present key.
+
+        A key speaks for no time before it was made; for the same key the moment is always the same.
+        """
+        return max(made_ns, self.card.keys[0].valid_from_ns)
 
     def outgoing(self, parcel: str) -> Path:
         """The folder of a parcel that this site made."""
@@ -87,8 +94,12 @@ def _pinned_card(data: bytes) -> SiteCard:
     return SiteCard.parse(parse_envelope(data).payload)
 
 
-def create_site(home: Path, *, code: str, name: str, catalogue: str = "") -> Site:
+def create_site(
+    home: Path, *, code: str, name: str, catalogue: str = "", key: str = "file", passphrase: bool = False
+) -> Site:
     """Make a site home: keys, card, catalogue, store. Raises `Usage` when there is one already.
+
+    ``key`` and ``passphrase`` as for `Keyring.add`.
 
     The settings are written last, so a home that was left half made is made anew.
     """
@@ -96,17 +107,17 @@ def create_site(home: Path, *, code: str, name: str, catalogue: str = "") -> Sit
         raise Usage(f"{home} is already the home of site {Settings.load(home).site}", hint="name another --home")
     make_folder(home)
     keyring = Keyring(home / "keys")
-    key = keyring.generate()
+    public = keyring.add(key, passphrase=passphrase)
     issued = now()
     card = SiteCard(
         site=code,
         name=name,
         serial=1,
         issued_ns=issued,
-        keys=(SiteKey(key=key, valid_from_ns=issued, valid_until_ns=issued + KEY_LIFE_NS),),
-        recipient=keyring.generate_identity(),
+        keys=(SiteKey(key=public, valid_from_ns=issued, valid_until_ns=issued + KEY_LIFE_NS),),
+        recipient=keyring.generate_identity(passphrase=passphrase),
     )
-    envelope = sign(card.payload(), card_doc.TYPE, [keyring.signer(key)])
+    envelope = sign(card.payload(), card_doc.TYPE, [keyring.signer(public)])
     write_atomic(home / "card.json", envelope.encode())
     for folder in ("store", "parcels/out", "parcels/in"):
         make_folder(home / folder)

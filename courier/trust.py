@@ -2,6 +2,11 @@
 
 Rules: only sites whose card is pinned; a signature counts when the key was valid at the time the document gives; a
 document must be by the site it says it is from, and for us when it says for whom. Verify first, parse after.
+
+A revoked key is in other hands since some moment, and those hands write any date they like. What it signed counts when
+it is dated before that moment *and* was here before it. A medium may arrive later: its packing list and labels count
+by their date, because nothing is imported without a ship notice that names that very packing list, and the notice is
+either older than the revocation here or signed anew by a good key.
 """
 
 from __future__ import annotations
@@ -19,7 +24,8 @@ from formats.records import Fields, decode, format_time
 
 Document = TypeVar("Document")
 
-CLOCK_SLACK_NS = 24 * 3600 * 10**9
+DAY_NS = 24 * 3600 * 10**9
+CLOCK_SLACK_NS = DAY_NS
 """How far a signer's clock may run ahead of ours before a document counts as from the future."""
 
 
@@ -68,12 +74,8 @@ def check_newer_card(data: bytes, pinned: SiteCard) -> SiteCard:
     if card.payload() == pinned.payload():
         return card
     if card.serial <= pinned.serial or card.issued_ns < pinned.issued_ns:
-        raise Refused(
-            f"card {card.serial} of {card.site} is older than, or another than, the pinned card {pinned.serial}",
-            hint="ask the site for its present card",
-            code="rolled-back-card",
-        )
-    valid = [key.key for key in pinned.keys if key.valid_from_ns <= card.issued_ns < key.valid_until_ns]
+        raise _rolled_back(card, pinned)
+    valid = [key.key for key in pinned.keys if _was_valid(key, card.issued_ns) and key.revoked_ns is None]
     if not verified_keys(parse_envelope(data), valid):
         raise Refused(
             f"the new card of {card.site} is not signed by a key of the pinned one that was valid then",
@@ -83,13 +85,42 @@ def check_newer_card(data: bytes, pinned: SiteCard) -> SiteCard:
     return card
 
 
+def check_card_by_fingerprint(card: SiteCard, pinned: SiteCard) -> None:
+    """A card whose fingerprint the operator was told replaces any pinned one, but for one: raises `Refused` for a card
+    by a key that the pinned card lists as given up or revoked, which is an old card shown again.
+    """
+    current = card.keys[0].key.keyid
+    for key in pinned.keys:
+        ended = key.revoked_ns is not None or key.valid_until_ns <= pinned.issued_ns
+        if key.key.keyid == current and ended:
+            raise _rolled_back(card, pinned)
+    if current == pinned.keys[0].key.keyid and card.serial < pinned.serial:
+        raise _rolled_back(card, pinned)
+
+
+def _rolled_back(card: SiteCard, pinned: SiteCard) -> Refused:
+    return Refused(
+        f"card {card.serial} of {card.site} is older than, or another than, the pinned card {pinned.serial}",
+        hint="ask the site for its present card",
+        code="rolled-back-card",
+    )
+
+
+def _was_valid(key: SiteKey, moment_ns: int) -> bool:
+    return key.valid_from_ns <= moment_ns < key.valid_until_ns
+
+
 class Trust:
     """What a site trusts: itself and the sites it has pinned."""
 
-    def __init__(self, *, own: str | None, known: Mapping[str, KnownSite]) -> None:
-        """``own`` is our site code, or None where there is no site (verification with a card alone)."""
+    def __init__(self, *, own: str | None, known: Mapping[str, KnownSite], max_transit_days: int = 0) -> None:
+        """``own`` is our site code, or None where there is no site (verification with a card alone).
+
+        ``max_transit_days``: the site's policy, how long a parcel may be under way; 0: as long as it takes.
+        """
         self._own = own
         self._known = known
+        self._max_transit_days = max_transit_days
 
     def site(self, code: str) -> KnownSite:
         """A trusted site; raises `Refused` when it is unknown or revoked."""
@@ -117,11 +148,14 @@ class Trust:
         signed_ns: Callable[[Document], int],
         now_ns: int,
         where: str,
+        arrived_ns: int | None = None,
+        on_medium: bool = False,
     ) -> tuple[Document, Envelope]:
         """The document in envelope ``data``, after every rule of this room has been kept.
 
-        ``signed_ns`` gives the time the document says it was made. Raises `Refused`, or `Damaged` for bytes that are
-        no envelope at all.
+        ``signed_ns`` gives the time the document says it was made; ``arrived_ns`` is when it came here (None: now);
+        ``on_medium``: it came by courier (see the rule for revoked keys above). Raises `Refused`, or `Damaged` for
+        bytes that are no envelope at all.
         """
         try:
             envelope = parse_envelope(data)
@@ -134,6 +168,13 @@ class Trust:
             signer = _sender(envelope)
             known = self.site(signer)
             good = {key.keyid for key in verified_keys(envelope, [key.key for key in known.card.keys])}
+            if not good and not any(key.key.keyid in dict(envelope.signatures) for key in known.card.keys):
+                raise Refused(
+                    f"{where}: signed by a key that is not on the card of {signer} that is trusted here",
+                    hint=f"if {signer} has new keys, its new card comes first: courier channel sync, or: "
+                    "courier site trust CARD",
+                    code="unknown-key",
+                )
             if not good:
                 raise Refused(
                     f"{where}: not signed by site {signer}, or altered since",
@@ -142,11 +183,26 @@ class Trust:
                 )
             document = parse(envelope.payload)
             keys = [key for key in known.card.keys if key.key.keyid in good]
-            _check_time(signed_ns(document), keys, now_ns=now_ns, where=where, signer=signer)
+            made_ns = signed_ns(document)
+            _check_clock(made_ns, now_ns=now_ns, where=where)
+            keys = _valid_keys(keys, made_ns, where=where, signer=signer)
+            came_ns = None if on_medium else now_ns if arrived_ns is None else arrived_ns
+            _check_revoked(made_ns, keys, came_ns=came_ns, where=where, signer=signer)
             self._check_addressee(envelope, where=where)
         except FormatError as error:
             raise explain(error, where=where) from None
         return document, envelope
+
+    def check_transit(self, sent_ns: int, *, now_ns: int, where: str) -> None:
+        """Keep the site's policy for how long a parcel may have been under way since ``sent_ns``; raises `Refused`."""
+        days = (now_ns - sent_ns) // DAY_NS
+        if self._max_transit_days and days >= self._max_transit_days:
+            raise Refused(
+                f"{where}: under way since {format_time(sent_ns)[:10]}, {days} days by this computer's clock "
+                f"({format_time(now_ns)[:16]}Z); this site's policy allows {self._max_transit_days}",
+                hint="check this computer's clock; to allow more: courier site policy --max-transit-days N (0: any)",
+                code="too-long-in-transit",
+            )
 
     def _check_addressee(self, envelope: Envelope, *, where: str) -> None:
         fields = Fields(decode(envelope.payload))
@@ -167,16 +223,33 @@ def _sender(envelope: Envelope) -> str:
     return fields.text("from", pattern="[A-Z0-9]{3}")
 
 
-def _check_time(signed_ns: int, keys: list[SiteKey], *, now_ns: int, where: str, signer: str) -> None:
-    if not any(key.valid_from_ns <= signed_ns < key.valid_until_ns for key in keys):
-        raise Refused(
-            f"{where}: made {format_time(signed_ns)[:19]}Z, when the key of {signer} that signed it was not valid",
-            hint=f"ask {signer} for its present card and for this again",
-            code="key-not-valid",
-        )
+def _check_clock(signed_ns: int, *, now_ns: int, where: str) -> None:
     if signed_ns > now_ns + CLOCK_SLACK_NS:
         raise Refused(
             f"{where}: made {format_time(signed_ns)[:19]}Z, but this computer's clock says {format_time(now_ns)[:19]}Z",
             hint="set this computer's clock right; if it is right, the clock at the sender is wrong",
             code="clock",
         )
+
+
+def _valid_keys(keys: list[SiteKey], signed_ns: int, *, where: str, signer: str) -> list[SiteKey]:
+    valid = [key for key in keys if _was_valid(key, signed_ns)]
+    if not valid:
+        raise Refused(
+            f"{where}: made {format_time(signed_ns)[:19]}Z, when the key of {signer} that signed it was not valid",
+            hint=f"ask {signer} for its present card and for this again",
+            code="key-not-valid",
+        )
+    return valid
+
+
+def _check_revoked(signed_ns: int, keys: list[SiteKey], *, came_ns: int | None, where: str, signer: str) -> None:
+    for key in keys:
+        revoked = key.revoked_ns
+        if revoked is None or (signed_ns < revoked and (came_ns is None or came_ns < revoked)):
+            return
+    raise Refused(
+        f"{where}: signed by a key of {signer} that was revoked, as of {format_time(keys[0].revoked_ns or 0)[:19]}Z",
+        hint=f"do not use it; ask {signer} to send it again, signed by its present key (courier parcel ship PARCEL)",
+        code="revoked-key",
+    )

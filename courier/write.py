@@ -224,7 +224,7 @@ def volume_source(site: Site, parcel: OutgoingParcel, number: int) -> VolumeSour
         number=number,
         of=packing.volumes,
         packing_list=parse_envelope(parcel.envelope).sha256,
-        issued_ns=made,
+        issued_ns=site.signing_time(made),
         tags=tuple((path, sha256_hex(data)) for path, data in documents.items() if path != volume.PACKING_LIST),
     )
     documents[volume.LABEL] = site.sign(label.payload(), label_doc.TYPE).encode()

@@ -60,6 +60,7 @@ def definitions(draw: st.DrawFn) -> PackageDefinition:
         name=draw(names),
         site=draw(sites),
         created_ns=draw(times),
+        issued_ns=draw(times),
         listing=draw(summaries),
     )
 
@@ -189,6 +190,7 @@ SAMPLES: dict[str, Document] = {
         name="Büro-Image",
         site="HQ1",
         created_ns=1_795_000_000_123_456_789,
+        issued_ns=1_795_000_000_123_456_789,
         listing=ListingSummary(sha256=SHA[0], entries=5, files=3, bytes=10_000_000_000),
     ),
     "packing": PackingList(

@@ -435,8 +435,8 @@ def test_a_definition_is_kept_for_each_site_that_signs_it(catalogue: Catalogue) 
         ):
             packages.keep_definition(connection, "HQ100001", 1, site, listing=listing, envelope=envelope, received_ns=1)
         found = packages.find_definitions(connection, "HQ100001", 1, "HQ1")
-        assert found == {"0" * 64: b"new", other: b"other content"}
-        assert packages.find_definitions(connection, "HQ100001", 1, "BR1") == {"0" * 64: BYTES}
+        assert found == {"0" * 64: (b"new", 1), other: (b"other content", 1)}
+        assert packages.find_definitions(connection, "HQ100001", 1, "BR1") == {"0" * 64: (BYTES, 1)}
         assert packages.find_definitions(connection, "HQ100001", 2, "BR1") == {}
 
 
@@ -483,7 +483,9 @@ def test_received_parcels_their_volumes_and_notices(catalogue: Catalogue) -> Non
         assert parcels.all_received(connection) == [second, imported]
         volumes = parcels.received_volumes(connection, RECEIVED.parcel, RECEIVED.build)
         assert volumes == [dataclasses.replace(RECEIVED_VOLUME, number=1), RECEIVED_VOLUME]
-        assert parcels.notices(connection) == parcels.notices(connection, RECEIVED.parcel) == [b"other", b"new"]
+        assert (
+            parcels.notices(connection) == parcels.notices(connection, RECEIVED.parcel) == [(b"other", 1), (b"new", 3)]
+        )
         assert parcels.notices(connection, "HQ1-000001") == []
         parcels.forget_received(connection, RECEIVED.parcel, RECEIVED.build)
         assert parcels.all_received(connection) == [second]

@@ -95,6 +95,7 @@ FLOORS = (
             "courier.rebuild",
             "courier.receive",
             "courier.repair",
+            "courier.rotation",
             "courier.send",
             "courier.serving",
             "courier.ship",

@@ -76,6 +76,7 @@ DEFINITION = PackageDefinition(
     name="Image",
     site="HQ1",
     created_ns=NOW - HOUR,
+    issued_ns=NOW - HOUR,
     listing=ListingSummary(sha256="0" * 64, entries=1, files=1, bytes=1),
 )
 

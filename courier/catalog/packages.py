@@ -116,9 +116,12 @@ def keep_definition(
     )
 
 
-def find_definitions(connection: Connection, package_id: str, version: int, site: str) -> dict[str, bytes]:
-    """The envelopes of the definitions that ``site`` signed, by the listing they name: one, but after a mishap."""
-    query = select(definition.c.listing, definition.c.envelope).where(
+def find_definitions(connection: Connection, package_id: str, version: int, site: str) -> dict[str, tuple[bytes, int]]:
+    """(envelope, when it came) of the definitions that ``site`` signed, by the listing they name.
+
+    There is one, but after a mishap.
+    """
+    query = select(definition.c.listing, definition.c.envelope, definition.c.received_ns).where(
         definition.c.package == package_id, definition.c.version == version, definition.c.site == site
     )
-    return {listing: bytes(envelope) for listing, envelope in connection.execute(query)}
+    return {listing: (bytes(envelope), came_ns) for listing, envelope, came_ns in connection.execute(query)}

@@ -230,12 +230,12 @@ def keep_notice(
     )
 
 
-def notices(connection: Connection, parcel: str | None = None) -> list[bytes]:
-    """Envelopes of the ship notices that came, of one parcel or of all, in the order they came."""
-    query = select(notice.c.envelope).order_by(notice.c.received_ns)
+def notices(connection: Connection, parcel: str | None = None) -> list[tuple[bytes, int]]:
+    """(envelope, when it came) of the ship notices, of one parcel or of all, in the order they came."""
+    query = select(notice.c.envelope, notice.c.received_ns).order_by(notice.c.received_ns)
     if parcel is not None:
         query = query.where(notice.c.parcel == parcel)
-    return list(connection.execute(query).scalars())
+    return [(envelope, received_ns) for envelope, received_ns in connection.execute(query)]
 
 
 def write_log(connection: Connection, entry: LogEntry) -> None:

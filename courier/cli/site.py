@@ -11,6 +11,13 @@ from courier.cli.command import command, group
 from courier.console import Console, time_text
 
 app = group("This site's card, and the sites that are trusted.")
+KEY = Annotated[
+    str,
+    typer.Option("--key", metavar="WHERE", help="The signing key: file, env:NAME (PEM), pkcs11:id=N;token=LABEL."),
+]
+PASSPHRASE = Annotated[
+    bool, typer.Option("--passphrase", help="Encrypt key files ($COURIER_KEY_PASSPHRASE, else it is asked for).")
+]
 CODE = Annotated[str, typer.Argument(metavar="CODE", help="Site code, 3 characters A-Z 0-9.")]
 
 
@@ -25,6 +32,8 @@ def init(
     site: Annotated[str, typer.Option("--site", metavar="CODE", help="Site code, 3 characters A-Z 0-9.")],
     name: Annotated[str, typer.Option("--name", help="The site's name, for people.")],
     catalogue: Annotated[str, typer.Option("--catalogue", metavar="URL", help="SQLAlchemy URL (else SQLite).")] = "",
+    key: KEY = "file",
+    passphrase: PASSPHRASE = False,
 ) -> None:
     """Make the site home: keys, catalogue, store."""
     from courier.config import find_home
@@ -40,7 +49,7 @@ def init(
     if not name.isprintable() or not name.strip():
         raise Usage("a site's name is one line of text", hint='give it like --name "Headquarters"')
     home = find_home(console.home)
-    made = create_site(home, code=site, name=name, catalogue=catalogue)
+    made = create_site(home, code=site, name=name, catalogue=catalogue, key=key, passphrase=passphrase)
     try:
         console.say(f"Site {site} ({name}) at {home}")
         console.say(f"Fingerprint: {made.card.fingerprint}")
@@ -172,3 +181,83 @@ def revoke(
         revoke_site(site, code, reason)
         console.say(f"{code} is not trusted any more.")
         console.result({"site": code, "trusted": False})
+
+
+@command(app, "rotate-key")
+def rotate(
+    console: Console,
+    *,
+    key: KEY = "file",
+    passphrase: PASSPHRASE = False,
+    lost: Annotated[bool, typer.Option("--lost", help="The present keys are lost, or in other hands.")] = False,
+    since: Annotated[
+        str, typer.Option("--since", metavar="TIME", help="With --lost: since when, UTC, as 2026-11-24T09:30.")
+    ] = "",
+) -> None:
+    """Make new keys and a new card, and send it to the other sites. Parcels under way stay good."""
+    from courier.errors import Usage
+    from courier.rotation import rotate_key
+
+    if since and not lost:
+        raise Usage("--since says since when keys are lost", hint="give it together with --lost")
+    with console.site() as site:
+        if lost:
+            console.confirm("Every other site will have to pin the new card by its fingerprint. Go on?")
+        done = rotate_key(site, where=key, passphrase=passphrase, lost=lost, since_ns=_moment(since) if since else None)
+        console.say(f"{site.code} has card {done.card.serial}. Its signing key: {done.place}.")
+        console.say(f"Fingerprint: {done.card.fingerprint}")
+        if lost:
+            console.say("The old key is listed as revoked. Tell every other site by phone to pin the new card:")
+            console.say("  courier site trust CARD --fingerprint FINGERPRINT   (courier site card --out CARD)")
+        elif done.told:
+            console.say(f"The card goes to {', '.join(done.told)} with the next: courier channel sync")
+        else:
+            console.say("No site has an address: hand the card over (courier site card --out CARD)")
+        console.result(
+            {
+                "site": site.code,
+                "serial": done.card.serial,
+                "fingerprint": done.card.fingerprint,
+                "recipient": done.card.recipient,
+                "queued_to": list(done.told),
+                "revoked": lost,
+            }
+        )
+
+
+def _moment(text: str) -> int:
+    """Nanoseconds since 1970 of a UTC moment as an operator writes it; raises `Usage`."""
+    from datetime import UTC, datetime
+
+    from courier.errors import Usage
+
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise Usage(f"{text!r} is not a time", hint="write it like 2026-11-24T09:30, in UTC") from None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return int(moment.timestamp()) * 10**9
+
+
+@command(app, "policy")
+def policy(
+    console: Console,
+    *,
+    max_transit_days: Annotated[
+        int | None,
+        typer.Option(
+            "--max-transit-days", metavar="N", min=0, help="Longest a parcel may be under way; 0: any time."
+        ),
+    ] = None,
+) -> None:
+    """Show or change what this site allows."""
+    from dataclasses import replace
+
+    with console.site() as site:
+        settings = site.settings
+        if max_transit_days is not None and max_transit_days != settings.max_transit_days:
+            settings = replace(settings, max_transit_days=max_transit_days)
+            settings.save(site.home)
+        days = settings.max_transit_days
+        console.say(f"Days a parcel may be under way: {days or 'any number'}")
+        console.result({"site": site.code, "max_transit_days": days})

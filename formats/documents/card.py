@@ -21,19 +21,27 @@ MAX_KEYS = 32
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SiteKey:
-    """A signing key and when signatures made by it count: from ``valid_from_ns`` until ``valid_until_ns`` (UTC)."""
+    """A signing key and when signatures made by it count: from ``valid_from_ns`` until ``valid_until_ns`` (UTC).
+
+    ``revoked_ns``: the key was lost, or is in other hands, since then (UTC); None while it is the site's alone. Whoever
+    has such a key may write any date, so a date before counts only together with other evidence (`courier.trust`).
+    """
 
     key: PublicKey
     valid_from_ns: int
     valid_until_ns: int
+    revoked_ns: int | None = None
 
     def record(self) -> dict[str, object]:
         """As a JSON object."""
-        return {
+        record: dict[str, object] = {
             "public": base64.b64encode(self.key.der).decode(),
             "from": format_time(self.valid_from_ns),
             "until": format_time(self.valid_until_ns),
         }
+        if self.revoked_ns is not None:
+            record["revoked"] = format_time(self.revoked_ns)
+        return record
 
     @classmethod
     def parse(cls, fields: Fields) -> SiteKey:
@@ -42,14 +50,20 @@ class SiteKey:
         start, end = fields.time("from"), fields.time("until")
         if end <= start:
             raise Malformed("ends before it begins", place=fields.at("until"))
-        return cls(key=load_public_key(der, place=fields.at("public")), valid_from_ns=start, valid_until_ns=end)
+        return cls(
+            key=load_public_key(der, place=fields.at("public")),
+            valid_from_ns=start,
+            valid_until_ns=end,
+            revoked_ns=fields.time("revoked") if fields.has("revoked") else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SiteCard:
     """What a site says of itself.
 
-    ``keys``: those that sign now or have signed what may still be under way; the first is the current one.
+    ``keys``: those that sign now or have signed what may still be under way; the first is the current one, which is
+    not revoked.
     ``recipient``: age recipient (``age1...``) that content for this site is encrypted to, or None.
     ``serial`` grows by one with every card of the site.
     """
@@ -89,6 +103,8 @@ class SiteCard:
             raise Malformed(f"a card has 1 to {MAX_KEYS} keys", place="keys")
         if len({key.key.keyid for key in keys}) != len(keys):
             raise Malformed("a key stands twice", place="keys")
+        if keys[0].revoked_ns is not None:
+            raise Malformed("the current key is revoked", place="keys[0].revoked")
         recipient = fields.text("recipient", pattern="age1[02-9ac-hj-np-z]{58}") if fields.has("recipient") else None
         return cls(
             site=check_site(fields.text("site"), place="site"),

@@ -21,7 +21,8 @@ class PackageDefinition:
     """One version of a package.
 
     ``site`` signs the definition: it is the site that vouches for it (the source site, or one that passes it on).
-    ``created_ns`` is when this version was added at its source site (UTC).
+    ``created_ns`` is when this version was added at its source site, ``issued_ns`` when ``site`` signed this (UTC):
+    a site may vouch for a version that is older than its key.
     """
 
     package: str
@@ -29,6 +30,7 @@ class PackageDefinition:
     name: str
     site: str
     created_ns: int
+    issued_ns: int
     listing: ListingSummary
 
     def payload(self) -> bytes:
@@ -41,6 +43,7 @@ class PackageDefinition:
                 "name": self.name,
                 "from": self.site,
                 "created": format_time(self.created_ns),
+                "issued": format_time(self.issued_ns),
                 "listing": self.listing.record(),
             }
         )
@@ -55,5 +58,6 @@ class PackageDefinition:
             name=fields.text("name", longest=MAX_NAME),
             site=check_site(fields.text("from"), place="from"),
             created_ns=fields.time("created"),
+            issued_ns=fields.time("issued"),
             listing=ListingSummary.parse(fields.object("listing")),
         )

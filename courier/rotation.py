@@ -1,0 +1,85 @@
+"""This site's own keys over time: a new card when the keys are renewed, or when they are lost.
+
+Rotation: the new card is signed by the new key and by the old ones that are still the site's alone, so every site that
+has pinned one of its cards takes it by itself. The old keys stay listed, their time for signing over, so that parcels
+under way still verify. Keys that were lost or stolen cannot vouch for the new card: it is signed by the new key alone,
+lists the old one as revoked, and every other site pins it by its fingerprint, compared by phone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from courier.catalog import messages, sites
+from courier.errors import Usage
+from courier.files import locked, write_atomic
+from courier.ship import outgoing
+from courier.site import KEY_LIFE_NS, Site, now
+from formats.documents import card as card_doc
+from formats.documents.card import MAX_KEYS, SiteCard, SiteKey
+from formats.envelope import MAX_SIGNATURES, PublicKey, parse_envelope, sign
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rotation:
+    """A new card of this site; ``told``: the sites it is queued to; ``place``: where the new signing key is."""
+
+    card: SiteCard
+    told: tuple[str, ...]
+    place: str
+
+
+def rotate_key(
+    site: Site, *, where: str = "file", passphrase: bool = False, lost: bool = False, since_ns: int | None = None
+) -> Rotation:
+    """Give this site a new signing key and a new recipient, and tell every site that has an address.
+
+    ``where`` and ``passphrase`` as for `Keyring.add`. ``lost``: the present keys are lost or in other hands, since
+    ``since_ns`` (None: since now). Raises `Usage` for a moment that cannot be, `Refused` or `NotFound` when a key
+    cannot be had.
+    """
+    with locked(site.home / "keys" / "lock"):
+        old, moment = site.card, now()
+        since = moment if since_ns is None else since_ns
+        if lost and not old.keys[0].valid_from_ns < since <= moment:
+            raise Usage("--since is before the present key was made, or in the future", hint="give the moment in UTC")
+        # The keys that vouch for the new card are unlocked before anything is changed.
+        vouching = [] if lost else site.keyring.signers([old.keys[0].key, *_still_here(site, old)])
+        key = site.keyring.add(where, passphrase=passphrase)
+        if any(key.keyid == known.key.keyid for known in old.keys):
+            raise Usage("that key is on this site's card already", hint="make a new key first")
+        recipient = site.keyring.generate_identity(passphrase=passphrase, lost=lost)
+        new = SiteKey(key=key, valid_from_ns=moment, valid_until_ns=moment + KEY_LIFE_NS)
+        first = replace(
+            old.keys[0],
+            valid_until_ns=min(old.keys[0].valid_until_ns, moment),
+            revoked_ns=since if lost else None,
+        )
+        card = replace(
+            old,
+            serial=old.serial + 1,
+            issued_ns=moment,
+            keys=(new, first, *old.keys[1:])[:MAX_KEYS],
+            recipient=recipient,
+        )
+        envelope = sign(card.payload(), card_doc.TYPE, [site.keyring.signer(key), *vouching])
+        write_atomic(site.home / "card.json", envelope.encode())
+        told = announce_card(site, envelope.encode())
+    return Rotation(card=card, told=told, place=site.keyring.place(key))
+
+
+def _still_here(site: Site, card: SiteCard) -> list[PublicKey]:
+    """Older keys, of which another site may have pinned the last: they vouch too, as many as an envelope takes."""
+    older = [key.key for key in card.keys[1:] if key.revoked_ns is None and site.keyring.has(key.key)]
+    return older[: MAX_SIGNATURES - 2]
+
+
+def announce_card(site: Site, data: bytes | None = None) -> tuple[str, ...]:
+    """Queue this site's card to every trusted site that has an address; return their codes."""
+    envelope = parse_envelope(data or site.card_envelope)
+    with site.catalogue.writing() as connection:
+        reached = {address.site for address in sites.addresses(connection)}
+        codes = tuple(p.code for p in sites.everyone(connection) if p.code in reached and not p.revoked)
+        for code in codes:
+            messages.put(connection, outgoing(envelope, code))
+    return codes
