@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from courier.errors import CourierError, Damaged, Refused
-from courier.trust import CLOCK_SLACK_NS, KnownSite, Trust, check_newer_card, read_card
+from courier.trust import CLOCK_SLACK_NS, KnownSite, Trust, check_card_by_fingerprint, check_newer_card, read_card
 from formats.documents import card as card_doc
 from formats.documents import notice as notice_doc
 from formats.documents import package as package_doc
@@ -22,6 +22,7 @@ from formats.documents.listing import ListingSummary
 from formats.documents.notice import ShipNotice
 from formats.documents.package import PackageDefinition
 from formats.envelope import Envelope, PublicKey, Signer, load_public_key, parse_envelope, sign
+from formats.errors import Malformed
 from formats.records import decode, encode
 
 HOUR = 3600 * 10**9
@@ -124,8 +125,8 @@ def test_a_document_of_a_revoked_site_is_refused_with_the_reason() -> None:
 
 
 def test_a_document_from_a_signed_by_b_is_refused() -> None:
-    assert refusal(notice(BR)) == "bad-signature"
-    assert refusal(notice(EVE)) == "bad-signature"
+    assert refusal(notice(BR)) == "unknown-key"
+    assert refusal(notice(EVE)) == "unknown-key"
 
 
 def test_a_signature_under_the_pinned_keys_name_by_another_key_is_refused() -> None:
@@ -143,7 +144,7 @@ def test_a_document_altered_after_signing_is_refused() -> None:
 def test_a_document_signed_with_a_key_the_site_has_given_up_is_refused() -> None:
     """The old key is no longer on the card."""
     trust = Trust(own="BR1", known={"HQ1": KnownSite(card=make_card("HQ1", site_key(HQ_NEW)))})
-    assert refusal(notice(HQ), trust) == "bad-signature"
+    assert refusal(notice(HQ), trust) == "unknown-key"
 
 
 def test_a_document_under_way_while_the_key_was_rotated_is_taken() -> None:
@@ -319,3 +320,87 @@ def test_a_stolen_old_key_makes_no_new_card(issued_ns: int) -> None:
     assert card_refusal(signed_card(eve, EVE, HQ), ROTATED) == (
         "rolled-back-card" if issued_ns < ROTATED.issued_ns else "card-not-chained"
     )
+
+
+# --- keys that were lost --------------------------------------------------------------------------------------------
+
+STOLEN = dataclasses.replace(site_key(HQ, end=NOW - DAY), revoked_ns=NOW - 2 * DAY)
+AFTER_LOSS = make_card("HQ1", site_key(HQ_NEW, start=NOW - DAY), STOLEN, serial=2, issued_ns=NOW - DAY)
+AFTER = Trust(own="BR1", known={"HQ1": KnownSite(card=AFTER_LOSS)})
+
+
+def came(data: bytes, trust: Trust, **when: Any) -> ShipNotice:
+    return trust.verify(
+        data,
+        ShipNotice.parse,
+        payload_type=notice_doc.TYPE,
+        signed_ns=lambda document: document.issued_ns,
+        now_ns=NOW,
+        where="ship notice",
+        **when,
+    )[0]
+
+
+def test_a_card_keeps_what_it_says_of_a_revoked_key() -> None:
+    assert SiteCard.parse(AFTER_LOSS.payload()) == AFTER_LOSS
+    with pytest.raises(Malformed):
+        SiteCard.parse(make_card("HQ1", dataclasses.replace(STOLEN, valid_until_ns=NOW + DAY)).payload())
+
+
+def test_a_document_of_before_the_loss_that_was_here_before_it_stays_good() -> None:
+    before = notice(HQ, issued_ns=NOW - 3 * DAY)
+    assert came(before, AFTER, arrived_ns=NOW - 3 * DAY + HOUR)
+    assert came(before, AFTER, on_medium=True)
+
+
+@pytest.mark.parametrize("issued_ns", [NOW - 3 * DAY, NOW - 50 * DAY, NOW - 2 * DAY, NOW - DAY - HOUR])
+def test_a_stolen_key_signs_nothing_more_whatever_the_date(issued_ns: int) -> None:
+    for when in ({}, {"arrived_ns": NOW - 2 * DAY}, {"arrived_ns": NOW - HOUR}):
+        with pytest.raises(Refused) as caught:
+            came(notice(HQ, issued_ns=issued_ns), AFTER, **when)
+        assert caught.value.code == "revoked-key"
+
+
+def test_a_medium_signed_with_a_stolen_key_after_the_loss_is_refused() -> None:
+    with pytest.raises(Refused) as caught:
+        came(notice(HQ, issued_ns=NOW - 2 * DAY), AFTER, on_medium=True)
+    assert caught.value.code == "revoked-key"
+
+
+def test_the_new_key_speaks_after_a_loss() -> None:
+    assert take(notice(HQ_NEW), AFTER)
+
+
+def test_a_stolen_key_makes_no_new_card_even_if_dated_before_the_loss() -> None:
+    eve = make_card("HQ1", site_key(EVE, start=NOW - 99 * DAY), serial=3, issued_ns=NOW - DAY)
+    assert card_refusal(signed_card(eve, EVE, HQ), AFTER_LOSS) == "card-not-chained"
+
+
+def test_no_fingerprint_brings_back_a_card_whose_key_was_given_up_or_lost() -> None:
+    for pinned in (AFTER_LOSS, ROTATED):
+        with pytest.raises(Refused) as caught:
+            check_card_by_fingerprint(HQ_CARD, pinned)
+        assert caught.value.code == "rolled-back-card"
+    with pytest.raises(Refused):
+        check_card_by_fingerprint(HQ_CARD, dataclasses.replace(HQ_CARD, serial=2))
+    check_card_by_fingerprint(AFTER_LOSS, HQ_CARD)
+    check_card_by_fingerprint(make_card("HQ1", site_key(EVE)), AFTER_LOSS)
+
+
+# --- time under way -------------------------------------------------------------------------------------------------
+
+
+def test_a_year_in_transit_is_no_reason_to_refuse_unless_policy_says_so() -> None:
+    TRUST.check_transit(NOW - 365 * DAY, now_ns=NOW, where="HQ1-000042")
+    strict = Trust(own="BR1", known={}, max_transit_days=30)
+    strict.check_transit(NOW - 30 * DAY + 1, now_ns=NOW, where="HQ1-000042")
+    with pytest.raises(Refused, match="364 days by this computer's clock.*allows 30") as caught:
+        strict.check_transit(NOW - 364 * DAY, now_ns=NOW, where="HQ1-000042")
+    assert caught.value.code == "too-long-in-transit"
+
+
+def test_a_receivers_clock_that_is_behind_is_named_as_the_reason() -> None:
+    with pytest.raises(Refused, match="this computer's clock says") as caught:
+        came(notice(HQ, issued_ns=NOW + 400 * DAY), TRUST)
+    assert caught.value.code == "clock"
+    assert "clock" in caught.value.hint
