@@ -394,7 +394,7 @@ def test_a_year_in_transit_is_no_reason_to_refuse_unless_policy_says_so() -> Non
     TRUST.check_transit(NOW - 365 * DAY, now_ns=NOW, where="HQ1-000042")
     strict = Trust(own="BR1", known={}, max_transit_days=30)
     strict.check_transit(NOW - 30 * DAY + 1, now_ns=NOW, where="HQ1-000042")
-    with pytest.raises(Refused, match="364 days by this computer's clock.*allows 30") as caught:
+    with pytest.raises(Refused, match=r"364 days by this computer's clock.*allows 30") as caught:
         strict.check_transit(NOW - 364 * DAY, now_ns=NOW, where="HQ1-000042")
     assert caught.value.code == "too-long-in-transit"
 
