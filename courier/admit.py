@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from courier.catalog import packages, parcels
+from courier.catalog import letters, packages, parcels
 from courier.errors import Refused
 from courier.site import Site, now
 from courier.trust import Trust
 from formats.documents import notice as notice_doc
 from formats.documents import package as package_doc
+from formats.documents import recall as recall_doc
 from formats.documents.notice import PackageRef, ShipNotice
 from formats.documents.package import PackageDefinition
 from formats.documents.packing import PackingList
+from formats.documents.recall import Recall
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +34,8 @@ def judge(site: Site, packing: PackingList, editions: Collection[str]) -> Admiss
     notice names. What was verified when it came is verified again: a site may have been revoked since.
     """
     trust = site.trust()
-    notices = _notices(site, trust, packing)
+    notices = verified_notices(site, trust, packing)
+    check_not_recalled(site, trust, packing.parcel, packing.source)
     if not notices:
         waiting = (f"the ship notice of {packing.source} (by network: courier channel sync)",)
         return Admission(awaiting=waiting, notice=None, definitions={})
@@ -63,7 +66,8 @@ def judge(site: Site, packing: PackingList, editions: Collection[str]) -> Admiss
     return Admission(awaiting=tuple(awaiting), notice=notice, definitions=definitions)
 
 
-def _notices(site: Site, trust: Trust, packing: PackingList) -> list[ShipNotice]:
+def verified_notices(site: Site, trust: Trust, packing: PackingList) -> list[ShipNotice]:
+    """The ship notices of a parcel that came and still stand, the oldest first; raises `Refused` when none stands."""
     with site.catalogue.reading() as connection:
         envelopes = parcels.notices(connection, packing.parcel)
     found = []
@@ -103,3 +107,25 @@ def _verified(trust: Trust, data: bytes, item: PackageRef, arrived_ns: int) -> P
         where=f"definition of {item.package}:{item.version}",
         arrived_ns=arrived_ns,
     )[0]
+
+
+def check_not_recalled(site: Site, trust: Trust, parcel: str, source: str) -> None:
+    """Raise `Refused` when ``source`` has recalled the parcel."""
+    with site.catalogue.reading() as connection:
+        kept = letters.find(connection, "recall", parcel, source)
+    if kept is None:
+        return
+    recall, _ = trust.verify(
+        kept.envelope,
+        Recall.parse,
+        payload_type=recall_doc.TYPE,
+        signed_ns=lambda r: r.issued_ns,
+        now_ns=now(),
+        where=f"recall of {parcel}",
+        arrived_ns=kept.at_ns,
+    )
+    raise Refused(
+        f"{parcel} was recalled by {source}{': ' + recall.reason if recall.reason else ''}",
+        hint=f"do not use its media: return or destroy them as {source} asks; courier parcel discard {parcel}",
+        code="recalled",
+    )

@@ -18,7 +18,9 @@ from courier.build import load_zstd
 from courier.catalog import messages, packages, parcels
 from courier.catalog.packages import StoredPackage
 from courier.errors import CourierError, Damaged, Refused, explain
+from courier.files import require_space
 from courier.lifecycle import ReceivedState
+from courier.parcelkey import identities_for
 from courier.sealing import opened
 from courier.send import log_entry
 from courier.ship import outgoing
@@ -46,12 +48,17 @@ class ImportedParcel:
 def open_contents(site: Site, packing: PackingList, path: Path) -> Iterator[ContentsReader]:
     """Read the contents of a parcel; raises `Refused` when they are sealed for others."""
     with path.open("rb") as raw:
-        source = opened(raw, site.keyring.identities()) if packing.sealed else raw
+        source = opened(raw, identities_for(site, packing)) if packing.sealed else raw
         yield ContentsReader(source, parcel=packing.parcel, archives=len(packing.archives))
 
 
 def expanded_bytes(site: Site, packing: PackingList, path: Path) -> int:
-    """Bytes that an import will add to the store: content that is not held yet, each once."""
+    """Bytes that an import will add to the store: content that is not held yet, each once.
+
+    While the key of the parcel has not come, it is as many as its archives have.
+    """
+    if packing.key != "media" and not identities_for(site, packing):
+        return sum(file.size for file in packing.archives)
     seen: set[bytes] = set()
     total = 0
     try:
@@ -74,6 +81,9 @@ def expanded_bytes(site: Site, packing: PackingList, path: Path) -> int:
 def import_parcel(site: Site, spool: Spool, admission: Admission) -> ImportedParcel:
     """Import a complete, admitted parcel. Raises `Refused` or `Damaged`, with the store as it was."""
     packing = spool.packing
+    if packing.key != "media":
+        needed = expanded_bytes(site, packing, spool.contents())
+        require_space(site.home, needed, purpose=f"importing {packing.parcel}")
     with site.store.lock(), site.store.stage() as staging:
         try:
             with open_contents(site, packing, spool.contents()) as contents:
@@ -108,7 +118,7 @@ def _stage_listings(contents: ContentsReader, staging: Staging, admission: Admis
 def _stage_archives(site: Site, spool: Spool, contents: ContentsReader, staging: Staging) -> None:
     """Put every member's bytes in place; a content cut in parts grows archive by archive."""
     growing: dict[str, _Growing] = {}
-    identities = site.keyring.identities() if spool.packing.sealed else []
+    identities = identities_for(site, spool.packing) if spool.packing.sealed else []
     for number, members in contents.archives():
         index = number - 1
         place = spool.packing.path(index)

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from courier.acknowledge import take_acknowledgement
-from courier.catalog import packages, parcels, sites
+from courier.arrival import judge_arrival
+from courier.catalog import letters, packages, parcels, sites
+from courier.catalog.letters import Letter
 from courier.catalog.parcels import ReceivedParcel
 from courier.errors import Refused
 from courier.lifecycle import ReceivedState, SentState, may_follow_sent
@@ -18,14 +20,20 @@ from courier.send import log_entry
 from courier.site import Site, now
 from courier.trust import check_newer_card
 from formats.documents import acknowledgement as acknowledgement_doc
+from formats.documents import arrival as arrival_doc
 from formats.documents import card as card_doc
 from formats.documents import notice as notice_doc
 from formats.documents import package as package_doc
+from formats.documents import recall as recall_doc
 from formats.documents import receipt as receipt_doc
+from formats.documents import release as release_doc
+from formats.documents.arrival import Arrival
 from formats.documents.card import SiteCard
 from formats.documents.notice import ShipNotice
 from formats.documents.package import PackageDefinition
+from formats.documents.recall import Recall
 from formats.documents.receipt import Receipt
+from formats.documents.release import KeyRelease
 from formats.envelope import parse_envelope
 from formats.errors import FormatError
 
@@ -93,7 +101,8 @@ def _take_notice(site: Site, body: bytes) -> str:
             envelope=envelope.encode(),
             received_ns=now(),
         )
-        if not parcels.find_received(connection, notice.parcel):
+        recalled = letters.find(connection, "recall", notice.parcel, notice.source) is not None
+        if not recalled and not parcels.find_received(connection, notice.parcel):
             announced = ReceivedParcel(
                 parcel=notice.parcel,
                 build=notice.build,
@@ -166,10 +175,76 @@ def _take_card(site: Site, body: bytes) -> str:
     return code
 
 
+def _take_recall(site: Site, body: bytes) -> str:
+    recall, envelope = site.trust().verify(
+        body,
+        Recall.parse,
+        payload_type=recall_doc.TYPE,
+        signed_ns=lambda r: r.issued_ns,
+        now_ns=now(),
+        where="recall",
+    )
+    with site.catalogue.writing() as connection:
+        if letters.find(connection, "recall", recall.parcel, recall.source) is not None:
+            return recall.source
+        letter = Letter(
+            kind="recall", parcel=recall.parcel, site=recall.source, envelope=envelope.encode(), at_ns=now()
+        )
+        letters.keep(connection, letter)
+        text = f"by {recall.source}: {recall.reason or 'no reason given'}"
+        for row in parcels.find_received(connection, recall.parcel):
+            if row.state == ReceivedState.IMPORTED:
+                text += "; it was imported before, and its packages stay"
+            else:
+                parcels.change_received(connection, row.parcel, row.build, state=ReceivedState.REFUSED)
+        parcels.write_log(connection, log_entry(site, recall.parcel, "recalled", text))
+    return recall.source
+
+
+def _take_arrival(site: Site, body: bytes) -> str:
+    arrival, envelope = site.trust().verify(
+        body,
+        Arrival.parse,
+        payload_type=arrival_doc.TYPE,
+        signed_ns=lambda a: a.issued_ns,
+        now_ns=now(),
+        where="arrival report",
+    )
+    judge_arrival(site, arrival, envelope)
+    return arrival.destination
+
+
+def _take_release(site: Site, body: bytes) -> str:
+    release, envelope = site.trust().verify(
+        body,
+        KeyRelease.parse,
+        payload_type=release_doc.TYPE,
+        signed_ns=lambda r: r.issued_ns,
+        now_ns=now(),
+        where="key release",
+    )
+    with site.catalogue.writing() as connection:
+        before = letters.find(connection, "release", release.parcel, release.source)
+        if (
+            before is not None
+            and KeyRelease.parse(parse_envelope(before.envelope).payload).issued_ns >= release.issued_ns
+        ):
+            return release.source
+        letter = Letter(
+            kind="release", parcel=release.parcel, site=release.source, envelope=envelope.encode(), at_ns=now()
+        )
+        letters.keep(connection, letter)
+        parcels.write_log(connection, log_entry(site, release.parcel, "key", f"released by {release.source}"))
+    return release.source
+
+
 _ACTIONS: dict[str, Callable[[Site, bytes], str]] = {
     acknowledgement_doc.TYPE: take_acknowledgement,
+    arrival_doc.TYPE: _take_arrival,
     card_doc.TYPE: _take_card,
     notice_doc.TYPE: _take_notice,
     package_doc.TYPE: _take_definition,
+    recall_doc.TYPE: _take_recall,
     receipt_doc.TYPE: _take_receipt,
+    release_doc.TYPE: _take_release,
 }

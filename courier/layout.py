@@ -16,7 +16,7 @@ from courier.plan import ARCHIVE_LIMIT, LEAST_ARCHIVE, place_on_volumes
 from courier.protection import ProtectionPlan, Redundancy, payload_blocks, plan_protection
 from formats.bag import BagFile
 from formats.blocks import BLOCK, DIGEST, block_count
-from formats.documents.packing import MAX_VOLUMES, FileRecord, PackingList, ParityGroup, Priority, TableRef
+from formats.documents.packing import MAX_VOLUMES, FileRecord, KeyWay, PackingList, ParityGroup, Priority, TableRef
 from formats.parity_layout import Geometry
 
 DIRECTORY_COST = 12 << 10
@@ -43,6 +43,7 @@ class ParcelHead:
     sealed: bool
     spares: int
     redundancy: Redundancy
+    key: KeyWay = "media"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +95,7 @@ def _packing(head: ParcelHead, archives: tuple[FileRecord, ...], volumes: int, c
         capacity=head.capacity,
         volumes=volumes,
         sealed=head.sealed,
+        key=head.key,
         block_size=BLOCK,
         archives=archives,
         parity=(),

@@ -18,13 +18,13 @@ from courier.layout import FixedSizes, ParcelHead, archive_cost, archive_limit, 
 from courier.packages import find_package
 from courier.plan import Content, PlannedArchive, plan_archives
 from courier.protection import Redundancy
-from courier.sealing import plain_limit, sealed_bytes
+from courier.sealing import BY_NETWORK, plain_limit, sealed_bytes
 from courier.site import Site, now
 from formats.archive import Member, archive_size
 from formats.digest import sha256_hex
 from formats.documents.contents import Coding, ContentsWriter, MemberRecord, PackageHeader
 from formats.documents.listing import FileEntry
-from formats.documents.packing import PackingList, Priority, TableRef
+from formats.documents.packing import KeyWay, PackingList, Priority, TableRef
 from formats.names import parcel_id
 from formats.records import encode
 
@@ -70,7 +70,7 @@ class ParcelPlan:
             list(self.head.destinations),
             [self.head.media, self.head.capacity, self.head.priority, self.limit, self.level],
             [self.head.spares, str(self.head.redundancy)],
-            list(self.recipients),
+            [self.head.key, *self.recipients],
         ]
         return sha256_hex(encode(what))
 
@@ -88,17 +88,22 @@ def plan_parcel(
     spares: int = 0,
     redundancy: Redundancy = NO_REDUNDANCY,
     anyway: str = "",
+    key: KeyWay = "media",
 ) -> ParcelPlan:
     """Plan a parcel of these packages for these sites on media of ``capacity`` usable bytes.
 
     ``encrypt`` None: encrypted when every destination's card has a recipient. ``spares``: further volumes, of which
     any so many may be lost; ``redundancy``: parity on each medium against damage of itself.
 
+    ``key``: how the key of an encrypted parcel comes to its destinations (`KeyWay`).
+
     Raises `NotFound` (package), `Refused` (a destination that is not trusted or has no address), `NoSpace` (medium too
     small), `Usage`.
     """
     chosen = _choose(site, references)
-    recipients = _destinations(site, destinations, encrypt=encrypt, anyway=anyway)
+    recipients = _destinations(site, destinations, encrypt=encrypt if key == "media" else True, anyway=anyway)
+    if key != "media":
+        recipients = (BY_NETWORK,)
     with site.catalogue.reading() as connection:
         number = packages.read_counter(connection, "parcel") + 1
     head = ParcelHead(
@@ -114,6 +119,7 @@ def plan_parcel(
         sealed=bool(recipients),
         spares=spares,
         redundancy=redundancy,
+        key=key,
     )
     contents = list(_contents(site, chosen, compress))
     if not contents:

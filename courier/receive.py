@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from courier.admit import judge
-from courier.catalog import parcels
+from courier.admit import Admission, check_not_recalled, judge
+from courier.arrival import report_arrival
+from courier.catalog import letters, parcels
 from courier.catalog.parcels import ReceivedParcel, ReceivedVolume
 from courier.errors import CourierError, Damaged, NotFound, Refused, Usage
 from courier.files import locked, make_folder, remove_tree, require_space, sweep, write_atomic
@@ -21,10 +22,12 @@ from courier.intake import Head, VolumeReader
 from courier.lifecycle import ReceivedState, VolumeState
 from courier.media import Medium, find_media
 from courier.mend import mend_spool, prospect
+from courier.parcelkey import awaited_key
 from courier.send import log_entry
 from courier.site import Site, now
 from courier.spool import PACKING_LIST, Filling, Spool
 from formats.blocks import ranges
+from formats.documents.packing import PackingList
 from formats.envelope import parse_envelope
 from formats.errors import FormatError
 from formats.names import check_parcel
@@ -160,6 +163,7 @@ def begin_spool(site: Site, head: Head, *, hold: bool, where: str = "") -> Spool
         )
     if same is not None and same.state == ReceivedState.IMPORTED:
         return None
+    check_not_recalled(site, site.trust(), packing.parcel, packing.source)
     folder = site.arriving(packing.parcel, packing.build)
     if Spool.exists(folder):
         spool = Spool.open(folder)
@@ -298,7 +302,9 @@ def settle_parcel(site: Site, parcel: str, build: str, *, release: bool = False)
     if row.state == ReceivedState.IMPORTED:
         # A run that was killed after its import could not give back the space.
         remove_tree(site.arriving(parcel, build))
-    if row.state in (ReceivedState.IMPORTED, ReceivedState.ANNOUNCED):
+    if row.state == ReceivedState.REFUSED:
+        check_not_recalled(site, site.trust(), parcel, row.source)
+    if row.state in (ReceivedState.IMPORTED, ReceivedState.ANNOUNCED, ReceivedState.REFUSED):
         return status_of(site, parcel, build)
     spool = Spool.open(site.arriving(parcel, build))
     if not spool.complete and not _mended(site, spool):
@@ -308,7 +314,9 @@ def settle_parcel(site: Site, parcel: str, build: str, *, release: bool = False)
         with site.catalogue.writing() as connection:
             parcels.put_received(connection, row)
             parcels.write_log(connection, log_entry(site, parcel, "complete", "all content is here and good"))
-    admission = judge(site, spool.packing, spool.editions())
+    admission = _admission(site, spool)
+    if admission.awaiting and not row.hold and _reports_itself(site, spool.packing, admission):
+        report_arrival(site, parcel, build, {})
     if row.hold or admission.awaiting:
         return status_of(site, parcel, build)
     imported = import_parcel(site, spool, admission)
@@ -366,10 +374,28 @@ def find_build(site: Site, parcel: str) -> str:
     return rows[-1].build
 
 
+def _admission(site: Site, spool: Spool) -> Admission:
+    """What speaks for an import, the parcel's key among it; raises what stands against it."""
+    admission = judge(site, spool.packing, spool.editions())
+    if admission.notice is None:
+        return admission
+    return replace(admission, awaiting=admission.awaiting + awaited_key(site, spool.packing, admission.notice.seals))
+
+
+def _reports_itself(site: Site, packing: PackingList, admission: Admission) -> bool:
+    """Whether the arrival is reported without a person: all volumes are here, and none left with a seal to be read."""
+    if packing.key != "on-arrival" or admission.notice is None or admission.notice.seals:
+        return False
+    with site.catalogue.reading() as connection:
+        here = {volume.number for volume in parcels.received_volumes(connection, packing.parcel, packing.build)}
+        reported = letters.find(connection, "arrival", packing.parcel, packing.source)
+    return reported is None and here == set(range(1, packing.volumes + 1))
+
+
 def _awaiting(site: Site, spool: Spool, row: ReceivedParcel) -> tuple[str, ...]:
     """What a complete parcel waits for; a disagreement of media and network is one of these, not an error here."""
     try:
-        admission = judge(site, spool.packing, spool.editions())
+        admission = _admission(site, spool)
     except Refused as error:
         return (f"an answer: {error.message}",)
     return admission.awaiting or (("the operator: courier parcel import " + row.parcel,) if row.hold else ())

@@ -19,6 +19,24 @@ if TYPE_CHECKING:
 
 SEED = "seal.key"
 SEED_BYTES = 32
+PARCEL_KEY = "parcel.key"
+BY_NETWORK = "by-network"
+"""Stands for the one recipient of a parcel whose key is not on its media."""
+
+
+def network_identity(folder: Path) -> Identity:
+    """The key of the parcel built in ``folder``, where it is not on the media; made when the build begins."""
+    from formats.seal import Identity
+
+    path = folder / PARCEL_KEY
+    if not path.exists():
+        write_atomic(path, f"{Identity.generate().to_text()}\n".encode(), private=True)
+    return Identity.from_text(path.read_text().strip())
+
+
+def forget_network_identity(folder: Path) -> None:
+    """Delete the key of a parcel that is not to be opened any more; nothing where its key is on its media."""
+    (folder / PARCEL_KEY).unlink(missing_ok=True)
 
 
 class ParcelSealer:
@@ -34,6 +52,8 @@ class ParcelSealer:
         path = folder / SEED
         if not path.exists():
             write_atomic(path, secrets.token_bytes(SEED_BYTES), private=True)
+        if tuple(recipients) == (BY_NETWORK,):
+            recipients = (network_identity(folder).recipient,)
         return cls(path.read_bytes(), recipients)
 
     def wrap(self, out: BinaryIO, number: int) -> BinaryIO:

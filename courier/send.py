@@ -241,6 +241,7 @@ def relay_out(
         sealed=old.sealed,
         spares=sent.spares,
         redundancy=Redundancy.parse(sent.redundancy),
+        key=old.key,
     )
     fixed = FixedSizes(
         card=(parcel.folder / "card.json").stat().st_size, script=len(restore_script()), contents=old.contents.size

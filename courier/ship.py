@@ -9,6 +9,7 @@ from courier.catalog import messages, parcels
 from courier.catalog.messages import Message
 from courier.errors import NotFound, Refused
 from courier.lifecycle import SentState, VolumeState, may_follow_sent
+from courier.parcelkey import seal_parcel_key
 from courier.send import OutgoingParcel, log_entry
 from courier.site import Site, now
 from formats.blocks import ranges
@@ -74,6 +75,7 @@ def ship_parcel(
         carrier=carrier or parcel.sent.carrier,
         tracking=tracking or parcel.sent.tracking,
         seals=seals,
+        key=seal_parcel_key(site, parcel, packing.destinations) if packing.key == "network" else b"",
     )
     envelopes = [site.sign(_issued_now(site, definition), package_doc.TYPE) for _, _, _, definition in carried]
     envelopes.append(site.sign(notice.payload(), notice_doc.TYPE))

@@ -130,7 +130,14 @@ def restore_page(packing: PackingList, number: int, *, name: str) -> str:
         "    sha256sum -c manifest-sha256.txt",
         "",
     ]
-    if packing.sealed:
+    if packing.key != "media":
+        lines += [
+            "The archives are encrypted (age, https://age-encryption.org/v1). Their key is on none of the media: it",
+            "comes to the destination by network. With it, `age -d -i KEY X.7z.age > X.7z` opens one; then go on as",
+            "below.",
+            "",
+        ]
+    elif packing.sealed:
         lines += [
             "The archives are encrypted (age, https://age-encryption.org/v1) for the destination's key. With an",
             "identity file of that site, `age -d -i IDENTITY X.7z.age > X.7z` opens one; then go on as below.",

@@ -167,6 +167,16 @@ message = Table(
     Index("ix_message_state", "direction", "state"),
 )
 
+letter = Table(
+    "letter",
+    metadata,
+    Column("kind", String(10), primary_key=True, comment="recall, arrival or release"),
+    Column("parcel", String(10), primary_key=True),
+    Column("site", String(3), primary_key=True, comment="the other site"),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("at_ns", BigInteger, nullable=False),
+)
+
 log = Table(
     "log",
     metadata,

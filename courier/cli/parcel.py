@@ -176,6 +176,30 @@ def import_(console: Console, *, parcel: PARCEL) -> None:
         console.result(document)
 
 
+@command(app, "arrived")
+def arrived(
+    console: Console,
+    *,
+    parcel: PARCEL,
+    seal: Annotated[
+        list[str] | None, typer.Option("--seal", metavar="VOLUME=SERIAL", help="Seal read on a volume; again for more.")
+    ] = None,
+) -> None:
+    """Report to the sender that all volumes are here, with the seals read on them, so that it releases the key."""
+    from courier.arrival import report_arrival
+    from courier.cli.parcel_send import read_seal
+    from courier.receive import find_build
+
+    seals = dict(read_seal(text) for text in seal or [])
+    with console.site() as site:
+        report = report_arrival(site, parcel, find_build(site, parcel), seals)
+        console.say(
+            f"{parcel}: {plural(len(report.volumes), 'volume')} reported to {report.source}. Next: courier channel sync"
+        )
+        volumes = [{"number": number, "seal": text} for number, text in report.volumes.items()]
+        console.result({"parcel_id": parcel, "to": report.source, "volumes": volumes})
+
+
 @command(app, "list")
 def list_(console: Console) -> None:
     """List the parcels sent and received."""

@@ -12,7 +12,7 @@ from courier.console import Console, duration_text, plural, size_text
 
 if TYPE_CHECKING:
     from courier.prepare import ParcelPlan
-    from formats.documents.packing import PackingList
+    from formats.documents.packing import KeyWay, PackingList
 
 PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
 MEDIA = Annotated[
@@ -24,7 +24,7 @@ DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")
 
 def add_to(app: typer.Typer) -> None:
     """Add the sender's commands to ``courier parcel``."""
-    for name, function in (("create", create), ("write", write), ("ship", ship)):
+    for name, function in (("create", create), ("write", write), ("ship", ship), ("recall", recall)):
         command(app, name)(function)
 
 
@@ -48,6 +48,12 @@ def create(
     ] = "fill",
     anyway: Annotated[
         str, typer.Option("--anyway", metavar="REASON", help="Create it although no network address reaches a site.")
+    ] = "",
+    key_by_network: Annotated[
+        bool, typer.Option("--key-by-network", help="The key is not on the media: it travels in the ship notice.")
+    ] = False,
+    release: Annotated[
+        str, typer.Option("--release", metavar="WHEN", help="on-arrival: the key goes when all seals are reported.")
     ] = "",
     dry_run: DRY_RUN = False,
 ) -> None:
@@ -77,6 +83,7 @@ def create(
             spares=spare_volumes,
             redundancy=Redundancy.parse(redundancy),
             anyway=anyway,
+            key=_key_way(key_by_network=key_by_network, release=release, encrypt=encrypt),
         )
         if dry_run:
             _say_plan(console, plan)
@@ -94,10 +101,25 @@ def create(
         console.result({"state": parcel.sent.state, **_packing(packing)})
 
 
+def _key_way(*, key_by_network: bool, release: str, encrypt: bool | None) -> KeyWay:
+    from courier.errors import Usage
+
+    if release not in ("", "on-arrival"):
+        raise Usage(f"--release {release}: no such moment", hint="--release on-arrival")
+    if release and not key_by_network:
+        raise Usage("--release is for keys that go by network", hint="give --key-by-network with it")
+    if key_by_network and encrypt is False:
+        raise Usage("--key-by-network with --no-encrypt: there is no key", hint="leave one of the two out")
+    if not key_by_network:
+        return "media"
+    return "on-arrival" if release else "network"
+
+
 def _packing(packing: Any) -> dict[str, Any]:
     return {
         "parcel_id": packing.parcel,
         "sealed": packing.sealed,
+        "key": packing.key,
         "media": packing.media,
         "capacity": packing.capacity,
         "bytes": sum(file.size for file in packing.files()),
@@ -240,7 +262,7 @@ def ship(
     from courier.send import open_outgoing
     from courier.ship import ship_parcel
 
-    seals = dict(_seal(text) for text in seal or [])
+    seals = dict(read_seal(text) for text in seal or [])
     with console.site() as site:
         outgoing = open_outgoing(site, parcel)
         shipment = ship_parcel(site, outgoing, carrier=carrier, tracking=tracking, seals=seals, dry_run=dry_run)
@@ -260,10 +282,29 @@ def ship(
         )
 
 
-def _seal(text: str) -> tuple[int, str]:
+def read_seal(text: str) -> tuple[int, str]:
+    """(volume, serial number) of ``3=A0012345``; raises `Usage`."""
     from courier.errors import Usage
 
     number, equals, serial = text.partition("=")
     if not equals or not number.isdigit() or not serial.strip():
         raise Usage(f"--seal {text!r}", hint="write it like --seal 3=A0012345")
     return int(number), serial.strip()
+
+
+def recall(
+    console: Console,
+    *,
+    parcel: PARCEL,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the other sites.")] = "",
+) -> None:
+    """Take a parcel back for good: it is not imported any more, and its key is never released."""
+    from courier.recall import recall_parcel
+    from courier.send import open_outgoing
+
+    with console.site() as site:
+        outgoing = open_outgoing(site, parcel)
+        console.confirm(f"Recall {parcel} for good?")
+        told = recall_parcel(site, outgoing, reason)
+        console.say(f"{parcel} is recalled; {', '.join(told)} will know with the next: courier channel sync")
+        console.result({"parcel_id": parcel, "state": "Recalled", "queued_to": list(told)})

@@ -245,9 +245,7 @@ def policy(
     *,
     max_transit_days: Annotated[
         int | None,
-        typer.Option(
-            "--max-transit-days", metavar="N", min=0, help="Longest a parcel may be under way; 0: any time."
-        ),
+        typer.Option("--max-transit-days", metavar="N", min=0, help="Longest a parcel may be under way; 0: any time."),
     ] = None,
 ) -> None:
     """Show or change what this site allows."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from formats.documents.packing import Priority, parse_destinations, parse_priority
+from formats.documents.release import parse_sealed_key, sealed_key_field
 from formats.errors import Malformed
 from formats.names import check_package, check_parcel, check_site
 from formats.records import Fields, encode, format_time, open_document
@@ -41,7 +42,8 @@ class ShipNotice:
     """Announces a parcel to its destinations.
 
     ``packing_list`` is the SHA-256 of the packing list's payload, ``build`` the build it lays out. ``seals`` maps a
-    volume number to the serial number of the seal on it. ``issued_ns``: when it was marked sent (UTC).
+    volume number to the serial number of the seal on it. ``issued_ns``: when it was marked sent (UTC). ``key``: the
+    parcel's key, an age file sealed to the destinations, where it travels with the notice; else empty.
     """
 
     parcel: str
@@ -56,26 +58,28 @@ class ShipNotice:
     carrier: str = ""
     tracking: str = ""
     seals: Mapping[int, str] = field(default_factory=dict)
+    key: bytes = b""
 
     def payload(self) -> bytes:
         """The canonical bytes that are signed."""
-        return encode(
-            {
-                "format": f"courier-{NAME}/1",
-                "parcel": self.parcel,
-                "from": self.source,
-                "to": list(self.destinations),
-                "issued": format_time(self.issued_ns),
-                "packing_list": self.packing_list,
-                "build": self.build,
-                "volumes": self.volumes,
-                "priority": self.priority,
-                "packages": [item.record() for item in self.packages],
-                "carrier": self.carrier,
-                "tracking": self.tracking,
-                "seals": [{"volume": number, "serial": self.seals[number]} for number in sorted(self.seals)],
-            }
-        )
+        record: dict[str, object] = {
+            "format": f"courier-{NAME}/1",
+            "parcel": self.parcel,
+            "from": self.source,
+            "to": list(self.destinations),
+            "issued": format_time(self.issued_ns),
+            "packing_list": self.packing_list,
+            "build": self.build,
+            "volumes": self.volumes,
+            "priority": self.priority,
+            "packages": [item.record() for item in self.packages],
+            "carrier": self.carrier,
+            "tracking": self.tracking,
+            "seals": [{"volume": number, "serial": self.seals[number]} for number in sorted(self.seals)],
+        }
+        if self.key:
+            record["key"] = sealed_key_field(self.key)
+        return encode(record)
 
     @classmethod
     def parse(cls, payload: bytes) -> ShipNotice:
@@ -102,4 +106,5 @@ class ShipNotice:
             carrier=fields.text("carrier", longest=1000),
             tracking=fields.text("tracking", longest=1000),
             seals=seals,
+            key=parse_sealed_key(fields) if fields.has("key") else b"",
         )

@@ -27,6 +27,9 @@ MAX_VOLUMES = 9_999
 MAX_ARCHIVES = 100_000
 
 Priority = Literal["high", "medium", "low"]
+KeyWay = Literal["media", "network", "on-arrival"]
+"""How the key of a sealed parcel comes to its destination: on the media, sealed to the sites' recipients; in the ship
+notice; or in a key release, when the arrival of all volumes was reported."""
 PRIORITIES: tuple[Priority, ...] = ("high", "medium", "low")
 
 
@@ -112,7 +115,8 @@ class PackingList:
 
     ``media`` is the kind of medium it was laid out for and ``capacity`` its usable bytes; ``volumes`` their number.
     ``archives`` are numbered from 1 without gaps, so are ``parity`` files; ``sealed`` says whether archives and
-    contents are age files. ``block_size`` is in bytes. ``edition`` counts layouts of the same build, from 1.
+    contents are age files, ``key`` how their key comes to the destinations. ``block_size`` is in bytes. ``edition``
+    counts layouts of the same build, from 1.
     """
 
     parcel: str
@@ -131,6 +135,7 @@ class PackingList:
     groups: tuple[ParityGroup, ...]
     contents: TableRef
     blocks: TableRef
+    key: KeyWay = "media"
 
     @property
     def build(self) -> str:
@@ -162,10 +167,12 @@ class PackingList:
         return volume_name(self.parcel, number)
 
     def payload(self) -> bytes:
-        """The canonical bytes that are signed."""
+        """The canonical bytes that are signed; ``key`` stands there only where it is not on the media."""
+        key = {} if self.key == "media" else {"key": self.key}
         return encode(
             {
                 "format": f"courier-{NAME}/1",
+                **key,
                 "parcel": self.parcel,
                 "from": self.source,
                 "to": list(self.destinations),
@@ -209,7 +216,10 @@ class PackingList:
             groups=tuple(ParityGroup.parse(item) for item in fields.objects("groups")),
             contents=TableRef.parse(fields.object("contents")),
             blocks=TableRef.parse(fields.object("blocks")),
+            key=cast(KeyWay, fields.text("key", pattern="network|on-arrival")) if fields.has("key") else "media",
         )
+        if packing.key != "media" and not packing.sealed:
+            raise Malformed("a key for a parcel that is not sealed", place="key")
         packing.check_blocks_size()
         _check_groups(packing)
         return packing

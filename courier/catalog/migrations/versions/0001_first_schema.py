@@ -142,6 +142,14 @@ def upgrade() -> None:
     )
     op.create_index("ix_message_state", "message", ["direction", "state"])
     op.create_table(
+        "letter",
+        sa.Column("kind", sa.String(10), primary_key=True, nullable=False),
+        sa.Column("parcel", sa.String(10), primary_key=True, nullable=False),
+        sa.Column("site", sa.String(3), primary_key=True, nullable=False),
+        sa.Column("envelope", sa.LargeBinary(), nullable=False),
+        sa.Column("at_ns", sa.BigInteger(), nullable=False),
+    )
+    op.create_table(
         "log",
         sa.Column("id", sa.Integer(), primary_key=True, autoincrement=True, nullable=False),
         sa.Column("parcel", sa.String(10), nullable=False),

@@ -1,0 +1,140 @@
+"""Arrival and release: the receiver reports volumes and seals; the sender hands the key over, or does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from courier.admit import check_not_recalled
+from courier.catalog import letters, messages, parcels
+from courier.catalog.letters import Letter
+from courier.errors import NotFound, Refused
+from courier.lifecycle import SentState
+from courier.parcelkey import seal_parcel_key
+from courier.send import OutgoingParcel, log_entry, open_outgoing
+from courier.ship import outgoing
+from courier.site import Site, now
+from courier.spool import Spool
+from formats.blocks import ranges
+from formats.documents import arrival as arrival_doc
+from formats.documents import release as release_doc
+from formats.documents.arrival import Arrival
+from formats.documents.release import KeyRelease
+from formats.envelope import Envelope
+
+
+def report_arrival(site: Site, parcel: str, build: str, seals: Mapping[int, str]) -> Arrival:
+    """Report to the sender which volumes are here, with the seals a person read on them; queue the signed report.
+
+    Raises `NotFound` for a volume that has not been received, `Refused` while one is missing.
+    """
+    folder = site.arriving(parcel, build)
+    if not Spool.exists(folder):
+        raise NotFound(f"nothing of {parcel} is waiting here", hint="courier parcel receive MEDIUM")
+    packing = Spool.open(folder).packing
+    check_not_recalled(site, site.trust(), parcel, packing.source)
+    with site.catalogue.reading() as connection:
+        row = parcels.find_received(connection, parcel, build)[0]
+        here = {volume.number for volume in parcels.received_volumes(connection, parcel, build)}
+    for number in seals:
+        if number not in here:
+            raise NotFound(f"volume {number} of {parcel} has not been received", hint="courier parcel receive MEDIUM")
+    missing = sorted(set(range(1, packing.volumes + 1)) - here)
+    if missing:
+        spans = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges(missing))
+        raise Refused(
+            f"{parcel}: volumes not received yet: {spans}; {packing.source} releases the key for all of them",
+            hint="receive them first; if one was lost, ask the sender for a new parcel",
+            code="volumes-missing",
+        )
+    arrival = Arrival(
+        parcel=parcel,
+        source=packing.source,
+        destination=site.code,
+        build=build,
+        packing_list=row.packing_list,
+        issued_ns=now(),
+        volumes={number: seals.get(number, "") for number in sorted(here)},
+    )
+    envelope = site.sign(arrival.payload(), arrival_doc.TYPE)
+    with site.catalogue.writing() as connection:
+        letters.keep(connection, _letter("arrival", parcel, packing.source, envelope))
+        messages.put(connection, outgoing(envelope, packing.source))
+        shown = ", ".join(f"{number}={seal}" for number, seal in arrival.volumes.items() if seal) or "none"
+        text = f"{len(here)} volumes, seals read: {shown}"
+        parcels.write_log(connection, log_entry(site, parcel, "arrival-reported", text))
+    return arrival
+
+
+def judge_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> None:
+    """Keep an arrival report, and queue the parcel's key for its site if it is right. Again: nothing more happens.
+
+    Raises `Refused` for a report that is not, or when the key may not leave.
+    """
+    with site.catalogue.reading() as connection:
+        before = letters.find(connection, "release", arrival.parcel, arrival.destination)
+        known = parcels.find_sent(connection, arrival.parcel)
+    if known is None or before is not None:
+        if known is None:
+            raise _wrong(arrival, "is not a parcel this site made", code="unknown-parcel")
+        return
+    parcel = open_outgoing(site, arrival.parcel)
+    problem = _problem(parcel, arrival)
+    released = None
+    if problem is None and parcel.packing.key == "on-arrival":
+        release = KeyRelease(
+            parcel=arrival.parcel,
+            source=site.code,
+            destination=arrival.destination,
+            build=arrival.build,
+            issued_ns=now(),
+            key=seal_parcel_key(site, parcel, (arrival.destination,)),
+        )
+        released = site.sign(release.payload(), release_doc.TYPE)
+    with site.catalogue.writing() as connection:
+        same = letters.find(connection, "arrival", arrival.parcel, arrival.destination)
+        letters.keep(connection, _letter("arrival", arrival.parcel, arrival.destination, envelope))
+        if released is not None:
+            letters.keep(connection, _letter("release", arrival.parcel, arrival.destination, released))
+            messages.put(connection, outgoing(released, arrival.destination))
+            text = f"to {arrival.destination}, which reported all volumes with their seals"
+            parcels.write_log(connection, log_entry(site, arrival.parcel, "key-released", text))
+        elif same is None or same.envelope != envelope.encode():
+            text = f"by {arrival.destination}: {problem[0] if problem else 'all volumes'}"
+            parcels.write_log(connection, log_entry(site, arrival.parcel, "arrived", text))
+    if problem is not None:
+        raise _wrong(arrival, problem[0], code=problem[1])
+
+
+def _problem(parcel: OutgoingParcel, arrival: Arrival) -> tuple[str, str] | None:
+    """(why, code) when an arrival report is not what was sent."""
+    packing = parcel.packing
+    if arrival.destination not in packing.destinations:
+        return "was not sent there", "not-a-destination"
+    if parcel.sent.state == SentState.RECALLED:
+        return "was recalled", "recalled"
+    if parcel.sent.state not in (SentState.SENT, SentState.CONFIRMED):
+        return "was not sent yet", "wrong-state"
+    if (arrival.build, arrival.packing_list) != (parcel.sent.build, parcel.sent.packing_list):
+        return "was sent as another build or layout", "arrival-disagrees"
+    missing = sorted(set(range(1, packing.volumes + 1)) ^ set(arrival.volumes))
+    if missing:
+        return f"its volumes are 1 to {packing.volumes}, and {missing} are not those reported", "arrival-disagrees"
+    for volume in parcel.volumes:
+        if volume.seal != arrival.volumes[volume.number]:
+            read = arrival.volumes[volume.number] or "none"
+            expected = volume.seal or "none"
+            return f"volume {volume.number} left with seal {expected}, and {read} was read", "arrival-disagrees"
+    return None
+
+
+def _wrong(arrival: Arrival, why: str, *, code: str) -> Refused:
+    return Refused(
+        f"arrival report of {arrival.destination} for {arrival.parcel}: {why}; no key was released",
+        hint=f"call {arrival.destination}: they can report again (courier parcel arrived); if media were exchanged or "
+        f"lost: courier parcel recall {arrival.parcel}",
+        code=code,
+    )
+
+
+def _letter(kind: str, parcel: str, site: str, envelope: Envelope) -> Letter:
+    return Letter(kind=kind, parcel=parcel, site=site, envelope=envelope.encode(), at_ns=now())

@@ -1,0 +1,43 @@
+"""Recall: the sender takes a parcel back. Where it is not imported yet it never is, and its key never leaves."""
+
+from __future__ import annotations
+
+from courier.catalog import messages, parcels
+from courier.errors import Refused
+from courier.lifecycle import SentState, may_follow_sent
+from courier.sealing import forget_network_identity
+from courier.send import OutgoingParcel, log_entry
+from courier.ship import outgoing
+from courier.site import Site, now
+from formats.documents import recall as recall_doc
+from formats.documents.recall import Recall
+
+
+def recall_parcel(site: Site, parcel: OutgoingParcel, reason: str) -> tuple[str, ...]:
+    """Recall a parcel for good and tell its destinations; again: tell them again. Return whom was told.
+
+    Raises `Refused` when every destination has imported it.
+    """
+    name = parcel.sent.parcel
+    if not may_follow_sent(parcel.sent.state, SentState.RECALLED):
+        raise Refused(
+            f"{name} is {parcel.sent.state}: all its destinations have imported it",
+            hint="remove the packages at those sites: courier package remove ID",
+            code="wrong-state",
+        )
+    recall = Recall(
+        parcel=name,
+        source=site.code,
+        destinations=parcel.packing.destinations,
+        build=parcel.sent.build,
+        issued_ns=now(),
+        reason=reason,
+    )
+    envelope = site.sign(recall.payload(), recall_doc.TYPE)
+    with site.catalogue.writing() as connection:
+        parcels.change_sent(connection, name, state=SentState.RECALLED)
+        for code in parcel.packing.destinations:
+            messages.put(connection, outgoing(envelope, code))
+        parcels.write_log(connection, log_entry(site, name, "recalled", reason or "no reason given"))
+    forget_network_identity(parcel.folder)
+    return parcel.packing.destinations
