@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 import time
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from courier.catalog import Catalogue, open_catalogue, sites
@@ -90,7 +90,9 @@ class Site:
         self.catalogue.close()
 
 
+@lru_cache(maxsize=4096)
 def _pinned_card(data: bytes) -> SiteCard:
+    # Kept, because a server looks at hundreds of cards for every message it takes in.
     return SiteCard.parse(parse_envelope(data).payload)
 
 

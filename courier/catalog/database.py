@@ -7,6 +7,7 @@ he reads in it stays true until he is done, and no number is allotted twice); re
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ class Catalogue:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        # SQLite lets others wait for its one writer by sleeping ever longer; threads of one process take turns instead.
+        self._turn = threading.RLock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -40,7 +43,7 @@ class Catalogue:
         """One transaction: committed at the end of the block, rolled back on an error. Raises `Refused` when others
         write for longer than `BUSY_SECONDS`.
         """
-        with _translated(), self._engine.begin() as connection:
+        with self._turn, _translated(), self._engine.begin() as connection:
             yield connection
 
     def close(self) -> None:
