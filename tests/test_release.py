@@ -1,0 +1,159 @@
+"""Keys that travel by network, their release on arrival, recalls: typed as operators type them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from journey import FIXTURES, Home, Sites, add, create, make_sites, write
+
+from formats.seal import Identity
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> Sites:
+    return make_sites(tmp_path)
+
+
+def built(sites: Sites, *options: str) -> tuple[str, list[Path]]:
+    package = add(sites.hq, FIXTURES / "boot.wim")
+    document = sites.hq("parcel", "create", package, "--to", "BR1", "--capacity", "850KB", "--key-by-network", *options)
+    parcel = str(document["parcel_id"])
+    return parcel, write(sites.hq, parcel, "folder", sites.root / "media")
+
+
+def identity_of(home: Home, parcel: str) -> Identity:
+    return Identity.from_text((home.path / "parcels" / "out" / parcel / "parcel.key").read_text().strip())
+
+
+def test_a_key_by_network_is_on_no_medium_and_comes_with_the_notice(sites: Sites) -> None:
+    parcel, volumes = built(sites)
+    own = Identity.from_text((sites.br.path / "keys" / "recipient.key").read_text().strip())
+    key = identity_of(sites.hq, parcel)
+    sealed = next(volumes[0].rglob("*.7z.age")).read_bytes()
+    from io import BytesIO
+
+    from formats.errors import NotForUs
+    from formats.seal import open_sealed
+
+    with pytest.raises(NotForUs):
+        open_sealed(BytesIO(sealed), [own])
+    assert open_sealed(BytesIO(sealed), [key]).read(6) == b"7z\xbc\xaf\x27\x1c"
+    sites.hq("parcel", "ship", parcel)
+    held = sites.br("parcel", "receive", *volumes)
+    assert held["state"] == "Held"
+    sites.sync()
+    assert sites.br("parcel", "show", parcel)["state"] == "Imported"
+    for path in sites.root.rglob("*"):
+        if path.is_file() and path.name != "parcel.key":
+            assert key.to_text().encode() not in path.read_bytes()
+
+
+def test_every_parcel_has_a_key_of_its_own(sites: Sites) -> None:
+    package = add(sites.hq, FIXTURES / "boot.wim")
+    parcels = []
+    for _ in range(2):
+        command = ("parcel", "create", package, "--to", "BR1", "--capacity", "5MB", "--key-by-network")
+        parcels.append(str(sites.hq(*command)["parcel_id"]))
+    assert identity_of(sites.hq, parcels[0]).to_text() != identity_of(sites.hq, parcels[1]).to_text()
+
+
+def shipped_with_seals(sites: Sites) -> tuple[str, list[Path]]:
+    parcel, volumes = built(sites, "--release", "on-arrival")
+    sites.hq("parcel", "ship", parcel, "--seal", "1=A0001", "--seal", "2=A0002")
+    sites.sync()
+    return parcel, volumes
+
+
+def refusals(done: dict[str, Any]) -> str:
+    return " ".join(item["reason"] for item in done["refused"])
+
+
+def back_and_forth(sites: Sites) -> dict[str, Any]:
+    sites.br("channel", "sync")
+    done = sites.hq("channel", "sync", code=None)
+    sites.br("channel", "sync")
+    return done
+
+
+def test_the_key_is_released_for_the_right_volumes_and_seals_alone(sites: Sites) -> None:
+    parcel, volumes = shipped_with_seals(sites)
+    assert sites.br("parcel", "receive", *volumes[1:], code=None)["state"] == "Arriving"
+    assert sites.br.fails("parcel", "arrived", parcel, "--seal", "2=A0002", code=3)["code"] == "volumes-missing"
+    held = sites.br("parcel", "receive", volumes[0])
+    assert held["state"] == "Held"
+    assert "courier parcel arrived" in held["awaiting"][0]
+    for seals in ((), ("--seal", "1=A0001"), ("--seal", "1=A0001", "--seal", "2=B0002"),
+                  ("--seal", "1=A0002", "--seal", "2=A0001")):  # fmt: skip
+        sites.br("parcel", "arrived", parcel, *seals)
+        assert "no key was released" in refusals(back_and_forth(sites))
+        assert sites.br("parcel", "show", parcel)["state"] == "Held"
+    sites.br("parcel", "arrived", parcel, "--seal", "1=A0001", "--seal", "2=A0002")
+    assert refusals(back_and_forth(sites)) == ""
+    assert sites.br("parcel", "show", parcel)["state"] == "Imported"
+    assert "key-released" in {entry["event"] for entry in sites.hq("parcel", "log", parcel)["log"]}
+
+
+def test_a_parcel_without_seals_is_reported_by_itself(sites: Sites) -> None:
+    parcel, volumes = built(sites, "--release", "on-arrival")
+    sites.hq("parcel", "ship", parcel)
+    sites.sync()
+    assert sites.br("parcel", "receive", *volumes)["state"] == "Held"
+    back_and_forth(sites)
+    assert sites.br("parcel", "show", parcel)["state"] == "Imported"
+
+
+def test_the_key_of_a_recalled_parcel_is_never_released(sites: Sites) -> None:
+    parcel, volumes = shipped_with_seals(sites)
+    sites.br("parcel", "receive", *volumes)
+    sites.br("parcel", "arrived", parcel, "--seal", "1=A0001", "--seal", "2=A0002")
+    sites.hq("parcel", "recall", parcel, "--reason", "lost by the carrier")
+    assert "recalled" in refusals(back_and_forth(sites))
+    assert not (sites.hq.path / "parcels" / "out" / parcel / "parcel.key").exists()
+    assert sites.br.fails("parcel", "import", parcel, code=3)["code"] == "recalled"
+
+
+def test_a_recalled_parcel_is_not_imported_and_its_media_are_not_taken(sites: Sites) -> None:
+    package = add(sites.hq, FIXTURES / "boot.wim")
+    parcel = create(sites.hq, package)
+    volumes = write(sites.hq, parcel, "folder", sites.root / "media")
+    sites.hq("parcel", "ship", parcel)
+    sites.br("parcel", "receive", *volumes)
+    sites.hq("parcel", "recall", parcel, "--reason", "wrong image")
+    sites.sync()
+    assert sites.br("package", "list")["packages"] == []
+    assert sites.br("parcel", "show", parcel)["state"] == "Refused"
+    for command in (("parcel", "import", parcel), ("parcel", "receive", volumes[0])):
+        error = sites.br.fails(*command, code=3) if command[1] == "import" else sites.br.ran(*command, code=3).error
+        assert error["code"] == "recalled"
+        assert "wrong image" in error["message"]
+    assert sites.hq.fails("parcel", "ship", parcel, code=3)["code"] == "wrong-state"
+
+
+def test_a_recall_after_the_import_undoes_nothing_and_says_so(sites: Sites) -> None:
+    package = add(sites.hq, FIXTURES / "boot.wim")
+    parcel = create(sites.hq, package)
+    volumes = write(sites.hq, parcel, "folder", sites.root / "media")
+    sites.hq("parcel", "ship", parcel)
+    sites.sync()
+    sites.br("parcel", "receive", *volumes)
+    sites.hq("parcel", "recall", parcel)
+    sites.sync()
+    assert sites.br("parcel", "show", parcel)["state"] == "Imported"
+    assert "imported before" in sites.br("parcel", "log", parcel)["log"][-1]["text"]
+
+
+def test_options_that_contradict_each_other_are_refused(sites: Sites) -> None:
+    package = add(sites.hq, FIXTURES / "boot.wim")
+    begin = ("parcel", "create", package, "--to", "BR1", "--capacity", "5MB")
+    for more in (("--release", "on-arrival"), ("--key-by-network", "--release", "later"),
+                 ("--key-by-network", "--no-encrypt")):  # fmt: skip
+        sites.hq.fails(*begin, *more, code=2)
+
+
+def test_the_restore_page_says_where_the_key_is(sites: Sites) -> None:
+    _, volumes = built(sites)
+    assert "none of the media" in (volumes[0] / "RESTORE.txt").read_text()
+    shutil.rmtree(volumes[0])
