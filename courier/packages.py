@@ -40,15 +40,19 @@ def add_package(
 ) -> StoredPackage:
     """Take files and folders into the store as a version of a package; all or nothing.
 
-    Without ``package`` a new ID is allotted; without ``version`` the next one. Raises `Usage` for a version that is
-    not higher than all before, `NoSpace`, `NotFound`, and `Refused` for what a package cannot hold.
+    Without ``package`` a new ID is allotted; without ``version`` the next one. The very version that is in the store
+    already, with the same name and content, is only returned: the same command may be given again. Raises `Usage` for
+    any other version that is not higher than all before, `NoSpace`, `NotFound`, and `Refused` for what a package
+    cannot hold.
     """
     if not name.strip() or len(name) > MAX_NAME:
         raise Usage(f"a package name has 1 to {MAX_NAME} characters", hint="give one with --name")
     require_space(site.home, source_size(paths), purpose="adding the package")
     with site.store.lock():
         with site.catalogue.reading() as connection:
-            package, version = _number(site, package, version, lambda p: packages.next_version(connection, p))
+            same = _held(packages.versions(connection, package) if package else [], name, version)
+            following = version if same else packages.next_version(connection, package or "")
+            package, version = _number(site, package, version, following or 1)
             if package is None:
                 package = make_package_id(site.code, packages.read_counter(connection, "package") + 1)
         with site.store.stage() as staging:
@@ -62,6 +66,10 @@ def add_package(
                 raise explain(error, where="package", hint="rename it in the source folder, then add again") from None
             if not listing.entries:
                 raise Usage("the package would be empty", hint="name a folder or file with something in it")
+            if same is not None:
+                if same.listing != listing:
+                    raise version_used(package, version, version)
+                return same
             moment = now()
             stored = StoredPackage(
                 package=package,
@@ -81,9 +89,11 @@ def add_package(
     return stored
 
 
-def _number(
-    site: Site, package: str | None, version: int | None, next_version: Callable[[str], int]
-) -> tuple[str | None, int]:
+def _held(versions: Sequence[StoredPackage], name: str, version: int | None) -> StoredPackage | None:
+    return next((stored for stored in versions if (stored.version, stored.name) == (version, name)), None)
+
+
+def _number(site: Site, package: str | None, version: int | None, following: int) -> tuple[str | None, int]:
     if package is None:
         if version is not None and version < 1:
             raise Usage("a version is a number from 1", hint="leave --version out to get the next one")
@@ -98,14 +108,18 @@ def _number(
             hint=f"only its source site makes versions of it; give an ID that begins with {site.code}, or none",
             code="foreign-package",
         )
-    following = next_version(package)
     if version is not None and version < following:
-        raise Usage(
-            f"version {version} of {package} is not higher than {following - 1}, the last one used",
-            hint=f"use --version {following} or higher, or leave it out",
-            code="version-used",
-        )
+        raise version_used(package, version, following - 1)
     return package, version or following
+
+
+def version_used(package: str, version: int, last: int) -> Usage:
+    """The error for a version that another content has, or a higher one."""
+    return Usage(
+        f"version {version} of {package} is not higher than {last}, the last one used",
+        hint=f"use --version {last + 1} or higher, or leave it out",
+        code="version-used",
+    )
 
 
 def parse_reference(text: str) -> tuple[str, int | None]:
