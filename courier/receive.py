@@ -91,9 +91,10 @@ def receive_media(
     results: list[TakenVolume] = []
     failures: list[tuple[str, CourierError]] = []
     builds: dict[tuple[str, str], None] = {}
+    opened: dict[Path, Spool] = {}
     for medium in media:
         try:
-            one = _take(site, medium, hold=hold, progress=progress, looking=looking)
+            one = _take(site, medium, opened, hold=hold, progress=progress, looking=looking)
         except CourierError as error:
             failures.append((medium.name, error))
             continue
@@ -113,6 +114,7 @@ def receive_media(
 def _take(
     site: Site,
     medium: Medium,
+    opened: dict[Path, Spool],
     *,
     hold: bool,
     progress: Callable[[int], None],
@@ -126,7 +128,7 @@ def _take(
             reader = VolumeReader(medium, site.trust(), scratch=scratch, now_ns=now())
             head = reader.head(lambda digest: _known_packing_list(site, digest))
             looking(medium, head)
-            spool = begin_spool(site, head, hold=hold, where=medium.name)
+            spool = begin_spool(site, head, hold=hold, where=medium.name, opened=opened)
             if spool is not None:
                 spool.note_edition(head.envelope)
             return _gather(site, medium, reader, head, spool, progress)
@@ -142,10 +144,13 @@ def _known_packing_list(site: Site, digest: str) -> bytes | None:
     return None
 
 
-def begin_spool(site: Site, head: Head, *, hold: bool, where: str = "") -> Spool | None:
+def begin_spool(
+    site: Site, head: Head, *, hold: bool, where: str = "", opened: dict[Path, Spool] | None = None
+) -> Spool | None:
     """The spool of the build this volume belongs to, begun if need be; None when it was imported before.
 
-    ``where`` names the medium in errors.
+    ``where`` names the medium in errors. ``opened`` remembers the spools of one command, so that the space for all
+    that is missing is judged once, not again for each of a thousand volumes.
 
     Raises `Refused` for another build of a parcel of which volumes came before, `NoSpace`, and `Damaged` where a new
     spool would need a table that is damaged on this medium.
@@ -165,8 +170,11 @@ def begin_spool(site: Site, head: Head, *, hold: bool, where: str = "") -> Spool
         return None
     check_not_recalled(site, site.trust(), packing.parcel, packing.source)
     folder = site.arriving(packing.parcel, packing.build)
+    opened = {} if opened is None else opened
     if Spool.exists(folder):
-        spool = Spool.open(folder)
+        if folder in opened:
+            return opened[folder]
+        spool = opened[folder] = Spool.open(folder)
         sweep(folder / "archives")
         require_space(site.home, spool.missing_bytes() + _expanded(folder), purpose="receiving the parcel")
         _note_arrival(site, head, same, hold=hold)
@@ -181,7 +189,7 @@ def begin_spool(site: Site, head: Head, *, hold: bool, where: str = "") -> Spool
     require_space(site.home, needed, purpose="receiving the parcel (archives and what they expand to)")
     make_folder(folder)
     write_atomic(folder / "expanded", str(expanded).encode())
-    spool = Spool.begin(folder, packing, head.envelope, contents=head.contents, blocks=head.blocks)
+    spool = opened[folder] = Spool.begin(folder, packing, head.envelope, contents=head.contents, blocks=head.blocks)
     _note_arrival(site, head, same, hold=hold)
     return spool
 
