@@ -550,7 +550,8 @@ def test_the_receipt_goes_back_and_confirms_the_parcel(sites: Sites) -> None:
     sites.br("parcel", "receive", *volumes)
     assert sites.hq("parcel", "show", parcel)["state"] == "Sent"
     sites.sync(sites.br)
-    assert len(list((sites.root / "share" / "HQ1").iterdir())) == 1
+    kinds = {json.loads(path.read_bytes())["payloadType"] for path in (sites.root / "share" / "HQ1").iterdir()}
+    assert "application/vnd.courier.receipt+json" in kinds
     sites.sync(sites.hq)
     shown = sites.hq("parcel", "show", parcel)
     assert shown["state"] == "Confirmed"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from journey import Home, Sites, add, create, describe_tree, digest_of, exported, make_sites, noise, write
 
-from courier.media import LAYOUTS
+from courier.media import LAYOUTS, Layout
 
 pytestmark = pytest.mark.slow
 
@@ -56,25 +56,23 @@ def received_by_a_copy(sites: Sites, number: int, volumes: list[Path]) -> Home:
     return home
 
 
-@pytest.mark.parametrize("compress", ["none", "auto"])
-def test_a_file_of_more_than_4_gib_comes_out_of_every_layout_as_it_went_in(sites: Sites, compress: str) -> None:
+@pytest.mark.parametrize(("compress", "layouts"), [("none", LAYOUTS), ("auto", ("iso",))], ids=["none", "auto"])
+def test_a_file_of_more_than_4_gib_comes_out_of_every_layout_as_it_went_in(
+    sites: Sites, compress: str, layouts: tuple[Layout, ...]
+) -> None:
     path = huge_file(sites.root / "source")
     digest = digest_of(path)
     package = add(sites.hq, path.parent)
     parcel = create(sites.hq, package, capacity="4.4GB", compress=compress, redundancy="none")
-    shipped = False
-    for number, layout in enumerate(LAYOUTS):
+    for number, layout in enumerate(layouts):
         volumes = write(sites.hq, parcel, layout, sites.root / layout)
         assert len(volumes) == (2 if compress == "none" else 1)
-        if not shipped:
+        if number == 0:
             sites.hq("parcel", "ship", parcel)
             sites.sync()
-            shipped = True
         home = received_by_a_copy(sites, number, volumes)
         assert stored(home, digest).stat().st_size == HUGE
         assert digest_of(stored(home, digest)) == digest
-        if layout == LAYOUTS[-1]:
-            assert exported(home, package, sites.root / "out")["disk.vhdx"][2] == digest
         shutil.rmtree(home.path)
         shutil.rmtree(sites.root / layout)
 
