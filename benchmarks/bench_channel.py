@@ -67,6 +67,7 @@ def definition(code: str, number: int) -> bytes:
         name="image " * 20,
         site=code,
         created_ns=now(),
+        issued_ns=now(),
         listing=LISTING,
     )
     return made.payload()

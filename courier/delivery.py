@@ -244,7 +244,7 @@ def _note_delivered(site: Site, run: Run, message: Message) -> None:
         if own_word:
             messages.forget(connection, message)
         else:
-            due_ns = moment + resend_ns(message.attempts + 1)
+            due_ns = moment + resend_ns(messages.handed_over(message))
             messages.delivered(connection, message, due_ns=due_ns, now_ns=moment)
     if not own_word:
         with run.lock:

@@ -10,11 +10,11 @@ from functools import lru_cache
 from courier.catalog import messages, sites
 from courier.channel.server import Listening, check_listening, require_server, serve
 from courier.channel.service import Service
-from courier.delivery import POLL
+from courier.delivery import POLL, Network
 from courier.errors import CourierError, Refused
 from courier.exchange import Exchange, open_inbox, synchronise, take_inbox
 from courier.files import locked
-from courier.schedule import Limits, resend_ns
+from courier.schedule import SECOND_NS, Limits, resend_ns, retry_ns
 from courier.site import Site, now
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents.card import SiteCard
@@ -86,7 +86,7 @@ class SiteDesk:
             if message.type == acknowledgement_doc.TYPE:
                 messages.forget(connection, message)
             else:
-                due_ns = moment + resend_ns(message.attempts + 1)
+                due_ns = moment + resend_ns(messages.handed_over(message))
                 messages.delivered(connection, message, due_ns=due_ns, now_ns=moment)
 
     def taken_before(self, site: str, sha256: str) -> bool:
@@ -126,6 +126,26 @@ def exchange_locked(site: Site, act: Callable[[], Exchange], *, patience: float 
             if begun or error.code != "busy" or time.monotonic() > deadline:
                 raise
         time.sleep(0.2)
+
+
+def synchronise_patiently(
+    site: Site, *, told: Callable[[Exchange], None], network: Network | None = None, sleep: Callable[[float], None]
+) -> Exchange:
+    """`synchronise`, and again for the addresses that failed, as often and as far apart as their limits say.
+
+    ``told`` of every exchange but the last, which is returned.
+    """
+    done = exchange_locked(site, lambda: synchronise(site, network=network))
+    while done.unreachable:
+        with site.catalogue.reading() as connection:
+            failing = [(a, Limits.parse(a.limits)) for a in sites.addresses(connection) if a.failures]
+        waits = [retry_ns(limits, a.failures) for a, limits in failing if a.failures <= limits.retries]
+        if not waits:
+            break
+        told(done)
+        sleep(min(waits) / SECOND_NS)
+        done = exchange_locked(site, lambda: synchronise(site, network=network, patient=True))
+    return done
 
 
 def run_server(

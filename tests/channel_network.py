@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -245,7 +246,8 @@ class Pair:
         return [synchronise(site, network=self.network) for site in who]
 
 
-def make_pair(kind: str, homes: Path, root: Path) -> Iterator[Pair]:
+def make_pair(kind: str, homes: Path) -> Iterator[Pair]:
+    root = Path(tempfile.mkdtemp(dir=homes))
     hq, br = (open_site(copy_home(homes / code, root / code)) for code in ("HQ1", "BR1"))
     clock = Clock()
     network = MemoryNetwork(clock)
@@ -254,6 +256,7 @@ def make_pair(kind: str, homes: Path, root: Path) -> Iterator[Pair]:
     yield Pair(hq=hq, br=br, clock=clock, network=network, share=make_folder(root / "share"), kind=kind)
     hq.close()
     br.close()
+    shutil.rmtree(root)
 
 
 def definition(site: Site, number: int = 1, *, filler: str = "") -> Envelope:
@@ -264,6 +267,7 @@ def definition(site: Site, number: int = 1, *, filler: str = "") -> Envelope:
         name=f"P{filler}",
         site=site.code,
         created_ns=now(),
+        issued_ns=now(),
         listing=ListingSummary(sha256="1" * 64, entries=1, files=1, bytes=1),
     )
     return site.sign(made.payload(), package_doc.TYPE)

@@ -27,6 +27,7 @@ from courier.exchange import take_inbox
 from courier.files import make_folder
 from courier.peers import pin_card, revoke_site
 from courier.schedule import Limits
+from courier.serving import synchronise_patiently
 from courier.ship import outgoing
 from courier.site import Site, create_site, now, open_site
 from formats.envelope import Envelope
@@ -46,13 +47,13 @@ def homes(quick: Path) -> Path:  # noqa: F811
 
 
 @pytest.fixture(params=["folder", "http"])
-def pair(request: pytest.FixtureRequest, homes: Path, tmp_path: Path) -> Iterator[Pair]:
-    yield from make_pair(request.param, homes, tmp_path)
+def pair(request: pytest.FixtureRequest, homes: Path) -> Iterator[Pair]:
+    yield from make_pair(request.param, homes)
 
 
 @pytest.fixture
-def http(homes: Path, tmp_path: Path) -> Iterator[Pair]:
-    yield from make_pair("http", homes, tmp_path)
+def http(homes: Path) -> Iterator[Pair]:
+    yield from make_pair("http", homes)
 
 
 def arrived(pair: Pair, at: Site) -> list[bytes]:
@@ -286,6 +287,40 @@ def test_a_schedule_that_closes_stops_a_transfer_which_goes_on_later(pair: Pair)
     assert arrived(pair, pair.br) == [BIG]
     if pair.kind == "http":  # it went on where it was cut
         assert sum(moved) == len(BIG)
+
+
+def test_limits_changed_by_an_operator_count_in_a_transfer_that_runs(pair: Pair) -> None:
+    pair.link()
+    way = list_addresses(pair.hq)[0].address
+    set_address(pair.hq, "BR1", way, Wishes(pulse="10KB/30s"))
+    with pair.hq.catalogue.writing() as connection:
+        messages.put(connection, outgoing(_large(pair.hq), "BR1"))
+    naps = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        pair.clock.sleep(seconds)
+        if len(naps) == 45:  # in the middle of the second delay
+            set_address(pair.hq, "BR1", way, Wishes(pulse="none"))
+
+    pair.network.sleep = sleep
+    assert pair.sync(pair.hq)[0].delivered == 1
+    assert len(naps) == 45
+    assert max(naps) <= 1
+
+
+def test_a_sync_that_retries_tries_as_often_as_the_limits_say(pair: Pair, tmp_path: Path) -> None:
+    add_address(pair.hq, "BR1", str(tmp_path / "gone"), None, Wishes(retry_wait=90))
+    put(pair.hq, pair.br, definition(pair.hq))
+    naps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        pair.clock.sleep(seconds)
+
+    done = synchronise_patiently(pair.hq, told=lambda _: None, network=pair.network, sleep=sleep)
+    assert naps == [90.0, 90.0]
+    assert done.unreachable[0][0] == "BR1"
 
 
 def test_a_failing_address_falls_to_the_next_and_is_left_alone_for_a_while(pair: Pair, tmp_path: Path) -> None:

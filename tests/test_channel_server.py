@@ -51,8 +51,8 @@ NAME = hashlib.sha256(b"message").hexdigest()
 
 
 @pytest.fixture
-def http(homes: Path, tmp_path: Path) -> Iterator[Pair]:  # noqa: F811
-    yield from make_pair("http", homes, tmp_path)
+def http(homes: Path) -> Iterator[Pair]:  # noqa: F811
+    yield from make_pair("http", homes)
 
 
 # The service, without sockets.
@@ -408,6 +408,21 @@ def test_garbage_slow_half_sent_and_oversized_requests(http: Pair, up: Running) 
     assert up.log.count("127.0.0.1: what came is no HTTP request") == 1
 
 
+def test_a_fault_of_our_own_is_told_as_one_and_logged_with_its_reason(
+    http: Pair, up: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Inbox, "store", full)
+        with pytest.raises(Unreachable, match="503"):
+            client(http, up.url).deliver("BR1", Outgoing.of(b"good"))
+    assert any("No space left on device" in line for line in up.log)
+    client(http, up.url).deliver("BR1", Outgoing.of(b"good"))
+    assert len(came(http.br)) == 1
+
+
 def test_many_idle_connections_do_not_keep_others_out(http: Pair, up: Running) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(100):
@@ -460,7 +475,9 @@ def test_own_certificate_and_a_client_that_trusts_it(http: Pair, tmp_path: Path)
     cert, key = certificate(tmp_path)
     with running(http.br, Listening(host="127.0.0.1", port=0, cert=cert, key=key)) as found:
         assert found.url.startswith("https://")
-        client(http, found.url, ca=str(cert)).deliver("BR1", Outgoing.of(b"sealed on the way"))
+        trusting = client(http, found.url, ca=str(cert))
+        trusting.deliver("BR1", Outgoing.of(b"sealed on the way"))
+        trusting.close()
         with pytest.raises(Unreachable, match="certificate"):
             client(http, found.url).deliver("BR1", Outgoing.of(b"x"))
     assert len(came(http.br)) == 1

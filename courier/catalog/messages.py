@@ -104,11 +104,20 @@ def _heads(connection: Connection, query: Select[Any]) -> list[Message]:
 
 
 def delivered(connection: Connection, one: Message, *, due_ns: int, now_ns: int) -> None:
-    """A message was handed over; it goes again at ``due_ns`` unless it is acknowledged before."""
-    values = {"state": "delivered", "reason": "", "settled_ns": now_ns, "due_ns": due_ns}
+    """A message was handed over; it goes again at ``due_ns`` unless it is acknowledged before.
+
+    From now on ``attempts`` counts how often it was handed over.
+    """
     live = message.c.state.in_(("queued", "delivered"))
     statement = update(message).where(_this(one), live)
-    connection.execute(statement.values(attempts=message.c.attempts + 1, **values))
+    times = sql_case((message.c.state == "queued", 1), else_=message.c.attempts + 1)
+    values = {"state": "delivered", "reason": "", "settled_ns": now_ns, "due_ns": due_ns, "attempts": times}
+    connection.execute(statement.values(**values))
+
+
+def handed_over(one: Message) -> int:
+    """How often a message was handed over, once it is handed over now."""
+    return 1 if one.state == "queued" else one.attempts + 1
 
 
 def settle(connection: Connection, one: Message, *, state: str, reason: str = "", now_ns: int) -> bool:
@@ -121,8 +130,9 @@ def settle(connection: Connection, one: Message, *, state: str, reason: str = ""
 
 
 def attempted(connection: Connection, tried: Message, *, reason: str) -> None:
-    """Count a delivery that failed; the message stays as it is."""
-    connection.execute(update(message).where(_this(tried)).values(attempts=message.c.attempts + 1, reason=reason))
+    """Count a delivery that failed, of a message that was never handed over; it stays as it is."""
+    times = sql_case((message.c.state == "queued", message.c.attempts + 1), else_=message.c.attempts)
+    connection.execute(update(message).where(_this(tried)).values(attempts=times, reason=reason))
 
 
 def expired(connection: Connection, before_ns: int) -> list[Message]:

@@ -101,7 +101,10 @@ def make_app(service: Service) -> Any:
                 raise
             service.half_sent(admitted)
             return _response(Reply(status=408), close=True)
-        reply = await run_in_threadpool(service.handle, admitted, body)
+        try:
+            reply = await run_in_threadpool(service.handle, admitted, body)
+        except (CourierError, OSError) as error:
+            return _response(service.failed(admitted, error), close=True)
         if reply.wait_ns:
             await asyncio.sleep(reply.wait_ns / 1e9)
         return _response(reply)

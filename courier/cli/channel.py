@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ app = group("The network channel: addresses of other sites, messages both ways."
 address = group("How other sites are reached.")
 app.add_typer(address, name="address")
 
+SHOWN = 20
 CODE = Annotated[str, typer.Argument(metavar="CODE", help="Site code.")]
 ADDRESS = Annotated[
     str,
@@ -45,15 +47,26 @@ CA = Annotated[Path | None, typer.Option("--ca", metavar="FILE", help="PEM of th
 
 
 @command(app, "sync")
-def sync(console: Console) -> None:
+def sync(
+    console: Console,
+    *,
+    retry: Annotated[bool, typer.Option("--retry", help="Try failing addresses again, as their retries say.")] = False,
+) -> None:
     """Deliver and fetch messages now, and import what they complete."""
     from courier.cli.report import parcel_status, say_imported
     from courier.errors import Unreachable
     from courier.exchange import synchronise
-    from courier.serving import exchange_locked
+    from courier.serving import exchange_locked, synchronise_patiently
+
+    def told(so_far: Exchange) -> None:
+        for code, reason in so_far.unreachable:
+            console.say(f"{code} is tried again: {reason}")
 
     with console.site() as site:
-        done = exchange_locked(site, lambda: synchronise(site))
+        if retry:
+            done = synchronise_patiently(site, told=told, sleep=time.sleep)
+        else:
+            done = exchange_locked(site, lambda: synchronise(site))
         console.say(f"Delivered {plural(done.delivered, 'message')}, took in {plural(done.taken, 'message')}.")
         for sha256, reason in done.refused:
             console.warn(f"Refused {sha256[:12]}: {reason}")
@@ -143,22 +156,35 @@ def status(console: Console) -> None:
         with site.catalogue.reading() as connection:
             counts = messages.counts(connection)
             queued = messages.queued(connection)
-            dead = messages.in_state(connection, "in", "refused")
+            unanswered = messages.in_state(connection, "out", "delivered")
+            dead = [*messages.in_state(connection, "out", "dead"), *messages.in_state(connection, "in", "refused")]
         console.table(("WAY", "SITE", "STATE", "MESSAGES"), counts)
         if not counts:
             console.say("No message has been sent or received yet.")
-        for message in queued:
+        for message in queued[:SHOWN]:
             why = f": {message.reason}" if message.reason else ""
             console.say(f"Waiting for {message.site} since {time_text(message.created_ns)}: {_kind(message.type)}{why}")
-        for message in dead:
-            console.say(f"Dead letter {message.sha256[:12]}, {time_text(message.created_ns)}: {message.reason}")
+        for message in unanswered[:SHOWN]:
+            when = f"handed over {time_text(message.settled_ns)}, again after {time_text(message.due_ns)}"
+            console.say(f"Not acknowledged by {message.site}: {_kind(message.type)}, {when}")
+        for message in dead[-SHOWN:]:
+            where = f" for {message.site}" if message.direction == "out" else ""
+            console.say(f"Dead letter{where} {message.sha256[:12]}, {time_text(message.created_ns)}: {message.reason}")
+        if max(len(queued), len(unanswered), len(dead)) > SHOWN:
+            console.say(f"Not more than {SHOWN} of a kind are shown; --json has them all.")
         console.result(
             {
                 "messages": [{"way": d, "site": s, "state": t, "count": n} for d, s, t, n in counts],
                 "outbox": [
                     {"site": m.site, "type": _kind(m.type), "attempts": m.attempts, "reason": m.reason} for m in queued
                 ],
-                "dead_letters": [{"message": m.sha256, "site": m.site, "reason": m.reason} for m in dead],
+                "unacknowledged": [
+                    {"site": m.site, "type": _kind(m.type), "message": m.sha256, "handed_over": m.attempts}
+                    for m in unanswered
+                ],
+                "dead_letters": [
+                    {"way": m.direction, "message": m.sha256, "site": m.site, "reason": m.reason} for m in dead
+                ],
             }
         )
 
