@@ -76,7 +76,7 @@ def definition(code: str, number: int) -> bytes:
 def make_peer(hq: Site, folder: Path, number: int, each: int) -> Peer:
     code = f"P{number // 36:X}{'0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ'[number % 36]}"
     keyring = Keyring(folder / code)
-    key = keyring.generate()
+    key = keyring.add("file", passphrase=False)
     keyid, signer = keyring.signer(key)
     valid = SiteKey(key=key, valid_from_ns=now(), valid_until_ns=now() + YEAR_NS)
     card = SiteCard(site=code, name=code, serial=1, issued_ns=now(), keys=(valid,), recipient=None)

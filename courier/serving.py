@@ -165,6 +165,7 @@ def run_server(
     """
     check_listening(listening)
     require_server()
+    site.keyring.signer(site.card.keys[0].key)  # a passphrase is asked for now, not by a thread in an hour
     inbox = open_inbox(site)
     inbox.sweep()
     arrived, ended = threading.Event(), threading.Event()
