@@ -170,7 +170,7 @@ class Trust:
             good = {key.keyid for key in verified_keys(envelope, [key.key for key in known.card.keys])}
             if not good and not any(key.key.keyid in dict(envelope.signatures) for key in known.card.keys):
                 raise Refused(
-                    f"{where}: signed by a key that is not on the card of {signer} that is trusted here",
+                    f"{where}: not signed by site {signer} with a key that its card here names",
                     hint=f"if {signer} has new keys, its new card comes first: courier channel sync, or: "
                     "courier site trust CARD",
                     code="unknown-key",

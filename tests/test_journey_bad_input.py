@@ -550,7 +550,7 @@ def test_a_parcel_signed_by_another_key_than_the_pinned_sites(base: Sites, tmp_p
     introduce(tmp_path, victim, impostor)
     with nothing_changes(victim):
         error = victim.fails("parcel", "receive", base.root / "folder", code=3)
-    assert error["code"] == "bad-signature"
+    assert error["code"] == "unknown-key"
     assert str(base.root / "folder" / "HQ1_000001_V") in error["message"]
     assert "HQ1" in error["hint"]
 

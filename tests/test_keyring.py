@@ -153,7 +153,9 @@ def test_a_site_whose_key_is_on_a_token_sends_a_parcel(tmp_path: Path, token: st
     run_process("parcel", "write", "HQ1-000001", "--layout", "folder", "--out", tmp_path / "out", "--home", home)
     verdict = receiver("parcel", "verify", tmp_path / "out")
     assert [volume["state"] for volume in verdict["volumes"]] == ["good"]
-    refused = run_process("parcel", "ship", "HQ1-000001", "--home", home, "--json", code=3, **{PIN: "9999"})
+    with pytest.MonkeyPatch.context() as wrong:
+        wrong.setenv(PIN, "9999")
+        refused = run_process("parcel", "ship", "HQ1-000001", "--home", home, "--json", code=3)
     assert refused.error["code"] == "token"
     rotated = run_process("site", "rotate-key", "--home", home, "--json").document
     assert rotated["serial"] == 2
