@@ -286,3 +286,12 @@ def write_files(root: Path, **files: bytes) -> Path:
         path.write_bytes(data)
         os.utime(path, ns=(1_700_000_000_000_000_000 + number, 1_700_000_000_123_456_700 + number))
     return root
+
+
+def change_byte(path: Path, archive: Path) -> None:
+    """Alter one byte on a medium, in the middle of where it holds the same bytes as ``archive``."""
+    data = bytearray(path.read_bytes())
+    inside = archive.read_bytes()
+    at = data.index(inside) + len(inside) // 2
+    data[at] ^= 0x55
+    path.write_bytes(data)

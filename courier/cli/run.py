@@ -16,6 +16,9 @@ from courier.errors import EXIT_CODES, CourierError, Interrupted, Usage, explain
 CLICK_ERROR: Any = typer.BadParameter.__mro__[2]
 """The base of the argument parser's errors, whether typer brings its own copy of click or imports it."""
 
+STOPPED = 130
+"""What typer returns after Ctrl-C, in place of the interruption itself; no code of ours."""
+
 _CODES = "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())
 
 app = group(
@@ -80,6 +83,8 @@ def _run() -> int:
 
     try:
         result = app(standalone_mode=False)
+        if result == STOPPED:
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except typer.Abort:
         raise KeyboardInterrupt from None
