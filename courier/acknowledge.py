@@ -13,7 +13,7 @@ from formats.envelope import parse_envelope, verified_keys
 from formats.errors import FormatError
 from formats.records import Fields, decode
 
-CURABLE = {"unknown-site", "revoked-site", "bad-signature", "key-not-valid", "clock", "card-not-chained"}
+CURABLE = {"unknown-site", "revoked-site", "bad-signature", "unknown-key", "key-not-valid", "clock", "card-not-chained"}
 """Refusals that another message (a card), the operator or time may cure: not answered, so that the message comes again
 and is judged anew."""
 
