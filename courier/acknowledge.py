@@ -8,6 +8,7 @@ from courier.errors import CourierError
 from courier.ship import outgoing
 from courier.site import Site, now
 from formats.documents import acknowledgement as acknowledgement_doc
+from formats.documents import card as card_doc
 from formats.documents.acknowledgement import AcknowledgedMessage, Acknowledgement
 from formats.envelope import parse_envelope, verified_keys
 from formats.errors import FormatError
@@ -69,7 +70,7 @@ def surely_from(site: Site, body: bytes, error: CourierError) -> str:
     try:
         envelope = parse_envelope(body)
         fields = Fields(decode(envelope.payload))
-        code = fields.text("from", pattern="[A-Z0-9]{3}")
+        code = fields.text("site" if envelope.payload_type == card_doc.TYPE else "from", pattern="[A-Z0-9]{3}")
         keys = [key.key for key in site.trust().site(code).card.keys]
         return code if verified_keys(envelope, keys) and code != site.code else ""
     except (FormatError, CourierError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import time
 from collections.abc import Callable
@@ -135,7 +136,6 @@ def _wished(address: Address, wishes: Wishes, *, new: bool) -> Address:
 
 def local_zone() -> str:
     """The IANA name of this computer's time zone, ``UTC`` where it has none."""
-    import os
     from zoneinfo import available_timezones
 
     named = os.environ.get("TZ", "").removeprefix(":")
@@ -242,12 +242,19 @@ def _measure_folder(folder: Path, budget: int) -> Measured:
     data = secrets.token_bytes(PART)
 
     def up(count: int) -> None:
-        path.write_bytes(data[:count])
+        with path.open("r+b" if path.exists() else "wb") as out:  # never made shorter: `down` reads from it
+            out.write(data[:count])
+            out.flush()
+            os.fsync(out.fileno())
 
     def down(count: int) -> None:
-        if count and not path.exists():
-            up(count)
-        path.exists() if not count else path.read_bytes()[:count]
+        if not count:
+            path.exists()
+            return
+        with path.open("rb") as source:
+            if hasattr(os, "posix_fadvise"):  # else what was written is read from memory, and not from the share
+                os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            source.read(count)
 
     try:
         return _measure(up, down, budget)

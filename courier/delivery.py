@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from courier.catalog import messages, sites
 from courier.catalog.messages import Message
@@ -24,6 +25,9 @@ from courier.errors import CourierError, Unreachable
 from courier.schedule import EXPIRY_NS, SECOND_NS, THREADS, THREADS_PER_SITE, Limits, resend_ns, retry_ns
 from courier.site import Site, now
 from formats.documents import acknowledgement as acknowledgement_doc
+
+if TYPE_CHECKING:
+    from courier.channel.client import Signing
 
 POLL = "poll"
 """The address of a site that fetches its messages from our server."""
@@ -40,13 +44,13 @@ class Network:
         """The transport of an address; raises `Usage` or `NotFound` when it cannot be used at all."""
         if not address.address.startswith(("http://", "https://")):
             return FolderTransport(Path(address.address), pace)
-        from courier.channel.client import HttpTransport, Signing
+        from courier.channel.client import HttpTransport
 
-        key = site.card.keys[0].key
         return HttpTransport(
             address.address,
             address.site,
-            signing=Signing(source=site.code, key=key, signer=site.keyring.signer(key)[1]),
+            signing=signings(site)[0],
+            older=lambda: signings(site, older=True),
             spool=site.home / "channel" / "fetch" / address.site,
             pace=pace,
             ca=address.ca,
@@ -62,6 +66,15 @@ class Network:
             return Limits.parse(present.limits if present else address.limits)
 
         return Pacer(meter, limits, priority=priority, now=self.clock, sleep=self.sleep)
+
+
+def signings(site: Site, *, older: bool = False) -> list[Signing]:
+    """What our requests are signed with: the present key, or those before it that are still ours."""
+    from courier.channel.client import Signing
+
+    keys = [key.key for key in site.card.keys[1:] if key.revoked_ns is None and site.keyring.has(key.key)]
+    chosen = keys if older else [site.card.keys[0].key]
+    return [Signing(source=site.code, key=key, signer=site.keyring.signer(key)[1]) for key in chosen]
 
 
 @dataclass(kw_only=True, slots=True)

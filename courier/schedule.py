@@ -288,7 +288,9 @@ def week_text(week: str) -> str:
     by_day = [week[day * HOURS : (day + 1) * HOURS] for day in range(len(DAYS))]
     rules = []
     for pattern in dict.fromkeys(by_day):
-        days = ",".join(DAYS[day] for day, other in enumerate(by_day) if other == pattern)
+        alike = [other == pattern for other in by_day]
+        spans = [(DAYS[start], DAYS[end - 1]) for start, end, same in _runs(alike) if same]
+        days = ",".join(first if first == last else f"{first}-{last}" for first, last in spans)
         for start, end, letter in _runs(pattern):
             if letter != "a":
                 hours = "" if (start, end) == (0, HOURS) else f" {start}-{end}"

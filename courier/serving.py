@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 from courier.catalog import messages, sites
@@ -16,6 +17,7 @@ from courier.exchange import Exchange, open_inbox, synchronise, take_inbox
 from courier.files import locked
 from courier.schedule import SECOND_NS, Limits, resend_ns, retry_ns
 from courier.site import Site, now
+from courier.trust import read_card
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents.card import SiteCard
 from formats.envelope import PublicKey, parse_envelope
@@ -181,6 +183,14 @@ def run_server(
         worker.join()
 
 
+def with_present_card(site: Site) -> Site:
+    """The site with the card it has now: its keys may have been rotated while the server runs."""
+    envelope = (site.home / "card.json").read_bytes()
+    if envelope == site.card_envelope:
+        return site
+    return replace(site, card=read_card(envelope), card_envelope=envelope)
+
+
 def _rounds(
     site: Site,
     every: int,
@@ -203,10 +213,11 @@ def _rounds(
         if not (came or full):
             continue
         try:
+            site = with_present_card(site)
             act = (lambda: synchronise(site, patient=True)) if full else (lambda: take_inbox(site))
             done(exchange_locked(site, act))
-        except CourierError as error:
-            log(f"{error.message} ({error.hint})")
+        except (CourierError, OSError) as error:
+            log(f"{error.message} ({error.hint})" if isinstance(error, CourierError) else str(error))
             # What came is still there: look again soon, but not in a tight circle.
             if not ended.wait(5):
                 arrived.set()

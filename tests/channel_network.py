@@ -15,12 +15,12 @@ import httpx
 from courier.addresses import add_address
 from courier.catalog import messages
 from courier.catalog.sites import Address
-from courier.channel.client import HttpTransport, Signing
+from courier.channel.client import HttpTransport
 from courier.channel.folder import FolderTransport
 from courier.channel.service import Reply, Service
 from courier.channel.signed import Head
 from courier.channel.transport import Outgoing, Pace, Transport
-from courier.delivery import Network
+from courier.delivery import Network, signings
 from courier.errors import Unreachable
 from courier.exchange import Exchange, open_inbox, synchronise
 from courier.files import make_folder
@@ -190,11 +190,11 @@ class MemoryNetwork(Network):
         if not address.address.startswith("http"):
             folder = Path(address.address)
             return FaultyFolder(folder, pace, self.faults) if self.faults else FolderTransport(folder, pace)
-        key = site.card.keys[0].key
         return HttpTransport(
             address.address,
             address.site,
-            signing=Signing(source=site.code, key=key, signer=site.keyring.signer(key)[1]),
+            signing=signings(site)[0],
+            older=lambda: signings(site, older=True),
             spool=site.home / "channel" / "fetch" / address.site,
             pace=pace,
             wire=Wire(lambda: self.servers.get(address.site), self.faults),

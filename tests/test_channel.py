@@ -26,6 +26,7 @@ from courier.errors import NotFound, Refused, Unreachable, Usage
 from courier.exchange import take_inbox
 from courier.files import make_folder
 from courier.peers import pin_card, revoke_site
+from courier.rotation import rotate_key
 from courier.schedule import Limits
 from courier.serving import synchronise_patiently
 from courier.ship import outgoing
@@ -199,6 +200,28 @@ def test_an_acknowledgement_settles_only_what_was_sent_to_its_own_site(pair: Pai
     put(pair.br, pair.hq, pair.br.sign(word.payload(), TYPE))
     pair.sync(pair.br, pair.hq)
     assert state(pair.hq, name) == "queued"
+
+
+@pytest.mark.parametrize("who", ["hq", "br"])
+def test_a_new_key_reaches_the_other_site_by_itself_and_so_does_what_it_signs(pair: Pair, who: str) -> None:
+    pair.link()
+    own, other = (pair.hq, pair.br) if who == "hq" else (pair.br, pair.hq)
+    rotate_key(own)
+    home = own.home
+    own.close()
+    own = open_site(home)
+    setattr(pair, who, own)
+    pair.network.serve(own)
+    (name,) = put(own, other, definition(own))
+    for _ in range(3):
+        pair.sync(own, other, own)
+        pair.clock.sleep(24 * 3600)
+    assert state(own, name) == "settled"
+    with other.catalogue.reading() as connection:
+        pinned = sites.find(connection, own.code)
+        assert not messages.in_state(connection, "in", "refused")
+    assert pinned is not None
+    assert pinned.serial == 2
 
 
 def test_the_outbox_survives_a_restart(pair: Pair) -> None:

@@ -7,7 +7,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,6 +83,7 @@ class HttpTransport:
         to: str,
         *,
         signing: Signing,
+        older: Callable[[], Sequence[Signing]] = tuple,
         spool: Path,
         pace: Pace | None = None,
         ca: str = "",
@@ -92,12 +93,14 @@ class HttpTransport:
     ) -> None:
         """``spool``: folder for downloads that are not whole. ``ca``: file of the authority to trust, or empty.
 
+        ``older`` gives our keys before the present one: a server that has not got our new card yet knows only those.
         ``wire`` takes the place of the network in tests.
         """
         require_httpx()
         import httpx
 
-        self._url, self._to, self._signing, self._spool = url.rstrip("/"), to, signing, spool
+        self._url, self._to, self._spool = url.rstrip("/"), to, spool
+        self._signing, self._older = signing, older
         self._pace = pace or Unlimited()
         self._now, self._sleep = now, sleep
         self._http = httpx.Client(
@@ -215,6 +218,8 @@ class HttpTransport:
         """One request, signed; asked again a little later when the server says that it came too fast."""
         for _ in range(TRIES_WHEN_TOO_FAST):
             reply = self._ask_once(method, path, query, body, extra or {})
+            if reply.status == 401 and not reply.body:
+                reply = self._ask_as_before(method, path, query, body, extra or {}) or reply
             if reply.status != 429:
                 return reply
             code, message = reply.problem
@@ -223,6 +228,17 @@ class HttpTransport:
             text = reply.headers.get("retry-after", "1")
             self._sleep(min(int(text), 30) if text.isdecimal() else 1)
         raise self._unreachable("it is busy")
+
+    def _ask_as_before(self, method: str, path: str, query: str, body: bytes, extra: dict[str, str]) -> _Reply | None:
+        """Ask a server that knows nobody of our present key with the keys before it; None when it knows none."""
+        present = self._signing
+        for signing in self._older():
+            self._signing = signing
+            reply = self._ask_once(method, path, query, body, extra)
+            if reply.status != 401 or reply.body:
+                return reply
+        self._signing = present
+        return None
 
     def _ask_once(self, method: str, path: str, query: str, body: bytes, extra: dict[str, str]) -> _Reply:
         import httpx
