@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from courier.catalog import messages, sites
 from courier.channel.server import Listening, check_listening, require_server, serve
@@ -214,10 +214,10 @@ def _rounds(
             continue
         try:
             site = with_present_card(site)
-            act = (lambda: synchronise(site, patient=True)) if full else (lambda: take_inbox(site))
+            act = partial(synchronise, site, patient=True) if full else partial(take_inbox, site)
             done(exchange_locked(site, act))
-        except (CourierError, OSError) as error:
-            log(f"{error.message} ({error.hint})" if isinstance(error, CourierError) else str(error))
+        except Exception as error:  # whatever it is, the server goes on taking messages
+            log(f"{error.message} ({error.hint})" if isinstance(error, CourierError) else f"unexpected: {error!r}")
             # What came is still there: look again soon, but not in a tight circle.
             if not ended.wait(5):
                 arrived.set()
