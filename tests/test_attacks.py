@@ -3,7 +3,7 @@
 Attacks on containers have rooms of their own: bombs, links, device nodes and illegal names in ``test_archive_attacks``;
 climbing names and mixed volumes typed as an operator types them in ``test_journey_bad_input``; sealed files in
 ``test_seal_attacks``; who may sign what, judgement by judgement, in ``test_trust``. The vectors of signed documents
-(``tests/vectors/documents``) are made by ``tests/vectors/make.py``.
+(``tests/vectors/documents``) are made by ``tests/vectors/make_vectors.py``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Makes the vectors of signed documents: ``python tests/vectors/make.py`` writes them, below ``documents``.
+"""Makes the vectors of signed documents: ``python tests/vectors/make_vectors.py`` writes them, below ``documents``.
 
 Each file is one envelope as site BR1 gets it at `NOW`, when it has pinned the cards of `KNOWN`. ``good`` ones are
 taken; every other folder is named by the code of the refusal, and each file in it has that one fault. A file's name
