@@ -37,7 +37,7 @@ from formats.seal import CHUNK
 
 
 def _load() -> ModuleType:
-    path = Path(__file__).parent / "vectors" / "make.py"
+    path = Path(__file__).parent / "vectors" / "make_vectors.py"
     spec = importlib.util.spec_from_file_location("make_vectors", path)
     assert spec is not None
     assert spec.loader is not None
