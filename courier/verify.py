@@ -7,19 +7,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from courier.admit import judge
 from courier.errors import CourierError, NotFound
 from courier.intake import Head, VolumeReader
 from courier.media import Medium, find_media
 from courier.send import open_outgoing
 from courier.site import Site, now
-from courier.spool import Spool, load_table
+from courier.spool import PACKING_LIST, Spool, load_table
 from courier.trust import KnownSite, Trust, read_card
 from formats.blocks import ranges
+from formats.documents import packing as packing_doc
+from formats.documents.packing import PackingList
+from formats.records import format_time
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """What verification found of one medium or parcel. ``problems`` is empty when all is well."""
+    """What verification found of one medium or parcel.
+
+    ``problems`` is empty when all is well; ``reasons`` say what the verdict rests on.
+    """
 
     what: str
     parcel: str
@@ -28,6 +35,7 @@ class Verdict:
     bytes: int
     damaged_blocks: int
     problems: tuple[str, ...]
+    reasons: tuple[str, ...]
 
 
 def trust_of_cards(cards: Sequence[Path]) -> Trust:
@@ -45,13 +53,17 @@ def verify_media(
     *,
     progress: Callable[[int], None] = lambda _: None,
     looking: Callable[[Medium, Head], None] = lambda _medium, _head: None,
+    admit: Callable[[PackingList], None] = lambda _: None,
 ) -> tuple[list[Verdict], list[tuple[str, CourierError]]]:
-    """Check every volume at ``paths``, all of it; return verdicts, and errors of media that are not to be trusted."""
+    """Check every volume at ``paths``, all of it; return verdicts, and errors of media that are not to be trusted.
+
+    ``admit`` raises `Refused` for a parcel that would not be taken here, whatever its signatures.
+    """
     verdicts, failures = [], []
     for medium in [medium for path in paths for medium in find_media(path)]:
         try:
             with tempfile.TemporaryDirectory(prefix="courier-verify-") as scratch:
-                verdicts.append(_verify(trust, medium, Path(scratch), progress, looking))
+                verdicts.append(_verify(trust, medium, Path(scratch), progress, looking, admit))
         except CourierError as error:
             failures.append((medium.name, error))
     return verdicts, failures
@@ -63,10 +75,12 @@ def _verify(
     scratch: Path,
     progress: Callable[[int], None],
     looking: Callable[[Medium, Head], None],
+    admit: Callable[[PackingList], None],
 ) -> Verdict:
     reader = VolumeReader(medium, trust, scratch=scratch, now_ns=now())
     head = reader.head()
     looking(medium, head)
+    admit(head.packing)
     packing, number = head.packing, head.label.number
     problems = list(head.findings)
     damaged = 0
@@ -90,7 +104,13 @@ def _verify(
         bytes=packing.volume_bytes(number),
         damaged_blocks=damaged,
         problems=tuple(problems),
+        reasons=(_signed(packing), f"label and packing list belong together: {packing.volume_label(number)}"),
     )
+
+
+def _signed(packing: PackingList) -> str:
+    made = f"{format_time(packing.created_ns)[:16].replace('T', ' ')}Z"
+    return f"signed by {packing.source} for {', '.join(packing.destinations)}, {made}, with a key valid then"
 
 
 def spans(blocks: Sequence[int]) -> str:
@@ -104,6 +124,7 @@ def spans(blocks: Sequence[int]) -> str:
 def verify_parcel(site: Site, parcel: str, progress: Callable[[int], None] = lambda _: None) -> Verdict:
     """Check a parcel on our own disk: the archives of one we made, or what has gathered of one that arrives."""
     received = sorted((site.home / "parcels" / "in").glob(f"{parcel}-*"))
+    spool: Spool | None = None
     try:
         outgoing = open_outgoing(site, parcel)
     except NotFound:
@@ -117,6 +138,27 @@ def verify_parcel(site: Site, parcel: str, progress: Callable[[int], None] = lam
         table = load_table(outgoing.blocks(), packing)
         pending = [bytearray(b"\1") * table.count(index) for index in range(len(packing.files()))]
     problems, damaged = [], 0
+    folder = spool.folder if spool is not None else outgoing.folder
+    try:
+        site.trust().verify(
+            (folder / PACKING_LIST).read_bytes(),
+            PackingList.parse,
+            payload_type=packing_doc.TYPE,
+            signed_ns=lambda p: p.created_ns,
+            now_ns=now(),
+            where=PACKING_LIST,
+            on_medium=True,
+        )
+    except CourierError as error:
+        problems.append(error.message)
+    reasons = [_signed(packing)] if not problems else []
+    if spool is not None:
+        missing = sum(not state.whole for state in spool.states()[: len(packing.archives)])
+        reasons += [f"{missing} of {len(packing.archives)} archives are not all here yet"] if missing else []
+        try:
+            reasons += [f"awaiting {item}" for item in judge(site, packing, spool.editions()).awaiting]
+        except CourierError as error:
+            problems.append(error.message)
     for index in range(len(packing.files())):
         bad = []
         if any(pending[index]):
@@ -141,4 +183,5 @@ def verify_parcel(site: Site, parcel: str, progress: Callable[[int], None] = lam
         bytes=sum(file.size for file in packing.files()),
         damaged_blocks=damaged,
         problems=tuple(problems),
+        reasons=tuple(reasons),
     )

@@ -79,6 +79,7 @@ def verify(
     ] = None,
 ) -> None:
     """Check everything, without taking anything in; works offline."""
+    from courier.admit import check_not_recalled
     from courier.errors import CourierError, Damaged
     from courier.verify import Verdict, trust_of_cards, verify_media, verify_parcel
 
@@ -94,14 +95,20 @@ def verify(
             verdicts += found
         elif media:
             with console.site() as site:
-                found, failures = verify_media(site.trust(), media, progress=progress)
+                trust = site.trust()
+                found, failures = verify_media(
+                    trust,
+                    media,
+                    progress=progress,
+                    admit=lambda packing: check_not_recalled(site, trust, packing.parcel, packing.source),
+                )
             verdicts += found
     for verdict in verdicts:
         where = f"volume {verdict.number} of {verdict.of}" if verdict.number else "on this computer's disk"
         good = "good" if not verdict.problems else "NOT good"
         console.say(f"{verdict.what}: {verdict.parcel}, {where}, {size_text(verdict.bytes)}: {good}")
-        for problem in verdict.problems:
-            console.say(f"  {problem}")
+        for line in (*verdict.problems, *verdict.reasons):
+            console.say(f"  {line}")
     document = {
         "volumes": [
             {
@@ -113,6 +120,7 @@ def verify(
                 "state": "good" if not v.problems else "damaged",
                 "damaged_blocks": v.damaged_blocks,
                 "problems": list(v.problems),
+                "reasons": list(v.reasons),
             }
             for v in verdicts
         ]
