@@ -32,6 +32,7 @@ from courier.packages import add_package
 from courier.peers import pin_card
 from courier.prepare import plan_parcel
 from courier.receive import receive_media
+from courier.rotation import rotate_key
 from courier.send import build_parcel, open_outgoing
 from courier.ship import ship_parcel
 from courier.site import Site, create_site, open_site
@@ -196,6 +197,7 @@ class World:
         """Let all happen in any order until nothing is left to be done; return the rounds it took."""
         todo = [("ship", name, name[:3]) for name in self.start.routes]
         todo += [("receive", name, code) for name, codes in self.start.routes.items() for code in codes]
+        todo += [("rotate", "", code) for code in ("HQ1", "BR1")]
         for number in range(ROUNDS):
             self.network.pass_time(2 * HOUR_NS)
             codes = list(CODES)
@@ -206,7 +208,8 @@ class World:
                 self.act(code, lambda site: synchronise(site, network=self.network, patient=True))
             if todo and self.dice.random() < 0.7:
                 job = todo.pop(self.dice.randrange(len(todo)))
-                if not self.act(job[2], lambda site, job=job: self.do(site, *job)):
+                done = self.act(job[2], lambda site, job=job: self.do(site, *job))
+                if not done and job[0] != "rotate":
                     todo.append(job)
             if not todo and not self.open_ends():
                 return number
@@ -216,6 +219,9 @@ class World:
         if what == "ship":
             ship_parcel(site, open_outgoing(site, name))
             return
+        if what == "rotate":
+            rotate_key(site)
+            raise Restart  # the next process has the new card
         media = self.start.media[name][:]
         self.dice.shuffle(media)
         try:

@@ -113,6 +113,9 @@ DOORS = {
     "py7zr": "formats.archive*",
     "pycdlib": "formats.iso*",
     "zfec": "formats.parity*",
+    "httpx": "courier.channel*",
+    "starlette": "courier.channel*",
+    "uvicorn": "courier.channel*",
 }
 """Library -> the only room that imports it, so that its traps are translated in one place."""
 
