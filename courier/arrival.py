@@ -8,12 +8,13 @@ from courier.admit import check_not_recalled
 from courier.catalog import letters, messages, parcels
 from courier.catalog.letters import Letter
 from courier.errors import NotFound, Refused
-from courier.lifecycle import SentState
+from courier.lifecycle import SentEvent, SentState
 from courier.parcelkey import seal_parcel_key
-from courier.send import OutgoingParcel, log_entry, open_outgoing
+from courier.send import OutgoingParcel, open_outgoing
 from courier.ship import outgoing
 from courier.site import Site, now
 from courier.spool import Spool
+from courier.transitions import log_entry, sent_event
 from formats.blocks import ranges
 from formats.documents import arrival as arrival_doc
 from formats.documents import release as release_doc
@@ -98,9 +99,12 @@ def judge_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> None:
             messages.put(connection, outgoing(released, arrival.destination))
             text = f"to {arrival.destination}, which reported all volumes with their seals"
             parcels.write_log(connection, log_entry(site, arrival.parcel, "key-released", text))
-        elif same is None or same.envelope != envelope.encode():
-            text = f"by {arrival.destination}: {problem[0] if problem else 'all volumes'}"
-            parcels.write_log(connection, log_entry(site, arrival.parcel, "arrived", text))
+        if same is None or same.envelope != envelope.encode():
+            text = f"reported by {arrival.destination}: {problem[0] if problem else 'all volumes'}"
+            if problem is None:
+                sent_event(connection, site, arrival.parcel, SentEvent.ARRIVAL, text)
+            else:
+                parcels.write_log(connection, log_entry(site, arrival.parcel, "arrival", text))
     if problem is not None:
         raise _wrong(arrival, problem[0], code=problem[1])
 
@@ -112,7 +116,9 @@ def _problem(parcel: OutgoingParcel, arrival: Arrival) -> tuple[str, str] | None
         return "was not sent there", "not-a-destination"
     if parcel.sent.state == SentState.RECALLED:
         return "was recalled", "recalled"
-    if parcel.sent.state not in (SentState.SENT, SentState.CONFIRMED):
+    if parcel.sent.state in (SentState.FAILED, SentState.SUPERSEDED):
+        return f"is {parcel.sent.state} here", "wrong-state"
+    if parcel.sent.state not in (SentState.SENT, SentState.ARRIVING, SentState.CONFIRMED):
         return "was not sent yet", "wrong-state"
     if (arrival.build, arrival.packing_list) != (parcel.sent.build, parcel.sent.packing_list):
         return "was sent as another build or layout", "arrival-disagrees"

@@ -8,8 +8,8 @@ from courier.catalog import parcels
 from courier.errors import NotFound
 from courier.files import locked, remove_tree
 from courier.lifecycle import ReceivedState
-from courier.send import log_entry
 from courier.site import Site
+from courier.transitions import log_entry
 
 
 def discard_parcel(site: Site, parcel: str) -> int:

@@ -18,6 +18,7 @@ from courier.channel.transport import Paused, Rejected
 from courier.delivery import POLL, Lines, Network, Run, deliver
 from courier.errors import CourierError, Damaged, NotFound, Refused, Unreachable, Usage
 from courier.inbox import take_message
+from courier.ledger_exchange import share_ledgers
 from courier.receive import ParcelStatus, settle_all
 from courier.site import Site, now
 from formats.documents import acknowledgement as acknowledgement_doc
@@ -62,9 +63,11 @@ def synchronise(site: Site, *, network: Network | None = None, patient: bool = F
     ``patient``: addresses that failed are left alone until their back-off is over (a server's own rounds).
     """
     run = Run(network=network or Network(), patient=patient)
+    _queue_news(site)
     deliver(site, run)
     taken, refused = _fetch(site, run)
     settled = settle_all(site)
+    _queue_news(site)
     acknowledge(site)
     deliver(site, run)
     return _exchange(run, taken, refused, settled)
@@ -74,8 +77,14 @@ def take_inbox(site: Site) -> Exchange:
     """Take what peers brought to our server, and import what can be imported; nothing is delivered."""
     taken, refused = _take_all(site, _inbox(site))
     settled = settle_all(site) if taken else []
+    _queue_news(site)
     acknowledge(site)
     return _exchange(Run(network=Network()), taken, refused, settled)
+
+
+def _queue_news(site: Site) -> None:
+    """Queue what other sites shall know of what happened here."""
+    share_ledgers(site)
 
 
 def _exchange(

@@ -19,14 +19,15 @@ from courier.catalog import messages, packages, parcels
 from courier.catalog.packages import StoredPackage
 from courier.errors import CourierError, Damaged, Refused, explain
 from courier.files import require_space
-from courier.lifecycle import ReceivedState
+from courier.ledger import Happened, record
+from courier.lifecycle import ReceivedEvent
 from courier.parcelkey import identities_for
 from courier.sealing import opened
-from courier.send import log_entry
 from courier.ship import outgoing
 from courier.site import Site, now
 from courier.spool import Spool
 from courier.store import Staging
+from courier.transitions import received_event
 from formats.archive import ArchiveReader
 from formats.digest import CHUNK
 from formats.documents import receipt as receipt_doc
@@ -218,8 +219,9 @@ def _explain(site: Site, spool: Spool, error: FormatError) -> CourierError:
             lost += 1
     if lost:
         with site.catalogue.writing() as connection:
-            build = spool.packing.build
-            parcels.change_received(connection, spool.packing.parcel, build, state=ReceivedState.ARRIVING)
+            parcel, build = spool.packing.parcel, spool.packing.build
+            text = f"{lost} blocks changed on our own disk"
+            received_event(connection, site, parcel, build, ReceivedEvent.SPOILT, text)
         return Damaged(
             f"{spool.packing.parcel}: {lost} blocks changed on our own disk since they were received; nothing imported",
             hint="receive the volumes again: only what is missing is read; and check this computer's disk",
@@ -304,14 +306,16 @@ def _record(site: Site, spool: Spool, headers: list[PackageHeader], outcomes: li
                     origin=packing.parcel,
                 ),
             )
-        parcels.change_received(
+        received_event(
             connection,
+            site,
             packing.parcel,
             packing.build,
-            state=ReceivedState.IMPORTED,
+            ReceivedEvent.IMPORTED,
+            ", ".join(f"{o.package}:{o.version} {o.outcome}" for o in outcomes),
             imported_ns=moment,
             receipt=envelope.encode(),
         )
+        names = ", ".join(f"{o.package}:{o.version} {o.outcome}" for o in outcomes)
+        record(connection, site, packing.parcel, Happened(event="imported", note=names))
         messages.put(connection, outgoing(envelope, packing.source))
-        text = ", ".join(f"{o.package}:{o.version} {o.outcome}" for o in outcomes)
-        parcels.write_log(connection, log_entry(site, packing.parcel, "imported", text))

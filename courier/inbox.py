@@ -15,18 +15,22 @@ from courier.catalog import letters, packages, parcels, sites
 from courier.catalog.letters import Letter
 from courier.catalog.parcels import ReceivedParcel
 from courier.errors import Refused
-from courier.lifecycle import ReceivedState, SentState, may_follow_sent
-from courier.send import log_entry
+from courier.fate import take_supersession
+from courier.ledger_exchange import take_batch
+from courier.lifecycle import ReceivedEvent, ReceivedState, SentEvent
 from courier.site import Site, now
+from courier.transitions import begin_received, log_entry, received_event, sent_event
 from courier.trust import check_newer_card
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents import arrival as arrival_doc
 from formats.documents import card as card_doc
+from formats.documents import custody as custody_doc
 from formats.documents import notice as notice_doc
 from formats.documents import package as package_doc
 from formats.documents import recall as recall_doc
 from formats.documents import receipt as receipt_doc
 from formats.documents import release as release_doc
+from formats.documents import supersession as supersession_doc
 from formats.documents.arrival import Arrival
 from formats.documents.card import SiteCard
 from formats.documents.notice import ShipNotice
@@ -102,7 +106,11 @@ def _take_notice(site: Site, body: bytes) -> str:
             received_ns=now(),
         )
         recalled = letters.find(connection, "recall", notice.parcel, notice.source) is not None
-        if not recalled and not parcels.find_received(connection, notice.parcel):
+        text = f"{notice.volumes} volumes, carrier {notice.carrier or '-'}, tracking {notice.tracking or '-'}"
+        known = parcels.find_received(connection, notice.parcel)
+        for row in known:
+            received_event(connection, site, row.parcel, row.build, ReceivedEvent.ANNOUNCED, text)
+        if not recalled and not known:
             announced = ReceivedParcel(
                 parcel=notice.parcel,
                 build=notice.build,
@@ -114,9 +122,7 @@ def _take_notice(site: Site, body: bytes) -> str:
                 imported_ns=None,
                 receipt=None,
             )
-            parcels.put_received(connection, announced)
-        text = f"{notice.volumes} volumes, carrier {notice.carrier or '-'}, tracking {notice.tracking or '-'}"
-        parcels.write_log(connection, log_entry(site, notice.parcel, "announced", text))
+            begin_received(connection, site, ReceivedEvent.ANNOUNCED, announced, text)
     return notice.source
 
 
@@ -159,8 +165,8 @@ def _take_receipt(site: Site, body: bytes) -> str:
         outcomes = ", ".join(f"{p.package}:{p.version} {p.outcome}" for p in receipt.packages)
         parcels.write_log(connection, log_entry(site, receipt.parcel, "receipt", f"{receipt.destination}: {outcomes}"))
         confirmed = all(item.receipt is not None for item in parcels.destinations(connection, receipt.parcel))
-        if confirmed and may_follow_sent(sent.state, SentState.CONFIRMED):
-            parcels.change_sent(connection, receipt.parcel, state=SentState.CONFIRMED)
+        if confirmed:
+            sent_event(connection, site, receipt.parcel, SentEvent.CONFIRMED, "every destination has answered")
     return receipt.destination
 
 
@@ -196,7 +202,7 @@ def _take_recall(site: Site, body: bytes) -> str:
             if row.state == ReceivedState.IMPORTED:
                 text += "; it was imported before, and its packages stay"
             else:
-                parcels.change_received(connection, row.parcel, row.build, state=ReceivedState.REFUSED)
+                received_event(connection, site, row.parcel, row.build, ReceivedEvent.REFUSED, f"recalled {text}")
         parcels.write_log(connection, log_entry(site, recall.parcel, "recalled", text))
     return recall.source
 
@@ -242,9 +248,11 @@ _ACTIONS: dict[str, Callable[[Site, bytes], str]] = {
     acknowledgement_doc.TYPE: take_acknowledgement,
     arrival_doc.TYPE: _take_arrival,
     card_doc.TYPE: _take_card,
+    custody_doc.BATCH_TYPE: take_batch,
     notice_doc.TYPE: _take_notice,
     package_doc.TYPE: _take_definition,
     recall_doc.TYPE: _take_recall,
     receipt_doc.TYPE: _take_receipt,
     release_doc.TYPE: _take_release,
+    supersession_doc.TYPE: take_supersession,
 }

@@ -51,6 +51,7 @@ class ParcelPlan:
     level: int
     recipients: tuple[str, ...]
     anyway: str
+    supersedes: str = ""
 
     @property
     def exact(self) -> bool:
@@ -71,6 +72,7 @@ class ParcelPlan:
             [self.head.media, self.head.capacity, self.head.priority, self.limit, self.level],
             [self.head.spares, str(self.head.redundancy)],
             [self.head.key, *self.recipients],
+            self.supersedes,
         ]
         return sha256_hex(encode(what))
 
@@ -89,6 +91,7 @@ def plan_parcel(
     redundancy: Redundancy = NO_REDUNDANCY,
     anyway: str = "",
     key: KeyWay = "media",
+    supersedes: str = "",
 ) -> ParcelPlan:
     """Plan a parcel of these packages for these sites on media of ``capacity`` usable bytes.
 
@@ -135,6 +138,7 @@ def plan_parcel(
         level=LEVELS.get(compress, 0),
         recipients=recipients,
         anyway=anyway,
+        supersedes=supersedes,
     )
 
 

@@ -18,11 +18,12 @@ from courier.errors import CourierError
 from courier.files import locked, make_folder, write_atomic
 from courier.importing import open_contents
 from courier.intake import Head, VolumeReader
-from courier.lifecycle import SentState, VolumeState
+from courier.lifecycle import SentEvent, SentState, VolumeEvent, VolumeState
 from courier.media import Medium, find_media
 from courier.receive import begin_spool
-from courier.send import CONTENTS, PACKING_LIST, blocks_name, log_entry
+from courier.send import CONTENTS, PACKING_LIST, blocks_name
 from courier.site import Site, now
+from courier.transitions import begin_sent, sent_volume_event
 from formats.documents.package import PackageDefinition
 from formats.envelope import parse_envelope
 from formats.errors import NotForUs
@@ -77,8 +78,10 @@ def _as_sender(site: Site, medium: Medium, head: Head) -> Rebuilt:
         with site.catalogue.writing() as connection:
             if known is None:
                 digest = parse_envelope(head.envelope).sha256
-                parcels.add_sent(
+                begin_sent(
                     connection,
+                    site,
+                    SentEvent.REBUILT,
                     SentParcel(
                         parcel=packing.parcel,
                         state=SentState.WRITTEN,
@@ -93,6 +96,7 @@ def _as_sender(site: Site, medium: Medium, head: Head) -> Rebuilt:
                         redundancy="none",
                     ),
                     packing.destinations,
+                    f"from {medium.name}",
                 )
                 packages.raise_counter(connection, "parcel", int(packing.parcel[4:]))
                 for definition in _definitions(site, head):
@@ -105,7 +109,6 @@ def _as_sender(site: Site, medium: Medium, head: Head) -> Rebuilt:
                         definition=definition.payload(),
                     )
                     packages.raise_counter(connection, definition.package, definition.version)
-                parcels.write_log(connection, log_entry(site, packing.parcel, "rebuilt", f"from {medium.name}"))
             if known is None or (known.edition == packing.edition and known.build == packing.build):
                 volume = SentVolume(
                     parcel=packing.parcel,
@@ -118,7 +121,7 @@ def _as_sender(site: Site, medium: Medium, head: Head) -> Rebuilt:
                     written_ns=packing.created_ns,
                     seal="",
                 )
-                parcels.put_sent_volume(connection, volume)
+                sent_volume_event(connection, site, volume, VolumeEvent.WRITTEN, f"volume {number} is {medium.name}")
     return _rebuilt(head, medium, "sender", known is None, notes)
 
 

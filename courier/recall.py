@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from courier.catalog import messages, parcels
+from courier.catalog import messages
 from courier.errors import Refused
-from courier.lifecycle import SentState, may_follow_sent
+from courier.lifecycle import SentEvent, after_sent
 from courier.sealing import forget_network_identity
-from courier.send import OutgoingParcel, log_entry
+from courier.send import OutgoingParcel
 from courier.ship import outgoing
 from courier.site import Site, now
+from courier.transitions import sent_event
 from formats.documents import recall as recall_doc
 from formats.documents.recall import Recall
 
@@ -19,7 +20,7 @@ def recall_parcel(site: Site, parcel: OutgoingParcel, reason: str) -> tuple[str,
     Raises `Refused` when every destination has imported it.
     """
     name = parcel.sent.parcel
-    if not may_follow_sent(parcel.sent.state, SentState.RECALLED):
+    if after_sent(parcel.sent.state, SentEvent.RECALLED) is None:
         raise Refused(
             f"{name} is {parcel.sent.state}: all its destinations have imported it",
             hint="remove the packages at those sites: courier package remove ID",
@@ -35,9 +36,8 @@ def recall_parcel(site: Site, parcel: OutgoingParcel, reason: str) -> tuple[str,
     )
     envelope = site.sign(recall.payload(), recall_doc.TYPE)
     with site.catalogue.writing() as connection:
-        parcels.change_sent(connection, name, state=SentState.RECALLED)
+        sent_event(connection, site, name, SentEvent.RECALLED, reason or "no reason given")
         for code in parcel.packing.destinations:
             messages.put(connection, outgoing(envelope, code))
-        parcels.write_log(connection, log_entry(site, name, "recalled", reason or "no reason given"))
     forget_network_identity(parcel.folder)
     return parcel.packing.destinations

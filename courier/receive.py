@@ -19,13 +19,14 @@ from courier.errors import CourierError, Damaged, NotFound, Refused, Usage
 from courier.files import locked, make_folder, remove_tree, require_space, sweep, write_atomic
 from courier.importing import ImportedParcel, expanded_bytes, import_parcel
 from courier.intake import Head, VolumeReader
-from courier.lifecycle import ReceivedState, VolumeState
+from courier.ledger import Happened, load, record
+from courier.lifecycle import ReceivedEvent, ReceivedState, VolumeEvent, VolumeState
 from courier.media import Medium, find_media
 from courier.mend import mend_spool, prospect
 from courier.parcelkey import awaited_key
-from courier.send import log_entry
 from courier.site import Site, now
 from courier.spool import PACKING_LIST, Filling, Spool
+from courier.transitions import begin_received, is_open, log_entry, received_event, received_volume_event
 from formats.blocks import ranges
 from formats.documents.packing import PackingList
 from formats.envelope import parse_envelope
@@ -103,6 +104,7 @@ def receive_media(
         taken(one)
     statuses = []
     for parcel, build in builds:
+        _note_custody(site, parcel, build)
         try:
             statuses.append(settle_parcel(site, parcel, build))
         except CourierError as error:
@@ -134,6 +136,22 @@ def _take(
             return _gather(site, medium, reader, head, spool, progress)
         finally:
             remove_tree(scratch)
+
+
+def _note_custody(site: Site, parcel: str, build: str) -> None:
+    """The custody ledger names every volume when it first came; a run that was killed is made good by the next."""
+    with site.catalogue.writing() as connection:
+        seen = {v.number: v for v in parcels.received_volumes(connection, parcel, build)}
+        ledger, _ = load(connection, parcel)
+        told: set[int] = set()
+        for entry in ledger.entries.values():
+            if entry.site == site.code and entry.event == "received":
+                told.update(entry.volumes)
+        new = tuple(sorted(seen.keys() - told))
+        if new:
+            bad = [str(number) for number in new if seen[number].state == VolumeState.DAMAGED]
+            note = f"damaged: volumes {', '.join(bad)}" if bad else ""
+            record(connection, site, parcel, Happened(event="received", volumes=new, note=note))
 
 
 def _known_packing_list(site: Site, digest: str) -> bytes | None:
@@ -169,6 +187,13 @@ def begin_spool(
     if same is not None and same.state == ReceivedState.IMPORTED:
         return None
     check_not_recalled(site, site.trust(), packing.parcel, packing.source)
+    if any(row.state == ReceivedState.REFUSED for row in known):
+        raise Refused(
+            f"{where or head.label.label}: {packing.parcel} is refused here",
+            hint=f"courier parcel log {packing.parcel} says why; to take it all the same: "
+            f"courier parcel accept {packing.parcel}",
+            code="parcel-refused",
+        )
     folder = site.arriving(packing.parcel, packing.build)
     opened = {} if opened is None else opened
     if Spool.exists(folder):
@@ -201,12 +226,18 @@ def _note_arrival(site: Site, head: Head, same: ReceivedParcel | None, *, hold: 
         if same is not None and same.state != ReceivedState.ANNOUNCED:
             if hold:
                 parcels.change_received(connection, packing.parcel, packing.build, hold=1)
+            if not same.packing_list:
+                # Its sender's word against it was all that was known of it.
+                digest = parse_envelope(head.envelope).sha256
+                parcels.change_received(connection, packing.parcel, packing.build, packing_list=digest)
             return
         for row in parcels.find_received(connection, packing.parcel):
-            if row.state == ReceivedState.ANNOUNCED:
+            if row.state == ReceivedState.ANNOUNCED and row.build != packing.build:
                 parcels.forget_received(connection, row.parcel, row.build)
-        parcels.put_received(
+        begin_received(
             connection,
+            site,
+            ReceivedEvent.ARRIVED,
             ReceivedParcel(
                 parcel=packing.parcel,
                 build=packing.build,
@@ -218,6 +249,7 @@ def _note_arrival(site: Site, head: Head, same: ReceivedParcel | None, *, hold: 
                 imported_ns=None,
                 receipt=None,
             ),
+            f"the first volume seen is {head.label.number} of {head.label.of}",
         )
 
 
@@ -282,9 +314,13 @@ def _gather(
 
 
 def _record(site: Site, one: TakenVolume, edition: int) -> None:
+    text = f"volume {one.number} of {one.of} from {one.path}: {one.state}"
+    if one.damaged_blocks:
+        text += f", {one.damaged_blocks} blocks could not be had"
     with site.catalogue.writing() as connection:
-        parcels.put_received_volume(
+        received_volume_event(
             connection,
+            site,
             ReceivedVolume(
                 parcel=one.parcel,
                 build=one.build,
@@ -294,11 +330,9 @@ def _record(site: Site, one: TakenVolume, edition: int) -> None:
                 damaged_blocks=one.damaged_blocks,
                 seen_ns=now(),
             ),
+            VolumeEvent.READ_IN_PART if one.damaged_blocks else VolumeEvent.READ,
+            text,
         )
-        text = f"volume {one.number} of {one.of} from {one.path}: {one.state}"
-        if one.damaged_blocks:
-            text += f", {one.damaged_blocks} blocks could not be had"
-        parcels.write_log(connection, log_entry(site, one.parcel, "received", text))
 
 
 def settle_parcel(site: Site, parcel: str, build: str, *, release: bool = False) -> ParcelStatus:
@@ -312,23 +346,41 @@ def settle_parcel(site: Site, parcel: str, build: str, *, release: bool = False)
         remove_tree(site.arriving(parcel, build))
     if row.state == ReceivedState.REFUSED:
         check_not_recalled(site, site.trust(), parcel, row.source)
+    if row.state == ReceivedState.REFUSED and release:
+        raise Refused(
+            f"{parcel} is refused here",
+            hint=f"courier parcel log {parcel} says why; to take it all the same: courier parcel accept {parcel}",
+            code="parcel-refused",
+        )
     if row.state in (ReceivedState.IMPORTED, ReceivedState.ANNOUNCED, ReceivedState.REFUSED):
+        return status_of(site, parcel, build)
+    if not Spool.exists(site.arriving(parcel, build)):
         return status_of(site, parcel, build)
     spool = Spool.open(site.arriving(parcel, build))
     if not spool.complete and not _mended(site, spool):
         return status_of(site, parcel, build)
-    if row.state == ReceivedState.ARRIVING or (release and row.hold):
-        row = replace(row, state=ReceivedState.HELD, hold=0 if release else row.hold)
+    hold = 0 if release else row.hold
+    if not is_open(row.state) or hold != row.hold:
+        _note(site, row, ReceivedEvent.HELD, "all content is here and good", hold=hold)
+    if not is_open(row.state):
         with site.catalogue.writing() as connection:
-            parcels.put_received(connection, row)
-            parcels.write_log(connection, log_entry(site, parcel, "complete", "all content is here and good"))
+            record(
+                connection, site, parcel, Happened(event="verified", note="every block agrees with the packing list")
+            )
     admission = _admission(site, spool)
-    if admission.awaiting and not row.hold and _reports_itself(site, spool.packing, admission):
+    if admission.awaiting and not hold and _reports_itself(site, spool.packing, admission):
         report_arrival(site, parcel, build, {})
-    if row.hold or admission.awaiting:
+    if hold or admission.awaiting:
+        _note(site, row, ReceivedEvent.HELD, "; ".join(admission.awaiting) or "the operator wants no import yet")
         return status_of(site, parcel, build)
+    _note(site, row, ReceivedEvent.COMPLETE, "media and network agree")
     imported = import_parcel(site, spool, admission)
     return replace(status_of(site, parcel, build), imported=imported)
+
+
+def _note(site: Site, row: ReceivedParcel, event: ReceivedEvent, text: str, **values: object) -> None:
+    with site.catalogue.writing() as connection:
+        received_event(connection, site, row.parcel, row.build, event, text, quiet=True, **values)
 
 
 def _mended(site: Site, spool: Spool) -> bool:
@@ -351,7 +403,7 @@ def settle_all(site: Site) -> list[tuple[ParcelStatus | None, CourierError | Non
     for row in everything:
         if row.state == ReceivedState.IMPORTED:
             remove_tree(site.arriving(row.parcel, row.build))
-    rows = [row for row in everything if row.state == ReceivedState.HELD]
+    rows = [row for row in everything if is_open(row.state)]
     results: list[tuple[ParcelStatus | None, CourierError | None]] = []
     for row in rows:
         try:

@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING
 
 from courier.build import Builder, BuiltArchive, member_records
 from courier.catalog import packages, parcels
-from courier.catalog.parcels import LogEntry, SentParcel, SentVolume
-from courier.errors import Damaged, NotFound, Usage
+from courier.catalog.parcels import SentParcel, SentVolume
+from courier.errors import Damaged, NotFound, Refused, Usage
 from courier.files import atomic_file, locked, make_folder, remove_tree, require_space, sweep, write_atomic
 from courier.layout import FixedSizes, ParcelHead, lay_out
-from courier.lifecycle import SentState, VolumeState
+from courier.ledger import Happened, record
+from courier.lifecycle import SentEvent, SentState, VolumeEvent, VolumeState, after_sent
 from courier.packages import definition_of
 from courier.prepare import ParcelPlan, fixed_sizes, restore_script, write_contents
 from courier.protecting import make_parity
 from courier.protection import Redundancy
 from courier.sealing import ParcelSealer
 from courier.site import Site, now
+from courier.transitions import begin_sent, sent_event, sent_volume_event
 from formats.blocks import DIGEST, block_count
 from formats.documents import packing as packing_doc
 from formats.documents.packing import PackingList, TableRef
@@ -74,6 +76,7 @@ def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] =
         require_space(site.home, max(0, sum(plan.sizes) - done), purpose="building the parcel")
         folder = begun or _begin(site, plan)
         parcel = folder.name
+        _note_planned(site, plan, parcel)
         sealer = ParcelSealer.in_folder(folder, plan.recipients) if plan.recipients else None
         builder = Builder(
             folder / "archives", site.store.open_content, level=plan.level or 3, sealer=sealer, progress=progress
@@ -99,7 +102,7 @@ def _begun(site: Site, plan: ParcelPlan) -> Path | None:
     """The folder, named by the parcel's ID, in which the same plan was begun and not finished."""
     root = make_folder(site.home / "parcels" / "out")
     with site.catalogue.reading() as connection:
-        known = {sent.parcel for sent in parcels.all_sent(connection)}
+        known = {sent.parcel for sent in parcels.all_sent(connection) if sent.state != SentState.PLANNED}
     for folder in sorted(root.iterdir()):
         if folder.is_dir() and folder.name not in known:
             if (folder / PLAN).exists() and (folder / PLAN).read_text() == plan.digest:
@@ -107,6 +110,8 @@ def _begun(site: Site, plan: ParcelPlan) -> Path | None:
             if not (folder / PACKING_LIST).exists():
                 # Another plan that was begun and given up: nothing signed is lost.
                 remove_tree(folder)
+                with site.catalogue.writing() as connection:
+                    parcels.forget_sent(connection, folder.name)
     return None
 
 
@@ -119,6 +124,31 @@ def _begin(site: Site, plan: ParcelPlan) -> Path:
     make_folder(folder / "archives")
     write_atomic(folder / PLAN, plan.digest.encode())
     return folder
+
+
+def _note_planned(site: Site, plan: ParcelPlan, parcel: str) -> None:
+    """Record that a parcel is being built; nothing when a run that was killed did so."""
+    head = plan.head
+    planned = SentParcel(
+        parcel=parcel,
+        state=SentState.PLANNED,
+        priority=head.priority,
+        created_ns=now(),
+        build="",
+        packing_list="",
+        edition=0,
+        carrier="",
+        tracking="",
+        spares=head.spares,
+        redundancy=str(head.redundancy),
+        supersedes=plan.supersedes,
+    )
+    names = ", ".join(f"{stored.package}:{stored.version}" for stored in plan.packages)
+    with site.catalogue.writing() as connection:
+        if parcels.find_sent(connection, parcel) is None:
+            begin_sent(
+                connection, site, SentEvent.PLANNED, planned, head.destinations, f"{names} for {head.media} media"
+            )
 
 
 def _write_contents(
@@ -148,20 +178,17 @@ def _record(site: Site, plan: ParcelPlan, packing: PackingList, digest: str) -> 
     if plan.anyway:
         text += f" (without a network address: {plan.anyway})"
     with site.catalogue.writing() as connection:
-        sent = SentParcel(
-            parcel=packing.parcel,
-            state=SentState.BUILT,
-            priority=packing.priority,
+        sent_event(
+            connection,
+            site,
+            packing.parcel,
+            SentEvent.BUILT,
+            text,
             created_ns=packing.created_ns,
             build=packing.build,
             packing_list=digest,
             edition=packing.edition,
-            carrier="",
-            tracking="",
-            spares=plan.head.spares,
-            redundancy=str(plan.head.redundancy),
         )
-        parcels.add_sent(connection, sent, packing.destinations)
         for stored in plan.packages:
             parcels.add_sent_package(
                 connection,
@@ -171,14 +198,15 @@ def _record(site: Site, plan: ParcelPlan, packing: PackingList, digest: str) -> 
                 listing=stored.listing.sha256,
                 definition=definition_of(site, stored).payload(),
             )
-        _plan_volumes(connection, packing)
-        parcels.write_log(connection, log_entry(site, packing.parcel, "built", text))
+        _plan_volumes(connection, site, packing)
+        record(connection, site, packing.parcel, Happened(event="packed", note=f"build {packing.build}"))
 
 
-def _plan_volumes(connection: Connection, packing: PackingList) -> None:
+def _plan_volumes(connection: Connection, site: Site, packing: PackingList) -> None:
     for number in range(1, packing.volumes + 1):
-        parcels.put_sent_volume(
+        sent_volume_event(
             connection,
+            site,
             SentVolume(
                 parcel=packing.parcel,
                 edition=packing.edition,
@@ -190,12 +218,8 @@ def _plan_volumes(connection: Connection, packing: PackingList) -> None:
                 written_ns=None,
                 seal="",
             ),
+            VolumeEvent.PLANNED,
         )
-
-
-def log_entry(site: Site, parcel: str, event: str, text: str) -> LogEntry:
-    """An entry of now, by this operator."""
-    return LogEntry(parcel=parcel, at_ns=now(), operator=site.operator, event=event, text=text)
 
 
 def open_outgoing(site: Site, parcel: str) -> OutgoingParcel:
@@ -208,6 +232,9 @@ def open_outgoing(site: Site, parcel: str) -> OutgoingParcel:
         sent = parcels.find_sent(connection, parcel)
         if sent is None:
             raise NotFound(f"{parcel} is not a parcel this site made", hint="courier parcel list shows the parcels")
+        if sent.state == SentState.PLANNED:
+            hint = "run the same courier parcel create again: it goes on where it was stopped"
+            raise Damaged(f"{parcel} is planned, but its build was not finished", hint=hint, code="not-built")
         volumes = tuple(parcels.sent_volumes(connection, parcel, sent.edition))
     folder = site.outgoing(parcel)
     try:
@@ -228,6 +255,8 @@ def relay_out(
     archive does not fit on the medium.
     """
     old, sent = parcel.packing, parcel.sent
+    if after_sent(sent.state, SentEvent.LAID_OUT) is None:
+        raise Refused(f"{sent.parcel} is {sent.state}", hint="create a new parcel", code="wrong-state")
     head = ParcelHead(
         parcel=old.parcel,
         source=old.source,
@@ -258,16 +287,18 @@ def relay_out(
         envelope = site.sign(packing.payload(), packing_doc.TYPE)
         write_atomic(parcel.folder / PACKING_LIST, envelope.encode())
         with site.catalogue.writing() as connection:
-            parcels.change_sent(
-                connection,
-                old.parcel,
-                edition=packing.edition,
-                packing_list=envelope.sha256,
-                state=SentState.BUILT,
-            )
-            _plan_volumes(connection, packing)
             text = f"edition {packing.edition} for {media}: {packing.volumes} volumes"
-            parcels.write_log(connection, log_entry(site, old.parcel, "laid-out", text))
+            digest = envelope.sha256
+            sent_event(
+                connection,
+                site,
+                old.parcel,
+                SentEvent.LAID_OUT,
+                text,
+                edition=packing.edition,
+                packing_list=digest,
+            )
+            _plan_volumes(connection, site, packing)
         remove_tree(parcel.folder / parity_name(old.edition))
         remove_tree(parcel.folder / blocks_name(old.edition))
     return open_outgoing(site, old.parcel)

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from courier.catalog import messages, parcels
 from courier.catalog.messages import Message
 from courier.errors import NotFound, Refused
-from courier.lifecycle import SentState, VolumeState, may_follow_sent
+from courier.ledger import Happened, record
+from courier.lifecycle import SentEvent, SentState, VolumeState, after_sent
 from courier.parcelkey import seal_parcel_key
-from courier.send import OutgoingParcel, log_entry
+from courier.send import OutgoingParcel
 from courier.site import Site, now
+from courier.transitions import sent_event
 from formats.blocks import ranges
 from formats.digest import sha256_hex
 from formats.documents import notice as notice_doc
 from formats.documents import package as package_doc
+from formats.documents import supersession as supersession_doc
+from formats.documents.custody import SealMark
 from formats.documents.notice import PackageRef, ShipNotice
 from formats.documents.package import PackageDefinition
+from formats.documents.supersession import Supersession
 from formats.envelope import Envelope
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +66,7 @@ def ship_parcel(
             hint=f"courier parcel write {name} --layout iso --out DIR",
             code="not-written",
         )
-    if not may_follow_sent(parcel.sent.state, SentState.SENT):
+    if after_sent(parcel.sent.state, SentEvent.SENT) is None:
         raise Refused(f"{name} is {parcel.sent.state}", hint="create a new parcel", code="wrong-state")
     with site.catalogue.reading() as connection:
         carried = parcels.sent_packages(connection, name)
@@ -87,12 +96,14 @@ def ship_parcel(
             for code in packing.destinations
             for envelope in envelopes
         )
-        parcels.change_sent(connection, name, state=SentState.SENT, carrier=notice.carrier, tracking=notice.tracking)
+        text = f"carrier {notice.carrier or '-'}, tracking {notice.tracking or '-'}"
+        sent_event(connection, site, name, SentEvent.SENT, text, carrier=notice.carrier, tracking=notice.tracking)
         for v in parcel.volumes:
             if v.number in seals:
                 parcels.put_sent_volume(connection, replace(v, seal=seals[v.number]))
-        text = f"carrier {notice.carrier or '-'}, tracking {notice.tracking or '-'}"
-        parcels.write_log(connection, log_entry(site, name, "sent", text))
+        record(connection, site, name, *_custody(parcel, notice))
+        if parcel.sent.supersedes and parcel.sent.state == SentState.WRITTEN:
+            _supersede(connection, site, parcel.sent.supersedes, name)
     return Shipment(notice=notice, queued=queued)
 
 
@@ -100,6 +111,34 @@ def _issued_now(site: Site, payload: bytes) -> bytes:
     """A definition settled when the parcel was built, for the present key to sign."""
     definition = PackageDefinition.parse(payload)
     return replace(definition, issued_ns=site.signing_time(definition.issued_ns)).payload()
+
+
+def _custody(parcel: OutgoingParcel, notice: ShipNotice) -> list[Happened]:
+    """What a shipment puts into the custody ledger: what was not said when the parcel was shipped before."""
+    put_on = {v.number: v.seal for v in parcel.volumes if v.seal}
+    new = tuple(SealMark(volume=n, serial=s) for n, s in sorted(notice.seals.items()) if put_on.get(n) != s)
+    things = [Happened(event="sealed", volumes=tuple(seal.volume for seal in new), seals=new)] if new else []
+    before = parcel.sent
+    again = before.state in (SentState.SENT, SentState.ARRIVING)
+    if not again or new or (notice.carrier, notice.tracking) != (before.carrier, before.tracking):
+        things.append(Happened(event="handed-over", to=notice.carrier, tracking=notice.tracking))
+    return things
+
+
+def _supersede(connection: Connection, site: Site, old: str, new: str) -> None:
+    """``new`` has been shipped in place of ``old``: say so to every destination of ``old``."""
+    sent = parcels.find_sent(connection, old)
+    if sent is None:
+        return
+    if not sent_event(connection, site, old, SentEvent.SUPERSEDED, f"by {new}") or not sent.build:
+        return
+    codes = tuple(goes.site for goes in parcels.destinations(connection, old))
+    word = Supersession(
+        parcel=old, build=sent.build, by=new, source=site.code, destinations=codes, issued_ns=now(), reason=""
+    )
+    envelope = site.sign(word.payload(), supersession_doc.TYPE)
+    for code in codes:
+        messages.put(connection, outgoing(envelope, code))
 
 
 def outgoing(envelope: Envelope, code: str, *, priority: str = "high") -> Message:

@@ -6,7 +6,8 @@ interrupted goes on at the first volume that does not stand, whole, at its targe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -15,14 +16,16 @@ from courier import volume
 from courier.catalog import parcels
 from courier.errors import CourierError, Damaged, NoSpace, NotFound, Refused, Usage
 from courier.files import RESERVE, disk_of, free_space, locked
-from courier.lifecycle import SentState, VolumeState
+from courier.ledger import Happened, record
+from courier.lifecycle import SentEvent, SentState, VolumeEvent, VolumeState
 from courier.media import Layout, find_media
 from courier.media_writing import SourceFile, VolumeSource, read_back, volume_target, write_volume_to
 from courier.plan import take_turns
 from courier.prepare import restore_script
-from courier.send import CONTENTS, OutgoingParcel, log_entry
+from courier.send import CONTENTS, OutgoingParcel
 from courier.site import Site, now
 from courier.tapedrive import is_tape_device
+from courier.transitions import sent_event, sent_volume_event
 from formats.bag import BagFile
 from formats.digest import sha256_hex
 from formats.documents import label as label_doc
@@ -61,16 +64,17 @@ def write_volumes(
     Raises `NotFound` for a number the parcel does not have, `NoSpace` (before the first byte, where no media can be
     changed), `Damaged` when a medium does not hold what was written, `Refused` for a parcel that was recalled.
     """
-    if parcel.sent.state == SentState.RECALLED:
-        raise Refused(f"{parcel.sent.parcel} was recalled", hint="create a new parcel", code="recalled")
+    if parcel.sent.state in (SentState.RECALLED, SentState.SUPERSEDED):
+        code = parcel.sent.state.lower()
+        raise Refused(f"{parcel.sent.parcel} was {code}", hint="create a new parcel", code=code)
     wanted = sorted(set(numbers)) or list(range(1, parcel.packing.volumes + 1))
     for number in wanted:
         if not 1 <= number <= parcel.packing.volumes:
             raise NotFound(
                 f"{parcel.sent.parcel} has no volume {number}", hint=f"its volumes are 1 to {parcel.packing.volumes}"
             )
-    result = []
-    with locked(parcel.folder / "lock"):
+    result: list[WrittenVolume] = []
+    with locked(parcel.folder / "lock"), _in_the_ledger(site, parcel, result):
         drives = _Drives(parcel, layout, [out.absolute() for out in outs], changed)
         drives.require([(n, _needed(parcel, volume_source(site, parcel, n))) for n in wanted])
         for number in wanted:
@@ -88,6 +92,19 @@ def write_volumes(
             written(one)
             result.append(one)
     return result
+
+
+@contextmanager
+def _in_the_ledger(site: Site, parcel: OutgoingParcel, result: list[WrittenVolume]) -> Iterator[None]:
+    """One custody entry for what a run has written, however the run ends."""
+    try:
+        yield
+    finally:
+        done = tuple(one.number for one in result if not one.kept)
+        if done:
+            what = Happened(event="written", volumes=done, note=f"{result[0].layout}, edition {parcel.packing.edition}")
+            with site.catalogue.writing() as connection:
+                record(connection, site, parcel.sent.parcel, what)
 
 
 def _needed(parcel: OutgoingParcel, source: VolumeSource) -> int:
@@ -186,8 +203,9 @@ def _check_standing(target: Path, source: VolumeSource, progress: Callable[[int]
 def _record(site: Site, parcel: OutgoingParcel, one: WrittenVolume) -> None:
     with site.catalogue.writing() as connection:
         before = {v.number: v for v in parcels.sent_volumes(connection, parcel.sent.parcel, parcel.packing.edition)}
-        parcels.put_sent_volume(
+        sent_volume_event(
             connection,
+            site,
             replace(
                 before[one.number],
                 state=VolumeState.WRITTEN,
@@ -196,12 +214,13 @@ def _record(site: Site, parcel: OutgoingParcel, one: WrittenVolume) -> None:
                 bytes=one.bytes,
                 written_ns=now(),
             ),
+            VolumeEvent.WRITTEN,
+            f"volume {one.number} of {one.of} to {one.path} ({one.layout}), read back",
         )
         everything = {v.state for number, v in before.items() if number != one.number} <= {VolumeState.WRITTEN}
-        if everything and parcel.sent.state == SentState.BUILT:
-            parcels.change_sent(connection, parcel.sent.parcel, state=SentState.WRITTEN)
-        text = f"volume {one.number} of {one.of} to {one.path} ({one.layout}), read back"
-        parcels.write_log(connection, log_entry(site, parcel.sent.parcel, "written", text))
+        sent = parcels.find_sent(connection, parcel.sent.parcel)
+        if everything and sent is not None and sent.state == SentState.BUILT:
+            sent_event(connection, site, sent.parcel, SentEvent.WRITTEN, f"all {one.of} volumes")
 
 
 def volume_source(site: Site, parcel: OutgoingParcel, number: int) -> VolumeSource:

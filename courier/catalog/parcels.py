@@ -25,6 +25,7 @@ class SentParcel:
     tracking: str
     spares: int
     redundancy: str
+    supersedes: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,6 +119,12 @@ def sent_packages(connection: Connection, parcel: str) -> list[tuple[str, int, s
     return [(package, version, listing, definition) for package, version, listing, definition in rows]
 
 
+def forget_sent(connection: Connection, parcel: str) -> None:
+    """Forget a parcel that was planned and never built."""
+    for table in (sent, sent_to):
+        connection.execute(delete(table).where(table.c.parcel == parcel))
+
+
 def change_sent(connection: Connection, parcel: str, **values: object) -> None:
     """Change fields of a sent parcel."""
     connection.execute(update(sent).where(sent.c.parcel == parcel).values(**values))
@@ -158,9 +165,11 @@ def put_sent_volume(connection: Connection, volume: SentVolume) -> None:
     connection.execute(insert(sent_volume).values(_values(volume)))
 
 
-def sent_volumes(connection: Connection, parcel: str, edition: int) -> list[SentVolume]:
-    """The volumes of an edition, by number."""
+def sent_volumes(connection: Connection, parcel: str, edition: int, number: int | None = None) -> list[SentVolume]:
+    """The volumes of an edition (or one of them), by number."""
     query = select(sent_volume).where(sent_volume.c.parcel == parcel, sent_volume.c.edition == edition)
+    if number is not None:
+        query = query.where(sent_volume.c.number == number)
     return [SentVolume(**row._mapping) for row in connection.execute(query.order_by(sent_volume.c.number))]
 
 
@@ -210,9 +219,13 @@ def put_received_volume(connection: Connection, volume: ReceivedVolume) -> None:
     connection.execute(insert(received_volume).values(_values(volume)))
 
 
-def received_volumes(connection: Connection, parcel: str, build: str) -> list[ReceivedVolume]:
-    """Volumes of a build that were seen, by edition and number."""
+def received_volumes(
+    connection: Connection, parcel: str, build: str, number: int | None = None
+) -> list[ReceivedVolume]:
+    """Volumes of a build that were seen (or one of them), by edition and number."""
     query = select(received_volume).where(received_volume.c.parcel == parcel, received_volume.c.build == build)
+    if number is not None:
+        query = query.where(received_volume.c.number == number)
     query = query.order_by(received_volume.c.edition, received_volume.c.number)
     return [ReceivedVolume(**row._mapping) for row in connection.execute(query)]
 

@@ -87,6 +87,7 @@ sent = Table(
     Column("tracking", Text, nullable=False),
     Column("spares", Integer, nullable=False, comment="spare volumes asked for"),
     Column("redundancy", String(10), nullable=False, comment="parity on each medium, as asked for"),
+    Column("supersedes", String(10), nullable=False, comment="the parcel it replaces, or empty"),
 )
 
 sent_to = Table(
@@ -186,6 +187,44 @@ log = Table(
     Column("operator", Text, nullable=False),
     Column("event", String(30), nullable=False),
     Column("text", Text, nullable=False),
+)
+
+custody = Table(
+    "custody",
+    metadata,
+    Column("parcel", String(10), primary_key=True),
+    Column("entry", String(64), primary_key=True, comment="SHA-256 of its payload"),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("received_ns", BigInteger, nullable=False, comment="when it was written or came here"),
+    Column("due", Integer, nullable=False, index=True, comment="1: it may have to be passed on"),
+    Column("shared", Text, nullable=False, comment="sites that have it, as far as known"),
+)
+
+report = Table(
+    "report",
+    metadata,
+    Column("site", String(3), primary_key=True),
+    Column("issued_ns", BigInteger, nullable=False),
+    Column("envelope", LargeBinary, nullable=False, comment="that site's newest report to us"),
+)
+
+reported = Table(
+    "reported",
+    metadata,
+    Column("site", String(3), primary_key=True),
+    Column("issued_ns", BigInteger, nullable=False, comment="when we last reported to that site"),
+    Column("facts", String(64), nullable=False, comment="SHA-256 of what was reported, but for the space"),
+    Column("free", BigInteger, nullable=False, comment="bytes free then"),
+)
+
+retired = Table(
+    "retired",
+    metadata,
+    Column("package", String(8), primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("retired_ns", BigInteger, nullable=False),
+    Column("envelope", LargeBinary, nullable=False, comment="the source site's signed word"),
 )
 
 counter = Table(

@@ -12,9 +12,10 @@ from courier.console import Console, plural, size_text, time_text
 
 app = group("Parcels: create, write, ship; receive, verify, import.")
 
-from courier.cli import parcel_send  # noqa: E402 (its commands come first in the help)
+from courier.cli import custody, parcel_send  # noqa: E402 (its commands come first in the help)
 
 parcel_send.add_to(app)
+app.add_typer(custody.app, name="custody")
 
 PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
 
@@ -319,19 +320,61 @@ def _show_received(console: Console, status: Any) -> None:
 
 @command(app, "log")
 def log(console: Console, *, parcel: PARCEL) -> None:
-    """Show what happened to a parcel here."""
+    """Show what happened to a parcel here, and its custody ledger: the whole chain, and any break in it."""
     from courier.catalog import parcels
+    from courier.cli.custody import ledger_document, say_ledger
     from courier.errors import NotFound
+    from courier.ledger import view_ledger
 
     with console.site() as site:
         with site.catalogue.reading() as connection:
             entries = parcels.read_log(connection, parcel)
-        if not entries:
+        view = view_ledger(site, parcel)
+        if not entries and not view.lines and not view.breaks:
             raise NotFound(f"nothing is recorded of {parcel}", hint="courier parcel list shows the parcels")
         for e in entries:
             console.say(f"{time_text(e.at_ns)}  {e.operator}  {e.event}: {e.text}")
         record = [{"at": time_text(e.at_ns), "operator": e.operator, "event": e.event, "text": e.text} for e in entries]
-        console.result({"parcel_id": parcel, "log": record})
+        if view.lines or view.breaks:
+            console.say("\nCustody:")
+            say_ledger(console, view)
+        console.result({"parcel_id": parcel, "log": record, **ledger_document(view)})
+
+
+REASON = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it stands in the log.")]
+
+
+@command(app, "fail")
+def fail(console: Console, *, parcel: PARCEL, reason: REASON) -> None:
+    """Mark a parcel of ours Failed: lost on the road, or given up. It can be shipped again."""
+    from courier.fate import fail_parcel
+
+    with console.site() as site:
+        state = fail_parcel(site, parcel, reason)
+        console.say(f"{parcel} is {state}.")
+        console.result({"parcel_id": parcel, "state": state})
+
+
+@command(app, "refuse")
+def refuse(console: Console, *, parcel: PARCEL, reason: REASON) -> None:
+    """Refuse a parcel that was announced or arrives: nothing more of it is taken, and it is not imported."""
+    from courier.fate import refuse_parcel
+
+    with console.site() as site:
+        state = refuse_parcel(site, parcel, reason)
+        console.say(f"{parcel} is {state}. Its files: courier parcel discard {parcel}")
+        console.result({"parcel_id": parcel, "state": state})
+
+
+@command(app, "accept")
+def accept(console: Console, *, parcel: PARCEL) -> None:
+    """Take a parcel after all that was refused."""
+    from courier.fate import accept_parcel
+
+    with console.site() as site:
+        state = accept_parcel(site, parcel)
+        console.say(f"{parcel} is {state}. Next: courier parcel receive MEDIUM, or courier parcel import {parcel}")
+        console.result({"parcel_id": parcel, "state": state})
 
 
 @command(app, "discard")

@@ -55,10 +55,14 @@ def create(
     release: Annotated[
         str, typer.Option("--release", metavar="WHEN", help="on-arrival: the key goes when all seals are reported.")
     ] = "",
+    supersedes: Annotated[
+        str, typer.Option("--supersedes", metavar="PARCEL", help="It replaces this one, once it is shipped.")
+    ] = "",
     dry_run: DRY_RUN = False,
 ) -> None:
     """Plan, build and sign a parcel."""
     from courier.errors import Usage
+    from courier.fate import check_supersedes
     from courier.plan import medium_capacity
     from courier.prepare import COMPRESS, plan_parcel
     from courier.protection import Redundancy
@@ -84,7 +88,10 @@ def create(
             redundancy=Redundancy.parse(redundancy),
             anyway=anyway,
             key=_key_way(key_by_network=key_by_network, release=release, encrypt=encrypt),
+            supersedes=supersedes,
         )
+        if supersedes:
+            check_supersedes(site, supersedes, to)
         if dry_run:
             _say_plan(console, plan)
             return

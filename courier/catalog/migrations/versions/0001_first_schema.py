@@ -74,6 +74,7 @@ def upgrade() -> None:
         sa.Column("tracking", sa.Text(), nullable=False),
         sa.Column("spares", sa.Integer(), nullable=False),
         sa.Column("redundancy", sa.String(10), nullable=False),
+        sa.Column("supersedes", sa.String(10), nullable=False),
     )
     op.create_table(
         "sent_to",
@@ -159,6 +160,37 @@ def upgrade() -> None:
         sa.Column("text", sa.Text(), nullable=False),
     )
     op.create_index("ix_log_parcel", "log", ["parcel"])
+    op.create_table(
+        "custody",
+        sa.Column("parcel", sa.String(10), primary_key=True, nullable=False),
+        sa.Column("entry", sa.String(64), primary_key=True, nullable=False),
+        sa.Column("envelope", sa.LargeBinary(), nullable=False),
+        sa.Column("received_ns", sa.BigInteger(), nullable=False),
+        sa.Column("due", sa.Integer(), nullable=False),
+        sa.Column("shared", sa.Text(), nullable=False),
+    )
+    op.create_index("ix_custody_due", "custody", ["due"])
+    op.create_table(
+        "report",
+        sa.Column("site", sa.String(3), primary_key=True, nullable=False),
+        sa.Column("issued_ns", sa.BigInteger(), nullable=False),
+        sa.Column("envelope", sa.LargeBinary(), nullable=False),
+    )
+    op.create_table(
+        "reported",
+        sa.Column("site", sa.String(3), primary_key=True, nullable=False),
+        sa.Column("issued_ns", sa.BigInteger(), nullable=False),
+        sa.Column("facts", sa.String(64), nullable=False),
+        sa.Column("free", sa.BigInteger(), nullable=False),
+    )
+    op.create_table(
+        "retired",
+        sa.Column("package", sa.String(8), primary_key=True, nullable=False),
+        sa.Column("version", sa.BigInteger(), primary_key=True, nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("retired_ns", sa.BigInteger(), nullable=False),
+        sa.Column("envelope", sa.LargeBinary(), nullable=False),
+    )
     op.create_table(
         "counter",
         sa.Column("name", sa.String(20), primary_key=True, nullable=False),

@@ -1,0 +1,219 @@
+"""``courier parcel custody``: who had a parcel, when, and what he found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from courier.cli.command import command, group
+from courier.console import Console, plural, time_text
+
+if TYPE_CHECKING:
+    from courier.custody import LedgerView
+    from formats.documents.custody import CustodyEntry, SealMark
+
+app = group("The custody ledger: who had a parcel, when, and what he found.")
+
+PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
+NUMBERS = list[int] | None
+
+
+@command(app, "add")
+def add(
+    console: Console,
+    *,
+    parcel: PARCEL,
+    event: Annotated[
+        str, typer.Option("--event", help="packed, sealed, handed-over, received, seal-checked, verified, lost, note.")
+    ],
+    to: Annotated[str, typer.Option("--to", metavar="WHO", help="Who took over.")] = "",
+    tracking: Annotated[str, typer.Option("--tracking", help="His number for it.")] = "",
+    volume: Annotated[NUMBERS, typer.Option("--volume", metavar="N", help="Only this one; again for more.")] = None,
+    seal: Annotated[
+        list[str] | None, typer.Option("--seal", metavar="VOLUME=SERIAL", help="Seal put on, or read; again for more.")
+    ] = None,
+    seal_intact: Annotated[
+        NUMBERS, typer.Option("--seal-intact", metavar="N", help="The seal of volume N is intact.")
+    ] = None,
+    seal_broken: Annotated[
+        NUMBERS, typer.Option("--seal-broken", metavar="N", help="The seal of volume N is broken.")
+    ] = None,
+    note: Annotated[str, typer.Option("--note", help="Anything else.")] = "",
+    operator: Annotated[str, typer.Option("--operator", metavar="NAME", help="Who writes this (else: you).")] = "",
+    ledger: Annotated[
+        Path | None, typer.Option("--ledger", metavar="FILE", help="Write into this file, at a hand-over on the road.")
+    ] = None,
+) -> None:
+    """Write an entry by hand, signed with this site's key; with --ledger offline, to be merged later."""
+    from courier.cli.parcel_send import read_seal
+    from courier.hand_entry import HandEntry, add_by_hand
+
+    wanted = HandEntry(
+        event=event,
+        to=to,
+        tracking=tracking,
+        volumes=tuple(sorted(set(volume or ()))),
+        seals=tuple(read_seal(text) for text in seal or ()),
+        intact=tuple(seal_intact or ()),
+        broken=tuple(seal_broken or ()),
+        note=note,
+        operator=operator,
+    )
+    with console.site() as site:
+        entry, warnings = add_by_hand(site, parcel, wanted, ledger)
+        for warning in warnings:
+            console.warn(warning)
+        console.say(f"{parcel}: {entry_text(entry)}")
+        if ledger is not None:
+            console.say(f"Next, at a site of the parcel: courier parcel custody merge {ledger}")
+        console.result({"parcel_id": parcel, "entry": _entry(entry), "warnings": list(warnings)})
+
+
+@command(app, "merge")
+def merge(
+    console: Console,
+    *,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A ledger file.")],
+) -> None:
+    """Take in the entries of a ledger file; what is there already stays as it is."""
+    from courier.errors import Refused
+    from courier.ledger import merge_file
+
+    with console.site() as site:
+        done = merge_file(site, file)
+        console.say(
+            f"{file}: {plural(done.added, 'entry').replace('entrys', 'entries')} new, {done.known} known before"
+        )
+        for parcel in done.parcels:
+            console.say(f"Now: courier parcel log {parcel}")
+        document = {
+            "parcels": list(done.parcels),
+            "added": done.added,
+            "known": done.known,
+            "refused": [{"line": number, "message": why} for number, why in done.refused],
+        }
+        if done.refused:
+            for number, why in done.refused:
+                console.warn(f"line {number}: {why}")
+            error = Refused(
+                f"{file}: {plural(len(done.refused), 'line')} altered or not an entry",
+                hint="the other lines were taken in; keep the file, and ask who carried it",
+                code="ledger-altered",
+            )
+            console.error(error, document)
+            raise typer.Exit(error.exit_code)
+        console.result(document)
+
+
+@command(app, "export")
+def export(
+    console: Console,
+    *,
+    parcel: PARCEL,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A file that does not exist yet.")],
+) -> None:
+    """Write the ledger into a file that goes along with the media, for entries on the road."""
+    from courier.hand_entry import export_ledger
+
+    with console.site() as site:
+        count = export_ledger(site, parcel, out)
+        console.say(f"{parcel}: {count} entries in {out}. On the road: courier parcel custody add ... --ledger {out}")
+        console.result({"parcel_id": parcel, "entries": count, "path": str(out)})
+
+
+@command(app, "verify")
+def verify(console: Console, *, parcel: PARCEL) -> None:
+    """Check the ledger: every signature, every link. Exit code 3 when it was altered, 4 when entries are missing."""
+    from courier.errors import CourierError, Damaged, NotFound, Refused
+    from courier.ledger import view_ledger
+
+    with console.site() as site:
+        view = view_ledger(site, parcel)
+        if not view.lines and not view.breaks:
+            raise NotFound(f"there is no custody ledger of {parcel}", hint="courier parcel list shows the parcels")
+        document = {"parcel_id": parcel, **ledger_document(view)}
+        say_ledger(console, view)
+        if view.breaks:
+            first = view.breaks[0].text
+            error: CourierError
+            if view.altered:
+                error = Refused(
+                    f"{parcel}: the custody ledger does not hold: {first}",
+                    hint="find out at whose hands it was altered before anybody relies on it",
+                    code="ledger-altered",
+                )
+            else:
+                error = Damaged(
+                    f"{parcel}: the custody ledger is not whole: {first}",
+                    hint="courier channel sync, or merge the ledger file: courier parcel custody merge FILE",
+                    code="ledger-incomplete",
+                )
+            console.error(error, document)
+            raise typer.Exit(error.exit_code)
+        console.result(document)
+
+
+def entry_text(entry: CustodyEntry) -> str:
+    """What an entry says, in one line."""
+    parts: list[str] = [entry.event]
+    if entry.volumes:
+        parts.append(f"volumes {_spans(entry.volumes)}" if len(entry.volumes) > 1 else f"volume {entry.volumes[0]}")
+    if entry.to:
+        parts.append(f"to {entry.to}")
+    if entry.tracking:
+        parts.append(f"tracking {entry.tracking}")
+    parts += [_seal_text(seal) for seal in entry.seals[:20]]
+    if len(entry.seals) > 20:
+        parts.append(f"and {len(entry.seals) - 20} seals more")
+    if entry.note:
+        parts.append(entry.note)
+    return ", ".join(parts)
+
+
+def _seal_text(seal: SealMark) -> str:
+    return f"seal {seal.serial or '?'} on volume {seal.volume}" + (f" {seal.found.upper()}" if seal.found else "")
+
+
+def _spans(numbers: tuple[int, ...]) -> str:
+    from formats.blocks import ranges
+
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges(numbers))
+
+
+def say_ledger(console: Console, view: LedgerView) -> None:
+    """The ledger for people: in order, then its breaks."""
+    for line in view.lines:
+        e = line.entry
+        mark = "" if line.proved else "  (NOT PROVED)"
+        console.say(f"{time_text(e.at_ns)}  {e.site}  {e.operator}  {entry_text(e)}{mark}")
+    if view.lines and not view.breaks:
+        console.say(f"Custody: {len(view.lines)} entries, every signature and link is good.")
+    for item in view.breaks:
+        console.warn(f"Custody: {item.kind.upper()}: {item.text}")
+
+
+def ledger_document(view: LedgerView) -> dict[str, Any]:
+    """The ledger as JSON."""
+    return {
+        "custody": [{"name": line.name, "proved": line.proved, **_entry(line.entry)} for line in view.lines],
+        "custody_intact": not view.breaks,
+        "breaks": [{"kind": item.kind, "entry": item.entry, "text": item.text} for item in view.breaks],
+    }
+
+
+def _entry(entry: CustodyEntry) -> dict[str, Any]:
+    return {
+        "site": entry.site,
+        "book": entry.book,
+        "number": entry.number,
+        "at": time_text(entry.at_ns),
+        "operator": entry.operator,
+        "event": entry.event,
+        "volumes": list(entry.volumes),
+        "seals": [seal.record() for seal in entry.seals],
+        "to": entry.to,
+        "tracking": entry.tracking,
+        "note": entry.note,
+    }

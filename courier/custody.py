@@ -1,0 +1,182 @@
+"""The custody ledger of a parcel, judged: entries merged in any order, put in one order, and every break named.
+
+Pure: envelopes in, a ledger out. A ledger is a set of envelopes, so merging is a union: the same in any order, however
+often. What makes it a chain is inside the entries, and is looked at whenever the ledger is shown.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from courier.errors import CourierError
+from formats.documents import custody as custody_doc
+from formats.documents.custody import CustodyEntry, Link
+from formats.envelope import Envelope, parse_envelope
+from formats.errors import Malformed, TooLarge
+
+Check = Callable[[bytes, CustodyEntry], None]
+"""Verifies the signature of an entry's envelope; raises `CourierError`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Break:
+    """Where a chain does not hold. ``kind``: tampered, missing, fork, unproved (no trusted key to check it with)."""
+
+    kind: str
+    entry: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LedgerLine:
+    """An entry in its place; ``name`` is the SHA-256 of its payload, ``proved`` whether its signature was checked."""
+
+    name: str
+    entry: CustodyEntry
+    proved: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LedgerView:
+    """A ledger in order, and its breaks; none: every chain is whole."""
+
+    lines: tuple[LedgerLine, ...]
+    breaks: tuple[Break, ...]
+
+    @property
+    def altered(self) -> bool:
+        """Whether something was altered or written twice over: not to be cured by waiting for more entries."""
+        return any(item.kind in ("tampered", "fork") for item in self.breaks)
+
+
+def read_entry(data: bytes) -> tuple[Envelope, CustodyEntry]:
+    """An entry out of its envelope, signature not yet checked; raises `FormatError`."""
+    if len(data) > custody_doc.MAX_ENTRY:
+        raise TooLarge(f"an entry of more than {custody_doc.MAX_ENTRY} bytes", place="custody entry")
+    envelope = parse_envelope(data)
+    if envelope.payload_type != custody_doc.TYPE:
+        raise Malformed(f"signed as {envelope.payload_type[:100]!r}, not as a custody entry", place="custody entry")
+    return envelope, CustodyEntry.parse(envelope.payload)
+
+
+@dataclass(kw_only=True, slots=True)
+class Ledger:
+    """The entries of one parcel by name; what stands under a name is never replaced."""
+
+    parcel: str
+    envelopes: dict[str, bytes] = field(default_factory=dict)
+    entries: dict[str, CustodyEntry] = field(default_factory=dict)
+
+    def add(self, data: bytes) -> str | None:
+        """Merge one envelope; return its name, or None when it is there already. Raises `FormatError`.
+
+        An entry that was signed twice (its name is that of its payload) keeps the envelope that sorts first, so that
+        all ledgers of the same entries are the same.
+        """
+        envelope, entry = read_entry(data)
+        if entry.parcel != self.parcel:
+            raise Malformed(f"an entry of {entry.parcel}, not of {self.parcel}", place="custody entry")
+        name = envelope.sha256
+        there = self.envelopes.get(name)
+        if there is not None:
+            self.envelopes[name] = min(there, data)
+            return None
+        self.envelopes[name], self.entries[name] = data, entry
+        return name
+
+    def heads(self) -> list[Link]:
+        """The last entry of every chain; of a fork, the one whose name sorts first."""
+        last: dict[tuple[str, str], tuple[int, str]] = {}
+        for name in sorted(self.entries):
+            entry = self.entries[name]
+            key = entry.site, entry.book
+            if key not in last or entry.number > last[key][0]:
+                last[key] = entry.number, name
+        return [Link(site=s, book=b, number=n, entry=name) for (s, b), (n, name) in sorted(last.items())]
+
+    def order(self) -> list[str]:
+        """Names so that every entry stands after those it names; otherwise by time, then by name."""
+        before = {name: self._named(entry) & self.entries.keys() for name, entry in self.entries.items()}
+        following: dict[str, list[str]] = {}
+        for name, names in before.items():
+            for other in names:
+                following.setdefault(other, []).append(name)
+        waiting = {name: len(names) for name, names in before.items()}
+        ready = [(self.entries[name].at_ns, name) for name, count in waiting.items() if not count]
+        heapq.heapify(ready)
+        result = []
+        while ready:
+            _, name = heapq.heappop(ready)
+            result.append(name)
+            for other in following.get(name, ()):
+                waiting[other] -= 1
+                if not waiting[other]:
+                    heapq.heappush(ready, (self.entries[other].at_ns, other))
+        return result
+
+    @staticmethod
+    def _named(entry: CustodyEntry) -> set[str]:
+        return {link.entry for link in entry.after} | ({entry.previous} if entry.previous else set())
+
+    def view(self, check: Check, broken: Mapping[str, str] | None = None) -> LedgerView:
+        """The ledger in order, every signature checked and every link followed.
+
+        ``broken``: what stands in the catalogue under a name and is no entry of that name any more, with the reason.
+        """
+        breaks = [Break(kind="tampered", entry=name, text=why) for name, why in sorted((broken or {}).items())]
+        lines = []
+        for name in self.order():
+            entry, proved = self.entries[name], True
+            try:
+                check(self.envelopes[name], entry)
+            except CourierError as error:
+                proved = False
+                kind = "tampered" if error.code == "bad-signature" else "unproved"
+                breaks.append(Break(kind=kind, entry=name, text=f"{title(entry)}: {error.message}"))
+            lines.append(LedgerLine(name=name, entry=entry, proved=proved))
+            breaks.extend(self._missing(name, entry, broken or {}))
+        breaks.extend(self._forks())
+        return LedgerView(lines=tuple(lines), breaks=tuple(breaks))
+
+    def _missing(self, name: str, entry: CustodyEntry, broken: Mapping[str, str]) -> Iterable[Break]:
+        wanted = [(entry.site, entry.book, entry.number - 1, entry.previous)] if entry.previous else []
+        wanted += [(link.site, link.book, link.number, link.entry) for link in entry.after]
+        for site, book, number, digest in wanted:
+            there = self.entries.get(digest)
+            if there is None:
+                if digest not in broken:
+                    yield Break(
+                        kind="missing",
+                        entry=name,
+                        text=f"{title(entry)} names entry {number} of {chain_name(site, book)}, which is not here",
+                    )
+            elif (there.site, there.book, there.number) != (site, book, number):
+                yield Break(
+                    kind="tampered",
+                    entry=name,
+                    text=f"{title(entry)} names {title(there)} as entry {number} of {chain_name(site, book)}",
+                )
+
+    def _forks(self) -> Iterable[Break]:
+        places: dict[tuple[str, str, int], list[str]] = {}
+        for name, entry in self.entries.items():
+            places.setdefault((entry.site, entry.book, entry.number), []).append(name)
+        for (site, book, number), names in sorted(places.items()):
+            if len(names) > 1:
+                yield Break(
+                    kind="fork",
+                    entry=min(names),
+                    text=f"{len(names)} different entries say they are number {number} of {chain_name(site, book)}",
+                )
+
+
+def chain_name(site: str, book: str) -> str:
+    """A chain, for people."""
+    return site if book == custody_doc.MAIN else f"{site} (ledger file {book})"
+
+
+def title(entry: CustodyEntry) -> str:
+    """An entry, for people."""
+    return f"entry {entry.number} of {chain_name(entry.site, entry.book)} ({entry.event})"

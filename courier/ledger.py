@@ -1,0 +1,270 @@
+"""The custody ledger of a site: entries made by the journeys and by hand, kept in the catalogue or in a ledger file.
+
+A ledger file goes along with the media. A site's key is enough to write into it; whatever home it is merged into takes
+the entries it does not have yet. One envelope a line, nothing else.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from courier.catalog import custody as rows
+from courier.catalog import parcels
+from courier.catalog.custody import KeptEntry
+from courier.custody import Ledger, LedgerView, read_entry, title
+from courier.errors import CourierError, NotFound, Refused, Usage
+from courier.files import write_atomic
+from courier.site import Site, now
+from courier.trust import Trust
+from formats.documents import custody as custody_doc
+from formats.documents.custody import MAIN, CustodyEntry, SealMark
+from formats.errors import FormatError
+from formats.names import check_parcel
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+MAX_FILE = 64 << 20
+"""Bytes of the largest ledger file that is read."""
+NEVER_TRUE = {"bad-signature", "malformed"}
+"""Refusals that no later card, key or clock can cure: such an entry is not kept."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Happened:
+    """What an entry shall say; see `CustodyEntry`."""
+
+    event: str
+    volumes: tuple[int, ...] = ()
+    seals: tuple[SealMark, ...] = ()
+    to: str = ""
+    tracking: str = ""
+    note: str = ""
+    operator: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Merged:
+    """What a merge did: new entries and known ones, and (line number, why) of lines that were refused."""
+
+    parcels: tuple[str, ...]
+    added: int
+    known: int
+    refused: tuple[tuple[int, str], ...]
+
+
+def load(connection: Connection, parcel: str) -> tuple[Ledger, dict[str, str]]:
+    """The ledger of a parcel, and what stands in the catalogue that is no such entry any more: name and reason."""
+    ledger, broken = Ledger(parcel=parcel), {}
+    for kept in rows.of_parcel(connection, parcel):
+        try:
+            envelope, _ = read_entry(kept.envelope)
+            if envelope.sha256 == kept.entry:
+                ledger.add(kept.envelope)
+            else:
+                broken[kept.entry] = "the entry kept under this name was altered since"
+        except FormatError as error:
+            broken[kept.entry] = f"the entry kept under this name was altered since: {error}"
+    return ledger, broken
+
+
+def next_entry(site: Site, ledger: Ledger, book: str, what: Happened) -> bytes:
+    """A signed entry at the end of this site's chain in ``book``; the ledger has it then."""
+    heads = ledger.heads()
+    own = next((link for link in heads if (link.site, link.book) == (site.code, book)), None)
+    others = [link for link in heads if link is not own][: custody_doc.MAX_AFTER]
+    entry = CustodyEntry(
+        parcel=ledger.parcel,
+        site=site.code,
+        book=book,
+        number=own.number + 1 if own else 1,
+        previous=own.entry if own else "",
+        after=tuple(others),
+        at_ns=now(),
+        operator=(what.operator or site.operator)[: custody_doc.MAX_TEXT],
+        event=what.event,
+        volumes=what.volumes,
+        seals=what.seals,
+        to=what.to,
+        tracking=what.tracking,
+        note=what.note[: custody_doc.MAX_TEXT],
+    )
+    data = site.sign(entry.payload(), custody_doc.TYPE).encode()
+    ledger.add(data)
+    return data
+
+
+def record(connection: Connection, site: Site, parcel: str, *things: Happened) -> None:
+    """Write entries about a parcel into this site's book, in the caller's transaction."""
+    ledger, _ = load(connection, parcel)
+    for what in things:
+        data = next_entry(site, ledger, MAIN, what)
+        name = read_entry(data)[0].sha256
+        rows.keep(connection, KeptEntry(parcel=parcel, entry=name, envelope=data, received_ns=now()))
+
+
+def check_signature(trust: Trust, data: bytes, entry: CustodyEntry) -> None:
+    """Raises `CourierError` unless the entry was signed by the site it is from."""
+    trust.verify(
+        data,
+        CustodyEntry.parse,
+        payload_type=custody_doc.TYPE,
+        signed_ns=lambda e: e.at_ns,
+        now_ns=now(),
+        where=f"custody {title(entry)}",
+    )
+
+
+def merge(
+    connection: Connection, site: Site, trust: Trust, data: bytes, *, parcel: str = "", came_from: str = ""
+) -> CustodyEntry | None:
+    """Keep an entry that came; the entry, or None when it was known. ``came_from``: the site that passed it on.
+
+    One of a site that is not trusted here is kept too, for the chain's sake, and shown as unproved. Raises `Refused`
+    for what is no entry (of ``parcel``, if given), or was altered.
+    """
+    try:
+        envelope, entry = read_entry(data)
+    except FormatError as error:
+        raise Refused(f"custody entry: {error}", hint="ask for the ledger again", code="malformed") from None
+    if parcel and entry.parcel != parcel:
+        hint = "ask the sender"
+        raise Refused(f"a custody entry of {entry.parcel} among those of {parcel}", hint=hint, code="malformed")
+    fault = _fault(trust, data, entry)
+    if fault is not None and fault.code in NEVER_TRUE:
+        raise fault
+    there = next((kept for kept in rows.of_parcel(connection, entry.parcel) if kept.entry == envelope.sha256), None)
+    if there is None:
+        kept = KeptEntry(parcel=entry.parcel, entry=envelope.sha256, envelope=data, received_ns=now(), shared=came_from)
+        rows.keep(connection, kept)
+        return entry
+    if there.envelope != data and fault is None and not _stands(trust, there):
+        # What stood there was spoilt, or never right: this is the entry itself.
+        rows.change(connection, entry.parcel, there.entry, envelope=data)
+    if came_from:
+        rows.note_shared(connection, there, [came_from], due=there.due)
+    return None
+
+
+def _fault(trust: Trust, data: bytes, entry: CustodyEntry) -> CourierError | None:
+    try:
+        check_signature(trust, data, entry)
+    except CourierError as error:
+        return error
+    return None
+
+
+def _stands(trust: Trust, kept: KeptEntry) -> bool:
+    try:
+        envelope, entry = read_entry(kept.envelope)
+    except FormatError:
+        return False
+    return envelope.sha256 == kept.entry and _fault(trust, kept.envelope, entry) is None
+
+
+def view_ledger(site: Site, parcel: str) -> LedgerView:
+    """The ledger of a parcel as it stands here, every signature and link checked."""
+    with site.catalogue.reading() as connection:
+        ledger, broken = load(connection, parcel)
+    trust = site.trust()
+    return ledger.view(lambda data, entry: check_signature(trust, data, entry), broken)
+
+
+def known_here(site: Site, parcel: str) -> bool:
+    """Whether a parcel was made here, announced, or received."""
+    try:
+        check_parcel(parcel)
+    except FormatError as error:
+        raise Usage(error.message, hint="courier parcel list shows the parcels") from None
+    with site.catalogue.reading() as connection:
+        return parcels.find_sent(connection, parcel) is not None or bool(parcels.find_received(connection, parcel))
+
+
+def seal_marks(
+    ledger: Ledger, event: str, *, seals: Sequence[tuple[int, str]], intact: Sequence[int], broken: Sequence[int]
+) -> tuple[tuple[SealMark, ...], tuple[str, ...]]:
+    """Seals for an entry, and warnings. A serial number that is read at a check is compared with the ledger's."""
+    known: dict[int, str] = {}
+    for name in ledger.order():
+        entry = ledger.entries[name]
+        known |= {seal.volume: seal.serial for seal in entry.seals if not seal.found and seal.serial}
+    marks: dict[int, SealMark] = {}
+    warnings = []
+    putting_on = event in ("packed", "sealed", "written", "handed-over")
+    for volume, serial in seals:
+        found = "" if putting_on else "intact"
+        if not putting_on and known.get(volume, serial) != serial:
+            found = "broken"
+            warnings.append(f"volume {volume} bears seal {serial}; the ledger says {known[volume]}: taken as broken")
+        marks[volume] = SealMark(volume=volume, serial=serial, found=found)
+    for volumes, found in ((intact, "intact"), (broken, "broken")):
+        for volume in volumes:
+            serial = marks[volume].serial if volume in marks else known.get(volume, "")
+            marks[volume] = SealMark(volume=volume, serial=serial, found=found)
+    return tuple(marks[volume] for volume in sorted(marks)), tuple(warnings)
+
+
+def read_file(path: Path) -> list[bytes]:
+    """The lines of a ledger file; raises `NotFound`, `Refused`."""
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise Refused(f"{path}: more than {MAX_FILE:,} bytes", hint="this is no ledger file", code="too-large")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise NotFound(
+            f"{path} is not there", hint="courier parcel custody add PARCEL --ledger FILE makes one"
+        ) from None
+    return [line for line in data.split(b"\n") if line]
+
+
+def ledger_of_file(path: Path, parcel: str) -> Ledger:
+    """The entries about a parcel in a ledger file; empty when there is no such file. Raises `Refused` for bad lines."""
+    ledger = Ledger(parcel=parcel)
+    for number, line in enumerate(read_file(path) if path.exists() else [], 1):
+        try:
+            if read_entry(line)[1].parcel == parcel:
+                ledger.add(line)
+        except FormatError as error:
+            raise Refused(
+                f"{path}, line {number}: {error}",
+                hint="it was altered: keep the file as it is, and write into another one",
+                code="ledger-altered",
+            ) from None
+    return ledger
+
+
+def write_file(path: Path, lines: Iterable[bytes]) -> None:
+    """Write a ledger file in place of what stood there."""
+    write_atomic(path, b"".join(line + b"\n" for line in lines))
+
+
+def append_to_file(site: Site, path: Path, parcel: str, what: Happened) -> CustodyEntry:
+    """Add an entry to a ledger file; a site's chain in one file is a book of its own."""
+    ledger = ledger_of_file(path, parcel)
+    books = {e.book for e in ledger.entries.values() if e.site == site.code and e.book != MAIN}
+    data = next_entry(site, ledger, min(books) if books else secrets.token_hex(8), what)
+    write_file(path, [*(read_file(path) if path.exists() else []), data])
+    return read_entry(data)[1]
+
+
+def merge_file(site: Site, path: Path) -> Merged:
+    """Take the entries of a ledger file into this site's ledger; bad lines are left out and named."""
+    added, known, refused, names = 0, 0, [], set()
+    trust = site.trust()
+    with site.catalogue.writing() as connection:
+        for number, line in enumerate(read_file(path), 1):
+            try:
+                entry = merge(connection, site, trust, line)
+            except CourierError as error:
+                refused.append((number, error.message))
+                continue
+            if entry is None:
+                known += 1
+            else:
+                added += 1
+                names.add(entry.parcel)
+    return Merged(parcels=tuple(sorted(names)), added=added, known=known, refused=tuple(refused))
