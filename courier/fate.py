@@ -9,7 +9,7 @@ from courier.catalog import parcels
 from courier.catalog.parcels import ReceivedParcel
 from courier.errors import NotFound, Refused, Usage
 from courier.ledger import Happened, record
-from courier.lifecycle import ReceivedEvent, ReceivedState, SentEvent, after_received, after_sent
+from courier.lifecycle import ReceivedEvent, ReceivedState, SentEvent, SentState, after_received, after_sent
 from courier.receive import find_build
 from courier.site import Site, now
 from courier.transitions import begin_received, received_event, sent_event
@@ -91,7 +91,7 @@ def check_supersedes(site: Site, parcel: str, destinations: Sequence[str]) -> No
     with site.catalogue.reading() as connection:
         state = _sent_state(connection, parcel)
         open_ones = [goes.site for goes in parcels.destinations(connection, parcel) if goes.receipt is None]
-    if after_sent(state, SentEvent.SUPERSEDED) is None:
+    if state == SentState.SUPERSEDED or after_sent(state, SentEvent.SUPERSEDED) is None:
         raise Refused(f"{parcel} is {state}: nothing replaces it", hint=_log_hint(parcel), code="wrong-state")
     left_out = [code for code in open_ones if code not in destinations]
     if left_out:
