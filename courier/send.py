@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from courier.build import Builder, BuiltArchive, member_records
+from courier.build import WORKERS, Builder, BuiltArchive, member_records
 from courier.catalog import packages, parcels
 from courier.catalog.parcels import SentParcel, SentVolume
 from courier.errors import Damaged, NotFound, Refused, Usage
@@ -73,7 +73,7 @@ def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] =
             sweep(begun)
             sweep(begun / "archives")
         done = sum(path.stat().st_size for path in (begun / "archives").glob("*") if path.is_file()) if begun else 0
-        require_space(site.home, max(0, sum(plan.sizes) - done), purpose="building the parcel")
+        require_space(site.home, max(0, building_bytes(plan) - done), purpose="building the parcel")
         folder = begun or _begin(site, plan)
         parcel = folder.name
         _note_planned(site, plan, parcel)
@@ -96,6 +96,14 @@ def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] =
         write_atomic(folder / PACKING_LIST, envelope)
         _record(site, plan, packing, parse_envelope(envelope).sha256)
     return open_outgoing(site, parcel)
+
+
+def building_bytes(plan: ParcelPlan) -> int:
+    """Bytes of disk that building takes at most: archives, parity and tables, and what is compressed on its way."""
+    preview = plan.preview
+    compressed = (m.most for archive in plan.archives for m in archive.members if m.content.coding == "zstd")
+    scratch = min(WORKERS, len(plan.archives)) * max(compressed, default=0)
+    return sum(file.size for file in preview.files()) + preview.contents.size + preview.blocks.size + scratch
 
 
 def _begun(site: Site, plan: ParcelPlan) -> Path | None:

@@ -302,6 +302,20 @@ def test_no_space_at_the_sender_is_said_before_the_first_byte(
     sites.hq(*commands[step])
 
 
+def test_space_for_parity_and_for_what_is_compressed_on_its_way_is_reckoned_with(
+    sites: Sites, free: Callable[[int], None]
+) -> None:
+    package = add(sites.hq, FIXTURES / "disk.raw")
+    plain = ("parcel", "create", package, "--to", "BR1", "--capacity", "20MB", "--dry-run", "--redundancy")
+    archives, parity = (sites.hq(*plain, redundancy)["bytes"] for redundancy in ("none", "fill"))
+    assert parity > archives
+    for redundancy, least in (("none", 2 * archives), ("fill", archives + parity)):
+        free(RESERVE + least - 10_000)
+        command = ("parcel", "create", package, "--to", "BR1", "--capacity", "20MB", "--redundancy", redundancy)
+        assert sites.hq.fails(*command, code=5)["code"] == "no-space"
+    assert sites.hq("parcel", "list")["sent"] == []
+
+
 def test_no_space_at_the_receiver_for_compressed_plus_expanded_is_said_before_the_first_byte(
     sites: Sites, free: Callable[[int], None]
 ) -> None:
