@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +76,19 @@ def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
     """Write ``data`` to ``path`` whole or not at all."""
     with atomic_file(path, private=private) as out:
         out.write(data)
+
+
+def read_private(path: Path) -> bytes:
+    """Read a file that holds a key; raises `Refused` when others than its owner may read it."""
+    if os.name == "posix":
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            raise Refused(
+                f"{path} can be read by others (mode {mode:o})",
+                hint=f"chmod 600 {path}; if others had access, rotate the key: courier site rotate-key --lost",
+                code="lax-key-file",
+            )
+    return path.read_bytes()
 
 
 def settle(paths: list[Path]) -> None:

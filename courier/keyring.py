@@ -10,7 +10,6 @@ Secrets come from `ask`: an environment variable, else a person at the terminal;
 from __future__ import annotations
 
 import os
-import stat
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 from courier.errors import NotFound, Refused, Usage
-from courier.files import make_folder, write_atomic
+from courier.files import make_folder, read_private, write_atomic
 from formats.envelope import PublicKey, Signer, load_public_key
 from formats.errors import FormatError
 
@@ -114,9 +113,9 @@ class Keyring:
 
         file, uri = self._folder / f"{key.keyid}.pem", self._folder / f"{key.keyid}.uri"
         if file.exists():
-            private = self._load(self._read(file), str(file))
+            private = self._load(read_private(file), str(file))
         elif uri.exists():
-            kind, _, rest = self._read(uri).decode().strip().partition(":")
+            kind, _, rest = read_private(uri).decode().strip().partition(":")
             if kind == "pkcs11":
                 return key.keyid, self._token_signer(key, rest)
             private = self._from_environment(rest)
@@ -135,12 +134,18 @@ class Keyring:
         """Whether the private half of ``key`` is known here."""
         return any((self._folder / f"{key.keyid}.{ending}").exists() for ending in ("pem", "uri"))
 
+    @property
+    def is_locked(self) -> bool:
+        """Whether the site's key files are encrypted with a passphrase."""
+        path = self._folder / IDENTITY
+        return path.exists() and self._is_encrypted(path)
+
     def place(self, key: PublicKey) -> str:
         """Where the private half of ``key`` is, in words."""
         if (self._folder / f"{key.keyid}.pem").exists():
             return "encrypted file" if self._is_encrypted(self._folder / f"{key.keyid}.pem") else "file"
         uri = self._folder / f"{key.keyid}.uri"
-        return self._read(uri).decode().strip() if uri.exists() else "not here"
+        return read_private(uri).decode().strip() if uri.exists() else "not here"
 
     def _from_environment(self, name: str) -> Any:
         if name not in os.environ:
@@ -218,7 +223,7 @@ class Keyring:
         path = self._folder / IDENTITY
         if not path.exists():
             return []
-        text = self._read(path).decode("ascii", "replace")
+        text = read_private(path).decode("ascii", "replace")
         if not text.startswith("-----BEGIN"):
             try:
                 return [Identity.from_text(line) for line in text.split()]
@@ -276,18 +281,7 @@ class Keyring:
         return load_public_key(private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
     def _is_encrypted(self, path: Path) -> bool:
-        return self._read(path).startswith(b"-----BEGIN ENCRYPTED")
-
-    def _read(self, path: Path) -> bytes:
-        if os.name == "posix":
-            mode = stat.S_IMODE(path.stat().st_mode)
-            if mode & 0o077:
-                raise Refused(
-                    f"{path} can be read by others (mode {mode:o})",
-                    hint=f"chmod 600 {path}; if others had access, rotate the key: courier site rotate-key --lost",
-                    code="lax-key-file",
-                )
-        return path.read_bytes()
+        return read_private(path).startswith(b"-----BEGIN ENCRYPTED")
 
 
 class _TokenSigner:

@@ -34,9 +34,9 @@ def rotate_key(
 ) -> Rotation:
     """Give this site a new signing key and a new recipient, and tell every site that has an address.
 
-    ``where`` and ``passphrase`` as for `Keyring.add`. ``lost``: the present keys are lost or in other hands, since
-    ``since_ns`` (None: since now). Raises `Usage` for a moment that cannot be, `Refused` or `NotFound` when a key
-    cannot be had.
+    ``where`` and ``passphrase`` as for `Keyring.add`; keys that were encrypted stay so. ``lost``: the present keys are
+    lost or in other hands, since ``since_ns`` (None: since now). Raises `Usage` for a moment that cannot be, `Refused`
+    or `NotFound` when a key cannot be had.
     """
     with locked(site.home / "keys" / "lock"):
         old, moment = site.card, now()
@@ -45,6 +45,7 @@ def rotate_key(
             raise Usage("--since is before the present key was made, or in the future", hint="give the moment in UTC")
         # The keys that vouch for the new card are unlocked before anything is changed.
         vouching = [] if lost else site.keyring.signers([old.keys[0].key, *_still_here(site, old)])
+        passphrase = passphrase or site.keyring.is_locked
         key = site.keyring.add(where, passphrase=passphrase)
         if any(key.keyid == known.key.keyid for known in old.keys):
             raise Usage("that key is on this site's card already", hint="make a new key first")

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from courier.files import write_atomic
+from courier.errors import NotFound
+from courier.files import read_private, write_atomic
 
 if TYPE_CHECKING:
     from formats.seal import Identity
@@ -24,14 +25,19 @@ BY_NETWORK = "by-network"
 """Stands for the one recipient of a parcel whose key is not on its media."""
 
 
-def network_identity(folder: Path) -> Identity:
-    """The key of the parcel built in ``folder``, where it is not on the media; made when the build begins."""
+def network_identity(folder: Path, *, make: bool = False) -> Identity:
+    """The key of the parcel built in ``folder``, where it is not on the media; ``make``: when the build begins.
+
+    Raises `NotFound` when it is gone: a recalled parcel has none any more.
+    """
     from formats.seal import Identity
 
     path = folder / PARCEL_KEY
-    if not path.exists():
+    if make and not path.exists():
         write_atomic(path, f"{Identity.generate().to_text()}\n".encode(), private=True)
-    return Identity.from_text(path.read_text().strip())
+    if not path.exists():
+        raise NotFound(f"{path}, the key of this parcel, is gone", hint="create the parcel anew", code="no-parcel-key")
+    return Identity.from_text(read_private(path).decode().strip())
 
 
 def forget_network_identity(folder: Path) -> None:
@@ -53,8 +59,8 @@ class ParcelSealer:
         if not path.exists():
             write_atomic(path, secrets.token_bytes(SEED_BYTES), private=True)
         if tuple(recipients) == (BY_NETWORK,):
-            recipients = (network_identity(folder).recipient,)
-        return cls(path.read_bytes(), recipients)
+            recipients = (network_identity(folder, make=True).recipient,)
+        return cls(read_private(path), recipients)
 
     def wrap(self, out: BinaryIO, number: int) -> BinaryIO:
         """A stream to write file ``number`` into (archives from 1; 0: the contents); closing it finishes the file."""
