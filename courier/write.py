@@ -15,7 +15,7 @@ from typing import BinaryIO
 from courier import volume
 from courier.catalog import parcels
 from courier.errors import CourierError, Damaged, NoSpace, NotFound, Refused, Usage
-from courier.files import RESERVE, disk_of, free_space, locked
+from courier.files import RESERVE, disk_of, free_space, locked, make_folder, write_atomic
 from courier.ledger import Happened, record
 from courier.lifecycle import SentEvent, SentState, VolumeEvent, VolumeState
 from courier.media import Layout, find_media
@@ -30,7 +30,7 @@ from formats.bag import BagFile
 from formats.digest import sha256_hex
 from formats.documents import label as label_doc
 from formats.documents.label import VolumeLabel
-from formats.envelope import parse_envelope
+from formats.envelope import parse_envelope, verified_keys
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -223,6 +223,20 @@ def _record(site: Site, parcel: OutgoingParcel, one: WrittenVolume) -> None:
             sent_event(connection, site, sent.parcel, SentEvent.WRITTEN, f"all {one.of} volumes")
 
 
+def _signed_label(site: Site, folder: Path, label: VolumeLabel) -> bytes:
+    """The label's envelope, the same each time: ECDSA, unlike Ed25519, signs otherwise every time, so it is kept."""
+    key = site.card.keys[0].key
+    kept = folder / "labels" / f"{label.packing_list[:16]}-{label.number:04d}.json"
+    if key.scheme != "ed25519" and kept.exists():
+        envelope = parse_envelope(kept.read_bytes())
+        if envelope.payload == label.payload() and verified_keys(envelope, [key]):
+            return envelope.encode()
+    data = site.sign(label.payload(), label_doc.TYPE).encode()
+    if key.scheme != "ed25519":
+        write_atomic(make_folder(kept.parent) / kept.name, data)
+    return data
+
+
 def volume_source(site: Site, parcel: OutgoingParcel, number: int) -> VolumeSource:
     """Everything that is written on a volume."""
     packing, folder = parcel.packing, parcel.folder
@@ -246,7 +260,7 @@ def volume_source(site: Site, parcel: OutgoingParcel, number: int) -> VolumeSour
         issued_ns=site.signing_time(made),
         tags=tuple((path, sha256_hex(data)) for path, data in documents.items() if path != volume.PACKING_LIST),
     )
-    documents[volume.LABEL] = site.sign(label.payload(), label_doc.TYPE).encode()
+    documents[volume.LABEL] = _signed_label(site, folder, label)
     others = [BagFile(path=path, size=len(data), sha256=sha256_hex(data)) for path, data in documents.items()]
     others += [BagFile(path=path, size=ref.size, sha256=ref.sha256) for path, (_, ref) in tables.items()]
     documents |= volume.bag_tags(packing, number, others)

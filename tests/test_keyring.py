@@ -151,6 +151,8 @@ def test_a_site_whose_key_is_on_a_token_sends_a_parcel(tmp_path: Path, token: st
     options = ("--to", "BR1", "--capacity", "5MB", "--anyway", "test")
     run_process("parcel", "create", "HQ100001", *options, "--home", home)
     run_process("parcel", "write", "HQ1-000001", "--layout", "folder", "--out", tmp_path / "out", "--home", home)
+    again = ("parcel", "write", "HQ1-000001", "--layout", "folder", "--out", tmp_path / "out", "--home", home, "--json")
+    assert all(volume["kept"] for volume in run_process(*again).document["volumes"])
     verdict = receiver("parcel", "verify", tmp_path / "out")
     assert [volume["state"] for volume in verdict["volumes"]] == ["good"]
     with pytest.MonkeyPatch.context() as wrong:
