@@ -69,7 +69,7 @@ def surely_from(site: Site, body: bytes, error: CourierError) -> str:
         return ""
     try:
         envelope = parse_envelope(body)
-        fields = Fields(decode(envelope.payload))
+        fields = Fields(decode(envelope.head))
         code = fields.text("site" if envelope.payload_type == card_doc.TYPE else "from", pattern="[A-Z0-9]{3}")
         keys = [key.key for key in site.trust().site(code).card.keys]
         return code if verified_keys(envelope, keys) and code != site.code else ""

@@ -13,19 +13,24 @@ from formats.names import check_site
 from formats.records import encode, open_document
 
 SETTINGS = "site.json"
+REPAIR_LIMIT = 256 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """A site's settings. ``catalogue`` is an SQLAlchemy URL, or empty for the SQLite file in the home.
 
-    ``max_transit_days``: parcels that were under way longer are not imported; 0: however long it takes.
+    ``max_transit_days``: parcels that were under way longer are not imported; 0: however long it takes;
+    ``parcel_quota``: bytes of built parcels to keep, 0: all; ``repair_limit``: bytes of blocks that are sent to a site
+    that asks for repair without asking the operator.
     """
 
     site: str
     name: str
     catalogue: str = ""
     max_transit_days: int = 0
+    parcel_quota: int = 0
+    repair_limit: int = REPAIR_LIMIT
 
     def save(self, home: Path) -> None:
         """Write them into ``home``."""
@@ -35,6 +40,8 @@ class Settings:
             "name": self.name,
             "catalogue": self.catalogue,
             "max_transit_days": self.max_transit_days,
+            "parcel_quota": self.parcel_quota,
+            "repair_limit": self.repair_limit,
         }
         write_atomic(home / SETTINGS, encode(record) + b"\n")
 
@@ -55,6 +62,8 @@ class Settings:
                 name=fields.text("name"),
                 catalogue=fields.text("catalogue"),
                 max_transit_days=fields.integer("max_transit_days") if fields.has("max_transit_days") else 0,
+                parcel_quota=fields.integer("parcel_quota") if fields.has("parcel_quota") else 0,
+                repair_limit=fields.integer("repair_limit") if fields.has("repair_limit") else REPAIR_LIMIT,
             )
         except FormatError as error:
             raise Refused(f"{path}: {error}", hint="restore the file from a backup of the site home") from None

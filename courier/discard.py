@@ -13,10 +13,10 @@ from courier.transitions import log_entry
 
 
 def discard_parcel(site: Site, parcel: str) -> int:
-    """Delete the archives of a parcel we made, or what has gathered of one that arrives; return the bytes freed.
+    """Delete the archives and parity of a parcel we made, or what has gathered of one that arrives; return bytes freed.
 
-    Of an arriving parcel everything received is forgotten, so that its volumes can be received anew. Raises
-    `NotFound`.
+    What we made is made again on demand (`courier.remake`). Of an arriving parcel everything received is forgotten, so
+    that its volumes can be received anew. Raises `NotFound`.
     """
     with site.catalogue.reading() as connection:
         sent = parcels.find_sent(connection, parcel)
@@ -27,7 +27,7 @@ def discard_parcel(site: Site, parcel: str) -> int:
     if sent is not None:
         folder = site.outgoing(parcel)
         with locked(site.home / "parcels" / "out" / "lock"):
-            freed += _remove(folder / "archives")
+            freed += _remove(folder / "archives") + sum(_remove(parity) for parity in folder.glob("parity-*"))
             _log(site, parcel)
     for row in received:
         if row.state in (ReceivedState.IMPORTED, ReceivedState.ANNOUNCED):

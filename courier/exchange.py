@@ -20,6 +20,7 @@ from courier.errors import CourierError, Damaged, NotFound, Refused, Unreachable
 from courier.inbox import take_message
 from courier.ledger_exchange import share_ledgers
 from courier.receive import ParcelStatus, settle_all
+from courier.retention import keep_quota
 from courier.site import Site, now
 from formats.documents import acknowledgement as acknowledgement_doc
 
@@ -70,6 +71,7 @@ def synchronise(site: Site, *, network: Network | None = None, patient: bool = F
     _queue_news(site)
     acknowledge(site)
     deliver(site, run)
+    keep_quota(site)
     return _exchange(run, taken, refused, settled)
 
 

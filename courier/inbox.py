@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from courier.acknowledge import take_acknowledgement
+from courier.answer import take_request
 from courier.arrival import judge_arrival
 from courier.catalog import letters, packages, parcels, sites
 from courier.catalog.letters import Letter
@@ -18,6 +19,7 @@ from courier.errors import Refused
 from courier.fate import take_supersession
 from courier.ledger_exchange import take_batch
 from courier.lifecycle import ReceivedEvent, ReceivedState, SentEvent
+from courier.repair import take_part
 from courier.site import Site, now
 from courier.transitions import begin_received, log_entry, received_event, sent_event
 from courier.trust import check_newer_card
@@ -30,6 +32,7 @@ from formats.documents import package as package_doc
 from formats.documents import recall as recall_doc
 from formats.documents import receipt as receipt_doc
 from formats.documents import release as release_doc
+from formats.documents import repair as repair_doc
 from formats.documents import supersession as supersession_doc
 from formats.documents.arrival import Arrival
 from formats.documents.card import SiteCard
@@ -255,4 +258,6 @@ _ACTIONS: dict[str, Callable[[Site, bytes], str]] = {
     receipt_doc.TYPE: _take_receipt,
     release_doc.TYPE: _take_release,
     supersession_doc.TYPE: take_supersession,
+    repair_doc.PART_TYPE: take_part,
+    repair_doc.REQUEST_TYPE: take_request,
 }

@@ -82,7 +82,8 @@ class VolumeReader:
         """
         documents: dict[str, bytes | None] = {}
         try:
-            for path, size, stream in self._walk:
+            while (found := self._advance()) is not None:
+                path, size, stream = found
                 if path.startswith("data/"):
                     self._next = path, size, stream
                     break
@@ -90,6 +91,15 @@ class VolumeReader:
         except FormatError as error:
             raise explain(error, where=self._medium.name) from None
         return self._verified(documents, known)
+
+    def _advance(self) -> tuple[str, int, BinaryIO] | None:
+        try:
+            return next(self._walk, None)
+        except OSError as error:
+            raise Damaged(
+                f"{self._medium.name}: cannot be read any further ({error.strerror})",
+                hint="read the medium again, in another drive if there is one",
+            ) from None
 
     def _document(self, path: str, size: int, stream: BinaryIO) -> bytes | None:
         if path in TABLES:
@@ -223,7 +233,7 @@ class VolumeReader:
                 else:
                     self.seen.add(index)
                     yield from self._file(packing, index, size, stream, wanted)
-                self._next = next(self._walk, None)
+                self._next = self._advance()
         except FormatError as error:
             raise explain(error, where=self._medium.name) from None
 

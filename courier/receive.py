@@ -397,7 +397,7 @@ def _mended(site: Site, spool: Spool) -> bool:
 
 
 def settle_all(site: Site) -> list[tuple[ParcelStatus | None, CourierError | None]]:
-    """`settle_parcel` for every parcel that is held; used after messages have come."""
+    """`settle_parcel` for every parcel that is held, or became complete; used after messages have come."""
     with site.catalogue.reading() as connection:
         everything = parcels.all_received(connection)
     for row in everything:

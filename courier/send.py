@@ -33,12 +33,16 @@ from formats.documents.packing import PackingList, TableRef
 from formats.envelope import parse_envelope
 from formats.errors import FormatError
 from formats.names import check_parcel, parcel_id
+from formats.records import encode
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 PLAN = "plan"
 CONTENTS = "contents"
+MEMBERS = "members.jsonl.gz"
+"""The contents of a sealed parcel in clear: they are what an archive is built again from."""
+RECIPE = "recipe.json"
 PACKING_LIST = "packing-list.json"
 
 
@@ -175,6 +179,10 @@ def _write_contents(
         else:
             with sealer.wrap(out, 0) as sealed:
                 write_contents(site, sealed, head.parcel, plan.packages, records)
+            with atomic_file(folder / MEMBERS, private=True) as clear:
+                write_contents(site, clear, head.parcel, plan.packages, records)
+    recipe = {"format": "courier-recipe/1", "level": plan.level or 3, "recipients": list(plan.recipients)}
+    write_atomic(folder / RECIPE, encode(recipe))
     with path.open("rb") as source:
         digest = hashlib.file_digest(source, "sha256").hexdigest()
     return TableRef(size=path.stat().st_size, sha256=digest)

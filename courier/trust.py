@@ -205,7 +205,7 @@ class Trust:
             )
 
     def _check_addressee(self, envelope: Envelope, *, where: str) -> None:
-        fields = Fields(decode(envelope.payload))
+        fields = Fields(decode(envelope.head))
         if self._own is None or not fields.has("to"):
             return
         destinations = fields.texts("to")
@@ -219,7 +219,7 @@ class Trust:
 
 def _sender(envelope: Envelope) -> str:
     """Whom a document says it is from; only tells which pinned key to verify with."""
-    fields = Fields(decode(envelope.payload))
+    fields = Fields(decode(envelope.head))
     return fields.text("from", pattern="[A-Z0-9]{3}")
 
 

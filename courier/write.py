@@ -22,6 +22,7 @@ from courier.media import Layout, find_media
 from courier.media_writing import SourceFile, VolumeSource, read_back, volume_target, write_volume_to
 from courier.plan import take_turns
 from courier.prepare import restore_script
+from courier.remake import ensure_files
 from courier.send import CONTENTS, OutgoingParcel
 from courier.site import Site, now
 from courier.tapedrive import is_tape_device
@@ -73,6 +74,7 @@ def write_volumes(
             raise NotFound(
                 f"{parcel.sent.parcel} has no volume {number}", hint=f"its volumes are 1 to {parcel.packing.volumes}"
             )
+    ensure_files(site, parcel, [index for number in wanted for index in parcel.packing.on_volume(number)])
     result: list[WrittenVolume] = []
     with locked(parcel.folder / "lock"), _in_the_ledger(site, parcel, result):
         drives = _Drives(parcel, layout, [out.absolute() for out in outs], changed)

@@ -80,6 +80,11 @@ class Envelope:
         )
 
     @property
+    def head(self) -> bytes:
+        """The payload's canonical JSON: all of it, or its first line where raw bytes follow (JSON has no newline)."""
+        return self.payload.partition(b"\n")[0]
+
+    @property
     def sha256(self) -> str:
         """SHA-256 of the payload: what names the document, whoever signed it."""
         return hashlib.sha256(self.payload).hexdigest()

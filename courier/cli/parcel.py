@@ -12,9 +12,10 @@ from courier.console import Console, plural, size_text, time_text
 
 app = group("Parcels: create, write, ship; receive, verify, import.")
 
-from courier.cli import custody, parcel_send  # noqa: E402 (its commands come first in the help)
+from courier.cli import custody, parcel_repair, parcel_send  # noqa: E402 (its commands come first in the help)
 
 parcel_send.add_to(app)
+parcel_repair.add_to(app)
 app.add_typer(custody.app, name="custody")
 
 PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
@@ -244,7 +245,8 @@ def list_(console: Console) -> None:
 
 @command(app, "show")
 def show(console: Console, *, parcel: PARCEL) -> None:
-    """Show a parcel: its state, and a table of its volumes."""
+    """Show a parcel: its state, and a table of its volumes, with a map of the blocks that are here."""
+    from courier.answer import waiting_requests
     from courier.errors import NotFound
     from courier.receive import find_build, status_of
     from courier.send import open_outgoing
@@ -253,7 +255,7 @@ def show(console: Console, *, parcel: PARCEL) -> None:
         try:
             outgoing = open_outgoing(site, parcel)
         except NotFound:
-            _show_received(console, status_of(site, parcel, find_build(site, parcel)))
+            _show_received(console, site, status_of(site, parcel, find_build(site, parcel)))
             return
         from courier.catalog import parcels
 
@@ -281,6 +283,9 @@ def show(console: Console, *, parcel: PARCEL) -> None:
             for v in outgoing.volumes
         ]
         console.table(("VOLUME", "STATE", "SIZE", "LAYOUT", "WRITTEN", "SEAL", "AT"), rows)
+        asked = waiting_requests(site, outgoing)
+        for path, request in asked:
+            console.say(f"{request.site} asks for {plural(request.count, 'block')}: courier parcel answer {path}")
         console.result(
             {
                 "parcel_id": parcel,
@@ -301,20 +306,33 @@ def show(console: Console, *, parcel: PARCEL) -> None:
                     }
                     for v in outgoing.volumes
                 ],
+                "requests": [{"path": str(p), "site": r.site, "blocks": r.count} for p, r in asked],
             }
         )
 
 
-def _show_received(console: Console, status: Any) -> None:
+def _show_received(console: Console, site: Any, status: Any) -> None:
+    from courier.blockmap import LEGEND, volume_blocks
     from courier.cli.report import parcel_status, say_status
 
     say_status(console, status)
-    rows = [(v.number, v.state, v.damaged_blocks, time_text(v.seen_ns)) for v in status.volumes]
-    console.table(("VOLUME", "AS READ LAST", "BAD BLOCKS", "READ"), rows)
-    volumes = [
-        {"number": v.number, "of": status.of, "path": "", "state": v.state, "damaged_blocks": v.damaged_blocks}
-        for v in status.volumes
-    ]
+    blocks = {v.number: v for v in volume_blocks(site, status.parcel, status.build)}
+    seen = {v.number: v for v in status.volumes}
+    rows, volumes = [], []
+    for number in sorted({*blocks, *seen}):
+        read, now = seen.get(number), blocks.get(number)
+        state = read.state if read else "Missing"
+        damaged = read.damaged_blocks if read else 0
+        here = f"{now.good:,} of {now.total:,}" if now else "-"
+        rows.append((number, state, damaged, time_text(read.seen_ns if read else None), here, now.map if now else "-"))
+        one = {"number": number, "of": status.of, "path": "", "state": state, "damaged_blocks": damaged}
+        if now:
+            missing = [{"file": path, "missing": [list(span) for span in spans]} for path, spans in now.missing]
+            one["blocks"] = {"total": now.total, "good": now.good, "files": missing}
+        volumes.append(one)
+    console.table(("VOLUME", "AS READ LAST", "BAD BLOCKS", "READ", "BLOCKS HERE", "MAP"), rows)
+    if any(v.good < v.total for v in blocks.values()):
+        console.say(f"Map: {LEGEND}")
     console.result({**parcel_status(status), "volumes": volumes})
 
 

@@ -66,6 +66,7 @@ def create(
     from courier.plan import medium_capacity
     from courier.prepare import COMPRESS, plan_parcel
     from courier.protection import Redundancy
+    from courier.retention import keep_quota
     from courier.send import build_parcel
     from formats.documents.packing import PRIORITIES
 
@@ -95,6 +96,8 @@ def create(
         if dry_run:
             _say_plan(console, plan)
             return
+        for name, freed in keep_quota(site, coming=sum(plan.sizes)).discarded:
+            console.say(f"{name}, confirmed, discarded for the quota: {size_text(freed)} freed")
         with console.progress("Building", plan.content_bytes) as progress:
             parcel = build_parcel(site, plan, progress)
         packing = parcel.packing
@@ -179,6 +182,7 @@ def write(
     from courier.errors import Usage
     from courier.media import LAYOUTS
     from courier.plan import medium_capacity
+    from courier.remake import ensure_files
     from courier.send import open_outgoing, relay_out
     from courier.write import WrittenVolume, write_volumes
 
@@ -195,6 +199,8 @@ def write(
         if media is not None or capacity is not None:
             kind, room = medium_capacity(media, capacity)
             if (kind, room) != (outgoing.packing.media, outgoing.packing.capacity):
+                if not dry_run:
+                    ensure_files(site, outgoing, range(len(outgoing.packing.archives)))
                 outgoing = relay_out(site, outgoing, media=kind, capacity=room, dry_run=dry_run)
         packing = outgoing.packing
         numbers = sorted(set(volume or range(1, packing.volumes + 1)))
@@ -263,15 +269,26 @@ def ship(
     seal: Annotated[
         list[str] | None, typer.Option("--seal", metavar="VOLUME=SERIAL", help="Seal on a volume; again for more.")
     ] = None,
+    waybill: Annotated[
+        list[str] | None,
+        typer.Option("--waybill", metavar="1-5,9", help="Volumes that travel together; again for more."),
+    ] = None,
+    survive_waybill: Annotated[
+        bool,
+        typer.Option("--survive-waybill", help="Refuse if losing one waybill (else: all) is more than parity mends."),
+    ] = False,
     dry_run: DRY_RUN = False,
 ) -> None:
     """Mark a parcel Sent; queue its ship notice and package definitions."""
     from courier.send import open_outgoing
     from courier.ship import ship_parcel
+    from courier.waybills import check_waybills
 
     seals = dict(read_seal(text) for text in seal or [])
     with console.site() as site:
         outgoing = open_outgoing(site, parcel)
+        if waybill or survive_waybill:
+            check_waybills(outgoing, waybill or [], survive=survive_waybill)
         shipment = ship_parcel(site, outgoing, carrier=carrier, tracking=tracking, seals=seals, dry_run=dry_run)
         if dry_run:
             console.say(f"Would mark {parcel} Sent and queue {plural(shipment.queued, 'message')}.")
