@@ -403,7 +403,7 @@ def settle_all(site: Site) -> list[tuple[ParcelStatus | None, CourierError | Non
     for row in everything:
         if row.state == ReceivedState.IMPORTED:
             remove_tree(site.arriving(row.parcel, row.build))
-    rows = [row for row in everything if is_open(row.state)]
+    rows = [row for row in everything if is_open(row.state) or _arrived(site, row)]
     results: list[tuple[ParcelStatus | None, CourierError | None]] = []
     for row in rows:
         try:
@@ -411,6 +411,15 @@ def settle_all(site: Site) -> list[tuple[ParcelStatus | None, CourierError | Non
         except CourierError as error:
             results.append((None, error))
     return results
+
+
+def _arrived(site: Site, row: ReceivedParcel) -> bool:
+    """Whether an arriving parcel became complete, or can be mended now, by blocks that came by network."""
+    folder = site.arriving(row.parcel, row.build)
+    if row.state != ReceivedState.ARRIVING or not Spool.exists(folder):
+        return False
+    spool = Spool.open(folder)
+    return spool.complete or (bool(spool.packing.groups) and not prospect(spool).left)
 
 
 def _row(site: Site, parcel: str, build: str) -> ReceivedParcel:

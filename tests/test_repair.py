@@ -1,0 +1,487 @@
+"""Damage on the journey: located, mended from parity, then by the network or by files; kept, built again, drilled."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+from journey import Home, Sites, add, create, exported, make_sites, noise, sent, write
+
+from courier import media
+from courier.media import LAYOUTS
+from courier.site import open_site
+from formats.documents.repair import PART_TYPE, RepairPart
+from formats.envelope import parse_envelope
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> Sites:
+    return make_sites(tmp_path)
+
+
+def package_of(sites: Sites, size: int = 7 * MIB) -> str:
+    source = sites.root / "noise.bin"
+    source.write_bytes(noise(size))
+    return add(sites.hq, source)
+
+
+def imported_right(sites: Sites, package: str) -> None:
+    assert exported(sites.br, package, sites.root / "at-br") == exported(sites.hq, package, sites.root / "at-hq")
+
+
+# --- locating -------------------------------------------------------------------------------------------------------
+
+REAL_FIND = media.find_media
+Fault = Callable[[bytes, int], bytes]
+
+
+class FaultyMedium:
+    """A medium whose payload is read through a fault: it gets the bytes and where they begin in their file."""
+
+    def __init__(self, medium: media.Medium, fault: Fault) -> None:
+        self._medium, self._fault = medium, fault
+        self.name, self.layout = medium.name, medium.layout
+
+    def walk(self) -> Iterator[tuple[str, int, BinaryIO]]:
+        for path, size, stream in self._medium.walk():
+            yield path, size, _Faulty(stream, self._fault) if path.startswith("data/") else stream  # type: ignore[misc]
+
+
+class _Faulty(io.RawIOBase):
+    def __init__(self, stream: BinaryIO, fault: Fault) -> None:
+        super().__init__()
+        self._stream, self._fault, self._at = stream, fault, 0
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        self._at = self._stream.seek(offset, whence)
+        return self._at
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._fault(self._stream.read(size), self._at)
+        self._at += len(data)
+        return data
+
+
+def unreadable(*blocks: int) -> Fault:
+    """Sectors in these blocks that the drive gives up on."""
+
+    def fault(data: bytes, at: int) -> bytes:
+        if any(at <= block * MIB + 4096 < at + len(data) for block in blocks):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return data
+
+    return fault
+
+
+def flipped(*blocks: int) -> Fault:
+    """One bit in each of these blocks is another."""
+
+    def fault(data: bytes, at: int) -> bytes:
+        changed = bytearray(data)
+        for block in blocks:
+            place = block * MIB + 77 - at
+            if 0 <= place < len(changed):
+                changed[place] ^= 4
+        return bytes(changed)
+
+    return fault
+
+
+def ends_at(block: int) -> Fault:
+    """The file stops in the middle of this block."""
+    return lambda data, at: data[: max(0, block * MIB + 1000 - at)]
+
+
+def receive_faulty(sites: Sites, fault: Fault, monkeypatch: pytest.MonkeyPatch, *paths: Path) -> dict[str, Any]:
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "courier.receive.find_media", lambda path: [FaultyMedium(found, fault) for found in REAL_FIND(path)]
+        )
+        return sites.br("parcel", "receive", *paths, code=None)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_bad_blocks_are_listed_and_readings_on_other_days_and_drives_add_up(
+    sites: Sites, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = package_of(sites)
+    parcel, (volume,) = sent(
+        sites.hq, package, layout=layout, out=sites.root / "out", capacity="20MB", redundancy="none"
+    )
+    sites.sync()
+    document = receive_faulty(sites, unreadable(2, 5), monkeypatch, volume)
+    assert document["error"]["code"] == "damaged"
+    assert document["volumes"][0]["bad"][0]["blocks"] == [[2, 2], [5, 5]]
+    # A drive that reads other places wrong adds what it can: block 5, not block 2; what is here is not read again.
+    document = receive_faulty(sites, flipped(0, 2), monkeypatch, volume)
+    assert document["volumes"][0]["bad"][0]["blocks"] == [[2, 2]]
+    document = receive_faulty(sites, ends_at(2), monkeypatch, volume)
+    assert document["volumes"][0]["bad"][0]["blocks"] == [[2, 2]]
+    shown = sites.br("parcel", "show", parcel)
+    (one,) = shown["volumes"]
+    assert one["blocks"]["good"] == one["blocks"]["total"] - 1
+    assert [item["missing"] for item in one["blocks"]["files"]] == [[[2, 2]]]
+    assert "##.####" in sites.br.says("parcel", "show", parcel)
+    assert sites.br("parcel", "receive", volume)["state"] == "Imported"
+    imported_right(sites, package)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("fault", [unreadable(1, 3), flipped(2, 6), ends_at(5)], ids=["unreadable", "flipped", "end"])
+def test_damage_within_the_redundancy_of_a_medium_is_mended_as_it_is_received(
+    sites: Sites, layout: str, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = package_of(sites, 6 * MIB)
+    _, (volume,) = sent(sites.hq, package, layout=layout, out=sites.root / "out", capacity="20MB", redundancy="50%")
+    sites.sync()
+    document = receive_faulty(sites, fault, monkeypatch, volume)
+    assert document["volumes"][0]["damaged_blocks"] > 0
+    assert document["state"] == "Imported"
+    imported_right(sites, package)
+
+
+def test_a_folder_that_fails_is_one_failure_and_the_other_media_are_taken(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = package_of(sites)
+    _, volumes = sent(sites.hq, package, out=sites.root / "out", capacity="5MB", redundancy="none")
+    sites.sync()
+    real = media.FolderMedium.walk
+
+    def walk(self: media.FolderMedium) -> Iterator[tuple[str, int, BinaryIO]]:
+        for number, item in enumerate(real(self)):
+            if self.name == str(volumes[0]) and number == 3:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            yield item
+
+    with monkeypatch.context() as patch:
+        patch.setattr(media.FolderMedium, "walk", walk)
+        document = sites.br("parcel", "receive", *volumes, code=4)
+    assert len(document["volumes"]) == len(volumes) - 1
+    assert "cannot be read any further" in document["failures"][0]["message"]
+    assert sites.br("parcel", "receive", volumes[0])["state"] == "Imported"
+
+
+# --- by network -----------------------------------------------------------------------------------------------------
+
+
+def damaged_beyond(sites: Sites, **options: Any) -> tuple[str, str]:
+    """A parcel of which the last two data volumes never arrive; (package, parcel)."""
+    package = package_of(sites, 12 * MIB)
+    parcel, volumes = sent(sites.hq, package, out=sites.root / "out", capacity="5MB", spare_volumes=1, **options)
+    sites.sync()
+    for volume in volumes[:2]:
+        sites.br("parcel", "receive", volume, code=None)
+    return package, parcel
+
+
+def test_what_parity_cannot_mend_comes_by_network_and_the_import_follows_by_itself(sites: Sites) -> None:
+    package, parcel = damaged_beyond(sites)
+    left = sites.br("parcel", "repair", parcel, code=4)
+    assert left["error"]["code"] == "incomplete"
+    assert left["missing_blocks"] > 0
+    asked = sites.br("parcel", "repair", parcel, "--from-network")["request"]
+    assert asked["queued"]
+    assert 0 < asked["blocks"] <= left["missing_blocks"]
+    sites.sync(sites.br, sites.hq, sites.br, sites.hq)
+    assert sites.br("parcel", "show", parcel)["state"] == "Imported"
+    assert sites.hq("parcel", "show", parcel)["state"] == "Confirmed"
+    imported_right(sites, package)
+
+
+def test_fewer_blocks_are_asked_for_than_are_missing_where_parity_helps(sites: Sites) -> None:
+    package = package_of(sites, 12 * MIB)
+    parcel, volumes = sent(sites.hq, package, out=sites.root / "out", capacity="5MB", spare_volumes=1)
+    sites.sync()
+    for volume in (volumes[0], volumes[-1]):
+        sites.br("parcel", "receive", volume, code=None)
+    asked = sites.br("parcel", "repair", parcel, "--from-network")
+    assert asked["request"]["blocks"] < asked["missing_blocks"]
+    sites.sync(sites.br, sites.hq, sites.br)
+    assert sites.br("parcel", "show", parcel)["state"] == "Imported"
+    imported_right(sites, package)
+
+
+def test_a_request_asked_again_before_it_left_replaces_the_one_that_waits(sites: Sites) -> None:
+    _, parcel = damaged_beyond(sites)
+    for _ in range(3):
+        sites.br("parcel", "repair", parcel, "--from-network")
+    sites.sync(sites.br, sites.hq)
+    asked = [e["text"] for e in sites.hq("parcel", "log", parcel)["log"] if e["event"] == "asked"]
+    assert len(asked) == 1
+
+
+def test_by_files_where_there_is_no_channel_in_parts_in_any_order_again_and_again(sites: Sites) -> None:
+    package = package_of(sites, 30 * MIB)
+    parcel, volumes = sent(sites.hq, package, out=sites.root / "out", capacity="8MB", redundancy="none")
+    sites.sync()
+    sites.br("parcel", "receive", volumes[0])
+    request, answers = sites.root / "request", sites.root / "answers"
+    sites.br("parcel", "repair", parcel, "--request-out", request)
+    first = sites.hq("parcel", "answer", request, "--out", answers)
+    assert first["parts"] >= 2
+    assert all(Path(path).stat().st_size <= 16 * MIB for path in first["paths"])
+    before = {path: Path(path).read_bytes() for path in first["paths"]}
+    # Stopped and started again it is the same to the byte.
+    Path(first["paths"][-1]).unlink()
+    sites.hq("parcel", "answer", request, "--out", answers)
+    assert {path: Path(path).read_bytes() for path in first["paths"]} == before
+    last = first["paths"][-1]
+    taken = sites.br("parcel", "repair", parcel, "--reply", last, code=4)["taken"]
+    assert taken > 0
+    assert sites.br("parcel", "repair", parcel, "--reply", last, code=4)["taken"] == 0
+    document = sites.br("parcel", "repair", parcel, "--reply", answers)
+    assert document["state"] == "Imported"
+    imported_right(sites, package)
+    assert sites.br("parcel", "repair", parcel, "--reply", answers)["taken"] == 0
+
+
+def test_above_the_limit_the_sender_says_what_reshipping_costs_and_sends_with_a_yes(sites: Sites) -> None:
+    package, parcel = damaged_beyond(sites)
+    sites.hq("parcel", "limits", "--repair", "1MB")
+    sites.br("parcel", "repair", parcel, "--from-network")
+    sites.sync(sites.br, sites.hq, sites.br)
+    assert sites.br("parcel", "show", parcel)["state"] == "Arriving"
+    (waiting,) = sites.hq("parcel", "show", parcel)["requests"]
+    log = [entry["text"] for entry in sites.hq("parcel", "log", parcel)["log"]]
+    assert any(f"courier parcel write {parcel} --layout folder --out DIR --volume" in text for text in log)
+    refused = Home.ran(sites.hq, "parcel", "answer", waiting["path"], code=0)  # Home says --yes by itself
+    assert refused.document["queued"]
+    sites.sync(sites.hq, sites.br, sites.hq)
+    assert sites.br("parcel", "show", parcel)["state"] == "Imported"
+    assert sites.hq("parcel", "show", parcel)["requests"] == []
+    imported_right(sites, package)
+
+
+def test_without_a_yes_nothing_above_the_limit_is_sent(sites: Sites) -> None:
+    from journey import run
+
+    _, parcel = damaged_beyond(sites)
+    sites.hq("parcel", "limits", "--repair", "1MB")
+    sites.br("parcel", "repair", parcel, "--request-out", sites.root / "request")
+    ran = run("parcel", "answer", sites.root / "request", "--home", sites.hq.path, "--json", code=3)
+    assert ran.error["code"] == "over-limit"
+    assert "reshipping volume" in ran.error["message"]
+    assert f"courier parcel write {parcel} --layout" in ran.error["hint"]
+
+
+def test_wrong_blocks_and_answers_of_others_are_never_taken(sites: Sites) -> None:
+    package, parcel = damaged_beyond(sites)
+    sites.br("parcel", "repair", parcel, "--request-out", sites.root / "request")
+    made = sites.hq("parcel", "answer", sites.root / "request", "--out", sites.root / "answers")
+    path = Path(made["paths"][0])
+    part = RepairPart.parse(parse_envelope(path.read_bytes()).payload)
+
+    def signed_by(home: Home, data: bytes) -> Path:
+        bad = RepairPart(
+            parcel=part.parcel,
+            build=part.build,
+            source=part.source,
+            site=part.site,
+            issued_ns=part.issued_ns,
+            request=part.request,
+            part=part.part,
+            of=part.of,
+            files=part.files,
+            data=data,
+        )
+        site = open_site(home.path)
+        target = sites.root / "bad.repair"
+        target.write_bytes(site.sign(bad.payload(), PART_TYPE).encode())
+        site.close()
+        return target
+
+    data = bytearray(part.data)
+    data[5] ^= 1
+    before = sites.br("parcel", "show", parcel)["missing_blocks"]
+    # One block altered, though signed by the sender: that one is named, the others are taken.
+    assert (
+        "1 blocks"
+        in sites.br.fails("parcel", "repair", parcel, "--reply", signed_by(sites.hq, data), code=4)["message"]
+    )
+    assert sites.br("parcel", "show", parcel)["missing_blocks"] == before - part.count + 1
+    for forged in (signed_by(sites.br, part.data), signed_by(sites.hq, bytes(part.data)[:-1])):
+        sites.br.fails("parcel", "repair", parcel, "--reply", forged, code=3)
+    altered = sites.root / "altered.repair"
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] = ord("A") if raw[len(raw) // 2] != ord("A") else ord("B")
+    altered.write_bytes(raw)
+    assert sites.br("parcel", "repair", parcel, "--reply", altered, code=None)["error"]
+    assert sites.br("parcel", "repair", parcel, "--reply", *made["paths"])["state"] == "Imported"
+    imported_right(sites, package)
+
+
+def test_a_request_of_a_site_the_parcel_was_not_for_is_refused(tmp_path: Path) -> None:
+    sites = make_sites(tmp_path, "HQ1", "BR1", "BR2")
+    package = package_of(sites)
+    parcel, volumes = sent(sites.hq, package, out=sites.root / "out", capacity="5MB", redundancy="none", encrypt=False)
+    other = sites.homes[2]
+    sites.sync(sites.hq)
+    sites.br("parcel", "receive", volumes[0])
+    sites.br("parcel", "repair", parcel, "--request-out", sites.root / "request")
+    envelope = parse_envelope((sites.root / "request").read_bytes())
+    site = open_site(other.path)
+    forged = site.sign(envelope.payload.replace(b'"from":"BR1"', b'"from":"BR2"'), envelope.payload_type)
+    site.close()
+    (sites.root / "forged").write_bytes(forged.encode())
+    assert sites.hq.fails("parcel", "answer", sites.root / "forged", code=3)["code"] == "not-a-destination"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--from-network", "--request-out", "x"], 2),
+        (["--reply", "nowhere"], 6),
+        (["--request-out", "HQ1.card"], 3),
+    ],
+)
+def test_silly_repairs_are_refused(
+    sites: Sites, arguments: list[str], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(sites.root)
+    package = package_of(sites)
+    parcel, volumes = sent(sites.hq, package, out=sites.root / "out", capacity="5MB", redundancy="none")
+    sites.br("parcel", "receive", volumes[0])
+    sites.br("parcel", "repair", parcel, *arguments, code=code)
+    sites.br.fails("parcel", "repair", "HQ1-000099", code=6)
+
+
+# --- keeping and building again -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encrypt", [True, False])
+@pytest.mark.parametrize("compress", ["auto", "none"])
+def test_a_discarded_parcel_is_built_again_to_the_byte(sites: Sites, encrypt: bool, compress: str) -> None:
+    folder = sites.root / "src"
+    folder.mkdir()
+    (folder / "noise.bin").write_bytes(noise(9 * MIB))
+    (folder / "text.txt").write_bytes(b"the same line again\n" * 200_000)
+    (folder / "copy.txt").write_bytes(b"the same line again\n" * 200_000)
+    os.utime(folder / "copy.txt", ns=(10**18, 10**18))
+    package = add(sites.hq, folder)
+    parcel = create(sites.hq, package, capacity="5MB", encrypt=encrypt, compress=compress, spare_volumes=1)
+    first = write(sites.hq, parcel, "folder", sites.root / "first")
+    assert sites.hq("parcel", "discard", parcel)["freed"] > 0
+    second = write(sites.hq, parcel, "folder", sites.root / "second")
+    for one, other in zip(first, second, strict=True):
+        files = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
+        assert files == sorted(path.relative_to(other) for path in other.rglob("*") if path.is_file())
+        assert all((one / name).read_bytes() == (other / name).read_bytes() for name in files)
+    sites.hq("parcel", "discard", parcel)
+    write(sites.hq, parcel, "iso", sites.root / "iso")
+
+
+def test_blocks_of_a_discarded_parcel_are_built_again_for_an_answer(sites: Sites) -> None:
+    package, parcel = damaged_beyond(sites)
+    sites.hq("parcel", "discard", parcel)
+    sites.br("parcel", "repair", parcel, "--from-network")
+    sites.sync(sites.br, sites.hq, sites.br)
+    assert sites.br("parcel", "show", parcel)["state"] == "Imported"
+    imported_right(sites, package)
+
+
+def test_a_block_gone_bad_at_the_sender_is_built_again(sites: Sites) -> None:
+    package, parcel = damaged_beyond(sites)
+    for archive in (sites.hq.path / "parcels" / "out" / parcel / "archives").glob("*.age"):
+        data = bytearray(archive.read_bytes())
+        data[random.Random(archive.name).randrange(len(data))] ^= 1
+        archive.write_bytes(data)
+    sites.br("parcel", "repair", parcel, "--from-network")
+    sites.sync(sites.br, sites.hq, sites.br)
+    imported_right(sites, package)
+
+
+def test_where_the_package_is_gone_too_that_is_said_clearly(sites: Sites) -> None:
+    package, parcel = damaged_beyond(sites)
+    sites.hq("parcel", "discard", parcel)
+    sites.hq("package", "remove", package)
+    error = sites.hq.fails("parcel", "write", parcel, "--layout", "folder", "--out", sites.root / "again", code=4)
+    assert error["code"] == "no-content"
+    assert "cannot be built again" in error["message"]
+    sites.br("parcel", "repair", parcel, "--request-out", sites.root / "request")
+    assert sites.hq.fails("parcel", "answer", sites.root / "request", "--out", sites.root / "a", code=4)
+
+
+def test_a_rebuild_that_comes_out_differently_is_refused(sites: Sites) -> None:
+    _, parcel = damaged_beyond(sites, encrypt=True)
+    sites.hq("parcel", "discard", parcel)
+    (sites.hq.path / "parcels" / "out" / parcel / "seal.key").write_bytes(bytes(32))
+    error = sites.hq.fails("parcel", "write", parcel, "--layout", "folder", "--out", sites.root / "again", code=4)
+    assert error["code"] == "not-reproducible"
+    assert "differs from the signed packing list" in error["message"]
+
+
+def test_the_quota_discards_the_oldest_confirmed_parcel_and_never_one_that_is_not(sites: Sites) -> None:
+    package = package_of(sites, 3 * MIB)
+    parcels = []
+    for number in range(3):
+        parcel, volumes = sent(sites.hq, package, out=sites.root / f"out{number}", capacity="20MB")
+        parcels.append(parcel)
+        if number < 2:
+            sites.sync(sites.hq, sites.br)
+            sites.br("parcel", "receive", *volumes)
+            sites.sync(sites.br, sites.hq)
+    sizes = sites.hq("parcel", "limits")["built_bytes"]
+    limit = sites.hq("parcel", "limits", "--quota", f"{sizes - 1}")
+    assert [item["parcel_id"] for item in limit["discarded"]] == [parcels[0]]
+    limit = sites.hq("parcel", "limits", "--quota", "1MB")
+    assert [item["parcel_id"] for item in limit["discarded"]] == [parcels[1]]
+    assert limit["over"] > 0
+    assert list((sites.hq.path / "parcels" / "out" / parcels[2] / "archives").iterdir())
+    sites.sync(sites.hq, sites.br)
+    sites.br("parcel", "receive", sites.root / "out2")
+    sites.sync(sites.br, sites.hq)
+    assert not (sites.hq.path / "parcels" / "out" / parcels[2] / "archives").exists()
+
+
+# --- drill and waybills ---------------------------------------------------------------------------------------------
+
+
+def test_a_drill_says_what_would_be_mended_touches_nothing_and_tells_the_truth(sites: Sites) -> None:
+    package = package_of(sites, 12 * MIB)
+    parcel, volumes = sent(sites.hq, package, out=sites.root / "out", capacity="5MB", spare_volumes=2)
+    sites.sync()
+    before = sites.hq.state()
+    drilled = sites.hq("parcel", "drill", parcel, "--lose", 2, "--damage", "1%", "--trials", 3, code=None)
+    assert drilled == sites.hq("parcel", "drill", parcel, "--lose", 2, "--damage", "1%", "--trials", 3, code=None)
+    assert len(drilled["trials"]) == 3
+    good = sites.hq("parcel", "drill", parcel, "--lose", 2)
+    assert good["mended"]
+    assert all(trial["left_blocks"] == 0 and len(trial["lost_volumes"]) == 2 for trial in good["trials"])
+    bad = sites.hq("parcel", "drill", parcel, "--lose", 4, code=4)
+    assert bad["error"]["code"] == "not-covered"
+    assert sites.hq.state() == before
+    lost = good["trials"][0]["lost_volumes"]
+    kept = [volume for number, volume in enumerate(volumes, 1) if number not in lost]
+    assert sites.br("parcel", "receive", *kept)["state"] == "Imported"
+    imported_right(sites, package)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--lose", "99"], ["--lose", "-1"], ["--damage", "x"], ["--damage", "100%"], ["--trials", "0"]]
+)
+def test_silly_drills_are_refused(sites: Sites, arguments: list[str]) -> None:
+    parcel = create(sites.hq, package_of(sites, MIB), capacity="5MB")
+    sites.hq.fails("parcel", "drill", parcel, *arguments, code=2)
+
+
+def test_a_waybill_with_more_volumes_than_parity_covers_is_refused_when_asked(sites: Sites) -> None:
+    parcel = create(sites.hq, package_of(sites, 12 * MIB), capacity="5MB", spare_volumes=2)
+    volumes = len(write(sites.hq, parcel, "folder", sites.root / "out"))
+    ship = ("parcel", "ship", parcel, "--dry-run", "--survive-waybill")
+    assert sites.hq.fails(*ship, code=3)["code"] == "waybill-not-covered"
+    assert sites.hq.fails(*ship, "--waybill", f"1-{volumes - 1}", code=2)["code"] == "usage"
+    assert sites.hq.fails(*ship, "--waybill", "1-2", "--waybill", f"2-{volumes}", code=2)["code"] == "usage"
+    assert sites.hq.fails(*ship, "--waybill", "1-x", code=2)["code"] == "usage"
+    pairs = [f"{n}-{min(n + 1, volumes)}" for n in range(1, volumes + 1, 2)]
+    sites.hq(*ship, *[text for pair in pairs for text in ("--waybill", pair)])
+    shutil.rmtree(sites.root / "out")
