@@ -246,6 +246,7 @@ def _replayed(sites: Sites, before: Callable[[], None], after: Callable[[], None
     shutil.copytree(box, kept)
     home("channel", "sync")
     after()
+    home("channel", "sync")
     known = _known(home)
     for path in kept.iterdir():
         shutil.copy(path, box / path.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from journey import FIXTURES, Sites, add, create, make_sites, sent, write
@@ -23,8 +24,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch, days: int) -> None:
     def moved() -> int:
         return real() + days * DAY
 
-    for module in ("admit", "inbox", "site", "receive", "verify", "exchange", "importing", "send", "ship", "rotation"):
-        monkeypatch.setattr(f"courier.{module}.now", moved, raising=False)
+    monkeypatch.setattr("courier.site.time", SimpleNamespace(time_ns=moved))
 
 
 def test_a_parcel_under_way_while_the_keys_were_renewed_is_imported(sites: Sites) -> None:
