@@ -251,7 +251,7 @@ def test_the_demo_tells_the_journey_and_ends_with_both_stores_compared(tmp_path:
         assert text in ran.out
     for layout in ("folder", "iso", "tape"):
         assert ran.out.count(f"courier/{layout}/HQ1_000001_V") >= 3
-    assert "Both stores compared: the same 1 files" in lines[-1] or "Both stores compared" in lines[-1]
+    assert "Both stores compared: the same packages at both sites, 1 file" in lines[-1]
     assert run("package", "verify", "--home", tmp_path / "demo" / "BR1", "--json").document["packages"]
 
 
