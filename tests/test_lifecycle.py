@@ -7,12 +7,12 @@ import runpy
 from pathlib import Path
 
 import pytest
+from journey import FIXTURES, Sites, add, create, make_sites, sent, write
 
 from courier import lifecycle
 from courier.lifecycle import ReceivedEvent, ReceivedState, SentEvent, SentState
 from courier.site import open_site
 from courier.transitions import FINDING, sent_event
-from tests.journey import FIXTURES, Sites, add, create, make_sites, sent, write
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -150,6 +150,8 @@ def test_what_is_no_identity_is_refused_and_not_quoted(how: str) -> None:
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
         "",
     ],
+    # Names of their own: the keys are made anew in every process, and all must collect the same tests.
+    ids=["upper case", "short", "an identity", "low order", "ssh", "nothing"],
 )
 def test_what_is_no_recipient_is_refused(text: str) -> None:
     with pytest.raises(Malformed):
