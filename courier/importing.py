@@ -7,7 +7,7 @@ SHA-256. The catalogue learns of the packages, and the receipt is queued, in one
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ from formats.digest import CHUNK
 from formats.documents import receipt as receipt_doc
 from formats.documents.contents import ContentsReader, MemberRecord, PackageHeader
 from formats.documents.listing import FileEntry
+from formats.documents.package import PackageDefinition
 from formats.documents.packing import PackingList
 from formats.documents.receipt import Outcome, Receipt, ReceiptPackage, ReceiptVolume
 from formats.errors import DigestMismatch, FormatError, Malformed, TooLarge, Unexpected
@@ -95,7 +96,7 @@ def import_parcel(site: Site, spool: Spool, admission: Admission) -> ImportedPar
             raise _explain(site, spool, error) from None
         outcomes = _outcomes(site, headers)
         staging.commit()
-        _record(site, spool, headers, outcomes)
+        _record(site, spool, headers, outcomes, admission.definitions)
     spool.remove()
     return ImportedParcel(packages=tuple(outcomes))
 
@@ -268,7 +269,13 @@ def _check_own(site: Site, header: PackageHeader, last_made: int) -> None:
         )
 
 
-def _record(site: Site, spool: Spool, headers: list[PackageHeader], outcomes: list[ReceiptPackage]) -> None:
+def _record(
+    site: Site,
+    spool: Spool,
+    headers: list[PackageHeader],
+    outcomes: list[ReceiptPackage],
+    definitions: Mapping[tuple[str, int], PackageDefinition],
+) -> None:
     packing, moment = spool.packing, now()
     with site.catalogue.writing() as connection:
         row = parcels.find_received(connection, packing.parcel, packing.build)[0]
@@ -301,7 +308,7 @@ def _record(site: Site, spool: Spool, headers: list[PackageHeader], outcomes: li
                     version=header.version,
                     name=header.name,
                     listing=header.listing,
-                    created_ns=packing.created_ns,
+                    created_ns=definitions[header.package, header.version].created_ns,
                     added_ns=moment,
                     origin=packing.parcel,
                 ),

@@ -32,8 +32,8 @@ def test_every_state_is_reached_and_every_event_used() -> None:
         (SentState, SentEvent, lifecycle.SENT),
         (ReceivedState, ReceivedEvent, lifecycle.RECEIVED),
     ):
-        assert set(table.values()) == set(states)  # type: ignore[attr-defined]
-        assert {event for _, event in table} == set(events)  # type: ignore[attr-defined]
+        assert set(table.values()) == set(states)
+        assert {event for _, event in table} == set(events)
 
 
 def test_states_change_through_one_door_only() -> None:

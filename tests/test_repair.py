@@ -306,10 +306,10 @@ def test_wrong_blocks_and_answers_of_others_are_never_taken(sites: Sites) -> Non
     # One block altered, though signed by the sender: that one is named, the others are taken.
     assert (
         "1 blocks"
-        in sites.br.fails("parcel", "repair", parcel, "--reply", signed_by(sites.hq, data), code=4)["message"]
+        in sites.br.fails("parcel", "repair", parcel, "--reply", signed_by(sites.hq, bytes(data)), code=4)["message"]
     )
     assert sites.br("parcel", "show", parcel)["missing_blocks"] == before - part.count + 1
-    for forged in (signed_by(sites.br, part.data), signed_by(sites.hq, bytes(part.data)[:-1])):
+    for forged in (signed_by(sites.br, bytes(part.data)), signed_by(sites.hq, bytes(part.data)[:-1])):
         sites.br.fails("parcel", "repair", parcel, "--reply", forged, code=3)
     altered = sites.root / "altered.repair"
     raw = bytearray(path.read_bytes())
