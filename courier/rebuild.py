@@ -109,14 +109,16 @@ def _as_sender(site: Site, medium: Medium, head: Head) -> Rebuilt:
                         definition=definition.payload(),
                     )
                     packages.raise_counter(connection, definition.package, definition.version)
-            if known is None or (known.edition == packing.edition and known.build == packing.build):
+            same = known is None or (known.edition == packing.edition and known.build == packing.build)
+            there = {v.number: v for v in parcels.sent_volumes(connection, packing.parcel, packing.edition)}
+            if same and (number not in there or there[number].state != VolumeState.WRITTEN):
                 volume = SentVolume(
                     parcel=packing.parcel,
                     edition=packing.edition,
                     number=number,
                     state=VolumeState.WRITTEN,
                     layout=medium.layout,
-                    path=medium.name,
+                    path=str(Path(medium.name).absolute()),
                     bytes=packing.volume_bytes(number),
                     written_ns=packing.created_ns,
                     seal="",
@@ -128,14 +130,20 @@ def _as_sender(site: Site, medium: Medium, head: Head) -> Rebuilt:
 def _restore_folder(site: Site, head: Head) -> tuple[str, ...]:
     """Put back what the parcel's folder held, but for its archives."""
     folder = make_folder(site.outgoing(head.packing.parcel))
-    notes = ["its archives are on the media only: it cannot be written again from here"]
+    notes = []
+    if not all(
+        (folder / "archives" / Path(head.packing.path(n)).name).exists() for n in range(len(head.packing.archives))
+    ):
+        notes.append("its archives are on the media only: it cannot be written again from here")
     for name, copy in ((CONTENTS, head.contents), (blocks_name(head.packing.edition), head.blocks)):
         if copy is not None:
             write_atomic(folder / name, copy.read_bytes())
     write_atomic(folder / "card.json", site.card_envelope)
     write_atomic(folder / PACKING_LIST, head.envelope)
     if head.packing.sealed:
-        notes.append("it is sealed for its destinations: which packages it holds cannot be read here")
+        notes.append(
+            "it is sealed for its destinations: which packages it holds cannot be read here; new ones need --id"
+        )
     return tuple(notes)
 
 

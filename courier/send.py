@@ -131,6 +131,9 @@ def _begin(site: Site, plan: ParcelPlan) -> Path:
     """A folder to build the plan in, named by a new parcel ID."""
     with site.catalogue.writing() as connection:
         number = packages.read_counter(connection, "parcel") + 1
+        while site.outgoing(parcel_id(site.code, number)).exists():
+            # Of a parcel that a catalogue knew which was lost.
+            number += 1
         packages.raise_counter(connection, "parcel", number)
     folder = site.outgoing(parcel_id(site.code, number))
     make_folder(folder / "archives")

@@ -139,8 +139,9 @@ def restore_page(packing: PackingList, number: int, *, name: str) -> str:
         ]
     elif packing.sealed:
         lines += [
-            "The archives are encrypted (age, https://age-encryption.org/v1) for the destination's key. With an",
-            "identity file of that site, `age -d -i IDENTITY X.7z.age > X.7z` opens one; then go on as below.",
+            "The archives are encrypted (age, https://age-encryption.org/v1) for the destination's key. With the",
+            "identity of that site (keys/recipient.key of its site home), `age -d -i IDENTITY X.7z.age > X.7z` opens",
+            "one; then go on as below. restore.py does it by itself with `age` and --identity IDENTITY.",
             "",
         ]
     lines += [
@@ -148,13 +149,16 @@ def restore_page(packing: PackingList, number: int, *, name: str) -> str:
         "",
         "    python3 restore.py --to TARGET-FOLDER VOLUME-1 VOLUME-2 ...",
         "",
-        "It needs Python 3.8 or later, 7-Zip (7z) and, for members named .zst, zstd. It checks every file it makes.",
+        "(--list only says what is there). It needs Python 3.8 or later, 7-Zip (7z) and, for members named .zst, zstd.",
+        "It checks every file it makes.",
         "",
         "Without Python: every file below data/archives is a complete 7z archive. Extract all of them into one folder.",
-        "Members named NAME.zst are zstd frames: `zstd -d NAME.zst`. A file larger than an archive was cut: join",
-        "NAME.001, NAME.002, ... in order (`cat NAME.* > NAME`), after decompressing each part. Members below content/",
-        "are named by their SHA-256, because their real name is not possible on every system. The real names, times,",
-        "empty files, folders and links stand in courier/contents.jsonl.gz, one JSON object a line.",
+        "Members named NAME.zst are zstd frames: `zstd -d --rm NAME.zst`. A file larger than an archive was cut: join",
+        "NAME.001, NAME.002, ... in order (`cat NAME.??? > NAME`), after decompressing each part, and compare its size",
+        "and SHA-256. Content that several files or packages share is there once. Members below content/ are named",
+        "by their SHA-256, because their real name is not possible on every system. The real names, sizes, SHA-256,",
+        "times, empty files, folders and links stand, one JSON object a line, in",
+        f"{contents_path(sealed=packing.sealed)}.",
         "",
     ]
     return "\n".join(lines)

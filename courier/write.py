@@ -15,7 +15,7 @@ from typing import BinaryIO
 from courier import volume
 from courier.catalog import parcels
 from courier.errors import CourierError, Damaged, NoSpace, NotFound, Refused, Usage
-from courier.files import RESERVE, disk_of, free_space, locked, make_folder, write_atomic
+from courier.files import disk_of, free_space, locked, make_folder, write_atomic
 from courier.ledger import Happened, record
 from courier.lifecycle import SentEvent, SentState, VolumeEvent, VolumeState
 from courier.media import Layout, find_media
@@ -31,6 +31,7 @@ from formats.bag import BagFile
 from formats.digest import sha256_hex
 from formats.documents import label as label_doc
 from formats.documents.label import VolumeLabel
+from formats.documents.packing import PackingList
 from formats.envelope import parse_envelope, verified_keys
 
 
@@ -69,11 +70,7 @@ def write_volumes(
         code = parcel.sent.state.lower()
         raise Refused(f"{parcel.sent.parcel} was {code}", hint="create a new parcel", code=code)
     wanted = sorted(set(numbers)) or list(range(1, parcel.packing.volumes + 1))
-    for number in wanted:
-        if not 1 <= number <= parcel.packing.volumes:
-            raise NotFound(
-                f"{parcel.sent.parcel} has no volume {number}", hint=f"its volumes are 1 to {parcel.packing.volumes}"
-            )
+    check_numbers(parcel.packing, wanted)
     ensure_files(site, parcel, [index for number in wanted for index in parcel.packing.on_volume(number)])
     result: list[WrittenVolume] = []
     with locked(parcel.folder / "lock"), _in_the_ledger(site, parcel, result):
@@ -109,6 +106,13 @@ def _in_the_ledger(site: Site, parcel: OutgoingParcel, result: list[WrittenVolum
                 record(connection, site, parcel.sent.parcel, what)
 
 
+def check_numbers(packing: PackingList, numbers: Sequence[int]) -> None:
+    """Raise `NotFound` for a volume number that the parcel does not have."""
+    for number in numbers:
+        if not 1 <= number <= packing.volumes:
+            raise NotFound(f"{packing.parcel} has no volume {number}", hint=f"its volumes are 1 to {packing.volumes}")
+
+
 def _needed(parcel: OutgoingParcel, source: VolumeSource) -> int:
     return volume.medium_size([(file.path, file.size) for file in source.files], parcel.packing.capacity)
 
@@ -124,6 +128,9 @@ class _Drives:
         self._outs = list(outs)
         self._changed = changed
         self._fresh = True
+        for out in outs:
+            if out.parts[:2] == ("/", "dev") and not out.exists():
+                raise NotFound(f"{out}: no such device", hint="check that the drive is connected and switched on")
         if any(is_tape_device(out) for out in outs) and (layout != "tape" or len(outs) > 1):
             raise Usage("a tape device takes the tape layout, and no other --out beside it", hint="--layout tape")
 
@@ -144,7 +151,7 @@ class _Drives:
         free = []
         for out in self._outs:
             disk = disk_of(out)
-            free.append(0 if disk in seen else max(0, free_space(out) - RESERVE))
+            free.append(0 if disk in seen else free_space(out))
             seen.add(disk)
         return free
 
@@ -160,9 +167,11 @@ class _Drives:
             if at is None
         ]
         if homeless and not self._changed(""):
+            free = sum(self._free())
             places = ", ".join(map(str, self._outs))
             raise NoSpace(
-                f"{places}: no room for {len(homeless)} of {len(costs)} volumes, the first is volume {homeless[0]}",
+                f"{places}: no room for {len(homeless)} of {len(costs)} volumes, the first is volume {homeless[0]} "
+                f"({sum(cost for _, cost in costs):,} bytes needed in all, {free:,} free)",
                 hint="free space, name more --out folders, or write some of the volumes: --volume N",
             )
 

@@ -133,7 +133,9 @@ def verify(
         console.error(failures[-1][1], document)
         raise typer.Exit(failures[-1][1].exit_code)
     if any(v.problems for v in verdicts):
-        hint = "what is good can still be received; read it in another drive, or get the named volume sent again"
+        hint = (
+            "receive takes what is good and mends what its parity covers; else another drive, or the volume sent again"
+        )
         error = Damaged(
             f"{plural(sum(bool(v.problems) for v in verdicts), 'medium')} not good".replace("mediums", "media"),
             hint=hint,

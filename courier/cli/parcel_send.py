@@ -184,7 +184,7 @@ def write(
     from courier.plan import medium_capacity
     from courier.remake import ensure_files
     from courier.send import open_outgoing, relay_out
-    from courier.write import WrittenVolume, write_volumes
+    from courier.write import WrittenVolume, check_numbers, write_volumes
 
     if layout not in LAYOUTS:
         raise Usage(f"--layout {layout}: no such layout", hint=f"one of {', '.join(LAYOUTS)}")
@@ -198,17 +198,23 @@ def write(
         outgoing = open_outgoing(site, parcel)
         if media is not None or capacity is not None:
             kind, room = medium_capacity(media, capacity)
-            if (kind, room) != (outgoing.packing.media, outgoing.packing.capacity):
-                if not dry_run:
-                    ensure_files(site, outgoing, range(len(outgoing.packing.archives)))
-                outgoing = relay_out(site, outgoing, media=kind, capacity=room, dry_run=dry_run)
-        packing = outgoing.packing
+            anew = (kind, room) != (outgoing.packing.media, outgoing.packing.capacity)
+        else:
+            kind, room, anew = outgoing.packing.media, outgoing.packing.capacity, False
+        # Nothing is changed before the preview has been seen.
+        packing = (
+            relay_out(site, outgoing, media=kind, capacity=room, dry_run=True).packing if anew else outgoing.packing
+        )
         numbers = sorted(set(volume or range(1, packing.volumes + 1)))
-        total = _preview(console, packing, [n for n in numbers if n <= packing.volumes], out)
+        check_numbers(packing, numbers)
+        total = _preview(console, packing, numbers, out)
         if dry_run:
             console.result({"dry_run": True, **_packing(packing)})
             return
         console.ask_if_present("Write them?")
+        if anew:
+            ensure_files(site, outgoing, range(len(outgoing.packing.archives)))
+            outgoing = relay_out(site, outgoing, media=kind, capacity=room)
         with console.progress("Writing", 2 * total) as progress:
             done = write_volumes(
                 site,

@@ -81,6 +81,6 @@ def say_status(console: Console, status: ParcelStatus) -> None:
 def say_imported(console: Console, status: ParcelStatus) -> None:
     """What was imported, for people."""
     if status.imported is not None:
-        console.say(f"{status.parcel}: imported; a receipt waits for the next: courier channel sync")
+        console.say(f"{status.parcel}: imported; its receipt goes back with: courier channel sync")
         for item in status.imported.packages:
             console.say(f"  {item.package}:{item.version} {OUTCOMES[item.outcome]}")
