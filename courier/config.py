@@ -23,6 +23,7 @@ class Settings:
     ``max_transit_days``: parcels that were under way longer are not imported; 0: however long it takes;
     ``parcel_quota``: bytes of built parcels to keep, 0: all; ``repair_limit``: bytes of blocks that are sent to a site
     that asks for repair without asking the operator.
+    ``media``: kinds of media that this site can read, told to senders; none: not said.
     """
 
     site: str
@@ -31,6 +32,7 @@ class Settings:
     max_transit_days: int = 0
     parcel_quota: int = 0
     repair_limit: int = REPAIR_LIMIT
+    media: tuple[str, ...] = ()
 
     def save(self, home: Path) -> None:
         """Write them into ``home``."""
@@ -42,6 +44,7 @@ class Settings:
             "max_transit_days": self.max_transit_days,
             "parcel_quota": self.parcel_quota,
             "repair_limit": self.repair_limit,
+            "media": list(self.media),
         }
         write_atomic(home / SETTINGS, encode(record) + b"\n")
 
@@ -64,6 +67,7 @@ class Settings:
                 max_transit_days=fields.integer("max_transit_days") if fields.has("max_transit_days") else 0,
                 parcel_quota=fields.integer("parcel_quota") if fields.has("parcel_quota") else 0,
                 repair_limit=fields.integer("repair_limit") if fields.has("repair_limit") else REPAIR_LIMIT,
+                media=tuple(fields.texts("media")) if fields.has("media") else (),
             )
         except FormatError as error:
             raise Refused(f"{path}: {error}", hint="restore the file from a backup of the site home") from None

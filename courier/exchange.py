@@ -20,6 +20,7 @@ from courier.errors import CourierError, Damaged, NotFound, Refused, Unreachable
 from courier.inbox import take_message
 from courier.ledger_exchange import share_ledgers
 from courier.receive import ParcelStatus, settle_all
+from courier.reporting import report_to_peers
 from courier.retention import keep_quota
 from courier.site import Site, now
 from formats.documents import acknowledgement as acknowledgement_doc
@@ -79,13 +80,14 @@ def take_inbox(site: Site) -> Exchange:
     """Take what peers brought to our server, and import what can be imported; nothing is delivered."""
     taken, refused = _take_all(site, _inbox(site))
     settled = settle_all(site) if taken else []
-    _queue_news(site)
+    share_ledgers(site)
     acknowledge(site)
     return _exchange(Run(network=Network()), taken, refused, settled)
 
 
 def _queue_news(site: Site) -> None:
     """Queue what other sites shall know of what happened here."""
+    report_to_peers(site)
     share_ledgers(site)
 
 

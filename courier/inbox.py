@@ -20,6 +20,8 @@ from courier.fate import take_supersession
 from courier.ledger_exchange import take_batch
 from courier.lifecycle import ReceivedEvent, ReceivedState, SentEvent
 from courier.repair import take_part
+from courier.reporting import take_report
+from courier.retiring import take_retirement
 from courier.site import Site, now
 from courier.transitions import begin_received, log_entry, received_event, sent_event
 from courier.trust import check_newer_card
@@ -33,6 +35,8 @@ from formats.documents import recall as recall_doc
 from formats.documents import receipt as receipt_doc
 from formats.documents import release as release_doc
 from formats.documents import repair as repair_doc
+from formats.documents import report as report_doc
+from formats.documents import retirement as retirement_doc
 from formats.documents import supersession as supersession_doc
 from formats.documents.arrival import Arrival
 from formats.documents.card import SiteCard
@@ -256,6 +260,8 @@ _ACTIONS: dict[str, Callable[[Site, bytes], str]] = {
     package_doc.TYPE: _take_definition,
     recall_doc.TYPE: _take_recall,
     receipt_doc.TYPE: _take_receipt,
+    report_doc.TYPE: take_report,
+    retirement_doc.TYPE: take_retirement,
     release_doc.TYPE: _take_release,
     supersession_doc.TYPE: take_supersession,
     repair_doc.PART_TYPE: take_part,

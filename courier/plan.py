@@ -78,6 +78,17 @@ def medium_capacity(kind: str | None, capacity: str | None) -> tuple[str, int]:
     return kind.lower(), MEDIA[kind.lower()]
 
 
+def media_kinds(names: list[str]) -> tuple[str, ...]:
+    """Kinds of media, named by the operator; ``any`` alone stands for none in particular. Raises `Usage`."""
+    kinds = {name.lower() for name in names}
+    if kinds == {"any"}:
+        return ()
+    unknown = sorted(kinds - {*MEDIA, DRIVE})
+    if unknown:
+        raise Usage(f"no medium is called {unknown[0]!r}", hint=f"kinds: {', '.join((*MEDIA, DRIVE))}; or any")
+    return tuple(sorted(kinds))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Content:
     """A content to ship, once however many packages hold it: where it first stands, and how it is stored."""

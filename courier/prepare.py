@@ -14,10 +14,12 @@ from courier.build import LEVELS, looks_compressible, member_records
 from courier.catalog import packages, sites
 from courier.catalog.packages import StoredPackage
 from courier.errors import Refused, Usage
+from courier.foresight import READS, foresee
 from courier.layout import FixedSizes, ParcelHead, archive_cost, archive_limit, lay_out, room_for_archives
 from courier.packages import find_package
 from courier.plan import Content, PlannedArchive, plan_archives
 from courier.protection import Redundancy
+from courier.readiness import Demand
 from courier.sealing import BY_NETWORK, plain_limit, sealed_bytes
 from courier.site import Site, now
 from formats.archive import Member, archive_size
@@ -39,7 +41,7 @@ class ParcelPlan:
 
     ``sizes`` bound the bytes of each archive (exact where nothing is compressed); ``preview`` is the packing list
     as it would be with these sizes, its digests not known yet. ``anyway``: why it is built although the sender's
-    checks speak against it.
+    checks speak against it (``overridden``). ``notes``: what could not be checked.
     """
 
     head: ParcelHead
@@ -52,6 +54,8 @@ class ParcelPlan:
     recipients: tuple[str, ...]
     anyway: str
     supersedes: str = ""
+    notes: tuple[str, ...] = ()
+    overridden: tuple[str, ...] = ()
 
     @property
     def exact(self) -> bool:
@@ -128,6 +132,20 @@ def plan_parcel(
     if not contents:
         raise Usage("the packages hold no bytes at all", hint="send packages that have content")
     archives, preview, limit = _fit(site, head, chosen, contents, len(recipients))
+    seen: dict[str, int] = {content.sha256: content.size for content in contents}
+    notes, overridden = foresee(
+        site,
+        destinations,
+        Demand(
+            source=site.code,
+            media=media,
+            packages=[(one.package, one.version, one.listing.sha256) for one in chosen],
+            archives=sum(file.size for file in preview.files()),
+            expanded=sum(seen.values()),
+            documents=READS,
+        ),
+        anyway=anyway,
+    )
     return ParcelPlan(
         head=head,
         packages=chosen,
@@ -139,6 +157,8 @@ def plan_parcel(
         recipients=recipients,
         anyway=anyway,
         supersedes=supersedes,
+        notes=notes,
+        overridden=overridden,
     )
 
 

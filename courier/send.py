@@ -195,7 +195,7 @@ def _record(site: Site, plan: ParcelPlan, packing: PackingList, digest: str) -> 
     names = ", ".join(f"{stored.package}:{stored.version}" for stored in plan.packages)
     text = f"{names} for {', '.join(packing.destinations)}: {len(packing.archives)} archives, {packing.volumes} volumes"
     if plan.anyway:
-        text += f" (without a network address: {plan.anyway})"
+        text += f" (anyway: {plan.anyway}{''.join(f'; although {one}' for one in plan.overridden)})"
     with site.catalogue.writing() as connection:
         sent_event(
             connection,

@@ -406,14 +406,14 @@ def test_ship_marks_sent_and_sync_puts_definitions_and_notice_into_the_channel(s
     assert shown["state"] == "Sent"
     waiting = [message["type"] for message in sites.hq("channel", "status")["outbox"]]
     assert sorted(waiting) == ["package", "package", "ship-notice"]
-    # The custody ledger so far goes with them.
-    assert sites.hq("channel", "sync")["delivered"] == 4
+    # The custody ledger so far goes with them, and a report of this site.
+    assert sites.hq("channel", "sync")["delivered"] == 5
     messages = list((sites.root / "share" / "BR1").iterdir())
-    assert len(messages) == 4
+    assert len(messages) == 5
     for message in messages:
         assert message.name == f"{digest_of(message)}.msg"
         assert json.loads(message.read_bytes())["signatures"]
-    assert sites.br("channel", "sync")["taken"] == 4
+    assert sites.br("channel", "sync")["taken"] == 5
     assert list((sites.root / "share" / "BR1").iterdir()) == []
     assert sites.br("parcel", "list")["received"] == [{"parcel_id": parcel, "state": "Announced", "from": "HQ1"}]
 
@@ -435,7 +435,7 @@ def test_messages_wait_while_the_channel_folder_is_away(sites: Sites) -> None:
     assert error["code"] == "unreachable"
     assert str(sites.root / "share") in error["message"]
     (sites.root / "away").rename(sites.root / "share")
-    assert sites.hq("channel", "sync")["delivered"] == 3
+    assert sites.hq("channel", "sync")["delivered"] == 4
 
 
 # 6. Receiving
@@ -526,7 +526,7 @@ def test_the_notice_alone_or_the_definition_alone_is_not_enough(sites: Sites) ->
     definition = next(path for kind, path in held.items() if "package" in kind)
     definition.rename(sites.root / definition.name)
     done = sites.br("channel", "sync")
-    assert done["taken"] == 2
+    assert done["taken"] == 3
     assert done["imported"] == []
     assert done["parcels"][0]["awaiting"] == ["the definition of HQ100001:1 (by network: courier channel sync)"]
     (sites.root / definition.name).rename(definition)

@@ -606,10 +606,10 @@ def test_a_forged_message_is_a_dead_letter_and_nothing_else(sites: Sites) -> Non
     with store_stays(sites.br):
         document = sites.br("channel", "sync")
     assert document["taken"] == 0
-    assert len(document["refused"]) == 3
+    assert len(document["refused"]) == 4
     assert all("not signed by site HQ1" in item["reason"] for item in document["refused"])
     assert sites.br("parcel", "list")["received"] == []
-    assert len(sites.br("channel", "status")["dead_letters"]) == 3
+    assert len(sites.br("channel", "status")["dead_letters"]) == 4
 
 
 # Media and network disagree

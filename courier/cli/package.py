@@ -62,24 +62,27 @@ def add(
 @command(app, "list")
 def list_(console: Console) -> None:
     """List the packages in the store."""
-    from courier.catalog import packages
+    from courier.catalog import packages, reports
 
     with console.site() as site:
         with site.catalogue.reading() as connection:
-            found = packages.versions(connection)
+            found, retired = packages.versions(connection), reports.retirements(connection)
         rows = [
             (s.package, s.version, s.name, s.listing.files, size_text(s.listing.bytes), s.origin, time_text(s.added_ns))
             for s in found
         ]
+        rows = [(*row[:2], f"{row[2]} (RETIRED)" if (row[0], row[1]) in retired else row[2], *row[3:]) for row in rows]
         console.table(("PACKAGE", "VERSION", "NAME", "FILES", "SIZE", "CAME", "ADDED"), rows)
         if not rows:
             console.say("The store is empty: courier package add PATH... --name NAME")
-        console.result({"packages": [describe(stored) for stored in found]})
+        documents = [{**describe(s), "retired": (s.package, s.version) in retired} for s in found]
+        console.result({"packages": documents})
 
 
 @command(app, "show")
 def show(console: Console, *, reference: REFERENCE) -> None:
     """Show a package version and what it holds."""
+    from courier.catalog import reports
     from courier.packages import find_package
     from formats.documents.listing import FileEntry, LinkEntry
 
@@ -89,6 +92,11 @@ def show(console: Console, *, reference: REFERENCE) -> None:
         console.say(f"Content: {plural(stored.listing.files, 'file')}, {size_text(stored.listing.bytes)}")
         console.say(f"Came:    {stored.origin}, {time_text(stored.added_ns)}")
         console.say(f"Listing: {stored.listing.sha256}")
+        with site.catalogue.reading() as connection:
+            retired = reports.retirements(connection)
+        key = stored.package, stored.version
+        if key in retired:
+            console.say(f"RETIRED: {retired[key] or 'no reason given'}")
         for entry in site.store.entries(stored.listing) if console.for_people else ():
             if isinstance(entry, FileEntry):
                 console.say(f"  {entry.size:>15,}  {_shown(entry.path)}{' *' if entry.executable else ''}")
@@ -96,7 +104,23 @@ def show(console: Console, *, reference: REFERENCE) -> None:
                 console.say(f"  {'':>15}  {_shown(entry.path)} -> {_shown(entry.target)}")
             else:
                 console.say(f"  {'':>15}  {_shown(entry.path)}/")
-        console.result(describe(stored))
+        console.result({**describe(stored), "retired": key in retired, "retired_reason": retired.get(key, "")})
+
+
+@command(app, "retire")
+def retire(
+    console: Console,
+    *,
+    reference: Annotated[str, typer.Argument(metavar="ID:VERSION", help="A version of a package of this site.")],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; every site is told.")] = "",
+) -> None:
+    """Retire a version: it is not to be used or sent any more, here and wherever it went."""
+    from courier.retiring import retire_package
+
+    with console.site() as site:
+        told = retire_package(site, reference, reason)
+        console.say(f"{reference} is retired; {plural(told, 'message')} queued. Next: courier channel sync")
+        console.result({"package_id": reference.split(":")[0], "retired": True, "queued": told})
 
 
 def _shown(path: str) -> str:

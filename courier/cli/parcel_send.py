@@ -47,7 +47,7 @@ def create(
         str, typer.Option("--redundancy", help="Parity on each medium: fill (what it has left), none, or 5%.")
     ] = "fill",
     anyway: Annotated[
-        str, typer.Option("--anyway", metavar="REASON", help="Create it although no network address reaches a site.")
+        str, typer.Option("--anyway", metavar="REASON", help="Create it against the checks: no address, no room, ...")
     ] = "",
     key_by_network: Annotated[
         bool, typer.Option("--key-by-network", help="The key is not on the media: it travels in the ship notice.")
@@ -93,6 +93,8 @@ def create(
         )
         if supersedes:
             check_supersedes(site, supersedes, to)
+        for note in (*plan.notes, *(f"anyway: {one}" for one in plan.overridden)):
+            console.warn(note)
         if dry_run:
             _say_plan(console, plan)
             return
@@ -108,7 +110,8 @@ def create(
             f"on {plural(packing.volumes, 'volume')} of {size_text(packing.capacity)}"
         )
         console.say(f"Next: courier parcel write {packing.parcel} --layout iso --out DIR")
-        console.result({"state": parcel.sent.state, **_packing(packing)})
+        notes = {"notes": list(plan.notes), "overridden": list(plan.overridden)}
+        console.result({"state": parcel.sent.state, **notes, **_packing(packing)})
 
 
 def _key_way(*, key_by_network: bool, release: str, encrypt: bool | None) -> KeyWay:

@@ -247,15 +247,25 @@ def policy(
         int | None,
         typer.Option("--max-transit-days", metavar="N", min=0, help="Longest a parcel may be under way; 0: any time."),
     ] = None,
+    media: Annotated[
+        list[str] | None,
+        typer.Option("--media", metavar="KIND", help="A kind of media we can read; again for more; any: all kinds."),
+    ] = None,
 ) -> None:
-    """Show or change what this site allows."""
+    """Show or change what this site allows, and what media senders are told it can read."""
     from dataclasses import replace
+
+    from courier.plan import media_kinds
 
     with console.site() as site:
         settings = site.settings
         if max_transit_days is not None and max_transit_days != settings.max_transit_days:
             settings = replace(settings, max_transit_days=max_transit_days)
             settings.save(site.home)
+        if media is not None:
+            settings = replace(settings, media=media_kinds(media))
+            settings.save(site.home)
         days = settings.max_transit_days
         console.say(f"Days a parcel may be under way: {days or 'any number'}")
-        console.result({"site": site.code, "max_transit_days": days})
+        console.say(f"Media it can read: {', '.join(settings.media) or 'not said (any)'}")
+        console.result({"site": site.code, "max_transit_days": days, "media": list(settings.media)})

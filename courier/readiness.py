@@ -1,0 +1,73 @@
+"""Whether a destination can take a parcel, judged by its last report: trust, media, formats, versions held, space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from formats.documents.report import SiteReport
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Demand:
+    """What a parcel asks of a destination.
+
+    ``packages``: (ID, version, SHA-256 of its listing); ``archives`` and ``expanded`` in bytes; ``documents``: name to
+    major version of what must be read.
+    """
+
+    source: str
+    media: str
+    packages: Sequence[tuple[str, int, str]]
+    archives: int
+    expanded: int
+    documents: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Objection:
+    """Why a parcel should not be built; ``space`` when it is for want of room."""
+
+    code: str
+    message: str
+    hint: str
+    space: bool = False
+
+
+def objections(report: SiteReport, demand: Demand) -> list[Objection]:
+    """All that speaks against sending the parcel to the site of ``report``."""
+    site, found = report.site, []
+    if demand.source not in report.trusts:
+        hint = f"courier site card --out CARD; at {site}: courier site trust CARD, then courier channel sync"
+        found.append(Objection(code="not-trusted-there", message=f"{site} does not trust this site", hint=hint))
+    if report.media and demand.media not in report.media:
+        found.append(
+            Objection(
+                code="medium-not-readable",
+                message=f"{site} has no drive for {demand.media}",
+                hint=f"use a medium it reads: {', '.join(report.media)}",
+            )
+        )
+    too_new = [name for name, major in sorted(demand.documents.items()) if report.reads.get(name, 0) < major]
+    if too_new:
+        message = f"{site} runs a release that does not read this format: {', '.join(too_new)}"
+        found.append(Objection(code="format-not-readable", message=message, hint=f"update the toolkit at {site}"))
+    held = {(item.package, item.version): item.listing for item in report.packages}
+    same = [(p, v) for p, v, listing in demand.packages if held.get((p, v)) == listing]
+    if demand.packages and len(same) == len(demand.packages):
+        names = ", ".join(f"{p}:{v}" for p, v in same)
+        message = f"{site} holds {names} already"
+        found.append(Objection(code="already-held", message=message, hint=f"leave out --to {site}"))
+    other = [(p, v) for p, v, listing in demand.packages if held.get((p, v), listing) != listing]
+    if other:
+        names = ", ".join(f"{p}:{v}" for p, v in other)
+        message = f"{site} holds {names} with other content, and would not import these"
+        hint = f"add the content as a new version, or at {site}: courier package remove {other[0][0]}:{other[0][1]}"
+        found.append(Objection(code="version-conflict", message=message, hint=hint))
+    store = report.places[0]
+    needed = demand.archives + demand.expanded
+    if store.free < needed + store.reserve:
+        message = f"{site} has {store.free:,} bytes free; {needed:,} and {store.reserve:,} in reserve are needed there"
+        hint = f"free {needed + store.reserve - store.free:,} bytes at {site}, then courier channel sync at both sites"
+        found.append(Objection(code="no-space-there", message=message, hint=hint, space=True))
+    return found
