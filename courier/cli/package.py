@@ -75,7 +75,14 @@ def list_(console: Console) -> None:
         console.table(("PACKAGE", "VERSION", "NAME", "FILES", "SIZE", "CAME", "ADDED"), rows)
         if not rows:
             console.say("The store is empty: courier package add PATH... --name NAME")
-        documents = [{**describe(s), "retired": (s.package, s.version) in retired} for s in found]
+        documents = [
+            {
+                **describe(s),
+                "retired": (s.package, s.version) in retired,
+                "retired_reason": retired.get((s.package, s.version), ""),
+            }
+            for s in found
+        ]
         console.result({"packages": documents})
 
 
