@@ -44,7 +44,7 @@ def objections(report: SiteReport, demand: Demand) -> list[Objection]:
         found.append(
             Objection(
                 code="medium-not-readable",
-                message=f"{site} has no drive for {demand.media}",
+                message=f"{site} cannot read media of this kind: {demand.media}",
                 hint=f"use a medium it reads: {', '.join(report.media)}",
             )
         )

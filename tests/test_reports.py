@@ -105,9 +105,9 @@ def test_the_sender_refuses_what_the_destination_cannot_take(sites: Sites) -> No
     assert "bd25" in error["hint"]
     assert sites.hq.fails(*made, "--media", "dvd5", "--dry-run", code=3)["code"] == "medium-not-readable"
     document = sites.hq(*made, "--media", "dvd5", "--anyway", "a drive is on its way")
-    assert "BR1 has no drive for dvd5" in document["overridden"][0]
+    assert "BR1 cannot read media of this kind: dvd5" in document["overridden"][0]
     log = sites.hq.says("parcel", "log", document["parcel_id"])
-    assert "anyway: a drive is on its way; although BR1 has no drive for dvd5" in log
+    assert "anyway: a drive is on its way; although BR1 cannot read media of this kind: dvd5" in log
 
 
 def test_what_a_destination_holds_already_is_not_sent_again(sites: Sites) -> None:
