@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from journey import FIXTURES, Sites, add, create, make_sites, sent
 
 from courier.custody import Ledger
 from courier.ledger import Happened, check_signature, next_entry
@@ -15,7 +16,6 @@ from courier.site import Site, create_site, open_site
 from courier.trust import KnownSite, Trust
 from formats.documents.custody import MAIN, CustodyBatch, CustodyEntry, SealMark
 from formats.errors import FormatError
-from tests.journey import FIXTURES, Sites, add, create, make_sites, sent
 
 PARCEL = "HQ1-000001"
 BOOK = "0123456789abcdef"

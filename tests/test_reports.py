@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from journey import FIXTURES, Sites, add, create, make_sites, sent
 
 from courier.readiness import Demand, objections
 from formats.documents.report import HeldPackage, Place, SiteReport
 from formats.documents.retirement import Retirement
 from formats.errors import FormatError
-from tests.journey import FIXTURES, Sites, add, create, make_sites, sent
 
 LISTING = "ab" * 32
 GIB = 1 << 30
