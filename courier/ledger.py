@@ -18,6 +18,7 @@ from courier.catalog.custody import KeptEntry
 from courier.custody import Ledger, LedgerView, read_entry, title
 from courier.errors import CourierError, NotFound, Refused, Usage
 from courier.files import write_atomic
+from courier.lifecycle import VolumeState
 from courier.site import Site, now
 from courier.trust import Trust
 from formats.documents import custody as custody_doc
@@ -105,6 +106,22 @@ def record(connection: Connection, site: Site, parcel: str, *things: Happened) -
         data = next_entry(site, ledger, MAIN, what)
         name = read_entry(data)[0].sha256
         rows.keep(connection, KeptEntry(parcel=parcel, entry=name, envelope=data, received_ns=now()))
+
+
+def note_received(site: Site, parcel: str, build: str) -> None:
+    """The custody ledger names every volume when it first came; a run that was killed is made good by the next."""
+    with site.catalogue.writing() as connection:
+        seen = {v.number: v for v in parcels.received_volumes(connection, parcel, build)}
+        ledger, _ = load(connection, parcel)
+        told: set[int] = set()
+        for entry in ledger.entries.values():
+            if entry.site == site.code and entry.event == "received":
+                told.update(entry.volumes)
+        new = tuple(sorted(seen.keys() - told))
+        if new:
+            bad = [str(number) for number in new if seen[number].state == VolumeState.DAMAGED]
+            note = f"damaged: volumes {', '.join(bad)}" if bad else ""
+            record(connection, site, parcel, Happened(event="received", volumes=new, note=note))
 
 
 def check_signature(trust: Trust, data: bytes, entry: CustodyEntry) -> None:

@@ -19,7 +19,7 @@ from courier.errors import CourierError, Damaged, NotFound, Refused, Usage
 from courier.files import locked, make_folder, remove_tree, require_space, sweep, write_atomic
 from courier.importing import ImportedParcel, expanded_bytes, import_parcel
 from courier.intake import Head, VolumeReader
-from courier.ledger import Happened, load, record
+from courier.ledger import Happened, note_received, record
 from courier.lifecycle import ReceivedEvent, ReceivedState, VolumeEvent, VolumeState
 from courier.media import Medium, find_media
 from courier.mend import mend_spool, prospect
@@ -104,7 +104,7 @@ def receive_media(
         taken(one)
     statuses = []
     for parcel, build in builds:
-        _note_custody(site, parcel, build)
+        note_received(site, parcel, build)
         try:
             statuses.append(settle_parcel(site, parcel, build))
         except CourierError as error:
@@ -136,22 +136,6 @@ def _take(
             return _gather(site, medium, reader, head, spool, progress)
         finally:
             remove_tree(scratch)
-
-
-def _note_custody(site: Site, parcel: str, build: str) -> None:
-    """The custody ledger names every volume when it first came; a run that was killed is made good by the next."""
-    with site.catalogue.writing() as connection:
-        seen = {v.number: v for v in parcels.received_volumes(connection, parcel, build)}
-        ledger, _ = load(connection, parcel)
-        told: set[int] = set()
-        for entry in ledger.entries.values():
-            if entry.site == site.code and entry.event == "received":
-                told.update(entry.volumes)
-        new = tuple(sorted(seen.keys() - told))
-        if new:
-            bad = [str(number) for number in new if seen[number].state == VolumeState.DAMAGED]
-            note = f"damaged: volumes {', '.join(bad)}" if bad else ""
-            record(connection, site, parcel, Happened(event="received", volumes=new, note=note))
 
 
 def _known_packing_list(site: Site, digest: str) -> bytes | None:
