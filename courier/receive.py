@@ -52,7 +52,7 @@ class TakenVolume:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParcelStatus:
-    """A parcel as it stands here: what is missing, why it is held, what was imported."""
+    """A parcel as it stands here: what is missing, why it is held, what was imported; ``mended``: blocks, just now."""
 
     parcel: str
     build: str
@@ -63,6 +63,7 @@ class ParcelStatus:
     missing_blocks: int
     awaiting: tuple[str, ...]
     imported: ImportedParcel | None = None
+    mended: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -341,7 +342,8 @@ def settle_parcel(site: Site, parcel: str, build: str, *, release: bool = False)
     if not Spool.exists(site.arriving(parcel, build)):
         return status_of(site, parcel, build)
     spool = Spool.open(site.arriving(parcel, build))
-    if not spool.complete and not _mended(site, spool):
+    mended = 0 if spool.complete else _mend(site, spool)
+    if not spool.complete:
         return status_of(site, parcel, build)
     hold = 0 if release else row.hold
     if not is_open(row.state) or hold != row.hold:
@@ -356,10 +358,10 @@ def settle_parcel(site: Site, parcel: str, build: str, *, release: bool = False)
         report_arrival(site, parcel, build, {})
     if hold or admission.awaiting:
         _note(site, row, ReceivedEvent.HELD, "; ".join(admission.awaiting) or "the operator wants no import yet")
-        return status_of(site, parcel, build)
+        return replace(status_of(site, parcel, build), mended=mended)
     _note(site, row, ReceivedEvent.COMPLETE, "media and network agree")
     imported = import_parcel(site, spool, admission)
-    return replace(status_of(site, parcel, build), imported=imported)
+    return replace(status_of(site, parcel, build), imported=imported, mended=mended)
 
 
 def _note(site: Site, row: ReceivedParcel, event: ReceivedEvent, text: str, **values: object) -> None:
@@ -367,17 +369,17 @@ def _note(site: Site, row: ReceivedParcel, event: ReceivedEvent, text: str, **va
         received_event(connection, site, row.parcel, row.build, event, text, quiet=True, **values)
 
 
-def _mended(site: Site, spool: Spool) -> bool:
-    """Mend what is missing if parity can give back all of it; say whether the content is complete now."""
+def _mend(site: Site, spool: Spool) -> int:
+    """Mend what is missing if parity can give back all of it; return the blocks mended."""
     if not spool.packing.groups or prospect(spool).left:
-        return False
+        return 0
     with locked(site.home / "parcels" / "in" / "lock"):
         report = mend_spool(spool)
     if report.mended:
         with site.catalogue.writing() as connection:
             text = f"{report.mended} blocks mended from parity"
             parcels.write_log(connection, log_entry(site, spool.packing.parcel, "mended", text))
-    return spool.complete
+    return report.mended
 
 
 def settle_all(site: Site) -> list[tuple[ParcelStatus | None, CourierError | None]]:

@@ -39,6 +39,7 @@ def parcel_status(status: ParcelStatus) -> dict[str, Any]:
         "missing_volumes": list(status.missing_volumes),
         "damaged_blocks": sum(volume.damaged_blocks for volume in status.volumes),
         "missing_blocks": status.missing_blocks,
+        "mended_blocks": status.mended,
         "awaiting": list(status.awaiting),
         "imported": [
             {"package_id": item.package, "version": item.version, "outcome": str(item.outcome)} for item in imported
@@ -62,6 +63,10 @@ def say_taken(console: Console, volume: TakenVolume) -> None:
 
 def say_status(console: Console, status: ParcelStatus) -> None:
     """What is still missing, or why the parcel waits, or what was imported; for people."""
+    if status.mended:
+        console.say(
+            f"{status.parcel}: {plural(status.mended, 'block')} mended from parity; nothing is missing any more"
+        )
     if status.missing_volumes:
         numbers = ", ".join(map(str, status.missing_volumes[:20]))
         more = " ..." if len(status.missing_volumes) > 20 else ""
