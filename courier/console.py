@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from courier.errors import CourierError, Refused
 
@@ -32,12 +32,12 @@ class Console:
         return not (self.json or self.json_lines)
 
     @contextlib.contextmanager
-    def site(self) -> Iterator[Site]:
-        """The site of this command, opened."""
+    def site(self, *, lost_catalogue: bool = False) -> Iterator[Site]:
+        """The site of this command, opened; ``lost_catalogue`` as for `courier.site.open_site`."""
         from courier.config import find_home
         from courier.site import open_site
 
-        site = open_site(find_home(self.home))
+        site = open_site(find_home(self.home), lost_catalogue=lost_catalogue)
         try:
             yield site
         finally:
@@ -46,7 +46,7 @@ class Console:
     def say(self, text: str = "") -> None:
         """A line for people, unless they asked for quiet."""
         if self.for_people and not self.quiet:
-            print(text, flush=True)
+            print(_one_line(text), flush=True)
 
     def warn(self, text: str) -> None:
         """A line for people that quiet does not hide, on stderr."""
@@ -57,7 +57,7 @@ class Console:
         """Columns for people; numbers to the right."""
         if not self.for_people or self.quiet:
             return
-        cells = [[str(cell) for cell in row] for row in rows]
+        cells = [[_one_line(str(cell)) for cell in row] for row in rows]
         widths = [max(len(line[n]) for line in [list(headings), *cells]) for n in range(len(headings))]
         numeric = [bool(rows) and all(isinstance(row[n], int) for row in rows) for n in range(len(headings))]
         for line in [list(headings), *cells]:
@@ -94,7 +94,7 @@ class Console:
         """Ask before something that cannot be taken back; raises `Refused` when the answer is not yes."""
         if self.yes:
             return
-        if not sys.stdin.isatty() or not self.for_people:
+        if not _is_terminal(sys.stdin) or not self.for_people:
             raise Refused(f"{question} needs a yes", hint="give --yes", code="not-confirmed")
         if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
             raise Refused("not confirmed; nothing was changed", hint="give --yes, or answer y", code="not-confirmed")
@@ -102,7 +102,7 @@ class Console:
     @property
     def present(self) -> bool:
         """Whether a person can be asked."""
-        return self.for_people and not self.yes and sys.stdin.isatty() and sys.stdout.isatty()
+        return self.for_people and not self.yes and _is_terminal(sys.stdin) and _is_terminal(sys.stdout)
 
     def ask_if_present(self, question: str) -> None:
         """Ask a person before a long piece of work; a script has asked for it by calling. Raises `Refused`."""
@@ -131,6 +131,11 @@ class Console:
         with Progress(*columns, console=Terminal(stderr=True), transient=True) as bar:
             task = bar.add_task(label, total=total)
             yield lambda count: bar.advance(task, count)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person is at the other end; a stream that was closed is None."""
+    return stream is not None and stream.isatty()
 
 
 def _one_line(text: str) -> str:

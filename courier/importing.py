@@ -146,7 +146,7 @@ class _Growing:
 def _take_member(
     source: BinaryIO, member: MemberRecord, staging: Staging, growing: dict[str, _Growing], place: str
 ) -> None:
-    if member.offset == 0 and member.sha256 not in growing and not staging.has(member.sha256, member.of):
+    if member.offset == 0 and member.sha256 not in growing and not staging.holds(member.sha256, member.of):
         growing[member.sha256] = _Growing(staging.temporary())
     content = growing.get(member.sha256)
     if content is None:

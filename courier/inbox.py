@@ -15,7 +15,7 @@ from courier.arrival import judge_arrival
 from courier.catalog import letters, packages, parcels, sites
 from courier.catalog.letters import Letter
 from courier.catalog.parcels import ReceivedParcel
-from courier.errors import Refused
+from courier.errors import Refused, explain
 from courier.fate import take_supersession
 from courier.ledger_exchange import take_batch
 from courier.lifecycle import ReceivedEvent, ReceivedState, SentEvent
@@ -58,7 +58,10 @@ def take_message(site: Site, body: bytes) -> tuple[str, str]:
     action = _ACTIONS.get(kind)
     if action is None:
         raise Refused(f"message of unknown type {kind[:100]!r}", hint="update this toolkit", code="unknown-type")
-    return action(site, body), kind
+    try:
+        return action(site, body), kind
+    except FormatError as error:
+        raise explain(error, where="message") from None
 
 
 def _take_definition(site: Site, body: bytes) -> str:
@@ -155,6 +158,13 @@ def _take_receipt(site: Site, body: bytes) -> str:
                 f"receipt of {receipt.destination} for {receipt.parcel}, which is not the parcel sent under that ID",
                 hint=f"ask {receipt.destination} what it imported",
                 code="unknown-parcel",
+            )
+        carried = {(p, v, listing) for p, v, listing, _ in parcels.sent_packages(connection, receipt.parcel)}
+        if carried and carried != {(p.package, p.version, p.listing) for p in receipt.packages}:
+            raise Refused(
+                f"receipt of {receipt.destination} for {receipt.parcel} names other packages than it carries",
+                hint=f"ask {receipt.destination} what it imported",
+                code="receipt-disagrees",
             )
         known = parcels.destinations(connection, receipt.parcel)
         before = next((to.receipt for to in known if to.site == receipt.destination), None)

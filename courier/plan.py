@@ -44,6 +44,8 @@ TYPICAL_SPEED = {
 }
 """Bytes a second at which a typical drive writes a kind of medium: discs at 24x, 8x and 6x of their single speed, tapes
 at their native rates (LTO program figures), a drive as a hard disk behind USB 3."""
+MOST_CAPACITY = 10**18
+"""Bytes of the largest capacity that is taken for one."""
 DRIVE = "drive"
 """The kind of a medium that is given by its capacity."""
 ARCHIVE_LIMIT = (1 << 32) - 2048
@@ -70,7 +72,10 @@ def medium_capacity(kind: str | None, capacity: str | None) -> tuple[str, int]:
     if kind is not None and capacity is not None:
         raise Usage("--media and --capacity exclude each other", hint="give one of them")
     if capacity is not None:
-        return DRIVE, parse_size(capacity)
+        size = parse_size(capacity)
+        if not 0 < size <= MOST_CAPACITY:
+            raise Usage(f"--capacity {capacity}: no medium has that", hint="write it like 64GB, 700MiB or 1.5TB")
+        return DRIVE, size
     if kind is None:
         raise Usage("no medium given", hint="--media dvd5 (or cd74, bd25, lto8, ...), or --capacity 64GB for a drive")
     if kind.lower() not in MEDIA:

@@ -109,6 +109,8 @@ def _as_sender(site: Site, medium: Medium, head: Head) -> Rebuilt:
                         definition=definition.payload(),
                     )
                     packages.raise_counter(connection, definition.package, definition.version)
+                    if definition.package.startswith(site.code):
+                        packages.raise_counter(connection, "package", int(definition.package[3:], 16))
             same = known is None or (known.edition == packing.edition and known.build == packing.build)
             there = {v.number: v for v in parcels.sent_volumes(connection, packing.parcel, packing.edition)}
             if same and (number not in there or there[number].state != VolumeState.WRITTEN):

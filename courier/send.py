@@ -28,6 +28,7 @@ from courier.sealing import ParcelSealer
 from courier.site import Site, now
 from courier.transitions import begin_sent, sent_event, sent_volume_event
 from formats.blocks import DIGEST, block_count
+from formats.digest import sha256_hex
 from formats.documents import packing as packing_doc
 from formats.documents.packing import PackingList, TableRef
 from formats.envelope import parse_envelope
@@ -301,6 +302,12 @@ def relay_out(
     with locked(site.home / "parcels" / "out" / "lock"):
         require_space(site.home, sum(file.size for file in packing.parity), purpose="the parity of the new layout")
         table = (parcel.folder / blocks_name(old.edition)).read_bytes()
+        if sha256_hex(table) != old.blocks.sha256:
+            raise Damaged(
+                f"{parcel.folder / blocks_name(old.edition)} changed on our own disk since it was signed",
+                hint="create the parcel anew, and check this disk",
+                code="build-damaged",
+            )
         digests = table[: sum(block_count(file.size) for file in old.archives) * DIGEST]
         packing = _protect(parcel.folder, packing, digests)
         envelope = site.sign(packing.payload(), packing_doc.TYPE)

@@ -70,6 +70,14 @@ def ship_parcel(
         raise Refused(f"{name} is {parcel.sent.state}", hint="create a new parcel", code="wrong-state")
     with site.catalogue.reading() as connection:
         carried = parcels.sent_packages(connection, name)
+    if not carried:
+        raise Refused(
+            f"{name}: which packages it carries is not known here any more",
+            hint="it was rebuilt from sealed media: create a new parcel",
+            code="packages-unknown",
+        )
+    for code in packing.destinations:
+        site.trust().site(code)
     seals = {v.number: v.seal for v in parcel.volumes if v.seal} | seals
     notice = ShipNotice(
         parcel=name,

@@ -128,9 +128,19 @@ def create_site(
     return open_site(home)
 
 
-def open_site(home: Path) -> Site:
-    """Open a site home; raises `NotFound` or `Refused`."""
+def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
+    """Open a site home; raises `NotFound`, or `Refused` where a part of it is missing.
+
+    ``lost_catalogue``: a catalogue that is gone is begun anew, to be rebuilt from media.
+    """
     settings = Settings.load(home)
+    catalogue = home / "catalogue.sqlite"
+    if not settings.catalogue and not lost_catalogue and not (catalogue.exists() and catalogue.stat().st_size):
+        raise Refused(
+            f"{catalogue} is missing or empty",
+            hint="restore it from a backup of the site home; without one: courier catalog rebuild MEDIUM...",
+            code="no-catalogue",
+        )
     try:
         envelope = (home / "card.json").read_bytes()
     except FileNotFoundError:

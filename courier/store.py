@@ -96,6 +96,14 @@ class Store:
             return f"content cannot be read: {error.strerror}"
         return "" if digest.hexdigest() == entry.sha256 else "content differs from its SHA-256"
 
+    def is_good(self, sha256: str) -> bool:
+        """Whether stored content can be read and has its digest."""
+        try:
+            with self.content_path(sha256).open("rb") as source:
+                return hashlib.file_digest(source, "sha256").hexdigest() == sha256
+        except OSError:
+            return False
+
     def quarantine(self, sha256: str) -> None:
         """Take content that was found damaged out of use, so that adding or receiving it again puts it right.
 
@@ -162,6 +170,7 @@ class Staging:
         self._folder = store.folder / f"{TEMP}{os.getpid()}"
         self._contents: dict[str, Path] = {}
         self._listings: dict[str, Path] = {}
+        self._checked: set[str] = set()
         self._count = 0
 
     def __enter__(self) -> Staging:
@@ -196,7 +205,7 @@ class Staging:
 
     def place(self, path: Path, sha256: str, size: int) -> None:
         """Take in a file that was written to a `temporary` path and has this digest and size."""
-        if size == 0 or sha256 in self._contents or self._store.has(sha256, size):
+        if self.holds(sha256, size):
             path.unlink()
         else:
             self._contents[sha256] = path
@@ -204,6 +213,15 @@ class Staging:
     def has(self, sha256: str, size: int) -> bool:
         """Whether content is staged or in the store."""
         return size == 0 or sha256 in self._contents or self._store.has(sha256, size)
+
+    def holds(self, sha256: str, size: int) -> bool:
+        """Whether good content is staged or in the store; what is in the store is read again, once, before it counts."""
+        if size == 0 or sha256 in self._contents or sha256 in self._checked:
+            return True
+        if not self._store.has(sha256, size) or not self._store.is_good(sha256):
+            return False
+        self._checked.add(sha256)
+        return True
 
     def add_listing(self, entries: Iterable[Entry]) -> ListingSummary:
         """Take in a listing; its entries must come in path order. Raises as `write_listing` does."""

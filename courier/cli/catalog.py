@@ -27,7 +27,7 @@ def rebuild(
     """Learn of parcels from their media alone, after the catalogue was lost."""
     from courier.rebuild import rebuild as rebuild_from
 
-    with console.site() as site:
+    with console.site(lost_catalogue=True) as site:
         found, failures = rebuild_from(site, media)
         for one in found:
             known = "learnt" if one.new else "known"

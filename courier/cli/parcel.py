@@ -356,7 +356,8 @@ def log(console: Console, *, parcel: PARCEL) -> None:
             console.say(f"{time_text(e.at_ns)}  {e.operator}  {e.event}: {e.text}")
         record = [{"at": time_text(e.at_ns), "operator": e.operator, "event": e.event, "text": e.text} for e in entries]
         if view.lines or view.breaks:
-            console.say("\nCustody:")
+            console.say()
+            console.say("Custody:")
             say_ledger(console, view)
         console.result({"parcel_id": parcel, "log": record, **ledger_document(view)})
 
