@@ -215,7 +215,7 @@ class Staging:
         return size == 0 or sha256 in self._contents or self._store.has(sha256, size)
 
     def holds(self, sha256: str, size: int) -> bool:
-        """Whether good content is staged or in the store; what is in the store is read again, once, before it counts."""
+        """Whether good content is staged or in the store, where it is read again, once, before it counts."""
         if size == 0 or sha256 in self._contents or sha256 in self._checked:
             return True
         if not self._store.has(sha256, size) or not self._store.is_good(sha256):

@@ -75,7 +75,8 @@ class Killer:
 
 def known(home: Home) -> list[str]:
     """The parcels a site has made."""
-    return [parcel["parcel_id"] for parcel in home("parcel", "list")["sent"]]
+    built = (parcel for parcel in home("parcel", "list")["sent"] if parcel["state"] != "Planned")
+    return [parcel["parcel_id"] for parcel in built]
 
 
 def create_through_kills(killer: Killer, hq: Home) -> str:
