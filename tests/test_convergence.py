@@ -41,7 +41,8 @@ from formats.documents import acknowledgement as acknowledgement_doc
 
 CODES = ("HQ1", "BR1", "BR2", "BR3", "BR4")
 RUNS = int(os.environ.get("COURIER_CONVERGENCE_RUNS", "4"))
-ROUNDS = 400
+ROUNDS = 2_000
+"""More than any run needs: a message that was lost several times waits up to a day of its clock for the next try."""
 
 
 @dataclass(frozen=True, kw_only=True)
