@@ -26,12 +26,12 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from courier.catalog import messages, sites
+from courier.catalog import sites
 from courier.catalog.sites import Address, PinnedSite
 from courier.channel.client import HttpTransport, Signing
 from courier.channel.transport import Outgoing
 from courier.keyring import Keyring
-from courier.ship import outgoing
+from courier.outbox import enqueue
 from courier.site import Site, create_site, now, open_site
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents import card as card_doc
@@ -88,7 +88,7 @@ def make_peer(hq: Site, folder: Path, number: int, each: int) -> Peer:
         sites.add_address(connection, Address(site=code, priority=1, address="poll"))
         for n in range(each):
             waiting = hq.sign(definition("HQ1", number * each + n), package_doc.TYPE)
-            messages.put(connection, outgoing(waiting, code))
+            enqueue(connection, waiting, code)
     signing = Signing(source=code, key=key, signer=signer)
     return Peer(code=code, signing=signing, brings=brings, fetched=Counter())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from courier.catalog import messages, sites
 from courier.catalog.messages import Message
 from courier.errors import CourierError
-from courier.ship import outgoing
+from courier.outbox import enqueue
 from courier.site import Site, now
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents import card as card_doc
@@ -31,7 +31,7 @@ def acknowledge(site: Site) -> int:
         word = Acknowledgement(site=site.code, to=code, issued_ns=now(), messages=tuple(map(_item, box)))
         envelope = site.sign(word.payload(), acknowledgement_doc.TYPE)
         with site.catalogue.writing() as connection:
-            messages.put(connection, outgoing(envelope, code))
+            enqueue(connection, envelope, code)
             for message in box:
                 messages.owe(connection, message, None)
         count += len(box)

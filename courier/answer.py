@@ -17,11 +17,11 @@ from courier.catalog import messages, parcels, sites
 from courier.errors import Damaged, NotFound, Refused, Usage
 from courier.files import make_folder, require_space, sweep, write_atomic
 from courier.lifecycle import SentState
+from courier.outbox import enqueue
 from courier.plan import writing_seconds
 from courier.remake import make_archives
 from courier.repair import PART_SUFFIX
 from courier.send import OutgoingParcel, open_outgoing
-from courier.ship import outgoing
 from courier.site import Site, now
 from courier.spool import load_table
 from courier.transitions import log_entry
@@ -201,7 +201,7 @@ def queue_answer(site: Site, asked: Asked) -> int:
     for part in _parts(site, asked):
         envelope = site.sign(part.payload(), PART_TYPE)
         with site.catalogue.writing() as connection:
-            messages.put(connection, outgoing(envelope, code, priority=asked.parcel.packing.priority))
+            enqueue(connection, envelope, code, priority=asked.parcel.packing.priority)
         count += 1
     _answered(site, asked, f"{_counted_parts(count)} queued for {code}")
     return count

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from courier.admit import check_not_recalled
-from courier.catalog import letters, messages, parcels
+from courier.catalog import letters, parcels
 from courier.catalog.letters import Letter
 from courier.errors import NotFound, Refused
 from courier.lifecycle import SentEvent, SentState
+from courier.outbox import enqueue
 from courier.parcelkey import seal_parcel_key
 from courier.send import OutgoingParcel, open_outgoing
-from courier.ship import outgoing
 from courier.site import Site, now
 from courier.spool import Spool
 from courier.transitions import log_entry, sent_event
@@ -59,7 +59,7 @@ def report_arrival(site: Site, parcel: str, build: str, seals: Mapping[int, str]
     envelope = site.sign(arrival.payload(), arrival_doc.TYPE)
     with site.catalogue.writing() as connection:
         letters.keep(connection, _letter("arrival", parcel, packing.source, envelope))
-        messages.put(connection, outgoing(envelope, packing.source))
+        enqueue(connection, envelope, packing.source)
         shown = ", ".join(f"{number}={seal}" for number, seal in arrival.volumes.items() if seal) or "none"
         text = f"{len(here)} volumes, seals read: {shown}"
         parcels.write_log(connection, log_entry(site, parcel, "arrival-reported", text))
@@ -96,7 +96,7 @@ def judge_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> None:
         letters.keep(connection, _letter("arrival", arrival.parcel, arrival.destination, envelope))
         if released is not None:
             letters.keep(connection, _letter("release", arrival.parcel, arrival.destination, released))
-            messages.put(connection, outgoing(released, arrival.destination))
+            enqueue(connection, released, arrival.destination)
             text = f"to {arrival.destination}, which reported all volumes with their seals"
             parcels.write_log(connection, log_entry(site, arrival.parcel, "key-released", text))
         if same is None or same.envelope != envelope.encode():

@@ -22,6 +22,7 @@ from courier.channel.folder import FolderTransport
 from courier.channel.pace import Meter, Pacer, paused
 from courier.channel.transport import Outgoing, Pace, Paused, Rejected, Transport
 from courier.errors import CourierError, Unreachable
+from courier.outbox import carried, carried_size
 from courier.schedule import EXPIRY_NS, SECOND_NS, THREADS, THREADS_PER_SITE, Limits, resend_ns, retry_ns
 from courier.site import Site, now
 from formats.documents import acknowledgement as acknowledgement_doc
@@ -130,12 +131,16 @@ def deliver(site: Site, run: Run) -> None:
     moment = run.network.clock()
     _expire(site, moment)
     with site.catalogue.reading() as connection:
+        pinned = {one.code: one.revoked for one in sites.everyone(connection)}
         queue = messages.due(connection, moment)
         routes = {code: sites.addresses(connection, code) for code in {message.site for message in queue}}
     boxes: dict[str, deque[Message]] = {}
     for message in queue:
+        if pinned.get(message.site):
+            _wait(site, run, message, f"{message.site} was revoked: {pinned[message.site]}", held=True)
+            continue
         boxes.setdefault(message.site, deque()).append(message)
-    if not queue:
+    if not boxes:
         return
     workers = [(code, worker) for worker in range(THREADS_PER_SITE) for code, box in boxes.items() if len(box) > worker]
     if len(workers) == 1:
@@ -229,6 +234,11 @@ def _hand_over(site: Site, run: Run, lines: Lines, message: Message, routes: lis
             run.worked(site, address)
             _note_delivered(site, run, message)
             return
+    _wait(site, run, message, reason, held=held)
+
+
+def _wait(site: Site, run: Run, message: Message, reason: str, *, held: bool) -> None:
+    """Note why a message stays in the outbox; ``held``: though nothing has failed."""
     with run.lock:
         (run.held if held else run.failed).setdefault(message.site, reason)
     if message.reason != reason or not held:
@@ -244,9 +254,9 @@ def _through(site: Site, run: Run, lines: Lines, message: Message, address: Addr
 
     def read(offset: int, length: int) -> bytes:
         with site.catalogue.reading() as connection:
-            return messages.read(connection, message.sha256, message.site, offset, length)
+            return carried(connection, message, offset, length)
 
-    outgoing = Outgoing(sha256=message.sha256, size=message.size, read=read)
+    outgoing = Outgoing(sha256=message.name, size=carried_size(message), read=read)
     lines.to(address, message.priority).deliver(message.site, outgoing)
 
 

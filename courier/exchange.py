@@ -1,13 +1,15 @@
 """The channel journey: move messages both ways now, act on what came, and let held parcels go on.
 
-At least once, in any order, duplicates harmless: a message is known by the SHA-256 of its bytes. What cannot be acted
-on becomes a dead letter that says why; nothing else happens.
+At least once, in any order, duplicates harmless: a message is known by the SHA-256 of its envelope. What cannot be
+acted on becomes a dead letter that says why; nothing else happens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING
 
 from courier.acknowledge import acknowledge, surely_from
 from courier.catalog import messages, sites
@@ -15,6 +17,7 @@ from courier.catalog.messages import Message
 from courier.catalog.sites import Address
 from courier.channel.inbox import Inbox
 from courier.channel.transport import Paused, Rejected
+from courier.cover import is_covered, open_cover
 from courier.delivery import POLL, Lines, Network, Run, deliver
 from courier.errors import CourierError, Damaged, NotFound, Refused, Unreachable, Usage
 from courier.inbox import take_message
@@ -23,7 +26,11 @@ from courier.receive import ParcelStatus, settle_all
 from courier.reporting import report_to_peers
 from courier.retention import keep_quota
 from courier.site import Site, now
+from formats.digest import sha256_hex
 from formats.documents import acknowledgement as acknowledgement_doc
+
+if TYPE_CHECKING:
+    from formats.seal import Identity
 
 MAX_STRANGE = 1000
 """Dead letters of unknown origin that are remembered."""
@@ -51,7 +58,10 @@ class Exchange:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Brought:
-    """A message that came: ``peer`` brought it (empty where nobody knows); ``done`` is called once it is dealt with."""
+    """A message that came, as it travelled: ``peer`` brought it (empty where nobody knows).
+
+    ``done`` is called once it is dealt with.
+    """
 
     peer: str
     sha256: str
@@ -161,10 +171,11 @@ def _brought(site: Site, lines: Lines, address: Address) -> Iterator[Brought]:
 def _take_all(site: Site, brought: Iterator[Brought]) -> tuple[int, list[tuple[str, str]]]:
     """Take each; return how many were new, and (name, why) of the dead letters."""
     taken, refused = 0, []
+    identities = cache(site.keyring.identities)
     again: list[tuple[Brought, str]] = []
     for one in brought:
         try:
-            reason = _take_once(site, one)
+            reason = _take_once(site, one, identities)
         except Refused as error:
             if error.code != "clock":
                 raise
@@ -178,39 +189,48 @@ def _take_all(site: Site, brought: Iterator[Brought]) -> tuple[int, list[tuple[s
         one.done()
     for one, reason in again:
         # What a site signed with its new key may have come before the card that names it.
-        if one.body and _take_once(site, one) == "":
+        if one.body and _take_once(site, one, site.keyring.identities) == "":
             taken += 1
         else:
             refused.append((one.sha256, reason))
     return taken, refused
 
 
-def _take_once(site: Site, one: Brought) -> str | None:
+def _take_once(site: Site, one: Brought, identities: Callable[[], list[Identity]]) -> str | None:
     """Act on a message: '' when taken, the reason when it is a dead letter, None when there is nothing new in it.
+
+    A message is known by the bytes that came, and once it is opened by its envelope: sealed anew it is the same.
 
     A message that was taken before is acknowledged again. One that was refused is judged anew, for a card that came
     since may let it in; it is reported once. Raises `CourierError` for what is our own fault, not the message's.
     """
     with site.catalogue.reading() as connection:
-        known = messages.find(connection, "in", one.sha256)
+        known = messages.named(connection, "in", one.sha256)
     if known is not None and known.state == "taken":
-        with site.catalogue.writing() as connection:
-            messages.owe(connection, known, now())
+        _acknowledge_again(site, known)
         return None
-    reason, sender, kind = "", "", ""
+    keys = identities() if is_covered(one.body) else []
+    reason, sender, kind, sha256, body = "", "", "", one.sha256, one.body
     try:
-        sender, kind = take_message(site, one.body)
+        body = open_cover(body, keys) if is_covered(body) else body
+        sha256 = sha256_hex(body)
+        with site.catalogue.reading() as connection:
+            known = messages.find(connection, "in", sha256) or known
+        if known is not None and known.state == "taken":
+            _acknowledge_again(site, replace(known, name=one.sha256))
+            return None
+        sender, kind = take_message(site, body)
     except (Refused, Damaged, NotFound, Usage) as error:
         if error.code in OUR_FAULTS:
             raise
-        sender = surely_from(site, one.body, error)
+        sender = surely_from(site, body, error)
         reason = error.message if sender or not one.peer else f"brought by {one.peer}: {error.message}"
     if kind == acknowledgement_doc.TYPE:
         # Not kept, and not answered: there is one for every few messages, and it is of no use a second time.
         return None
     keep = Message(
         direction="in",
-        sha256=one.sha256,
+        sha256=sha256,
         site=sender,
         type=kind,
         state="refused" if reason else "taken",
@@ -219,8 +239,9 @@ def _take_once(site: Site, one: Brought) -> str | None:
         created_ns=now(),
         settled_ns=now(),
         attempts=0,
-        size=len(one.body),
+        size=len(body),
         due_ns=now() if sender else None,
+        name=one.sha256,
     )
     with site.catalogue.writing() as connection:
         if known is not None:
@@ -229,3 +250,10 @@ def _take_once(site: Site, one: Brought) -> str | None:
         if not sender:
             messages.thin_out(connection, keep=MAX_STRANGE)
     return None if known is not None and known.reason == reason else reason
+
+
+def _acknowledge_again(site: Site, known: Message) -> None:
+    """A message came again that was taken, perhaps under another name."""
+    with site.catalogue.writing() as connection:
+        messages.put_cover(connection, known)
+        messages.owe(connection, known, now())

@@ -15,15 +15,15 @@ from typing import BinaryIO
 
 from courier.admit import Admission
 from courier.build import load_zstd
-from courier.catalog import messages, packages, parcels
+from courier.catalog import packages, parcels
 from courier.catalog.packages import StoredPackage
 from courier.errors import CourierError, Damaged, Refused, explain
 from courier.files import require_space
 from courier.ledger import Happened, record
 from courier.lifecycle import ReceivedEvent
+from courier.outbox import enqueue
 from courier.parcelkey import identities_for
 from courier.sealing import opened
-from courier.ship import outgoing
 from courier.site import Site, now
 from courier.spool import Spool
 from courier.store import Staging
@@ -325,4 +325,4 @@ def _record(
         )
         names = ", ".join(f"{o.package}:{o.version} {o.outcome}" for o in outcomes)
         record(connection, site, packing.parcel, Happened(event="imported", note=names))
-        messages.put(connection, outgoing(envelope, packing.source))
+        enqueue(connection, envelope, packing.source)

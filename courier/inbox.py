@@ -19,6 +19,7 @@ from courier.errors import Refused, explain
 from courier.fate import take_supersession
 from courier.ledger_exchange import take_batch
 from courier.lifecycle import ReceivedEvent, ReceivedState, SentEvent
+from courier.outbox import cover_again
 from courier.repair import take_part
 from courier.reporting import take_report
 from courier.retiring import take_retirement
@@ -195,6 +196,7 @@ def _take_card(site: Site, body: bytes) -> str:
         pinned = sites.find(connection, code)
         if pinned is not None and card.serial > pinned.serial:
             sites.pin(connection, replace(pinned, name=card.name, card=body, serial=card.serial))
+            cover_again(connection, code)
     return code
 
 

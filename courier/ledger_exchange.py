@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from courier.catalog import custody as rows
-from courier.catalog import messages, parcels
+from courier.catalog import parcels
 from courier.catalog.custody import KeptEntry
 from courier.errors import CourierError, Refused
 from courier.ledger import merge
 from courier.lifecycle import SentEvent, SentState
-from courier.ship import outgoing
+from courier.outbox import enqueue
 from courier.site import Site, now
 from courier.transitions import FINDING, log_entry, sent_event
 from formats.documents import custody as custody_doc
@@ -50,7 +50,7 @@ def share_ledgers(site: Site) -> int:
                         entries=tuple(one.envelope for one in batch),
                     )
                     envelope = site.sign(word.payload(), custody_doc.BATCH_TYPE)
-                    messages.put(connection, outgoing(envelope, peer))
+                    enqueue(connection, envelope, peer)
                     count += 1
             for one in kept:
                 rows.note_shared(connection, one, peers, due=0)

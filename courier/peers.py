@@ -7,6 +7,7 @@ import re
 from courier.catalog import sites
 from courier.catalog.sites import Address, PinnedSite
 from courier.errors import NotFound, Refused, Usage
+from courier.outbox import cover_again
 from courier.site import Site, now
 from courier.trust import check_card_by_fingerprint, check_newer_card, read_card
 from formats.documents.card import SiteCard
@@ -47,6 +48,7 @@ def pin_card(site: Site, data: bytes, *, fingerprint: str | None) -> tuple[SiteC
     record = PinnedSite(code=card.site, name=card.name, card=data, serial=card.serial, revoked="", pinned_ns=now())
     with site.catalogue.writing() as connection:
         sites.pin(connection, record)
+        cover_again(connection, card.site)
     return card, pinned is not None
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from courier.catalog import messages
 from courier.errors import Refused
 from courier.lifecycle import SentEvent, after_sent
+from courier.outbox import enqueue
 from courier.sealing import forget_network_identity
 from courier.send import OutgoingParcel
-from courier.ship import outgoing
 from courier.site import Site, now
 from courier.transitions import sent_event
 from formats.documents import recall as recall_doc
@@ -38,6 +37,6 @@ def recall_parcel(site: Site, parcel: OutgoingParcel, reason: str) -> tuple[str,
     with site.catalogue.writing() as connection:
         sent_event(connection, site, name, SentEvent.RECALLED, reason or "no reason given")
         for code in parcel.packing.destinations:
-            messages.put(connection, outgoing(envelope, code))
+            enqueue(connection, envelope, code)
     forget_network_identity(parcel.folder)
     return parcel.packing.destinations

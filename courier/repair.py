@@ -16,8 +16,8 @@ from courier.files import locked, write_atomic
 from courier.lifecycle import ReceivedState
 from courier.mend import mend_spool, missing_blocks
 from courier.mending import BlockAt, Protection, least_request
+from courier.outbox import enqueue
 from courier.receive import ParcelStatus, find_build, settle_parcel, status_of
-from courier.ship import outgoing
 from courier.site import Site, now
 from courier.spool import Spool
 from courier.transitions import log_entry
@@ -121,7 +121,7 @@ def queue_request(site: Site, envelope: Envelope, request: RepairRequest) -> Non
                 body = messages.read(connection, waiting.sha256, waiting.site, 0, waiting.size)
                 if RepairRequest.parse(parse_envelope(body).payload).parcel == request.parcel:
                     messages.forget(connection, waiting)
-        messages.put(connection, outgoing(envelope, request.source))
+        enqueue(connection, envelope, request.source)
         text = f"{request.count} blocks, request queued for {request.source}"
         parcels.write_log(connection, log_entry(site, request.parcel, "asked", text))
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from courier.catalog import messages, packages, reports, sites
+from courier.catalog import packages, reports, sites
 from courier.files import RESERVE, free_space
 from courier.foresight import READS
-from courier.ship import outgoing
+from courier.outbox import enqueue
 from courier.site import Site, now
 from formats.digest import sha256_hex
 from formats.documents import report as report_doc
@@ -50,7 +50,7 @@ def report_to_peers(site: Site) -> int:
         )
         envelope = site.sign(report.payload(), report_doc.TYPE)
         with site.catalogue.writing() as connection:
-            messages.put(connection, outgoing(envelope, code))
+            enqueue(connection, envelope, code)
             reports.note_reported(connection, code, issued_ns=moment, facts=facts, free=free)
         count += 1
     return count

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from courier.catalog import messages, packages, reports, sites
+from courier.catalog import packages, reports, sites
 from courier.errors import NotFound, Refused, Usage
+from courier.outbox import enqueue
 from courier.packages import parse_reference
-from courier.ship import outgoing
 from courier.site import Site, now
 from formats.documents import retirement as retirement_doc
 from formats.documents.retirement import Retirement
@@ -36,7 +36,7 @@ def retire_package(site: Site, reference: str, reason: str) -> int:
             connection, package, version, reason=reason, retired_ns=word.issued_ns, envelope=envelope.encode()
         )
         for code in sorted(peers):
-            messages.put(connection, outgoing(envelope, code))
+            enqueue(connection, envelope, code)
     return len(peers)
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from courier.catalog import messages, sites
+from courier.catalog import sites
 from courier.errors import Usage
 from courier.files import locked, write_atomic
-from courier.ship import outgoing
+from courier.outbox import enqueue
 from courier.site import KEY_LIFE_NS, Site, now
 from formats.documents import card as card_doc
 from formats.documents.card import MAX_KEYS, SiteCard, SiteKey
@@ -82,5 +82,5 @@ def announce_card(site: Site, data: bytes | None = None) -> tuple[str, ...]:
         reached = {address.site for address in sites.addresses(connection)}
         codes = tuple(p.code for p in sites.everyone(connection) if p.code in reached and not p.revoked)
         for code in codes:
-            messages.put(connection, outgoing(envelope, code))
+            enqueue(connection, envelope, code)
     return codes

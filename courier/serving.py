@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 
 from courier.catalog import messages, sites
 from courier.channel.server import Listening, check_listening, require_server, serve
@@ -15,12 +15,13 @@ from courier.delivery import POLL, Network
 from courier.errors import CourierError, Refused
 from courier.exchange import Exchange, open_inbox, synchronise, take_inbox
 from courier.files import locked
+from courier.outbox import carried, carried_size
 from courier.schedule import SECOND_NS, Limits, resend_ns, retry_ns
-from courier.site import Site, now
+from courier.site import Site, now, pinned_card
 from courier.trust import read_card
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents.card import SiteCard
-from formats.envelope import PublicKey, parse_envelope
+from formats.envelope import PublicKey
 
 FRESH_NS = 10**9
 """How old what the server knows of trusted sites may be: a revocation counts after a second."""
@@ -46,7 +47,7 @@ class SiteDesk:
         if self._read_ns is None or not 0 <= moment - self._read_ns < FRESH_NS:
             with self._site.catalogue.reading() as connection:
                 pinned = sites.everyone(connection)
-            self._cards = {one.code: _card(one.card) for one in pinned if not one.revoked}
+            self._cards = {one.code: pinned_card(one.card) for one in pinned if not one.revoked}
             self._read_ns = moment
         card = self._cards.get(site)
         found = (key for key in card.keys if key.key.keyid == keyid) if card else iter(())
@@ -65,24 +66,24 @@ class SiteDesk:
             return []
         with self._site.catalogue.reading() as connection:
             due = messages.due(connection, moment, site, limit)
-        return [(m.sha256, m.size) for m in due if limits.admits(m.priority, moment)]
+        return [(m.name, carried_size(m)) for m in due if limits.admits(m.priority, moment)]
 
     def piece(self, site: str, sha256: str, offset: int, length: int) -> tuple[bytes, int] | None:
         """See `Desk.piece`."""
         limits = self._polls(site)
         with self._site.catalogue.reading() as connection:
-            message = messages.find(connection, "out", sha256, site)
+            message = messages.named(connection, "out", sha256, site)
             if limits is None or message is None or not limits.admits(message.priority, self._clock()):
                 return None
-            if message.state not in ("queued", "delivered"):
+            if message.state not in messages.LIVE:
                 return None
-            return messages.read(connection, sha256, site, offset, length), message.size
+            return carried(connection, message, offset, length), carried_size(message)
 
     def fetched(self, site: str, sha256: str) -> None:
         """See `Desk.fetched`: an acknowledgement has done its work, another message waits for its own."""
         moment = self._clock()
         with self._site.catalogue.writing() as connection:
-            message = messages.find(connection, "out", sha256, site)
+            message = messages.named(connection, "out", sha256, site)
             if message is None:
                 return
             if message.type == acknowledgement_doc.TYPE:
@@ -94,7 +95,7 @@ class SiteDesk:
     def taken_before(self, site: str, sha256: str) -> bool:
         """See `Desk.taken_before`."""
         with self._site.catalogue.writing() as connection:
-            message = messages.find(connection, "in", sha256, site)
+            message = messages.named(connection, "in", sha256, site)
             if message is None or message.state != "taken":
                 return False
             messages.owe(connection, message, now())
@@ -108,11 +109,6 @@ class SiteDesk:
     def arrived(self) -> None:
         """See `Desk.arrived`."""
         self._arrived()
-
-
-@lru_cache(maxsize=4096)
-def _card(data: bytes) -> SiteCard:
-    return SiteCard.parse(parse_envelope(data).payload)
 
 
 def exchange_locked(site: Site, act: Callable[[], Exchange], *, patience: float = LOCK_SECONDS) -> Exchange:
@@ -167,7 +163,9 @@ def run_server(
     """
     check_listening(listening)
     require_server()
-    site.keyring.signer(site.card.keys[0].key)  # a passphrase is asked for now, not by a thread in an hour
+    # A passphrase is asked for now, not by a thread in an hour.
+    site.keyring.signer(site.card.keys[0].key)
+    site.keyring.identities()
     inbox = open_inbox(site)
     inbox.sweep()
     arrived, ended = threading.Event(), threading.Event()

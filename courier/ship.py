@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from courier.catalog import messages, parcels
-from courier.catalog.messages import Message
+from courier.catalog import parcels
 from courier.errors import NotFound, Refused
 from courier.ledger import Happened, record
 from courier.lifecycle import SentEvent, SentState, VolumeState, after_sent
+from courier.outbox import enqueue
 from courier.parcelkey import seal_parcel_key
 from courier.send import OutgoingParcel
 from courier.site import Site, now
 from courier.transitions import sent_event
 from formats.blocks import ranges
-from formats.digest import sha256_hex
 from formats.documents import notice as notice_doc
 from formats.documents import package as package_doc
 from formats.documents import supersession as supersession_doc
@@ -24,7 +23,6 @@ from formats.documents.custody import SealMark
 from formats.documents.notice import PackageRef, ShipNotice
 from formats.documents.package import PackageDefinition
 from formats.documents.supersession import Supersession
-from formats.envelope import Envelope
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -100,7 +98,7 @@ def ship_parcel(
         return Shipment(notice=notice, queued=len(envelopes) * len(packing.destinations))
     with site.catalogue.writing() as connection:
         queued = sum(
-            messages.put(connection, outgoing(envelope, code, priority=packing.priority))
+            enqueue(connection, envelope, code, priority=packing.priority)
             for code in packing.destinations
             for envelope in envelopes
         )
@@ -146,22 +144,4 @@ def _supersede(connection: Connection, site: Site, old: str, new: str) -> None:
     )
     envelope = site.sign(word.payload(), supersession_doc.TYPE)
     for code in codes:
-        messages.put(connection, outgoing(envelope, code))
-
-
-def outgoing(envelope: Envelope, code: str, *, priority: str = "high") -> Message:
-    """A message for a site, to be queued; definitions and notices have their parcel's priority, answers are high."""
-    body = envelope.encode()
-    return Message(
-        direction="out",
-        sha256=sha256_hex(body),
-        site=code,
-        type=envelope.payload_type,
-        state="queued",
-        reason="",
-        body=body,
-        created_ns=now(),
-        settled_ns=None,
-        attempts=0,
-        priority=priority,
-    )
+        enqueue(connection, envelope, code)

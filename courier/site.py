@@ -62,7 +62,7 @@ class Site:
         """What this site trusts now."""
         with self.catalogue.reading() as connection:
             pinned = sites.everyone(connection)
-        known = {site.code: KnownSite(card=_pinned_card(site.card), revoked=site.revoked) for site in pinned}
+        known = {site.code: KnownSite(card=pinned_card(site.card), revoked=site.revoked) for site in pinned}
         known[self.code] = KnownSite(card=self.card)
         return Trust(own=self.code, known=known, max_transit_days=self.settings.max_transit_days)
 
@@ -91,7 +91,8 @@ class Site:
 
 
 @lru_cache(maxsize=4096)
-def _pinned_card(data: bytes) -> SiteCard:
+def pinned_card(data: bytes) -> SiteCard:
+    """A card that was checked when it was pinned."""
     # Kept, because a server looks at hundreds of cards for every message it takes in.
     return SiteCard.parse(parse_envelope(data).payload)
 

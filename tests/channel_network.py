@@ -24,9 +24,10 @@ from courier.delivery import Network, signings
 from courier.errors import Unreachable
 from courier.exchange import Exchange, open_inbox, synchronise
 from courier.files import make_folder
+from courier.outbox import enqueue
 from courier.serving import SiteDesk
-from courier.ship import outgoing
 from courier.site import Site, now, open_site
+from formats.digest import sha256_hex
 from formats.documents import package as package_doc
 from formats.documents.listing import ListingSummary
 from formats.documents.package import PackageDefinition
@@ -274,13 +275,12 @@ def definition(site: Site, number: int = 1, *, filler: str = "") -> Envelope:
 
 
 def put(site: Site, to: Site, *envelopes: Envelope, priority: str = "medium") -> list[str]:
-    """Queue messages; return their names."""
+    """Queue messages; return the digests of their envelopes."""
     names = []
     with site.catalogue.writing() as connection:
         for envelope in envelopes:
-            message = outgoing(envelope, to.code, priority=priority)
-            assert messages.put(connection, message)
-            names.append(message.sha256)
+            assert enqueue(connection, envelope, to.code, priority=priority)
+            names.append(sha256_hex(envelope.encode()))
     return names
 
 
@@ -288,6 +288,14 @@ def state(site: Site, sha256: str, direction: str = "out") -> str | None:
     with site.catalogue.reading() as connection:
         found = messages.find(connection, direction, sha256)
     return found.state if found else None
+
+
+def travels_as(site: Site, sha256: str) -> str:
+    """The name by which a message of the outbox travels."""
+    with site.catalogue.reading() as connection:
+        found = messages.find(connection, "out", sha256)
+    assert found is not None
+    return found.name
 
 
 def came(site: Site) -> list[tuple[str, bytes]]:

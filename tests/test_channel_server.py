@@ -40,8 +40,8 @@ from courier.channel.signed import Head, read_claim, sign_head, verify_claim
 from courier.channel.transport import MAX_MESSAGE, PART, Outgoing
 from courier.errors import CourierError, NotFound, Refused, Unreachable, Usage
 from courier.exchange import open_inbox, synchronise
+from courier.outbox import enqueue
 from courier.serving import SiteDesk, run_server
-from courier.ship import outgoing
 from courier.site import Site
 from formats.envelope import load_public_key
 from formats.errors import BadSignature, Malformed
@@ -538,7 +538,7 @@ def test_the_server_takes_in_what_comes_and_makes_its_rounds(http: Pair) -> None
         add_address(http.hq, "BR1", urls[0], None, Wishes())
         envelope = definition(http.hq)
         with http.hq.catalogue.writing() as connection:
-            messages.put(connection, outgoing(envelope, "BR1"))
+            enqueue(connection, envelope, "BR1")
         assert synchronise(http.hq).delivered == 1
         assert taken.wait(20)
         for _ in range(50):

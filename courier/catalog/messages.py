@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, delete, func, insert, literal, or_, select, update
@@ -13,7 +13,10 @@ from courier.catalog.schema import message
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """A signed message: ``body`` is its envelope, ``sha256`` names it, ``size`` counts its bytes.
+    """A signed message: ``body`` is its envelope, ``sha256`` that of its bytes, ``size`` counts them.
+
+    ``name`` is the SHA-256 of the bytes that travel: of the same bytes, or of the envelope sealed to ``recipient`` with
+    what ``seed`` gives (a secret). A message that came and could not be opened has no other name.
 
     Out: for ``site``; ``state`` queued, delivered (handed over, not yet acknowledged; again at ``due_ns``), settled
     (acknowledged; the body is not kept) or dead (``reason`` says why). In: from ``site`` (empty when unknown);
@@ -34,8 +37,13 @@ class Message:
     priority: str = "medium"
     size: int = 0
     due_ns: int | None = None
+    name: str = ""
+    recipient: str = ""
+    seed: bytes = field(default=b"", repr=False)
 
 
+LIVE = ("queued", "delivered")
+"""States of messages that the other site has not acted on yet."""
 _HEAD = [column for column in message.c if column.name != "body"] + [literal(b"").label("body")]
 
 
@@ -46,7 +54,7 @@ def put(connection: Connection, new: Message) -> bool:
         return False
     if there is not None:
         forget(connection, there)
-    new = replace(new, size=new.size or len(new.body))
+    new = replace(new, size=new.size or len(new.body), name=new.name or new.sha256)
     connection.execute(insert(message).values({name: getattr(new, name) for name in Message.__slots__}))
     return True
 
@@ -67,6 +75,21 @@ def find(connection: Connection, direction: str, sha256: str, site: str | None =
         query = query.where(message.c.site == site)
     row = connection.execute(query).first()
     return Message(**row._mapping) if row else None
+
+
+def named(connection: Connection, direction: str, name: str, site: str | None = None) -> Message | None:
+    """A message by the name it travels by, without its body."""
+    query = select(*_HEAD).where(message.c.direction == direction, message.c.name == name)
+    if site is not None:
+        query = query.where(message.c.site == site)
+    row = connection.execute(query).first()
+    return Message(**row._mapping) if row else None
+
+
+def put_cover(connection: Connection, one: Message) -> None:
+    """Keep under which name, for which recipient and with which seed a message travels from now on."""
+    values = {"name": one.name, "recipient": one.recipient, "seed": one.seed}
+    connection.execute(update(message).where(_this(one)).values(**values))
 
 
 def read(connection: Connection, sha256: str, site: str, offset: int, length: int) -> bytes:
@@ -108,8 +131,7 @@ def delivered(connection: Connection, one: Message, *, due_ns: int, now_ns: int)
 
     From now on ``attempts`` counts how often it was handed over.
     """
-    live = message.c.state.in_(("queued", "delivered"))
-    statement = update(message).where(_this(one), live)
+    statement = update(message).where(_this(one), message.c.state.in_(LIVE))
     times = sql_case((message.c.state == "queued", 1), else_=message.c.attempts + 1)
     values = {"state": "delivered", "reason": "", "settled_ns": now_ns, "due_ns": due_ns, "attempts": times}
     connection.execute(statement.values(**values))
@@ -135,10 +157,17 @@ def attempted(connection: Connection, tried: Message, *, reason: str) -> None:
     connection.execute(update(message).where(_this(tried)).values(attempts=times, reason=reason))
 
 
+def live(connection: Connection, site: str) -> list[Message]:
+    """Messages for a site that are not settled and not dead, without bodies."""
+    waiting = message.c.state.in_(LIVE)
+    query = select(*_HEAD).where(message.c.direction == "out", message.c.site == site, waiting)
+    return _heads(connection, query)
+
+
 def expired(connection: Connection, before_ns: int) -> list[Message]:
     """Messages of the outbox made before a moment and not acknowledged, without bodies."""
-    live = message.c.state.in_(("queued", "delivered"))
-    query = select(*_HEAD).where(message.c.direction == "out", live, message.c.created_ns < before_ns)
+    waiting = message.c.state.in_(LIVE)
+    query = select(*_HEAD).where(message.c.direction == "out", waiting, message.c.created_ns < before_ns)
     return _heads(connection, query)
 
 

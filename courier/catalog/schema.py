@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; a catalogue at another revision is migrated when it is opened."""
 
 metadata = MetaData()
@@ -153,7 +153,7 @@ message = Table(
     "message",
     metadata,
     Column("direction", String(3), primary_key=True, comment="'out' or 'in'"),
-    Column("sha256", String(64), primary_key=True, comment="of the envelope's bytes: the message's name"),
+    Column("sha256", String(64), primary_key=True, comment="of the envelope's bytes"),
     Column("site", String(3), primary_key=True, comment="out: for whom; in: from whom ('' if unknown)"),
     Column("type", Text, nullable=False),
     Column("state", String(20), nullable=False, comment="out: queued, delivered, settled, dead; in: taken, refused"),
@@ -165,7 +165,11 @@ message = Table(
     Column("priority", String(10), nullable=False),
     Column("size", BigInteger, nullable=False, comment="of the message, also where its body is not kept any more"),
     Column("due_ns", BigInteger, nullable=True, comment="out: not before; in: an acknowledgement is owed since"),
+    Column("name", String(64), nullable=False, comment="SHA-256 of the bytes that travel"),
+    Column("recipient", Text, nullable=False, comment="out: whom it is sealed to; empty while it is not"),
+    Column("seed", LargeBinary, nullable=False, comment="out: what the keys of its cover come from; secret"),
     Index("ix_message_state", "direction", "state"),
+    Index("ix_message_name", "direction", "name"),
 )
 
 letter = Table(

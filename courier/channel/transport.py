@@ -14,8 +14,8 @@ from typing import Protocol
 
 from courier.errors import CourierError, Unreachable
 
-MAX_MESSAGE = 64 << 20
-"""Bytes of the largest message (that of `formats.envelope.MAX_ENVELOPE`)."""
+MAX_MESSAGE = (64 << 20) + (17 << 10)
+"""Bytes of the largest message: an envelope of `formats.envelope.MAX_ENVELOPE`, and what sealing adds to it."""
 PART = 1 << 20
 """Bytes of the largest part that a message is carried in, so that memory is bounded and a cut loses little."""
 

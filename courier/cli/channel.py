@@ -242,7 +242,9 @@ def address_add(
         added = add_address(site, code, where, priority, wishes)
         console.say(f"{added.site} is reached at {added.address}, priority {added.priority}.")
         if added.address.startswith("http://"):
-            console.warn("Note: without https anyone on the way can read the messages (not forge them).")
+            console.warn(
+                "Note: without https anyone on the way sees how many messages go, and how large (not what they say)."
+            )
         console.result(_address_record(added))
 
 

@@ -1,0 +1,100 @@
+"""The outbox: signed documents queued for other sites, and the bytes in which they travel.
+
+The catalogue keeps the envelope, and beside it what its cover is made with (`courier.cover`); a message is the same as
+long as its envelope is, however often it was covered. A site whose card has no recipient gets bare envelopes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from courier.catalog import messages, sites
+from courier.catalog.messages import Message
+from courier.channel.transport import PART
+from courier.cover import SEED_BYTES, covered
+from courier.site import now, pinned_card
+from formats.digest import sha256_hex
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from formats.envelope import Envelope
+
+
+def enqueue(connection: Connection, envelope: Envelope, code: str, *, priority: str = "high") -> bool:
+    """Queue a document for a site; False when that very one was queued before.
+
+    Definitions and notices have their parcel's priority, answers are high.
+    """
+    body = envelope.encode()
+    message = Message(
+        direction="out",
+        sha256=sha256_hex(body),
+        site=code,
+        type=envelope.payload_type,
+        state="queued",
+        reason="",
+        body=body,
+        created_ns=now(),
+        settled_ns=None,
+        attempts=0,
+        priority=priority,
+        size=len(body),
+    )
+    return messages.put(connection, _cover(message, _recipient(connection, code)))
+
+
+def cover_again(connection: Connection, code: str) -> int:
+    """Cover what waits for a site anew where it has another recipient than before; return how many messages.
+
+    Keys that the site lost would keep it from reading what was sealed to them.
+    """
+    recipient, count = _recipient(connection, code), 0
+    for message in messages.live(connection, code):
+        if message.recipient == recipient:
+            continue
+        body = messages.read(connection, message.sha256, code, 0, message.size)
+        messages.put_cover(connection, _cover(replace(message, body=body), recipient))
+        count += 1
+    return count
+
+
+def _recipient(connection: Connection, code: str) -> str:
+    """The recipient on a site's pinned card, or empty."""
+    pinned = sites.find(connection, code)
+    return (pinned_card(pinned.card).recipient or "") if pinned else ""
+
+
+def _cover(message: Message, recipient: str) -> Message:
+    """The message with a cover of its own, and the name it travels by."""
+    if not recipient:
+        return replace(message, name=message.sha256, recipient="", seed=b"")
+    seed = secrets.token_bytes(SEED_BYTES)
+    body, digest = message.body, hashlib.sha256()
+    cover = covered(lambda offset, length: body[offset : offset + length], len(body), recipient, seed)
+    for offset in range(0, cover.size, PART):
+        digest.update(cover.read(offset, PART))
+    return replace(message, name=digest.hexdigest(), recipient=recipient, seed=seed)
+
+
+def carried_size(message: Message) -> int:
+    """Bytes of a message as it travels."""
+    if not message.recipient:
+        return message.size
+    from formats.seal import sealed_size
+
+    return sealed_size(message.size, 1)
+
+
+def carried(connection: Connection, message: Message, offset: int, length: int) -> bytes:
+    """A piece of a message as it travels; empty when it is not kept any more."""
+
+    def read(start: int, count: int) -> bytes:
+        return messages.read(connection, message.sha256, message.site, start, count)
+
+    if not message.recipient:
+        return read(offset, length)
+    return covered(read, message.size, message.recipient, message.seed).read(offset, length)
