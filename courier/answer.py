@@ -13,15 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from courier.built import compose
 from courier.catalog import messages, parcels, sites
 from courier.errors import Damaged, NotFound, Refused, Usage
 from courier.files import make_folder, require_space, sweep, write_atomic
 from courier.lifecycle import SentState
 from courier.outbox import enqueue
+from courier.outgoing import OutgoingParcel, open_outgoing
 from courier.plan import writing_seconds
-from courier.remake import make_archives
+from courier.remake import make_packs
 from courier.repair import PART_SUFFIX
-from courier.send import OutgoingParcel, open_outgoing
+
 from courier.site import Site, now
 from courier.spool import load_table
 from courier.transitions import log_entry
@@ -277,13 +279,14 @@ def _parts(site: Site, asked: Asked) -> Iterator[RepairPart]:
 
 
 class _Blocks:
-    """Good blocks of a parcel's archives: from our disk, or from an archive built again for the time being."""
+    """Good blocks of a parcel's archives; a pack that was discarded is made again for the time being."""
 
     def __init__(self, site: Site, parcel: OutgoingParcel) -> None:
         self._site = site
         self._parcel = parcel
         self._table = _table(parcel)
-        self._again: tuple[int, Path] | None = None
+        self._files = parcel.files(site)
+        self._open: tuple[int, BinaryIO] | None = None
 
     def __enter__(self) -> _Blocks:
         self._stack = ExitStack()
@@ -292,42 +295,47 @@ class _Blocks:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._release()
         self._stack.close()
 
     def read(self, index: int, block: int) -> bytes:
         """A block that has its signed digest; raises `Damaged` where there is no way to it."""
-        if self._again is None or self._again[0] != index:
-            data = self._from(self._parcel.file(index), index, block)
-            if data is not None:
-                return data
-            self._make(index)
-        if self._again is not None:
-            data = self._from(self._again[1], index, block)
-            if data is not None:
-                return data
-        raise Damaged(
-            f"{self._parcel.sent.parcel}: block {block} of archive {index + 1} cannot be read",
-            hint="check this computer's disk",
+        try:
+            source = self._archive(index)
+            source.seek(block * self._table.block_size)
+            data = source.read(self._table.length(index, block))
+        except (OSError, FormatError) as error:
+            raise self._unreadable(index, block, f": {error}") from None
+        if not self._table.is_good(index, block, data):
+            raise self._unreadable(index, block, "")
+        return data
+
+    def _unreadable(self, index: int, block: int, why: str) -> Damaged:
+        return Damaged(
+            f"{self._parcel.sent.parcel}: block {block} of archive {index + 1} is not what was signed any more{why}",
+            hint="courier package verify names damaged content: add it again; and check this computer's disk",
         )
 
-    def _make(self, index: int) -> None:
-        if self._again is not None:
-            self._again[1].unlink(missing_ok=True)
-        require_space(self._folder, self._parcel.packing.archives[index].size, purpose="building an archive again")
-        (path,) = make_archives(self._site, self._parcel, [index], self._folder)
-        self._again = index, path
+    def _archive(self, index: int) -> BinaryIO:
+        if self._open is None or self._open[0] != index:
+            self._release()
+            self._open = index, self._compose(index)
+        return self._open[1]
 
-    def _from(self, path: Path, index: int, block: int) -> bytes | None:
-        try:
-            with path.open("rb") as source:
-                data = self._read(source, index, block)
-        except OSError:
-            return None
-        return data if self._table.is_good(index, block, data) else None
+    def _compose(self, index: int) -> BinaryIO:
+        if "pack" not in self._files.lacking(index):
+            return self._files.open(index)
+        recipe = self._files.recipe(index)
+        if recipe is None:
+            return self._files.open(index)
+        require_space(self._folder, recipe.pack, purpose="compressing an archive's members again")
+        make_packs(self._site, self._parcel, [recipe], self._folder)
+        return compose(recipe, self._folder, self._site.store.open_content, self._parcel.sealer())
 
-    def _read(self, source: BinaryIO, index: int, block: int) -> bytes:
-        source.seek(block * self._table.block_size)
-        return source.read(self._table.length(index, block))
+    def _release(self) -> None:
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
 
 
 def read_request_file(site: Site, path: Path) -> Asked:

@@ -10,8 +10,8 @@ from courier.catalog.letters import Letter
 from courier.errors import NotFound, Refused
 from courier.lifecycle import SentEvent, SentState
 from courier.outbox import enqueue
+from courier.outgoing import OutgoingParcel, open_outgoing
 from courier.parcelkey import seal_parcel_key
-from courier.send import OutgoingParcel, open_outgoing
 from courier.site import Site, now
 from courier.spool import Spool
 from courier.transitions import log_entry, sent_event

@@ -1,79 +1,42 @@
-"""Building archives: planned members out of the store, into 7z files in the parcel's working folder.
+"""Building archives: reading what they are made of out of the store, compressing what shrinks, digesting the result.
 
-An archive is finished when its sidecar stands beside it: size, digest and block digests as read back from the disk.
-A build that was killed goes on with the archives that are not finished.
+Nothing is copied: what a build leaves is `courier.built`'s. An archive is finished when its recipe stands; a build
+that was killed goes on with the archives that are not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from threading import Event
+from typing import Any, BinaryIO
 
+from courier.built import BuiltArchive, BuiltMember, Sealer, compose, pack_path
 from courier.errors import CourierError, Damaged, explain
-from courier.files import TEMP, atomic_file, remove_tree, write_atomic
+from courier.files import atomic_file
 from courier.plan import PlannedArchive, PlannedMember
-from formats.archive import Member, write_archive
 from formats.blocks import BLOCK, BlockHasher
 from formats.digest import CHUNK, HashingReader
 from formats.documents.contents import MemberRecord
-from formats.documents.packing import archive_path
 from formats.errors import DigestMismatch, FormatError
-from formats.records import decode, encode
 
 WORKERS = 2
 LEVELS = {"fast": 1, "auto": 3, "best": 19}
 """zstd levels by the operator's word."""
 
-
-class Sealer(Protocol):
-    """What encrypts an archive while it is written: wraps the output stream of archive ``number``."""
-
-    def wrap(self, out: BinaryIO, number: int) -> BinaryIO:
-        """A stream to write the archive into; closing it finishes the sealed file."""
+_Parts = Mapping[tuple[str, int], Future[int]]
+"""The CRC-32 of every part of a content that is cut, by SHA-256 and offset, as soon as it has been read."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BuiltArchive:
-    """A finished archive: its file's size and digest, its blocks' digests (32 bytes each), its members' sizes."""
-
-    number: int
-    size: int
-    sha256: str
-    blocks: bytes
-    member_sizes: tuple[int, ...]
-
-    def save(self, path: Path) -> None:
-        """Write the sidecar."""
-        record = {
-            "number": self.number,
-            "size": self.size,
-            "sha256": self.sha256,
-            "blocks": self.blocks.hex(),
-            "members": list(self.member_sizes),
-        }
-        write_atomic(path, encode(record))
-
-    @classmethod
-    def load(cls, path: Path) -> BuiltArchive | None:
-        """Read a sidecar; None when there is none."""
-        try:
-            record = decode(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        return cls(
-            number=record["number"],
-            size=record["size"],
-            sha256=record["sha256"],
-            blocks=bytes.fromhex(record["blocks"]),
-            member_sizes=tuple(record["members"]),
-        )
+class Stopped(Exception):
+    """The build is being given up; it stays within this room."""
 
 
 class Builder:
-    """Builds the archives of one parcel into ``folder``; ``open_content`` reads the store."""
+    """Builds the archives of one parcel, in its ``folder``; ``open_content`` reads the store."""
 
     def __init__(
         self,
@@ -90,80 +53,85 @@ class Builder:
         self._level = level
         self._sealer = sealer
         self._progress = progress
+        self._stop = Event()
 
     def build(self, archives: Sequence[PlannedArchive], *, pool: Executor | None = None) -> list[BuiltArchive]:
         """Build what is not finished yet, in parallel; return all, in order. Raises `Damaged` for bad content."""
         if pool is None:
             with ThreadPoolExecutor(WORKERS) as own:
                 return self.build(archives, pool=own)
-        futures = [pool.submit(self._one, archive) for archive in archives]
-        checks = [pool.submit(self._check_whole, member) for member in _cut_contents(archives)]
-        work: list[Future[Any]] = [*futures, *checks]
+        cut = _cut_contents(archives)
+        parts: _Parts = {(run[0].content.sha256, m.offset): Future() for run in cut for m in run}
+        # Archives wait for parts of contents, so the contents come first: whatever is waited for has its thread.
+        checks = [pool.submit(self._read_parts, run, parts) for run in cut]
+        futures = [pool.submit(self._one, archive, parts) for archive in archives]
+        work: list[Future[Any]] = [*checks, *futures]
         try:
             for finished in as_completed(work):
                 finished.result()
         except BaseException:
+            self._stop.set()
             for waiting in work:
                 waiting.cancel()
+            for part in parts.values():
+                part.cancel()
             raise
         return [future.result() for future in futures]
 
-    def _one(self, archive: PlannedArchive) -> BuiltArchive:
-        path = self._folder / Path(archive_path(archive.number, sealed=self._sealer is not None)).name
-        sidecar = path.with_name(f"{path.name}.done")
-        done = BuiltArchive.load(sidecar)
-        if done is not None and path.exists() and path.stat().st_size == done.size:
+    def _one(self, archive: PlannedArchive, parts: _Parts) -> BuiltArchive:
+        done = BuiltArchive.load(self._folder, archive.number)
+        if done is not None and done.plan.members == archive.members and self._pack_stands(done):
             self._progress(sum(member.length for member in archive.members))
             return done
-        scratch = self._folder / f"{TEMP}{archive.number}"
-        remove_tree(scratch)
-        scratch.mkdir()
         try:
-            sizes: list[int] = []
-            with atomic_file(path) as out:
-                if self._sealer is None:
-                    write_archive(out, self._members(archive, scratch, sizes))
-                else:
-                    sealed = self._sealer.wrap(out, archive.number)
-                    write_archive(sealed, self._members(archive, scratch, sizes))
-                    sealed.close()
+            built = self._digested(archive.number, *self._members(archive, parts))
         except FormatError as error:
             if isinstance(error, DigestMismatch):
                 raise _bad_content(error.place) from None
             raise explain(error, where=f"archive {archive.number}") from None
-        finally:
-            remove_tree(scratch)
-        hasher = BlockHasher(BLOCK)
-        with path.open("rb") as source:
-            while data := source.read(CHUNK):
-                hasher.update(data)
-        sha256, blocks = hasher.finish()
-        built = BuiltArchive(
-            number=archive.number, size=hasher.count, sha256=sha256, blocks=blocks, member_sizes=tuple(sizes)
-        )
-        built.save(sidecar)
+        built.save(self._folder)
         return built
 
-    def _members(
-        self, archive: PlannedArchive, scratch: Path, sizes: list[int]
-    ) -> Iterator[tuple[Member, Callable[[], BinaryIO]]]:
-        for member in archive.members:
-            source: Callable[[], BinaryIO]
-            if member.content.coding == "zstd":
-                compressed = scratch / "member.zst"
-                self._compress(member, compressed)
-                size = compressed.stat().st_size
-                source = _opener(compressed)
-            else:
-                size = member.length
-                source = self._source_opener(member)
-            sizes.append(size)
-            yield Member(name=member.name, size=size, mtime_ns=member.content.mtime_ns), source
+    def _pack_stands(self, built: BuiltArchive) -> bool:
+        if not built.pack:
+            return True
+        try:
+            with pack_path(self._folder, built.number).open("rb") as source:
+                return hashlib.file_digest(source, "sha256").hexdigest() == built.pack_sha256
+        except FileNotFoundError:
+            return False
 
-    def _source_opener(self, member: PlannedMember) -> Callable[[], BinaryIO]:
-        return lambda: _MemberSource(self._open(member.content.sha256), member, self._progress)  # type: ignore[return-value]
+    def _members(self, archive: PlannedArchive, parts: _Parts) -> tuple[list[BuiltMember], int, str]:
+        """The members with their sizes and CRC-32s, and the size and digest of the pack of those compressed."""
+        members: list[BuiltMember] = []
+        if all(member.content.coding == "store" for member in archive.members):
+            return [self._stored(member, parts) for member in archive.members], 0, ""
+        with atomic_file(pack_path(self._folder, archive.number)) as out:
+            pack = _Pack(out)
+            for member in archive.members:
+                if member.content.coding == "store":
+                    members.append(self._stored(member, parts))
+                else:
+                    at = pack.size
+                    pack.crc32 = 0
+                    for data in self._compressed(member):
+                        pack.write(data)
+                    members.append(BuiltMember(planned=member, size=pack.size - at, crc32=pack.crc32, at=at))
+        return members, pack.size, pack.digest.hexdigest()
 
-    def _compress(self, member: PlannedMember, target: Path) -> None:
+    def _stored(self, member: PlannedMember, parts: _Parts) -> BuiltMember:
+        """A member as it is in the store: read once for its CRC-32, and checked where it is a whole content."""
+        part = parts.get((member.content.sha256, member.offset))
+        if part is not None:
+            crc = part.result()
+        else:
+            crc = 0
+            with _MemberSource(self._open(member.content.sha256), member) as source:
+                for data in self._pieces(source):
+                    crc = zlib.crc32(data, crc)
+        return BuiltMember(planned=member, size=member.length, crc32=crc, at=member.offset)
+
+    def _compressed(self, member: PlannedMember) -> Iterator[bytes]:
         zstd = load_zstd()
         options = {
             zstd.CompressionParameter.compression_level: self._level,
@@ -174,36 +142,95 @@ class Builder:
             options[zstd.CompressionParameter.nb_workers] = WORKERS
         compressor = zstd.ZstdCompressor(options=options)
         compressor.set_pledged_input_size(member.length)
-        source = _MemberSource(self._open(member.content.sha256), member, self._progress)
-        with target.open("wb") as out:
-            try:
-                while data := source.read(CHUNK):
-                    out.write(compressor.compress(data))
-                out.write(compressor.flush())
-            finally:
-                source.close()
+        with _MemberSource(self._open(member.content.sha256), member) as source:
+            for data in self._pieces(source):
+                yield compressor.compress(data)
+            yield compressor.flush()
 
-    def _check_whole(self, member: PlannedMember) -> None:
-        # A content cut in parts goes into several archives at once, so its digest is checked beside them.
-        with self._open(member.content.sha256) as raw:
-            source = HashingReader(raw)
-            while source.read(CHUNK):
-                pass
-        if source.count != member.content.size or source.hexdigest() != member.content.sha256:
-            raise _bad_content(member.content.path)
+    def _pieces(self, source: _MemberSource) -> Iterator[bytes]:
+        while data := source.read(CHUNK):
+            if self._stop.is_set():
+                raise Stopped
+            yield data
+
+    def _digested(self, number: int, members: list[BuiltMember], pack: int, pack_sha256: str) -> BuiltArchive:
+        """Compose the archive and digest it: the digests that are signed are those of the bytes that go out."""
+        unread = BuiltArchive(
+            number=number, members=tuple(members), pack=pack, pack_sha256=pack_sha256, size=0, sha256="", blocks=b""
+        )
+        left = sum(member.planned.length for member in members)
+        hasher = BlockHasher(BLOCK)
+        with compose(unread, self._folder, self._open, self._sealer) as source:
+            while data := source.read(CHUNK):
+                if self._stop.is_set():
+                    raise Stopped
+                hasher.update(data)
+                told = min(left, len(data))
+                left -= told
+                self._progress(told)
+        self._progress(left)
+        sha256, blocks = hasher.finish()
+        return BuiltArchive(
+            number=number,
+            members=unread.members,
+            pack=pack,
+            pack_sha256=pack_sha256,
+            size=hasher.count,
+            sha256=sha256,
+            blocks=blocks,
+        )
+
+    def _read_parts(self, run: Sequence[PlannedMember], parts: _Parts) -> None:
+        """Read a content that is cut, from its beginning to its end: its digest, and the CRC-32 of each part."""
+        content = run[0].content
+        digest = hashlib.sha256()
+        try:
+            with self._open(content.sha256) as raw:
+                for member in run:
+                    crc, left = 0, member.length
+                    while left and (data := raw.read(min(CHUNK, left))):
+                        if self._stop.is_set():
+                            raise Stopped
+                        digest.update(data)
+                        crc = zlib.crc32(data, crc)
+                        left -= len(data)
+                    if left:
+                        raise _bad_content(content.path)
+                    parts[content.sha256, member.offset].set_result(crc)
+                if raw.read(1) or digest.hexdigest() != content.sha256:
+                    raise _bad_content(content.path)
+        except BaseException as error:
+            for member in run:
+                part = parts[content.sha256, member.offset]
+                if not part.done():
+                    part.set_exception(error)
+            raise
 
 
-def _opener(path: Path) -> Callable[[], BinaryIO]:
-    return lambda: path.open("rb")
+class _Pack:
+    """Compressed members on their way into their pack: counted, digested, and each with its CRC-32."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self.size = 0
+        self.crc32 = 0
+        self.digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        self._out.write(data)
+        self.size += len(data)
+        self.crc32 = zlib.crc32(data, self.crc32)
+        self.digest.update(data)
 
 
-def _cut_contents(archives: Sequence[PlannedArchive]) -> list[PlannedMember]:
-    return [
-        member
-        for archive in archives
-        for member in archive.members
-        if member.offset == 0 and member.length < member.content.size
-    ]
+def _cut_contents(archives: Iterable[PlannedArchive]) -> list[list[PlannedMember]]:
+    """The parts of every content that is cut, in order."""
+    runs: dict[str, list[PlannedMember]] = {}
+    for archive in archives:
+        for member in archive.members:
+            if member.length < member.content.size:
+                runs.setdefault(member.content.sha256, []).append(member)
+    return list(runs.values())
 
 
 def _bad_content(path: str) -> CourierError:
@@ -214,38 +241,32 @@ def _bad_content(path: str) -> CourierError:
 
 
 class _MemberSource:
-    """The bytes of one member out of a stored content: counted, and hashed where it is a whole content."""
+    """The bytes of one member out of a stored content: counted, and checked where it is a whole content."""
 
-    def __init__(self, raw: BinaryIO, member: PlannedMember, progress: Callable[[int], None]) -> None:
+    def __init__(self, raw: BinaryIO, member: PlannedMember) -> None:
         self._raw = raw
         self._member = member
-        self._progress = progress
         self._left = member.length
         self._source = HashingReader(raw)
         raw.seek(member.offset)
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int) -> bytes:
         """Up to ``size`` bytes; at the end the content must have been the right one."""
-        wanted = self._left if size < 0 else min(size, self._left)
+        wanted = min(size, self._left)
         if wanted == 0:
             return b""
         data = self._source.read(wanted)
         self._left -= len(data)
-        self._progress(len(data))
         content = self._member.content
         if not data or (self._left == 0 and self._member.length == content.size):
             self._source.verify(size=content.size, sha256=content.sha256, place=content.path)
         return data
 
-    def close(self) -> None:
-        """Close the content."""
-        self._raw.close()
-
     def __enter__(self) -> _MemberSource:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._raw.close()
 
 
 def load_zstd() -> Any:

@@ -15,11 +15,12 @@ from courier.errors import CourierError, Damaged, NotFound, Usage
 from courier.exchange import synchronise
 from courier.files import make_folder
 from courier.media import LAYOUTS
+from courier.outgoing import open_outgoing
 from courier.packages import add_package
 from courier.peers import pin_card
 from courier.prepare import plan_parcel
 from courier.receive import receive_media
-from courier.send import build_parcel, open_outgoing
+from courier.send import build_parcel
 from courier.ship import ship_parcel
 from courier.site import Site, create_site
 from courier.write import write_volumes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from courier.built import PACKS
 from courier.catalog import parcels
 from courier.errors import NotFound
 from courier.files import locked, remove_tree
@@ -13,10 +14,10 @@ from courier.transitions import log_entry
 
 
 def discard_parcel(site: Site, parcel: str) -> int:
-    """Delete the archives and parity of a parcel we made, or what has gathered of one that arrives; return bytes freed.
+    """Delete what a parcel we made keeps on our disk, or what has gathered of one that arrives; return bytes freed.
 
-    What we made is made again on demand (`courier.remake`). Of an arriving parcel everything received is forgotten, so
-    that its volumes can be received anew. Raises `NotFound`.
+    Of what we made, compressed members and parity are made again on demand (`courier.remake`). Of an arriving parcel
+    everything received is forgotten, so that its volumes can be received anew. Raises `NotFound`.
     """
     with site.catalogue.reading() as connection:
         sent = parcels.find_sent(connection, parcel)
@@ -27,7 +28,7 @@ def discard_parcel(site: Site, parcel: str) -> int:
     if sent is not None:
         folder = site.outgoing(parcel)
         with locked(site.home / "parcels" / "out" / "lock"):
-            freed += _remove(folder / "archives") + sum(_remove(parity) for parity in folder.glob("parity-*"))
+            freed += _remove(folder / PACKS) + sum(_remove(parity) for parity in folder.glob("parity-*"))
             _log(site, parcel)
     for row in received:
         if row.state in (ReceivedState.IMPORTED, ReceivedState.ANNOUNCED):

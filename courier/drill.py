@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from courier.errors import Usage
 from courier.mending import BlockAt, Outcome, Protection, least_request, settle
+from courier.outgoing import OutgoingParcel
 from courier.protection import promise
-from courier.send import OutgoingParcel
 
 MAX_TRIALS = 1000
 

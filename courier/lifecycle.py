@@ -106,6 +106,9 @@ class VolumeEvent(StrEnum):
 _S, _SE = SentState, SentEvent
 _UNDER_WAY = (_S.SENT, _S.ARRIVING, _S.FAILED)
 
+ON_ITS_WAY = frozenset({_S.PLANNED, _S.BUILT, _S.WRITTEN, *_UNDER_WAY})
+"""States of a sent parcel that is not at an end: it may yet be written, or blocks of it asked for."""
+
 SENT: Mapping[tuple[SentState | None, SentEvent], SentState] = {
     (None, _SE.PLANNED): _S.PLANNED,
     (None, _SE.REBUILT): _S.WRITTEN,

@@ -6,7 +6,6 @@ has no name to give: it is good when reading it back has said so.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +16,13 @@ from courier.errors import CourierError, Damaged, Refused, Usage, explain
 from courier.files import TEMP, atomic_file, make_folder, remove_tree, sweep_beside, sync_folder
 from courier.media import FolderMedium, IsoMedium, Layout, Medium, TapeMedium
 from courier.tapedrive import is_tape_device, open_tape
-from formats.digest import CHUNK
+from formats.digest import CHUNK, SideHash
 from formats.errors import FormatError
 from formats.iso import IsoFile, write_iso
 from formats.tape import EndOfTape, TapeFile, read_volume_label, tape_size, write_volume
+
+WRITE_OUT = 32 << 20
+"""Bytes written to a file before the system is asked to put them on the disk."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +66,8 @@ def write_volume_to(target: Path, source: VolumeSource, layout: Layout, progress
         raise Usage(f"{target} exists", hint="name another folder, or remove it")
     if layout == "iso":
         with atomic_file(target) as out:
-            files = [IsoFile(path=file.path, size=file.size, open=_checked(file, progress)) for file in source.files]
+            copied = _writing_out(out, progress)
+            files = [IsoFile(path=file.path, size=file.size, open=_checked(file, copied)) for file in source.files]
             write_iso(
                 out,
                 files,
@@ -136,7 +139,7 @@ def _write_folder(root: Path, source: VolumeSource, progress: Callable[[int], No
     for file in source.files:
         path = root.joinpath(*file.path.split("/"))
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _checked(file, progress)() as stream, path.open("xb") as out:
+        with path.open("xb") as out, _checked(file, _writing_out(out, progress))() as stream:
             while data := stream.read(CHUNK):
                 out.write(data)
         os.utime(path, ns=(source.made_ns, source.made_ns))
@@ -160,6 +163,27 @@ def _settle_tree(root: Path) -> int:
     return total
 
 
+def _writing_out(out: BinaryIO, progress: Callable[[int], None]) -> Callable[[int], None]:
+    """``progress`` that has the system write to the disk while we go on, where it can be asked.
+
+    Else most of a volume waits in memory until it is flushed, and the disk waits meanwhile.
+    """
+    if not hasattr(os, "posix_fadvise"):
+        return progress
+    unwritten = 0
+
+    def told(count: int) -> None:
+        nonlocal unwritten
+        progress(count)
+        unwritten += count
+        if unwritten >= WRITE_OUT:
+            # Linux begins to write what is to be dropped from memory, and does not wait for it.
+            os.posix_fadvise(out.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            unwritten = 0
+
+    return told
+
+
 def forget_cached(path: Path) -> None:
     """Ask the system to drop a file from memory, so that reading it back reads the medium (where it can be asked)."""
     if hasattr(os, "posix_fadvise"):
@@ -176,22 +200,21 @@ class _CheckedStream:
     def __init__(self, file: SourceFile, progress: Callable[[int], None]) -> None:
         self._file = file
         self._raw = file.open()
-        self._digest = hashlib.sha256()
-        self._count = 0
+        self._digest = SideHash()
         self._hashed = True
         self._progress = progress
 
     def read(self, size: int = -1) -> bytes:
         data = self._raw.read(size)
         self._digest.update(data)
-        self._count += len(data)
         self._progress(len(data))
-        done = self._count >= self._file.size
+        done = self._digest.count >= self._file.size
         if self._hashed and (done or not data):
-            if self._count != self._file.size or self._digest.hexdigest() != self._file.sha256:
+            if self._digest.count != self._file.size or self._digest.hexdigest() != self._file.sha256:
                 raise Damaged(
-                    f"{self._file.path} changed on our own disk since it was built",
-                    hint="create the parcel anew",
+                    f"{self._file.path} is not what was signed any more: what it is made of changed on our own disk",
+                    hint="courier package verify names damaged content: add it again; or courier parcel discard this "
+                    "parcel and write it again, which makes all else of it anew",
                     code="build-damaged",
                 )
             self._hashed = False
@@ -209,10 +232,11 @@ class _CheckedStream:
     def seek(self, offset: int, whence: int = 0) -> int:
         # The mastering library seeks to the start before it reads; anything else is not a straight copy.
         at = self._raw.seek(offset, whence)
-        self._hashed = self._hashed and at == self._count
+        self._hashed = self._hashed and at == self._digest.count
         return at
 
     def close(self) -> None:
+        self._digest.close()
         self._raw.close()
 
     def __enter__(self) -> _CheckedStream:
@@ -234,12 +258,12 @@ def read_back(medium: Medium, source: VolumeSource, progress: Callable[[int], No
             file = expected.pop(path, None)
             if file is None:
                 raise _differs(medium, path, "was not to be there")
-            digest, count = hashlib.sha256(), 0
-            while data := stream.read(CHUNK):
-                digest.update(data)
-                count += len(data)
-                progress(len(data))
-            if (size, count) != (file.size, file.size) or digest.hexdigest() != file.sha256:
+            with SideHash() as digest:
+                while data := stream.read(CHUNK):
+                    digest.update(data)
+                    progress(len(data))
+                same = (size, digest.count) == (file.size, file.size) and digest.hexdigest() == file.sha256
+            if not same:
                 raise _differs(medium, path, "does not read back as it was written")
     except FormatError as error:
         raise explain(error, where=f"reading back {medium.name}", hint=_READ_BACK) from None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from threading import Lock
 from typing import BinaryIO, cast
 
 from courier.mending import BlockAt, Outcome, Protection, Step, settle
@@ -60,10 +59,10 @@ def mend_spool(spool: Spool) -> MendReport:
 def _step(spool: Spool, protection: Protection, step: Step) -> int:
     group = protection.groups[step.group]
     with ExitStack() as stack:
-        pool, lock = stack.enter_context(FilePool("rb")), Lock()
+        pool = stack.enter_context(FilePool(lambda index: cast(BinaryIO, spool.path(index).open("rb", buffering=0))))
         opened: dict[int, BinaryIO] = {}
         for index in {index for column in group.files for index in column}:
-            opened[index] = cast(BinaryIO, PooledFile(pool, spool.path(index), lock))
+            opened[index] = cast(BinaryIO, PooledFile(pool, index))
         fillings: dict[int, Filling] = {}
         blocks = ColumnFiles(group.geometry, [[opened[index] for index in column] for column in group.files])
 

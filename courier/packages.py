@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.catalog import packages
+from courier.built import pinned
+from courier.catalog import packages, parcels
 from courier.catalog.packages import StoredPackage
 from courier.errors import Refused, Usage, explain
 from courier.files import require_space
+from courier.lifecycle import ON_ITS_WAY
 from courier.site import Site, now
 from courier.store import Finding, need
 from courier.tree import read_tree, source_size, write_tree
@@ -171,7 +173,10 @@ def verify_packages(
 
 
 def remove_package(site: Site, reference: str) -> Removal:
-    """Remove a version, or every version of a package; content that others hold stays."""
+    """Remove a version, or every version of a package; content that others hold stays.
+
+    So does what a parcel on its way is composed from: it is written from the store, and its blocks may be asked for.
+    """
     package, version = parse_reference(reference)
     with site.store.lock():
         with site.catalogue.writing() as connection:
@@ -185,10 +190,17 @@ def remove_package(site: Site, reference: str) -> Removal:
             for stored in versions:
                 packages.raise_counter(connection, package, stored.version)
                 packages.remove(connection, package, stored.version)
-        with site.catalogue.reading() as connection:
-            kept = [stored.listing for stored in packages.versions(connection)]
-        freed = site.store.collect(kept)
+        freed = _collect(site)
     return Removal(versions=tuple((stored.package, stored.version) for stored in versions), freed=freed)
+
+
+def _collect(site: Site) -> int:
+    """Delete content that no package and no parcel on its way needs; return the bytes freed."""
+    with site.catalogue.reading() as connection:
+        kept = [stored.listing for stored in packages.versions(connection)]
+        under_way = [sent.parcel for sent in parcels.all_sent(connection) if sent.state in ON_ITS_WAY]
+    needed = (sha256 for parcel in under_way for sha256 in pinned(site.outgoing(parcel)))
+    return site.store.collect(kept, needed)
 
 
 def export_package(site: Site, reference: str, target: Path) -> StoredPackage:

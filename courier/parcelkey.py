@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from courier.admit import verified_notices
 from courier.catalog import letters
 from courier.errors import Refused, explain
+from courier.outgoing import OutgoingParcel
 from courier.sealing import network_identity, opened
-from courier.send import OutgoingParcel
 from courier.site import Site, now
 from formats.documents import release as release_doc
 from formats.documents.packing import PackingList

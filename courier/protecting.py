@@ -1,13 +1,14 @@
-"""Making the parity files of a parcel, group by group, out of its archives on our disk."""
+"""Making the parity files of a parcel, group by group, out of its archives."""
 
 from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from threading import Lock
+from typing import Any, BinaryIO, Protocol, cast
 
 from courier.files import settle
 from courier.mending import Protection
@@ -21,27 +22,46 @@ OPEN_AT_ONCE = 128
 """Files of a group that are held open at the same time."""
 
 
+class ParcelFiles(Protocol):
+    """The files of a parcel, by their place in ``packing.files()``."""
+
+    def open(self, index: int) -> BinaryIO:
+        """An archive, or a parity file that is made, to be read from anywhere."""
+
+    def parity_path(self, index: int) -> Path:
+        """Where a parity file is, or is to be."""
+
+
 class FilePool:
-    """Opens files when they are used and closes those used longest ago, so that a group of many volumes can be read."""
+    """Opens files when they are used and closes those used longest ago, so that a group of many volumes can be read.
 
-    def __init__(self, mode: str) -> None:
-        self._mode = mode
-        self._open: OrderedDict[Path, BinaryIO] = OrderedDict()
+    A file that is in use is not in the pool, so threads read several at once, and each by one of them.
+    """
 
-    def get(self, path: Path) -> BinaryIO:
-        """The open file."""
-        file = self._open.get(path)
-        if file is None:
-            if len(self._open) >= OPEN_AT_ONCE:
-                self._open.popitem(last=False)[1].close()
-            file = self._open[path] = cast(BinaryIO, path.open(self._mode, buffering=0))
-        self._open.move_to_end(path)
-        return file
+    def __init__(self, open_file: Callable[[int], BinaryIO]) -> None:
+        self._open_file = open_file
+        self._idle: OrderedDict[int, BinaryIO] = OrderedDict()
+        self._lock = Lock()
+
+    @contextmanager
+    def use(self, index: int) -> Iterator[BinaryIO]:
+        """Have file ``index`` open."""
+        with self._lock:
+            file = self._idle.pop(index, None)
+            if file is None:
+                file = self._open_file(index)
+        try:
+            yield file
+        finally:
+            with self._lock:
+                self._idle[index] = file
+                if len(self._idle) > OPEN_AT_ONCE:
+                    self._idle.popitem(last=False)[1].close()
 
     def close(self) -> None:
         """Close all."""
-        while self._open:
-            self._open.popitem()[1].close()
+        while self._idle:
+            self._idle.popitem()[1].close()
 
     def __enter__(self) -> FilePool:
         return self
@@ -51,13 +71,15 @@ class FilePool:
 
 
 class PooledFile(io.RawIOBase):
-    """One file of a pool, opened anew whenever it has been closed meanwhile. It keeps its own position."""
+    """One file of a pool, opened anew whenever it has been closed meanwhile. It keeps its own position.
 
-    def __init__(self, pool: FilePool, path: Path, lock: Any) -> None:
+    One thread at a time uses it.
+    """
+
+    def __init__(self, pool: FilePool, index: int) -> None:
         super().__init__()
         self._pool = pool
-        self._path = path
-        self._lock = lock
+        self._index = index
         self._at = 0
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
@@ -69,8 +91,7 @@ class PooledFile(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         """Read at the position."""
-        with self._lock:
-            file = self._pool.get(self._path)
+        with self._pool.use(self._index) as file:
             file.seek(self._at)
             count = int(file.readinto(buffer) or 0)  # type: ignore[attr-defined]  # every binary file has it
         self._at += count
@@ -78,8 +99,7 @@ class PooledFile(io.RawIOBase):
 
     def write(self, data: Any, /) -> int:
         """Write at the position."""
-        with self._lock:
-            file = self._pool.get(self._path)
+        with self._pool.use(self._index) as file:
             file.seek(self._at)
             count = file.write(data)
         self._at += count
@@ -87,20 +107,19 @@ class PooledFile(io.RawIOBase):
 
 
 def make_parity(
-    packing: PackingList, path: Callable[[int], Path], progress: Callable[[int], None] = lambda _: None
+    packing: PackingList, files: ParcelFiles, progress: Callable[[int], None] = lambda _: None
 ) -> list[tuple[str, bytes]]:
-    """Make every parity file of ``packing`` at ``path(index)``; return (SHA-256, block digests) of each, in order.
+    """Make every parity file of ``packing``; return (SHA-256, block digests) of each, in order.
 
     Groups over volumes come first in a packing list: what they make may itself be protected by later ones.
     """
-    from threading import Lock
-
+    path = files.parity_path
     protection = Protection(packing)
     archives = len(packing.archives)
     for group in protection.groups:
         with ExitStack() as stack:
-            readers, writers = stack.enter_context(FilePool("rb")), stack.enter_context(FilePool("r+b"))
-            read_lock, write_lock = Lock(), Lock()
+            readers = stack.enter_context(FilePool(files.open))
+            writers = stack.enter_context(FilePool(lambda index: cast(BinaryIO, path(index).open("r+b", buffering=0))))
             made = {n for column in group.files[group.geometry.data :] for n in column}
             for index in made:
                 path(index).unlink(missing_ok=True)
@@ -108,13 +127,10 @@ def make_parity(
             columns: list[Sequence[BinaryIO]] = []
             opened: dict[int, BinaryIO] = {}
             for column in group.files:
-                files = []
                 for index in column:
                     if index not in opened:
-                        pool, lock = (writers, write_lock) if index in made else (readers, read_lock)
-                        opened[index] = cast(BinaryIO, PooledFile(pool, path(index), lock))
-                    files.append(opened[index])
-                columns.append(files)
+                        opened[index] = cast(BinaryIO, PooledFile(writers if index in made else readers, index))
+                columns.append([opened[index] for index in column])
             blocks = ColumnFiles(group.geometry, columns)
 
             def write(column: int, row: int, start: int, data: bytes, blocks: ColumnFiles = blocks) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from courier.built import BuiltArchive
 from courier.catalog import packages, parcels
 from courier.catalog.parcels import SentParcel, SentVolume
 from courier.errors import CourierError
@@ -20,8 +21,8 @@ from courier.importing import open_contents
 from courier.intake import Head, VolumeReader
 from courier.lifecycle import SentEvent, SentState, VolumeEvent, VolumeState
 from courier.media import Medium, find_media
+from courier.outgoing import CARD, CONTENTS, blocks_name, packing_name
 from courier.receive import begin_spool
-from courier.send import CONTENTS, PACKING_LIST, blocks_name
 from courier.site import Site, now
 from courier.transitions import begin_sent, sent_volume_event
 from formats.documents.package import PackageDefinition
@@ -133,15 +134,14 @@ def _restore_folder(site: Site, head: Head) -> tuple[str, ...]:
     """Put back what the parcel's folder held, but for its archives."""
     folder = make_folder(site.outgoing(head.packing.parcel))
     notes = []
-    if not all(
-        (folder / "archives" / Path(head.packing.path(n)).name).exists() for n in range(len(head.packing.archives))
-    ):
-        notes.append("its archives are on the media only: it cannot be written again from here")
+    recipes = (BuiltArchive.load(folder, n) for n in range(1, len(head.packing.archives) + 1))
+    if not all(recipes):
+        notes.append("how its archives are made is not kept here: it cannot be written again from here")
     for name, copy in ((CONTENTS, head.contents), (blocks_name(head.packing.edition), head.blocks)):
         if copy is not None:
             write_atomic(folder / name, copy.read_bytes())
-    write_atomic(folder / "card.json", site.card_envelope)
-    write_atomic(folder / PACKING_LIST, head.envelope)
+    write_atomic(folder / CARD, site.card_envelope)
+    write_atomic(folder / packing_name(head.packing.edition), head.envelope)
     if head.packing.sealed:
         notes.append(
             "it is sealed for its destinations: which packages it holds cannot be read here; new ones need --id"

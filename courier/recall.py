@@ -5,8 +5,8 @@ from __future__ import annotations
 from courier.errors import Refused
 from courier.lifecycle import SentEvent, after_sent
 from courier.outbox import enqueue
+from courier.outgoing import OutgoingParcel
 from courier.sealing import forget_network_identity
-from courier.send import OutgoingParcel
 from courier.site import Site, now
 from courier.transitions import sent_event
 from formats.documents import recall as recall_doc

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from courier.built import PACKS
 from courier.catalog import parcels
 from courier.discard import discard_parcel
 from courier.lifecycle import SentState
@@ -24,8 +25,8 @@ class Retained:
 
 
 def built_bytes(site: Site, parcel: str) -> int:
-    """Bytes of the archives and parity files of a parcel we made that lie on our disk."""
-    folders = [site.outgoing(parcel) / "archives", *site.outgoing(parcel).glob("parity-*")]
+    """Bytes of the compressed members and parity files of a parcel we made that lie on our disk."""
+    folders = [site.outgoing(parcel) / PACKS, *site.outgoing(parcel).glob("parity-*")]
     return sum(path.stat().st_size for folder in folders for path in folder.glob("*") if path.is_file())
 
 

@@ -66,8 +66,17 @@ class ParcelSealer:
         """A stream to write file ``number`` into (archives from 1; 0: the contents); closing it finishes the file."""
         from formats.seal import SealingWriter
 
-        context = f"courier parcel file {number}".encode()
-        return cast(BinaryIO, SealingWriter(out, self._recipients, seed=self._seed, context=context))
+        return cast(BinaryIO, SealingWriter(out, self._recipients, seed=self._seed, context=_context(number)))
+
+    def view(self, plain: BinaryIO, size: int, number: int) -> BinaryIO:
+        """The sealed file ``number`` of ``size`` plain bytes, to be read from anywhere; it is written nowhere."""
+        from formats.seal import SealedView
+
+        return cast(BinaryIO, SealedView(plain, size, self._recipients, seed=self._seed, context=_context(number)))
+
+
+def _context(number: int) -> bytes:
+    return f"courier parcel file {number}".encode()
 
 
 def sealed_bytes(plain: int, recipients: int) -> int:

@@ -1,70 +1,56 @@
 """The sender's journey, second step: build what was planned, lay it out on volumes, sign.
 
 A build that was killed goes on: the same command finds the same plan in its working folder and keeps the archives
-that are finished. The packing list is written last, then the parcel is recorded in one transaction.
+that are finished. The packing list is written last, then the parcel is recorded in one transaction. What belongs to an
+edition has its number in its name, and the catalogue says which edition counts: so a kill leaves one or the other.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from courier.build import WORKERS, Builder, BuiltArchive, member_records
+from courier.build import Builder, member_records
+from courier.built import PACKS, RECIPES, BuiltArchive, BuiltFiles, Sealer, parity_name
 from courier.catalog import packages, parcels
 from courier.catalog.parcels import SentParcel, SentVolume
-from courier.errors import Damaged, NotFound, Refused, Usage
+from courier.errors import Damaged, Refused
 from courier.files import atomic_file, locked, make_folder, remove_tree, require_space, sweep, write_atomic
 from courier.layout import FixedSizes, ParcelHead, lay_out
 from courier.ledger import Happened, record
 from courier.lifecycle import SentEvent, SentState, VolumeEvent, VolumeState, after_sent
+from courier.outgoing import (
+    CARD,
+    CONTENTS,
+    HOW,
+    PLAN,
+    OutgoingParcel,
+    blocks_name,
+    forget_other_editions,
+    how_built,
+    is_signed,
+    open_outgoing,
+    packing_name,
+)
 from courier.packages import definition_of
 from courier.prepare import ParcelPlan, fixed_sizes, restore_script, write_contents
 from courier.protecting import make_parity
 from courier.protection import Redundancy
 from courier.sealing import ParcelSealer
 from courier.site import Site, now
+from courier.store import Store
 from courier.transitions import begin_sent, sent_event, sent_volume_event
 from formats.blocks import DIGEST, block_count
 from formats.digest import sha256_hex
 from formats.documents import packing as packing_doc
 from formats.documents.packing import PackingList, TableRef
-from formats.envelope import parse_envelope
-from formats.errors import FormatError
-from formats.names import check_parcel, parcel_id
-from formats.records import encode
+from formats.names import parcel_id
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-PLAN = "plan"
-CONTENTS = "contents"
-MEMBERS = "members.jsonl.gz"
-"""The contents of a sealed parcel in clear: they are what an archive is built again from."""
-RECIPE = "recipe.json"
-PACKING_LIST = "packing-list.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutgoingParcel:
-    """A parcel this site built: what is recorded of it, its packing list and envelope, and its folder."""
-
-    sent: SentParcel
-    packing: PackingList
-    envelope: bytes
-    folder: Path
-    volumes: tuple[SentVolume, ...]
-
-    def file(self, index: int) -> Path:
-        """Where file ``index`` of ``packing.files()`` lies."""
-        folder = "archives" if index < len(self.packing.archives) else parity_name(self.packing.edition)
-        return self.folder / folder / Path(self.packing.path(index)).name
-
-    def blocks(self) -> Path:
-        """Where its block table lies."""
-        return self.folder / blocks_name(self.packing.edition)
 
 
 def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] = lambda _: None) -> OutgoingParcel:
@@ -75,17 +61,15 @@ def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] =
     with locked(site.home / "parcels" / "out" / "lock"):
         begun = _begun(site, plan)
         if begun:
-            sweep(begun)
-            sweep(begun / "archives")
-        done = sum(path.stat().st_size for path in (begun / "archives").glob("*") if path.is_file()) if begun else 0
+            for place in (begun, begun / RECIPES, begun / PACKS):
+                sweep(place)
+        done = sum(path.stat().st_size for path in (begun / PACKS).glob("*")) if begun else 0
         require_space(site.home, max(0, building_bytes(plan) - done), purpose="building the parcel")
         folder = begun or _begin(site, plan)
         parcel = folder.name
         _note_planned(site, plan, parcel)
         sealer = ParcelSealer.in_folder(folder, plan.recipients) if plan.recipients else None
-        builder = Builder(
-            folder / "archives", site.store.open_content, level=plan.level or 3, sealer=sealer, progress=progress
-        )
+        builder = Builder(folder, site.store.open_content, level=plan.level or 3, sealer=sealer, progress=progress)
         built = builder.build(plan.archives)
         head = replace(plan.head, parcel=parcel, created_ns=now())
         contents = _write_contents(site, plan, folder, head, built, sealer)
@@ -95,20 +79,20 @@ def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] =
             contents=contents,
             fixed=fixed_sizes(site, contents=contents.size),
         )
-        packing = _protect(folder, laid_out.packing, b"".join(archive.blocks for archive in built))
-        envelope = site.sign(packing.payload(), packing_doc.TYPE).encode()
-        write_atomic(folder / "card.json", site.card_envelope)
-        write_atomic(folder / PACKING_LIST, envelope)
-        _record(site, plan, packing, parse_envelope(envelope).sha256)
+        blocks = b"".join(archive.blocks for archive in built)
+        packing = _protect(folder, laid_out.packing, blocks, site.store, sealer)
+        envelope = site.sign(packing.payload(), packing_doc.TYPE)
+        write_atomic(folder / CARD, site.card_envelope)
+        write_atomic(folder / packing_name(packing.edition), envelope.encode())
+        _record(site, plan, packing, envelope.sha256)
     return open_outgoing(site, parcel)
 
 
 def building_bytes(plan: ParcelPlan) -> int:
-    """Bytes of disk that building takes at most: archives, parity and tables, and what is compressed on its way."""
+    """Bytes of disk that building takes at most: what is compressed, parity and tables. What is not, is not copied."""
     preview = plan.preview
-    compressed = (m.most for archive in plan.archives for m in archive.members if m.content.coding == "zstd")
-    scratch = min(WORKERS, len(plan.archives)) * max(compressed, default=0)
-    return sum(file.size for file in preview.files()) + preview.contents.size + preview.blocks.size + scratch
+    packs = sum(m.most for archive in plan.archives for m in archive.members if m.content.coding == "zstd")
+    return packs + sum(file.size for file in preview.parity) + preview.contents.size + preview.blocks.size
 
 
 def _begun(site: Site, plan: ParcelPlan) -> Path | None:
@@ -120,7 +104,7 @@ def _begun(site: Site, plan: ParcelPlan) -> Path | None:
         if folder.is_dir() and folder.name not in known:
             if (folder / PLAN).exists() and (folder / PLAN).read_text() == plan.digest:
                 return folder
-            if not (folder / PACKING_LIST).exists():
+            if not is_signed(folder):
                 # Another plan that was begun and given up: nothing signed is lost.
                 remove_tree(folder)
                 with site.catalogue.writing() as connection:
@@ -137,7 +121,8 @@ def _begin(site: Site, plan: ParcelPlan) -> Path:
             number += 1
         packages.raise_counter(connection, "parcel", number)
     folder = site.outgoing(parcel_id(site.code, number))
-    make_folder(folder / "archives")
+    make_folder(folder / RECIPES)
+    make_folder(folder / PACKS)
     write_atomic(folder / PLAN, plan.digest.encode())
     return folder
 
@@ -175,7 +160,10 @@ def _write_contents(
     built: Sequence[BuiltArchive],
     sealer: ParcelSealer | None,
 ) -> TableRef:
-    records = [member_records(archive, done.member_sizes) for archive, done in zip(plan.archives, built, strict=True)]
+    records = [
+        member_records(archive, [member.size for member in done.members])
+        for archive, done in zip(plan.archives, built, strict=True)
+    ]
     path = folder / CONTENTS
     with atomic_file(path) as out:
         if sealer is None:
@@ -183,10 +171,7 @@ def _write_contents(
         else:
             with sealer.wrap(out, 0) as sealed:
                 write_contents(site, sealed, head.parcel, plan.packages, records)
-            with atomic_file(folder / MEMBERS, private=True) as clear:
-                write_contents(site, clear, head.parcel, plan.packages, records)
-    recipe = {"format": "courier-recipe/1", "level": plan.level or 3, "recipients": list(plan.recipients)}
-    write_atomic(folder / RECIPE, encode(recipe))
+    write_atomic(folder / HOW, how_built(plan.level or 3, plan.recipients))
     with path.open("rb") as source:
         digest = hashlib.file_digest(source, "sha256").hexdigest()
     return TableRef(size=path.stat().st_size, sha256=digest)
@@ -242,30 +227,6 @@ def _plan_volumes(connection: Connection, site: Site, packing: PackingList) -> N
         )
 
 
-def open_outgoing(site: Site, parcel: str) -> OutgoingParcel:
-    """A parcel this site built; raises `NotFound`, or `Damaged` when its folder is not whole."""
-    try:
-        check_parcel(parcel)
-    except FormatError as error:
-        raise Usage(error.message, hint="courier parcel list shows the parcels") from None
-    with site.catalogue.reading() as connection:
-        sent = parcels.find_sent(connection, parcel)
-        if sent is None:
-            raise NotFound(f"{parcel} is not a parcel this site made", hint="courier parcel list shows the parcels")
-        if sent.state == SentState.PLANNED:
-            hint = "run the same courier parcel create again: it goes on where it was stopped"
-            raise Damaged(f"{parcel} is planned, but its build was not finished", hint=hint, code="not-built")
-        volumes = tuple(parcels.sent_volumes(connection, parcel, sent.edition))
-    folder = site.outgoing(parcel)
-    try:
-        envelope = (folder / PACKING_LIST).read_bytes()
-        parsed = parse_envelope(envelope)
-        packing = PackingList.parse(parsed.payload)
-    except (FileNotFoundError, FormatError) as error:
-        raise Damaged(f"{folder}: {error}", hint="create the parcel anew") from None
-    return OutgoingParcel(sent=sent, packing=packing, envelope=envelope, folder=folder, volumes=volumes)
-
-
 def relay_out(
     site: Site, parcel: OutgoingParcel, *, media: str, capacity: int, dry_run: bool = False
 ) -> OutgoingParcel:
@@ -293,7 +254,7 @@ def relay_out(
         key=old.key,
     )
     fixed = FixedSizes(
-        card=(parcel.folder / "card.json").stat().st_size, script=len(restore_script()), contents=old.contents.size
+        card=(parcel.folder / CARD).stat().st_size, script=len(restore_script()), contents=old.contents.size
     )
     archives = [(file.size, file.sha256) for file in old.archives]
     packing = lay_out(head, archives, contents=old.contents, fixed=fixed).packing
@@ -309,9 +270,9 @@ def relay_out(
                 code="build-damaged",
             )
         digests = table[: sum(block_count(file.size) for file in old.archives) * DIGEST]
-        packing = _protect(parcel.folder, packing, digests)
+        packing = _protect(parcel.folder, packing, digests, site.store, parcel.sealer())
         envelope = site.sign(packing.payload(), packing_doc.TYPE)
-        write_atomic(parcel.folder / PACKING_LIST, envelope.encode())
+        write_atomic(parcel.folder / packing_name(packing.edition), envelope.encode())
         with site.catalogue.writing() as connection:
             text = f"edition {packing.edition} for {media}: {packing.volumes} volumes"
             digest = envelope.sha256
@@ -325,30 +286,17 @@ def relay_out(
                 packing_list=digest,
             )
             _plan_volumes(connection, site, packing)
-        remove_tree(parcel.folder / parity_name(old.edition))
-        remove_tree(parcel.folder / blocks_name(old.edition))
+        forget_other_editions(parcel.folder, packing.edition)
     return open_outgoing(site, old.parcel)
 
 
-def parity_name(edition: int) -> str:
-    """The folder of the parity files of an edition."""
-    return f"parity-{edition}"
-
-
-def blocks_name(edition: int) -> str:
-    """The file of the block table of an edition."""
-    return f"blocks-{edition}.bin"
-
-
-def _protect(folder: Path, packing: PackingList, archive_blocks: bytes) -> PackingList:
+def _protect(
+    folder: Path, packing: PackingList, archive_blocks: bytes, store: Store, sealer: Sealer | None
+) -> PackingList:
     """Make the parity files and the block table of a layout; return its packing list with all digests."""
-    parity = make_folder(folder / parity_name(packing.edition))
-    first = len(packing.archives)
-
-    def path(index: int) -> Path:
-        return (parity if index >= first else folder / "archives") / Path(packing.path(index)).name
-
-    made = make_parity(packing, path)
+    make_folder(folder / parity_name(packing.edition))
+    files = BuiltFiles(folder, packing, open_content=store.open_content, has_content=store.has, sealer=lambda: sealer)
+    made = make_parity(packing, files)
     blocks = archive_blocks + b"".join(digests for _, digests in made)
     write_atomic(folder / blocks_name(packing.edition), blocks)
     return replace(

@@ -11,8 +11,8 @@ from courier.errors import NotFound, Refused
 from courier.ledger import Happened, record
 from courier.lifecycle import SentEvent, SentState, VolumeState, after_sent
 from courier.outbox import enqueue
+from courier.outgoing import OutgoingParcel
 from courier.parcelkey import seal_parcel_key
-from courier.send import OutgoingParcel
 from courier.site import Site, now
 from courier.transitions import sent_event
 from formats.blocks import ranges

@@ -117,10 +117,11 @@ class Store:
         """Begin to take content in; use it as a context manager."""
         return Staging(self)
 
-    def collect(self, keep: Iterable[ListingSummary]) -> int:
-        """Delete listings and content that none of ``keep`` needs; return the bytes freed.
+    def collect(self, keep: Iterable[ListingSummary], pinned: Iterable[bytes] = ()) -> int:
+        """Delete listings and content that none of ``keep`` needs, nor ``pinned``; return the bytes freed.
 
-        Call it under the store's lock, with the summaries of every package the catalogue has.
+        Call it under the store's lock, with the summaries of every package the catalogue has, and the digests of all
+        content that is needed besides.
         """
         kept = list(keep)
         needed = {
@@ -129,6 +130,7 @@ class Store:
             for entry in self.entries(listing)
             if isinstance(entry, FileEntry)
         }
+        needed.update(pinned)
         listings = {listing.sha256 for listing in kept}
         freed = 0
         for path in _files_in(self.folder / "damaged"):

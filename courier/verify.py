@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from courier.admit import judge
 from courier.errors import CourierError, NotFound
 from courier.intake import Head, VolumeReader
 from courier.media import Medium, find_media
-from courier.send import open_outgoing
+from courier.outgoing import open_outgoing, packing_name
 from courier.site import Site, now
 from courier.spool import PACKING_LIST, Spool, load_table
 from courier.trust import KnownSite, Trust, read_card
-from formats.blocks import ranges
+from formats.blocks import BlockTable, ranges
 from formats.documents import packing as packing_doc
 from formats.documents.packing import PackingList
+from formats.errors import FormatError
 from formats.records import format_time
 
 
@@ -131,22 +133,27 @@ def verify_parcel(site: Site, parcel: str, progress: Callable[[int], None] = lam
         if not received:
             raise NotFound(f"nothing of {parcel} is here", hint="courier parcel list shows the parcels") from None
         spool = Spool.open(received[-1])
-        packing, table, where = spool.packing, spool.table, spool.path
+        packing, table, signed = spool.packing, spool.table, spool.folder / PACKING_LIST
+        arriving = spool
+
+        def open_file(index: int) -> BinaryIO:
+            return arriving.path(index).open("rb")
+
         pending = [spool.have(index) for index in range(len(packing.files()))]
     else:
-        packing, where = outgoing.packing, outgoing.file
+        packing, open_file = outgoing.packing, outgoing.files(site).open
+        signed = outgoing.folder / packing_name(packing.edition)
         table = load_table(outgoing.blocks(), packing)
         pending = [bytearray(b"\1") * table.count(index) for index in range(len(packing.files()))]
     problems, damaged = [], 0
-    folder = spool.folder if spool is not None else outgoing.folder
     try:
         site.trust().verify(
-            (folder / PACKING_LIST).read_bytes(),
+            signed.read_bytes(),
             PackingList.parse,
             payload_type=packing_doc.TYPE,
             signed_ns=lambda p: p.created_ns,
             now_ns=now(),
-            where=PACKING_LIST,
+            where=signed.name,
             on_medium=True,
         )
     except CourierError as error:
@@ -160,20 +167,17 @@ def verify_parcel(site: Site, parcel: str, progress: Callable[[int], None] = lam
         except CourierError as error:
             problems.append(error.message)
     for index in range(len(packing.files())):
-        bad = []
-        if any(pending[index]):
-            try:
-                with where(index).open("rb") as source:
-                    for block, expected in enumerate(pending[index]):
-                        source.seek(block * packing.block_size)
-                        data = source.read(table.length(index, block)) if expected else b""
-                        if expected and not table.is_good(index, block, data):
-                            bad.append(block)
-                        progress(len(data))
-            except OSError as error:
-                problems.append(f"{packing.path(index)}: {error.strerror}")
-        if bad:
-            problems.append(f"{packing.path(index)}: {spans(bad)} damaged")
+        if not any(pending[index]):
+            continue
+        try:
+            with open_file(index) as source:
+                bad = [*_bad_blocks(source, table, index, pending[index], progress)]
+        except OSError as error:
+            problems.append(f"{packing.path(index)}: {error.strerror}")
+        except (CourierError, FormatError) as error:
+            problems.append(f"{packing.path(index)}: {error.message}")
+        else:
+            problems += [f"{packing.path(index)}: {spans(bad)} damaged"] if bad else []
             damaged += len(bad)
     return Verdict(
         what=parcel,
@@ -185,3 +189,15 @@ def verify_parcel(site: Site, parcel: str, progress: Callable[[int], None] = lam
         problems=tuple(problems),
         reasons=tuple(reasons),
     )
+
+
+def _bad_blocks(
+    source: BinaryIO, table: BlockTable, index: int, expected: bytearray, progress: Callable[[int], None]
+) -> Iterator[int]:
+    for block, here in enumerate(expected):
+        if here:
+            source.seek(block * table.block_size)
+            data = source.read(table.length(index, block))
+            if not table.is_good(index, block, data):
+                yield block
+            progress(len(data))

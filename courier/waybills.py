@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from courier.errors import Usage
+from courier.outgoing import OutgoingParcel
 from courier.protection import check_waybill
-from courier.send import OutgoingParcel
 
 
 def check_waybills(parcel: OutgoingParcel, waybills: Sequence[str], *, survive: bool) -> list[list[int]]:

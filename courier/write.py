@@ -6,9 +6,10 @@ interrupted goes on at the first volume that does not stand, whole, at its targe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,14 +17,15 @@ from courier import volume
 from courier.catalog import parcels
 from courier.errors import CourierError, Damaged, NoSpace, NotFound, Refused, Usage
 from courier.files import disk_of, free_space, locked, make_folder, write_atomic
+from courier.layout import FixedSizes, envelope_size, volume_files
 from courier.ledger import Happened, record
 from courier.lifecycle import SentEvent, SentState, VolumeEvent, VolumeState
 from courier.media import Layout, find_media
 from courier.media_writing import SourceFile, VolumeSource, read_back, volume_target, write_volume_to
+from courier.outgoing import CARD, CONTENTS, OutgoingParcel
 from courier.plan import take_turns
 from courier.prepare import restore_script
 from courier.remake import ensure_files
-from courier.send import CONTENTS, OutgoingParcel
 from courier.site import Site, now
 from courier.tapedrive import is_tape_device
 from courier.transitions import sent_event, sent_volume_event
@@ -75,10 +77,11 @@ def write_volumes(
     result: list[WrittenVolume] = []
     with locked(parcel.folder / "lock"), _in_the_ledger(site, parcel, result):
         drives = _Drives(parcel, layout, [out.absolute() for out in outs], changed)
-        drives.require([(n, _needed(parcel, volume_source(site, parcel, n))) for n in wanted])
+        needed = _needed_bytes(site, parcel, wanted)
+        drives.require(needed)
         for number in wanted:
             source = volume_source(site, parcel, number)
-            target, kept = drives.target(source.label, _needed(parcel, source))
+            target, kept = drives.target(source.label, needed[number])
             if kept:
                 _check_standing(target, source, progress)
                 size = sum(path.stat().st_size for path in (target.rglob("*") if target.is_dir() else [target]))
@@ -113,8 +116,33 @@ def check_numbers(packing: PackingList, numbers: Sequence[int]) -> None:
             raise NotFound(f"{packing.parcel} has no volume {number}", hint=f"its volumes are 1 to {packing.volumes}")
 
 
-def _needed(parcel: OutgoingParcel, source: VolumeSource) -> int:
-    return volume.medium_size([(file.path, file.size) for file in source.files], parcel.packing.capacity)
+def require_room(
+    site: Site,
+    parcel: OutgoingParcel,
+    *,
+    layout: Layout,
+    outs: Sequence[Path],
+    numbers: Sequence[int],
+    changed: Callable[[str], bool] = lambda _: False,
+) -> None:
+    """Raise what `write_volumes` would raise before its first byte, of a parcel that is only laid out so far."""
+    drives = _Drives(parcel, layout, [out.absolute() for out in outs], changed)
+    drives.require(_needed_bytes(site, parcel, numbers))
+
+
+def _needed_bytes(site: Site, parcel: OutgoingParcel, numbers: Sequence[int]) -> dict[int, int]:
+    """Bytes each volume needs on its medium at most."""
+    packing = parcel.packing
+    fixed = FixedSizes(
+        card=(parcel.folder / CARD).stat().st_size, script=len(restore_script()), contents=packing.contents.size
+    )
+    listing = envelope_size(len(packing.payload()))
+    return {
+        number: volume.medium_size(
+            volume_files(packing, number, fixed, name=site.settings.name, listing=listing), packing.capacity
+        )
+        for number in numbers
+    }
 
 
 class _Drives:
@@ -155,12 +183,12 @@ class _Drives:
             seen.add(disk)
         return free
 
-    def require(self, needs: Sequence[tuple[int, int]]) -> None:
+    def require(self, needs: Mapping[int, int]) -> None:
         """Raise `NoSpace` before the first byte if the volumes do not fit and nobody is there to change media."""
         if self._device:
             return
-        labels = {number: self._parcel.packing.volume_label(number) for number, _ in needs}
-        costs = [(number, cost) for number, cost in needs if self._standing(labels[number]) is None]
+        label = self._parcel.packing.volume_label
+        costs = [(number, cost) for number, cost in needs.items() if self._standing(label(number)) is None]
         homeless = [
             number
             for (number, _), at in zip(costs, take_turns([c for _, c in costs], self._free()), strict=True)
@@ -256,7 +284,7 @@ def volume_source(site: Site, parcel: OutgoingParcel, number: int) -> VolumeSour
         volume.RESTORE_TEXT: volume.restore_page(packing, number, name=site.settings.name).encode(),
         volume.RESTORE_SCRIPT: restore_script(),
         volume.PACKING_LIST: parcel.envelope,
-        volume.CARD: (folder / "card.json").read_bytes(),
+        volume.CARD: (folder / CARD).read_bytes(),
     }
     tables = {
         volume.contents_path(sealed=packing.sealed): (folder / CONTENTS, packing.contents),
@@ -281,10 +309,10 @@ def volume_source(site: Site, parcel: OutgoingParcel, number: int) -> VolumeSour
     ]
     for path, (file, ref) in tables.items():
         files.append(SourceFile(path=path, size=ref.size, sha256=ref.sha256, open=_from_disk(file)))
-    everything = packing.files()
+    everything, built = packing.files(), parcel.files(site)
     for index in packing.on_volume(number):
         record = everything[index]
-        opener = _from_disk(parcel.file(index))
+        opener = partial(built.open, index)
         files.append(SourceFile(path=packing.path(index), size=record.size, sha256=record.sha256, open=opener))
     files.sort(key=lambda file: volume.writing_order(file.path))
     publisher = f"SITE {packing.source}"

@@ -58,7 +58,7 @@ FLOORS = (
         ),
         pure=True,
     ),
-    Floor(name="3 hands, what the others stand on", rooms=("courier.files", "courier.tape*")),
+    Floor(name="3 hands, what the others stand on", rooms=("courier.built", "courier.files", "courier.tape*")),
     Floor(
         name="3 hands",
         rooms=(
@@ -98,6 +98,7 @@ FLOORS = (
             "courier.inbox",
             "courier.importing",
             "courier.intake",
+            "courier.outgoing",
             "courier.ledger",
             "courier.ledger_exchange",
             "courier.mend",

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import pytest
 from hypothesis import given, settings
@@ -44,6 +45,19 @@ class Whole:
         return [BlockAt(f, b) for f in range(len(self.files)) for b in range(self.table.count(f))]
 
 
+class Files:
+    """The files of a parcel as they lie in a folder."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+
+    def open(self, index: int) -> BinaryIO:
+        return cast(BinaryIO, self._paths[index].open("rb", buffering=0))
+
+    def parity_path(self, index: int) -> Path:
+        return self._paths[index]
+
+
 def build(
     volumes: Sequence[Sequence[int]], *, spares: int = 0, redundancy: str = "none", wrong: Iterable[int] = ()
 ) -> Whole:
@@ -55,7 +69,7 @@ def build(
         paths = [Path(name) / str(n) for n in range(len(packing.files()))]
         for path, file in zip(paths, packing.archives, strict=False):
             path.write_bytes(chance.randbytes(file.size))
-        make_parity(packing, paths.__getitem__)
+        make_parity(packing, Files(paths))
         files = [path.read_bytes() for path in paths]
     for number in wrong:
         index = len(packing.archives) + number

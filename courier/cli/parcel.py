@@ -250,8 +250,8 @@ def show(console: Console, *, parcel: PARCEL) -> None:
     """Show a parcel: its state, and a table of its volumes, with a map of the blocks that are here."""
     from courier.answer import waiting_requests
     from courier.errors import NotFound
+    from courier.outgoing import open_outgoing
     from courier.receive import find_build, status_of
-    from courier.send import open_outgoing
 
     with console.site() as site:
         try:

@@ -155,7 +155,7 @@ def drill(
     """Simulate loss and damage of a parcel made here, and say what would mend what; touches nothing."""
     from courier.drill import parse_share, run_drill
     from courier.errors import Damaged
-    from courier.send import open_outgoing
+    from courier.outgoing import open_outgoing
 
     with console.site() as site:
         outgoing = open_outgoing(site, parcel)

@@ -184,10 +184,11 @@ def write(
     """Write volumes and read each back. Another --media lays the parcel out anew, without building it again."""
     from courier.errors import Usage
     from courier.media import LAYOUTS
+    from courier.outgoing import open_outgoing
     from courier.plan import medium_capacity
     from courier.remake import ensure_files
-    from courier.send import open_outgoing, relay_out
-    from courier.write import WrittenVolume, check_numbers, write_volumes
+    from courier.send import relay_out
+    from courier.write import WrittenVolume, check_numbers, require_room, write_volumes
 
     if layout not in LAYOUTS:
         raise Usage(f"--layout {layout}: no such layout", hint=f"one of {', '.join(LAYOUTS)}")
@@ -205,9 +206,8 @@ def write(
         else:
             kind, room, anew = outgoing.packing.media, outgoing.packing.capacity, False
         # Nothing is changed before the preview has been seen.
-        packing = (
-            relay_out(site, outgoing, media=kind, capacity=room, dry_run=True).packing if anew else outgoing.packing
-        )
+        laid_out = relay_out(site, outgoing, media=kind, capacity=room, dry_run=True) if anew else outgoing
+        packing = laid_out.packing
         numbers = sorted(set(volume or range(1, packing.volumes + 1)))
         check_numbers(packing, numbers)
         total = _preview(console, packing, numbers, out)
@@ -216,6 +216,7 @@ def write(
             return
         console.ask_if_present("Write them?")
         if anew:
+            require_room(site, laid_out, layout=layout, outs=out, numbers=numbers, changed=console.change_media)
             ensure_files(site, outgoing, range(len(outgoing.packing.archives)))
             outgoing = relay_out(site, outgoing, media=kind, capacity=room)
         with console.progress("Writing", 2 * total) as progress:
@@ -289,7 +290,7 @@ def ship(
     dry_run: DRY_RUN = False,
 ) -> None:
     """Mark a parcel Sent; queue its ship notice and package definitions."""
-    from courier.send import open_outgoing
+    from courier.outgoing import open_outgoing
     from courier.ship import ship_parcel
     from courier.waybills import check_waybills
 
@@ -332,8 +333,8 @@ def recall(
     reason: Annotated[str, typer.Option("--reason", help="Why, for the other sites.")] = "",
 ) -> None:
     """Take a parcel back for good: it is not imported any more, and its key is never released."""
+    from courier.outgoing import open_outgoing
     from courier.recall import recall_parcel
-    from courier.send import open_outgoing
 
     with console.site() as site:
         outgoing = open_outgoing(site, parcel)

@@ -1,0 +1,116 @@
+"""A sealed file that is kept nowhere: the bytes `formats.seal_writer.SealingWriter` makes, read from anywhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, BinaryIO
+
+from formats.errors import Unreadable
+from formats.seal_header import KeySource, header_bytes
+from formats.seal_payload import CHUNK, SEALED, TAG, Stream, chunk_count, chunk_nonce, payload_cipher
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+_AT_ONCE = 4
+"""Chunks of plain content that are read at once."""
+
+
+class SealedView(Stream):
+    """What sealing ``size`` bytes of ``plain`` gives, to be read and sought in; one thread at a time uses it.
+
+    ``plain`` is seekable, nobody else's, and closed with the view. Everything said of ``seed`` and ``context`` at
+    `SealingWriter` holds: the same content comes out as the same bytes, and **no other content may ever be sealed with
+    them**. Whoever lets a sealed file out has compared it with its digest before.
+
+    Raises as `header_bytes` does; reading raises `Unreadable` where the content ends early, and what reading it raises.
+    """
+
+    def __init__(self, plain: BinaryIO, size: int, recipients: Sequence[str], *, seed: bytes, context: bytes) -> None:
+        keys = KeySource(seed, context)
+        file_key, nonce = keys.file_key(), keys.payload_nonce()
+        self._plain = plain
+        self._plain_size = size
+        self._cipher = payload_cipher(file_key, nonce)
+        self._head = header_bytes(file_key, recipients, keys) + nonce
+        self._chunks = max(1, chunk_count(size, CHUNK))
+        self.size = len(self._head) + size + self._chunks * TAG
+        self._position = 0
+        self._buffer = bytearray()
+        # A chunk of which only a part was asked for: what reads on asks for the rest of it next.
+        self._part = -1, b""
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def tell(self) -> int:
+        """Position in the sealed file."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go anywhere from the start on; beyond the end there is nothing to read."""
+        target = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
+        if target < 0:
+            raise ValueError(f"negative position {target}")
+        self._position = target
+        return target
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill ``buffer``, but at the end; returns the bytes read."""
+        view = memoryview(buffer).cast("B")
+        done = 0
+        while done < len(view) and self._position < self.size:
+            count = self._fill(view[done:])
+            done += count
+            self._position += count
+        return done
+
+    def _fill(self, into: memoryview) -> int:
+        if self._position < len(self._head):
+            data = self._head[self._position : self._position + len(into)]
+            into[: len(data)] = data
+            return len(data)
+        chunk, within = divmod(self._position - len(self._head), SEALED)
+        whole = min(_AT_ONCE, len(into) // SEALED, self._chunks - 1 - chunk)
+        if within == 0 and whole > 0:
+            self._seal(chunk, whole, into)
+            return whole * SEALED
+        if self._part[0] != chunk:
+            sealed = bytearray(self._length(chunk) + TAG)
+            self._seal(chunk, 1, memoryview(sealed))
+            self._part = chunk, bytes(sealed)
+        data = self._part[1][within : within + len(into)]
+        into[: len(data)] = data
+        return len(data)
+
+    def _length(self, chunk: int) -> int:
+        """Bytes of plain content in a chunk."""
+        return min(CHUNK, self._plain_size - chunk * CHUNK)
+
+    def _seal(self, first: int, count: int, into: memoryview) -> None:
+        size = (count - 1) * CHUNK + self._length(first + count - 1)
+        if len(self._buffer) < size:
+            self._buffer = bytearray(size)
+        plain = memoryview(self._buffer)[:size]
+        self._plain.seek(first * CHUNK)
+        done = 0
+        while done < size:
+            more = self._plain.readinto(plain[done:])  # type: ignore[attr-defined]  # every binary file has it
+            if not more:
+                raise Unreadable(f"content ends {size - done} bytes early", place=f"chunk {first + done // CHUNK}")
+            done += more
+        for n in range(count):
+            piece = plain[n * CHUNK : (n + 1) * CHUNK]
+            nonce = chunk_nonce(first + n, last=first + n == self._chunks - 1)
+            self._cipher.encrypt_into(nonce, piece, None, into[n * SEALED : n * SEALED + len(piece) + TAG])
+
+    def close(self) -> None:
+        """Close the content."""
+        self._plain.close()
+        super().close()
