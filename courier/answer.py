@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.built import compose
+from courier.built import BuiltArchive, compose
 from courier.catalog import messages, parcels, sites
 from courier.errors import Damaged, NotFound, Refused, Usage
 from courier.files import make_folder, require_space, sweep, write_atomic
@@ -287,6 +287,7 @@ class _Blocks:
         self._table = _table(parcel)
         self._files = parcel.files(site)
         self._open: tuple[int, BinaryIO] | None = None
+        self._again = -1
 
     def __enter__(self) -> _Blocks:
         self._stack = ExitStack()
@@ -300,15 +301,21 @@ class _Blocks:
 
     def read(self, index: int, block: int) -> bytes:
         """A block that has its signed digest; raises `Damaged` where there is no way to it."""
-        try:
-            source = self._archive(index)
-            source.seek(block * self._table.block_size)
-            data = source.read(self._table.length(index, block))
-        except (OSError, FormatError) as error:
-            raise self._unreadable(index, block, f": {error}") from None
-        if not self._table.is_good(index, block, data):
-            raise self._unreadable(index, block, "")
-        return data
+        while True:
+            try:
+                source = self._archive(index)
+                source.seek(block * self._table.block_size)
+                data = source.read(self._table.length(index, block))
+            except (OSError, FormatError) as error:
+                raise self._unreadable(index, block, f": {error}") from None
+            if self._table.is_good(index, block, data):
+                return data
+            recipe = self._files.recipe(index)
+            if recipe is None or not recipe.pack or self._again == index:
+                raise self._unreadable(index, block, "")
+            # Its pack may have gone bad on our disk: it is made again once.
+            self._release()
+            self._open = index, self._made_again(recipe)
 
     def _unreadable(self, index: int, block: int, why: str) -> Damaged:
         return Damaged(
@@ -326,8 +333,10 @@ class _Blocks:
         if "pack" not in self._files.lacking(index):
             return self._files.open(index)
         recipe = self._files.recipe(index)
-        if recipe is None:
-            return self._files.open(index)
+        return self._files.open(index) if recipe is None else self._made_again(recipe)
+
+    def _made_again(self, recipe: BuiltArchive) -> BinaryIO:
+        self._again = recipe.number - 1
         require_space(self._folder, recipe.pack, purpose="compressing an archive's members again")
         make_packs(self._site, self._parcel, [recipe], self._folder)
         return compose(recipe, self._folder, self._site.store.open_content, self._parcel.sealer())

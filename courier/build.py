@@ -181,12 +181,16 @@ class Builder:
         )
 
     def _read_parts(self, run: Sequence[PlannedMember], parts: _Parts) -> None:
-        """Read a content that is cut, from its beginning to its end: its digest, and the CRC-32 of each part."""
+        """Read parts of a content that is cut: the CRC-32 of each, and its digest where they are all of it.
+
+        They are not where single archives are made again, whose own digest tells then.
+        """
         content = run[0].content
         digest = hashlib.sha256()
         try:
             with self._open(content.sha256) as raw:
                 for member in run:
+                    raw.seek(member.offset)
                     crc, left = 0, member.length
                     while left and (data := raw.read(min(CHUNK, left))):
                         if self._stop.is_set():
@@ -197,7 +201,8 @@ class Builder:
                     if left:
                         raise _bad_content(content.path)
                     parts[content.sha256, member.offset].set_result(crc)
-                if raw.read(1) or digest.hexdigest() != content.sha256:
+                whole = sum(member.length for member in run) == content.size
+                if whole and (raw.read(1) or digest.hexdigest() != content.sha256):
                     raise _bad_content(content.path)
         except BaseException as error:
             for member in run:

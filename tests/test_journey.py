@@ -30,6 +30,8 @@ from journey import (
 )
 from stock import stock_tool
 
+from courier import send
+from courier import write as courier_write
 from courier.media import LAYOUTS, Layout
 
 UNICODE = (
@@ -382,17 +384,99 @@ def test_one_volume_alone_is_written_when_asked_for(sites: Sites) -> None:
 def test_another_medium_needs_no_new_build(sites: Sites) -> None:
     package = add(sites.hq, FIXTURES / "boot.wim")
     parcel = create(sites.hq, package, capacity="760KB")
-    built = {path.name: digest_of(path) for path in (sites.hq.path / "parcels/out" / parcel / "archives").iterdir()}
+    recipes = sites.hq.path / "parcels/out" / parcel / "recipes"
+    built = {path.name: digest_of(path) for path in recipes.iterdir()}
     document = sites.hq(
         *("parcel", "write", parcel, "--layout", "folder", "--out", sites.root / "m", "--capacity", "5MB")
     )
     assert len(document["volumes"]) == 1
-    after = {path.name: digest_of(path) for path in (sites.hq.path / "parcels/out" / parcel / "archives").iterdir()}
-    assert after == built
+    assert {path.name: digest_of(path) for path in recipes.iterdir()} == built
     sites.hq("parcel", "ship", parcel)
     sites.br("parcel", "receive", sites.root / "m")
     sites.sync()
     assert exported(sites.br, package, sites.root / "out")["boot.wim"][2] == digest_of(FIXTURES / "boot.wim")
+
+
+def on_disk(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("encrypt", [True, False])
+def test_a_build_copies_nothing_that_does_not_shrink(sites: Sites, encrypt: bool) -> None:
+    source = write_files(sites.root / "source", image_bin=noise(6_000_000), log_txt=b"the same line\n" * 100_000)
+    package = add(sites.hq, source)
+    parcel = create(sites.hq, package, capacity="20MB", redundancy="none", encrypt=encrypt)
+    assert on_disk(sites.hq.path / "parcels") < 100_000
+    volumes = write(sites.hq, parcel, "iso", sites.root / "media")
+    sites.hq("parcel", "ship", parcel)
+    sites.sync()
+    assert sites.br("parcel", "receive", *volumes)["state"] == "Imported"
+    assert exported(sites.br, package, sites.root / "at-br") == exported(sites.hq, package, sites.root / "at-hq")
+
+
+def test_content_of_a_removed_package_stays_while_a_parcel_is_on_its_way(sites: Sites) -> None:
+    package = add(sites.hq, write_files(sites.root / "source", image_bin=noise(300_000)))
+    parcel = create(sites.hq, package, capacity="20MB")
+    assert sites.hq("package", "remove", package)["freed"] < 10_000
+    volumes = write(sites.hq, parcel, "folder", sites.root / "media")
+    sites.hq("parcel", "ship", parcel)
+    sites.sync()
+    assert sites.br("parcel", "receive", *volumes)["state"] == "Imported"
+    sites.sync(sites.br, sites.hq)
+    assert sites.hq("parcel", "show", parcel)["state"] == "Confirmed"
+    other = add(sites.hq, write_files(sites.root / "other", a=b"a"))
+    sites.hq("package", "remove", other)
+    assert sites.hq.contents() == []
+
+
+@pytest.mark.parametrize("moment", ["_protect", "write_atomic", "sent_event", "_plan_volumes", "forget_other_editions"])
+def test_a_stop_anywhere_in_laying_out_anew_leaves_the_old_edition_or_the_new_one(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    package = add(sites.hq, FIXTURES / "boot.wim")
+    parcel = create(sites.hq, package, capacity="760KB")
+    write(sites.hq, parcel, "iso", sites.root / "old")
+    anew = ("parcel", "write", parcel, "--layout", "folder", "--out", sites.root / "new", "--capacity", "5MB")
+    with monkeypatch.context() as patched:
+        patched.setattr(send, moment, stop)
+        sites.hq.ran(*anew, code=8)
+    assert sites.hq("parcel", "verify", parcel)["volumes"][0]["problems"] == []
+    if moment == "forget_other_editions":
+        assert sites.hq("parcel", "show", parcel)["state"] == "Built"
+        out = sites.root / "new"
+    else:
+        # The old edition counts: it is whole, and what was written of it is shipped.
+        assert sites.hq("parcel", "show", parcel)["state"] == "Written"
+        out = sites.root / "old"
+    if moment != "write_atomic":
+        sites.hq(*anew)
+        out = sites.root / "new"
+    sites.hq("parcel", "ship", parcel)
+    sites.sync()
+    assert sites.br("parcel", "receive", out)["state"] == "Imported"
+    kept = {path.name for path in (sites.hq.path / "parcels/out" / parcel).glob("packing-list-*")}
+    assert len(kept) <= 2
+
+
+def test_without_room_for_the_new_edition_the_old_one_still_counts(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = add(sites.hq, FIXTURES / "boot.wim")
+    parcel = create(sites.hq, package, capacity="760KB")
+    write(sites.hq, parcel, "iso", sites.root / "old")
+    monkeypatch.setattr(courier_write, "free_space", lambda _: 300_000)
+    error = sites.hq.fails(
+        *("parcel", "write", parcel, "--layout", "folder", "--out", sites.root / "new", "--capacity", "5MB"), code=5
+    )
+    assert error["code"] == "no-space"
+    monkeypatch.undo()
+    assert sites.hq("parcel", "show", parcel)["state"] == "Written"
+    sites.hq("parcel", "ship", parcel)
+    sites.sync()
+    assert sites.br("parcel", "receive", sites.root / "old")["state"] == "Imported"
 
 
 # 5. Shipping

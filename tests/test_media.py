@@ -355,7 +355,7 @@ def test_the_sender_learns_of_its_parcel_from_its_media(sites: Sites, layout: st
     lost = sites.hq.path / "catalogue.sqlite"
     for path in lost.parent.glob("catalogue.sqlite*"):
         path.unlink()
-    for path in (sites.hq.path / "parcels" / "out" / parcel / "archives").iterdir():
+    for path in (sites.hq.path / "parcels" / "out" / parcel / "recipes").iterdir():
         path.unlink()
     assert card.exists()
     document = sites.hq("catalog", "rebuild", sites.root / "out")

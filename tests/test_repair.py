@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import random
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -380,8 +379,29 @@ def test_a_discarded_parcel_is_built_again_to_the_byte(sites: Sites, encrypt: bo
     write(sites.hq, parcel, "iso", sites.root / "iso")
 
 
-def test_blocks_of_a_discarded_parcel_are_built_again_for_an_answer(sites: Sites) -> None:
-    package, parcel = damaged_beyond(sites)
+def shrinking(size: int) -> bytes:
+    """Bytes that compress to about three quarters, nowhere the same."""
+    return bytes(byte & 0x3F for byte in noise(size))
+
+
+def shrinking_damaged_beyond(sites: Sites, **options: Any) -> tuple[str, str]:
+    """As `damaged_beyond`, of content that is compressed."""
+    source = sites.root / "shrinks.bin"
+    source.write_bytes(shrinking(16 * MIB))
+    package = add(sites.hq, source)
+    parcel, volumes = sent(sites.hq, package, out=sites.root / "out", capacity="5MB", spare_volumes=1, **options)
+    sites.sync()
+    for volume in volumes[:2]:
+        sites.br("parcel", "receive", volume, code=None)
+    assert list((sites.hq.path / "parcels" / "out" / parcel / "packs").iterdir())
+    return package, parcel
+
+
+@pytest.mark.parametrize("damaged", [damaged_beyond, shrinking_damaged_beyond])
+def test_blocks_of_a_discarded_parcel_are_made_again_for_an_answer(
+    sites: Sites, damaged: Callable[[Sites], tuple[str, str]]
+) -> None:
+    package, parcel = damaged(sites)
     sites.hq("parcel", "discard", parcel)
     sites.br("parcel", "repair", parcel, "--from-network")
     sites.sync(sites.br, sites.hq, sites.br)
@@ -389,15 +409,33 @@ def test_blocks_of_a_discarded_parcel_are_built_again_for_an_answer(sites: Sites
     imported_right(sites, package)
 
 
-def test_a_block_gone_bad_at_the_sender_is_built_again(sites: Sites) -> None:
-    package, parcel = damaged_beyond(sites)
-    for archive in (sites.hq.path / "parcels" / "out" / parcel / "archives").glob("*.age"):
-        data = bytearray(archive.read_bytes())
-        data[random.Random(archive.name).randrange(len(data))] ^= 1
-        archive.write_bytes(data)
+def test_a_pack_gone_bad_at_the_sender_is_made_again(sites: Sites) -> None:
+    package, parcel = shrinking_damaged_beyond(sites)
+    for pack in (sites.hq.path / "parcels" / "out" / parcel / "packs").iterdir():
+        data = bytearray(pack.read_bytes())
+        for at in range(0, len(data), MIB // 2):
+            data[at] ^= 1
+        pack.write_bytes(data)
     sites.br("parcel", "repair", parcel, "--from-network")
     sites.sync(sites.br, sites.hq, sites.br)
     imported_right(sites, package)
+
+
+def test_content_gone_bad_at_the_sender_is_not_sent_and_said(sites: Sites) -> None:
+    package, parcel = damaged_beyond(sites)
+    (content,) = sites.hq.contents()
+    good = content.read_bytes()
+    content.write_bytes(bytes(len(good)))
+    sites.br("parcel", "repair", parcel, "--request-out", sites.root / "request")
+    error = sites.hq.fails("parcel", "answer", sites.root / "request", "--out", sites.root / "a", code=4)
+    assert "courier package verify" in error["hint"]
+    write_again = ("parcel", "write", parcel, "--layout", "folder", "--out", sites.root / "again")
+    assert sites.hq.fails(*write_again, code=4)["code"] == "build-damaged"
+    # What the hint says puts it right.
+    sites.hq("package", "verify", package, code=4)
+    add(sites.hq, sites.root / "noise.bin")
+    sites.hq(*write_again)
+    sites.hq("parcel", "answer", sites.root / "request", "--out", sites.root / "a")
 
 
 def test_where_the_package_is_gone_too_that_is_said_clearly(sites: Sites) -> None:
@@ -406,7 +444,7 @@ def test_where_the_package_is_gone_too_that_is_said_clearly(sites: Sites) -> Non
     sites.hq("package", "remove", package)
     error = sites.hq.fails("parcel", "write", parcel, "--layout", "folder", "--out", sites.root / "again", code=4)
     assert error["code"] == "no-content"
-    assert "cannot be built again" in error["message"]
+    assert "noise.bin is not in the store any more" in error["message"]
     sites.br("parcel", "repair", parcel, "--request-out", sites.root / "request")
     assert sites.hq.fails("parcel", "answer", sites.root / "request", "--out", sites.root / "a", code=4)
 
@@ -433,14 +471,14 @@ def test_the_quota_discards_the_oldest_confirmed_parcel_and_never_one_that_is_no
     sizes = sites.hq("parcel", "limits")["built_bytes"]
     limit = sites.hq("parcel", "limits", "--quota", f"{sizes - 1}")
     assert [item["parcel_id"] for item in limit["discarded"]] == [parcels[0]]
-    limit = sites.hq("parcel", "limits", "--quota", "1MB")
+    limit = sites.hq("parcel", "limits", "--quota", "1")
     assert [item["parcel_id"] for item in limit["discarded"]] == [parcels[1]]
     assert limit["over"] > 0
-    assert list((sites.hq.path / "parcels" / "out" / parcels[2] / "archives").iterdir())
+    assert list((sites.hq.path / "parcels" / "out" / parcels[2] / "parity-1").iterdir())
     sites.sync(sites.hq, sites.br)
     sites.br("parcel", "receive", sites.root / "out2")
     sites.sync(sites.br, sites.hq)
-    assert not (sites.hq.path / "parcels" / "out" / parcels[2] / "archives").exists()
+    assert not (sites.hq.path / "parcels" / "out" / parcels[2] / "parity-1").exists()
 
 
 # --- drill and waybills ---------------------------------------------------------------------------------------------
