@@ -23,7 +23,6 @@ from courier.outgoing import OutgoingParcel, open_outgoing
 from courier.plan import writing_seconds
 from courier.remake import make_packs
 from courier.repair import PART_SUFFIX
-
 from courier.site import Site, now
 from courier.spool import load_table
 from courier.transitions import log_entry
