@@ -14,6 +14,7 @@ import pytest
 from journey import (
     FIXTURES,
     SMALL,
+    Home,
     Sites,
     add,
     create,
@@ -482,6 +483,43 @@ def test_without_room_for_the_new_edition_the_old_one_still_counts(
 # 5. Shipping
 
 
+def unsealed(home: Home, message: Path) -> dict[str, Any]:
+    """The envelope in a message for a site, opened by stock age with that site's identity."""
+    opened = subprocess.run(
+        [stock_tool("age"), "-d", "-i", home.path / "keys" / "recipient.key", message], capture_output=True, check=True
+    )
+    envelope: dict[str, Any] = json.loads(opened.stdout)
+    return envelope
+
+
+def test_a_shared_folder_shows_nothing_of_what_a_journey_is_about(sites: Sites) -> None:
+    image = write_files(sites.root / "in", conspicuous=noise(1000, 1))
+    package = add(sites.hq, image, name="Telltale")
+    parcel = create(sites.hq, package)
+    volumes = write(sites.hq, parcel, "folder", sites.root / "m")
+    sites.hq("parcel", "ship", parcel, "--carrier", "Vans-and-Sons", "--tracking", "TRACK-77", "--seal", "1=SEAL-007")
+    seen: dict[str, bytes] = {}
+    for home in (sites.hq, sites.br, sites.hq, sites.br):
+        home("channel", "sync")
+        seen |= {path.name: path.read_bytes() for path in (sites.root / "share").rglob("*.msg")}
+        if home is sites.br:
+            home("parcel", "receive", *volumes)
+    assert len(seen) > 5
+    words = (
+        parcel,
+        package.partition(":")[0],
+        "conspicuous",
+        "Telltale",
+        "Vans-and-Sons",
+        "TRACK-77",
+        "SEAL-007",
+        "payload",
+    )
+    for body in seen.values():
+        assert body.startswith(b"age-encryption.org/v1\n")
+        assert not [word for word in words if word.encode() in body]
+
+
 def test_ship_marks_sent_and_sync_puts_definitions_and_notice_into_the_channel(sites: Sites) -> None:
     one = add(sites.hq, FIXTURES / "boot.wim")
     two = add(sites.hq, FIXTURES / "disk.qcow2")
@@ -496,7 +534,7 @@ def test_ship_marks_sent_and_sync_puts_definitions_and_notice_into_the_channel(s
     assert len(messages) == 5
     for message in messages:
         assert message.name == f"{digest_of(message)}.msg"
-        assert json.loads(message.read_bytes())["signatures"]
+        assert unsealed(sites.br, message)["signatures"]
     assert sites.br("channel", "sync")["taken"] == 5
     assert list((sites.root / "share" / "BR1").iterdir()) == []
     assert sites.br("parcel", "list")["received"] == [{"parcel_id": parcel, "state": "Announced", "from": "HQ1"}]
@@ -606,7 +644,7 @@ def test_the_notice_alone_or_the_definition_alone_is_not_enough(sites: Sites) ->
     sites.br("parcel", "receive", *volumes)
     sites.hq("channel", "sync")
     box = sites.root / "share" / "BR1"
-    held = {json.loads(path.read_bytes())["payloadType"]: path for path in box.iterdir()}
+    held = {unsealed(sites.br, path)["payloadType"]: path for path in box.iterdir()}
     definition = next(path for kind, path in held.items() if "package" in kind)
     definition.rename(sites.root / definition.name)
     done = sites.br("channel", "sync")
@@ -635,7 +673,7 @@ def test_the_receipt_goes_back_and_confirms_the_parcel(sites: Sites) -> None:
     sites.br("parcel", "receive", *volumes)
     assert sites.hq("parcel", "show", parcel)["state"] == "Sent"
     sites.sync(sites.br)
-    kinds = {json.loads(path.read_bytes())["payloadType"] for path in (sites.root / "share" / "HQ1").iterdir()}
+    kinds = {unsealed(sites.hq, path)["payloadType"] for path in (sites.root / "share" / "HQ1").iterdir()}
     assert "application/vnd.courier.receipt+json" in kinds
     sites.sync(sites.hq)
     shown = sites.hq("parcel", "show", parcel)
