@@ -22,9 +22,9 @@ from courier.delivery import POLL, Lines, Network, Run, deliver
 from courier.errors import CourierError, Damaged, NotFound, Refused, Unreachable, Usage
 from courier.inbox import take_message
 from courier.ledger_exchange import share_ledgers
-from courier.receive import ParcelStatus, settle_all
 from courier.reporting import report_to_peers
 from courier.retention import keep_quota
+from courier.settle import ParcelStatus, settle_all
 from courier.site import Site, now
 from formats.digest import sha256_hex
 from formats.documents import acknowledgement as acknowledgement_doc

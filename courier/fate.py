@@ -10,7 +10,7 @@ from courier.catalog.parcels import ReceivedParcel
 from courier.errors import NotFound, Refused, Usage
 from courier.ledger import Happened, record
 from courier.lifecycle import ReceivedEvent, ReceivedState, SentEvent, SentState, after_received, after_sent
-from courier.receive import find_build
+from courier.settle import find_build
 from courier.site import Site, now
 from courier.transitions import begin_received, received_event, sent_event
 from formats.documents import supersession as supersession_doc

@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +21,8 @@ from courier.errors import CourierError, NoSpace, NotFound, Refused, Usage
 TEMP = ".tmp-"
 # Not every system has all of these.
 _NO_MEDIUM = {getattr(errno, name) for name in ("ENXIO", "ENODEV", "ENOMEDIUM") if hasattr(errno, name)}
+WRITE_OUT = 32 << 20
+"""Bytes written to a file before the system is asked to put them on the disk."""
 RESERVE = 64 << 20
 """Bytes that are left free on a disk we write to."""
 
@@ -89,6 +91,27 @@ def read_private(path: Path) -> bytes:
                 code="lax-key-file",
             )
     return path.read_bytes()
+
+
+def writing_out(out: BinaryIO, progress: Callable[[int], None] = lambda _: None) -> Callable[[int], None]:
+    """``progress``, told of bytes written to ``out``, that has the system put them on the disk while we go on.
+
+    Where it cannot be asked, most of a large file waits in memory until it is flushed, and the disk waits meanwhile.
+    """
+    if not hasattr(os, "posix_fadvise"):
+        return progress
+    unwritten = 0
+
+    def told(count: int) -> None:
+        nonlocal unwritten
+        progress(count)
+        unwritten += count
+        if unwritten >= WRITE_OUT:
+            # Linux begins to write what is to be dropped from memory, and does not wait for it.
+            os.posix_fadvise(out.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            unwritten = 0
+
+    return told
 
 
 def settle(paths: list[Path]) -> None:

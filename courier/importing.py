@@ -6,19 +6,18 @@ SHA-256. The catalogue learns of the packages, and the receipt is queued, in one
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from courier.admit import Admission
 from courier.build import load_zstd
 from courier.catalog import packages, parcels
 from courier.catalog.packages import StoredPackage
 from courier.errors import CourierError, Damaged, Refused, explain
-from courier.files import require_space
+from courier.files import require_space, writing_out
 from courier.ledger import Happened, record
 from courier.lifecycle import ReceivedEvent
 from courier.outbox import enqueue
@@ -29,7 +28,7 @@ from courier.spool import Spool
 from courier.store import Staging
 from courier.transitions import received_event
 from formats.archive import ArchiveReader
-from formats.digest import CHUNK
+from formats.digest import CHUNK, SideHash
 from formats.documents import receipt as receipt_doc
 from formats.documents.contents import ContentsReader, MemberRecord, PackageHeader
 from formats.documents.listing import FileEntry
@@ -37,6 +36,9 @@ from formats.documents.package import PackageDefinition
 from formats.documents.packing import PackingList
 from formats.documents.receipt import Outcome, Receipt, ReceiptPackage, ReceiptVolume
 from formats.errors import DigestMismatch, FormatError, Malformed, TooLarge, Unexpected
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,8 +82,33 @@ def expanded_bytes(site: Site, packing: PackingList, path: Path) -> int:
     return total
 
 
-def import_parcel(site: Site, spool: Spool, admission: Admission) -> ImportedParcel:
-    """Import a complete, admitted parcel. Raises `Refused` or `Damaged`, with the store as it was."""
+def is_held(site: Site, packing: PackingList, path: Path) -> bool:
+    """Whether the store has every package of the parcel with all its content; ``path``: the parcel's contents."""
+    with site.catalogue.reading() as connection, open_contents(site, packing, path) as contents:
+        for header, entries in contents.packages():
+            versions = packages.versions(connection, header.package)
+            held = any((stored.version, stored.listing) == (header.version, header.listing) for stored in versions)
+            if not held or not site.store.listing_path(header.listing.sha256).exists():
+                return False
+            for entry in entries:
+                if isinstance(entry, FileEntry) and entry.size and not site.store.has(entry.sha256, entry.size):
+                    return False
+    return True
+
+
+def import_parcel(
+    site: Site,
+    spool: Spool,
+    admission: Admission,
+    *,
+    open_archive: Callable[[int], BinaryIO] | None = None,
+    arrived: Callable[[Connection], None] = lambda _: None,
+) -> ImportedParcel:
+    """Import a complete, admitted parcel. Raises `Refused` or `Damaged`, with the store as it was.
+
+    ``open_archive``: where its archives are read from, if not from the spool. ``arrived`` records what came, in the
+    transaction that records the import.
+    """
     packing = spool.packing
     if packing.key != "media":
         needed = expanded_bytes(site, packing, spool.contents())
@@ -90,13 +117,13 @@ def import_parcel(site: Site, spool: Spool, admission: Admission) -> ImportedPar
         try:
             with open_contents(site, packing, spool.contents()) as contents:
                 headers = _stage_listings(contents, staging, admission)
-                _stage_archives(site, spool, contents, staging)
+                _stage_archives(site, packing, contents, staging, open_archive or spool.open_file)
             _check_covered(headers, staging)
         except FormatError as error:
             raise _explain(site, spool, error) from None
         outcomes = _outcomes(site, headers)
         staging.commit()
-        _record(site, spool, headers, outcomes, admission.definitions)
+        _record(site, spool, headers, outcomes, admission.definitions, arrived)
     spool.remove()
     return ImportedParcel(packages=tuple(outcomes))
 
@@ -117,21 +144,31 @@ def _stage_listings(contents: ContentsReader, staging: Staging, admission: Admis
     return headers
 
 
-def _stage_archives(site: Site, spool: Spool, contents: ContentsReader, staging: Staging) -> None:
+def _stage_archives(
+    site: Site,
+    packing: PackingList,
+    contents: ContentsReader,
+    staging: Staging,
+    open_archive: Callable[[int], BinaryIO],
+) -> None:
     """Put every member's bytes in place; a content cut in parts grows archive by archive."""
     growing: dict[str, _Growing] = {}
-    identities = identities_for(site, spool.packing) if spool.packing.sealed else []
-    for number, members in contents.archives():
-        index = number - 1
-        place = spool.packing.path(index)
-        with spool.open_file(index) as raw:
-            reader = ArchiveReader(opened(raw, identities) if spool.packing.sealed else raw)
-            reader.expect([(member.name, member.size) for member in members])
-            for position, member in enumerate(members):
-                with reader.open(position) as source:
-                    _take_member(source, member, staging, growing, f"{place}: {member.name}")
-    for sha256 in growing:
-        raise Unexpected(f"content {sha256} is cut in parts, and some are missing")
+    identities = identities_for(site, packing) if packing.sealed else []
+    try:
+        for number, members in contents.archives():
+            index = number - 1
+            place = packing.path(index)
+            with open_archive(index) as raw:
+                reader = ArchiveReader(opened(raw, identities) if packing.sealed else raw)
+                reader.expect([(member.name, member.size) for member in members])
+                for position, member in enumerate(members):
+                    with reader.open(position) as source:
+                        _take_member(source, member, staging, growing, f"{place}: {member.name}")
+        for sha256 in growing:
+            raise Unexpected(f"content {sha256} is cut in parts, and some are missing")
+    finally:
+        for content in growing.values():
+            content.digest.close()
 
 
 class _Growing:
@@ -139,8 +176,11 @@ class _Growing:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.digest = hashlib.sha256()
-        self.count = 0
+        self.digest = SideHash()
+
+    @property
+    def count(self) -> int:
+        return self.digest.count
 
 
 def _take_member(
@@ -157,14 +197,17 @@ def _take_member(
     if content.count != member.offset:
         raise Unexpected("parts out of order", place=place)
     with content.path.open("ab") as out:
+        told = writing_out(out)
         for data in _decoded(source, member, place):
             content.digest.update(data)
-            content.count += len(data)
             out.write(data)
+            told(len(data))
     if content.count != member.offset + member.length:
         raise DigestMismatch(f"{content.count - member.offset} bytes where {member.length} are listed", place=place)
     if content.count == member.of:
-        if content.digest.hexdigest() != member.sha256:
+        digest = content.digest.hexdigest()
+        content.digest.close()
+        if digest != member.sha256:
             raise DigestMismatch("content differs from its signed SHA-256", place=place)
         del growing[member.sha256]
         staging.place(content.path, member.sha256, member.of)
@@ -275,9 +318,11 @@ def _record(
     headers: list[PackageHeader],
     outcomes: list[ReceiptPackage],
     definitions: Mapping[tuple[str, int], PackageDefinition],
+    arrived: Callable[[Connection], None],
 ) -> None:
     packing, moment = spool.packing, now()
     with site.catalogue.writing() as connection:
+        arrived(connection)
         row = parcels.find_received(connection, packing.parcel, packing.build)[0]
         seen = {volume.number: volume for volume in parcels.received_volumes(connection, packing.parcel, packing.build)}
         receipt = Receipt(

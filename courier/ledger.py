@@ -111,17 +111,22 @@ def record(connection: Connection, site: Site, parcel: str, *things: Happened) -
 def note_received(site: Site, parcel: str, build: str) -> None:
     """The custody ledger names every volume when it first came; a run that was killed is made good by the next."""
     with site.catalogue.writing() as connection:
-        seen = {v.number: v for v in parcels.received_volumes(connection, parcel, build)}
-        ledger, _ = load(connection, parcel)
-        told: set[int] = set()
-        for entry in ledger.entries.values():
-            if entry.site == site.code and entry.event == "received":
-                told.update(entry.volumes)
-        new = tuple(sorted(seen.keys() - told))
-        if new:
-            bad = [str(number) for number in new if seen[number].state == VolumeState.DAMAGED]
-            note = f"damaged: volumes {', '.join(bad)}" if bad else ""
-            record(connection, site, parcel, Happened(event="received", volumes=new, note=note))
+        record_received(connection, site, parcel, build)
+
+
+def record_received(connection: Connection, site: Site, parcel: str, build: str) -> None:
+    """`note_received`, within a transaction."""
+    seen = {v.number: v for v in parcels.received_volumes(connection, parcel, build)}
+    ledger, _ = load(connection, parcel)
+    told: set[int] = set()
+    for entry in ledger.entries.values():
+        if entry.site == site.code and entry.event == "received":
+            told.update(entry.volumes)
+    new = tuple(sorted(seen.keys() - told))
+    if new:
+        bad = [str(number) for number in new if seen[number].state == VolumeState.DAMAGED]
+        note = f"damaged: volumes {', '.join(bad)}" if bad else ""
+        record(connection, site, parcel, Happened(event="received", volumes=new, note=note))
 
 
 def check_signature(trust: Trust, data: bytes, entry: CustodyEntry) -> None:

@@ -78,6 +78,8 @@ class ReceivedEvent(StrEnum):
     SPOILT = "spoilt"
     REFUSED = "refused"
     ACCEPTED = "accepted"
+    AGAIN = "again"
+    """A volume came again after the import, and the store does not hold all that the parcel brought any more."""
 
 
 class VolumeState(StrEnum):
@@ -156,6 +158,7 @@ RECEIVED: Mapping[tuple[ReceivedState | None, ReceivedEvent], ReceivedState] = {
     # Its sender's word may come before anything else of it.
     (None, _RE.REFUSED): _R.REFUSED,
     (_R.REFUSED, _RE.ACCEPTED): _R.ARRIVING,
+    (_R.IMPORTED, _RE.AGAIN): _R.ARRIVING,
 }
 """A parcel at a receiver."""
 

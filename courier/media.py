@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import BinaryIO, Literal, Protocol
+from typing import BinaryIO, Literal, Protocol, runtime_checkable
 
 from courier import volume
 from courier.errors import NotFound, Usage
@@ -40,6 +41,17 @@ class Medium(Protocol):
         """
 
 
+@runtime_checkable
+class RandomMedium(Medium, Protocol):
+    """A volume whose files can be read in any order and sought in: all but tape."""
+
+    def files(self) -> AbstractContextManager[Callable[[str], BinaryIO]]:
+        """What opens a file by its path, while the medium is open.
+
+        Raises `KeyError` or `FileNotFoundError` for a path that is not there, and as `walk` does.
+        """
+
+
 class FolderMedium:
     """A volume in a plain folder, on a drive or a mounted disc."""
 
@@ -61,6 +73,18 @@ class FolderMedium:
         for name, path in sorted(found, key=lambda item: volume.writing_order(item[0])):
             with path.open("rb") as stream:
                 yield name, os.fstat(stream.fileno()).st_size, stream
+
+    @contextmanager
+    def files(self) -> Iterator[Callable[[str], BinaryIO]]:
+        """See `RandomMedium.files`."""
+
+        def open_file(name: str) -> BinaryIO:
+            path = self._root.joinpath(*name.split("/"))
+            if path.is_symlink() or not path.is_file():
+                raise KeyError(name)
+            return path.open("rb")
+
+        yield open_file
 
 
 class IsoMedium:
@@ -84,6 +108,12 @@ class IsoMedium:
                 raise type(error)(f"no disc image, or its directories are destroyed ({error})") from None
             for name, size in sorted(reader.files(), key=lambda item: volume.writing_order(item[0])):
                 yield name, size, reader.open(name)
+
+    @contextmanager
+    def files(self) -> Iterator[Callable[[str], BinaryIO]]:
+        """See `RandomMedium.files`."""
+        with self._path.open("rb") as source:
+            yield IsoReader(source).open
 
 
 class TapeMedium:

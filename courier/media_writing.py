@@ -13,16 +13,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from courier.errors import CourierError, Damaged, Refused, Usage, explain
-from courier.files import TEMP, atomic_file, make_folder, remove_tree, sweep_beside, sync_folder
+from courier.files import TEMP, atomic_file, make_folder, remove_tree, sweep_beside, sync_folder, writing_out
 from courier.media import FolderMedium, IsoMedium, Layout, Medium, TapeMedium
 from courier.tapedrive import is_tape_device, open_tape
 from formats.digest import CHUNK, SideHash
 from formats.errors import FormatError
 from formats.iso import IsoFile, write_iso
 from formats.tape import EndOfTape, TapeFile, read_volume_label, tape_size, write_volume
-
-WRITE_OUT = 32 << 20
-"""Bytes written to a file before the system is asked to put them on the disk."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +63,7 @@ def write_volume_to(target: Path, source: VolumeSource, layout: Layout, progress
         raise Usage(f"{target} exists", hint="name another folder, or remove it")
     if layout == "iso":
         with atomic_file(target) as out:
-            copied = _writing_out(out, progress)
+            copied = writing_out(out, progress)
             files = [IsoFile(path=file.path, size=file.size, open=_checked(file, copied)) for file in source.files]
             write_iso(
                 out,
@@ -139,7 +136,7 @@ def _write_folder(root: Path, source: VolumeSource, progress: Callable[[int], No
     for file in source.files:
         path = root.joinpath(*file.path.split("/"))
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as out, _checked(file, _writing_out(out, progress))() as stream:
+        with path.open("xb") as out, _checked(file, writing_out(out, progress))() as stream:
             while data := stream.read(CHUNK):
                 out.write(data)
         os.utime(path, ns=(source.made_ns, source.made_ns))
@@ -161,27 +158,6 @@ def _settle_tree(root: Path) -> int:
             forget_cached(path)
         sync_folder(Path(folder))
     return total
-
-
-def _writing_out(out: BinaryIO, progress: Callable[[int], None]) -> Callable[[int], None]:
-    """``progress`` that has the system write to the disk while we go on, where it can be asked.
-
-    Else most of a volume waits in memory until it is flushed, and the disk waits meanwhile.
-    """
-    if not hasattr(os, "posix_fadvise"):
-        return progress
-    unwritten = 0
-
-    def told(count: int) -> None:
-        nonlocal unwritten
-        progress(count)
-        unwritten += count
-        if unwritten >= WRITE_OUT:
-            # Linux begins to write what is to be dropped from memory, and does not wait for it.
-            os.posix_fadvise(out.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            unwritten = 0
-
-    return told
 
 
 def forget_cached(path: Path) -> None:

@@ -7,31 +7,32 @@ nothing. The same command, or the next ``channel sync``, goes on wherever a run 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from courier.admit import Admission, check_not_recalled, judge
-from courier.arrival import report_arrival
-from courier.catalog import letters, parcels
+from courier.admit import check_not_recalled
+from courier.catalog import parcels
 from courier.catalog.parcels import ReceivedParcel, ReceivedVolume
-from courier.errors import CourierError, Damaged, NotFound, Refused, Usage
+from courier.direct import LookedAt, archives_of, bad_parity, is_whole
+from courier.errors import CourierError, Damaged, Refused
 from courier.files import locked, make_folder, remove_tree, require_space, sweep, write_atomic
-from courier.importing import ImportedParcel, expanded_bytes, import_parcel
+from courier.importing import expanded_bytes, import_parcel, is_held
 from courier.intake import Head, VolumeReader
-from courier.ledger import Happened, note_received, record
+from courier.ledger import Happened, note_received, record, record_received
 from courier.lifecycle import ReceivedEvent, ReceivedState, VolumeEvent, VolumeState
-from courier.media import Medium, find_media
-from courier.mend import mend_spool, prospect
-from courier.parcelkey import awaited_key
+from courier.media import Medium, RandomMedium, find_media
+from courier.settle import ParcelStatus, admission_of, settle_parcel, status_of
 from courier.site import Site, now
 from courier.spool import PACKING_LIST, Filling, Spool
-from courier.transitions import begin_received, is_open, log_entry, received_event, received_volume_event
+from courier.transitions import begin_received, received_event, received_volume_event
 from formats.blocks import ranges
-from formats.documents.packing import PackingList
 from formats.envelope import parse_envelope
 from formats.errors import FormatError
-from formats.names import check_parcel
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,22 +49,6 @@ class TakenVolume:
     damaged_blocks: int
     bad: tuple[tuple[str, tuple[tuple[int, int], ...]], ...]
     findings: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ParcelStatus:
-    """A parcel as it stands here: what is missing, why it is held, what was imported; ``mended``: blocks, just now."""
-
-    parcel: str
-    build: str
-    state: str
-    volumes: tuple[ReceivedVolume, ...]
-    of: int
-    missing_volumes: tuple[int, ...]
-    missing_blocks: int
-    awaiting: tuple[str, ...]
-    imported: ImportedParcel | None = None
-    mended: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,13 +75,25 @@ def receive_media(
     as soon as that is known, ``taken`` how it went.
     """
     media = [medium for path in paths for medium in find_media(path)]
+    told: set[str] = set()
+
+    def look(medium: Medium, head: Head) -> None:
+        if medium.name not in told:
+            told.add(medium.name)
+            looking(medium, head)
+
+    straight = None if hold else _straight(site, media, progress=progress, looking=look)
+    if straight is not None:
+        for one in straight.volumes:
+            taken(one)
+        return straight
     results: list[TakenVolume] = []
     failures: list[tuple[str, CourierError]] = []
     builds: dict[tuple[str, str], None] = {}
     opened: dict[Path, Spool] = {}
     for medium in media:
         try:
-            one = _take(site, medium, opened, hold=hold, progress=progress, looking=looking)
+            one = _take(site, medium, opened, hold=hold, progress=progress, looking=look)
         except CourierError as error:
             failures.append((medium.name, error))
             continue
@@ -139,6 +136,81 @@ def _take(
             remove_tree(scratch)
 
 
+def _straight(
+    site: Site, media: Sequence[Medium], *, progress: Callable[[int], None], looking: Callable[[Medium, Head], None]
+) -> Received | None:
+    """Import a parcel straight from ``media`` if they are all of it and nothing is awaited; None where they are not."""
+    whole = [medium for medium in media if isinstance(medium, RandomMedium)]
+    if not whole or len(whole) < len(media):
+        return None
+    root = make_folder(site.home / "parcels" / "in")
+    with locked(root / "lock"):
+        sweep(root)
+        scratch = make_folder(root / ".tmp-tables")
+        readers: list[VolumeReader] = []
+        try:
+            looked_at = _look_at_all(site, whole, scratch, readers)
+            return _import(site, looked_at, progress, looking) if looked_at else None
+        except (CourierError, FormatError):
+            # Whatever it is, it is found again where volumes gather one by one, and said there.
+            return None
+        finally:
+            for reader in readers:
+                reader.close()
+            remove_tree(scratch)
+
+
+def _look_at_all(
+    site: Site, media: Sequence[RandomMedium], scratch: Path, readers: list[VolumeReader]
+) -> list[LookedAt] | None:
+    trust, looked_at = site.trust(), []
+    for number, medium in enumerate(media):
+        reader = VolumeReader(medium, trust, scratch=make_folder(scratch / str(number)), now_ns=now())
+        readers.append(reader)
+        head = reader.head()
+        if number == 0 and len({file.volume for file in head.packing.archives}) > len(media):
+            return None
+        looked_at.append(LookedAt(medium=medium, reader=reader, head=head))
+    return looked_at if is_whole(looked_at) else None
+
+
+def _import(
+    site: Site,
+    looked_at: Sequence[LookedAt],
+    progress: Callable[[int], None],
+    looking: Callable[[Medium, Head], None],
+) -> Received | None:
+    head = next((one.head for one in looked_at if one.head.contents and one.head.blocks), looked_at[0].head)
+    packing = head.packing
+    spool = begin_spool(site, head, hold=False, straight=True)
+    if spool is None or any(state.good for state in spool.states()):
+        return None
+    with site.catalogue.reading() as connection:
+        row = parcels.find_received(connection, packing.parcel, packing.build)[0]
+    spool.note_edition(head.envelope)
+    admission = admission_of(site, spool)
+    if admission.awaiting or row.hold:
+        return None
+    for one in looked_at:
+        looking(one.medium, one.head)
+    bad = [bad_parity(one, spool.table, progress) for one in looked_at]
+    volumes = [_taken(one.medium, one.reader, one.head, b) for one, b in zip(looked_at, bad, strict=True)]
+
+    def arrived(connection: Connection) -> None:
+        for volume in volumes:
+            _record_volume(connection, site, volume, packing.edition)
+        record_received(connection, site, packing.parcel, packing.build)
+        verified = Happened(event="verified", note="every block agrees with the packing list")
+        record(connection, site, packing.parcel, verified)
+        event, text = ReceivedEvent.COMPLETE, "media and network agree"
+        received_event(connection, site, packing.parcel, packing.build, event, text)
+
+    with archives_of(looked_at, spool.table, progress) as open_archive:
+        imported = import_parcel(site, spool, admission, open_archive=open_archive, arrived=arrived)
+    status = replace(status_of(site, packing.parcel, packing.build), imported=imported)
+    return Received(volumes=tuple(volumes), failures=(), parcels=(status,))
+
+
 def _known_packing_list(site: Site, digest: str) -> bytes | None:
     for path in (site.home / "parcels" / "in").glob(f"*/{PACKING_LIST}"):
         data = path.read_bytes()
@@ -148,12 +220,18 @@ def _known_packing_list(site: Site, digest: str) -> bytes | None:
 
 
 def begin_spool(
-    site: Site, head: Head, *, hold: bool, where: str = "", opened: dict[Path, Spool] | None = None
+    site: Site,
+    head: Head,
+    *,
+    hold: bool,
+    where: str = "",
+    opened: dict[Path, Spool] | None = None,
+    straight: bool = False,
 ) -> Spool | None:
-    """The spool of the build this volume belongs to, begun if need be; None when it was imported before.
+    """The spool of the build this volume belongs to, begun if need be; None when it was imported and is still held.
 
     ``where`` names the medium in errors. ``opened`` remembers the spools of one command, so that the space for all
-    that is missing is judged once, not again for each of a thousand volumes.
+    that is missing is judged once, not again for each of a thousand volumes. ``straight``: nothing will gather in it.
 
     Raises `Refused` for another build of a parcel of which volumes came before, `NoSpace`, and `Damaged` where a new
     spool would need a table that is damaged on this medium.
@@ -169,7 +247,8 @@ def begin_spool(
             hint=f"ask {packing.source} which is right; courier parcel discard {packing.parcel} forgets the other",
             code="other-build",
         )
-    if same is not None and same.state == ReceivedState.IMPORTED:
+    imported = same is not None and same.state == ReceivedState.IMPORTED
+    if imported and (head.contents is None or is_held(site, packing, head.contents)):
         return None
     check_not_recalled(site, site.trust(), packing.parcel, packing.source)
     if any(row.state == ReceivedState.REFUSED for row in known):
@@ -186,7 +265,8 @@ def begin_spool(
             return opened[folder]
         spool = opened[folder] = Spool.open(folder)
         sweep(folder / "archives")
-        require_space(site.home, spool.missing_bytes() + _expanded(folder), purpose="receiving the parcel")
+        coming = 0 if straight else spool.missing_bytes()
+        require_space(site.home, coming + _expanded(folder), purpose="receiving the parcel")
         _note_arrival(site, head, same, hold=hold)
         return spool
     if head.contents is None or head.blocks is None:
@@ -195,7 +275,7 @@ def begin_spool(
             hint="receive another volume of the parcel first, then this one again",
         )
     expanded = expanded_bytes(site, head.packing, head.contents)
-    needed = sum(file.size for file in packing.files()) + expanded
+    needed = expanded + (0 if straight else sum(file.size for file in packing.files()))
     require_space(site.home, needed, purpose="receiving the parcel (archives and what they expand to)")
     make_folder(folder)
     write_atomic(folder / "expanded", str(expanded).encode())
@@ -208,6 +288,9 @@ def _note_arrival(site: Site, head: Head, same: ReceivedParcel | None, *, hold: 
     """Record that a build arrives; again, after a kill came in between, and when a later command asks for a hold."""
     packing = head.packing
     with site.catalogue.writing() as connection:
+        if same is not None and same.state == ReceivedState.IMPORTED:
+            text = "the store does not hold all that it brought any more"
+            received_event(connection, site, packing.parcel, packing.build, ReceivedEvent.AGAIN, text)
         if same is not None and same.state != ReceivedState.ANNOUNCED:
             if hold:
                 parcels.change_received(connection, packing.parcel, packing.build, hold=1)
@@ -278,10 +361,18 @@ def _gather(
                 done.__exit__()
         for index, have in haves.items():
             bad[index] = [block for block, here in enumerate(have) if not here]
+    one = _taken(medium, reader, head, {index: blocks for index, blocks in bad.items() if blocks})
+    if spool is not None:
+        with site.catalogue.writing() as connection:
+            _record_volume(connection, site, one, packing.edition)
+    return one
+
+
+def _taken(medium: Medium, reader: VolumeReader, head: Head, missing: Mapping[int, Sequence[int]]) -> TakenVolume:
+    packing, number = head.packing, head.label.number
     findings = [*head.findings, *(f"{path} is not in the packing list: not taken" for path in reader.unexpected)]
-    missing = {index: blocks for index, blocks in bad.items() if blocks}
     damaged = sum(len(blocks) for blocks in missing.values())
-    one = TakenVolume(
+    return TakenVolume(
         parcel=packing.parcel,
         build=packing.build,
         number=number,
@@ -293,200 +384,24 @@ def _gather(
         bad=tuple((packing.path(index), tuple(ranges(blocks))) for index, blocks in missing.items()),
         findings=tuple(findings),
     )
-    if spool is not None:
-        _record(site, one, packing.edition)
-    return one
 
 
-def _record(site: Site, one: TakenVolume, edition: int) -> None:
+def _record_volume(connection: Connection, site: Site, one: TakenVolume, edition: int) -> None:
     text = f"volume {one.number} of {one.of} from {one.path}: {one.state}"
     if one.damaged_blocks:
         text += f", {one.damaged_blocks} blocks could not be had"
-    with site.catalogue.writing() as connection:
-        received_volume_event(
-            connection,
-            site,
-            ReceivedVolume(
-                parcel=one.parcel,
-                build=one.build,
-                edition=edition,
-                number=one.number,
-                state=one.state,
-                damaged_blocks=one.damaged_blocks,
-                seen_ns=now(),
-            ),
-            VolumeEvent.READ_IN_PART if one.damaged_blocks else VolumeEvent.READ,
-            text,
-        )
-
-
-def settle_parcel(site: Site, parcel: str, build: str, *, release: bool = False) -> ParcelStatus:
-    """Bring a parcel as far as it goes now: held when complete, imported when all agrees.
-
-    ``release``: the operator asks for the import, so a hold ends. Raises what stands against the import.
-    """
-    row = _row(site, parcel, build)
-    if row.state == ReceivedState.IMPORTED:
-        # A run that was killed after its import could not give back the space.
-        remove_tree(site.arriving(parcel, build))
-    if row.state == ReceivedState.REFUSED:
-        check_not_recalled(site, site.trust(), parcel, row.source)
-    if row.state == ReceivedState.REFUSED and release:
-        raise Refused(
-            f"{parcel} is refused here",
-            hint=f"courier parcel log {parcel} says why; to take it all the same: courier parcel accept {parcel}",
-            code="parcel-refused",
-        )
-    if row.state in (ReceivedState.IMPORTED, ReceivedState.ANNOUNCED, ReceivedState.REFUSED):
-        return status_of(site, parcel, build)
-    if not Spool.exists(site.arriving(parcel, build)):
-        return status_of(site, parcel, build)
-    spool = Spool.open(site.arriving(parcel, build))
-    mended = 0 if spool.complete else _mend(site, spool)
-    if not spool.complete:
-        return status_of(site, parcel, build)
-    hold = 0 if release else row.hold
-    if not is_open(row.state) or hold != row.hold:
-        _note(site, row, ReceivedEvent.HELD, "all content is here and good", hold=hold)
-    if not is_open(row.state):
-        with site.catalogue.writing() as connection:
-            record(
-                connection, site, parcel, Happened(event="verified", note="every block agrees with the packing list")
-            )
-    admission = _admission(site, spool)
-    if admission.awaiting and not hold and _reports_itself(site, spool.packing, admission):
-        report_arrival(site, parcel, build, {})
-    if hold or admission.awaiting:
-        _note(site, row, ReceivedEvent.HELD, "; ".join(admission.awaiting) or "the operator wants no import yet")
-        return replace(status_of(site, parcel, build), mended=mended)
-    _note(site, row, ReceivedEvent.COMPLETE, "media and network agree")
-    imported = import_parcel(site, spool, admission)
-    return replace(status_of(site, parcel, build), imported=imported, mended=mended)
-
-
-def _note(site: Site, row: ReceivedParcel, event: ReceivedEvent, text: str, **values: object) -> None:
-    with site.catalogue.writing() as connection:
-        received_event(connection, site, row.parcel, row.build, event, text, quiet=True, **values)
-
-
-def _mend(site: Site, spool: Spool) -> int:
-    """Mend what is missing if parity can give back all of it; return the blocks mended."""
-    if not spool.packing.groups or prospect(spool).left:
-        return 0
-    with locked(site.home / "parcels" / "in" / "lock"):
-        report = mend_spool(spool)
-    if report.mended:
-        with site.catalogue.writing() as connection:
-            text = f"{report.mended} blocks mended from parity"
-            parcels.write_log(connection, log_entry(site, spool.packing.parcel, "mended", text))
-    return report.mended
-
-
-def settle_all(site: Site) -> list[tuple[ParcelStatus | None, CourierError | None]]:
-    """`settle_parcel` for every parcel that is held, or became complete; used after messages have come."""
-    with site.catalogue.reading() as connection:
-        everything = parcels.all_received(connection)
-    for row in everything:
-        if row.state == ReceivedState.IMPORTED:
-            remove_tree(site.arriving(row.parcel, row.build))
-    rows = [row for row in everything if is_open(row.state) or _arrived(site, row)]
-    results: list[tuple[ParcelStatus | None, CourierError | None]] = []
-    for row in rows:
-        try:
-            results.append((settle_parcel(site, row.parcel, row.build), None))
-        except CourierError as error:
-            results.append((None, error))
-    return results
-
-
-def _arrived(site: Site, row: ReceivedParcel) -> bool:
-    """Whether an arriving parcel became complete, or can be mended now, by blocks that came by network."""
-    folder = site.arriving(row.parcel, row.build)
-    if row.state != ReceivedState.ARRIVING or not Spool.exists(folder):
-        return False
-    spool = Spool.open(folder)
-    return spool.complete or (bool(spool.packing.groups) and not prospect(spool).left)
-
-
-def _row(site: Site, parcel: str, build: str) -> ReceivedParcel:
-    with site.catalogue.reading() as connection:
-        rows = parcels.find_received(connection, parcel, build)
-    if not rows:
-        raise NotFound(f"nothing of {parcel} has been received", hint="courier parcel receive MEDIUM")
-    return rows[0]
-
-
-def find_build(site: Site, parcel: str) -> str:
-    """The build of a parcel that arrives here; raises `NotFound`, or `Usage` for what is no parcel ID."""
-    try:
-        check_parcel(parcel)
-    except FormatError as error:
-        raise Usage(error.message, hint="courier parcel list shows the parcels") from None
-    with site.catalogue.reading() as connection:
-        rows = parcels.find_received(connection, parcel)
-    if not rows:
-        raise NotFound(f"{parcel} is not known here", hint="courier parcel list shows the parcels")
-    return rows[-1].build
-
-
-def _admission(site: Site, spool: Spool) -> Admission:
-    """What speaks for an import, the parcel's key among it; raises what stands against it."""
-    admission = judge(site, spool.packing, spool.editions())
-    if admission.notice is None:
-        return admission
-    return replace(admission, awaiting=admission.awaiting + awaited_key(site, spool.packing, admission.notice.seals))
-
-
-def _reports_itself(site: Site, packing: PackingList, admission: Admission) -> bool:
-    """Whether the arrival is reported without a person: all volumes are here, and none left with a seal to be read."""
-    if packing.key != "on-arrival" or admission.notice is None or admission.notice.seals:
-        return False
-    with site.catalogue.reading() as connection:
-        here = {volume.number for volume in parcels.received_volumes(connection, packing.parcel, packing.build)}
-        reported = letters.find(connection, "arrival", packing.parcel, packing.source)
-    return reported is None and here == set(range(1, packing.volumes + 1))
-
-
-def _awaiting(site: Site, spool: Spool, row: ReceivedParcel) -> tuple[str, ...]:
-    """What a complete parcel waits for; a disagreement of media and network is one of these, not an error here."""
-    try:
-        admission = _admission(site, spool)
-    except Refused as error:
-        return (f"an answer: {error.message}",)
-    return admission.awaiting or (("the operator: courier parcel import " + row.parcel,) if row.hold else ())
-
-
-def status_of(site: Site, parcel: str, build: str) -> ParcelStatus:
-    """How a parcel stands here."""
-    row = _row(site, parcel, build)
-    with site.catalogue.reading() as connection:
-        volumes = tuple(parcels.received_volumes(connection, parcel, build))
-    folder = site.arriving(parcel, build)
-    if row.state == ReceivedState.IMPORTED or not Spool.exists(folder):
-        return ParcelStatus(
-            parcel=parcel,
-            build=build,
-            state=row.state,
-            volumes=volumes,
-            of=max((volume.number for volume in volumes), default=0),
-            missing_volumes=(),
-            missing_blocks=0,
-            awaiting=(),
-        )
-    spool = Spool.open(folder)
-    packing = spool.packing
-    incomplete = [state for state in spool.states()[: len(packing.archives)] if not state.whole]
-    files = packing.files()
-    awaiting: tuple[str, ...] = ()
-    if not incomplete:
-        awaiting = _awaiting(site, spool, row)
-    return ParcelStatus(
-        parcel=parcel,
-        build=build,
-        state=row.state,
-        volumes=volumes,
-        of=packing.volumes,
-        missing_volumes=tuple(sorted({files[state.index].volume for state in incomplete})),
-        missing_blocks=sum(state.blocks - state.good for state in incomplete),
-        awaiting=awaiting,
+    received_volume_event(
+        connection,
+        site,
+        ReceivedVolume(
+            parcel=one.parcel,
+            build=one.build,
+            edition=edition,
+            number=one.number,
+            state=one.state,
+            damaged_blocks=one.damaged_blocks,
+            seen_ns=now(),
+        ),
+        VolumeEvent.READ_IN_PART if one.damaged_blocks else VolumeEvent.READ,
+        text,
     )

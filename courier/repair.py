@@ -17,7 +17,7 @@ from courier.lifecycle import ReceivedState
 from courier.mend import mend_spool, missing_blocks
 from courier.mending import BlockAt, Protection, least_request
 from courier.outbox import enqueue
-from courier.receive import ParcelStatus, find_build, settle_parcel, status_of
+from courier.settle import ParcelStatus, find_build, settle_parcel, status_of
 from courier.site import Site, now
 from courier.spool import Spool
 from courier.transitions import log_entry

@@ -162,7 +162,7 @@ def import_(console: Console, *, parcel: PARCEL) -> None:
     from courier.cli.report import parcel_status, say_status
     from courier.errors import Damaged, Refused
     from courier.lifecycle import ReceivedState
-    from courier.receive import find_build, settle_parcel
+    from courier.settle import find_build, settle_parcel
 
     with console.site() as site:
         build = find_build(site, parcel)
@@ -200,7 +200,7 @@ def arrived(
     """Report to the sender that all volumes are here, with the seals read on them, so that it releases the key."""
     from courier.arrival import report_arrival
     from courier.cli.parcel_send import read_seal
-    from courier.receive import find_build
+    from courier.settle import find_build
 
     seals = dict(read_seal(text) for text in seal or [])
     with console.site() as site:
@@ -251,7 +251,7 @@ def show(console: Console, *, parcel: PARCEL) -> None:
     from courier.answer import waiting_requests
     from courier.errors import NotFound
     from courier.outgoing import open_outgoing
-    from courier.receive import find_build, status_of
+    from courier.settle import find_build, status_of
 
     with console.site() as site:
         try:

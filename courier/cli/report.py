@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from courier.console import Console, plural, size_text
-from courier.receive import ParcelStatus, TakenVolume
+from courier.receive import TakenVolume
+from courier.settle import ParcelStatus
 
 OUTCOMES = {
     "imported": "imported",

@@ -1,0 +1,188 @@
+"""The receiver's journey when a whole parcel is at hand: from its media straight into the store.
+
+Where every volume with content is named at once, and the notice and the definitions have come, there is nothing to
+wait for, and the spool would only be a second copy of all. Every block is compared with the signed block table before
+a byte of it is used. Whatever is not as it should be ends the attempt, with the store as it was and nothing recorded;
+then the volumes gather in the spool, block by block, as they always do.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from courier.importing import ImportedParcel
+from courier.intake import Head, VolumeReader
+from courier.media import RandomMedium
+from formats.blocks import BlockTable
+from formats.errors import DigestMismatch, Unreadable
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+AHEAD = 6
+"""Blocks that are read and compared while the one before them is used."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LookedAt:
+    """A medium and what it says of itself, verified; its reader stands before the payload."""
+
+    medium: RandomMedium
+    reader: VolumeReader
+    head: Head
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Straight:
+    """A parcel that was imported straight from its media. ``bad``: parity blocks of each medium that were not good."""
+
+    imported: ImportedParcel
+    bad: tuple[dict[int, list[int]], ...]
+
+
+def is_whole(looked_at: Sequence[LookedAt]) -> bool:
+    """Whether these media are of one edition of one parcel, and every volume with content is among them."""
+    packing = looked_at[0].head.packing
+    if any(one.head.envelope != looked_at[0].head.envelope for one in looked_at):
+        return False
+    numbers = [one.head.label.number for one in looked_at]
+    return len(set(numbers)) == len(numbers) and set(numbers) >= {file.volume for file in packing.archives}
+
+
+def bad_parity(one: LookedAt, table: BlockTable, progress: Callable[[int], None]) -> dict[int, list[int]]:
+    """Read what a medium holds beside archives, and name files that are not to be there (``reader.unexpected``).
+
+    Returns the parity blocks that are not good, by file.
+    """
+    packing, number = one.head.packing, one.head.label.number
+    parity = [index for index in packing.on_volume(number) if index >= len(packing.archives)]
+    bad = {index: set(range(table.count(index))) for index in parity}
+    for read in one.reader.blocks(packing, number, lambda index, _: index in bad):
+        if read.data is not None and table.is_good(read.index, read.block, read.data):
+            bad[read.index].discard(read.block)
+            progress(len(read.data))
+    return {index: sorted(blocks) for index, blocks in bad.items() if blocks}
+
+
+@contextmanager
+def archives_of(
+    looked_at: Sequence[LookedAt], table: BlockTable, progress: Callable[[int], None]
+) -> Iterator[Callable[[int], BinaryIO]]:
+    """What opens archive ``index`` on the medium that holds it; the medium of the last one asked for stays open."""
+    by_number = {one.head.label.number: one.medium for one in looked_at}
+    packing = looked_at[0].head.packing
+    present: tuple[int, Callable[[str], BinaryIO]] | None = None
+    with ExitStack() as stack, ThreadPoolExecutor(2, thread_name_prefix="blocks") as pool:
+        medium = stack.enter_context(ExitStack())
+
+        def open_archive(index: int) -> BinaryIO:
+            nonlocal present
+            number = packing.archives[index].volume
+            if present is None or present[0] != number:
+                medium.close()
+                present = number, medium.enter_context(by_number[number].files())
+            try:
+                source = present[1](packing.path(index))
+            except (KeyError, FileNotFoundError):
+                raise Unreadable("is not on its medium", place=packing.path(index)) from None
+            return cast(BinaryIO, CheckedFile(source, table, index, pool, progress))
+
+        yield open_archive
+
+
+class CheckedFile(io.RawIOBase):
+    """A file of a medium, block by block: nothing comes out of it that has not its signed digest.
+
+    Blocks are read and compared ahead by the threads of ``pool``. Raises `DigestMismatch` for a block that is another,
+    `Unreadable` where the medium fails or ends.
+    """
+
+    def __init__(
+        self, source: BinaryIO, table: BlockTable, index: int, pool: ThreadPoolExecutor, progress: Callable[[int], None]
+    ) -> None:
+        self._source = source
+        self._table = table
+        self._index = index
+        self._pool = pool
+        self._progress = progress
+        self._lock = Lock()
+        self._count = table.count(index)
+        self._size = table.sizes[index]
+        self._position = 0
+        self._block = -1
+        self._data = b""
+        self._ahead: deque[tuple[int, Future[bytes]]] = deque()
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def tell(self) -> int:
+        """Position in the file."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go anywhere from the start on."""
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        return self._position
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill ``buffer``, but at the end; returns the bytes read."""
+        view = memoryview(buffer).cast("B")
+        done = 0
+        while done < len(view) and self._position < self._size:
+            block, within = divmod(self._position, self._table.block_size)
+            piece = memoryview(self._at(block))[within : within + len(view) - done]
+            view[done : done + len(piece)] = piece
+            done += len(piece)
+            self._position += len(piece)
+        return done
+
+    def _at(self, block: int) -> bytes:
+        if block != self._block:
+            while self._ahead and self._ahead[0][0] != block:
+                self._ahead.popleft()[1].cancel()
+            self._fetch_ahead(block)
+            self._data = self._ahead.popleft()[1].result()
+            self._block = block
+            self._progress(len(self._data))
+            self._fetch_ahead(block + 1)
+        return self._data
+
+    def _fetch_ahead(self, block: int) -> None:
+        following = self._ahead[-1][0] + 1 if self._ahead else block
+        while following < self._count and len(self._ahead) < AHEAD:
+            self._ahead.append((following, self._pool.submit(self._load, following)))
+            following += 1
+
+    def _load(self, block: int) -> bytes:
+        length, place = self._table.length(self._index, block), f"block {block}"
+        with self._lock:
+            try:
+                self._source.seek(block * self._table.block_size)
+                data = self._source.read(length)
+            except OSError as error:
+                raise Unreadable(error.strerror or str(error), place=place) from error
+        if not self._table.is_good(self._index, block, data):
+            raise DigestMismatch("does not have its signed digest", place=place)
+        return data
+
+    def close(self) -> None:
+        """Close the file on the medium."""
+        while self._ahead:
+            self._ahead.pop()[1].cancel()
+        with self._lock:
+            self._source.close()
+        super().close()
