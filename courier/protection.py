@@ -3,12 +3,12 @@
 Volumes are numbered through: data volumes 1 to V, then the spare volumes.
 
 - **Spare volumes.** ``spares`` = M is a promise: lose any M volumes of the parcel, import all the same. One group of
-  Reed-Solomon holds 256 columns, so more than 256 - M data volumes make several groups. On media of one size a spare
+  Reed-Solomon holds 255 columns, so more than 255 - M data volumes make several groups. On media of one size a spare
   volume has room for one group's parity column only, so that each group has M spare volumes of its own: G groups have
   G * M together. Data volume n belongs to group (n - 1) mod G, and so do spare volumes in their order: volumes that
   travel together are spread over the groups, and up to M *of each group* may be lost.
 - **Redundancy on the medium.** A group over the volume's own blocks. An asked share is kept to the letter: any run of
-  lost blocks of that share of the medium, parity included, is mended; on a volume of up to 256 blocks, so is any loss
+  lost blocks of that share of the medium, parity included, is mended; on a volume of up to 255 blocks, so is any loss
   of that share, however scattered. ``fill`` takes what the medium has left, up to a tenth of the content.
 """
 
@@ -23,7 +23,16 @@ from itertools import count
 from courier.errors import NoSpace, Refused, Usage
 from formats.blocks import BLOCK, block_count, ranges
 from formats.documents.packing import MAX_VOLUMES, ParityGroup
-from formats.parity_layout import FILE_LIMIT, MOST_COLUMNS, Geometry, across, fills, longest_run, within
+from formats.parity_layout import (
+    FILE_LIMIT,
+    MOST_COLUMNS,
+    Geometry,
+    across,
+    fills,
+    longest_run,
+    whole_symbols,
+    within,
+)
 
 FILL_PERCENT = 10
 """Most parity that ``fill`` makes, in percent of the content's blocks; one block at least."""
@@ -167,7 +176,7 @@ def _own(
     if not blocks:
         return None
     if redundancy.fill:
-        shape = _fill_shape(blocks, min(max(sizes), block_size), room, cost, block_size)
+        shape = _fill_shape(blocks, whole_symbols(min(max(sizes), block_size)), room, cost, block_size)
     else:
         shape = _asked_shape(blocks, redundancy.share)
     if shape is None:

@@ -1,11 +1,12 @@
-"""Parity: Reed-Solomon over block columns, through zfec. The columns are `formats.parity_layout`.
+"""Parity: Reed-Solomon over block columns. The columns are `formats.parity_layout`, the code `formats.parity_field`.
 
 Every block has a SHA-256 in a signed block map, so which blocks are bad is known beforehand (erasures), and what is
 mended is checked against its digest again: wrong parity cannot make wrong content pass. The code itself is specified
-in docs/parity.md, so that it can be read without zfec.
+in docs/parity.md. Making parity is giving back parity columns of which all are lost: there is one way through the
+code.
 
-Stripes are worked on in pieces, by threads that read for themselves (zfec lets go of the interpreter lock), and
-written by the caller's thread in order; memory is bounded by `MEMORY` however large the columns are.
+Stripes are worked on in pieces, by threads that read for themselves (long operations let go of the interpreter lock),
+and written by the caller's thread in order; memory is bounded by `MEMORY` however large the columns are.
 """
 
 from __future__ import annotations
@@ -19,15 +20,13 @@ from itertools import groupby
 from queue import SimpleQueue
 from typing import TypeVar
 
-import zfec
-
 from formats.blocks import ranges
 from formats.errors import Unmendable, Unreadable
 from formats.parity_layout import Geometry
+from formats.parity_sums import TILE, Workshop
 
-MEMORY = 96 << 20
-"""Bytes of buffers that `encode` and `mend` use; what is mended of one stripe comes on top."""
-_PAGE = 4096
+MEMORY = 160 << 20
+"""Bytes of buffers that `encode` and `mend` use, or a tile of each column; what is mended of a stripe comes on top."""
 
 Read = Callable[[int, int, int, memoryview], None]
 """``read(column, row, start, into)`` fills ``into`` with the block's bytes from ``start`` on, or raises `Unreadable`.
@@ -96,24 +95,22 @@ def encode(
     read: Read,
     write: Write,
     *,
-    wanted: Sequence[int] | None = None,
     threads: int = 2,
 ) -> None:
-    """Make the parity columns, all of them or the ``wanted`` ones (column numbers from k to k + m - 1).
+    """Make the parity columns.
 
     Per column the pieces are written in order and without gaps, so that they can be appended and hashed as they
     come. Errors of ``read`` pass through.
     """
-    columns = list(range(geometry.data, geometry.total)) if wanted is None else list(wanted)
-    encoder = zfec.Encoder(geometry.data, geometry.total)
-    sources = list(range(geometry.data))
-    buffers = _Buffers(geometry, threads)
+    sources, columns = range(geometry.data), range(geometry.data, geometry.total)
+    bench = _Bench(geometry, geometry.rows, threads)
 
     def work(piece: _Piece) -> list[bytes]:
-        with buffers.borrow() as buffer:
-            return list(encoder.encode(_load(geometry, read, sources, piece, buffer), columns))
+        with bench.borrow() as workshop:
+            load = _loader(geometry, read, piece)
+            return workshop.recover(load, sources, columns, columns, piece.length)
 
-    for piece, made in _in_order(_pieces(geometry, range(geometry.rows), buffers.step), work, threads):
+    for piece, made in _in_order(_pieces(geometry, range(geometry.rows), bench.step), work, threads):
         for column, data in zip(columns, made, strict=True):
             write(column, piece.row, piece.start, data)
 
@@ -150,19 +147,18 @@ class _Mending:
         self._write = write
         self._check = check
         self._threads = threads
-        self._decoder = zfec.Decoder(geometry.data, geometry.total)
-        self._buffers = _Buffers(geometry, threads)
         self._lost: dict[int, set[int]] = {}
         self._found: set[tuple[int, int]] = set()
         self._blocks = 0
 
     def run(self, lost: dict[int, set[int]]) -> Mended:
         self._lost = lost
+        self._bench = _Bench(self._geometry, len(lost), self._threads)
         beyond: set[int] = set()
         todo = sorted(lost)
         while todo:
             again: list[int] = []
-            done = _in_order(_pieces(self._geometry, todo, self._buffers.step), self._decode, self._threads)
+            done = _in_order(_pieces(self._geometry, todo, self._bench.step), self._decode, self._threads)
             for row, group in groupby(done, key=lambda pair: pair[0].row):
                 bad = self._finish(row, [result for _, result in group])
                 if bad is None:
@@ -176,11 +172,9 @@ class _Mending:
             todo = again
         return Mended(blocks=self._blocks, found_bad=frozenset(self._found), beyond=tuple(sorted(beyond)))
 
-    def _sources(self, row: int) -> list[int]:
-        """The k columns to decode ``row`` from: good data columns in their own places, parity in the gaps."""
-        lost, data = self._lost[row], self._geometry.data
-        parity = (column for column in range(data, self._geometry.total) if column not in lost)
-        return [next(parity) if column in lost else column for column in range(data)]
+    def _known(self, row: int) -> list[int]:
+        lost = self._lost[row]
+        return [column for column in range(self._geometry.total) if column not in lost]
 
     def _decode(self, piece: _Piece) -> list[bytes] | int:
         """The recovered pieces in the order of their columns, or the number of a column that cannot be read."""
@@ -191,15 +185,14 @@ class _Mending:
             except Unreadable:
                 raise _ColumnLost(column) from None
 
-        sources = self._sources(piece.row)
-        with self._buffers.borrow() as buffer:
+        lost = sorted(self._lost[piece.row])
+        wanted = [column for column in lost if column < self._geometry.data]
+        with self._bench.borrow() as workshop:
             try:
-                views = _load(self._geometry, read, sources, piece, buffer)
-            except _ColumnLost as lost:
-                return lost.column
-            # zfec reorders the very lists it is given: both are made for this call.
-            decoded = self._decoder.decode(views, list(sources))
-            return [decoded[column] for column, source in enumerate(sources) if source != column]
+                load = _loader(self._geometry, read, piece)
+                return workshop.recover(load, self._known(piece.row), lost, wanted, piece.length)
+            except _ColumnLost as found:
+                return found.column
 
     def _finish(self, row: int, results: Sequence[list[bytes] | int]) -> set[int] | None:
         """Write what was recovered of ``row`` if all of it is right, and return None; else the columns found bad.
@@ -216,7 +209,7 @@ class _Mending:
             for at, column in enumerate(columns)
         }
         if not all(self._check(column, row, data) for column, data in blocks.items()):
-            return {column for column in self._sources(row) if not self._is_good(column, row)}
+            return {column for column in self._known(row) if not self._is_good(column, row)}
         for column, data in blocks.items():
             self._write(column, row, 0, data)
         self._blocks += len(blocks)
@@ -250,48 +243,52 @@ def _name(rows: Iterable[int]) -> str:
     return f"rows {', '.join(named)}{more}"
 
 
-class _Buffers:
-    """One buffer a thread, for the k pieces it works on, and the ``step`` (bytes) that stripes are cut in for them."""
+class _Bench:
+    """One `Workshop` a thread, and the ``step`` (bytes) that stripes are cut in for them."""
 
-    def __init__(self, geometry: Geometry, threads: int) -> None:
-        # While a thread works on one piece, the m blocks it made of the piece before may still wait to be written.
-        share = MEMORY // (threads * (geometry.data + 2 * geometry.parity))
-        self.step = min(geometry.row_length(0), max(share // _PAGE, 1) * _PAGE)
-        self._idle: SimpleQueue[memoryview] = SimpleQueue()
+    def __init__(self, geometry: Geometry, rows: int, threads: int) -> None:
+        # Few stripes are cut finer, so that every thread has its part.
+        most = min(MEMORY // (threads * Workshop.memory(geometry.parity)), rows * geometry.block_size // (2 * threads))
+        self.step = max(most // TILE, 1) * TILE
+        size = min(self.step, geometry.row_length(0))
+        self._idle: SimpleQueue[Workshop] = SimpleQueue()
         for _ in range(threads):
-            self._idle.put(memoryview(bytearray(geometry.data * self.step)))
+            self._idle.put(Workshop(size, geometry.parity))
 
     @contextmanager
-    def borrow(self) -> Iterator[memoryview]:
-        """A buffer for the time of a ``with``."""
-        buffer = self._idle.get()
+    def borrow(self) -> Iterator[Workshop]:
+        """A workshop for the time of a ``with``."""
+        workshop = self._idle.get()
         try:
-            yield buffer
+            yield workshop
         finally:
-            self._idle.put(buffer)
+            self._idle.put(workshop)
 
 
 def _pieces(geometry: Geometry, rows: Iterable[int], step: int) -> Iterator[_Piece]:
+    """Stripes in pieces of whole tiles, a short tile by itself."""
     for row in rows:
         whole = geometry.row_length(row)
-        for start in range(0, whole, step):
-            yield _Piece(row, start, min(step, whole - start))
+        tiles = whole // TILE * TILE
+        for start in range(0, tiles, step):
+            yield _Piece(row, start, min(step, tiles - start))
+        if whole > tiles:
+            yield _Piece(row, tiles, whole - tiles)
 
 
-def _load(
-    geometry: Geometry, read: Read, sources: Sequence[int], piece: _Piece, buffer: memoryview
-) -> list[memoryview]:
-    """The pieces of the ``sources`` columns, in ``buffer``: short and virtual blocks filled up with zeros."""
-    views = []
-    for slot, column in enumerate(sources):
-        view = buffer[slot * piece.length : (slot + 1) * piece.length]
-        stored = max(0, min(geometry.length(column, piece.row) - piece.start, piece.length))
-        if stored:
-            read(column, piece.row, piece.start, view[:stored])
+def _loader(geometry: Geometry, read: Read, piece: _Piece) -> Callable[[int, memoryview], bool]:
+    """Reads a column's part of ``piece``: short blocks are filled up with zeros, virtual ones are not there."""
+
+    def load(column: int, into: memoryview) -> bool:
+        stored = min(geometry.length(column, piece.row) - piece.start, piece.length)
+        if stored <= 0:
+            return False
+        read(column, piece.row, piece.start, into[:stored])
         if stored < piece.length:
-            view[stored:] = bytes(piece.length - stored)
-        views.append(view)
-    return views
+            into[stored:] = bytes(piece.length - stored)
+        return True
+
+    return load
 
 
 def _in_order(

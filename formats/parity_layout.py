@@ -1,6 +1,6 @@
 """Where every block of a parity group lies: pure arithmetic, no bytes and no code.
 
-A group has k data columns and m parity columns, k + m at most 256. Stripe i (a row) is block i of every column; a
+A group has k data columns and m parity columns, k + m at most 255. Stripe i (a row) is block i of every column; a
 column that is shorter gives *virtual* blocks of zeros, which are stored nowhere and cannot be lost. Any k blocks of
 a stripe give back all the others (`formats.parity`).
 
@@ -10,9 +10,10 @@ Two ways to make the columns, one mechanism:
 - `within` one volume: its blocks, in order, are cut in k columns, so that stripe i holds blocks i, i + rows,
   i + 2 rows ... and a long scratch is spread over many stripes.
 
-A parity block is as long as a block, but in the last row only as long as the longest data block there; so a small
-volume has small parity. A parity column is stored as files of `FILE_LIMIT` bytes or less that hold whole blocks, so
-that block n of a parity file is the parity block of one row and the block map covers it like any other.
+A parity block is as long as a block, but in the last row only as long as the longest data block there, rounded up to
+whole symbols; so a small volume has small parity. A parity column is stored as files of `FILE_LIMIT` bytes or less that
+hold whole blocks, so that block n of a parity file is the parity block of one row and the block map covers it like any
+other.
 """
 
 from __future__ import annotations
@@ -24,9 +25,12 @@ from itertools import accumulate
 
 from formats.blocks import BLOCK, block_count, block_length
 from formats.errors import Malformed
+from formats.parity_field import ORDER
 
-MOST_COLUMNS = 256
-"""Data and parity columns of one group: the elements of the field GF(2^8)."""
+MOST_COLUMNS = ORDER
+"""Data and parity columns of one group: the elements of the field GF(2^8) but zero."""
+SYMBOLS = 8
+"""Bytes that eight symbols of the code take: parity comes in multiples of it, and so do blocks."""
 FILE_LIMIT = 2**32 - 1
 """Most bytes in a parity file (FAT32, ISO 9660 level 1)."""
 
@@ -110,11 +114,14 @@ class Geometry:
             )
         if any(column.chain.block_size != self.block_size for column in self.columns):
             raise Malformed("columns of different block sizes in one group")
+        if self.block_size % SYMBOLS:
+            raise Malformed(f"a block size that is no multiple of {SYMBOLS}")
         rows = max(column.count for column in self.columns)
         if rows < 1:
             raise Malformed("a parity group without blocks")
         object.__setattr__(self, "rows", rows)
-        object.__setattr__(self, "_last", max(self.length(column, rows - 1) for column in range(self.data)))
+        longest = max(self.length(column, rows - 1) for column in range(self.data))
+        object.__setattr__(self, "_last", whole_symbols(longest))
 
     @property
     def data(self) -> int:
@@ -193,6 +200,11 @@ def within(sizes: Sequence[int], *, columns: int, parity: int, block_size: int =
         Column(chain=chain, first=first, count=min(rows, len(chain) - first)) for first in range(0, len(chain), rows)
     )
     return Geometry(columns=tuple(spans), parity=parity, block_size=block_size)
+
+
+def whole_symbols(length: int) -> int:
+    """``length`` bytes rounded up to whole symbols."""
+    return -(-length // SYMBOLS) * SYMBOLS
 
 
 def fills(count: int, columns: int) -> bool:

@@ -133,7 +133,7 @@ FLOORS = (
 DOORS = {
     "py7zr": "formats.archive*",
     "pycdlib": "formats.iso*",
-    "zfec": "formats.parity*",
+    "numpy": "formats.parity_sums",
     "httpx": "courier.channel*",
     "starlette": "courier.channel*",
     "uvicorn": "courier.channel*",

@@ -1,6 +1,6 @@
 """Parity: what it promises is mended to the same bytes, what is beyond is named, and nothing wrong is ever written.
 
-`reference_*` are the code as docs/parity.md specifies it, in plain Python and without zfec.
+`reference` is the code as docs/parity.md specifies it, in plain Python, symbol by symbol.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from formats import parity, parity_layout
 from formats.errors import Malformed, Unmendable, Unreadable
 from formats.parity_files import ColumnFiles
 from formats.parity_layout import Geometry, across, fills, longest_run, within
+from formats.parity_sums import Workshop
 
 DOC = Path(__file__).resolve().parent.parent / "docs" / "parity.md"
 B = 32
@@ -40,23 +41,55 @@ def times(a: int, b: int) -> int:
 POWERS = [1]
 while len(POWERS) < 255:
     POWERS.append(times(POWERS[-1], 2))
-POINTS = [0, *POWERS]
 INVERSE = {power: POWERS[-n % 255] for n, power in enumerate(POWERS)}
+TILE = 131_072
 
 
-def reference_column(known: dict[int, bytes], wanted: int) -> bytes:
-    """Lagrange's formula over the points of the ``known`` columns, at the point of the ``wanted`` one."""
-    result = bytearray(len(next(iter(known.values()))))
-    x = POINTS[wanted]
+def bits_of_tiles(data: bytes) -> list[int]:
+    """The symbols of a column in a stripe: bit s of a tile's symbols is the s-th eighth of the tile."""
+    symbols: list[int] = []
+    for start in range(0, len(data), TILE):
+        tile = data[start : start + TILE]
+        strip = len(tile) // 8
+        for at in range(strip * 8):
+            symbols.append(sum((tile[s * strip + at // 8] >> at % 8 & 1) << s for s in range(8)))
+    return symbols
+
+
+def tiles_of_bits(symbols: Sequence[int]) -> bytes:
+    result = b""
+    for start in range(0, len(symbols), TILE):
+        tile = symbols[start : start + TILE]
+        strip = len(tile) // 8
+        made = bytearray(len(tile))
+        for at, symbol in enumerate(tile):
+            for s in range(8):
+                made[s * strip + at // 8] |= (symbol >> s & 1) << at % 8
+        result += made
+    return result
+
+
+def reference(known: dict[int, bytes], lost: Sequence[int], length: int) -> list[bytes]:
+    """The lost columns, by elimination in the checks; ``known`` are all others of the group."""
+    lowest = -((len(lost) - 1) // 2)
+    places = {column: column // 3 + 85 * (column % 3) for column in [*known, *lost]}
+    checks = [[POWERS[i * places[column] % 255] for column in lost] for i in range(lowest, lowest + len(lost))]
+    sums = [[0] * length for _ in lost]
     for column, data in known.items():
-        factor = 1
-        for other in known:
-            if other != column:
-                factor = times(factor, x ^ POINTS[other])
-                factor = times(factor, INVERSE[POINTS[column] ^ POINTS[other]])
-        for at, value in enumerate(data):
-            result[at] ^= times(value, factor)
-    return bytes(result)
+        for row, total in enumerate(sums):
+            factor = POWERS[(lowest + row) * places[column] % 255]
+            for at, value in enumerate(bits_of_tiles(data.ljust(length, b"\0"))):
+                total[at] ^= times(value, factor)
+    for at in range(len(lost)):
+        scale = INVERSE[checks[at][at]]
+        checks[at] = [times(scale, value) for value in checks[at]]
+        sums[at] = [times(scale, value) for value in sums[at]]
+        for row in range(len(lost)):
+            factor = checks[row][at]
+            if row != at and factor:
+                checks[row] = [a ^ times(factor, b) for a, b in zip(checks[row], checks[at], strict=True)]
+                sums[row] = [a ^ times(factor, b) for a, b in zip(sums[row], sums[at], strict=True)]
+    return [tiles_of_bits(total) for total in sums]
 
 
 class Shelf:
@@ -136,31 +169,47 @@ GROUPS = st.one_of(
 # --- the code is the one that is specified ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("data", "spare"), [(1, 1), (1, 3), (2, 1), (3, 2), (10, 4), (40, 3), (200, 56), (255, 1)])
-def test_parity_is_the_specified_polynomial_and_any_k_columns_give_it(data: int, spare: int) -> None:
+@pytest.mark.parametrize(
+    ("data", "spare"), [(1, 1), (1, 3), (2, 1), (3, 2), (10, 4), (40, 3), (200, 55), (1, 254), (254, 1)]
+)
+def test_parity_is_the_specified_code_and_any_k_columns_give_it(data: int, spare: int) -> None:
     shelf = shelf_across([[5]] * data, spare)
-    blocks = {column: shelf.block(column, 0) for column in range(data + spare)}
-    source = {column: blocks[column] for column in range(data)}
-    for column in (data, data + spare // 2, data + spare - 1):
-        assert reference_column(source, column) == blocks[column]
-    kept = random.Random(data).sample(sorted(blocks), data)
-    lost = sorted(blocks.keys() - kept)
-    for column in lost[:3]:
-        assert reference_column({kept_one: blocks[kept_one] for kept_one in kept}, column) == blocks[column]
+    blocks = {column: shelf.block(column, 0).ljust(8, b"\0") for column in range(data + spare)}
+    parity_columns = range(data, data + spare)
+    if spare < 60:
+        source = {column: blocks[column] for column in range(data)}
+        assert reference(source, parity_columns, 8) == [blocks[column] for column in parity_columns]
+    lost = random.Random(data).sample(sorted(blocks), spare)
+    shelf.mend(shelf.damage((column, 0) for column in lost))
+    assert shelf.content() == shelf.before
+
+
+def test_a_block_is_coded_in_tiles_the_last_of_them_short() -> None:
+    geometry = across([[TILE + 5000], [TILE + 3], [70]], parity=2, block_size=2 * TILE)
+    shelf = Shelf(geometry, [content([geometry.length(column, 0)], column) for column in range(3)])
+    assert geometry.row_length(0) == TILE + 5000
+    blocks = {column: shelf.block(column, 0) for column in range(5)}
+    for start, length in ((0, 64), (TILE, 5000)):
+        if start:
+            known = {column: blocks[column][start : start + length] for column in range(3)}
+            assert reference(known, [3, 4], length) == [blocks[column][start:] for column in (3, 4)]
+    # In a whole tile the strips are 16 KiB apart: symbols 0 to 7 are the first bytes of its eighths.
+    first = {column: blocks[column].ljust(TILE, b"\0")[: TILE : TILE // 8] for column in range(5)}
+    assert reference({column: first[column] for column in range(3)}, [3, 4], 8) == [first[3], first[4]]
 
 
 def test_the_example_of_the_documentation() -> None:
     lines = DOC.read_text("utf-8").split("## Example")[1].split("```")[1].strip().splitlines()[1:]
     table = [[bytes.fromhex(text) for text in re.split(" +", line)[1:]] for line in lines]
-    volumes = [[b"ABCDEFGHIJ"], [b"abcde", b"fg"], [b"0123456789ab"]]
-    geometry = across([[len(data) for data in volume] for volume in volumes], parity=2, block_size=4)
+    volumes = [[b"ABCDEFGHIJKLMNOPQR"], [b"abcdefghi", b"jk"], [b"0123456789:;<=>?@[]^"]]
+    geometry = across([[len(data) for data in volume] for volume in volumes], parity=2, block_size=8)
     shelf = Shelf(geometry, volumes)
     assert [[shelf.block(column, row) for column in range(5)] for row in range(3)] == table
     for row in table:
-        known = {column: data.ljust(4, b"\0") for column, data in enumerate(row)}
+        known = {column: data.ljust(8, b"\0") for column, data in enumerate(row)}
         for lost in combinations(range(5), 2):
             rest = {column: data for column, data in known.items() if column not in lost}
-            assert [reference_column(rest, column) for column in lost] == [known[column] for column in lost]
+            assert reference(rest, lost, 8) == [known[column] for column in lost]
 
 
 # --- what is promised is mended -------------------------------------------------------------------------------------
@@ -314,11 +363,11 @@ def test_nothing_is_written_that_fails_its_check() -> None:
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_pieces_of_stripes_make_the_same_bytes(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = [[70_000, 3], [65_537], [40_000, 40_000]]
-    geometry = across(sizes, parity=2, block_size=16_384)
+    size = 3 * TILE + 4096
+    sizes = [[2 * size, 3], [size + 65_537], [40_000, size]]
+    geometry = across(sizes, parity=2, block_size=size)
     whole = Shelf(geometry, [content(volume, seed) for seed, volume in enumerate(sizes)])
     monkeypatch.setattr(parity, "MEMORY", 1)
-    monkeypatch.setattr(parity, "_PAGE", 1000)
     order: dict[int, list[tuple[int, int, int]]] = {3: [], 4: []}
 
     def write(column: int, row: int, start: int, data: bytes) -> None:
@@ -327,31 +376,22 @@ def test_pieces_of_stripes_make_the_same_bytes(threads: int, monkeypatch: pytest
 
     parity.encode(geometry, whole.disk.read, write, threads=threads)
     for pieces in order.values():
-        places = [(row * 16_384 + start, length) for row, start, length in pieces]
+        places = [(row * size + start, length) for row, start, length in pieces]
         assert [place for place, _ in places] == [sum(n for _, n in places[:at]) for at in range(len(places))]
         assert sum(length for _, length in places) == geometry.parity_size
+        assert max(length for _, length in places) == TILE
     whole.mend(whole.damage(seat for seat in whole.seats if seat[0] in (1, 2)), threads=threads)
     assert whole.content() == whole.before
 
 
-def test_only_the_wanted_columns_are_made() -> None:
-    shelf = shelf_across([[100], [50], [70]], 3)
-    made: dict[int, bytes] = {}
-
-    def write(column: int, row: int, start: int, data: bytes) -> None:
-        made[column] = made.get(column, b"") + data
-
-    parity.encode(shelf.geometry, shelf.disk.read, write, wanted=[5])
-    assert made == {5: shelf.files[5][0].getvalue()}
-
-
 def test_buffers_stay_within_the_memory_set_for_them() -> None:
-    for data, spare in [(1, 1), (10, 1), (40, 4), (233, 23), (1, 255), (128, 128)]:
-        geometry = across([[3 << 20]] * data, parity=spare)
+    for data, spare in [(1, 1), (10, 1), (40, 4), (120, 12), (232, 23), (1, 254), (128, 127)]:
+        geometry = across([[30 << 20]] * data, parity=spare)
         for threads in (1, 2, 8):
-            step = parity._Buffers(geometry, threads).step
-            assert step * threads * (data + 2 * spare) <= parity.MEMORY
-            assert step == 1 << 20 or step * 2 * threads * (data + 2 * spare) > parity.MEMORY
+            step = parity._Bench(geometry, geometry.rows, threads).step
+            memory = step * threads * Workshop.memory(spare)
+            assert memory <= parity.MEMORY or step == TILE
+            assert step % TILE == 0
 
 
 def test_writing_stays_on_the_calling_thread() -> None:
@@ -403,18 +443,18 @@ def test_small_volumes_have_small_parity() -> None:
     assert geometry.parity_files == (200_000,)
     assert across([[200_000], [90_000]], parity=1).parity_files == (200_000,)
     assert within([3 << 20, 5], columns=2, parity=1).parity_files == (2 << 20,)
-    assert across([[(2 << 20) + 5], [(2 << 20) + 9], [1]], parity=1).parity_files == ((2 << 20) + 9,)
+    assert across([[(2 << 20) + 5], [(2 << 20) + 9], [1]], parity=1).parity_files == ((2 << 20) + 16,)
 
 
 def test_parity_columns_are_cut_in_files_that_hold_whole_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     geometry = across([[4096 << 20, (4096 << 20) - 5, 9]], parity=1)
     assert geometry.rows == 8193
-    assert geometry.parity_files == (4095 << 20, 4095 << 20, (2 << 20) + 9)
+    assert geometry.parity_files == (4095 << 20, 4095 << 20, (2 << 20) + 16)
     assert max(geometry.parity_files) < 2**32
     for row in (0, 4094, 4095, 8189, 8190, 8192):
         place = geometry.place(1, row)
         assert place is not None
-        assert (place.file, place.block, place.length) == (row // 4095, row % 4095, 9 if row == 8192 else 1 << 20)
+        assert (place.file, place.block, place.length) == (row // 4095, row % 4095, 16 if row == 8192 else 1 << 20)
         assert geometry.parity_row(place.file, place.block) == row
     with pytest.raises(IndexError):
         geometry.parity_row(2, 3)
@@ -429,7 +469,7 @@ def test_parity_columns_are_cut_in_files_that_hold_whole_blocks(monkeypatch: pyt
 
 def test_a_volume_of_one_block_has_a_copy_as_parity() -> None:
     shelf = shelf_within([7], 1, 1)
-    assert shelf.files[1][0].getvalue() == shelf.files[0][0].getvalue()
+    assert shelf.files[1][0].getvalue() == shelf.files[0][0].getvalue().ljust(8, b"\0")
 
 
 @given(SIZES, st.integers(1, 300))
@@ -448,10 +488,11 @@ def test_every_block_of_a_volume_has_one_seat(sizes: list[int], about: int) -> N
     [
         lambda: across([], parity=1),
         lambda: across([[5]], parity=0),
-        lambda: across([[5]] * 200, parity=57),
+        lambda: across([[5]] * 200, parity=56),
         lambda: across([[5, 0]], parity=1),
         lambda: across([[], []], parity=1),
         lambda: across([[5]], parity=1, block_size=0),
+        lambda: across([[5]], parity=1, block_size=12),
         lambda: within([], columns=1, parity=1),
         lambda: within([10 << 20], columns=11, parity=1),
         lambda: within([10 << 20], columns=0, parity=1),
