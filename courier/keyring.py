@@ -10,6 +10,7 @@ Secrets come from `ask`: an environment variable, else a person at the terminal;
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -84,7 +85,8 @@ class Keyring:
 
         ``file``: a new Ed25519 key in the key folder, encrypted when a ``passphrase`` is asked for; ``env:NAME``: the
         PEM private key that this environment variable holds; ``pkcs11:id=N;token=LABEL``: the ECDSA P-256 key with
-        this ID on a token. Raises `Usage` for anything else, `Refused` or `NotFound` when the key cannot be had.
+        this ID on a token (securesystemslib signs with no other kind there, Ed25519 neither). Raises `Usage` for
+        anything else, `Refused` or `NotFound` when the key cannot be had.
         """
         kind, _, rest = where.partition(":")
         make_folder(self._folder)
@@ -310,9 +312,10 @@ def _sslib_key(key: PublicKey) -> SSlibKey:
 def _token_place(rest: str) -> tuple[int, str]:
     """(key ID, token label) of ``id=2;token=LABEL``; raises `Usage`."""
     fields = dict(parse_qsl(rest, separator=";"))
-    if not fields.get("id", "2").isdigit() or set(fields) - {"id", "token"}:
+    number = fields.get("id", "2")
+    if re.fullmatch("[0-9]{1,9}", number) is None or set(fields) - {"id", "token"}:
         raise Usage(f"pkcs11:{rest} names no key", hint="pkcs11:id=N;token=LABEL, such as pkcs11:id=2;token=courier")
-    return int(fields.get("id", "2")), fields.get("token", "")
+    return int(number), fields.get("token", "")
 
 
 def _no_tokens() -> Refused:
@@ -323,5 +326,8 @@ def _no_tokens() -> Refused:
 
 def _token_error(error: Exception) -> Refused:
     why = str(error) or type(error).__name__
+    # What securesystemslib says where the ID is that of an Ed25519 or RSA key, or of none.
+    if "could not find ECDSA key" in why:
+        why = "no ECDSA P-256 key with this ID on it, and keys of other kinds (Ed25519, RSA) cannot be used on a token"
     hint = f"is the token in, does {TOKEN_MODULE} name its PKCS#11 module, are the key's ID and the PIN ({PIN}) right?"
     return Refused(f"token: {why}", hint=hint, code="token")

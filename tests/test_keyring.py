@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 from pathlib import Path
@@ -109,7 +110,7 @@ def test_another_key_in_the_environment_or_none_is_refused(tmp_path: Path, monke
         assert text[30:60] not in caught.value.message or len(text) < 60
 
 
-@pytest.mark.parametrize("where", ["", "disk", "env:", "pkcs11:id=x", "pkcs11:slot=1", "file:x"])
+@pytest.mark.parametrize("where", ["", "disk", "env:", "pkcs11:id=x", "pkcs11:id=²", "pkcs11:slot=1", "file:x"])
 def test_a_place_that_is_none_is_refused(tmp_path: Path, where: str) -> None:
     with pytest.raises(Usage):
         Keyring(tmp_path, never).add(where, passphrase=False)
@@ -161,6 +162,18 @@ def test_a_site_whose_key_is_on_a_token_sends_a_parcel(tmp_path: Path, token: st
     assert refused.error["code"] == "token"
     rotated = run_process("site", "rotate-key", "--home", home, "--json").document
     assert rotated["serial"] == 2
+
+
+def test_an_ed25519_key_on_a_token_is_refused_and_says_which_kind_it_takes(tmp_path: Path, token: str) -> None:
+    tool, module = stock_tool("pkcs11-tool"), os.environ[TOKEN_MODULE]
+    where = ("--module", module, "--token-label", "courier", "--login", "--pin", "1234")
+    make = ("--keypairgen", "--key-type", "EC:edwards25519", "--id", "05")
+    subprocess.run([tool, *where, *make], check=True, capture_output=True)
+    options = ("--site", "HQ1", "--name", "H", "--key", token.replace("id=2", "id=5"), "--home", tmp_path / "HQ1")
+    refused = run_process("init", *options, "--json", code=3)
+    assert refused.error["code"] == "token"
+    assert "ECDSA P-256" in refused.error["message"]
+    assert "Ed25519" in refused.error["message"]
 
 
 # --- nothing shows a private key ------------------------------------------------------------------------------------
