@@ -6,6 +6,10 @@ volumes of two archives and one spare; twenty volumes and two). Then the redunda
 ``fill`` and an asked share. Both sides run as processes of their own and read what the page cache holds; times are the
 best of the rounds in seconds, start of the process included, memory is the peak in MiB. Our encoding includes the
 digests of the parity files, our mending the check of every mended block by its digest.
+
+The protection is a tenth on both sides, and not the same thing: par2 mends any tenth of its blocks, wherever they lie;
+spare volumes stand in for any so many volumes; redundancy on a volume mends a run of a tenth, and of scattered damage
+what docs/parity.md has a table of.
 """
 
 from __future__ import annotations
