@@ -25,7 +25,7 @@ from formats.errors import Unmendable, Unreadable
 from formats.parity_layout import Geometry
 from formats.parity_sums import TILE, Workshop
 
-MEMORY = 160 << 20
+MEMORY = 112 << 20
 """Bytes of buffers that `encode` and `mend` use, or a tile of each column; what is mended of a stripe comes on top."""
 
 Read = Callable[[int, int, int, memoryview], None]
