@@ -21,6 +21,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from stock import stock_tool
+
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "fixtures"
 SMALL = "850KB"
@@ -235,6 +237,15 @@ def sent(home: Home, *packages: str, layout: str = "folder", out: Path, **option
     volumes = write(home, parcel, layout, out)
     home("parcel", "ship", parcel)
     return parcel, volumes
+
+
+def unsealed(home: Home, message: Path) -> dict[str, Any]:
+    """The envelope in a message for a site, opened by stock age with that site's identity."""
+    opened = subprocess.run(
+        [stock_tool("age"), "-d", "-i", home.path / "keys" / "recipient.key", message], capture_output=True, check=True
+    )
+    envelope: dict[str, Any] = json.loads(opened.stdout)
+    return envelope
 
 
 def digest_of(path: Path) -> str:

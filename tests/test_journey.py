@@ -14,7 +14,6 @@ import pytest
 from journey import (
     FIXTURES,
     SMALL,
-    Home,
     Sites,
     add,
     create,
@@ -26,6 +25,7 @@ from journey import (
     noise,
     run,
     sent,
+    unsealed,
     write,
     write_files,
 )
@@ -481,15 +481,6 @@ def test_without_room_for_the_new_edition_the_old_one_still_counts(
 
 
 # 5. Shipping
-
-
-def unsealed(home: Home, message: Path) -> dict[str, Any]:
-    """The envelope in a message for a site, opened by stock age with that site's identity."""
-    opened = subprocess.run(
-        [stock_tool("age"), "-d", "-i", home.path / "keys" / "recipient.key", message], capture_output=True, check=True
-    )
-    envelope: dict[str, Any] = json.loads(opened.stdout)
-    return envelope
 
 
 def test_a_shared_folder_shows_nothing_of_what_a_journey_is_about(sites: Sites) -> None:
