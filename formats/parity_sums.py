@@ -17,6 +17,8 @@ from formats.parity_field import THIRD, bit_rows, exponents, power, solution
 
 TILE = 128 << 10
 """Bytes in a tile, but for the last of a block, which may be short."""
+NEAR = 8
+"""A sum is doubled up to so many times for each three of columns; multiplying takes fewer operations from there on."""
 _CUBE_ROOT = power(THIRD)
 _SCRATCH = 22
 """Sums of two to four out of four strips, for both halves of the eight."""
@@ -64,14 +66,20 @@ class Workshop:
         return [array.tobytes() for array in made]
 
     def _add_up(self, load: Load, known: Sequence[int], powers: range, sums: Sequence[_Sum]) -> None:
-        """Horner's rule from the last three of columns to the first; three of columns at a time."""
+        """From the last three of columns to the first: by Horner's rule near zero, by multiplication beyond `NEAR`."""
         there = set(known)
+        paired = list(zip(powers, sums, strict=True))
+        near = [(exponent, total) for exponent, total in paired if abs(exponent) <= NEAR]
+        far = [(exponent, total) for exponent, total in paired if abs(exponent) > NEAR]
         for three in range(max(known) // 3, -1, -1):
             parts = self._three(load, [3 * three + at in there for at in range(3)], three, len(powers))
-            for exponent, total in zip(powers, sums, strict=True):
+            for exponent, total in near:
                 total.double(exponent)
                 if parts:
                     total.add(parts[exponent % 3])
+            for at, part in enumerate(parts if far else ()):
+                products = [(power(exponent * three), total.array) for exponent, total in far if exponent % 3 == at]
+                self._add_products([part[:, strip] for strip in range(8)], products)
 
     def _three(self, load: Load, there: Sequence[bool], three: int, checks: int) -> list[_Array]:
         """a + b + c, a + wb + w²c and a + w²b + wc of three columns, w the cube root of one; none if all are zero.
@@ -127,17 +135,17 @@ class _Sum:
     """One sum under way: bit s of it is strip (s + turn) mod 8 of its array, so that doubling moves nothing."""
 
     def __init__(self, array: _Array) -> None:
-        self._array = array
+        self.array = array
         self._turn = 0
         array.fill(0)
 
     def strips(self) -> list[_Array]:
         """The eight strips, bit 0 first."""
-        return [self._array[:, (bit + self._turn) % 8] for bit in range(8)]
+        return [self.array[:, (bit + self._turn) % 8] for bit in range(8)]
 
     def add(self, part: _Array) -> None:
         """Add ``part``, whose strips are in order."""
-        array, turn = self._array, self._turn
+        array, turn = self.array, self._turn
         head, tail = array[:, turn:], array[:, :turn]
         np.bitwise_xor(head, part[:, : 8 - turn], out=head)
         if turn:
@@ -154,10 +162,10 @@ class _Sum:
 
     def _carry(self) -> None:
         """Add bit 0 to bits 2, 3 and 4: the bit that leaves at the top comes back as x^4 + x^3 + x^2 + 1."""
-        low = self._array[:, self._turn : self._turn + 1]
+        low = self.array[:, self._turn : self._turn + 1]
         first = (self._turn + 2) % 8
         last = first + 3
         for start, end in ((first, min(last, 8)), (0, last - 8)):
             if end > start:
-                bits = self._array[:, start:end]
+                bits = self.array[:, start:end]
                 np.bitwise_xor(bits, low, out=bits)
