@@ -58,7 +58,7 @@ def is_whole(looked_at: Sequence[LookedAt]) -> bool:
 
 
 def bad_parity(one: LookedAt, table: BlockTable, progress: Callable[[int], None]) -> dict[int, list[int]]:
-    """Read what a medium holds beside archives, and name files that are not to be there (``reader.unexpected``).
+    """Read what a medium holds beside archives, and name files that are not to be there (`VolumeReader.unexpected`).
 
     Returns the parity blocks that are not good, by file.
     """

@@ -110,6 +110,12 @@ def import_parcel(
     transaction that records the import.
     """
     packing = spool.packing
+    if not spool.tables_are_good:
+        raise Damaged(
+            f"{packing.parcel}: a table changed on our own disk since it was received; nothing imported",
+            hint="receive any volume of the parcel again: it brings the table; and check this computer's disk",
+            code="spool-damaged",
+        )
     if packing.key != "media":
         needed = expanded_bytes(site, packing, spool.contents())
         require_space(site.home, needed, purpose=f"importing {packing.parcel}")

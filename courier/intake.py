@@ -31,7 +31,11 @@ MAX_TABLE = 8 << 30
 """Bytes of the largest table that is copied."""
 Signed = TypeVar("Signed", VolumeLabel, PackingList)
 MAX_TAG = 64 << 20
-"""Bytes of the largest tag file that is kept to be checked."""
+"""Bytes of the largest tag file that is checked."""
+MAX_TAGS = 4096
+"""Tag files of one medium whose digests are remembered; a volume has some twenty."""
+MAX_NAMED = 32
+"""Files of one medium that are named as being none of the parcel's; more are counted."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -71,7 +75,8 @@ class VolumeReader:
         self._walk = medium.walk()
         self._next: tuple[str, int, BinaryIO] | None = None
         self._tags: dict[str, str] = {}
-        self.unexpected: list[str] = []
+        self._unexpected: list[str] = []
+        self._unnamed = 0
         self.seen: set[int] = set()
 
     def head(self, known: Callable[[str], bytes | None] = lambda _: None) -> Head:
@@ -87,7 +92,9 @@ class VolumeReader:
                 if path.startswith("data/"):
                     self._next = path, size, stream
                     break
-                documents[path] = self._document(path, size, stream)
+                data = self._document(path, size, stream)
+                if path in (volume.LABEL, volume.PACKING_LIST):
+                    documents[path] = data
         except FormatError as error:
             raise explain(error, where=self._medium.name) from None
         return self._verified(documents, known)
@@ -102,17 +109,25 @@ class VolumeReader:
             ) from None
 
     def _document(self, path: str, size: int, stream: BinaryIO) -> bytes | None:
+        """Digest one file; return the bytes of label and packing list. Others are not kept, however many there are."""
         if path in TABLES:
             self._copy_table(path, stream)
-            return b""
+            return None
         if size > (MAX_ENVELOPE if path.startswith(volume.FOLDER) else MAX_TAG):
             return None
+        is_kept = path in (volume.LABEL, volume.PACKING_LIST)
+        if not is_kept and len(self._tags) >= MAX_TAGS:
+            return None
+        digest, kept = hashlib.sha256(), io.BytesIO()
         try:
-            data = b"".join(iter(lambda: stream.read(CHUNK), b""))
+            while data := stream.read(CHUNK):
+                digest.update(data)
+                if is_kept:
+                    kept.write(data)
         except (OSError, Unreadable):
             return None
-        self._tags[path] = hashlib.sha256(data).hexdigest()
-        return data if len(data) == size else None
+        self._tags[path] = digest.hexdigest()
+        return kept.getvalue() if kept.tell() == size else None
 
     def _copy_table(self, path: str, stream: BinaryIO) -> None:
         digest, count = hashlib.sha256(), 0
@@ -220,7 +235,7 @@ class VolumeReader:
         """Read the payload of volume ``number``: the blocks that are ``wanted`` (index, block), in order.
 
         Blocks past a truncated end are not yielded. Files the packing list does not put on this volume are
-        collected in `unexpected`, files that are there in `seen`.
+        told by `unexpected`, files that are there by `seen`.
         """
         indexes = {packing.path(index): index for index in packing.on_volume(number)}
         try:
@@ -229,7 +244,7 @@ class VolumeReader:
                 index = indexes.get(path)
                 if index is None or index in self.seen:
                     if path.startswith("data/"):
-                        self.unexpected.append(path)
+                        self._note_unexpected(path)
                 else:
                     self.seen.add(index)
                     yield from self._file(packing, index, size, stream, wanted)
@@ -242,7 +257,7 @@ class VolumeReader:
     ) -> Iterator[ReadBlock]:
         length = packing.files()[index].size
         if size > length:
-            self.unexpected.append(f"{packing.path(index)} ({size - length} bytes too long)")
+            self._note_unexpected(f"{packing.path(index)} ({size - length} bytes too long)")
         at = 0
         for block, start in enumerate(range(0, length, packing.block_size)):
             count = min(packing.block_size, length - start)
@@ -259,6 +274,17 @@ class VolumeReader:
             except (OSError, Unreadable):
                 data, at = None, -1
             yield ReadBlock(index=index, block=block, data=data)
+
+    def _note_unexpected(self, path: str) -> None:
+        if len(self._unexpected) < MAX_NAMED:
+            self._unexpected.append(path)
+        else:
+            self._unnamed += 1
+
+    def unexpected(self) -> list[str]:
+        """A finding for each file that is not the parcel's, so far; those after the first few are only counted."""
+        found = [f"{path} is not in the packing list" for path in self._unexpected]
+        return [*found, f"{self._unnamed} more are not in the packing list"] if self._unnamed else found
 
     def close(self) -> None:
         """Close the medium."""

@@ -214,8 +214,12 @@ def _import(
 def _known_packing_list(site: Site, digest: str) -> bytes | None:
     for path in (site.home / "parcels" / "in").glob(f"*/{PACKING_LIST}"):
         data = path.read_bytes()
-        if parse_envelope(data).sha256 == digest:
-            return data
+        try:
+            if parse_envelope(data).sha256 == digest:
+                return data
+        except FormatError:
+            # Damaged on our own disk: a volume of that parcel puts it right.
+            continue
     return None
 
 
@@ -263,6 +267,7 @@ def begin_spool(
     if Spool.exists(folder):
         if folder in opened:
             return opened[folder]
+        Spool.heal(folder, packing, head.envelope, contents=head.contents, blocks=head.blocks)
         spool = opened[folder] = Spool.open(folder)
         sweep(folder / "archives")
         coming = 0 if straight else spool.missing_bytes()
@@ -370,7 +375,7 @@ def _gather(
 
 def _taken(medium: Medium, reader: VolumeReader, head: Head, missing: Mapping[int, Sequence[int]]) -> TakenVolume:
     packing, number = head.packing, head.label.number
-    findings = [*head.findings, *(f"{path} is not in the packing list: not taken" for path in reader.unexpected)]
+    findings = [*head.findings, *(f"{text}: not taken" for text in reader.unexpected())]
     damaged = sum(len(blocks) for blocks in missing.values())
     return TakenVolume(
         parcel=packing.parcel,

@@ -114,11 +114,11 @@ def settle_all(site: Site) -> list[tuple[ParcelStatus | None, CourierError | Non
     for row in everything:
         if row.state == ReceivedState.IMPORTED:
             remove_tree(site.arriving(row.parcel, row.build))
-    rows = [row for row in everything if is_open(row.state) or _arrived(site, row)]
     results: list[tuple[ParcelStatus | None, CourierError | None]] = []
-    for row in rows:
+    for row in everything:
         try:
-            results.append((settle_parcel(site, row.parcel, row.build), None))
+            if is_open(row.state) or _arrived(site, row):
+                results.append((settle_parcel(site, row.parcel, row.build), None))
         except CourierError as error:
             results.append((None, error))
     return results

@@ -8,6 +8,7 @@ the signed block table are ever written, so any reading, in any order, any numbe
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ PACKING_LIST = "packing-list.json"
 CONTENTS = "contents"
 BLOCKS = "blocks.bin"
 EDITIONS = "editions"
+_ONLY_ONES = bytes(byte == 1 for byte in range(256))
 SETTLE_BYTES = 1 << 30
 """Bytes written to an archive before its map of blocks is put on the disk: what a kill can cost to read again."""
 
@@ -63,13 +65,33 @@ class Spool:
     def begin(cls, folder: Path, packing: PackingList, envelope: bytes, *, contents: Path, blocks: Path) -> Spool:
         """Make the spool of a build; the two tables must have been checked, and are moved in."""
         make_folder(folder / "archives")
-        settle([contents, blocks])
-        contents.replace(folder / CONTENTS)
-        blocks.replace(folder / BLOCKS)
         make_folder(folder / EDITIONS)
-        # The packing list comes last: a folder without it is not a spool yet.
-        write_atomic(folder / PACKING_LIST, envelope)
+        _put_tables(folder, envelope, contents=contents, blocks=blocks)
         return cls.open(folder)
+
+    @classmethod
+    def heal(
+        cls, folder: Path, packing: PackingList, envelope: bytes, *, contents: Path | None, blocks: Path | None
+    ) -> None:
+        """Put tables that were damaged on our own disk right from a volume's, which must have been checked.
+
+        ``packing`` and ``envelope`` are the volume's, of the same build. Blocks that gathered stay; parity stays
+        where it belongs to the volume's edition. What this volume cannot put right is left as it is.
+        """
+        digest = parse_envelope(envelope).sha256
+        own = _own_packing(folder, digest)
+        if own is not None and _has_tables(folder, own):
+            return
+        if contents is None or blocks is None:
+            return
+        others = {path.name for path in (folder / EDITIONS).glob("*")} - {digest}
+        if own != packing and others:
+            # The blocks of another edition's parity would pass for those of this one.
+            archives = {f"{Path(packing.path(index)).name}.have" for index in range(len(packing.archives))}
+            for kept in (folder / "archives").glob("*.have"):
+                if kept.name not in archives:
+                    kept.unlink()
+        _put_tables(folder, envelope, contents=contents, blocks=blocks)
 
     @classmethod
     def exists(cls, folder: Path) -> bool:
@@ -85,7 +107,9 @@ class Spool:
             table = load_table(folder / BLOCKS, packing)
         except (FormatError, OSError, ValueError) as error:
             raise Damaged(
-                f"spool {folder}: {error}", hint="discard the parcel's spool and receive its volumes again"
+                f"spool {folder}: {error}",
+                hint="receive any volume of the parcel again: it brings what is damaged here; and check the disk",
+                code="spool-damaged",
             ) from None
         return cls(folder, packing, table)
 
@@ -109,7 +133,12 @@ class Spool:
             return bytearray(count)
         if len(data) != count or not self.path(index).exists():
             return bytearray(count)
-        return data
+        return data.translate(_ONLY_ONES)
+
+    @property
+    def tables_are_good(self) -> bool:
+        """Whether contents and block table still have their signed digests."""
+        return _has_tables(self.folder, self.packing)
 
     def state(self, index: int) -> FileState:
         """How much of a file is here."""
@@ -183,6 +212,35 @@ class Spool:
         """Delete the spool."""
         (self.folder / PACKING_LIST).unlink(missing_ok=True)
         remove_tree(self.folder)
+
+
+def _put_tables(folder: Path, envelope: bytes, *, contents: Path, blocks: Path) -> None:
+    settle([contents, blocks])
+    contents.replace(folder / CONTENTS)
+    blocks.replace(folder / BLOCKS)
+    # The packing list comes last: a folder without it is not a spool yet.
+    write_atomic(folder / PACKING_LIST, envelope)
+
+
+def _own_packing(folder: Path, coming: str) -> PackingList | None:
+    """The packing list of a spool, if it is one that came with a volume; ``coming``: the digest of one that comes."""
+    try:
+        envelope = parse_envelope((folder / PACKING_LIST).read_bytes())
+        packing = PackingList.parse(envelope.payload)
+    except (FormatError, OSError):
+        return None
+    return packing if envelope.sha256 == coming or (folder / EDITIONS / envelope.sha256).exists() else None
+
+
+def _has_tables(folder: Path, packing: PackingList) -> bool:
+    for name, ref in ((CONTENTS, packing.contents), (BLOCKS, packing.blocks)):
+        try:
+            with (folder / name).open("rb") as source:
+                if hashlib.file_digest(source, "sha256").hexdigest() != ref.sha256:
+                    return False
+        except OSError:
+            return False
+    return True
 
 
 class Filling:

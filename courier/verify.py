@@ -97,7 +97,7 @@ def _verify(
         for index, blocks in bad.items():
             if blocks:
                 problems.append(f"{packing.path(index)}: {spans(sorted(blocks))} damaged or missing")
-        problems += [f"{path} is not in the packing list" for path in reader.unexpected]
+        problems += reader.unexpected()
     return Verdict(
         what=medium.name,
         parcel=packing.parcel,
