@@ -321,6 +321,21 @@ def _notices(home: Home) -> list[object]:
     return list(catalogue["notice"])
 
 
+@pytest.mark.parametrize("layout", ["folder", "iso", "tape"])
+def test_names_and_sizes_read_from_an_encrypted_volume(sites: Sites, layout: str) -> None:
+    """Every byte of the volumes is searched, in the encodings of all trees of a disc."""
+    source = sites.root / "VerySecretName.img"
+    source.write_bytes(noise(300_017))
+    _, volumes = sent(sites.hq, add(sites.hq, source), layout=layout, out=sites.root / "media")
+    names = [name.encode(way) for name in ("VerySecretName", "VERYSECR") for way in ("ascii", "utf-16-le", "utf-16-be")]
+    sizes = [b"300017", b"300,017", (300_017).to_bytes(8, "little"), (300_017).to_bytes(8, "big")]
+    found = [path for volume in volumes for path in (volume, *volume.rglob("*")) if path.is_file()]
+    assert found
+    for path in found:
+        data = path.read_bytes()
+        assert not [needle for needle in (*names, *sizes) if needle in data], path
+
+
 def test_an_encrypted_archive_cut_at_a_chunk_border(sites: Sites) -> None:
     source = sites.root / "image.bin"
     source.write_bytes(noise(600_000))
