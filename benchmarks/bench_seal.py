@@ -154,8 +154,11 @@ def measure(command: list[str], identity: str) -> Figure:
 
 def compare(jobs: dict[str, list[str]], target: Path, size: int, rounds: int, identity: str) -> None:
     best: dict[str, Figure] = {}
-    for _ in range(rounds):
-        for name, command in jobs.items():
+    order = list(jobs.items())
+    for turn in range(rounds):
+        # Each begins a round in its turn: who comes first may be given memory that the host has yet to find.
+        first = turn % len(order)
+        for name, command in order[first:] + order[:first]:
             target.unlink(missing_ok=True)
             found = measure(command, identity)
             old = best.get(name, found)
