@@ -11,17 +11,16 @@ from __future__ import annotations
 import io
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from courier.importing import ImportedParcel
 from courier.intake import Head, VolumeReader
 from courier.media import RandomMedium
 from formats.blocks import BlockTable
+from formats.documents.packing import PackingList
 from formats.errors import DigestMismatch, Unreadable
 
 if TYPE_CHECKING:
@@ -31,41 +30,17 @@ AHEAD = 6
 """Blocks that are read and compared while the one before them is used."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LookedAt:
-    """A medium and what it says of itself, verified; its reader stands before the payload."""
-
-    medium: RandomMedium
-    reader: VolumeReader
-    head: Head
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Straight:
-    """A parcel that was imported straight from its media. ``bad``: parity blocks of each medium that were not good."""
-
-    imported: ImportedParcel
-    bad: tuple[dict[int, list[int]], ...]
-
-
-def is_whole(looked_at: Sequence[LookedAt]) -> bool:
-    """Whether these media are of one edition of one parcel, and every volume with content is among them."""
-    packing = looked_at[0].head.packing
-    if any(one.head.envelope != looked_at[0].head.envelope for one in looked_at):
-        return False
-    numbers = [one.head.label.number for one in looked_at]
-    return len(set(numbers)) == len(numbers) and set(numbers) >= {file.volume for file in packing.archives}
-
-
-def bad_parity(one: LookedAt, table: BlockTable, progress: Callable[[int], None]) -> dict[int, list[int]]:
-    """Read what a medium holds beside archives, and name files that are not to be there (`VolumeReader.unexpected`).
+def bad_parity(
+    reader: VolumeReader, head: Head, table: BlockTable, progress: Callable[[int], None]
+) -> dict[int, list[int]]:
+    """Read what a medium holds beside archives, and name files that are not to be there (``reader.unexpected``).
 
     Returns the parity blocks that are not good, by file.
     """
-    packing, number = one.head.packing, one.head.label.number
+    packing, number = head.packing, head.label.number
     parity = [index for index in packing.on_volume(number) if index >= len(packing.archives)]
     bad = {index: set(range(table.count(index))) for index in parity}
-    for read in one.reader.blocks(packing, number, lambda index, _: index in bad):
+    for read in reader.blocks(packing, number, lambda index, _: index in bad):
         if read.data is not None and table.is_good(read.index, read.block, read.data):
             bad[read.index].discard(read.block)
             progress(len(read.data))
@@ -74,11 +49,9 @@ def bad_parity(one: LookedAt, table: BlockTable, progress: Callable[[int], None]
 
 @contextmanager
 def archives_of(
-    looked_at: Sequence[LookedAt], table: BlockTable, progress: Callable[[int], None]
+    media: Mapping[int, RandomMedium], packing: PackingList, table: BlockTable, progress: Callable[[int], None]
 ) -> Iterator[Callable[[int], BinaryIO]]:
-    """What opens archive ``index`` on the medium that holds it; the medium of the last one asked for stays open."""
-    by_number = {one.head.label.number: one.medium for one in looked_at}
-    packing = looked_at[0].head.packing
+    """What opens archive ``index`` on the medium that holds it; ``media`` by volume, of which one is open at a time."""
     present: tuple[int, Callable[[str], BinaryIO]] | None = None
     with ExitStack() as stack, ThreadPoolExecutor(2, thread_name_prefix="blocks") as pool:
         medium = stack.enter_context(ExitStack())
@@ -88,7 +61,7 @@ def archives_of(
             number = packing.archives[index].volume
             if present is None or present[0] != number:
                 medium.close()
-                present = number, medium.enter_context(by_number[number].files())
+                present = number, medium.enter_context(media[number].files())
             try:
                 source = present[1](packing.path(index))
             except (KeyError, FileNotFoundError):

@@ -18,7 +18,7 @@ from formats.documents.packing import PackingList
 from formats.parity import encode
 from formats.parity_files import ColumnFiles
 
-OPEN_AT_ONCE = 128
+OPEN_AT_ONCE = 256
 """Files of a group that are held open at the same time."""
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from courier.admit import check_not_recalled
+from courier.admit import Admission, check_not_recalled
 from courier.catalog import parcels
 from courier.catalog.parcels import ReceivedParcel, ReceivedVolume
-from courier.direct import LookedAt, archives_of, bad_parity, is_whole
+from courier.direct import archives_of, bad_parity
 from courier.errors import CourierError, Damaged, Refused
 from courier.files import locked, make_folder, remove_tree, require_space, sweep, write_atomic
 from courier.importing import expanded_bytes, import_parcel, is_held
@@ -147,54 +147,48 @@ def _straight(
     with locked(root / "lock"):
         sweep(root)
         scratch = make_folder(root / ".tmp-tables")
-        readers: list[VolumeReader] = []
         try:
-            looked_at = _look_at_all(site, whole, scratch, readers)
-            return _import(site, looked_at, progress, looking) if looked_at else None
+            return _import_straight(site, whole, scratch, progress, looking)
         except (CourierError, FormatError):
             # Whatever it is, it is found again where volumes gather one by one, and said there.
             return None
         finally:
-            for reader in readers:
-                reader.close()
             remove_tree(scratch)
 
 
-def _look_at_all(
-    site: Site, media: Sequence[RandomMedium], scratch: Path, readers: list[VolumeReader]
-) -> list[LookedAt] | None:
-    trust, looked_at = site.trust(), []
-    for number, medium in enumerate(media):
-        reader = VolumeReader(medium, trust, scratch=make_folder(scratch / str(number)), now_ns=now())
-        readers.append(reader)
-        head = reader.head()
-        if number == 0 and len({file.volume for file in head.packing.archives}) > len(media):
-            return None
-        looked_at.append(LookedAt(medium=medium, reader=reader, head=head))
-    return looked_at if is_whole(looked_at) else None
-
-
-def _import(
+def _import_straight(
     site: Site,
-    looked_at: Sequence[LookedAt],
+    media: Sequence[RandomMedium],
+    scratch: Path,
     progress: Callable[[int], None],
     looking: Callable[[Medium, Head], None],
 ) -> Received | None:
-    head = next((one.head for one in looked_at if one.head.contents and one.head.blocks), looked_at[0].head)
-    packing = head.packing
-    spool = begin_spool(site, head, hold=False, straight=True)
-    if spool is None or any(state.good for state in spool.states()):
+    trust = site.trust()
+    spool, admission, envelope = None, None, b""
+    by_number: dict[int, RandomMedium] = {}
+    volumes: list[TakenVolume] = []
+    for medium in media:
+        reader = VolumeReader(medium, trust, scratch=scratch, now_ns=now())
+        try:
+            head = reader.head()
+            if spool is None or admission is None:
+                needed = {file.volume for file in head.packing.archives}
+                begun = _begin_straight(site, head) if len(needed) <= len(media) else None
+                if begun is None:
+                    return None
+                spool, admission = begun
+                envelope = head.envelope
+            if head.envelope != envelope or head.label.number in by_number:
+                return None
+            looking(medium, head)
+            bad = bad_parity(reader, head, spool.table, progress)
+            volumes.append(_taken(medium, reader, head, bad))
+            by_number[head.label.number] = medium
+        finally:
+            reader.close()
+    if spool is None or admission is None or not needed <= by_number.keys():
         return None
-    with site.catalogue.reading() as connection:
-        row = parcels.find_received(connection, packing.parcel, packing.build)[0]
-    spool.note_edition(head.envelope)
-    admission = admission_of(site, spool)
-    if admission.awaiting or row.hold:
-        return None
-    for one in looked_at:
-        looking(one.medium, one.head)
-    bad = [bad_parity(one, spool.table, progress) for one in looked_at]
-    volumes = [_taken(one.medium, one.reader, one.head, b) for one, b in zip(looked_at, bad, strict=True)]
+    packing = spool.packing
 
     def arrived(connection: Connection) -> None:
         for volume in volumes:
@@ -205,10 +199,22 @@ def _import(
         event, text = ReceivedEvent.COMPLETE, "media and network agree"
         received_event(connection, site, packing.parcel, packing.build, event, text)
 
-    with archives_of(looked_at, spool.table, progress) as open_archive:
+    with archives_of(by_number, packing, spool.table, progress) as open_archive:
         imported = import_parcel(site, spool, admission, open_archive=open_archive, arrived=arrived)
     status = replace(status_of(site, packing.parcel, packing.build), imported=imported)
     return Received(volumes=tuple(volumes), failures=(), parcels=(status,))
+
+
+def _begin_straight(site: Site, head: Head) -> tuple[Spool, Admission] | None:
+    """An empty spool for what must be recorded in any case, and what admits the import; None where that waits."""
+    spool = begin_spool(site, head, hold=False, straight=True)
+    if spool is None or any(state.good for state in spool.states()):
+        return None
+    with site.catalogue.reading() as connection:
+        (row,) = parcels.find_received(connection, head.packing.parcel, head.packing.build)
+    spool.note_edition(head.envelope)
+    admission = admission_of(site, spool)
+    return None if admission.awaiting or row.hold else (spool, admission)
 
 
 def _known_packing_list(site: Site, digest: str) -> bytes | None:
