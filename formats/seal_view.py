@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from typing import TYPE_CHECKING, BinaryIO
 
 from formats.errors import Unreadable
 from formats.seal_header import KeySource, header_bytes
-from formats.seal_payload import CHUNK, SEALED, TAG, Stream, chunk_count, chunk_nonce, payload_cipher
+from formats.seal_payload import BATCH, CHUNK, SEALED, TAG, THREADS, Stream, chunk_count, chunk_nonce, payload_cipher
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _AT_ONCE = 4
 """Chunks of plain content that are read at once."""
+_BUFFERS = 3
+"""Batches that are read, waiting or being sealed where much is asked for at once."""
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """The threads that seal for all views: where hundreds are open, each has none of its own."""
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="seal")
 
 
 class SealedView(Stream):
@@ -38,6 +48,7 @@ class SealedView(Stream):
         self.size = len(self._head) + size + self._chunks * TAG
         self._position = 0
         self._buffer = bytearray()
+        self._batches: list[bytearray] = []
         # A chunk of which only a part was asked for: what reads on asks for the rest of it next.
         self._part = -1, b""
 
@@ -77,8 +88,12 @@ class SealedView(Stream):
             into[: len(data)] = data
             return len(data)
         chunk, within = divmod(self._position - len(self._head), SEALED)
-        whole = min(_AT_ONCE, len(into) // SEALED, self._chunks - 1 - chunk)
+        whole = min(len(into) // SEALED, self._chunks - 1 - chunk)
+        if within == 0 and whole >= 2 * BATCH:
+            self._seal_batches(chunk, whole, into)
+            return whole * SEALED
         if within == 0 and whole > 0:
+            whole = min(whole, _AT_ONCE)
             self._seal(chunk, whole, into)
             return whole * SEALED
         if self._part[0] != chunk:
@@ -93,11 +108,30 @@ class SealedView(Stream):
         """Bytes of plain content in a chunk."""
         return min(CHUNK, self._plain_size - chunk * CHUNK)
 
+    def _seal_batches(self, first: int, count: int, into: memoryview) -> None:
+        """Seal many whole chunks in threads, while the next ones are read."""
+        jobs: list[Future[None]] = []
+        for at in range(0, count, BATCH):
+            if len(self._batches) < _BUFFERS:
+                self._batches.append(bytearray(BATCH * CHUNK))
+            if len(jobs) >= _BUFFERS:
+                jobs[-_BUFFERS].result()
+            some = min(BATCH, count - at)
+            plain = self._read(first + at, some, self._batches[len(jobs) % _BUFFERS])
+            target = into[at * SEALED : (at + some) * SEALED]
+            jobs.append(_pool().submit(self._encrypt, first + at, plain, target))
+        for job in jobs:
+            job.result()
+
     def _seal(self, first: int, count: int, into: memoryview) -> None:
+        if len(self._buffer) < count * CHUNK:
+            self._buffer = bytearray(count * CHUNK)
+        self._encrypt(first, self._read(first, count, self._buffer), into)
+
+    def _read(self, first: int, count: int, buffer: bytearray) -> memoryview:
+        """The content of chunks, in ``buffer``."""
         size = (count - 1) * CHUNK + self._length(first + count - 1)
-        if len(self._buffer) < size:
-            self._buffer = bytearray(size)
-        plain = memoryview(self._buffer)[:size]
+        plain = memoryview(buffer)[:size]
         self._plain.seek(first * CHUNK)
         done = 0
         while done < size:
@@ -105,7 +139,10 @@ class SealedView(Stream):
             if not more:
                 raise Unreadable(f"content ends {size - done} bytes early", place=f"chunk {first + done // CHUNK}")
             done += more
-        for n in range(count):
+        return plain
+
+    def _encrypt(self, first: int, plain: memoryview, into: memoryview) -> None:
+        for n in range(max(1, chunk_count(len(plain), CHUNK))):
             piece = plain[n * CHUNK : (n + 1) * CHUNK]
             nonce = chunk_nonce(first + n, last=first + n == self._chunks - 1)
             self._cipher.encrypt_into(nonce, piece, None, into[n * SEALED : n * SEALED + len(piece) + TAG])
