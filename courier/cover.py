@@ -8,14 +8,14 @@ and needs no trust: whatever comes out of it is judged as an envelope that came 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, BinaryIO
 
 from courier.errors import Damaged, Refused
 from formats.errors import FormatError, NotForUs
 
 if TYPE_CHECKING:
-    from formats.seal import Identity, SealedPieces
+    from formats.seal import Identity, SealedView
 
 SEED_BYTES = 32
 _CONTEXT = b"courier message"
@@ -27,15 +27,15 @@ def is_covered(body: bytes) -> bool:
     return body.startswith(_BEGIN)
 
 
-def covered(read: Callable[[int, int], bytes], size: int, recipient: str, seed: bytes) -> SealedPieces:
-    """The covered message of an envelope of ``size`` bytes, of which ``read`` gives any part (offset, length).
+def covered(envelope: BinaryIO, size: int, recipient: str, seed: bytes) -> SealedView:
+    """The covered message of an envelope of ``size`` bytes, to be read from anywhere; it closes the envelope.
 
     ``seed``: `SEED_BYTES` random bytes that are this message's alone; with them the same cover can be made again, so
     that a transfer that was cut goes on.
     """
-    from formats.seal import SealedPieces
+    from formats.seal import SealedView
 
-    return SealedPieces(read, size, recipient, seed=seed, context=_CONTEXT)
+    return SealedView(envelope, size, [recipient], seed=seed, context=_CONTEXT)
 
 
 def open_cover(body: bytes, identities: Sequence[Identity]) -> bytes:

@@ -7,6 +7,7 @@ long as its envelope is, however often it was covered. A site whose card has no 
 from __future__ import annotations
 
 import hashlib
+import io
 import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,9 +17,11 @@ from courier.catalog.messages import Message
 from courier.channel.transport import PART
 from courier.cover import SEED_BYTES, covered
 from courier.site import now, pinned_card
-from formats.digest import sha256_hex
+from formats.digest import chunks, sha256_hex
+from formats.errors import Unreadable
 
 if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
     from sqlalchemy import Connection
 
     from formats.envelope import Envelope
@@ -73,10 +76,9 @@ def _cover(message: Message, recipient: str) -> Message:
     if not recipient:
         return replace(message, name=message.sha256, recipient="", seed=b"")
     seed = secrets.token_bytes(SEED_BYTES)
-    body, digest = message.body, hashlib.sha256()
-    cover = covered(lambda offset, length: body[offset : offset + length], len(body), recipient, seed)
-    for offset in range(0, cover.size, PART):
-        digest.update(cover.read(offset, PART))
+    cover, digest = covered(io.BytesIO(message.body), message.size, recipient, seed), hashlib.sha256()
+    for piece in chunks(cover, PART):
+        digest.update(piece)
     return replace(message, name=digest.hexdigest(), recipient=recipient, seed=seed)
 
 
@@ -91,10 +93,38 @@ def carried_size(message: Message) -> int:
 
 def carried(connection: Connection, message: Message, offset: int, length: int) -> bytes:
     """A piece of a message as it travels; empty when it is not kept any more."""
-
-    def read(start: int, count: int) -> bytes:
-        return messages.read(connection, message.sha256, message.site, start, count)
-
     if not message.recipient:
-        return read(offset, length)
-    return covered(read, message.size, message.recipient, message.seed).read(offset, length)
+        return messages.read(connection, message.sha256, message.site, offset, length)
+    with covered(io.BufferedReader(_Kept(connection, message)), message.size, message.recipient, message.seed) as cover:
+        cover.seek(offset)
+        try:
+            return cover.read(length)
+        except Unreadable:
+            return b""
+
+
+class _Kept(io.RawIOBase):
+    """The envelope of a message as the catalogue keeps it."""
+
+    def __init__(self, connection: Connection, message: Message) -> None:
+        self._connection, self._message = connection, message
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._message.size}[whence]
+        self._position = start + offset
+        return self._position
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        one = self._message
+        piece = messages.read(self._connection, one.sha256, one.site, self._position, len(view))
+        view[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)

@@ -8,7 +8,6 @@ sealed, the one before is written and the next is fetched. They take a few MiB o
 
 from formats.seal_header import Identity, parse_recipient
 from formats.seal_payload import CHUNK, sealed_size
-from formats.seal_pieces import SealedPieces
 from formats.seal_reader import OpenedSeal, open_sealed
 from formats.seal_view import SealedView
 from formats.seal_writer import SealingWriter, seal_stream
@@ -17,7 +16,6 @@ __all__ = [
     "CHUNK",
     "Identity",
     "OpenedSeal",
-    "SealedPieces",
     "SealedView",
     "SealingWriter",
     "open_sealed",

@@ -18,7 +18,7 @@ from formats.seal import CHUNK, Identity, SealedView, SealingWriter, open_sealed
 
 SEED = bytes(range(32))
 RECIPIENTS = [Identity(bytes([n]) * 32).recipient for n in (1, 2)]
-SIZES = st.sampled_from([1, 2, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 5 * CHUNK + 7, 9 * CHUNK, 70 * CHUNK + 1])
+SIZES = st.sampled_from([0, 1, 2, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 5 * CHUNK + 7, 9 * CHUNK, 70 * CHUNK + 1])
 
 
 def written(contents: dict[str, bytes]) -> bytes:
