@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import tempfile
 import time
@@ -74,6 +75,22 @@ class Faults:
     rate: float
     dice: random.Random
     late: list[tuple[int, Callable[[], object]]] = field(default_factory=list)
+    cut: set[str] = field(default_factory=set)
+    resumed: int = 0
+    spared: int = 0
+    """Transfers of a message in parts that were cut, how many went on, and bytes that did not pass again for it."""
+
+    def note(self, sent: Sent, *, fault: bool) -> None:
+        """Keep count of transfers that are cut, and of those that go on where they were."""
+        asked = {"PUT": "content-range", "GET": "range"}.get(sent.head.method, "")
+        start = re.match(r"bytes[ =]([0-9]+)-", sent.head.headers.get(asked, ""))
+        name = sent.head.path.rpartition("/")[2]
+        if start and name in self.cut:
+            self.cut.discard(name)
+            self.resumed += int(start[1]) > 0
+            self.spared += int(start[1])
+        if start and fault:
+            self.cut.add(name)
 
     def happens(self, share: float = 1.0) -> bool:
         return self.dice.random() < self.rate * share
@@ -100,7 +117,11 @@ class Wire(httpx.BaseTransport):
 
     def _carry(self, service: Service, sent: Sent, request: httpx.Request) -> Reply:
         faults = self._faults
-        if faults is None or not faults.happens():
+        if faults is None:
+            return answer(service, sent)
+        fault = faults.happens()
+        faults.note(sent, fault=fault)
+        if not fault:
             return answer(service, sent)
         match faults.dice.randrange(6):
             case 0:

@@ -33,6 +33,7 @@ from courier.packages import add_package
 from courier.peers import pin_card
 from courier.prepare import plan_parcel
 from courier.receive import receive_media
+from courier.repair import queue_request, request_blocks
 from courier.rotation import rotate_key
 from courier.send import build_parcel
 from courier.ship import ship_parcel
@@ -44,6 +45,11 @@ CODES = ("HQ1", "BR1", "BR2", "BR3", "BR4")
 RUNS = int(os.environ.get("COURIER_CONVERGENCE_RUNS", "4"))
 ROUNDS = 2_000
 """More than any run needs: a message that was lost several times waits up to a day of its clock for the next try."""
+PART = 6_000
+"""Bytes of a part here, so that an answer with 20,000 bytes of blocks has several, and what is in between is cut."""
+DAMAGED = "HQ1-000001"
+ASKING = ("BR1", "BR2")
+"""Who gets the media of `DAMAGED` with a bad archive: one fetches the answer in parts, one is brought it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +59,7 @@ class Start:
     homes: Path
     media: dict[str, list[Path]]
     routes: dict[str, tuple[str, ...]]
+    damaged: list[Path]
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +106,12 @@ def start(quick: Path) -> Start:
             for code in CODES:
                 sites.remove_address(connection, code, str(root / "unused"))
         site.close()
-    return Start(homes=root, media=media, routes=routes)
+    damaged = [Path(shutil.copytree(volume, root / "damaged" / volume.name)) for volume in media[DAMAGED]]
+    for archive in damaged[0].glob("data/archives/*"):
+        body = bytearray(archive.read_bytes())
+        body[len(body) // 2] ^= 1
+        archive.write_bytes(body)
+    return Start(homes=root, media=media, routes=routes, damaged=damaged)
 
 
 class FlakyCatalogue:
@@ -213,18 +225,25 @@ class World:
                 done = self.act(job[2], lambda site, job=job: self.do(site, *job))
                 if not done and job[0] != "rotate":
                     todo.append(job)
+                elif job[0] == "receive" and job[1] == DAMAGED and job[2] in ASKING:
+                    todo.append(("ask", *job[1:]))
             if not todo and not self.open_ends():
                 return number
         raise AssertionError(f"no agreement after {ROUNDS} rounds: {self.open_ends()}")
 
-    def do(self, site: Site, what: str, name: str, _code: str) -> None:
+    def do(self, site: Site, what: str, name: str, code: str) -> None:
         if what == "ship":
             ship_parcel(site, open_outgoing(site, name))
             return
         if what == "rotate":
             rotate_key(site)
             raise Restart  # the next process has the new card
-        media = self.start.media[name][:]
+        if what == "ask":
+            request, envelope, _ = request_blocks(site, name)
+            queue_request(site, envelope, request)
+            return
+        damaged = name == DAMAGED and code in ASKING
+        media = (self.start.damaged if damaged else self.start.media[name])[:]
         self.dice.shuffle(media)
         try:
             receive_media(site, media)
@@ -249,9 +268,15 @@ class World:
 @pytest.mark.parametrize("seed", range(RUNS))
 def test_all_sites_agree_in_the_end(seed: int, start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("courier.delivery.THREADS", 1)  # so that a seed means the same run again
+    for side in ("client", "service"):
+        monkeypatch.setattr(f"courier.channel.{side}.PART", PART)
     world = World(start, folder, seed)
     world.run()
+    faults = world.network.faults
     assert world.restarts > 0
+    assert faults is not None
+    assert faults.resumed > 0
+    assert faults.spared > PART
     contents = {}
     for code, site in world.sites.items():
         with site.catalogue.reading() as connection:
