@@ -50,7 +50,7 @@ def open_cover(body: bytes, identities: Sequence[Identity]) -> bytes:
     try:
         if len(parse_header(body[:MAX_HEADER]).stanzas) != 1:
             raise Refused("sealed message: sealed to more than one key", hint="ask the sender", code="malformed")
-        with open_sealed(io.BytesIO(body), identities, threads=1) as opened:
+        with open_sealed(io.BytesIO(body), identities) as opened:
             return opened.read()
     except NotForUs:
         raise Refused(

@@ -8,6 +8,8 @@ can be read without the rest, and a file cut, extended or put together from othe
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TYPE_CHECKING, BinaryIO
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -28,12 +30,15 @@ TAG = 16
 """Bytes that a chunk grows by."""
 SEALED = CHUNK + TAG
 """Bytes of every sealed chunk but the last."""
-BATCH = 16
-"""Chunks that are sealed or opened at once: 1 MiB."""
-THREADS = 2
-"""Threads beside the caller's: sealing takes one core about as long as reading and writing take."""
-UNDER_WAY = 3
-"""Batches that wait or are being worked on, at most."""
+
+
+@cache
+def pool() -> ThreadPoolExecutor:
+    """The threads that seal and open beside the caller's, for all files: where hundreds are open, none has its own.
+
+    What is given to them waits for nothing but what it reads.
+    """
+    return ThreadPoolExecutor(2, thread_name_prefix="seal")
 
 
 def payload_cipher(file_key: bytes, nonce: bytes) -> ChaCha20Poly1305:

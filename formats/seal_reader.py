@@ -7,7 +7,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, BinaryIO
 
 from cryptography.exceptions import InvalidTag
@@ -15,21 +15,15 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from formats.errors import DigestMismatch, Malformed, Unreadable
 from formats.seal_header import MAX_HEADER, NONCE_SIZE, Identity, parse_header, unwrap_file_key
-from formats.seal_payload import (
-    BATCH,
-    CHUNK,
-    SEALED,
-    TAG,
-    THREADS,
-    UNDER_WAY,
-    Stream,
-    chunk_count,
-    chunk_nonce,
-    payload_cipher,
-)
+from formats.seal_payload import CHUNK, SEALED, TAG, Stream, chunk_count, chunk_nonce, payload_cipher, pool
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+
+_BATCH = 16
+"""Chunks that are opened at once where a file is read on: 1 MiB."""
+_UNDER_WAY = 3
+"""Batches that are opened before they are asked for, at most."""
 
 
 class _Opener:
@@ -58,7 +52,7 @@ class _Opener:
         try:
             buffer = self._spare.pop()
         except IndexError:
-            buffer = bytearray(BATCH * CHUNK)
+            buffer = bytearray(_BATCH * CHUNK)
         plain = memoryview(buffer)[:size]
         for n in range(count):
             chunk = sealed[n * SEALED : (n + 1) * SEALED]
@@ -110,11 +104,8 @@ class OpenedSeal(Stream):
     Closing it leaves the source open.
     """
 
-    _pool: ThreadPoolExecutor | None = None
-
-    def __init__(self, opener: _Opener, threads: int) -> None:
+    def __init__(self, opener: _Opener) -> None:
         self._opener = opener
-        self._threads = threads
         self._position = 0
         self._ahead: deque[tuple[int, int, Future[memoryview]]] = deque()
         self._window = 1
@@ -194,7 +185,7 @@ class OpenedSeal(Stream):
         elsewhere gets the one chunk.
         """
         follows = chunk == self._first + chunk_count(len(self._plain), CHUNK)
-        self._window = min(2 * self._window, BATCH) if follows else 1
+        self._window = min(2 * self._window, _BATCH) if follows else 1
         self._opener.take_back(self._plain)
         self._plain = memoryview(b"")
         self._first = chunk
@@ -203,36 +194,34 @@ class OpenedSeal(Stream):
             self._look_ahead(chunk + count)
             self._plain = batch.result()
             return
-        while self._ahead:
-            self._ahead.pop()[2].cancel()
+        self._forget_ahead()
         count = min(self._window, self._opener.chunks - chunk)
-        if self._window == BATCH:
+        if self._window == _BATCH:
             self._look_ahead(chunk + count)
         self._plain = self._opener.load(chunk, count)
 
     def _look_ahead(self, chunk: int) -> None:
         """Have the batches from ``chunk`` on opened meanwhile, which are not yet."""
-        if self._threads < 2:
-            return
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="seal")
         if self._ahead:
             first, count, _ = self._ahead[-1]
             chunk = first + count
-        while len(self._ahead) < UNDER_WAY and chunk < self._opener.chunks:
-            count = min(BATCH, self._opener.chunks - chunk)
-            self._ahead.append((chunk, count, self._pool.submit(self._opener.load, chunk, count)))
+        while len(self._ahead) < _UNDER_WAY and chunk < self._opener.chunks:
+            count = min(_BATCH, self._opener.chunks - chunk)
+            self._ahead.append((chunk, count, pool().submit(self._opener.load, chunk, count)))
             chunk += count
 
     def close(self) -> None:
-        """Give back memory and threads; the source stays open."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+        """Give back memory; the source stays open, and nothing of this stream reads it any more."""
+        self._forget_ahead()
         super().close()
 
+    def _forget_ahead(self) -> None:
+        jobs = [job for _, _, job in self._ahead]
+        self._ahead.clear()
+        wait([job for job in jobs if not job.cancel()])
 
-def open_sealed(source: BinaryIO, identities: Sequence[Identity], *, threads: int = THREADS) -> OpenedSeal:
+
+def open_sealed(source: BinaryIO, identities: Sequence[Identity]) -> OpenedSeal:
     """Open the sealed file that is all of ``source``, which is seekable and nobody else's while it is read.
 
     Header and last chunk are read and authenticated here, so a file that was cut or extended at its end is refused
@@ -251,4 +240,4 @@ def open_sealed(source: BinaryIO, identities: Sequence[Identity], *, threads: in
     nonce = _read(source, header.size, NONCE_SIZE)
     if len(nonce) != NONCE_SIZE:
         raise Malformed("the sealed file ends in its nonce", place="payload")
-    return OpenedSeal(_Opener(payload_cipher(file_key, nonce), source, header.size + NONCE_SIZE, end), threads)
+    return OpenedSeal(_Opener(payload_cipher(file_key, nonce), source, header.size + NONCE_SIZE, end))

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
 
 from formats.errors import Unreadable
 from formats.seal_header import KeySource, header_bytes
-from formats.seal_payload import BATCH, CHUNK, SEALED, TAG, THREADS, Stream, chunk_count, chunk_nonce, payload_cipher
+from formats.seal_payload import CHUNK, SEALED, TAG, Stream, chunk_count, chunk_nonce, payload_cipher, pool
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-_AT_ONCE = 4
+_AT_ONCE = 8
 """Chunks of plain content that are read at once."""
-_BUFFERS = 3
-"""Batches that are read, waiting or being sealed where much is asked for at once."""
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    """The threads that seal for all views: where hundreds are open, each has none of its own."""
-    return ThreadPoolExecutor(THREADS, thread_name_prefix="seal")
+_MUCH = 32
+"""Chunks that are worth a second thread: sealing them takes longer than waking it."""
 
 
 class SealedView(Stream):
@@ -47,8 +40,8 @@ class SealedView(Stream):
         self._chunks = max(1, chunk_count(size, CHUNK))
         self.size = len(self._head) + size + self._chunks * TAG
         self._position = 0
-        self._buffer = bytearray()
-        self._batches: list[bytearray] = []
+        self._reading = Lock()
+        self._buffers: list[bytearray] = []
         # A chunk of which only a part was asked for: what reads on asks for the rest of it next.
         self._part = -1, b""
 
@@ -89,11 +82,7 @@ class SealedView(Stream):
             return len(data)
         chunk, within = divmod(self._position - len(self._head), SEALED)
         whole = min(len(into) // SEALED, self._chunks - 1 - chunk)
-        if within == 0 and whole >= 2 * BATCH:
-            self._seal_batches(chunk, whole, into)
-            return whole * SEALED
         if within == 0 and whole > 0:
-            whole = min(whole, _AT_ONCE)
             self._seal(chunk, whole, into)
             return whole * SEALED
         if self._part[0] != chunk:
@@ -108,25 +97,35 @@ class SealedView(Stream):
         """Bytes of plain content in a chunk."""
         return min(CHUNK, self._plain_size - chunk * CHUNK)
 
-    def _seal_batches(self, first: int, count: int, into: memoryview) -> None:
-        """Seal many whole chunks in threads, while the next ones are read."""
-        jobs: list[Future[None]] = []
-        for at in range(0, count, BATCH):
-            if len(self._batches) < _BUFFERS:
-                self._batches.append(bytearray(BATCH * CHUNK))
-            if len(jobs) >= _BUFFERS:
-                jobs[-_BUFFERS].result()
-            some = min(BATCH, count - at)
-            plain = self._read(first + at, some, self._batches[len(jobs) % _BUFFERS])
-            target = into[at * SEALED : (at + some) * SEALED]
-            jobs.append(_pool().submit(self._encrypt, first + at, plain, target))
-        for job in jobs:
-            job.result()
-
     def _seal(self, first: int, count: int, into: memoryview) -> None:
-        if len(self._buffer) < count * CHUNK:
-            self._buffer = bytearray(count * CHUNK)
-        self._encrypt(first, self._read(first, count, self._buffer), into)
+        """Seal chunks into ``into``: many of them in two threads, each of which reads for itself what it seals next."""
+        starts = iter(range(0, count, _AT_ONCE))
+
+        def work(buffer: bytearray) -> None:
+            while True:
+                with self._reading:
+                    at = next(starts, None)
+                    if at is None:
+                        return
+                    some = min(_AT_ONCE, count - at)
+                    plain = self._read(first + at, some, buffer)
+                self._encrypt(first + at, plain, into[at * SEALED :])
+
+        if count < _MUCH:
+            work(self._buffer(0))
+            return
+        other = pool().submit(work, self._buffer(1))
+        try:
+            work(self._buffer(0))
+        finally:
+            # Nobody may go on with memory that is still being written to. One that has not begun finds nothing to do.
+            if not other.cancel():
+                other.result()
+
+    def _buffer(self, number: int) -> bytearray:
+        while len(self._buffers) <= number:
+            self._buffers.append(bytearray(_AT_ONCE * CHUNK))
+        return self._buffers[number]
 
     def _read(self, first: int, count: int, buffer: bytearray) -> memoryview:
         """The content of chunks, in ``buffer``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import random
 
-from formats.seal import CHUNK, Identity, open_sealed, seal_stream
+from formats.seal import CHUNK, Identity, SealingWriter, open_sealed, sealed_size
 
 SEALED_CHUNK = CHUNK + 16
 HEADER = 70 + 98
@@ -18,13 +18,13 @@ def content(size: int) -> bytes:
     return random.Random(size).randbytes(size)
 
 
-def seal(plain: bytes, *recipients: str, seed: bytes | None = None, context: bytes = b"", threads: int = 2) -> bytes:
+def seal(plain: bytes, *recipients: str, seed: bytes | None = None, context: bytes = b"") -> bytes:
     """The sealed file, for us if for nobody else."""
     out = io.BytesIO()
-    size = seal_stream(
-        io.BytesIO(plain), out, recipients or [OURS.recipient], seed=seed, context=context, threads=threads
-    )
-    assert size == len(out.getvalue())
+    to = recipients or [OURS.recipient]
+    with SealingWriter(out, to, seed=seed, context=context) as writer:
+        writer.write(plain)
+    assert sealed_size(len(plain), len(to)) == len(out.getvalue())
     return out.getvalue()
 
 

@@ -229,7 +229,7 @@ class World:
                     todo.append(("ask", *job[1:]))
             if not todo and not self.open_ends():
                 return number
-        raise AssertionError(f"no agreement after {ROUNDS} rounds: {self.open_ends()}")
+        raise AssertionError(f"no agreement after {ROUNDS} rounds: {[*self.open_ends(), *self.dead_letters()]}")
 
     def do(self, site: Site, what: str, name: str, code: str) -> None:
         if what == "ship":
@@ -262,6 +262,17 @@ class World:
                 received = [(one.parcel, one.state) for one in parcels.all_received(connection)]
             found += [f"{code}: {name} is {state}" for name, state in sent if state != SentState.CONFIRMED]
             found += [f"{code}: {name} is {state}" for name, state in received if state != ReceivedState.IMPORTED]
+        return found
+
+    def dead_letters(self) -> list[str]:
+        """What was given up or put aside, in words."""
+        found = []
+        for code, site in self.sites.items():
+            with site.catalogue.reading() as connection:
+                dead = [*messages.in_state(connection, "out", "dead"), *messages.in_state(connection, "in", "refused")]
+            found += [
+                f"{code}: {one.type}, {one.direction} of {one.site}, is a dead letter: {one.reason}" for one in dead
+            ]
         return found
 
 

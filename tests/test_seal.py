@@ -6,7 +6,6 @@ import contextlib
 import gc
 import hmac
 import io
-import os
 import pickle
 import random
 import subprocess
@@ -23,7 +22,7 @@ from stock import stock_tool
 
 from formats.archive import ArchiveReader, Member, archive_size, write_archive
 from formats.errors import FormatError, Malformed, TooLarge
-from formats.seal import CHUNK, Identity, SealingWriter, open_sealed, parse_recipient, seal_stream, sealed_size
+from formats.seal import CHUNK, Identity, SealingWriter, open_sealed, parse_recipient, sealed_size
 from formats.seal_header import parse_header
 
 BORDERS = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK - 1, 16 * CHUNK, 17 * CHUNK, 17 * CHUNK + 1]
@@ -66,7 +65,7 @@ def test_stock_age_opens_what_we_seal(size: int, tmp_path: Path) -> None:
     sealed, key = tmp_path / "sealed.age", tmp_path / "key"
     key.write_text(OURS.to_text() + "\n")
     with sealed.open("wb") as out:
-        seal_stream(io.BytesIO(content(size)), out, [OURS.recipient])
+        out.write(seal(content(size)))
     done = subprocess.run([stock_tool("age"), "-d", "-i", str(key), str(sealed)], check=True, capture_output=True)
     assert done.stdout == content(size)
 
@@ -173,9 +172,9 @@ def test_recipients_that_anybody_could_stand_for_are_refused() -> None:
 def test_a_recipient_twice_none_and_too_many_are_refused() -> None:
     for recipients in ([], [OURS.recipient, OURS.recipient]):
         with pytest.raises(Malformed):
-            seal_stream(io.BytesIO(), io.BytesIO(), recipients)
+            SealingWriter(io.BytesIO(), recipients)
     with pytest.raises(TooLarge):
-        seal_stream(io.BytesIO(), io.BytesIO(), [f"age1{n}" for n in range(3000)])
+        SealingWriter(io.BytesIO(), [f"age1{n}" for n in range(3000)])
 
 
 # Reproducible seals
@@ -184,20 +183,13 @@ def test_a_recipient_twice_none_and_too_many_are_refused() -> None:
 def test_a_seed_gives_the_same_bytes_however_they_are_written() -> None:
     for size in (0, 1, CHUNK, CHUNK + 1, 40 * CHUNK + 5):
         plain = content(size)
-        expected = seal(plain, seed=SEED, context=b"a", threads=1)
-        assert seal(plain, seed=SEED, context=b"a", threads=2) == expected
+        expected = seal(plain, seed=SEED, context=b"a")
+        assert seal(plain, seed=SEED, context=b"a") == expected
         forward = Forward()
         with SealingWriter(cast(BinaryIO, forward), [OURS.recipient], seed=SEED, context=b"a") as writer:
             for at in range(0, size, 50_001):
                 writer.write(bytearray(plain[at : at + 50_001]))
         assert forward.taken == expected
-        out = io.BytesIO()
-        with SealingWriter(out, [OURS.recipient], seed=SEED, context=b"a") as writer:
-            writer.write(bytes(min(100, size)))
-            writer.write(plain[100:])
-            writer.seek(0)
-            writer.write(plain[:100])
-        assert out.getvalue() == expected
 
 
 def test_what_differs_in_seed_or_context_has_nothing_in_common() -> None:
@@ -257,66 +249,39 @@ def test_the_size_is_the_size(size: int) -> None:
     assert len(seal(content(size))) == sealed_size(size, 1)
 
 
-def test_an_archive_is_sealed_while_it_is_written() -> None:
+def test_a_sealed_archive_is_read_member_by_member() -> None:
     members = [Member(name=f"m{n}", size=size, mtime_ns=0) for n, size in enumerate((5, 3 * CHUNK, 2_500_000))]
-    out = io.BytesIO(b"before")
-    out.seek(6)
-    with SealingWriter(out, [OURS.recipient]) as writer:
-        size = write_archive(writer, [(m, lambda m=m: io.BytesIO(content(m.size))) for m in members])  # type: ignore[misc]
-    assert out.tell() == len(out.getvalue()) == 6 + sealed_size(size, 1)
+    plain = io.BytesIO()
+    size = write_archive(plain, [(m, lambda m=m: io.BytesIO(content(m.size))) for m in members])  # type: ignore[misc]
     assert size == archive_size(members)
-    with open_sealed(io.BytesIO(out.getvalue()[6:]), [OURS]) as reader:
+    with open_sealed(io.BytesIO(seal(plain.getvalue())), [OURS]) as reader:
         archive = ArchiveReader(reader)
         assert archive.members() == members
         for member in reversed(members):
             assert archive.open(member.name).read() == content(member.size)
 
 
-@st.composite
-def writings(draw: st.DrawFn) -> list[tuple[int | None, int]]:
-    """(where to write, or None for the end; bytes)"""
-    sizes = st.sampled_from([0, 1, 32, CHUNK - 1, CHUNK, CHUNK + 1, 16 * CHUNK, 17 * CHUNK + 3])
-    return draw(st.lists(st.tuples(st.one_of(st.none(), st.integers(0, CHUNK)), sizes), max_size=8))
-
-
 @settings(max_examples=60)
-@given(writings(), st.booleans(), st.sampled_from([1, 2]))
-def test_a_writer_is_like_a_file_at_its_end_and_in_its_first_chunk(
-    steps: Sequence[tuple[int | None, int]], lasting: bool, threads: int
-) -> None:
-    model, out = io.BytesIO(), io.BytesIO()
-    with SealingWriter(out, [OURS.recipient], threads=threads) as writer:
-        for number, (place, size) in enumerate(steps):
-            data = random.Random(number).randbytes(size)
-            end = len(model.getvalue())
-            if place is not None and place + size <= min(CHUNK, end):
-                assert writer.seek(place) == model.seek(place)
-            else:
-                assert writer.seek(0, os.SEEK_END) == model.seek(0, os.SEEK_END)
-            model.write(data)
-            scratch = data if lasting else bytearray(data)
+@given(st.lists(st.sampled_from([0, 1, 32, CHUNK - 1, CHUNK, CHUNK + 1, 17 * CHUNK + 3]), max_size=8))
+def test_what_was_written_is_the_writers_own(sizes: Sequence[int]) -> None:
+    whole, out = b"", io.BytesIO()
+    with SealingWriter(out, [OURS.recipient]) as writer:
+        for number, size in enumerate(sizes):
+            scratch = bytearray(random.Random(number).randbytes(size))
+            whole += scratch
             assert writer.write(scratch) == size
-            if isinstance(scratch, bytearray):
-                scratch[:] = bytes(size)  # what was written is the writer's own
-            assert writer.tell() == model.tell()
-    assert unseal(out.getvalue()) == model.getvalue()
+            scratch[:] = bytes(size)
+            assert writer.tell() == len(whole)
+    assert unseal(out.getvalue()) == whole
 
 
-def test_a_writer_goes_back_into_its_first_64_kib_only() -> None:
+def test_a_writer_goes_forward_only() -> None:
     with SealingWriter(io.BytesIO(), [OURS.recipient]) as writer:
-        writer.write(bytes(3 * CHUNK))
-        for place in (-1, CHUNK + 1, 3 * CHUNK - 1, 3 * CHUNK + 1):
-            with pytest.raises(io.UnsupportedOperation):
-                writer.seek(place)
-        writer.seek(CHUNK - 10)
-        with pytest.raises(io.UnsupportedOperation):
-            writer.write(bytes(11))
         writer.write(bytes(10))
-    forward = SealingWriter(cast(BinaryIO, Forward()), [OURS.recipient])
-    forward.write(bytes(10))
-    assert not forward.seekable()
-    with pytest.raises(io.UnsupportedOperation):
-        forward.seek(0)
+        assert not writer.seekable()
+        with pytest.raises(io.UnsupportedOperation):
+            writer.seek(0)
+        assert not writer.readable()
 
 
 @pytest.mark.parametrize("size", [0, 10, CHUNK, 3 * CHUNK, 40 * CHUNK])
@@ -340,13 +305,12 @@ def test_only_a_closed_seal_is_whole(size: int, how: str) -> None:
             unseal(left)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("room", [0, 100, 10_000, 20 * SEALED_CHUNK, 39 * SEALED_CHUNK])
-def test_a_full_disk_is_told_and_leaves_no_whole_file(room: int, threads: int) -> None:
+def test_a_full_disk_is_told_and_leaves_no_whole_file(room: int) -> None:
     out = Full(room)
     with (
         pytest.raises(OSError, match="No space"),
-        SealingWriter(out, [OURS.recipient], threads=threads) as writer,
+        SealingWriter(out, [OURS.recipient]) as writer,
     ):
         for _ in range(40):
             writer.write(bytes(CHUNK))
@@ -354,10 +318,9 @@ def test_a_full_disk_is_told_and_leaves_no_whole_file(room: int, threads: int) -
         unseal(out.getvalue())
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_seal_that_could_not_be_written_once_never_becomes_whole(threads: int) -> None:
+def test_a_seal_that_could_not_be_written_once_never_becomes_whole() -> None:
     out = Full(10 * SEALED_CHUNK)
-    writer = SealingWriter(out, [OURS.recipient], threads=threads)
+    writer = SealingWriter(out, [OURS.recipient])
     with pytest.raises(OSError, match="No space"):
         for _ in range(100):
             writer.write(bytes(CHUNK))

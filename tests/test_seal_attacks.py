@@ -104,7 +104,7 @@ def test_a_recipient_taken_out_or_put_in_is_found() -> None:
 def test_a_damaged_chunk_spoils_what_is_in_it_and_nothing_else() -> None:
     damaged = bytearray(LONG_SEALED)
     damaged[HEADER + 16 + 30 * SEALED_CHUNK + 1000] ^= 1
-    with open_sealed(io.BytesIO(damaged), [OURS], threads=1) as reader:
+    with open_sealed(io.BytesIO(damaged), [OURS]) as reader:
         for _ in range(2):
             reader.seek(30 * CHUNK + 5)
             with pytest.raises(DigestMismatch, match="chunk 30"):
