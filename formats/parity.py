@@ -294,7 +294,14 @@ def _loader(geometry: Geometry, read: Read, piece: _Piece) -> Callable[[int, mem
 def _in_order(
     tasks: Iterable[_Task], work: Callable[[_Task], _Result], threads: int
 ) -> Iterator[tuple[_Task, _Result]]:
-    """``work`` on every task by ``threads`` threads; results in the order of the tasks, few of them in advance."""
+    """``work`` on every task by ``threads`` threads; results in the order of the tasks, few of them in advance.
+
+    One thread is the caller's own.
+    """
+    if threads == 1:
+        for task in tasks:
+            yield task, work(task)
+        return
     waiting: deque[tuple[_Task, Future[_Result]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="parity") as pool:
         try:
