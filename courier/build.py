@@ -10,6 +10,7 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
+from functools import cache
 from pathlib import Path
 from threading import Event
 from typing import Any, BinaryIO
@@ -274,6 +275,7 @@ class _MemberSource:
         self._raw.close()
 
 
+@cache
 def load_zstd() -> Any:
     """The zstd module: the standard library's from Python 3.14 on, its backport before."""
     try:

@@ -43,7 +43,7 @@ class Store:
 
     def content_path(self, sha256: str) -> Path:
         """Where content of that digest is, or would be."""
-        return self.folder / "content" / sha256[:2] / sha256
+        return self.folder / f"content/{sha256[:2]}/{sha256}"
 
     def listing_path(self, sha256: str) -> Path:
         """Where the listing of that digest is, or would be."""

@@ -25,9 +25,13 @@ _TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+# Made once: a listing has a line a file, and json's own functions make an encoder and a decoder for each.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def encode(value: object) -> bytes:
     """The canonical bytes of a JSON value (no trailing newline)."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def _refuse(text: str) -> NoReturn:
@@ -47,6 +51,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_refuse, parse_int=_integer, parse_constant=_refuse)
+
+
 def decode(data: bytes, *, place: str = "") -> Any:
     """Parse canonical JSON bytes; raise `Malformed` for anything that `encode` would not have written.
 
@@ -56,13 +63,7 @@ def decode(data: bytes, *, place: str = "") -> Any:
     if brackets + data.count(b",") > MAX_VALUES:
         raise TooLarge(f"more than {MAX_VALUES} values in one document", place=place)
     try:
-        value = json.loads(
-            data.decode(),
-            object_pairs_hook=_unique,
-            parse_float=_refuse,
-            parse_int=_integer,
-            parse_constant=_refuse,
-        )
+        value = _DECODER.decode(data.decode())
         if encode(value) != data:
             raise Malformed("not in canonical form")
     except Malformed as error:

@@ -105,9 +105,10 @@ class ContentsWriter:
     def __init__(self, out: BinaryIO, *, parcel: str, packages: int, archives: int) -> None:
         """``out`` gets the gzip stream; it is not closed."""
         # mtime=0 and no file name: the same contents make the same bytes.
-        self._gzip = gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=out, mtime=0)
+        packed = gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=out, mtime=0)
+        self._lines = io.BufferedWriter(packed, 1 << 16)
         header = {"format": HEADER, "parcel": parcel, "packages": packages, "archives": archives}
-        self._gzip.write(encode(header) + b"\n")
+        self._lines.write(encode(header) + b"\n")
 
     def package(self, header: PackageHeader, entries: Iterable[Entry]) -> None:
         """Write a package and its listing."""
@@ -117,19 +118,19 @@ class ContentsWriter:
             "name": header.name,
             "listing": header.listing.record(),
         }
-        self._gzip.write(encode(record) + b"\n")
+        self._lines.write(encode(record) + b"\n")
         for entry in entries:
-            self._gzip.write(entry_line(entry))
+            self._lines.write(entry_line(entry))
 
     def archive(self, number: int, members: Sequence[MemberRecord]) -> None:
         """Write the member list of an archive."""
-        self._gzip.write(encode({"archive": number, "members": len(members)}) + b"\n")
+        self._lines.write(encode({"archive": number, "members": len(members)}) + b"\n")
         for member in members:
-            self._gzip.write(member.line())
+            self._lines.write(member.line())
 
     def close(self) -> None:
         """Finish the gzip stream."""
-        self._gzip.close()
+        self._lines.close()
 
 
 class _Lines(io.RawIOBase):
