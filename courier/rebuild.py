@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from courier.arriving import begin_spool
 from courier.built import BuiltArchive
 from courier.catalog import packages, parcels
 from courier.catalog.parcels import SentParcel, SentVolume
@@ -22,7 +23,6 @@ from courier.intake import Head, VolumeReader
 from courier.lifecycle import SentEvent, SentState, VolumeEvent, VolumeState
 from courier.media import Medium, find_media
 from courier.outgoing import CARD, CONTENTS, blocks_name, packing_name
-from courier.receive import begin_spool
 from courier.site import Site, now
 from courier.transitions import begin_sent, sent_volume_event
 from formats.documents.package import PackageDefinition

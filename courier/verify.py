@@ -96,7 +96,7 @@ def _verify(
         damaged = sum(len(blocks) for blocks in bad.values())
         for index, blocks in bad.items():
             if blocks:
-                problems.append(f"{packing.path(index)}: {spans(sorted(blocks))} damaged or missing")
+                problems.append(f"{packing.path(index)}: {spans_text(ranges(blocks))} damaged or missing")
         problems += reader.unexpected()
     return Verdict(
         what=medium.name,
@@ -115,12 +115,12 @@ def _signed(packing: PackingList) -> str:
     return f"signed by {packing.source} for {', '.join(packing.destinations)}, {made}, with a key valid then"
 
 
-def spans(blocks: Sequence[int]) -> str:
-    """Block numbers for people: ``blocks 1-3, 7``; the first few ranges of many."""
-    found = ranges(blocks)
-    shown = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in found[:8])
-    more = f" and {len(found) - 8} more ranges" if len(found) > 8 else ""
-    return f"block{'s' if len(blocks) > 1 else ''} {shown}{more}"
+def spans_text(spans: Sequence[tuple[int, int]]) -> str:
+    """Ranges of block numbers for people: ``blocks 1-3, 7``; the first few of many."""
+    shown = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans[:8])
+    more = f" and {len(spans) - 8} more ranges" if len(spans) > 8 else ""
+    one = len(spans) == 1 and spans[0][0] == spans[0][1]
+    return f"block{'' if one else 's'} {shown}{more}"
 
 
 def verify_parcel(site: Site, parcel: str, progress: Callable[[int], None] = lambda _: None) -> Verdict:
@@ -177,7 +177,7 @@ def verify_parcel(site: Site, parcel: str, progress: Callable[[int], None] = lam
         except (CourierError, FormatError) as error:
             problems.append(f"{packing.path(index)}: {error.message}")
         else:
-            problems += [f"{packing.path(index)}: {spans(bad)} damaged"] if bad else []
+            problems += [f"{packing.path(index)}: {spans_text(ranges(bad))} damaged"] if bad else []
             damaged += len(bad)
     return Verdict(
         what=parcel,

@@ -1,6 +1,6 @@
 """Random damage to media: the import is identical, or what is missing is named exactly; a good copy always heals.
 
-``COURIER_DAMAGES`` (24) is how many damaged parcels are received; ``COURIER_DAMAGE_SEED`` repeats a run.
+``COURIER_DAMAGES`` (18) is how many damaged parcels are received; ``COURIER_DAMAGE_SEED`` repeats a run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from journey import FIXTURES, Home, Sites, add, create, describe_tree, exported, make_sites, noise, write, write_files
 
-DAMAGES = int(os.environ.get("COURIER_DAMAGES", "24"))
+DAMAGES = int(os.environ.get("COURIER_DAMAGES", "18"))
 SEED = int(os.environ.get("COURIER_DAMAGE_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 LAYOUTS = ("folder", "iso", "tape")
 BLOCK = 1 << 20
@@ -184,7 +184,7 @@ def readable(parcel: Parcel, volume: Path) -> set[tuple[str, int]]:
 
 
 def check_missing(home: Home, parcel: Parcel, documents: list[dict[str, Any]], layout: str) -> None:
-    """What is said to be here is here, right to the byte; what is said to be missing is not good on any volume taken."""
+    """What is said to be here is here, right to the byte; what is said to be missing was good on no volume taken."""
     shown = home("parcel", "show", parcel.name)
     missing: set[tuple[str, int]] = set()
     for volume in shown["volumes"]:

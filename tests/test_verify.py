@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from journey import FIXTURES, Sites, add, make_sites, run, sent
 
-from courier.cli.parcel import verify
+from courier.cli.parcel_receive import verify
 from courier.lifecycle import SentState
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from courier.console import Console, plural, size_text
-from courier.receive import TakenVolume
 from courier.settle import ParcelStatus
+from courier.taken import TakenVolume
+from courier.verify import spans_text
 
 OUTCOMES = {
     "imported": "imported",
@@ -54,8 +55,7 @@ def say_taken(console: Console, volume: TakenVolume) -> None:
     if volume.damaged_blocks:
         console.say(f"{where}: {plural(volume.damaged_blocks, 'block')} could not be read right from {volume.path}")
         for path, spans in volume.bad:
-            shown = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans[:8])
-            console.say(f"  {path}: blocks {shown}{' ...' if len(spans) > 8 else ''}")
+            console.say(f"  {path}: {spans_text(spans)}")
     else:
         console.say(f"{where}: {size_text(volume.bytes)} good")
     for finding in volume.findings:

@@ -1,0 +1,207 @@
+"""The receiver's commands of ``courier parcel``: receive, verify, import, arrived."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from courier.cli.command import command
+from courier.console import Console, plural, size_text
+
+PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the receiver's commands to ``courier parcel``."""
+    for name, function in (("receive", receive), ("verify", verify), ("import", import_), ("arrived", arrived)):
+        command(app, name)(function)
+
+
+def receive(
+    console: Console,
+    *,
+    media: Annotated[list[Path], typer.Argument(metavar="MEDIUM...", help="ISO file, mounted disc, folder, tape.")],
+    hold: Annotated[bool, typer.Option("--hold", help="Do not import before: courier parcel import PARCEL.")] = False,
+) -> None:
+    """Take volumes in, in any order, any number of times; import when all is here and agreed."""
+    from courier.cli.report import parcel_status, say_status, say_taken, taken_volume
+    from courier.errors import Damaged
+    from courier.intake import Head
+    from courier.media import Medium
+    from courier.receive import receive_media
+    from courier.taken import TakenVolume
+
+    def looking(medium: Medium, head: Head) -> None:
+        console.say(f"{medium.name}: {head.packing.parcel} from {head.packing.source}, volume "
+                    f"{head.label.number} of {head.label.of} ({medium.layout})")  # fmt: skip
+
+    def taken(volume: TakenVolume) -> None:
+        say_taken(console, volume)
+        console.event({"volume": taken_volume(volume)})
+
+    with console.site() as site:
+        with console.progress("Receiving", None) as progress:
+            done = receive_media(site, media, hold=hold, progress=progress, looking=looking, taken=taken)
+        parcels = [parcel_status(status) for status in done.parcels]
+        volumes = [taken_volume(volume) for volume in done.volumes]
+        document: dict[str, Any] = {"volumes": volumes, "parcels": parcels}
+        if len(parcels) == 1:
+            document |= parcels[0]
+        for status in done.parcels:
+            say_status(console, status)
+        if done.failures:
+            for name, failure in done.failures[:-1]:
+                console.error_about(name, failure)
+            document["failures"] = [{"path": n, "code": f.code, "message": f.message} for n, f in done.failures]
+            last = done.failures[-1][1]
+            console.error(last, document)
+            raise typer.Exit(last.exit_code)
+        if any(volume.damaged_blocks for volume in done.volumes) and any(s.missing_volumes for s in done.parcels):
+            first = next(s for s in done.parcels if s.missing_volumes)
+            error = Damaged(
+                f"{first.parcel}: {plural(first.missing_blocks, 'block')} missing or damaged so far",
+                hint="what is good was kept; read the medium again, in another drive, or get it sent again",
+            )
+            console.error(error, document)
+            raise typer.Exit(error.exit_code)
+        console.result(document)
+
+
+def verify(
+    console: Console,
+    *,
+    what: Annotated[list[str], typer.Argument(metavar="PARCEL|MEDIUM...", help="A parcel ID, or media.")],
+    card: Annotated[
+        list[Path] | None, typer.Option("--card", metavar="FILE", help="Trust this card (needs no site home).")
+    ] = None,
+) -> None:
+    """Check everything, without taking anything in; works offline."""
+    from courier.admit import check_not_recalled
+    from courier.errors import CourierError, Damaged
+    from courier.verify import Verdict, trust_of_cards, verify_media, verify_parcel
+
+    verdicts: list[Verdict] = []
+    failures: list[tuple[str, CourierError]] = []
+    media = [Path(text) for text in what if not _is_parcel(text)]
+    with console.progress("Verifying", None) as progress:
+        for text in (text for text in what if _is_parcel(text)):
+            with console.site() as site:
+                verdicts.append(verify_parcel(site, text, progress))
+        if media and card:
+            found, failures = verify_media(trust_of_cards(card), media, progress=progress)
+            verdicts += found
+        elif media:
+            with console.site() as site:
+                trust = site.trust()
+                found, failures = verify_media(
+                    trust,
+                    media,
+                    progress=progress,
+                    admit=lambda packing: check_not_recalled(site, trust, packing.parcel, packing.source),
+                )
+            verdicts += found
+    for verdict in verdicts:
+        where = f"volume {verdict.number} of {verdict.of}" if verdict.number else "on this computer's disk"
+        good = "good" if not verdict.problems else "NOT good"
+        console.say(f"{verdict.what}: {verdict.parcel}, {where}, {size_text(verdict.bytes)}: {good}")
+        for line in (*verdict.problems, *verdict.reasons):
+            console.say(f"  {line}")
+    document = {
+        "volumes": [
+            {
+                "parcel_id": v.parcel,
+                "number": v.number,
+                "of": v.of,
+                "path": v.what,
+                "bytes": v.bytes,
+                "state": "good" if not v.problems else "damaged",
+                "damaged_blocks": v.damaged_blocks,
+                "problems": list(v.problems),
+                "reasons": list(v.reasons),
+            }
+            for v in verdicts
+        ]
+    }
+    for name, failure in failures[:-1]:
+        console.error_about(name, failure)
+    if failures:
+        console.error(failures[-1][1], document)
+        raise typer.Exit(failures[-1][1].exit_code)
+    if any(v.problems for v in verdicts):
+        hint = (
+            "receive takes what is good and mends what its parity covers; else another drive, or the volume sent again"
+        )
+        error = Damaged(
+            f"{plural(sum(bool(v.problems) for v in verdicts), 'medium')} not good".replace("mediums", "media"),
+            hint=hint,
+        )
+        console.error(error, document)
+        raise typer.Exit(error.exit_code)
+    console.result(document)
+
+
+def _is_parcel(text: str) -> bool:
+    from formats.errors import FormatError
+    from formats.names import check_parcel
+
+    try:
+        check_parcel(text)
+    except FormatError:
+        return False
+    return True
+
+
+def import_(console: Console, *, parcel: PARCEL) -> None:
+    """Import a complete parcel that was held, all or nothing."""
+    from courier.cli.report import parcel_status, say_status
+    from courier.errors import Damaged, Refused
+    from courier.lifecycle import ReceivedState
+    from courier.settle import find_build, settle_parcel
+
+    with console.site() as site:
+        build = find_build(site, parcel)
+        status = settle_parcel(site, parcel, build, release=True)
+        document = parcel_status(status)
+        say_status(console, status)
+        if status.missing_blocks or status.missing_volumes:
+            error = Damaged(
+                f"{parcel} is not complete: {plural(status.missing_blocks, 'block')} missing",
+                hint="courier parcel receive MEDIUM, with volume " + ", ".join(map(str, status.missing_volumes[:20])),
+                code="incomplete",
+            )
+            console.error(error, document)
+            raise typer.Exit(error.exit_code)
+        if status.state != ReceivedState.IMPORTED:
+            waits = Refused(
+                f"{parcel} is held, awaiting {'; '.join(status.awaiting) or 'media'}",
+                hint="courier channel sync fetches what comes by network; the import follows by itself",
+                code="held",
+            )
+            console.error(waits, document)
+            raise typer.Exit(waits.exit_code)
+        console.result(document)
+
+
+def arrived(
+    console: Console,
+    *,
+    parcel: PARCEL,
+    seal: Annotated[
+        list[str] | None, typer.Option("--seal", metavar="VOLUME=SERIAL", help="Seal read on a volume; again for more.")
+    ] = None,
+) -> None:
+    """Report to the sender that all volumes are here, with the seals read on them, so that it releases the key."""
+    from courier.arrival import report_arrival
+    from courier.cli.parcel_send import read_seal
+    from courier.settle import find_build
+
+    seals = dict(read_seal(text) for text in seal or [])
+    with console.site() as site:
+        report = report_arrival(site, parcel, find_build(site, parcel), seals)
+        console.say(
+            f"{parcel}: {plural(len(report.volumes), 'volume')} reported to {report.source}. Next: courier channel sync"
+        )
+        volumes = [{"number": number, "seal": text} for number, text in report.volumes.items()]
+        console.result({"parcel_id": parcel, "to": report.source, "volumes": volumes})

@@ -1,0 +1,165 @@
+"""The commands of ``courier parcel`` that only look, at either end: list, show, log."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from courier.cli.command import command
+from courier.console import Console, plural, size_text, time_text
+
+PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to ``courier parcel``."""
+    for name, function in (("list", list_), ("show", show), ("log", log)):
+        command(app, name)(function)
+
+
+def list_(console: Console) -> None:
+    """List the parcels sent and received."""
+    from courier.catalog import parcels
+
+    with console.site() as site:
+        with site.catalogue.reading() as connection:
+            sent, received = parcels.all_sent(connection), parcels.all_received(connection)
+            goes_to = {s.parcel: parcels.destinations(connection, s.parcel) for s in sent}
+        rows = [
+            (
+                s.parcel,
+                "to " + ", ".join(d.site for d in goes_to[s.parcel]),
+                s.state,
+                s.priority,
+                time_text(s.created_ns),
+            )
+            for s in sent
+        ]
+        rows += [(r.parcel, f"from {r.source}", r.state, "", time_text(r.first_ns)) for r in received]
+        console.table(("PARCEL", "WAY", "STATE", "PRIORITY", "SINCE"), rows)
+        if not rows:
+            console.say("No parcel yet: courier parcel create ID --to CODE --media dvd5")
+        console.result(
+            {
+                "sent": [
+                    {"parcel_id": s.parcel, "state": s.state, "to": [d.site for d in goes_to[s.parcel]]} for s in sent
+                ],
+                "received": [{"parcel_id": r.parcel, "state": r.state, "from": r.source} for r in received],
+            }
+        )
+
+
+def show(console: Console, *, parcel: PARCEL) -> None:
+    """Show a parcel: its state, and a table of its volumes, with a map of the blocks that are here."""
+    from courier.answer import waiting_requests
+    from courier.errors import NotFound
+    from courier.outgoing import open_outgoing
+    from courier.settle import find_build, status_of
+
+    with console.site() as site:
+        try:
+            outgoing = open_outgoing(site, parcel)
+        except NotFound:
+            _show_received(console, site, status_of(site, parcel, find_build(site, parcel)))
+            return
+        from courier.catalog import parcels
+
+        with site.catalogue.reading() as connection:
+            destinations = parcels.destinations(connection, parcel)
+            carried = parcels.sent_packages(connection, parcel)
+        sent, packing = outgoing.sent, outgoing.packing
+        console.say(f"{parcel}: {sent.state}, priority {sent.priority}, made {time_text(sent.created_ns)}")
+        console.say(f"Packages: {', '.join(f'{p}:{v}' for p, v, _, _ in carried)}")
+        for item in destinations:
+            confirmed = f"confirmed {time_text(item.confirmed_ns)}" if item.receipt else "no receipt yet"
+            console.say(f"To {item.site}: {confirmed}")
+        if sent.carrier or sent.tracking:
+            console.say(f"Carrier {sent.carrier or '-'}, tracking {sent.tracking or '-'}")
+        rows = [
+            (
+                v.number,
+                v.state,
+                size_text(v.bytes),
+                v.layout or "-",
+                time_text(v.written_ns),
+                v.seal or "-",
+                v.path or "-",
+            )
+            for v in outgoing.volumes
+        ]
+        console.table(("VOLUME", "STATE", "SIZE", "LAYOUT", "WRITTEN", "SEAL", "AT"), rows)
+        asked = waiting_requests(site, outgoing)
+        for path, request in asked:
+            console.say(f"{request.site} asks for {plural(request.count, 'block')}: courier parcel answer {path}")
+        console.result(
+            {
+                "parcel_id": parcel,
+                "state": sent.state,
+                "priority": sent.priority,
+                "build": sent.build,
+                "media": packing.media,
+                "to": [{"site": d.site, "confirmed": d.receipt is not None} for d in destinations],
+                "packages": [{"package_id": p, "version": v} for p, v, _, _ in carried],
+                "volumes": [
+                    {
+                        "number": v.number,
+                        "of": packing.volumes,
+                        "path": v.path,
+                        "bytes": v.bytes,
+                        "state": v.state,
+                        "seal": v.seal,
+                    }
+                    for v in outgoing.volumes
+                ],
+                "requests": [{"path": str(p), "site": r.site, "blocks": r.count} for p, r in asked],
+            }
+        )
+
+
+def _show_received(console: Console, site: Any, status: Any) -> None:
+    from courier.blockmap import LEGEND, volume_blocks
+    from courier.cli.report import parcel_status, say_status
+
+    say_status(console, status)
+    blocks = {v.number: v for v in volume_blocks(site, status.parcel, status.build)}
+    seen = {v.number: v for v in status.volumes}
+    rows, volumes = [], []
+    for number in sorted({*blocks, *seen}):
+        read, now = seen.get(number), blocks.get(number)
+        state = read.state if read else "Missing"
+        damaged = read.damaged_blocks if read else 0
+        here = f"{now.good:,} of {now.total:,}" if now else "-"
+        rows.append((number, state, damaged, time_text(read.seen_ns if read else None), here, now.map if now else "-"))
+        one = {"number": number, "of": status.of, "path": "", "state": state, "damaged_blocks": damaged}
+        if now:
+            missing = [{"file": path, "missing": [list(span) for span in spans]} for path, spans in now.missing]
+            one["blocks"] = {"total": now.total, "good": now.good, "files": missing}
+        volumes.append(one)
+    console.table(("VOLUME", "AS READ LAST", "BAD BLOCKS", "READ", "BLOCKS HERE", "MAP"), rows)
+    if any(v.good < v.total for v in blocks.values()):
+        console.say(f"Map: {LEGEND}")
+    console.result({**parcel_status(status), "volumes": volumes})
+
+
+def log(console: Console, *, parcel: PARCEL) -> None:
+    """Show what happened to a parcel here, and its custody ledger: the whole chain, and any break in it."""
+    from courier.catalog import parcels
+    from courier.cli.custody import ledger_document, say_ledger
+    from courier.errors import NotFound
+    from courier.ledger import view_ledger
+
+    with console.site() as site:
+        with site.catalogue.reading() as connection:
+            entries = parcels.read_log(connection, parcel)
+        view = view_ledger(site, parcel)
+        if not entries and not view.lines and not view.breaks:
+            raise NotFound(f"nothing is recorded of {parcel}", hint="courier parcel list shows the parcels")
+        for e in entries:
+            console.say(f"{time_text(e.at_ns)}  {e.operator}  {e.event}: {e.text}")
+        record = [{"at": time_text(e.at_ns), "operator": e.operator, "event": e.event, "text": e.text} for e in entries]
+        if view.lines or view.breaks:
+            console.say()
+            console.say("Custody:")
+            say_ledger(console, view)
+        console.result({"parcel_id": parcel, "log": record, **ledger_document(view)})
