@@ -237,7 +237,10 @@ class World:
 
     def do(self, site: Site, what: str, name: str, code: str) -> None:
         if what == "ship":
-            ship_parcel(site, open_outgoing(site, name))
+            parcel = open_outgoing(site, name)
+            # A process that ended after its notice went out may have been answered by all before it is tried again.
+            if parcel.sent.state != SentState.CONFIRMED:
+                ship_parcel(site, parcel)
             return
         if what == "rotate":
             rotate_key(site)
