@@ -14,7 +14,7 @@ from courier.catalog import sites
 from courier.errors import Usage
 from courier.files import locked, write_atomic
 from courier.outbox import enqueue
-from courier.site import KEY_LIFE_NS, Site, now
+from courier.site import CARD, KEY_LIFE_NS, Site, now
 from formats.documents import card as card_doc
 from formats.documents.card import MAX_KEYS, SiteCard, SiteKey
 from formats.envelope import MAX_SIGNATURES, PublicKey, parse_envelope, sign
@@ -64,7 +64,7 @@ def rotate_key(
             recipient=recipient,
         )
         envelope = sign(card.payload(), card_doc.TYPE, [site.keyring.signer(key), *vouching])
-        write_atomic(site.home / "card.json", envelope.encode())
+        write_atomic(site.home / CARD, envelope.encode())
         told = announce_card(site, envelope.encode())
     return Rotation(card=card, told=told, place=site.keyring.place(key))
 

@@ -15,15 +15,21 @@ from pathlib import Path
 from courier.catalog import Catalogue, open_catalogue, sites
 from courier.catalog.database import sqlite_url
 from courier.config import SETTINGS, Settings
-from courier.errors import Refused, Usage
-from courier.files import make_folder, write_atomic
+from courier.errors import Damaged, Refused, Usage
+from courier.files import TEMP, make_folder, write_atomic
 from courier.keyring import Keyring
 from courier.store import Store
 from courier.trust import KnownSite, Trust, read_card
 from formats.documents import card as card_doc
 from formats.documents.card import SiteCard, SiteKey
 from formats.envelope import Envelope, parse_envelope, sign
+from formats.errors import FormatError
 
+CARD = "card.json"
+_PARTS = {CARD, "keys", "store", "parcels", "channel", "lost+found"} | {
+    f"catalogue.sqlite{more}" for more in ("", "-wal", "-shm", "-journal")
+}
+"""What a home holds beside its settings (lost+found: where it is a file system of its own)."""
 KEY_LIFE_NS = 5 * 365 * 24 * 3600 * 10**9
 """How long a signing key made by us is valid: five years."""
 
@@ -100,15 +106,44 @@ def pinned_card(data: bytes) -> SiteCard:
 def create_site(
     home: Path, *, code: str, name: str, catalogue: str = "", key: str = "file", passphrase: bool = False
 ) -> Site:
-    """Make a site home: keys, card, catalogue, store. Raises `Usage` when there is one already.
+    """Make a site home: keys, card, catalogue, store. Raises `Usage` when there is one already, or something else.
 
     ``key`` and ``passphrase`` as for `Keyring.add`.
 
-    The settings are written last, so a home that was left half made is made anew.
+    The settings are written last. A home that has all but them, half made or with the settings lost, keeps its keys,
+    its card and what the catalogue knows; raises `Refused` where the card is another site's.
     """
     if (home / SETTINGS).exists():
         raise Usage(f"{home} is already the home of site {Settings.load(home).site}", hint="name another --home")
     make_folder(home)
+    strange = sorted(path.name for path in home.iterdir() if not (path.name.startswith(TEMP) or path.name in _PARTS))
+    if strange:
+        raise Usage(
+            f"{home} is no site home and not empty: it holds {', '.join(map(repr, strange[:3]))}"
+            f"{' and more' if len(strange) > 3 else ''}",
+            hint="name a folder that does not exist yet, or an empty one",
+        )
+    if (home / CARD).exists():
+        try:
+            there = pinned_card((home / CARD).read_bytes())
+        except FormatError as error:
+            raise Damaged(f"{home / CARD}: {error}", hint="restore it from a backup of the site home") from None
+        if (there.site, there.name) != (code, name):
+            raise Refused(
+                f"{home} has the keys of site {there.site} ({there.name}), and no {SETTINGS}",
+                hint=f'name another --home; or to have that site again: --site {there.site} --name "{there.name}"',
+                code="another-site",
+            )
+    else:
+        _make_card(home, code=code, name=name, key=key, passphrase=passphrase)
+    for folder in ("store", "parcels/out", "parcels/in"):
+        make_folder(home / folder)
+    open_catalogue(catalogue or sqlite_url(home / "catalogue.sqlite")).close()
+    Settings(site=code, name=name, catalogue=catalogue).save(home)
+    return open_site(home)
+
+
+def _make_card(home: Path, *, code: str, name: str, key: str, passphrase: bool) -> None:
     keyring = Keyring(home / "keys")
     public = keyring.add(key, passphrase=passphrase)
     issued = now()
@@ -121,12 +156,7 @@ def create_site(
         recipient=keyring.generate_identity(passphrase=passphrase),
     )
     envelope = sign(card.payload(), card_doc.TYPE, [keyring.signer(public)])
-    write_atomic(home / "card.json", envelope.encode())
-    for folder in ("store", "parcels/out", "parcels/in"):
-        make_folder(home / folder)
-    open_catalogue(catalogue or sqlite_url(home / "catalogue.sqlite")).close()
-    Settings(site=code, name=name, catalogue=catalogue).save(home)
-    return open_site(home)
+    write_atomic(home / CARD, envelope.encode())
 
 
 def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
@@ -143,7 +173,7 @@ def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
             code="no-catalogue",
         )
     try:
-        envelope = (home / "card.json").read_bytes()
+        envelope = (home / CARD).read_bytes()
     except FileNotFoundError:
         raise Refused(f"{home / 'card.json'} is missing", hint="restore it from a backup of the site home") from None
     return Site(

@@ -125,6 +125,28 @@ def test_a_home_that_is_none(tmp_path: Path) -> None:
     assert "courier init" in error["hint"]
 
 
+def test_a_home_is_not_made_over_anything_else(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    error = run("init", "--site", "HQ1", "--name", "X", "--home", tmp_path, "--json", code=2).error
+    assert "'notes.txt'" in error["message"]
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_home_whose_settings_are_lost_keeps_its_keys_and_what_it_knows(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    made = run("init", "--site", "HQ1", "--name", "X", "--home", home, "--json").document
+    (tmp_path / "file").write_bytes(b"content")
+    run("package", "add", tmp_path / "file", "--name", "F", "--home", home)
+    (home / "site.json").unlink()
+    error = run("init", "--site", "BR1", "--name", "X", "--home", home, "--json", code=3).error
+    assert "HQ1" in error["message"]
+    assert run("init", "--site", "HQ1", "--name", "X", "--home", home, "--json").document == made
+    assert len(run("package", "list", "--home", home, "--json").document["packages"]) == 1
+    (home / "site.json").unlink()
+    (home / "card.json").write_bytes(b"garbage")
+    run("init", "--site", "HQ1", "--name", "X", "--home", home, "--json", code=4)
+
+
 def test_the_home_is_named_by_the_environment_or_by_an_option_anywhere(sites: Sites, tmp_path: Path) -> None:
     by_environment = run_process("package", "list", "--json", COURIER_HOME=str(sites.hq.path), cwd=tmp_path)
     assert by_environment.document == run("package", "list", "--json", "--home", sites.hq.path).document
