@@ -16,7 +16,7 @@ from typing import BinaryIO
 from courier.built import BuiltArchive, compose
 from courier.catalog import messages, parcels, sites
 from courier.errors import Damaged, NotFound, Refused, Usage
-from courier.files import make_folder, require_space, sweep, write_atomic
+from courier.files import TEMP, make_folder, require_space, sweep, write_atomic
 from courier.lifecycle import SentState
 from courier.outbox import enqueue
 from courier.outgoing import OutgoingParcel, open_outgoing
@@ -290,7 +290,7 @@ class _Blocks:
 
     def __enter__(self) -> _Blocks:
         self._stack = ExitStack()
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(dir=self._parcel.folder, prefix=".tmp-again-"))
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(dir=self._parcel.folder, prefix=f"{TEMP}again-"))
         self._folder = Path(folder)
         return self
 

@@ -18,7 +18,8 @@ from typing import BinaryIO
 
 from courier.errors import CourierError, NoSpace, NotFound, Refused, Usage
 
-TEMP = ".tmp-"
+TEMP = ".courier-tmp-"
+"""What names of files and folders begin with that are not whole yet; what a kill leaves is told by it to be ours."""
 # Not every system has all of these.
 _NO_MEDIUM = {getattr(errno, name) for name in ("ENXIO", "ENODEV", "ENOMEDIUM") if hasattr(errno, name)}
 WRITE_OUT = 32 << 20

@@ -17,7 +17,7 @@ from courier.built import BuiltArchive
 from courier.catalog import packages, parcels
 from courier.catalog.parcels import SentParcel, SentVolume
 from courier.errors import CourierError
-from courier.files import locked, make_folder, write_atomic
+from courier.files import TEMP, locked, make_folder, write_atomic
 from courier.importing import open_contents
 from courier.intake import Head, VolumeReader
 from courier.lifecycle import SentEvent, SentState, VolumeEvent, VolumeState
@@ -51,7 +51,7 @@ def rebuild(site: Site, paths: Sequence[Path]) -> tuple[list[Rebuilt], list[tupl
     found, failures = [], []
     for medium in [medium for path in paths for medium in find_media(path)]:
         try:
-            with tempfile.TemporaryDirectory(dir=make_folder(site.home / "parcels"), prefix=".tmp-") as scratch:
+            with tempfile.TemporaryDirectory(dir=make_folder(site.home / "parcels"), prefix=TEMP) as scratch:
                 head = VolumeReader(medium, site.trust(), scratch=Path(scratch), now_ns=now()).head()
                 learn = _as_sender if head.packing.source == site.code else _as_receiver
                 found.append(learn(site, medium, head))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from courier.arriving import begin_spool, known_packing_list
 from courier.errors import CourierError
-from courier.files import locked, make_folder, remove_tree, sweep
+from courier.files import TEMP, locked, make_folder, remove_tree, sweep
 from courier.intake import Head, VolumeReader
 from courier.ledger import note_received
 from courier.media import Medium, find_media
@@ -98,7 +98,7 @@ def _take(
     root = make_folder(site.home / "parcels" / "in")
     with locked(root / "lock"):
         sweep(root)
-        scratch = make_folder(root / ".tmp-tables")
+        scratch = make_folder(root / f"{TEMP}tables")
         try:
             reader = VolumeReader(medium, site.trust(), scratch=scratch, now_ns=now())
             head = reader.head(lambda digest: known_packing_list(site, digest))

@@ -15,7 +15,7 @@ from courier.arriving import begin_spool
 from courier.catalog import parcels
 from courier.direct import archives_of, bad_parity
 from courier.errors import CourierError
-from courier.files import locked, make_folder, remove_tree, sweep
+from courier.files import TEMP, locked, make_folder, remove_tree, sweep
 from courier.importing import import_parcel
 from courier.intake import Head, VolumeReader
 from courier.ledger import Happened, record, record_received
@@ -42,7 +42,7 @@ def import_straight(
     root = make_folder(site.home / "parcels" / "in")
     with locked(root / "lock"):
         sweep(root)
-        scratch = make_folder(root / ".tmp-tables")
+        scratch = make_folder(root / f"{TEMP}tables")
         try:
             return _import(site, whole, scratch, progress, looking)
         except (CourierError, FormatError):

@@ -336,7 +336,7 @@ class Restore:
                 set_attributes(self.folder / path, mtime, entry["executable"])
                 return
         rest = [entry.get(field) for field in ("target", "executable", "size", "sha256")]
-        row = (package, path, entry["kind"], mtime, *rest)
+        row = (package, path, entry["kind"], str(mtime), *rest)  # after 2262 it is more than a database's integer
         self.database.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def _next_file(self, sha256: str) -> Any:
@@ -396,7 +396,7 @@ class Restore:
                 shutil.copyfile(str(first), str(path))
             if path.stat().st_size != file[1] or digest(path) != sha256:
                 raise Broken(f"from it, {file[0]!a} does not get its digest")
-            set_attributes(path, file[2], file[3])
+            set_attributes(path, int(file[2]), file[3])
             self.database.execute("DELETE FROM entry WHERE rowid = ?", (file[4],))
             file = self._next_file(sha256)
 
@@ -404,7 +404,8 @@ class Restore:
         """Make the links and set the times of the folders; the packages that are whole."""
         # From the last to the first: nothing is made through a link, and in no folder after its time was set.
         query = "SELECT path, mtime, target FROM entry WHERE kind != 'file' ORDER BY rowid DESC"
-        for path, mtime, target in self.database.execute(query):
+        for path, stamp, target in self.database.execute(query):
+            mtime = int(stamp)
             if target is None:
                 set_attributes(self.folder / path, mtime, False)
                 continue

@@ -57,7 +57,11 @@ TREES = {"HQ100001:2": FIRST, "HQ1000A0:17": SECOND}
 
 
 def mtime(path: str) -> int:
-    """A time of its own, with nanoseconds, for each path."""
+    """A time of its own, with nanoseconds, for each path: one before 1970, some after 2262 (beyond 64 bits)."""
+    if path == "drivers/log.txt":
+        return -1_000_000_001
+    if path.startswith("tools"):
+        return 10_413_792_000_000_000_001
     return 1_500_000_000_000_000_001 + int(sha256_hex(path.encode())[:12], 16)
 
 

@@ -161,9 +161,10 @@ def test_a_sweep_takes_temporary_names_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / f"{TEMP}1/a").touch()
     (tmp_path / f"{TEMP}2").touch()
     (tmp_path / f"x{TEMP}").touch()
+    (tmp_path / ".tmp-of another program").touch()
     sweep(tmp_path)
     sweep(tmp_path / "not there")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["keep", f"x{TEMP}"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-of another program", "keep", f"x{TEMP}"]
 
 
 @posix

@@ -78,7 +78,7 @@ def store_stays(home: Home) -> Iterator[None]:
 
 def leftovers(home: Home) -> list[str]:
     """Temporary names below a home."""
-    return [str(path) for path in home.path.rglob(".tmp-*")]
+    return [str(path) for path in home.path.rglob(".courier-tmp-*")]
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ def source_tree(root: Path) -> Path:
 
 def leftovers(root: Path) -> list[str]:
     """Temporary names anywhere in the sites and on the media."""
-    return [str(path.relative_to(root)) for path in root.rglob(".tmp-*") if "share" not in path.parts]
+    return [str(path.relative_to(root)) for path in root.rglob(".courier-tmp-*") if "share" not in path.parts]
 
 
 @pytest.mark.slow
