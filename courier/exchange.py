@@ -24,6 +24,7 @@ from courier.inbox import take_message
 from courier.ledger_exchange import share_ledgers
 from courier.reporting import report_to_peers
 from courier.retention import keep_quota
+from courier.rotation import announce_card
 from courier.settle import ParcelStatus, settle_all
 from courier.site import Site, now
 from formats.digest import sha256_hex
@@ -97,6 +98,8 @@ def take_inbox(site: Site) -> Exchange:
 
 def _queue_news(site: Site) -> None:
     """Queue what other sites shall know of what happened here."""
+    if site.card.serial > 1:
+        announce_card(site)
     report_to_peers(site)
     share_ledgers(site)
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from courier.catalog import sites
+from courier.catalog import messages, sites
 from courier.errors import Usage
 from courier.files import locked, write_atomic
 from courier.outbox import enqueue
 from courier.site import CARD, KEY_LIFE_NS, Site, now
+from formats.digest import sha256_hex
 from formats.documents import card as card_doc
 from formats.documents.card import MAX_KEYS, SiteCard, SiteKey
 from formats.envelope import MAX_SIGNATURES, PublicKey, parse_envelope, sign
@@ -76,11 +77,17 @@ def _still_here(site: Site, card: SiteCard) -> list[PublicKey]:
 
 
 def announce_card(site: Site, data: bytes | None = None) -> tuple[str, ...]:
-    """Queue this site's card to every trusted site that has an address; return their codes."""
-    envelope = parse_envelope(data or site.card_envelope)
+    """Queue this site's card to every trusted site that has an address and was not told of it; return all these.
+
+    Called again by every exchange: a rotation that was killed before its card was queued, and a site that was given an
+    address since, would else leave the other side with a card that knows nothing of the keys we sign with.
+    """
+    data = data or site.card_envelope
+    envelope, name = parse_envelope(data), sha256_hex(data)
     with site.catalogue.writing() as connection:
         reached = {address.site for address in sites.addresses(connection)}
         codes = tuple(p.code for p in sites.everyone(connection) if p.code in reached and not p.revoked)
         for code in codes:
-            enqueue(connection, envelope, code)
+            if messages.find(connection, "out", name, code) is None:
+                enqueue(connection, envelope, code)
     return codes

@@ -38,6 +38,19 @@ def test_a_parcel_under_way_while_the_keys_were_renewed_is_imported(sites: Sites
     assert sites.hq("parcel", "show", parcel)["state"] == "Confirmed"
 
 
+def test_a_rotation_that_ended_before_its_card_was_queued_is_told_to_the_others_all_the_same(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("courier.rotation.announce_card", ended)
+        sites.hq.fails("site", "rotate-key", code=8)
+    sites.sync()
+    assert sites.br("site", "show", "HQ1")["serial"] == 2
+
+
 def test_volumes_written_and_shipped_after_the_keys_were_renewed_are_good(sites: Sites) -> None:
     parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
     for _ in range(2):
