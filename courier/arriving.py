@@ -86,7 +86,9 @@ def begin_spool(
     if head.contents is None or head.blocks is None:
         raise Damaged(
             f"{where or head.label.label}: a table that every volume carries is damaged on this one",
-            hint="receive another volume of the parcel first, then this one again",
+            hint="receive another volume of the parcel first, then this one again"
+            if packing.volumes > 1
+            else "read it in another drive; or have the volume sent again: no other has the table",
         )
     expanded = expanded_bytes(site, head.packing, head.contents)
     needed = expanded + (0 if straight else sum(file.size for file in packing.files()))

@@ -164,10 +164,15 @@ class VolumeReader:
         try:
             packing, digest = self._packing(envelope)
         except CourierError as error:
+            # The label is signed, and names its packing list by digest: what stands in is that very one.
             spare = known(label.packing_list) if label is not None else None
-            if spare is None or not isinstance(error, Damaged):
+            if label is not None and spare is None and isinstance(error, Damaged):
+                message = f"{error.message} (by its label it is volume {label.number} of {label.of} of {label.parcel})"
+                raise Damaged(message, hint=error.hint, code=error.code) from None
+            if spare is None:
                 raise
-            findings.append(f"{volume.PACKING_LIST} is damaged on this medium; the one of another volume is used")
+            how = "damaged" if isinstance(error, Damaged) else "damaged or altered"
+            findings.append(f"{volume.PACKING_LIST} is {how} on this medium; the one of another volume is used")
             envelope = spare
             packing, digest = self._packing(spare)
         if label is None:
@@ -190,20 +195,24 @@ class VolumeReader:
         self, data: bytes | None, path: str, parse: Callable[[bytes], Signed], payload_type: str
     ) -> tuple[Signed, str]:
         where = f"{self._medium.name}: {path}"
+        if path == volume.PACKING_LIST:
+            hint = "receive another volume of the parcel first, then this one again; or try another drive"
+        else:
+            hint = "try another drive, or another copy of this volume; no other volume has its label"
         if data is None:
-            raise Damaged(
-                f"{where} is missing or cannot be read",
-                hint="receive another volume of the parcel first, then this one again; or try another drive",
+            raise Damaged(f"{where} is missing or cannot be read", hint=hint)
+        try:
+            document, envelope = self._trust.verify(
+                data,
+                parse,
+                payload_type=payload_type,
+                signed_ns=lambda d: d.issued_ns if isinstance(d, VolumeLabel) else d.created_ns,
+                now_ns=self._now_ns,
+                where=where,
+                on_medium=True,
             )
-        document, envelope = self._trust.verify(
-            data,
-            parse,
-            payload_type=payload_type,
-            signed_ns=lambda d: d.issued_ns if isinstance(d, VolumeLabel) else d.created_ns,
-            now_ns=self._now_ns,
-            where=where,
-            on_medium=True,
-        )
+        except Damaged as error:
+            raise Damaged(error.message, hint=hint, code=error.code) from None
         return document, envelope.sha256
 
     def _check_label(self, label: VolumeLabel, packing: PackingList, digest: str) -> None:

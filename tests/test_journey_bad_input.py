@@ -592,6 +592,11 @@ def test_an_altered_packing_list(in_folders: Arrived) -> None:
     assert error["code"] == "bad-signature"
     assert str(volume) in error["message"]
     assert "packing-list.json" in error["message"]
+    # The packing list that its signed label names stands in for it, once another volume has brought that.
+    in_folders.home("parcel", "receive", in_folders.volumes[1])
+    document = in_folders.home("parcel", "receive", *in_folders.volumes)
+    assert "packing-list.json is damaged or altered" in document["volumes"][0]["findings"][0]
+    assert len(document["imported"]) == 1
 
 
 def test_a_damaged_packing_list_of_one_volume_is_had_from_another(in_folders: Arrived) -> None:
