@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from courier.built import PACKS
 from courier.catalog import parcels
@@ -10,7 +11,14 @@ from courier.errors import NotFound
 from courier.files import locked, remove_tree
 from courier.lifecycle import ReceivedState
 from courier.site import Site
+from courier.spool import PACKING_LIST
 from courier.transitions import log_entry
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+DISCARDED = "discarded"
+"""The event of the log."""
 
 
 def discard_parcel(site: Site, parcel: str) -> int:
@@ -22,22 +30,29 @@ def discard_parcel(site: Site, parcel: str) -> int:
     with site.catalogue.reading() as connection:
         sent = parcels.find_sent(connection, parcel)
         received = parcels.find_received(connection, parcel)
+        before = parcels.read_log(connection, parcel)
     if sent is None and not received:
+        if before and before[-1].event == DISCARDED:
+            return 0  # The run before this one came to its end, or was killed right there.
         raise NotFound(f"{parcel} is not known here", hint="courier parcel list shows the parcels")
     freed = 0
     if sent is not None:
         folder = site.outgoing(parcel)
         with locked(site.home / "parcels" / "out" / "lock"):
             freed += _remove(folder / PACKS) + sum(_remove(parity) for parity in folder.glob("parity-*"))
-            _log(site, parcel)
+            with site.catalogue.writing() as connection:
+                _log(connection, site, parcel)
     for row in received:
         if row.state in (ReceivedState.IMPORTED, ReceivedState.ANNOUNCED):
             continue
         with locked(site.home / "parcels" / "in" / "lock"):
-            freed += _remove(site.arriving(parcel, row.build))
+            folder = site.arriving(parcel, row.build)
+            # Without it the folder is no spool: a kill leaves the parcel as it was, or forgotten.
+            (folder / PACKING_LIST).unlink(missing_ok=True)
+            freed += _remove(folder)
             with site.catalogue.writing() as connection:
                 parcels.forget_received(connection, parcel, row.build)
-            _log(site, parcel)
+                _log(connection, site, parcel)
     return freed
 
 
@@ -47,6 +62,5 @@ def _remove(folder: Path) -> int:
     return size
 
 
-def _log(site: Site, parcel: str) -> None:
-    with site.catalogue.writing() as connection:
-        parcels.write_log(connection, log_entry(site, parcel, "discarded", "its files were deleted here"))
+def _log(connection: Connection, site: Site, parcel: str) -> None:
+    parcels.write_log(connection, log_entry(site, parcel, DISCARDED, "its files were deleted here"))

@@ -24,7 +24,7 @@ from formats.documents import packing as packing_doc
 from formats.documents.label import VolumeLabel
 from formats.documents.packing import PackingList
 from formats.envelope import MAX_ENVELOPE
-from formats.errors import FormatError, Unreadable
+from formats.errors import FormatError, Malformed, Unreadable
 
 TABLES = (volume.contents_path(sealed=False), volume.contents_path(sealed=True), volume.BLOCKS)
 MAX_TABLE = 8 << 30
@@ -96,7 +96,7 @@ class VolumeReader:
                 if path in (volume.LABEL, volume.PACKING_LIST):
                     documents[path] = data
         except FormatError as error:
-            raise explain(error, where=self._medium.name) from None
+            raise explain(error, where=self._medium.name, hint=_hint(error)) from None
         return self._verified(documents, known)
 
     def _advance(self) -> tuple[str, int, BinaryIO] | None:
@@ -298,6 +298,13 @@ class VolumeReader:
     def close(self) -> None:
         """Close the medium."""
         self._walk.close()  # type: ignore[attr-defined]
+
+
+def _hint(error: FormatError) -> str:
+    """What to do about a medium that cannot be read at all; what `explain` says where it is another matter."""
+    if isinstance(error, (Malformed, Unreadable)):
+        return "is it the right medium? then try another drive, or have this volume written again by its sender"
+    return ""
 
 
 def _read_exactly(stream: BinaryIO, count: int) -> bytes:

@@ -8,7 +8,7 @@ nothing. The same command, or the next ``channel sync``, goes on wherever a run 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from courier.arriving import begin_spool, known_packing_list
@@ -145,7 +145,8 @@ def _gather(
         for index, have in haves.items():
             bad[index] = [block for block, here in enumerate(have) if not here]
     one = taken_volume(medium, reader, head, {index: blocks for index, blocks in bad.items() if blocks})
-    if spool is not None:
-        with site.catalogue.writing() as connection:
-            record_volume(connection, site, one, packing.edition)
+    if spool is None:
+        return replace(one, read=False)
+    with site.catalogue.writing() as connection:
+        record_volume(connection, site, one, packing.edition)
     return one

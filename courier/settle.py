@@ -29,7 +29,10 @@ from formats.names import check_parcel
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParcelStatus:
-    """A parcel as it stands here: what is missing, why it is held, what was imported; ``mended``: blocks, just now."""
+    """A parcel as it stands here: what is missing, why it is held, what was imported; ``mended``: blocks, just now.
+
+    ``source``: the site that sent it. ``spare``: volumes that may stay away, any of them.
+    """
 
     parcel: str
     build: str
@@ -41,6 +44,8 @@ class ParcelStatus:
     awaiting: tuple[str, ...]
     imported: ImportedParcel | None = None
     mended: int = 0
+    source: str = ""
+    spare: int = 0
 
 
 def settle_parcel(site: Site, parcel: str, build: str, *, release: bool = False) -> ParcelStatus:
@@ -197,6 +202,7 @@ def status_of(site: Site, parcel: str, build: str) -> ParcelStatus:
             missing_volumes=(),
             missing_blocks=0,
             awaiting=(),
+            source=row.source,
         )
     spool = Spool.open(folder)
     packing = spool.packing
@@ -214,4 +220,6 @@ def status_of(site: Site, parcel: str, build: str) -> ParcelStatus:
         missing_volumes=tuple(sorted({files[state.index].volume for state in incomplete})),
         missing_blocks=sum(state.blocks - state.good for state in incomplete),
         awaiting=awaiting,
+        source=row.source,
+        spare=min((group.parity for group in packing.groups if group.spares), default=0),
     )

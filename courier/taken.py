@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TakenVolume:
-    """How one medium was taken in. ``bad``: (file path, ranges of blocks that could not be had from this medium)."""
+    """How one medium was taken in. ``bad``: (file path, ranges of blocks that could not be had from this medium).
+
+    It is not ``read`` where its parcel is imported and all that it brought is held.
+    """
 
     parcel: str
     build: str
@@ -32,6 +35,7 @@ class TakenVolume:
     damaged_blocks: int
     bad: tuple[tuple[str, tuple[tuple[int, int], ...]], ...]
     findings: tuple[str, ...]
+    read: bool = True
 
 
 def taken_volume(medium: Medium, reader: VolumeReader, head: Head, missing: Mapping[int, Sequence[int]]) -> TakenVolume:

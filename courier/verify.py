@@ -27,7 +27,8 @@ from formats.records import format_time
 class Verdict:
     """What verification found of one medium or parcel.
 
-    ``problems`` is empty when all is well; ``reasons`` say what the verdict rests on.
+    ``problems`` is empty when all is well; ``reasons`` say what the verdict rests on. ``bytes`` are those there are to
+    check; ``incomplete``: more of an arriving parcel is to come.
     """
 
     what: str
@@ -38,6 +39,7 @@ class Verdict:
     damaged_blocks: int
     problems: tuple[str, ...]
     reasons: tuple[str, ...]
+    incomplete: bool = False
 
 
 def trust_of_cards(cards: Sequence[Path]) -> Trust:
@@ -145,7 +147,7 @@ def verify_parcel(site: Site, parcel: str, progress: Callable[[int], None] = lam
         signed = outgoing.folder / packing_name(packing.edition)
         table = load_table(outgoing.blocks(), packing)
         pending = [bytearray(b"\1") * table.count(index) for index in range(len(packing.files()))]
-    problems, damaged = [], 0
+    problems, damaged, coming = [], 0, 0
     try:
         site.trust().verify(
             signed.read_bytes(),
@@ -161,7 +163,9 @@ def verify_parcel(site: Site, parcel: str, progress: Callable[[int], None] = lam
     reasons = [_signed(packing)] if not problems else []
     if spool is not None:
         missing = sum(not state.whole for state in spool.states()[: len(packing.archives)])
-        reasons += [f"{missing} of {len(packing.archives)} archives are not all here yet"] if missing else []
+        if missing:
+            coming = spool.missing_bytes()
+            reasons += [f"{missing} of {len(packing.archives)} archives are not all here yet; {coming:,} bytes to come"]
         try:
             reasons += [f"awaiting {item}" for item in judge(site, packing, spool.editions()).awaiting]
         except CourierError as error:
@@ -184,10 +188,11 @@ def verify_parcel(site: Site, parcel: str, progress: Callable[[int], None] = lam
         parcel=parcel,
         number=0,
         of=packing.volumes,
-        bytes=sum(file.size for file in packing.files()),
+        bytes=sum(file.size for file in packing.files()) - coming,
         damaged_blocks=damaged,
         problems=tuple(problems),
         reasons=tuple(reasons),
+        incomplete=coming > 0,
     )
 
 

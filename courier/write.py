@@ -77,7 +77,7 @@ def write_volumes(
     result: list[WrittenVolume] = []
     with locked(parcel.folder / "lock"), _in_the_ledger(site, parcel, result):
         drives = _Drives(parcel, layout, [out.absolute() for out in outs], changed)
-        needed = _needed_bytes(site, parcel, wanted)
+        needed = medium_bytes(site, parcel, wanted)
         drives.require(needed)
         for number in wanted:
             source = volume_source(site, parcel, number)
@@ -127,11 +127,11 @@ def require_room(
 ) -> None:
     """Raise what `write_volumes` would raise before its first byte, of a parcel that is only laid out so far."""
     drives = _Drives(parcel, layout, [out.absolute() for out in outs], changed)
-    drives.require(_needed_bytes(site, parcel, numbers))
+    drives.require(medium_bytes(site, parcel, numbers))
 
 
-def _needed_bytes(site: Site, parcel: OutgoingParcel, numbers: Sequence[int]) -> dict[int, int]:
-    """Bytes each volume needs on its medium at most."""
+def medium_bytes(site: Site, parcel: OutgoingParcel, numbers: Sequence[int]) -> dict[int, int]:
+    """Bytes each volume needs on its medium at most, file system included, whatever the layout."""
     packing = parcel.packing
     fixed = FixedSizes(
         card=(parcel.folder / CARD).stat().st_size, script=len(restore_script()), contents=packing.contents.size

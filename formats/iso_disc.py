@@ -47,7 +47,7 @@ class Disc:
             while size:
                 data = self._source.read(size)
                 if not data:
-                    raise OSError(errno.EIO, f"the medium ends {size} bytes too early")
+                    raise OSError(errno.EIO, f"the medium ends there, {size} bytes short of what is to be read")
                 pieces.append(data)
                 size -= len(data)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)

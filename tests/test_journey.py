@@ -583,9 +583,8 @@ def test_volumes_in_any_order_and_repeatedly_until_nothing_is_missing(
             assert document["state"] == "Arriving"
             assert document["imported"] == []
             assert sites.br("package", "list")["packages"] == []
-            assert f"still missing, whole or in part: volume {', '.join(map(str, sorted(missing)))} " in sites.br.says(
-                "parcel", "show", parcel
-            )
+            named = f"volume{'s' if len(missing) > 1 else ''} {', '.join(map(str, sorted(missing)))} "
+            assert f"still missing, whole or in part: {named}" in sites.br.says("parcel", "show", parcel)
         else:
             assert document["state"] == "Imported"
     assert [described(path) for path in volumes] == before, "media are never written to"

@@ -124,3 +124,29 @@ def test_files_without_number_on_a_medium_are_neither_kept_nor_all_named(
     findings = document["volumes"][0]["findings"]
     assert len(findings) == intake.MAX_NAMED + 1
     assert "more are not in the packing list: not taken" in findings[-1]
+
+
+def test_a_discard_that_was_made_is_made_again_without_fuss(br: Home, volumes: list[Path]) -> None:
+    br("parcel", "receive", *volumes[:2])
+    assert br("parcel", "discard", "HQ1-000001")["freed"] > 0
+    assert br("parcel", "discard", "HQ1-000001")["freed"] == 0
+    assert br.fails("parcel", "discard", "HQ1-000002", code=6)["code"] == "not-found"
+    assert len(br("parcel", "receive", *volumes)["imported"]) == 1
+
+
+def test_a_medium_of_an_imported_parcel_is_not_called_good_unread(br: Home, volumes: list[Path]) -> None:
+    br("parcel", "receive", *volumes)
+    spoil(next((volumes[0] / "data" / "archives").iterdir()), "altered")
+    said = br.says("parcel", "receive", volumes[0])
+    assert "not read again, as the parcel is imported" in said
+    assert "good" not in said
+    assert br.fails("parcel", "verify", volumes[0], code=4)["code"] == "damaged"
+
+
+def test_what_is_here_of_an_arriving_parcel_is_told_from_what_is_to_come(br: Home, volumes: list[Path]) -> None:
+    br("parcel", "receive", volumes[0])
+    shown = br.says("parcel", "show", "HQ1-000001")
+    assert shown.startswith("HQ1-000001 from HQ1: Arriving\n")
+    said = br.says("parcel", "verify", "HQ1-000001")
+    assert "good, as far as it is here" in said
+    assert "bytes to come" in said

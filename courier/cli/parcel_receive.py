@@ -104,7 +104,7 @@ def verify(
             verdicts += found
     for verdict in verdicts:
         where = f"volume {verdict.number} of {verdict.of}" if verdict.number else "on this computer's disk"
-        good = "good" if not verdict.problems else "NOT good"
+        good = "NOT good" if verdict.problems else "good, as far as it is here" if verdict.incomplete else "good"
         console.say(f"{verdict.what}: {verdict.parcel}, {where}, {size_text(verdict.bytes)}: {good}")
         for line in (*verdict.problems, *verdict.reasons):
             console.say(f"  {line}")

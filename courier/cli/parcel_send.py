@@ -188,7 +188,7 @@ def write(
     from courier.plan import medium_capacity
     from courier.remake import ensure_files
     from courier.send import relay_out
-    from courier.write import WrittenVolume, check_numbers, require_room, write_volumes
+    from courier.write import WrittenVolume, check_numbers, medium_bytes, require_room, write_volumes
 
     if layout not in LAYOUTS:
         raise Usage(f"--layout {layout}: no such layout", hint=f"one of {', '.join(LAYOUTS)}")
@@ -210,7 +210,7 @@ def write(
         packing = laid_out.packing
         numbers = sorted(set(volume or range(1, packing.volumes + 1)))
         check_numbers(packing, numbers)
-        total = _preview(console, packing, numbers, out)
+        total = _preview(console, packing, medium_bytes(site, laid_out, numbers), out)
         if dry_run:
             console.result({"dry_run": True, **_packing(packing)})
             return
@@ -236,10 +236,11 @@ def write(
         console.result({"parcel_id": parcel, "state": state, "volumes": [_written(one) for one in done]})
 
 
-def _preview(console: Console, packing: PackingList, numbers: list[int], outs: list[Path]) -> int:
-    """Say what will be written, and return its bytes."""
+def _preview(console: Console, packing: PackingList, needed: dict[int, int], outs: list[Path]) -> int:
+    """Say what will be written, and return its bytes; ``needed``: by volume, what it takes of its medium at most."""
     from courier.plan import writing_seconds
 
+    numbers = list(needed)
     total = sum(packing.volume_bytes(n) for n in numbers)
     seconds = writing_seconds(packing.media, total)
     places = ", ".join(map(str, outs))
@@ -249,11 +250,12 @@ def _preview(console: Console, packing: PackingList, numbers: list[int], outs: l
         f"some {duration_text(seconds)} at a typical drive's speed, read back included"
     )
     rows = [
-        (n, size_text(packing.volume_bytes(n)), f"{packing.volume_bytes(n) * 100 // packing.capacity}%")
-        for n in numbers
+        (n, size_text(packing.volume_bytes(n)), size_text(most), f"{most * 100 // packing.capacity}%")
+        for n, most in needed.items()
     ]
     console.table(
-        ("VOLUME", "PAYLOAD", "OF CAPACITY"), rows if len(rows) <= 20 else [*rows[:10], ("...", "", ""), *rows[-5:]]
+        ("VOLUME", "PAYLOAD", "ON THE MEDIUM", "FILL"),
+        rows if len(rows) <= 20 else [*rows[:10], ("...", "", "", ""), *rows[-5:]],
     )
     return total
 

@@ -121,7 +121,9 @@ def _show_received(console: Console, site: Any, status: Any) -> None:
     from courier.blockmap import LEGEND, volume_blocks
     from courier.cli.report import parcel_status, say_status
 
-    say_status(console, status)
+    console.say(f"{status.parcel} from {status.source}: {status.state}")
+    if status.missing_volumes or status.awaiting:
+        say_status(console, status)
     blocks = {v.number: v for v in volume_blocks(site, status.parcel, status.build)}
     seen = {v.number: v for v in status.volumes}
     rows, volumes = [], []

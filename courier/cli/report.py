@@ -28,6 +28,7 @@ def taken_volume(volume: TakenVolume) -> dict[str, Any]:
         "damaged_blocks": volume.damaged_blocks,
         "bad": [{"file": path, "blocks": [list(span) for span in spans]} for path, spans in volume.bad],
         "findings": list(volume.findings),
+        "read": volume.read,
     }
 
 
@@ -56,6 +57,8 @@ def say_taken(console: Console, volume: TakenVolume) -> None:
         console.say(f"{where}: {plural(volume.damaged_blocks, 'block')} could not be read right from {volume.path}")
         for path, spans in volume.bad:
             console.say(f"  {path}: {spans_text(spans)}")
+    elif not volume.read:
+        console.say(f"{where}: not read again, as the parcel is imported")
     else:
         console.say(f"{where}: {size_text(volume.bytes)} good")
     for finding in volume.findings:
@@ -72,9 +75,13 @@ def say_status(console: Console, status: ParcelStatus) -> None:
         numbers = ", ".join(map(str, status.missing_volumes[:20]))
         more = " ..." if len(status.missing_volumes) > 20 else ""
         console.say(
-            f"{status.parcel}: still missing, whole or in part: volume {numbers}{more} of {status.of} "
-            f"({plural(status.missing_blocks, 'block')})"
+            f"{status.parcel}: still missing, whole or in part: volume{'s' if len(status.missing_volumes) > 1 else ''} "
+            f"{numbers}{more} of {status.of} ({plural(status.missing_blocks, 'block')})"
         )
+        if status.spare:
+            console.say(
+                f"  any {plural(status.spare, 'volume')} of the {status.of} may stay away: parity makes up for it"
+            )
     elif status.awaiting:
         console.say(f"{status.parcel}: all content is here and good; it is held, awaiting:")
         for item in status.awaiting:
