@@ -8,23 +8,19 @@ then the volumes gather in the spool, block by block, as they always do.
 
 from __future__ import annotations
 
-import io
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO
 
 from courier.intake import Head, VolumeReader
 from courier.media import RandomMedium
 from formats.blocks import BlockTable
 from formats.documents.packing import PackingList
 from formats.errors import DigestMismatch, Unreadable
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from formats.streams import View
 
 AHEAD = 6
 """Blocks that are read and compared while the one before them is used."""
@@ -66,12 +62,12 @@ def archives_of(
                 source = present[1](packing.path(index))
             except (KeyError, FileNotFoundError):
                 raise Unreadable("is not on its medium", place=packing.path(index)) from None
-            return cast(BinaryIO, CheckedFile(source, table, index, pool, progress))
+            return CheckedFile(source, table, index, pool, progress)
 
         yield open_archive
 
 
-class CheckedFile(io.RawIOBase):
+class CheckedFile(View):
     """A file of a medium, block by block: nothing comes out of it that has not its signed digest.
 
     Blocks are read and compared ahead by the threads of ``pool``. Raises `DigestMismatch` for a block that is another,
@@ -81,6 +77,7 @@ class CheckedFile(io.RawIOBase):
     def __init__(
         self, source: BinaryIO, table: BlockTable, index: int, pool: ThreadPoolExecutor, progress: Callable[[int], None]
     ) -> None:
+        super().__init__(table.sizes[index])
         self._source = source
         self._table = table
         self._index = index
@@ -88,40 +85,15 @@ class CheckedFile(io.RawIOBase):
         self._progress = progress
         self._lock = Lock()
         self._count = table.count(index)
-        self._size = table.sizes[index]
-        self._position = 0
         self._block = -1
         self._data = b""
         self._ahead: deque[tuple[int, Future[bytes]]] = deque()
 
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def tell(self) -> int:
-        """Position in the file."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go anywhere from the start on."""
-        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        return self._position
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill ``buffer``, but at the end; returns the bytes read."""
-        view = memoryview(buffer).cast("B")
-        done = 0
-        while done < len(view) and self._position < self._size:
-            block, within = divmod(self._position, self._table.block_size)
-            piece = memoryview(self._at(block))[within : within + len(view) - done]
-            view[done : done + len(piece)] = piece
-            done += len(piece)
-            self._position += len(piece)
-        return done
+    def _fill(self, into: memoryview) -> int:
+        block, within = divmod(self._position, self._table.block_size)
+        piece = memoryview(self._at(block))[within : within + len(into)]
+        into[: len(piece)] = piece
+        return len(piece)
 
     def _at(self, block: int) -> bytes:
         if block != self._block:

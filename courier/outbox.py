@@ -19,9 +19,9 @@ from courier.cover import SEED_BYTES, covered
 from courier.site import now, pinned_card
 from formats.digest import chunks, sha256_hex
 from formats.errors import Unreadable
+from formats.streams import View
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
     from sqlalchemy import Connection
 
     from formats.envelope import Envelope
@@ -95,7 +95,7 @@ def carried(connection: Connection, message: Message, offset: int, length: int) 
     """A piece of a message as it travels; empty when it is not kept any more."""
     if not message.recipient:
         return messages.read(connection, message.sha256, message.site, offset, length)
-    with covered(io.BufferedReader(_Kept(connection, message)), message.size, message.recipient, message.seed) as cover:
+    with covered(_Kept(connection, message), message.size, message.recipient, message.seed) as cover:
         cover.seek(offset)
         try:
             return cover.read(length)
@@ -103,28 +103,15 @@ def carried(connection: Connection, message: Message, offset: int, length: int) 
             return b""
 
 
-class _Kept(io.RawIOBase):
+class _Kept(View):
     """The envelope of a message as the catalogue keeps it."""
 
     def __init__(self, connection: Connection, message: Message) -> None:
+        super().__init__(message.size)
         self._connection, self._message = connection, message
-        self._position = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._message.size}[whence]
-        self._position = start + offset
-        return self._position
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        view = memoryview(buffer).cast("B")
+    def _fill(self, into: memoryview) -> int:
         one = self._message
-        piece = messages.read(self._connection, one.sha256, one.site, self._position, len(view))
-        view[: len(piece)] = piece
-        self._position += len(piece)
+        piece = messages.read(self._connection, one.sha256, one.site, self._position, len(into))
+        into[: len(piece)] = piece
         return len(piece)

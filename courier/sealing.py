@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 from courier.errors import NotFound
 from courier.files import read_private, write_atomic
@@ -66,13 +66,13 @@ class ParcelSealer:
         """A stream to write file ``number`` into (archives from 1; 0: the contents); closing it finishes the file."""
         from formats.seal import SealingWriter
 
-        return cast(BinaryIO, SealingWriter(out, self._recipients, seed=self._seed, context=_context(number)))
+        return SealingWriter(out, self._recipients, seed=self._seed, context=_context(number))
 
     def view(self, plain: BinaryIO, size: int, number: int) -> BinaryIO:
         """The sealed file ``number`` of ``size`` plain bytes, to be read from anywhere; it is written nowhere."""
         from formats.seal import SealedView
 
-        return cast(BinaryIO, SealedView(plain, size, self._recipients, seed=self._seed, context=_context(number)))
+        return SealedView(plain, size, self._recipients, seed=self._seed, context=_context(number))
 
 
 def _context(number: int) -> bytes:

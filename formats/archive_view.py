@@ -6,24 +6,14 @@ sizes and its CRC-32s are at hand, the archive need not be written to be read.
 
 from __future__ import annotations
 
-import io
-import os
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from formats.archive_header import START_SIZE, Member, Stored, check_clashes, header_bytes, start_header
 from formats.errors import Malformed, Unreadable
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
-    class _Stream(io.RawIOBase, BinaryIO):
-        """What takes a BinaryIO takes our view."""
-
-else:
-    _Stream = io.RawIOBase
+from formats.streams import View
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +29,7 @@ class Span:
     offset: int = 0
 
 
-class ArchiveView(_Stream):
+class ArchiveView(View):
     """The archive of ``spans``, to be read and sought in; one thread at a time uses it.
 
     Content is not checked: whoever reads the archive compares it with its digest. Raises `Malformed` for no members, or
@@ -63,39 +53,8 @@ class ArchiveView(_Stream):
         self._end = at
         self._header = header_bytes(stored)
         self._start = start_header(self._header, data=at - START_SIZE)
-        self.size = at + len(self._header)
-        self._position = 0
+        super().__init__(at + len(self._header))
         self._open: tuple[int, BinaryIO] | None = None
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def tell(self) -> int:
-        """Position in the archive."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go anywhere from the start on; beyond the end there is nothing to read."""
-        target = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
-        if target < 0:
-            raise ValueError(f"negative position {target}")
-        self._position = target
-        return target
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill ``buffer``, but at the end; returns the bytes read."""
-        view = memoryview(buffer).cast("B")
-        done = 0
-        while done < len(view) and self._position < self.size:
-            count = self._fill(view[done:])
-            done += count
-            self._position += count
-        return done
 
     def _fill(self, into: memoryview) -> int:
         at = self._position

@@ -7,22 +7,12 @@ can be read without the rest, and a file cut, extended or put together from othe
 
 from __future__ import annotations
 
-import io
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TYPE_CHECKING, BinaryIO
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from formats.seal_header import NONCE_SIZE, derive, header_size
-
-if TYPE_CHECKING:
-
-    class Stream(io.RawIOBase, BinaryIO):
-        """What takes a BinaryIO takes our streams."""
-
-else:
-    Stream = io.RawIOBase
 
 CHUNK = 64 << 10
 """Bytes of plain content in every chunk but the last."""

@@ -8,17 +8,15 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from formats.errors import DigestMismatch, Malformed, Unreadable
 from formats.seal_header import MAX_HEADER, NONCE_SIZE, Identity, parse_header, unwrap_file_key
-from formats.seal_payload import CHUNK, SEALED, TAG, Stream, chunk_count, chunk_nonce, payload_cipher, pool
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from formats.seal_payload import CHUNK, SEALED, TAG, chunk_count, chunk_nonce, payload_cipher, pool
+from formats.streams import View
 
 _BATCH = 16
 """Chunks that are opened at once where a file is read on: 1 MiB."""
@@ -95,7 +93,7 @@ def _read(source: BinaryIO, offset: int, size: int) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-class OpenedSeal(Stream):
+class OpenedSeal(View):
     """The plain content of a sealed file, to be read from anywhere; made by `open_sealed`.
 
     `read` and `readinto` give all they are asked for, fewer at the end only, and nothing that is not authenticated.
@@ -105,38 +103,13 @@ class OpenedSeal(Stream):
     """
 
     def __init__(self, opener: _Opener) -> None:
+        super().__init__(opener.size)
         self._opener = opener
-        self._position = 0
         self._ahead: deque[tuple[int, int, Future[memoryview]]] = deque()
         self._window = 1
         # Only a valid last chunk says that the file is whole, and so how long it is (c2sp.org/age, Payload).
         self._first = opener.chunks - 1
         self._plain = opener.load(self._first, 1)
-
-    @property
-    def size(self) -> int:
-        """Bytes of the plain content."""
-        return self._opener.size
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def tell(self) -> int:
-        """Position in the plain content."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go anywhere from the start on; beyond the end there is nothing to read."""
-        target = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
-        if target < 0:
-            raise ValueError(f"negative position {target}")
-        self._position = target
-        return target
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read ``size`` bytes, fewer at the end only; without a size all there is."""
@@ -158,20 +131,15 @@ class OpenedSeal(Stream):
         """Read all there is to the end."""
         return self.read()
 
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill ``buffer``, but at the end; returns the bytes read."""
-        view = memoryview(buffer).cast("B")
-        done = 0
-        while done < len(view) and (piece := self._piece()[: len(view) - done]):
-            view[done : done + len(piece)] = piece
-            done += len(piece)
-            self._position += len(piece)
-        return done
+    def _fill(self, into: memoryview) -> int:
+        piece = self._piece()[: len(into)]
+        into[: len(piece)] = piece
+        return len(piece)
 
     def _piece(self) -> memoryview:
         """The content from the present position to the end of the batch that it is in; nothing at the end."""
         if self.closed:
-            raise ValueError("read of a closed seal")
+            raise ValueError("read of a closed stream")
         if self._position >= self.size:
             return memoryview(b"")
         if not 0 <= self._position - self._first * CHUNK < len(self._plain):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from threading import Lock
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from formats.errors import Unreadable
 from formats.seal_header import KeySource, header_bytes
-from formats.seal_payload import CHUNK, SEALED, TAG, Stream, chunk_count, chunk_nonce, payload_cipher, pool
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from formats.seal_payload import CHUNK, SEALED, TAG, chunk_count, chunk_nonce, payload_cipher, pool
+from formats.streams import View
 
 _AT_ONCE = 8
 """Chunks of plain content that are read at once."""
@@ -20,7 +17,7 @@ _MUCH = 32
 """Chunks that are worth a second thread: sealing them takes longer than waking it."""
 
 
-class SealedView(Stream):
+class SealedView(View):
     """What sealing ``size`` bytes of ``plain`` gives, to be read and sought in; one thread at a time uses it.
 
     ``plain`` is seekable, nobody else's, and closed with the view. Everything said of ``seed`` and ``context`` at
@@ -38,42 +35,11 @@ class SealedView(Stream):
         self._cipher = payload_cipher(file_key, nonce)
         self._head = header_bytes(file_key, recipients, keys) + nonce
         self._chunks = max(1, chunk_count(size, CHUNK))
-        self.size = len(self._head) + size + self._chunks * TAG
-        self._position = 0
+        super().__init__(len(self._head) + size + self._chunks * TAG)
         self._reading = Lock()
         self._buffers: list[bytearray] = []
         # A chunk of which only a part was asked for: what reads on asks for the rest of it next.
         self._part = -1, b""
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def tell(self) -> int:
-        """Position in the sealed file."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go anywhere from the start on; beyond the end there is nothing to read."""
-        target = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
-        if target < 0:
-            raise ValueError(f"negative position {target}")
-        self._position = target
-        return target
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill ``buffer``, but at the end; returns the bytes read."""
-        view = memoryview(buffer).cast("B")
-        done = 0
-        while done < len(view) and self._position < self.size:
-            count = self._fill(view[done:])
-            done += count
-            self._position += count
-        return done
 
     def _fill(self, into: memoryview) -> int:
         if self._position < len(self._head):

@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
 from formats.seal_header import KeySource, header_bytes
-from formats.seal_payload import CHUNK, SEALED, TAG, Stream, chunk_nonce, payload_cipher
+from formats.seal_payload import CHUNK, SEALED, TAG, chunk_nonce, payload_cipher
+from formats.streams import Stream
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

@@ -31,7 +31,7 @@ class Floor:
 FLOORS = (
     Floor(
         name="0 bytes",
-        rooms=("formats", "formats.errors", "formats.names", "formats.digest", "formats.records"),
+        rooms=("formats", "formats.errors", "formats.names", "formats.digest", "formats.records", "formats.streams"),
     ),
     Floor(
         name="1 protection",
