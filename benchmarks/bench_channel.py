@@ -1,17 +1,20 @@
 """A channel server under load: `python benchmarks/bench_channel.py [--sites N] [--messages N] [--folder DIR]`.
 
 ``courier channel serve`` runs as a process of its own on a loopback socket. Half of the messages wait in its outbox for
-the sites that poll, the other half (package definitions) the sites bring; one in twenty is brought twice. Each site
-fetches, brings, and acknowledges what it fetched through the toolkit's own client. At the end every message must have
-been settled, every definition must be there once, and the server must not have grown: its memory is read every half
-second (Linux: /proc/PID/status). Ends after ``--limit`` seconds whatever happens.
+the sites that poll, the other half (package definitions) the sites bring; one in twenty is brought twice. Every site
+has a recipient on its card, as `courier init` gives it one, so all messages are sealed and opened (decision 0007). Each
+site fetches, opens, brings, and acknowledges what it fetched through the toolkit's own client. At the end every message
+must have been settled, every definition must be there once, none may have gone bare, and the server must not have
+grown: its memory is read every half second (Linux: /proc/PID/status). Ends after ``--limit`` seconds whatever happens.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -30,9 +33,11 @@ from courier.catalog import sites
 from courier.catalog.sites import Address, PinnedSite
 from courier.channel.client import HttpTransport, Signing
 from courier.channel.transport import Outgoing
+from courier.cover import SEED_BYTES, covered, is_covered, open_cover
 from courier.keyring import Keyring
 from courier.outbox import enqueue
 from courier.site import Site, create_site, now, open_site
+from formats.digest import sha256_hex
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents import card as card_doc
 from formats.documents import package as package_doc
@@ -41,6 +46,7 @@ from formats.documents.card import SiteCard, SiteKey
 from formats.documents.listing import ListingSummary
 from formats.documents.package import PackageDefinition
 from formats.envelope import Signer, sign
+from formats.seal import Identity
 
 YEAR_NS = 365 * 24 * 3600 * 10**9
 LISTING = ListingSummary(sha256="1" * 64, entries=1, files=1, bytes=1)
@@ -48,12 +54,19 @@ LISTING = ListingSummary(sha256="1" * 64, entries=1, files=1, bytes=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """A site that polls: what it brings, and the names of what it fetched (each once for each time)."""
+    """A site that polls: what it brings, sealed, and the envelopes it fetched (by SHA-256, each once for each time).
+
+    ``bare`` counts what came unsealed.
+    """
 
     code: str
     signing: Signing
     brings: tuple[bytes, ...]
     fetched: Counter[str]
+    bare: Counter[str]
+    identities: tuple[Identity, ...]
+    recipient: str
+    """Of the server's site: what is for it is sealed to that."""
 
     @property
     def signer(self) -> tuple[str, Signer]:
@@ -73,15 +86,24 @@ def definition(code: str, number: int) -> bytes:
     return made.payload()
 
 
+def sealed(envelope: bytes, recipient: str) -> bytes:
+    """A message as it travels."""
+    return covered(io.BytesIO(envelope), len(envelope), recipient, secrets.token_bytes(SEED_BYTES)).read()
+
+
 def make_peer(hq: Site, folder: Path, number: int, each: int) -> Peer:
     code = f"P{number // 36:X}{'0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ'[number % 36]}"
     keyring = Keyring(folder / code)
     key = keyring.add("file", passphrase=False)
     keyid, signer = keyring.signer(key)
     valid = SiteKey(key=key, valid_from_ns=now(), valid_until_ns=now() + YEAR_NS)
-    card = SiteCard(site=code, name=code, serial=1, issued_ns=now(), keys=(valid,), recipient=None)
+    card = SiteCard(
+        site=code, name=code, serial=1, issued_ns=now(), keys=(valid,), recipient=keyring.generate_identity()
+    )
     envelope = sign(card.payload(), card_doc.TYPE, [(keyid, signer)]).encode()
-    brings = tuple(sign(definition(code, n), package_doc.TYPE, [(keyid, signer)]).encode() for n in range(each))
+    ours = hq.card.recipient or ""
+    own = (sign(definition(code, n), package_doc.TYPE, [(keyid, signer)]).encode() for n in range(each))
+    brings = tuple(sealed(body, ours) for body in own)
     with hq.catalogue.writing() as connection:
         pinned = PinnedSite(code=code, name=code, card=envelope, serial=1, revoked="", pinned_ns=now())
         sites.pin(connection, pinned)
@@ -90,7 +112,16 @@ def make_peer(hq: Site, folder: Path, number: int, each: int) -> Peer:
             waiting = hq.sign(definition("HQ1", number * each + n), package_doc.TYPE)
             enqueue(connection, waiting, code)
     signing = Signing(source=code, key=key, signer=signer)
-    return Peer(code=code, signing=signing, brings=brings, fetched=Counter())
+    identities = tuple(keyring.identities())
+    return Peer(
+        code=code,
+        signing=signing,
+        brings=brings,
+        fetched=Counter(),
+        bare=Counter(),
+        identities=identities,
+        recipient=ours,
+    )
 
 
 def visit(peer: Peer, url: str, spool: Path) -> None:
@@ -101,15 +132,16 @@ def visit(peer: Peer, url: str, spool: Path) -> None:
             for _ in range(2 if n % 20 == 0 else 1):
                 transport.deliver("HQ1", Outgoing.of(body))
         for sha256, body in transport.fetch(peer.code):
-            word = json.loads(body)["payloadType"]
-            if word != acknowledgement_doc.TYPE:
-                peer.fetched[sha256] += 1
+            peer.bare[sha256] += not is_covered(body)
+            opened = open_cover(body, peer.identities) if is_covered(body) else body
+            if json.loads(opened)["payloadType"] != acknowledgement_doc.TYPE:
+                peer.fetched[sha256_hex(opened)] += 1
             transport.done(peer.code, sha256)
         if peer.fetched:
             items = tuple(AcknowledgedMessage(message=name, refused="") for name in peer.fetched)
             answer = Acknowledgement(site=peer.code, to="HQ1", issued_ns=now(), messages=items)
             envelope = sign(answer.payload(), acknowledgement_doc.TYPE, [peer.signer])
-            transport.deliver("HQ1", Outgoing.of(envelope.encode()))
+            transport.deliver("HQ1", Outgoing.of(sealed(envelope.encode(), peer.recipient)))
     finally:
         transport.close()
 
@@ -179,16 +211,19 @@ def run(folder: Path, *, count: int, total: int, threads: int, limit: float) -> 
     hq.close()
     missing = sum(each - len(peer.fetched) for peer in peers)
     doubled = sum(sum(peer.fetched.values()) - len(peer.fetched) for peer in peers)
+    bare = sum(peer.bare.total() for peer in peers)
     print(
         f"carried in {moved:.1f} s ({2 * wanted / moved:.0f} messages/s), all taken in and settled after {done:.1f} s"
     )
-    print(f"fetched: {missing} missing, {doubled} doubled; brought: {state['definitions']} of {wanted} in effect")
+    print(
+        f"fetched: {missing} missing, {doubled} doubled, {bare} not sealed; brought: {state['definitions']} of {wanted} in effect"
+    )
     print(f"outbox and inbox at the end: {state}; the server ended with {code}")
     if rss:
         tenth = max(1, len(rss) // 10)
         print(f"server memory, MiB: {max(rss[: 2 * tenth]):.0f} in the first fifth, {max(rss):.0f} at most")
     good = not missing and state["definitions"] == wanted and state.get("out settled") == wanted and code == 0
-    print("none lost, none doubled in effect" if good and not doubled else "NOT AS IT SHOULD BE")
+    print("none lost, none doubled in effect" if good and not doubled and not bare else "NOT AS IT SHOULD BE")
 
 
 def main() -> None:
