@@ -215,9 +215,8 @@ def run(folder: Path, *, count: int, total: int, threads: int, limit: float) -> 
     print(
         f"carried in {moved:.1f} s ({2 * wanted / moved:.0f} messages/s), all taken in and settled after {done:.1f} s"
     )
-    print(
-        f"fetched: {missing} missing, {doubled} doubled, {bare} not sealed; brought: {state['definitions']} of {wanted} in effect"
-    )
+    print(f"fetched: {missing} missing, {doubled} doubled, {bare} not sealed")
+    print(f"brought: {state['definitions']} of {wanted} in effect")
     print(f"outbox and inbox at the end: {state}; the server ended with {code}")
     if rss:
         tenth = max(1, len(rss) // 10)

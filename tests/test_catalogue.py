@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy import BigInteger, Connection, create_engine, inspect, text
 from stock import stock_tool
 
 from courier.catalog import Catalogue, database, messages, open_catalogue, packages, parcels, schema, sites
@@ -29,6 +29,7 @@ from courier.catalog.packages import StoredPackage
 from courier.catalog.parcels import LogEntry, ReceivedParcel, ReceivedVolume, SentParcel, SentTo, SentVolume
 from courier.catalog.sites import Address, PinnedSite
 from courier.errors import CourierError, NoSpace, Refused, Usage
+from courier.outbox import carried
 from formats.documents.listing import ListingSummary
 
 LARGE = 2**63 - 1
@@ -131,6 +132,76 @@ def test_an_empty_database_is_given_the_schema_and_opened_again_as_it_is(url: st
             # Comments are for readers of the module.
             assert [change for change in changes if change[0] != "modify_comment"] == []
             assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [(schema.HEAD,)]
+
+
+def _filled(column: Any, row: int) -> Any:
+    """A value for a column of a table, as its type will have it."""
+    kind = column["type"].python_type
+    if kind is bytes:
+        return BYTES + bytes([row])
+    if kind is int:
+        return LARGE - row if isinstance(column["type"], BigInteger) else row + 1
+    length = getattr(column["type"], "length", None) or 400
+    return f"{row}{'é' * 400}"[:length]
+
+
+def _rows(connection: Connection, table: str, columns: list[str]) -> list[tuple[Any, ...]]:
+    names = ", ".join(f'"{name}"' for name in columns)
+    found = connection.execute(text(f'SELECT {names} FROM "{table}"')).all()
+    return sorted((tuple(bytes(v) if isinstance(v, memoryview) else v for v in row) for row in found), key=repr)
+
+
+def test_a_catalogue_of_the_first_schema_becomes_one_of_the_newest_and_loses_nothing(url: str) -> None:
+    """Every table of the first schema has two rows, and two messages wait in the outbox, one of them handed over."""
+    from alembic import command
+    from alembic.autogenerate import compare_metadata
+    from alembic.config import Config
+    from alembic.migration import MigrationContext
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
+    with raw(url) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    body = b'{"payload":"\x00"}'
+    waiting = {"direction": "out", "site": "BR1", "type": "t", "reason": "", "body": body, "size": len(body)}
+    waiting |= {"created_ns": 5, "settled_ns": None, "attempts": 0, "priority": "high"}
+    before: dict[str, tuple[list[str], list[tuple[Any, ...]]]] = {}
+    with raw(url) as connection:
+        first = inspect(connection)
+        for table in sorted(set(first.get_table_names()) - {"alembic_version"}):
+            columns = first.get_columns(table)
+            names = [column["name"] for column in columns]
+            places = ", ".join(f":{name}" for name in names)
+            quoted = ", ".join(f'"{name}"' for name in names)
+            rows = [{column["name"]: _filled(column, row) for column in columns} for row in range(2)]
+            if table == "message":
+                rows += [waiting | {"sha256": "a" * 64, "state": "queued", "due_ns": None}]
+                rows += [waiting | {"sha256": "b" * 64, "state": "delivered", "due_ns": 7}]
+            connection.execute(text(f'INSERT INTO "{table}" ({quoted}) VALUES ({places})'), rows)
+            before[table] = names, _rows(connection, table, names)
+    assert set(before) == set(schema.metadata.tables)
+
+    catalogue = open_catalogue(url)
+    try:
+        with raw(url) as connection:
+            assert {t: (names, _rows(connection, t, names)) for t, (names, _) in before.items()} == before
+            assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == schema.HEAD
+            changes = compare_metadata(MigrationContext.configure(connection), schema.metadata)
+            flat = [one for found in changes for one in (found if isinstance(found, list) else [found])]
+            # The defaults that rows of before needed stay; they are no difference to a statement that names all.
+            assert [change for change in flat if change[0] not in ("modify_comment", "modify_default")] == []
+        with catalogue.reading() as connection:
+            found = messages.due(connection, 8, "BR1")
+            assert [(one.sha256, one.name, one.recipient, one.seed) for one in found] == [
+                (sha256, sha256, "", b"") for sha256 in ("a" * 64, "b" * 64)
+            ]
+            assert carried(connection, found[0], 0, 100) == body
+        with catalogue.writing() as connection:
+            assert messages.settle(connection, found[0], state="settled", now_ns=9)
+            assert messages.put(connection, dataclasses.replace(found[1], sha256="c" * 64, body=b"new", name=""))
+    finally:
+        catalogue.close()
 
 
 def test_the_tables_are_those_the_statements_are_written_for(catalogue: Catalogue) -> None:
