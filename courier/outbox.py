@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import secrets
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from courier.catalog import messages, sites
@@ -63,6 +63,33 @@ def cover_again(connection: Connection, code: str) -> int:
         messages.put_cover(connection, _cover(replace(message, body=body), recipient))
         count += 1
     return count
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bare:
+    """A trusted site to which messages go bare: who carries them can read them. ``waiting``: how many wait so."""
+
+    site: str
+    reason: str
+    waiting: int
+    hint: str
+
+
+def bare_sites(connection: Connection) -> list[Bare]:
+    """The sites to which messages are not sealed, why, and what seals them; in the order of their codes."""
+    found = []
+    for pinned in sites.everyone(connection):
+        if pinned.revoked:
+            continue
+        waiting = sum(not message.recipient for message in messages.live(connection, pinned.code))
+        if pinned_card(pinned.card).recipient is None:
+            reason, hint = "its card has no recipient", "ask it for a new card (there: courier site rotate-key)"
+        elif waiting:
+            reason, hint = "queued by a release that sealed nothing", "they are acknowledged, or expire, as they are"
+        else:
+            continue
+        found.append(Bare(site=pinned.code, reason=reason, waiting=waiting, hint=hint))
+    return found
 
 
 def _recipient(connection: Connection, code: str) -> str:

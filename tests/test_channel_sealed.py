@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 pytest.importorskip("httpx")
 
 from channel_network import Pair, definition, make_pair, put, state, travels_as
+from journey import Home
 
 from courier.catalog import messages
 from courier.channel.transport import MAX_MESSAGE, Outgoing
@@ -18,6 +20,7 @@ from courier.cover import is_covered
 from courier.peers import pin_card, revoke_site
 from courier.rotation import rotate_key
 from courier.site import Site, create_site, open_site
+from formats.documents import card as card_doc
 from formats.envelope import MAX_ENVELOPE
 from formats.seal import Identity, SealingWriter, sealed_size
 
@@ -144,6 +147,25 @@ def test_a_bare_message_and_its_sealed_twin_are_one(pair: Pair) -> None:
     assert bring(pair, twin) == []
     with pair.br.catalogue.reading() as connection:
         assert len(messages.in_state(connection, "in", "taken")) == 1
+
+
+def test_the_status_names_the_sites_to_which_messages_go_bare_until_their_card_has_a_recipient(pair: Pair) -> None:
+    home = Home(code="HQ1", path=pair.hq.home)
+    pair.link()
+    put(pair.hq, pair.br, definition(pair.hq))
+    assert (home("channel", "status")["not_sealed"], "Not sealed" in home.says("channel", "status")) == ([], False)
+    card = replace(pair.br.card, recipient=None, serial=pair.br.card.serial + 1)
+    bare = pair.br.sign(card.payload(), card_doc.TYPE).encode()
+    pin_card(pair.hq, bare, fingerprint=card.fingerprint)
+    put(pair.hq, pair.br, definition(pair.hq, 2))
+    (told,) = home("channel", "status")["not_sealed"]
+    assert (told["site"], told["reason"], told["waiting"]) == ("BR1", "its card has no recipient", 2)
+    assert "Not sealed to BR1, 2 messages waiting: its card has no recipient; ask it for a new card" in home.says(
+        "channel", "status"
+    )
+    whole = replace(card, recipient=pair.br.card.recipient, serial=card.serial + 1)
+    pin_card(pair.hq, pair.br.sign(whole.payload(), card_doc.TYPE).encode(), fingerprint=whole.fingerprint)
+    assert home("channel", "status")["not_sealed"] == []
 
 
 def test_nothing_is_handed_over_to_a_site_that_was_revoked_meanwhile(pair: Pair) -> None:

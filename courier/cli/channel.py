@@ -148,12 +148,14 @@ def serve(
 
 @command(app, "status")
 def status(console: Console) -> None:
-    """Show outbox, inbox and dead letters."""
+    """Show outbox, inbox and dead letters, and which sites get their messages bare, not sealed."""
     from courier.catalog import messages
     from courier.console import time_text
+    from courier.outbox import bare_sites
 
     with console.site() as site:
         with site.catalogue.reading() as connection:
+            bare = bare_sites(connection)
             counts = messages.counts(connection)
             queued = messages.queued(connection)
             unanswered = messages.in_state(connection, "out", "delivered")
@@ -170,6 +172,8 @@ def status(console: Console) -> None:
         for message in dead[-SHOWN:]:
             where = f" for {message.site}" if message.direction == "out" else ""
             console.say(f"Dead letter{where} {message.sha256[:12]}, {time_text(message.created_ns)}: {message.reason}")
+        for one in bare:
+            console.say(f"Not sealed to {one.site}, {plural(one.waiting, 'message')} waiting: {one.reason}; {one.hint}")
         if max(len(queued), len(unanswered), len(dead)) > SHOWN:
             console.say(f"Not more than {SHOWN} of a kind are shown; --json has them all.")
         console.result(
@@ -184,6 +188,9 @@ def status(console: Console) -> None:
                 ],
                 "dead_letters": [
                     {"way": m.direction, "message": m.sha256, "site": m.site, "reason": m.reason} for m in dead
+                ],
+                "not_sealed": [
+                    {"site": one.site, "reason": one.reason, "waiting": one.waiting, "hint": one.hint} for one in bare
                 ],
             }
         )
