@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +130,7 @@ def parse_reference(text: str) -> tuple[str, int | None]:
     package, colon, version = text.partition(":")
     try:
         check_package(package)
-        if colon and (not version.isascii() or not version.isdigit() or int(version) < 1):
+        if colon and (not re.fullmatch("[0-9]{1,19}", version) or int(version) < 1):
             raise Usage(f"{text!r}: the version is not a number", hint="write it like HQ100001:3")
     except FormatError as error:
         raise Usage(error.message, hint="write it like HQ100001 or HQ100001:3") from None

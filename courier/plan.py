@@ -64,7 +64,10 @@ def parse_size(text: str) -> int:
     if match is None or unit is None:
         raise Usage(f"{text[:60]!r} is not a size", hint="write it like 64GB, 700MiB or 1.5TB")
     whole, _, fraction = match[1].partition(".")
-    return int(whole) * unit + (int(fraction) * unit // 10 ** len(fraction) if fraction else 0)
+    size = int(whole) * unit + (int(fraction) * unit // 10 ** len(fraction) if fraction else 0)
+    if size > MOST_CAPACITY:
+        raise Usage(f"{text[:60]!r} is more than any disk or medium holds", hint="write it like 64GB, 700MiB or 1.5TB")
+    return size
 
 
 def medium_capacity(kind: str | None, capacity: str | None) -> tuple[str, int]:

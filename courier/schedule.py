@@ -240,7 +240,7 @@ def _hours(start: str | None, end: str | None, rule: str) -> list[int]:
 def parse_caps(text: str) -> tuple[int, ...]:
     """24 caps from rules such as ``200KB/s`` or ``8-18 200KB/s; 18-8 5MB/s``; ``none`` is no cap. Raises `Usage`."""
     caps = [0] * HOURS
-    for rule in _rules(text):
+    for rule in _rules(text) or [""]:
         match = re.fullmatch(r"(?:(\d{1,2})-(\d{1,2}) )?([0-9.]+ ?[a-z]*?|none)(?:/s)?", rule)
         if match is None:
             hint = "write it like 200KB/s, or '8-18 200KB/s; 18-8 5MB/s'"

@@ -47,7 +47,7 @@ from formats.blocks import DIGEST, block_count
 from formats.digest import sha256_hex
 from formats.documents import packing as packing_doc
 from formats.documents.packing import PackingList, TableRef
-from formats.names import parcel_id
+from formats.names import is_parcel, parcel_id
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -101,7 +101,7 @@ def _begun(site: Site, plan: ParcelPlan) -> Path | None:
     with site.catalogue.reading() as connection:
         known = {sent.parcel for sent in parcels.all_sent(connection) if sent.state != SentState.PLANNED}
     for folder in sorted(root.iterdir()):
-        if folder.is_dir() and folder.name not in known:
+        if folder.is_dir() and is_parcel(folder.name) and folder.name not in known:
             if (folder / PLAN).exists() and (folder / PLAN).read_text() == plan.digest:
                 return folder
             if not is_signed(folder):

@@ -111,7 +111,8 @@ def create_site(
     ``key`` and ``passphrase`` as for `Keyring.add`.
 
     The settings are written last. A home that has all but them, half made or with the settings lost, keeps its keys,
-    its card and what the catalogue knows; raises `Refused` where the card is another site's.
+    its card and what the catalogue knows; raises `Refused` where the card is another site's, or lost beside
+    a catalogue.
     """
     if (home / SETTINGS).exists():
         raise Usage(f"{home} is already the home of site {Settings.load(home).site}", hint="name another --home")
@@ -134,6 +135,12 @@ def create_site(
                 hint=f'name another --home; or to have that site again: --site {there.site} --name "{there.name}"',
                 code="another-site",
             )
+    elif (home / "catalogue.sqlite").exists():
+        raise Refused(
+            f"{home} has a catalogue, but neither {SETTINGS} nor {CARD}",
+            hint="restore both from a backup of the site home; or name another --home",
+            code="half-a-home",
+        )
     else:
         _make_card(home, code=code, name=name, key=key, passphrase=passphrase)
     for folder in ("store", "parcels/out", "parcels/in"):

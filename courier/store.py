@@ -133,19 +133,19 @@ class Store:
         needed.update(pinned)
         listings = {listing.sha256 for listing in kept}
         freed = 0
-        for path in _files_in(self.folder / "damaged"):
+        doomed = [
+            *_named_by_digest(self.folder / "damaged"),
+            *(path for path in _named_by_digest(self.folder / "listings") if path.name not in listings),
+            *(
+                path
+                for folder in _files_in(self.folder / "content")
+                for path in _named_by_digest(folder)
+                if bytes.fromhex(path.name) not in needed
+            ),
+        ]
+        for path in doomed:
             freed += path.stat().st_size
             path.unlink()
-        for path in _files_in(self.folder / "listings"):
-            if path.name not in listings:
-                freed += path.stat().st_size
-                path.unlink()
-        for folder in _files_in(self.folder / "content"):
-            for path in _files_in(folder):
-                # Other names are not ours: what a desktop system or a network file system leaves everywhere.
-                if _HEX.fullmatch(path.name) and bytes.fromhex(path.name) not in needed:
-                    freed += path.stat().st_size
-                    path.unlink()
         for path in _files_in(self.folder):
             if path.name.startswith(TEMP):
                 remove_tree(path)
@@ -158,6 +158,11 @@ class Store:
 
 def _files_in(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _named_by_digest(folder: Path) -> list[Path]:
+    # Other names are not ours: what a desktop system or a network file system leaves everywhere.
+    return [path for path in _files_in(folder) if _HEX.fullmatch(path.name)]
 
 
 def _lost(what: str) -> Damaged:

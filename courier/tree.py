@@ -19,6 +19,9 @@ from formats.digest import CHUNK, HashingReader
 from formats.documents.listing import Entry, FileEntry, FolderEntry, LinkEntry, path_key
 from formats.names import check_link, check_path, windows_keeps
 
+FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
+"""The times that documents can tell: the years 1 to 9999, in seconds since 1970."""
+
 
 def source_size(paths: Sequence[Path]) -> int:
     """Bytes of all regular files under ``paths``; raises `NotFound`."""
@@ -39,6 +42,12 @@ def read_tree(paths: Sequence[Path], take: Callable[[BinaryIO], tuple[str, int]]
     for name, path, info in _walk_all(paths):
         check_path(name)
         mtime_ns = info.st_mtime_ns
+        if not FIRST_SECOND <= mtime_ns // 10**9 <= LAST_SECOND:
+            raise Refused(
+                f"{path}: its time is outside the years 1 to 9999",
+                hint="set it right (touch), then add again",
+                code="time-out-of-range",
+            )
         if stat.S_ISDIR(info.st_mode):
             yield FolderEntry(path=name, mtime_ns=mtime_ns)
         elif stat.S_ISLNK(info.st_mode):

@@ -51,6 +51,11 @@ def check_parcel(parcel_id: str, *, source: str = "", place: str = "") -> str:
     return parcel_id
 
 
+def is_parcel(name: str) -> bool:
+    """Whether ``name`` is a parcel ID."""
+    return _PARCEL.fullmatch(name) is not None
+
+
 def parcel_id(site: str, number: int) -> str:
     """The ID of the ``number``-th parcel of ``site``: ``HQ1-000042``."""
     return check_parcel(f"{site}-{number:06d}")

@@ -145,6 +145,10 @@ def test_a_home_whose_settings_are_lost_keeps_its_keys_and_what_it_knows(tmp_pat
     (home / "site.json").unlink()
     (home / "card.json").write_bytes(b"garbage")
     run("init", "--site", "HQ1", "--name", "X", "--home", home, "--json", code=4)
+    (home / "card.json").unlink()
+    error = run("init", "--site", "HQ1", "--name", "X", "--home", home, "--json", code=3).error
+    assert "card.json" in error["message"]
+    assert not (home / "card.json").exists()
 
 
 def test_the_home_is_named_by_the_environment_or_by_an_option_anywhere(sites: Sites, tmp_path: Path) -> None:

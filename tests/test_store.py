@@ -144,12 +144,16 @@ def test_what_strays_into_the_store_does_not_stop_a_collection(store: Store) -> 
     """Desktop systems and network file systems drop files everywhere."""
     kept = add(store, {"a": ONE})
     folder = store.content_path(sha256_hex(ONE)).parent
-    for path in (folder / ".DS_Store", folder / ".nfs0001", store.folder / "content/Thumbs.db"):
+    (store.folder / "damaged" / "a folder").mkdir(parents=True)
+    strays = [folder / ".DS_Store", folder / ".nfs0001", store.folder / "content/Thumbs.db"]
+    strays += [store.folder / "listings/.DS_Store", store.folder / "damaged/.DS_Store"]
+    for path in strays:
         path.write_bytes(b"stray")
     store.collect([kept])
     assert list(store.verify(kept)) == []
     store.collect([])
     assert not store.has(sha256_hex(ONE), len(ONE))
+    assert all(path.exists() for path in strays)
 
 
 def test_nothing_is_collected_while_it_is_unknown_what_is_needed(store: Store) -> None:

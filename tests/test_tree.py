@@ -25,7 +25,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="elsewhere: POSIX only")
 pytestmark = posix
 
 NFC, NFD = unicodedata.normalize("NFC", "Übung"), unicodedata.normalize("NFD", "Übung")
-TIMES = [0, -1, -(10**17) - 7, 1_795_000_000_123_456_789, 4_000_000_000_999_999_999, 999_999_999]
+TIMES = [0, -1, -(10**17) - 7, 1_795_000_000_123_456_789, 4_000_000_000_999_999_999, 999_999_999, 10**19]
 
 
 def make_rich_tree(root: Path) -> Path:
@@ -200,6 +200,13 @@ def test_links_that_climb_are_refused(tmp_path: Path, links: dict[str, str], bad
     with pytest.raises(IllegalName) as caught:
         entries(tmp_path)
     assert caught.value.place == bad
+
+
+def test_a_time_that_no_document_can_tell_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(DATA)
+    monkeypatch.setattr("courier.tree.LAST_SECOND", 0)
+    with pytest.raises(Refused, match="a: its time is outside"):
+        entries(tmp_path / "a")
 
 
 def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ class HttpTransport:
             if code == "paused":
                 raise Paused(message, hint="the message waits at the other site until its schedule takes it")
             text = reply.headers.get("retry-after", "1")
-            self._sleep(min(int(text), 30) if text.isdecimal() else 1)
+            self._sleep(min(int(text), 30) if text.isdecimal() and len(text) < 9 else 1)
         raise self._unreachable("it is busy")
 
     def _ask_as_before(self, method: str, path: str, query: str, body: bytes, extra: dict[str, str]) -> _Reply | None:

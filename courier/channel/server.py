@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import signal
 import ssl
 import threading
@@ -46,7 +47,7 @@ def parse_bind(text: str) -> tuple[str, int]:
     """(host, port) of ``HOST:PORT`` or ``[IPv6]:PORT``; raises `Usage`."""
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+    if not colon or not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
         raise Usage(f"{text[:60]!r} is not HOST:PORT", hint="write it like 0.0.0.0:8423 or 127.0.0.1:8423")
     return host, int(port)
 

@@ -27,7 +27,9 @@ ADDRESS = Annotated[
         metavar="ADDRESS", help="A folder that both reach, https://HOST:PORT, or poll (it fetches from us)."
     ),
 ]
-PRIORITY = Annotated[int | None, typer.Option("--priority", metavar="N", help="1 is tried first; unique.")]
+PRIORITY = Annotated[
+    int | None, typer.Option("--priority", metavar="N", min=1, max=1000, help="1 is tried first; unique.")
+]
 SCHEDULE = Annotated[
     str | None,
     typer.Option(
@@ -109,10 +111,10 @@ def serve(
         bool, typer.Option("--behind-proxy", help="Plain HTTP, for a proxy before it that has the certificate.")
     ] = False,
     every: Annotated[
-        int, typer.Option("--every", metavar="SECONDS", min=0, help="Between own rounds of sync; 0: none.")
+        int, typer.Option("--every", metavar="SECONDS", min=0, max=86_400, help="Between own rounds of sync; 0: none.")
     ] = 60,
     rate: Annotated[
-        int, typer.Option("--rate", metavar="N", min=1, help="Requests a second that one site may make.")
+        int, typer.Option("--rate", metavar="N", min=1, max=1_000_000, help="Requests a second that one site may make.")
     ] = 50,
 ) -> None:
     """Serve peers: they bring messages, and those with the address `poll` fetch theirs. Ends on Ctrl-C or SIGTERM."""

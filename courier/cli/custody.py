@@ -30,15 +30,17 @@ def add(
     ],
     to: Annotated[str, typer.Option("--to", metavar="WHO", help="Who took over.")] = "",
     tracking: Annotated[str, typer.Option("--tracking", help="His number for it.")] = "",
-    volume: Annotated[NUMBERS, typer.Option("--volume", metavar="N", help="Only this one; again for more.")] = None,
+    volume: Annotated[
+        NUMBERS, typer.Option("--volume", metavar="N", min=1, max=9999, help="Only this one; again for more.")
+    ] = None,
     seal: Annotated[
         list[str] | None, typer.Option("--seal", metavar="VOLUME=SERIAL", help="Seal put on, or read; again for more.")
     ] = None,
     seal_intact: Annotated[
-        NUMBERS, typer.Option("--seal-intact", metavar="N", help="The seal of volume N is intact.")
+        NUMBERS, typer.Option("--seal-intact", metavar="N", min=1, max=9999, help="The seal of volume N is intact.")
     ] = None,
     seal_broken: Annotated[
-        NUMBERS, typer.Option("--seal-broken", metavar="N", help="The seal of volume N is broken.")
+        NUMBERS, typer.Option("--seal-broken", metavar="N", min=1, max=9999, help="The seal of volume N is broken.")
     ] = None,
     note: Annotated[str, typer.Option("--note", help="Anything else.")] = "",
     operator: Annotated[str, typer.Option("--operator", metavar="NAME", help="Who writes this (else: you).")] = "",

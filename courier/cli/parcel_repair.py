@@ -147,10 +147,14 @@ def drill(
     console: Console,
     *,
     parcel: PARCEL,
-    lose: Annotated[int, typer.Option("--lose", metavar="N", help="Volumes lost.")] = 0,
+    lose: Annotated[int, typer.Option("--lose", metavar="N", min=0, max=9999, help="Volumes lost.")] = 0,
     damage: Annotated[str, typer.Option("--damage", help="Share of every other volume that is bad: 1%.")] = "0%",
-    trials: Annotated[int, typer.Option("--trials", metavar="N", help="How often, each with other damage.")] = 10,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="The same seed makes the same damage.")] = 0,
+    trials: Annotated[
+        int, typer.Option("--trials", metavar="N", min=1, max=1000, help="How often, each with other damage.")
+    ] = 10,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", min=0, max=10**18, help="The same seed makes the same damage.")
+    ] = 0,
 ) -> None:
     """Simulate loss and damage of a parcel made here, and say what would mend what; touches nothing."""
     from courier.drill import parse_share, run_drill

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,7 +42,7 @@ def create(
     ] = None,
     priority: Annotated[str, typer.Option("--priority", help="high, medium or low.")] = "medium",
     spare_volumes: Annotated[
-        int, typer.Option("--spare-volumes", metavar="M", help="Further volumes: any M may be lost.")
+        int, typer.Option("--spare-volumes", metavar="M", min=0, max=9999, help="Further volumes: any M may be lost.")
     ] = 0,
     redundancy: Annotated[
         str, typer.Option("--redundancy", help="Parity on each medium: fill (what it has left), none, or 5%.")
@@ -175,7 +176,7 @@ def write(
         list[Path], typer.Option("--out", metavar="DIR", help="Where volumes go; again for several drives, in turn.")
     ],
     volume: Annotated[
-        list[int] | None, typer.Option("--volume", metavar="N", help="Only this one; again for more.")
+        list[int] | None, typer.Option("--volume", metavar="N", min=1, max=9999, help="Only this one; again for more.")
     ] = None,
     media: MEDIA = None,
     capacity: CAPACITY = None,
@@ -323,8 +324,8 @@ def read_seal(text: str) -> tuple[int, str]:
     from courier.errors import Usage
 
     number, equals, serial = text.partition("=")
-    if not equals or not number.isdigit() or not serial.strip():
-        raise Usage(f"--seal {text!r}", hint="write it like --seal 3=A0012345")
+    if not equals or not re.fullmatch("[0-9]{1,4}", number) or not int(number) or not serial.strip():
+        raise Usage(f"--seal {text[:60]!r}: no volume and serial number", hint="write it like --seal 3=A0012345")
     return int(number), serial.strip()
 
 

@@ -245,7 +245,9 @@ def policy(
     *,
     max_transit_days: Annotated[
         int | None,
-        typer.Option("--max-transit-days", metavar="N", min=0, help="Longest a parcel may be under way; 0: any time."),
+        typer.Option(
+            "--max-transit-days", metavar="N", min=0, max=36_500, help="Longest a parcel is under way; 0: any time."
+        ),
     ] = None,
     media: Annotated[
         list[str] | None,
