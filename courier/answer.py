@@ -16,7 +16,7 @@ from typing import BinaryIO
 from courier.built import BuiltArchive, compose
 from courier.catalog import messages, parcels, sites
 from courier.errors import Damaged, NotFound, Refused, Usage
-from courier.files import TEMP, make_folder, require_space, sweep, write_atomic
+from courier.files import TEMP, make_folder, naming_space, require_space, sweep, write_atomic
 from courier.lifecycle import SentState
 from courier.outbox import enqueue
 from courier.outgoing import OutgoingParcel, open_outgoing
@@ -221,7 +221,8 @@ def write_answer(site: Site, asked: Asked, folder: Path) -> list[Path]:
         path = folder / name
         data = site.sign(part.payload(), PART_TYPE).encode()
         if not (path.exists() and path.read_bytes() == data):
-            write_atomic(path, data)
+            with naming_space(folder, lambda: asked.bytes * 3 // 2, purpose="the answer"):
+                write_atomic(path, data)
         paths.append(path)
     _answered(site, asked, f"{_counted_parts(len(paths))} written to {folder}")
     return paths

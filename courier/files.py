@@ -180,6 +180,35 @@ def require_space(folder: Path, needed: int, *, purpose: str) -> None:
 
 
 @contextlib.contextmanager
+def naming_space(folder: Path, needed: Callable[[], int], *, purpose: str) -> Iterator[None]:
+    """Raise `NoSpace` where a disk fills up in the block: with the place, the bytes ``needed``, and those free.
+
+    The system's own error says neither. `require_space` comes before the first byte; this is for what others write
+    meanwhile, for quotas, and for file systems that take no file so large.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise NoSpace(
+                f"{purpose}: the disk of {folder} takes no file so large ({error.strerror})",
+                hint="its file system or a quota has that limit (FAT32: 4 GiB); use exFAT, NTFS or ext4, "
+                "or for media --layout folder",
+            ) from None
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        most, free = needed(), free_space(folder)
+        hint = "free space there, or use another disk or medium, then run the same command again"
+        if free > most:
+            hint = f"its bytes would do, so it is out of file entries (df -i) or of a quota: {hint}"
+        raise NoSpace(
+            f"{purpose}: the disk of {folder} is full ({error.strerror}); {most:,} bytes are needed in all, "
+            f"{free:,} are free",
+            hint=hint,
+        ) from None
+
+
+@contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file ``path``: one writer at a time. Raises `Refused` when another process holds it.
 

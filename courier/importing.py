@@ -17,7 +17,7 @@ from courier.build import load_zstd
 from courier.catalog import packages, parcels
 from courier.catalog.packages import StoredPackage
 from courier.errors import CourierError, Damaged, Refused, explain
-from courier.files import require_space, writing_out
+from courier.files import naming_space, require_space, writing_out
 from courier.ledger import Happened, record
 from courier.lifecycle import ReceivedEvent
 from courier.outbox import enqueue
@@ -110,6 +110,11 @@ def import_parcel(
     transaction that records the import.
     """
     packing = spool.packing
+    purpose = f"importing {packing.parcel}"
+
+    def expanded() -> int:
+        return expanded_bytes(site, packing, spool.contents())
+
     if not spool.tables_are_good:
         raise Damaged(
             f"{packing.parcel}: a table changed on our own disk since it was received; nothing imported",
@@ -117,9 +122,8 @@ def import_parcel(
             code="spool-damaged",
         )
     if packing.key != "media":
-        needed = expanded_bytes(site, packing, spool.contents())
-        require_space(site.home, needed, purpose=f"importing {packing.parcel}")
-    with site.store.lock(), site.store.stage() as staging:
+        require_space(site.home, expanded(), purpose=purpose)
+    with naming_space(site.home, expanded, purpose=purpose), site.store.lock(), site.store.stage() as staging:
         try:
             with open_contents(site, packing, spool.contents()) as contents:
                 headers = _stage_listings(contents, staging, admission)

@@ -12,7 +12,7 @@ from courier.built import pinned
 from courier.catalog import packages, parcels
 from courier.catalog.packages import StoredPackage
 from courier.errors import Refused, Usage, explain
-from courier.files import require_space
+from courier.files import naming_space, require_space
 from courier.lifecycle import ON_ITS_WAY
 from courier.site import Site, now
 from courier.store import Finding, need
@@ -50,8 +50,9 @@ def add_package(
     """
     if not name.strip() or len(name) > MAX_NAME:
         raise Usage(f"a package name has 1 to {MAX_NAME} characters", hint="give one with --name")
-    require_space(site.home, source_size(paths), purpose="adding the package")
-    with site.store.lock():
+    size, purpose = source_size(paths), "adding the package"
+    require_space(site.home, size, purpose=purpose)
+    with naming_space(site.home, lambda: size, purpose=purpose), site.store.lock():
         with site.catalogue.reading() as connection:
             same = _held(packages.versions(connection, package) if package else [], name, version)
             following = version if same else packages.next_version(connection, package or "")
@@ -207,8 +208,10 @@ def _collect(site: Site) -> int:
 def export_package(site: Site, reference: str, target: Path) -> StoredPackage:
     """Write a package out into ``target``, a new or empty folder."""
     stored = find_package(site, reference)
-    require_space(target.absolute().parent, stored.listing.bytes, purpose="exporting the package")
-    write_tree(site.store.entries(stored.listing), target.absolute(), site.store.open_content)
+    place, size, purpose = target.absolute().parent, stored.listing.bytes, "exporting the package"
+    require_space(place, size, purpose=purpose)
+    with naming_space(place, lambda: size, purpose=purpose):
+        write_tree(site.store.entries(stored.listing), target.absolute(), site.store.open_content)
     return stored
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from courier.arriving import begin_spool, known_packing_list
 from courier.errors import CourierError
-from courier.files import TEMP, locked, make_folder, remove_tree, sweep
+from courier.files import TEMP, locked, make_folder, naming_space, remove_tree, sweep
 from courier.intake import Head, VolumeReader
 from courier.ledger import note_received
 from courier.media import Medium, find_media
@@ -96,7 +96,12 @@ def _take(
     looking: Callable[[Medium, Head], None],
 ) -> TakenVolume:
     root = make_folder(site.home / "parcels" / "in")
-    with locked(root / "lock"):
+    spool: Spool | None = None
+
+    def needed() -> int:
+        return spool.missing_bytes() if spool is not None else 0
+
+    with locked(root / "lock"), naming_space(root, needed, purpose=f"receiving {medium.name}"):
         sweep(root)
         scratch = make_folder(root / f"{TEMP}tables")
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from courier.build import Builder
 from courier.built import PACKS, RECIPES, BuiltArchive, BuiltFiles, pack_path, parity_name
 from courier.errors import CourierError, Damaged
-from courier.files import locked, make_folder, remove_tree, require_space
+from courier.files import locked, make_folder, naming_space, remove_tree, require_space
 from courier.outgoing import AGAIN, OutgoingParcel
 from courier.protecting import make_parity
 from courier.site import Site
@@ -26,7 +26,8 @@ def ensure_files(
     Raises `Damaged` where that cannot be, and says why and what is missing; `NoSpace`.
     """
     packing, files = parcel.packing, parcel.files(site)
-    with locked(site.home / "parcels" / "out" / "lock"):
+    needed, out, purpose = 0, site.home / "parcels" / "out", "building it again"
+    with locked(out / "lock"), naming_space(out, lambda: needed, purpose=purpose):
         wanted = {index for index in indexes if not files.is_whole(index)}
         if not wanted:
             return 0
@@ -39,7 +40,7 @@ def ensure_files(
         packs = [recipe for index in sorted(wanted) if (recipe := _recipe(site, parcel, files, index)) is not None]
         make_folder(parcel.folder / PACKS)
         needed = sum(recipe.pack for recipe in packs) + sum(packing.files()[index].size for index in parity)
-        require_space(site.home, needed, purpose="building it again")
+        require_space(site.home, needed, purpose=purpose)
         again = parcel.folder / "again"
         remove_tree(again)
         try:

@@ -18,7 +18,16 @@ from courier.built import PACKS, RECIPES, BuiltArchive, BuiltFiles, Sealer, pari
 from courier.catalog import packages, parcels
 from courier.catalog.parcels import SentParcel, SentVolume
 from courier.errors import Damaged, Refused
-from courier.files import atomic_file, locked, make_folder, remove_tree, require_space, sweep, write_atomic
+from courier.files import (
+    atomic_file,
+    locked,
+    make_folder,
+    naming_space,
+    remove_tree,
+    require_space,
+    sweep,
+    write_atomic,
+)
 from courier.layout import FixedSizes, ParcelHead, lay_out
 from courier.ledger import Happened, record
 from courier.lifecycle import SentEvent, SentState, VolumeEvent, VolumeState, after_sent
@@ -58,13 +67,14 @@ def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] =
 
     Raises `NoSpace` before the first byte when the disk cannot hold it, `Damaged` when stored content is bad.
     """
-    with locked(site.home / "parcels" / "out" / "lock"):
+    out, purpose = site.home / "parcels" / "out", "building the parcel"
+    with locked(out / "lock"), naming_space(out, lambda: building_bytes(plan), purpose=purpose):
         begun = _begun(site, plan)
         if begun:
             for place in (begun, begun / RECIPES, begun / PACKS):
                 sweep(place)
         done = sum(path.stat().st_size for path in (begun / PACKS).glob("*")) if begun else 0
-        require_space(site.home, max(0, building_bytes(plan) - done), purpose="building the parcel")
+        require_space(site.home, max(0, building_bytes(plan) - done), purpose=purpose)
         folder = begun or _begin(site, plan)
         parcel = folder.name
         _note_planned(site, plan, parcel)
@@ -260,8 +270,9 @@ def relay_out(
     packing = lay_out(head, archives, contents=old.contents, fixed=fixed).packing
     if dry_run:
         return replace(parcel, packing=packing)
-    with locked(site.home / "parcels" / "out" / "lock"):
-        require_space(site.home, sum(file.size for file in packing.parity), purpose="the parity of the new layout")
+    out, parity, purpose = site.home / "parcels" / "out", sum(file.size for file in packing.parity), "the new layout"
+    with locked(out / "lock"), naming_space(out, lambda: parity, purpose=purpose):
+        require_space(site.home, parity, purpose="the parity of the new layout")
         table = (parcel.folder / blocks_name(old.edition)).read_bytes()
         if sha256_hex(table) != old.blocks.sha256:
             raise Damaged(

@@ -13,7 +13,7 @@ from courier.arrival import report_arrival
 from courier.catalog import letters, parcels
 from courier.catalog.parcels import ReceivedParcel, ReceivedVolume
 from courier.errors import CourierError, NotFound, Refused, Usage
-from courier.files import locked, remove_tree
+from courier.files import locked, naming_space, remove_tree
 from courier.importing import ImportedParcel, import_parcel
 from courier.ledger import Happened, record
 from courier.lifecycle import ReceivedEvent, ReceivedState
@@ -103,7 +103,8 @@ def _mend(site: Site, spool: Spool) -> int:
     """Mend what is missing if parity can give back all of it; return the blocks mended."""
     if not spool.packing.groups or prospect(spool).left:
         return 0
-    with locked(site.home / "parcels" / "in" / "lock"):
+    folder = site.home / "parcels" / "in"
+    with locked(folder / "lock"), naming_space(folder, spool.missing_bytes, purpose=f"mending {spool.packing.parcel}"):
         report = mend_spool(spool)
     if report.mended:
         with site.catalogue.writing() as connection:

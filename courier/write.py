@@ -16,7 +16,7 @@ from typing import BinaryIO
 from courier import volume
 from courier.catalog import parcels
 from courier.errors import CourierError, Damaged, NoSpace, NotFound, Refused, Usage
-from courier.files import disk_of, free_space, locked, make_folder, write_atomic
+from courier.files import disk_of, free_space, locked, make_folder, naming_space, write_atomic
 from courier.layout import FixedSizes, envelope_size, volume_files
 from courier.ledger import Happened, record
 from courier.lifecycle import SentEvent, SentState, VolumeEvent, VolumeState
@@ -86,7 +86,9 @@ def write_volumes(
                 _check_standing(target, source, progress)
                 size = sum(path.stat().st_size for path in (target.rglob("*") if target.is_dir() else [target]))
             else:
-                size = write_volume_to(target, source, layout, progress)
+                cost = needed[number]
+                with naming_space(target.parent, partial(int, cost), purpose=f"writing {source.label}"):
+                    size = write_volume_to(target, source, layout, progress)
             one = WrittenVolume(
                 number=number, of=parcel.packing.volumes, path=target, bytes=size, layout=layout, kept=kept
             )

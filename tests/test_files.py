@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,7 @@ def test_removing_a_link_leaves_what_it_points_to(tmp_path: Path) -> None:
 
 HOLDER = """
 import sys
+from functools import partial
 from pathlib import Path
 from courier.files import locked
 with locked(Path(sys.argv[1])):
@@ -278,3 +280,22 @@ def test_errors_of_the_system_are_explained(number: int | None, kind: type[Couri
         assert explained.exit_code == code
         assert explained.hint
         assert explained.message
+
+
+def test_a_disk_that_fills_up_is_named_with_what_is_needed_and_what_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "free_space", lambda _: 5_000)
+    for needed, says in ((1_234_567, "free space there"), (4_000, "out of file entries (df -i) or of a quota")):
+        with (
+            pytest.raises(
+                NoSpace, match=f"copying: the disk of {tmp_path} is full .*{needed:,} bytes.* 5,000 are free"
+            ) as no,
+            files.naming_space(tmp_path, partial(int, needed), purpose="copying"),
+        ):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        assert says in no.value.hint
+    with pytest.raises(NoSpace, match="takes no file so large"), files.naming_space(tmp_path, int, purpose="copying"):
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    with pytest.raises(OSError, match="odd"), files.naming_space(tmp_path, int, purpose="copying"):
+        raise OSError(errno.EIO, "odd")

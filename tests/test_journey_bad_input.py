@@ -373,7 +373,8 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half_done(sites: Sites) -
     parcel = sites.hq(*command)["parcel_id"]
     for layout in LAYOUTS:
         out = sites.root / layout
-        limited(sites.hq, 2_000_000, "parcel", "write", parcel, "--layout", layout, "--out", out, code=5)
+        ran = limited(sites.hq, 2_000_000, "parcel", "write", parcel, "--layout", layout, "--out", out, code=5)
+        assert f"writing HQ1_000001_V001: the disk of {out} takes no file so large" in ran["error"]["message"]
         assert list(out.iterdir()) == []
         assert sites.hq("parcel", "show", parcel)["state"] in ("Built", "Written")
         write(sites.hq, parcel, layout, out)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from courier.catalog.schema import HEAD
 from courier.errors import CourierError, NoSpace, Refused, Usage
+from courier.files import free_space
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -35,7 +36,7 @@ class Catalogue:
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection to read with: all that is read through it is one state of the catalogue."""
-        with _translated(), self._engine.connect().execution_options(**{_READ: True}) as connection:
+        with _translated(self._engine), self._engine.connect().execution_options(**{_READ: True}) as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -43,7 +44,7 @@ class Catalogue:
         """One transaction: committed at the end of the block, rolled back on an error. Raises `Refused` when others
         write for longer than `BUSY_SECONDS`.
         """
-        with self._turn, _translated(), self._engine.begin() as connection:
+        with self._turn, _translated(self._engine), self._engine.begin() as connection:
             yield connection
 
     def close(self) -> None:
@@ -59,7 +60,7 @@ def open_catalogue(url: str) -> Catalogue:
     from sqlalchemy import inspect, text
 
     engine = _engine(url)
-    with _translated():
+    with _translated(engine):
         with engine.connect().execution_options(**{_READ: True}) as connection:
             known = inspect(connection).has_table("alembic_version")
             revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar() if known else None
@@ -138,24 +139,24 @@ def _migrate(engine: Engine) -> None:
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def _translated(engine: Engine) -> Iterator[None]:
     """Database errors as ours."""
     from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+    local = engine.dialect.name == "sqlite" and engine.url.database
+    where = f"catalogue {engine.url.database if local else engine.url.render_as_string(hide_password=True)}"
     try:
         yield
     except OperationalError as error:
         text = " ".join(str(error.orig).split())
         if "full" in text or "No space left" in text:
-            raise NoSpace(
-                f"catalogue: {text}", hint="free space on its disk, then run the same command again"
-            ) from None
+            free = f" ({free_space(Path(local)):,} bytes are free there)" if local else ""
+            hint = "free some 100 MB on its disk, then run the same command again"
+            raise NoSpace(f"{where}: {text}{free}", hint=hint) from None
         if any(word in text for word in ("locked", "lock timeout", "deadlock")):
             hint = "wait for the other command to end, then run this one again"
-            raise Refused(f"catalogue: {text}", hint=hint, code="busy") from None
-        raise CourierError(
-            f"catalogue: {text}", hint="check the catalogue's file or server", code="catalogue"
-        ) from None
+            raise Refused(f"{where}: {text}", hint=hint, code="busy") from None
+        raise CourierError(f"{where}: {text}", hint="check the catalogue's file or server", code="catalogue") from None
     except SQLAlchemyError as error:
-        message = f"catalogue: {type(error).__name__}: {str(error).splitlines()[0]}"
+        message = f"{where}: {type(error).__name__}: {str(error).splitlines()[0]}"
         raise CourierError(message, hint="check the catalogue's file or server", code="catalogue") from None
