@@ -25,8 +25,9 @@ from formats.digest import sha256_hex
 from formats.errors import FormatError, Unexpected, Unreadable
 from formats.tape import BLOCK, Drive, EndOfTape
 from formats.tape_index import INDEX_PATH
-from formats.tape_labels import MAX_RECORDS, RECORD, FileLabel, file_records, find_file_label, find_volume_label
+from formats.tape_labels import MAX_RECORDS, FileLabel, file_records, find_file_label, find_volume_label
 from formats.tape_names import bears_tape_name, data_name, label_name, path_of, run_kind, run_number
+from formats.tape_records import RECORD
 
 SUMS = "SHA256SUMS"
 """The one file of a tape folder that is not on the tape: what ``sha256sum -c SHA256SUMS`` checks a copy by."""

@@ -1,9 +1,10 @@
 """Labelled tapes (ISO 1001, ANSI X3.27): one parcel volume as one tape, or a chain of them. Writer and reader.
 
 The same writer and reader serve a real drive, a folder that mirrors a tape file by file, and a drive in memory, through
-the five verbs of `Drive`. ``docs/tape.md`` specifies every byte. The parts: `formats.tape_labels` (the 80-character
-records), `formats.tape_index`, `formats.tape_writer`, `formats.tape_walk` and `formats.tape_reader`,
-`formats.tape_stream` (a file while it is read), `formats.tape_names` (the files of a folder).
+the five verbs of `Drive`. ``docs/tape.md`` specifies every byte. The parts: `formats.tape_records` (of 80 bytes),
+`formats.tape_labels`, `formats.tape_index`, `formats.tape_writer`, `formats.tape_runs` (labels between two marks),
+`formats.tape_walk` and `formats.tape_reader`, `formats.tape_stream` (a file while it is read), `formats.tape_names`
+(the files of a folder).
 """
 
 from __future__ import annotations

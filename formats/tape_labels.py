@@ -1,10 +1,10 @@
 """Tape labels: the 80-character records before and after every file of a labelled tape (ISO 1001, ANSI X3.27).
 
-`COLUMNS` is the whole layout; records are composed and read by it, and ``docs/tape.md`` shows it. The standard labels
-(VOL1, HDR1, HDR2, EOF1, EOF2, EOV1, EOV2) are what any program for labelled tapes reads. They have no room for a path,
-a size past six digits of blocks, or a digest: these stand in user labels (UVL, UHL, UTL), which the standard leaves to
-the writer. The first three fields of UHL1 lie where CERN's CASTOR and CTA have them (AUL format), for the same reason
-as theirs: a block length over 99,999 does not fit HDR2, which then holds zeros.
+Their fields are in `formats.tape_records`. The standard labels (VOL1, HDR1, HDR2, EOF1, EOF2, EOV1, EOV2) are what any
+program for labelled tapes reads. They have no room for a path, a size past six digits of blocks, or a digest: these
+stand in user labels (UVL, UHL, UTL), which the standard leaves to the writer. The first three fields of UHL1 lie where
+CERN's CASTOR and CTA have them (AUL format), for the same reason as theirs: a block length over 99,999 does not fit
+HDR2, which then holds zeros.
 
 Both user groups carry a CRC-32 of all records they belong to, so that a garbled label is known as one.
 """
@@ -12,7 +12,6 @@ Both user groups carry a CRC-32 of all records they belong to, so that a garbled
 from __future__ import annotations
 
 import re
-import unicodedata
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,11 +21,18 @@ from typing import Literal
 from formats.errors import IllegalName, Malformed, TooLarge, UnknownFormat
 from formats.names import check_path
 from formats.tape_drive import MAX_BLOCK
+from formats.tape_records import (
+    COLUMNS,
+    IMPLEMENTATION,
+    RECORD,
+    TAG,
+    a_characters,
+    check_seal,
+    compose_record,
+    seal_records,
+    split_record,
+)
 
-RECORD = 80
-"""Bytes in a label."""
-TAG = "CPT1"
-"""What marks a user label as one of this layout: courier parcel tape, version 1."""
 MAX_PATH = 500
 """Characters in a path; a label group holds at most seven records of it."""
 MAX_NUMBER = 9_999
@@ -35,10 +41,8 @@ MAX_SIZE = 10**15 - 1
 """Bytes in the largest file: fifteen digits."""
 MAX_RECORDS = 24
 """Labels in one run between tape marks: VOL1, UVL1, HDR1, HDR2, UHL1 to 9 are thirteen."""
-IMPLEMENTATION = "COURIER TAPE1"
 
 Kind = Literal["HDR", "EOF", "EOV"]
-Value = str | int
 
 _PIECE = 76
 _RECORD_LENGTH = 1
@@ -49,106 +53,8 @@ _VOLUME_ID = re.compile(r"[A-Z0-9]{6}")
 _LABEL = re.compile(r"[!-~]{1,32}")
 _PATH = re.compile(r"[ -~]{1,500}")
 _OUR_NAME = re.compile(r"[A-Z0-9]{3}_([0-9]{6})_V([0-9]{3,4})")
-_A_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 !\"%&'()*+,-./:;<=>?")
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Column:
-    """A field: its name, its first and last character (from 1, as the standards count), and what it always holds.
-
-    ``fixed`` is None for a field with a value: text is set left and filled with spaces, a ``number`` right with zeros.
-    """
-
-    name: str
-    first: int
-    last: int
-    number: bool = False
-    fixed: str | None = None
-
-    @property
-    def width(self) -> int:
-        """Characters in the field."""
-        return self.last - self.first + 1
-
-
-def _text(name: str, first: int, last: int) -> Column:
-    return Column(name=name, first=first, last=last)
-
-
-def _number(name: str, first: int, last: int) -> Column:
-    return Column(name=name, first=first, last=last, number=True)
-
-
-def _fixed(name: str, first: int, last: int, value: str = "") -> Column:
-    return Column(name=name, first=first, last=last, fixed=value.ljust(last - first + 1))
-
-
-_FILE_1 = (
-    _text("file identifier", 5, 21),
-    _text("file set identifier", 22, 27),
-    _number("file section number", 28, 31),
-    _number("file sequence number", 32, 35),
-    _fixed("generation number", 36, 39, "0001"),
-    _fixed("generation version number", 40, 41, "00"),
-    _text("creation date", 42, 47),
-    _text("expiration date", 48, 53),
-    _fixed("accessibility", 54, 54),
-    _number("block count", 55, 60),
-    _fixed("implementation identifier", 61, 73, IMPLEMENTATION),
-    _fixed("reserved", 74, 80),
-)
-_FILE_2 = (
-    _fixed("record format", 5, 5, "F"),
-    _number("block length", 6, 10),
-    _number("record length", 11, 15),
-    _fixed("reserved for the implementation", 16, 50),
-    _fixed("buffer offset length", 51, 52, "00"),
-    _fixed("reserved", 53, 80),
-)
-_USER_1 = (
-    _number("file number", 5, 14),
-    _number("block length", 15, 24),
-    _number("record length", 25, 34),
-    _number("file size", 35, 49),
-    _number("section start", 50, 64),
-    _text("content", 65, 65),
-    _number("path length", 66, 68),
-    _fixed("layout", 69, 72, TAG),
-    _text("checksum", 73, 80),
-)
-
-COLUMNS: dict[str, tuple[Column, ...]] = {
-    "VOL1": (
-        _text("volume identifier", 5, 10),
-        _fixed("accessibility", 11, 11),
-        _fixed("reserved", 12, 24),
-        _fixed("implementation identifier", 25, 37, IMPLEMENTATION),
-        _text("owner identifier", 38, 51),
-        _fixed("reserved", 52, 79),
-        _fixed("label standard version", 80, 80, "4"),
-    ),
-    "UVL1": (
-        _fixed("layout", 5, 8, TAG),
-        _text("parcel volume", 9, 40),
-        _number("reel number", 41, 44),
-        _text("file set identifier", 45, 50),
-        _number("creation time", 51, 69),
-        _fixed("reserved", 70, 72),
-        _text("checksum", 73, 80),
-    ),
-    "HDR1": _FILE_1,
-    "HDR2": _FILE_2,
-    "UHL1": _USER_1,
-    "EOF1": _FILE_1,
-    "EOF2": _FILE_2,
-    "EOV1": _FILE_1,
-    "EOV2": _FILE_2,
-    "UTL1": _USER_1,
-    "UTL2": (_text("sha256", 5, 68), _number("section blocks", 69, 80)),
-}
-"""Label -> its fields, after the identifier in characters 1 to 4. UHL2 to UHL8, UTL3 to UTL9: the path's pieces."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -238,10 +144,12 @@ def check_tape_path(path: str) -> str:
 
 def volume_records(label: VolumeLabel) -> list[bytes]:
     """VOL1 and UVL1."""
-    return _seal(
+    return seal_records(
         [
-            _compose("VOL1", {"volume identifier": label.volume_id, "owner identifier": a_characters(label.owner)}),
-            _compose(
+            compose_record(
+                "VOL1", {"volume identifier": label.volume_id, "owner identifier": a_characters(label.owner)}
+            ),
+            compose_record(
                 "UVL1",
                 {
                     "parcel volume": label.label,
@@ -259,7 +167,7 @@ def file_records(label: FileLabel) -> list[bytes]:
     """The group of a file: HDR1, HDR2, UHL1 to UHLn, or the same of EOF or EOV with UTL."""
     kind, user = label.kind, _USER[label.kind]
     records = [
-        _compose(
+        compose_record(
             f"{kind}1",
             {
                 "file identifier": a_characters(label.path.rpartition("/")[2]),
@@ -271,14 +179,14 @@ def file_records(label: FileLabel) -> list[bytes]:
                 "block count": label.blocks % 10**6,
             },
         ),
-        _compose(
+        compose_record(
             f"{kind}2",
             {
                 "block length": label.block_size if label.block_size < 10**5 else 0,
                 "record length": _RECORD_LENGTH,
             },
         ),
-        _compose(
+        compose_record(
             f"{user}1",
             {
                 "file number": label.number,
@@ -292,10 +200,10 @@ def file_records(label: FileLabel) -> list[bytes]:
         ),
     ]
     if kind != "HDR":
-        records.append(_compose("UTL2", {"sha256": label.sha256, "section blocks": label.blocks}))
+        records.append(compose_record("UTL2", {"sha256": label.sha256, "section blocks": label.blocks}))
     for n, start in enumerate(range(0, len(label.path), _PIECE), _FIRST_PIECE[kind]):
         records.append(f"{user}{n}{label.path[start : start + _PIECE]:<{_PIECE}}".encode("ascii"))
-    return _seal(records, at=2)
+    return seal_records(records, at=2)
 
 
 def group_size(path: str) -> int:
@@ -330,8 +238,8 @@ def find_volume_label(records: Sequence[bytes]) -> VolumeLabel:
             name = vol1[4:10].decode("ascii", "replace").strip()
             raise UnknownFormat(f"a labelled tape of another program, volume {name!a}", place="VOL1")
         raise Malformed("no volume label", place="VOL1")
-    _check_seal([vol1, uvl1], at=1)
-    first, own = _split(vol1), _split(uvl1)
+    check_seal([vol1, uvl1], at=1)
+    first, own = split_record(vol1), split_record(uvl1)
     label = VolumeLabel(
         volume_id=first["volume identifier"],
         owner=first["owner identifier"],
@@ -355,10 +263,10 @@ def find_file_label(records: Sequence[bytes]) -> FileLabel:
     if len(group) < 3 + (kind != "HDR") or group[2][:4] != f"{_USER[kind]}1".encode() or not is_ours(group[2]):
         raise Malformed("no label group of a file", place="HDR1")
     place = f"{kind}1"
-    _check_seal(group, at=2, place=place)
-    first, own = _split(group[0]), _split(group[2])
+    check_seal(group, at=2, place=place)
+    first, own = split_record(group[0]), split_record(group[2])
     has_digest = kind != "HDR"
-    tail = _split(group[3]) if has_digest and group[3][:4] == b"UTL2" else {}
+    tail = split_record(group[3]) if has_digest and group[3][:4] == b"UTL2" else {}
     length = int(own["path length"])
     label = FileLabel(
         kind=kind,
@@ -388,61 +296,3 @@ def find_file_label(records: Sequence[bytes]) -> FileLabel:
     ):
         raise Malformed("a field holds what it may not", place=place)
     return label
-
-
-def a_characters(text: str) -> str:
-    """``text`` in the standard's a-characters: upper case, without accents, a space for what has no place there."""
-    plain = unicodedata.normalize("NFKD", text).upper()
-    return "".join(
-        character if character in _A_CHARACTERS else " " for character in plain if not unicodedata.combining(character)
-    ).strip()
-
-
-def _compose(name: str, values: dict[str, Value]) -> bytes:
-    """A record. Text that is too long is cut; a number that is too long raises `TooLarge`."""
-    record = name
-    for column in COLUMNS[name]:
-        if column.fixed is not None:
-            record += column.fixed
-            continue
-        value = values.get(column.name, "")
-        if column.number:
-            text = f"{value:0{column.width}d}"
-            if len(text) > column.width or text.startswith("-"):
-                raise TooLarge(f"{value} does not fit {column.width} digits", place=f"{name} {column.name}")
-        else:
-            text = f"{value:<{column.width}.{column.width}}"
-        record += text
-    return record.encode("ascii")
-
-
-def _split(record: bytes) -> dict[str, str]:
-    """The fields of a record, without the spaces that fill them; raises `Malformed`."""
-    name = record[:4].decode("ascii", "replace")
-    try:
-        text = record.decode("ascii")
-    except UnicodeDecodeError:
-        raise Malformed("not ASCII", place=name) from None
-    values = {}
-    for column in COLUMNS[name]:
-        field = text[column.first - 1 : column.last]
-        if column.number and not (field.isascii() and field.isdigit()):
-            raise Malformed(f"{field!a} is not a number", place=f"{name} {column.name}")
-        values[column.name] = field.rstrip(" ")
-    return values
-
-
-def _checksum(records: Sequence[bytes], at: int) -> bytes:
-    """CRC-32 over ``records``, eight upper-case hexadecimal digits, its own eight characters taken as spaces."""
-    body = b"".join(record[:72] + b" " * 8 if n == at else record for n, record in enumerate(records))
-    return b"%08X" % zlib.crc32(body)
-
-
-def _seal(records: list[bytes], at: int) -> list[bytes]:
-    records[at] = records[at][:72] + _checksum(records, at)
-    return records
-
-
-def _check_seal(records: Sequence[bytes], at: int, *, place: str = "VOL1") -> None:
-    if any(len(record) != RECORD for record in records) or records[at][72:] != _checksum(records, at):
-        raise Malformed("the checksum of the labels does not fit", place=place)

@@ -10,7 +10,8 @@ from formats.errors import Unreadable
 from formats.tape_drive import Drive, EndOfTape
 from formats.tape_index import IndexEntry
 from formats.tape_labels import VolumeLabel, find_volume_label
-from formats.tape_walk import TapeReader, read_labels
+from formats.tape_runs import read_labels
+from formats.tape_walk import TapeReader
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ too, the labels behind the data still name it, but too late for a tape that does
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import BinaryIO, cast
 
 from formats.digest import sha256_hex
@@ -17,58 +17,13 @@ from formats.errors import FormatError, Malformed, Unexpected, Unreadable
 from formats.tape_drive import BLOCK, Drive, EndOfTape
 from formats.tape_index import INDEX_PATH, MAX_INDEX, IndexEntry, TapeIndex
 from formats.tape_labels import (
-    MAX_RECORDS,
-    RECORD,
     FileLabel,
     VolumeLabel,
-    find_file_label,
     find_volume_label,
     is_label,
 )
+from formats.tape_runs import LabelRun, read_labels
 from formats.tape_stream import Piece, TapeStream
-
-
-@dataclass(kw_only=True, slots=True)
-class LabelRun:
-    """The records between two marks. ``foreign``: too many, or too long, for labels; ``ended``: the recording is."""
-
-    records: list[bytes] = field(default_factory=list)
-    unreadable: bool = False
-    foreign: bool = False
-    ended: bool = False
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing at all stands before the mark."""
-        return not (self.records or self.unreadable or self.foreign)
-
-    def file(self) -> FileLabel | None:
-        """The label of a file, if it is here and good."""
-        try:
-            return find_file_label(self.records)
-        except FormatError:
-            return None
-
-
-def read_labels(drive: Drive) -> LabelRun:
-    """Read labels up to and with the next mark; of a run that cannot be labels, no more than tells so."""
-    run = LabelRun()
-    for _ in range(MAX_RECORDS + 1):
-        try:
-            block = drive.read_block(BLOCK)
-        except EndOfTape:
-            run.ended = True
-            return run
-        except Unreadable:
-            run.unreadable = True
-            continue
-        if block is None:
-            return run
-        if len(block) > RECORD:
-            break
-        run.records.append(block)
-    run.foreign = True
-    return run
 
 
 class TapeReader:

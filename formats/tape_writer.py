@@ -21,7 +21,6 @@ from formats.errors import DigestMismatch, NoRoom
 from formats.tape_drive import BLOCK, MARK_BYTES, Drive, EndOfMedium
 from formats.tape_index import INDEX_PATH, TapeIndex, make_index
 from formats.tape_labels import (
-    RECORD,
     FileLabel,
     VolumeLabel,
     check_label,
@@ -32,6 +31,7 @@ from formats.tape_labels import (
     reel_id,
     volume_records,
 )
+from formats.tape_records import RECORD
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -45,10 +45,7 @@ from formats.tape import (
     write_volume,
 )
 from formats.tape_labels import (
-    COLUMNS,
-    RECORD,
     FileLabel,
-    a_characters,
     check_tape_path,
     file_records,
     find_file_label,
@@ -57,6 +54,7 @@ from formats.tape_labels import (
     volume_records,
 )
 from formats.tape_memory import MemoryDrive
+from formats.tape_records import COLUMNS, RECORD, a_characters
 
 LABEL = "HQ1_000042_V003"
 MADE = 1_795_512_600_000_000_000  # 2026-11-24T09:30:00Z, day 328
