@@ -16,6 +16,7 @@ from typing import BinaryIO, TypeVar
 
 from courier import volume
 from courier.errors import CourierError, Damaged, Refused, explain
+from courier.files import explain_os
 from courier.media import Medium
 from courier.trust import Trust
 from formats.digest import CHUNK
@@ -103,6 +104,11 @@ class VolumeReader:
         try:
             return next(self._walk, None)
         except OSError as error:
+            if error.errno != errno.EIO:
+                known = explain_os(error)
+                raise type(known)(
+                    f"{self._medium.name}: {error.strerror or error}", hint=known.hint, code=known.code
+                ) from None
             raise Damaged(
                 f"{self._medium.name}: cannot be read any further ({error.strerror})",
                 hint="read the medium again, in another drive if there is one",

@@ -136,14 +136,18 @@ class TapeMedium:
 
 
 def find_media(path: Path) -> list[Medium]:
-    """The volumes at ``path``: itself, or, in a folder of many, each of those in it. Raises `NotFound` or `Usage`."""
+    """The volumes at ``path``: itself, or, in a folder of many, each of those in it. Raises `NotFound` or `Usage`.
+
+    Passed over in a folder are hidden names, and what we may not look into: a drive has such things of its system's own
+    (``lost+found``, ``._NAME`` beside each file).
+    """
     if not path.exists():
         raise NotFound(f"{path} does not exist", hint="check the path, or whether the medium is mounted")
     medium = _medium(path)
     if medium is not None:
         return [medium]
     if path.is_dir():
-        media = [found for child in sorted(path.iterdir()) if (found := _medium(child)) is not None]
+        media = [found for child in sorted(path.iterdir()) if (found := _inside(child)) is not None]
         if media:
             return media
     raise Usage(
@@ -151,6 +155,15 @@ def find_media(path: Path) -> list[Medium]:
         hint="name an ISO image, a mounted disc, a tape or volume folder, or a folder of these",
         code="not-a-volume",
     )
+
+
+def _inside(path: Path) -> Medium | None:
+    if path.name.startswith("."):
+        return None
+    try:
+        return _medium(path)
+    except PermissionError:
+        return None
 
 
 def _medium(path: Path) -> Medium | None:

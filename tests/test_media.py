@@ -123,7 +123,6 @@ def test_unreadable_places_cost_only_their_blocks_and_another_reading_fills_them
     _, volumes = sent(sites.hq, package, layout=layout, out=sites.root / "out", capacity="20MB", redundancy="none")
     sites.sync()
     with monkeypatch.context() as patch:
-        patch.setattr(media, "find_media", lambda path: [Scratched(found) for found in REAL_FIND(path)])
         patch.setattr("courier.receive.find_media", lambda path: [Scratched(found) for found in REAL_FIND(path)])
         document = sites.br("parcel", "receive", *volumes, code=4)
     assert document["volumes"][0]["bad"][0]["blocks"] == [[2, 2], [5, 5]]
@@ -191,8 +190,46 @@ def test_a_folder_of_media_of_every_kind_among_other_things(sites: Sites) -> Non
         sites.hq("parcel", "write", parcel, "--layout", layout, "--out", mixed, "--volume", number)
     (mixed / "notes.txt").write_text("tea at four")
     (mixed / "holiday").mkdir()
+    # What systems leave on a drive: beside each file, and for themselves.
+    (mixed / "._HQ1_000001_V001.iso").write_bytes(b"AppleDouble")
+    (mixed / ".Trashes").mkdir()
     document = sites.br("parcel", "receive", mixed)
     assert sorted(one["number"] for one in document["volumes"]) == [1, 2, 3]
+
+
+def test_what_may_not_be_looked_into_on_a_drive_is_passed_over(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), layout="iso", out=sites.root / "drive")
+    (sites.root / "drive" / "lost+found").mkdir()
+    real = Path.exists
+
+    def exists(path: Path, **more: bool) -> bool:
+        if path.parent.name == "lost+found":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, **more)
+
+    monkeypatch.setattr(Path, "exists", exists)
+    assert len(sites.br("parcel", "receive", sites.root / "drive")["volumes"]) == len(volumes)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "says"),
+    [(errno.EACCES, 3, "who owns it"), (errno.ENODEV, 6, "has a medium in it"), (errno.EIO, 4, "another drive")],
+)
+def test_a_drive_that_does_not_open_is_told_from_a_medium_that_is_bad(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch, number: int, code: int, says: str
+) -> None:
+    _, (disc,) = sent(
+        sites.hq, add(sites.hq, FIXTURES / "boot.wim"), layout="iso", out=sites.root / "m", capacity="9MB"
+    )
+
+    def walk(_: object) -> Iterator[tuple[str, int, BinaryIO]]:
+        raise OSError(number, os.strerror(number), str(disc))
+        yield
+
+    monkeypatch.setattr(media.IsoMedium, "walk", walk)
+    error = sites.br.fails("parcel", "receive", disc, code=code)
+    assert str(disc) in error["message"]
+    assert says in error["hint"]
 
 
 # --- bad media --------------------------------------------------------------------------------------------------------
