@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from courier.catalog import messages, sites
 from courier.catalog.messages import Message
 from courier.errors import CourierError
@@ -18,6 +20,9 @@ CURABLE = {"unknown-site", "revoked-site", "bad-signature", "unknown-key", "key-
 """Refusals that another message (a card), the operator or time may cure: not answered, so that the message comes again
 and is judged anew."""
 
+MAX_QUEUED = 8
+"""Acknowledgements that wait for one site: where they do not go, what is owed beyond them waits to be put together."""
+
 
 def acknowledge(site: Site) -> int:
     """Queue the acknowledgements that are owed, one to each site that can be reached; return the messages they name."""
@@ -25,8 +30,9 @@ def acknowledge(site: Site) -> int:
     with site.catalogue.reading() as connection:
         reachable = {address.site for address in sites.addresses(connection)}
         owed = messages.owed(connection, acknowledgement_doc.MAX_ITEMS)
+        queued = Counter(one.site for one in messages.queued(connection) if one.type == acknowledgement_doc.TYPE)
     for code, box in owed.items():
-        if code not in reachable or code == site.code:
+        if code not in reachable or code == site.code or queued[code] >= MAX_QUEUED:
             continue
         word = Acknowledgement(site=site.code, to=code, issued_ns=now(), messages=tuple(map(_item, box)))
         envelope = site.sign(word.payload(), acknowledgement_doc.TYPE)

@@ -64,6 +64,8 @@ def add_address(site: Site, code: str, text: str, priority: int | None, wishes: 
 
     ``text`` is a folder, an http(s) URL, or `POLL`. Raises `Usage`, or `NotFound` for a site that is not pinned.
     """
+    if code == site.code:
+        raise Usage(f"{code} is this site itself", hint="name the other site: courier site list")
     find_site(site, code)
     wishes = wishes or Wishes()
     text = _spelled(text)
@@ -72,7 +74,7 @@ def add_address(site: Site, code: str, text: str, priority: int | None, wishes: 
         there = sites.addresses(connection, code)
         if any(known.address == text for known in there):
             raise Usage(f"{text} is an address of {code} already", hint="courier channel address set changes it")
-        used = {known.priority for known in there}
+        used = {known.priority: known.address for known in there}
         new = replace(new, priority=_free(priority, used, code) or max(used, default=0) + 1)
         sites.add_address(connection, new)
     return new
@@ -83,18 +85,22 @@ def set_address(site: Site, code: str, text: str, wishes: Wishes) -> Address:
     found = find_address(site, code, text)
     changed = _wished(found, wishes, new=False)
     with site.catalogue.writing() as connection:
-        used = {known.priority for known in sites.addresses(connection, code) if known.address != found.address}
+        others = [known for known in sites.addresses(connection, code) if known.address != found.address]
+        used = {known.priority: known.address for known in others}
         changed = replace(changed, priority=_free(wishes.priority, used, code) or found.priority)
         values = {"priority": changed.priority, "limits": changed.limits, "ca": changed.ca}
         sites.change_address(connection, code, found.address, failures=0, tried_ns=None, **values)
     return changed
 
 
-def _free(priority: int | None, used: set[int], code: str) -> int | None:
+def _free(priority: int | None, used: dict[int, str], code: str) -> int | None:
     if priority is not None and not 1 <= priority <= 1000:
         raise Usage("a priority is a number from 1 (tried first) to 1000", hint="leave it out to come last")
     if priority in used:
-        raise Usage(f"{code} has an address of priority {priority} already", hint="choose another priority")
+        raise Usage(
+            f"{code} has an address of priority {priority} already: {used[priority]}",
+            hint=f"move that one first: courier channel address set {code} {used[priority]} --priority N",
+        )
     return priority
 
 

@@ -106,7 +106,10 @@ class Run:
             known = self.down.get((address.site, address.address))
         if known is not None or not self.patient or address.tried_ns is None or not address.failures:
             return known
-        wait = address.tried_ns + retry_ns(Limits.parse(address.limits), address.failures) - self.network.clock()
+        moment = self.network.clock()
+        if address.tried_ns > moment:
+            return None  # the clock was wrong when it failed
+        wait = address.tried_ns + retry_ns(Limits.parse(address.limits), address.failures) - moment
         return f"{address.address} failed; it is tried again in {-(-wait // SECOND_NS)} s" if wait > 0 else None
 
     def worked(self, site: Site, address: Address) -> None:
@@ -153,9 +156,14 @@ def deliver(site: Site, run: Run) -> None:
 
 
 def _expire(site: Site, moment: int) -> None:
-    """Make dead letters of messages that nobody has acknowledged for too long."""
+    """Make dead letters of messages that nobody has acknowledged for too long; a clock set right undoes it."""
     with site.catalogue.reading() as connection:
         old = messages.expired(connection, moment - EXPIRY_NS)
+        ahead = messages.dead_ahead(connection, moment)
+    if ahead:
+        with site.catalogue.writing() as connection:
+            for message in ahead:
+                messages.revive(connection, message)
     if not old:
         return
     with site.catalogue.writing() as connection:

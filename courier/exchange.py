@@ -7,7 +7,7 @@ acted on becomes a dead letter that says why; nothing else happens.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 MAX_STRANGE = 1000
 """Dead letters of unknown origin that are remembered."""
-AGAIN_BYTES = 64 << 10
-"""A refused message up to this size is looked at once more after all others of the same run."""
+AGAIN_BYTES = 16 << 20
+"""Of refused messages so many bytes are kept, the first ones, to be looked at once more after all others of a run."""
 OUR_FAULTS = {"busy", "catalogue", "clock"}
 """Refusals that say something of us and nothing of the message: it stays where it is, for the next run."""
 
@@ -70,6 +70,14 @@ class Brought:
     done: Callable[[], None]
 
 
+@dataclass(kw_only=True, slots=True)
+class Came:
+    """What came so far: how many messages were new, and (name, why) of the dead letters."""
+
+    taken: int = 0
+    refused: list[tuple[str, str]] = field(default_factory=list)
+
+
 def synchronise(site: Site, *, network: Network | None = None, patient: bool = False) -> Exchange:
     """Deliver what is queued, take what came, import what can be imported, deliver the receipts of that.
 
@@ -78,22 +86,23 @@ def synchronise(site: Site, *, network: Network | None = None, patient: bool = F
     run = Run(network=network or Network(), patient=patient)
     _queue_news(site)
     deliver(site, run)
-    taken, refused = _fetch(site, run)
+    came = _fetch(site, run)
     settled = settle_all(site)
     _queue_news(site)
     acknowledge(site)
     deliver(site, run)
     keep_quota(site)
-    return _exchange(run, taken, refused, settled)
+    return _exchange(run, came, settled)
 
 
 def take_inbox(site: Site) -> Exchange:
     """Take what peers brought to our server, and import what can be imported; nothing is delivered."""
-    taken, refused = _take_all(site, _inbox(site))
-    settled = settle_all(site) if taken else []
+    came = Came()
+    _take_all(site, _inbox(site), came)
+    settled = settle_all(site) if came.taken else []
     share_ledgers(site)
     acknowledge(site)
-    return _exchange(Run(network=Network()), taken, refused, settled)
+    return _exchange(Run(network=Network()), came, settled)
 
 
 def _queue_news(site: Site) -> None:
@@ -106,14 +115,13 @@ def _queue_news(site: Site) -> None:
 
 def _exchange(
     run: Run,
-    taken: int,
-    refused: list[tuple[str, str]],
+    came: Came,
     settled: list[tuple[ParcelStatus | None, CourierError | None]],
 ) -> Exchange:
     return Exchange(
         delivered=run.delivered,
-        taken=taken,
-        refused=tuple(refused),
+        taken=came.taken,
+        refused=tuple(came.refused),
         unreachable=tuple(run.failed.items()),
         held=tuple(item for item in run.held.items() if item[0] not in run.failed),
         parcels=tuple(status for status, _ in settled if status is not None),
@@ -132,9 +140,10 @@ def _inbox(site: Site) -> Iterator[Brought]:
         yield Brought(peer=peer, sha256=sha256, body=body, done=lambda p=peer, s=sha256: inbox.done(p, s))  # type: ignore[misc]
 
 
-def _fetch(site: Site, run: Run) -> tuple[int, list[tuple[str, str]]]:
+def _fetch(site: Site, run: Run) -> Came:
     """Take from our own server's inbox, from every folder, and of each site's servers from the first that answers."""
-    taken, refused = _take_all(site, _inbox(site))
+    came = Came()
+    _take_all(site, _inbox(site), came)
     with site.catalogue.reading() as connection:
         everywhere = [a for a in sites.addresses(connection) if a.address != POLL]
     reached: set[str] = set()
@@ -145,7 +154,7 @@ def _fetch(site: Site, run: Run) -> tuple[int, list[tuple[str, str]]]:
             if place in reached or run.usable(address) is not None:
                 continue
             try:
-                more, bad = _take_all(site, _brought(site, lines, address))
+                _take_all(site, _brought(site, lines, address), came)
             except Paused as error:
                 run.held.setdefault(address.site, f"{address.address}: {error.message}")
             except (Unreachable, Rejected, NotFound, Usage) as error:
@@ -153,11 +162,10 @@ def _fetch(site: Site, run: Run) -> tuple[int, list[tuple[str, str]]]:
                 run.broke(site, address, error.message)
             else:
                 reached.add(place)
-                taken, refused = taken + more, refused + bad
                 run.worked(site, address)
     finally:
         lines.close()
-    return taken, refused
+    return came
 
 
 def _is_server(address: Address) -> bool:
@@ -171,32 +179,37 @@ def _brought(site: Site, lines: Lines, address: Address) -> Iterator[Brought]:
         yield Brought(peer=peer, sha256=sha256, body=body, done=lambda s=sha256: transport.done(site.code, s))  # type: ignore[misc]
 
 
-def _take_all(site: Site, brought: Iterator[Brought]) -> tuple[int, list[tuple[str, str]]]:
-    """Take each; return how many were new, and (name, why) of the dead letters."""
-    taken, refused = 0, []
+def _take_all(site: Site, brought: Iterator[Brought], came: Came) -> None:
+    """Take each, and note it in ``came``, also where the way to them breaks half-way."""
     identities = cache(site.keyring.identities)
     again: list[tuple[Brought, str]] = []
-    for one in brought:
-        try:
-            reason = _take_once(site, one, identities)
-        except Refused as error:
-            if error.code != "clock":
-                raise
-            # A wrong clock of ours is no verdict on the message: it stays where it is.
-            refused.append((one.sha256, f"{error.message}; it is kept until the clock is right"))
-            continue
-        if reason == "":
-            taken += 1
-        elif reason is not None:
-            again.append((one if len(one.body) < AGAIN_BYTES else replace(one, body=b""), reason))
-        one.done()
+    room = AGAIN_BYTES
+    try:
+        for one in brought:
+            try:
+                reason = _take_once(site, one, identities)
+            except Refused as error:
+                if error.code != "clock":
+                    raise
+                # A wrong clock of ours is no verdict on the message: it stays where it is.
+                came.refused.append((one.sha256, f"{error.message}; it is kept until the clock is right"))
+                continue
+            if reason == "":
+                came.taken += 1
+            elif reason is not None:
+                kept = len(one.body) <= room
+                room -= len(one.body) if kept else 0
+                again.append((one if kept else replace(one, body=b""), reason))
+            one.done()
+    except CourierError:
+        came.refused += [(one.sha256, reason) for one, reason in again]
+        raise
     for one, reason in again:
         # What a site signed with its new key may have come before the card that names it.
         if one.body and _take_once(site, one, site.keyring.identities) == "":
-            taken += 1
+            came.taken += 1
         else:
-            refused.append((one.sha256, reason))
-    return taken, refused
+            came.refused.append((one.sha256, reason))
 
 
 def _take_once(site: Site, one: Brought, identities: Callable[[], list[Identity]]) -> str | None:

@@ -117,5 +117,6 @@ def _check_concerned(connection: Connection, site: Site, batch: CustodyBatch) ->
 def _act(connection: Connection, site: Site, batch: CustodyBatch, entry: CustodyEntry) -> None:
     """A destination has volumes in its hands: the parcel is arriving."""
     if entry.event == "received" and entry.site == batch.site and batch.parcel.startswith(site.code):
-        volumes = ", ".join(map(str, entry.volumes[:20])) + (" ..." if len(entry.volumes) > 20 else "")
-        sent_event(connection, site, batch.parcel, SentEvent.ARRIVAL, f"{entry.site} has volumes {volumes or 'of it'}")
+        numbers = ", ".join(map(str, entry.volumes[:20])) + (" ..." if len(entry.volumes) > 20 else "")
+        what = f"volume{'' if len(entry.volumes) == 1 else 's'} {numbers or 'of it'}"
+        sent_event(connection, site, batch.parcel, SentEvent.ARRIVAL, f"{entry.site} has {what}")

@@ -44,6 +44,8 @@ class Message:
 
 LIVE = ("queued", "delivered")
 """States of messages that the other site has not acted on yet."""
+AHEAD_NS = 24 * 3600 * 10**9
+"""What was noted further in the future than this was noted while the clock was wrong."""
 _HEAD = [column for column in message.c if column.name != "body"] + [literal(b"").label("body")]
 
 
@@ -112,9 +114,10 @@ def queued(connection: Connection, site: str | None = None) -> list[Message]:
 def due(connection: Connection, now_ns: int, site: str | None = None, limit: int | None = None) -> list[Message]:
     """Messages to hand over now, without bodies: queued ones, and delivered ones whose time has come again.
 
-    High priority first, then the oldest.
+    High priority first, then the oldest. One that was handed over in the future was so by a wrong clock: it is due.
     """
-    waiting = or_(message.c.state == "queued", and_(message.c.state == "delivered", message.c.due_ns <= now_ns))
+    come = or_(message.c.due_ns <= now_ns, message.c.settled_ns > now_ns + AHEAD_NS)
+    waiting = or_(message.c.state == "queued", and_(message.c.state == "delivered", come))
     query = select(*_HEAD).where(message.c.direction == "out", waiting)
     if site is not None:
         query = query.where(message.c.site == site)
@@ -169,6 +172,17 @@ def expired(connection: Connection, before_ns: int) -> list[Message]:
     waiting = message.c.state.in_(LIVE)
     query = select(*_HEAD).where(message.c.direction == "out", waiting, message.c.created_ns < before_ns)
     return _heads(connection, query)
+
+
+def dead_ahead(connection: Connection, now_ns: int) -> list[Message]:
+    """Dead letters of the outbox that died in the future, by a wrong clock, without bodies."""
+    return [one for one in in_state(connection, "out", "dead") if (one.settled_ns or 0) > now_ns + AHEAD_NS]
+
+
+def revive(connection: Connection, one: Message) -> None:
+    """Queue a dead letter of the outbox again."""
+    values = {"state": "queued", "reason": "", "settled_ns": None, "due_ns": None, "attempts": 0}
+    connection.execute(update(message).where(_this(one), message.c.state == "dead").values(**values))
 
 
 def owed(connection: Connection, limit: int) -> dict[str, list[Message]]:

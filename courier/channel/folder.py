@@ -7,16 +7,26 @@ tool may still be writing it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import re
+import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from courier.channel.transport import MAX_MESSAGE, Outgoing, Pace, Unlimited
+from courier.channel.transport import MAX_MESSAGE, Outgoing, Pace, Rejected, Unlimited
 from courier.errors import Unreachable
-from courier.files import atomic_file, make_folder
+from courier.files import TEMP, atomic_file, make_folder
 
 _NAME = re.compile(r"([0-9a-f]{64})\.msg")
+_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Whoever writes to the share may put a link or a pipe in a file's place at any moment: neither is read."""
+_REPLACED = {errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EISDIR}
+"""What opening such a file gives, or one that another run has taken meanwhile."""
+LEFT_OVER_SECONDS = 7 * 24 * 3600
+"""What a killed sender left half-written for us is removed when it has not grown for so long."""
 
 
 class FolderTransport:
@@ -28,10 +38,13 @@ class FolderTransport:
 
     def deliver(self, to: str, message: Outgoing) -> None:
         """See `Transport.deliver`."""
-        if not self._folder.is_dir():
-            raise self._unreachable("is not there")
+        self._require()
+        path = self._folder / to / f"{message.sha256}.msg"
         try:
-            with atomic_file(make_folder(self._folder / to) / f"{message.sha256}.msg") as out:
+            if path.is_dir():
+                raise Rejected(f"{path} is a folder", hint="remove it; the message is tried again later")
+            make_folder(path.parent)
+            with atomic_file(path) as out:
                 offset = 0
                 while offset < message.size:
                     data = message.read(offset, self._pace.block())
@@ -41,35 +54,58 @@ class FolderTransport:
                     offset += out.write(data)
                     self._pace.moved(len(data))
         except OSError as error:
-            raise self._unreachable(error.strerror or str(error)) from None
+            raise self._broken(error) from None
 
     def fetch(self, own: str) -> Iterator[tuple[str, bytes]]:
         """See `Transport.fetch`; files with other names, links and half-written ones are passed over."""
-        if not self._folder.is_dir():
-            raise self._unreachable("is not there")
+        self._require()
         box = self._folder / own
         try:
-            paths = sorted(box.iterdir()) if box.is_dir() else []
+            names = sorted(os.listdir(box))  # noqa: PTH208 (names alone: there may be many)
+        except FileNotFoundError:
+            # No message ever came; or the share has gone this moment.
+            self._require()
+            return
         except OSError as error:
-            raise self._unreachable(error.strerror or str(error)) from None
-        for path in paths:
-            match = _NAME.fullmatch(path.name)
-            body = self._read(path) if match else None
+            raise self._broken(error) from None
+        unreadable: list[OSError] = []
+        for name in names:
+            if name.startswith(TEMP):
+                self._remove_left_over(box / name)
+                continue
+            match = _NAME.fullmatch(name)
+            body = self._read(box / name, unreadable) if match else None
             if match and body is not None and hashlib.sha256(body).hexdigest() == match[1]:
                 yield match[1], body
+        if unreadable:
+            raise self._broken(unreadable[0])
 
-    def _read(self, path: Path) -> bytes | None:
+    def _read(self, path: Path, unreadable: list[OSError]) -> bytes | None:
         try:
-            if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_MESSAGE:
+            if not stat.S_ISREG(path.lstat().st_mode):
                 return None
-            self._pace.block()
-            body = path.read_bytes()
-        except FileNotFoundError:
-            return None  # another run has taken it meanwhile
+            with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _FLAGS)) as source:
+                found = os.fstat(source.fileno())
+                if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_MESSAGE:
+                    return None
+                self._pace.block()
+                # It may grow while it is read.
+                body = source.read(MAX_MESSAGE + 1)
         except OSError as error:
-            raise self._unreachable(error.strerror or str(error)) from None
+            self._require()
+            if error.errno not in _REPLACED:
+                unreadable.append(error)  # the others are taken first
+            return None
         self._pace.moved(len(body))
         return body
+
+    @staticmethod
+    def _remove_left_over(path: Path) -> None:
+        try:
+            if path.lstat().st_mtime < time.time() - LEFT_OVER_SECONDS:
+                path.unlink()
+        except OSError:
+            return
 
     def done(self, own: str, sha256: str) -> None:
         """See `Transport.done`; a share we may not delete on keeps the file, which does no harm."""
@@ -80,6 +116,18 @@ class FolderTransport:
 
     def close(self) -> None:
         """See `Transport.close`."""
+
+    def _require(self) -> None:
+        try:
+            there = self._folder.is_dir()
+        except OSError as error:  # a share that hangs or whose server forgot it
+            raise self._broken(error) from None
+        if not there:
+            raise self._unreachable("is not there")
+
+    def _broken(self, error: OSError) -> Unreachable:
+        where = f" ({error.filename})" if error.filename and Path(error.filename) != self._folder else ""
+        return self._unreachable(f"{error.strerror or error}{where}")
 
     def _unreachable(self, why: str) -> Unreachable:
         return Unreachable(

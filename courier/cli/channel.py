@@ -250,6 +250,8 @@ def address_add(
     with console.site() as site:
         added = add_address(site, code, where, priority, wishes)
         console.say(f"{added.site} is reached at {added.address}, priority {added.priority}.")
+        if not (added.address == "poll" or "://" in added.address or Path(added.address).is_dir()):
+            console.warn("Note: that folder is not there now; nothing goes or comes by it until it is.")
         if added.address.startswith("http://"):
             console.warn(
                 "Note: without https anyone on the way sees how many messages go, and how large (not what they say)."
