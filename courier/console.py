@@ -76,19 +76,23 @@ class Console:
         elif self.json_lines:
             self.event(document)
 
-    def error(self, error: CourierError, document: dict[str, Any] | None = None) -> None:
-        """What went wrong and what to do: two lines on stderr, or in the JSON document."""
+    def error(self, error: CourierError, document: dict[str, Any] | None = None, *, about: str = "") -> None:
+        """What went wrong, with what (``about``), and what to do: two lines on stderr, or in the JSON document."""
+        message = _one_line(_about(about, error))
         if self.for_people:
-            print(f"courier: {_one_line(error.message)}", file=sys.stderr)
+            print(f"courier: {message}", file=sys.stderr)
             print(f"  -> {_one_line(error.hint)}", file=sys.stderr, flush=True)
         else:
-            described = {"code": error.code, "message": _one_line(error.message), "hint": _one_line(error.hint)}
+            described = {"code": error.code, "message": message, "hint": _one_line(error.hint)}
             self.result({**(document or {}), "error": described})
 
-    def error_about(self, name: str, error: CourierError) -> None:
-        """What went wrong with one thing of several, while the command goes on; for people only."""
-        message = error.message if error.message.startswith(name) else f"{name}: {error.message}"
-        self.warn(f"courier: {_one_line(message)}\n  -> {_one_line(error.hint)}")
+    def errors(self, failures: Sequence[tuple[str, CourierError]], document: dict[str, Any]) -> int:
+        """What went wrong with each thing of several, the last as the error of the command; return its exit code."""
+        for name, error in failures[:-1]:
+            self.warn(f"courier: {_one_line(_about(name, error))}\n  -> {_one_line(error.hint)}")
+        name, last = failures[-1]
+        self.error(last, document, about=name)
+        return last.exit_code
 
     def confirm(self, question: str) -> None:
         """Ask before something that cannot be taken back; raises `Refused` when the answer is not yes."""
@@ -131,6 +135,10 @@ class Console:
         with Progress(*columns, console=Terminal(stderr=True), transient=True) as bar:
             task = bar.add_task(label, total=total)
             yield lambda count: bar.advance(task, count)
+
+
+def _about(name: str, error: CourierError) -> str:
+    return error.message if name in error.message else f"{name}: {error.message}"
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

@@ -439,8 +439,8 @@ def restore(parcel: Parcel, target: Path, selected: str | None, partial: bool) -
         work = Restore(parcel, folder)
         with contextlib.closing(work.database):
             room = work.prepare(selected) + (max(archive["size"] for archive in parcel.archives) if parcel.age else 0)
-            if room > shutil.disk_usage(str(target)).free:
-                raise Stop(NO_SPACE, f"{target} needs {room:,} free bytes, and has fewer")
+            if room > (free := shutil.disk_usage(str(target)).free):
+                raise Stop(NO_SPACE, f"{target}: {room:,} bytes are needed, {free:,} are free: choose another disk")
             needed = [archive for archive in parcel.archives if archive["number"] in work.needed]
             failed = [archive for archive in needed if not parcel.copies(archive)]
             if partial or not failed:
@@ -487,8 +487,9 @@ def main() -> int:
         say(str(stop))
         return stop.code
     except (OSError, sqlite3.OperationalError) as error:
-        say(f"failed: {error}")
-        return NO_SPACE if getattr(error, "errno", 0) == errno.ENOSPC else FAILED
+        full = getattr(error, "errno", 0) == errno.ENOSPC
+        say(f"failed: {error}" + (f"; the disk of {args.to} is full: choose another" if full else ""))
+        return NO_SPACE if full else FAILED
     except (*MALFORMED, *UNBINDABLE) as error:
         say(f"damaged: a document of the parcel is not as it ought to be: {error!r}")
         return DAMAGED

@@ -32,7 +32,9 @@ def test_it_needs_no_home_and_no_network_but_the_senders_card(sites: Sites) -> N
     card = ("--card", sites.root / "HQ1.card", "--home", sites.root / "nowhere", "--json")
     assert run("parcel", "verify", volumes[0], *card).document["volumes"][0]["state"] == "good"
     other = ("--card", sites.root / "BR1.card", "--home", sites.root / "nowhere", "--json")
-    assert run("parcel", "verify", volumes[0], *other, code=3).error["code"] == "unknown-site"
+    error = run("parcel", "verify", volumes[0], *other, code=3).error
+    assert error["code"] == "unknown-site"
+    assert str(volumes[0]) in error["message"]
 
 
 def test_damage_is_named_by_file_and_block(sites: Sites) -> None:

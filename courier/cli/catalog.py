@@ -34,6 +34,11 @@ def rebuild(
             console.say(f"{one.path}: {one.parcel}, volume {one.number} of {one.of}, as {one.side}: {known}")
             for note in one.notes:
                 console.say(f"  {note}")
+        for parcel, side in sorted({(one.parcel, one.side) for one in found if one.new}):
+            if side == "sender":
+                console.say(f"{parcel}: if it was shipped: courier parcel ship {parcel}, and its receipts come again")
+            else:
+                console.say(f"{parcel}: Next: courier parcel receive MEDIUM, with each of its volumes")
         document = {
             "volumes": [
                 {
@@ -48,9 +53,6 @@ def rebuild(
                 for one in found
             ]
         }
-        for name, failure in failures[:-1]:
-            console.error_about(name, failure)
         if failures:
-            console.error(failures[-1][1], document)
-            raise typer.Exit(failures[-1][1].exit_code)
+            raise typer.Exit(console.errors(failures, document))
         console.result(document)

@@ -52,12 +52,8 @@ def receive(
         for status in done.parcels:
             say_status(console, status)
         if done.failures:
-            for name, failure in done.failures[:-1]:
-                console.error_about(name, failure)
             document["failures"] = [{"path": n, "code": f.code, "message": f.message} for n, f in done.failures]
-            last = done.failures[-1][1]
-            console.error(last, document)
-            raise typer.Exit(last.exit_code)
+            raise typer.Exit(console.errors(done.failures, document))
         if any(volume.damaged_blocks for volume in done.volumes) and any(s.missing_volumes for s in done.parcels):
             first = next(s for s in done.parcels if s.missing_volumes)
             error = Damaged(
@@ -124,11 +120,8 @@ def verify(
             for v in verdicts
         ]
     }
-    for name, failure in failures[:-1]:
-        console.error_about(name, failure)
     if failures:
-        console.error(failures[-1][1], document)
-        raise typer.Exit(failures[-1][1].exit_code)
+        raise typer.Exit(console.errors(failures, document))
     if any(v.problems for v in verdicts):
         hint = (
             "receive takes what is good and mends what its parity covers; else another drive, or the volume sent again"
