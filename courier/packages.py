@@ -50,6 +50,7 @@ def add_package(
     """
     if not name.strip() or len(name) > MAX_NAME:
         raise Usage(f"a package name has 1 to {MAX_NAME} characters", hint="give one with --name")
+    _check_outside(site, paths)
     size, purpose = source_size(paths), "adding the package"
     require_space(site.home, size, purpose=purpose)
     with naming_space(site.home, lambda: size, purpose=purpose), site.store.lock():
@@ -91,6 +92,19 @@ def add_package(
                     packages.raise_counter(connection, "package", int(package[3:], 16))
                 packages.raise_counter(connection, package, version)
     return stored
+
+
+def _check_outside(site: Site, paths: Sequence[Path]) -> None:
+    """A package travels: the site home, with the private keys in it, is in none, nor any part of it."""
+    home = site.home.resolve()
+    for path in paths:
+        real = path.resolve()
+        if real.is_relative_to(home) or home.is_relative_to(real):
+            raise Refused(
+                f"{path} is or holds something of this site's home {site.home}, where its private keys are",
+                hint="copy what the package is to hold into a folder of its own, and add that",
+                code="site-home",
+            )
 
 
 def _held(versions: Sequence[StoredPackage], name: str, version: int | None) -> StoredPackage | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from courier.catalog import messages, sites
-from courier.errors import Usage
+from courier.errors import Refused, Usage
 from courier.files import locked, write_atomic
 from courier.outbox import enqueue
 from courier.site import CARD, KEY_LIFE_NS, Site, now
@@ -42,6 +42,13 @@ def rotate_key(
     with locked(site.home / "keys" / "lock"):
         old, moment = site.card, now()
         since = moment if since_ns is None else since_ns
+        if moment <= old.keys[0].valid_from_ns:
+            # A card on which the old key ends before it begins could be read by nobody, by this site neither.
+            raise Refused(
+                "this computer's clock stands before the moment the present key was made",
+                hint="set this computer's clock right, then give the command again",
+                code="clock",
+            )
         if lost and not old.keys[0].valid_from_ns < since <= moment:
             raise Usage("--since is before the present key was made, or in the future", hint="give the moment in UTC")
         # The keys that vouch for the new card are unlocked before anything is changed.

@@ -65,8 +65,10 @@ if TYPE_CHECKING:
 def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] = lambda _: None) -> OutgoingParcel:
     """Build a planned parcel; ``progress`` is told bytes of content as they are read.
 
-    Raises `NoSpace` before the first byte when the disk cannot hold it, `Damaged` when stored content is bad.
+    Raises `NoSpace` before the first byte when the disk cannot hold it, `Damaged` when stored content is bad, and
+    `Refused` when the clock and the signing key do not agree.
     """
+    site.check_key()
     out, purpose = site.home / "parcels" / "out", "building the parcel"
     with locked(out / "lock"), naming_space(out, lambda: building_bytes(plan), purpose=purpose):
         begun = _begun(site, plan)

@@ -49,8 +49,10 @@ def ship_parcel(
 
     ``dry_run``: only judge whether it may be, and count the messages.
 
-    Raises `Refused` while a volume is not written and read back, or when its state forbids it.
+    Raises `Refused` while a volume is not written and read back, when its state forbids it, or when the clock and the
+    signing key do not agree.
     """
+    site.check_key()
     name, packing = parcel.sent.parcel, parcel.packing
     seals = dict(seals or {})
     for number in seals:

@@ -24,6 +24,7 @@ from formats.documents import card as card_doc
 from formats.documents.card import SiteCard, SiteKey
 from formats.envelope import Envelope, parse_envelope, sign
 from formats.errors import FormatError
+from formats.records import format_time
 
 CARD = "card.json"
 _PARTS = {CARD, "keys", "store", "parcels", "channel", "lost+found"} | {
@@ -82,6 +83,26 @@ class Site:
         A key speaks for no time before it was made; for the same key the moment is always the same.
         """
         return max(made_ns, self.card.keys[0].valid_from_ns)
+
+    def check_key(self) -> None:
+        """Raise `Refused` when nothing signed now would be believed: the clock stands before the key, or it has ended.
+
+        What goes on media cannot be signed again once it is under way, so it is asked before, not found out there.
+        """
+        moment, key = now(), self.card.keys[0]
+        if moment < key.valid_from_ns:
+            raise Refused(
+                f"this computer's clock says {format_time(moment)[:19]}Z, before the signing key of {self.code} was "
+                f"made, {format_time(key.valid_from_ns)[:19]}Z",
+                hint="set this computer's clock right, then give the command again",
+                code="clock",
+            )
+        if moment >= key.valid_until_ns:
+            raise Refused(
+                f"the signing key of {self.code} was valid until {format_time(key.valid_until_ns)[:19]}Z",
+                hint="courier site rotate-key; if the key is not that old, set this computer's clock right",
+                code="key-not-valid",
+            )
 
     def outgoing(self, parcel: str) -> Path:
         """The folder of a parcel that this site made."""

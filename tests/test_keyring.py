@@ -246,3 +246,15 @@ def test_a_site_with_a_passphrase_receives_a_parcel(tmp_path: Path, monkeypatch:
     assert homes[1].ran("parcel", "receive", *volumes, code=3).error["code"] == "wrong-passphrase"
     monkeypatch.setenv(PASSPHRASE, SECRET)
     assert homes[1]("parcel", "receive", *volumes)["state"] == "Imported"
+
+
+def test_no_package_holds_the_site_home(tmp_path: Path) -> None:
+    """Its private keys would travel with it."""
+    home = make_home(tmp_path / "sites", "HQ1")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "boot.wim").write_bytes(b"image")
+    (tmp_path / "link").symlink_to(home.path / "keys")
+    keys = home.path / "keys"
+    for path in (home.path, keys, keys / "recipient.key", home.path.parent, tmp_path / "link"):
+        assert home.fails("package", "add", path, "--name", "All", code=3)["code"] == "site-home"
+    assert home("package", "add", tmp_path / "images", "--name", "Images")["files"] == 1

@@ -147,3 +147,28 @@ def test_since_when_keys_are_lost_must_be_possible(sites: Sites) -> None:
         sites.hq.fails("site", "rotate-key", "--lost", "--since", moment, code=2)
     sites.hq.fails("site", "rotate-key", "--since", "2026-01-01", code=2)
     assert sites.hq("site", "card")["serial"] == 1
+
+
+def test_a_clock_before_the_key_neither_spoils_the_home_nor_sends_what_nobody_believes(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dead clock battery: what was signed with it was refused at the destination; a new card closed the home."""
+    package = add(sites.hq, FIXTURES / "boot.wim")
+    parcel = create(sites.hq, package)
+    write(sites.hq, parcel, "folder", sites.root / "media")
+    with monkeypatch.context() as wrong:
+        set_clock(wrong, -400)
+        before = sites.hq("site", "card")
+        for command in (
+            ("site", "rotate-key"),
+            ("parcel", "create", package, "--to", "BR1", "--capacity", "900KB"),
+            ("parcel", "ship", parcel),
+        ):
+            assert sites.hq.fails(*command, code=3)["code"] == "clock"
+        assert sites.hq("site", "card") == before
+        assert [path.name for path in (sites.hq.path / "parcels" / "out").glob("HQ1-*")] == [parcel]
+    with monkeypatch.context() as late:
+        set_clock(late, 6 * 365)
+        assert sites.hq.fails("parcel", "ship", parcel, code=3)["code"] == "key-not-valid"
+    sites.hq("site", "rotate-key")
+    assert sites.hq("parcel", "ship", parcel)["state"] == "Sent"
