@@ -105,6 +105,10 @@ def _free(priority: int | None, used: dict[int, str], code: str) -> int | None:
 
 
 def _spelled(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Usage(f"{text[:100]!a}: an address is text in UTF-8", hint="rename the folder") from None
     if text == POLL:
         return text
     scheme, colon, _ = text.partition("://")

@@ -28,6 +28,11 @@ RESERVE = 64 << 20
 """Bytes that are left free on a disk we write to."""
 
 
+def path_text(path: Path) -> str:
+    """A path as a text for people and records; what of it is not UTF-8 is escaped."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
 def sync_folder(folder: Path) -> None:
     """Flush a folder's entries to disk, where the system can.
 

@@ -15,7 +15,7 @@ from typing import BinaryIO, Literal, Protocol, runtime_checkable
 
 from courier import volume
 from courier.errors import NotFound, Usage
-from courier.files import TEMP
+from courier.files import TEMP, path_text
 from courier.tapedrive import is_tape_device, is_tape_folder, open_tape
 from formats.errors import FormatError, Malformed
 from formats.iso_reader import IsoReader
@@ -58,7 +58,7 @@ class FolderMedium:
     layout: Layout = "folder"
 
     def __init__(self, root: Path) -> None:
-        self.name = str(root)
+        self.name = path_text(root)
         self._root = root
 
     def walk(self) -> Iterator[tuple[str, int, BinaryIO]]:
@@ -93,7 +93,7 @@ class IsoMedium:
     layout: Layout = "iso"
 
     def __init__(self, path: Path) -> None:
-        self.name = str(path)
+        self.name = path_text(path)
         self._path = path
 
     def walk(self) -> Iterator[tuple[str, int, BinaryIO]]:
@@ -122,7 +122,7 @@ class TapeMedium:
     layout: Layout = "tape"
 
     def __init__(self, path: Path) -> None:
-        self.name = str(path)
+        self.name = path_text(path)
         self._path = path
         self.findings: list[str] = []
         """What the last whole `walk` found damaged and made good, one line each."""

@@ -61,9 +61,11 @@ class Site:
     def operator(self) -> str:
         """Who is at work, for the log."""
         try:
-            return getpass.getuser()
+            name = getpass.getuser()
         except (KeyError, OSError, ImportError):
             return "unknown"
+        # From the environment, where it may be anything; it goes into signed entries.
+        return name.encode("utf-8", "backslashreplace").decode().replace("\0", "")[:200]
 
     def trust(self) -> Trust:
         """What this site trusts now."""

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from courier import volume
 from courier.catalog import parcels
 from courier.errors import CourierError, Damaged, NoSpace, NotFound, Refused, Usage
-from courier.files import disk_of, free_space, locked, make_folder, naming_space, write_atomic
+from courier.files import disk_of, free_space, locked, make_folder, naming_space, path_text, write_atomic
 from courier.layout import FixedSizes, envelope_size, volume_files
 from courier.ledger import Happened, record
 from courier.lifecycle import SentEvent, SentState, VolumeEvent, VolumeState
@@ -242,6 +242,7 @@ def _check_standing(target: Path, source: VolumeSource, progress: Callable[[int]
 
 
 def _record(site: Site, parcel: OutgoingParcel, one: WrittenVolume) -> None:
+    at = path_text(one.path)
     with site.catalogue.writing() as connection:
         before = {v.number: v for v in parcels.sent_volumes(connection, parcel.sent.parcel, parcel.packing.edition)}
         sent_volume_event(
@@ -251,12 +252,12 @@ def _record(site: Site, parcel: OutgoingParcel, one: WrittenVolume) -> None:
                 before[one.number],
                 state=VolumeState.WRITTEN,
                 layout=one.layout,
-                path=str(one.path),
+                path=at,
                 bytes=one.bytes,
                 written_ns=now(),
             ),
             VolumeEvent.WRITTEN,
-            f"volume {one.number} of {one.of} to {one.path} ({one.layout}), read back",
+            f"volume {one.number} of {one.of} to {at} ({one.layout}), read back",
         )
         everything = {v.state for number, v in before.items() if number != one.number} <= {VolumeState.WRITTEN}
         sent = parcels.find_sent(connection, parcel.sent.parcel)

@@ -1,8 +1,9 @@
-"""Numbers and sizes that make no sense are refused with exit code 2, at every option of every command."""
+"""Numbers that make no sense, and texts that are no line, are refused with exit code 2 at every option."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,20 +57,21 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Sites:
     return sites
 
 
-def required(sites: Sites, path: tuple[str, ...], command: Any, but: Any) -> list[object]:
-    """What the command cannot do without, beside one option."""
+def typed(sites: Sites, path: tuple[str, ...], command: Any, option: Any, value: str) -> list[object]:
+    """The command with ``value`` for one option or argument, and good ones for what it cannot do without beside it."""
     good: dict[str, object] = {
         **{"parcel": "HQ1-000001", "packages": "HQ100001", "reference": "HQ100001", "code": "BR1", "to": "BR1"},
-        **{"name": "X", "layout": "folder", "event": "note", "paths": FIXTURES / "boot.wim"},
+        **{"name": "X", "layout": "folder", "event": "note", "paths": FIXTURES / "boot.wim", "site": "HQ1"},
         **{"where": sites.root / ("other" if path[-1] == "add" else "share"), "out": sites.root / "again"},
+        **{"reason": "X", "card_file": sites.root / "BR1.card"},
     }
-    words: list[object] = []
-    for parameter in command.params:
-        if parameter.required and parameter is not but:
-            option = [o for o in parameter.opts if o.startswith("--")]
-            words += [*option, good[parameter.name]]
     more = {"parcel create": ["--capacity", SMALL], "channel serve": ["--behind-proxy"]}.get(" ".join(path), [])
-    return words if but.name == "capacity" else [*words, *more]
+    words: list[object] = [*path, *([] if option.name == "capacity" else more)]
+    for parameter in command.params:
+        if parameter.required or parameter is option:
+            words += [word for word in parameter.opts if word.startswith("--")]
+            words.append(value if parameter is option else good[parameter.name])
+    return words
 
 
 @pytest.mark.parametrize(
@@ -80,8 +82,9 @@ def test_an_absurd_number_is_a_usage_error(sites: Sites, path: tuple[str, ...], 
     name = f"{' '.join(path)} {option.opts[0]}"
     for value in (*ABSURD, "0") if name not in ZERO_MEANS_SOMETHING else ABSURD:
         text = {"VOLUME=SERIAL": f"{value}=S", "HOST:PORT": f"127.0.0.1:{value}"}.get(option.metavar, value)
-        words = [*path, *required(sites, path, command, option), option.opts[0], text]
-        error = run(*words, "--home", sites.hq.path, "--json", "--yes", code=2).error
+        error = run(
+            *typed(sites, path, command, option, text), "--home", sites.hq.path, "--json", "--yes", code=2
+        ).error
         assert error["hint"]
     assert sites.hq.state() == before
 
@@ -90,3 +93,52 @@ def test_an_absurd_number_is_a_usage_error(sites: Sites, path: tuple[str, ...], 
 @pytest.mark.parametrize("command", ["show", "verify", "remove", "retire"])
 def test_an_absurd_version_in_a_reference_is_a_usage_error(sites: Sites, command: str, version: str) -> None:
     sites.hq.fails("package", command, f"HQ100001:{version}", code=2)
+
+
+TEXTS = [
+    (path, command, parameter)
+    for path, command in commands()
+    for parameter in command.params
+    if parameter.type_descriptor.annotation in (str, list[str]) and "MEDIUM" not in (parameter.metavar or "")
+]
+NO_LINE = ("x" * 5000, "a\x1b[31mb", "two\nlines", "bell\x07", "not UTF-8: \udcff", "\u2028")
+
+
+@pytest.mark.parametrize(
+    ("path", "command", "option"), TEXTS, ids=[f"{' '.join(path)} {option.opts[0]}" for path, _, option in TEXTS]
+)
+def test_what_is_no_line_of_text_is_a_usage_error(
+    sites: Sites, path: tuple[str, ...], command: Any, option: Any
+) -> None:
+    before = sites.hq.state()
+    name = next((word for word in option.opts if word.startswith("--")), option.metavar)
+    for value in NO_LINE:
+        error = run(
+            *typed(sites, path, command, option, value), "--home", sites.hq.path, "--json", "--yes", code=2
+        ).error
+        assert name in error["message"]
+    assert sites.hq.state() == before
+
+
+def test_serial_numbers_of_seals_are_as_long_as_documents_take_them(sites: Sites) -> None:
+    assert "200" in sites.hq.fails("parcel", "ship", "HQ1-000001", "--seal", f"1={'A' * 201}", code=2)["hint"]
+    sites.hq("parcel", "ship", "HQ1-000001", "--seal", f"1={'A' * 200}", "--carrier", "C" * 1000)
+
+
+def test_paths_and_operators_that_are_not_utf_8_do_no_harm(tmp_path: Path) -> None:
+    sites = make_sites(tmp_path)
+    odd = tmp_path / "b\udcffd"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOGNAME", "b\udcff\x1bd" + "x" * 5000)
+        (odd / "source").mkdir(parents=True)
+        (odd / "source" / "a").write_bytes(b"a")
+        package = add(sites.hq, odd / "source")
+        parcel, volumes = sent(sites.hq, package, out=odd / "media")
+        sites.sync()
+        assert sites.br("parcel", "receive", *volumes)["state"] == "Imported"
+        assert "b\\udcffd" in sites.hq("parcel", "show", parcel)["volumes"][0]["path"]
+        assert "b\\udcff" in sites.br.says("parcel", "log", parcel)
+        sites.br("package", "export", package, "--to", odd / "out")
+    assert sites.hq.fails("channel", "address", "add", "BR1", odd, code=2)
+    (odd / "source" / "b\udcffd").write_bytes(b"b")
+    assert "b\\udcffd" in sites.hq.fails("package", "add", odd / "source", "--name", "X", code=3)["message"]

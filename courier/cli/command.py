@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from courier.console import Console
+from courier.errors import Usage
 
 CURRENT = Console()
 """The console of the command that runs; `courier.cli.run` reports errors through it."""
@@ -20,6 +22,11 @@ JSON = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 JSON_LINES = Annotated[bool, typer.Option("--json-lines", help="Print JSON lines as things happen.")]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 YES = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+LONGEST = 1000
+"""Characters of a text that is given with a command: what the documents it goes into take."""
+LONGEST_PLACE = 4096
+_PLACES = {"ADDRESS", "[ADDRESS]", "URL", "WHERE"}
 
 _COMMON = {
     "home": (HOME, None),
@@ -47,6 +54,8 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Call
                 value = options.pop(key)
                 if value:
                     setattr(CURRENT, key, value)
+            for parameter in own:
+                _check_texts(parameter, options[parameter.name])
             function(CURRENT, **options)
 
         run.__signature__ = signature.replace(  # type: ignore[attr-defined]
@@ -58,6 +67,24 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Call
         return function
 
     return register
+
+
+def _check_texts(parameter: inspect.Parameter, value: object) -> None:
+    """Raise `Usage` for texts that no document, catalogue or terminal takes; paths may be whatever the system has."""
+    declared = parameter.annotation.__metadata__[0]
+    if "MEDIUM" in (declared.metavar or ""):
+        return
+    # In an annotation the first word of an option stands where its default would.
+    words = (declared.default, *(declared.param_decls or ()))
+    name = next((word for word in words if isinstance(word, str) and word.startswith("--")), declared.metavar)
+    longest = LONGEST_PLACE if declared.metavar in _PLACES else LONGEST
+    for text in value if isinstance(value, list | tuple) else [value]:
+        if not isinstance(text, str):
+            continue
+        if len(text) > longest:
+            raise Usage(f"{name}: {len(text):,} characters", hint=f"give {longest:,} at most")
+        if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text):
+            raise Usage(f"{name}: {text[:60]!r} is not one line of text in UTF-8", hint="leave such characters out")
 
 
 def group(help_text: str) -> typer.Typer:

@@ -20,6 +20,7 @@ MEDIA = Annotated[
     str | None, typer.Option("--media", metavar="KIND", help="cd74 cd80 dvd5 dvd9 bd25 bd50 bd100 lto5-9.")
 ]
 CAPACITY = Annotated[str | None, typer.Option("--capacity", metavar="SIZE", help="Usable bytes of a drive: 64GB.")]
+MAX_SERIAL = 200
 DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")]
 
 
@@ -326,6 +327,9 @@ def read_seal(text: str) -> tuple[int, str]:
     number, equals, serial = text.partition("=")
     if not equals or not re.fullmatch("[0-9]{1,4}", number) or not int(number) or not serial.strip():
         raise Usage(f"--seal {text[:60]!r}: no volume and serial number", hint="write it like --seal 3=A0012345")
+    if len(serial) > MAX_SERIAL:
+        hint = f"a serial number has {MAX_SERIAL} characters at most"
+        raise Usage(f"--seal {number}={serial[:30]}...: {len(serial)} characters", hint=hint)
     return int(number), serial.strip()
 
 
