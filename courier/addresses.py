@@ -12,7 +12,7 @@ from pathlib import Path
 
 from courier.catalog import sites
 from courier.catalog.sites import Address
-from courier.channel.client import HttpTransport, check_url, require_httpx
+from courier.channel.client import HttpTransport, check_url, require_httpx, trusting
 from courier.channel.transport import PART
 from courier.delivery import POLL, Network
 from courier.errors import NotFound, Unreachable, Usage
@@ -141,6 +141,7 @@ def _wished(address: Address, wishes: Wishes, *, new: bool) -> Address:
         if not wishes.ca.is_file():
             raise NotFound(f"{wishes.ca} is not there", hint="--ca takes the PEM file of the authority to trust")
         ca = str(wishes.ca.absolute())
+        trusting(ca)
     return replace(address, limits=limits.to_text(), ca=ca)
 
 

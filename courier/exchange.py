@@ -147,6 +147,7 @@ def _fetch(site: Site, run: Run) -> Came:
     with site.catalogue.reading() as connection:
         everywhere = [a for a in sites.addresses(connection) if a.address != POLL]
     reached: set[str] = set()
+    failed: dict[str, tuple[str, str]] = {}
     lines = Lines(site, run)
     try:
         for address in everywhere:
@@ -158,13 +159,16 @@ def _fetch(site: Site, run: Run) -> Came:
             except Paused as error:
                 run.held.setdefault(address.site, f"{address.address}: {error.message}")
             except (Unreachable, Rejected, NotFound, Usage) as error:
-                run.failed.setdefault(address.site, error.message)
+                failed.setdefault(place, (address.site, error.message))
                 run.broke(site, address, error.message)
             else:
                 reached.add(place)
                 run.worked(site, address)
     finally:
         lines.close()
+    for place, (code, reason) in failed.items():
+        if place not in reached:  # else another address of that server answered
+            run.failed.setdefault(code, reason)
     return came
 
 

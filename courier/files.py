@@ -248,6 +248,8 @@ def _lock(handle: BinaryIO) -> None:
 def explain_os(error: OSError) -> CourierError:
     """The `CourierError` for an error of the operating system."""
     where = error.filename if isinstance(error.filename, str) else str(error.filename or "")
+    if Path(where).name.startswith(TEMP):
+        where = str(Path(where).parent)  # a name of ours says nothing to an operator
     text = f"{where}: {error.strerror}" if where else str(error.strerror or error)
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:

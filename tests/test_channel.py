@@ -14,13 +14,15 @@ import pytest
 pytest.importorskip("httpx")
 
 from channel_network import Pair, Wire, came, definition, make_pair, put, state, travels_as
+from journey import Home
 from test_convergence import quick  # noqa: F401
 
 from courier.acknowledge import acknowledge
 from courier.addresses import Wishes, add_address, list_addresses, measure_address, remove_address, set_address
 from courier.catalog import messages, sites
+from courier.catalog.sites import Address
 from courier.channel.pace import Meter, Pacer
-from courier.channel.transport import PART, Outgoing, Paused
+from courier.channel.transport import PART, Outgoing, Pace, Paused, Transport
 from courier.delivery import Run, deliver
 from courier.errors import NotFound, Refused, Unreachable, Usage
 from courier.exchange import take_inbox
@@ -368,6 +370,28 @@ def test_a_failing_address_falls_to_the_next_and_is_left_alone_for_a_while(pair:
         waits.append(again.usable(list_addresses(pair.hq)[0]))
     assert "it is tried again in 30 s" in str(waits[0])
     assert waits[1] is None
+
+
+def test_fetching_from_the_second_of_a_sites_servers_is_no_failure(http: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = http.network.open
+
+    def opened(site: Site, address: Address, pace: Pace | None = None) -> Transport:
+        if address.address == "https://down":
+            raise Unreachable("https://down: nobody listens", hint="wait")
+        return real(site, address, pace)
+
+    monkeypatch.setattr(http.network, "open", opened)
+    add_address(http.br, "HQ1", "https://down", 1)
+    add_address(http.br, "HQ1", http.way(http.br, http.hq), 2)
+    add_address(http.hq, "BR1", "poll", None)
+    put(http.hq, http.br, definition(http.hq))
+    for taken in (1, 0):  # with an acknowledgement to deliver, and with nothing to deliver
+        (done,) = http.sync(http.br)
+        assert (done.taken, done.unreachable) == (taken, ())
+    failing = list_addresses(http.br)[0]
+    assert (failing.address, failing.failures > 0) == ("https://down", True)
+    said = Home(code="BR1", path=http.br.home).says("channel", "address", "list")
+    assert f"HQ1 at https://down failed {failing.failures} times in a row" in said
 
 
 def test_without_an_address_the_message_waits_and_says_so(pair: Pair) -> None:

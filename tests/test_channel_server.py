@@ -484,8 +484,14 @@ def test_own_certificate_and_a_client_that_trusts_it(http: Pair, tmp_path: Path)
         trusting = client(http, found.url, ca=str(cert))
         trusting.deliver("BR1", Outgoing.of(b"sealed on the way"))
         trusting.close()
-        with pytest.raises(Unreachable, match="certificate"):
+        with pytest.raises(Unreachable, match=r"certificate is not accepted: self-signed .* --ca FILE"):
             client(http, found.url).deliver("BR1", Outgoing.of(b"x"))
+        with pytest.raises(Usage, match="no certificates"):
+            add_address(http.hq, "BR1", found.url, None, Wishes(ca=key))
+        with pytest.raises(Unreachable):
+            client(http, found.url.replace("https", "http")).deliver("BR1", Outgoing.of(b"x"))
+    with running(http.br) as plain, pytest.raises(Unreachable, match="does not speak TLS"):
+        client(http, plain.url.replace("http", "https")).deliver("BR1", Outgoing.of(b"x"))
     assert len(came(http.br)) == 1
     swapped = Listening(host="127.0.0.1", port=0, cert=key, key=cert)
     with pytest.raises(Usage):
@@ -578,7 +584,7 @@ for name in ("httpx", "starlette", "uvicorn"):
 from pathlib import Path
 from courier.site import create_site
 from courier.peers import pin_card
-from courier.addresses import add_address
+from courier.addresses import Wishes, add_address
 from courier.exchange import synchronise
 from courier.channel.server import Listening
 from courier.serving import run_server

@@ -105,7 +105,7 @@ class HttpTransport:
         self._now, self._sleep = now, sleep
         self._http = httpx.Client(
             transport=wire,
-            verify=_context(ca) if wire is None and url.startswith("https") else True,
+            verify=trusting(ca) if wire is None and url.startswith("https") else True,
             timeout=httpx.Timeout(60, connect=10),
             headers={"accept-encoding": "identity", "user-agent": "courier"},
             follow_redirects=False,
@@ -267,7 +267,7 @@ class HttpTransport:
                 names = {name.lower(): value for name, value in reply.headers.items()}
                 return _Reply(status=reply.status_code, headers=names, body=bytes(gathered))
         except httpx.HTTPError as error:
-            raise self._unreachable(str(error) or type(error).__name__) from None
+            raise self._unreachable(_explained(str(error) or type(error).__name__)) from None
 
     def _problem(self, reply: _Reply) -> CourierError:
         code, message = reply.problem
@@ -313,13 +313,24 @@ def _listed(value: Any) -> list[tuple[str, int]]:
     return found
 
 
-def _context(ca: str) -> Any:
+def trusting(ca: str) -> Any:
+    """The TLS context that trusts the authorities in a PEM file (empty: those of the system); raises `Usage`."""
     import ssl
 
     try:
         return ssl.create_default_context(cafile=ca or None)
     except (OSError, ssl.SSLError) as error:
         raise Usage(f"{ca}: no certificates can be read from it: {error}", hint="give a PEM file: --ca FILE") from None
+
+
+def _explained(text: str) -> str:
+    """What a failure of the connection means for an operator, where its own words do not say so."""
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        why = text.partition("certificate verify failed: ")[2].partition(" (_ssl")[0] or "not trusted"
+        return f"its certificate is not accepted: {why}; name its own one with channel address set ... --ca FILE"
+    if "record layer" in text.lower() or "WRONG_VERSION_NUMBER" in text:
+        return f"it does not speak TLS there; is it an http:// address? ({text})"
+    return text
 
 
 def _printable(text: str) -> str:

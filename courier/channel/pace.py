@@ -74,7 +74,7 @@ def paused(limits: Limits, priority: str, now_ns: int) -> Paused:
     from formats.records import format_time
 
     opens = limits.opens_ns(priority, now_ns)
-    when = f"until {format_time(opens)[:16].replace('T', ' ')} UTC" if opens else "at every hour of the week"
+    when = f"until {format_time(opens)[:16].replace('T', ' ')} UTC" if opens else "at any hour of the week"
     return Paused(
         f"its schedule takes no message of {priority} priority {when}",
         hint="the message waits; courier channel address set CODE ADDRESS --schedule changes that",

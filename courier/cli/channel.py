@@ -249,7 +249,10 @@ def address_add(
     wishes = _wishes(schedule=schedule, zone=zone, cap=cap, pulse=pulse, retries=retries, retry_wait=retry_wait, ca=ca)
     with console.site() as site:
         added = add_address(site, code, where, priority, wishes)
-        console.say(f"{added.site} is reached at {added.address}, priority {added.priority}.")
+        if added.address == "poll":
+            console.say(f"{added.site} fetches from our server (courier channel serve), priority {added.priority}.")
+        else:
+            console.say(f"{added.site} is reached at {added.address}, priority {added.priority}.")
         if not (added.address == "poll" or "://" in added.address or Path(added.address).is_dir()):
             console.warn("Note: that folder is not there now; nothing goes or comes by it until it is.")
         if added.address.startswith("http://"):
@@ -309,6 +312,10 @@ def address_list(console: Console) -> None:
         names = ("site", "priority", "address", "schedule", "zone", "rate")
         rows = [(*(r[name] for name in names), _measured(r["measured"])) for r in records]
         console.table((*(name.upper() for name in names), "MEASURED"), rows)
+        for record in records:
+            if record["failures"]:
+                often = plural(record["failures"], "time")
+                console.say(f"{record['site']} at {record['address']} failed {often} in a row.")
         if not records:
             console.say("No address yet: courier channel address add CODE ADDRESS")
         console.result({"addresses": records})

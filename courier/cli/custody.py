@@ -191,7 +191,8 @@ def say_ledger(console: Console, view: LedgerView) -> None:
         mark = "" if line.proved else "  (NOT PROVED)"
         console.say(f"{time_text(e.at_ns)}  {e.site}  {e.operator}  {entry_text(e)}{mark}")
     if view.lines and not view.breaks:
-        console.say(f"Custody: {len(view.lines)} entries, every signature and link is good.")
+        count = f"{len(view.lines)} {'entry' if len(view.lines) == 1 else 'entries'}"
+        console.say(f"Custody: {count}, every signature and link is good.")
     for item in view.breaks:
         console.warn(f"Custody: {item.kind.upper()}: {item.text}")
 
