@@ -39,7 +39,10 @@ from formats.envelope import parse_envelope, verified_keys
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WrittenVolume:
-    """A volume that stands at ``path``, read back; ``bytes`` on the medium. ``kept``: it stood there before."""
+    """A volume that was written to ``path`` and read back; ``bytes`` on the medium. ``kept``: it stood there before.
+
+    ``away``: it was written there before, and its medium was changed since; it has not been looked at again.
+    """
 
     number: int
     of: int
@@ -47,6 +50,7 @@ class WrittenVolume:
     bytes: int
     layout: Layout
     kept: bool
+    away: bool = False
 
 
 def write_volumes(
@@ -64,6 +68,8 @@ def write_volumes(
 
     An out is a folder, on a drive of its own or not; they are taken in turn. A tape device takes one volume at a time.
     When no out has room for the next volume, ``changed`` is asked to have media changed; it says whether they were.
+    Where all volumes are asked for, and some are not written yet, those that were written to an out and are there no
+    more are taken to be on the media that were in it before: the set goes on at the first that is not written.
 
     Raises `NotFound` for a number the parcel does not have, `NoSpace` (before the first byte, where no media can be
     changed), `Damaged` when a medium does not hold what was written, `Refused` for a parcel that was recalled.
@@ -78,8 +84,13 @@ def write_volumes(
     with locked(parcel.folder / "lock"), _in_the_ledger(site, parcel, result):
         drives = _Drives(parcel, layout, [out.absolute() for out in outs], changed)
         needed = medium_bytes(site, parcel, wanted)
-        drives.require(needed)
+        away = {} if numbers else drives.away()
+        drives.require({number: cost for number, cost in needed.items() if number not in away})
         for number in wanted:
+            if number in away:
+                written(away[number])
+                result.append(away[number])
+                continue
             source = volume_source(site, parcel, number)
             target, kept = drives.target(source.label, needed[number])
             if kept:
@@ -174,6 +185,28 @@ class _Drives:
             if target.exists():
                 return target
         return None
+
+    def away(self) -> dict[int, WrittenVolume]:
+        """The volumes of an interrupted set that were written here, on media that have been changed since."""
+        volumes = {one.number: one for one in self._parcel.volumes}
+        if all(one.state == VolumeState.WRITTEN for one in volumes.values()):
+            return {}  # The set is whole: what is asked for is another one.
+        packing, found = self._parcel.packing, {}
+        for number, one in volumes.items():
+            label = packing.volume_label(number)
+            here = {str(volume_target(out, label, self._layout)) for out in self._outs}
+            before = (one.state, one.layout) == (VolumeState.WRITTEN, self._layout) and one.path in here
+            if before and (self._device or self._standing(label) is None):
+                found[number] = WrittenVolume(
+                    number=number,
+                    of=packing.volumes,
+                    path=Path(one.path),
+                    bytes=one.bytes,
+                    layout=self._layout,
+                    kept=True,
+                    away=True,
+                )
+        return found
 
     def _free(self) -> list[int]:
         """Bytes free at each out; drives that are one disk count once, at the first of them."""

@@ -77,6 +77,28 @@ def test_an_interrupted_set_goes_on_and_what_stands_is_read_again(sites: Sites, 
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_interrupted_set_goes_on_when_the_media_before_have_been_taken_out(sites: Sites, layout: str) -> None:
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
+    drive, command = (
+        sites.root / "drive",
+        ("parcel", "write", parcel, "--layout", layout, "--out", sites.root / "drive"),
+    )
+    (first,) = sites.hq(*command, "--volume", 1)["volumes"]
+    drive.rename(sites.root / "taken out")
+    said = sites.hq.says(*command)
+    assert "Volume 1 of" in said
+    assert "written before, on a medium that is not there now; to write it again: --volume 1" in said
+    assert sorted(path.name[:15] for path in drive.iterdir())[0] == "HQ1_000001_V002"
+    assert sites.hq("parcel", "show", parcel)["state"] == "Written"
+    # Of a whole set another one is written when it is asked for; and one volume whenever it is.
+    drive.rename(sites.root / "taken out too")
+    assert not any(one["kept"] for one in sites.hq(*command)["volumes"])
+    drive.rename(sites.root / "a copy")
+    assert sites.hq(*command, "--volume", 1)["volumes"][0]["path"] == first["path"]
+    assert contents(Path(first["path"])) == contents(sites.root / "taken out" / Path(first["path"]).name)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_stands_at_the_target_and_is_another_thing_is_never_overwritten(sites: Sites, layout: str) -> None:
     parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
     volumes = write_parcel(sites.hq, parcel, layout, sites.root / "out")

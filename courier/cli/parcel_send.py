@@ -197,6 +197,8 @@ def write(
 
     def written(one: WrittenVolume) -> None:
         what = "stood there, read back" if one.kept else "written and read back"
+        if one.away:
+            what = f"written before, on a medium that is not there now; to write it again: --volume {one.number}"
         console.say(f"Volume {one.number} of {one.of}: {one.path}, {size_text(one.bytes)}, {what}")
         console.event({"volume": _written(one)})
 
@@ -227,7 +229,7 @@ def write(
                 outgoing,
                 layout=layout,
                 outs=out,
-                numbers=numbers,
+                numbers=volume or (),
                 progress=progress,
                 written=written,
                 changed=console.change_media,
@@ -271,6 +273,7 @@ def _written(one: Any) -> dict[str, Any]:
         "layout": one.layout,
         "state": "Written",
         "kept": one.kept,
+        "away": one.away,
     }
 
 
