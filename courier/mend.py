@@ -40,15 +40,17 @@ def prospect(spool: Spool) -> Outcome:
     return settle(Protection(spool.packing), missing_blocks(spool))
 
 
-def mend_spool(spool: Spool) -> MendReport:
-    """Give back all that parity can. A block that turns out bad on our own disk is forgotten, and mended too if it can.
+def mend_spool(spool: Spool, *, spares: bool = True) -> MendReport:
+    """Give back all that parity can (without ``spares``: each medium's own).
+
+    A block that turns out bad on our own disk is forgotten, and mended too if it can.
 
     Call it under the spool's lock.
     """
     protection = Protection(spool.packing)
     mended = 0
     while True:
-        outcome = settle(protection, missing_blocks(spool))
+        outcome = settle(protection, missing_blocks(spool), spares=spares)
         done = sum(_step(spool, protection, step) for step in outcome.steps)
         mended += done
         if not done:

@@ -205,8 +205,10 @@ class _State:
         return Step(group=number, rows=rows) if rows else None
 
 
-def settle(protection: Protection, bad: Iterable[BlockAt]) -> Outcome:
+def settle(protection: Protection, bad: Iterable[BlockAt], *, spares: bool = True) -> Outcome:
     """Follow what parity gives back of the ``bad`` blocks until it gives no more.
+
+    Without ``spares`` only from the redundancy on the data volumes, each of which needs its own medium and no other.
 
     Redundancy on the data volumes goes first, as it needs only its own medium, then the spare volumes; the redundancy
     on those is used only where all else is stuck. Nothing is done for parity's own sake.
@@ -214,6 +216,8 @@ def settle(protection: Protection, bad: Iterable[BlockAt]) -> Outcome:
     state = _State(protection, bad)
     steps: list[Step] = []
     near, far = protection.order()
+    if not spares:
+        near, far = tuple(number for number in near if not protection.groups[number].record.spares), ()
     while state.archives:
         done = [step for number in near if (step := state.mend(number))]
         done = done or [step for number in far if (step := state.mend(number))]

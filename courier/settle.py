@@ -72,7 +72,7 @@ def settle_parcel(site: Site, parcel: str, build: str, *, release: bool = False)
     spool = Spool.open(site.arriving(parcel, build))
     mended = 0 if spool.complete else _mend(site, spool)
     if not spool.complete:
-        return status_of(site, parcel, build)
+        return replace(status_of(site, parcel, build), mended=mended)
     hold = 0 if release else row.hold
     if not is_open(row.state) or hold != row.hold:
         _note(site, row, ReceivedEvent.HELD, "all content is here and good", hold=hold)
@@ -100,17 +100,29 @@ def _note(site: Site, row: ReceivedParcel, event: ReceivedEvent, text: str, **va
 
 
 def _mend(site: Site, spool: Spool) -> int:
-    """Mend what is missing if parity can give back all of it; return the blocks mended."""
-    if not spool.packing.groups or prospect(spool).left:
+    """Mend what parity gives back; return the blocks.
+
+    Spare volumes stand in for others when that completes the parcel, or nothing more is to come: what is still on its
+    way need not be made up.
+    """
+    if not spool.packing.groups:
         return 0
+    spares = not prospect(spool).left or not _to_come(site, spool.packing)
     folder = site.home / "parcels" / "in"
     with locked(folder / "lock"), naming_space(folder, spool.missing_bytes, purpose=f"mending {spool.packing.parcel}"):
-        report = mend_spool(spool)
+        report = mend_spool(spool, spares=spares)
     if report.mended:
         with site.catalogue.writing() as connection:
             text = f"{report.mended} blocks mended from parity"
             parcels.write_log(connection, log_entry(site, spool.packing.parcel, "mended", text))
     return report.mended
+
+
+def _to_come(site: Site, packing: PackingList) -> set[int]:
+    """Volumes of which no medium was seen."""
+    with site.catalogue.reading() as connection:
+        seen = {volume.number for volume in parcels.received_volumes(connection, packing.parcel, packing.build)}
+    return set(range(1, packing.volumes + 1)) - seen
 
 
 def settle_all(site: Site) -> list[tuple[ParcelStatus | None, CourierError | None]]:
@@ -173,9 +185,8 @@ def _reports_itself(site: Site, packing: PackingList, admission: Admission) -> b
     if packing.key != "on-arrival" or admission.notice is None or admission.notice.seals:
         return False
     with site.catalogue.reading() as connection:
-        here = {volume.number for volume in parcels.received_volumes(connection, packing.parcel, packing.build)}
         reported = letters.find(connection, "arrival", packing.parcel, packing.source)
-    return reported is None and here == set(range(1, packing.volumes + 1))
+    return reported is None and not _to_come(site, packing)
 
 
 def _awaiting(site: Site, spool: Spool, row: ReceivedParcel) -> tuple[str, ...]:

@@ -148,6 +148,37 @@ def test_damage_within_the_redundancy_of_a_medium_is_mended_as_it_is_received(
     imported_right(sites, package)
 
 
+def test_a_disc_of_several_is_mended_by_its_own_parity_at_once_and_by_spare_volumes_when_all_have_come(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = package_of(sites, 9 * MIB)
+    parcel, volumes = sent(sites.hq, package, out=sites.root / "out", capacity="8MB", redundancy="50%")
+    assert len(volumes) > 1
+    sites.sync()
+    document = receive_faulty(sites, unreadable(1), monkeypatch, volumes[0])
+    assert "error" not in document
+    assert document["volumes"][0]["damaged_blocks"] > 0
+    assert document["mended_blocks"] == 1
+    assert 1 not in document["missing_volumes"]
+    assert sites.br("parcel", "receive", *volumes[1:])["state"] == "Imported"
+    imported_right(sites, package)
+    # Block 1 of both discs is bad, more than one spare volume makes up for; block 0 of one is not.
+    package = package_of(sites, 10 * MIB)
+    parcel, (one, two, spare) = sent(
+        sites.hq, package, out=sites.root / "spare", capacity="8MB", redundancy="none", spare_volumes=1
+    )
+    sites.sync()
+    receive_faulty(sites, unreadable(0, 1), monkeypatch, one)
+    document = receive_faulty(sites, unreadable(1), monkeypatch, two)
+    assert document["error"]["code"] == "damaged"
+    assert f"courier parcel repair {parcel} --from-network" in document["error"]["hint"]
+    assert document["mended_blocks"] == 0
+    document = sites.br("parcel", "receive", spare)
+    assert document["mended_blocks"] == 1
+    assert document["missing_blocks"] == 2
+    assert sites.br("parcel", "receive", one)["state"] == "Imported"
+
+
 def test_a_folder_that_fails_is_one_failure_and_the_other_media_are_taken(
     sites: Sites, monkeypatch: pytest.MonkeyPatch
 ) -> None:

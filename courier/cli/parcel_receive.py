@@ -54,11 +54,15 @@ def receive(
         if done.failures:
             document["failures"] = [{"path": n, "code": f.code, "message": f.message} for n, f in done.failures]
             raise typer.Exit(console.errors(done.failures, document))
-        if any(volume.damaged_blocks for volume in done.volumes) and any(s.missing_volumes for s in done.parcels):
-            first = next(s for s in done.parcels if s.missing_volumes)
+        # What its own parity has mended is no matter of the medium any more.
+        missing = {(s.parcel, s.build, number): s for s in done.parcels for number in s.missing_volumes}
+        bad = [v for v in done.volumes if v.damaged_blocks and (v.parcel, v.build, v.number) in missing]
+        if bad:
+            first = missing[bad[0].parcel, bad[0].build, bad[0].number]
             error = Damaged(
                 f"{first.parcel}: {plural(first.missing_blocks, 'block')} missing or damaged so far",
-                hint="what is good was kept; read the medium again, in another drive, or get it sent again",
+                hint="what is good was kept; read the medium again, in another drive; what stays bad is mended when "
+                f"more has come, or by the sender: courier parcel repair {first.parcel} --from-network",
             )
             console.error(error, document)
             raise typer.Exit(error.exit_code)

@@ -68,9 +68,8 @@ def say_taken(console: Console, volume: TakenVolume) -> None:
 def say_status(console: Console, status: ParcelStatus) -> None:
     """What is still missing, or why the parcel waits, or what was imported; for people."""
     if status.mended:
-        console.say(
-            f"{status.parcel}: {plural(status.mended, 'block')} mended from parity; nothing is missing any more"
-        )
+        rest = "" if status.missing_volumes else "; nothing is missing any more"
+        console.say(f"{status.parcel}: {plural(status.mended, 'block')} mended from parity{rest}")
     if status.missing_volumes:
         numbers = ", ".join(map(str, status.missing_volumes[:20]))
         more = " ..." if len(status.missing_volumes) > 20 else ""
