@@ -242,7 +242,10 @@ class _Drives:
         """Where the next volume goes, and whether it stands there already; asks for other media when none has room."""
         if self._device:
             if not self._fresh and not self._changed(f"Put the tape for {label} into {self._outs[0]}"):
-                raise Usage("a tape device takes one volume at a time", hint="change the tape, then --volume N")
+                raise Usage(
+                    f"a tape device takes one volume at a time: {label} goes on the next tape",
+                    hint="change the tape, then run the same command again: it goes on with that volume",
+                )
             self._fresh = False
             return self._outs[0], False
         while True:

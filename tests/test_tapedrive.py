@@ -12,13 +12,14 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from journey import FIXTURES, add, create, exported, make_sites
 from stock import stock_tool
 
 from courier import tapedevice
@@ -868,3 +869,68 @@ def test_the_pages_commands_unpack_a_folder(tmp_path: Path) -> None:
     bag = tmp_path / "bag"
     found = {path.relative_to(bag).as_posix(): path.read_bytes() for path in bag.rglob("*") if path.is_file()}
     assert found == FILES | {"manifest-sha256.txt": manifest}
+
+
+# --- the command line, with a drive ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, list[FakeSt]]]:
+    """A file that passes for a tape device, and the tapes that were in it: the last is in it now."""
+    path, tapes = tmp_path / "nst0", [FakeSt()]
+    path.touch()
+    for module in ("tapedrive", "media", "media_writing", "write"):
+        monkeypatch.setattr(f"courier.{module}.is_tape_device", lambda found: found == path)
+    monkeypatch.setattr(tapedevice, "_LinuxTape", lambda _path, writing: tapes[-1])
+    yield path, tapes
+
+
+def test_volumes_go_to_tapes_one_after_the_other_and_come_back_from_them(
+    tmp_path: Path, drive: tuple[Path, list[FakeSt]]
+) -> None:
+    device, tapes = drive
+    sites = make_sites(tmp_path)
+    package = add(sites.hq, FIXTURES / "boot.wim")
+    parcel = create(sites.hq, package)
+    command = ("parcel", "write", parcel, "--layout", "tape", "--out", device)
+    of = len(sites.hq(*command, "--dry-run")["volumes"])
+    for number in range(1, of):
+        error = sites.hq.fails(*command, code=2)
+        assert f"HQ1_000001_V{number + 1:03} goes on the next tape" in error["message"]
+        # The tape that was just written is not written over, and no volume is left out.
+        assert sites.hq.fails(*command, code=3)["code"] == "tape-not-blank"
+        tapes.append(FakeSt())
+    document = sites.hq(*command)
+    assert [one["away"] for one in document["volumes"]] == [True] * (of - 1) + [False]
+    assert document["state"] == "Written"
+    sites.hq("parcel", "ship", parcel)
+    sites.sync()
+    tapes[0].drive.bad = {3, 40}
+    for tape in list(tapes)[::-1]:
+        tapes.append(tape)
+        document = sites.br("parcel", "receive", device, code=None)
+        assert document["volumes"][0]["path"] == str(device)
+    if document["state"] != "Imported":
+        tapes[0].drive.bad = set()
+        document = sites.br("parcel", "receive", device)
+    assert document["state"] == "Imported"
+    assert exported(sites.br, package, tmp_path / "out") == exported(sites.hq, package, tmp_path / "there")
+
+
+def test_a_blank_tape_a_foreign_one_and_no_tape_are_called_so(
+    tmp_path: Path, drive: tuple[Path, list[FakeSt]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device, tapes = drive
+    home = make_sites(tmp_path).br
+    assert "blank" in home.fails("parcel", "receive", device, code=4)["message"]
+    tapes.append(FakeSt())
+    tapes[-1].tape.extend([b"tar" * 200, None, None])
+    error = home.fails("parcel", "receive", device, code=4)
+    assert "not a labelled tape" in error["message"]
+    assert "right medium" in error["hint"]
+
+    def no_tape(_path: Path, *, writing: bool) -> FakeSt:
+        raise OSError(errno.ENOMEDIUM, os.strerror(errno.ENOMEDIUM), str(device))
+
+    monkeypatch.setattr(tapedevice, "_LinuxTape", no_tape)
+    assert "has a medium in it" in home.fails("parcel", "receive", device, code=6)["hint"]
