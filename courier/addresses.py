@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -68,7 +69,9 @@ def add_address(site: Site, code: str, text: str, priority: int | None, wishes: 
         raise Usage(f"{code} is this site itself", hint="name the other site: courier site list")
     find_site(site, code)
     wishes = wishes or Wishes()
-    text = _spelled(text)
+    given, text = text, _spelled(text)
+    if text != POLL and "://" not in text:
+        _check_folder(site, text, given)
     new = _wished(Address(site=code, priority=0, address=text), wishes, new=True)
     with site.catalogue.writing() as connection:
         there = sites.addresses(connection, code)
@@ -105,21 +108,30 @@ def _free(priority: int | None, used: dict[int, str], code: str) -> int | None:
 
 
 def _spelled(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise Usage(f"{text[:100]!a}: an address is text in UTF-8", hint="rename the folder") from None
-    if text == POLL:
-        return text
+    if text.lower() == POLL:
+        return POLL
     scheme, colon, _ = text.partition("://")
     if colon and scheme.lower() in ("http", "https"):
         require_httpx()
         return check_url(text)
-    if colon:
-        raise Usage(f"{text[:100]!r} is no address", hint="a folder, https://HOST:PORT, or poll")
-    if not text.strip():
-        raise Usage("the address is empty", hint="a folder, https://HOST:PORT, or poll")
+    if colon or not text.strip():
+        raise Usage(
+            f"{text[:100]!r} is no address" if colon else "the address is empty",
+            hint="a folder, https://HOST:PORT, or poll",
+        )
     return str(Path(text).absolute())
+
+
+def _check_folder(site: Site, text: str, given: str) -> None:
+    """Refuse what is no folder to share, or was surely not meant as one; it need not be there now."""
+    folder = Path(text)
+    if folder.is_dir():
+        if folder.resolve().is_relative_to(site.home.resolve()):
+            raise Usage(f"{text} is in the home of this site", hint="name a folder that both sites reach")
+    elif folder.exists():
+        raise Usage(f"{text} is a file", hint="name a folder that both sites reach")
+    elif re.fullmatch(r"https?:.*|[\w.-]+:[0-9]{1,5}", given):
+        raise Usage(f"{given[:100]!r} is no folder that is there", hint="a server is written https://HOST:PORT")
 
 
 def _wished(address: Address, wishes: Wishes, *, new: bool) -> Address:

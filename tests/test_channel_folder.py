@@ -295,6 +295,15 @@ def test_much_garbage_is_not_held_in_memory(pair: Pair, monkeypatch: pytest.Monk
     assert (len(done.refused), len(looked)) == (10, 12)
 
 
+def test_a_person_is_told_of_so_many_dead_letters_as_a_person_reads(pair: Pair) -> None:
+    pair.link()
+    for n in range(30):
+        pair.transport(pair.hq, pair.br).deliver("BR1", Outgoing.of(bytes([n]) * 40))
+    said = Home(code="BR1", path=pair.br.home).says("channel", "sync")
+    assert said.count("Refused ") == 21
+    assert "Refused 10 more messages: courier channel status --json" in said
+
+
 # --- clocks that jump -------------------------------------------------------------------------------------------------
 
 
@@ -344,5 +353,17 @@ def test_slips_with_addresses_are_told_with_their_remedy(pair: Pair, tmp_path: P
     assert hq.fails("channel", "address", "add", "HQ1", tmp_path, code=2)["message"] == "HQ1 is this site itself"
     assert "Note: that folder is not there now" in hq.says("channel", "address", "add", "BR1", tmp_path / "gone")
     assert "Note" not in hq.says("channel", "address", "add", "BR1", tmp_path)
+    (tmp_path / "file").touch()
+    for where, word in (
+        (pair.hq.home, "is in the home of this site"),
+        (pair.hq.home / "store", "is in the home of this site"),
+        (tmp_path / "file", "is a file"),
+        ("hq.example:8443", "is no folder"),
+        ("https:/hq.example", "is no folder"),
+        ("ftp://hq.example", "is no address"),
+        (" ", "the address is empty"),
+    ):
+        assert word in hq.fails("channel", "address", "add", "BR1", where, code=2)["message"]
+    assert hq("channel", "address", "add", "BR1", "Poll")["address"] == "poll"
     error = hq.fails("channel", "address", "set", "BR1", tmp_path, "--priority", "1", code=2)
     assert f"courier channel address set BR1 {tmp_path / 'gone'} --priority N" in error["hint"]

@@ -70,8 +70,8 @@ def sync(
         else:
             done = exchange_locked(site, lambda: synchronise(site))
         console.say(f"Delivered {plural(done.delivered, 'message')}, took in {plural(done.taken, 'message')}.")
-        for sha256, reason in done.refused:
-            console.warn(f"Refused {sha256[:12]}: {reason}")
+        for line in _refused(done):
+            console.warn(line)
         for code, reason in done.held:
             console.say(f"Waiting for {code}: {reason}")
         for status in done.parcels:
@@ -138,8 +138,8 @@ def serve(
                 taken, delivered = plural(exchange.taken, "message"), plural(exchange.delivered, "message")
                 console.say(f"Took in {taken}, delivered {delivered}.")
                 console.event({"event": "exchange", "taken": exchange.taken, "delivered": exchange.delivered})
-            for sha256, reason in exchange.refused:
-                log(f"Refused {sha256[:12]}: {reason}")
+            for line in _refused(exchange):
+                log(line)
             for failure in exchange.failures:
                 log(f"{failure.message} ({failure.hint})")
 
@@ -196,6 +196,13 @@ def status(console: Console) -> None:
                 ],
             }
         )
+
+
+def _refused(done: Exchange) -> list[str]:
+    """A line for each refused message, as many as a person reads."""
+    lines = [f"Refused {sha256[:12]}: {reason}" for sha256, reason in done.refused[:SHOWN]]
+    more = len(done.refused) - SHOWN
+    return [*lines, f"Refused {plural(more, 'more message')}: courier channel status --json"] if more > 0 else lines
 
 
 def _kind(payload_type: str) -> str:
