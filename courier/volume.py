@@ -129,12 +129,15 @@ def restore_page(packing: PackingList, number: int, *, name: str) -> str:
         "",
         "    sha256sum -c manifest-sha256.txt",
         "",
+        "In the folder that mirrors a tape every file has a number before its name, such as 00013-restore.py; there",
+        "it is `sha256sum -c SHA256SUMS`.",
+        "",
     ]
     if packing.key != "media":
         lines += [
             "The archives are encrypted (age, https://age-encryption.org/v1). Their key is on none of the media: it",
-            "comes to the destination by network. With it, `age -d -i KEY X.7z.age > X.7z` opens one; then go on as",
-            "below.",
+            "comes to the destination by network, into its courier toolkit. Only there can this parcel be opened: what",
+            "stands below about restoring it without the toolkit needs that key and does not hold for it.",
             "",
         ]
     elif packing.sealed:

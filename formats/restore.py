@@ -3,7 +3,8 @@
 
 Needs Python 3.8 or later and 7-Zip (7z, 7zz, 7za or 7zr); zstd where content is compressed with it; age where the
 parcel is sealed. A VOLUME is a mounted medium, a copy of one in a folder, or a folder of several; without any, the
-folder of this script. Volumes are only read. Every file that is made is read back and checked by its SHA-256.
+folder of this script. In the folder that mirrors a tape the paths below are names with a number before them, such as
+00010-data+archives+000001.7z. Volumes are only read. Every file that is made is read back and checked by its SHA-256.
 
 What a volume holds (digests are SHA-256 in hexadecimal, times UTC, sizes in bytes):
 
@@ -50,6 +51,7 @@ from typing import IO, Any, NamedTuple, cast
 DONE, FAILED, USAGE, REFUSED, DAMAGED, NO_SPACE, NOT_FOUND, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 8
 CHUNK = 1 << 20
 LONGEST_LINE = (1 << 18) + 1
+TAPE_FILE = "[0-9][0-9][0-9][0-9][0-9]-"
 MALFORMED = (ArithmeticError, AttributeError, EOFError, LookupError, RecursionError, TypeError, ValueError, zlib.error)
 UNBINDABLE = (sqlite3.InterfaceError, sqlite3.ProgrammingError)
 
@@ -89,10 +91,16 @@ def digest(path: Path) -> str:
     return result.hexdigest()
 
 
+def at(folder: Path, path: str) -> Path:
+    """Where a volume has a file: below its folder, or in the copy of a tape under one name with a number before it."""
+    plain = folder / path
+    return plain if plain.exists() else next(folder.glob(f"{TAPE_FILE}{path.replace('/', '+')}"), plain)
+
+
 def open_volume(folder: Path) -> Volume:
     """The volume in a folder; raises Stop for one of a later format."""
     try:
-        texts = [(folder / "courier" / name).read_bytes() for name in ("packing-list.json", "volume-label.json")]
+        texts = [at(folder, f"courier/{name}").read_bytes() for name in ("packing-list.json", "volume-label.json")]
         data, label = (base64.b64decode(json.loads(text)["payload"], validate=True) for text in texts)
         if json.loads(label)["packing_list"] != hashlib.sha256(data).hexdigest():
             raise ValueError("the volume label names another packing list")
@@ -114,8 +122,8 @@ def find_volumes(places: list[Path]) -> list[Volume]:
         if not place.is_dir():
             raise Stop(NOT_FOUND, f"{place} is not a folder (mount an image file, or unpack it: 7z x -oFOLDER IMAGE)")
         folders += [place, *sorted(path for path in place.iterdir() if path.is_dir())]
-    marks = ("courier/packing-list.json", "data/archives")
-    found = [folder.resolve() for folder in folders if any((folder / mark).exists() for mark in marks)]
+    marks = ("courier/packing-list.json", "data/archives", "data/archives/*")
+    found = [folder.resolve() for folder in folders if any(at(folder, mark).exists() for mark in marks)]
     if not found:
         raise Stop(NOT_FOUND, f"no volume of a parcel in {', '.join(map(str, places))}")
     return [open_volume(folder) for folder in dict.fromkeys(found)]
@@ -232,7 +240,7 @@ class Parcel:
     def copies(self, file: dict[str, Any]) -> list[Path]:
         """The files here that could be this one: those of the right name and size."""
         found = []
-        for path in [volume.folder / file["path"] for volume in self.volumes]:
+        for path in [at(volume.folder, file["path"]) for volume in self.volumes]:
             with contextlib.suppress(OSError):
                 found += [path] if path.stat().st_size == file["size"] else []
         return found

@@ -367,7 +367,7 @@ def test_volumes_go_to_several_outs_in_turn(sites: Sites) -> None:
 # --- restoring without this project -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layout", ["folder", "iso"])
+@pytest.mark.parametrize("layout", ["folder", "iso", "tape"])
 def test_the_script_on_the_volumes_restores_the_packages_without_our_code(sites: Sites, layout: str) -> None:
     original = tree(sites.root / "t")
     package = add(sites.hq, original)
@@ -383,7 +383,7 @@ def test_the_script_on_the_volumes_restores_the_packages_without_our_code(sites:
         folders = volumes
     script = sites.root / "elsewhere" / "restore.py"
     script.parent.mkdir()
-    script.write_bytes((folders[0] / "restore.py").read_bytes())
+    script.write_bytes(next(folders[0].glob("*restore.py")).read_bytes())
     target = sites.root / "restored"
     subprocess.run(
         [sys.executable, "-I", "-S", script, "--to", target, *folders],

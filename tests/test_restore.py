@@ -123,6 +123,19 @@ def test_packages_come_back_from_the_volumes_alone(tmp_path: Path, script: Path,
     assert "who signed it was not checked" in ran.output
 
 
+def test_folders_that_mirror_a_tape_will_do(tmp_path: Path, script: Path) -> None:
+    sent = send(tmp_path / "media")
+    for volume in sent.volumes:
+        tape = tmp_path / "tapes" / f"{volume.name}.tape"
+        tape.mkdir(parents=True)
+        for number, path in enumerate(sorted(path for path in volume.rglob("*") if path.is_file())):
+            name = path.relative_to(volume).as_posix().replace("/", "+")
+            shutil.copy(path, tape / f"{number:05d}-{name}")
+    ran = run(script, "--to", tmp_path / "out", tmp_path / "tapes")
+    assert ran.code == 0, ran.output
+    assert restored(tmp_path / "out") == WHOLE
+
+
 def test_a_folder_of_volumes_will_do_and_its_name_is_no_pattern(tmp_path: Path, script: Path) -> None:
     sent = send(tmp_path / "[a]*? -o", volumes=3)
     ran = run(script, "--to", "out *", sent.volumes[0].parent.name, cwd=tmp_path)
