@@ -232,10 +232,12 @@ class _Drives:
         if homeless and not self._changed(""):
             free = sum(self._free())
             places = ", ".join(map(str, self._outs))
+            fitting = [f"--volume {number}" for number, _ in costs if number not in homeless]
+            some = f"here fit {' '.join(fitting[:20])}{' ...' if fitting[20:] else ''}" if fitting else "none fits here"
             raise NoSpace(
                 f"{places}: no room for {len(homeless)} of {len(costs)} volumes, the first is volume {homeless[0]} "
                 f"({sum(cost for _, cost in costs):,} bytes needed in all, {free:,} free)",
-                hint="free space, name more --out folders, or write some of the volumes: --volume N",
+                hint=f"free space, name more --out folders, or write some of the volumes: {some}",
             )
 
     def target(self, label: str, cost: int) -> tuple[Path, bool]:

@@ -480,6 +480,19 @@ def test_without_room_for_the_new_edition_the_old_one_still_counts(
     assert sites.br("parcel", "receive", sites.root / "old")["state"] == "Imported"
 
 
+def test_a_script_is_told_which_volumes_a_drive_has_room_for(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), capacity="760KB")
+    # A drive for one volume, and not for two.
+    monkeypatch.setattr(courier_write, "free_space", lambda _: 1_000_000)
+    words = ("parcel", "write", parcel, "--layout", "folder")
+    error = sites.hq.fails(*words, "--out", sites.root / "one", code=5)
+    assert "here fit --volume 1" in error["hint"]
+    assert not (sites.root / "one").exists()
+    for number in range(1, len(sites.hq("parcel", "show", parcel)["volumes"]) + 1):
+        sites.hq(*words, "--out", sites.root / f"drive {number}", "--volume", number)
+    assert sites.hq("parcel", "show", parcel)["state"] == "Written"
+
+
 # 5. Shipping
 
 
