@@ -298,6 +298,23 @@ def test_a_cap_is_kept_and_a_change_of_it_counts_while_a_transfer_runs(pair: Pai
     assert pieces[-1][0] < 8 * 10**9
 
 
+def test_a_clock_that_is_set_back_does_not_stop_a_transfer_with_a_cap(pair: Pair) -> None:
+    pair.clock.sleep(2 * 3600)  # so that the keys are there before and after
+    start = pair.clock.ns
+    jumped: list[int] = []
+
+    def told(count: int) -> None:
+        if not jumped:
+            jumped.append(count)
+            pair.clock.ns = start - 3600 * 10**9
+
+    limits = Limits(caps=(1_000_000,) * 24)
+    pace = Watched(Meter(), lambda: limits, priority="low", now=pair.clock, sleep=pair.clock.sleep, told=told)
+    pair.transport(pair.hq, pair.br, pace).deliver("BR1", Outgoing.of(BIG))
+    assert arrived(pair, pair.br) == [BIG]
+    assert pair.clock.ns < start - 3500 * 10**9
+
+
 def test_a_schedule_that_closes_stops_a_transfer_which_goes_on_later(pair: Pair) -> None:
     limits = [Limits(pulse_bytes=500_000, pulse_ms=1)]
     moved = []

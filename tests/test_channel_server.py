@@ -179,6 +179,27 @@ def test_a_replay_is_refused_and_so_is_one_from_before_a_restart(forge: Forge) -
     assert ask(forge.pair, sent) == (401, "clock")
 
 
+def test_a_server_started_with_a_clock_ahead_serves_once_it_is_set_right_and_takes_no_replay(forge: Forge) -> None:
+    pair = forge.pair
+    before = forge.put()
+    assert ask(pair, before)[0] == 201
+    right = pair.clock.ns
+    pair.clock.ns += 24 * 3600 * 10**9
+    service = pair.network.serve(pair.br)
+    ahead = [forge.put() for _ in range(20)]
+    assert {ask(pair, sent)[0] for sent in ahead} == {201}
+    pair.clock.ns = right + 5 * 10**9
+    assert ask(pair, forge.put())[0] == 201
+    assert ask(pair, before) == (401, "clock")
+    assert {ask(pair, sent) for sent in ahead[-3:]} == {(401, "clock")}
+    for _ in range(10):
+        assert ask(pair, forge.put())[0] == 201
+    # What is remembered of the wrong time goes, and keeps nothing else.
+    (peer,) = service._peers.values()
+    assert max(peer.nonces.values()) * 10**9 <= pair.clock.ns
+    assert len(peer.nonces) <= 12
+
+
 @pytest.mark.parametrize("skew", [-301, 301])
 def test_a_request_of_another_time_is_refused(forge: Forge, skew: int) -> None:
     forge.pair.clock.sleep(1000)

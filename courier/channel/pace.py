@@ -11,6 +11,8 @@ from courier.schedule import SECOND_NS, Limits
 
 LOOK_AGAIN_NS = SECOND_NS
 """The longest sleep before the limits are read anew."""
+AHEAD_NS = 60 * SECOND_NS
+"""What is noted further ahead than this was noted before the clock was set back."""
 
 
 class Meter:
@@ -25,7 +27,10 @@ class Meter:
         """How long the next piece must wait under ``limits``, which may have changed since the last one went."""
         if not self.last_count:
             return 0
-        # A clock that was set back must not make us wait for the moment it was set back from.
+        # A clock that was set back must not make us wait for the moment it was set back from. A reply that is held
+        # back is noted a little ahead, and that counts.
+        if self.last_ns - now_ns > AHEAD_NS:
+            self.last_ns = now_ns
         since = max(0, now_ns - self.last_ns)
         return max(0, limits.pause_ns(self.last_count, now_ns) - since)
 

@@ -165,7 +165,9 @@ class Service:
         now_ns = self._now()
         seconds = now_ns // SECOND_NS
         peer = self._peers.setdefault(claim.source, _Peer(tokens=10.0 * self._rate, filled_ns=now_ns))
-        # Nonces are not kept over a restart: what was signed before it is refused instead.
+        # Nonces are not kept over a restart: what was signed before it is refused instead. A clock that is set back
+        # counts as one: what was signed since by clocks that are right is new.
+        self._started = min(self._started, seconds)
         if not max(seconds - CLOCK_SECONDS, self._started) <= claim.created <= seconds + CLOCK_SECONDS:
             text = f"signed at {claim.created}, the clock here says {seconds}"
             return self._refuse(claim.source, problem(401, "clock", text))
@@ -173,7 +175,7 @@ class Service:
             return self._refuse(claim.source, problem(401, "replayed", "this very request came before"))
         peer.nonces[claim.nonce] = seconds
         for nonce in list(peer.nonces)[:8]:
-            if peer.nonces[nonce] < seconds - 2 * CLOCK_SECONDS:
+            if abs(peer.nonces[nonce] - seconds) > 2 * CLOCK_SECONDS:
                 del peer.nonces[nonce]
         return claim, peer
 
