@@ -82,9 +82,11 @@ class Site:
     def signing_time(self, made_ns: int) -> int:
         """The moment to write into a document that was settled at ``made_ns`` and is signed by the present key.
 
-        A key speaks for no time before it was made; for the same key the moment is always the same.
+        A key speaks for no time before it was made; for the same key the moment is always the same. What was settled
+        while the clock was ahead is signed as of when the key was made: in the future nobody would believe it.
         """
-        return max(made_ns, self.card.keys[0].valid_from_ns)
+        begun = self.card.keys[0].valid_from_ns
+        return max(made_ns, begun) if made_ns <= now() else begun
 
     def check_key(self) -> None:
         """Raise `Refused` when nothing signed now would be believed: the clock stands before the key, or it has ended.
@@ -93,12 +95,7 @@ class Site:
         """
         moment, key = now(), self.card.keys[0]
         if moment < key.valid_from_ns:
-            raise Refused(
-                f"this computer's clock says {format_time(moment)[:19]}Z, before the signing key of {self.code} was "
-                f"made, {format_time(key.valid_from_ns)[:19]}Z",
-                hint="set this computer's clock right, then give the command again",
-                code="clock",
-            )
+            raise clock_before_key(self.card, moment)
         if moment >= key.valid_until_ns:
             raise Refused(
                 f"the signing key of {self.code} was valid until {format_time(key.valid_until_ns)[:19]}Z",
@@ -117,6 +114,17 @@ class Site:
     def close(self) -> None:
         """Give the catalogue's connections back."""
         self.catalogue.close()
+
+
+def clock_before_key(card: SiteCard, moment_ns: int) -> Refused:
+    """The error for a clock that stands before the site's signing key: the clock is wrong now, or was wrong then."""
+    return Refused(
+        f"this computer's clock says {format_time(moment_ns)[:19]}Z, before the signing key of {card.site} was made, "
+        f"{format_time(card.keys[0].valid_from_ns)[:19]}Z",
+        hint="set this computer's clock right, then give the command again; if it is right, it was ahead when the key "
+        "was made: courier site rotate-key --lost, and every other site pins the new card by its fingerprint",
+        code="clock",
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -27,6 +27,10 @@ Document = TypeVar("Document")
 DAY_NS = 24 * 3600 * 10**9
 CLOCK_SLACK_NS = DAY_NS
 """How far a signer's clock may run ahead of ours before a document counts as from the future."""
+_RESTORED = (
+    "if {0} restored its home from a backup made before it renewed its key: courier site rotate-key there, then here "
+    "courier site trust CARD --fingerprint FINGERPRINT, compared by phone"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +105,7 @@ def check_card_by_fingerprint(card: SiteCard, pinned: SiteCard) -> None:
 def _rolled_back(card: SiteCard, pinned: SiteCard) -> Refused:
     return Refused(
         f"card {card.serial} of {card.site} is older than, or another than, the pinned card {pinned.serial}",
-        hint="ask the site for its present card",
+        hint=f"ask {card.site} for its present card; {_RESTORED.format(card.site)}",
         code="rolled-back-card",
     )
 
@@ -237,7 +241,7 @@ def _valid_keys(keys: list[SiteKey], signed_ns: int, *, where: str, signer: str)
     if not valid:
         raise Refused(
             f"{where}: made {format_time(signed_ns)[:19]}Z, when the key of {signer} that signed it was not valid",
-            hint=f"ask {signer} for its present card and for this again",
+            hint=f"ask {signer} for its present card and for this again; {_RESTORED.format(signer)}",
             code="key-not-valid",
         )
     return valid

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from journey import FIXTURES, Sites, add, create, make_sites, sent, write
+from journey import FIXTURES, Home, Sites, add, create, make_sites, run, sent, write
 
 DAY = 24 * 3600 * 10**9
 
@@ -15,6 +16,11 @@ DAY = 24 * 3600 * 10**9
 @pytest.fixture
 def sites(tmp_path: Path) -> Sites:
     return make_sites(tmp_path)
+
+
+def typed(home: Home, *arguments: object) -> str:
+    """What a command that must be refused says to a script that does not give ``--yes``."""
+    return run(*arguments, "--home", home.path, code=3).err
 
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, days: int) -> None:
@@ -143,8 +149,10 @@ def test_a_clock_that_is_wrong_is_said_and_nothing_is_lost_by_it(sites: Sites) -
 
 
 def test_since_when_keys_are_lost_must_be_possible(sites: Sites) -> None:
-    for moment in ("2001-01-01T00:00", "2999-01-01T00:00", "Friday"):
-        sites.hq.fails("site", "rotate-key", "--lost", "--since", moment, code=2)
+    for moment in ("2001-01-01T00:00", "2999-01-01T00:00"):
+        error = sites.hq.fails("site", "rotate-key", "--lost", "--since", moment, code=2)
+        assert f"{time.gmtime().tm_year}-" in error["hint"]
+    sites.hq.fails("site", "rotate-key", "--lost", "--since", "Friday", code=2)
     sites.hq.fails("site", "rotate-key", "--since", "2026-01-01", code=2)
     assert sites.hq("site", "card")["serial"] == 1
 
@@ -172,3 +180,90 @@ def test_a_clock_before_the_key_neither_spoils_the_home_nor_sends_what_nobody_be
         assert sites.hq.fails("parcel", "ship", parcel, code=3)["code"] == "key-not-valid"
     sites.hq("site", "rotate-key")
     assert sites.hq("parcel", "ship", parcel)["state"] == "Sent"
+
+
+def test_a_key_made_while_the_clock_was_ahead_is_replaced_by_phone(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody believes it before its time; the other site, told of it meanwhile, takes the next card by fingerprint."""
+    with monkeypatch.context() as ahead:
+        set_clock(ahead, 400)
+        sites.hq("site", "rotate-key")
+        package = add(sites.hq, FIXTURES / "boot.wim")
+        sites.hq("channel", "sync")
+    sites.br("channel", "sync", code=None)
+    assert sites.br("site", "show", "HQ1")["serial"] == 2
+    for command in (("site", "rotate-key"), ("parcel", "create", package, "--to", "BR1", "--capacity", "900KB")):
+        error = sites.hq.fails(*command, code=3)
+        assert error["code"] == "clock"
+        assert "rotate-key --lost" in error["hint"]
+    new = sites.hq("site", "rotate-key", "--lost")
+    sites.hq("site", "card", "--out", sites.root / "new.card")
+    sites.br("site", "trust", sites.root / "new.card", "--fingerprint", new["fingerprint"])
+    _, volumes = sent(sites.hq, package, out=sites.root / "media")
+    sites.sync()
+    assert sites.br("parcel", "receive", *volumes)["state"] == "Imported"
+    assert sites.hq("site", "rotate-key")["serial"] == 4
+    sites.sync()
+    assert sites.br("site", "show", "HQ1")["serial"] == 4
+
+
+def test_a_site_made_while_the_clock_was_ahead_has_a_way_out_too(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as ahead:
+        set_clock(ahead, 400)
+        sites = make_sites(tmp_path)
+    for home, other in ((sites.hq, sites.br), (sites.br, sites.hq)):
+        new = home("site", "rotate-key", "--lost")
+        home("site", "card", "--out", sites.root / "new.card")
+        other("site", "trust", sites.root / "new.card", "--fingerprint", new["fingerprint"])
+    _, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "media")
+    sites.sync()
+    assert sites.br("parcel", "receive", *volumes)["state"] == "Imported"
+
+
+def test_an_older_key_that_still_signed_while_the_clock_was_ahead_is_lost_with_it(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time was to end in a year: whoever took the keys could have signed with it until then."""
+    _, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "media")
+    sites.hq("channel", "sync")
+    with monkeypatch.context() as ahead:
+        set_clock(ahead, 400)
+        sites.hq("site", "rotate-key")
+    new = sites.hq("site", "rotate-key", "--lost")
+    sites.hq("site", "card", "--out", sites.root / "new.card")
+    sites.br("site", "trust", sites.root / "new.card", "--fingerprint", new["fingerprint"])
+    assert "was revoked" in " ".join(item["reason"] for item in sites.br("channel", "sync", code=None)["refused"])
+    assert sites.br("parcel", "receive", *volumes)["state"] == "Held"
+
+
+def test_a_home_restored_from_before_a_rotation_is_led_out_by_the_hints(sites: Sites) -> None:
+    """Its key was given up, so no chain of cards reaches the pinned one: a new key, compared by phone, does."""
+    shutil.copytree(sites.hq.path, sites.root / "backup")
+    sites.hq("site", "rotate-key")
+    sites.sync()
+    shutil.rmtree(sites.hq.path)
+    (sites.root / "backup").rename(sites.hq.path)
+    _, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "media")
+    error = sites.br.ran("parcel", "receive", *volumes, code=3).error
+    assert error["code"] == "key-not-valid"
+    assert "restored its home" in error["hint"]
+    assert "rotate-key there" in error["hint"]
+    new = sites.hq("site", "rotate-key")
+    sites.hq("site", "card", "--out", sites.root / "new.card")
+    error = sites.br.fails("site", "trust", sites.root / "new.card", code=3)
+    assert "--fingerprint" in error["hint"]
+    sites.br("site", "trust", sites.root / "new.card", "--fingerprint", new["fingerprint"])
+    _, volumes = sent(sites.hq, "HQ100001:1", out=sites.root / "again")
+    sites.sync()
+    assert sites.br("parcel", "receive", *volumes)["state"] == "Imported"
+
+
+def test_a_second_rotation_before_the_first_was_acknowledged_is_asked_for(sites: Sites) -> None:
+    """Enter pressed twice: each rotation uses up a place on the card."""
+    sites.hq("site", "rotate-key")
+    said = typed(sites.hq, "site", "rotate-key")
+    assert "BR1 did not acknowledge card 2, made 20" in said
+    assert "--yes" in said
+    sites.sync(sites.hq, sites.br, sites.hq)
+    assert run("site", "rotate-key", "--home", sites.hq.path).code == 0

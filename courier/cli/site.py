@@ -196,13 +196,16 @@ def rotate(
 ) -> None:
     """Make new keys and a new card, and send it to the other sites. Parcels under way stay good."""
     from courier.errors import Usage
-    from courier.rotation import rotate_key
+    from courier.rotation import rotate_key, unacknowledged
 
     if since and not lost:
         raise Usage("--since says since when keys are lost", hint="give it together with --lost")
     with console.site() as site:
         if lost:
             console.confirm("Every other site will have to pin the new card by its fingerprint. Go on?")
+        elif waiting := unacknowledged(site):
+            last = f"card {site.card.serial}, made {time_text(site.card.issued_ns)}"
+            console.confirm(f"{', '.join(waiting)} did not acknowledge {last}, yet. Rotate again?")
         done = rotate_key(site, where=key, passphrase=passphrase, lost=lost, since_ns=_moment(since) if since else None)
         console.say(f"{site.code} has card {done.card.serial}. Its signing key: {done.place}.")
         console.say(f"Fingerprint: {done.card.fingerprint}")
