@@ -218,6 +218,20 @@ def test_a_file_that_cannot_be_read_is_named_once_the_others_are_taken(
     assert sorted(found) == sorted(set(BODIES) - {was})
 
 
+def test_a_share_that_is_read_only_is_told_by_a_name_the_operator_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, mailbox = make_folder(tmp_path / "share"), make_folder(tmp_path / "share" / "BR1")
+
+    def opened(name: Any, *_: Any, **__: Any) -> int:
+        raise OSError(errno.EROFS, "Read-only file system", str(name))
+
+    monkeypatch.setattr(os, "open", opened)
+    with pytest.raises(Unreachable) as caught:
+        FolderTransport(folder).deliver("BR1", Outgoing.of(b"x"))
+    assert caught.value.message == f"channel folder {folder}: Read-only file system ({mailbox})"
+
+
 def test_a_share_that_goes_half_way_loses_nothing_and_what_was_taken_is_told(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:

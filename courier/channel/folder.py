@@ -126,7 +126,9 @@ class FolderTransport:
             raise self._unreachable("is not there")
 
     def _broken(self, error: OSError) -> Unreachable:
-        where = f" ({error.filename})" if error.filename and Path(error.filename) != self._folder else ""
+        path = Path(str(error.filename or self._folder))
+        path = path.parent if path.name.startswith(TEMP) else path
+        where = "" if path == self._folder else f" ({path})"
         return self._unreachable(f"{error.strerror or error}{where}")
 
     def _unreachable(self, why: str) -> Unreachable:
