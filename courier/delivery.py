@@ -26,6 +26,7 @@ from courier.outbox import carried, carried_size
 from courier.schedule import EXPIRY_NS, SECOND_NS, THREADS, THREADS_PER_SITE, Limits, resend_ns, retry_ns
 from courier.site import Site, now
 from formats.documents import acknowledgement as acknowledgement_doc
+from formats.documents import card as card_doc
 
 if TYPE_CHECKING:
     from courier.channel.client import Signing
@@ -145,7 +146,10 @@ def deliver(site: Site, run: Run) -> None:
         boxes.setdefault(message.site, deque()).append(message)
     if not boxes:
         return
-    workers = [(code, worker) for worker in range(THREADS_PER_SITE) for code, box in boxes.items() if len(box) > worker]
+    # A card goes before what the new key of it has signed, and nothing beside it.
+    boxes = {code: deque(sorted(box, key=lambda message: message.type != card_doc.TYPE)) for code, box in boxes.items()}
+    most = {code: 1 if box[0].type == card_doc.TYPE else min(len(box), THREADS_PER_SITE) for code, box in boxes.items()}
+    workers = [(code, worker) for worker in range(THREADS_PER_SITE) for code in boxes if worker < most[code]]
     if len(workers) == 1:
         _work(site, run, boxes[workers[0][0]], routes[workers[0][0]])
         return

@@ -116,6 +116,10 @@ def announce_card(site: Site, data: bytes | None = None) -> tuple[str, ...]:
         reached = {address.site for address in sites.addresses(connection)}
         codes = tuple(p.code for p in sites.everyone(connection) if p.code in reached and not p.revoked)
         for code in codes:
+            for older in messages.live(connection, code):
+                # Behind the present card it would come as one that was rolled back.
+                if older.type == card_doc.TYPE and older.sha256 != name:
+                    messages.forget(connection, older)
             if messages.find(connection, "out", name, code) is None:
                 enqueue(connection, envelope, code)
     return codes

@@ -44,6 +44,21 @@ def test_a_parcel_under_way_while_the_keys_were_renewed_is_imported(sites: Sites
     assert sites.hq("parcel", "show", parcel)["state"] == "Confirmed"
 
 
+def test_of_several_rotations_the_last_card_alone_is_sent_and_nothing_is_refused(sites: Sites) -> None:
+    parcel, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "media")
+    sites.sync()
+    sites.br("parcel", "receive", *volumes)
+    for _ in range(3):
+        sites.br("site", "rotate-key")
+    sites.br("parcel", "custody", "add", parcel, "--event", "note", "--note", "seal broken")
+    sites.sync(sites.br, sites.hq, sites.br)
+    assert sites.hq("site", "show", "BR1")["serial"] == 4
+    assert sites.hq("parcel", "show", parcel)["state"] == "Confirmed"
+    for home in (sites.hq, sites.br):
+        assert not home("channel", "status")["dead_letters"]
+    assert "seal broken" in sites.hq.says("parcel", "log", parcel)
+
+
 def test_a_rotation_that_ended_before_its_card_was_queued_is_told_to_the_others_all_the_same(
     sites: Sites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
