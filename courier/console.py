@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Console:
     def say(self, text: str = "") -> None:
         """A line for people, unless they asked for quiet."""
         if self.for_people and not self.quiet:
-            print(_one_line(text), flush=True)
+            _put(_one_line(text))
 
     def warn(self, text: str) -> None:
         """A line for people that quiet does not hide, on stderr."""
@@ -62,17 +63,17 @@ class Console:
         numeric = [bool(rows) and all(isinstance(row[n], int) for row in rows) for n in range(len(headings))]
         for line in [list(headings), *cells]:
             parts = [c.rjust(w) if right else c.ljust(w) for c, w, right in zip(line, widths, numeric, strict=True)]
-            print("  ".join(parts).rstrip())
+            _put("  ".join(parts).rstrip())
 
     def event(self, record: dict[str, Any]) -> None:
         """One JSON line of a long-running command, when lines were asked for."""
         if self.json_lines:
-            print(json.dumps(record, ensure_ascii=True), flush=True)
+            _put(json.dumps(record, ensure_ascii=True))
 
     def result(self, document: dict[str, Any]) -> None:
         """The JSON document of this command."""
         if self.json:
-            print(json.dumps(document, indent=2, ensure_ascii=True), flush=True)
+            _put(json.dumps(document, indent=2, ensure_ascii=True))
         elif self.json_lines:
             self.event(document)
 
@@ -135,6 +136,14 @@ class Console:
         with Progress(*columns, console=Terminal(stderr=True), transient=True) as bar:
             task = bar.add_task(label, total=total)
             yield lambda count: bar.advance(task, count)
+
+
+def _put(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Whoever read our output has gone (such as `head`): the work goes on without them.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _about(name: str, error: CourierError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from journey import (
     add,
     change_byte,
     environment,
+    make_home,
     make_sites,
     run,
     run_process,
@@ -267,6 +269,47 @@ def test_output_cut_short_by_its_reader_is_no_error(sites: Sites) -> None:
     command = f"{sys.executable} -m courier parcel log HQ1-000001 --home {sites.hq.path} | head -c 1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=environment(), check=False)
     assert done.stderr == ""
+
+
+def test_work_is_done_though_nobody_reads_what_is_said(sites: Sites) -> None:
+    before = len(sites.hq("package", "list")["packages"])
+    for command, code in ((("package", "add", FIXTURES / "boot.wim", "--name", "X"), 0), (("package", "show", "X"), 2)):
+        for more in ([], ["--json"]):
+            reader, writer = os.pipe()
+            os.close(reader)
+            words = [sys.executable, "-m", "courier", *map(str, command), "--home", str(sites.hq.path), *more]
+            done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, env=environment(), check=False)
+            os.close(writer)
+            assert done.returncode == code
+            assert b"Traceback" not in done.stderr
+    assert len(sites.hq("package", "list")["packages"]) == before + 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere: named pipes are POSIX")
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_whoever_ends_a_command_ends_it_as_ctrl_c_does(sites: Sites, tmp_path: Path, number: str) -> None:
+    os.mkfifo(tmp_path / "card")
+    words = [sys.executable, "-m", "courier", "site", "trust", str(tmp_path / "card"), "--home", str(sites.hq.path)]
+    with (
+        subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment()) as running,
+        # Opened when the command opens it to read, and it reads until this end is closed.
+        (tmp_path / "card").open("wb"),
+    ):
+        running.send_signal(getattr(signal, number))
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 8
+    assert "the same command goes on" in said
+    assert "Traceback" not in said
+
+
+def test_a_home_that_cannot_be_written_is_named_with_the_remedy(tmp_path: Path) -> None:
+    home = make_home(tmp_path, "HQ1")
+    # What SQLite says where a disk is mounted read-only, for the superuser too.
+    (home.path / "catalogue.sqlite-wal").mkdir()
+    error = home.fails("package", "list", code=3)
+    assert error["code"] == "permission"
+    assert str(home.path) in error["message"]
+    assert "writable" in error["hint"]
 
 
 def test_the_demo_tells_the_journey_and_ends_with_both_stores_compared(tmp_path: Path) -> None:

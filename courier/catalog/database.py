@@ -156,6 +156,11 @@ def _translated(engine: Engine) -> Iterator[None]:
         if any(word in text for word in ("locked", "lock timeout", "deadlock")):
             hint = "wait for the other command to end, then run this one again"
             raise Refused(f"{where}: {text}", hint=hint, code="busy") from None
+        if local and any(word in text for word in ("readonly", "unable to open")):
+            hint = (
+                f"{Path(local).parent} must be writable for this: mount it so, or check who owns it and its permissions"
+            )
+            raise Refused(f"{where}: {text}", hint=hint, code="permission") from None
         raise CourierError(f"{where}: {text}", hint="check the catalogue's file or server", code="catalogue") from None
     except SQLAlchemyError as error:
         message = f"{where}: {type(error).__name__}: {str(error).splitlines()[0]}"

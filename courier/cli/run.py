@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -54,26 +56,30 @@ def main() -> NoReturn:
     _utf8()
     CURRENT.json = "--json" in sys.argv
     CURRENT.json_lines = "--json-lines" in sys.argv
+    _stop_as_by_hand()
+    failure: CourierError | None = None
     code = 0
     try:
-        code = _run()
-    except CourierError as error:
-        CURRENT.error(error)
-        code = error.exit_code
-    except KeyboardInterrupt:
-        stopped = Interrupted("stopped; what was finished is kept", hint="the same command goes on from there")
-        CURRENT.error(stopped)
-        code = stopped.exit_code
+        try:
+            code = _run()
+        except CourierError as error:
+            failure = error
+        except KeyboardInterrupt:
+            failure = Interrupted("stopped; what was finished is kept", hint="the same command goes on from there")
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            import traceback
+
+            traceback.print_exc()
+            message = f"unexpected: {type(error).__name__}: {error}"
+            failure = CourierError(message, hint="nothing was lost; report this with the lines above")
+        if failure is not None:
+            code = failure.exit_code
+            CURRENT.error(failure)
     except BrokenPipeError:
         # Whoever read our output has gone (such as `head`); that is not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except Exception as error:
-        import traceback
-
-        traceback.print_exc()
-        message = f"unexpected: {type(error).__name__}: {error}"
-        CURRENT.error(CourierError(message, hint="nothing was lost; report this with the lines above"))
-        code = CourierError.exit_code
     sys.exit(code)
 
 
@@ -88,6 +94,9 @@ def _run() -> int:
         return result if isinstance(result, int) else 0
     except typer.Abort:
         raise KeyboardInterrupt from None
+    except SystemExit:
+        # The argument parser's own answer to a broken pipe; nothing else of ours exits there.
+        raise BrokenPipeError from None
     except CLICK_ERROR as error:
         context = getattr(error, "ctx", None)
         if type(error).__name__ == "NoArgsIsHelpError":
@@ -101,6 +110,17 @@ def _run() -> int:
         if isinstance(error, BrokenPipeError):
             raise
         raise explain_os(error) from None
+
+
+def _stop_as_by_hand() -> None:
+    """Whoever ends us, a service or a terminal that was closed, ends us as Ctrl-C does: all is tidied up and said."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # Who told a signal to be ignored (nohup) wants it so.
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 def _utf8() -> None:
