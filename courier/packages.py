@@ -20,7 +20,7 @@ from courier.tree import read_tree, source_size, write_tree
 from formats.documents.listing import FileEntry
 from formats.documents.package import MAX_NAME, PackageDefinition
 from formats.errors import FormatError
-from formats.names import check_package
+from formats.names import MAX_PACKAGES, MAX_VERSION, check_package
 from formats.names import package_id as make_package_id
 
 
@@ -59,7 +59,7 @@ def add_package(
             following = version if same else packages.next_version(connection, package or "")
             package, version = _number(site, package, version, following or 1)
             if package is None:
-                package = make_package_id(site.code, packages.read_counter(connection, "package") + 1)
+                package = _next_id(site, packages.read_counter(connection, "package") + 1)
         with site.store.stage() as staging:
 
             def take(source: BinaryIO) -> tuple[str, int]:
@@ -126,9 +126,25 @@ def _number(site: Site, package: str | None, version: int | None, following: int
             hint=f"only its source site makes versions of it; give an ID that begins with {site.code}, or none",
             code="foreign-package",
         )
+    if following > MAX_VERSION:
+        raise Refused(
+            f"the versions of {package} are used up: {MAX_VERSION} is the highest there is",
+            hint="leave --id out to make it a new package",
+            code="versions-used-up",
+        )
     if version is not None and version < following:
         raise version_used(package, version, following - 1)
     return package, version or following
+
+
+def _next_id(site: Site, number: int) -> str:
+    if number > MAX_PACKAGES:
+        raise Refused(
+            f"the package IDs of {site.code} are used up: {make_package_id(site.code, MAX_PACKAGES)} was given out",
+            hint="name one that is free with --id: courier package list shows those in use",
+            code="ids-used-up",
+        )
+    return make_package_id(site.code, number)
 
 
 def version_used(package: str, version: int, last: int) -> Usage:

@@ -18,6 +18,10 @@ _PARCEL = re.compile(r"([A-Z0-9]{3})-([0-9]{6})")
 _WINDOWS_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(\..*)?")
 _NOT_PORTABLE = re.compile(r'[\x00-\x1f\x7f"*:<>?\\|]')
 
+MAX_PACKAGES = 0xFFFFF
+"""The highest number in a package ID."""
+MAX_VERSION = 10**18
+"""The highest version of a package; one more still fits every database's integers."""
 MAX_COMPONENT = 255
 """Bytes of UTF-8 in one component of a path (the limit of ext4, XFS, APFS and NTFS in the worst case)."""
 MAX_PATH = 32_000

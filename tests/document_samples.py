@@ -16,6 +16,7 @@ from formats.documents.package import PackageDefinition
 from formats.documents.packing import PRIORITIES, FileRecord, PackingList, ParityGroup, TableRef
 from formats.documents.receipt import Outcome, Receipt, ReceiptPackage, ReceiptVolume
 from formats.envelope import PublicKey, load_public_key
+from formats.names import MAX_VERSION
 
 Document = PackageDefinition | PackingList | VolumeLabel | ShipNotice | Receipt | SiteCard
 
@@ -41,6 +42,7 @@ digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 times = st.integers(FIRST_NS, LAST_NS)
 counts = st.integers(0, 2**63 - 1)
 numbers = st.integers(1, 2**63 - 1)
+versions = st.integers(1, MAX_VERSION)
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60)
 packages = st.builds(lambda site, n: f"{site}{n:05X}", sites, st.integers(0, 0xFFFFF))
 summaries = st.builds(ListingSummary, sha256=digests, entries=counts, files=counts, bytes=counts)
@@ -56,7 +58,7 @@ def parcels(draw: st.DrawFn) -> tuple[str, str]:
 def definitions(draw: st.DrawFn) -> PackageDefinition:
     return PackageDefinition(
         package=draw(packages),
-        version=draw(numbers),
+        version=draw(versions),
         name=draw(names),
         site=draw(sites),
         created_ns=draw(times),
@@ -95,7 +97,7 @@ def notices(draw: st.DrawFn) -> ShipNotice:
         volumes=volumes,
         priority=draw(st.sampled_from(PRIORITIES)),
         packages=tuple(
-            draw(st.lists(st.builds(PackageRef, package=packages, version=numbers, listing=digests), max_size=3))
+            draw(st.lists(st.builds(PackageRef, package=packages, version=versions, listing=digests), max_size=3))
         ),
         carrier=draw(names),
         tracking=draw(names),
@@ -107,7 +109,7 @@ def notices(draw: st.DrawFn) -> ShipNotice:
 def receipts(draw: st.DrawFn) -> Receipt:
     parcel, source = draw(parcels())
     outcomes = st.builds(
-        ReceiptPackage, package=packages, version=numbers, listing=digests, outcome=st.sampled_from(Outcome)
+        ReceiptPackage, package=packages, version=versions, listing=digests, outcome=st.sampled_from(Outcome)
     )
     volumes = st.builds(ReceiptVolume, number=numbers, received=st.booleans(), damaged_blocks=counts)
     return Receipt(

@@ -181,6 +181,13 @@ def test_a_document_about_a_parcel_is_by_the_site_that_made_the_parcel() -> None
     assert _refused("receipt", to=["BR2"]) == "parcel"
 
 
+def test_a_version_no_command_could_name_is_refused() -> None:
+    assert _refused("package", version=10**18 + 1) == "version"
+    packages = [{"package": "HQ100001", "version": 10**18 + 1, "listing": SHA[0]}]
+    assert _refused("notice", packages=packages) == "packages[0].version"
+    assert _refused("receipt", packages=[{**packages[0], "outcome": "imported"}]) == "packages[0].version"
+
+
 def test_lists_that_mean_a_set_have_one_spelling() -> None:
     seal = [{"volume": 1, "serial": "A"}, {"volume": 3, "serial": "B"}]
     assert _refused("notice", seals=seal[::-1]) == "seals"

@@ -193,6 +193,19 @@ def test_ids_and_versions_are_given_or_allotted(sites: Sites) -> None:
     assert add(sites.hq, files, id="HQ100001") == "HQ100001:8", "a version only grows"
 
 
+def test_ids_and_versions_that_are_used_up_are_said_and_the_way_on(sites: Sites) -> None:
+    files = write_files(sites.root / "files", a=b"a")
+    last = 10**18
+    assert add(sites.hq, files, id="HQ1FFFFF", version=last) == f"HQ1FFFFF:{last}"
+    error = sites.hq.fails("package", "add", files, "--name", "Test", code=3)
+    assert (error["code"], "--id" in error["hint"]) == ("ids-used-up", True)
+    assert sites.hq.fails("package", "add", files, "--name", "Test", "--id", "HQ1FFFFF", code=3)["code"] == (
+        "versions-used-up"
+    )
+    assert add(sites.hq, files, id="HQ1FFFFF", version=last) == f"HQ1FFFFF:{last}", "the same command again"
+    assert add(sites.hq, files, id="HQ100001") == "HQ100001:1"
+
+
 def test_list_show_and_verify_say_what_is_there(sites: Sites) -> None:
     package = add(sites.hq, write_files(sites.root / "files", a=b"alpha", b=b"beta"), name="Two letters")
     (listed,) = sites.hq("package", "list")["packages"]

@@ -9,6 +9,7 @@ import typer
 
 from courier.cli.command import command, group
 from courier.console import Console, plural, size_text, time_text
+from formats.names import MAX_VERSION
 
 if TYPE_CHECKING:
     from courier.catalog.packages import StoredPackage
@@ -39,7 +40,7 @@ def add(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, or one folder (its content).")],
     name: Annotated[str, typer.Option("--name", help="The package's name, for people.")],
     version: Annotated[
-        int | None, typer.Option("--version", metavar="V", min=1, max=10**18, help="Version (else the next).")
+        int | None, typer.Option("--version", metavar="V", min=1, max=MAX_VERSION, help="Version (else the next).")
     ] = None,
     package_id: Annotated[str | None, typer.Option("--id", metavar="ID", help="Package ID (else a new one).")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be taken in.")] = False,

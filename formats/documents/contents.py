@@ -24,7 +24,7 @@ from formats.documents.listing import (
     read_lines,
 )
 from formats.errors import Malformed, TooLarge, Unexpected, UnknownFormat
-from formats.names import check_member, check_package, check_parcel, fold
+from formats.names import MAX_VERSION, check_member, check_package, check_parcel, fold
 from formats.records import Fields, decode, encode
 
 HEADER = "courier-contents/1"
@@ -193,7 +193,7 @@ class ContentsReader:
             fields = Fields(decode(self._line(), place=place), place)
             header = PackageHeader(
                 package=check_package(fields.text("package"), place=fields.at("package")),
-                version=fields.integer("version", minimum=1),
+                version=fields.integer("version", minimum=1, maximum=MAX_VERSION),
                 name=fields.text("name", longest=1000),
                 listing=ListingSummary.parse(fields.object("listing")),
             )

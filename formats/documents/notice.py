@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from formats.documents.packing import Priority, parse_destinations, parse_priority
 from formats.documents.release import parse_sealed_key, sealed_key_field
 from formats.errors import Malformed
-from formats.names import check_package, check_parcel, check_site
+from formats.names import MAX_VERSION, check_package, check_parcel, check_site
 from formats.records import Fields, encode, format_time, open_document
 
 NAME = "ship-notice"
@@ -32,7 +32,7 @@ class PackageRef:
         """From a JSON object; raises `Malformed`."""
         return cls(
             package=check_package(fields.text("package"), place=fields.at("package")),
-            version=fields.integer("version", minimum=1),
+            version=fields.integer("version", minimum=1, maximum=MAX_VERSION),
             listing=fields.digest("listing"),
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from formats.documents.listing import ListingSummary
-from formats.names import check_package, check_site
+from formats.names import MAX_VERSION, check_package, check_site
 from formats.records import encode, format_time, open_document
 
 NAME = "package"
@@ -54,7 +54,7 @@ class PackageDefinition:
         fields = open_document(payload, name=NAME)
         return cls(
             package=check_package(fields.text("package"), place="package"),
-            version=fields.integer("version", minimum=1),
+            version=fields.integer("version", minimum=1, maximum=MAX_VERSION),
             name=fields.text("name", longest=MAX_NAME),
             site=check_site(fields.text("from"), place="from"),
             created_ns=fields.time("created"),

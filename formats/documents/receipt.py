@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from formats.documents.packing import parse_destinations
 from formats.errors import Malformed
-from formats.names import check_package, check_parcel, check_site
+from formats.names import MAX_VERSION, check_package, check_parcel, check_site
 from formats.records import Fields, encode, format_time, open_document
 
 NAME = "receipt"
@@ -48,7 +48,7 @@ class ReceiptPackage:
         """From a JSON object; raises `Malformed`."""
         return cls(
             package=check_package(fields.text("package"), place=fields.at("package")),
-            version=fields.integer("version", minimum=1),
+            version=fields.integer("version", minimum=1, maximum=MAX_VERSION),
             listing=fields.digest("listing"),
             outcome=Outcome(fields.text("outcome", pattern="|".join(Outcome))),
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from formats.documents.packing import parse_destinations
 from formats.errors import Malformed
-from formats.names import check_package, check_site
+from formats.names import MAX_VERSION, check_package, check_site
 from formats.records import Fields, encode, format_time, open_document
 
 NAME = "site-report"
@@ -52,7 +52,7 @@ class HeldPackage:
         """From a JSON object; raises `Malformed`."""
         return cls(
             package=check_package(fields.text("package"), place=fields.at("package")),
-            version=fields.integer("version", minimum=1),
+            version=fields.integer("version", minimum=1, maximum=MAX_VERSION),
             listing=fields.digest("listing"),
         )
 

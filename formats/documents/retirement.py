@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from formats.errors import Malformed
-from formats.names import check_package, check_site
+from formats.names import MAX_VERSION, check_package, check_site
 from formats.records import encode, format_time, open_document
 
 NAME = "retirement"
@@ -46,7 +46,7 @@ class Retirement:
             raise Malformed("only its source site retires a package", place="from")
         return cls(
             package=package,
-            version=fields.integer("version", minimum=1),
+            version=fields.integer("version", minimum=1, maximum=MAX_VERSION),
             site=site,
             issued_ns=fields.time("issued"),
             reason=fields.text("reason", longest=MAX_REASON),
