@@ -67,7 +67,8 @@ def ship_parcel(
             code="not-written",
         )
     if after_sent(parcel.sent.state, SentEvent.SENT) is None:
-        raise Refused(f"{name} is {parcel.sent.state}", hint="create a new parcel", code="wrong-state")
+        arrived = ": every destination has it" if parcel.sent.state == SentState.CONFIRMED else ""
+        raise Refused(f"{name} is {parcel.sent.state}{arrived}", hint="create a new parcel", code="wrong-state")
     with site.catalogue.reading() as connection:
         carried = parcels.sent_packages(connection, name)
     if not carried:

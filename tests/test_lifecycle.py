@@ -122,3 +122,15 @@ def test_a_superseded_parcel_is_refused_where_it_arrives(sites: Sites) -> None:
     assert sites.hq.fails("parcel", "ship", old, code=3)["code"] == "wrong-state"
     error = sites.hq.fails("parcel", "create", package, "--to", "BR1", "--capacity", "5MB", "--supersedes", old, code=3)
     assert error["code"] == "wrong-state"
+
+
+def test_a_confirmed_parcel_that_is_written_for_another_medium_says_so_and_stays_confirmed(sites: Sites) -> None:
+    parcel, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "m")
+    sites.sync()
+    sites.br("parcel", "receive", *volumes)
+    sites.sync(sites.br, sites.hq)
+    more = ("--layout", "folder", "--out", sites.root / "m2", "--capacity", "5MB")
+    assert "is confirmed" in sites.hq.says("parcel", "write", parcel, *more)
+    assert sites.hq("parcel", "show", parcel)["state"] == "Confirmed"
+    assert "every destination has it" in sites.hq.fails("parcel", "ship", parcel, code=3)["message"]
+    assert sites.hq("parcel", "show", parcel)["state"] == "Confirmed"

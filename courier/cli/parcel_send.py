@@ -204,6 +204,8 @@ def write(
 
     with console.site() as site:
         outgoing = open_outgoing(site, parcel)
+        if outgoing.sent.state == "Confirmed":
+            console.warn(f"Note: {parcel} is confirmed: every destination has it. It stays so, whatever is written.")
         if media is not None or capacity is not None:
             kind, room = medium_capacity(media, capacity)
             anew = (kind, room) != (outgoing.packing.media, outgoing.packing.capacity)
