@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
-from courier.catalog import messages, sites
+from courier.catalog import messages, parcels, sites
 from courier.catalog.messages import Message
 from courier.errors import CourierError
 from courier.outbox import enqueue
 from courier.site import Site, now
+from courier.transitions import log_entry
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents import card as card_doc
 from formats.documents.acknowledgement import AcknowledgedMessage, Acknowledgement
 from formats.envelope import parse_envelope, verified_keys
 from formats.errors import FormatError
 from formats.records import Fields, decode
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 CURABLE = {"unknown-site", "revoked-site", "bad-signature", "unknown-key", "key-not-valid", "clock", "card-not-chained"}
 """Refusals that another message (a card), the operator or time may cure: not answered, so that the message comes again
@@ -65,8 +70,19 @@ def take_acknowledgement(site: Site, body: bytes) -> str:
             if message is None:
                 continue
             state, reason = ("dead", f"{word.site} refused it: {item.refused}") if item.refused else ("settled", "")
-            messages.settle(connection, message, state=state, reason=reason, now_ns=now())
+            if messages.settle(connection, message, state=state, reason=reason, now_ns=now()) and item.refused:
+                _log_refusal(connection, site, message, item.refused)
     return word.site
+
+
+def _log_refusal(connection: Connection, site: Site, message: Message, why: str) -> None:
+    """Note in its log that a message about a parcel was refused: whoever waits for an answer learns it there."""
+    body = messages.read(connection, message.sha256, message.site, 0, message.size)
+    fields = Fields(decode(parse_envelope(body).head))
+    if fields.has("parcel"):
+        parcel = fields.text("parcel")
+        kind = message.type.removeprefix("application/vnd.courier.").removesuffix("+json")
+        parcels.write_log(connection, log_entry(site, parcel, "refused-there", f"our {kind}, by {message.site}: {why}"))
 
 
 def surely_from(site: Site, body: bytes, error: CourierError) -> str:

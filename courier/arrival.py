@@ -104,6 +104,7 @@ def judge_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> None:
             if problem is None:
                 sent_event(connection, site, arrival.parcel, SentEvent.ARRIVAL, text)
             else:
+                text += f"; no key was released; they can report again, or: courier parcel recall {arrival.parcel}"
                 parcels.write_log(connection, log_entry(site, arrival.parcel, "arrival", text))
     if problem is not None:
         raise _wrong(arrival, problem[0], code=problem[1])

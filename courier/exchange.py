@@ -12,8 +12,9 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from courier.acknowledge import acknowledge, surely_from
-from courier.catalog import messages, sites
+from courier.catalog import messages, parcels, sites
 from courier.catalog.messages import Message
+from courier.catalog.parcels import LogEntry
 from courier.catalog.sites import Address
 from courier.channel.inbox import Inbox
 from courier.channel.transport import Paused, Rejected
@@ -45,7 +46,8 @@ OUR_FAULTS = {"busy", "catalogue", "clock"}
 class Exchange:
     """What one ``channel sync`` did: messages out and in, dead letters, sites not reached, parcels that went on.
 
-    ``held``: (site, why) where messages wait though nothing failed, such as a closed schedule.
+    ``held``: (site, why) where messages wait though nothing failed, such as a closed schedule. ``news``: what the logs
+    of parcels say of it.
     """
 
     delivered: int
@@ -55,6 +57,7 @@ class Exchange:
     parcels: tuple[ParcelStatus, ...]
     failures: tuple[CourierError, ...]
     held: tuple[tuple[str, str], ...] = ()
+    news: tuple[LogEntry, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +87,7 @@ def synchronise(site: Site, *, network: Network | None = None, patient: bool = F
     ``patient``: addresses that failed are left alone until their back-off is over (a server's own rounds).
     """
     run = Run(network=network or Network(), patient=patient)
+    end = _log_end(site)
     _queue_news(site)
     deliver(site, run)
     came = _fetch(site, run)
@@ -92,17 +96,22 @@ def synchronise(site: Site, *, network: Network | None = None, patient: bool = F
     acknowledge(site)
     deliver(site, run)
     keep_quota(site)
-    return _exchange(run, came, settled)
+    return _exchange(site, run, came, settled, end)
 
 
 def take_inbox(site: Site) -> Exchange:
     """Take what peers brought to our server, and import what can be imported; nothing is delivered."""
-    came = Came()
+    came, end = Came(), _log_end(site)
     _take_all(site, _inbox(site), came)
     settled = settle_all(site) if came.taken else []
     share_ledgers(site)
     acknowledge(site)
-    return _exchange(Run(network=Network()), came, settled)
+    return _exchange(site, Run(network=Network()), came, settled, end)
+
+
+def _log_end(site: Site) -> int:
+    with site.catalogue.reading() as connection:
+        return parcels.log_end(connection)
 
 
 def _queue_news(site: Site) -> None:
@@ -114,10 +123,10 @@ def _queue_news(site: Site) -> None:
 
 
 def _exchange(
-    run: Run,
-    came: Came,
-    settled: list[tuple[ParcelStatus | None, CourierError | None]],
+    site: Site, run: Run, came: Came, settled: list[tuple[ParcelStatus | None, CourierError | None]], end: int
 ) -> Exchange:
+    with site.catalogue.reading() as connection:
+        news = tuple(parcels.read_log_since(connection, end))
     return Exchange(
         delivered=run.delivered,
         taken=came.taken,
@@ -126,6 +135,7 @@ def _exchange(
         held=tuple(item for item in run.held.items() if item[0] not in run.failed),
         parcels=tuple(status for status, _ in settled if status is not None),
         failures=tuple(error for _, error in settled if error is not None),
+        news=news,
     )
 
 

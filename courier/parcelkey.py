@@ -10,11 +10,12 @@ import io
 from collections.abc import Mapping
 
 from courier.admit import verified_notices
-from courier.catalog import letters
+from courier.catalog import letters, messages
 from courier.errors import Refused, explain
 from courier.outgoing import OutgoingParcel
 from courier.sealing import network_identity, opened
 from courier.site import Site, now
+from formats.digest import sha256_hex
 from formats.documents import release as release_doc
 from formats.documents.packing import PackingList
 from formats.documents.release import KeyRelease, ParcelKey
@@ -102,11 +103,15 @@ def awaited_key(site: Site, packing: PackingList, seals: Mapping[int, str]) -> t
     if packing.key == "network":
         return (f"its key, in the ship notice of {packing.source} (by network: courier channel sync)",)
     with site.catalogue.reading() as connection:
-        reported = letters.find(connection, "arrival", packing.parcel, packing.source) is not None
-    if reported:
+        report = letters.find(connection, "arrival", packing.parcel, packing.source)
+        sent = report and messages.find(connection, "out", sha256_hex(report.envelope), packing.source)
+    refused = sent.reason if sent and sent.state == "dead" else ""
+    if report and not refused:
         return (f"its key, which {packing.source} releases for our arrival report (by network: courier channel sync)",)
     typed = " ".join(f"--seal {number}=SERIAL" for number in sorted(seals)[:3])
-    return (
-        f"its key, which {packing.source} releases when all volumes and the seals on them were reported: "
-        f"courier parcel arrived {packing.parcel}{f' {typed}' if typed else ''}",
+    why = (
+        f"its key; {refused}; to report again"
+        if refused
+        else (f"its key, which {packing.source} releases when all volumes and the seals on them were reported")
     )
+    return (f"{why}: courier parcel arrived {packing.parcel}{f' {typed}' if typed else ''}",)

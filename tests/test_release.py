@@ -157,3 +157,34 @@ def test_the_restore_page_says_where_the_key_is(sites: Sites) -> None:
     _, volumes = built(sites)
     assert "none of the media" in (volumes[0] / "RESTORE.txt").read_text()
     shutil.rmtree(volumes[0])
+
+
+def test_both_sites_are_told_of_a_wrong_seal_and_what_to_do(sites: Sites) -> None:
+    parcel, volumes = shipped_with_seals(sites)
+    sites.br("parcel", "receive", *volumes)
+    sites.br("parcel", "arrived", parcel, "--seal", "1=A0001", "--seal", "2=WRONG")
+    sites.br("channel", "sync")
+    told = sites.hq.says("channel", "sync")
+    assert f"{parcel}: arrival: reported by BR1: volume 2 left with seal A0002, and WRONG was read" in told
+    assert f"courier parcel recall {parcel}" in told
+    told = sites.br.says("channel", "sync")
+    assert f"{parcel}: refused-there: our arrival, by HQ1" in told
+    (awaited,) = sites.br("parcel", "show", parcel)["awaiting"]
+    assert "WRONG was read" in awaited
+    assert f"courier parcel arrived {parcel} --seal 1=SERIAL" in awaited
+    sites.br("parcel", "arrived", parcel, "--seal", "1=A0001", "--seal", "2=A0002")
+    assert "WRONG" not in sites.br("parcel", "show", parcel)["awaiting"][0]
+    sites.sync(sites.br, sites.hq)
+    assert f"{parcel}: imported" in sites.br.says("channel", "sync")
+
+
+def test_a_destination_is_told_of_a_recall(sites: Sites) -> None:
+    parcel, volumes = built(sites)
+    sites.hq("parcel", "ship", parcel)
+    sites.br("parcel", "receive", *volumes)
+    sites.hq("parcel", "recall", parcel, "--reason", "wrong image")
+    sites.hq("channel", "sync")
+    assert f"{parcel}: recalled: by HQ1: wrong image" in sites.br.says("channel", "sync")
+    shown = sites.br.says("parcel", "show", parcel)
+    assert "held, awaiting" not in shown
+    assert f"courier parcel discard {parcel}" in shown

@@ -279,7 +279,9 @@ def test_above_the_limit_the_sender_says_what_reshipping_costs_and_sends_with_a_
     package, parcel = damaged_beyond(sites)
     sites.hq("parcel", "limits", "--repair", "1MB")
     sites.br("parcel", "repair", parcel, "--from-network")
-    sites.sync(sites.br, sites.hq, sites.br)
+    sites.br("channel", "sync")
+    assert "courier parcel answer" in sites.hq.says("channel", "sync")
+    sites.br("channel", "sync")
     assert sites.br("parcel", "show", parcel)["state"] == "Arriving"
     (waiting,) = sites.hq("parcel", "show", parcel)["requests"]
     log = [entry["text"] for entry in sites.hq("parcel", "log", parcel)["log"]]

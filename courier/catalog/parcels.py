@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from courier.catalog.schema import log, notice, received, received_volume, sent, sent_package, sent_to, sent_volume
 
@@ -256,8 +256,19 @@ def write_log(connection: Connection, entry: LogEntry) -> None:
     connection.execute(insert(log).values(_values(entry)))
 
 
+_LOG = select(log.c.parcel, log.c.at_ns, log.c.operator, log.c.event, log.c.text).order_by(log.c.id)
+
+
 def read_log(connection: Connection, parcel: str) -> list[LogEntry]:
     """What happened to a parcel here, in order."""
-    query = select(log.c.parcel, log.c.at_ns, log.c.operator, log.c.event, log.c.text)
-    rows = connection.execute(query.where(log.c.parcel == parcel).order_by(log.c.id))
-    return [LogEntry(**row._mapping) for row in rows]
+    return [LogEntry(**row._mapping) for row in connection.execute(_LOG.where(log.c.parcel == parcel))]
+
+
+def log_end(connection: Connection) -> int:
+    """Where the log ends now, for `read_log_since`."""
+    return int(connection.execute(select(func.coalesce(func.max(log.c.id), 0))).scalar_one())
+
+
+def read_log_since(connection: Connection, end: int) -> list[LogEntry]:
+    """What happened to any parcel here since the log had that end, in order."""
+    return [LogEntry(**row._mapping) for row in connection.execute(_LOG.where(log.c.id > end))]

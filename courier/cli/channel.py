@@ -10,6 +10,7 @@ import typer
 
 from courier.cli.command import command, group
 from courier.console import Console, plural
+from courier.lifecycle import ReceivedEvent
 
 if TYPE_CHECKING:
     from courier.catalog.sites import Address
@@ -70,6 +71,8 @@ def sync(
         else:
             done = exchange_locked(site, lambda: synchronise(site))
         console.say(f"Delivered {plural(done.delivered, 'message')}, took in {plural(done.taken, 'message')}.")
+        for line in _news(done):
+            console.say(line)
         for line in _refused(done):
             console.warn(line)
         for code, reason in done.held:
@@ -79,6 +82,7 @@ def sync(
         document = {
             "delivered": done.delivered,
             "taken": done.taken,
+            "news": [{"parcel_id": one.parcel, "event": one.event, "text": one.text} for one in done.news],
             "refused": [{"message": sha256, "reason": reason} for sha256, reason in done.refused],
             "unreachable": [{"site": code, "reason": reason} for code, reason in done.unreachable],
             "held": [{"site": code, "reason": reason} for code, reason in done.held],
@@ -138,6 +142,8 @@ def serve(
                 taken, delivered = plural(exchange.taken, "message"), plural(exchange.delivered, "message")
                 console.say(f"Took in {taken}, delivered {delivered}.")
                 console.event({"event": "exchange", "taken": exchange.taken, "delivered": exchange.delivered})
+            for line in _news(exchange):
+                console.say(line)
             for line in _refused(exchange):
                 log(line)
             for failure in exchange.failures:
@@ -196,6 +202,13 @@ def status(console: Console) -> None:
                 ],
             }
         )
+
+
+def _news(done: Exchange) -> list[str]:
+    """What the logs of parcels say of an exchange, as many lines as a person reads; an import is told by itself."""
+    lines = [f"{one.parcel}: {one.event}: {one.text}" for one in done.news if one.event != ReceivedEvent.IMPORTED]
+    more = len(lines) - SHOWN
+    return [*lines[:SHOWN], f"{plural(more, 'more line')}: courier parcel log PARCEL"] if more > 0 else lines
 
 
 def _refused(done: Exchange) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from courier.console import Console, plural, size_text
+from courier.lifecycle import ReceivedState
 from courier.settle import ParcelStatus
 from courier.taken import TakenVolume
 from courier.verify import spans_text
@@ -67,6 +68,12 @@ def say_taken(console: Console, volume: TakenVolume) -> None:
 
 def say_status(console: Console, status: ParcelStatus) -> None:
     """What is still missing, or why the parcel waits, or what was imported; for people."""
+    if status.state == ReceivedState.REFUSED:
+        console.say(
+            f"{status.parcel}: Refused, nothing of it is imported; courier parcel log {status.parcel} says why, "
+            f"courier parcel discard {status.parcel} gives its space back"
+        )
+        return
     if status.mended:
         rest = "" if status.missing_volumes else "; nothing is missing any more"
         console.say(f"{status.parcel}: {plural(status.mended, 'block')} mended from parity{rest}")
