@@ -16,6 +16,7 @@ from formats.documents.notice import PackageRef, ShipNotice
 from formats.documents.package import PackageDefinition
 from formats.documents.packing import PackingList
 from formats.documents.recall import Recall
+from formats.envelope import parse_envelope
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +65,22 @@ def judge(site: Site, packing: PackingList, editions: Collection[str]) -> Admiss
         else:
             awaiting.append(f"the definition of {item.package}:{item.version} (by network: courier channel sync)")
     return Admission(awaiting=tuple(awaiting), notice=notice, definitions=definitions)
+
+
+def look_at(site: Site, trust: Trust, packing: PackingList, envelope: bytes) -> tuple[str, ...]:
+    """What the network says of a volume that is only looked at, in notes; raises `Refused` where it was recalled."""
+    check_not_recalled(site, trust, packing.parcel, packing.source)
+    try:
+        notices = verified_notices(site, trust, packing)
+    except Refused as error:
+        return (error.message,)
+    if not notices or any(n.packing_list == parse_envelope(envelope).sha256 for n in notices):
+        return ()
+    what = "layout" if any(n.build == packing.build for n in notices) else "build"
+    return (
+        f"the ship notice of {packing.source} here names another {what} of {packing.parcel} than this volume's: "
+        f"ask {packing.source} which is right",
+    )
 
 
 def verified_notices(site: Site, trust: Trust, packing: PackingList) -> list[ShipNotice]:

@@ -19,7 +19,7 @@ from courier.errors import CourierError, Damaged, Refused, explain
 from courier.files import explain_os
 from courier.media import Medium
 from courier.trust import Trust
-from formats.digest import CHUNK
+from formats.digest import CHUNK, sha256_hex
 from formats.documents import label as label_doc
 from formats.documents import packing as packing_doc
 from formats.documents.label import VolumeLabel
@@ -245,6 +245,20 @@ class VolumeReader:
                 head.blocks = copy
             else:
                 head.contents = copy
+
+    def bag_findings(self, head: Head) -> list[str]:
+        """A note for each of BagIt's own files that is not as what is signed makes it: stock tools go by these.
+
+        Nothing of ours does, so the volume is no worse for it. Call it after `head`.
+        """
+        if volume.LABEL not in self._tags:
+            return []
+        digests = {volume.PACKING_LIST: sha256_hex(head.envelope), volume.LABEL: self._tags[volume.LABEL]}
+        return [
+            f"{path} is missing, damaged or altered on this medium: stock tools cannot check it; we do without"
+            for path, data in volume.signed_tags(head.packing, head.label, digests).items()
+            if self._tags.get(path) != sha256_hex(data)
+        ]
 
     def blocks(self, packing: PackingList, number: int, wanted: Callable[[int, int], bool]) -> Iterator[ReadBlock]:
         """Read the payload of volume ``number``: the blocks that are ``wanted`` (index, block), in order.

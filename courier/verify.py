@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from courier.admit import judge
-from courier.errors import CourierError, NotFound
+from courier.errors import CourierError, Damaged, NotFound
 from courier.intake import Head, VolumeReader
 from courier.media import Medium, find_media
 from courier.outgoing import open_outgoing, packing_name
@@ -27,8 +27,9 @@ from formats.records import format_time
 class Verdict:
     """What verification found of one medium or parcel.
 
-    ``problems`` is empty when all is well; ``reasons`` say what the verdict rests on. ``bytes`` are those there are to
-    check; ``incomplete``: more of an arriving parcel is to come.
+    ``problems`` is empty when all is well; ``reasons`` say what the verdict rests on, ``notes`` what is worth knowing
+    although the content is good. ``bytes`` are those there are to check; ``incomplete``: more of an arriving parcel is
+    to come. ``errors``: those of the problems that are no damage of content, with what to do about each.
     """
 
     what: str
@@ -39,6 +40,8 @@ class Verdict:
     damaged_blocks: int
     problems: tuple[str, ...]
     reasons: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    errors: tuple[CourierError, ...] = ()
     incomplete: bool = False
 
 
@@ -57,11 +60,11 @@ def verify_media(
     *,
     progress: Callable[[int], None] = lambda _: None,
     looking: Callable[[Medium, Head], None] = lambda _medium, _head: None,
-    admit: Callable[[PackingList], None] = lambda _: None,
+    admit: Callable[[Head], Sequence[str]] = lambda _: (),
 ) -> tuple[list[Verdict], list[tuple[str, CourierError]]]:
     """Check every volume at ``paths``, all of it; return verdicts, and errors of media that are not to be trusted.
 
-    ``admit`` raises `Refused` for a parcel that would not be taken here, whatever its signatures.
+    ``admit`` raises `Refused` for a parcel that would not be taken here, whatever its signatures; it returns notes.
     """
     verdicts, failures = [], []
     for medium in [medium for path in paths for medium in find_media(path)]:
@@ -79,12 +82,12 @@ def _verify(
     scratch: Path,
     progress: Callable[[int], None],
     looking: Callable[[Medium, Head], None],
-    admit: Callable[[PackingList], None],
+    admit: Callable[[Head], Sequence[str]],
 ) -> Verdict:
     reader = VolumeReader(medium, trust, scratch=scratch, now_ns=now())
     head = reader.head()
     looking(medium, head)
-    admit(head.packing)
+    notes = [*admit(head), *reader.bag_findings(head)]
     packing, number = head.packing, head.label.number
     problems = list(head.findings)
     damaged = 0
@@ -108,6 +111,7 @@ def _verify(
         bytes=packing.volume_bytes(number),
         damaged_blocks=damaged,
         problems=tuple(problems),
+        notes=tuple(notes),
         reasons=(_signed(packing), f"label and packing list belong together: {packing.volume_label(number)}"),
     )
 
@@ -147,7 +151,8 @@ def verify_parcel(site: Site, parcel: str, progress: Callable[[int], None] = lam
         signed = outgoing.folder / packing_name(packing.edition)
         table = load_table(outgoing.blocks(), packing)
         pending = [bytearray(b"\1") * table.count(index) for index in range(len(packing.files()))]
-    problems, damaged, coming = [], 0, 0
+    errors: list[CourierError] = []
+    coming = 0
     try:
         site.trust().verify(
             signed.read_bytes(),
@@ -159,8 +164,8 @@ def verify_parcel(site: Site, parcel: str, progress: Callable[[int], None] = lam
             on_medium=True,
         )
     except CourierError as error:
-        problems.append(error.message)
-    reasons = [_signed(packing)] if not problems else []
+        errors.append(error)
+    reasons = [_signed(packing)] if not errors else []
     if spool is not None:
         missing = sum(not state.whole for state in spool.states()[: len(packing.archives)])
         if missing:
@@ -169,7 +174,34 @@ def verify_parcel(site: Site, parcel: str, progress: Callable[[int], None] = lam
         try:
             reasons += [f"awaiting {item}" for item in judge(site, packing, spool.editions()).awaiting]
         except CourierError as error:
-            problems.append(error.message)
+            errors.append(error)
+    problems, unread, damaged = _check_files(packing, table, pending, open_file, progress)
+    errors += unread
+    return Verdict(
+        what=parcel,
+        parcel=parcel,
+        number=0,
+        of=packing.volumes,
+        bytes=sum(file.size for file in packing.files()) - coming,
+        damaged_blocks=damaged,
+        problems=(*(error.message for error in errors), *problems),
+        reasons=tuple(reasons),
+        errors=tuple(errors) if errors or not problems else (_spoilt(parcel, made_here=spool is None),),
+        incomplete=coming > 0,
+    )
+
+
+def _check_files(
+    packing: PackingList,
+    table: BlockTable,
+    pending: Sequence[bytearray],
+    open_file: Callable[[int], BinaryIO],
+    progress: Callable[[int], None],
+) -> tuple[list[str], list[CourierError], int]:
+    """Read the blocks that are here: what is wrong in words, the errors with a remedy of their own, blocks damaged."""
+    problems: list[str] = []
+    errors: dict[str, CourierError] = {}
+    damaged = 0
     for index in range(len(packing.files())):
         if not any(pending[index]):
             continue
@@ -178,22 +210,27 @@ def verify_parcel(site: Site, parcel: str, progress: Callable[[int], None] = lam
                 bad = [*_bad_blocks(source, table, index, pending[index], progress)]
         except OSError as error:
             problems.append(f"{packing.path(index)}: {error.strerror}")
-        except (CourierError, FormatError) as error:
+        except FormatError as error:
             problems.append(f"{packing.path(index)}: {error.message}")
+        except CourierError as error:
+            # One key that cannot be read keeps every file from being read; it is said once.
+            if errors.setdefault(error.code, error).message != error.message:
+                problems.append(f"{packing.path(index)}: {error.message}")
         else:
             problems += [f"{packing.path(index)}: {spans_text(ranges(bad))} damaged"] if bad else []
             damaged += len(bad)
-    return Verdict(
-        what=parcel,
-        parcel=parcel,
-        number=0,
-        of=packing.volumes,
-        bytes=sum(file.size for file in packing.files()) - coming,
-        damaged_blocks=damaged,
-        problems=tuple(problems),
-        reasons=tuple(reasons),
-        incomplete=coming > 0,
-    )
+    return problems, [*errors.values()], damaged
+
+
+def _spoilt(parcel: str, *, made_here: bool) -> Damaged:
+    """The error for content of a parcel that has changed on our own disk."""
+    if made_here:
+        again = (
+            f"what a build keeps is made again: courier parcel discard {parcel}, then write it; courier package verify"
+        )
+    else:
+        again = "keep the media: when it is imported all is read once more, and what is bad is asked for again"
+    return Damaged(f"{parcel} is not good on this computer's disk", hint=f"{again}; and check the disk")
 
 
 def _bad_blocks(

@@ -7,11 +7,12 @@ the payload, so that a reader in one pass knows what it is looking at.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from courier.errors import NoSpace
 from formats.bag import MANIFEST, TAG_MANIFEST, BagFile, tag_files
+from formats.documents.label import VolumeLabel
 from formats.documents.packing import PackingList
 from formats.errors import TooLarge
 from formats.iso_layout import iso_size
@@ -59,6 +60,16 @@ def bag_info(packing: PackingList, number: int) -> dict[str, str]:
 def bag_tags(packing: PackingList, number: int, others: Sequence[BagFile]) -> dict[str, bytes]:
     """The tag files that make a volume a bag; ``others`` are the documents below ``courier/`` and the restore page."""
     return tag_files(payload=payload_files(packing, number), info=bag_info(packing, number), others=others)
+
+
+def signed_tags(packing: PackingList, label: VolumeLabel, digests: Mapping[str, str]) -> dict[str, bytes]:
+    """The tag files of a volume as what is signed makes them; ``digests``: SHA-256 of its packing list and label."""
+    known = {**digests, **dict(label.tags), BLOCKS: packing.blocks.sha256}
+    known[contents_path(sealed=packing.sealed)] = packing.contents.sha256
+    paths = (RESTORE_TEXT, RESTORE_SCRIPT, PACKING_LIST, CARD, LABEL, contents_path(sealed=packing.sealed), BLOCKS)
+    # A manifest has no sizes.
+    others = [BagFile(path=path, size=0, sha256=known[path]) for path in paths if path in known]
+    return bag_tags(packing, label.number, others)
 
 
 def writing_order(path: str) -> tuple[int, str]:

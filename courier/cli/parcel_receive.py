@@ -78,7 +78,7 @@ def verify(
     ] = None,
 ) -> None:
     """Check everything, without taking anything in; works offline."""
-    from courier.admit import check_not_recalled
+    from courier.admit import look_at
     from courier.errors import CourierError, Damaged
     from courier.verify import Verdict, trust_of_cards, verify_media, verify_parcel
 
@@ -99,14 +99,14 @@ def verify(
                     trust,
                     media,
                     progress=progress,
-                    admit=lambda packing: check_not_recalled(site, trust, packing.parcel, packing.source),
+                    admit=lambda head: look_at(site, trust, head.packing, head.envelope),
                 )
             verdicts += found
     for verdict in verdicts:
         where = f"volume {verdict.number} of {verdict.of}" if verdict.number else "on this computer's disk"
         good = "NOT good" if verdict.problems else "good, as far as it is here" if verdict.incomplete else "good"
         console.say(f"{verdict.what}: {verdict.parcel}, {where}, {size_text(verdict.bytes)}: {good}")
-        for line in (*verdict.problems, *verdict.reasons):
+        for line in (*verdict.problems, *(f"note: {note}" for note in verdict.notes), *verdict.reasons):
             console.say(f"  {line}")
     document = {
         "volumes": [
@@ -119,11 +119,13 @@ def verify(
                 "state": "good" if not v.problems else "damaged",
                 "damaged_blocks": v.damaged_blocks,
                 "problems": list(v.problems),
+                "notes": list(v.notes),
                 "reasons": list(v.reasons),
             }
             for v in verdicts
         ]
     }
+    failures += [(v.what, error) for v in verdicts for error in v.errors]
     if failures:
         raise typer.Exit(console.errors(failures, document))
     if any(v.problems for v in verdicts):
