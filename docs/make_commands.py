@@ -19,7 +19,7 @@ COMMON = {"home", "json", "json_lines", "quiet", "yes", "help"}
 
 HEAD = """# Commands
 
-Made by `python docs/make_commands.py`. Every command also has:
+Made by `python docs/make_commands.py`. Every command also has, behind its name:
 
 | option | meaning |
 |---|---|
@@ -62,6 +62,8 @@ def _options(command: Any) -> list[str]:
             if parameter.metavar and not parameter.is_flag:
                 name += f" {parameter.metavar}"
         needed = " (required)" if parameter.required else ""
+        if type(parameter.default) in (int, str) and parameter.default != "" and not parameter.is_flag:
+            needed = f" (default: `{parameter.default}`)"
         rows.append(f"| `{name}` | {(getattr(parameter, 'help', '') or '').replace('|', chr(92) + '|')}{needed} |")
     return rows
 
