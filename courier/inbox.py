@@ -16,7 +16,7 @@ from courier.catalog import letters, packages, parcels, sites
 from courier.catalog.letters import Letter
 from courier.catalog.parcels import ReceivedParcel
 from courier.errors import Refused, explain
-from courier.fate import take_supersession
+from courier.fate import refuse_unwanted, take_supersession
 from courier.ledger_exchange import take_batch
 from courier.lifecycle import ReceivedEvent, ReceivedState, SentEvent
 from courier.outbox import cover_again
@@ -217,7 +217,11 @@ def _take_recall(site: Site, body: bytes) -> str:
         )
         letters.keep(connection, letter)
         text = f"by {recall.source}: {recall.reason or 'no reason given'}"
-        for row in parcels.find_received(connection, recall.parcel):
+        known = parcels.find_received(connection, recall.parcel)
+        if not known:
+            # It is known here from now on: its media, and commands about it, meet a parcel that is refused.
+            refuse_unwanted(connection, site, recall.parcel, recall.build, f"recalled {text}")
+        for row in known:
             if row.state == ReceivedState.IMPORTED:
                 text += "; it was imported before, and its packages stay"
             else:

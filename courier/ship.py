@@ -59,6 +59,11 @@ def ship_parcel(
         if not 1 <= number <= packing.volumes:
             raise NotFound(f"{name} has no volume {number}", hint=f"its volumes are 1 to {packing.volumes}")
     unwritten = [v.number for v in parcel.volumes if v.state != VolumeState.WRITTEN]
+    # First what no writing would change.
+    awaits_writing = parcel.sent.state == SentState.BUILT and unwritten
+    if after_sent(parcel.sent.state, SentEvent.SENT) is None and not awaits_writing:
+        arrived = ": every destination has it" if parcel.sent.state == SentState.CONFIRMED else ""
+        raise Refused(f"{name} is {parcel.sent.state}{arrived}", hint="create a new parcel", code="wrong-state")
     if unwritten:
         spans = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges(unwritten))
         raise Refused(
@@ -66,9 +71,6 @@ def ship_parcel(
             hint=f"courier parcel write {name} --layout iso --out DIR",
             code="not-written",
         )
-    if after_sent(parcel.sent.state, SentEvent.SENT) is None:
-        arrived = ": every destination has it" if parcel.sent.state == SentState.CONFIRMED else ""
-        raise Refused(f"{name} is {parcel.sent.state}{arrived}", hint="create a new parcel", code="wrong-state")
     with site.catalogue.reading() as connection:
         carried = parcels.sent_packages(connection, name)
     if not carried:

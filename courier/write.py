@@ -74,9 +74,7 @@ def write_volumes(
     Raises `NotFound` for a number the parcel does not have, `NoSpace` (before the first byte, where no media can be
     changed), `Damaged` when a medium does not hold what was written, `Refused` for a parcel that was recalled.
     """
-    if parcel.sent.state in (SentState.RECALLED, SentState.SUPERSEDED):
-        code = parcel.sent.state.lower()
-        raise Refused(f"{parcel.sent.parcel} was {code}", hint="create a new parcel", code=code)
+    check_wanted(parcel)
     wanted = sorted(set(numbers)) or list(range(1, parcel.packing.volumes + 1))
     check_numbers(parcel.packing, wanted)
     ensure_files(site, parcel, [index for number in wanted for index in parcel.packing.on_volume(number)])
@@ -107,6 +105,13 @@ def write_volumes(
             written(one)
             result.append(one)
     return result
+
+
+def check_wanted(parcel: OutgoingParcel) -> None:
+    """Raise `Refused` for a parcel that was recalled or superseded: nobody takes its media."""
+    if parcel.sent.state in (SentState.RECALLED, SentState.SUPERSEDED):
+        code = parcel.sent.state.lower()
+        raise Refused(f"{parcel.sent.parcel} was {code}", hint="create a new parcel", code=code)
 
 
 @contextmanager

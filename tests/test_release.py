@@ -132,6 +132,30 @@ def test_a_recalled_parcel_is_not_imported_and_its_media_are_not_taken(sites: Si
     assert sites.hq.fails("parcel", "ship", parcel, code=3)["code"] == "wrong-state"
 
 
+def test_a_recall_that_comes_with_its_notice_leaves_a_parcel_that_commands_know(sites: Sites) -> None:
+    """Whichever was first: what the hints name can be done."""
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
+    volumes = write(sites.hq, parcel, "folder", sites.root / "media")
+    sites.hq("parcel", "ship", parcel)
+    sites.hq("parcel", "recall", parcel)
+    sites.sync()
+    assert sites.br("parcel", "show", parcel)["state"] == "Refused"
+    error = sites.br.ran("parcel", "receive", volumes[0], code=3).error
+    assert (error["code"], f"courier parcel discard {parcel}" in error["hint"]) == ("recalled", True)
+    assert sites.br.fails("parcel", "accept", parcel, code=3)["code"] == "recalled"
+    sites.br("parcel", "discard", parcel)
+
+
+def test_a_recalled_parcel_that_was_never_written_is_refused_before_anything_is_planned(sites: Sites) -> None:
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
+    sites.hq("parcel", "recall", parcel)
+    said = sites.hq.says("parcel", "write", parcel, "--layout", "folder", "--out", sites.root / "media", code=3)
+    assert "was recalled" in said
+    assert "VOLUME" not in said
+    error = sites.hq.fails("parcel", "ship", parcel, code=3)
+    assert (error["code"], error["hint"]) == ("wrong-state", "create a new parcel")
+
+
 def test_a_recall_after_the_import_undoes_nothing_and_says_so(sites: Sites) -> None:
     package = add(sites.hq, FIXTURES / "boot.wim")
     parcel = create(sites.hq, package)

@@ -190,7 +190,7 @@ def write(
     from courier.plan import medium_capacity
     from courier.remake import ensure_files
     from courier.send import relay_out
-    from courier.write import WrittenVolume, check_numbers, medium_bytes, require_room, write_volumes
+    from courier.write import WrittenVolume, check_numbers, check_wanted, medium_bytes, require_room, write_volumes
 
     if layout not in LAYOUTS:
         raise Usage(f"--layout {layout}: no such layout", hint=f"one of {', '.join(LAYOUTS)}")
@@ -204,6 +204,7 @@ def write(
 
     with console.site() as site:
         outgoing = open_outgoing(site, parcel)
+        check_wanted(outgoing)
         if outgoing.sent.state == "Confirmed":
             console.warn(f"Note: {parcel} is confirmed: every destination has it. It stays so, whatever is written.")
         if media is not None or capacity is not None:
