@@ -93,7 +93,7 @@ class Keyring:
         if where == "file":
             return self._generate(encrypt=passphrase)
         if kind == "env" and rest:
-            public = self._public(self._from_environment(rest))
+            public = self._new_from_environment(rest)
         elif kind == "pkcs11":
             public = self._on_token(rest)
         else:
@@ -152,7 +152,20 @@ class Keyring:
     def _from_environment(self, name: str) -> Any:
         if name not in os.environ:
             raise NotFound(f"environment variable {name}, which holds the signing key, is not set", hint=f"set {name}")
-        return self._load(os.environ[name].encode(), f"environment variable {name}")
+        # What is not UTF-8 is no PEM either.
+        return self._load(os.environ[name].encode(errors="replace"), f"environment variable {name}")
+
+    def _new_from_environment(self, name: str) -> PublicKey:
+        """The key that a variable holds, for a site or card that is to be made with it; raises `Usage` for no such."""
+        hint = "an Ed25519 or ECDSA P-256 private key in PEM (openssl genpkey -algorithm ed25519), or --key file"
+        try:
+            return self._public(self._from_environment(name))
+        except FormatError as error:
+            raise Usage(f"environment variable {name}: {error.message}", hint=hint) from None
+        except Refused as error:
+            if error.code != "bad-key-file":
+                raise
+            raise Usage(error.message, hint=hint) from None
 
     # --- tokens -----------------------------------------------------------------------------------------------------
 
@@ -219,21 +232,32 @@ class Keyring:
         return identity.recipient
 
     def identities(self) -> list[Identity]:
-        """Every age identity of the site, the newest first; none where the file is gone."""
+        """Every age identity of the site, the newest first; none where the file is gone. Raises `Refused`."""
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
         from formats.seal import Identity
 
         path = self._folder / IDENTITY
         if not path.exists():
             return []
         text = read_private(path).decode("ascii", "replace")
+        not_one = Refused(f"{path}: not an age identity", hint=_RESTORE, code="bad-key-file")
         if not text.startswith("-----BEGIN"):
             try:
-                return [Identity.from_text(line) for line in text.split()]
+                found = [Identity.from_text(line) for line in text.split()]
             except FormatError:
-                raise Refused(f"{path}: not an age identity", hint=_RESTORE, code="bad-key-file") from None
-        end = "-----END ENCRYPTED PRIVATE KEY-----\n"
-        blocks = [f"{block}{end}".encode() for block in text.split(end)[:-1]]
-        return [Identity(self._load(block, str(path)).private_bytes_raw()) for block in blocks]
+                raise not_one from None
+        else:
+            end = "-----END ENCRYPTED PRIVATE KEY-----\n"
+            *blocks, rest = text.split(end)
+            keys = [self._load(f"{block}{end}".encode(), str(path)) for block in blocks]
+            # A signing key has as many bytes, but nothing was ever encrypted to it.
+            if rest.strip() or not all(isinstance(key, X25519PrivateKey) for key in keys):
+                raise not_one
+            found = [Identity(key.private_bytes_raw()) for key in keys]
+        if not found:
+            raise not_one
+        return found
 
     def _identity_block(self, identity: Identity, *, encrypt: bool) -> bytes:
         from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey

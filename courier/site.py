@@ -15,7 +15,7 @@ from pathlib import Path
 from courier.catalog import Catalogue, open_catalogue, sites
 from courier.catalog.database import sqlite_url
 from courier.config import SETTINGS, Settings
-from courier.errors import Damaged, Refused, Usage
+from courier.errors import CourierError, Damaged, Refused, Usage
 from courier.files import TEMP, make_folder, write_atomic
 from courier.keyring import Keyring
 from courier.store import Store
@@ -214,10 +214,21 @@ def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
         envelope = (home / CARD).read_bytes()
     except FileNotFoundError:
         raise Refused(f"{home / 'card.json'} is missing", hint="restore it from a backup of the site home") from None
+    try:
+        card = read_card(envelope)
+    except CourierError as error:
+        message = f"{home / CARD}: {error.message}"
+        raise type(error)(message, hint="restore it from a backup of the site home", code=error.code) from None
+    if card.site != settings.site:
+        raise Refused(
+            f"{home / SETTINGS} is of site {settings.site}, {home / CARD} of site {card.site}",
+            hint="restore both from a backup of the site home",
+            code="another-site",
+        )
     return Site(
         home=home,
         settings=settings,
-        card=read_card(envelope),
+        card=card,
         card_envelope=envelope,
         catalogue=open_catalogue(settings.catalogue or sqlite_url(home / "catalogue.sqlite")),
         keyring=Keyring(home / "keys"),

@@ -5,12 +5,21 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 from journey import FIXTURES, Home, add, introduce, make_home, make_sites, run, run_process, sent
 from stock import stock_tool
 
@@ -108,6 +117,68 @@ def test_another_key_in_the_environment_or_none_is_refused(tmp_path: Path, monke
             keyring.signer(key)
         assert caught.value.code == code
         assert text[30:60] not in caught.value.message or len(text) < 60
+
+
+@pytest.mark.parametrize("text", ["", "garbage", "b\udcffd", "rsa", "p384", "x25519"])
+def test_a_site_is_not_made_with_a_key_of_another_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """There is no site yet, so nothing to restore: the kinds that are possible are named."""
+    makers: dict[str, Callable[[], PrivateKeyTypes]] = {
+        "rsa": lambda: rsa.generate_private_key(65537, 2048),
+        "p384": lambda: generate_private_key(SECP384R1()),
+        "x25519": X25519PrivateKey.generate,
+    }
+    if text in makers:
+        text = makers[text]().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    monkeypatch.setenv("SITE_KEY", text)
+    init = ("init", "--site", "HQ1", "--name", "H", "--home", tmp_path / "HQ1", "--json")
+    error = run(*init, "--key", "env:SITE_KEY", code=2).error
+    assert "environment variable SITE_KEY" in error["message"]
+    assert "Ed25519 or ECDSA P-256" in error["hint"]
+    monkeypatch.setenv("SITE_KEY", pem())
+    run(*init, "--key", "env:SITE_KEY")
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_what_is_no_age_identity_is_not_taken_for_one(tmp_path: Path, encrypted: bool) -> None:
+    keyring = Keyring(tmp_path, lambda *_: SECRET)
+    way = BestAvailableEncryption(SECRET.encode()) if encrypted else NoEncryption()
+    signing = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, way)
+    path = tmp_path / "recipient.key"
+    for data in (signing, b"", b"\n"):
+        path.write_bytes(data)
+        path.chmod(0o600)
+        with pytest.raises(Refused) as caught:
+            keyring.identities()
+        assert caught.value.code == "bad-key-file"
+        assert str(path) in caught.value.message
+
+
+def test_an_own_card_that_is_damaged_or_anothers_is_named(tmp_path: Path) -> None:
+    sites = make_sites(tmp_path)
+    card = sites.hq.path / "card.json"
+    good = card.read_bytes()
+    for data in (b"", good[:-20], good.replace(b"payload", b"payl0ad"), b"{}"):
+        card.write_bytes(data)
+        error = sites.hq.fails("package", "list", code=4)
+        assert str(card) in error["message"]
+        assert "backup of the site home" in error["hint"]
+    card.write_bytes((tmp_path / "BR1.card").read_bytes())
+    error = sites.hq.fails("package", "list", code=3)
+    assert "of site HQ1" in error["message"]
+    assert "of site BR1" in error["message"]
+    card.write_bytes(good)
+    sites.hq("package", "list")
+
+
+def test_an_error_names_the_path_that_was_typed(tmp_path: Path) -> None:
+    home = make_home(tmp_path, "HQ1")
+    (tmp_path / "folder").mkdir()
+    for typed, code in ((tmp_path / "folder", 2), (tmp_path / "no" / "card", 6)):
+        message = home.fails("site", "card", "--out", typed, code=code)["message"]
+        assert message.startswith(f"{typed}: ")
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 @pytest.mark.parametrize("where", ["", "disk", "env:", "pkcs11:id=x", "pkcs11:id=²", "pkcs11:slot=1", "file:x"])
