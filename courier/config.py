@@ -56,7 +56,8 @@ class Settings:
             data = path.read_bytes()
         except FileNotFoundError:
             raise NotFound(
-                f"no site home at {home}", hint='make one: courier init --site HQ1 --name "Headquarters"'
+                f"no site home at {home}",
+                hint="name it with --home DIR or $COURIER_HOME; courier init makes a new site: courier init --help",
             ) from None
         try:
             fields = open_document(data.rstrip(b"\n"), name="settings")

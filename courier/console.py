@@ -95,12 +95,15 @@ class Console:
         self.error(last, document, about=name)
         return last.exit_code
 
-    def confirm(self, question: str) -> None:
-        """Ask before something that cannot be taken back; raises `Refused` when the answer is not yes."""
+    def confirm(self, question: str, *, hint: str = "give --yes") -> None:
+        """Ask before something that cannot be taken back; raises `Refused` when the answer is not yes.
+
+        ``hint``: what a script gives in place of an answer.
+        """
         if self.yes:
             return
         if not _is_terminal(sys.stdin) or not self.for_people:
-            raise Refused(f"{question} needs a yes", hint="give --yes", code="not-confirmed")
+            raise Refused(f"{question} needs a yes", hint=hint, code="not-confirmed")
         if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
             raise Refused("not confirmed; nothing was changed", hint="give --yes, or answer y", code="not-confirmed")
 

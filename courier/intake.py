@@ -279,7 +279,7 @@ class VolumeReader:
                     yield from self._file(packing, index, size, stream, wanted)
                 self._next = self._advance()
         except FormatError as error:
-            raise explain(error, where=self._medium.name) from None
+            raise explain(error, where=self._medium.name, hint=_read_on(error, packing.parcel)) from None
 
     def _file(
         self, packing: PackingList, index: int, size: int, stream: BinaryIO, wanted: Callable[[int, int], bool]
@@ -323,7 +323,20 @@ class VolumeReader:
 def _hint(error: FormatError) -> str:
     """What to do about a medium that cannot be read at all; what `explain` says where it is another matter."""
     if isinstance(error, (Malformed, Unreadable)):
-        return "is it the right medium? then try another drive, or have this volume written again by its sender"
+        return (
+            "is it the right medium? then try another drive; receive the other volumes, whose parity may make up for it; "
+            "or have this volume written again by its sender"
+        )
+    return ""
+
+
+def _read_on(error: FormatError, parcel: str) -> str:
+    """What to do about a medium whose documents were good and whose rest cannot be read."""
+    if isinstance(error, (Malformed, Unreadable)):
+        return (
+            "what was read is kept: try another drive; parity mends what stays bad, or its sender: "
+            f"courier parcel repair {parcel} --from-network"
+        )
     return ""
 
 

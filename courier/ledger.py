@@ -232,6 +232,8 @@ def seal_marks(
 
 def read_file(path: Path) -> list[bytes]:
     """The lines of a ledger file; raises `NotFound`, `Refused`."""
+    if path.is_dir():
+        raise Usage(f"{path} is a folder", hint="name the ledger file in it")
     try:
         if path.stat().st_size > MAX_FILE:
             raise Refused(f"{path}: more than {MAX_FILE:,} bytes", hint="this is no ledger file", code="too-large")

@@ -173,11 +173,10 @@ def find_package(site: Site, reference: str) -> StoredPackage:
     package, version = parse_reference(reference)
     with site.catalogue.reading() as connection:
         found = packages.versions(connection, package)
-    if version is not None:
-        found = [item for item in found if item.version == version]
-    if not found:
-        raise need(package, version)
-    return found[-1]
+    wanted = [item for item in found if version in (None, item.version)]
+    if not wanted:
+        raise need(package, version, [item.version for item in found])
+    return wanted[-1]
 
 
 def verify_packages(
@@ -212,13 +211,10 @@ def remove_package(site: Site, reference: str) -> Removal:
     package, version = parse_reference(reference)
     with site.store.lock():
         with site.catalogue.writing() as connection:
-            versions = [
-                stored
-                for stored in packages.versions(connection, package)
-                if version is None or stored.version == version
-            ]
+            held = packages.versions(connection, package)
+            versions = [stored for stored in held if version in (None, stored.version)]
             if not versions:
-                raise need(package, version)
+                raise need(package, version, [stored.version for stored in held])
             for stored in versions:
                 packages.raise_counter(connection, package, stored.version)
                 packages.remove(connection, package, stored.version)

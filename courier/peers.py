@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from courier.catalog import sites
 from courier.catalog.sites import Address, PinnedSite
@@ -16,8 +17,22 @@ from formats.errors import FormatError
 from formats.names import check_site
 
 
-def pin_card(site: Site, data: bytes, *, fingerprint: str | None) -> tuple[SiteCard, bool]:
-    """Pin a site's card; return it and whether it replaced an older one.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pinned:
+    """A card that was pinned, and the one that was pinned ``before``: None for the first, or the very same."""
+
+    card: SiteCard
+    before: SiteCard | None
+    was_revoked: bool
+
+    @property
+    def is_same(self) -> bool:
+        """Whether that very card was pinned before."""
+        return self.before is not None and self.before.payload() == self.card.payload()
+
+
+def pin_card(site: Site, data: bytes, *, fingerprint: str | None) -> Pinned:
+    """Pin a site's card; return it and the one before it.
 
     The first card of a site is pinned on the operator's word; a newer one must be signed by a key of the card before
     it, unless the fingerprint is given. Raises `Refused` when the fingerprint does not fit.
@@ -49,7 +64,7 @@ def pin_card(site: Site, data: bytes, *, fingerprint: str | None) -> tuple[SiteC
     with site.catalogue.writing() as connection:
         sites.pin(connection, record)
         cover_again(connection, card.site)
-    return card, pinned is not None
+    return Pinned(card=card, before=before, was_revoked=pinned is not None and bool(pinned.revoked))
 
 
 def find_site(site: Site, code: str) -> tuple[PinnedSite, SiteCard]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -260,7 +260,8 @@ class Staging:
             sync_folder(folder)
 
 
-def need(package_id: str, version: int | None = None) -> NotFound:
-    """The error for a package that is not in the store."""
+def need(package_id: str, version: int | None = None, held: Sequence[int] = ()) -> NotFound:
+    """The error for a package that is not in the store; ``held``: versions of it that are."""
     what = package_id if version is None else f"{package_id}:{version}"
-    return NotFound(f"package {what} is not in the store", hint="courier package list shows what is")
+    there = f"of {package_id} it holds {', '.join(map(str, held[-10:]))}; " if held else ""
+    return NotFound(f"package {what} is not in the store", hint=f"{there}courier package list shows what is")

@@ -27,6 +27,7 @@ Document = TypeVar("Document")
 DAY_NS = 24 * 3600 * 10**9
 CLOCK_SLACK_NS = DAY_NS
 """How far a signer's clock may run ahead of ours before a document counts as from the future."""
+_CARD_HINT = "is it the right file? then ask the site for its card again: courier site card --out FILE"
 _RESTORED = (
     "if {0} restored its home from a backup made before it renewed its key: courier site rotate-key there, then here "
     "courier site trust CARD --fingerprint FINGERPRINT, compared by phone"
@@ -41,7 +42,7 @@ class KnownSite:
     revoked: str = ""
 
 
-def read_card(data: bytes) -> SiteCard:
+def read_card(data: bytes, *, where: str = "site card") -> SiteCard:
     """Parse a card and check that it is signed by its own current key; raises `Refused` or `Damaged`.
 
     That the card is *who it says* is for the operator to settle, by its fingerprint.
@@ -50,7 +51,7 @@ def read_card(data: bytes) -> SiteCard:
         envelope = parse_envelope(data)
         if envelope.payload_type != card_doc.TYPE:
             raise Refused(
-                "this is not a site card", hint="ask the other site for: courier site card", code="not-a-card"
+                f"{where}: this is not a site card", hint="ask the other site for: courier site card", code="not-a-card"
             )
         card = SiteCard.parse(envelope.payload)
         if not verified_keys(envelope, [card.keys[0].key]):
@@ -60,7 +61,7 @@ def read_card(data: bytes) -> SiteCard:
                 code="forged-card",
             )
     except FormatError as error:
-        raise explain(error, where="site card", hint="ask the site for its card again") from None
+        raise explain(error, where=where, hint=_CARD_HINT) from None
     return card
 
 
@@ -129,6 +130,12 @@ class Trust:
     def site(self, code: str) -> KnownSite:
         """A trusted site; raises `Refused` when it is unknown or revoked."""
         known = self._known.get(code)
+        if known is None and self._own is None:
+            raise Refused(
+                f"the card given is of {', '.join(sorted(self._known))}; this is from {code}",
+                hint=f"give the card of {code}: --card FILE",
+                code="unknown-site",
+            )
         if known is None:
             raise Refused(
                 f"site {code} is not trusted here",

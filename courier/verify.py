@@ -49,7 +49,7 @@ def trust_of_cards(cards: Sequence[Path]) -> Trust:
     """Trust in just these cards, for a computer without a site home."""
     known = {}
     for path in cards:
-        card = read_card(path.read_bytes())
+        card = read_card(path.read_bytes(), where=str(path))
         known[card.site] = KnownSite(card=card)
     return Trust(own=None, known=known)
 
@@ -73,7 +73,18 @@ def verify_media(
                 verdicts.append(_verify(trust, medium, Path(scratch), progress, looking, admit))
         except CourierError as error:
             failures.append((medium.name, error))
-    return verdicts, failures
+    return verdicts, _together(failures)
+
+
+def _together(failures: Sequence[tuple[str, CourierError]]) -> list[tuple[str, CourierError]]:
+    """Media that failed, those with the same error as one: the card of the wrong site is said once."""
+    found: dict[str, tuple[list[str], CourierError]] = {}
+    for name, error in failures:
+        found.setdefault(error.message, ([], error))[0].append(name)
+    return [
+        (", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else ""), error)
+        for names, error in found.values()
+    ]
 
 
 def _verify(

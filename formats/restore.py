@@ -41,6 +41,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zlib
@@ -166,10 +167,15 @@ def copy_bytes(source: IO[bytes], out: IO[bytes], count: int) -> None:
 
 @contextlib.contextmanager
 def output_of(
-    command: list[str], source: IO[bytes] | None = None, count: int = 0, folder: Path | None = None
+    command: list[str],
+    source: IO[bytes] | None = None,
+    count: int = 0,
+    folder: Path | None = None,
+    errors: IO[bytes] | None = None,
 ) -> Iterator[IO[bytes]]:
     """What a program writes that is started in `folder` and fed with `count` bytes of `source`."""
-    with subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, stderr=errors) as process:
 
         def feed() -> None:
             with contextlib.suppress(OSError, Broken), cast("IO[bytes]", process.stdin) as stdin:
@@ -234,6 +240,8 @@ class Parcel:
     def __init__(self, volumes: list[Volume], identity: Path | None) -> None:
         self.volumes, self.packing = volumes, one_parcel(volumes)
         self.archives: list[dict[str, Any]] = self.packing["archives"]
+        if identity and not identity.exists():
+            raise Stop(NOT_FOUND, f"--identity {identity}: there is no such file")
         self.age = [find_tool("age"), "-d", "-i", str(identity)] if self.packing["sealed"] and identity else []
         self.legible = bool(self.age) or not self.packing["sealed"]
 
@@ -266,9 +274,14 @@ class Parcel:
         if copy is None:
             raise Stop(DAMAGED, f"no volume here has a good {path}")
         with contextlib.ExitStack() as stack:
-            raw = stack.enter_context(output_of([*self.age, str(copy)]) if self.age else copy.open("rb"))
+            # What age says comes after what we say.
+            said = stack.enter_context(tempfile.TemporaryFile())
+            opened = output_of([*self.age, str(copy)], errors=said) if self.age else copy.open("rb")
+            raw = stack.enter_context(opened)
             if not cast(Any, raw).peek(1):
-                raise Stop(REFUSED, "age does not open the contents with this identity")
+                said.seek(0)
+                why = " ".join(said.read(1000).decode(errors="replace").split())
+                raise Stop(REFUSED, f"age does not open the contents with this identity ({why!a})")
             source = stack.enter_context(gzip.GzipFile(fileobj=raw))
             yield read_contents(cast("IO[bytes]", source), self.packing["parcel"])
 

@@ -258,4 +258,5 @@ def test_mistakes_at_the_keyboard(sites: Sites) -> None:
     ):
         sites.br.fails("parcel", "custody", "add", PARCEL, *arguments, code=code)
     sites.br.fails("parcel", "custody", "merge", sites.root / "nowhere", code=6)
+    assert "name the ledger file" in sites.br.fails("parcel", "custody", "merge", sites.root, code=2)["hint"]
     sites.br.fails("parcel", "custody", "add", "HQ1", "--event", "note", code=2)

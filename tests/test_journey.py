@@ -191,6 +191,8 @@ def test_ids_and_versions_are_given_or_allotted(sites: Sites) -> None:
     assert add(sites.hq, files) == "HQ100101:1", "an ID that was used is not used again"
     sites.hq("package", "remove", "HQ100001:7")
     assert add(sites.hq, files, id="HQ100001") == "HQ100001:8", "a version only grows"
+    for command in ("show", "remove"):
+        assert "it holds 1, 2, 8;" in sites.hq.fails("package", command, "HQ100001:7", code=6)["hint"]
 
 
 def test_ids_and_versions_that_are_used_up_are_said_and_the_way_on(sites: Sites) -> None:

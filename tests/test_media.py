@@ -277,6 +277,8 @@ def test_a_disc_that_is_none_of_ours_is_called_so(sites: Sites, name: str, make:
     assert ran.code in (3, 4)
     assert says in ran.error["message"]
     assert name in ran.error["message"]
+    assert ("another drive" in ran.error["hint"]) == (ran.code == 4)
+    assert ("parity" in ran.error["hint"]) == (ran.code == 4)
 
 
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.8, 0.95, 0.999])

@@ -271,7 +271,12 @@ def test_a_sealed_parcel_opens_with_age_and_an_identity(tmp_path: Path, script: 
     assert "--identity" in ran.output
     stranger = tmp_path / "stranger.txt"
     subprocess.run([stock_tool("age-keygen"), "-o", stranger], check=True, capture_output=True)
-    assert run(script, "--to", tmp_path / "none", *sent.volumes, "--identity", stranger).code == 3
+    ran = run(script, "--to", tmp_path / "none", *sent.volumes, "--identity", stranger)
+    assert ran.code == 3
+    assert ran.output.startswith("age does not open the contents with this identity"), ran.output
+    ran = run(script, "--to", tmp_path / "none", *sent.volumes, "--identity", tmp_path / "nowhere")
+    assert ran.code == 6
+    assert ran.output.startswith(f"--identity {tmp_path / 'nowhere'}: there is no such file"), ran.output
     assert found(tmp_path / "none") == {}
     assert "sealed" in run(script, "--list", *sent.volumes).output
     assert "HQ1000A0:17" in run(script, "--list", *sent.volumes, "--identity", identity).output

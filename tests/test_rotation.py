@@ -127,9 +127,26 @@ def test_a_site_revoked_by_hand_is_trusted_again_by_fingerprint_alone(sites: Sit
     assert "phone call on Friday" in error["message"]
     assert sites.br.fails("site", "trust", sites.root / "HQ1.card", code=3)["code"] == "revoked-site"
     fingerprint = sites.hq("site", "card")["fingerprint"]
-    sites.br("site", "trust", sites.root / "HQ1.card", "--fingerprint", fingerprint)
+    said = sites.br.says("site", "trust", sites.root / "HQ1.card", "--fingerprint", fingerprint)
+    assert "HQ1 is trusted again." in said
+    assert "the card that was pinned when HQ1 was revoked" in said
     sites.sync()
     assert sites.br("parcel", "receive", *volumes)["state"] == "Imported"
+
+
+def test_pinning_a_card_says_what_it_is_and_what_is_wanted(sites: Sites) -> None:
+    card = sites.root / "HQ1.card"
+    assert "HQ1 is trusted already, by this very card." in sites.br.says("site", "trust", card)
+    error = typed(sites.br, "site", "trust", card)
+    assert "--fingerprint FINGERPRINT" in error
+    assert "by phone" in error
+    other = sites.root / "README.md"
+    for data, code in ((b"# Notes", 4), (sites.root.joinpath("BR1.card").read_bytes()[:-9], 4)):
+        other.write_bytes(data)
+        assert str(other) in sites.br.fails("site", "trust", other, code=code)["message"]
+    sites.hq("site", "rotate-key")
+    sites.hq("site", "card", "--out", card)
+    assert "HQ1 is trusted, by its newer card." in sites.br.says("site", "trust", card)
 
 
 def test_a_parcel_a_year_under_way_is_imported_unless_policy_says_otherwise(

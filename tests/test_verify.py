@@ -36,6 +36,15 @@ def test_it_needs_no_home_and_no_network_but_the_senders_card(sites: Sites) -> N
     error = run("parcel", "verify", volumes[0], *other, code=3).error
     assert error["code"] == "unknown-site"
     assert str(volumes[0]) in error["message"]
+    assert "the card given is of BR1; this is from HQ1" in error["message"]
+    assert "give the card of HQ1" in error["hint"]
+    assert len(volumes) > 1
+    ran = run("parcel", "verify", *volumes, *other[:-1], code=3)
+    assert (ran.out + ran.err).count("the card given is of BR1") == 1
+    for command in (("parcel", "verify", volumes[0]), ("package", "list")):
+        error = run(*command, "--home", sites.root / "nowhere", "--json", code=6).error
+        assert "--site" not in error["hint"]
+        assert ("--card FILE" in error["hint"]) == (command[0] == "parcel")
 
 
 def test_damage_is_named_by_file_and_block(sites: Sites) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from courier.cli.command import command
 from courier.console import Console, plural, size_text
+
+if TYPE_CHECKING:
+    from courier.site import Site
 
 PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
 
@@ -93,7 +98,7 @@ def verify(
             found, failures = verify_media(trust_of_cards(card), media, progress=progress)
             verdicts += found
         elif media:
-            with console.site() as site:
+            with _site_or_card(console) as site:
                 trust = site.trust()
                 found, failures = verify_media(
                     trust,
@@ -139,6 +144,20 @@ def verify(
         console.error(error, document)
         raise typer.Exit(error.exit_code)
     console.result(document)
+
+
+@contextmanager
+def _site_or_card(console: Console) -> Iterator[Site]:
+    """The site to check media at; where there is none, the hint names the way that needs none."""
+    from courier.config import Settings, find_home
+    from courier.errors import NotFound
+
+    try:
+        Settings.load(find_home(console.home))
+    except NotFound as error:
+        raise NotFound(error.message, hint="to check media without a site: --card FILE, the sender's card") from None
+    with console.site() as site:
+        yield site
 
 
 def _is_parcel(text: str) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from courier.cli.command import command, group
 from courier.console import Console, time_text
+
+if TYPE_CHECKING:
+    from courier.peers import Pinned
 
 app = group("This site's card, and the sites that are trusted.")
 KEY = Annotated[
@@ -100,14 +103,30 @@ def trust(
 
     with console.site() as site:
         data = card_file.read_bytes()
-        seen = read_card(data)
+        seen = read_card(data, where=str(card_file))
         if fingerprint is None:
             console.say(f"Card of {seen.site} ({seen.name}), serial {seen.serial}")
             console.say(f"Fingerprint: {seen.fingerprint}")
-            console.confirm("Does the other site read out the same fingerprint?")
-        pinned, again = pin_card(site, data, fingerprint=fingerprint)
-        console.say(f"{pinned.site} is trusted{', by its newer card' if again else ''}.")
-        console.result({"site": pinned.site, "fingerprint": pinned.fingerprint, "trusted": True})
+            console.confirm(
+                "Does the other site read out the same fingerprint?",
+                hint="compare it by phone, then give what they read out: --fingerprint FINGERPRINT",
+            )
+        pinned = pin_card(site, data, fingerprint=fingerprint)
+        console.say(f"{seen.site} is trusted{_how(pinned)}.")
+        if pinned.was_revoked and pinned.is_same:
+            console.warn(
+                f"Note: it is the card that was pinned when {seen.site} was revoked. Ask {seen.site} whether it is its "
+                "present one: what is signed with keys it gave up since is not to be trusted."
+            )
+        console.result({"site": seen.site, "fingerprint": seen.fingerprint, "trusted": True})
+
+
+def _how(pinned: Pinned) -> str:
+    if pinned.before is None:
+        return ""
+    if pinned.is_same:
+        return " again" if pinned.was_revoked else " already, by this very card"
+    return ", by its newer card" if pinned.card.serial > pinned.before.serial else ", by another card than before"
 
 
 @command(app, "list")
