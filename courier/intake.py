@@ -324,7 +324,7 @@ def _hint(error: FormatError) -> str:
     """What to do about a medium that cannot be read at all; what `explain` says where it is another matter."""
     if isinstance(error, (Malformed, Unreadable)):
         return (
-            "is it the right medium? then try another drive; receive the other volumes, whose parity may make up for it; "
+            "is it the right medium? then try another drive; the parity of the other volumes may make up for it; "
             "or have this volume written again by its sender"
         )
     return ""
