@@ -26,6 +26,7 @@ from courier.repair import PART_SUFFIX
 from courier.site import Site, now
 from courier.spool import load_table
 from courier.transitions import log_entry
+from courier.wording import plural
 from formats.blocks import BlockTable
 from formats.documents.repair import PART_BYTES, PART_TYPE, REQUEST_TYPE, RepairPart, RepairRequest, file_blocks
 from formats.envelope import Envelope, parse_envelope
@@ -116,7 +117,7 @@ def _counted(parcel: OutgoingParcel, request: RepairRequest, envelope: Envelope)
         bytes=size,
         volumes=tuple(sorted(volumes.items())),
         reissue=f"courier parcel write {request.parcel} --layout {layout} --out DIR --volume {most}",
-        cost=f"reshipping volume {most} ({volumes[most]:,} of the {request.count:,} blocks) is one medium of "
+        cost=f"reshipping volume {most} ({volumes[most]:,} of {plural(request.count, 'block')}) is one medium of "
         f"{load:,} bytes, some {minutes} min to write and read back, and the courier",
     )
 
@@ -138,8 +139,8 @@ def take_request(site: Site, body: bytes) -> str:
         _log(
             site,
             asked,
-            f"{asked.request.site} asks for {asked.request.count} blocks, {asked.bytes:,} bytes: more than the "
-            f"{limit:,} that are sent without asking. Instead, {asked.instead}; or send them: "
+            f"{asked.request.site} asks for {plural(asked.request.count, 'block')}, {asked.bytes:,} bytes: more than "
+            f"the {limit:,} that are sent without asking. Instead, {asked.instead}; or send them: "
             f"courier parcel answer {kept} --yes",
         )
     else:
@@ -181,8 +182,8 @@ def check_limit(site: Site, asked: Asked, *, yes: bool) -> None:
     limit = site.settings.repair_limit
     if asked.bytes > limit and not yes:
         raise Refused(
-            f"{asked.request.count} blocks, {asked.bytes:,} bytes, are more than the {limit:,} that are sent without "
-            f"asking; {asked.cost}",
+            f"{plural(asked.request.count, 'block')}, {asked.bytes:,} bytes: more than the {limit:,} that are sent "
+            f"without asking; {asked.cost}",
             hint=f"{asked.reissue}; or send the blocks all the same: --yes",
             code="over-limit",
         )
@@ -204,7 +205,7 @@ def queue_answer(site: Site, asked: Asked) -> int:
         with site.catalogue.writing() as connection:
             enqueue(connection, envelope, code, priority=asked.parcel.packing.priority)
         count += 1
-    _answered(site, asked, f"{_counted_parts(count)} queued for {code}")
+    _answered(site, asked, f"{plural(count, 'part')} queued for {code}")
     return count
 
 
@@ -224,18 +225,14 @@ def write_answer(site: Site, asked: Asked, folder: Path) -> list[Path]:
             with naming_space(folder, lambda: asked.bytes * 3 // 2, purpose="the answer"):
                 write_atomic(path, data)
         paths.append(path)
-    _answered(site, asked, f"{_counted_parts(len(paths))} written to {folder}")
+    _answered(site, asked, f"{plural(len(paths), 'part')} written to {folder}")
     return paths
-
-
-def _counted_parts(count: int) -> str:
-    return "1 part" if count == 1 else f"{count} parts"
 
 
 def _answered(site: Site, asked: Asked, text: str) -> None:
     for kept in (asked.parcel.folder / REQUESTS).glob(f"{asked.request.site}-{asked.digest[:16]}.request"):
         kept.unlink()
-    _log(site, asked, f"{asked.request.count} blocks for {asked.request.site}, {asked.bytes:,} bytes: {text}")
+    _log(site, asked, f"{plural(asked.request.count, 'block')} for {asked.request.site}, {asked.bytes:,} bytes: {text}")
 
 
 def _log(site: Site, asked: Asked, text: str) -> None:

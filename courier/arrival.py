@@ -15,6 +15,7 @@ from courier.parcelkey import seal_parcel_key
 from courier.site import Site, now
 from courier.spool import Spool
 from courier.transitions import log_entry, sent_event
+from courier.wording import plural
 from formats.blocks import ranges
 from formats.documents import arrival as arrival_doc
 from formats.documents import release as release_doc
@@ -61,7 +62,7 @@ def report_arrival(site: Site, parcel: str, build: str, seals: Mapping[int, str]
         letters.keep(connection, _letter("arrival", parcel, packing.source, envelope))
         enqueue(connection, envelope, packing.source)
         shown = ", ".join(f"{number}={seal}" for number, seal in arrival.volumes.items() if seal) or "none"
-        text = f"{len(here)} volumes, seals read: {shown}"
+        text = f"{plural(len(here), 'volume')}, seals read: {shown}"
         parcels.write_log(connection, log_entry(site, parcel, "arrival-reported", text))
     return arrival
 

@@ -186,8 +186,3 @@ def time_text(ns: int | None) -> str:
     from formats.records import format_time
 
     return "-" if ns is None else f"{format_time(ns)[:19].replace('T', ' ')}Z"
-
-
-def plural(count: int, word: str) -> str:
-    """``1 volume``, ``3 volumes``."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from courier.addresses import add_address
 from courier.catalog import packages
-from courier.console import Console, plural, size_text
+from courier.console import Console, size_text
 from courier.errors import CourierError, Damaged, NotFound, Usage
 from courier.exchange import synchronise
 from courier.files import make_folder
@@ -23,6 +23,7 @@ from courier.receive import receive_media
 from courier.send import build_parcel
 from courier.ship import ship_parcel
 from courier.site import Site, create_site
+from courier.wording import plural
 from courier.write import write_volumes
 
 IMAGE = "boot.wim"

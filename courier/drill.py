@@ -14,6 +14,7 @@ from courier.errors import Usage
 from courier.mending import BlockAt, Outcome, Protection, least_request, settle
 from courier.outgoing import OutgoingParcel
 from courier.protection import promise
+from courier.wording import plural
 
 MAX_TRIALS = 1000
 
@@ -85,7 +86,9 @@ def run_drill(parcel: OutgoingParcel, *, lose: int, damage: float, trials: int, 
     """
     packing = parcel.packing
     if not 0 <= lose <= packing.volumes:
-        raise Usage(f"--lose {lose}: the parcel has {packing.volumes} volumes", hint=f"0 to {packing.volumes}")
+        raise Usage(
+            f"--lose {lose}: the parcel has {plural(packing.volumes, 'volume')}", hint=f"0 to {packing.volumes}"
+        )
     if not 1 <= trials <= MAX_TRIALS:
         raise Usage(f"--trials {trials}", hint=f"1 to {MAX_TRIALS}")
     protection = Protection(packing)

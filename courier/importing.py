@@ -27,6 +27,7 @@ from courier.site import Site, now
 from courier.spool import Spool
 from courier.store import Staging
 from courier.transitions import received_event
+from courier.wording import plural
 from formats.archive import ArchiveReader
 from formats.digest import CHUNK, SideHash
 from formats.documents import receipt as receipt_doc
@@ -274,7 +275,7 @@ def _explain(site: Site, spool: Spool, error: FormatError) -> CourierError:
     if lost:
         with site.catalogue.writing() as connection:
             parcel, build = spool.packing.parcel, spool.packing.build
-            text = f"{lost} blocks changed on our own disk"
+            text = f"{plural(lost, 'block')} changed on our own disk"
             received_event(connection, site, parcel, build, ReceivedEvent.SPOILT, text)
         return Damaged(
             f"{spool.packing.parcel}: {lost} blocks changed on our own disk since they were received; nothing imported",

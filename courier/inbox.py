@@ -26,6 +26,7 @@ from courier.retiring import take_retirement
 from courier.site import Site, now
 from courier.transitions import begin_received, log_entry, received_event, sent_event
 from courier.trust import check_newer_card
+from courier.wording import plural
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents import arrival as arrival_doc
 from formats.documents import card as card_doc
@@ -117,7 +118,7 @@ def _take_notice(site: Site, body: bytes) -> str:
             received_ns=now(),
         )
         recalled = letters.find(connection, "recall", notice.parcel, notice.source) is not None
-        text = f"{notice.volumes} volumes, carrier {notice.carrier or '-'}, tracking {notice.tracking or '-'}"
+        text = f"{plural(notice.volumes, 'volume')}, carrier {notice.carrier or '-'}, tracking {notice.tracking or '-'}"
         known = parcels.find_received(connection, notice.parcel)
         for row in known:
             received_event(connection, site, row.parcel, row.build, ReceivedEvent.ANNOUNCED, text)

@@ -76,8 +76,10 @@ def medium_capacity(kind: str | None, capacity: str | None) -> tuple[str, int]:
         raise Usage("--media and --capacity exclude each other", hint="give one of them")
     if capacity is not None:
         size = parse_size(capacity)
-        if not 0 < size <= MOST_CAPACITY:
-            raise Usage(f"--capacity {capacity}: no medium has that", hint="write it like 64GB, 700MiB or 1.5TB")
+        if not LEAST_ARCHIVE <= size <= MOST_CAPACITY:
+            raise Usage(
+                f"--capacity {capacity}: no medium has {size:,} bytes", hint="write it like 64GB, 700MiB or 1.5TB"
+            )
         return DRIVE, size
     if kind is None:
         raise Usage("no medium given", hint="--media dvd5 (or cd74, bd25, lto8, ...), or --capacity 64GB for a drive")

@@ -21,6 +21,7 @@ from courier.settle import ParcelStatus, find_build, settle_parcel, status_of
 from courier.site import Site, now
 from courier.spool import Spool
 from courier.transitions import log_entry
+from courier.wording import plural
 from formats.documents.repair import PART_TYPE, REQUEST_TYPE, RepairPart, RepairRequest, file_blocks
 from formats.envelope import MAX_ENVELOPE, Envelope, parse_envelope
 from formats.errors import FormatError, TooLarge
@@ -63,7 +64,7 @@ def repair_parcel(site: Site, parcel: str) -> Repaired:
     with locked(site.home / "parcels" / "in" / "lock"):
         report = mend_spool(spool)
     if report.mended:
-        _log(site, parcel, "mended", f"{report.mended} blocks mended from parity")
+        _log(site, parcel, "mended", f"{plural(report.mended, 'block')} mended from parity")
     status = settle_parcel(site, parcel, build)
     return Repaired(mended=report.mended, left=report.left, status=status)
 
@@ -101,7 +102,7 @@ def write_request(site: Site, envelope: Envelope, request: RepairRequest, target
         if not ours:
             raise Refused(f"{target} exists and is no repair request", hint="name another file", code="target-exists")
     write_atomic(target, envelope.encode())
-    _log(site, request.parcel, "asked", f"{request.count} blocks, request written to {target}")
+    _log(site, request.parcel, "asked", f"{plural(request.count, 'block')}, request written to {target}")
 
 
 def queue_request(site: Site, envelope: Envelope, request: RepairRequest) -> None:
@@ -122,7 +123,7 @@ def queue_request(site: Site, envelope: Envelope, request: RepairRequest) -> Non
                 if RepairRequest.parse(parse_envelope(body).payload).parcel == request.parcel:
                     messages.forget(connection, waiting)
         enqueue(connection, envelope, request.source)
-        text = f"{request.count} blocks, request queued for {request.source}"
+        text = f"{plural(request.count, 'block')}, request queued for {request.source}"
         parcels.write_log(connection, log_entry(site, request.parcel, "asked", text))
 
 
@@ -183,12 +184,12 @@ def _apply(site: Site, part: RepairPart) -> int:
         _check_fits(spool, part)
         taken, wrong = _fill(spool, part)
     if taken:
-        text = f"{taken} blocks from {part.source} (part {part.part} of {part.of})"
+        text = f"{plural(taken, 'block')} from {part.source} (part {part.part} of {part.of})"
         _log(site, part.parcel, "repaired", text)
     if wrong:
         raise Damaged(
-            f"{part.parcel}: {wrong} blocks of the answer (part {part.part} of {part.of}) are not those of the signed "
-            "packing list; they were not taken",
+            f"{part.parcel}: {plural(wrong, 'block')} of the answer (part {part.part} of {part.of}) not as in the "
+            "signed packing list, and not taken",
             hint=f"ask again: courier parcel repair {part.parcel} --from-network; tell {part.source} of it",
             code="wrong-blocks",
         )

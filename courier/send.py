@@ -52,6 +52,7 @@ from courier.sealing import ParcelSealer
 from courier.site import Site, now
 from courier.store import Store
 from courier.transitions import begin_sent, sent_event, sent_volume_event
+from courier.wording import plural
 from formats.blocks import DIGEST, block_count
 from formats.digest import sha256_hex
 from formats.documents import packing as packing_doc
@@ -191,7 +192,8 @@ def _write_contents(
 
 def _record(site: Site, plan: ParcelPlan, packing: PackingList, digest: str) -> None:
     names = ", ".join(f"{stored.package}:{stored.version}" for stored in plan.packages)
-    text = f"{names} for {', '.join(packing.destinations)}: {len(packing.archives)} archives, {packing.volumes} volumes"
+    counts = f"{plural(len(packing.archives), 'archive')}, {plural(packing.volumes, 'volume')}"
+    text = f"{names} for {', '.join(packing.destinations)}: {counts}"
     if plan.anyway:
         text += f" (anyway: {plan.anyway}{''.join(f'; although {one}' for one in plan.overridden)})"
     with site.catalogue.writing() as connection:
@@ -287,7 +289,7 @@ def relay_out(
         envelope = site.sign(packing.payload(), packing_doc.TYPE)
         write_atomic(parcel.folder / packing_name(packing.edition), envelope.encode())
         with site.catalogue.writing() as connection:
-            text = f"edition {packing.edition} for {media}: {packing.volumes} volumes"
+            text = f"edition {packing.edition} for {media}: {plural(packing.volumes, 'volume')}"
             digest = envelope.sha256
             sent_event(
                 connection,

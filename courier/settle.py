@@ -22,6 +22,7 @@ from courier.parcelkey import awaited_key
 from courier.site import Site
 from courier.spool import Spool
 from courier.transitions import is_open, log_entry, received_event
+from courier.wording import plural
 from formats.documents.packing import PackingList
 from formats.errors import FormatError
 from formats.names import check_parcel
@@ -113,7 +114,7 @@ def _mend(site: Site, spool: Spool) -> int:
         report = mend_spool(spool, spares=spares)
     if report.mended:
         with site.catalogue.writing() as connection:
-            text = f"{report.mended} blocks mended from parity"
+            text = f"{plural(report.mended, 'block')} mended from parity"
             parcels.write_log(connection, log_entry(site, spool.packing.parcel, "mended", text))
     return report.mended
 

@@ -29,6 +29,7 @@ from courier.remake import ensure_files
 from courier.site import Site, now
 from courier.tapedrive import is_tape_device
 from courier.transitions import sent_event, sent_volume_event
+from courier.wording import plural
 from formats.bag import BagFile
 from formats.digest import sha256_hex
 from formats.documents import label as label_doc
@@ -305,7 +306,7 @@ def _record(site: Site, parcel: OutgoingParcel, one: WrittenVolume) -> None:
         everything = {v.state for number, v in before.items() if number != one.number} <= {VolumeState.WRITTEN}
         sent = parcels.find_sent(connection, parcel.sent.parcel)
         if everything and sent is not None and sent.state == SentState.BUILT:
-            sent_event(connection, site, sent.parcel, SentEvent.WRITTEN, f"all {one.of} volumes")
+            sent_event(connection, site, sent.parcel, SentEvent.WRITTEN, f"all of {plural(one.of, 'volume')}")
 
 
 def _signed_label(site: Site, folder: Path, label: VolumeLabel) -> bytes:

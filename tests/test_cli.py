@@ -121,6 +121,30 @@ def test_a_silly_mistake_gets_its_exit_code_and_says_what_to_do(
     assert lines == [f"courier: {error['message']}", f"  -> {error['hint']}"]
 
 
+def test_what_an_operator_would_want_to_know_is_said(tmp_path: Path) -> None:
+    sites = make_sites(tmp_path)
+    first = sites.hq.says("package", "add", FIXTURES / "boot.wim", "--name", "Windows 11")
+    assert "note" not in first
+    again = sites.hq.says("package", "add", FIXTURES / "boot.wim", "--name", "Windows 11")
+    assert "note: HQ100001:1 has the very same content" in again
+    other = sites.hq.says("package", "add", FIXTURES, "--name", "Tools", "--id", "HQ100001")
+    assert "note: HQ100001:1 is called Windows 11" in other
+    error = sites.hq.fails("parcel", "create", "HQ100001", "--to", "BR1", "--capacity", "3", code=2)
+    assert "3 bytes" in error["message"]
+    assert "64GB" in error["hint"]
+
+
+def test_an_announced_parcel_shows_its_notice(tmp_path: Path) -> None:
+    sites = make_sites(tmp_path)
+    parcel, _ = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "media")
+    sites.sync(sites.hq, sites.br)
+    shown = sites.br.says("parcel", "show", parcel)
+    assert f"{parcel} from HQ1: Announced" in shown
+    assert "Packages: HQ100001:1" in shown
+    assert " carrier -, tracking -, seals: none" in shown
+    assert "courier parcel receive MEDIUM" in shown
+
+
 def test_a_home_that_is_none(tmp_path: Path) -> None:
     error = run("package", "list", "--home", tmp_path, "--json", code=6).error
     assert str(tmp_path) in error["message"]

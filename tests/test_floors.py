@@ -55,6 +55,7 @@ FLOORS = (
             "courier.schedule",
             "courier.trust",
             "courier.volume",
+            "courier.wording",
         ),
         pure=True,
     ),

@@ -337,7 +337,7 @@ def test_wrong_blocks_and_answers_of_others_are_never_taken(sites: Sites) -> Non
     before = sites.br("parcel", "show", parcel)["missing_blocks"]
     # One block altered, though signed by the sender: that one is named, the others are taken.
     assert (
-        "1 blocks"
+        "1 block of the answer"
         in sites.br.fails("parcel", "repair", parcel, "--reply", signed_by(sites.hq, bytes(data)), code=4)["message"]
     )
     assert sites.br("parcel", "show", parcel)["missing_blocks"] == before - part.count + 1

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import command, group
-from courier.console import Console, plural
+from courier.console import Console
 from courier.lifecycle import ReceivedEvent
+from courier.wording import plural
 
 if TYPE_CHECKING:
     from courier.catalog.sites import Address

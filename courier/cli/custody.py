@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import command, group
-from courier.console import Console, plural, time_text
+from courier.console import Console, time_text
+from courier.wording import plural
 
 if TYPE_CHECKING:
     from courier.custody import LedgerView

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import command, group
-from courier.console import Console, plural, size_text, time_text
+from courier.console import Console, size_text, time_text
+from courier.wording import plural
 from formats.names import MAX_VERSION
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def add(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be taken in.")] = False,
 ) -> None:
     """Take files and folders into the store as a package version."""
+    from courier.catalog import packages
     from courier.packages import add_package
     from courier.tree import source_size
 
@@ -59,6 +61,14 @@ def add(
             stored = add_package(site, paths, name=name, package=package_id, version=version, progress=progress)
         files, size = plural(stored.listing.files, "file"), size_text(stored.listing.bytes)
         console.say(f"{stored.package}:{stored.version}  {stored.name}: {files}, {size}")
+        with site.catalogue.reading() as connection:
+            others = [one for one in packages.versions(connection) if one != stored]
+        twins = [f"{one.package}:{one.version}" for one in others if one.listing == stored.listing]
+        if twins:
+            console.say(f"  note: {', '.join(twins)} {'has' if len(twins) == 1 else 'have'} the very same content")
+        before = [one for one in others if (one.package, one.version) < (stored.package, stored.version)]
+        if before and before[-1].package == stored.package and before[-1].name != stored.name:
+            console.say(f"  note: {before[-1].package}:{before[-1].version} is called {before[-1].name}")
         console.result(describe(stored))
 
 

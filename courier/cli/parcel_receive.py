@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import command
-from courier.console import Console, plural, size_text
+from courier.console import Console, size_text
+from courier.wording import plural
 
 if TYPE_CHECKING:
     from courier.site import Site

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import command
-from courier.console import Console, duration_text, plural, size_text
+from courier.console import Console, duration_text, size_text
+from courier.wording import plural
 
 if TYPE_CHECKING:
     from courier.prepare import ParcelPlan

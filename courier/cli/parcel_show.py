@@ -7,7 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from courier.cli.command import command
-from courier.console import Console, plural, size_text, time_text
+from courier.console import Console, size_text, time_text
+from courier.lifecycle import ReceivedState
+from courier.wording import plural
+from formats.records import format_time
 
 PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
 
@@ -43,9 +46,19 @@ def list_(console: Console) -> None:
         console.result(
             {
                 "sent": [
-                    {"parcel_id": s.parcel, "state": s.state, "to": [d.site for d in goes_to[s.parcel]]} for s in sent
+                    {
+                        "parcel_id": s.parcel,
+                        "state": s.state,
+                        "to": [d.site for d in goes_to[s.parcel]],
+                        "priority": s.priority,
+                        "since": format_time(s.created_ns),
+                    }
+                    for s in sent
                 ],
-                "received": [{"parcel_id": r.parcel, "state": r.state, "from": r.source} for r in received],
+                "received": [
+                    {"parcel_id": r.parcel, "state": r.state, "from": r.source, "since": format_time(r.first_ns)}
+                    for r in received
+                ],
             }
         )
 
@@ -91,12 +104,15 @@ def show(console: Console, *, parcel: PARCEL) -> None:
         console.table(("VOLUME", "STATE", "SIZE", "LAYOUT", "WRITTEN", "SEAL", "AT"), rows)
         asked = waiting_requests(site, outgoing)
         for path, request in asked:
-            console.say(f"{request.site} asks for {plural(request.count, 'block')}: courier parcel answer {path}")
+            console.say(f"{request.site} asks for {plural(request.count, 'block')}: courier parcel answer {path} --yes")
         console.result(
             {
                 "parcel_id": parcel,
                 "state": sent.state,
                 "priority": sent.priority,
+                "made": format_time(sent.created_ns),
+                "carrier": sent.carrier,
+                "tracking": sent.tracking,
                 "build": sent.build,
                 "media": packing.media,
                 "to": [{"site": d.site, "confirmed": d.receipt is not None} for d in destinations],
@@ -108,6 +124,8 @@ def show(console: Console, *, parcel: PARCEL) -> None:
                         "path": v.path,
                         "bytes": v.bytes,
                         "state": v.state,
+                        "layout": v.layout,
+                        "written": format_time(v.written_ns) if v.written_ns else None,
                         "seal": v.seal,
                     }
                     for v in outgoing.volumes
@@ -117,11 +135,31 @@ def show(console: Console, *, parcel: PARCEL) -> None:
         )
 
 
+def _say_notice(console: Console, site: Any, parcel: str) -> None:
+    """What the ship notice says of a parcel of which nothing came yet."""
+    from courier.catalog import parcels
+    from formats.documents.notice import ShipNotice
+    from formats.envelope import parse_envelope
+
+    with site.catalogue.reading() as connection:
+        envelope, came_ns = parcels.notices(connection, parcel)[-1]
+    notice = ShipNotice.parse(parse_envelope(envelope).payload)
+    seals = ", ".join(f"{number}={seal}" for number, seal in sorted(notice.seals.items())) or "none"
+    console.say(f"Packages: {', '.join(f'{one.package}:{one.version}' for one in notice.packages)}")
+    console.say(
+        f"{plural(notice.volumes, 'volume')}, carrier {notice.carrier or '-'}, tracking {notice.tracking or '-'}, "
+        f"seals: {seals}; announced {time_text(came_ns)}"
+    )
+    console.say("Next, when media arrive: courier parcel receive MEDIUM")
+
+
 def _show_received(console: Console, site: Any, status: Any) -> None:
     from courier.blockmap import LEGEND, volume_blocks
     from courier.cli.report import parcel_status, say_status
 
     console.say(f"{status.parcel} from {status.source}: {status.state}")
+    if status.state == ReceivedState.ANNOUNCED:
+        _say_notice(console, site, status.parcel)
     if status.missing_volumes or status.awaiting:
         say_status(console, status)
     blocks = {v.number: v for v in volume_blocks(site, status.parcel, status.build)}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from courier.console import Console, plural, size_text
+from courier.console import Console, size_text
 from courier.lifecycle import ReceivedState
 from courier.settle import ParcelStatus
 from courier.taken import TakenVolume
 from courier.verify import spans_text
+from courier.wording import plural
 
 OUTCOMES = {
     "imported": "imported",
