@@ -145,7 +145,7 @@ class Trust:
         if known.revoked:
             raise Refused(
                 f"site {code} was revoked: {known.revoked}",
-                hint="settle it with that site, then pin its new card: courier site trust CARD",
+                hint="settle it with that site, then pin its card: courier site trust CARD --fingerprint FINGERPRINT",
                 code="revoked-site",
             )
         return known
@@ -180,10 +180,10 @@ class Trust:
             known = self.site(signer)
             good = {key.keyid for key in verified_keys(envelope, [key.key for key in known.card.keys])}
             if not good and not any(key.key.keyid in dict(envelope.signatures) for key in known.card.keys):
+                way = "--card FILE" if self._own is None else "courier channel sync, or: courier site trust CARD"
                 raise Refused(
                     f"{where}: not signed by site {signer} with a key that its card here names",
-                    hint=f"if {signer} has new keys, its new card comes first: courier channel sync, or: "
-                    "courier site trust CARD",
+                    hint=f"if {signer} has new keys, its new card comes first: {way}",
                     code="unknown-key",
                 )
             if not good:

@@ -185,7 +185,8 @@ def verify_parcel(site: Site, parcel: str, progress: Callable[[int], None] = lam
         try:
             reasons += [f"awaiting {item}" for item in judge(site, packing, spool.editions()).awaiting]
         except CourierError as error:
-            errors.append(error)
+            # A site that is not trusted any more has been named by its signature.
+            errors += [error] if error.message not in [known.message for known in errors] else []
     problems, unread, damaged = _check_files(packing, table, pending, open_file, progress)
     errors += unread
     return Verdict(

@@ -91,6 +91,12 @@ def test_what_is_no_damage_has_the_remedy_and_the_exit_code_of_its_own(sites: Si
     assert "names another layout" in note
     assert sites.br("parcel", "verify", volumes[0])["volumes"][0]["notes"] == []
     sites.br.ran("parcel", "receive", other, code=3)
+    sites.br("site", "revoke", "HQ1")
+    ran = sites.br.ran("parcel", "verify", parcel, code=3)
+    assert ran.error["code"] == "revoked-site"
+    assert len(ran.document["volumes"][0]["problems"]) == 1
+    fingerprint = sites.hq("site", "card")["fingerprint"]
+    sites.br("site", "trust", sites.root / "HQ1.card", "--fingerprint", fingerprint)
     ran = sites.br.ran("parcel", "verify", parcel, code=3)
     assert ran.error["code"] == "notice-disagrees"
     assert "ask HQ1 which is right" in ran.error["hint"]
