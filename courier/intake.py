@@ -111,7 +111,8 @@ class VolumeReader:
                 ) from None
             raise Damaged(
                 f"{self._medium.name}: cannot be read any further ({error.strerror})",
-                hint="read the medium again, in another drive if there is one",
+                hint="try another drive; parity may make up for what stays unread, or its sender: "
+                "courier parcel repair PARCEL --from-network",
             ) from None
 
     def _document(self, path: str, size: int, stream: BinaryIO) -> bytes | None:

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from courier.catalog import sites
 from courier.catalog.sites import Address, PinnedSite
 from courier.errors import NotFound, Refused, Usage
+from courier.files import path_text
 from courier.outbox import cover_again
 from courier.site import Site, now
-from courier.trust import check_card_by_fingerprint, check_newer_card, read_card
+from courier.trust import CARD_HINT, check_card_by_fingerprint, check_newer_card, read_card
 from formats.documents.card import SiteCard
 from formats.envelope import parse_envelope
 from formats.errors import FormatError
 from formats.names import check_site
+
+MAX_CARD = 1 << 20
+"""Bytes of the largest file that is taken for a card."""
+
+
+def read_card_file(path: Path) -> tuple[bytes, SiteCard]:
+    """A card's bytes and the card; raises `Refused` or `Damaged`, naming the file, for what is none."""
+    with path.open("rb") as source:
+        data = source.read(MAX_CARD + 1)
+    if len(data) > MAX_CARD:
+        raise Refused(f"{path} is too long for a site card", hint=CARD_HINT, code="not-a-card")
+    return data, read_card(data, where=path_text(path))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -93,6 +93,12 @@ def _still_here(site: Site, card: SiteCard) -> list[PublicKey]:
     return older[: MAX_SIGNATURES - 2]
 
 
+def key_not_valid_yet(site: Site) -> str:
+    """What is to be said where the present key was made later than this computer's clock stands; else empty."""
+    moment = now()
+    return clock_before_key(site.card, moment).message if moment <= site.card.keys[0].valid_from_ns else ""
+
+
 def unacknowledged(site: Site) -> tuple[str, ...]:
     """The sites that the card of the last rotation is on its way to: none of them has said yet that it has it."""
     if site.card.serial == 1:

@@ -27,7 +27,7 @@ Document = TypeVar("Document")
 DAY_NS = 24 * 3600 * 10**9
 CLOCK_SLACK_NS = DAY_NS
 """How far a signer's clock may run ahead of ours before a document counts as from the future."""
-_CARD_HINT = "is it the right file? then ask the site for its card again: courier site card --out FILE"
+CARD_HINT = "is it the right file? then ask the site for its card again: courier site card --out FILE"
 _RESTORED = (
     "if {0} restored its home from a backup made before it renewed its key: courier site rotate-key there, then here "
     "courier site trust CARD --fingerprint FINGERPRINT, compared by phone"
@@ -61,7 +61,7 @@ def read_card(data: bytes, *, where: str = "site card") -> SiteCard:
                 code="forged-card",
             )
     except FormatError as error:
-        raise explain(error, where=where, hint=_CARD_HINT) from None
+        raise explain(error, where=where, hint=CARD_HINT) from None
     return card
 
 

@@ -13,9 +13,10 @@ from courier.errors import CourierError, Damaged, NotFound
 from courier.intake import Head, VolumeReader
 from courier.media import Medium, find_media
 from courier.outgoing import open_outgoing, packing_name
+from courier.peers import read_card_file
 from courier.site import Site, now
 from courier.spool import PACKING_LIST, Spool, load_table
-from courier.trust import KnownSite, Trust, read_card
+from courier.trust import KnownSite, Trust
 from formats.blocks import BlockTable, ranges
 from formats.documents import packing as packing_doc
 from formats.documents.packing import PackingList
@@ -49,7 +50,7 @@ def trust_of_cards(cards: Sequence[Path]) -> Trust:
     """Trust in just these cards, for a computer without a site home."""
     known = {}
     for path in cards:
-        card = read_card(path.read_bytes(), where=str(path))
+        _, card = read_card_file(path)
         known[card.site] = KnownSite(card=card)
     return Trust(own=None, known=known)
 

@@ -144,6 +144,9 @@ def test_pinning_a_card_says_what_it_is_and_what_is_wanted(sites: Sites) -> None
     for data, code in ((b"# Notes", 4), (sites.root.joinpath("BR1.card").read_bytes()[:-9], 4)):
         other.write_bytes(data)
         assert str(other) in sites.br.fails("site", "trust", other, code=code)["message"]
+    with other.open("r+b") as out:
+        out.truncate(3 << 30)
+    assert "too long for a site card" in sites.br.fails("site", "trust", other, code=3)["message"]
     sites.hq("site", "rotate-key")
     sites.hq("site", "card", "--out", card)
     assert "HQ1 is trusted, by its newer card." in sites.br.says("site", "trust", card)
@@ -229,8 +232,8 @@ def test_a_key_made_while_the_clock_was_ahead_is_replaced_by_phone(
         error = sites.hq.fails(*command, code=3)
         assert error["code"] == "clock"
         assert "rotate-key --lost" in error["hint"]
-    new = sites.hq("site", "rotate-key", "--lost")
-    sites.hq("site", "card", "--out", sites.root / "new.card")
+    assert "Is the clock right now?" in sites.hq.says("site", "rotate-key", "--lost")
+    new = sites.hq("site", "card", "--out", sites.root / "new.card")
     sites.br("site", "trust", sites.root / "new.card", "--fingerprint", new["fingerprint"])
     _, volumes = sent(sites.hq, package, out=sites.root / "media")
     sites.sync()

@@ -98,12 +98,10 @@ def trust(
     fingerprint: Annotated[str | None, typer.Option("--fingerprint", help="What the other site reads out.")] = None,
 ) -> None:
     """Pin another site's card, so that what it signs is trusted."""
-    from courier.peers import pin_card
-    from courier.trust import read_card
+    from courier.peers import pin_card, read_card_file
 
     with console.site() as site:
-        data = card_file.read_bytes()
-        seen = read_card(data, where=str(card_file))
+        data, seen = read_card_file(card_file)
         if fingerprint is None:
             console.say(f"Card of {seen.site} ({seen.name}), serial {seen.serial}")
             console.say(f"Fingerprint: {seen.fingerprint}")
@@ -215,13 +213,16 @@ def rotate(
 ) -> None:
     """Make new keys and a new card, and send it to the other sites. Parcels under way stay good."""
     from courier.errors import Usage
-    from courier.rotation import rotate_key, unacknowledged
+    from courier.rotation import key_not_valid_yet, rotate_key, unacknowledged
 
     if since and not lost:
         raise Usage("--since says since when keys are lost", hint="give it together with --lost")
     with console.site() as site:
         if lost:
-            console.confirm("Every other site will have to pin the new card by its fingerprint. Go on?")
+            pinning = "Every other site will have to pin the new card by its fingerprint."
+            if not_yet := key_not_valid_yet(site):
+                console.warn(f"{not_yet}. Is the clock right now? If not, no parcel under way counts any more.")
+            console.confirm(f"{pinning} Go on?")
         elif waiting := unacknowledged(site):
             last = f"card {site.card.serial}, made {time_text(site.card.issued_ns)}"
             console.confirm(f"{', '.join(waiting)} did not acknowledge {last}, yet. Rotate again?")
