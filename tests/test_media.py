@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -427,7 +428,9 @@ def test_the_sender_learns_of_its_parcel_from_its_media(sites: Sites, layout: st
     assert shown["packages"] == [{"package_id": package.split(":")[0], "version": 1}]
     assert [one["state"] for one in shown["volumes"]] == ["Written"] * len(volumes)
     # A new parcel does not take the number of the one that was found again.
-    assert sites.hq("parcel", "list")["sent"] == [{"parcel_id": parcel, "state": "Written", "to": ["BR1"]}]
+    (listed,) = sites.hq("parcel", "list")["sent"]
+    assert listed.pop("since")[:4] == f"{time.gmtime().tm_year}"
+    assert listed == {"parcel_id": parcel, "state": "Written", "to": ["BR1"], "priority": "medium"}
 
 
 def test_a_receiver_learns_of_a_parcel_and_then_takes_it_in(sites: Sites) -> None:
