@@ -6,6 +6,7 @@ import json
 import os
 import random
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from stock import stock_tool
 from courier import send
 from courier import write as courier_write
 from courier.media import LAYOUTS, Layout
+from formats.records import parse_time
 
 UNICODE = (
     "grüße",
@@ -556,7 +558,9 @@ def test_ship_marks_sent_and_sync_puts_definitions_and_notice_into_the_channel(s
         assert unsealed(sites.br, message)["signatures"]
     assert sites.br("channel", "sync")["taken"] == 5
     assert list((sites.root / "share" / "BR1").iterdir()) == []
-    assert sites.br("parcel", "list")["received"] == [{"parcel_id": parcel, "state": "Announced", "from": "HQ1"}]
+    (listed,) = sites.br("parcel", "list")["received"]
+    assert parse_time(listed.pop("since")) <= time.time_ns()
+    assert listed == {"parcel_id": parcel, "state": "Announced", "from": "HQ1"}
 
 
 def test_carrier_tracking_and_seals_are_kept_and_the_notice_says_them(sites: Sites) -> None:
