@@ -54,7 +54,7 @@ class FolderTransport:
                     offset += out.write(data)
                     self._pace.moved(len(data))
         except OSError as error:
-            raise self._broken(error) from None
+            raise self._broken(error, making=path) from None
 
     def fetch(self, own: str) -> Iterator[tuple[str, bytes]]:
         """See `Transport.fetch`; files with other names, links and half-written ones are passed over."""
@@ -125,9 +125,10 @@ class FolderTransport:
         if not there:
             raise self._unreachable("is not there")
 
-    def _broken(self, error: OSError) -> Unreachable:
+    def _broken(self, error: OSError, *, making: Path | None = None) -> Unreachable:
         path = Path(str(error.filename or self._folder))
-        path = path.parent if path.name.startswith(TEMP) else path
+        # The name of a message that is not there yet says nothing to an operator.
+        path = path.parent if path == making else path
         where = "" if path == self._folder else f" ({path})"
         return self._unreachable(f"{error.strerror or error}{where}")
 
