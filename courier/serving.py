@@ -17,8 +17,7 @@ from courier.exchange import Exchange, open_inbox, synchronise, take_inbox
 from courier.files import locked
 from courier.outbox import carried, carried_size
 from courier.schedule import SECOND_NS, Limits, resend_ns, retry_ns
-from courier.site import CARD, Site, now, pinned_card
-from courier.trust import read_card
+from courier.site import CARD, Site, now, own_card, pinned_card
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents.card import SiteCard
 from formats.envelope import PublicKey
@@ -183,10 +182,10 @@ def run_server(
 
 def with_present_card(site: Site) -> Site:
     """The site with the card it has now: its keys may have been rotated while the server runs."""
-    envelope = (site.home / CARD).read_bytes()
-    if envelope == site.card_envelope:
+    if (site.home / CARD).read_bytes() == site.card_envelope:
         return site
-    return replace(site, card=read_card(envelope), card_envelope=envelope)
+    card, envelope = own_card(site.home, site.code)
+    return replace(site, card=card, card_envelope=envelope)
 
 
 def _rounds(

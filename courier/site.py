@@ -197,6 +197,25 @@ def _make_card(home: Path, *, code: str, name: str, key: str, passphrase: bool) 
     write_atomic(home / CARD, envelope.encode())
 
 
+def own_card(home: Path, code: str) -> tuple[SiteCard, bytes]:
+    """This site's card and its envelope; raises `Refused` or `Damaged`, naming the file."""
+    path, hint = home / CARD, "restore it from a backup of the site home"
+    try:
+        envelope = path.read_bytes()
+        card = read_card(envelope, where=str(path))
+    except FileNotFoundError:
+        raise Refused(f"{path} is missing", hint=hint) from None
+    except CourierError as error:
+        raise type(error)(error.message, hint=hint, code=error.code) from None
+    if card.site != code:
+        raise Refused(
+            f"{home / SETTINGS} is of site {code}, {path} of site {card.site}",
+            hint="restore both from a backup of the site home",
+            code="another-site",
+        )
+    return card, envelope
+
+
 def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
     """Open a site home; raises `NotFound`, or `Refused` where a part of it is missing.
 
@@ -210,21 +229,7 @@ def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
             hint="restore it from a backup of the site home; without one: courier catalog rebuild MEDIUM...",
             code="no-catalogue",
         )
-    try:
-        envelope = (home / CARD).read_bytes()
-    except FileNotFoundError:
-        raise Refused(f"{home / 'card.json'} is missing", hint="restore it from a backup of the site home") from None
-    try:
-        card = read_card(envelope)
-    except CourierError as error:
-        message = f"{home / CARD}: {error.message}"
-        raise type(error)(message, hint="restore it from a backup of the site home", code=error.code) from None
-    if card.site != settings.site:
-        raise Refused(
-            f"{home / SETTINGS} is of site {settings.site}, {home / CARD} of site {card.site}",
-            hint="restore both from a backup of the site home",
-            code="another-site",
-        )
+    card, envelope = own_card(home, settings.site)
     return Site(
         home=home,
         settings=settings,
