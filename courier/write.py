@@ -301,7 +301,7 @@ def _record(site: Site, parcel: OutgoingParcel, one: WrittenVolume) -> None:
                 written_ns=now(),
             ),
             VolumeEvent.WRITTEN,
-            f"volume {one.number} of {one.of} to {at} ({one.layout}), read back",
+            f"volume {one.number} of {one.of} {'stood at' if one.kept else 'to'} {at} ({one.layout}), read back",
         )
         everything = {v.state for number, v in before.items() if number != one.number} <= {VolumeState.WRITTEN}
         sent = parcels.find_sent(connection, parcel.sent.parcel)

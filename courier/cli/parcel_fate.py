@@ -21,11 +21,16 @@ def add_to(app: typer.Typer) -> None:
 
 def fail(console: Console, *, parcel: PARCEL, reason: REASON) -> None:
     """Mark a parcel of ours Failed: lost on the road, or given up. It can be shipped again."""
+    from courier.catalog import parcels
     from courier.fate import fail_parcel
 
     with console.site() as site:
         state = fail_parcel(site, parcel, reason)
-        console.say(f"{parcel} is {state}.")
+        console.say(f"{parcel} is {state}. Its content again: courier parcel create ... --supersedes {parcel}")
+        with site.catalogue.reading() as connection:
+            has = [to.site for to in parcels.destinations(connection, parcel) if to.receipt is not None]
+        if has:
+            console.say(f"  note: {', '.join(has)} imported it and sent the receipt")
         console.result({"parcel_id": parcel, "state": state})
 
 

@@ -314,7 +314,9 @@ def ship(
         if dry_run:
             console.say(f"Would mark {parcel} Sent and queue {plural(shipment.queued, 'message')}.")
         else:
-            console.say(f"{parcel} is Sent; {plural(shipment.queued, 'message')} queued. Next: courier channel sync")
+            again = " again, as it was" if outgoing.sent.state == "Sent" else ""
+            queued = plural(shipment.queued, "message")
+            console.say(f"{parcel} is Sent{again}; {queued} queued. Next: courier channel sync")
         console.result(
             {
                 "parcel_id": parcel,
