@@ -106,10 +106,9 @@ def create(
         with console.progress("Building", plan.content_bytes) as progress:
             parcel = build_parcel(site, plan, progress)
         packing = parcel.packing
-        payload = sum(file.size for file in packing.files())
         sealed = f"encrypted for {', '.join(packing.destinations)}" if packing.sealed else "not encrypted"
         console.say(
-            f"{packing.parcel}: {plural(len(packing.archives), 'archive')}, {size_text(payload)}, {sealed}, "
+            f"{packing.parcel}: {plural(len(packing.archives), 'archive')}, {_load(packing)}, {sealed}, "
             f"on {plural(packing.volumes, 'volume')} of {size_text(packing.capacity)}"
         )
         console.say(f"Next: courier parcel write {packing.parcel} --layout iso --out DIR")
@@ -147,13 +146,21 @@ def _packing(packing: Any) -> dict[str, Any]:
     }
 
 
+def _load(packing: PackingList) -> str:
+    """What the volumes carry: bytes of archives, and of parity with its share of them."""
+    archives = sum(file.size for file in packing.archives)
+    parity = sum(file.size for file in packing.parity)
+    share = f" and {size_text(parity)} of parity ({parity * 100 / archives:.0f}%)" if parity else ""
+    return f"{size_text(archives)}{share}"
+
+
 def _say_plan(console: Console, plan: ParcelPlan) -> None:
     packing = plan.preview
     about = "" if plan.exact else "at most "
     console.say(
         f"Would build {packing.parcel} for {', '.join(packing.destinations)}: "
         f"{size_text(plan.content_bytes)} of content in "
-        f"{plural(len(packing.archives), 'archive')} ({about}{size_text(sum(plan.sizes))}), "
+        f"{plural(len(packing.archives), 'archive')} ({about}{_load(packing)}), "
         f"{about}{plural(packing.volumes, 'volume')} of {size_text(packing.capacity)}"
     )
     rows = [
@@ -165,7 +172,7 @@ def _say_plan(console: Console, plan: ParcelPlan) -> None:
         )
         for n in range(1, packing.volumes + 1)
     ]
-    console.table(("VOLUME", "ARCHIVES", "PAYLOAD", "OF CAPACITY"), rows)
+    console.table(("VOLUME", "FILES", "PAYLOAD", "OF CAPACITY"), rows)
     console.result({"dry_run": True, "exact": plan.exact, "content_bytes": plan.content_bytes, **_packing(packing)})
 
 
