@@ -44,6 +44,8 @@ TYPICAL_SPEED = {
 }
 """Bytes a second at which a typical drive writes a kind of medium: discs at 24x, 8x and 6x of their single speed, tapes
 at their native rates (LTO program figures), a drive as a hard disk behind USB 3."""
+LEAST_CAPACITY = 1000
+"""Bytes of the smallest capacity that is taken for one: of fewer the unit was forgotten."""
 MOST_CAPACITY = 10**18
 """Bytes of the largest capacity that is taken for one."""
 DRIVE = "drive"
@@ -76,7 +78,7 @@ def medium_capacity(kind: str | None, capacity: str | None) -> tuple[str, int]:
         raise Usage("--media and --capacity exclude each other", hint="give one of them")
     if capacity is not None:
         size = parse_size(capacity)
-        if not LEAST_ARCHIVE <= size <= MOST_CAPACITY:
+        if not LEAST_CAPACITY <= size <= MOST_CAPACITY:
             raise Usage(
                 f"--capacity {capacity}: no medium has {size:,} bytes", hint="write it like 64GB, 700MiB or 1.5TB"
             )
