@@ -50,8 +50,9 @@ def acknowledge(site: Site) -> int:
 
 
 def _item(message: Message) -> AcknowledgedMessage:
-    refused = message.reason[: acknowledgement_doc.MAX_REASON] if message.state == "refused" else ""
-    return AcknowledgedMessage(message=message.sha256, refused=refused)
+    reason = message.reason[: acknowledgement_doc.MAX_REASON]
+    refused, waits = (reason, "") if message.state == "refused" else ("", reason)
+    return AcknowledgedMessage(message=message.sha256, refused=refused, waits=waits)
 
 
 def take_acknowledgement(site: Site, body: bytes) -> str:
@@ -70,19 +71,28 @@ def take_acknowledgement(site: Site, body: bytes) -> str:
             if message is None:
                 continue
             state, reason = ("dead", f"{word.site} refused it: {item.refused}") if item.refused else ("settled", "")
-            if messages.settle(connection, message, state=state, reason=reason, now_ns=now()) and item.refused:
-                _log_refusal(connection, site, message, item.refused)
+            # Read before it is settled: a settled message has no body any more.
+            parcel = _parcel_of(connection, message) if item.refused or item.waits else ""
+            if messages.settle(connection, message, state=state, reason=reason, now_ns=now()) and parcel:
+                _log_fate(connection, site, message, item, parcel)
     return word.site
 
 
-def _log_refusal(connection: Connection, site: Site, message: Message, why: str) -> None:
-    """Note in its log that a message about a parcel was refused: whoever waits for an answer learns it there."""
+def _parcel_of(connection: Connection, message: Message) -> str:
+    """The parcel that a message of ours is about; empty for one about none, and where its body is not kept any more."""
     body = messages.read(connection, message.sha256, message.site, 0, message.size)
+    if not body:
+        return ""
     fields = Fields(decode(parse_envelope(body).head))
-    if fields.has("parcel"):
-        parcel = fields.text("parcel")
-        kind = message.type.removeprefix("application/vnd.courier.").removesuffix("+json")
-        parcels.write_log(connection, log_entry(site, parcel, "refused-there", f"our {kind}, by {message.site}: {why}"))
+    return fields.text("parcel") if fields.has("parcel") else ""
+
+
+def _log_fate(connection: Connection, site: Site, message: Message, item: AcknowledgedMessage, parcel: str) -> None:
+    """Note in a parcel's log that a message about it was refused or waits: who awaits an answer learns it there."""
+    kind = message.type.removeprefix("application/vnd.courier.").removesuffix("+json")
+    event, how = ("refused-there", "by") if item.refused else ("waits-there", "at")
+    text = f"our {kind}, {how} {message.site}: {item.refused or item.waits}"
+    parcels.write_log(connection, log_entry(site, parcel, event, text))
 
 
 def surely_from(site: Site, body: bytes, error: CourierError) -> str:

@@ -40,7 +40,8 @@ REQUESTS = "requests"
 class Asked:
     """A request that was verified, and what it comes to: ``bytes`` of blocks; ``volumes`` are (number, blocks).
 
-    ``reissue``: the command that writes the volume with most of them anew; ``cost`` says what that would take.
+    ``most``: the volume with most of them; ``reissue``: the command that writes it anew; ``cost`` says what that
+    would take.
     """
 
     parcel: OutgoingParcel
@@ -49,6 +50,7 @@ class Asked:
     envelope: bytes
     bytes: int
     volumes: tuple[tuple[int, int], ...]
+    most: int
     reissue: str
     cost: str
 
@@ -116,6 +118,7 @@ def _counted(parcel: OutgoingParcel, request: RepairRequest, envelope: Envelope)
         envelope=envelope.encode(),
         bytes=size,
         volumes=tuple(sorted(volumes.items())),
+        most=most,
         reissue=f"courier parcel write {request.parcel} --layout {layout} --out DIR --volume {most}",
         cost=f"reshipping volume {most} ({volumes[most]:,} of {plural(request.count, 'block')}) is one medium of "
         f"{load:,} bytes, some {minutes} min to write and read back, and the courier",
@@ -129,23 +132,29 @@ def _table(parcel: OutgoingParcel) -> BlockTable:
         raise Damaged(f"{parcel.blocks()}: {error}", hint="courier catalog rebuild MEDIUM brings it back") from None
 
 
-def take_request(site: Site, body: bytes) -> str:
-    """Act on a request that came by network: answer it, or keep it for the operator above the limit."""
+def take_request(site: Site, body: bytes) -> tuple[str, str]:
+    """Act on a request that came by network: answer it, or keep it for the operator above the limit.
+
+    Returns the site that asks, and what it is told if its request waits for the operator.
+    """
     asked = read_request(site, body, where="repair request")
     waiting = _waiting_bytes(site, asked.request.site)
     limit = site.settings.repair_limit
     if asked.bytes + waiting > limit:
+        much = f"{plural(asked.request.count, 'block')}, {asked.bytes:,} bytes: more than the {limit:,}"
         kept = _keep(asked)
         _log(
             site,
             asked,
-            f"{asked.request.site} asks for {plural(asked.request.count, 'block')}, {asked.bytes:,} bytes: more than "
-            f"the {limit:,} that are sent without asking. Instead, {asked.instead}; or send them: "
-            f"courier parcel answer {kept} --yes",
+            f"{asked.request.site} asks for {much} that are sent without asking. Instead, {asked.instead}; or send "
+            f"them: courier parcel answer {kept} --yes",
         )
-    else:
-        queue_answer(site, asked)
-    return asked.request.site
+        return asked.request.site, (
+            f"{much} that {site.code} sends without asking a person: its operator decides. Call there: the blocks, or "
+            f"volume {asked.most} shipped again"
+        )
+    queue_answer(site, asked)
+    return asked.request.site, ""
 
 
 def _waiting_bytes(site: Site, code: str) -> int:

@@ -54,10 +54,10 @@ class LedgerView:
 def read_entry(data: bytes) -> tuple[Envelope, CustodyEntry]:
     """An entry out of its envelope, signature not yet checked; raises `FormatError`."""
     if len(data) > custody_doc.MAX_ENTRY:
-        raise TooLarge(f"an entry of more than {custody_doc.MAX_ENTRY} bytes", place="custody entry")
+        raise TooLarge(f"an entry of more than {custody_doc.MAX_ENTRY} bytes")
     envelope = parse_envelope(data)
     if envelope.payload_type != custody_doc.TYPE:
-        raise Malformed(f"signed as {envelope.payload_type[:100]!r}, not as a custody entry", place="custody entry")
+        raise Malformed(f"signed as {envelope.payload_type[:100]!r}, not as a custody entry")
     return envelope, CustodyEntry.parse(envelope.payload)
 
 
@@ -77,7 +77,7 @@ class Ledger:
         """
         envelope, entry = read_entry(data)
         if entry.parcel != self.parcel:
-            raise Malformed(f"an entry of {entry.parcel}, not of {self.parcel}", place="custody entry")
+            raise Malformed(f"an entry of {entry.parcel}, not of {self.parcel}")
         name = envelope.sha256
         there = self.envelopes.get(name)
         if there is not None:

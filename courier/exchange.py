@@ -240,7 +240,7 @@ def _take_once(site: Site, one: Brought, identities: Callable[[], list[Identity]
         _acknowledge_again(site, known)
         return None
     keys = identities() if is_covered(one.body) else []
-    reason, sender, kind, sha256, body = "", "", "", one.sha256, one.body
+    reason, waits, sender, kind, sha256, body = "", "", "", "", one.sha256, one.body
     try:
         body = open_cover(body, keys) if is_covered(body) else body
         sha256 = sha256_hex(body)
@@ -249,7 +249,7 @@ def _take_once(site: Site, one: Brought, identities: Callable[[], list[Identity]
         if known is not None and known.state == "taken":
             _acknowledge_again(site, replace(known, name=one.sha256))
             return None
-        sender, kind = take_message(site, body)
+        sender, kind, waits = take_message(site, body)
     except (Refused, Damaged, NotFound, Usage) as error:
         if error.code in OUR_FAULTS:
             raise
@@ -264,7 +264,7 @@ def _take_once(site: Site, one: Brought, identities: Callable[[], list[Identity]
         site=sender,
         type=kind,
         state="refused" if reason else "taken",
-        reason=reason,
+        reason=reason or waits,
         body=b"",
         created_ns=now(),
         settled_ns=now(),

@@ -51,17 +51,23 @@ from formats.envelope import parse_envelope
 from formats.errors import FormatError
 
 
-def take_message(site: Site, body: bytes) -> tuple[str, str]:
-    """Verify a message and act on it; return (sender, type). Acting twice does no harm. Raises `CourierError`."""
+def take_message(site: Site, body: bytes) -> tuple[str, str, str]:
+    """Verify a message and act on it; return (sender, type, what it waits for here, if a person must decide).
+
+    Acting twice does no harm. Raises `CourierError`.
+    """
     try:
         kind = parse_envelope(body).payload_type
     except FormatError as error:
         raise Refused(f"message: {error}", hint="ask the sender for it again", code="malformed") from None
-    action = _ACTIONS.get(kind)
-    if action is None:
-        raise Refused(f"message of unknown type {kind[:100]!r}", hint="update this toolkit", code="unknown-type")
     try:
-        return action(site, body), kind
+        if kind == repair_doc.REQUEST_TYPE:
+            sender, waits = take_request(site, body)
+            return sender, kind, waits
+        action = _ACTIONS.get(kind)
+        if action is None:
+            raise Refused(f"message of unknown type {kind[:100]!r}", hint="update this toolkit", code="unknown-type")
+        return action(site, body), kind, ""
     except FormatError as error:
         raise explain(error, where="message") from None
 
@@ -282,5 +288,4 @@ _ACTIONS: dict[str, Callable[[Site, bytes], str]] = {
     release_doc.TYPE: _take_release,
     supersession_doc.TYPE: take_supersession,
     repair_doc.PART_TYPE: take_part,
-    repair_doc.REQUEST_TYPE: take_request,
 }

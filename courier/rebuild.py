@@ -17,7 +17,7 @@ from courier.built import BuiltArchive
 from courier.catalog import packages, parcels
 from courier.catalog.parcels import SentParcel, SentVolume
 from courier.errors import CourierError
-from courier.files import TEMP, locked, make_folder, write_atomic
+from courier.files import TEMP, locked, make_folder, sweep, write_atomic
 from courier.importing import open_contents
 from courier.intake import Head, VolumeReader
 from courier.lifecycle import SentEvent, SentState, VolumeEvent, VolumeState
@@ -46,17 +46,21 @@ class Rebuilt:
 def rebuild(site: Site, paths: Sequence[Path]) -> tuple[list[Rebuilt], list[tuple[str, CourierError]]]:
     """Learn from every volume at ``paths``; return what was learnt and the media that told nothing.
 
-    What the catalogue knows already is left as it is.
+    What the catalogue knows already is left as it is. Raises `Refused` while another rebuilding runs.
     """
     found, failures = [], []
-    for medium in [medium for path in paths for medium in find_media(path)]:
-        try:
-            with tempfile.TemporaryDirectory(dir=make_folder(site.home / "parcels"), prefix=TEMP) as scratch:
-                head = VolumeReader(medium, site.trust(), scratch=Path(scratch), now_ns=now()).head()
-                learn = _as_sender if head.packing.source == site.code else _as_receiver
-                found.append(learn(site, medium, head))
-        except CourierError as error:
-            failures.append((medium.name, error))
+    media = [medium for path in paths for medium in find_media(path)]
+    root = make_folder(site.home / "parcels")
+    with locked(root / "lock"):
+        sweep(root)
+        for medium in media:
+            try:
+                with tempfile.TemporaryDirectory(dir=root, prefix=TEMP) as scratch:
+                    head = VolumeReader(medium, site.trust(), scratch=Path(scratch), now_ns=now()).head()
+                    learn = _as_sender if head.packing.source == site.code else _as_receiver
+                    found.append(learn(site, medium, head))
+            except CourierError as error:
+                failures.append((medium.name, error))
     return found, failures
 
 

@@ -239,9 +239,9 @@ def test_a_share_that_goes_half_way_loses_nothing_and_what_was_taken_is_told(
     put(pair.hq, pair.br, *(definition(pair.hq, n) for n in range(4)))
     pair.sync(pair.hq)
     real, away = inbox.take_message, pair.share.with_name("away")
-    taken: list[tuple[str, str]] = []
+    taken: list[tuple[str, str, str]] = []
 
-    def take(*args: Any) -> tuple[str, str]:
+    def take(*args: Any) -> tuple[str, str, str]:
         taken.append(real(*args))
         if len(taken) == 1:
             pair.share.rename(away)
@@ -300,7 +300,7 @@ def test_much_garbage_is_not_held_in_memory(pair: Pair, monkeypatch: pytest.Monk
     looked: list[int] = []
     real = inbox.take_message
 
-    def take(site: Any, body: bytes) -> tuple[str, str]:
+    def take(site: Any, body: bytes) -> tuple[str, str, str]:
         looked.append(len(body))
         return real(site, body)
 

@@ -420,7 +420,10 @@ def test_the_sender_learns_of_its_parcel_from_its_media(sites: Sites, layout: st
     for path in (sites.hq.path / "parcels" / "out" / parcel / "recipes").iterdir():
         path.unlink()
     assert card.exists()
+    killed = sites.hq.path / "parcels" / ".courier-tmp-of-a-killed-run"
+    killed.mkdir()
     document = sites.hq("catalog", "rebuild", sites.root / "out")
+    assert not killed.exists()
     assert [(one["side"], one["new"]) for one in document["volumes"]] == [("sender", True)] + [("sender", False)] * (
         len(volumes) - 1
     )

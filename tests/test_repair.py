@@ -281,7 +281,9 @@ def test_above_the_limit_the_sender_says_what_reshipping_costs_and_sends_with_a_
     sites.br("parcel", "repair", parcel, "--from-network")
     sites.br("channel", "sync")
     assert "courier parcel answer" in sites.hq.says("channel", "sync")
-    sites.br("channel", "sync")
+    told = sites.br.says("channel", "sync")
+    assert f"{parcel}: waits-there: our repair-request, at HQ1: " in told
+    assert "its operator decides" in told
     assert sites.br("parcel", "show", parcel)["state"] == "Arriving"
     (waiting,) = sites.hq("parcel", "show", parcel)["requests"]
     log = [entry["text"] for entry in sites.hq("parcel", "log", parcel)["log"]]

@@ -71,6 +71,7 @@ def test_what_gathers_here_says_what_it_awaits_and_a_recall_is_a_reason(sites: S
     ran = sites.br.ran("parcel", "verify", parcel, code=3)
     assert (ran.error["code"], "return or destroy" in ran.error["hint"]) == ("recalled", True)
     assert "was recalled" in ran.document["volumes"][0]["problems"][0]
+    assert ran.document["volumes"][0]["state"] == "refused"
 
 
 def test_what_is_no_damage_has_the_remedy_and_the_exit_code_of_its_own(sites: Sites) -> None:
@@ -114,6 +115,7 @@ def test_content_that_changed_on_our_own_disk_is_not_sent_to_another_drive(sites
     assert "on this computer's disk" in error["message"]
     assert "keep the media" in error["hint"]
     assert "another drive" not in error["hint"]
+    assert sites.br.ran("parcel", "verify", parcel, code=4).document["volumes"][0]["state"] == "damaged"
 
 
 @pytest.mark.parametrize("name", ["bagit.txt", "bag-info.txt", "manifest-sha256.txt", "tagmanifest-sha256.txt"])

@@ -20,8 +20,8 @@ class Message:
 
     Out: for ``site``; ``state`` queued, delivered (handed over, not yet acknowledged; again at ``due_ns``), settled
     (acknowledged; the body is not kept) or dead (``reason`` says why). In: from ``site`` (empty when unknown);
-    ``state`` taken or refused (a dead letter, ``reason`` says why); while ``due_ns`` is set an acknowledgement is owed.
-    ``priority``: high, medium or low.
+    ``state`` taken (``reason``: what it waits for, if a person must decide) or refused (a dead letter, ``reason`` says
+    why); while ``due_ns`` is set an acknowledgement is owed. ``priority``: high, medium or low.
     """
 
     direction: str

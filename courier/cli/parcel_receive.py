@@ -15,6 +15,7 @@ from courier.wording import plural
 
 if TYPE_CHECKING:
     from courier.site import Site
+    from courier.verify import Verdict
 
 PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
 
@@ -86,7 +87,7 @@ def verify(
     """Check everything, without taking anything in; works offline."""
     from courier.admit import look_at
     from courier.errors import CourierError, Damaged
-    from courier.verify import Verdict, trust_of_cards, verify_media, verify_parcel
+    from courier.verify import trust_of_cards, verify_media, verify_parcel
 
     verdicts: list[Verdict] = []
     failures: list[tuple[str, CourierError]] = []
@@ -122,7 +123,7 @@ def verify(
                 "of": v.of,
                 "path": v.what,
                 "bytes": v.bytes,
-                "state": "good" if not v.problems else "damaged",
+                "state": _state(v),
                 "damaged_blocks": v.damaged_blocks,
                 "problems": list(v.problems),
                 "notes": list(v.notes),
@@ -145,6 +146,15 @@ def verify(
         console.error(error, document)
         raise typer.Exit(error.exit_code)
     console.result(document)
+
+
+def _state(verdict: Verdict) -> str:
+    """``good``, ``damaged``, or what is no damage of content: ``refused``."""
+    from courier.errors import Refused
+
+    if any(isinstance(error, Refused) for error in verdict.errors):
+        return "refused"
+    return "damaged" if verdict.problems else "good"
 
 
 @contextmanager

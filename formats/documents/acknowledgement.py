@@ -17,24 +17,32 @@ NAME = "acknowledgement"
 TYPE = f"application/vnd.courier.{NAME}+json"
 MAX_ITEMS = 1000
 MAX_REASON = 500
-"""Characters of the longest reason."""
+"""Characters of the longest reason, refused or waiting."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AcknowledgedMessage:
-    """One message, by the SHA-256 of its bytes; ``refused`` says why it was not acted on, empty when it was taken."""
+    """One message, by the SHA-256 of its bytes; ``refused`` says why it was not acted on, empty when it was taken.
+
+    ``waits``: it was taken, and what it asks for waits for a person there, who has this to decide.
+    """
 
     message: str
     refused: str
+    waits: str = ""
 
     def record(self) -> dict[str, object]:
         """As a JSON object."""
-        return {"message": self.message, "refused": self.refused}
+        return {"message": self.message, "refused": self.refused, "waits": self.waits}
 
     @classmethod
     def parse(cls, fields: Fields) -> AcknowledgedMessage:
         """From a JSON object; raises `Malformed`."""
-        return cls(message=fields.digest("message"), refused=fields.text("refused", longest=MAX_REASON))
+        return cls(
+            message=fields.digest("message"),
+            refused=fields.text("refused", longest=MAX_REASON),
+            waits=fields.text("waits", longest=MAX_REASON),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
