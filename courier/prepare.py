@@ -27,7 +27,7 @@ from formats.digest import sha256_hex
 from formats.documents.contents import Coding, ContentsWriter, MemberRecord, PackageHeader
 from formats.documents.listing import FileEntry
 from formats.documents.packing import KeyWay, PackingList, Priority, TableRef
-from formats.names import parcel_id
+from formats.names import MAX_PARCELS, parcel_id
 from formats.records import encode
 
 Compress = Literal["auto", "none", "fast", "best"]
@@ -112,7 +112,8 @@ def plan_parcel(
     if key != "media":
         recipients = (BY_NETWORK,)
     with site.catalogue.reading() as connection:
-        number = packages.read_counter(connection, "parcel") + 1
+        # A likely one, for sizes: whether one is left at all is for the building to say, which may be going on.
+        number = min(packages.read_counter(connection, "parcel") + 1, MAX_PARCELS)
     head = ParcelHead(
         parcel=parcel_id(site.code, number),
         source=site.code,

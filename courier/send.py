@@ -57,7 +57,7 @@ from formats.blocks import DIGEST, block_count
 from formats.digest import sha256_hex
 from formats.documents import packing as packing_doc
 from formats.documents.packing import PackingList, TableRef
-from formats.names import is_parcel, parcel_id
+from formats.names import MAX_PARCELS, is_parcel, parcel_id
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -67,7 +67,7 @@ def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] =
     """Build a planned parcel; ``progress`` is told bytes of content as they are read.
 
     Raises `NoSpace` before the first byte when the disk cannot hold it, `Damaged` when stored content is bad, and
-    `Refused` when the clock and the signing key do not agree.
+    `Refused` when the clock and the signing key do not agree or no parcel number is left.
     """
     site.check_key()
     out, purpose = site.home / "parcels" / "out", "building the parcel"
@@ -129,9 +129,15 @@ def _begin(site: Site, plan: ParcelPlan) -> Path:
     """A folder to build the plan in, named by a new parcel ID."""
     with site.catalogue.writing() as connection:
         number = packages.read_counter(connection, "parcel") + 1
-        while site.outgoing(parcel_id(site.code, number)).exists():
+        while number <= MAX_PARCELS and site.outgoing(parcel_id(site.code, number)).exists():
             # Of a parcel that a catalogue knew which was lost.
             number += 1
+        if number > MAX_PARCELS:
+            raise Refused(
+                f"the parcel numbers of {site.code} are used up: {parcel_id(site.code, MAX_PARCELS)} was given out",
+                hint="a site of another code can send on: courier init --site CODE --name NAME, in a home of its own",
+                code="ids-used-up",
+            )
         packages.raise_counter(connection, "parcel", number)
     folder = site.outgoing(parcel_id(site.code, number))
     make_folder(folder / RECIPES)

@@ -20,6 +20,8 @@ _NOT_PORTABLE = re.compile(r'[\x00-\x1f\x7f"*:<>?\\|]')
 
 MAX_PACKAGES = 0xFFFFF
 """The highest number in a package ID."""
+MAX_PARCELS = 999_999
+"""The highest number in a parcel ID."""
 MAX_VERSION = 10**18
 """The highest version of a package; one more still fits every database's integers."""
 MAX_COMPONENT = 255

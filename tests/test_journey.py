@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,9 @@ from stock import stock_tool
 
 from courier import send
 from courier import write as courier_write
+from courier.catalog import packages
 from courier.media import LAYOUTS, Layout
+from courier.site import open_site
 from formats.records import parse_time
 
 UNICODE = (
@@ -208,6 +211,16 @@ def test_ids_and_versions_that_are_used_up_are_said_and_the_way_on(sites: Sites)
     )
     assert add(sites.hq, files, id="HQ1FFFFF", version=last) == f"HQ1FFFFF:{last}", "the same command again"
     assert add(sites.hq, files, id="HQ100001") == "HQ100001:1"
+
+
+def test_parcel_numbers_that_are_used_up_are_said_and_the_way_on(sites: Sites) -> None:
+    package = add(sites.hq, write_files(sites.root / "files", a=b"a"))
+    with closing(open_site(sites.hq.path)) as site, site.catalogue.writing() as connection:
+        packages.raise_counter(connection, "parcel", 999_998)
+    create = ("parcel", "create", package, "--to", "BR1", "--anyway", "a test")
+    assert sites.hq(*create, "--capacity", "5MB")["parcel_id"] == "HQ1-999999"
+    error = sites.hq.fails(*create, "--capacity", "6MB", code=3)
+    assert (error["code"], "another code" in error["hint"]) == ("ids-used-up", True)
 
 
 def test_list_show_and_verify_say_what_is_there(sites: Sites) -> None:
