@@ -49,6 +49,8 @@ def add_by_hand(
     _check(parcel, wanted)
     if ledger_file is not None:
         what, warnings = _what(ledger_of_file(ledger_file, parcel), wanted)
+        if not ledger_file.exists():
+            warnings += (f"Note: {ledger_file} was not there: it is a new ledger now, with this entry alone",)
         return append_to_file(site, ledger_file, parcel, what), warnings
     if not known_here(site, parcel):
         raise NotFound(

@@ -187,6 +187,7 @@ def test_a_hand_over_on_the_road_is_written_offline_and_merged(sites: Sites) -> 
         "--operator", "Ann", "--note", "tape cut",
     )  # fmt: skip
     assert document["entry"]["seals"] == [{"volume": 1, "serial": "", "found": "broken"}]
+    assert document["warnings"] == []
     assert sites.br.fails("parcel", "log", parcel, code=6)["code"] == "not-found"
     merged = sites.hq("parcel", "custody", "merge", stick)
     assert merged["added"] == 1
@@ -199,13 +200,17 @@ def test_a_hand_over_on_the_road_is_written_offline_and_merged(sites: Sites) -> 
 def test_a_ledger_file_that_was_altered_is_named_by_its_line(sites: Sites) -> None:
     stick = sites.root / "stick.ledger"
     for number in range(3):
-        sites.hq("parcel", "custody", "add", PARCEL, "--event", "note", "--note", f"n{number}", "--ledger", stick)
+        done = sites.hq(
+            "parcel", "custody", "add", PARCEL, "--event", "note", "--note", f"n{number}", "--ledger", stick
+        )
+        assert ["new ledger" in text for text in done["warnings"]] == ([] if number else [True])
     lines = stick.read_bytes().split(b"\n")
     lines[1] = lines[1].replace(b'"sig":"', b'"sig":"A', 1)
     stick.write_bytes(b"\n".join(lines))
     ran = sites.br.ran("parcel", "custody", "merge", stick, code=3)
     assert ran.error["code"] == "ledger-altered"
-    assert [item["line"] for item in ran.document["refused"]] == [2]
+    ((line, why),) = [(item["line"], item["message"]) for item in ran.document["refused"]]
+    assert (line, why.count("custody entry: ")) == (2, 1)
     assert ran.document["added"] == 2
     # What lies between is missed.
     assert sites.br.fails("parcel", "custody", "verify", PARCEL, code=4)["code"] == "ledger-incomplete"
