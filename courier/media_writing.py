@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from courier.errors import CourierError, Damaged, Refused, Usage, explain
-from courier.files import TEMP, atomic_file, make_folder, remove_tree, sweep_beside, sync_folder, writing_out
+from courier.files import TEMP, atomic_file, make_folder, remove_tree, sync_folder, writing_out
 from courier.media import FolderMedium, IsoMedium, Layout, Medium, TapeMedium
 from courier.tapedrive import is_tape_device, open_tape
 from formats.digest import CHUNK, SideHash
@@ -58,7 +58,6 @@ def write_volume_to(target: Path, source: VolumeSource, layout: Layout, progress
     if is_tape_device(target):
         return _write_tape(target, source, progress)
     make_folder(target.parent)
-    sweep_beside(target)
     if target.exists():
         raise Usage(f"{target} exists", hint="name another folder, or remove it")
     if layout == "iso":

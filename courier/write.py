@@ -16,7 +16,17 @@ from typing import BinaryIO
 from courier import volume
 from courier.catalog import parcels
 from courier.errors import CourierError, Damaged, NoSpace, NotFound, Refused, Usage
-from courier.files import disk_of, free_space, locked, make_folder, naming_space, path_text, write_atomic
+from courier.files import (
+    TEMP,
+    disk_of,
+    free_space,
+    locked,
+    make_folder,
+    naming_space,
+    path_text,
+    remove_tree,
+    write_atomic,
+)
 from courier.layout import FixedSizes, envelope_size, volume_files
 from courier.ledger import Happened, record
 from courier.lifecycle import SentEvent, SentState, VolumeEvent, VolumeState
@@ -145,8 +155,10 @@ def require_room(
     changed: Callable[[str], bool] = lambda _: False,
 ) -> None:
     """Raise what `write_volumes` would raise before its first byte, of a parcel that is only laid out so far."""
-    drives = _Drives(parcel, layout, [out.absolute() for out in outs], changed)
-    drives.require(medium_bytes(site, parcel, numbers))
+    with locked(parcel.folder / "lock"):
+        drives = _Drives(parcel, layout, [out.absolute() for out in outs], changed)
+        drives.refuse_standing(numbers)
+        drives.require(medium_bytes(site, parcel, numbers))
 
 
 def medium_bytes(site: Site, parcel: OutgoingParcel, numbers: Sequence[int]) -> dict[int, int]:
@@ -178,6 +190,11 @@ class _Drives:
         for out in outs:
             if out.parts[:2] == ("/", "dev") and not out.exists():
                 raise NotFound(f"{out}: no such device", hint="check that the drive is connected and switched on")
+            if out.exists() and not out.is_dir() and not is_tape_device(out):
+                raise Usage(
+                    f"{out} is no folder",
+                    hint="name a folder; a disc is burnt from the image in it, with the tool of your system",
+                )
         if any(is_tape_device(out) for out in outs) and (layout != "tape" or len(outs) > 1):
             raise Usage("a tape device takes the tape layout, and no other --out beside it", hint="--layout tape")
 
@@ -214,8 +231,28 @@ class _Drives:
                 )
         return found
 
+    def refuse_standing(self, numbers: Sequence[int]) -> None:
+        """Raise `Refused` where a volume's place is taken, of a layout that none can have been written in yet."""
+        for number in numbers:
+            standing = self._standing(self._parcel.packing.volume_label(number))
+            if standing is not None and not self._device:
+                raise Refused(
+                    f"{standing} exists, and is not of the layout that was asked for",
+                    hint="remove it, or name another --out folder; nothing was changed",
+                    code="target-exists",
+                )
+
+    def _sweep(self) -> None:
+        """Remove what killed runs have left of this parcel's volumes: under its lock nobody else is writing them."""
+        stem = self._parcel.packing.volume_label(1).rpartition("V")[0]
+        for out in self._outs:
+            for path in out.glob(f"{TEMP}*"):
+                if path.name.rpartition("-")[2].startswith(stem):
+                    remove_tree(path)
+
     def _free(self) -> list[int]:
         """Bytes free at each out; drives that are one disk count once, at the first of them."""
+        self._sweep()
         seen: set[int] = set()
         free = []
         for out in self._outs:

@@ -22,6 +22,7 @@ from stock import stock_tool
 
 from courier import media, volume
 from courier.errors import NoSpace
+from courier.files import locked
 from courier.layout import FixedSizes, ParcelHead, archive_cost, lay_out, room_for_archives, volume_files
 from courier.media import LAYOUTS, FolderMedium
 from courier.plan import MEDIA, take_turns
@@ -97,6 +98,41 @@ def test_an_interrupted_set_goes_on_when_the_media_before_have_been_taken_out(si
     drive.rename(sites.root / "a copy")
     assert sites.hq(*command, "--volume", 1)["volumes"][0]["path"] == first["path"]
     assert contents(Path(first["path"])) == contents(sites.root / "taken out" / Path(first["path"]).name)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_a_killed_run_left_on_a_drive_takes_no_room_from_the_next(
+    sites: Sites, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
+    drive = sites.root / "drive"
+    ending = {"folder": "", "iso": ".iso", "tape": ".tape"}[layout]
+    other = drive / f".courier-tmp-77-HQ1_000002_V001{ending}"
+    (drive / f".courier-tmp-77-HQ1_000001_V001{ending}").mkdir(parents=True)
+    other.mkdir()
+    (drive / f".courier-tmp-77-HQ1_000001_V001{ending}" / "half").write_bytes(bytes(800_000))
+
+    def free_space(folder: Path) -> int:
+        return 3_500_000 - sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+    monkeypatch.setattr("courier.write.free_space", free_space)
+    assert len(write_parcel(sites.hq, parcel, layout, drive)) == 4
+    # Another parcel's is not ours to judge: its own command may be writing it.
+    assert [path for path in drive.iterdir() if path.name.startswith(".courier-tmp-")] == [other]
+
+
+def test_a_refused_layout_for_another_medium_leaves_the_parcel_as_it_was(sites: Sites) -> None:
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
+    out = sites.root / "out"
+    write_parcel(sites.hq, parcel, "iso", out)
+    (sites.root / "file").touch()
+    anew = ("parcel", "write", parcel, "--capacity", "3MB", "--layout", "iso", "--out")
+    assert sites.hq.fails(*anew, out, code=3)["code"] == "target-exists"
+    assert "no folder" in sites.hq.fails(*anew, sites.root / "file", code=2)["message"]
+    with locked(sites.hq.path / "parcels" / "out" / parcel / "lock"):
+        assert sites.hq.fails(*anew, sites.root / "other", code=3)["code"] == "busy"
+    assert sites.hq("parcel", "show", parcel)["state"] == "Written"
+    sites.hq("parcel", "ship", parcel)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
