@@ -38,7 +38,8 @@ def discard_parcel(site: Site, parcel: str) -> int:
     freed = 0
     if sent is not None:
         folder = site.outgoing(parcel)
-        with locked(site.home / "parcels" / "out" / "lock"):
+        # Nothing is taken from under a run that writes it.
+        with locked(folder / "lock"), locked(site.home / "parcels" / "out" / "lock"):
             freed += _remove(folder / PACKS) + sum(_remove(parity) for parity in folder.glob("parity-*"))
             with site.catalogue.writing() as connection:
                 _log(connection, site, parcel)

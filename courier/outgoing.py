@@ -15,14 +15,16 @@ killed, the old edition or the new one is whole.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from courier.built import BuiltFiles, Sealer
 from courier.catalog import parcels
 from courier.catalog.parcels import SentParcel, SentVolume
-from courier.errors import Damaged, NotFound, Usage
-from courier.files import remove_tree
+from courier.errors import Damaged, NotFound, Refused, Usage
+from courier.files import locked, remove_tree
 from courier.lifecycle import SentState
 from courier.sealing import BY_NETWORK, PARCEL_KEY, SEED, ParcelSealer
 from courier.site import Site
@@ -110,6 +112,24 @@ class OutgoingParcel:
                 code="no-recipe",
             )
         return ParcelSealer.in_folder(self.folder, recipients)
+
+
+@contextmanager
+def alone_with(site: Site, parcel: OutgoingParcel) -> Iterator[None]:
+    """Hold a parcel while it is written, or what it is written from is changed.
+
+    Raises `Refused` while another command holds it, or has laid it out anew since it was opened.
+    """
+    with locked(parcel.folder / "lock"):
+        with site.catalogue.reading() as connection:
+            sent = parcels.find_sent(connection, parcel.sent.parcel)
+        if sent is None or sent.edition != parcel.sent.edition:
+            raise Refused(
+                f"another command has laid {parcel.sent.parcel} out anew meanwhile",
+                hint="run this command again: it takes the new layout",
+                code="busy",
+            )
+        yield
 
 
 def how_built(level: int, recipients: tuple[str, ...]) -> bytes:

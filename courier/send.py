@@ -37,6 +37,7 @@ from courier.outgoing import (
     HOW,
     PLAN,
     OutgoingParcel,
+    alone_with,
     blocks_name,
     forget_other_editions,
     how_built,
@@ -281,7 +282,7 @@ def relay_out(
     if dry_run:
         return replace(parcel, packing=packing)
     out, parity, purpose = site.home / "parcels" / "out", sum(file.size for file in packing.parity), "the new layout"
-    with locked(out / "lock"), naming_space(out, lambda: parity, purpose=purpose):
+    with alone_with(site, parcel), locked(out / "lock"), naming_space(out, lambda: parity, purpose=purpose):
         require_space(site.home, parity, purpose="the parity of the new layout")
         table = (parcel.folder / blocks_name(old.edition)).read_bytes()
         if sha256_hex(table) != old.blocks.sha256:

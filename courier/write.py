@@ -20,7 +20,6 @@ from courier.files import (
     TEMP,
     disk_of,
     free_space,
-    locked,
     make_folder,
     naming_space,
     path_text,
@@ -32,7 +31,7 @@ from courier.ledger import Happened, record
 from courier.lifecycle import SentEvent, SentState, VolumeEvent, VolumeState
 from courier.media import Layout, find_media
 from courier.media_writing import SourceFile, VolumeSource, read_back, volume_target, write_volume_to
-from courier.outgoing import CARD, CONTENTS, OutgoingParcel
+from courier.outgoing import CARD, CONTENTS, OutgoingParcel, alone_with
 from courier.plan import take_turns
 from courier.prepare import restore_script
 from courier.remake import ensure_files
@@ -90,7 +89,7 @@ def write_volumes(
     check_numbers(parcel.packing, wanted)
     ensure_files(site, parcel, [index for number in wanted for index in parcel.packing.on_volume(number)])
     result: list[WrittenVolume] = []
-    with locked(parcel.folder / "lock"), _in_the_ledger(site, parcel, result):
+    with alone_with(site, parcel), _in_the_ledger(site, parcel, result):
         drives = _Drives(parcel, layout, [out.absolute() for out in outs], changed)
         needed = medium_bytes(site, parcel, wanted)
         away = {} if numbers else drives.away()
@@ -155,7 +154,7 @@ def require_room(
     changed: Callable[[str], bool] = lambda _: False,
 ) -> None:
     """Raise what `write_volumes` would raise before its first byte, of a parcel that is only laid out so far."""
-    with locked(parcel.folder / "lock"):
+    with alone_with(site, parcel):
         drives = _Drives(parcel, layout, [out.absolute() for out in outs], changed)
         drives.refuse_standing(numbers)
         drives.require(medium_bytes(site, parcel, numbers))

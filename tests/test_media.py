@@ -16,7 +16,20 @@ import bagit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from journey import SMALL, Sites, add, create, describe_tree, digest_of, exported, make_sites, noise, run, sent
+from journey import (
+    SMALL,
+    Sites,
+    add,
+    create,
+    describe_tree,
+    digest_of,
+    exported,
+    make_sites,
+    noise,
+    run,
+    run_process,
+    sent,
+)
 from journey import write as write_parcel
 from stock import stock_tool
 
@@ -131,8 +144,30 @@ def test_a_refused_layout_for_another_medium_leaves_the_parcel_as_it_was(sites: 
     assert "no folder" in sites.hq.fails(*anew, sites.root / "file", code=2)["message"]
     with locked(sites.hq.path / "parcels" / "out" / parcel / "lock"):
         assert sites.hq.fails(*anew, sites.root / "other", code=3)["code"] == "busy"
+        assert sites.hq.fails("parcel", "discard", parcel, code=3)["code"] == "busy"
     assert sites.hq("parcel", "show", parcel)["state"] == "Written"
     sites.hq("parcel", "ship", parcel)
+
+
+@pytest.mark.parametrize("options", [(), ("--capacity", "6MB")])
+def test_a_parcel_laid_out_anew_while_a_person_was_asked_is_not_written_as_it_was(
+    sites: Sites, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
+    command = ("parcel", "write", parcel, "--layout", "folder", "--out", sites.root / "out")
+
+    def asked(*_: object) -> None:
+        out = sites.root / "other"
+        run_process(*command[:-1], out, "--capacity", "3MB", "--home", sites.hq.path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("courier.console.Console.ask_if_present", asked)
+        error = sites.hq.fails(*command, *options, code=3)
+    assert "laid HQ1-000001 out anew" in error["message"]
+    assert sites.hq("parcel", "show", parcel)["state"] == "Written"
+    (volume,) = sites.hq(*command)["volumes"]
+    sites.hq("parcel", "ship", parcel)
+    assert sites.br("parcel", "receive", volume["path"])["missing_volumes"] == []
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
