@@ -6,10 +6,11 @@ payload, in one pass that a tape can follow. Readers never write to a medium. `c
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol, runtime_checkable
 
@@ -22,6 +23,7 @@ from formats.iso_reader import IsoReader
 from formats.tape import TapeReader
 
 Layout = Literal["folder", "iso", "tape"]
+_PASSED_OVER = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ELOOP)
 BLANK = 1 << 20
 """Bytes at the start of a disc that are looked at to tell a blank one from a damaged one."""
 LAYOUTS: tuple[Layout, ...] = ("folder", "iso", "tape")
@@ -138,8 +140,9 @@ class TapeMedium:
 def find_media(path: Path) -> list[Medium]:
     """The volumes at ``path``: itself, or, in a folder of many, each of those in it. Raises `NotFound` or `Usage`.
 
-    Passed over in a folder are hidden names, and what we may not look into: a drive has such things of its system's own
-    (``lost+found``, ``._NAME`` beside each file).
+    Passed over in a folder are hidden names, links that lead nowhere, and what we may not look into: a drive has such
+    things of its system's own (``lost+found``, ``._NAME`` beside each file). What cannot be looked at because the drive
+    fails there is among the volumes, so that reading it says so.
     """
     if not path.exists():
         raise NotFound(f"{path} does not exist", hint="check the path, or whether the medium is mounted")
@@ -162,15 +165,21 @@ def _inside(path: Path) -> Medium | None:
         return None
     try:
         return _medium(path)
-    except PermissionError:
-        return None
+    except OSError as error:
+        if error.errno in _PASSED_OVER:
+            return None
+    is_folder = False
+    with suppress(OSError):
+        is_folder = path.is_dir()
+    return FolderMedium(path) if is_folder else IsoMedium(path)
 
 
 def _medium(path: Path) -> Medium | None:
     if path.name.startswith(TEMP):
         return None
     if path.is_dir():
-        if (path / "bagit.txt").exists() or (path / volume.FOLDER).is_dir():
+        # A drive may have a folder of that name for another purpose: one of the two tells what the volume is.
+        if any((path / name).exists() for name in ("bagit.txt", volume.PACKING_LIST, volume.LABEL)):
             return FolderMedium(path)
         return TapeMedium(path) if is_tape_folder(path) else None
     if is_tape_device(path):

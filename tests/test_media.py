@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import bagit
 import pytest
@@ -287,6 +287,11 @@ def test_a_folder_of_media_of_every_kind_among_other_things(sites: Sites) -> Non
     # What systems leave on a drive: beside each file, and for themselves.
     (mixed / "._HQ1_000001_V001.iso").write_bytes(b"AppleDouble")
     (mixed / ".Trashes").mkdir()
+    # What people leave there.
+    (mixed / "courier").mkdir()
+    (mixed / "courier" / "courier.whl").write_bytes(b"toolkit")
+    (mixed / "gone").symlink_to(sites.root / "nowhere")
+    (mixed / "loop.iso").symlink_to("loop.iso")
     document = sites.br("parcel", "receive", mixed)
     assert sorted(one["number"] for one in document["volumes"]) == [1, 2, 3]
 
@@ -303,6 +308,32 @@ def test_what_may_not_be_looked_into_on_a_drive_is_passed_over(sites: Sites, mon
 
     monkeypatch.setattr(Path, "exists", exists)
     assert len(sites.br("parcel", "receive", sites.root / "drive")["volumes"]) == len(volumes)
+
+
+@pytest.mark.parametrize("name", ["aaa.txt", "aaa"])
+def test_what_a_failing_drive_cannot_show_is_named_and_its_volumes_are_taken(
+    sites: Sites, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), layout="iso", out=sites.root / "drive")
+    bad = sites.root / "drive" / name
+    bad.mkdir() if name == "aaa" else bad.touch()
+    real, real_open = Path.exists, Path.open
+
+    def exists(path: Path, **more: bool) -> bool:
+        if path.parent == bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return real(path, **more)
+
+    def opened(path: Path, *args: Any, **more: Any) -> Any:
+        if path == bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return real_open(path, *args, **more)
+
+    monkeypatch.setattr(Path, "exists", exists)
+    monkeypatch.setattr(Path, "open", opened)
+    ran = sites.br.ran("parcel", "receive", sites.root / "drive", code=None)
+    assert len(ran.document["volumes"]) == len(volumes)
+    assert [one["path"] for one in ran.document["failures"]] == [str(bad)]
 
 
 @pytest.mark.parametrize(
