@@ -7,7 +7,7 @@ interrupted goes on at the first volume that does not stand, whole, at its targe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -45,6 +45,7 @@ from formats.documents import label as label_doc
 from formats.documents.label import VolumeLabel
 from formats.documents.packing import PackingList
 from formats.envelope import parse_envelope, verified_keys
+from formats.errors import FormatError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -346,16 +347,16 @@ def _record(site: Site, parcel: OutgoingParcel, one: WrittenVolume) -> None:
 
 
 def _signed_label(site: Site, folder: Path, label: VolumeLabel) -> bytes:
-    """The label's envelope, the same each time: ECDSA, unlike Ed25519, signs otherwise every time, so it is kept."""
-    key = site.card.keys[0].key
+    """The label's envelope, the same each time. It is kept: a key that was renewed since would sign otherwise, and
+    ECDSA does every time."""
     kept = folder / "labels" / f"{label.packing_list[:16]}-{label.number:04d}.json"
-    if key.scheme != "ed25519" and kept.exists():
+    with suppress(FileNotFoundError, FormatError):
         envelope = parse_envelope(kept.read_bytes())
-        if envelope.payload == label.payload() and verified_keys(envelope, [key]):
+        before = replace(VolumeLabel.parse(envelope.payload), issued_ns=label.issued_ns)
+        if before == label and verified_keys(envelope, [key.key for key in site.card.keys]):
             return envelope.encode()
     data = site.sign(label.payload(), label_doc.TYPE).encode()
-    if key.scheme != "ed25519":
-        write_atomic(make_folder(kept.parent) / kept.name, data)
+    write_atomic(make_folder(kept.parent) / kept.name, data)
     return data
 
 

@@ -74,6 +74,18 @@ def test_a_volume_issued_again_is_the_same_to_the_byte(sites: Sites, layout: str
     assert [contents(path) for path in first] == [contents(path) for path in again]
 
 
+def test_a_volume_issued_again_after_the_key_was_renewed_is_the_same_to_the_byte(sites: Sites) -> None:
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
+    first = write_parcel(sites.hq, parcel, "folder", sites.root / "a")
+    sites.hq("site", "rotate-key")
+    again = write_parcel(sites.hq, parcel, "folder", sites.root / "b")
+    assert [contents(path) for path in first] == [contents(path) for path in again]
+    # A set that was interrupted goes on over it.
+    command = ("parcel", "write", parcel, "--layout", "folder", "--out", sites.root / "a")
+    assert all(one["kept"] for one in sites.hq(*command)["volumes"])
+    sites.br("parcel", "receive", sites.root / "b")
+
+
 def contents(path: Path) -> dict[str, str]:
     if path.is_file():
         return {path.name: digest_of(path)}
