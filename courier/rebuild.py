@@ -20,11 +20,11 @@ from courier.errors import CourierError
 from courier.files import TEMP, locked, make_folder, sweep, write_atomic
 from courier.importing import open_contents
 from courier.intake import Head, VolumeReader
-from courier.lifecycle import SentEvent, SentState, VolumeEvent, VolumeState
+from courier.lifecycle import SentEvent, SentState, VolumeEvent, VolumeState, after_sent
 from courier.media import Medium, find_media
 from courier.outgoing import CARD, CONTENTS, blocks_name, packing_name
 from courier.site import Site, now
-from courier.transitions import begin_sent, sent_volume_event
+from courier.transitions import begin_sent, sent_event, sent_volume_event
 from formats.documents.package import PackageDefinition
 from formats.envelope import parse_envelope
 from formats.errors import NotForUs
@@ -46,7 +46,8 @@ class Rebuilt:
 def rebuild(site: Site, paths: Sequence[Path]) -> tuple[list[Rebuilt], list[tuple[str, CourierError]]]:
     """Learn from every volume at ``paths``; return what was learnt and the media that told nothing.
 
-    What the catalogue knows already is left as it is. Raises `Refused` while another rebuilding runs.
+    What the catalogue knows already is left as it is; but of several layouts of a parcel the last counts, whichever is
+    seen first. Raises `Refused` while another rebuilding runs.
     """
     found, failures = [], []
     media = [medium for path in paths for medium in find_media(path)]
@@ -78,8 +79,16 @@ def _as_sender(site: Site, medium: Medium, head: Head) -> Rebuilt:
         with site.catalogue.reading() as connection:
             known = parcels.find_sent(connection, packing.parcel)
         notes: tuple[str, ...] = ()
+        newer = (
+            known is not None
+            and known.build == packing.build
+            and known.edition < packing.edition
+            and after_sent(known.state, SentEvent.LAID_OUT) is not None
+        )
         if known is None:
             notes = _restore_folder(site, head)
+        elif newer:
+            notes = _restore_edition(site, head, before=known.edition)
         with site.catalogue.writing() as connection:
             if known is None:
                 digest = parse_envelope(head.envelope).sha256
@@ -116,7 +125,12 @@ def _as_sender(site: Site, medium: Medium, head: Head) -> Rebuilt:
                     packages.raise_counter(connection, definition.package, definition.version)
                     if definition.package.startswith(site.code):
                         packages.raise_counter(connection, "package", int(definition.package[3:], 16))
-            same = known is None or (known.edition == packing.edition and known.build == packing.build)
+            if newer:
+                digest, text = parse_envelope(head.envelope).sha256, f"edition {packing.edition}, from {medium.name}"
+                values = {"edition": packing.edition, "packing_list": digest}
+                sent_event(connection, site, packing.parcel, SentEvent.LAID_OUT, text, **values)
+                sent_event(connection, site, packing.parcel, SentEvent.WRITTEN, text)
+            same = known is None or newer or (known.edition == packing.edition and known.build == packing.build)
             there = {v.number: v for v in parcels.sent_volumes(connection, packing.parcel, packing.edition)}
             if same and (number not in there or there[number].state != VolumeState.WRITTEN):
                 volume = SentVolume(
@@ -151,6 +165,18 @@ def _restore_folder(site: Site, head: Head) -> tuple[str, ...]:
             "it is sealed for its destinations: which packages it holds cannot be read here; new ones need --id"
         )
     return tuple(notes)
+
+
+def _restore_edition(site: Site, head: Head, *, before: int) -> tuple[str, ...]:
+    """Put the documents of a later edition into the folder of a parcel that was learnt from an earlier one."""
+    folder, edition = site.outgoing(head.packing.parcel), head.packing.edition
+    if head.blocks is not None:
+        write_atomic(folder / blocks_name(edition), head.blocks.read_bytes())
+    write_atomic(folder / packing_name(edition), head.envelope)
+    return (
+        f"it was laid out anew after what was known here (edition {edition}, not {before}): what was known of the "
+        f"volumes before does not count any more; if it was shipped, ship it again",
+    )
 
 
 def _definitions(site: Site, head: Head) -> list[PackageDefinition]:

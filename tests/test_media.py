@@ -550,6 +550,22 @@ def test_the_sender_learns_of_its_parcel_from_its_media(sites: Sites, layout: st
     assert listed == {"parcel_id": parcel, "state": "Written", "to": ["BR1"], "priority": "medium"}
 
 
+def test_of_two_layouts_of_a_parcel_the_last_is_learnt_whichever_is_seen_first(sites: Sites) -> None:
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
+    first, last, out = sites.root / "a", sites.root / "b", ("--layout", "folder", "--out")
+    write_parcel(sites.hq, parcel, "folder", first)
+    (volume,) = sites.hq("parcel", "write", parcel, *out, last, "--capacity", "3MB")["volumes"]
+    lost = sites.hq.path / "catalogue.sqlite"
+    for path in lost.parent.glob("catalogue.sqlite*"):
+        path.unlink()
+    document = sites.hq("catalog", "rebuild", first, last, first)
+    assert [len(one["notes"]) for one in document["volumes"] if one["path"] == volume["path"]] == [1]
+    shown = sites.hq("parcel", "show", parcel)
+    assert shown["state"] == "Written"
+    assert [(one["number"], one["path"], one["state"]) for one in shown["volumes"]] == [(1, volume["path"], "Written")]
+    assert sites.hq("parcel", "write", parcel, *out, last)["volumes"][0]["kept"]
+
+
 def test_a_receiver_learns_of_a_parcel_and_then_takes_it_in(sites: Sites) -> None:
     package = add(sites.hq, FIXTURES / "boot.wim")
     _, volumes = sent(sites.hq, package, layout="iso", out=sites.root / "out")
