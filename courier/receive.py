@@ -127,12 +127,14 @@ def _gather(
     """Take the blocks that are still missing; say what could not be had."""
     packing, number = head.packing, head.label.number
     bad: dict[int, list[int]] = {}
+    all_here = spool is None
     if spool is not None:
         fillings: dict[int, Filling] = {}
         # Parity belongs to one edition; archives are the same in all.
         same = parse_envelope(head.envelope).sha256 == spool.digest
         wanted = [index for index in packing.on_volume(number) if same or index < len(packing.archives)]
         haves = {index: spool.have(index) for index in wanted}
+        all_here = bool(haves) and all(all(have) for have in haves.values())
         try:
             for read in reader.blocks(packing, number, lambda index, block: index in haves and not haves[index][block]):
                 if read.index not in fillings:
@@ -150,8 +152,7 @@ def _gather(
         for index, have in haves.items():
             bad[index] = [block for block, here in enumerate(have) if not here]
     one = taken_volume(medium, reader, head, {index: blocks for index, blocks in bad.items() if blocks})
-    if spool is None:
-        return replace(one, read=False)
-    with site.catalogue.writing() as connection:
-        record_volume(connection, site, one, packing.edition)
-    return one
+    if spool is not None:
+        with site.catalogue.writing() as connection:
+            record_volume(connection, site, one, packing.edition)
+    return replace(one, read=not all_here)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class TakenVolume:
     """How one medium was taken in. ``bad``: (file path, ranges of blocks that could not be had from this medium).
 
-    It is not ``read`` where its parcel is imported and all that it brought is held.
+    It is not ``read`` where all that it holds is here already.
     """
 
     parcel: str

@@ -134,11 +134,12 @@ def test_a_discard_that_was_made_is_made_again_without_fuss(br: Home, volumes: l
     assert len(br("parcel", "receive", *volumes)["imported"]) == 1
 
 
-def test_a_medium_of_an_imported_parcel_is_not_called_good_unread(br: Home, volumes: list[Path]) -> None:
-    br("parcel", "receive", *volumes)
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_medium_whose_content_is_here_is_not_called_good_unread(br: Home, volumes: list[Path], whole: bool) -> None:
+    br("parcel", "receive", *(volumes if whole else volumes[:1]))
     spoil(next((volumes[0] / "data" / "archives").iterdir()), "altered")
     said = br.says("parcel", "receive", volumes[0])
-    assert "not read again, as the parcel is imported" in said
+    assert "not read again, as all of it is here" in said
     assert "good" not in said
     assert br.fails("parcel", "verify", volumes[0], code=4)["code"] == "damaged"
 

@@ -60,7 +60,7 @@ def say_taken(console: Console, volume: TakenVolume) -> None:
         for path, spans in volume.bad:
             console.say(f"  {path}: {spans_text(spans)}")
     elif not volume.read:
-        console.say(f"{where}: not read again, as the parcel is imported")
+        console.say(f"{where}: not read again, as all of it is here")
     else:
         console.say(f"{where}: {size_text(volume.bytes)} good")
     for finding in volume.findings:
