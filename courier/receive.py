@@ -151,6 +151,12 @@ def _gather(
                 done.__exit__()
         for index, have in haves.items():
             bad[index] = [block for block, here in enumerate(have) if not here]
+        if not same and packing.parity and any(bad.values()):
+            head.findings.append(
+                f"its parity is of another layout (edition {packing.edition}) than what gathers here (edition "
+                f"{spool.packing.edition}) and does not count; where all of its layout is at hand, courier parcel "
+                f"discard {packing.parcel} and receive that alone"
+            )
     one = taken_volume(medium, reader, head, {index: blocks for index, blocks in bad.items() if blocks})
     if spool is not None:
         with site.catalogue.writing() as connection:

@@ -32,7 +32,8 @@ from formats.names import check_parcel
 class ParcelStatus:
     """A parcel as it stands here: what is missing, why it is held, what was imported; ``mended``: blocks, just now.
 
-    ``source``: the site that sent it. ``spare``: volumes that may stay away, any of them.
+    ``source``: the site that sent it. ``spare``: volumes that may stay away, any of them. ``incomplete``: the paths,
+    as on any medium, of archives of which blocks are missing.
     """
 
     parcel: str
@@ -47,6 +48,7 @@ class ParcelStatus:
     mended: int = 0
     source: str = ""
     spare: int = 0
+    incomplete: tuple[str, ...] = ()
 
 
 def settle_parcel(site: Site, parcel: str, build: str, *, release: bool = False) -> ParcelStatus:
@@ -235,4 +237,5 @@ def status_of(site: Site, parcel: str, build: str) -> ParcelStatus:
         awaiting=awaiting,
         source=row.source,
         spare=min((group.parity for group in packing.groups if group.spares), default=0),
+        incomplete=tuple(packing.path(state.index) for state in incomplete),
     )

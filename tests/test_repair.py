@@ -179,6 +179,26 @@ def test_a_disc_of_several_is_mended_by_its_own_parity_at_once_and_by_spare_volu
     assert sites.br("parcel", "receive", one)["state"] == "Imported"
 
 
+def test_a_damaged_volume_of_another_edition_is_damage_and_its_parity_is_said_not_to_count(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = package_of(sites, 20 * MIB)
+    parcel, first = sent(sites.hq, package, out=sites.root / "out", capacity="5MB", redundancy="10%")
+    sites.sync()
+    sites.br("parcel", "receive", first[0])
+    anew = ("--out", sites.root / "anew", "--layout", "folder", "--capacity", "20MB")
+    later = [Path(volume["path"]) for volume in sites.hq("parcel", "write", parcel, *anew)["volumes"]]
+    sites.hq("parcel", "ship", parcel)
+    sites.sync()
+    # What is bad on its volume 1 is on others in the edition that gathers here, whose volume 1 is whole.
+    document = receive_faulty(sites, unreadable(1), monkeypatch, later[0])
+    assert 1 not in document["missing_volumes"]
+    assert document["error"]["code"] == "damaged"
+    assert "does not count" in " ".join(document["volumes"][0]["findings"])
+    assert sites.br("parcel", "receive", *later)["state"] == "Imported"
+    imported_right(sites, package)
+
+
 def test_a_folder_that_fails_is_one_failure_and_the_other_media_are_taken(
     sites: Sites, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,11 +61,12 @@ def receive(
         if done.failures:
             document["failures"] = [{"path": n, "code": f.code, "message": f.message} for n, f in done.failures]
             raise typer.Exit(console.errors(done.failures, document))
-        # What its own parity has mended is no matter of the medium any more.
-        missing = {(s.parcel, s.build, number): s for s in done.parcels for number in s.missing_volumes}
-        bad = [v for v in done.volumes if v.damaged_blocks and (v.parcel, v.build, v.number) in missing]
+        # What parity has mended is no matter of the medium any more. Volumes of another edition are numbered otherwise
+        # than what is missing; archives are not.
+        missing = {(s.parcel, s.build): s for s in done.parcels}
+        bad = [v for v in done.volumes if any(p in missing[v.parcel, v.build].incomplete for p, _ in v.bad)]
         if bad:
-            first = missing[bad[0].parcel, bad[0].build, bad[0].number]
+            first = missing[bad[0].parcel, bad[0].build]
             error = Damaged(
                 f"{first.parcel}: {plural(first.missing_blocks, 'block')} missing or damaged so far",
                 hint="what is good was kept; read the medium again, in another drive; what stays bad is mended when "
