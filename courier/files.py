@@ -163,18 +163,21 @@ def remove_tree(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def free_space(folder: Path) -> int:
-    """Bytes free for us on the disk that holds ``folder`` (or would, once made)."""
+def standing_folder(folder: Path) -> Path:
+    """``folder``, or where it would be made: the nearest above it that exists."""
     while not folder.exists():
         folder = folder.parent
-    return shutil.disk_usage(folder).free
+    return folder
+
+
+def free_space(folder: Path) -> int:
+    """Bytes free for us on the disk that holds ``folder`` (or would, once made)."""
+    return shutil.disk_usage(standing_folder(folder)).free
 
 
 def disk_of(folder: Path) -> int:
     """What tells the disk of ``folder`` (or where it would be made) from others."""
-    while not folder.exists():
-        folder = folder.parent
-    return folder.stat().st_dev
+    return standing_folder(folder).stat().st_dev
 
 
 def require_space(folder: Path, needed: int, *, purpose: str) -> None:

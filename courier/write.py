@@ -6,6 +6,7 @@ interrupted goes on at the first volume that does not stand, whole, at its targe
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from courier.files import (
     naming_space,
     path_text,
     remove_tree,
+    standing_folder,
     write_atomic,
 )
 from courier.layout import FixedSizes, envelope_size, volume_files
@@ -157,7 +159,7 @@ def require_room(
     """Raise what `write_volumes` would raise before its first byte, of a parcel that is only laid out so far."""
     with alone_with(site, parcel):
         drives = _Drives(parcel, layout, [out.absolute() for out in outs], changed)
-        drives.refuse_standing(numbers)
+        drives.refuse_places(numbers)
         drives.require(medium_bytes(site, parcel, numbers))
 
 
@@ -231,8 +233,15 @@ class _Drives:
                 )
         return found
 
-    def refuse_standing(self, numbers: Sequence[int]) -> None:
-        """Raise `Refused` where a volume's place is taken, of a layout that none can have been written in yet."""
+    def refuse_places(self, numbers: Sequence[int]) -> None:
+        """Raise `Refused` where nothing may be written, or a volume's place is taken: none can stand there yet."""
+        for out in self._outs:
+            if not os.access(standing_folder(out), os.W_OK):
+                raise Refused(
+                    f"{out} cannot be written to",
+                    hint="is it mounted read-only, or write-protected? check who owns it and what its permissions are",
+                    code="permission",
+                )
         for number in numbers:
             standing = self._standing(self._parcel.packing.volume_label(number))
             if standing is not None and not self._device:

@@ -146,7 +146,9 @@ def test_what_a_killed_run_left_on_a_drive_takes_no_room_from_the_next(
     assert [path for path in drive.iterdir() if path.name.startswith(".courier-tmp-")] == [other]
 
 
-def test_a_refused_layout_for_another_medium_leaves_the_parcel_as_it_was(sites: Sites) -> None:
+def test_a_refused_layout_for_another_medium_leaves_the_parcel_as_it_was(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
     parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
     out = sites.root / "out"
     write_parcel(sites.hq, parcel, "iso", out)
@@ -154,6 +156,9 @@ def test_a_refused_layout_for_another_medium_leaves_the_parcel_as_it_was(sites: 
     anew = ("parcel", "write", parcel, "--capacity", "3MB", "--layout", "iso", "--out")
     assert sites.hq.fails(*anew, out, code=3)["code"] == "target-exists"
     assert "no folder" in sites.hq.fails(*anew, sites.root / "file", code=2)["message"]
+    with monkeypatch.context() as patch:
+        patch.setattr("courier.write.os.access", lambda path, _: path != sites.root)
+        assert sites.hq.fails(*anew, sites.root / "read-only", code=3)["code"] == "permission"
     with locked(sites.hq.path / "parcels" / "out" / parcel / "lock"):
         assert sites.hq.fails(*anew, sites.root / "other", code=3)["code"] == "busy"
         assert sites.hq.fails("parcel", "discard", parcel, code=3)["code"] == "busy"
