@@ -327,6 +327,25 @@ def test_what_may_not_be_looked_into_on_a_drive_is_passed_over(sites: Sites, mon
     assert len(sites.br("parcel", "receive", sites.root / "drive")["volumes"]) == len(volumes)
 
 
+@pytest.mark.parametrize("command", [("parcel", "receive"), ("parcel", "verify"), ("catalog", "rebuild")])
+def test_a_medium_that_may_not_be_read_is_told_with_its_remedy(
+    sites: Sites, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disc, real = sites.root / "disc.iso", Path.open
+    disc.touch()
+
+    def opened(path: Path, *args: Any, **more: Any) -> Any:
+        if path == disc:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, *args, **more)
+
+    monkeypatch.setattr(Path, "open", opened)
+    monkeypatch.setattr(os, "access", lambda path, _mode: path not in (disc, str(disc)))
+    error = sites.br.fails(*command, disc, code=3)
+    assert error["code"] == "permission"
+    assert "who owns it" in error["hint"]
+
+
 @pytest.mark.parametrize("name", ["aaa.txt", "aaa"])
 def test_what_a_failing_drive_cannot_show_is_named_and_its_volumes_are_taken(
     sites: Sites, name: str, monkeypatch: pytest.MonkeyPatch

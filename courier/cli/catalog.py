@@ -22,7 +22,9 @@ def _group() -> None:
 def rebuild(
     console: Console,
     *,
-    media: Annotated[list[Path], typer.Argument(metavar="MEDIUM...", help="Volumes, or folders of volumes.")],
+    media: Annotated[
+        list[Path], typer.Argument(readable=False, metavar="MEDIUM...", help="Volumes, or folders of volumes.")
+    ],
 ) -> None:
     """Learn of parcels from their media alone, after the catalogue was lost."""
     from courier.rebuild import rebuild as rebuild_from

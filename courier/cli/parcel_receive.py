@@ -29,7 +29,9 @@ def add_to(app: typer.Typer) -> None:
 def receive(
     console: Console,
     *,
-    media: Annotated[list[Path], typer.Argument(metavar="MEDIUM...", help="ISO file, mounted disc, folder, tape.")],
+    media: Annotated[
+        list[Path], typer.Argument(readable=False, metavar="MEDIUM...", help="ISO file, mounted disc, folder, tape.")
+    ],
     hold: Annotated[bool, typer.Option("--hold", help="Do not import before: courier parcel import PARCEL.")] = False,
 ) -> None:
     """Take volumes in, in any order, any number of times; import when all is here and agreed."""
