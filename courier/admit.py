@@ -126,6 +126,15 @@ def _verified(trust: Trust, data: bytes, item: PackageRef, arrived_ns: int) -> P
     )[0]
 
 
+def refused_here(parcel: str, *, where: str = "") -> Refused:
+    """The error where a parcel is refused at this site; ``where``: the medium that was given."""
+    return Refused(
+        f"{where + ': ' if where else ''}{parcel} is refused here",
+        hint=f"courier parcel log {parcel} says why; to take it all the same: courier parcel accept {parcel}",
+        code="parcel-refused",
+    )
+
+
 def check_not_recalled(site: Site, trust: Trust, parcel: str, source: str) -> None:
     """Raise `Refused` when ``source`` has recalled the parcel."""
     with site.catalogue.reading() as connection:

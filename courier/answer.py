@@ -16,7 +16,7 @@ from typing import BinaryIO
 from courier.built import BuiltArchive, compose
 from courier.catalog import messages, parcels, sites
 from courier.errors import Damaged, NotFound, Refused, Usage
-from courier.files import TEMP, make_folder, naming_space, require_space, sweep, write_atomic
+from courier.files import TEMP, make_folder, naming_space, path_text, require_space, sweep, write_atomic
 from courier.lifecycle import SentState
 from courier.outbox import enqueue
 from courier.outgoing import OutgoingParcel, open_outgoing
@@ -147,7 +147,7 @@ def take_request(site: Site, body: bytes) -> tuple[str, str]:
             site,
             asked,
             f"{asked.request.site} asks for {much} that are sent without asking. Instead, {asked.instead}; or send "
-            f"them: courier parcel answer {kept} --yes",
+            f"them: courier parcel answer {path_text(kept)} --yes",
         )
         return asked.request.site, (
             f"{much} that {site.code} sends without asking a person: its operator decides. Call there: the blocks, or "
@@ -234,7 +234,7 @@ def write_answer(site: Site, asked: Asked, folder: Path) -> list[Path]:
             with naming_space(folder, lambda: asked.bytes * 3 // 2, purpose="the answer"):
                 write_atomic(path, data)
         paths.append(path)
-    _answered(site, asked, f"{plural(len(paths), 'part')} written to {folder}")
+    _answered(site, asked, f"{plural(len(paths), 'part')} written to {path_text(folder)}")
     return paths
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from courier.admit import check_not_recalled
+from courier.admit import check_not_recalled, refused_here
 from courier.catalog import parcels
 from courier.catalog.parcels import ReceivedParcel
 from courier.errors import Damaged, Refused
@@ -65,12 +65,7 @@ def begin_spool(
         return None
     check_not_recalled(site, site.trust(), packing.parcel, packing.source)
     if any(row.state == ReceivedState.REFUSED for row in known):
-        raise Refused(
-            f"{where or head.label.label}: {packing.parcel} is refused here",
-            hint=f"courier parcel log {packing.parcel} says why; to take it all the same: "
-            f"courier parcel accept {packing.parcel}",
-            code="parcel-refused",
-        )
+        raise refused_here(packing.parcel, where=where or head.label.label)
     folder = site.arriving(packing.parcel, packing.build)
     opened = {} if opened is None else opened
     if Spool.exists(folder):

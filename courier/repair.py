@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from courier.admit import check_not_recalled, refused_here
 from courier.catalog import messages, parcels, sites
-from courier.errors import Damaged, NotFound, Refused, explain
-from courier.files import locked, write_atomic
+from courier.errors import CourierError, Damaged, NotFound, Refused, explain
+from courier.files import locked, naming_space, path_text, write_atomic
 from courier.lifecycle import ReceivedState
 from courier.mend import mend_spool, missing_blocks
 from courier.mending import BlockAt, Protection, least_request
@@ -40,12 +41,19 @@ class Repaired:
 
 
 def _spool(site: Site, parcel: str) -> tuple[Spool | None, str]:
-    """The spool of a parcel that arrives (None: it was imported) and its build; raises `NotFound` where none begun."""
+    """The spool of a parcel that arrives (None: it was imported) and its build.
+
+    Raises `NotFound` where none is begun, `Refused` where the parcel is refused here.
+    """
     build = find_build(site, parcel)
     folder = site.arriving(parcel, build)
+    status = status_of(site, parcel, build)
+    if status.state == ReceivedState.REFUSED:
+        check_not_recalled(site, site.trust(), parcel, status.source)
+        raise refused_here(parcel)
     if Spool.exists(folder):
         return Spool.open(folder), build
-    if status_of(site, parcel, build).state == ReceivedState.IMPORTED:
+    if status.state == ReceivedState.IMPORTED:
         return None, build
     raise NotFound(
         f"{parcel}: no volume has been received yet; what it holds stands on any of its volumes",
@@ -61,7 +69,8 @@ def repair_parcel(site: Site, parcel: str) -> Repaired:
     spool, build = _spool(site, parcel)
     if spool is None:
         return Repaired(mended=0, left=(), status=status_of(site, parcel, build))
-    with locked(site.home / "parcels" / "in" / "lock"):
+    folder = site.home / "parcels" / "in"
+    with locked(folder / "lock"), naming_space(folder, spool.missing_bytes, purpose=f"mending {parcel}"):
         report = mend_spool(spool)
     if report.mended:
         _log(site, parcel, "mended", f"{plural(report.mended, 'block')} mended from parity")
@@ -96,13 +105,15 @@ def write_request(site: Site, envelope: Envelope, request: RepairRequest, target
     """Write a request to a file for the operator to carry; raises `Refused` where a file stands that is none."""
     if target.exists():
         try:
-            ours = parse_envelope(target.read_bytes()).payload_type == REQUEST_TYPE
+            # What is no plain file (a pipe, the terminal) may have no end; no request is as large as an image.
+            small = target.is_file() and target.stat().st_size <= MAX_ENVELOPE
+            ours = small and parse_envelope(target.read_bytes()).payload_type == REQUEST_TYPE
         except (FormatError, OSError):
             ours = False
         if not ours:
             raise Refused(f"{target} exists and is no repair request", hint="name another file", code="target-exists")
     write_atomic(target, envelope.encode())
-    _log(site, request.parcel, "asked", f"{plural(request.count, 'block')}, request written to {target}")
+    _log(site, request.parcel, "asked", f"{plural(request.count, 'block')}, request written to {path_text(target)}")
 
 
 def queue_request(site: Site, envelope: Envelope, request: RepairRequest) -> None:
@@ -127,25 +138,57 @@ def queue_request(site: Site, envelope: Envelope, request: RepairRequest) -> Non
         parcels.write_log(connection, log_entry(site, request.parcel, "asked", text))
 
 
-def reply_files(paths: Sequence[Path]) -> list[Path]:
-    """The part files at ``paths``: themselves, or those in a folder; raises `NotFound`."""
-    found: list[Path] = []
+def reply_files(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
+    """The part files at ``paths``, and whether each was named: else it lay in a folder. Raises `NotFound`."""
+    found: list[tuple[Path, bool]] = []
     for path in paths:
         inside = sorted(path.glob(f"*{PART_SUFFIX}")) if path.is_dir() else [path]
-        if not inside or not inside[0].exists():
+        # What is no plain file (a pipe, a device) may have no end.
+        files = [(file, not path.is_dir()) for file in inside if file.is_file()]
+        if not files:
             raise NotFound(f"{path}: no answer to a repair request there", hint=f"name its {PART_SUFFIX} files")
-        found += inside
+        found += files
     return found
 
 
-def apply_reply(site: Site, parcel: str, path: Path) -> int:
-    """Take in one part from a file; return the blocks that were new. Raises `Refused` or `Damaged`."""
+def apply_replies(site: Site, parcel: str, paths: Sequence[Path]) -> int:
+    """Take in the parts at ``paths``, files or folders of them; return the blocks that were new.
+
+    Parts of other parcels in a folder are passed over. A part that cannot be taken keeps no other out: its error is
+    raised once all have been tried. Raises `NotFound`, `Refused` or `Damaged`.
+    """
+    taken, ours = 0, not paths
+    others: set[str] = set()
+    failures: list[CourierError] = []
+    for path, named in reply_files(paths):
+        try:
+            part = _read_part(site, path)
+            if part.parcel == parcel:
+                ours = True
+                taken += _apply(site, part)
+            elif named:
+                hint = f"courier parcel repair {part.parcel} --reply {path}"
+                raise Refused(f"{path}: an answer for {part.parcel}", hint=hint)
+            else:
+                others.add(part.parcel)
+        except CourierError as error:
+            failures.append(error)
+    if failures:
+        first = failures[0]
+        rest = f"; {plural(taken, 'block')} of other parts taken" if taken else ""
+        raise type(first)(f"{first.message}{rest}", hint=first.hint, code=first.code)
+    if not ours:
+        raise NotFound(
+            f"no answer for {parcel} there, only for {', '.join(sorted(others))}",
+            hint="courier parcel answer at the sender makes it",
+        )
+    return taken
+
+
+def _read_part(site: Site, path: Path) -> RepairPart:
     if path.stat().st_size > MAX_ENVELOPE:
         raise explain(TooLarge("larger than any part"), where=str(path))
-    part = _verified(site, path.read_bytes(), where=str(path))
-    if part.parcel != parcel:
-        raise Refused(f"{path}: an answer for {part.parcel}", hint=f"courier parcel repair {part.parcel}")
-    return _apply(site, part)
+    return _verified(site, path.read_bytes(), where=str(path))
 
 
 def take_part(site: Site, body: bytes) -> str:
@@ -177,9 +220,10 @@ def _apply(site: Site, part: RepairPart) -> int:
             code="unknown-parcel",
         )
     folder = site.arriving(part.parcel, part.build)
-    if not Spool.exists(folder):
+    if rows[0].state == ReceivedState.REFUSED or not Spool.exists(folder):
         return 0
-    with locked(site.home / "parcels" / "in" / "lock"):
+    root, purpose = site.home / "parcels" / "in", f"taking an answer for {part.parcel}"
+    with locked(root / "lock"), naming_space(root, lambda: len(part.data), purpose=purpose):
         spool = Spool.open(folder)
         _check_fits(spool, part)
         taken, wrong = _fill(spool, part)

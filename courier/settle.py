@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from courier.admit import Admission, check_not_recalled, judge
+from courier.admit import Admission, check_not_recalled, judge, refused_here
 from courier.arrival import report_arrival
 from courier.catalog import letters, parcels
 from courier.catalog.parcels import ReceivedParcel, ReceivedVolume
@@ -63,11 +63,7 @@ def settle_parcel(site: Site, parcel: str, build: str, *, release: bool = False)
     if row.state == ReceivedState.REFUSED:
         check_not_recalled(site, site.trust(), parcel, row.source)
     if row.state == ReceivedState.REFUSED and release:
-        raise Refused(
-            f"{parcel} is refused here",
-            hint=f"courier parcel log {parcel} says why; to take it all the same: courier parcel accept {parcel}",
-            code="parcel-refused",
-        )
+        raise refused_here(parcel)
     if row.state in (ReceivedState.IMPORTED, ReceivedState.ANNOUNCED, ReceivedState.REFUSED):
         return status_of(site, parcel, build)
     if not Spool.exists(site.arriving(parcel, build)):

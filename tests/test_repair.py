@@ -295,6 +295,95 @@ def test_by_files_where_there_is_no_channel_in_parts_in_any_order_again_and_agai
     assert sites.br("parcel", "repair", parcel, "--reply", answers)["taken"] == 0
 
 
+def test_a_folder_of_answers_gives_all_that_is_this_parcels_whatever_else_lies_in_it(sites: Sites) -> None:
+    package = package_of(sites, 30 * MIB)
+    parcel, volumes = sent(sites.hq, package, out=sites.root / "out", capacity="8MB", redundancy="none")
+    other, more = sent(sites.hq, package, out=sites.root / "other", capacity="20MB", redundancy="none")
+    sites.sync()
+    sites.br("parcel", "receive", volumes[0])
+    sites.br("parcel", "receive", more[-1])
+    answers = sites.root / "answers"
+    for one in (parcel, other):
+        sites.br("parcel", "repair", one, "--request-out", sites.root / one)
+        sites.hq("parcel", "answer", sites.root / one, "--out", answers)
+    mine = sorted(answers.glob(f"{parcel}*"))
+    assert len(mine) > 1
+    # Copied in part: it is named, and the others are taken.
+    whole = mine[0].read_bytes()
+    mine[0].write_bytes(whole[:1000])
+    (answers / "folder.repair").mkdir()
+    failed = sites.br.fails("parcel", "repair", parcel, "--reply", answers, code=4)
+    assert str(mine[0]) in failed["message"]
+    assert "of other parts taken" in failed["message"]
+    mine[0].write_bytes(whole)
+    assert sites.br.fails("parcel", "repair", other, "--reply", mine[0], code=3)["hint"] == (
+        f"courier parcel repair {parcel} --reply {mine[0]}"
+    )
+    last = sites.br("parcel", "repair", parcel, "--reply", answers)
+    assert 0 < last["taken"] <= 11
+    assert last["state"] == "Imported"
+    for path in answers.glob(f"{other}*"):
+        path.unlink()
+    assert parcel in sites.br.fails("parcel", "repair", other, "--reply", answers, code=6)["message"]
+    imported_right(sites, package)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no pipes there")
+def test_what_has_no_end_is_neither_read_as_an_answer_nor_taken_for_a_request(sites: Sites) -> None:
+    _, parcel = damaged_beyond(sites)
+    pipe, image = sites.root / "pipe", sites.root / "image.wim"
+    os.mkfifo(pipe)
+    image.touch()
+    os.truncate(image, 1 << 40)
+    for target in (pipe, image):
+        failed = sites.br.fails("parcel", "repair", parcel, "--request-out", target, code=3)
+        assert failed["code"] == "target-exists"
+    for source in (pipe, "/dev/zero"):
+        sites.br.fails("parcel", "repair", parcel, "--reply", source, code=6)
+
+
+def test_requests_and_answers_go_to_paths_that_are_not_utf_8(sites: Sites) -> None:
+    _, parcel = damaged_beyond(sites)
+    odd = sites.root / os.fsdecode(b"stick \xff")
+    try:
+        odd.mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    sites.br("parcel", "repair", parcel, "--request-out", odd / "request")
+    assert sites.hq("parcel", "answer", odd / "request", "--out", odd)["parts"] == 1
+    assert sites.br("parcel", "repair", parcel, "--reply", odd)["state"] == "Imported"
+
+
+def test_nothing_is_asked_for_nor_taken_of_a_parcel_that_is_refused_here(sites: Sites) -> None:
+    _, parcel = damaged_beyond(sites)
+    sites.br("parcel", "repair", parcel, "--from-network")
+    sites.br("parcel", "refuse", parcel, "--reason", "not ours")
+    before = sites.br("parcel", "show", parcel)["missing_blocks"]
+    assert sites.br.fails("parcel", "repair", parcel, "--from-network", code=3)["code"] == "parcel-refused"
+    sites.sync(sites.br, sites.hq, sites.br)
+    assert sites.br("parcel", "show", parcel)["missing_blocks"] == before > 0
+    sites.br("parcel", "accept", parcel)
+    sites.br("parcel", "repair", parcel, "--from-network")
+    sites.sync(sites.br, sites.hq, sites.br)
+    assert sites.br("parcel", "show", parcel)["state"] == "Imported"
+
+
+def test_a_disk_that_fills_up_while_mending_is_named(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, parcel = damaged_beyond(sites)
+    sites.br("parcel", "repair", parcel, "--request-out", sites.root / "request")
+    (answer,) = sites.hq("parcel", "answer", sites.root / "request", "--out", sites.root / "answers")["paths"]
+
+    def full(*_: object) -> bool:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("courier.spool.Filling.write", full)
+        failed = sites.br.fails("parcel", "repair", parcel, "--reply", answer, code=5)
+        assert f"taking an answer for {parcel}: the disk of {sites.br.path}" in failed["message"]
+    sites.br("parcel", "repair", parcel, "--reply", answer)
+    assert sites.br("parcel", "show", parcel)["state"] == "Imported"
+
+
 def test_above_the_limit_the_sender_says_what_reshipping_costs_and_sends_with_a_yes(sites: Sites) -> None:
     package, parcel = damaged_beyond(sites)
     sites.hq("parcel", "limits", "--repair", "1MB")

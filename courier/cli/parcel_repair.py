@@ -42,12 +42,12 @@ def repair(
     """Mend an arriving parcel: from parity, then with blocks from its sender; import it once complete."""
     from courier.cli.report import parcel_status, say_status
     from courier.errors import Damaged, Usage
-    from courier.repair import apply_reply, queue_request, repair_parcel, reply_files, request_blocks, write_request
+    from courier.repair import apply_replies, queue_request, repair_parcel, request_blocks, write_request
 
     if from_network and request_out is not None:
         raise Usage("--from-network and --request-out exclude each other", hint="give one of them")
     with console.site() as site:
-        taken = sum(apply_reply(site, parcel, path) for path in reply_files(reply or []))
+        taken = apply_replies(site, parcel, reply or [])
         if reply:
             console.say(f"{parcel}: {plural(taken, 'block')} taken from the answer")
         done = repair_parcel(site, parcel)
