@@ -17,7 +17,7 @@ from typing import BinaryIO, TypeVar
 from courier import volume
 from courier.errors import CourierError, Damaged, Refused, explain
 from courier.files import explain_os
-from courier.media import Medium
+from courier.media import Medium, TapeMedium
 from courier.trust import Trust
 from formats.digest import CHUNK, sha256_hex
 from formats.documents import label as label_doc
@@ -260,6 +260,15 @@ class VolumeReader:
             for path, data in volume.signed_tags(head.packing, head.label, digests).items()
             if self._tags.get(path) != sha256_hex(data)
         ]
+
+    def tape_findings(self) -> list[str]:
+        """A note for each thing of a tape, but its files, that was damaged: labels, indexes, marks; we do without.
+
+        Call it when `blocks` has come to its end.
+        """
+        found = self._medium.findings if isinstance(self._medium, TapeMedium) else []
+        more = [f"tape: {len(found) - MAX_NAMED} more of these"] if len(found) > MAX_NAMED else []
+        return [*(f"tape: {text}" for text in found[:MAX_NAMED]), *more]
 
     def blocks(self, packing: PackingList, number: int, wanted: Callable[[int, int], bool]) -> Iterator[ReadBlock]:
         """Read the payload of volume ``number``: the blocks that are ``wanted`` (index, block), in order.

@@ -115,6 +115,7 @@ def _verify(
             if blocks:
                 problems.append(f"{packing.path(index)}: {spans_text(ranges(blocks))} damaged or missing")
         problems += reader.unexpected()
+        notes += reader.tape_findings()
     return Verdict(
         what=medium.name,
         parcel=packing.parcel,

@@ -543,6 +543,23 @@ def test_a_restore_script_altered_on_the_medium_is_named(sites: Sites) -> None:
     assert "restore.py" in ran.document["volumes"][0]["problems"][0]
 
 
+def test_a_tape_whose_labels_and_indexes_are_damaged_is_read_and_that_is_said(sites: Sites) -> None:
+    _, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), layout="tape", out=sites.root / "out")
+    clean = sites.br("parcel", "verify", *volumes)["volumes"]
+    assert [one["notes"] for one in clean[1:]] == [[]] * (len(volumes) - 1)
+    (volumes[0] / "00000-VOL1-HDR1.label").unlink()
+    (index,) = volumes[0].glob("00001-*")
+    index.write_bytes(b"?" * index.stat().st_size)
+    (one,) = sites.br("parcel", "verify", volumes[0])["volumes"]
+    assert one["problems"] == []
+    assert {"tape: reel 1: the index is damaged", "tape: reel 1: the volume label is garbled or missing"} <= set(
+        one["notes"]
+    )
+    (one,) = sites.br("parcel", "receive", volumes[0])["volumes"]
+    assert one["damaged_blocks"] == 0
+    assert "tape: reel 1: the index is damaged" in one["findings"]
+
+
 # --- the catalogue from media -----------------------------------------------------------------------------------------
 
 
