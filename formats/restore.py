@@ -512,6 +512,9 @@ def main() -> int:
         say(f"failed: {error}" + (f"; the disk of {args.to} is full: choose another" if full else ""))
         return NO_SPACE if full else FAILED
     except (*MALFORMED, *UNBINDABLE) as error:
+        if isinstance(error, UnicodeEncodeError) and sys.getfilesystemencoding() != "utf-8":
+            say(f"failed: the locale of this system cannot write {error.object!a}: set PYTHONUTF8=1 and run it again")
+            return FAILED
         say(f"damaged: a document of the parcel is not as it ought to be: {error!r}")
         return DAMAGED
     except KeyboardInterrupt:

@@ -313,6 +313,17 @@ def test_what_a_killed_run_has_left_is_no_hindrance(tmp_path: Path, script: Path
     assert restored(tmp_path / "out") == WHOLE
 
 
+def test_a_locale_that_has_not_the_names_is_told_from_damage(tmp_path: Path, script: Path) -> None:
+    sent = send(tmp_path / "media")
+    for utf8, code in ((0, 1), (1, 0)):
+        command = [sys.executable, "-I", "-S", "-X", f"utf8={utf8}", script, "--to", tmp_path / "out", *sent.volumes]
+        environment = {**os.environ, "LC_ALL": "C"}
+        done = subprocess.run(list(map(str, command)), capture_output=True, check=False, env=environment)
+        assert done.returncode == code, done.stdout
+        assert (b"set PYTHONUTF8=1" in done.stdout + done.stderr) == (code == 1)
+    assert restored(tmp_path / "out") == WHOLE
+
+
 def test_where_there_is_no_volume_that_is_said(tmp_path: Path, script: Path) -> None:
     image = tmp_path / "disc.iso"
     image.write_bytes(b"image")
