@@ -106,8 +106,9 @@ def _as_sender(site: Site, medium: Medium, head: Head) -> Rebuilt:
                         edition=packing.edition,
                         carrier="",
                         tracking="",
-                        spares=0,
-                        redundancy="none",
+                        # What was asked for on each medium is not on the media; this takes no more of them.
+                        spares=max((len(group.spares) for group in packing.groups), default=0),
+                        redundancy="fill",
                     ),
                     packing.destinations,
                     f"from {medium.name}",

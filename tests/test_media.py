@@ -591,6 +591,17 @@ def test_the_sender_learns_of_its_parcel_from_its_media(sites: Sites, layout: st
     assert listed == {"parcel_id": parcel, "state": "Written", "to": ["BR1"], "priority": "medium"}
 
 
+def test_a_parcel_that_was_rebuilt_is_laid_out_with_parity_as_before(sites: Sites) -> None:
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), spare_volumes=1)
+    volumes = write_parcel(sites.hq, parcel, "folder", sites.root / "out")
+    anew = ("parcel", "write", parcel, "--layout", "folder", "--out", sites.root, "--capacity", "1MB", "--dry-run")
+    before = sites.hq(*anew)
+    for path in sites.hq.path.glob("catalogue.sqlite*"):
+        path.unlink()
+    sites.hq("catalog", "rebuild", *volumes)
+    assert sites.hq(*anew) == before
+
+
 def test_of_two_layouts_of_a_parcel_the_last_is_learnt_whichever_is_seen_first(sites: Sites) -> None:
     parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
     first, last, out = sites.root / "a", sites.root / "b", ("--layout", "folder", "--out")
