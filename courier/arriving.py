@@ -54,18 +54,18 @@ def begin_spool(
         known = parcels.find_received(connection, packing.parcel)
     same = next((row for row in known if row.build == packing.build), None)
     others = [row for row in known if row.build != packing.build and row.state != ReceivedState.ANNOUNCED]
-    if same is None and others:
-        raise Refused(
-            f"{where or head.label.label}: a volume of another build of {packing.parcel} than those received before",
-            hint=f"ask {packing.source} which is right; courier parcel discard {packing.parcel} forgets the other",
-            code="other-build",
-        )
     imported = same is not None and same.state == ReceivedState.IMPORTED
     if imported and (head.contents is None or is_held(site, packing, head.contents)):
         return None
     check_not_recalled(site, site.trust(), packing.parcel, packing.source)
     if any(row.state == ReceivedState.REFUSED for row in known):
         raise refused_here(packing.parcel, where=where or head.label.label)
+    if same is None and others:
+        raise Refused(
+            f"{where or head.label.label}: a volume of another build of {packing.parcel} than those received before",
+            hint=f"ask {packing.source} which is right; courier parcel discard {packing.parcel} forgets the other",
+            code="other-build",
+        )
     folder = site.arriving(packing.parcel, packing.build)
     opened = {} if opened is None else opened
     if Spool.exists(folder):

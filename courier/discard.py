@@ -25,7 +25,8 @@ def discard_parcel(site: Site, parcel: str) -> int:
     """Delete what a parcel we made keeps on our disk, or what has gathered of one that arrives; return bytes freed.
 
     Of what we made, compressed members and parity are made again on demand (`courier.remake`). Of an arriving parcel
-    everything received is forgotten, so that its volumes can be received anew. Raises `NotFound`.
+    everything received is forgotten, so that its volumes can be received anew; one that was refused stays refused.
+    Raises `NotFound`.
     """
     with site.catalogue.reading() as connection:
         sent = parcels.find_sent(connection, parcel)
@@ -52,7 +53,10 @@ def discard_parcel(site: Site, parcel: str) -> int:
             (folder / PACKING_LIST).unlink(missing_ok=True)
             freed += _remove(folder)
             with site.catalogue.writing() as connection:
-                parcels.forget_received(connection, parcel, row.build)
+                if row.state == ReceivedState.REFUSED:
+                    parcels.forget_received_volumes(connection, parcel, row.build)
+                else:
+                    parcels.forget_received(connection, parcel, row.build)
                 _log(connection, site, parcel)
     return freed
 

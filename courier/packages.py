@@ -46,7 +46,7 @@ def add_package(
     Without ``package`` a new ID is allotted; without ``version`` the next one. The very version that is in the store
     already, with the same name and content, is only returned: the same command may be given again. Raises `Usage` for
     any other version that is not higher than all before, `NoSpace`, `NotFound`, and `Refused` for what a package
-    cannot hold.
+    cannot hold, and where numbers are to be given out that a lost catalogue knew.
     """
     if not name.strip() or len(name) > MAX_NAME:
         raise Usage(f"a package name has 1 to {MAX_NAME} characters", hint="give one with --name")
@@ -57,6 +57,8 @@ def add_package(
         with site.catalogue.reading() as connection:
             same = _held(packages.versions(connection, package) if package else [], name, version)
             following = version if same else packages.next_version(connection, package or "")
+            if packages.read_counter(connection, packages.IDS_LOST):
+                _check_given(package, version, following or 1)
             package, version = _number(site, package, version, following or 1)
             if package is None:
                 package = _next_id(site, packages.read_counter(connection, "package") + 1)
@@ -135,6 +137,21 @@ def _number(site: Site, package: str | None, version: int | None, following: int
     if version is not None and version < following:
         raise version_used(package, version, following - 1)
     return package, version or following
+
+
+def _check_given(package: str | None, version: int | None, following: int) -> None:
+    """Nothing is allotted where the numbers given out before are not known: one used twice names two contents."""
+    if package is None:
+        what, hint = "which package IDs", "--id, above all that other sites know (there: courier package list)"
+    elif version is None and following == 1:
+        what, hint = f"which versions of {package}", "--version, 1 for a new package"
+    else:
+        return
+    raise Refused(
+        f"{what} were given out before the catalogue was lost is not known",
+        hint=f"give {hint}",
+        code="ids-lost",
+    )
 
 
 def _next_id(site: Site, number: int) -> str:

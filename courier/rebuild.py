@@ -114,6 +114,7 @@ def _as_sender(site: Site, medium: Medium, head: Head) -> Rebuilt:
                     f"from {medium.name}",
                 )
                 packages.raise_counter(connection, "parcel", int(packing.parcel[4:]))
+                packages.raise_counter(connection, packages.IDS_LOST, 1)
                 for definition in _definitions(site, head):
                     parcels.add_sent_package(
                         connection,

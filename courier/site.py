@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from courier.catalog import Catalogue, open_catalogue, sites
+from courier.catalog import Catalogue, open_catalogue, packages, sites
 from courier.catalog.database import sqlite_url
 from courier.config import SETTINGS, Settings
 from courier.errors import CourierError, Damaged, Refused, Usage
@@ -223,14 +223,15 @@ def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
     """
     settings = Settings.load(home)
     catalogue = home / "catalogue.sqlite"
-    if not settings.catalogue and not lost_catalogue and not (catalogue.exists() and catalogue.stat().st_size):
+    lost = not settings.catalogue and not (catalogue.exists() and catalogue.stat().st_size)
+    if lost and not lost_catalogue:
         raise Refused(
             f"{catalogue} is missing or empty",
             hint="restore it from a backup of the site home; without one: courier catalog rebuild MEDIUM...",
             code="no-catalogue",
         )
     card, envelope = own_card(home, settings.site)
-    return Site(
+    site = Site(
         home=home,
         settings=settings,
         card=card,
@@ -239,3 +240,7 @@ def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
         keyring=Keyring(home / "keys"),
         store=Store(home / "store"),
     )
+    if lost:
+        with site.catalogue.writing() as connection:
+            packages.raise_counter(connection, packages.IDS_LOST, 1)
+    return site

@@ -110,6 +110,30 @@ def test_a_refused_parcel_is_taken_only_after_it_is_accepted(sites: Sites) -> No
     assert sites.br.fails("parcel", "refuse", parcel, "--reason", "late", code=3)["code"] == "wrong-state"
 
 
+@pytest.mark.parametrize("way", ["refused", "recalled", "superseded"])
+def test_a_parcel_that_is_refused_stays_so_when_its_files_are_discarded(sites: Sites, way: str) -> None:
+    package = add(sites.hq, FIXTURES / "boot.wim")
+    parcel, volumes = sent(sites.hq, package, out=sites.root / "media")
+    sites.br("parcel", "receive", volumes[0])
+    if way == "refused":
+        sites.br("parcel", "refuse", parcel, "--reason", "wrong image")
+    elif way == "recalled":
+        sites.hq("parcel", "recall", parcel)
+    else:
+        sent(sites.hq, package, out=sites.root / "new", supersedes=parcel)
+    sites.sync()
+    assert sites.br("parcel", "discard", parcel)["freed"] > 0
+    shown = sites.br("parcel", "show", parcel)
+    assert (shown["state"], sites.br("parcel", "discard", parcel)["freed"]) == ("Refused", 0)
+    code = "recalled" if way == "recalled" else "parcel-refused"
+    assert sites.br.fails("parcel", "receive", *volumes, code=3)["code"] == code
+    if way == "recalled":
+        assert sites.br.fails("parcel", "accept", parcel, code=3)["code"] == code
+    else:
+        assert sites.br("parcel", "accept", parcel)["state"] == "Arriving"
+        assert sites.br("parcel", "receive", *volumes)["state"] == "Imported"
+
+
 def test_a_superseded_parcel_is_refused_where_it_arrives(sites: Sites) -> None:
     package = add(sites.hq, FIXTURES / "boot.wim")
     old, old_volumes = sent(sites.hq, package, out=sites.root / "old")

@@ -602,6 +602,20 @@ def test_a_parcel_that_was_rebuilt_is_laid_out_with_parity_as_before(sites: Site
     assert sites.hq(*anew) == before
 
 
+def test_no_number_is_allotted_that_a_lost_catalogue_may_have_given_out(sites: Sites) -> None:
+    add(sites.hq, FIXTURES / "boot.wim")
+    for path in sites.hq.path.glob("catalogue.sqlite*"):
+        path.unlink()
+    (sites.root / "empty").mkdir()
+    sites.hq.ran("catalog", "rebuild", sites.root / "empty", code=None)
+    command = ("package", "add", FIXTURES / "disk.raw", "--name", "Other")
+    for words, hint in ((), "--id"), (("--id", "HQ100002"), "--version"):
+        error = sites.hq.fails(*command, *words, code=3)
+        assert (error["code"], f"give {hint}" in error["hint"]) == ("ids-lost", True)
+    assert add(sites.hq, FIXTURES / "disk.raw", id="HQ100002", version=1) == "HQ100002:1"
+    assert add(sites.hq, FIXTURES / "boot.wim", id="HQ100002") == "HQ100002:2"
+
+
 def test_of_two_layouts_of_a_parcel_the_last_is_learnt_whichever_is_seen_first(sites: Sites) -> None:
     parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
     first, last, out = sites.root / "a", sites.root / "b", ("--layout", "folder", "--out")

@@ -86,6 +86,10 @@ def next_version(connection: Connection, package_id: str) -> int:
     return max(*used, read_counter(connection, package_id)) + 1
 
 
+IDS_LOST = "ids-lost"
+"""A counter that is above 0 where the catalogue was lost and begun anew: which numbers were given out is not known."""
+
+
 def read_counter(connection: Connection, name: str) -> int:
     """The last number allotted under ``name``, 0 if none."""
     return connection.execute(select(counter.c.value).where(counter.c.name == name)).scalar() or 0

@@ -202,8 +202,14 @@ def all_received(connection: Connection) -> list[ReceivedParcel]:
 
 def forget_received(connection: Connection, parcel: str, build: str) -> None:
     """Forget a build that arrived."""
-    for table in (received, received_volume):
-        connection.execute(delete(table).where(table.c.parcel == parcel, table.c.build == build))
+    forget_received_volumes(connection, parcel, build)
+    connection.execute(delete(received).where(received.c.parcel == parcel, received.c.build == build))
+
+
+def forget_received_volumes(connection: Connection, parcel: str, build: str) -> None:
+    """Forget which volumes of a build were seen; what is known of the parcel stays."""
+    table = received_volume
+    connection.execute(delete(table).where(table.c.parcel == parcel, table.c.build == build))
 
 
 def put_received_volume(connection: Connection, volume: ReceivedVolume) -> None:
