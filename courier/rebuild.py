@@ -160,7 +160,8 @@ def _restore_folder(site: Site, head: Head) -> tuple[str, ...]:
     for name, copy in ((CONTENTS, head.contents), (blocks_name(head.packing.edition), head.blocks)):
         if copy is not None:
             write_atomic(folder / name, copy.read_bytes())
-    write_atomic(folder / CARD, site.card_envelope)
+    if not (folder / CARD).exists():
+        write_atomic(folder / CARD, site.card_envelope)
     write_atomic(folder / packing_name(head.packing.edition), head.envelope)
     if head.packing.sealed:
         notes.append(

@@ -84,6 +84,10 @@ def test_a_volume_issued_again_after_the_key_was_renewed_is_the_same_to_the_byte
     command = ("parcel", "write", parcel, "--layout", "folder", "--out", sites.root / "a")
     assert all(one["kept"] for one in sites.hq(*command)["volumes"])
     sites.br("parcel", "receive", sites.root / "b")
+    for path in sites.hq.path.glob("catalogue.sqlite*"):
+        path.unlink()
+    sites.hq("catalog", "rebuild", sites.root / "b")
+    assert all(one["kept"] for one in sites.hq(*command)["volumes"])
 
 
 def contents(path: Path) -> dict[str, str]:
