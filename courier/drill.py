@@ -89,11 +89,12 @@ def run_drill(parcel: OutgoingParcel, *, lose: int, damage: float, trials: int, 
         raise Usage(
             f"--lose {lose}: the parcel has {plural(packing.volumes, 'volume')}", hint=f"0 to {packing.volumes}"
         )
+    if not lose and not damage:
+        raise Usage("nothing is to be lost or damaged", hint="give --lose N, --damage 1%, or both")
     if not 1 <= trials <= MAX_TRIALS:
         raise Usage(f"--trials {trials}", hint=f"1 to {MAX_TRIALS}")
     protection = Protection(packing)
-    on_volume = {n: list(protection.blocks_on(n)) for n in range(1, packing.volumes + 1)} if damage else {}
-    done = tuple(_trial(parcel, protection, on_volume, lose, damage, seed, n) for n in range(1, trials + 1))
+    done = tuple(_trial(parcel, protection, lose, damage, seed, n) for n in range(1, trials + 1))
     return Drill(
         parcel=parcel.sent.parcel,
         volumes=packing.volumes,
@@ -105,7 +106,6 @@ def run_drill(parcel: OutgoingParcel, *, lose: int, damage: float, trials: int, 
 def _trial(
     parcel: OutgoingParcel,
     protection: Protection,
-    on_volume: dict[int, list[BlockAt]],
     lose: int,
     damage: float,
     seed: int,
@@ -115,9 +115,10 @@ def _trial(
     lost = sorted(chance.sample(range(1, parcel.packing.volumes + 1), lose))
     bad = [block for volume in lost for block in protection.blocks_on(volume)]
     scratch = number % 2 == 0
-    for volume, blocks in on_volume.items():
+    for volume in range(1, parcel.packing.volumes + 1) if damage else ():
         if volume in lost:
             continue
+        blocks = list(protection.blocks_on(volume))
         # At least one where any damage is asked for, else small volumes would come away unharmed.
         count = max(1, round(len(blocks) * damage)) if blocks else 0
         if scratch and count:

@@ -55,6 +55,9 @@ class Protection:
         self._files = packing.files()
         self._archives = len(packing.archives)
         self._block_size = packing.block_size
+        self._on: dict[int, list[int]] = defaultdict(list)
+        for index, record in enumerate(self._files):
+            self._on[record.volume].append(index)
         binder = _Binder(packing)
         self.groups = tuple(binder.bind(group, f"groups[{n}]") for n, group in enumerate(packing.groups))
         self._homes: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
@@ -68,12 +71,15 @@ class Protection:
         """Whether the block is content, not parity."""
         return block.file < self._archives
 
+    def data_volumes(self) -> set[int]:
+        """The volumes with archives."""
+        return {file.volume for file in self._files[: self._archives]}
+
     def blocks_on(self, volume: int) -> Iterator[BlockAt]:
         """Every block on a volume: what is lost with it."""
-        for number, file in enumerate(self._files):
-            if file.volume == volume:
-                for block in range(block_count(file.size, self._block_size)):
-                    yield BlockAt(number, block)
+        for number in self._on.get(volume, ()):
+            for block in range(block_count(self._files[number].size, self._block_size)):
+                yield BlockAt(number, block)
 
     def seats(self, block: BlockAt) -> Iterator[Seat]:
         """Where ``block`` sits: in no group, one, or two; `IndexError` for a block that is not there."""
@@ -167,42 +173,71 @@ class Outcome:
 
 
 class _State:
-    """Bad blocks, seen from every group: row -> bad columns."""
+    """Bad blocks, seen from every group: row -> bad columns, as the bits of a number: a lost tape has millions."""
 
     def __init__(self, protection: Protection, bad: Iterable[BlockAt]) -> None:
         self.protection = protection
         self.bad = set(bad)
-        self.rows: list[dict[int, set[int]]] = [{} for _ in protection.groups]
+        self.rows: list[dict[int, int]] = [{} for _ in protection.groups]
         for block in self.bad:
-            for seat in protection.seats(block):
-                self.rows[seat.group].setdefault(seat.row, set()).add(seat.column)
+            for group, column, row in protection.seats(block):
+                rows = self.rows[group]
+                rows[row] = rows.get(row, 0) | 1 << column
         self.archives = sum(map(protection.is_archive, self.bad))
 
     def forget(self, block: BlockAt) -> None:
         """Count ``block`` as good from now on."""
         self.bad.remove(block)
         self.archives -= self.protection.is_archive(block)
-        for seat in self.protection.seats(block):
-            columns = self.rows[seat.group][seat.row]
-            columns.remove(seat.column)
-            if not columns:
-                del self.rows[seat.group][seat.row]
+        for group, column, row in self.protection.seats(block):
+            rows = self.rows[group]
+            rows[row] &= ~(1 << column)
+            if not rows[row]:
+                del rows[row]
 
     def mend(self, number: int) -> Step | None:
         """Mend what group ``number`` can of its rows; None where that is nothing."""
-        group = self.protection.groups[number]
+        group, bad = self.protection.groups[number], self.rows[number]
         data, parity = group.geometry.data, group.geometry.parity
-        rows = {
-            row: frozenset(columns)
-            for row, columns in sorted(self.rows[number].items())
-            if len(columns) <= parity and min(columns) < data
-        }
+        of_data = (1 << data) - 1
+        # Rows in which the same columns are bad share one set of them.
+        same: dict[int, frozenset[int]] = {}
+        rows: dict[int, frozenset[int]] = {}
+        for row in sorted(bad):
+            bits = bad[row]
+            if bits & of_data and bits.bit_count() <= parity:
+                rows[row] = same.setdefault(bits, frozenset(_columns(bits)))
         for row, columns in rows.items():
             for column in columns:
                 block = group.at(column, row)
                 if column < data and block is not None:
                     self.forget(block)
         return Step(group=number, rows=rows) if rows else None
+
+
+def _columns(bits: int) -> Iterator[int]:
+    """The columns of a row's bits, ascending."""
+    while bits:
+        low = bits & -bits
+        yield low.bit_length() - 1
+        bits ^= low
+
+
+def is_beyond(protection: Protection, absent: Collection[int]) -> bool:
+    """Whether parity surely gives back less than all while of the ``absent`` volumes no block is here.
+
+    Told by counting volumes, so that nobody looks at the blocks of a thousand that are still on their way; where it
+    says no, `settle` knows. Sure, because a volume that is absent has a bad block in the first row of its group, and
+    its own redundancy is as absent.
+    """
+    lost, alone = set(absent), protection.data_volumes()
+    for group in protection.groups:
+        if group.record.spares:
+            data = set(group.record.volumes)
+            if lost & data and len(lost & {*data, *group.record.spares}) > group.geometry.parity:
+                return True
+            alone -= data
+    return bool(lost & alone)
 
 
 def settle(protection: Protection, bad: Iterable[BlockAt], *, spares: bool = True) -> Outcome:
@@ -253,7 +288,7 @@ def _completing(state: _State, left: Collection[BlockAt], *, spares: bool) -> se
         if bool(group.record.spares) != spares:
             continue
         for row, columns in rows.items():
-            lost = [block for column in sorted(columns) if (block := group.at(column, row)) in uncovered and block]
+            lost = [b for column in _columns(columns) if (b := group.at(column, row)) in uncovered and b]
             uncovered.difference_update(lost)
-            asked.update(lost[: len(columns) - group.geometry.parity])
+            asked.update(lost[: columns.bit_count() - group.geometry.parity])
     return asked | uncovered

@@ -17,7 +17,7 @@ from courier.files import locked, naming_space, remove_tree
 from courier.importing import ImportedParcel, import_parcel
 from courier.ledger import Happened, record
 from courier.lifecycle import ReceivedEvent, ReceivedState
-from courier.mend import mend_spool, prospect
+from courier.mend import mend_media, mend_spool, would_mend_all
 from courier.parcelkey import awaited_key
 from courier.site import Site
 from courier.spool import Spool
@@ -106,15 +106,15 @@ def _mend(site: Site, spool: Spool) -> int:
     """
     if not spool.packing.groups:
         return 0
-    spares = not prospect(spool).left or not _to_come(site, spool.packing)
+    spares = would_mend_all(spool) or not _to_come(site, spool.packing)
     folder = site.home / "parcels" / "in"
     with locked(folder / "lock"), naming_space(folder, spool.missing_bytes, purpose=f"mending {spool.packing.parcel}"):
-        report = mend_spool(spool, spares=spares)
-    if report.mended:
+        mended = mend_spool(spool).mended if spares else mend_media(spool)
+    if mended:
         with site.catalogue.writing() as connection:
-            text = f"{plural(report.mended, 'block')} mended from parity"
+            text = f"{plural(mended, 'block')} mended from parity"
             parcels.write_log(connection, log_entry(site, spool.packing.parcel, "mended", text))
-    return report.mended
+    return mended
 
 
 def _to_come(site: Site, packing: PackingList) -> set[int]:
@@ -147,7 +147,7 @@ def _arrived(site: Site, row: ReceivedParcel) -> bool:
     if row.state != ReceivedState.ARRIVING or not Spool.exists(folder):
         return False
     spool = Spool.open(folder)
-    return spool.complete or (bool(spool.packing.groups) and not prospect(spool).left)
+    return spool.complete or (bool(spool.packing.groups) and would_mend_all(spool))
 
 
 def _row(site: Site, parcel: str, build: str) -> ReceivedParcel:

@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_protection import B, packing_of
 
-from courier.mend import mend_spool, missing_blocks
+from courier import mend
+from courier.mend import mend_media, mend_spool, missing_blocks, would_mend_all
 from courier.mending import BlockAt, Protection, least_request, settle
 from courier.protecting import make_parity
 from courier.protection import Redundancy, plan_protection
@@ -261,3 +262,36 @@ def test_wrong_blocks_of_an_answer_are_counted_and_not_taken() -> None:
         assert _fill(spool, part) == (1, 1)
         assert missing_blocks(spool) == [BlockAt(0, 1)]
         nothing_wrong(whole, spool)
+
+
+def test_volumes_on_their_way_are_counted_and_not_looked_at_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = build([[20 * B, 9 * B]] * 12, spares=2, redundancy="10%")
+    here = {1, 2}
+    bad = lost_with(whole, set(range(1, whole.packing.volumes + 1)) - here) | {BlockAt(0, 3)}
+    judged: list[int] = []
+
+    def counting(protection: Protection, blocks: Iterable[BlockAt], **options: bool) -> object:
+        some = list(blocks)
+        judged.append(len(some))
+        return settle(protection, some, **options)
+
+    monkeypatch.setattr(mend, "settle", counting)
+    with spool_without(whole, bad) as spool:
+        assert not would_mend_all(spool)
+        assert judged == []
+        assert mend_media(spool) == 1
+        assert judged == [1, 0]
+        nothing_wrong(whole, spool)
+    # With as many as may stay away, each block counts.
+    with spool_without(whole, lost_with(whole, {3, 14})) as spool:
+        assert would_mend_all(spool)
+        assert judged[-1] > 1
+
+
+def test_a_long_loss_is_mended_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = build([[50 * B]] * 3, spares=1)
+    monkeypatch.setattr(mend, "ROWS_AT_ONCE", 7)
+    with spool_without(whole, lost_with(whole, {2})) as spool:
+        report = mend_spool(spool)
+        assert (report.mended, report.left) == (50, ())
+        whole_again(whole, spool)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import random
+import tracemalloc
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import combinations, pairwise
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from courier.errors import NoSpace, Refused, Usage
-from courier.mending import BlockAt, Group, Protection, least_request, settle
+from courier.mending import BlockAt, Group, Protection, is_beyond, least_request, settle
 from courier.protection import (
     FILL_DEPTH,
     ProtectionPlan,
@@ -398,6 +399,38 @@ def test_what_is_said_to_be_mended_is_and_the_rest_is_named_and_least(
         parcel.files[block.file].write(whole[block])
     assert parcel.mend(wrong - set(asked)) == ()
     assert parcel.content() == parcel.before
+
+
+@settings(max_examples=150)
+@given(PARCELS, st.data())
+def test_absent_volumes_that_are_counted_as_beyond_are_and_the_others_are_judged_by_block(
+    packing: PackingList, data: st.DataObject
+) -> None:
+    protection = Protection(packing)
+    absent = data.draw(st.sets(st.integers(1, packing.volumes)))
+    bad = {block for volume in absent for block in protection.blocks_on(volume)}
+    left = settle(protection, bad).left
+    beyond = is_beyond(protection, absent)
+    assert left or not beyond
+    # Damage on the others makes it no better.
+    bad |= set(data.draw(st.lists(st.sampled_from(everything(packing)), max_size=12)))
+    assert settle(protection, bad).left or not beyond
+    # Of volumes with the same number of blocks none is short where another is not: there the count is the whole truth.
+    if len({sum(1 for _ in protection.blocks_on(volume)) for volume in protection.data_volumes()}) == 1:
+        assert beyond == bool(left)
+
+
+def test_a_lost_tape_takes_little_memory_to_judge() -> None:
+    blocks = 30_000
+    protection = Protection(small([[blocks * B]] * 2, spares=1, redundancy=share("5%")))
+    lost = list(protection.blocks_on(1))
+    tracemalloc.start()
+    try:
+        assert settle(protection, lost).left == ()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak / blocks < 350
 
 
 def test_redundancy_on_the_media_and_spare_volumes_help_each_other() -> None:

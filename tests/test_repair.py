@@ -649,7 +649,16 @@ def test_a_drill_says_what_would_be_mended_touches_nothing_and_tells_the_truth(s
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--lose", "99"], ["--lose", "-1"], ["--damage", "x"], ["--damage", "100%"], ["--trials", "0"]]
+    "arguments",
+    [
+        [],
+        ["--damage", "0%"],
+        ["--lose", "99"],
+        ["--lose", "-1"],
+        ["--damage", "x"],
+        ["--damage", "100%"],
+        ["--lose", "1", "--trials", "0"],
+    ],
 )
 def test_silly_drills_are_refused(sites: Sites, arguments: list[str]) -> None:
     parcel = create(sites.hq, package_of(sites, MIB), capacity="5MB")
