@@ -148,7 +148,7 @@ def find_media(path: Path) -> list[Medium]:
         raise NotFound(f"{path} does not exist", hint="check the path, or whether the medium is mounted")
     medium = _medium(path)
     if medium is not None:
-        return [medium]
+        return [medium, *_beside(medium, path)]
     if path.is_dir():
         media = [found for child in sorted(path.iterdir()) if (found := _inside(child)) is not None]
         if media:
@@ -158,6 +158,14 @@ def find_media(path: Path) -> list[Medium]:
         hint="name an ISO image, a mounted disc, a tape or volume folder, or a folder of these",
         code="not-a-volume",
     )
+
+
+def _beside(medium: Medium, path: Path) -> list[Medium]:
+    """The volumes in folders of a drive whose top is a volume itself: somebody has copied one of several to its top."""
+    if not isinstance(medium, FolderMedium):
+        return []
+    folders = [child for child in sorted(path.iterdir()) if child.name not in ("data", "courier") and child.is_dir()]
+    return [found for child in folders if (found := _inside(child)) is not None]
 
 
 def _inside(path: Path) -> Medium | None:

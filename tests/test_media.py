@@ -317,6 +317,16 @@ def test_a_folder_of_media_of_every_kind_among_other_things(sites: Sites) -> Non
     assert sorted(one["number"] for one in document["volumes"]) == [1, 2, 3]
 
 
+def test_volumes_beside_one_that_was_copied_to_the_top_of_the_drive_are_found(sites: Sites) -> None:
+    _, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "drive")
+    for path in volumes[0].iterdir():
+        path.rename(sites.root / "drive" / path.name)
+    volumes[0].rmdir()
+    document = sites.br("parcel", "receive", sites.root / "drive")
+    assert [one["number"] for one in document["volumes"]] == list(range(1, len(volumes) + 1))
+    assert document["missing_volumes"] == []
+
+
 def test_what_may_not_be_looked_into_on_a_drive_is_passed_over(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
     _, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), layout="iso", out=sites.root / "drive")
     (sites.root / "drive" / "lost+found").mkdir()
