@@ -320,6 +320,30 @@ def test_an_upload_that_is_not_what_its_name_says_is_given_up(tmp_path: Path) ->
     assert [body for _, _, body in inbox.fetch()] == [b"message"]
 
 
+@pytest.mark.parametrize("start", [0, 2])
+def test_an_upload_that_came_whole_but_was_not_taken_is_taken_with_the_next_part(tmp_path: Path, start: int) -> None:
+    inbox = Inbox(tmp_path)
+    part = tmp_path / "part" / "HQ1" / f"{NAME}-7.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"message")  # the server was killed before it was in its place
+    assert inbox.store("HQ1", NAME, start=start, total=7, data=b"message"[start:5]) == 7
+    assert [body for _, _, body in inbox.fetch()] == [b"message"]
+    assert not part.exists()
+
+
+def test_an_upload_for_which_there_was_no_room_is_taken_once_there_is(
+    http: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = Outgoing.of(bytes(2 * PART + 1))
+    transport = http.transport(http.hq, http.br)
+    with monkeypatch.context() as full:
+        full.setattr("courier.channel.inbox.MAX_WAITING", 0)
+        with pytest.raises(Unreachable, match="507"):
+            transport.deliver("BR1", message)
+    transport.deliver("BR1", message)
+    assert [name for name, _ in came(http.br)] == [message.sha256]
+
+
 def test_messages_that_wait_are_bounded_for_each_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_WAITING > 1000
     monkeypatch.setattr("courier.channel.inbox.MAX_WAITING", 2)

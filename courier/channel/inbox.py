@@ -89,19 +89,21 @@ class Inbox:
     def _append(self, peer: str, sha256: str, *, start: int, total: int, data: bytes) -> int:
         part = self._part / peer / f"{sha256}-{total}.part"
         here = part.stat().st_size if part.exists() else 0
-        if start != here:
-            raise OutOfStep(here)
-        if start == 0:
-            self._make_part_room(peer, total)
-            self._drop_part(peer, sha256)
-            make_folder(part.parent)
-        with part.open("ab") as out:
-            out.write(data)
-            out.flush()
+        # All of it may be here already: when it had come there was no room, or this server was killed.
+        if here < total:
+            if start != here:
+                raise OutOfStep(here)
+            if start == 0:
+                self._make_part_room(peer, total)
+                self._drop_part(peer, sha256)
+                make_folder(part.parent)
+            with part.open("ab") as out:
+                out.write(data)
             here += len(data)
             if here < total:
                 return here
-            os.fsync(out.fileno())
+        with part.open("rb+") as whole:
+            os.fsync(whole.fileno())
         with part.open("rb") as source:
             good = hashlib.file_digest(source, "sha256").hexdigest() == sha256
         if not good:
