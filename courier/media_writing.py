@@ -180,7 +180,12 @@ class _CheckedStream:
         self._progress = progress
 
     def read(self, size: int = -1) -> bytes:
-        data = self._raw.read(size)
+        try:
+            data = self._raw.read(size)
+        except OSError as error:
+            # The medium that is being written has no part in it.
+            where = error.filename or f"what {self._file.path} is made of, on our own disk"
+            raise OSError(error.errno, error.strerror, where) from None
         self._digest.update(data)
         self._progress(len(data))
         done = self._digest.count >= self._file.size

@@ -109,7 +109,10 @@ def write_volumes(
                 size = sum(path.stat().st_size for path in (target.rglob("*") if target.is_dir() else [target]))
             else:
                 cost = needed[number]
-                with naming_space(target.parent, partial(int, cost), purpose=f"writing {source.label}"):
+                with (
+                    _naming(target),
+                    naming_space(target.parent, partial(int, cost), purpose=f"writing {source.label}"),
+                ):
                     size = write_volume_to(target, source, layout, progress)
             one = WrittenVolume(
                 number=number, of=parcel.packing.volumes, path=target, bytes=size, layout=layout, kept=kept
@@ -118,6 +121,17 @@ def write_volumes(
             written(one)
             result.append(one)
     return result
+
+
+@contextmanager
+def _naming(target: Path) -> Iterator[None]:
+    """Have errors of the system that say no place (a drive that was unplugged, a bad sector) say ``target``."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise OSError(error.errno, error.strerror, str(target)) from None
+        raise
 
 
 def check_wanted(parcel: OutgoingParcel) -> None:

@@ -150,6 +150,28 @@ def test_what_a_killed_run_left_on_a_drive_takes_no_room_from_the_next(
     assert [path for path in drive.iterdir() if path.name.startswith(".courier-tmp-")] == [other]
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_error_of_a_drive_says_which_drive(sites: Sites, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
+    command = ("parcel", "write", parcel, "--layout", layout, "--out", sites.root / "out")
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))  # as write(2), read(2) and fsync(2) do
+
+    with monkeypatch.context() as patch:
+        patch.setattr("courier.media_writing.read_back", fails)
+        assert str(sites.root / "out") in sites.hq.fails(*command, code=4)["message"]
+    with monkeypatch.context() as patch:
+        patch.setattr("courier.built.BuiltFiles.open", lambda *_: Failing())
+        assert "on our own disk" in sites.hq.fails(*command, code=4)["message"]
+    assert list((sites.root / "out").iterdir()) == []
+
+
+class Failing(io.BytesIO):
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
 def test_a_refused_layout_for_another_medium_leaves_the_parcel_as_it_was(
     sites: Sites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
