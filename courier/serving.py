@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 from courier.catalog import messages, sites
 from courier.channel.server import Listening, check_listening, require_server, serve
@@ -21,6 +23,8 @@ from courier.site import CARD, Site, now, own_card, pinned_card
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents.card import SiteCard
 from formats.envelope import PublicKey
+
+Told = TypeVar("Told")
 
 FRESH_NS = 10**9
 """How old what the server knows of trusted sites may be: a revocation counts after a second."""
@@ -145,6 +149,16 @@ def synchronise_patiently(
     return done
 
 
+def unhindered(say: Callable[[Told], None]) -> Callable[[Told], None]:
+    """``say``, but that it raises no `OSError`."""
+
+    def said(what: Told) -> None:
+        with contextlib.suppress(OSError):
+            say(what)
+
+    return said
+
+
 def run_server(
     site: Site,
     listening: Listening,
@@ -158,10 +172,12 @@ def run_server(
 ) -> None:
     """Serve until told to stop. ``every``: seconds between rounds of deliveries and fetches, 0 for none.
 
-    ``rate``: requests a second of one site; ``done`` is told of every exchange that did something.
+    ``rate``: requests a second of one site; ``done`` is told of every exchange that did something. What is said of
+    it may fail to be said (a full disk, a reader that went away): the server goes on, and can be stopped.
     """
     check_listening(listening)
     require_server()
+    log, ready, done = unhindered(log), unhindered(ready), unhindered(done)
     # A passphrase is asked for now, not by a thread in an hour.
     site.keyring.signer(site.card.keys[0].key)
     site.keyring.identities()

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -24,7 +25,7 @@ pytest.importorskip("httpx")
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
-from channel_network import Clock, Pair, Sent, answer, came, definition, make_pair
+from channel_network import Clock, Pair, Sent, answer, came, definition, make_pair, put
 from test_channel import homes  # noqa: F401
 from test_convergence import quick  # noqa: F401
 
@@ -619,6 +620,35 @@ def test_the_command_ends_cleanly_when_it_is_told_to(http: Pair, number: signal.
         rest = process.stdout.read()
         assert process.wait(30) == 0
     assert '"ended": true' in rest
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="elsewhere: Linux has a disk that is always full")
+def test_a_server_whose_log_cannot_be_written_takes_in_what_comes_and_can_be_stopped(http: Pair) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    add_address(http.br, "HQ1", "poll", None)
+    add_address(http.hq, "BR1", f"http://127.0.0.1:{port}", None)
+    command = [sys.executable, "-m", "courier", "channel", "serve", "--bind", f"127.0.0.1:{port}", "--behind-proxy"]
+    with (
+        Path("/dev/full").open("w") as full,
+        subprocess.Popen([*command, "--home", str(http.br.home)], stdout=full, stderr=full, cwd=ROOT) as process,
+    ):
+        try:
+            for number in range(2):  # what is said of the first ended the taking in of the second
+                put(http.hq, http.br, definition(http.hq, number + 1))
+                for _ in range(100):
+                    synchronise(http.hq)
+                    with http.hq.catalogue.reading() as connection:
+                        if not messages.live(connection, "BR1"):
+                            break
+                    time.sleep(0.1)
+                else:
+                    pytest.fail("not acknowledged")
+            process.terminate()
+            process.wait(20)
+        finally:
+            process.kill()
 
 
 def test_without_the_extra_the_folder_works_and_https_says_what_is_missing(tmp_path: Path) -> None:
