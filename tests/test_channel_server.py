@@ -36,7 +36,7 @@ from courier.channel.client import HttpTransport, Signing
 from courier.channel.inbox import MAX_WAITING, Full, Inbox, OutOfStep, WrongDigest
 from courier.channel.openapi import ROUTES, description
 from courier.channel.server import Listening, check_listening, parse_bind, serve
-from courier.channel.service import Service
+from courier.channel.service import STRANGE_LINES, Service
 from courier.channel.signed import Head, read_claim, sign_head, verify_claim
 from courier.channel.transport import MAX_MESSAGE, PART, Outgoing
 from courier.errors import CourierError, NotFound, Refused, Unreachable, Usage
@@ -169,6 +169,19 @@ def test_a_refusal_is_logged_once(forge: Forge) -> None:
         "wire: a request by HQ1, whose key is not trusted here",
         "refused a request of HQ1: not-found",
     ]
+
+
+def test_strangers_who_make_up_names_do_not_fill_the_log(forge: Forge) -> None:
+    log = forge.pair.network.log
+    good = forge.put()
+    for number in range(300):
+        ask(forge.pair, tampered(good, "courier-from", f"{number:03}"))
+    assert len(log) == STRANGE_LINES
+    ask(forge.pair, forge.request("GET", "/nothing"))
+    assert log[-1] == "refused a request of HQ1: not-found"  # what a known site does is told all the same
+    forge.pair.clock.sleep(3601)
+    ask(forge.pair, tampered(good, "courier-from", "ZZZ"))
+    assert log[-1] == "wire: a request by ZZZ, whose key is not trusted here"
 
 
 def test_a_replay_is_refused_and_so_is_one_from_before_a_restart(forge: Forge) -> None:

@@ -29,6 +29,9 @@ PAGE = 256
 """Messages in one list."""
 LONGEST_WAIT_NS = 10 * SECOND_NS
 """A reply is held back so long at most to keep to a cap; beyond that the peer is asked to come again."""
+HOUR_NS = 3600 * SECOND_NS
+STRANGE_LINES = 100
+"""Lines of the log in an hour about what comes from nobody known."""
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,10})-([0-9]{1,10})/([0-9]{1,10})")
 _RANGE = re.compile(r"bytes=([0-9]{1,10})-([0-9]{1,10})")
 
@@ -122,6 +125,7 @@ class Service:
         self._started = now() // SECOND_NS
         self._peers: dict[str, _Peer] = {}
         self._logged: dict[tuple[str, str], int] = {}
+        self._strange: dict[tuple[str, str], int] = {}
         self._openapi = encode(description())
 
     def admit(self, head: Head, address: str = "") -> Admitted | Reply:
@@ -156,11 +160,11 @@ class Service:
             claim = read_claim(head)
             key = self._desk.key(claim.source, claim.keyid)
             if key is None or claim.to != self._desk.code:
-                self._once(address, f"a request by {claim.source}, whose key is not trusted here")
+                self._of_stranger(address, f"a request by {claim.source}, whose key is not trusted here")
                 return NOT_KNOWN
             verify_claim(claim, key)
         except FormatError as error:
-            self._once(address, f"a request that is refused: {error}")
+            self._of_stranger(address, f"a request that is refused: {error}")
             return NOT_KNOWN
         now_ns = self._now()
         seconds = now_ns // SECOND_NS
@@ -276,13 +280,24 @@ class Service:
 
     def garbage(self, address: str) -> None:
         """What came was no HTTP request."""
-        self._once(address, "what came is no HTTP request")
+        self._of_stranger(address, "what came is no HTTP request")
+
+    def _of_stranger(self, address: str, text: str) -> None:
+        """Log what anyone may send, `STRANGE_LINES` in an hour: whoever makes up names does not fill our log."""
+        now_ns = self._now()
+        if len(self._strange) >= STRANGE_LINES:
+            self._strange = {line: at_ns for line, at_ns in self._strange.items() if abs(now_ns - at_ns) < HOUR_NS}
+        if len(self._strange) < STRANGE_LINES:
+            self._log_once(self._strange, address, text)
 
     def _once(self, who: str, text: str) -> None:
+        self._log_once(self._logged, who, text)
+
+    def _log_once(self, logged: dict[tuple[str, str], int], who: str, text: str) -> None:
         now_ns = self._now()
-        if now_ns - self._logged.get((who, text), -(1 << 62)) < 3600 * SECOND_NS:
+        if (who, text) in logged and abs(now_ns - logged[who, text]) < HOUR_NS:
             return
-        if len(self._logged) >= 1000:
-            self._logged.pop(next(iter(self._logged)))
-        self._logged[who, text] = now_ns
+        if len(logged) >= 1000:
+            logged.pop(next(iter(logged)))
+        logged[who, text] = now_ns
         self._log(f"{who}: {text}" if who and who not in text else text)
