@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import BigInteger, Connection, create_engine, inspect, text
+from sqlalchemy.exc import OperationalError
 from stock import stock_tool
 
 from courier.catalog import Catalogue, database, messages, open_catalogue, packages, parcels, schema, sites
@@ -657,6 +658,18 @@ def test_a_full_disk_is_said_to_be_full(tmp_path: Path) -> None:
         connection.exec_driver_sql("PRAGMA max_page_count = 1")
         for n in range(100):
             parcels.write_log(connection, dataclasses.replace(LOG, text="x" * 10_000, at_ns=n))
+    catalogue.close()
+
+
+@pytest.mark.parametrize(("free", "code"), [(4096, 5), (1 << 30, 1)])
+def test_an_input_output_error_of_a_full_disk_is_told_from_one_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, code: int
+) -> None:
+    catalogue = open_catalogue(sqlite_url(tmp_path / "c"))
+    monkeypatch.setattr("courier.catalog.database.free_space", lambda _: free)
+    with pytest.raises(CourierError, match="disk I/O error") as caught, catalogue.writing():
+        raise OperationalError("INSERT", {}, sqlite3.OperationalError("disk I/O error"))
+    assert caught.value.exit_code == code
     catalogue.close()
 
 

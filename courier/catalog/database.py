@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 BUSY_SECONDS = 30
+_ROOM_TO_OPEN = 1 << 20
+"""Bytes free without which opening a local catalogue, even to read, may fail."""
 _READ = "courier_read"
 _WRITER = 0x636F7572
 """The key of the advisory lock that a writer holds in PostgreSQL."""
@@ -149,7 +151,9 @@ def _translated(engine: Engine) -> Iterator[None]:
         yield
     except OperationalError as error:
         text = " ".join(str(error.orig).split())
-        if "full" in text or "No space left" in text:
+        # Where not even the file of its shared memory can grow, SQLite tells of an input/output error only.
+        no_room = local and "disk I/O error" in text and free_space(Path(local)) < _ROOM_TO_OPEN
+        if no_room or "full" in text or "No space left" in text:
             free = f" ({free_space(Path(local)):,} bytes are free there)" if local else ""
             hint = "free some 100 MB on its disk, then run the same command again"
             raise NoSpace(f"{where}: {text}{free}", hint=hint) from None
