@@ -18,6 +18,8 @@ from courier.channel.transport import PART
 from courier.cover import SEED_BYTES, covered
 from courier.site import now, pinned_card
 from formats.digest import chunks, sha256_hex
+from formats.documents.repair import REQUEST_TYPE, RepairRequest
+from formats.envelope import parse_envelope
 from formats.errors import Unreadable
 from formats.streams import View
 
@@ -48,6 +50,15 @@ def enqueue(connection: Connection, envelope: Envelope, code: str, *, priority: 
         size=len(body),
     )
     return messages.put(connection, _cover(message, _recipient(connection, code)))
+
+
+def withdraw_request(connection: Connection, code: str, parcel: str) -> None:
+    """Take back a repair request that was not handed over yet: another replaces it, or nothing is missing any more."""
+    for waiting in messages.queued(connection, code):
+        if waiting.type == REQUEST_TYPE:
+            body = messages.read(connection, waiting.sha256, waiting.site, 0, waiting.size)
+            if RepairRequest.parse(parse_envelope(body).payload).parcel == parcel:
+                messages.forget(connection, waiting)
 
 
 def cover_again(connection: Connection, code: str) -> int:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from courier.admit import check_not_recalled, refused_here
-from courier.catalog import messages, parcels, sites
+from courier.catalog import parcels, sites
 from courier.errors import CourierError, Damaged, NotFound, Refused, explain
 from courier.files import locked, naming_space, path_text, write_atomic
 from courier.lifecycle import ReceivedState
 from courier.mend import mend_spool, missing_blocks
 from courier.mending import BlockAt, Protection, least_request
-from courier.outbox import enqueue
+from courier.outbox import enqueue, withdraw_request
 from courier.settle import ParcelStatus, find_build, settle_parcel, status_of
 from courier.site import Site, now
 from courier.spool import Spool
@@ -128,11 +128,7 @@ def queue_request(site: Site, envelope: Envelope, request: RepairRequest) -> Non
                 hint=f"write the request to a file: courier parcel repair {request.parcel} --request-out FILE",
                 code="no-address",
             )
-        for waiting in messages.queued(connection, request.source):
-            if waiting.type == REQUEST_TYPE:
-                body = messages.read(connection, waiting.sha256, waiting.site, 0, waiting.size)
-                if RepairRequest.parse(parse_envelope(body).payload).parcel == request.parcel:
-                    messages.forget(connection, waiting)
+        withdraw_request(connection, request.source, request.parcel)
         enqueue(connection, envelope, request.source)
         text = f"{plural(request.count, 'block')}, request queued for {request.source}"
         parcels.write_log(connection, log_entry(site, request.parcel, "asked", text))

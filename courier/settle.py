@@ -18,6 +18,7 @@ from courier.importing import ImportedParcel, import_parcel
 from courier.ledger import Happened, record
 from courier.lifecycle import ReceivedEvent, ReceivedState
 from courier.mend import mend_media, mend_spool, would_mend_all
+from courier.outbox import withdraw_request
 from courier.parcelkey import awaited_key
 from courier.site import Site
 from courier.spool import Spool
@@ -80,6 +81,7 @@ def settle_parcel(site: Site, parcel: str, build: str, *, release: bool = False)
             record(
                 connection, site, parcel, Happened(event="verified", note="every block agrees with the packing list")
             )
+            withdraw_request(connection, row.source, parcel)
     admission = admission_of(site, spool)
     if admission.awaiting and not hold and _reports_itself(site, spool.packing, admission):
         report_arrival(site, parcel, build, {})

@@ -21,6 +21,7 @@ from courier.intake import Head, VolumeReader
 from courier.ledger import Happened, record, record_received
 from courier.lifecycle import ReceivedEvent
 from courier.media import Medium, RandomMedium
+from courier.outbox import withdraw_request
 from courier.settle import ParcelStatus, admission_of, status_of
 from courier.site import Site, now
 from courier.spool import Spool
@@ -94,6 +95,7 @@ def _import(
         record(connection, site, packing.parcel, verified)
         event, text = ReceivedEvent.COMPLETE, "media and network agree"
         received_event(connection, site, packing.parcel, packing.build, event, text)
+        withdraw_request(connection, packing.source, packing.parcel)
 
     with archives_of(by_number, packing, spool.table, progress) as open_archive:
         imported = import_parcel(site, spool, admission, open_archive=open_archive, arrived=arrived)

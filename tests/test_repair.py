@@ -270,6 +270,17 @@ def test_a_request_asked_again_before_it_left_replaces_the_one_that_waits(sites:
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize("at_hand", [slice(2, None), slice(None)], ids=["the rest", "all at once"])
+def test_a_request_that_another_reading_made_needless_is_not_sent(sites: Sites, at_hand: slice) -> None:
+    _, parcel = damaged_beyond(sites)
+    sites.br("parcel", "repair", parcel, "--from-network")
+    volumes = sorted(path for path in (sites.root / "out").iterdir() if path.is_dir())
+    assert sites.br("parcel", "receive", *volumes[at_hand])["state"] == "Imported"
+    sites.sync(sites.br, sites.hq)
+    assert sites.hq("parcel", "show", parcel)["state"] == "Confirmed"
+    assert not [e for e in sites.hq("parcel", "log", parcel)["log"] if e["event"] == "asked"]
+
+
 def test_by_files_where_there_is_no_channel_in_parts_in_any_order_again_and_again(sites: Sites) -> None:
     package = package_of(sites, 30 * MIB)
     parcel, volumes = sent(sites.hq, package, out=sites.root / "out", capacity="8MB", redundancy="none")
