@@ -26,7 +26,7 @@ from courier.repair import PART_SUFFIX
 from courier.site import Site, now
 from courier.spool import load_table
 from courier.transitions import log_entry
-from courier.wording import plural
+from courier.wording import listed, plural
 from formats.blocks import BlockTable
 from formats.documents.repair import PART_BYTES, PART_TYPE, REQUEST_TYPE, RepairPart, RepairRequest, file_blocks
 from formats.envelope import Envelope, parse_envelope
@@ -40,8 +40,7 @@ REQUESTS = "requests"
 class Asked:
     """A request that was verified, and what it comes to: ``bytes`` of blocks; ``volumes`` are (number, blocks).
 
-    ``most``: the volume with most of them; ``reissue``: the command that writes it anew; ``cost`` says what that
-    would take.
+    ``which`` names these for people; ``reissue``: the command that writes them anew; ``cost``: what that would take.
     """
 
     parcel: OutgoingParcel
@@ -50,7 +49,7 @@ class Asked:
     envelope: bytes
     bytes: int
     volumes: tuple[tuple[int, int], ...]
-    most: int
+    which: str
     reissue: str
     cost: str
 
@@ -107,10 +106,12 @@ def _counted(parcel: OutgoingParcel, request: RepairRequest, envelope: Envelope)
         size += sum(table.length(index, block) for block in file.blocks())
         on = packing.archives[index].volume
         volumes[on] = volumes.get(on, 0) + file.count
-    most = max(sorted(volumes), key=lambda number: volumes[number])
-    layout = next((v.layout for v in parcel.volumes if v.number == most and v.layout), "iso")
-    load = packing.volume_bytes(most)
+    # Any fewer need not do: which blocks of them the receiver has already is not known here.
+    numbers = sorted(volumes)
+    layout = next((v.layout for v in parcel.volumes if v.number in volumes and v.layout), "iso")
+    load = sum(map(packing.volume_bytes, numbers))
     minutes = -(-writing_seconds(packing.media, load) // 60)
+    which = f"{'volume' if len(numbers) == 1 else 'volumes'} {listed(numbers)}"
     return Asked(
         parcel=parcel,
         request=request,
@@ -118,10 +119,11 @@ def _counted(parcel: OutgoingParcel, request: RepairRequest, envelope: Envelope)
         envelope=envelope.encode(),
         bytes=size,
         volumes=tuple(sorted(volumes.items())),
-        most=most,
-        reissue=f"courier parcel write {request.parcel} --layout {layout} --out DIR --volume {most}",
-        cost=f"reshipping volume {most} ({volumes[most]:,} of {plural(request.count, 'block')}) is one medium of "
-        f"{load:,} bytes, some {minutes} min to write and read back, and the courier",
+        which=which,
+        reissue=f"courier parcel write {request.parcel} --layout {layout} --out DIR "
+        + " ".join(f"--volume {number}" for number in numbers),
+        cost=f"reshipping {which} is {'one medium' if len(numbers) == 1 else f'{len(numbers):,} media'} of {load:,} "
+        f"bytes{'' if len(numbers) == 1 else ' together'}, some {minutes} min to write and read back, and the courier",
     )
 
 
@@ -151,7 +153,7 @@ def take_request(site: Site, body: bytes) -> tuple[str, str]:
         )
         return asked.request.site, (
             f"{much} that {site.code} sends without asking a person: its operator decides. Call there: the blocks, or "
-            f"volume {asked.most} shipped again"
+            f"{asked.which} shipped again"
         )
     queue_answer(site, asked)
     return asked.request.site, ""

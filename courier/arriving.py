@@ -60,6 +60,13 @@ def begin_spool(
     check_not_recalled(site, site.trust(), packing.parcel, packing.source)
     if any(row.state == ReceivedState.REFUSED for row in known):
         raise refused_here(packing.parcel, where=where or head.label.label)
+    if packing.sealed and packing.source == site.code and site.code not in packing.destinations:
+        raise Refused(
+            f"{where or head.label.label}: {packing.parcel} was made here, at {site.code}, and is sealed for "
+            f"{', '.join(packing.destinations)}",
+            hint=f"receive it at {packing.destinations[0]}: --home or COURIER_HOME says which site a command is for",
+            code="own-parcel",
+        )
     if same is None and others:
         raise Refused(
             f"{where or head.label.label}: a volume of another build of {packing.parcel} than those received before",

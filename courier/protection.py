@@ -15,13 +15,14 @@ Volumes are numbered through: data volumes 1 to V, then the spare volumes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
 from courier.errors import NoSpace, Refused, Usage
-from formats.blocks import BLOCK, block_count, ranges
+from courier.wording import listed
+from formats.blocks import BLOCK, block_count
 from formats.documents.packing import MAX_VOLUMES, ParityGroup
 from formats.parity_layout import (
     FILE_LIMIT,
@@ -278,13 +279,13 @@ def check_waybill(groups: Sequence[ParityGroup], waybill: Collection[int]) -> No
         if len(lost) > group.parity and carried & set(group.volumes):
             fewest = max(-(-(g.columns + g.parity) // g.parity) for g in groups if g.spares)
             raise Refused(
-                f"volumes {_listed(lost)} travel on one waybill; their group survives the loss of {group.parity}",
+                f"volumes {listed(lost)} travel on one waybill; their group survives the loss of {group.parity}",
                 hint=f"divide the volumes over {fewest} waybills or more, or ask for more spare volumes",
                 code="waybill-not-covered",
             )
     if carried - covered:
         raise Refused(
-            f"volumes {_listed(sorted(carried - covered))} have no spare volumes that could stand in for them",
+            f"volumes {listed(sorted(carried - covered))} have no spare volumes that could stand in for them",
             hint="give --spare-volumes as many as travel on one waybill",
             code="waybill-not-covered",
         )
@@ -295,8 +296,8 @@ def promise(group: ParityGroup, geometry: Geometry) -> str:
     if group.spares:
         total = group.columns + group.parity
         return (
-            f"any {group.parity} of the {total} volumes {_listed(group.volumes)} "
-            f"and spare {_listed(group.spares)} may be lost"
+            f"any {group.parity} of the {total} volumes {listed(group.volumes)} "
+            f"and spare {listed(group.spares)} may be lost"
         )
     run = longest_run(geometry)
     scattered = f"any {group.parity} of its blocks" + (
@@ -306,7 +307,3 @@ def promise(group: ParityGroup, geometry: Geometry) -> str:
         f"on volume {group.volumes[0]} {scattered} may be lost, "
         f"or {run:,} in a row ({run * geometry.block_size / (1 << 20):,.1f} MiB)"
     )
-
-
-def _listed(numbers: Iterable[int]) -> str:
-    return ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in ranges(numbers))

@@ -168,6 +168,11 @@ def find_build(site: Site, parcel: str) -> str:
         raise Usage(error.message, hint="courier parcel list shows the parcels") from None
     with site.catalogue.reading() as connection:
         rows = parcels.find_received(connection, parcel)
+    if not rows and parcel.startswith(f"{site.code}-"):
+        raise NotFound(
+            f"{parcel} is a parcel of {site.code}, this site: it arrives at its destinations",
+            hint="give this command there: --home or COURIER_HOME says which site a command is for",
+        )
     if not rows:
         raise NotFound(f"{parcel} is not known here", hint="courier parcel list shows the parcels")
     return rows[-1].build

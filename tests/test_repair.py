@@ -403,11 +403,11 @@ def test_above_the_limit_the_sender_says_what_reshipping_costs_and_sends_with_a_
     assert "courier parcel answer" in sites.hq.says("channel", "sync")
     told = sites.br.says("channel", "sync")
     assert f"{parcel}: waits-there: our repair-request, at HQ1: " in told
-    assert "its operator decides" in told
+    assert "its operator decides. Call there: the blocks, or volumes 3 to 4 shipped again" in told
     assert sites.br("parcel", "show", parcel)["state"] == "Arriving"
     (waiting,) = sites.hq("parcel", "show", parcel)["requests"]
     log = [entry["text"] for entry in sites.hq("parcel", "log", parcel)["log"]]
-    assert any(f"courier parcel write {parcel} --layout folder --out DIR --volume" in text for text in log)
+    assert any(f"parcel write {parcel} --layout folder --out DIR --volume 3 --volume 4" in text for text in log)
     refused = Home.ran(sites.hq, "parcel", "answer", waiting["path"], code=0)  # Home says --yes by itself
     assert refused.document["queued"]
     sites.sync(sites.hq, sites.br, sites.hq)
