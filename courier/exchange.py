@@ -227,7 +227,7 @@ def _take_all(site: Site, brought: Iterator[Brought], came: Came) -> None:
 
 
 def _take_once(site: Site, one: Brought, identities: Callable[[], list[Identity]]) -> str | None:
-    """Act on a message: '' when taken, the reason when it is a dead letter, None when there is nothing new in it.
+    """Act on a message: '' when taken, reason and remedy when it is a dead letter, None when nothing in it is new.
 
     A message is known by the bytes that came, and once it is opened by its envelope: sealed anew it is the same.
 
@@ -240,7 +240,7 @@ def _take_once(site: Site, one: Brought, identities: Callable[[], list[Identity]
         _acknowledge_again(site, known)
         return None
     keys = identities() if is_covered(one.body) else []
-    reason, waits, sender, kind, sha256, body = "", "", "", "", one.sha256, one.body
+    reason, hint, waits, sender, kind, sha256, body = "", "", "", "", "", one.sha256, one.body
     try:
         body = open_cover(body, keys) if is_covered(body) else body
         sha256 = sha256_hex(body)
@@ -253,11 +253,15 @@ def _take_once(site: Site, one: Brought, identities: Callable[[], list[Identity]
     except (Refused, Damaged, NotFound, Usage) as error:
         if error.code in OUR_FAULTS:
             raise
-        sender = surely_from(site, body, error)
+        sender, hint = surely_from(site, body, error), f"; {error.hint}" if error.hint else ""
         reason = error.message if sender or not one.peer else f"brought by {one.peer}: {error.message}"
     if kind == acknowledgement_doc.TYPE:
         # Not kept, and not answered: there is one for every few messages, and it is of no use a second time.
-        return None
+        if known is None:
+            return None
+        with site.catalogue.writing() as connection:
+            messages.forget(connection, known)
+        return ""
     keep = Message(
         direction="in",
         sha256=sha256,
@@ -279,7 +283,7 @@ def _take_once(site: Site, one: Brought, identities: Callable[[], list[Identity]
         messages.put(connection, keep)
         if not sender:
             messages.thin_out(connection, keep=MAX_STRANGE)
-    return None if known is not None and known.reason == reason else reason
+    return None if known is not None and known.reason == reason else reason + hint
 
 
 def _acknowledge_again(site: Site, known: Message) -> None:

@@ -204,6 +204,8 @@ def _take_card(site: Site, body: bytes) -> str:
         if pinned is not None and card.serial > pinned.serial:
             sites.pin(connection, replace(pinned, name=card.name, card=body, serial=card.serial))
             cover_again(connection, code)
+            text = f"{code} has a new card (serial {card.serial}), signed by the key before it"
+            parcels.write_log(connection, log_entry(site, "", "card", text))
     return code
 
 

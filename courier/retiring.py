@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from courier.catalog import packages, reports, sites
+from courier.catalog import packages, parcels, reports, sites
 from courier.errors import NotFound, Refused, Usage
 from courier.outbox import enqueue
 from courier.packages import parse_reference
 from courier.site import Site, now
+from courier.transitions import log_entry
 from formats.documents import retirement as retirement_doc
 from formats.documents.retirement import Retirement
 
@@ -51,7 +52,7 @@ def take_retirement(site: Site, body: bytes) -> str:
         where="retirement",
     )
     with site.catalogue.writing() as connection:
-        reports.retire(
+        new = reports.retire(
             connection,
             word.package,
             word.version,
@@ -59,4 +60,7 @@ def take_retirement(site: Site, body: bytes) -> str:
             retired_ns=word.issued_ns,
             envelope=envelope.encode(),
         )
+        if new:
+            text = f"{word.package}:{word.version} by {word.site}: {word.reason or 'no reason given'}"
+            parcels.write_log(connection, log_entry(site, "", "retired", text))
     return word.site

@@ -137,7 +137,8 @@ def test_a_retired_version_is_marked_everywhere_and_not_sent(sites: Sites) -> No
     assert sites.br.fails("package", "retire", package, code=3)["code"] == "foreign-package"
     _, volumes = sent(sites.hq, package, out=sites.root / "media")
     assert sites.hq("package", "retire", package, "--reason", "driver fault")["queued"] == 1
-    sites.sync()
+    sites.sync(sites.hq)
+    assert f"\nretired: {package} by HQ1: driver fault\n" in sites.br.says("channel", "sync")
     sites.br("parcel", "receive", *volumes)
     for home in sites.homes:
         assert home("package", "list")["packages"][0]["retired"] is True

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import pytest
 from journey import FIXTURES, Home, Sites, add, create, make_sites, run, sent, write
 
+from courier.channel.folder import FolderTransport
+
 DAY = 24 * 3600 * 10**9
 
 
@@ -90,13 +92,38 @@ def test_a_site_that_missed_some_cards_takes_the_newest(sites: Sites) -> None:
     assert sites.br("site", "show", "HQ1")["fingerprint"] == newest["fingerprint"]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_comes_before_the_card_it_needs_leaves_no_dead_letter_and_the_card_is_told(
+    sites: Sites, order: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An acknowledgement by the new key is looked at again once the card is there: one of the orders has it first."""
+    sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "media")
+    sites.sync(sites.hq)
+    sites.br("site", "rotate-key")
+    sites.sync(sites.br)
+    real = FolderTransport.fetch
+
+    def size(came: tuple[str, bytes]) -> int:
+        return order * len(came[1])
+
+    monkeypatch.setattr(FolderTransport, "fetch", lambda *args: iter(sorted(real(*args), key=size)))
+    told = sites.hq("channel", "sync")
+    assert told["refused"] == []
+    assert {"parcel_id": "", "event": "card", "text": "BR1 has a new card (serial 2), signed by the key before it"} in (
+        told["news"]
+    )
+    assert sites.hq("channel", "status")["dead_letters"] == []
+    assert {item["type"] for item in sites.hq("channel", "status")["unacknowledged"]} == {"site-report"}
+
+
 def test_lost_keys_are_replaced_by_phone_and_parcels_of_before_are_imported(sites: Sites) -> None:
     """Notice and definitions were here before the loss; the media come after it."""
     _, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "media")
     sites.sync()
     new = sites.hq("site", "rotate-key", "--lost")
     sites.hq("site", "card", "--out", sites.root / "new.card")
-    sites.sync()
+    sites.sync(sites.hq)
+    assert "courier site trust CARD --fingerprint" in sites.br.says("channel", "sync")
     assert sites.br("site", "show", "HQ1")["serial"] == 1
     assert sites.br.fails("site", "trust", sites.root / "new.card", code=3)["code"] == "card-not-chained"
     wrong = new["fingerprint"][:-4] + "0000"

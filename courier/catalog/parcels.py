@@ -83,7 +83,7 @@ class ReceivedVolume:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogEntry:
-    """One thing that happened to a parcel here."""
+    """One thing that happened to a parcel here; ``parcel`` is empty for what concerns the site."""
 
     parcel: str
     at_ns: int
@@ -276,5 +276,5 @@ def log_end(connection: Connection) -> int:
 
 
 def read_log_since(connection: Connection, end: int) -> list[LogEntry]:
-    """What happened to any parcel here since the log had that end, in order."""
+    """What happened here since the log had that end, in order."""
     return [LogEntry(**row._mapping) for row in connection.execute(_LOG.where(log.c.id > end))]

@@ -206,8 +206,12 @@ def status(console: Console) -> None:
 
 
 def _news(done: Exchange) -> list[str]:
-    """What the logs of parcels say of an exchange, as many lines as a person reads; an import is told by itself."""
-    lines = [f"{one.parcel}: {one.event}: {one.text}" for one in done.news if one.event != ReceivedEvent.IMPORTED]
+    """What the log says of an exchange, as many lines as a person reads; an import is told by itself."""
+    lines = [
+        f"{one.parcel + ': ' if one.parcel else ''}{one.event}: {one.text}"
+        for one in done.news
+        if one.event != ReceivedEvent.IMPORTED
+    ]
     more = len(lines) - SHOWN
     return [*lines[:SHOWN], f"{plural(more, 'more line')}: courier parcel log PARCEL"] if more > 0 else lines
 
