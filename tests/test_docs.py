@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 import runpy
+import shlex
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from journey import FIXTURES, run
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("fixtures/*.md")])
@@ -21,3 +25,46 @@ def test_the_command_reference_is_what_the_commands_say() -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_tutorial_is_what_the_commands_print(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Typed as it stands, one command after the other; but for keys, times and sizes every line is the same."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "share").mkdir()
+    shutil.copy(FIXTURES / "boot.wim", tmp_path)
+    typed = 0
+    for command, printed in _console((ROOT / "docs" / "tutorial.md").read_text("utf-8")):
+        words = shlex.split(command.replace("/srv", str(tmp_path)), comments=True)
+        if words[0] == "export":
+            monkeypatch.setenv(*words[1].split("=", 1))
+            continue
+        assert words[0] == "courier"
+        ran = run(*words[1:])
+        said = _common(f"{ran.out}\n{ran.err}".replace(str(tmp_path), "/srv"))
+        assert said == _common(printed), command
+        typed += 1
+    assert typed > 15
+
+
+def _console(page: str) -> Iterator[tuple[str, str]]:
+    """Each command of a page, and what the page says that it prints."""
+    for block in re.findall(r"```console\n(.*?)```", page, flags=re.DOTALL):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, printed = part.partition("\n")
+            yield command, printed
+
+
+def _common(text: str) -> list[str]:
+    """The lines, in any order, without what differs each time (messages come in any order, so that states pass in
+    several ways); nobody answers questions in a test.
+    """
+    for what in (
+        r"[0-9a-f]{4}( [0-9a-f]{4}){15}",
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ",
+        r"\d+\.\d kB",
+        r"\d+%",
+        r"\(\w+ to \w+\)",
+    ):
+        text = re.sub(what, "#", text)
+    lines = (" ".join(line.split()).removesuffix(" #") for line in text.splitlines())
+    return sorted(line for line in lines if line and not line.startswith("Write them?"))
