@@ -96,6 +96,13 @@ def set_address(site: Site, code: str, text: str, wishes: Wishes) -> Address:
     return changed
 
 
+def poll_before(site: Site, address: Address) -> int | None:
+    """The priority of a `POLL` address of the same site that stands before this one, so that nothing goes by this."""
+    with site.catalogue.reading() as connection:
+        poll = sites.find_address(connection, address.site, POLL)
+    return poll.priority if poll is not None and poll.priority < address.priority else None
+
+
 def _free(priority: int | None, used: dict[int, str], code: str) -> int | None:
     if priority is not None and not 1 <= priority <= 1000:
         raise Usage("a priority is a number from 1 (tried first) to 1000", hint="leave it out to come last")
@@ -282,6 +289,7 @@ def _measure_folder(folder: Path, budget: int) -> Measured:
     try:
         return _measure(up, down, budget)
     except OSError as error:
+        error.filename = str(folder)  # the file's own name says nothing to an operator, or is not told at all
         raise explain_os(error) from None
     finally:
         path.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,12 +18,12 @@ from channel_network import HOUR_NS, Pair, definition, make_pair, put, state, tr
 from journey import Home
 
 from courier import exchange, inbox
-from courier.addresses import add_address
+from courier.addresses import add_address, measure_address
 from courier.catalog import messages
 from courier.channel.folder import LEFT_OVER_SECONDS, FolderTransport
 from courier.channel.transport import MAX_MESSAGE, Outgoing, Rejected
 from courier.delivery import Run, deliver
-from courier.errors import Unreachable
+from courier.errors import NoSpace, Unreachable
 from courier.exchange import synchronise
 from courier.files import TEMP, make_folder
 from courier.peers import pin_card
@@ -381,3 +382,25 @@ def test_slips_with_addresses_are_told_with_their_remedy(pair: Pair, tmp_path: P
     assert hq("channel", "address", "add", "BR1", "Poll")["address"] == "poll"
     error = hq.fails("channel", "address", "set", "BR1", tmp_path, "--priority", "1", code=2)
     assert f"courier channel address set BR1 {tmp_path / 'gone'} --priority N" in error["hint"]
+
+
+def test_an_address_after_poll_by_which_nothing_goes_is_told(pair: Pair, tmp_path: Path) -> None:
+    hq = Home(code="HQ1", path=pair.hq.home)
+    (tmp_path / "stick").mkdir()
+    hq("channel", "address", "add", "BR1", "poll")
+    note = "BR1 fetches from our server first (poll, priority 1)"
+    assert note in hq.says("channel", "address", "add", "BR1", tmp_path)
+    hq("channel", "address", "set", "BR1", "poll", "--priority", "3")
+    assert note not in hq.says("channel", "address", "add", "BR1", tmp_path / "stick", "--priority", "1")
+
+
+def test_a_share_that_is_full_is_named_by_the_test_of_its_address(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair.link()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("courier.addresses.os.fsync", full)
+    with pytest.raises(NoSpace, match=re.escape(str(pair.share))):
+        measure_address(pair.hq, "BR1", None, budget=1000, network=pair.network)
+    assert list(pair.share.iterdir()) == []

@@ -269,7 +269,7 @@ def address_add(
     ca: CA = None,
 ) -> None:
     """Say how a trusted site is reached, and within which limits."""
-    from courier.addresses import add_address
+    from courier.addresses import add_address, poll_before
 
     wishes = _wishes(schedule=schedule, zone=zone, cap=cap, pulse=pulse, retries=retries, retry_wait=retry_wait, ca=ca)
     with console.site() as site:
@@ -280,6 +280,11 @@ def address_add(
             console.say(f"{added.site} is reached at {added.address}, priority {added.priority}.")
         if not (added.address == "poll" or "://" in added.address or Path(added.address).is_dir()):
             console.warn("Note: that folder is not there now; nothing goes or comes by it until it is.")
+        if (before := poll_before(site, added)) is not None:
+            console.warn(
+                f"Note: {added.site} fetches from our server first (poll, priority {before}): nothing goes to it by "
+                f"this address until poll comes after it: courier channel address set {added.site} poll --priority N"
+            )
         if added.address.startswith("http://"):
             console.warn(
                 "Note: without https anyone on the way sees how many messages go, and how large (not what they say)."
