@@ -69,6 +69,12 @@ def read_request(site: Site, body: bytes, *, where: str) -> Asked:
         now_ns=now(),
         where=where,
     )
+    if request.source != site.code:
+        raise Refused(
+            f"{where}: {request.site} asks {request.source} for blocks of {request.parcel}, not this site",
+            hint=f"hand it to {request.source}; its answer goes to: courier parcel repair {request.parcel} --reply F",
+            code="not-for-us",
+        )
     with site.catalogue.reading() as connection:
         sent = parcels.find_sent(connection, request.parcel)
         to = {item.site for item in parcels.destinations(connection, request.parcel)}

@@ -167,8 +167,8 @@ def find_build(site: Site, parcel: str) -> str:
     except FormatError as error:
         raise Usage(error.message, hint="courier parcel list shows the parcels") from None
     with site.catalogue.reading() as connection:
-        rows = parcels.find_received(connection, parcel)
-    if not rows and parcel.startswith(f"{site.code}-"):
+        rows, sent = parcels.find_received(connection, parcel), parcels.find_sent(connection, parcel)
+    if not rows and sent is not None:
         raise NotFound(
             f"{parcel} is a parcel of {site.code}, this site: it arrives at its destinations",
             hint="give this command there: --home or COURIER_HOME says which site a command is for",

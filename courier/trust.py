@@ -173,7 +173,7 @@ class Trust:
             if envelope.payload_type != payload_type:
                 raise Refused(
                     f"{where}: signed as {envelope.payload_type[:100]!r}, expected {payload_type!r}",
-                    hint="ask the sender for it again",
+                    hint="it is a document of another kind: name the right file, or ask the sender for it again",
                     code="wrong-type",
                 )
             signer = _sender(envelope)

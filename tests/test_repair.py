@@ -474,6 +474,18 @@ def test_wrong_blocks_and_answers_of_others_are_never_taken(sites: Sites) -> Non
     imported_right(sites, package)
 
 
+def test_commands_of_a_repair_at_the_wrong_site_say_which_is_the_right_one(sites: Sites) -> None:
+    _, parcel = damaged_beyond(sites)
+    request = sites.root / "request"
+    sites.br("parcel", "repair", parcel, "--request-out", request)
+    failed = sites.br.fails("parcel", "answer", request, code=3)
+    assert (failed["code"], failed["hint"].startswith("hand it to HQ1")) == ("not-for-us", True)
+    assert "this site" in sites.hq.fails("parcel", "repair", parcel, code=6)["message"]
+    # The request in place of its answer.
+    failed = sites.br.fails("parcel", "repair", parcel, "--reply", request, code=3)
+    assert "name the right file" in failed["hint"]
+
+
 def test_a_request_of_a_site_the_parcel_was_not_for_is_refused(tmp_path: Path) -> None:
     sites = make_sites(tmp_path, "HQ1", "BR1", "BR2")
     package = package_of(sites)
