@@ -280,13 +280,13 @@ def check_waybill(groups: Sequence[ParityGroup], waybill: Collection[int]) -> No
             fewest = max(-(-(g.columns + g.parity) // g.parity) for g in groups if g.spares)
             raise Refused(
                 f"volumes {listed(lost)} travel on one waybill; their group survives the loss of {group.parity}",
-                hint=f"divide the volumes over {fewest} waybills or more, or ask for more spare volumes",
+                hint=f"divide the volumes over {fewest} waybills or more, or create the parcel anew with more --spare-volumes",
                 code="waybill-not-covered",
             )
     if carried - covered:
         raise Refused(
             f"volumes {listed(sorted(carried - covered))} have no spare volumes that could stand in for them",
-            hint="give --spare-volumes as many as travel on one waybill",
+            hint="create the parcel anew with as many --spare-volumes as travel on one waybill",
             code="waybill-not-covered",
         )
 

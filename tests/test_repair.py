@@ -14,6 +14,7 @@ import pytest
 from journey import Home, Sites, add, create, exported, make_sites, noise, sent, write
 
 from courier import media
+from courier.console import size_text
 from courier.media import LAYOUTS
 from courier.site import open_site
 from formats.documents.repair import PART_TYPE, RepairPart
@@ -664,6 +665,9 @@ def test_a_drill_says_what_would_be_mended_touches_nothing_and_tells_the_truth(s
     assert all(trial["left_blocks"] == 0 and len(trial["lost_volumes"]) == 2 for trial in good["trials"])
     bad = sites.hq("parcel", "drill", parcel, "--lose", 4, code=4)
     assert bad["error"]["code"] == "not-covered"
+    bad = sites.hq("parcel", "drill", parcel, "--lose", 3, "--damage", "20%", "--trials", 5, code=4)
+    worst = max((trial["network_bytes"], trial["network_blocks"]) for trial in bad["trials"])
+    assert f"({size_text(worst[0])})" in bad["error"]["hint"]
     assert sites.hq.state() == before
     lost = good["trials"][0]["lost_volumes"]
     kept = [volume for number, volume in enumerate(volumes, 1) if number not in lost]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from journey import FIXTURES, Sites, add, create, make_sites, sent
+from journey import FIXTURES, Sites, add, create, make_sites, run, sent
 
 from courier.readiness import Demand, objections
 from formats.documents.report import HeldPackage, Place, SiteReport
@@ -136,6 +136,7 @@ def test_a_retired_version_is_marked_everywhere_and_not_sent(sites: Sites) -> No
     assert sites.hq.fails("package", "retire", "HQ100001:7", code=6)["code"] == "not-found"
     assert sites.br.fails("package", "retire", package, code=3)["code"] == "foreign-package"
     _, volumes = sent(sites.hq, package, out=sites.root / "media")
+    assert run("package", "retire", package, "--home", sites.hq.path, "--json", code=3).error["code"] == "not-confirmed"
     assert sites.hq("package", "retire", package, "--reason", "driver fault")["queued"] == 1
     sites.sync(sites.hq)
     assert f"\nretired: {package} by HQ1: driver fault\n" in sites.br.says("channel", "sync")

@@ -138,6 +138,7 @@ def retire(
     from courier.retiring import retire_package
 
     with console.site() as site:
+        console.confirm(f"Retire {reference} for good, at every site?")
         told = retire_package(site, reference, reason)
         console.say(f"{reference} is retired; {plural(told, 'message')} queued. Next: courier channel sync")
         console.result({"package_id": reference.split(":")[0], "retired": True, "queued": told})

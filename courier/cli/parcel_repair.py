@@ -174,7 +174,7 @@ def drill(
     console.say(f"{good} of {plural(len(done.trials), 'trial')}: everything mended by parity")
     document = _drill(done)
     if not done.mended:
-        worst = max(done.trials, key=lambda trial: trial.asked)
+        worst = max(done.trials, key=lambda trial: (trial.asked_bytes, trial.asked))
         error = Damaged(
             f"{parcel}: in {len(done.trials) - good} of {len(done.trials)} trials parity does not mend all",
             hint=f"at worst {plural(worst.asked, 'block')} ({size_text(worst.asked_bytes)}) would have to come by "
