@@ -280,7 +280,7 @@ def check_waybill(groups: Sequence[ParityGroup], waybill: Collection[int]) -> No
             fewest = max(-(-(g.columns + g.parity) // g.parity) for g in groups if g.spares)
             raise Refused(
                 f"volumes {listed(lost)} travel on one waybill; their group survives the loss of {group.parity}",
-                hint=f"divide the volumes over {fewest} waybills or more, or create the parcel anew with more --spare-volumes",
+                hint=f"divide the volumes over {fewest} waybills or more; or create it anew with more --spare-volumes",
                 code="waybill-not-covered",
             )
     if carried - covered:
