@@ -488,6 +488,21 @@ def test_a_fault_of_our_own_is_told_as_one_and_logged_with_its_reason(
     assert len(came(http.br)) == 1
 
 
+def test_a_catalogue_that_fails_before_a_site_is_known_is_told_and_logged_too(
+    http: Pair, up: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise CourierError("catalogue: the server closed the connection", hint="check it", code="catalogue")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SiteDesk, "key", gone)
+        with pytest.raises(Unreachable, match="503"):
+            client(http, up.url).deliver("BR1", Outgoing.of(b"good"))
+    assert any("the server closed the connection" in line for line in up.log)
+    client(http, up.url).deliver("BR1", Outgoing.of(b"good"))
+    assert len(came(http.br)) == 1
+
+
 def test_many_idle_connections_do_not_keep_others_out(http: Pair, up: Running) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(100):

@@ -89,7 +89,10 @@ def make_app(service: Service) -> Any:
 
     async def answer(request: Request) -> Response:
         address = request.client.host if request.client else ""
-        admitted = service.admit(_head(request), address)
+        try:
+            admitted = service.admit(_head(request), address)
+        except (CourierError, OSError) as error:
+            return _response(service.failed(address, error), close=True)
         if isinstance(admitted, Reply):
             return _response(admitted, close=True)
         try:
@@ -105,7 +108,7 @@ def make_app(service: Service) -> Any:
         try:
             reply = await run_in_threadpool(service.handle, admitted, body)
         except (CourierError, OSError) as error:
-            return _response(service.failed(admitted, error), close=True)
+            return _response(service.failed(admitted.site, error), close=True)
         if reply.wait_ns:
             await asyncio.sleep(reply.wait_ns / 1e9)
         return _response(reply)

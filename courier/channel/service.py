@@ -273,9 +273,9 @@ class Service:
         """The body of a request did not come, or not in time."""
         self._once(asked.site, f"refused a request of {asked.site}: its body did not come")
 
-    def failed(self, asked: Admitted, error: Exception) -> Reply:
-        """Our own disk or catalogue failed; the site is told to come again, and our operator why."""
-        self._once(self._desk.code, f"a request of {asked.site} could not be served: {error}")
+    def failed(self, who: str, error: Exception) -> Reply:
+        """Our own disk or catalogue failed; whoever asked is told to come again, and our operator why."""
+        self._once(self._desk.code, f"a request of {who} could not be served: {error}")
         return problem(503, "failed", "this site cannot take it now")
 
     def garbage(self, address: str) -> None:
