@@ -65,7 +65,7 @@ def rotate_key(
         )
         envelope = sign(card.payload(), card_doc.TYPE, [site.keyring.signer(key), *vouching])
         write_atomic(site.home / CARD, envelope.encode())
-        told = announce_card(site, envelope.encode())
+        told = announce_card(site)
     return Rotation(card=card, told=told, place=site.keyring.place(key))
 
 
@@ -110,13 +110,13 @@ def unacknowledged(site: Site) -> tuple[str, ...]:
     return tuple(code for code, message in sent if message is not None and message.state in messages.LIVE)
 
 
-def announce_card(site: Site, data: bytes | None = None) -> tuple[str, ...]:
+def announce_card(site: Site) -> tuple[str, ...]:
     """Queue this site's card to every trusted site that has an address and was not told of it; return all these.
 
     Called again by every exchange: a rotation that was killed before its card was queued, and a site that was given an
     address since, would else leave the other side with a card that knows nothing of the keys we sign with.
     """
-    data = data or site.card_envelope
+    data = site.card_envelope
     envelope, name = parse_envelope(data), sha256_hex(data)
     with site.catalogue.writing() as connection:
         reached = {address.site for address in sites.addresses(connection)}

@@ -46,7 +46,7 @@ from courier.outgoing import (
     packing_name,
 )
 from courier.packages import definition_of
-from courier.prepare import ParcelPlan, fixed_sizes, restore_script, write_contents
+from courier.prepare import ParcelPlan, restore_script, write_contents
 from courier.protecting import make_parity
 from courier.protection import Redundancy
 from courier.sealing import ParcelSealer
@@ -87,16 +87,15 @@ def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] =
         built = builder.build(plan.archives)
         head = replace(plan.head, parcel=parcel, created_ns=now())
         contents = _write_contents(site, plan, folder, head, built, sealer)
-        laid_out = lay_out(
-            head,
-            [(archive.size, archive.sha256) for archive in built],
-            contents=contents,
-            fixed=fixed_sizes(site, contents=contents.size),
-        )
+        # The card that is reckoned with is the one that goes on the media, whatever card comes meanwhile.
+        write_atomic(folder / CARD, site.card_envelope)
+        fixed = FixedSizes(card=(folder / CARD).stat().st_size, script=len(restore_script()), contents=contents.size)
+        laid_out = lay_out(head, [(archive.size, archive.sha256) for archive in built], contents=contents, fixed=fixed)
         blocks = b"".join(archive.blocks for archive in built)
         packing = _protect(folder, laid_out.packing, blocks, site.store, sealer)
+        # All that takes long is done: the key may have been renewed meanwhile, and the new one speaks for now alone.
+        packing = replace(packing, created_ns=now())
         envelope = site.sign(packing.payload(), packing_doc.TYPE)
-        write_atomic(folder / CARD, site.card_envelope)
         write_atomic(folder / packing_name(packing.edition), envelope.encode())
         _record(site, plan, packing, envelope.sha256)
     return open_outgoing(site, parcel)
@@ -293,6 +292,7 @@ def relay_out(
             )
         digests = table[: sum(block_count(file.size) for file in old.archives) * DIGEST]
         packing = _protect(parcel.folder, packing, digests, site.store, parcel.sealer())
+        packing = replace(packing, created_ns=site.signing_time(old.created_ns))
         envelope = site.sign(packing.payload(), packing_doc.TYPE)
         write_atomic(parcel.folder / packing_name(packing.edition), envelope.encode())
         with site.catalogue.writing() as connection:

@@ -6,7 +6,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -19,7 +18,7 @@ from courier.exchange import Exchange, open_inbox, synchronise, take_inbox
 from courier.files import locked
 from courier.outbox import carried, carried_size
 from courier.schedule import SECOND_NS, Limits, resend_ns, retry_ns
-from courier.site import CARD, Site, now, own_card, pinned_card
+from courier.site import Site, now, pinned_card
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents.card import SiteCard
 from formats.envelope import PublicKey
@@ -196,14 +195,6 @@ def run_server(
         worker.join()
 
 
-def with_present_card(site: Site) -> Site:
-    """The site with the card it has now: its keys may have been rotated while the server runs."""
-    if (site.home / CARD).read_bytes() == site.card_envelope:
-        return site
-    card, envelope = own_card(site.home, site.code)
-    return replace(site, card=card, card_envelope=envelope)
-
-
 def _rounds(
     site: Site,
     every: int,
@@ -226,7 +217,6 @@ def _rounds(
         if not (came or full):
             continue
         try:
-            site = with_present_card(site)
             act = partial(synchronise, site, patient=True) if full else partial(take_inbox, site)
             done(exchange_locked(site, act))
         except Exception as error:  # whatever it is, the server goes on taking messages

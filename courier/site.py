@@ -46,8 +46,6 @@ class Site:
 
     home: Path
     settings: Settings
-    card: SiteCard
-    card_envelope: bytes
     catalogue: Catalogue
     keyring: Keyring
     store: Store
@@ -56,6 +54,16 @@ class Site:
     def code(self) -> str:
         """The site code."""
         return self.settings.site
+
+    @property
+    def card(self) -> SiteCard:
+        """This site's card as it is now: a build, an import or a server may run while its key is renewed."""
+        return own_card(self.home, self.code)[0]
+
+    @property
+    def card_envelope(self) -> bytes:
+        """The envelope of that card."""
+        return own_card(self.home, self.code)[1]
 
     @cached_property
     def operator(self) -> str:
@@ -76,7 +84,7 @@ class Site:
         return Trust(own=self.code, known=known, max_transit_days=self.settings.max_transit_days)
 
     def sign(self, payload: bytes, payload_type: str) -> Envelope:
-        """Sign a document with the site's current key."""
+        """Sign a document with the site's key as it is now: what it says of its time must be of now, too."""
         return sign(payload, payload_type, [self.keyring.signer(self.card.keys[0].key)])
 
     def signing_time(self, made_ns: int) -> int:
@@ -197,12 +205,17 @@ def _make_card(home: Path, *, code: str, name: str, key: str, passphrase: bool) 
     write_atomic(home / CARD, envelope.encode())
 
 
+@lru_cache(maxsize=16)
+def _checked_card(data: bytes, where: str) -> SiteCard:
+    return read_card(data, where=where)
+
+
 def own_card(home: Path, code: str) -> tuple[SiteCard, bytes]:
     """This site's card and its envelope; raises `Refused` or `Damaged`, naming the file."""
     path, hint = home / CARD, "restore it from a backup of the site home"
     try:
         envelope = path.read_bytes()
-        card = read_card(envelope, where=str(path))
+        card = _checked_card(envelope, str(path))
     except FileNotFoundError:
         raise Refused(f"{path} is missing", hint=hint) from None
     except CourierError as error:
@@ -230,12 +243,10 @@ def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
             hint="restore it from a backup of the site home; without one: courier catalog rebuild MEDIUM...",
             code="no-catalogue",
         )
-    card, envelope = own_card(home, settings.site)
+    own_card(home, settings.site)
     site = Site(
         home=home,
         settings=settings,
-        card=card,
-        card_envelope=envelope,
         catalogue=open_catalogue(settings.catalogue or sqlite_url(home / "catalogue.sqlite")),
         keyring=Keyring(home / "keys"),
         store=Store(home / "store"),

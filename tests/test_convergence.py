@@ -180,8 +180,6 @@ class World:
         return Site(
             home=site.home,
             settings=site.settings,
-            card=site.card,
-            card_envelope=site.card_envelope,
             catalogue=site.catalogue._inner,  # type: ignore[attr-defined]
             keyring=site.keyring,
             store=site.store,

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import shutil
 import time
+from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from journey import FIXTURES, Home, Sites, add, create, make_sites, run, sent, write
 
+import courier.send
 from courier.channel.folder import FolderTransport
+from courier.rotation import rotate_key
+from courier.settle import find_build, settle_parcel
+from courier.site import open_site
 
 DAY = 24 * 3600 * 10**9
 
@@ -329,3 +334,52 @@ def test_a_second_rotation_before_the_first_was_acknowledged_is_asked_for(sites:
     assert "--yes" in said
     sites.sync(sites.hq, sites.br, sites.hq)
     assert run("site", "rotate-key", "--home", sites.hq.path).code == 0
+
+
+@pytest.mark.parametrize("step", ["Builder.build", "make_parity"])
+def test_a_key_renewed_while_a_parcel_is_built_does_not_spoil_it(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A build takes hours: what the key it began with signed at its end would be refused at the destination alone."""
+    whole = attrgetter(step)(courier.send)
+
+    def renewing(*arguments: object, **options: object) -> object:
+        made = whole(*arguments, **options)
+        other = open_site(sites.hq.path)
+        if other.card.serial == 1:
+            rotate_key(other)
+        other.close()
+        return made
+
+    monkeypatch.setattr(f"courier.send.{step}", renewing)
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
+    monkeypatch.undo()
+    assert sites.hq("site", "card")["serial"] == 2
+    volumes = write(sites.hq, parcel, "folder", sites.root / "media")
+    sites.hq("parcel", "ship", parcel)
+    sites.sync()
+    assert sites.br("parcel", "receive", *volumes)["state"] == "Imported"
+    sites.hq("parcel", "custody", "verify", parcel)
+
+
+def test_a_key_renewed_during_an_import_does_not_spoil_the_receipt(sites: Sites) -> None:
+    parcel, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "media")
+    sites.sync()
+    sites.br("parcel", "receive", "--hold", *volumes)
+    importing = open_site(sites.br.path)
+    sites.br("site", "rotate-key")
+    settle_parcel(importing, parcel, find_build(importing, parcel), release=True)
+    importing.close()
+    sites.sync(sites.br, sites.hq)
+    assert sites.hq("parcel", "show", parcel)["state"] == "Confirmed"
+    assert sites.hq("channel", "status")["dead_letters"] == []
+
+
+def test_two_rotations_at_one_time_follow_each_other(sites: Sites) -> None:
+    """The second, begun before the first was done, would else make a card that knows nothing of the first's key."""
+    waiting = open_site(sites.hq.path)
+    sites.hq("site", "rotate-key")
+    assert rotate_key(waiting).card.serial == 3
+    waiting.close()
+    sites.sync()
+    assert sites.br("site", "show", "HQ1")["serial"] == 3
