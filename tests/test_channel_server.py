@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
@@ -25,6 +25,7 @@ pytest.importorskip("httpx")
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
+import httpx
 from channel_network import Clock, Pair, Sent, answer, came, definition, make_pair, put
 from test_channel import homes  # noqa: F401
 from test_convergence import quick  # noqa: F401
@@ -712,8 +713,6 @@ for act in (
 
 
 def test_a_client_is_not_led_astray_by_a_bad_server(http: Pair) -> None:
-    import httpx
-
     class Bad(httpx.BaseTransport):
         def __init__(self, status: int, body: bytes, headers: dict[str, str]) -> None:
             self.reply = status, body, headers
@@ -745,3 +744,58 @@ def test_a_client_is_not_led_astray_by_a_bad_server(http: Pair) -> None:
         with pytest.raises(CourierError):
             transport.deliver("BR1", Outgoing.of(bytes(PART + 1)))
         transport.done("HQ1", NAME)
+
+
+class Strange(httpx.BaseTransport):
+    """A server that answers with what it is given; ``asked`` counts requests, ``sent`` bytes of bodies."""
+
+    def __init__(self, status: int, body: Callable[[], Iterator[bytes]]) -> None:
+        self.status, self.body, self.asked, self.sent = status, body, 0, 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked += 1
+        return httpx.Response(self.status, stream=Trickle(self), request=request)
+
+
+class Trickle(httpx.SyncByteStream):
+    def __init__(self, server: Strange) -> None:
+        self.server = server
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self.server.body():
+            self.server.sent += len(piece)
+            yield piece
+
+
+def asking(pair: Pair, server: Strange) -> HttpTransport:
+    transport = pair.transport(pair.hq, pair.br)
+    assert isinstance(transport, HttpTransport)
+    transport._http._transport = server
+    return transport
+
+
+def test_an_answer_that_trickles_is_given_up(http: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("courier.channel.client.REQUEST_SECONDS", 0)
+    server = Strange(200, lambda: (b" " for _ in range(60_000)))
+    with pytest.raises(Unreachable, match=r"too slow; .* --cap"):
+        list(asking(http, server).fetch("HQ1"))
+    assert server.sent < 10
+
+
+def test_a_server_that_lists_without_end_what_it_does_not_give_is_left(http: Pair) -> None:
+    server = Strange(200, lambda: iter([]))
+
+    def listing() -> Iterator[bytes]:
+        if server.asked > 50:
+            raise httpx.ReadError("the client asks without end")
+        yield json.dumps({"messages": [{"message": f"{server.asked:064x}", "size": 5}], "more": True}).encode()
+
+    server.body = listing
+    transport = asking(http, server)
+    transport._download = lambda *_: None  # type: ignore[method-assign]
+    assert list(transport.fetch("HQ1")) == []
+
+
+def test_what_does_not_come_there_in_time_is_told_with_its_remedy(http: Pair) -> None:
+    with pytest.raises(Unreachable, match=r"in time; .* --cap"):
+        asking(http, Strange(408, lambda: iter([]))).deliver("BR1", Outgoing.of(b"x"))

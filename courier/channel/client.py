@@ -27,6 +27,7 @@ REQUEST_SECONDS = 120
 MAX_REPLY = PART + (64 << 10)
 TRIES_WHEN_TOO_FAST = 8
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,10})-([0-9]{1,10})/([0-9]{1,10})")
+SMALLER = "smaller parts help on a slow line: channel address set ... --cap 8KB/s"
 KEPT = "the messages are kept and go with the next: courier channel sync"
 
 
@@ -151,12 +152,14 @@ class HttpTransport:
             if reply.status != 200:
                 raise self._problem(reply)
             fresh = [item for item in _listed(reply.value("messages")) if item[0] not in seen]
+            came = False
             for sha256, size in fresh:
                 seen.add(sha256)
                 body = self._download(sha256, size)
                 if body is not None:
+                    came = True
                     yield sha256, body
-            if not fresh or reply.value("more") is not True:
+            if not came or reply.value("more") is not True:
                 return
 
     def _download(self, sha256: str, size: int) -> bytes | None:
@@ -260,10 +263,14 @@ class HttpTransport:
         try:
             with self._http.stream(method, url, content=body, headers=headers) as reply:
                 gathered = bytearray()
-                for chunk in reply.iter_raw(64 << 10):
+                for (
+                    chunk
+                ) in reply.iter_raw():  # as it comes: what trickles would fill no chunk of a given size for days
                     gathered += chunk
-                    if len(gathered) > MAX_REPLY or time.monotonic() > deadline:
-                        raise self._unreachable("its answer is too large or too slow")
+                    if len(gathered) > MAX_REPLY:
+                        raise self._unreachable("its answer is too large")
+                    if time.monotonic() > deadline:
+                        raise self._unreachable(f"its answer is too slow; {SMALLER}")
                 names = {name.lower(): value for name, value in reply.headers.items()}
                 return _Reply(status=reply.status_code, headers=names, body=bytes(gathered))
         except httpx.HTTPError as error:
@@ -275,6 +282,8 @@ class HttpTransport:
             return self._unreachable(f"the clocks differ: {message}")
         if reply.status == 401:
             return self._unreachable(f"it does not know this site's key, or is not {self._to}")
+        if reply.status == 408:
+            return self._unreachable(f"what was sent did not come there in time; {SMALLER}")
         if reply.status in (400, 411, 413, 416, 422) and message:
             return Rejected(
                 f"{self._url} does not take the message: {message}", hint="the message is tried again later"
