@@ -44,7 +44,8 @@ class Head:
     """What a volume says of itself, verified. ``findings`` are faults of its documents that do not stop a reader.
 
     ``contents`` and ``blocks`` are copies in the scratch folder, checked by their signed digests; None where this
-    medium's copy is damaged (another volume has the same).
+    medium's copy is damaged (another volume has the same). ``labelled``: the label is the medium's own; else it was
+    damaged, and stands for what the payload tells.
     """
 
     packing: PackingList
@@ -53,6 +54,7 @@ class Head:
     contents: Path | None = None
     blocks: Path | None = None
     findings: list[str] = field(default_factory=list)
+    labelled: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,15 +184,37 @@ class VolumeReader:
             findings.append(f"{volume.PACKING_LIST} is {how} on this medium; the one of another volume is used")
             envelope = spare
             packing, digest = self._packing(spare)
+        labelled = label is not None
         if label is None:
-            raise label_error or AssertionError
+            # Every block is judged by what the packing list signs, so the number need not be signed again.
+            number = self._number_by_payload(packing)
+            if number is None:
+                raise label_error or AssertionError
+            label = VolumeLabel(
+                parcel=packing.parcel,
+                source=packing.source,
+                number=number,
+                of=packing.volumes,
+                packing_list=digest,
+                issued_ns=packing.created_ns,
+                tags=(),
+            )
+            findings.append(
+                f"{volume.LABEL} is missing or damaged on this medium; by its payload it is volume {number}. "
+                "RESTORE.txt and restore.py cannot be checked: do not use them"
+            )
         self._check_label(label, packing, digest)
-        head = Head(packing=packing, envelope=envelope or b"", label=label, findings=findings)
+        head = Head(packing=packing, envelope=envelope or b"", label=label, findings=findings, labelled=labelled)
         self._tables(head)
         for path, sha256 in label.tags:
             if self._tags.get(path) != sha256:
                 head.findings.append(f"{path} is missing, damaged or altered on this medium: do not use it")
         return head
+
+    def _number_by_payload(self, packing: PackingList) -> int | None:
+        """The volume that the packing list puts the first file of the payload on."""
+        first = self._next[0] if self._next is not None else ""
+        return next((file.volume for at, file in enumerate(packing.files()) if packing.path(at) == first), None)
 
     def _label(self, data: bytes | None) -> VolumeLabel:
         return self._trusted(data, volume.LABEL, VolumeLabel.parse, label_doc.TYPE)[0]
@@ -252,7 +276,7 @@ class VolumeReader:
 
         Nothing of ours does, so the volume is no worse for it. Call it after `head`.
         """
-        if volume.LABEL not in self._tags:
+        if not head.labelled:
             return []
         digests = {volume.PACKING_LIST: sha256_hex(head.envelope), volume.LABEL: self._tags[volume.LABEL]}
         return [

@@ -125,7 +125,10 @@ def _verify(
         damaged_blocks=damaged,
         problems=tuple(problems),
         notes=tuple(notes),
-        reasons=(_signed(packing), f"label and packing list belong together: {packing.volume_label(number)}"),
+        reasons=(
+            _signed(packing),
+            *([f"label and packing list belong together: {packing.volume_label(number)}"] if head.labelled else []),
+        ),
     )
 
 

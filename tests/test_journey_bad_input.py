@@ -612,6 +612,30 @@ def test_a_damaged_packing_list_of_one_volume_is_had_from_another(in_folders: Ar
     assert len(document["imported"]) == 1
 
 
+@pytest.mark.parametrize("how", ["scratched", "gone"])
+def test_a_volume_whose_label_is_damaged_is_told_by_its_payload(in_folders: Arrived, how: str) -> None:
+    for volume in in_folders.volumes:
+        label = volume / "courier" / "volume-label.json"
+        label.unlink() if how == "gone" else label.write_bytes(b"{\xff" * 50)
+    first = in_folders.volumes[0]
+    verdict = in_folders.home("parcel", "verify", first, code=4)["volumes"][0]
+    assert "by its payload it is volume 1" in verdict["problems"][0]
+    assert not any("label" in reason for reason in verdict["reasons"])
+    document = in_folders.home("parcel", "receive", first)
+    assert (document["state"], document["volumes"][0]["number"]) == ("Arriving", 1)
+    assert "restore.py cannot be checked" in document["volumes"][0]["findings"][0]
+    assert len(in_folders.home("parcel", "receive", *in_folders.volumes)["imported"]) == 1
+
+
+def test_a_volume_without_label_and_payload_names_its_label(in_folders: Arrived) -> None:
+    volume = in_folders.volumes[0]
+    (volume / "courier" / "volume-label.json").unlink()
+    shutil.rmtree(volume / "data")
+    with nothing_changes(in_folders.home):
+        error = in_folders.home.fails("parcel", "receive", volume, code=4)
+    assert "volume-label.json is missing" in error["message"]
+
+
 def test_a_forged_message_is_a_dead_letter_and_nothing_else(sites: Sites) -> None:
     (sites.root / "elsewhere").mkdir()
     impostor = make_home(sites.root / "elsewhere", "HQ1")
