@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from courier.admit import check_not_recalled
 from courier.catalog import letters, parcels
@@ -21,7 +22,7 @@ from formats.documents import arrival as arrival_doc
 from formats.documents import release as release_doc
 from formats.documents.arrival import Arrival
 from formats.documents.release import KeyRelease
-from formats.envelope import Envelope
+from formats.envelope import Envelope, parse_envelope
 
 
 def report_arrival(site: Site, parcel: str, build: str, seals: Mapping[int, str]) -> Arrival:
@@ -70,18 +71,24 @@ def report_arrival(site: Site, parcel: str, build: str, seals: Mapping[int, str]
 def judge_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> None:
     """Keep an arrival report, and queue the parcel's key for its site if it is right. Again: nothing more happens.
 
-    Raises `Refused` for a report that is not, or when the key may not leave.
+    A newer report has the key released anew, to the site's present recipient: it may have lost the keys it had. Raises
+    `Refused` for a report that is not right, or when the key may not leave.
     """
     with site.catalogue.reading() as connection:
-        before = letters.find(connection, "release", arrival.parcel, arrival.destination)
+        released = letters.find(connection, "release", arrival.parcel, arrival.destination)
+        before = letters.find(connection, "arrival", arrival.parcel, arrival.destination)
         known = parcels.find_sent(connection, arrival.parcel)
-    if known is None or before is not None:
-        if known is None:
-            raise _wrong(arrival, "is not a parcel this site made", code="unknown-parcel")
+    if known is None:
+        raise _wrong(arrival, "is not a parcel this site made", code="unknown-parcel")
+    if (
+        before is not None
+        and _issued(before) >= arrival.issued_ns
+        and (released or _issued(before) > arrival.issued_ns)
+    ):
         return
     parcel = open_outgoing(site, arrival.parcel)
     problem = _problem(parcel, arrival)
-    released = None
+    key = None
     if problem is None and parcel.packing.key == "on-arrival":
         release = KeyRelease(
             parcel=arrival.parcel,
@@ -91,13 +98,17 @@ def judge_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> None:
             issued_ns=now(),
             key=seal_parcel_key(site, parcel, (arrival.destination,)),
         )
-        released = site.sign(release.payload(), release_doc.TYPE)
+        key = site.sign(release.payload(), release_doc.TYPE)
     with site.catalogue.writing() as connection:
+        sent = parcels.find_sent(connection, arrival.parcel)
+        if sent is not None and problem is None:
+            # It may have been recalled while this was judged.
+            problem = _problem(replace(parcel, sent=sent), arrival)
         same = letters.find(connection, "arrival", arrival.parcel, arrival.destination)
         letters.keep(connection, _letter("arrival", arrival.parcel, arrival.destination, envelope))
-        if released is not None:
-            letters.keep(connection, _letter("release", arrival.parcel, arrival.destination, released))
-            enqueue(connection, released, arrival.destination)
+        if key is not None and problem is None:
+            letters.keep(connection, _letter("release", arrival.parcel, arrival.destination, key))
+            enqueue(connection, key, arrival.destination)
             text = f"to {arrival.destination}, which reported all volumes with their seals"
             parcels.write_log(connection, log_entry(site, arrival.parcel, "key-released", text))
         if same is None or same.envelope != envelope.encode():
@@ -109,6 +120,10 @@ def judge_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> None:
                 parcels.write_log(connection, log_entry(site, arrival.parcel, "arrival", text))
     if problem is not None:
         raise _wrong(arrival, problem[0], code=problem[1])
+
+
+def _issued(letter: Letter) -> int:
+    return Arrival.parse(parse_envelope(letter.envelope).payload).issued_ns
 
 
 def _problem(parcel: OutgoingParcel, arrival: Arrival) -> tuple[str, str] | None:

@@ -10,6 +10,7 @@ from courier.catalog.parcels import ReceivedParcel
 from courier.errors import NotFound, Refused, Usage
 from courier.ledger import Happened, record
 from courier.lifecycle import ReceivedEvent, ReceivedState, SentEvent, SentState, after_received, after_sent
+from courier.parcelkey import withdraw_key
 from courier.settle import find_build
 from courier.site import Site, now
 from courier.transitions import begin_received, received_event, sent_event
@@ -42,6 +43,7 @@ def fail_parcel(site: Site, parcel: str, reason: str) -> str:
         if after is None:
             raise Refused(f"{parcel} is {state}: it cannot fail any more", hint=_log_hint(parcel), code="wrong-state")
         sent_event(connection, site, parcel, SentEvent.FAILED, reason)
+        withdraw_key(connection, parcel)
         record(connection, site, parcel, Happened(event="lost", note=reason))
     return after
 

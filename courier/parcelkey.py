@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from courier.admit import verified_notices
-from courier.catalog import letters, messages
+from courier.catalog import letters, messages, parcels
 from courier.errors import Refused, explain
 from courier.outgoing import OutgoingParcel
 from courier.sealing import network_identity, opened
 from courier.site import Site, now
 from formats.digest import sha256_hex
+from formats.documents import notice as notice_doc
 from formats.documents import release as release_doc
+from formats.documents.notice import ShipNotice
 from formats.documents.packing import PackingList
 from formats.documents.release import KeyRelease, ParcelKey
+from formats.envelope import parse_envelope
 from formats.errors import FormatError
 from formats.seal import Identity, SealingWriter
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 def seal_parcel_key(site: Site, parcel: OutgoingParcel, destinations: tuple[str, ...]) -> bytes:
@@ -42,6 +49,22 @@ def seal_parcel_key(site: Site, parcel: OutgoingParcel, destinations: tuple[str,
     with SealingWriter(out, recipients) as sealed:
         sealed.write(key.payload())
     return out.getvalue()
+
+
+def withdraw_key(connection: Connection, parcel: str) -> int:
+    """Take out of the outbox what would hand a parcel's key over, and is not acknowledged; return how many messages.
+
+    In the transaction in which the parcel is recalled, fails or is superseded: what was queued before goes no more.
+    """
+    count = 0
+    for goes in parcels.destinations(connection, parcel):
+        for one in messages.unsettled(connection, goes.site, (notice_doc.TYPE, release_doc.TYPE)):
+            payload = parse_envelope(messages.read(connection, one.sha256, goes.site, 0, one.size)).payload
+            what = ShipNotice.parse(payload) if one.type == notice_doc.TYPE else KeyRelease.parse(payload)
+            if what.parcel == parcel and what.key:
+                messages.forget(connection, one)
+                count += 1
+    return count
 
 
 def identities_for(site: Site, packing: PackingList) -> list[Identity]:

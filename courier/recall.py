@@ -6,6 +6,7 @@ from courier.errors import Refused
 from courier.lifecycle import SentEvent, after_sent
 from courier.outbox import enqueue
 from courier.outgoing import OutgoingParcel
+from courier.parcelkey import withdraw_key
 from courier.sealing import forget_network_identity
 from courier.site import Site, now
 from courier.transitions import sent_event
@@ -36,6 +37,7 @@ def recall_parcel(site: Site, parcel: OutgoingParcel, reason: str) -> tuple[str,
     envelope = site.sign(recall.payload(), recall_doc.TYPE)
     with site.catalogue.writing() as connection:
         sent_event(connection, site, name, SentEvent.RECALLED, reason or "no reason given")
+        withdraw_key(connection, name)
         for code in parcel.packing.destinations:
             enqueue(connection, envelope, code)
     forget_network_identity(parcel.folder)

@@ -12,7 +12,7 @@ from courier.ledger import Happened, record
 from courier.lifecycle import SentEvent, SentState, VolumeState, after_sent
 from courier.outbox import enqueue
 from courier.outgoing import OutgoingParcel
-from courier.parcelkey import seal_parcel_key
+from courier.parcelkey import seal_parcel_key, withdraw_key
 from courier.site import Site, now
 from courier.transitions import sent_event
 from formats.blocks import ranges
@@ -102,13 +102,20 @@ def ship_parcel(
     if dry_run:
         return Shipment(notice=notice, queued=len(envelopes) * len(packing.destinations))
     with site.catalogue.writing() as connection:
+        text = f"carrier {notice.carrier or '-'}, tracking {notice.tracking or '-'}"
+        if not sent_event(
+            connection, site, name, SentEvent.SENT, text, carrier=notice.carrier, tracking=notice.tracking
+        ):
+            raise Refused(
+                f"another command has recalled or ended {name} meanwhile",
+                hint=f"courier parcel log {name} says what happened to it",
+                code="wrong-state",
+            )
         queued = sum(
             enqueue(connection, envelope, code, priority=packing.priority)
             for code in packing.destinations
             for envelope in envelopes
         )
-        text = f"carrier {notice.carrier or '-'}, tracking {notice.tracking or '-'}"
-        sent_event(connection, site, name, SentEvent.SENT, text, carrier=notice.carrier, tracking=notice.tracking)
         for v in parcel.volumes:
             if v.number in seals:
                 parcels.put_sent_volume(connection, replace(v, seal=seals[v.number]))
@@ -143,6 +150,7 @@ def _supersede(connection: Connection, site: Site, old: str, new: str) -> None:
         return
     if not sent_event(connection, site, old, SentEvent.SUPERSEDED, f"by {new}") or not sent.build:
         return
+    withdraw_key(connection, old)
     codes = tuple(goes.site for goes in parcels.destinations(connection, old))
     word = Supersession(
         parcel=old, build=sent.build, by=new, source=site.code, destinations=codes, issued_ns=now(), reason=""

@@ -9,6 +9,13 @@ from typing import Any
 import pytest
 from journey import FIXTURES, Home, Sites, add, create, make_sites, write
 
+from courier.catalog import messages
+from courier.cover import open_cover
+from courier.inbox import take_message
+from courier.outgoing import OutgoingParcel
+from courier.parcelkey import seal_parcel_key
+from courier.recall import recall_parcel
+from courier.site import Site, open_site
 from formats.seal import Identity
 
 
@@ -113,6 +120,96 @@ def test_the_key_of_a_recalled_parcel_is_never_released(sites: Sites) -> None:
     assert "recalled" in refusals(back_and_forth(sites))
     assert not (sites.hq.path / "parcels" / "out" / parcel / "parcel.key").exists()
     assert sites.br.fails("parcel", "import", parcel, code=3)["code"] == "recalled"
+
+
+@pytest.mark.parametrize("end", ["recall", "fail"])
+@pytest.mark.parametrize("release", [(), ("--release", "on-arrival")], ids=["with the notice", "on arrival"])
+def test_a_key_that_is_queued_goes_no_more_once_the_parcel_is_recalled_or_lost(
+    sites: Sites, release: tuple[str, ...], end: str
+) -> None:
+    parcel, volumes = built(sites, *release)
+    sites.hq("parcel", "ship", parcel)
+    if release:
+        sites.sync()
+        sites.br("parcel", "receive", *volumes)
+        sites.br("channel", "sync")
+        take_in(sites.hq)
+    kind = "key-release" if release else "ship-notice"
+    assert kind in waiting(sites.hq)
+    sites.hq("parcel", end, parcel, "--reason", "stolen")
+    assert kind not in waiting(sites.hq)
+    sites.sync()
+    sites.br("parcel", "receive", *volumes, code=None)
+    assert sites.br("parcel", "show", parcel)["state"] != "Imported"
+    if end == "fail":
+        sites.hq("parcel", "ship", parcel)
+        sites.sync()
+        if release:
+            sites.br("parcel", "arrived", parcel)
+        sites.sync(sites.br, sites.hq, sites.br)
+        assert sites.br("parcel", "show", parcel)["state"] == "Imported"
+
+
+def take_in(home: Home) -> None:
+    """Act on what lies in the share, and hand nothing over: as where the line breaks half-way."""
+    for name in list((home.path.parent / "share" / home.code).iterdir()):
+        site = open_site(home.path)
+        take_message(site, open_cover(name.read_bytes(), site.keyring.identities()))
+        site.close()
+
+
+def waiting(home: Home) -> set[str]:
+    """Kinds of the messages that are on their way from a site."""
+    site = open_site(home.path)
+    with site.catalogue.reading() as connection:
+        found = {one.type.split(".")[-1].split("+")[0] for one in messages.live(connection, "BR1")}
+    site.close()
+    return found
+
+
+@pytest.mark.parametrize("step", ["ship", "arrived"])
+def test_a_recall_while_the_key_is_made_ready_keeps_it_here(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    parcel, volumes = built(sites, *(() if step == "ship" else ("--release", "on-arrival")))
+    if step == "arrived":
+        sites.hq("parcel", "ship", parcel)
+        sites.sync()
+        sites.br("parcel", "receive", *volumes)
+        sites.br("channel", "sync")
+    place = "courier.ship" if step == "ship" else "courier.arrival"
+
+    def recalled_meanwhile(site: Site, outgoing: OutgoingParcel, to: tuple[str, ...]) -> bytes:
+        key = seal_parcel_key(site, outgoing, to)
+        recall_parcel(site, outgoing, "stolen")
+        return key
+
+    monkeypatch.setattr(f"{place}.seal_parcel_key", recalled_meanwhile)
+    if step == "ship":
+        assert sites.hq.fails("parcel", "ship", parcel, code=3)["code"] == "wrong-state"
+    else:
+        assert "was recalled; no key was released" in refusals(sites.hq("channel", "sync"))
+    assert waiting(sites.hq) & {"ship-notice", "key-release"} <= ({"ship-notice"} if step == "arrived" else set())
+    sites.sync()
+    sites.br("parcel", "receive", *volumes, code=None)
+    assert sites.br("parcel", "show", parcel)["state"] == "Refused"
+
+
+def test_a_site_that_lost_its_keys_after_the_release_reports_again_and_gets_the_key_anew(sites: Sites) -> None:
+    parcel, volumes = shipped_with_seals(sites)
+    sites.br("parcel", "receive", *volumes)
+    seals = ("--seal", "1=A0001", "--seal", "2=A0002")
+    sites.br("parcel", "arrived", parcel, *seals)
+    sites.sync(sites.br, sites.hq)
+    shutil.rmtree(sites.br.path / "keys")
+    new = sites.br("site", "rotate-key", "--lost")
+    sites.br("site", "card", "--out", sites.root / "new.card")
+    sites.hq("site", "trust", sites.root / "new.card", "--fingerprint", new["fingerprint"])
+    sites.sync(sites.hq, sites.br)
+    assert sites.br("parcel", "show", parcel)["state"] == "Held"
+    sites.br("parcel", "arrived", parcel, *seals)
+    back_and_forth(sites)
+    assert sites.br("parcel", "show", parcel)["state"] == "Imported"
 
 
 def test_a_recalled_parcel_is_not_imported_and_its_media_are_not_taken(sites: Sites) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -165,6 +166,12 @@ def live(connection: Connection, site: str) -> list[Message]:
     waiting = message.c.state.in_(LIVE)
     query = select(*_HEAD).where(message.c.direction == "out", message.c.site == site, waiting)
     return _heads(connection, query)
+
+
+def unsettled(connection: Connection, site: str, types: Collection[str]) -> list[Message]:
+    """Messages of these types for a site that it has not acknowledged, dead letters too, without bodies."""
+    mine = and_(message.c.direction == "out", message.c.site == site, message.c.type.in_(types))
+    return _heads(connection, select(*_HEAD).where(mine, message.c.state != "settled"))
 
 
 def expired(connection: Connection, before_ns: int) -> list[Message]:
