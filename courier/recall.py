@@ -14,18 +14,23 @@ from formats.documents import recall as recall_doc
 from formats.documents.recall import Recall
 
 
+def check_recall(parcel: OutgoingParcel) -> None:
+    """Raise `Refused` where there is nothing to take back: every destination has imported it."""
+    if after_sent(parcel.sent.state, SentEvent.RECALLED) is None:
+        raise Refused(
+            f"{parcel.sent.parcel} is {parcel.sent.state}: all its destinations have imported it",
+            hint="remove the packages at those sites: courier package remove ID",
+            code="wrong-state",
+        )
+
+
 def recall_parcel(site: Site, parcel: OutgoingParcel, reason: str) -> tuple[str, ...]:
     """Recall a parcel for good and tell its destinations; again: tell them again. Return whom was told.
 
     Raises `Refused` when every destination has imported it.
     """
+    check_recall(parcel)
     name = parcel.sent.parcel
-    if after_sent(parcel.sent.state, SentEvent.RECALLED) is None:
-        raise Refused(
-            f"{name} is {parcel.sent.state}: all its destinations have imported it",
-            hint="remove the packages at those sites: courier package remove ID",
-            code="wrong-state",
-        )
     recall = Recall(
         parcel=name,
         source=site.code,

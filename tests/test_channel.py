@@ -448,6 +448,7 @@ def test_a_download_goes_on_where_it_was_cut(http: Pair) -> None:
         list(transport.fetch("BR1"))
     (part,) = spool.iterdir()
     assert part.stat().st_size == 2 * PART
+    (spool / f"{'0' * 64}.part").write_bytes(b"the beginning of one that the server has no more")
     assert len(list(transport.fetch("BR1"))) == 1
     assert list(spool.iterdir()) == []
     assert len(asked) == 4 + 3  # the list again, and the two parts that were missing

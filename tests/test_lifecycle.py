@@ -7,7 +7,7 @@ import runpy
 from pathlib import Path
 
 import pytest
-from journey import FIXTURES, Sites, add, create, make_sites, sent, write
+from journey import FIXTURES, Sites, add, create, make_sites, run, sent, write
 
 from courier import lifecycle
 from courier.lifecycle import ReceivedEvent, ReceivedState, SentEvent, SentState
@@ -155,7 +155,10 @@ def test_a_confirmed_parcel_that_is_written_for_another_medium_says_so_and_stays
     parcel, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "m")
     sites.sync()
     sites.br("parcel", "receive", *volumes)
+    assert run("parcel", "recall", parcel, "--home", sites.hq.path, "--json", code=3).error["code"] == "not-confirmed"
     sites.sync(sites.br, sites.hq)
+    # Nothing is asked before what cannot be done.
+    assert run("parcel", "recall", parcel, "--home", sites.hq.path, "--json", code=3).error["code"] == "wrong-state"
     more = ("--layout", "folder", "--out", sites.root / "m2", "--capacity", "5MB")
     assert "is confirmed" in sites.hq.says("parcel", "write", parcel, *more)
     assert sites.hq("parcel", "show", parcel)["state"] == "Confirmed"

@@ -159,8 +159,17 @@ class HttpTransport:
                 if body is not None:
                     came = True
                     yield sha256, body
-            if not came or reply.value("more") is not True:
+            if reply.value("more") is not True:
+                self._sweep(seen)
                 return
+            if not came:
+                return
+
+    def _sweep(self, listed: set[str]) -> None:
+        """Remove the beginnings of messages that the server does not have any more."""
+        for path in self._spool.glob("*.part"):
+            if path.stem not in listed:
+                path.unlink(missing_ok=True)
 
     def _download(self, sha256: str, size: int) -> bytes | None:
         if size <= PART:

@@ -357,10 +357,11 @@ def recall(
 ) -> None:
     """Take a parcel back for good: it is not imported any more, and its key is never released."""
     from courier.outgoing import open_outgoing
-    from courier.recall import recall_parcel
+    from courier.recall import check_recall, recall_parcel
 
     with console.site() as site:
         outgoing = open_outgoing(site, parcel)
+        check_recall(outgoing)
         console.confirm(f"Recall {parcel} for good?")
         told = recall_parcel(site, outgoing, reason)
         console.say(f"{parcel} is recalled; {', '.join(told)} will know with the next: courier channel sync")
