@@ -33,6 +33,8 @@ _PARTS = {CARD, "keys", "store", "parcels", "channel", "lost+found"} | {
 """What a home holds beside its settings (lost+found: where it is a file system of its own)."""
 KEY_LIFE_NS = 5 * 365 * 24 * 3600 * 10**9
 """How long a signing key made by us is valid: five years."""
+KEY_WARNING_NS = 90 * 24 * 3600 * 10**9
+"""How long before its end a key is said to end: a new card has to reach every other site meanwhile."""
 
 
 def now() -> int:
@@ -104,12 +106,33 @@ class Site:
         moment, key = now(), self.card.keys[0]
         if moment < key.valid_from_ns:
             raise clock_before_key(self.card, moment)
-        if moment >= key.valid_until_ns:
+        if self.key_has_ended():
             raise Refused(
                 f"the signing key of {self.code} was valid until {format_time(key.valid_until_ns)[:19]}Z",
                 hint="courier site rotate-key; if the key is not that old, set this computer's clock right",
                 code="key-not-valid",
             )
+
+    def key_has_ended(self) -> bool:
+        """Whether the time of the signing key is over: it vouches for no new card any more."""
+        return now() >= self.card.keys[0].valid_until_ns
+
+    def key_warning(self) -> str:
+        """What is to be said of the signing key, when it ends within `KEY_WARNING_NS` or has ended; else empty."""
+        until = self.card.keys[0].valid_until_ns
+        end = f"until {format_time(until)[:10]}"
+        if self.key_has_ended():
+            return (
+                f"the signing key of {self.code} was valid {end}; other sites refuse what it signed since: "
+                "courier site rotate-key, and every other site pins the new card by its fingerprint; "
+                "if the key is not that old, set this computer's clock right"
+            )
+        if now() < until - KEY_WARNING_NS:
+            return ""
+        return (
+            f"the signing key of {self.code} is valid {end}: renew it before that, while other sites still take its "
+            "new card by themselves (courier site rotate-key, then courier channel sync)"
+        )
 
     def outgoing(self, parcel: str) -> Path:
         """The folder of a parcel that this site made."""

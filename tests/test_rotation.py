@@ -383,3 +383,32 @@ def test_two_rotations_at_one_time_follow_each_other(sites: Sites) -> None:
     waiting.close()
     sites.sync()
     assert sites.br("site", "show", "HQ1")["serial"] == 3
+
+
+def test_the_end_of_a_key_is_said_while_a_new_card_is_still_taken(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_clock(monkeypatch, 5 * 365 - 91)
+    assert sites.br("channel", "sync")["key_warning"] == ""
+    set_clock(monkeypatch, 5 * 365 - 89)
+    for command in ("sync", "status"):
+        assert "renew it before that" in sites.br.says("channel", command)
+        assert "courier site rotate-key" in sites.br("channel", command)["key_warning"]
+    sites.br("site", "rotate-key")
+    sites.sync(sites.br, sites.hq)
+    assert sites.hq("site", "show", "BR1")["serial"] == 2
+    assert sites.br("channel", "sync")["key_warning"] == ""
+
+
+def test_a_key_that_has_ended_is_said_and_its_successor_pinned_by_phone(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It vouches for no new card: without a word the site would be heard by nobody, from one day to the next."""
+    set_clock(monkeypatch, 5 * 365 + 1)
+    assert "pins the new card by its fingerprint" in sites.br.says("channel", "sync")
+    assert "pin the new card by its fingerprint" in typed(sites.br, "site", "rotate-key")
+    assert "courier site trust CARD --fingerprint" in sites.br.says("site", "rotate-key")
+    new = sites.br("site", "card", "--out", sites.root / "new.card")
+    assert sites.hq.fails("site", "trust", sites.root / "new.card", code=3)["code"] == "card-not-chained"
+    sites.hq("site", "trust", sites.root / "new.card", "--fingerprint", new["fingerprint"])
+    assert sites.hq("site", "show", "BR1")["serial"] == 2

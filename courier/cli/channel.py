@@ -50,6 +50,10 @@ RETRY_WAIT = Annotated[int | None, typer.Option("--retry-wait", metavar="SECONDS
 CA = Annotated[Path | None, typer.Option("--ca", metavar="FILE", help="PEM of the authority or certificate to trust.")]
 
 
+REMIND_SECONDS = 24 * 3600
+"""How often a server says that the site's key ends."""
+
+
 @command(app, "sync")
 def sync(
     console: Console,
@@ -80,7 +84,10 @@ def sync(
             console.say(f"Waiting for {code}: {reason}")
         for status in done.parcels:
             say_imported(console, status)
+        if ending := site.key_warning():
+            console.warn(f"Note: {ending}")
         document = {
+            "key_warning": ending,
             "delivered": done.delivered,
             "taken": done.taken,
             "news": [{"parcel_id": one.parcel, "event": one.event, "text": one.text} for one in done.news],
@@ -138,7 +145,13 @@ def serve(
             console.warn(text)
             console.event({"event": "log", "text": text})
 
+        reminded = float("-inf")
+
         def done(exchange: Exchange) -> None:
+            nonlocal reminded
+            if time.monotonic() - reminded > REMIND_SECONDS and (ending := site.key_warning()):
+                log(f"Note: {ending}")
+                reminded = time.monotonic()
             if exchange.taken or exchange.delivered:
                 taken, delivered = plural(exchange.taken, "message"), plural(exchange.delivered, "message")
                 console.say(f"Took in {taken}, delivered {delivered}.")
@@ -183,10 +196,13 @@ def status(console: Console) -> None:
             console.say(f"Dead letter{where} {message.sha256[:12]}, {time_text(message.created_ns)}: {message.reason}")
         for one in bare:
             console.say(f"Not sealed to {one.site}, {plural(one.waiting, 'message')} waiting: {one.reason}; {one.hint}")
+        if ending := site.key_warning():
+            console.say(f"Note: {ending}")
         if max(len(queued), len(unanswered), len(dead)) > SHOWN:
             console.say(f"Not more than {SHOWN} of a kind are shown; --json has them all.")
         console.result(
             {
+                "key_warning": ending,
                 "messages": [{"way": d, "site": s, "state": t, "count": n} for d, s, t, n in counts],
                 "outbox": [
                     {"site": m.site, "type": _kind(m.type), "attempts": m.attempts, "reason": m.reason} for m in queued

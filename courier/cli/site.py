@@ -218,19 +218,23 @@ def rotate(
     if since and not lost:
         raise Usage("--since says since when keys are lost", hint="give it together with --lost")
     with console.site() as site:
+        ended = site.key_has_ended() and not lost
+        pinning = "Every other site will have to pin the new card by its fingerprint."
         if lost:
-            pinning = "Every other site will have to pin the new card by its fingerprint."
             if not_yet := key_not_valid_yet(site):
                 console.warn(f"{not_yet}. Is the clock right now? If not, no parcel under way counts any more.")
             console.confirm(f"{pinning} Go on?")
+        elif ended:
+            console.confirm(f"The present key has ended, or this computer's clock is wrong. {pinning} Go on?")
         elif waiting := unacknowledged(site):
             last = f"card {site.card.serial}, made {time_text(site.card.issued_ns)}"
             console.confirm(f"{', '.join(waiting)} did not acknowledge {last}, yet. Rotate again?")
         done = rotate_key(site, where=key, passphrase=passphrase, lost=lost, since_ns=_moment(since) if since else None)
         console.say(f"{site.code} has card {done.card.serial}. Its signing key: {done.place}.")
         console.say(f"Fingerprint: {done.card.fingerprint}")
-        if lost:
-            console.say("The old key is listed as revoked. Tell every other site by phone to pin the new card:")
+        if lost or ended:
+            state = "is listed as revoked" if lost else "had ended"
+            console.say(f"The old key {state}. Tell every other site by phone to pin the new card:")
             console.say("  courier site trust CARD --fingerprint FINGERPRINT   (courier site card --out CARD)")
         elif done.told:
             console.say(f"The card goes to {', '.join(done.told)} with the next: courier channel sync")
