@@ -66,6 +66,8 @@ def atomic_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     On an error the temporary file is removed and ``path`` is as it was. ``private`` makes it readable by its owner
     only, from its first byte.
     """
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     temporary = path.with_name(f"{TEMP}{os.getpid()}-{time.monotonic_ns():x}-{path.name[-40:]}")
     mode = 0o600 if private else 0o666
     try:

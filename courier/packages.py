@@ -50,7 +50,7 @@ def add_package(
     """
     if not name.strip() or len(name) > MAX_NAME:
         raise Usage(f"a package name has 1 to {MAX_NAME} characters", hint="give one with --name")
-    _check_outside(site, paths)
+    check_outside(site, paths)
     size, purpose = source_size(paths), "adding the package"
     require_space(site.home, size, purpose=purpose)
     with naming_space(site.home, lambda: size, purpose=purpose), site.store.lock():
@@ -96,8 +96,8 @@ def add_package(
     return stored
 
 
-def _check_outside(site: Site, paths: Sequence[Path]) -> None:
-    """A package travels: the site home, with the private keys in it, is in none, nor any part of it."""
+def check_outside(site: Site, paths: Sequence[Path]) -> None:
+    """A package travels: the site home, with the private keys in it, is in none, nor any part; raises `Refused`."""
     home = site.home.resolve()
     for path in paths:
         real = path.resolve()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from courier.catalog import sites
 from courier.catalog.sites import Address, PinnedSite
-from courier.errors import NotFound, Refused, Usage
-from courier.files import path_text
+from courier.errors import CourierError, NotFound, Refused, Usage
+from courier.files import path_text, write_atomic
 from courier.outbox import cover_again
 from courier.site import Site, now
 from courier.trust import CARD_HINT, check_card_by_fingerprint, check_newer_card, read_card
@@ -31,6 +31,20 @@ def read_card_file(path: Path) -> tuple[bytes, SiteCard]:
     return data, read_card(data, where=path_text(path))
 
 
+def write_card(site: Site, path: Path) -> None:
+    """Write this site's card to a file, over another card too; raises `Usage` where anything else is."""
+    if path.exists() and not path.is_dir() and not (path.is_file() and _is_replaceable(path)):
+        raise Usage(f"{path} exists, and is no site card", hint="name another file for the card")
+    write_atomic(path, site.card_envelope)
+
+
+def _is_replaceable(path: Path) -> bool:
+    try:
+        return path.stat().st_size == 0 or bool(read_card_file(path))
+    except CourierError:
+        return False
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pinned:
     """A card that was pinned, and the one that was pinned ``before``: None for the first, or the very same."""
@@ -49,13 +63,19 @@ def pin_card(site: Site, data: bytes, *, fingerprint: str | None) -> Pinned:
     """Pin a site's card; return it and the one before it.
 
     The first card of a site is pinned on the operator's word; a newer one must be signed by a key of the card before
-    it, unless the fingerprint is given. Raises `Refused` when the fingerprint does not fit.
+    it, unless the fingerprint is given. Raises `Refused` when the fingerprint does not fit, `Usage` for half of one.
     """
     card = read_card(data)
     if card.site == site.code:
         raise Usage(f"this is a card of {site.code}, this site itself", hint="pin the cards of other sites")
     keyid = card.keys[0].key.keyid
-    if fingerprint is not None and re.sub(r"[\s:]", "", fingerprint).lower() != keyid:
+    told = None if fingerprint is None else re.sub(r"[\s:-]", "", fingerprint).lower()
+    if told is not None and re.fullmatch("[0-9a-f]{64}", told) is None:
+        raise Usage(
+            f"{fingerprint!r} is no fingerprint: it has 64 digits 0-9 a-f, in sixteen groups of four",
+            hint="give all of what the other site reads out (there: courier site card --out FILE)",
+        )
+    if told is not None and told != keyid:
         raise Refused(
             f"the card of {card.site} has the fingerprint {card.fingerprint}, not the one given",
             hint="do not trust this card; get it again from the site itself",

@@ -327,5 +327,6 @@ def test_no_package_holds_the_site_home(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(home.path / "keys")
     keys = home.path / "keys"
     for path in (home.path, keys, keys / "recipient.key", home.path.parent, tmp_path / "link"):
-        assert home.fails("package", "add", path, "--name", "All", code=3)["code"] == "site-home"
+        for dry in ((), ("--dry-run",)):
+            assert home.fails("package", "add", path, "--name", "All", *dry, code=3)["code"] == "site-home"
     assert home("package", "add", tmp_path / "images", "--name", "Images")["files"] == 1

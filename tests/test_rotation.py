@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from operator import attrgetter
@@ -412,3 +413,29 @@ def test_a_key_that_has_ended_is_said_and_its_successor_pinned_by_phone(
     assert sites.hq.fails("site", "trust", sites.root / "new.card", code=3)["code"] == "card-not-chained"
     sites.hq("site", "trust", sites.root / "new.card", "--fingerprint", new["fingerprint"])
     assert sites.hq("site", "show", "BR1")["serial"] == 2
+
+
+def test_a_card_is_written_over_nothing_but_a_card(sites: Sites) -> None:
+    """A slip in a name would cost an image, or for the superuser a device."""
+    mine, image, pipe = sites.root / "HQ1.card", sites.root / "boot.wim", sites.root / "pipe"
+    image.write_bytes(b"image")
+    (sites.root / "empty").touch()
+    os.mkfifo(pipe)
+    sites.hq("site", "rotate-key")
+    for path in (image, pipe):
+        assert "name another file" in sites.hq.fails("site", "card", "--out", path, code=2)["hint"]
+    assert image.read_bytes() == b"image"
+    assert pipe.is_fifo()
+    for nowhere in (".", "/", sites.root):
+        sites.hq.fails("site", "card", "--out", nowhere, code=2)
+    for path in (mine, sites.root / "empty", sites.root / "new"):
+        sites.hq("site", "card", "--out", path)
+        assert path.read_bytes() == (sites.hq.path / "card.json").read_bytes()
+
+
+def test_half_a_fingerprint_is_no_alarm(sites: Sites) -> None:
+    fingerprint = sites.hq("site", "card")["fingerprint"]
+    for part in ("", fingerprint[:19], fingerprint + " 1"):
+        error = sites.br.fails("site", "trust", sites.root / "HQ1.card", "--fingerprint", part, code=2)
+        assert "sixteen groups of four" in error["message"]
+    sites.br("site", "trust", sites.root / "HQ1.card", "--fingerprint", fingerprint.upper().replace(" ", "-"))

@@ -48,10 +48,11 @@ def add(
 ) -> None:
     """Take files and folders into the store as a package version."""
     from courier.catalog import packages
-    from courier.packages import add_package
+    from courier.packages import add_package, check_outside
     from courier.tree import source_size
 
     with console.site() as site:
+        check_outside(site, paths)
         total = source_size(paths)
         if dry_run:
             console.say(f"Would take in {size_text(total)} as a version of {package_id or 'a new package'}.")

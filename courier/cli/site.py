@@ -69,11 +69,11 @@ def card(
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it to a file.")] = None,
 ) -> None:
     """Print this site's card, to hand to another site."""
-    from courier.files import write_atomic
+    from courier.peers import write_card
 
     with console.site() as site:
         if out is not None:
-            write_atomic(out, site.card_envelope)
+            write_card(site, out)
             console.say(f"Card of {site.code} written to {out}")
             console.say(f"Fingerprint, to be read over the phone: {site.card.fingerprint}")
         else:
