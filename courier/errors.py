@@ -92,7 +92,12 @@ _EXPLANATIONS: tuple[tuple[type[fe.FormatError], type[CourierError], str], ...] 
         Refused,
         "compare the sender's fingerprint by phone; do not use this medium or message until it is explained",
     ),
-    (fe.NotForUs, Refused, "this was encrypted for other sites; ask the sender for a parcel addressed to this one"),
+    (
+        fe.NotForUs,
+        Refused,
+        "it was encrypted for another site, or for keys that were lost here (courier site rotate-key --lost): ask the "
+        "sender to create the parcel anew, for this site's present card",
+    ),
     (
         fe.UnknownFormat,
         Refused,

@@ -23,7 +23,7 @@ from formats.documents.notice import ShipNotice
 from formats.documents.packing import PackingList
 from formats.documents.release import KeyRelease, ParcelKey
 from formats.envelope import parse_envelope
-from formats.errors import FormatError
+from formats.errors import FormatError, NotForUs
 from formats.seal import Identity, SealingWriter
 
 if TYPE_CHECKING:
@@ -106,7 +106,10 @@ def _open(site: Site, sealed: bytes, packing: PackingList) -> Identity:
             key = ParcelKey.parse(source.read(1 << 16))
         identity = Identity.from_text(key.identity)
     except FormatError as error:
-        raise explain(error, where=f"key of {packing.parcel}") from None
+        # It was sealed for the keys on our card of that time, which may have been lost since.
+        again = "courier parcel ship there" if packing.key == "network" else "courier parcel arrived here"
+        hint = f"once {packing.source} has this site's present card, {again}" if isinstance(error, NotForUs) else ""
+        raise explain(error, where=f"key of {packing.parcel}", hint=hint) from None
     if (key.parcel, key.build) != (packing.parcel, packing.build):
         raise Refused(
             f"the key that came for {packing.parcel} is of {key.parcel}, or of another build",

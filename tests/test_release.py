@@ -212,6 +212,21 @@ def test_a_site_that_lost_its_keys_after_the_release_reports_again_and_gets_the_
     assert sites.br("parcel", "show", parcel)["state"] == "Imported"
 
 
+def test_a_site_that_lost_its_keys_after_the_notice_is_told_how_it_gets_the_parcels_key_anew(sites: Sites) -> None:
+    parcel, volumes = built(sites)
+    sites.hq("parcel", "ship", parcel)
+    sites.sync()
+    shutil.rmtree(sites.br.path / "keys")
+    new = sites.br("site", "rotate-key", "--lost")
+    error = sites.br.ran("parcel", "receive", *volumes, code=3).error
+    assert error["hint"] == "once HQ1 has this site's present card, courier parcel ship there"
+    sites.br("site", "card", "--out", sites.root / "new.card")
+    sites.hq("site", "trust", sites.root / "new.card", "--fingerprint", new["fingerprint"])
+    sites.hq("parcel", "ship", parcel)
+    sites.sync(sites.hq, sites.br)
+    assert sites.br("parcel", "receive", *volumes)["state"] == "Imported"
+
+
 def test_a_recalled_parcel_is_not_imported_and_its_media_are_not_taken(sites: Sites) -> None:
     package = add(sites.hq, FIXTURES / "boot.wim")
     parcel = create(sites.hq, package)
