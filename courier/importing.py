@@ -111,6 +111,7 @@ def import_parcel(
     transaction that records the import.
     """
     packing = spool.packing
+    site.unlock()
     purpose = f"importing {packing.parcel}"
 
     def expanded() -> int:

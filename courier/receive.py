@@ -49,6 +49,7 @@ def receive_media(
     as soon as that is known, ``taken`` how it went.
     """
     media = [medium for path in paths for medium in find_media(path)]
+    site.unlock()
     told: set[str] = set()
 
     def look(medium: Medium, head: Head) -> None:

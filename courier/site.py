@@ -101,7 +101,8 @@ class Site:
     def check_key(self) -> None:
         """Raise `Refused` when nothing signed now would be believed: the clock stands before the key, or it has ended.
 
-        What goes on media cannot be signed again once it is under way, so it is asked before, not found out there.
+        Or when the key cannot be had (`unlock`). What goes on media cannot be signed again once it is under way, so it
+        is asked before, not found out there.
         """
         moment, key = now(), self.card.keys[0]
         if moment < key.valid_from_ns:
@@ -112,6 +113,14 @@ class Site:
                 hint="courier site rotate-key; if the key is not that old, set this computer's clock right",
                 code="key-not-valid",
             )
+        self.unlock()
+
+    def unlock(self) -> None:
+        """Have the signing key at hand: a secret is asked for, or found to be missing, before hours of work.
+
+        Raises `Refused` or `NotFound`.
+        """
+        self.keyring.signer(self.card.keys[0].key)
 
     def key_has_ended(self) -> bool:
         """Whether the time of the signing key is over: it vouches for no new card any more."""

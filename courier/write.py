@@ -90,6 +90,7 @@ def write_volumes(
     check_wanted(parcel)
     wanted = sorted(set(numbers)) or list(range(1, parcel.packing.volumes + 1))
     check_numbers(parcel.packing, wanted)
+    site.unlock()
     ensure_files(site, parcel, [index for number in wanted for index in parcel.packing.on_volume(number)])
     result: list[WrittenVolume] = []
     with alone_with(site, parcel), _in_the_ledger(site, parcel, result):

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
-from journey import FIXTURES, Home, add, introduce, make_home, make_sites, run, run_process, sent
+from journey import FIXTURES, Home, add, introduce, make_home, make_sites, run, run_process, sent, write
 from stock import stock_tool
 
 from courier.errors import Refused, Usage
@@ -317,6 +317,35 @@ def test_a_site_with_a_passphrase_receives_a_parcel(tmp_path: Path, monkeypatch:
     assert homes[1].ran("parcel", "receive", *volumes, code=3).error["code"] == "wrong-passphrase"
     monkeypatch.setenv(PASSPHRASE, SECRET)
     assert homes[1]("parcel", "receive", *volumes)["state"] == "Imported"
+
+
+def test_a_key_that_is_not_at_hand_is_missed_before_the_work_not_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build, a set of volumes or an import takes hours, and ends with a signature."""
+    sites = Home(code="HQ1", path=tmp_path / "HQ1"), Home(code="BR1", path=tmp_path / "BR1")
+    for home in sites:
+        monkeypatch.setenv(f"KEY_OF_{home.code}", pem())
+        run("init", "--site", home.code, "--name", "N", "--key", f"env:KEY_OF_{home.code}", "--home", home.path)
+        run("site", "card", "--out", tmp_path / f"{home.code}.card", "--home", home.path)
+    hq, br = sites
+    introduce(tmp_path, hq, br)
+    package = add(hq, FIXTURES / "boot.wim")
+    command = ("parcel", "create", package, "--to", "BR1", "--capacity", "850KB")
+    with monkeypatch.context() as gone:
+        gone.delenv("KEY_OF_HQ1")
+        hq.fails(*command, code=6)
+        assert not list((hq.path / "parcels" / "out").iterdir())
+    parcel = hq(*command)["parcel_id"]
+    volumes = write(hq, parcel, "folder", tmp_path / "media")
+    with monkeypatch.context() as gone:
+        gone.delenv("KEY_OF_HQ1")
+        assert "KEY_OF_HQ1" in hq.fails("parcel", "write", parcel, "--layout", "iso", "--out", tmp_path, code=6)["hint"]
+    assert not list(tmp_path.glob("*.iso"))
+    with monkeypatch.context() as gone:
+        gone.delenv("KEY_OF_BR1")
+        br.fails("parcel", "receive", *volumes, code=6)
+    assert br("parcel", "list")["received"] == []
 
 
 def test_no_package_holds_the_site_home(tmp_path: Path) -> None:
