@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from courier.catalog import parcels
-from courier.custody import Ledger
 from courier.errors import NotFound, Refused, Usage
 from courier.ledger import (
     Happened,
@@ -15,9 +15,10 @@ from courier.ledger import (
     ledger_of_file,
     load,
     record,
-    seal_marks,
+    seals_on,
     write_file,
 )
+from courier.seals import PutOn, judge_entry, seal_marks
 from courier.site import Site
 from formats.documents import custody as custody_doc
 from formats.documents.custody import CustodyEntry
@@ -40,18 +41,27 @@ class HandEntry:
     operator: str = ""
 
 
-def add_by_hand(
-    site: Site, parcel: str, wanted: HandEntry, ledger_file: Path | None
-) -> tuple[CustodyEntry, tuple[str, ...]]:
-    """Write an entry; return it, and warnings. Raises `Usage`, and `NotFound` for a parcel that is not known here
-    (in a ledger file, any parcel may stand).
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HandWritten:
+    """An entry that was written by hand: what its seals amount to, one text for each, and warnings."""
+
+    entry: CustodyEntry
+    seals: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def add_by_hand(site: Site, parcel: str, wanted: HandEntry, ledger_file: Path | None) -> HandWritten:
+    """Write an entry. Raises `Usage`, and `NotFound` for a parcel that is not known here (in a ledger file, any parcel
+    may stand).
     """
     _check(parcel, wanted)
+    trust = site.trust()
     if ledger_file is not None:
-        what, warnings = _what(ledger_of_file(ledger_file, parcel), wanted)
-        if not ledger_file.exists():
-            warnings += (f"Note: {ledger_file} was not there: it is a new ledger now, with this entry alone",)
-        return append_to_file(site, ledger_file, parcel, what), warnings
+        on = seals_on(ledger_of_file(ledger_file, parcel), trust)
+        new = not ledger_file.exists()
+        done = _written(append_to_file(site, ledger_file, parcel, _what(on, wanted)), on, wanted)
+        note = f"Note: {ledger_file} was not there: it is a new ledger now, with this entry alone"
+        return replace(done, warnings=(*done.warnings, note)) if new else done
     if not known_here(site, parcel):
         raise NotFound(
             f"{parcel} is not known here",
@@ -64,25 +74,30 @@ def add_by_hand(
             numbers = {*wanted.volumes, *wanted.intact, *wanted.broken, *(n for n, _ in wanted.seals)}
             if any(number > last for number in numbers):
                 raise NotFound(f"{parcel} has no volume {max(numbers)}", hint=f"its volumes are 1 to {last}")
-        what, warnings = _what(load(connection, parcel)[0], wanted)
-        record(connection, site, parcel, what)
+        on = seals_on(load(connection, parcel)[0], trust)
+        record(connection, site, parcel, _what(on, wanted))
         ledger, _ = load(connection, parcel)
     own = [e for e in ledger.entries.values() if (e.site, e.book) == (site.code, custody_doc.MAIN)]
-    return max(own, key=lambda entry: entry.number), warnings
+    return _written(max(own, key=lambda entry: entry.number), on, wanted)
 
 
-def _what(ledger: Ledger, wanted: HandEntry) -> tuple[Happened, tuple[str, ...]]:
-    marks, warnings = seal_marks(ledger, wanted.event, seals=wanted.seals, intact=wanted.intact, broken=wanted.broken)
-    what = Happened(
+def _written(entry: CustodyEntry, on: Mapping[int, PutOn], wanted: HandEntry) -> HandWritten:
+    findings = judge_entry(entry, on)
+    # Who said himself that a seal is broken need not be told.
+    notes = (one.note for one in findings if one.note and one.volume not in wanted.broken)
+    return HandWritten(entry=entry, seals=tuple(one.text for one in findings), warnings=tuple(notes))
+
+
+def _what(on: Mapping[int, PutOn], wanted: HandEntry) -> Happened:
+    return Happened(
         event=wanted.event,
         volumes=wanted.volumes,
-        seals=marks,
+        seals=seal_marks(on, wanted.event, seals=wanted.seals, intact=wanted.intact, broken=wanted.broken),
         to=wanted.to,
         tracking=wanted.tracking,
         note=wanted.note,
         operator=wanted.operator,
     )
-    return what, warnings
 
 
 def _check(parcel: str, wanted: HandEntry) -> None:

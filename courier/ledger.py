@@ -7,7 +7,7 @@ the entries it does not have yet. One envelope a line, nothing else.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from courier.custody import Ledger, LedgerView, read_entry, title
 from courier.errors import CourierError, NotFound, Refused, Usage
 from courier.files import write_atomic
 from courier.lifecycle import VolumeState
+from courier.seals import PutOn, judge_seals
 from courier.site import Site, now
 from courier.trust import Trust
 from formats.documents import custody as custody_doc
@@ -196,6 +197,11 @@ def view_ledger(site: Site, parcel: str) -> LedgerView:
     return ledger.view(lambda data, entry: check_signature(trust, data, entry), broken)
 
 
+def seals_on(ledger: Ledger, trust: Trust) -> Mapping[int, PutOn]:
+    """The seals that are on the volumes, as the entries say that ``trust`` proves."""
+    return judge_seals(ledger.view(lambda data, entry: check_signature(trust, data, entry)).lines).on
+
+
 def known_here(site: Site, parcel: str) -> bool:
     """Whether a parcel was made here, announced, or received."""
     try:
@@ -204,30 +210,6 @@ def known_here(site: Site, parcel: str) -> bool:
         raise Usage(error.message, hint="courier parcel list shows the parcels") from None
     with site.catalogue.reading() as connection:
         return parcels.find_sent(connection, parcel) is not None or bool(parcels.find_received(connection, parcel))
-
-
-def seal_marks(
-    ledger: Ledger, event: str, *, seals: Sequence[tuple[int, str]], intact: Sequence[int], broken: Sequence[int]
-) -> tuple[tuple[SealMark, ...], tuple[str, ...]]:
-    """Seals for an entry, and warnings. A serial number that is read at a check is compared with the ledger's."""
-    known: dict[int, str] = {}
-    for name in ledger.order():
-        entry = ledger.entries[name]
-        known |= {seal.volume: seal.serial for seal in entry.seals if not seal.found and seal.serial}
-    marks: dict[int, SealMark] = {}
-    warnings = []
-    putting_on = event in ("packed", "sealed", "written", "handed-over")
-    for volume, serial in seals:
-        found = "" if putting_on else "intact"
-        if not putting_on and known.get(volume, serial) != serial:
-            found = "broken"
-            warnings.append(f"volume {volume} bears seal {serial}; the ledger says {known[volume]}: taken as broken")
-        marks[volume] = SealMark(volume=volume, serial=serial, found=found)
-    for volumes, found in ((intact, "intact"), (broken, "broken")):
-        for volume in volumes:
-            serial = marks[volume].serial if volume in marks else known.get(volume, "")
-            marks[volume] = SealMark(volume=volume, serial=serial, found=found)
-    return tuple(marks[volume] for volume in sorted(marks)), tuple(warnings)
 
 
 def read_file(path: Path) -> list[bytes]:

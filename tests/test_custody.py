@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from journey import FIXTURES, Sites, add, create, make_sites, sent
+from journey import FIXTURES, Sites, add, create, make_home, make_sites, sent, write
 
 from courier.custody import Ledger
 from courier.ledger import Happened, check_signature, next_entry
+from courier.seals import judge_seals
 from courier.site import Site, create_site, open_site
 from courier.trust import KnownSite, Trust
 from formats.documents.custody import MAIN, CustodyBatch, CustodyEntry, SealMark
@@ -249,6 +250,87 @@ def test_only_the_sites_of_a_parcel_have_a_say_in_its_ledger(tmp_path: Path) -> 
     with pytest.raises(Refused, match="nothing to do with it"):
         take_batch(hq, stranger.sign(batch.payload(), custody_doc.BATCH_TYPE).encode())
     assert sites.hq("parcel", "show", parcel)["state"] == "Sent"
+
+
+def shipped_with_a_seal(sites: Sites) -> tuple[str, Path]:
+    """A parcel whose volume 1 left with seal B0003, and its ledger on a stick."""
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
+    write(sites.hq, parcel, "folder", sites.root / "media")
+    sites.hq("parcel", "ship", parcel, "--carrier", "Vans", "--seal", "1=B0003")
+    stick = sites.root / "stick.ledger"
+    sites.hq("parcel", "custody", "export", parcel, "--out", stick)
+    return parcel, stick
+
+
+def test_a_hand_over_does_not_replace_the_seal_that_was_put_on(sites: Sites) -> None:
+    parcel, stick = shipped_with_a_seal(sites)
+    entry = ("parcel", "custody", "add", parcel, "--ledger", stick)
+    over = sites.hq(*entry, "--event", "handed-over", "--to", "Ferry", "--seal", "1=EVIL")
+    assert over["entry"]["seals"] == [{"volume": 1, "serial": "EVIL", "found": "broken"}]
+    assert "EVIL was read by HQ1" in over["warnings"][0]
+    assert "B0003 was put on" in over["warnings"][0]
+    for claim in ((), ("--seal-intact", "1")):
+        said = sites.br.says(*entry, "--event", "seal-checked", "--seal", "1=EVIL", *claim)
+        assert "seal EVIL on volume 1 BROKEN (B0003 was put on)" in said
+        assert "INTACT" not in said
+    assert "seal B0003 on volume 1 INTACT" in sites.br.says(*entry, "--event", "received", "--seal", "1=B0003")
+
+
+def test_an_intact_seal_that_is_claimed_is_compared_again_by_who_reads_it(story: Story) -> None:
+    ledger = ledger_of(story.entries[:3])
+    seal = SealMark(volume=1, serial="EVIL", found="intact")
+    ledger.add(next_entry(story.br, ledger, MAIN, Happened(event="seal-checked", seals=(seal,))))
+    seals = judge_seals(ledger.view(story.check).lines)
+    assert seals.on[1].serial == "A1"
+    assert "EVIL was read by BR1" in seals.warnings[0]
+
+
+def test_a_re_seal_is_said_and_compared_with_from_then_on(sites: Sites) -> None:
+    parcel, stick = shipped_with_a_seal(sites)
+    entry = ("parcel", "custody", "add", parcel, "--ledger", stick)
+    said = sites.br.says(*entry, "--event", "sealed", "--seal", "1=CUSTOMS-9", "--operator", "Customs")
+    assert "volume 1 was re-sealed by BR1 (Customs)" in said
+    assert "CUSTOMS-9 in place of B0003 of HQ1" in said
+    assert "seal CUSTOMS-9 on volume 1 INTACT" in sites.br.says(*entry, "--event", "received", "--seal", "1=CUSTOMS-9")
+    merged = sites.hq.says("parcel", "custody", "merge", stick)
+    assert f"Seals: {parcel}, volume 1 was re-sealed by BR1" in merged
+    # What was never sealed at its source, and bears a seal now, was sealed by somebody else.
+    other = sites.br.says(*entry, "--event", "sealed", "--seal", "2=X2")
+    assert "seal X2 was put on by BR1" in other
+    assert "not by HQ1, which sent it" in other
+
+
+def test_a_re_seal_that_nobody_can_prove_is_not_compared_with(sites: Sites, tmp_path: Path) -> None:
+    parcel, stick = shipped_with_a_seal(sites)
+    stranger = make_home(tmp_path, "XX9")
+    entry = ("parcel", "custody", "add", parcel, "--ledger", stick)
+    stranger(*entry, "--event", "sealed", "--seal", "1=EVIL")
+    done = sites.br(*entry, "--event", "seal-checked", "--seal", "1=EVIL")
+    assert done["entry"]["seals"][0]["found"] == "broken"
+
+
+def test_a_seal_without_a_number_in_the_ledger_proves_nothing(sites: Sites) -> None:
+    parcel, stick = shipped_with_a_seal(sites)
+    entry = ("parcel", "custody", "add", parcel, "--ledger", stick, "--event", "seal-checked")
+    for typed in (("--seal", "2=Z9"), ("--seal-intact", "2"), ("--seal", "2=Z9", "--seal-intact", "2")):
+        said = sites.br.says(*entry, *typed)
+        assert "no proved entry names the seal that was put on: there is nothing to compare with" in said
+        assert "NOTHING TO COMPARE WITH" in said
+        assert "INTACT" not in said
+    assert sites.br(*entry, "--seal", "2=Z9")["entry"]["seals"] == [{"volume": 2, "serial": "Z9", "found": ""}]
+
+
+def test_a_broken_seal_is_named_wherever_the_parcel_is_looked_at(sites: Sites) -> None:
+    parcel, stick = shipped_with_a_seal(sites)
+    sites.br("parcel", "custody", "add", parcel, "--ledger", stick, "--event", "received", "--seal-broken", "1")
+    word = "volume 1: seal B0003 was found BROKEN by BR1"
+    assert f"Seals: {parcel}, {word}" in sites.hq.says("parcel", "custody", "merge", stick)
+    for command in (("parcel", "show"), ("parcel", "custody", "verify"), ("parcel", "log")):
+        assert word in sites.hq.says(*command, parcel)
+        assert sites.hq(*command, parcel)["seal_warnings"][0].startswith(word)
+    sites.sync()
+    assert word in sites.br.says("parcel", "show", parcel)
+    assert sites.hq("parcel", "custody", "verify", parcel)["custody_intact"] is True
 
 
 def test_mistakes_at_the_keyboard(sites: Sites) -> None:

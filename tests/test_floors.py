@@ -53,6 +53,7 @@ FLOORS = (
             "courier.readiness",
             "courier.protection",
             "courier.schedule",
+            "courier.seals",
             "courier.trust",
             "courier.volume",
             "courier.wording",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,12 +14,15 @@ from courier.wording import plural
 
 if TYPE_CHECKING:
     from courier.custody import LedgerView
-    from formats.documents.custody import CustodyEntry, SealMark
+    from courier.site import Site
+    from formats.documents.custody import CustodyEntry
 
 app = group("The custody ledger: who had a parcel, when, and what he found.")
 
 PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
 NUMBERS = list[int] | None
+MOST_SEALS = 20
+"""Seals that are named in one line, or in as many."""
 
 
 @command(app, "add")
@@ -65,13 +69,13 @@ def add(
         operator=operator,
     )
     with console.site() as site:
-        entry, warnings = add_by_hand(site, parcel, wanted, ledger)
-        for warning in warnings:
+        done = add_by_hand(site, parcel, wanted, ledger)
+        for warning in done.warnings:
             console.warn(warning)
-        console.say(f"{parcel}: {entry_text(entry)}")
+        console.say(f"{parcel}: {entry_text(done.entry, done.seals)}")
         if ledger is not None:
             console.say(f"Next, at a site of the parcel: courier parcel custody merge {ledger}")
-        console.result({"parcel_id": parcel, "entry": _entry(entry), "warnings": list(warnings)})
+        console.result({"parcel_id": parcel, "entry": _entry(done.entry), "warnings": list(done.warnings)})
 
 
 @command(app, "merge")
@@ -91,11 +95,13 @@ def merge(
         )
         for parcel in done.parcels:
             console.say(f"Now: courier parcel log {parcel}")
+        seals = [text for parcel in done.parcels for text in warn_of_seals(console, site, parcel)]
         document = {
             "parcels": list(done.parcels),
             "added": done.added,
             "known": done.known,
             "refused": [{"line": number, "message": why} for number, why in done.refused],
+            "seal_warnings": seals,
         }
         if done.refused:
             for number, why in done.refused:
@@ -128,7 +134,10 @@ def export(
 
 @command(app, "verify")
 def verify(console: Console, *, parcel: PARCEL) -> None:
-    """Check the ledger: every signature, every link. Exit code 3 when it was altered, 4 when entries are missing."""
+    """Check the ledger: every signature, every link. Exit code 3 when it was altered, 4 when entries are missing.
+
+    Seals that were found broken, and re-seals, are named; the ledger is right all the same (exit code 0).
+    """
     from courier.errors import CourierError, Damaged, NotFound, Refused
     from courier.ledger import view_ledger
 
@@ -158,8 +167,8 @@ def verify(console: Console, *, parcel: PARCEL) -> None:
         console.result(document)
 
 
-def entry_text(entry: CustodyEntry) -> str:
-    """What an entry says, in one line."""
+def entry_text(entry: CustodyEntry, seals: Sequence[str]) -> str:
+    """What an entry says, in one line; ``seals``: what each of its seals amounts to (`courier.seals`)."""
     parts: list[str] = [entry.event]
     if entry.volumes:
         parts.append(f"volumes {_spans(entry.volumes)}" if len(entry.volumes) > 1 else f"volume {entry.volumes[0]}")
@@ -167,16 +176,12 @@ def entry_text(entry: CustodyEntry) -> str:
         parts.append(f"to {entry.to}")
     if entry.tracking:
         parts.append(f"tracking {entry.tracking}")
-    parts += [_seal_text(seal) for seal in entry.seals[:20]]
-    if len(entry.seals) > 20:
-        parts.append(f"and {len(entry.seals) - 20} seals more")
+    parts += seals[:MOST_SEALS]
+    if len(seals) > MOST_SEALS:
+        parts.append(f"and {len(seals) - MOST_SEALS} seals more")
     if entry.note:
         parts.append(entry.note)
     return ", ".join(parts)
-
-
-def _seal_text(seal: SealMark) -> str:
-    return f"seal {seal.serial or '?'} on volume {seal.volume}" + (f" {seal.found.upper()}" if seal.found else "")
 
 
 def _spans(numbers: tuple[int, ...]) -> str:
@@ -186,23 +191,44 @@ def _spans(numbers: tuple[int, ...]) -> str:
 
 
 def say_ledger(console: Console, view: LedgerView) -> None:
-    """The ledger for people: in order, then its breaks."""
+    """The ledger for people: in order, then its breaks, and what is to be said of the seals."""
+    from courier.seals import judge_seals
+
+    seals = judge_seals(view.lines)
     for line in view.lines:
         e = line.entry
         mark = "" if line.proved else "  (NOT PROVED)"
-        console.say(f"{time_text(e.at_ns)}  {e.site}  {e.operator}  {entry_text(e)}{mark}")
+        console.say(f"{time_text(e.at_ns)}  {e.site}  {e.operator}  {entry_text(e, seals.texts[line.name])}{mark}")
     if view.lines and not view.breaks:
         count = f"{len(view.lines)} {'entry' if len(view.lines) == 1 else 'entries'}"
         console.say(f"Custody: {count}, every signature and link is good.")
     for item in view.breaks:
         console.warn(f"Custody: {item.kind.upper()}: {item.text}")
+    for text in seals.warnings:
+        console.warn(f"Seals: {text}")
+
+
+def warn_of_seals(console: Console, site: Site, parcel: str) -> list[str]:
+    """Name the seals of a parcel that were found broken, and re-seals; return these texts."""
+    from courier.ledger import view_ledger
+    from courier.seals import judge_seals
+
+    texts = judge_seals(view_ledger(site, parcel).lines).warnings
+    for text in texts[:MOST_SEALS]:
+        console.warn(f"Seals: {parcel}, {text}")
+    if len(texts) > MOST_SEALS:
+        console.warn(f"Seals: {len(texts) - MOST_SEALS} more: courier parcel log {parcel}")
+    return list(texts)
 
 
 def ledger_document(view: LedgerView) -> dict[str, Any]:
     """The ledger as JSON."""
+    from courier.seals import judge_seals
+
     return {
         "custody": [{"name": line.name, "proved": line.proved, **_entry(line.entry)} for line in view.lines],
         "custody_intact": not view.breaks,
+        "seal_warnings": list(judge_seals(view.lines).warnings),
         "breaks": [{"kind": item.kind, "entry": item.entry, "text": item.text} for item in view.breaks],
     }
 

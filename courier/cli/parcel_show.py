@@ -66,6 +66,7 @@ def list_(console: Console) -> None:
 def show(console: Console, *, parcel: PARCEL) -> None:
     """Show a parcel: its state, and a table of its volumes, with a map of the blocks that are here."""
     from courier.answer import waiting_requests
+    from courier.cli.custody import warn_of_seals
     from courier.errors import NotFound
     from courier.outgoing import open_outgoing
     from courier.settle import find_build, status_of
@@ -105,6 +106,7 @@ def show(console: Console, *, parcel: PARCEL) -> None:
         asked = waiting_requests(site, outgoing)
         for path, request in asked:
             console.say(f"{request.site} asks for {plural(request.count, 'block')}: courier parcel answer {path} --yes")
+        seal_warnings = warn_of_seals(console, site, parcel)
         console.result(
             {
                 "parcel_id": parcel,
@@ -131,6 +133,7 @@ def show(console: Console, *, parcel: PARCEL) -> None:
                     for v in outgoing.volumes
                 ],
                 "requests": [{"path": str(p), "site": r.site, "blocks": r.count} for p, r in asked],
+                "seal_warnings": seal_warnings,
             }
         )
 
@@ -155,6 +158,7 @@ def _say_notice(console: Console, site: Any, parcel: str) -> None:
 
 def _show_received(console: Console, site: Any, status: Any) -> None:
     from courier.blockmap import LEGEND, volume_blocks
+    from courier.cli.custody import warn_of_seals
     from courier.cli.report import parcel_status, say_status
 
     console.say(f"{status.parcel} from {status.source}: {status.state}")
@@ -179,7 +183,8 @@ def _show_received(console: Console, site: Any, status: Any) -> None:
     console.table(("VOLUME", "AS READ LAST", "BAD BLOCKS", "READ", "BLOCKS HERE", "MAP"), rows)
     if any(v.good < v.total for v in blocks.values()):
         console.say(f"Map: {LEGEND}")
-    console.result({**parcel_status(status), "volumes": volumes})
+    seal_warnings = warn_of_seals(console, site, status.parcel)
+    console.result({**parcel_status(status), "volumes": volumes, "seal_warnings": seal_warnings})
 
 
 def log(console: Console, *, parcel: PARCEL) -> None:

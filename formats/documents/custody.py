@@ -77,7 +77,7 @@ class Link:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SealMark:
     """The seal of a volume: its serial number (empty where nobody read it), and whether it was found intact or broken
-    (empty where it was just put on).
+    (empty where it was just put on, or nobody could say).
     """
 
     volume: int
