@@ -17,13 +17,13 @@ from typing import BinaryIO, TypeVar
 from courier import volume
 from courier.errors import CourierError, Damaged, Refused, explain
 from courier.files import explain_os
-from courier.media import Medium, TapeMedium
+from courier.media import Medium, RandomMedium, TapeMedium
 from courier.trust import Trust
 from formats.digest import CHUNK, sha256_hex
 from formats.documents import label as label_doc
 from formats.documents import packing as packing_doc
 from formats.documents.label import VolumeLabel
-from formats.documents.packing import PackingList
+from formats.documents.packing import PackingList, TableRef
 from formats.envelope import MAX_ENVELOPE
 from formats.errors import FormatError, Malformed, Unreadable
 
@@ -80,6 +80,7 @@ class VolumeReader:
         self._tags: dict[str, str] = {}
         self._unexpected: list[str] = []
         self._unnamed = 0
+        self._ended = False
         self.seen: set[int] = set()
 
     def head(self, known: Callable[[str], bytes | None] = lambda _: None) -> Head:
@@ -154,6 +155,20 @@ class VolumeReader:
                 return
         self._tags[path] = digest.hexdigest()
 
+    def _copy(self, path: str) -> bytes | None:
+        """The copy of a document that an only volume has behind its payload: a table is put in its place, the packing
+        list returned. A tape, which is read once from its start, is not searched for it."""
+        if not isinstance(self._medium, RandomMedium):
+            return None
+        try:
+            with self._medium.files() as open_file, open_file(volume.copy_path(path)) as stream:
+                if path in TABLES:
+                    self._copy_table(path, stream)
+                    return None
+                return stream.read(MAX_ENVELOPE + 1)
+        except (OSError, KeyError, FormatError):
+            return None
+
     def _verified(self, documents: dict[str, bytes | None], known: Callable[[str], bytes | None]) -> Head:
         name = self._medium.name
         if volume.LABEL not in documents and volume.PACKING_LIST not in documents:
@@ -173,15 +188,17 @@ class VolumeReader:
         try:
             packing, digest = self._packing(envelope)
         except CourierError as error:
+            copy = self._good_copy(label)
             # The label is signed, and names its packing list by digest: what stands in is that very one.
-            spare = known(label.packing_list) if label is not None else None
+            spare = copy or (known(label.packing_list) if label is not None else None)
             if label is not None and spare is None and isinstance(error, Damaged):
                 message = f"{error.message} (by its label it is volume {label.number} of {label.of} of {label.parcel})"
                 raise Damaged(message, hint=error.hint, code=error.code) from None
             if spare is None:
                 raise
             how = "damaged" if isinstance(error, Damaged) else "damaged or altered"
-            findings.append(f"{volume.PACKING_LIST} is {how} on this medium; the one of another volume is used")
+            whose = "its copy there" if copy else "the one of another volume"
+            findings.append(f"{volume.PACKING_LIST} is {how} on this medium; {whose} is used")
             envelope = spare
             packing, digest = self._packing(spare)
         labelled = label is not None
@@ -207,9 +224,18 @@ class VolumeReader:
         head = Head(packing=packing, envelope=envelope or b"", label=label, findings=findings, labelled=labelled)
         self._tables(head)
         for path, sha256 in label.tags:
-            if self._tags.get(path) != sha256:
+            if self._tags.get(path) != sha256 and not path.startswith(volume.COPIES):
                 head.findings.append(f"{path} is missing, damaged or altered on this medium: do not use it")
         return head
+
+    def _good_copy(self, label: VolumeLabel | None) -> bytes | None:
+        """The medium's own copy of the packing list, where it is the one that the label (if there is any) names."""
+        data = self._copy(volume.PACKING_LIST)
+        try:
+            digest = self._packing(data)[1] if data is not None else None
+        except CourierError:
+            return None
+        return data if label is None or digest == label.packing_list else None
 
     def _number_by_payload(self, packing: PackingList) -> int | None:
         """The volume that the packing list puts the first file of the payload on."""
@@ -264,12 +290,21 @@ class VolumeReader:
         contents = volume.contents_path(sealed=packing.sealed)
         for path, ref in ((contents, packing.contents), (volume.BLOCKS, packing.blocks)):
             copy = self._scratch / Path(path).name
-            if self._tags.get(path) != ref.sha256 or copy.stat().st_size != ref.size:
-                head.findings.append(f"{path} is missing, damaged or altered on this medium; another volume has it too")
-            elif path == volume.BLOCKS:
+            if not self._is_table(path, ref):
+                self._copy(path)
+                there = self._is_table(path, ref)
+                also = "; its copy there is used" if there else "; another volume has it too" * (packing.volumes > 1)
+                head.findings.append(f"{path} is missing, damaged or altered on this medium{also}")
+                if not there:
+                    continue
+            if path == volume.BLOCKS:
                 head.blocks = copy
             else:
                 head.contents = copy
+
+    def _is_table(self, path: str, ref: TableRef) -> bool:
+        copy = self._scratch / Path(path).name
+        return self._tags.get(path) == ref.sha256 and copy.stat().st_size == ref.size
 
     def bag_findings(self, head: Head) -> list[str]:
         """A note for each of BagIt's own files that is not as what is signed makes it: stock tools go by these.
@@ -308,12 +343,34 @@ class VolumeReader:
                 if index is None or index in self.seen:
                     if path.startswith("data/"):
                         self._note_unexpected(path)
+                    elif path.startswith(volume.COPIES):
+                        self._note_copy(path, stream)
                 else:
                     self.seen.add(index)
                     yield from self._file(packing, index, size, stream, wanted)
                 self._next = self._advance()
+            self._ended = True
         except FormatError as error:
             raise explain(error, where=self._medium.name, hint=_read_on(error, packing.parcel)) from None
+
+    def _note_copy(self, path: str, stream: BinaryIO) -> None:
+        digest = hashlib.sha256()
+        try:
+            while data := stream.read(CHUNK):
+                digest.update(data)
+        except (OSError, Unreadable):
+            return
+        if len(self._tags) < MAX_TAGS:
+            self._tags[path] = digest.hexdigest()
+
+    def copy_findings(self, head: Head) -> list[str]:
+        """A note for each damaged copy of a document, if `blocks` has come to its end."""
+        if not self._ended:
+            return []
+        tags = [(path, sha256) for path, sha256 in head.label.tags if path.startswith(volume.COPIES)]
+        return [
+            f"{path} is missing, damaged or altered on this medium" for path, sha in tags if self._tags.get(path) != sha
+        ]
 
     def _file(
         self, packing: PackingList, index: int, size: int, stream: BinaryIO, wanted: Callable[[int, int], bool]

@@ -111,9 +111,12 @@ def envelope_size(payload: int) -> int:
 
 
 def volume_files(
-    packing: PackingList, number: int, fixed: FixedSizes, *, name: str, listing: int
+    packing: PackingList, number: int, fixed: FixedSizes, *, name: str, listing: int, copies: bool = False
 ) -> list[tuple[str, int]]:
-    """(path, size) of every file of a volume; ``listing`` bounds the packing list's envelope, in bytes."""
+    """(path, size) of every file of a volume; ``listing`` bounds the packing list's envelope, in bytes.
+
+    ``copies``: those of the documents that no other volume has are among them.
+    """
     label = envelope_size(1400)
     documents = [
         (volume.RESTORE_TEXT, len(volume.restore_page(packing, number, name=name).encode())),
@@ -124,6 +127,8 @@ def volume_files(
         (volume.contents_path(sealed=packing.sealed), fixed.contents),
         (volume.BLOCKS, packing.blocks.size),
     ]
+    twice = volume.copied(sealed=packing.sealed) if copies else ()
+    documents += [(volume.copy_path(path), size) for path, size in documents if path in twice]
     others = [BagFile(path=path, size=size, sha256=_ANY) for path, size in documents]
     tags = [(path, len(data)) for path, data in volume.bag_tags(packing, number, others).items()]
     payload = [(file.path, file.size) for file in volume.payload_files(packing, number)]

@@ -41,7 +41,7 @@ class TakenVolume:
 def taken_volume(medium: Medium, reader: VolumeReader, head: Head, missing: Mapping[int, Sequence[int]]) -> TakenVolume:
     """How a medium was taken in whose blocks have been read; ``missing``: those of its blocks that are not here."""
     packing, number = head.packing, head.label.number
-    findings = [*head.findings, *reader.bag_findings(head), *reader.tape_findings()]
+    findings = [*head.findings, *reader.bag_findings(head), *reader.copy_findings(head), *reader.tape_findings()]
     findings += [f"{text}: not taken" for text in reader.unexpected()]
     damaged = sum(len(blocks) for blocks in missing.values())
     return TakenVolume(

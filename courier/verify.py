@@ -115,7 +115,7 @@ def _verify(
             if blocks:
                 problems.append(f"{packing.path(index)}: {spans_text(ranges(blocks))} damaged or missing")
         problems += reader.unexpected()
-        notes += reader.tape_findings()
+        notes += [*reader.copy_findings(head), *reader.tape_findings()]
     return Verdict(
         what=medium.name,
         parcel=packing.parcel,

@@ -23,6 +23,8 @@ PACKING_LIST = "courier/packing-list.json"
 LABEL = "courier/volume-label.json"
 CARD = "courier/site-card.json"
 BLOCKS = "courier/blocks.bin"
+COPIES = "courier/copy/"
+"""Behind the payload of the only volume of a parcel stand its packing list and tables once more: no other has them."""
 RESTORE_TEXT = "RESTORE.txt"
 RESTORE_SCRIPT = "restore.py"
 SMALL_DISK = 8 << 30
@@ -32,6 +34,16 @@ SMALL_DISK = 8 << 30
 def contents_path(*, sealed: bool) -> str:
     """Path on every volume of the contents."""
     return f"courier/contents.jsonl.gz{'.age' if sealed else ''}"
+
+
+def copy_path(path: str) -> str:
+    """Where the copy of a document below ``courier/`` stands."""
+    return COPIES + path.removeprefix(FOLDER)
+
+
+def copied(*, sealed: bool) -> tuple[str, ...]:
+    """The documents of which an only volume has a copy."""
+    return PACKING_LIST, contents_path(sealed=sealed), BLOCKS
 
 
 def payload_files(packing: PackingList, number: int) -> list[BagFile]:
@@ -66,17 +78,21 @@ def signed_tags(packing: PackingList, label: VolumeLabel, digests: Mapping[str, 
     """The tag files of a volume as what is signed makes them; ``digests``: SHA-256 of its packing list and label."""
     known = {**digests, **dict(label.tags), BLOCKS: packing.blocks.sha256}
     known[contents_path(sealed=packing.sealed)] = packing.contents.sha256
-    paths = (RESTORE_TEXT, RESTORE_SCRIPT, PACKING_LIST, CARD, LABEL, contents_path(sealed=packing.sealed), BLOCKS)
+    copies = map(copy_path, copied(sealed=packing.sealed))
+    tables = (contents_path(sealed=packing.sealed), BLOCKS)
+    paths = (RESTORE_TEXT, RESTORE_SCRIPT, PACKING_LIST, CARD, LABEL, *tables, *copies)
     # A manifest has no sizes.
     others = [BagFile(path=path, size=0, sha256=known[path]) for path in paths if path in known]
     return bag_tags(packing, label.number, others)
 
 
 def writing_order(path: str) -> tuple[int, str]:
-    """Sort key: what tells a reader what it is looking at first, then the tables, then the payload."""
+    """Sort key: what tells a reader what it is looking at first, then the tables, then the payload, then copies."""
     first = ("bagit.txt", "bag-info.txt", RESTORE_TEXT, RESTORE_SCRIPT, PACKING_LIST, LABEL, CARD)
     if path in first:
         return first.index(path), ""
+    if path.startswith(COPIES):
+        return len(first) + 2, path
     return (len(first) if path.startswith(FOLDER) or path in (MANIFEST, TAG_MANIFEST) else len(first) + 1), path
 
 

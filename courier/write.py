@@ -1,6 +1,6 @@
 """The sender's journey, third step: write volumes to media and read them back.
 
-A volume is a pure function of the signed parcel: issued again, it is the same to the byte. A set that was
+What is on a volume says `courier.volume_source`; it is the same to the byte each time. A set that was
 interrupted goes on at the first volume that does not stand, whole, at its target.
 """
 
@@ -8,46 +8,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
-from courier import volume
 from courier.catalog import parcels
-from courier.errors import CourierError, Damaged, NoSpace, NotFound, Refused, Usage
+from courier.errors import CourierError, NoSpace, NotFound, Refused, Usage
 from courier.files import (
     TEMP,
     disk_of,
     free_space,
-    make_folder,
     naming_space,
     path_text,
     remove_tree,
     standing_folder,
-    write_atomic,
 )
-from courier.layout import FixedSizes, envelope_size, volume_files
 from courier.ledger import Happened, record
 from courier.lifecycle import SentEvent, SentState, VolumeEvent, VolumeState
 from courier.media import Layout, find_media
-from courier.media_writing import SourceFile, VolumeSource, read_back, volume_target, write_volume_to
-from courier.outgoing import CARD, CONTENTS, OutgoingParcel, alone_with
+from courier.media_writing import VolumeSource, read_back, volume_target, write_volume_to
+from courier.outgoing import OutgoingParcel, alone_with
 from courier.plan import take_turns
-from courier.prepare import restore_script
 from courier.remake import ensure_files
 from courier.site import Site, now
 from courier.tapedrive import is_tape_device
 from courier.transitions import sent_event, sent_volume_event
+from courier.volume_source import medium_bytes, volume_source
 from courier.wording import plural
-from formats.bag import BagFile
-from formats.digest import sha256_hex
-from formats.documents import label as label_doc
-from formats.documents.label import VolumeLabel
 from formats.documents.packing import PackingList
-from formats.envelope import parse_envelope, verified_keys
-from formats.errors import FormatError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -176,21 +165,6 @@ def require_room(
         drives = _Drives(parcel, layout, [out.absolute() for out in outs], changed)
         drives.refuse_places(numbers)
         drives.require(medium_bytes(site, parcel, numbers))
-
-
-def medium_bytes(site: Site, parcel: OutgoingParcel, numbers: Sequence[int]) -> dict[int, int]:
-    """Bytes each volume needs on its medium at most, file system included, whatever the layout."""
-    packing = parcel.packing
-    fixed = FixedSizes(
-        card=(parcel.folder / CARD).stat().st_size, script=len(restore_script()), contents=packing.contents.size
-    )
-    listing = envelope_size(len(packing.payload()))
-    return {
-        number: volume.medium_size(
-            volume_files(packing, number, fixed, name=site.settings.name, listing=listing), packing.capacity
-        )
-        for number in numbers
-    }
 
 
 class _Drives:
@@ -368,76 +342,3 @@ def _record(site: Site, parcel: OutgoingParcel, one: WrittenVolume) -> None:
         sent = parcels.find_sent(connection, parcel.sent.parcel)
         if everything and sent is not None and sent.state == SentState.BUILT:
             sent_event(connection, site, sent.parcel, SentEvent.WRITTEN, f"all of {plural(one.of, 'volume')}")
-
-
-def _signed_label(site: Site, folder: Path, label: VolumeLabel) -> bytes:
-    """The label's envelope, the same each time. It is kept: a key that was renewed since would sign otherwise, and
-    ECDSA does every time."""
-    kept = folder / "labels" / f"{label.packing_list[:16]}-{label.number:04d}.json"
-    with suppress(FileNotFoundError, FormatError):
-        envelope = parse_envelope(kept.read_bytes())
-        before = replace(VolumeLabel.parse(envelope.payload), issued_ns=label.issued_ns)
-        if before == label and verified_keys(envelope, [key.key for key in site.card.keys]):
-            return envelope.encode()
-    data = site.sign(label.payload(), label_doc.TYPE).encode()
-    write_atomic(make_folder(kept.parent) / kept.name, data)
-    return data
-
-
-def volume_source(site: Site, parcel: OutgoingParcel, number: int) -> VolumeSource:
-    """Everything that is written on a volume."""
-    packing, folder = parcel.packing, parcel.folder
-    made = packing.created_ns
-    documents = {
-        volume.RESTORE_TEXT: volume.restore_page(packing, number, name=site.settings.name).encode(),
-        volume.RESTORE_SCRIPT: restore_script(),
-        volume.PACKING_LIST: parcel.envelope,
-        volume.CARD: (folder / CARD).read_bytes(),
-    }
-    tables = {
-        volume.contents_path(sealed=packing.sealed): (folder / CONTENTS, packing.contents),
-        volume.BLOCKS: (parcel.blocks(), packing.blocks),
-    }
-    label = VolumeLabel(
-        parcel=packing.parcel,
-        source=packing.source,
-        number=number,
-        of=packing.volumes,
-        packing_list=parse_envelope(parcel.envelope).sha256,
-        issued_ns=site.signing_time(made),
-        tags=tuple((path, sha256_hex(data)) for path, data in documents.items() if path != volume.PACKING_LIST),
-    )
-    documents[volume.LABEL] = _signed_label(site, folder, label)
-    others = [BagFile(path=path, size=len(data), sha256=sha256_hex(data)) for path, data in documents.items()]
-    others += [BagFile(path=path, size=ref.size, sha256=ref.sha256) for path, (_, ref) in tables.items()]
-    documents |= volume.bag_tags(packing, number, others)
-    files = [
-        SourceFile(path=path, size=len(data), sha256=sha256_hex(data), open=_from_memory(data))
-        for path, data in documents.items()
-    ]
-    for path, (file, ref) in tables.items():
-        files.append(SourceFile(path=path, size=ref.size, sha256=ref.sha256, open=_from_disk(file)))
-    everything, built = packing.files(), parcel.files(site)
-    for index in packing.on_volume(number):
-        record = everything[index]
-        opener = partial(built.open, index)
-        files.append(SourceFile(path=packing.path(index), size=record.size, sha256=record.sha256, open=opener))
-    files.sort(key=lambda file: volume.writing_order(file.path))
-    publisher = f"SITE {packing.source}"
-    return VolumeSource(label=packing.volume_label(number), publisher=publisher, made_ns=made, files=tuple(files))
-
-
-def _from_memory(data: bytes) -> Callable[[], BinaryIO]:
-    import io
-
-    return lambda: io.BytesIO(data)
-
-
-def _from_disk(path: Path) -> Callable[[], BinaryIO]:
-    def open_it() -> BinaryIO:
-        try:
-            return path.open("rb")
-        except FileNotFoundError:
-            raise Damaged(f"{path} is missing", hint="create the parcel anew", code="build-damaged") from None
-
-    return open_it

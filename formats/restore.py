@@ -98,10 +98,10 @@ def at(folder: Path, path: str) -> Path:
     return plain if plain.exists() else next(folder.glob(f"{TAPE_FILE}{path.replace('/', '+')}"), plain)
 
 
-def open_volume(folder: Path) -> Volume:
-    """The volume in a folder; raises Stop for one of a later format."""
+def open_volume(folder: Path, listing: str = "packing-list.json") -> Volume:
+    """The volume in a folder; raises Stop for one of a later format. An only volume has a copy of its packing list."""
     try:
-        texts = [at(folder, f"courier/{name}").read_bytes() for name in ("packing-list.json", "volume-label.json")]
+        texts = [at(folder, f"courier/{name}").read_bytes() for name in (listing, "volume-label.json")]
         data, label = (base64.b64decode(json.loads(text)["payload"], validate=True) for text in texts)
         if json.loads(label)["packing_list"] != hashlib.sha256(data).hexdigest():
             raise ValueError("the volume label names another packing list")
@@ -112,6 +112,9 @@ def open_volume(folder: Path) -> Volume:
             archive["path"] = f"data/archives/{archive['number']:06d}.7z{'.age' if packing['sealed'] else ''}"
         return Volume(folder, int(json.loads(label)["number"]), packing)
     except (OSError, *MALFORMED) as error:
+        copy = f"copy/{listing}"
+        if "/" not in listing and at(folder, f"courier/{copy}").exists():
+            return open_volume(folder, copy)
         say(f"damaged: packing list or label of {folder}: {error!r}; its archives are used where they are good")
         return Volume(folder, 0, {})
 
@@ -270,7 +273,8 @@ class Parcel:
         if not self.legible:
             raise Stop(REFUSED, "the parcel is sealed: install age, and give an --identity FILE that it is sealed to")
         path = f"courier/contents.jsonl.gz{'.age' if self.age else ''}"
-        copy = next(self.good_copies({**self.packing["contents"], "path": path}), None)
+        paths = (path, path.replace("courier/", "courier/copy/"))
+        copy = next((c for p in paths for c in self.good_copies({**self.packing["contents"], "path": p})), None)
         if copy is None:
             raise Stop(DAMAGED, f"no volume here has a good {path}")
         with contextlib.ExitStack() as stack:

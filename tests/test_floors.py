@@ -128,6 +128,7 @@ FLOORS = (
             "courier.taken",
             "courier.transitions",
             "courier.verify",
+            "courier.volume_source",
             "courier.waybills",
             "courier.write",
         ),

@@ -198,7 +198,8 @@ def write(
     from courier.plan import medium_capacity
     from courier.remake import ensure_files
     from courier.send import relay_out
-    from courier.write import WrittenVolume, check_numbers, check_wanted, medium_bytes, require_room, write_volumes
+    from courier.volume_source import medium_bytes
+    from courier.write import WrittenVolume, check_numbers, check_wanted, require_room, write_volumes
 
     if layout not in LAYOUTS:
         raise Usage(f"--layout {layout}: no such layout", hint=f"one of {', '.join(LAYOUTS)}")
