@@ -20,13 +20,23 @@ Check = Callable[[bytes, CustodyEntry], None]
 """Verifies the signature of an entry's envelope; raises `CourierError`."""
 
 
+ALTERED = ("tampered", "fork")
+"""Kinds of breaks that say that something was altered."""
+TAMPERED_HINT = "find out at whose hands it was altered before anybody relies on it"
+MISSING_HINT = "courier channel sync, or merge the ledger file: courier parcel custody merge FILE"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Break:
-    """Where a chain does not hold. ``kind``: tampered, missing, fork, unproved (no trusted key to check it with)."""
+    """Where a chain does not hold. ``kind``: tampered, missing, fork, unproved (no trusted key to check it with).
+
+    ``hint``: what to do about it.
+    """
 
     kind: str
     entry: str
     text: str
+    hint: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +58,12 @@ class LedgerView:
     @property
     def altered(self) -> bool:
         """Whether something was altered or written twice over: not to be cured by waiting for more entries."""
-        return any(item.kind in ("tampered", "fork") for item in self.breaks)
+        return any(item.kind in ALTERED for item in self.breaks)
+
+    @property
+    def worst(self) -> tuple[Break, ...]:
+        """The breaks to be seen to first: those that say it was altered; all of them where none does."""
+        return tuple(item for item in self.breaks if item.kind in ALTERED) or self.breaks
 
 
 def read_entry(data: bytes) -> tuple[Envelope, CustodyEntry]:
@@ -125,7 +140,10 @@ class Ledger:
 
         ``broken``: what stands in the catalogue under a name and is no entry of that name any more, with the reason.
         """
-        breaks = [Break(kind="tampered", entry=name, text=why) for name, why in sorted((broken or {}).items())]
+        breaks = [
+            Break(kind="tampered", entry=name, text=why, hint=TAMPERED_HINT)
+            for name, why in sorted((broken or {}).items())
+        ]
         lines = []
         for name in self.order():
             entry, proved = self.entries[name], True
@@ -134,7 +152,8 @@ class Ledger:
             except CourierError as error:
                 proved = False
                 kind = "tampered" if error.code == "bad-signature" else "unproved"
-                breaks.append(Break(kind=kind, entry=name, text=f"{title(entry)}: {error.message}"))
+                text = f"{title(entry)}: {error.message}"
+                breaks.append(Break(kind=kind, entry=name, text=text, hint=_unproved_hint(entry, error)))
             lines.append(LedgerLine(name=name, entry=entry, proved=proved))
             breaks.extend(self._missing(name, entry, broken or {}))
         breaks.extend(self._forks())
@@ -151,12 +170,14 @@ class Ledger:
                         kind="missing",
                         entry=name,
                         text=f"{title(entry)} names entry {number} of {chain_name(site, book)}, which is not here",
+                        hint=MISSING_HINT,
                     )
             elif (there.site, there.book, there.number) != (site, book, number):
                 yield Break(
                     kind="tampered",
                     entry=name,
                     text=f"{title(entry)} names {title(there)} as entry {number} of {chain_name(site, book)}",
+                    hint=TAMPERED_HINT,
                 )
 
     def _forks(self) -> Iterable[Break]:
@@ -169,7 +190,20 @@ class Ledger:
                     kind="fork",
                     entry=min(names),
                     text=f"{len(names)} different entries say they are number {number} of {chain_name(site, book)}",
+                    hint=TAMPERED_HINT,
                 )
+
+
+def _unproved_hint(entry: CustodyEntry, error: CourierError) -> str:
+    if error.code == "bad-signature":
+        return TAMPERED_HINT
+    if error.code == "revoked-key":
+        # Sent again it would be the same entry, by the same key.
+        return (
+            f"whoever has that key may have written it: ask {entry.site} what happened, and for a note of it "
+            f"signed by its present key: courier parcel custody add {entry.parcel} --event note --note TEXT"
+        )
+    return error.hint
 
 
 def chain_name(site: str, book: str) -> str:

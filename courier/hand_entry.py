@@ -14,6 +14,7 @@ from courier.ledger import (
     known_here,
     ledger_of_file,
     load,
+    parcels_of_file,
     record,
     seals_on,
     write_file,
@@ -39,6 +40,20 @@ class HandEntry:
     broken: tuple[int, ...] = ()
     note: str = ""
     operator: str = ""
+
+
+def look_ahead(parcel: str, wanted: HandEntry, ledger_file: Path | None) -> str:
+    """What is odd about a ledger file before an entry is written into it: it is of other parcels alone; else empty.
+
+    One file may hold the entries of several parcels that travel together, so that is no error. Raises `Usage` as
+    `add_by_hand` does.
+    """
+    _check(parcel, wanted)
+    there = parcels_of_file(ledger_file) if ledger_file is not None and ledger_file.exists() else set()
+    if not there or parcel in there:
+        return ""
+    shown = ", ".join(sorted(there)[:10]) + (" ..." if len(there) > 10 else "")
+    return f"{ledger_file} has no entry of {parcel} yet; it is a ledger of {shown}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,8 +120,10 @@ def _check(parcel: str, wanted: HandEntry) -> None:
         check_parcel(parcel)
     except FormatError as error:
         raise Usage(error.message, hint="a parcel ID is like HQ1-000042") from None
-    if wanted.event not in custody_doc.EVENTS:
-        raise Usage(f"--event {wanted.event}: no such event", hint=f"one of {', '.join(custody_doc.EVENTS)}")
+    if wanted.event not in custody_doc.BY_HAND:
+        own = wanted.event in custody_doc.EVENTS
+        why = "only the command that does it writes that" if own else "no such event"
+        raise Usage(f"--event {wanted.event}: {why}", hint=f"one of {', '.join(custody_doc.BY_HAND)}")
     if any(number < 1 for number in (*wanted.volumes, *wanted.intact, *wanted.broken)):
         raise Usage("volumes are numbered from 1", hint="--volume 3")
     if set(wanted.intact) & set(wanted.broken):

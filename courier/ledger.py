@@ -7,7 +7,7 @@ the entries it does not have yet. One envelope a line, nothing else.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -227,20 +227,31 @@ def read_file(path: Path) -> list[bytes]:
     return [line for line in data.split(b"\n") if line]
 
 
+def parcels_of_file(path: Path) -> set[str]:
+    """The parcels that a ledger file has entries of. Raises `Refused` for bad lines."""
+    return {parcel for parcel, _ in _entries_of_file(path)}
+
+
 def ledger_of_file(path: Path, parcel: str) -> Ledger:
     """The entries about a parcel in a ledger file; empty when there is no such file. Raises `Refused` for bad lines."""
     ledger = Ledger(parcel=parcel)
-    for number, line in enumerate(read_file(path) if path.exists() else [], 1):
+    for about, line in _entries_of_file(path) if path.exists() else ():
+        if about == parcel:
+            ledger.add(line)
+    return ledger
+
+
+def _entries_of_file(path: Path) -> Iterator[tuple[str, bytes]]:
+    """(parcel, line) of every entry in a ledger file."""
+    for number, line in enumerate(read_file(path), 1):
         try:
-            if read_entry(line)[1].parcel == parcel:
-                ledger.add(line)
+            yield read_entry(line)[1].parcel, line
         except FormatError as error:
             raise Refused(
                 f"{path}, line {number}: {error}",
                 hint="it was altered: keep the file as it is, and write into another one",
                 code="ledger-altered",
             ) from None
-    return ledger
 
 
 def write_file(path: Path, lines: Iterable[bytes]) -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from journey import FIXTURES, Sites, add, create, make_home, make_sites, sent, write
+from journey import FIXTURES, ROOT, Sites, add, create, make_home, make_sites, run, sent, write
 
 from courier.custody import Ledger
 from courier.ledger import Happened, check_signature, next_entry
 from courier.seals import judge_seals
 from courier.site import Site, create_site, open_site
 from courier.trust import KnownSite, Trust
-from formats.documents.custody import MAIN, CustodyBatch, CustodyEntry, SealMark
+from formats.documents.custody import BY_HAND, MAIN, CustodyBatch, CustodyEntry, SealMark
 from formats.errors import FormatError
 
 PARCEL = "HQ1-000001"
@@ -331,6 +331,60 @@ def test_a_broken_seal_is_named_wherever_the_parcel_is_looked_at(sites: Sites) -
     sites.sync()
     assert word in sites.br.says("parcel", "show", parcel)
     assert sites.hq("parcel", "custody", "verify", parcel)["custody_intact"] is True
+
+
+def test_what_cannot_be_proved_is_cured_by_the_card_and_not_by_more_entries(tmp_path: Path) -> None:
+    sites = make_sites(tmp_path, "HQ1", "BR1", "BR2")
+    parcel, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), to=("BR1", "BR2"), out=tmp_path / "media")
+    sites.sync()
+    sites.br("parcel", "receive", *volumes)
+    sites.sync(sites.br, sites.hq, sites.homes[2])
+    error = sites.homes[2].ran("parcel", "custody", "verify", parcel, code=4).error
+    assert "is not proved: entry 1 of BR1" in error["message"]
+    assert "courier site trust CARD" in error["hint"]
+    assert "merge" not in error["hint"]
+    new = sites.br("site", "rotate-key", "--lost")
+    sites.br("site", "card", "--out", tmp_path / "new.card")
+    sites.hq("site", "trust", tmp_path / "new.card", "--fingerprint", new["fingerprint"])
+    error = sites.hq.ran("parcel", "custody", "verify", parcel, code=4).error
+    assert "was revoked" in error["message"]
+    assert f"courier parcel custody add {parcel} --event note" in error["hint"]
+    assert "merge" not in error["hint"]
+
+
+def test_what_only_a_journey_writes_is_not_written_by_hand(sites: Sites) -> None:
+    add_note = ("parcel", "custody", "add", PARCEL, "--ledger", sites.root / "stick")
+    for event in ("written", "imported", "refused"):
+        error = sites.hq.fails(*add_note, "--event", event, code=2)
+        assert error["hint"] == f"one of {', '.join(BY_HAND)}"
+    page = (ROOT / "docs" / "commands.md").read_text()
+    assert f"| `--event` | {', '.join(BY_HAND)}. (required) |" in page
+    for event in BY_HAND:
+        sites.hq(*add_note, "--event", event, "--to", "Vans", "--seal", "1=A")
+
+
+def test_an_entry_in_a_ledger_of_other_parcels_is_warned_of(sites: Sites) -> None:
+    stick = sites.root / "stick.ledger"
+    entry = ("parcel", "custody", "add")
+    rest = ("--event", "note", "--note", "x", "--ledger", stick)
+    sites.hq(*entry, "HQ1-000009", *rest)
+    assert sites.hq(*entry, "HQ1-000009", *rest)["warnings"] == []
+    odd = f"{stick} has no entry of HQ1-000099 yet; it is a ledger of HQ1-000009"
+    assert sites.hq(*entry, "HQ1-000099", *rest)["warnings"] == [odd]
+    # Parcels that travel together may share one file.
+    assert sites.hq(*entry, "HQ1-000099", *rest)["warnings"] == []
+
+
+def test_who_sees_that_the_ledger_is_of_another_parcel_can_stop(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    stick = sites.root / "stick.ledger"
+    rest = ("--event", "note", "--note", "x", "--ledger", stick, "--home", sites.hq.path)
+    run("parcel", "custody", "add", "HQ1-000009", *rest)
+    before = stick.read_bytes()
+    monkeypatch.setattr("courier.console._is_terminal", lambda _: True)
+    monkeypatch.setattr("builtins.input", lambda _: "n")
+    ran = run("parcel", "custody", "add", "HQ1-000099", *rest, code=3)
+    assert "it is a ledger of HQ1-000009" in ran.err
+    assert stick.read_bytes() == before
 
 
 def test_mistakes_at_the_keyboard(sites: Sites) -> None:

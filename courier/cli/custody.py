@@ -55,7 +55,7 @@ def add(
 ) -> None:
     """Write an entry by hand, signed with this site's key; with --ledger offline, to be merged later."""
     from courier.cli.parcel_send import read_seal
-    from courier.hand_entry import HandEntry, add_by_hand
+    from courier.hand_entry import HandEntry, add_by_hand, look_ahead
 
     wanted = HandEntry(
         event=event,
@@ -69,13 +69,18 @@ def add(
         operator=operator,
     )
     with console.site() as site:
+        odd = look_ahead(parcel, wanted, ledger)
+        if odd:
+            console.warn(odd)
+            console.ask_if_present("Write the entry all the same?")
         done = add_by_hand(site, parcel, wanted, ledger)
         for warning in done.warnings:
             console.warn(warning)
         console.say(f"{parcel}: {entry_text(done.entry, done.seals)}")
         if ledger is not None:
             console.say(f"Next, at a site of the parcel: courier parcel custody merge {ledger}")
-        console.result({"parcel_id": parcel, "entry": _entry(done.entry), "warnings": list(done.warnings)})
+        warnings = [*([odd] if odd else []), *done.warnings]
+        console.result({"parcel_id": parcel, "entry": _entry(done.entry), "warnings": warnings})
 
 
 @command(app, "merge")
@@ -134,7 +139,8 @@ def export(
 
 @command(app, "verify")
 def verify(console: Console, *, parcel: PARCEL) -> None:
-    """Check the ledger: every signature, every link. Exit code 3 when it was altered, 4 when entries are missing.
+    """Check the ledger: every signature, every link. Exit code 3 when it was altered, 4 when entries are missing, or
+    cannot be proved.
 
     Seals that were found broken, and re-seals, are named; the ledger is right all the same (exit code 0).
     """
@@ -148,20 +154,16 @@ def verify(console: Console, *, parcel: PARCEL) -> None:
         document = {"parcel_id": parcel, **ledger_document(view)}
         say_ledger(console, view)
         if view.breaks:
-            first = view.breaks[0].text
+            worst = view.worst
+            hints = "; and: ".join(dict.fromkeys(item.hint for item in worst))
             error: CourierError
             if view.altered:
-                error = Refused(
-                    f"{parcel}: the custody ledger does not hold: {first}",
-                    hint="find out at whose hands it was altered before anybody relies on it",
-                    code="ledger-altered",
-                )
+                message = f"{parcel}: the custody ledger does not hold: {worst[0].text}"
+                error = Refused(message, hint=hints, code="ledger-altered")
             else:
-                error = Damaged(
-                    f"{parcel}: the custody ledger is not whole: {first}",
-                    hint="courier channel sync, or merge the ledger file: courier parcel custody merge FILE",
-                    code="ledger-incomplete",
-                )
+                what = "proved" if all(item.kind == "unproved" for item in worst) else "whole"
+                message = f"{parcel}: the custody ledger is not {what}: {worst[0].text}"
+                error = Damaged(message, hint=hints, code="ledger-incomplete")
             console.error(error, document)
             raise typer.Exit(error.exit_code)
         console.result(document)
@@ -229,7 +231,9 @@ def ledger_document(view: LedgerView) -> dict[str, Any]:
         "custody": [{"name": line.name, "proved": line.proved, **_entry(line.entry)} for line in view.lines],
         "custody_intact": not view.breaks,
         "seal_warnings": list(judge_seals(view.lines).warnings),
-        "breaks": [{"kind": item.kind, "entry": item.entry, "text": item.text} for item in view.breaks],
+        "breaks": [
+            {"kind": item.kind, "entry": item.entry, "text": item.text, "hint": item.hint} for item in view.breaks
+        ],
     }
 
 

@@ -40,6 +40,8 @@ EVENTS = (
     "note",
 )
 """What can happen to a parcel under somebody's hands."""
+BY_HAND = tuple(event for event in EVENTS if event not in ("written", "imported", "refused"))
+"""What a person may write. The others are true where the toolkit did them, and a lie where it did not."""
 FINDINGS = ("", "intact", "broken")
 MAX_TEXT = 1000
 MAX_AFTER = 500
