@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from formats.errors import BadSignature, Malformed, TooLarge
@@ -92,13 +92,16 @@ class Envelope:
 
 def parse_base64(fields: Fields, name: str, longest: int) -> bytes:
     """The bytes of a base64 field of at most ``longest`` characters, in its one spelling; raises `Malformed`."""
-    text = fields.text(name, longest=longest)
+    return _decode_base64(fields.text(name, longest=longest).encode("ascii", "replace"), fields.at(name))
+
+
+def _decode_base64(text: bytes, place: str) -> bytes:
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise Malformed("not base64", place=fields.at(name)) from None
-    if base64.b64encode(data).decode() != text:
-        raise Malformed("not canonical base64", place=fields.at(name))
+        raise Malformed("not base64", place=place) from None
+    if base64.b64encode(data) != text:
+        raise Malformed("not canonical base64", place=place)
     return data
 
 
@@ -106,23 +109,24 @@ def parse_envelope(data: bytes) -> Envelope:
     """Parse an envelope without judging its signatures; raises `Malformed` or `TooLarge`."""
     if len(data) > MAX_ENVELOPE:
         raise TooLarge(f"envelope of more than {MAX_ENVELOPE} bytes", place="envelope")
-    payload_end = data.find(b'"', len(_HEAD)) if data.startswith(_HEAD) else 0
-    if len(data) - payload_end > MAX_FRAME:
-        raise Malformed("not one payload and its signatures", place="envelope")
-    fields = Fields(decode(data, place="envelope"), "envelope")
+    # The payload is cut out before the JSON around it is parsed: base64 holds no quote, and the memory that is taken
+    # is that of the payload, not many times so much.
+    begin = len(_HEAD)
+    end = data.find(b'"', begin) if data.startswith(_HEAD) else -1
+    if end < 0 or begin + len(data) - end > MAX_FRAME:
+        place = "envelope.payload" if end < 0 and data.startswith(_HEAD[:-1]) else "envelope"
+        raise Malformed("not one payload and its signatures", place=place)
+    frame = data[:begin] + data[end:]
+    fields = Fields(decode(frame, place="envelope"), "envelope")
     signatures = tuple(
         (item.digest("keyid"), parse_base64(item, "sig", 1024))
         for item in fields.objects("signatures")[: MAX_SIGNATURES + 1]
     )
     _check_signers([keyid for keyid, _ in signatures])
-    envelope = Envelope(
-        payload=parse_base64(fields, "payload", MAX_ENVELOPE),
-        payload_type=fields.text("payloadType", longest=200),
-        signatures=signatures,
-    )
-    if envelope.encode() != data:
+    envelope = Envelope(payload=b"", payload_type=fields.text("payloadType", longest=200), signatures=signatures)
+    if envelope.encode() != frame:
         raise Malformed("holds more than an envelope does", place="envelope")
-    return envelope
+    return replace(envelope, payload=_decode_base64(data[begin:end], fields.at("payload")))
 
 
 def _check_signers(keyids: list[str]) -> None:

@@ -267,3 +267,13 @@ def test_any_bytes_as_a_key_raise_only_our_errors(noise: bytes, at: int, byte: i
                 assert load_public_key(data).der == data
             except Malformed:
                 continue
+
+
+def test_a_large_payload_takes_memory_a_few_times_its_size_not_many_times() -> None:
+    data = Envelope(payload=bytes(6 << 20), payload_type=TYPE, signatures=((ED.keyid, b"x"),)).encode()
+    tracemalloc.start()
+    try:
+        parse_envelope(data)
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(data)
+    finally:
+        tracemalloc.stop()
