@@ -23,6 +23,7 @@ from courier.delivery import POLL, Lines, Network, Run, deliver
 from courier.errors import CourierError, Damaged, NotFound, Refused, Unreachable, Usage
 from courier.inbox import take_message
 from courier.ledger_exchange import share_ledgers
+from courier.receipts import sign_receipts_anew
 from courier.reporting import report_to_peers
 from courier.retention import keep_quota
 from courier.rotation import announce_card
@@ -118,6 +119,7 @@ def _queue_news(site: Site) -> None:
     """Queue what other sites shall know of what happened here."""
     if site.card.serial > 1:
         announce_card(site)
+    sign_receipts_anew(site)
     report_to_peers(site)
     share_ledgers(site)
 

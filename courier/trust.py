@@ -261,6 +261,7 @@ def _check_revoked(signed_ns: int, keys: list[SiteKey], *, came_ns: int | None, 
             return
     raise Refused(
         f"{where}: signed by a key of {signer} that was revoked, as of {format_time(keys[0].revoked_ns or 0)[:19]}Z",
-        hint=f"do not use it; ask {signer} to send it again, signed by its present key (courier parcel ship PARCEL)",
+        hint=f"do not use it; ask {signer} to send it again, signed by its present key (courier parcel ship PARCEL; "
+        "a receipt comes again by itself)",
         code="revoked-key",
     )

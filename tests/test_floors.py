@@ -113,6 +113,7 @@ FLOORS = (
             "courier.prepare",
             "courier.rebuild",
             "courier.recall",
+            "courier.receipts",
             "courier.receive",
             "courier.remake",
             "courier.repair",

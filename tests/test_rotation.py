@@ -14,6 +14,7 @@ from journey import FIXTURES, Home, Sites, add, create, make_sites, run, sent, w
 
 import courier.send
 from courier.channel.folder import FolderTransport
+from courier.receipts import sign_receipts_anew
 from courier.rotation import rotate_key
 from courier.settle import find_build, settle_parcel
 from courier.site import open_site
@@ -439,3 +440,39 @@ def test_half_a_fingerprint_is_no_alarm(sites: Sites) -> None:
         error = sites.br.fails("site", "trust", sites.root / "HQ1.card", "--fingerprint", part, code=2)
         assert "sixteen groups of four" in error["message"]
     sites.br("site", "trust", sites.root / "HQ1.card", "--fingerprint", fingerprint.upper().replace(" ", "-"))
+
+
+def test_a_receipt_under_way_when_the_key_was_lost_is_signed_anew(sites: Sites) -> None:
+    """It is refused as it is, and no command makes a receipt: its parcel would never be confirmed."""
+    parcel, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "media")
+    sites.sync()
+    assert sites.br("parcel", "receive", *volumes)["state"] == "Imported"
+    new = sites.br("site", "rotate-key", "--lost")
+    sites.br("site", "card", "--out", sites.root / "new.card")
+    sites.hq("site", "trust", sites.root / "new.card", "--fingerprint", new["fingerprint"])
+    sites.sync(sites.br, sites.hq)
+    assert sites.hq("parcel", "show", parcel)["state"] == "Confirmed"
+
+
+def test_a_receipt_by_a_key_that_had_ended_is_signed_anew(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    parcel, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "media")
+    sites.sync()
+    set_clock(monkeypatch, 5 * 365 + 1)
+    assert sites.br("parcel", "receive", *volumes)["state"] == "Imported"
+    sites.br("channel", "sync")
+    assert any("receipt" in item["reason"] for item in sites.hq("channel", "sync")["refused"])
+    new = sites.br("site", "rotate-key")
+    sites.br("site", "card", "--out", sites.root / "new.card")
+    sites.hq("site", "trust", sites.root / "new.card", "--fingerprint", new["fingerprint"])
+    sites.sync(sites.br, sites.hq)
+    assert sites.hq("parcel", "show", parcel)["state"] == "Confirmed"
+
+
+def test_a_receipt_that_the_old_key_signed_in_its_time_goes_as_it_is(sites: Sites) -> None:
+    _, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "media")
+    sites.sync()
+    sites.br("parcel", "receive", *volumes)
+    sites.br("site", "rotate-key")
+    site = open_site(sites.br.path)
+    assert sign_receipts_anew(site) == 0
+    site.close()
