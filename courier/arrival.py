@@ -16,7 +16,7 @@ from courier.parcelkey import seal_parcel_key
 from courier.site import Site, now
 from courier.spool import Spool
 from courier.transitions import log_entry, sent_event
-from courier.wording import plural
+from courier.wording import listed, plural
 from formats.blocks import ranges
 from formats.documents import arrival as arrival_doc
 from formats.documents import release as release_doc
@@ -109,7 +109,7 @@ def judge_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> None:
         if key is not None and problem is None:
             letters.keep(connection, _letter("release", arrival.parcel, arrival.destination, key))
             enqueue(connection, key, arrival.destination)
-            text = f"to {arrival.destination}, which reported all volumes with their seals"
+            text = f"to {arrival.destination}, which reported all volumes{_seals_named(arrival)}"
             parcels.write_log(connection, log_entry(site, arrival.parcel, "key-released", text))
         if same is None or same.envelope != envelope.encode():
             text = f"reported by {arrival.destination}: {problem[0] if problem else 'all volumes'}"
@@ -120,6 +120,15 @@ def judge_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> None:
                 parcels.write_log(connection, log_entry(site, arrival.parcel, "arrival", text))
     if problem is not None:
         raise _wrong(arrival, problem[0], code=problem[1])
+
+
+def _seals_named(arrival: Arrival) -> str:
+    sealed = [number for number, seal in arrival.volumes.items() if seal]
+    if not sealed:
+        return " (no seals were named)"
+    if len(sealed) == len(arrival.volumes):
+        return " with their seals"
+    return f", and the seals of {listed(sealed)} alone"
 
 
 def _issued(letter: Letter) -> int:

@@ -52,6 +52,12 @@ def enqueue(connection: Connection, envelope: Envelope, code: str, *, priority: 
     return messages.put(connection, _cover(message, _recipient(connection, code)))
 
 
+def was_queued(connection: Connection, envelope: Envelope, code: str) -> bool:
+    """Whether `enqueue` would do nothing, as that very document was queued for the site before."""
+    there = messages.find(connection, "out", sha256_hex(envelope.encode()), code)
+    return there is not None and there.state != "dead"
+
+
 def withdraw_request(connection: Connection, code: str, parcel: str) -> None:
     """Take back a repair request that was not handed over yet: another replaces it, or nothing is missing any more."""
     for waiting in messages.queued(connection, code):

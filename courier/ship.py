@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from courier.catalog import parcels
-from courier.errors import NotFound, Refused
+from courier.errors import NotFound, Refused, Usage
 from courier.ledger import Happened, record
 from courier.lifecycle import SentEvent, SentState, VolumeState, after_sent
-from courier.outbox import enqueue
+from courier.outbox import enqueue, was_queued
 from courier.outgoing import OutgoingParcel
 from courier.parcelkey import seal_parcel_key, withdraw_key
 from courier.site import Site, now
@@ -27,13 +27,24 @@ from formats.documents.supersession import Supersession
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from courier.catalog.parcels import SentParcel
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shipment:
-    """What `ship_parcel` did: the notice, and how many messages wait for the next ``channel sync``."""
+    """What `ship_parcel` did, or would do: the notice, how many messages it queued for the next ``channel sync``, and
+    the parcel's state then.
+
+    ``changes``: what is other than when it was shipped before, None where it was not. ``superseded``: the parcel that
+    it replaces, or empty. ``unsealed``: volumes without a seal, where the key is released for the seals reported.
+    """
 
     notice: ShipNotice
     queued: int
+    state: str
+    changes: tuple[str, ...] | None
+    superseded: str
+    unsealed: tuple[int, ...]
 
 
 def ship_parcel(
@@ -47,10 +58,10 @@ def ship_parcel(
 ) -> Shipment:
     """Mark a parcel Sent and queue its package definitions and ship notice; again: queue them again.
 
-    ``dry_run``: only judge whether it may be, and count the messages.
+    ``dry_run``: only judge whether it may be, and say what it would do.
 
     Raises `Refused` while a volume is not written and read back, when its state forbids it, or when the clock and the
-    signing key do not agree.
+    signing key do not agree; `Usage` for one seal on two volumes.
     """
     site.check_key()
     name, packing = parcel.sent.parcel, parcel.packing
@@ -82,6 +93,7 @@ def ship_parcel(
     for code in packing.destinations:
         site.trust().site(code)
     seals = {v.number: v.seal for v in parcel.volumes if v.seal} | seals
+    _check_seals(seals)
     notice = ShipNotice(
         parcel=name,
         source=site.code,
@@ -99,8 +111,23 @@ def ship_parcel(
     )
     envelopes = [site.sign(_issued_now(site, definition), package_doc.TYPE) for _, _, _, definition in carried]
     envelopes.append(site.sign(notice.payload(), notice_doc.TYPE))
+    with site.catalogue.reading() as connection:
+        old = _replaced(connection, parcel)
+        told = [goes.site for goes in parcels.destinations(connection, old.parcel)] if old and old.build else []
+        new = [
+            (code, one) for code in packing.destinations for one in envelopes if not was_queued(connection, one, code)
+        ]
+    unsealed = tuple(number for number in range(1, packing.volumes + 1) if number not in seals)
+    shipment = Shipment(
+        notice=notice,
+        queued=len(new) + len(told),
+        state=after_sent(parcel.sent.state, SentEvent.SENT) or parcel.sent.state,
+        changes=_changes(parcel, notice),
+        superseded=old.parcel if old else "",
+        unsealed=unsealed if packing.key == "on-arrival" else (),
+    )
     if dry_run:
-        return Shipment(notice=notice, queued=len(envelopes) * len(packing.destinations))
+        return shipment
     with site.catalogue.writing() as connection:
         text = f"carrier {notice.carrier or '-'}, tracking {notice.tracking or '-'}"
         if not sent_event(
@@ -121,8 +148,42 @@ def ship_parcel(
                 parcels.put_sent_volume(connection, replace(v, seal=seals[v.number]))
         record(connection, site, name, *_custody(parcel, notice))
         if parcel.sent.supersedes and parcel.sent.state == SentState.WRITTEN:
-            _supersede(connection, site, parcel.sent.supersedes, name)
-    return Shipment(notice=notice, queued=queued)
+            queued += _supersede(connection, site, parcel.sent.supersedes, name)
+    return replace(shipment, queued=queued)
+
+
+def _check_seals(seals: Mapping[int, str]) -> None:
+    bearers: dict[str, int] = {}
+    for number, serial in sorted(seals.items()):
+        if serial in bearers:
+            raise Usage(
+                f"seal {serial} is on volume {bearers[serial]} and on volume {number}",
+                hint="every volume has a seal of its own: read the serial numbers again",
+            )
+        bearers[serial] = number
+
+
+def _changes(parcel: OutgoingParcel, notice: ShipNotice) -> tuple[str, ...] | None:
+    """What a parcel that was shipped before says otherwise now."""
+    if parcel.sent.state not in (SentState.SENT, SentState.ARRIVING):
+        return None
+    before = {f"seal of volume {v.number}": v.seal for v in parcel.volumes}
+    before |= {"carrier": parcel.sent.carrier, "tracking": parcel.sent.tracking}
+    present = {f"seal of volume {n}": serial for n, serial in sorted(notice.seals.items())}
+    present |= {"carrier": notice.carrier, "tracking": notice.tracking}
+    return tuple(
+        f"{what} {new} ({before.get(what) or 'none'} before)"
+        for what, new in present.items()
+        if new != before.get(what, "")
+    )
+
+
+def _replaced(connection: Connection, parcel: OutgoingParcel) -> SentParcel | None:
+    """The parcel that this one replaces when it is shipped for the first time, where it still can be replaced."""
+    if not parcel.sent.supersedes or parcel.sent.state != SentState.WRITTEN:
+        return None
+    old = parcels.find_sent(connection, parcel.sent.supersedes)
+    return old if old is not None and after_sent(old.state, SentEvent.SUPERSEDED) is not None else None
 
 
 def _issued_now(site: Site, payload: bytes) -> bytes:
@@ -143,18 +204,17 @@ def _custody(parcel: OutgoingParcel, notice: ShipNotice) -> list[Happened]:
     return things
 
 
-def _supersede(connection: Connection, site: Site, old: str, new: str) -> None:
-    """``new`` has been shipped in place of ``old``: say so to every destination of ``old``."""
+def _supersede(connection: Connection, site: Site, old: str, new: str) -> int:
+    """``new`` has been shipped in place of ``old``: say so to every destination of ``old``; return how many."""
     sent = parcels.find_sent(connection, old)
     if sent is None:
-        return
+        return 0
     if not sent_event(connection, site, old, SentEvent.SUPERSEDED, f"by {new}") or not sent.build:
-        return
+        return 0
     withdraw_key(connection, old)
     codes = tuple(goes.site for goes in parcels.destinations(connection, old))
     word = Supersession(
         parcel=old, build=sent.build, by=new, source=site.code, destinations=codes, issued_ns=now(), reason=""
     )
     envelope = site.sign(word.payload(), supersession_doc.TYPE)
-    for code in codes:
-        enqueue(connection, envelope, code)
+    return sum(enqueue(connection, envelope, code) for code in codes)

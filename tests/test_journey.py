@@ -598,6 +598,53 @@ def test_carrier_tracking_and_seals_are_kept_and_the_notice_says_them(sites: Sit
     assert "carrier Vans, tracking V-1" in sites.br.says("parcel", "log", parcel)
 
 
+def written_parcel(sites: Sites) -> str:
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
+    write(sites.hq, parcel, "folder", sites.root / "m")
+    return parcel
+
+
+def test_shipping_again_says_what_changed(sites: Sites) -> None:
+    parcel = written_parcel(sites)
+    sites.hq("parcel", "ship", parcel, "--carrier", "Vans", "--seal", "1=A1")
+    said = sites.hq.says("parcel", "ship", parcel, "--tracking", "V-2", "--seal", "1=B1")
+    assert "is Sent again, changed: seal of volume 1 B1 (A1 before), tracking V-2 (none before);" in said
+    assert "as it was" not in said
+    assert "is Sent again, as it was" in sites.hq.says("parcel", "ship", parcel)
+    assert sites.hq("parcel", "ship", parcel, "--seal", "2=C")["changes"] == ["seal of volume 2 C (none before)"]
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_two_seals_on_a_volume_and_one_seal_on_two_are_refused(sites: Sites, more: tuple[str, ...]) -> None:
+    parcel = written_parcel(sites)
+    before = sites.hq.state()
+    for seals in (("1=A", "1=B"), ("1=A", "2=A")):
+        options = [text for seal in seals for text in ("--seal", seal)]
+        error = sites.hq.fails("parcel", "ship", parcel, *options, *more, code=2)
+        assert "A" in error["message"]
+        assert sites.hq.state() == before
+    sites.hq("parcel", "ship", parcel, "--seal", "1=A")
+    assert (
+        "volume 1 and on volume 2"
+        in sites.hq.fails("parcel", "ship", parcel, "--seal", "2=A", *more, code=2)["message"]
+    )
+
+
+def test_a_dry_run_of_shipping_says_what_the_shipping_does(sites: Sites) -> None:
+    parcel = written_parcel(sites)
+    options = ("parcel", "ship", parcel, "--carrier", "Vans", "--tracking", "V-1", "--seal", "1=A1")
+    for number, messages in enumerate((2, 1)):
+        before = sites.hq.state()
+        said = sites.hq.says(*options, "--dry-run")
+        assert f"carrier Vans, tracking V-1, seals: 1=A1; {messages} message" in said
+        assert ("again, as it was" in said) == bool(number)
+        would = sites.hq(*options, "--dry-run")
+        assert sites.hq.state() == before
+        does = sites.hq(*options)
+        assert (would["queued"], does["queued"]) == (messages, messages)
+        assert would["seals"] == does["seals"] == [{"volume": 1, "serial": "A1"}]
+
+
 def test_messages_wait_while_the_channel_folder_is_away(sites: Sites) -> None:
     sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "media")
     (sites.root / "share").rename(sites.root / "away")

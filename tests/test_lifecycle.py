@@ -140,7 +140,9 @@ def test_a_superseded_parcel_is_refused_where_it_arrives(sites: Sites) -> None:
     new = create(sites.hq, package, supersedes=old)
     assert sites.hq("parcel", "show", old)["state"] == "Sent"
     new_volumes = write(sites.hq, new, "folder", sites.root / "new")
-    sites.hq("parcel", "ship", new)
+    assert f"{old} would be Superseded by it" in sites.hq.says("parcel", "ship", new, "--dry-run")
+    would, does = sites.hq("parcel", "ship", new, "--dry-run"), sites.hq("parcel", "ship", new)
+    assert (does["superseded"], does["queued"]) == (old, would["queued"])
     assert sites.hq("parcel", "show", old)["state"] == "Superseded"
     sites.sync()
     assert sites.br.fails("parcel", "receive", *old_volumes, code=3)["code"] == "parcel-refused"
@@ -149,6 +151,15 @@ def test_a_superseded_parcel_is_refused_where_it_arrives(sites: Sites) -> None:
     assert sites.hq.fails("parcel", "ship", old, code=3)["code"] == "wrong-state"
     error = sites.hq.fails("parcel", "create", package, "--to", "BR1", "--capacity", "5MB", "--supersedes", old, code=3)
     assert error["code"] == "wrong-state"
+
+
+def test_shipping_says_that_the_parcel_it_replaces_is_superseded(sites: Sites) -> None:
+    package = add(sites.hq, FIXTURES / "boot.wim")
+    old, _ = sent(sites.hq, package, out=sites.root / "old")
+    new = create(sites.hq, package, supersedes=old)
+    write(sites.hq, new, "folder", sites.root / "new")
+    assert f"{old} is Superseded by it" in sites.hq.says("parcel", "ship", new)
+    assert "Superseded" not in sites.hq.says("parcel", "ship", new)
 
 
 def test_a_confirmed_parcel_that_is_written_for_another_medium_says_so_and_stays_confirmed(sites: Sites) -> None:

@@ -105,11 +105,26 @@ def test_the_key_is_released_for_the_right_volumes_and_seals_alone(sites: Sites)
 
 def test_a_parcel_without_seals_is_reported_by_itself(sites: Sites) -> None:
     parcel, volumes = built(sites, "--release", "on-arrival")
-    sites.hq("parcel", "ship", parcel)
+    (warned,) = sites.hq("parcel", "ship", parcel)["warnings"]
+    assert "no seal is named for volume 1 to 4: " in warned
     sites.sync()
     assert sites.br("parcel", "receive", *volumes)["state"] == "Held"
     back_and_forth(sites)
     assert sites.br("parcel", "show", parcel)["state"] == "Imported"
+    assert "which reported all volumes (no seals were named)" in sites.hq.says("parcel", "log", parcel)
+
+
+def test_seals_that_are_lacking_where_the_key_awaits_them_are_warned_of(sites: Sites) -> None:
+    parcel, volumes = built(sites, "--release", "on-arrival")
+    assert "no seal is named for volume 1 to 4: " in sites.hq.says("parcel", "ship", parcel, "--dry-run")
+    assert "no seal is named for volume 2 to 4: " in sites.hq.says("parcel", "ship", parcel, "--seal", "1=A0001")
+    sites.sync()
+    sites.br("parcel", "receive", *volumes)
+    sites.br("parcel", "arrived", parcel, "--seal", "1=A0001")
+    back_and_forth(sites)
+    assert "which reported all volumes, and the seals of 1 alone" in sites.hq.says("parcel", "log", parcel)
+    more = [text for number in (2, 3, 4) for text in ("--seal", f"{number}=A000{number}")]
+    assert sites.hq("parcel", "ship", parcel, *more)["warnings"] == []
 
 
 def test_the_key_of_a_recalled_parcel_is_never_released(sites: Sites) -> None:

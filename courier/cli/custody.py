@@ -54,7 +54,7 @@ def add(
     ] = None,
 ) -> None:
     """Write an entry by hand, signed with this site's key; with --ledger offline, to be merged later."""
-    from courier.cli.parcel_send import read_seal
+    from courier.cli.parcel_send import read_seals
     from courier.hand_entry import HandEntry, add_by_hand, look_ahead
 
     wanted = HandEntry(
@@ -62,7 +62,7 @@ def add(
         to=to,
         tracking=tracking,
         volumes=tuple(sorted(set(volume or ()))),
-        seals=tuple(read_seal(text) for text in seal or ()),
+        seals=tuple(read_seals(seal).items()),
         intact=tuple(seal_intact or ()),
         broken=tuple(seal_broken or ()),
         note=note,

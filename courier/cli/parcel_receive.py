@@ -226,10 +226,10 @@ def arrived(
 ) -> None:
     """Report to the sender that all volumes are here, with the seals read on them, so that it releases the key."""
     from courier.arrival import report_arrival
-    from courier.cli.parcel_send import read_seal
+    from courier.cli.parcel_send import read_seals
     from courier.settle import find_build
 
-    seals = dict(read_seal(text) for text in seal or [])
+    seals = read_seals(seal)
     with console.site() as site:
         report = report_arrival(site, parcel, find_build(site, parcel), seals)
         console.say(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,10 +11,11 @@ import typer
 
 from courier.cli.command import command
 from courier.console import Console, duration_text, size_text
-from courier.wording import plural
+from courier.wording import listed, plural
 
 if TYPE_CHECKING:
     from courier.prepare import ParcelPlan
+    from courier.ship import Shipment
     from formats.documents.packing import KeyWay, PackingList
 
 PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
@@ -313,28 +315,71 @@ def ship(
     from courier.ship import ship_parcel
     from courier.waybills import check_waybills
 
-    seals = dict(read_seal(text) for text in seal or [])
+    seals = read_seals(seal)
     with console.site() as site:
         outgoing = open_outgoing(site, parcel)
         if waybill or survive_waybill:
             check_waybills(outgoing, waybill or [], survive=survive_waybill)
         shipment = ship_parcel(site, outgoing, carrier=carrier, tracking=tracking, seals=seals, dry_run=dry_run)
-        if dry_run:
-            console.say(f"Would mark {parcel} Sent and queue {plural(shipment.queued, 'message')}.")
-        else:
-            again = " again, as it was" if outgoing.sent.state == "Sent" else ""
-            queued = plural(shipment.queued, "message")
-            console.say(f"{parcel} is Sent{again}; {queued} queued. Next: courier channel sync")
+        warnings = _unsealed(shipment.unsealed)
+        for text in warnings:
+            console.warn(text)
+        _say_shipment(console, shipment, dry_run=dry_run)
         console.result(
             {
                 "parcel_id": parcel,
-                "state": outgoing.sent.state if dry_run else "Sent",
+                "state": outgoing.sent.state if dry_run else shipment.state,
                 "queued": shipment.queued,
                 "dry_run": dry_run,
                 "carrier": shipment.notice.carrier,
                 "tracking": shipment.notice.tracking,
+                "seals": [{"volume": n, "serial": serial} for n, serial in sorted(shipment.notice.seals.items())],
+                "changes": list(shipment.changes or ()),
+                "superseded": shipment.superseded,
+                "warnings": warnings,
             }
         )
+
+
+def _unsealed(numbers: Sequence[int]) -> list[str]:
+    if not numbers:
+        return []
+    return [
+        f"no seal is named for volume {listed(numbers)}: the arrival report can only say that it is there, and the key "
+        "is released for that; --seal VOLUME=SERIAL has the seal reported as well"
+    ]
+
+
+def _say_shipment(console: Console, shipment: Shipment, *, dry_run: bool) -> None:
+    notice, queued = shipment.notice, plural(shipment.queued, "message")
+    again = ""
+    if shipment.changes is not None:
+        again = f" again, {'changed: ' + ', '.join(shipment.changes) if shipment.changes else 'as it was'}"
+    if dry_run:
+        seals = ", ".join(f"{number}={serial}" for number, serial in sorted(notice.seals.items())) or "none"
+        console.say(
+            f"Would ship {notice.parcel}{again}: state {shipment.state}, carrier {notice.carrier or '-'}, "
+            f"tracking {notice.tracking or '-'}, seals: {seals}; {queued} queued."
+        )
+    else:
+        again = f" and was shipped{again}" if again and shipment.state != "Sent" else again
+        console.say(f"{notice.parcel} is {shipment.state}{again}; {queued} queued. Next: courier channel sync")
+    if shipment.superseded:
+        console.say(f"{shipment.superseded} {'would be' if dry_run else 'is'} Superseded by it.")
+
+
+def read_seals(texts: Sequence[str] | None) -> dict[int, str]:
+    """Serial numbers by volume, each given like ``3=A0012345``; raises `Usage`, also for two on one volume."""
+    from courier.errors import Usage
+
+    seals: dict[int, str] = {}
+    for text in texts or ():
+        number, serial = read_seal(text)
+        if seals.setdefault(number, serial) != serial:
+            raise Usage(
+                f"--seal: volume {number} has {seals[number]} and {serial}", hint="give one serial number a volume"
+            )
+    return seals
 
 
 def read_seal(text: str) -> tuple[int, str]:
