@@ -21,11 +21,15 @@ from formats.envelope import parse_envelope
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Admission:
-    """What speaks for an import: the notice and the definitions that came; ``awaiting`` what has not come yet."""
+    """What speaks for an import: the notice and the definitions that came; ``awaiting`` what has not come yet.
+
+    ``report``: the command by which a person reports the arrival, where the key comes for that alone; else empty.
+    """
 
     awaiting: tuple[str, ...]
     notice: ShipNotice | None
     definitions: Mapping[tuple[str, int], PackageDefinition]
+    report: str = ""
 
 
 def judge(site: Site, packing: PackingList, editions: Collection[str]) -> Admission:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from courier.admit import check_not_recalled
+from courier.admit import check_not_recalled, verified_notices
 from courier.catalog import letters, parcels
 from courier.catalog.letters import Letter
 from courier.errors import NotFound, Refused
@@ -21,12 +21,23 @@ from formats.blocks import ranges
 from formats.documents import arrival as arrival_doc
 from formats.documents import release as release_doc
 from formats.documents.arrival import Arrival
+from formats.documents.packing import PackingList
 from formats.documents.release import KeyRelease
 from formats.envelope import Envelope, parse_envelope
 
 
-def report_arrival(site: Site, parcel: str, build: str, seals: Mapping[int, str]) -> Arrival:
+def report_arrival(
+    site: Site,
+    parcel: str,
+    build: str,
+    seals: Mapping[int, str],
+    *,
+    differing: Callable[[Sequence[str]], None] = lambda _: None,
+) -> Arrival:
     """Report to the sender which volumes are here, with the seals a person read on them; queue the signed report.
+
+    ``differing`` is told, before anything is written, which seals are not those of the ship notice, where that has
+    come; the report may still be right, and go out: a wrong seal has to be reported.
 
     Raises `NotFound` for a volume that has not been received, `Refused` while one is missing.
     """
@@ -49,6 +60,8 @@ def report_arrival(site: Site, parcel: str, build: str, seals: Mapping[int, str]
             hint="receive them first; if one was lost, ask the sender for a new parcel",
             code="volumes-missing",
         )
+    if odd := _differences(_noticed_seals(site, packing, row.packing_list), seals):
+        differing(odd)
     arrival = Arrival(
         parcel=parcel,
         source=packing.source,
@@ -66,6 +79,29 @@ def report_arrival(site: Site, parcel: str, build: str, seals: Mapping[int, str]
         text = f"{plural(len(here), 'volume')}, seals read: {shown}"
         parcels.write_log(connection, log_entry(site, parcel, "arrival-reported", text))
     return arrival
+
+
+def _noticed_seals(site: Site, packing: PackingList, packing_list: str) -> Mapping[int, str] | None:
+    """The seals of the ship notice that is here and fits; None where there is none."""
+    try:
+        notices = verified_notices(site, site.trust(), packing)
+    except Refused:
+        # One that does not stand is no word to compare with; the import says what is wrong with it.
+        return None
+    return next(
+        (n.seals for n in reversed(notices) if (n.build, n.packing_list) == (packing.build, packing_list)), None
+    )
+
+
+def _differences(noticed: Mapping[int, str] | None, read: Mapping[int, str]) -> list[str]:
+    if noticed is None:
+        return []
+    return [
+        f"volume {number}: {f'seal {read[number]}' if read.get(number) else 'no seal'} was typed, "
+        f"and the ship notice names {noticed.get(number) or 'none'}"
+        for number in sorted({*noticed, *read})
+        if read.get(number, "") != noticed.get(number, "")
+    ]
 
 
 def judge_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> None:

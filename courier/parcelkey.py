@@ -119,25 +119,27 @@ def _open(site: Site, sealed: bytes, packing: PackingList) -> Identity:
     return identity
 
 
-def awaited_key(site: Site, packing: PackingList, seals: Mapping[int, str]) -> tuple[str, ...]:
-    """What a complete parcel waits for while its key is not here: empty when it is, or is none.
+def awaited_key(site: Site, packing: PackingList, seals: Mapping[int, str]) -> tuple[str, str]:
+    """What a complete parcel waits for while its key is not here (empty when it is, or is none), and the command by
+    which a person reports the arrival (empty where the key comes without).
 
     ``seals``: those of the ship notice.
     """
     if not packing.sealed or packing.key == "media" or identities_for(site, packing):
-        return ()
+        return "", ""
     if packing.key == "network":
-        return (f"its key, in the ship notice of {packing.source} (by network: courier channel sync)",)
+        return f"its key, in the ship notice of {packing.source} (by network: courier channel sync)", ""
     with site.catalogue.reading() as connection:
         report = letters.find(connection, "arrival", packing.parcel, packing.source)
         sent = report and messages.find(connection, "out", sha256_hex(report.envelope), packing.source)
     refused = sent.reason if sent and sent.state == "dead" else ""
     if report and not refused:
-        return (f"its key, which {packing.source} releases for our arrival report (by network: courier channel sync)",)
+        return f"its key, which {packing.source} releases for our arrival report (by network: courier channel sync)", ""
     typed = " ".join(f"--seal {number}=SERIAL" for number in sorted(seals)[:3])
     why = (
         f"its key; {refused}; to report again"
         if refused
         else (f"its key, which {packing.source} releases when all volumes and the seals on them were reported")
     )
-    return (f"{why}: courier parcel arrived {packing.parcel}{f' {typed}' if typed else ''}",)
+    command = f"courier parcel arrived {packing.parcel}{f' {typed}' if typed else ''}"
+    return f"{why}: {command}", command

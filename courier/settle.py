@@ -34,7 +34,7 @@ class ParcelStatus:
     """A parcel as it stands here: what is missing, why it is held, what was imported; ``mended``: blocks, just now.
 
     ``source``: the site that sent it. ``spare``: volumes that may stay away, any of them. ``incomplete``: the paths,
-    as on any medium, of archives of which blocks are missing.
+    as on any medium, of archives of which blocks are missing. ``report``: as in `Admission`.
     """
 
     parcel: str
@@ -50,6 +50,7 @@ class ParcelStatus:
     source: str = ""
     spare: int = 0
     incomplete: tuple[str, ...] = ()
+    report: str = ""
 
 
 def settle_parcel(site: Site, parcel: str, build: str, *, release: bool = False) -> ParcelStatus:
@@ -183,7 +184,8 @@ def admission_of(site: Site, spool: Spool) -> Admission:
     admission = judge(site, spool.packing, spool.editions())
     if admission.notice is None:
         return admission
-    return replace(admission, awaiting=admission.awaiting + awaited_key(site, spool.packing, admission.notice.seals))
+    key, report = awaited_key(site, spool.packing, admission.notice.seals)
+    return replace(admission, awaiting=(*admission.awaiting, key) if key else admission.awaiting, report=report)
 
 
 def _reports_itself(site: Site, packing: PackingList, admission: Admission) -> bool:
@@ -195,13 +197,17 @@ def _reports_itself(site: Site, packing: PackingList, admission: Admission) -> b
     return reported is None and not _to_come(site, packing)
 
 
-def _awaiting(site: Site, spool: Spool, row: ReceivedParcel) -> tuple[str, ...]:
-    """What a complete parcel waits for; a disagreement of media and network is one of these, not an error here."""
+def _awaiting(site: Site, spool: Spool, row: ReceivedParcel) -> tuple[tuple[str, ...], str]:
+    """What a complete parcel waits for; a disagreement of media and network is one of these, not an error here.
+
+    And the command that reports the arrival, as in `Admission`.
+    """
     try:
         admission = admission_of(site, spool)
     except Refused as error:
-        return (f"an answer: {error.message}",)
-    return admission.awaiting or (("the operator: courier parcel import " + row.parcel,) if row.hold else ())
+        return (f"an answer: {error.message}",), ""
+    held = (f"the operator: courier parcel import {row.parcel}",) if row.hold else ()
+    return admission.awaiting or held, admission.report
 
 
 def status_of(site: Site, parcel: str, build: str) -> ParcelStatus:
@@ -226,9 +232,7 @@ def status_of(site: Site, parcel: str, build: str) -> ParcelStatus:
     packing = spool.packing
     incomplete = [state for state in spool.states()[: len(packing.archives)] if not state.whole]
     files = packing.files()
-    awaiting: tuple[str, ...] = ()
-    if not incomplete:
-        awaiting = _awaiting(site, spool, row)
+    awaiting, report = _awaiting(site, spool, row) if not incomplete else ((), "")
     return ParcelStatus(
         parcel=parcel,
         build=build,
@@ -241,4 +245,5 @@ def status_of(site: Site, parcel: str, build: str) -> ParcelStatus:
         source=row.source,
         spare=min((group.parity for group in packing.groups if group.spares), default=0),
         incomplete=tuple(packing.path(state.index) for state in incomplete),
+        report=report,
     )

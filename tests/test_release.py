@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from journey import FIXTURES, Home, Sites, add, create, make_sites, write
+from journey import FIXTURES, Home, Sites, add, create, make_sites, run, write
 
 from courier.catalog import messages
 from courier.cover import open_cover
@@ -314,6 +314,7 @@ def test_both_sites_are_told_of_a_wrong_seal_and_what_to_do(sites: Sites) -> Non
     parcel, volumes = shipped_with_seals(sites)
     sites.br("parcel", "receive", *volumes)
     sites.br("parcel", "arrived", parcel, "--seal", "1=A0001", "--seal", "2=WRONG")
+    assert "follows by itself" in sites.br.ran("parcel", "import", parcel, code=3).error["hint"]
     sites.br("channel", "sync")
     told = sites.hq.says("channel", "sync")
     assert f"{parcel}: arrival: reported by BR1: volume 2 left with seal A0002, and WRONG was read" in told
@@ -323,10 +324,48 @@ def test_both_sites_are_told_of_a_wrong_seal_and_what_to_do(sites: Sites) -> Non
     (awaited,) = sites.br("parcel", "show", parcel)["awaiting"]
     assert "WRONG was read" in awaited
     assert f"courier parcel arrived {parcel} --seal 1=SERIAL" in awaited
+    hint = sites.br.ran("parcel", "import", parcel, code=3).error["hint"]
+    assert f"report the arrival: courier parcel arrived {parcel} --seal 1=SERIAL" in hint
+    assert "by itself" not in hint
     sites.br("parcel", "arrived", parcel, "--seal", "1=A0001", "--seal", "2=A0002")
     assert "WRONG" not in sites.br("parcel", "show", parcel)["awaiting"][0]
     sites.sync(sites.br, sites.hq)
     assert f"{parcel}: imported" in sites.br.says("channel", "sync")
+
+
+def test_seals_that_are_not_those_of_the_notice_are_said_where_they_are_typed(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parcel, volumes = shipped_with_seals(sites)
+    sites.br("parcel", "receive", *volumes)
+    arrived = ("parcel", "arrived", parcel, "--seal", "2=WRONG", "--seal", "3=C")
+    told = (
+        "volume 1: no seal was typed, and the ship notice names A0001",
+        "volume 2: seal WRONG was typed, and the ship notice names A0002",
+        "volume 3: seal C was typed, and the ship notice names none",
+    )
+    # Neither a script nor a person who says no has reported them.
+    before = sites.br.state()
+    error = run(*arrived, "--home", sites.br.path, "--json", code=3).error
+    assert error["code"] == "not-confirmed"
+    assert all(text in error["hint"] for text in told)
+    monkeypatch.setattr("courier.console._is_terminal", lambda _: True)
+    monkeypatch.setattr("builtins.input", lambda _: "n")
+    ran = run(*arrived, "--home", sites.br.path, code=3)
+    assert ran.err.splitlines()[:3] == list(told)
+    assert sites.br.state() == before
+    # A seal that really is another one has to be reported.
+    assert sites.br(*arrived)["warnings"] == list(told)
+    assert "volume 1 left with seal A0001, and none was read" in refusals(back_and_forth(sites))
+    right = ("parcel", "arrived", parcel, "--seal", "1=A0001", "--seal", "2=A0002")
+    assert run(*right, "--home", sites.br.path, "--json").document["warnings"] == []
+
+
+def test_seals_are_reported_without_a_word_where_no_notice_has_come(sites: Sites) -> None:
+    parcel, volumes = built(sites, "--release", "on-arrival")
+    sites.hq("parcel", "ship", parcel, "--seal", "1=A0001")
+    sites.br("parcel", "receive", *volumes)
+    assert sites.br("parcel", "arrived", parcel, "--seal", "1=X")["warnings"] == []
 
 
 def test_a_destination_is_told_of_a_recall(sites: Sites) -> None:

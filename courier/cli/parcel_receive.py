@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -208,7 +208,9 @@ def import_(console: Console, *, parcel: PARCEL) -> None:
         if status.state != ReceivedState.IMPORTED:
             waits = Refused(
                 f"{parcel} is held, awaiting {'; '.join(status.awaiting) or 'media'}",
-                hint="courier channel sync fetches what comes by network; the import follows by itself",
+                hint=f"report the arrival: {status.report}, then courier channel sync; the import follows the key"
+                if status.report
+                else "courier channel sync fetches what comes by network; the import follows by itself",
                 code="held",
             )
             console.error(waits, document)
@@ -230,10 +232,22 @@ def arrived(
     from courier.settle import find_build
 
     seals = read_seals(seal)
+    odd: list[str] = []
+
+    def differing(texts: Sequence[str]) -> None:
+        odd.extend(texts)
+        for text in texts:
+            console.warn(text)
+        shown = "; ".join(texts[:3]) + (" ..." if len(texts) > 3 else "")
+        console.confirm(
+            f"{parcel}: report seals that are not those of the ship notice? No key is released for them.",
+            hint=f"read them again; give --yes if they are so: {shown}",
+        )
+
     with console.site() as site:
-        report = report_arrival(site, parcel, find_build(site, parcel), seals)
+        report = report_arrival(site, parcel, find_build(site, parcel), seals, differing=differing)
         console.say(
             f"{parcel}: {plural(len(report.volumes), 'volume')} reported to {report.source}. Next: courier channel sync"
         )
         volumes = [{"number": number, "seal": text} for number, text in report.volumes.items()]
-        console.result({"parcel_id": parcel, "to": report.source, "volumes": volumes})
+        console.result({"parcel_id": parcel, "to": report.source, "volumes": volumes, "warnings": odd})
