@@ -368,6 +368,20 @@ def test_seals_are_reported_without_a_word_where_no_notice_has_come(sites: Sites
     assert sites.br("parcel", "arrived", parcel, "--seal", "1=X")["warnings"] == []
 
 
+def test_a_seal_that_customs_put_on_counts_once_the_sender_has_shipped_with_it(sites: Sites) -> None:
+    parcel, volumes = shipped_with_seals(sites)
+    sites.br("parcel", "receive", *volumes)
+    sites.br("parcel", "custody", "add", parcel, "--event", "sealed", "--seal", "1=C77", "--operator", "customs")
+    sites.sync(sites.br, sites.hq)
+    assert "re-sealed by BR1 (customs)" in sites.hq.says("parcel", "show", parcel)
+    sites.hq("parcel", "ship", parcel, "--seal", "1=C77")
+    sites.sync(sites.hq, sites.br)
+    done = sites.br("parcel", "arrived", parcel, "--seal", "1=C77", "--seal", "2=A0002")
+    assert done["warnings"] == []
+    back_and_forth(sites)
+    assert sites.br("parcel", "show", parcel)["state"] == "Imported"
+
+
 def test_a_destination_is_told_of_a_recall(sites: Sites) -> None:
     parcel, volumes = built(sites)
     sites.hq("parcel", "ship", parcel)
