@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from courier.catalog import parcels
-from courier.errors import NotFound, Refused, Usage
+from courier.errors import NotFound, Refused
 from courier.ledger import Happened, record
 from courier.lifecycle import SentEvent, SentState, VolumeState, after_sent
 from courier.outbox import enqueue, was_queued
@@ -37,6 +37,7 @@ class Shipment:
 
     ``changes``: what is other than when it was shipped before, None where it was not. ``superseded``: the parcel that
     it replaces, or empty. ``unsealed``: volumes without a seal, where the key is released for the seals reported.
+    ``shared_seals``: (serial number, volumes) where several have the same.
     """
 
     notice: ShipNotice
@@ -45,6 +46,7 @@ class Shipment:
     changes: tuple[str, ...] | None
     superseded: str
     unsealed: tuple[int, ...]
+    shared_seals: tuple[tuple[str, tuple[int, ...]], ...]
 
 
 def ship_parcel(
@@ -61,7 +63,7 @@ def ship_parcel(
     ``dry_run``: only judge whether it may be, and say what it would do.
 
     Raises `Refused` while a volume is not written and read back, when its state forbids it, or when the clock and the
-    signing key do not agree; `Usage` for one seal on two volumes.
+    signing key do not agree.
     """
     site.check_key()
     name, packing = parcel.sent.parcel, parcel.packing
@@ -93,7 +95,6 @@ def ship_parcel(
     for code in packing.destinations:
         site.trust().site(code)
     seals = {v.number: v.seal for v in parcel.volumes if v.seal} | seals
-    _check_seals(seals)
     notice = ShipNotice(
         parcel=name,
         source=site.code,
@@ -125,6 +126,7 @@ def ship_parcel(
         changes=_changes(parcel, notice),
         superseded=old.parcel if old else "",
         unsealed=unsealed if packing.key == "on-arrival" else (),
+        shared_seals=_shared_seals(seals),
     )
     if dry_run:
         return shipment
@@ -152,15 +154,12 @@ def ship_parcel(
     return replace(shipment, queued=queued)
 
 
-def _check_seals(seals: Mapping[int, str]) -> None:
-    bearers: dict[str, int] = {}
+def _shared_seals(seals: Mapping[int, str]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Serial numbers that several volumes have: one seal on a box that holds them, or a slip."""
+    bearers: dict[str, list[int]] = {}
     for number, serial in sorted(seals.items()):
-        if serial in bearers:
-            raise Usage(
-                f"seal {serial} is on volume {bearers[serial]} and on volume {number}",
-                hint="every volume has a seal of its own: read the serial numbers again",
-            )
-        bearers[serial] = number
+        bearers.setdefault(serial, []).append(number)
+    return tuple((serial, tuple(numbers)) for serial, numbers in bearers.items() if len(numbers) > 1)
 
 
 def _changes(parcel: OutgoingParcel, notice: ShipNotice) -> tuple[str, ...] | None:

@@ -321,7 +321,7 @@ def ship(
         if waybill or survive_waybill:
             check_waybills(outgoing, waybill or [], survive=survive_waybill)
         shipment = ship_parcel(site, outgoing, carrier=carrier, tracking=tracking, seals=seals, dry_run=dry_run)
-        warnings = _unsealed(shipment.unsealed)
+        warnings = [*_unsealed(shipment.unsealed), *map(_shared, shipment.shared_seals)]
         for text in warnings:
             console.warn(text)
         _say_shipment(console, shipment, dry_run=dry_run)
@@ -348,6 +348,11 @@ def _unsealed(numbers: Sequence[int]) -> list[str]:
         f"no seal is named for volume {listed(numbers)}: the arrival report can only say that it is there, and the key "
         "is released for that; --seal VOLUME=SERIAL has the seal reported as well"
     ]
+
+
+def _shared(seal: tuple[str, tuple[int, ...]]) -> str:
+    serial, numbers = seal
+    return f"seal {serial} is on volumes {listed(numbers)}: right if it is on a box that holds them; else ship again"
 
 
 def _say_shipment(console: Console, shipment: Shipment, *, dry_run: bool) -> None:
