@@ -13,8 +13,9 @@ from courier.importing import expanded_bytes, is_held
 from courier.intake import Head
 from courier.lifecycle import ReceivedEvent, ReceivedState
 from courier.site import Site, now
-from courier.spool import PACKING_LIST, Spool
+from courier.spool import EDITIONS, PACKING_LIST, Spool
 from courier.transitions import begin_received, received_event
+from formats.documents.packing import PackingList
 from formats.envelope import parse_envelope
 from formats.errors import FormatError
 
@@ -29,6 +30,25 @@ def known_packing_list(site: Site, digest: str) -> bytes | None:
         except FormatError:
             # Damaged on our own disk: a volume of that parcel puts it right.
             continue
+    return None
+
+
+def packing_list_of(site: Site, label: str, created_ns: int) -> bytes | None:
+    """The envelope of the packing list that came with the first reel of a volume, by what every reel's label says.
+
+    ``label``: the volume's; ``created_ns``: when its layout was made, which no two layouts of a parcel share.
+    """
+    folder = site.home / "parcels" / "in"
+    for path in [*folder.glob(f"*/{PACKING_LIST}"), *folder.glob(f"*/{EDITIONS}/*")]:
+        data = path.read_bytes()
+        try:
+            packing = PackingList.parse(parse_envelope(data).payload)
+        except FormatError:
+            continue  # as above
+        if packing.created_ns == created_ns and any(
+            packing.volume_label(number) == label for number in range(1, packing.volumes + 1)
+        ):
+            return data
     return None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -18,6 +18,7 @@ from courier import volume
 from courier.errors import CourierError, Damaged, Refused, explain
 from courier.files import explain_os
 from courier.media import Medium, RandomMedium, TapeMedium
+from courier.tapereels import describe
 from courier.trust import Trust
 from formats.digest import CHUNK, sha256_hex
 from formats.documents import label as label_doc
@@ -26,6 +27,7 @@ from formats.documents.label import VolumeLabel
 from formats.documents.packing import PackingList, TableRef
 from formats.envelope import MAX_ENVELOPE
 from formats.errors import FormatError, Malformed, Unreadable
+from formats.tape import VolumeLabel as TapeLabel
 
 TABLES = (volume.contents_path(sealed=False), volume.contents_path(sealed=True), volume.BLOCKS)
 MAX_TABLE = 8 << 30
@@ -83,11 +85,16 @@ class VolumeReader:
         self._ended = False
         self.seen: set[int] = set()
 
-    def head(self, known: Callable[[str], bytes | None] = lambda _: None) -> Head:
+    def head(
+        self,
+        known: Callable[[str], bytes | None] = lambda _: None,
+        before: Callable[[str, int], bytes | None] = lambda _label, _created_ns: None,
+    ) -> Head:
         """Read and verify the documents. Raises `Refused` for a volume that is not to be trusted, `Damaged` otherwise.
 
         ``known``: the packing list's envelope by its digest where another volume brought it already; it stands in
-        for one that cannot be read here.
+        for one that cannot be read here. ``before``: the same by the volume's label and when it was made (nanoseconds
+        since 1970, UTC), for a further reel of a tape, which has no documents: they stand on the first.
         """
         documents: dict[str, bytes | None] = {}
         try:
@@ -101,7 +108,23 @@ class VolumeReader:
                     documents[path] = data
         except FormatError as error:
             raise explain(error, where=self._medium.name, hint=_hint(error)) from None
+        reel = self._medium.first if isinstance(self._medium, TapeMedium) else None
+        if not documents and reel is not None and reel.reel > 1:
+            return self._of_further_reel(reel, before)
         return self._verified(documents, known)
+
+    def _of_further_reel(self, reel: TapeLabel, before: Callable[[str, int], bytes | None]) -> Head:
+        """What a reel without documents belongs to, by its tape label; its blocks are judged by the packing list."""
+        envelope = before(reel.label, reel.created_ns)
+        if envelope is None:
+            raise Damaged(
+                f"{self._medium.name}: {describe(reel)}; what tells of the volume stands on reel 1",
+                hint="give reel 1 first, then this one again; folders of reels: all together, in one folder",
+                code="reel-missing",
+            )
+        packing, digest = self._packing(envelope)
+        label = self._stand_in(packing, digest, _number_of(packing, reel.label))
+        return Head(packing=packing, envelope=envelope, label=label, labelled=False)
 
     def _advance(self) -> tuple[str, int, BinaryIO] | None:
         try:
@@ -207,15 +230,7 @@ class VolumeReader:
             number = self._number_by_payload(packing)
             if number is None:
                 raise label_error or AssertionError
-            label = VolumeLabel(
-                parcel=packing.parcel,
-                source=packing.source,
-                number=number,
-                of=packing.volumes,
-                packing_list=digest,
-                issued_ns=packing.created_ns,
-                tags=(),
-            )
+            label = self._stand_in(packing, digest, number)
             findings.append(
                 f"{volume.LABEL} is missing or damaged on this medium; by its payload it is volume {number}. "
                 "RESTORE.txt and restore.py cannot be checked: do not use them"
@@ -236,6 +251,18 @@ class VolumeReader:
         except CourierError:
             return None
         return data if label is None or digest == label.packing_list else None
+
+    def _stand_in(self, packing: PackingList, digest: str, number: int) -> VolumeLabel:
+        """What a label that is not here would say, without digests of the documents beside it."""
+        return VolumeLabel(
+            parcel=packing.parcel,
+            source=packing.source,
+            number=number,
+            of=packing.volumes,
+            packing_list=digest,
+            issued_ns=packing.created_ns,
+            tags=(),
+        )
 
     def _number_by_payload(self, packing: PackingList) -> int | None:
         """The volume that the packing list puts the first file of the payload on."""
@@ -329,6 +356,17 @@ class VolumeReader:
         more = [f"tape: {len(found) - MAX_NAMED} more of these"] if len(found) > MAX_NAMED else []
         return [*(f"tape: {text}" for text in found[:MAX_NAMED]), *more]
 
+    def lacking_reels(self, packing: PackingList, missing: Mapping[int, Iterable[int]]) -> str:
+        """Which reels that were not given hold the blocks that are ``missing`` (by index), for people.
+
+        Call it when `blocks` has come to its end.
+        """
+        if not isinstance(self._medium, TapeMedium):
+            return ""
+        size = packing.block_size
+        lost = [(packing.path(index), block * size) for index, blocks in missing.items() for block in blocks]
+        return self._medium.lacking(lost)
+
     def blocks(self, packing: PackingList, number: int, wanted: Callable[[int, int], bool]) -> Iterator[ReadBlock]:
         """Read the payload of volume ``number``: the blocks that are ``wanted`` (index, block), in order.
 
@@ -365,7 +403,7 @@ class VolumeReader:
 
     def copy_findings(self, head: Head) -> list[str]:
         """A note for each damaged copy of a document, if `blocks` has come to its end."""
-        if not self._ended:
+        if not self._ended or (isinstance(self._medium, TapeMedium) and self._medium.continues):
             return []
         tags = [(path, sha256) for path, sha256 in head.label.tags if path.startswith(volume.COPIES)]
         return [
@@ -409,6 +447,11 @@ class VolumeReader:
     def close(self) -> None:
         """Close the medium."""
         self._walk.close()  # type: ignore[attr-defined]
+
+
+def _number_of(packing: PackingList, label: str) -> int:
+    """The volume of that label (``HQ1_000042_V003``), which must be one of the packing list's."""
+    return next(number for number in range(1, packing.volumes + 1) if packing.volume_label(number) == label)
 
 
 def _hint(error: FormatError) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol, runtime_checkable
 
@@ -18,9 +18,10 @@ from courier import volume
 from courier.errors import NotFound, Usage
 from courier.files import TEMP, path_text
 from courier.tapedrive import is_tape_device, is_tape_folder, open_tape
+from courier.tapereels import Ask, ask_for_reel, chains, lacking, nobody
 from formats.errors import FormatError, Malformed
 from formats.iso_reader import IsoReader
-from formats.tape import TapeReader
+from formats.tape import Drive, TapeReader, VolumeLabel
 
 Layout = Literal["folder", "iso", "tape"]
 _PASSED_OVER = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ELOOP)
@@ -119,22 +120,100 @@ class IsoMedium:
 
 
 class TapeMedium:
-    """A volume in tape style: in a folder, or on the tape in a drive (a no-rewind device)."""
+    """A volume in tape style: in a folder for each of its reels, or on the tape in a drive (a no-rewind device).
+
+    ``further`` are the folders of the reels that follow the first given. In a drive a person (``ask``) puts them in.
+    Where the next reel is not given, the walk ends with the last that is.
+    """
 
     layout: Layout = "tape"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, further: Sequence[Path] = (), ask: Ask = nobody) -> None:
         self.name = path_text(path)
-        self._path = path
+        self.path = path
         self.findings: list[str] = []
         """What the last whole `walk` found damaged and made good, one line each."""
+        self.first: VolumeLabel | None = None
+        """The label of the first reel given, once a walk has passed it and unless it is garbled."""
+        self._reader: TapeReader | None = None
+        self._further = list(further)
+        self._ask = ask
 
     def walk(self) -> Iterator[tuple[str, int, BinaryIO]]:
         """See `Medium.walk`."""
-        with open_tape(self._path) as drive:
-            reader = TapeReader(drive)
-            yield from reader.walk()
-            self.findings = [*reader.findings, *getattr(drive, "findings", ())]
+        further = iter(self._further)
+        with ExitStack() as stack:
+            drives = [stack.enter_context(open_tape(self.path))]
+
+            def next_reel(number: int) -> Drive | None:
+                folder = next(further, None)
+                if folder is None and not self._ask(""):
+                    return None
+                if folder is None:
+                    before = reader.volume
+                    stack.close()
+                    ask_for_reel(
+                        self.path,
+                        self._ask,
+                        label=before.label if before else "",
+                        number=number,
+                        set_id=before.set_id if before else "",
+                        why=f"The volume goes on on reel {number}. ",
+                    )
+                drives.append(stack.enter_context(open_tape(folder or self.path)))
+                return drives[-1]
+
+            reader = TapeReader(drives[0], next_reel=next_reel)
+            files = reader.walk()
+            file = next(files, None)
+            self.first = reader.volume
+            while file is not None:
+                yield file
+                file = next(files, None)
+            self.findings = [*reader.findings, *(text for drive in drives for text in getattr(drive, "findings", ()))]
+            self._reader = reader
+
+    @property
+    def continues(self) -> bool:
+        """Whether the last whole `walk` came to the end of a reel that is not the last."""
+        return self._reader is not None and self._reader.continues
+
+    def lacking(self, lost: Sequence[tuple[str, int]]) -> str:
+        """Which reels hold what is ``lost`` and were not given to the last whole `walk`, for people; "" if none does.
+
+        ``lost``: places (path, byte) of payload files.
+        """
+        reader = self._reader
+        if reader is None or not lost:
+            return ""
+        begins, broken = reader.begins, reader.broken
+        places = [(volume.writing_order(path), byte) for path, byte in lost]
+        before = begins is None or begins.is_index or min(places) < (volume.writing_order(begins.path), begins.offset)
+        after = False
+        if broken is not None and not broken.is_index:
+            end = broken.offset + broken.blocks * broken.block_size
+            after = max(places) >= (volume.writing_order(broken.path), end)
+        return lacking(self.first.reel if self.first else 1, reader.reel, before=before, after=after)
+
+
+def find_all_media(paths: Sequence[Path], ask: Ask = nobody) -> list[Medium]:
+    """The volumes at all ``paths`` (`find_media`); folders that mirror reels of one volume are one medium.
+
+    ``ask`` has a person change the reels in a tape drive.
+    """
+    media = [medium for path in paths for medium in find_media(path)]
+    tapes = [medium.path for medium in media if isinstance(medium, TapeMedium) and not is_tape_device(medium.path)]
+    # A chain stands where a folder of it stood, those of one volume from the first reel on: it tells of the others.
+    chained = iter(chains(list(dict.fromkeys(tapes))))
+    found: list[Medium] = []
+    for medium in media:
+        if not isinstance(medium, TapeMedium):
+            found.append(medium)
+        elif is_tape_device(medium.path):
+            found.append(TapeMedium(medium.path, ask=ask))
+        elif (chain := next(chained, None)) is not None:
+            found.append(TapeMedium(chain[0], further=chain[1:]))
+    return found
 
 
 def find_media(path: Path) -> list[Medium]:

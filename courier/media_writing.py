@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -16,10 +17,11 @@ from courier.errors import CourierError, Damaged, Refused, Usage, explain
 from courier.files import TEMP, atomic_file, make_folder, remove_tree, sync_folder, writing_out
 from courier.media import FolderMedium, IsoMedium, Layout, Medium, TapeMedium
 from courier.tapedrive import is_tape_device, open_tape
+from courier.tapereels import Ask, ask_for_blank, ask_for_reel, nobody, what_bars
 from formats.digest import CHUNK, SideHash
 from formats.errors import FormatError
 from formats.iso import IsoFile, write_iso
-from formats.tape import EndOfTape, TapeFile, read_volume_label, tape_size, write_volume
+from formats.tape import Drive, TapeFile, reel_id, tape_size, write_volume
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,12 +36,16 @@ class SourceFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VolumeSource:
-    """A whole volume to write: its label, who publishes it, when it was made (UTC), its files in writing order."""
+    """A whole volume to write: its label, who publishes it, when it was made (UTC), its files in writing order.
+
+    ``unit``: bytes of the blocks that its files are checked by; none of them is cut where a tape goes on on another.
+    """
 
     label: str
     publisher: str
     made_ns: int
     files: tuple[SourceFile, ...]
+    unit: int = 1
 
 
 def volume_target(folder: Path, label: str, layout: Layout) -> Path:
@@ -49,14 +55,17 @@ def volume_target(folder: Path, label: str, layout: Layout) -> Path:
     return folder / {"folder": label, "iso": f"{label}.iso", "tape": f"{label}.tape"}[layout]
 
 
-def write_volume_to(target: Path, source: VolumeSource, layout: Layout, progress: Callable[[int], None]) -> int:
-    """Write a volume to ``target``, read it back and compare; return the bytes on the medium.
+def write_volume_to(
+    target: Path, source: VolumeSource, layout: Layout, progress: Callable[[int], None], ask: Ask = nobody
+) -> tuple[int, int]:
+    """Write a volume to ``target``, read it back and compare; return the bytes on it, and how many media it took.
 
-    ``progress`` is told bytes as they are written and as they are read back. On an error nothing stands at
-    ``target``. Raises `Damaged` when the medium does not hold what was written to it.
+    It takes one, but for a tape in a drive that ends before the volume does: then ``ask`` has a person put in the next
+    reel, and all of them again to read them back. ``progress`` is told bytes as they are written and as they are read
+    back. On an error nothing stands at ``target``. Raises `Damaged` when the medium does not hold what was written.
     """
     if is_tape_device(target):
-        return _write_tape(target, source, progress)
+        return _write_reels(target, source, progress, ask)
     make_folder(target.parent)
     if target.exists():
         raise Usage(f"{target} exists", hint="name another folder, or remove it")
@@ -76,7 +85,7 @@ def write_volume_to(target: Path, source: VolumeSource, layout: Layout, progress
             os.fsync(out.fileno())
             forget_cached(Path(out.name))
             read_back(IsoMedium(Path(out.name)), source, progress)
-        return target.stat().st_size
+        return target.stat().st_size, 1
     temporary = target.parent / f"{TEMP}{os.getpid()}-{target.name[-40:]}"
     remove_tree(temporary)
     temporary.mkdir()
@@ -85,50 +94,83 @@ def write_volume_to(target: Path, source: VolumeSource, layout: Layout, progress
             written = _write_folder(temporary, source, progress)
             read_back(FolderMedium(temporary), source, progress)
         else:
-            written = _write_tape(temporary, source, progress)
+            written = _write_tape_folder(temporary, source, progress)
         temporary.rename(target)
     except BaseException:
         remove_tree(temporary)
         raise
     sync_folder(target.parent)
-    return written
+    return written, 1
 
 
-def _write_tape(target: Path, source: VolumeSource, progress: Callable[[int], None]) -> int:
-    """Write a labelled tape, in a folder or on a device, and read it back."""
+def _tape_bytes(source: VolumeSource) -> int:
+    return tape_size([(file.path, file.size) for file in source.files])
+
+
+def _write_tape_folder(folder: Path, source: VolumeSource, progress: Callable[[int], None]) -> int:
+    """Write a labelled tape in a folder, and read it back."""
+    try:
+        with open_tape(folder, writing=True) as drive:
+            _write_volume(drive, source, progress)
+    except FormatError as error:
+        raise explain(error, where=str(folder)) from None
+    for path in folder.iterdir():
+        forget_cached(path)
+    read_back(TapeMedium(folder), source, progress)
+    return _tape_bytes(source)
+
+
+def _write_volume(
+    drive: Drive,
+    source: VolumeSource,
+    progress: Callable[[int], None],
+    next_reel: Callable[[int], Drive] | None = None,
+) -> None:
     files = [
         TapeFile(path=file.path, size=file.size, open=_checked(file, progress), sha256=file.sha256)
         for file in source.files
     ]
-    try:
-        if is_tape_device(target):
-            _check_tape(target, source.label)
-        with open_tape(target, writing=True) as drive:
-            write_volume(drive, files, label=source.label, owner=source.publisher, created_ns=source.made_ns)
-    except FormatError as error:
-        raise explain(error, where=str(target)) from None
-    if target.is_dir():
-        for path in target.iterdir():
-            forget_cached(path)
-    read_back(TapeMedium(target), source, progress)
-    return tape_size([(file.path, file.size) for file in source.files])
+    write_volume(
+        drive,
+        files,
+        label=source.label,
+        owner=source.publisher,
+        created_ns=source.made_ns,
+        next_reel=next_reel,
+        unit=source.unit,
+    )
 
 
-def _check_tape(device: Path, label: str) -> None:
-    """Look at the tape in a drive before it is written over: blank, or an earlier try of this very volume."""
-    try:
-        with open_tape(device) as drive:
-            found = f"volume {there.label}" if (there := read_volume_label(drive)).label != label else ""
-    except EndOfTape:
-        return
-    except FormatError as error:
-        found = f"something else ({error.message})"
+def _write_reels(device: Path, source: VolumeSource, progress: Callable[[int], None], ask: Ask) -> tuple[int, int]:
+    """Write the tape in a drive, and further ones if a person changes them; read all back. See `write_volume_to`."""
+    found = what_bars(device, label=source.label, number=1)
     if found:
         raise Refused(
             f"the tape in {device} is not blank: it holds {found}",
             hint=f"put in a blank tape; to give this one up: mt -f {device} rewind && mt -f {device} weof 2",
             code="tape-not-blank",
         )
+    reels = 1
+    with ExitStack() as stack:
+
+        def next_reel(number: int) -> Drive:
+            nonlocal reels
+            # A drive is opened anew for another tape: what the system knew of the one before does not hold for it.
+            stack.close()
+            ask_for_blank(device, ask, label=source.label, number=number)
+            reels = number
+            return stack.enter_context(open_tape(device, writing=True))
+
+        try:
+            drive = stack.enter_context(open_tape(device, writing=True))
+            _write_volume(drive, source, progress, next_reel if ask("") else None)
+        except FormatError as error:
+            raise explain(error, where=str(device)) from None
+    if reels > 1:
+        why = f"{source.label} is written, on {reels} reels, and is read back now. "
+        ask_for_reel(device, ask, label=source.label, number=1, set_id=reel_id(source.label, 1), why=why)
+    read_back(TapeMedium(device, ask=ask), source, progress)
+    return _tape_bytes(source), reels
 
 
 def _write_folder(root: Path, source: VolumeSource, progress: Callable[[int], None]) -> int:

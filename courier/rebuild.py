@@ -21,7 +21,7 @@ from courier.files import TEMP, locked, make_folder, sweep, write_atomic
 from courier.importing import open_contents
 from courier.intake import Head, VolumeReader
 from courier.lifecycle import SentEvent, SentState, VolumeEvent, VolumeState, after_sent
-from courier.media import Medium, find_media
+from courier.media import Medium, find_all_media
 from courier.outgoing import CARD, CONTENTS, blocks_name, packing_name
 from courier.site import Site, now
 from courier.transitions import begin_sent, sent_event, sent_volume_event
@@ -50,7 +50,7 @@ def rebuild(site: Site, paths: Sequence[Path]) -> tuple[list[Rebuilt], list[tupl
     seen first. Raises `Refused` while another rebuilding runs.
     """
     found, failures = [], []
-    media = [medium for path in paths for medium in find_media(path)]
+    media = find_all_media(paths)
     root = make_folder(site.home / "parcels")
     with locked(root / "lock"):
         sweep(root)

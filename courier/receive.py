@@ -11,17 +11,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from courier.arriving import begin_spool, known_packing_list
+from courier.arriving import begin_spool, known_packing_list, packing_list_of
 from courier.errors import CourierError
 from courier.files import TEMP, locked, make_folder, naming_space, remove_tree, sweep
 from courier.intake import Head, VolumeReader
 from courier.ledger import note_received
-from courier.media import Medium, find_media
+from courier.media import Medium, find_all_media
 from courier.settle import ParcelStatus, settle_parcel, status_of
 from courier.site import Site, now
 from courier.spool import Filling, Spool
 from courier.straight import import_straight
 from courier.taken import TakenVolume, record_volume, taken_volume
+from courier.tapereels import Ask, nobody
 from formats.envelope import parse_envelope
 
 
@@ -42,13 +43,14 @@ def receive_media(
     progress: Callable[[int], None] = lambda _: None,
     looking: Callable[[Medium, Head], None] = lambda _medium, _head: None,
     taken: Callable[[TakenVolume], None] = lambda _: None,
+    ask: Ask = nobody,
 ) -> Received:
     """Take in every volume at ``paths``; then import what is complete and agreed, unless ``hold``.
 
     One bad medium does not stop the others: its error is among ``failures``. ``looking`` is told what each medium is
-    as soon as that is known, ``taken`` how it went.
+    as soon as that is known, ``taken`` how it went. ``ask`` has a person put in the next reel of a tape.
     """
-    media = [medium for path in paths for medium in find_media(path)]
+    media = find_all_media(paths, ask)
     site.unlock()
     told: set[str] = set()
 
@@ -107,7 +109,10 @@ def _take(
         scratch = make_folder(root / f"{TEMP}tables")
         try:
             reader = VolumeReader(medium, site.trust(), scratch=scratch, now_ns=now())
-            head = reader.head(lambda digest: known_packing_list(site, digest))
+            head = reader.head(
+                lambda digest: known_packing_list(site, digest),
+                lambda label, created_ns: packing_list_of(site, label, created_ns),
+            )
             looking(medium, head)
             spool = begin_spool(site, head, hold=hold, where=medium.name, opened=opened)
             if spool is not None:

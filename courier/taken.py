@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class TakenVolume:
     """How one medium was taken in. ``bad``: (file path, ranges of blocks that could not be had from this medium).
 
-    It is not ``read`` where all that it holds is here already.
+    It is not ``read`` where all that it holds is here already. ``lacking``: the reels of its tape that were not given.
     """
 
     parcel: str
@@ -36,6 +36,7 @@ class TakenVolume:
     bad: tuple[tuple[str, tuple[tuple[int, int], ...]], ...]
     findings: tuple[str, ...]
     read: bool = True
+    lacking: str = ""
 
 
 def taken_volume(medium: Medium, reader: VolumeReader, head: Head, missing: Mapping[int, Sequence[int]]) -> TakenVolume:
@@ -55,6 +56,7 @@ def taken_volume(medium: Medium, reader: VolumeReader, head: Head, missing: Mapp
         damaged_blocks=damaged,
         bad=tuple((packing.path(index), tuple(ranges(blocks))) for index, blocks in missing.items()),
         findings=tuple(findings),
+        lacking=reader.lacking_reels(packing, missing),
     )
 
 

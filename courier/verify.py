@@ -11,11 +11,12 @@ from typing import BinaryIO
 from courier.admit import judge
 from courier.errors import CourierError, Damaged, NotFound
 from courier.intake import Head, VolumeReader
-from courier.media import Medium, find_media
+from courier.media import Medium, find_all_media
 from courier.outgoing import open_outgoing, packing_name
 from courier.peers import read_card_file
 from courier.site import Site, now
 from courier.spool import PACKING_LIST, Spool, load_table
+from courier.tapereels import Ask, nobody
 from courier.trust import KnownSite, Trust
 from formats.blocks import BlockTable, ranges
 from formats.documents import packing as packing_doc
@@ -62,13 +63,15 @@ def verify_media(
     progress: Callable[[int], None] = lambda _: None,
     looking: Callable[[Medium, Head], None] = lambda _medium, _head: None,
     admit: Callable[[Head], Sequence[str]] = lambda _: (),
+    ask: Ask = nobody,
 ) -> tuple[list[Verdict], list[tuple[str, CourierError]]]:
     """Check every volume at ``paths``, all of it; return verdicts, and errors of media that are not to be trusted.
 
     ``admit`` raises `Refused` for a parcel that would not be taken here, whatever its signatures; it returns notes.
+    ``ask`` has a person put in the next reel of a tape.
     """
     verdicts, failures = [], []
-    for medium in [medium for path in paths for medium in find_media(path)]:
+    for medium in find_all_media(paths, ask):
         try:
             with tempfile.TemporaryDirectory(prefix="courier-verify-") as scratch:
                 verdicts.append(_verify(trust, medium, Path(scratch), progress, looking, admit))
@@ -115,6 +118,11 @@ def _verify(
             if blocks:
                 problems.append(f"{packing.path(index)}: {spans_text(ranges(blocks))} damaged or missing")
         problems += reader.unexpected()
+        if reels := reader.lacking_reels(packing, bad):
+            problems.append(
+                f"{reels} of its tape not given: name the folders of all reels together, or verify it "
+                "in a drive, at a terminal"
+            )
         notes += [*reader.copy_findings(head), *reader.tape_findings()]
     return Verdict(
         what=medium.name,

@@ -157,7 +157,8 @@ def restore_page(packing: PackingList, number: int, *, name: str) -> str:
         "    sha256sum -c manifest-sha256.txt",
         "",
         "In the folder that mirrors a tape every file has a number before its name, such as 00013-restore.py; there",
-        "it is `sha256sum -c SHA256SUMS`.",
+        "it is `sha256sum -c SHA256SUMS`. A volume that took several tapes has such a folder for each; the pieces of a",
+        "file that goes on on the next tape are to be joined in their order (`cat`).",
         "",
     ]
     if packing.key != "media":

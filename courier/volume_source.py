@@ -118,7 +118,13 @@ def volume_source(site: Site, parcel: OutgoingParcel, number: int) -> VolumeSour
         files.append(SourceFile(path=packing.path(index), size=record.size, sha256=record.sha256, open=opener))
     files.sort(key=lambda file: volume.writing_order(file.path))
     publisher = f"SITE {packing.source}"
-    return VolumeSource(label=packing.volume_label(number), publisher=publisher, made_ns=made, files=tuple(files))
+    return VolumeSource(
+        label=packing.volume_label(number),
+        publisher=publisher,
+        made_ns=made,
+        files=tuple(files),
+        unit=packing.block_size,
+    )
 
 
 def _from_memory(data: bytes) -> Callable[[], BinaryIO]:

@@ -44,6 +44,7 @@ class WrittenVolume:
     """A volume that was written to ``path`` and read back; ``bytes`` on the medium. ``kept``: it stood there before.
 
     ``away``: it was written there before, and its medium was changed since; it has not been looked at again.
+    ``reels``: how many media it took; more than one only in a tape drive.
     """
 
     number: int
@@ -53,6 +54,7 @@ class WrittenVolume:
     layout: Layout
     kept: bool
     away: bool = False
+    reels: int = 1
 
 
 def write_volumes(
@@ -94,6 +96,7 @@ def write_volumes(
                 continue
             source = volume_source(site, parcel, number)
             target, kept = drives.target(source.label, needed[number])
+            reels = 1
             if kept:
                 _check_standing(target, source, progress)
                 size = sum(path.stat().st_size for path in (target.rglob("*") if target.is_dir() else [target]))
@@ -103,9 +106,15 @@ def write_volumes(
                     _naming(target),
                     naming_space(target.parent, partial(int, cost), purpose=f"writing {source.label}"),
                 ):
-                    size = write_volume_to(target, source, layout, progress)
+                    size, reels = write_volume_to(target, source, layout, progress, changed)
             one = WrittenVolume(
-                number=number, of=parcel.packing.volumes, path=target, bytes=size, layout=layout, kept=kept
+                number=number,
+                of=parcel.packing.volumes,
+                path=target,
+                bytes=size,
+                layout=layout,
+                kept=kept,
+                reels=reels,
             )
             _record(site, parcel, one)
             written(one)
@@ -322,6 +331,7 @@ def _check_standing(target: Path, source: VolumeSource, progress: Callable[[int]
 
 def _record(site: Site, parcel: OutgoingParcel, one: WrittenVolume) -> None:
     at = path_text(one.path)
+    how = f"{one.layout}, {one.reels} reels" if one.reels > 1 else one.layout
     with site.catalogue.writing() as connection:
         before = {v.number: v for v in parcels.sent_volumes(connection, parcel.sent.parcel, parcel.packing.edition)}
         sent_volume_event(
@@ -336,7 +346,7 @@ def _record(site: Site, parcel: OutgoingParcel, one: WrittenVolume) -> None:
                 written_ns=now(),
             ),
             VolumeEvent.WRITTEN,
-            f"volume {one.number} of {one.of} {'stood at' if one.kept else 'to'} {at} ({one.layout}), read back",
+            f"volume {one.number} of {one.of} {'stood at' if one.kept else 'to'} {at} ({how}), read back",
         )
         everything = {v.state for number, v in before.items() if number != one.number} <= {VolumeState.WRITTEN}
         sent = parcels.find_sent(connection, parcel.sent.parcel)

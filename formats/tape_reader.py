@@ -29,7 +29,7 @@ class TapeScan:
 
 
 def walk_volume(
-    drive: Drive, *, next_reel: Callable[[int], Drive] | None = None, known: Sequence[IndexEntry] = ()
+    drive: Drive, *, next_reel: Callable[[int], Drive | None] | None = None, known: Sequence[IndexEntry] = ()
 ) -> Iterator[tuple[str, int, BinaryIO]]:
     """(path, size, stream) of every payload file on the tape in the drive, from its start: `TapeReader.walk`."""
     return TapeReader(drive, next_reel=next_reel, known=known).walk()

@@ -29,13 +29,17 @@ from formats.tape_stream import Piece, TapeStream
 class TapeReader:
     """Walks over the payload files of a tape, or of a chain of reels.
 
-    ``next_reel`` is asked for the drive with reel 2, 3, ... when a file goes on there; without it the walk ends with
-    the reel, and the rest of the file that is broken off is lost to it. ``known`` are entries of an earlier
-    `formats.tape.scan_volume`, for files whose labels are garbled. The attributes grow while the walk goes on.
+    ``next_reel`` is asked for the drive with reel 2, 3, ... when a file goes on there; without it, or when it has none,
+    the walk ends with the reel, and the rest of the file that is broken off is lost to it. ``known`` are entries of an
+    earlier `formats.tape.scan_volume`, for files whose labels are garbled. The attributes grow while the walk goes on.
     """
 
     def __init__(
-        self, drive: Drive, *, next_reel: Callable[[int], Drive] | None = None, known: Sequence[IndexEntry] = ()
+        self,
+        drive: Drive,
+        *,
+        next_reel: Callable[[int], Drive | None] | None = None,
+        known: Sequence[IndexEntry] = (),
     ) -> None:
         self.volume: VolumeLabel | None = None
         """The label of the reel in the drive, unless it is garbled."""
@@ -44,12 +48,15 @@ class TapeReader:
         """Tape file number -> what labels say of a payload file, with its digest once it has been passed."""
         self.findings: list[str] = []
         """What was damaged or out of place, one line each."""
-        self.continues = False
-        """Whether the set goes on on a reel that was not given."""
+        self.reel = 1
+        """The number of the reel in the drive; 1 where no label has told it yet."""
+        self.begins: FileLabel | None = None
+        """The section that the first reel given begins with, unless its label is garbled."""
+        self.broken: FileLabel | None = None
+        """The last section, where its file goes on on a reel that was not given."""
         self._drive = drive
         self._next_reel = next_reel
         self._known = {entry.number: entry for entry in known}
-        self._reel = 1
         self._number = 1  # of the tape file that comes; 0 if that cannot be known
         self._first = 0  # of the first tape file on the first reel; 0 while that is not known
         self._met: set[int] = set()
@@ -58,6 +65,11 @@ class TapeReader:
         self._waiting: LabelRun | None = None  # labels of the next file, met early
         self._passed: FileLabel | None = None  # the last good labels behind data
         self._ended = False
+
+    @property
+    def continues(self) -> bool:
+        """Whether the set goes on on a reel that was not given."""
+        return self.broken is not None
 
     def walk(self) -> Iterator[tuple[str, int, BinaryIO]]:
         """(path, size, stream) of every payload file, in writing order. Read a stream before asking for the next.
@@ -69,7 +81,7 @@ class TapeReader:
         """
         self._drive.rewind()
         run = self._begin()
-        label = run.file()
+        label = self.begins = run.file()
         if label is not None:
             self._number = label.number
         elif self.volume is not None and self.volume.reel > 1:
@@ -97,7 +109,7 @@ class TapeReader:
             raise Malformed("nothing on this tape bears a label of this layout")
 
     def _note(self, text: str) -> None:
-        self.findings.append(f"reel {self._reel}: {text}")
+        self.findings.append(f"reel {self.reel}: {text}")
 
     def _begin(self) -> LabelRun:
         """Read the labels at the start of the reel in the drive."""
@@ -107,7 +119,7 @@ class TapeReader:
         self.volume = None
         try:
             self.volume = find_volume_label(run.records)
-            self._reel = self.volume.reel
+            self.reel = self.volume.reel
         except Malformed:
             if (run.foreign or not run.unreadable) and not any(map(is_label, run.records)):
                 if not run.records and run.unreadable:
@@ -333,11 +345,12 @@ class TapeReader:
     def _turn(self, label: FileLabel) -> FileLabel | None:
         """Go on to the next reel, if it is given; return the label of the section it begins with."""
         self._ended = True  # unless the right reel comes
-        if self._next_reel is None:
-            self.continues = True
+        reel = self.reel + 1
+        drive = self._next_reel(reel) if self._next_reel is not None else None
+        if drive is None:
+            self.broken = label
             return None
-        reel = self._reel + 1
-        self._drive = self._next_reel(reel)
+        self._drive, self.reel = drive, reel
         self._drive.rewind()
         try:
             run = self._begin()

@@ -3,7 +3,7 @@
 Order on the tape: VOL1, then for each tape file its HDR labels, a mark, its data blocks, a mark, its EOF labels, a
 mark; one more mark ends the tape. A reel is left only between the HDR labels of a file and its end, so every reel but
 the last ends in EOV labels, and the file it breaks off goes on as the next reel's first. Past its early warning a drive
-needs room for a block and three label groups at most. Data are read, hashed and written once.
+needs room for a unit of data and three label groups at most. Data are read, hashed and written once.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ def write_volume(
     block_size: int = BLOCK,
     volume_id: Callable[[int], str] | None = None,
     next_reel: Callable[[int], Drive] | None = None,
+    unit: int = 1,
 ) -> TapeIndex:
     """Write a volume from the start of the tape, whatever is on it; return its index, which has every digest.
 
@@ -79,7 +80,9 @@ def write_volume(
     (nanoseconds since 1970, UTC). ``volume_id`` gives the identifier of each reel (six characters A-Z 0-9, as on its
     barcode), counted from 1; without it, see `formats.tape_labels.reel_id`. When a drive warns that its end is near,
     ``next_reel`` is asked for the drive with the reel of that number, from 2; without it, writing goes on to the very
-    end. Each reel is rewound when it is done, and by then on the medium.
+    end. A file is broken off at a multiple of ``unit`` bytes (a multiple of ``block_size``, or 1 for any block), so
+    that what is checked by such units never needs two reels. Each reel is rewound when it is done, and by then on the
+    medium.
 
     Raises `NoRoom` when the reels do not hold it, `DigestMismatch` when a stream is shorter, longer or other than was
     said, `IllegalName`, `Malformed` and `TooLarge` for what labels cannot hold (nothing is written then), and `OSError`
@@ -105,7 +108,7 @@ def write_volume(
         date=label_date(created_ns),
         is_index=True,
     )
-    reels = _Reels(drive, first, identify, next_reel)
+    reels = _Reels(drive, first, identify, next_reel, unit)
     reels.write(head, _in_memory(index.encode()))
     entries = []
     for entry, file in zip(index.files, files, strict=True):
@@ -128,7 +131,9 @@ class _Reels:
         first: VolumeLabel,
         identify: Callable[[int], str],
         next_reel: Callable[[int], Drive] | None,
+        unit: int,
     ) -> None:
+        self._unit = unit
         self._identify = identify
         self._next_reel = next_reel
         self._label = first
@@ -158,10 +163,10 @@ class _Reels:
     def _sections(self, head: FileLabel, file: TapeFile, digest: _SideDigest) -> str:
         offset = blocks = 0
         self._open_section(head)
-        if file.size == 0 and self._is_leaving():
+        if file.size == 0 and self._is_leaving(offset):
             head = self._go_on(replace(head, sha256=digest.hexdigest()), offset)
         for block in _blocks(file, head.block_size):
-            if self._is_leaving():
+            if self._is_leaving(offset):
                 head = self._go_on(replace(head, blocks=blocks, sha256=digest.hexdigest()), offset)
                 blocks = 0
             self._put([block])
@@ -183,8 +188,8 @@ class _Reels:
         self._put(file_records(trailer))
         self._drive.write_mark()
 
-    def _is_leaving(self) -> bool:
-        return self._near_end and self._next_reel is not None
+    def _is_leaving(self, offset: int) -> bool:
+        return self._near_end and self._next_reel is not None and offset % self._unit == 0
 
     def _go_on(self, section: FileLabel, offset: int) -> FileLabel:
         """Close the section and the reel, begin the next reel and there the next section, at byte ``offset``."""

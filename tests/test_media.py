@@ -260,7 +260,9 @@ def test_unreadable_places_cost_only_their_blocks_and_another_reading_fills_them
     _, volumes = sent(sites.hq, package, layout=layout, out=sites.root / "out", capacity="20MB", redundancy="none")
     sites.sync()
     with monkeypatch.context() as patch:
-        patch.setattr("courier.receive.find_media", lambda path: [Scratched(found) for found in REAL_FIND(path)])
+        patch.setattr(
+            "courier.receive.find_all_media", lambda paths, ask: [Scratched(found) for found in REAL_FIND(paths, ask)]
+        )
         document = sites.br("parcel", "receive", *volumes, code=4)
     assert document["volumes"][0]["bad"][0]["blocks"] == [[2, 2], [5, 5]]
     assert document["damaged_blocks"] == 2
@@ -270,7 +272,7 @@ def test_unreadable_places_cost_only_their_blocks_and_another_reading_fills_them
     assert exported(sites.br, package, sites.root / "x") == exported(sites.hq, package, sites.root / "y")
 
 
-REAL_FIND = media.find_media
+REAL_FIND = media.find_all_media
 
 
 class Scratched:

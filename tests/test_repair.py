@@ -40,7 +40,7 @@ def imported_right(sites: Sites, package: str) -> None:
 
 # --- locating -------------------------------------------------------------------------------------------------------
 
-REAL_FIND = media.find_media
+REAL_FIND = media.find_all_media
 Fault = Callable[[bytes, int], bytes]
 
 
@@ -104,7 +104,8 @@ def ends_at(block: int) -> Fault:
 def receive_faulty(sites: Sites, fault: Fault, monkeypatch: pytest.MonkeyPatch, *paths: Path) -> dict[str, Any]:
     with monkeypatch.context() as patch:
         patch.setattr(
-            "courier.receive.find_media", lambda path: [FaultyMedium(found, fault) for found in REAL_FIND(path)]
+            "courier.receive.find_all_media",
+            lambda paths, ask: [FaultyMedium(found, fault) for found in REAL_FIND(paths, ask)],
         )
         return sites.br("parcel", "receive", *paths, code=None)
 

@@ -831,16 +831,22 @@ def shell(script: str, folder: Path, *, path: str = os.defpath) -> None:
     subprocess.run([sh, "-eu", "-c", script], cwd=folder, env={"PATH": path}, check=True)
 
 
+def stand_ins(root: Path) -> Path:
+    """Make the stand-ins for dd and mt in ``root/bin``, whose tape is ``root/tape.pickle``; return their folder."""
+    (root / "bin").mkdir()
+    for name, code in STAND_INS.items():
+        tool = root / "bin" / name
+        tool.write_text(f"#!{sys.executable}\n{code.replace('{tape}', str(root / 'tape.pickle'))}")
+        tool.chmod(0o755)
+    return root / "bin"
+
+
 @pytest.fixture
 def stock_drive(tmp_path: Path) -> Callable[[], list[bytes | None]]:
     """Stand-ins for dd and mt in ``tmp_path/bin``, and a blank tape; call it for what is on the tape."""
     tape = tmp_path / "tape.pickle"
     tape.write_bytes(pickle.dumps(([], 0, 512)))
-    (tmp_path / "bin").mkdir()
-    for name, code in STAND_INS.items():
-        tool = tmp_path / "bin" / name
-        tool.write_text(f"#!{sys.executable}\n{code.replace('{tape}', str(tape))}")
-        tool.chmod(0o755)
+    stand_ins(tmp_path)
     return lambda: cast("list[bytes | None]", pickle.loads(tape.read_bytes())[0])
 
 

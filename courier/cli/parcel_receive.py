@@ -52,7 +52,9 @@ def receive(
 
     with console.site() as site:
         with console.progress("Receiving", None) as progress:
-            done = receive_media(site, media, hold=hold, progress=progress, looking=looking, taken=taken)
+            done = receive_media(
+                site, media, hold=hold, progress=progress, looking=looking, taken=taken, ask=console.change_media
+            )
         parcels = [parcel_status(status) for status in done.parcels]
         volumes = [taken_volume(volume) for volume in done.volumes]
         document: dict[str, Any] = {"volumes": volumes, "parcels": parcels}
@@ -69,11 +71,20 @@ def receive(
         bad = [v for v in done.volumes if any(p in missing[v.parcel, v.build].incomplete for p, _ in v.bad)]
         if bad:
             first = missing[bad[0].parcel, bad[0].build]
+            reels = next((v for v in bad if v.lacking), None)
             error = Damaged(
                 f"{first.parcel}: {plural(first.missing_blocks, 'block')} missing or damaged so far",
                 hint="what is good was kept; read the medium again, in another drive; what stays bad is mended when "
                 f"more has come, or by the sender: courier parcel repair {first.parcel} --from-network",
             )
+            if reels is not None:
+                error = Damaged(
+                    f"{first.parcel}: {plural(first.missing_blocks, 'block')} missing so far; of the tape of volume "
+                    f"{reels.number}, {reels.lacking} not given",
+                    hint=f"what was read is kept: give the same command with {reels.lacking} in the drive, or the "
+                    "folder of it",
+                    code="reel-missing",
+                )
             console.error(error, document)
             raise typer.Exit(error.exit_code)
         console.result(document)
@@ -100,7 +111,7 @@ def verify(
             with console.site() as site:
                 verdicts.append(verify_parcel(site, text, progress))
         if media and card:
-            found, failures = verify_media(trust_of_cards(card), media, progress=progress)
+            found, failures = verify_media(trust_of_cards(card), media, progress=progress, ask=console.change_media)
             verdicts += found
         elif media:
             with _site_or_card(console) as site:
@@ -110,6 +121,7 @@ def verify(
                     media,
                     progress=progress,
                     admit=lambda head: look_at(site, trust, head.packing, head.envelope),
+                    ask=console.change_media,
                 )
             verdicts += found
     for verdict in verdicts:

@@ -207,7 +207,8 @@ def write(
         raise Usage(f"--layout {layout}: no such layout", hint=f"one of {', '.join(LAYOUTS)}")
 
     def written(one: WrittenVolume) -> None:
-        what = "stood there, read back" if one.kept else "written and read back"
+        reels = f" on {one.reels} reels" if one.reels > 1 else ""
+        what = "stood there, read back" if one.kept else f"written{reels} and read back"
         if one.away:
             what = f"written before, on a medium that is not there now; to write it again: --volume {one.number}"
         console.say(f"Volume {one.number} of {one.of}: {one.path}, {size_text(one.bytes)}, {what}")
@@ -288,6 +289,8 @@ def _written(one: Any) -> dict[str, Any]:
         "state": "Written",
         "kept": one.kept,
         "away": one.away,
+        # Of one that is away nobody has counted them now; the parcel's log has it.
+        **({} if one.away else {"reels": one.reels}),
     }
 
 

@@ -31,6 +31,7 @@ def taken_volume(volume: TakenVolume) -> dict[str, Any]:
         "bad": [{"file": path, "blocks": [list(span) for span in spans]} for path, spans in volume.bad],
         "findings": list(volume.findings),
         "read": volume.read,
+        "lacking": volume.lacking,
     }
 
 
@@ -57,6 +58,8 @@ def say_taken(console: Console, volume: TakenVolume) -> None:
     where = f"{volume.parcel} volume {volume.number} of {volume.of}"
     if volume.damaged_blocks:
         console.say(f"{where}: {plural(volume.damaged_blocks, 'block')} could not be read right from {volume.path}")
+        if volume.lacking:
+            console.say(f"  of its tape, {volume.lacking} not given")
         for path, spans in volume.bad:
             console.say(f"  {path}: {spans_text(spans)}")
     elif not volume.read:
