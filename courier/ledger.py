@@ -130,8 +130,8 @@ def record_received(connection: Connection, site: Site, parcel: str, build: str)
         record(connection, site, parcel, Happened(event="received", volumes=new, note=note))
 
 
-def check_signature(trust: Trust, data: bytes, entry: CustodyEntry) -> None:
-    """Raises `CourierError` unless the entry was signed by the site it is from."""
+def check_signature(trust: Trust, data: bytes, entry: CustodyEntry, *, arrived_ns: int | None = None) -> None:
+    """Raises `CourierError` unless the entry was signed by the site it is from; ``arrived_ns``: when it came here."""
     trust.verify(
         data,
         CustodyEntry.parse,
@@ -139,6 +139,7 @@ def check_signature(trust: Trust, data: bytes, entry: CustodyEntry) -> None:
         signed_ns=lambda e: e.at_ns,
         now_ns=now(),
         where=f"custody {title(entry)}",
+        arrived_ns=arrived_ns,
     )
 
 
@@ -193,8 +194,12 @@ def view_ledger(site: Site, parcel: str) -> LedgerView:
     """The ledger of a parcel as it stands here, every signature and link checked."""
     with site.catalogue.reading() as connection:
         ledger, broken = load(connection, parcel)
+        arrived = {kept.envelope: kept.received_ns for kept in rows.of_parcel(connection, parcel)}
     trust = site.trust()
-    return ledger.view(lambda data, entry: check_signature(trust, data, entry), broken)
+    return ledger.view(
+        lambda data, entry: check_signature(trust, data, entry, arrived_ns=arrived.get(data)),
+        broken,
+    )
 
 
 def seals_on(ledger: Ledger, trust: Trust) -> Mapping[int, PutOn]:

@@ -343,9 +343,13 @@ def test_what_cannot_be_proved_is_cured_by_the_card_and_not_by_more_entries(tmp_
     assert "is not proved: entry 1 of BR1" in error["message"]
     assert "courier site trust CARD" in error["hint"]
     assert "merge" not in error["hint"]
+    sites.br("parcel", "custody", "add", parcel, "--event", "note", "--note", "not sent before the loss")
     new = sites.br("site", "rotate-key", "--lost")
     sites.br("site", "card", "--out", tmp_path / "new.card")
     sites.hq("site", "trust", tmp_path / "new.card", "--fingerprint", new["fingerprint"])
+    # What came before the loss stays proved.
+    assert sites.hq("parcel", "custody", "verify", parcel)["custody_intact"]
+    sites.sync(sites.br, sites.hq)
     error = sites.hq.ran("parcel", "custody", "verify", parcel, code=4).error
     assert "was revoked" in error["message"]
     assert f"courier parcel custody add {parcel} --event note" in error["hint"]
