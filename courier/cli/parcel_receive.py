@@ -38,13 +38,15 @@ def receive(
     from courier.cli.report import parcel_status, say_status, say_taken, taken_volume
     from courier.errors import Damaged
     from courier.intake import Head
-    from courier.media import Medium
+    from courier.media import Medium, TapeMedium
     from courier.receive import receive_media
     from courier.taken import TakenVolume
 
     def looking(medium: Medium, head: Head) -> None:
+        first = medium.first if isinstance(medium, TapeMedium) else None
+        reel = f", reel {first.reel}" if first is not None and first.reel > 1 else ""
         console.say(f"{medium.name}: {head.packing.parcel} from {head.packing.source}, volume "
-                    f"{head.label.number} of {head.label.of} ({medium.layout})")  # fmt: skip
+                    f"{head.label.number} of {head.label.of} ({medium.layout}{reel})")  # fmt: skip
 
     def taken(volume: TakenVolume) -> None:
         say_taken(console, volume)
