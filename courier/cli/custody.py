@@ -54,7 +54,7 @@ def add(
     ] = None,
 ) -> None:
     """Write an entry by hand, signed with this site's key; with --ledger offline, to be merged later."""
-    from courier.cli.parcel_send import read_seals
+    from courier.cli.parcel_ship import read_seals
     from courier.hand_entry import HandEntry, add_by_hand, look_ahead
 
     wanted = HandEntry(

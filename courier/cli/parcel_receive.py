@@ -242,7 +242,7 @@ def arrived(
 ) -> None:
     """Report to the sender that all volumes are here, with the seals read on them, so that it releases the key."""
     from courier.arrival import report_arrival
-    from courier.cli.parcel_send import read_seals
+    from courier.cli.parcel_ship import read_seals
     from courier.settle import find_build
 
     seals = read_seals(seal)
