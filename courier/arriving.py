@@ -9,8 +9,8 @@ from courier.catalog import parcels
 from courier.catalog.parcels import ReceivedParcel
 from courier.errors import Damaged, Refused
 from courier.files import make_folder, require_space, sweep, write_atomic
+from courier.head import Head
 from courier.importing import expanded_bytes, is_held
-from courier.intake import Head
 from courier.lifecycle import ReceivedEvent, ReceivedState
 from courier.site import Site, now
 from courier.spool import EDITIONS, PACKING_LIST, Spool

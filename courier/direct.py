@@ -15,7 +15,8 @@ from contextlib import ExitStack, contextmanager
 from threading import Lock
 from typing import BinaryIO
 
-from courier.intake import Head, VolumeReader
+from courier.head import Head
+from courier.intake import VolumeReader
 from courier.media import RandomMedium
 from formats.blocks import BlockTable
 from formats.documents.packing import PackingList

@@ -18,8 +18,9 @@ from courier.catalog import packages, parcels
 from courier.catalog.parcels import SentParcel, SentVolume
 from courier.errors import CourierError
 from courier.files import TEMP, locked, make_folder, sweep, write_atomic
+from courier.head import Head
 from courier.importing import open_contents
-from courier.intake import Head, VolumeReader
+from courier.intake import VolumeReader
 from courier.lifecycle import SentEvent, SentState, VolumeEvent, VolumeState, after_sent
 from courier.media import Medium, find_all_media
 from courier.outgoing import CARD, CONTENTS, blocks_name, packing_name

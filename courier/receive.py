@@ -14,7 +14,8 @@ from pathlib import Path
 from courier.arriving import begin_spool, known_packing_list, packing_list_of
 from courier.errors import CourierError
 from courier.files import TEMP, locked, make_folder, naming_space, remove_tree, sweep
-from courier.intake import Head, VolumeReader
+from courier.head import Head
+from courier.intake import VolumeReader
 from courier.ledger import note_received
 from courier.media import Medium, find_all_media
 from courier.settle import ParcelStatus, settle_parcel, status_of

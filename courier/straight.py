@@ -16,8 +16,9 @@ from courier.catalog import parcels
 from courier.direct import archives_of, bad_parity
 from courier.errors import CourierError
 from courier.files import TEMP, locked, make_folder, remove_tree, sweep
+from courier.head import Head
 from courier.importing import import_parcel
-from courier.intake import Head, VolumeReader
+from courier.intake import VolumeReader
 from courier.ledger import Happened, record, record_received
 from courier.lifecycle import ReceivedEvent
 from courier.media import Medium, RandomMedium

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from courier.catalog.parcels import ReceivedVolume
-from courier.intake import Head, VolumeReader
+from courier.head import Head
+from courier.intake import VolumeReader
 from courier.lifecycle import VolumeEvent, VolumeState
 from courier.media import Medium
 from courier.site import Site, now

@@ -10,7 +10,8 @@ from typing import BinaryIO
 
 from courier.admit import judge
 from courier.errors import CourierError, Damaged, NotFound
-from courier.intake import Head, VolumeReader
+from courier.head import Head
+from courier.intake import VolumeReader
 from courier.media import Medium, find_all_media
 from courier.outgoing import open_outgoing, packing_name
 from courier.peers import read_card_file

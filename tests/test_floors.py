@@ -101,6 +101,7 @@ FLOORS = (
             "courier.hand_entry",
             "courier.inbox",
             "courier.importing",
+            "courier.head",
             "courier.intake",
             "courier.outgoing",
             "courier.ledger",

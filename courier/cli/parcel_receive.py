@@ -37,7 +37,7 @@ def receive(
     """Take volumes in, in any order, any number of times; import when all is here and agreed."""
     from courier.cli.report import parcel_status, say_status, say_taken, taken_volume
     from courier.errors import Damaged
-    from courier.intake import Head
+    from courier.head import Head
     from courier.media import Medium, TapeMedium
     from courier.receive import receive_media
     from courier.taken import TakenVolume
