@@ -204,7 +204,7 @@ def find_all_media(paths: Sequence[Path], ask: Ask = nobody) -> list[Medium]:
     media = [medium for path in paths for medium in find_media(path)]
     tapes = [medium.path for medium in media if isinstance(medium, TapeMedium) and not is_tape_device(medium.path)]
     # A chain stands where a folder of it stood, those of one volume from the first reel on: it tells of the others.
-    chained = iter(chains(list(dict.fromkeys(tapes))))
+    chained = iter(chains(tapes))
     found: list[Medium] = []
     for medium in media:
         if not isinstance(medium, TapeMedium):

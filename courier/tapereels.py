@@ -102,13 +102,13 @@ def chains(folders: Sequence[Path]) -> list[list[Path]]:
     """Tape folders put together to the reels of one volume that follow each other, each in the order of its reels.
 
     Folders are known by their labels, whatever they are called. One whose label cannot be read stands alone, and so
-    does a second copy of a reel. The chains come in the order of their first folders.
+    does a second copy of a reel, or the same given again. The chains come in the order of their first folders.
     """
     sets: dict[object, dict[int, Path]] = {}
-    for folder in folders:
+    for at, folder in enumerate(folders):
         label = label_of(folder)
         if label is None:
-            sets[folder] = {1: folder}
+            sets[at] = {1: folder}
             continue
         copy = 0
         while label.reel in sets.setdefault((label.set_id, label.label, label.created_ns, copy), {}):
