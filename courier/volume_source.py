@@ -6,6 +6,7 @@ behind the payload, where there is room: no other volume could stand in for a da
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -128,8 +129,6 @@ def volume_source(site: Site, parcel: OutgoingParcel, number: int) -> VolumeSour
 
 
 def _from_memory(data: bytes) -> Callable[[], BinaryIO]:
-    import io
-
     return lambda: io.BytesIO(data)
 
 

@@ -272,9 +272,8 @@ class HttpTransport:
         try:
             with self._http.stream(method, url, content=body, headers=headers) as reply:
                 gathered = bytearray()
-                for (
-                    chunk
-                ) in reply.iter_raw():  # as it comes: what trickles would fill no chunk of a given size for days
+                # As it comes: what trickles would not fill a chunk of a given size for days.
+                for chunk in reply.iter_raw():
                     gathered += chunk
                     if len(gathered) > MAX_REPLY:
                         raise self._unreachable("its answer is too large")
