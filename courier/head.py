@@ -9,14 +9,15 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from courier import volume
 from courier.errors import CourierError, Damaged, Refused
-from courier.media import Medium, RandomMedium
+from courier.media import Medium, RandomMedium, TapeMedium
 from courier.tapereels import describe
 from courier.trust import Trust
 from formats.digest import CHUNK, sha256_hex
@@ -215,11 +216,9 @@ class Documents:
 
     def _copy(self, path: str) -> bytes | None:
         """The copy of a document that an only volume has behind its payload: a table is put in its place, the packing
-        list returned. A tape, which is read once from its start, is not searched for it."""
-        if not isinstance(self._medium, RandomMedium):
-            return None
+        list returned. The tape in a drive, which is read once from its start, is not searched for it."""
         try:
-            with self._medium.files() as open_file, open_file(volume.copy_path(path)) as stream:
+            with self._opened(volume.copy_path(path)) as stream:
                 if path in TABLES:
                     self._copy_table(path, stream)
                     return None
@@ -230,6 +229,22 @@ class Documents:
             return None
         except (KeyError, FormatError):
             return None
+
+    @contextmanager
+    def _opened(self, path: str) -> Iterator[BinaryIO]:
+        """A file of the medium, beside the walk over it; raises `KeyError` where there is none, or none to be had."""
+        if isinstance(self._medium, RandomMedium):
+            with self._medium.files() as open_file, open_file(path) as stream:
+                yield stream
+            return
+        again = self._medium.again() if isinstance(self._medium, TapeMedium) else None
+        if again is None:
+            raise KeyError(path)
+        with closing(again.walk()) as files:
+            found = next((stream for name, _, stream in files if name == path), None)
+            if found is None:
+                raise KeyError(path)
+            yield found
 
     def _good_copy(self, label: VolumeLabel | None) -> bytes | None:
         """The medium's own copy of the packing list, where it is the one that the label (if there is any) names."""

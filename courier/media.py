@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol, runtime_checkable
@@ -139,7 +139,11 @@ class TapeMedium:
         self._further = list(further)
         self._ask = ask
 
-    def walk(self) -> Iterator[tuple[str, int, BinaryIO]]:
+    def again(self) -> TapeMedium | None:
+        """The same reels for another pass while one goes on; None for a drive, which has one head."""
+        return None if is_tape_device(self.path) else TapeMedium(self.path, further=self._further)
+
+    def walk(self) -> Generator[tuple[str, int, BinaryIO]]:
         """See `Medium.walk`."""
         further = iter(self._further)
         with ExitStack() as stack:

@@ -32,7 +32,7 @@ def altered(data: bytes, at: int) -> bytes:
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
-@pytest.mark.parametrize("layout", ["folder", "iso"])
+@pytest.mark.parametrize("layout", ["folder", "iso", "tape"])
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_a_document_damaged_on_the_only_volume_is_taken_from_its_copy(sites: Sites, document: str, layout: str) -> None:
     path = only(sites, layout)
@@ -42,7 +42,7 @@ def test_a_document_damaged_on_the_only_volume_is_taken_from_its_copy(sites: Sit
         assert image.count(text) == 2
         path.write_bytes(altered(image, image.index(text) + len(text) // 2))
     else:
-        file = path / document
+        file = path / document if layout == "folder" else next(path.glob(f"*-{document.replace('/', '+')}"))
         file.write_bytes(altered(file.read_bytes(), file.stat().st_size // 2))
     (found,) = sites.br.ran("parcel", "verify", path, code=4).document["volumes"]
     assert any(f"{document} is " in text and "its copy there is used" in text for text in found["problems"])
