@@ -29,14 +29,15 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from courier.catalog import sites
-from courier.catalog.sites import Address, PinnedSite
-from courier.channel.client import HttpTransport, Signing
+from courier.channel.http_transport import HttpTransport, Signing
 from courier.channel.transport import Outgoing
-from courier.cover import SEED_BYTES, covered, is_covered, open_cover
-from courier.keyring import Keyring
-from courier.outbox import enqueue
-from courier.site import Site, create_site, now, open_site
+from courier.site.catalog import sites
+from courier.site.catalog.sites import Address, PinnedSite
+from courier.site.home import Site, create_site, now, open_site
+from courier.site.keyring import Keyring
+from courier.site.message_encryption import SEED_BYTES, covered, is_covered, open_cover
+from courier.site.outbox import enqueue
+from formats.age import Identity
 from formats.digest import sha256_hex
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents import card as card_doc
@@ -46,7 +47,6 @@ from formats.documents.card import SiteCard, SiteKey
 from formats.documents.listing import ListingSummary
 from formats.documents.package import PackageDefinition
 from formats.envelope import Signer, sign
-from formats.seal import Identity
 
 YEAR_NS = 365 * 24 * 3600 * 10**9
 LISTING = ListingSummary(sha256="1" * 64, entries=1, files=1, bytes=1)

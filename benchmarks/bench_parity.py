@@ -27,10 +27,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.protection import ProtectionPlan, Redundancy, plan_protection
+from courier.parcel.parity_plan import ProtectionPlan, Redundancy, plan_protection
 from formats.blocks import BLOCK, BlockHasher
 from formats.parity import encode, mend
-from formats.parity_files import ColumnFiles
+from formats.parity.column_files import ColumnFiles
 
 ARCHIVES = 20
 PAR2 = {"": ["-r10"], " 1 MiB": ["-r10", f"-s{BLOCK}"]}

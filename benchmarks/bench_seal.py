@@ -30,7 +30,7 @@ from typing import Any, BinaryIO, cast
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from formats.seal import CHUNK, Identity, SealedView, open_sealed
+from formats.age import CHUNK, Identity, SealedView, open_sealed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""Write docs/states.md from the tables of `courier.lifecycle`: ``python docs/make_states.py``.
+"""Write docs/states.md from the tables of `courier.parcel.states`: ``python docs/make_states.py``.
 
 A test compares the page with what this makes, so that it cannot fall behind.
 """
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
-from courier import lifecycle
+from courier.parcel import states as lifecycle
 
 PAGE = Path(__file__).with_name("states.md")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from stock import stock_tool
 
-FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 IMAGES = [line.split("  ")[1] for line in (FIXTURES / "SHA256SUMS").read_text().splitlines()]
 MADE = 1_780_000_000
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from stock import stock_tool
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 
 # In two halves, so that this file does not hold what it looks for.
 REGISTRY_HOSTS = [

@@ -6,8 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from courier.channel.schedule import SECOND_NS, Limits
 from courier.channel.transport import PART, Paused
-from courier.schedule import SECOND_NS, Limits
 
 LOOK_AGAIN_NS = SECOND_NS
 """The longest sleep before the limits are read anew."""

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from courier.channel.service import Reply, Service
-from courier.channel.signed import Head
+from courier.channel.request_signatures import Head
+from courier.channel.requests import Reply, Service
 from courier.errors import CourierError, NotFound, Refused, Usage
 
 if TYPE_CHECKING:

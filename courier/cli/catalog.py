@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from courier.cli.command import command, group
-from courier.console import Console
+from courier.cli.console import Console
 
 app = group("The catalogue: what this site knows of its parcels.")
 
@@ -27,7 +27,7 @@ def rebuild(
     ],
 ) -> None:
     """Learn of parcels from their media alone, after the catalogue was lost."""
-    from courier.rebuild import rebuild as rebuild_from
+    from courier.receiving.rebuild import rebuild as rebuild_from
 
     with console.site(lost_catalogue=True) as site:
         found, failures = rebuild_from(site, media)

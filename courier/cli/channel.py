@@ -10,12 +10,12 @@ import typer
 
 from courier.cli.channel_address import address
 from courier.cli.command import command, group
-from courier.console import Console
-from courier.lifecycle import ReceivedEvent
-from courier.wording import plural
+from courier.cli.console import Console
+from courier.parcel.states import ReceivedEvent
+from courier.text import plural
 
 if TYPE_CHECKING:
-    from courier.exchange import Exchange
+    from courier.channel.sync import Exchange
 
 app = group("The network channel: addresses of other sites, messages both ways.")
 app.add_typer(address, name="address")
@@ -33,10 +33,10 @@ def sync(
     retry: Annotated[bool, typer.Option("--retry", help="Try failing addresses again, as their retries say.")] = False,
 ) -> None:
     """Deliver and fetch messages now, and import what they complete."""
+    from courier.channel.serve import exchange_locked, synchronise_patiently
+    from courier.channel.sync import synchronise
     from courier.cli.report import parcel_status, say_imported
     from courier.errors import Unreachable
-    from courier.exchange import synchronise
-    from courier.serving import exchange_locked, synchronise_patiently
 
     def told(so_far: Exchange) -> None:
         for code, reason in so_far.unreachable:
@@ -102,8 +102,8 @@ def serve(
     ] = 50,
 ) -> None:
     """Serve peers: they bring messages, and those with the address `poll` fetch theirs. Ends on Ctrl-C or SIGTERM."""
+    from courier.channel.serve import run_server
     from courier.channel.server import Listening, parse_bind
-    from courier.serving import run_server
 
     host, port = parse_bind(bind)
     listening = Listening(host=host, port=port, cert=cert, key=key, behind_proxy=behind_proxy)
@@ -143,9 +143,9 @@ def serve(
 @command(app, "status")
 def status(console: Console) -> None:
     """Show outbox, inbox and dead letters, and which sites get their messages bare, not sealed."""
-    from courier.catalog import messages
-    from courier.console import time_text
-    from courier.outbox import bare_sites
+    from courier.cli.console import time_text
+    from courier.site.catalog import messages
+    from courier.site.outbox import bare_sites
 
     with console.site() as site:
         with site.catalogue.reading() as connection:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import command, group
-from courier.console import Console, size_text
-from courier.wording import plural
+from courier.cli.console import Console, size_text
+from courier.text import plural
 
 if TYPE_CHECKING:
-    from courier.addresses import Wishes
-    from courier.catalog.sites import Address
+    from courier.channel.addresses import Wishes
+    from courier.site.catalog.sites import Address
 
 address = group("How other sites are reached.")
 
@@ -46,14 +46,14 @@ CA = Annotated[Path | None, typer.Option("--ca", metavar="FILE", help="PEM of th
 
 
 def _wishes(**given: Any) -> Wishes:
-    from courier.addresses import Wishes
+    from courier.channel.addresses import Wishes
 
     return Wishes(**given)
 
 
 def _address_record(found: Address) -> dict[str, Any]:
-    from courier.addresses import Measured
-    from courier.schedule import Limits, rate_text, week_text
+    from courier.channel.addresses import Measured
+    from courier.channel.schedule import Limits, rate_text, week_text
 
     limits, measured = Limits.parse(found.limits), Measured.parse(found.measured)
     return {
@@ -87,7 +87,7 @@ def address_add(
     ca: CA = None,
 ) -> None:
     """Say how a trusted site is reached, and within which limits."""
-    from courier.addresses import add_address, poll_before
+    from courier.channel.addresses import add_address, poll_before
 
     wishes = _wishes(schedule=schedule, zone=zone, cap=cap, pulse=pulse, retries=retries, retry_wait=retry_wait, ca=ca)
     with console.site() as site:
@@ -126,7 +126,7 @@ def address_set(
     ca: CA = None,
 ) -> None:
     """Change priority or limits of an address; transfers that run mind it at once."""
-    from courier.addresses import set_address
+    from courier.channel.addresses import set_address
     from courier.errors import Usage
 
     given = {
@@ -153,7 +153,7 @@ def address_set(
 @command(address, "list")
 def address_list(console: Console) -> None:
     """List the addresses of all sites."""
-    from courier.addresses import list_addresses
+    from courier.channel.addresses import list_addresses
 
     with console.site() as site:
         records = [_address_record(found) for found in list_addresses(site)]
@@ -179,7 +179,7 @@ def _measured(found: dict[str, Any] | None) -> str:
 @command(address, "remove")
 def address_remove(console: Console, *, code: CODE, where: ADDRESS) -> None:
     """Remove an address of a site."""
-    from courier.addresses import remove_address
+    from courier.channel.addresses import remove_address
 
     with console.site() as site:
         remove_address(site, code, where)
@@ -196,8 +196,8 @@ def address_test(
     budget: Annotated[str, typer.Option("--budget", metavar="SIZE", help="Bytes to move at most.")] = "4MB",
 ) -> None:
     """Measure round trip and throughput of an address; the result is kept for planning."""
-    from courier.addresses import measure_address
-    from courier.plan import parse_size
+    from courier.channel.addresses import measure_address
+    from courier.parcel.archive_plan import parse_size
 
     with console.site() as site:
         found = measure_address(site, code, where, budget=parse_size(budget))

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from courier.console import Console
+from courier.cli.console import Console
 from courier.errors import Usage
 
 CURRENT = Console()

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import command, group
-from courier.console import Console, time_text
-from courier.wording import plural
+from courier.cli.console import Console, time_text
+from courier.text import plural
 
 if TYPE_CHECKING:
-    from courier.custody import LedgerView
-    from courier.site import Site
+    from courier.parcel.custody import LedgerView
+    from courier.site.home import Site
     from formats.documents.custody import CustodyEntry
 
 app = group("The custody ledger: who had a parcel, when, and what he found.")
@@ -55,7 +55,7 @@ def add(
 ) -> None:
     """Write an entry by hand, signed with this site's key; with --ledger offline, to be merged later."""
     from courier.cli.parcel_ship import read_seals
-    from courier.hand_entry import HandEntry, add_by_hand, look_ahead
+    from courier.parcel.custody_by_hand import HandEntry, add_by_hand, look_ahead
 
     wanted = HandEntry(
         event=event,
@@ -91,7 +91,7 @@ def merge(
 ) -> None:
     """Take in the entries of a ledger file; what is there already stays as it is."""
     from courier.errors import Refused
-    from courier.ledger import merge_file
+    from courier.parcel.custody_ledger import merge_file
 
     with console.site() as site:
         done = merge_file(site, file)
@@ -129,7 +129,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A file that does not exist yet.")],
 ) -> None:
     """Write the ledger into a file that goes along with the media, for entries on the road."""
-    from courier.hand_entry import export_ledger
+    from courier.parcel.custody_by_hand import export_ledger
 
     with console.site() as site:
         count = export_ledger(site, parcel, out)
@@ -145,7 +145,7 @@ def verify(console: Console, *, parcel: PARCEL) -> None:
     Seals that were found broken, and re-seals, are named; the ledger is right all the same (exit code 0).
     """
     from courier.errors import CourierError, Damaged, NotFound, Refused
-    from courier.ledger import view_ledger
+    from courier.parcel.custody_ledger import view_ledger
 
     with console.site() as site:
         view = view_ledger(site, parcel)
@@ -170,7 +170,7 @@ def verify(console: Console, *, parcel: PARCEL) -> None:
 
 
 def entry_text(entry: CustodyEntry, seals: Sequence[str]) -> str:
-    """What an entry says, in one line; ``seals``: what each of its seals amounts to (`courier.seals`)."""
+    """What an entry says, in one line; ``seals``: what each of its seals amounts to (`courier.parcel.seals`)."""
     parts: list[str] = [entry.event]
     if entry.volumes:
         parts.append(f"volumes {_spans(entry.volumes)}" if len(entry.volumes) > 1 else f"volume {entry.volumes[0]}")
@@ -194,7 +194,7 @@ def _spans(numbers: tuple[int, ...]) -> str:
 
 def say_ledger(console: Console, view: LedgerView) -> None:
     """The ledger for people: in order, then its breaks, and what is to be said of the seals."""
-    from courier.seals import judge_seals
+    from courier.parcel.seals import judge_seals
 
     seals = judge_seals(view.lines)
     for line in view.lines:
@@ -212,8 +212,8 @@ def say_ledger(console: Console, view: LedgerView) -> None:
 
 def warn_of_seals(console: Console, site: Site, parcel: str) -> list[str]:
     """Name the seals of a parcel that were found broken, and re-seals; return these texts."""
-    from courier.ledger import view_ledger
-    from courier.seals import judge_seals
+    from courier.parcel.custody_ledger import view_ledger
+    from courier.parcel.seals import judge_seals
 
     texts = judge_seals(view_ledger(site, parcel).lines).warnings
     for text in texts[:MOST_SEALS]:
@@ -225,7 +225,7 @@ def warn_of_seals(console: Console, site: Site, parcel: str) -> list[str]:
 
 def ledger_document(view: LedgerView) -> dict[str, Any]:
     """The ledger as JSON."""
-    from courier.seals import judge_seals
+    from courier.parcel.seals import judge_seals
 
     return {
         "custody": [{"name": line.name, "proved": line.proved, **_entry(line.entry)} for line in view.lines],

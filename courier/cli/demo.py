@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from courier.cli.command import command
-from courier.console import Console
+from courier.cli.console import Console
 
 
 def add_demo(top: typer.Typer) -> None:
@@ -22,7 +22,7 @@ def demo(
     keep: Annotated[Path | None, typer.Option("--keep", metavar="DIR", help="Keep everything in this folder.")] = None,
 ) -> None:
     """Send a real image from one site to another on this machine, step by step."""
-    from courier.demo import run_demo
+    from courier.cli.demo_journey import run_demo
 
     outcome = run_demo(console, keep)
     console.result(outcome)

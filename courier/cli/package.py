@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import command, group
-from courier.console import Console, size_text, time_text
-from courier.wording import plural
+from courier.cli.console import Console, size_text, time_text
+from courier.text import plural
 from formats.names import MAX_VERSION
 
 if TYPE_CHECKING:
-    from courier.catalog.packages import StoredPackage
+    from courier.site.catalog.packages import StoredPackage
 
 app = group("The package store: take content in, check it, get it out.")
 REFERENCE = Annotated[str, typer.Argument(metavar="ID[:VERSION]", help="Package, such as HQ100001 or HQ100001:3.")]
@@ -47,9 +47,9 @@ def add(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be taken in.")] = False,
 ) -> None:
     """Take files and folders into the store as a package version."""
-    from courier.catalog import packages
-    from courier.packages import add_package, check_outside
-    from courier.tree import source_size
+    from courier.packages.add import add_package, check_outside
+    from courier.packages.trees import source_size
+    from courier.site.catalog import packages
 
     with console.site() as site:
         check_outside(site, paths)
@@ -76,7 +76,7 @@ def add(
 @command(app, "list")
 def list_(console: Console) -> None:
     """List the packages in the store."""
-    from courier.catalog import packages, reports
+    from courier.site.catalog import packages, reports
 
     with console.site() as site:
         with site.catalogue.reading() as connection:
@@ -103,8 +103,8 @@ def list_(console: Console) -> None:
 @command(app, "show")
 def show(console: Console, *, reference: REFERENCE) -> None:
     """Show a package version and what it holds."""
-    from courier.catalog import reports
-    from courier.packages import find_package
+    from courier.packages.add import find_package
+    from courier.site.catalog import reports
     from formats.documents.listing import FileEntry, LinkEntry
 
     with console.site() as site:
@@ -136,7 +136,7 @@ def retire(
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; every site is told.")] = "",
 ) -> None:
     """Retire a version: it is not to be used or sent any more, here and wherever it went."""
-    from courier.retiring import retire_package
+    from courier.packages.retirement import retire_package
 
     with console.site() as site:
         console.confirm(f"Retire {reference} for good, at every site?")
@@ -157,7 +157,7 @@ def verify(
 ) -> None:
     """Read stored content again and compare it with its digests."""
     from courier.errors import Damaged
-    from courier.packages import verify_packages
+    from courier.packages.add import verify_packages
 
     with console.site() as site:
         with console.progress("Verifying", None) as progress:
@@ -187,7 +187,7 @@ def verify(
 @command(app, "remove")
 def remove(console: Console, *, reference: REFERENCE) -> None:
     """Remove a version, or every version of a package; content that others hold stays."""
-    from courier.packages import find_package, remove_package
+    from courier.packages.add import find_package, remove_package
 
     with console.site() as site:
         find_package(site, reference)
@@ -207,7 +207,7 @@ def export(
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="A folder that does not exist yet, or is empty.")],
 ) -> None:
     """Write a package out as files, every one checked on the way."""
-    from courier.packages import export_package
+    from courier.packages.add import export_package
 
     with console.site() as site:
         stored = export_package(site, reference, to)

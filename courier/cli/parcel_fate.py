@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from courier.cli.command import command
-from courier.console import Console, size_text
+from courier.cli.console import Console, size_text
 
 PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
 REASON = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it stands in the log.")]
@@ -21,8 +21,8 @@ def add_to(app: typer.Typer) -> None:
 
 def fail(console: Console, *, parcel: PARCEL, reason: REASON) -> None:
     """Mark a parcel of ours Failed: lost on the road, or given up. It can be shipped again."""
-    from courier.catalog import parcels
-    from courier.fate import fail_parcel
+    from courier.receiving.decide import fail_parcel
+    from courier.site.catalog import parcels
 
     with console.site() as site:
         state = fail_parcel(site, parcel, reason)
@@ -36,7 +36,7 @@ def fail(console: Console, *, parcel: PARCEL, reason: REASON) -> None:
 
 def refuse(console: Console, *, parcel: PARCEL, reason: REASON) -> None:
     """Refuse a parcel that was announced or arrives: nothing more of it is taken, and it is not imported."""
-    from courier.fate import refuse_parcel
+    from courier.receiving.decide import refuse_parcel
 
     with console.site() as site:
         state = refuse_parcel(site, parcel, reason)
@@ -46,7 +46,7 @@ def refuse(console: Console, *, parcel: PARCEL, reason: REASON) -> None:
 
 def accept(console: Console, *, parcel: PARCEL) -> None:
     """Take a parcel after all that was refused."""
-    from courier.fate import accept_parcel
+    from courier.receiving.decide import accept_parcel
 
     with console.site() as site:
         state = accept_parcel(site, parcel)
@@ -56,7 +56,7 @@ def accept(console: Console, *, parcel: PARCEL) -> None:
 
 def discard(console: Console, *, parcel: PARCEL) -> None:
     """Delete a parcel's files from this computer's disk; its record and the packages in the store stay."""
-    from courier.discard import discard_parcel
+    from courier.receiving.discard import discard_parcel
 
     with console.site() as site:
         console.confirm(f"Delete the files of {parcel} from {site.home}?")

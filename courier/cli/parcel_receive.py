@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import command
-from courier.console import Console, size_text
-from courier.wording import plural
+from courier.cli.console import Console, size_text
+from courier.text import plural
 
 if TYPE_CHECKING:
-    from courier.site import Site
-    from courier.verify import Verdict
+    from courier.receiving.verify import Verdict
+    from courier.site.home import Site
 
 PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
 
@@ -37,10 +37,10 @@ def receive(
     """Take volumes in, in any order, any number of times; import when all is here and agreed."""
     from courier.cli.report import parcel_status, say_status, say_taken, taken_volume
     from courier.errors import Damaged
-    from courier.head import Head
-    from courier.media import Medium, TapeMedium
-    from courier.receive import receive_media
-    from courier.taken import TakenVolume
+    from courier.media.reading import Medium, TapeMedium
+    from courier.parcel.volume_documents import Head
+    from courier.receiving.receive import receive_media
+    from courier.receiving.received_volume import TakenVolume
 
     def looking(medium: Medium, head: Head) -> None:
         first = medium.first if isinstance(medium, TapeMedium) else None
@@ -101,9 +101,9 @@ def verify(
     ] = None,
 ) -> None:
     """Check everything, without taking anything in; works offline."""
-    from courier.admit import look_at
     from courier.errors import CourierError, Damaged
-    from courier.verify import trust_of_cards, verify_media, verify_parcel
+    from courier.parcel.notices import look_at
+    from courier.receiving.verify import trust_of_cards, verify_media, verify_parcel
 
     verdicts: list[Verdict] = []
     failures: list[tuple[str, CourierError]] = []
@@ -177,8 +177,8 @@ def _state(verdict: Verdict) -> str:
 @contextmanager
 def _site_or_card(console: Console) -> Iterator[Site]:
     """The site to check media at; where there is none, the hint names the way that needs none."""
-    from courier.config import Settings, find_home
     from courier.errors import NotFound
+    from courier.site.settings import Settings, find_home
 
     try:
         Settings.load(find_home(console.home))
@@ -203,8 +203,8 @@ def import_(console: Console, *, parcel: PARCEL) -> None:
     """Import a complete parcel that was held, all or nothing."""
     from courier.cli.report import parcel_status, say_status
     from courier.errors import Damaged, Refused
-    from courier.lifecycle import ReceivedState
-    from courier.settle import find_build, settle_parcel
+    from courier.parcel.states import ReceivedState
+    from courier.receiving.settle import find_build, settle_parcel
 
     with console.site() as site:
         build = find_build(site, parcel)
@@ -241,9 +241,9 @@ def arrived(
     ] = None,
 ) -> None:
     """Report to the sender that all volumes are here, with the seals read on them, so that it releases the key."""
-    from courier.arrival import report_arrival
     from courier.cli.parcel_ship import read_seals
-    from courier.settle import find_build
+    from courier.receiving.arrival import report_arrival
+    from courier.receiving.settle import find_build
 
     seals = read_seals(seal)
     odd: list[str] = []

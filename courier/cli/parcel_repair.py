@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import command
-from courier.console import Console, size_text
-from courier.wording import plural
+from courier.cli.console import Console, size_text
+from courier.text import plural
 
 if TYPE_CHECKING:
-    from courier.drill import Drill, Trial
-    from courier.site import Site
+    from courier.sending.drill import Drill, Trial
+    from courier.site.home import Site
     from formats.documents.repair import FileBlocks
 
 PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
@@ -42,7 +42,7 @@ def repair(
     """Mend an arriving parcel: from parity, then with blocks from its sender; import it once complete."""
     from courier.cli.report import parcel_status, say_status
     from courier.errors import Damaged, Usage
-    from courier.repair import apply_replies, queue_request, repair_parcel, request_blocks, write_request
+    from courier.receiving.repair import apply_replies, queue_request, repair_parcel, request_blocks, write_request
 
     if from_network and request_out is not None:
         raise Usage("--from-network and --request-out exclude each other", hint="give one of them")
@@ -90,7 +90,7 @@ def repair(
 
 
 def _missing(site: Site, parcel: str, build: str) -> list[dict[str, Any]]:
-    from courier.blockmap import volume_blocks
+    from courier.receiving.block_map import volume_blocks
 
     return [
         {"volume": v.number, "file": path, "blocks": [list(span) for span in spans]}
@@ -112,7 +112,13 @@ def answer(
     ] = None,
 ) -> None:
     """Answer a repair request with just the blocks it asks for; above the site's limit only with --yes."""
-    from courier.answer import check_limit, describe_blocks, queue_answer, read_request_file, write_answer
+    from courier.sending.repair_answer import (
+        check_limit,
+        describe_blocks,
+        queue_answer,
+        read_request_file,
+        write_answer,
+    )
 
     with console.site() as site:
         asked = read_request_file(site, request)
@@ -158,9 +164,9 @@ def drill(
     ] = 0,
 ) -> None:
     """Simulate loss and damage of a parcel made here, and say what would mend what; touches nothing."""
-    from courier.drill import parse_share, run_drill
     from courier.errors import Damaged
-    from courier.outgoing import open_outgoing
+    from courier.sending.drill import parse_share, run_drill
+    from courier.sending.outgoing_parcel import open_outgoing
 
     with console.site() as site:
         outgoing = open_outgoing(site, parcel)
@@ -245,8 +251,8 @@ def limits(
     """Show or set how much is kept of built parcels, and how much is sent for repair without asking."""
     from dataclasses import replace
 
-    from courier.plan import parse_size
-    from courier.retention import keep_quota
+    from courier.parcel.archive_plan import parse_size
+    from courier.sending.retention import keep_quota
 
     with console.site() as site:
         settings = replace(

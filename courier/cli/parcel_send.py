@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import command
-from courier.console import Console, duration_text, size_text
-from courier.wording import plural
+from courier.cli.console import Console, duration_text, size_text
+from courier.text import plural
 
 if TYPE_CHECKING:
-    from courier.prepare import ParcelPlan
+    from courier.sending.plan import ParcelPlan
     from formats.documents.packing import KeyWay, PackingList
 
 PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
@@ -63,12 +63,12 @@ def create(
 ) -> None:
     """Plan, build and sign a parcel."""
     from courier.errors import Usage
-    from courier.fate import check_supersedes
-    from courier.plan import medium_capacity
-    from courier.prepare import COMPRESS, plan_parcel
-    from courier.protection import Redundancy
-    from courier.retention import keep_quota
-    from courier.send import build_parcel
+    from courier.parcel.archive_plan import medium_capacity
+    from courier.parcel.parity_plan import Redundancy
+    from courier.receiving.decide import check_supersedes
+    from courier.sending.build import build_parcel
+    from courier.sending.plan import COMPRESS, plan_parcel
+    from courier.sending.retention import keep_quota
     from formats.documents.packing import PRIORITIES
 
     if compress not in COMPRESS:
@@ -191,13 +191,13 @@ def write(
 ) -> None:
     """Write volumes and read each back. Another --media lays the parcel out anew, without building it again."""
     from courier.errors import Usage
-    from courier.media import LAYOUTS
-    from courier.outgoing import open_outgoing
-    from courier.plan import medium_capacity
-    from courier.remake import ensure_files
-    from courier.send import relay_out
-    from courier.volume_source import medium_bytes
-    from courier.write import WrittenVolume, check_numbers, check_wanted, require_room, write_volumes
+    from courier.media.reading import LAYOUTS
+    from courier.parcel.archive_plan import medium_capacity
+    from courier.sending.build import relay_out
+    from courier.sending.build_again import ensure_files
+    from courier.sending.outgoing_parcel import open_outgoing
+    from courier.sending.volume_source import medium_bytes
+    from courier.sending.write import WrittenVolume, check_numbers, check_wanted, require_room, write_volumes
 
     if layout not in LAYOUTS:
         raise Usage(f"--layout {layout}: no such layout", hint=f"one of {', '.join(LAYOUTS)}")
@@ -253,7 +253,7 @@ def write(
 
 def _preview(console: Console, packing: PackingList, needed: dict[int, int], outs: list[Path]) -> int:
     """Say what will be written, and return its bytes; ``needed``: by volume, what it takes of its medium at most."""
-    from courier.plan import writing_seconds
+    from courier.parcel.archive_plan import writing_seconds
 
     numbers = list(needed)
     total = sum(packing.volume_bytes(n) for n in numbers)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from courier.cli.command import command
+from courier.cli.console import Console
 from courier.cli.parcel_send import DRY_RUN, PARCEL
-from courier.console import Console
-from courier.wording import listed, plural
+from courier.text import listed, plural
 
 if TYPE_CHECKING:
-    from courier.ship import Shipment
+    from courier.sending.ship import Shipment
 
 MAX_SERIAL = 200
 """Characters of a seal's serial number."""
@@ -46,9 +46,9 @@ def ship(
     dry_run: DRY_RUN = False,
 ) -> None:
     """Mark a parcel Sent; queue its ship notice and package definitions."""
-    from courier.outgoing import open_outgoing
-    from courier.ship import ship_parcel
-    from courier.waybills import check_waybills
+    from courier.sending.outgoing_parcel import open_outgoing
+    from courier.sending.ship import ship_parcel
+    from courier.sending.waybills import check_waybills
 
     seals = read_seals(seal)
     with console.site() as site:
@@ -142,8 +142,8 @@ def recall(
     reason: Annotated[str, typer.Option("--reason", help="Why, for the other sites.")] = "",
 ) -> None:
     """Take a parcel back for good: it is not imported any more, and its key is never released."""
-    from courier.outgoing import open_outgoing
-    from courier.recall import check_recall, recall_parcel
+    from courier.sending.outgoing_parcel import open_outgoing
+    from courier.sending.recall import check_recall, recall_parcel
 
     with console.site() as site:
         outgoing = open_outgoing(site, parcel)

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from courier.cli.command import command
-from courier.console import Console, size_text, time_text
-from courier.lifecycle import ReceivedState
-from courier.wording import plural
+from courier.cli.console import Console, size_text, time_text
+from courier.parcel.states import ReceivedState
+from courier.text import plural
 from formats.records import format_time
 
 PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
@@ -23,7 +23,7 @@ def add_to(app: typer.Typer) -> None:
 
 def list_(console: Console) -> None:
     """List the parcels sent and received."""
-    from courier.catalog import parcels
+    from courier.site.catalog import parcels
 
     with console.site() as site:
         with site.catalogue.reading() as connection:
@@ -65,11 +65,11 @@ def list_(console: Console) -> None:
 
 def show(console: Console, *, parcel: PARCEL) -> None:
     """Show a parcel: its state, and a table of its volumes, with a map of the blocks that are here."""
-    from courier.answer import waiting_requests
     from courier.cli.custody import warn_of_seals
     from courier.errors import NotFound
-    from courier.outgoing import open_outgoing
-    from courier.settle import find_build, status_of
+    from courier.receiving.settle import find_build, status_of
+    from courier.sending.outgoing_parcel import open_outgoing
+    from courier.sending.repair_answer import waiting_requests
 
     with console.site() as site:
         try:
@@ -77,7 +77,7 @@ def show(console: Console, *, parcel: PARCEL) -> None:
         except NotFound:
             _show_received(console, site, status_of(site, parcel, find_build(site, parcel)))
             return
-        from courier.catalog import parcels
+        from courier.site.catalog import parcels
 
         with site.catalogue.reading() as connection:
             destinations = parcels.destinations(connection, parcel)
@@ -140,7 +140,7 @@ def show(console: Console, *, parcel: PARCEL) -> None:
 
 def _say_notice(console: Console, site: Any, parcel: str) -> None:
     """What the ship notice says of a parcel of which nothing came yet."""
-    from courier.catalog import parcels
+    from courier.site.catalog import parcels
     from formats.documents.notice import ShipNotice
     from formats.envelope import parse_envelope
 
@@ -157,9 +157,9 @@ def _say_notice(console: Console, site: Any, parcel: str) -> None:
 
 
 def _show_received(console: Console, site: Any, status: Any) -> None:
-    from courier.blockmap import LEGEND, volume_blocks
     from courier.cli.custody import warn_of_seals
     from courier.cli.report import parcel_status, say_status
+    from courier.receiving.block_map import LEGEND, volume_blocks
 
     console.say(f"{status.parcel} from {status.source}: {status.state}")
     if status.state == ReceivedState.ANNOUNCED:
@@ -189,10 +189,10 @@ def _show_received(console: Console, site: Any, status: Any) -> None:
 
 def log(console: Console, *, parcel: PARCEL) -> None:
     """Show what happened to a parcel here, and its custody ledger: the whole chain, and any break in it."""
-    from courier.catalog import parcels
     from courier.cli.custody import ledger_document, say_ledger
     from courier.errors import NotFound
-    from courier.ledger import view_ledger
+    from courier.parcel.custody_ledger import view_ledger
+    from courier.site.catalog import parcels
 
     with console.site() as site:
         with site.catalogue.reading() as connection:

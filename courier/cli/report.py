@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from courier.console import Console, size_text
-from courier.lifecycle import ReceivedState
-from courier.settle import ParcelStatus
-from courier.taken import TakenVolume
-from courier.verify import spans_text
-from courier.wording import plural
+from courier.cli.console import Console, size_text
+from courier.parcel.states import ReceivedState
+from courier.receiving.received_volume import TakenVolume
+from courier.receiving.settle import ParcelStatus
+from courier.receiving.verify import spans_text
+from courier.text import plural
 
 OUTCOMES = {
     "imported": "imported",

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from courier.cli.command import command, group
-from courier.console import Console, time_text
+from courier.cli.console import Console, time_text
 
 if TYPE_CHECKING:
-    from courier.peers import Pinned
+    from courier.site.peers import Pinned
 
 app = group("This site's card, and the sites that are trusted.")
 KEY = Annotated[
@@ -39,9 +39,9 @@ def init(
     passphrase: PASSPHRASE = False,
 ) -> None:
     """Make the site home: keys, catalogue, store."""
-    from courier.config import find_home
     from courier.errors import Usage
-    from courier.site import create_site
+    from courier.site.home import create_site
+    from courier.site.settings import find_home
     from formats.errors import FormatError
     from formats.names import check_site
 
@@ -69,7 +69,7 @@ def card(
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it to a file.")] = None,
 ) -> None:
     """Print this site's card, to hand to another site."""
-    from courier.peers import write_card
+    from courier.site.peers import write_card
 
     with console.site() as site:
         if out is not None:
@@ -98,7 +98,7 @@ def trust(
     fingerprint: Annotated[str | None, typer.Option("--fingerprint", help="What the other site reads out.")] = None,
 ) -> None:
     """Pin another site's card, so that what it signs is trusted."""
-    from courier.peers import pin_card, read_card_file
+    from courier.site.peers import pin_card, read_card_file
 
     with console.site() as site:
         data, seen = read_card_file(card_file)
@@ -130,7 +130,7 @@ def _how(pinned: Pinned) -> str:
 @command(app, "list")
 def list_(console: Console) -> None:
     """List the sites whose cards are pinned."""
-    from courier.peers import list_sites
+    from courier.site.peers import list_sites
 
     with console.site() as site:
         found = list_sites(site)
@@ -158,7 +158,7 @@ def list_(console: Console) -> None:
 @command(app, "show")
 def show(console: Console, *, code: CODE) -> None:
     """Show one pinned site."""
-    from courier.peers import find_site
+    from courier.site.peers import find_site
 
     with console.site() as site:
         pinned, card = find_site(site, code)
@@ -190,7 +190,7 @@ def revoke(
     reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "",
 ) -> None:
     """Trust a site no more: nothing it signs is accepted until its new card is pinned."""
-    from courier.peers import find_site, revoke_site
+    from courier.site.peers import find_site, revoke_site
 
     with console.site() as site:
         find_site(site, code)
@@ -213,7 +213,7 @@ def rotate(
 ) -> None:
     """Make new keys and a new card, and send it to the other sites. Parcels under way stay good."""
     from courier.errors import Usage
-    from courier.rotation import key_not_valid_yet, rotate_key, unacknowledged
+    from courier.site.rotation import key_not_valid_yet, rotate_key, unacknowledged
 
     if since and not lost:
         raise Usage("--since says since when keys are lost", hint="give it together with --lost")
@@ -284,7 +284,7 @@ def policy(
     """Show or change what this site allows, and what media senders are told it can read."""
     from dataclasses import replace
 
-    from courier.plan import media_kinds
+    from courier.parcel.archive_plan import media_kinds
 
     with console.site() as site:
         settings = site.settings

@@ -24,7 +24,7 @@ class SiteKey:
     """A signing key and when signatures made by it count: from ``valid_from_ns`` until ``valid_until_ns`` (UTC).
 
     ``revoked_ns``: the key was lost, or is in other hands, since then (UTC); None while it is the site's alone. Whoever
-    has such a key may write any date, so a date before counts only together with other evidence (`courier.trust`).
+    has such a key may write any date, so a date before counts only together with other evidence (`courier.site.trust`).
     """
 
     key: PublicKey

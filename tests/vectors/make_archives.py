@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from formats.archive import MAX_MEMBERS
-from formats.archive_header import SIGNATURE
+from formats.archive.header import SIGNATURE
 from formats.errors import FormatError, IllegalName, Malformed, TooLarge, Unexpected, UnknownFormat
 
 FOLDER = Path(__file__).resolve().parent / "archives"

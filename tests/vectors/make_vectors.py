@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
-from courier.trust import KnownSite
+from courier.site.trust import KnownSite
 from formats.documents import arrival, card, label, notice, package, packing, recall, receipt, release
 from formats.documents.arrival import Arrival
 from formats.documents.card import SiteCard, SiteKey

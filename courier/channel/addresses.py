@@ -1,0 +1,295 @@
+"""The addresses of other sites: how each is reached, by which priority and within which limits; and testing them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from courier.channel.delivery import POLL, Network
+from courier.channel.http_transport import HttpTransport, check_url, require_httpx, trusting
+from courier.channel.schedule import MAX_RETRIES, MAX_WAIT_SECONDS, Limits, change
+from courier.channel.transport import PART
+from courier.errors import NotFound, Unreachable, Usage
+from courier.files import explain_os
+from courier.site.catalog import sites
+from courier.site.catalog.sites import Address
+from courier.site.home import Site
+from courier.site.peers import find_site
+
+ENOUGH_SECONDS = 2.0
+"""A measurement that took so long says enough; the rest of its budget is not moved."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wishes:
+    """What an operator wants of an address; None leaves it as it is (or as it is by default)."""
+
+    priority: int | None = None
+    schedule: str | None = None
+    zone: str | None = None
+    cap: str | None = None
+    pulse: str | None = None
+    retries: int | None = None
+    retry_wait: int | None = None
+    ca: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """What a test of an address found: seconds of a round trip, bytes a second up and down, and bytes it moved."""
+
+    at_ns: int
+    round_trip_ms: float
+    up_bytes_per_second: int
+    down_bytes_per_second: int
+    bytes_moved: int
+
+    def to_text(self) -> str:
+        """As it stands in the catalogue."""
+        return json.dumps({name: getattr(self, name) for name in self.__slots__}, sort_keys=True)
+
+    @classmethod
+    def parse(cls, text: str) -> Measured | None:
+        """From the catalogue; None where the address was never tested."""
+        return cls(**json.loads(text)) if text else None
+
+
+def add_address(site: Site, code: str, text: str, priority: int | None, wishes: Wishes | None = None) -> Address:
+    """Add a way to reach a pinned site; without ``priority`` it comes after those there are.
+
+    ``text`` is a folder, an http(s) URL, or `POLL`. Raises `Usage`, or `NotFound` for a site that is not pinned.
+    """
+    if code == site.code:
+        raise Usage(f"{code} is this site itself", hint="name the other site: courier site list")
+    find_site(site, code)
+    wishes = wishes or Wishes()
+    given, text = text, _spelled(text)
+    if text != POLL and "://" not in text:
+        _check_folder(site, text, given)
+    new = _wished(Address(site=code, priority=0, address=text), wishes, new=True)
+    with site.catalogue.writing() as connection:
+        there = sites.addresses(connection, code)
+        if any(known.address == text for known in there):
+            raise Usage(f"{text} is an address of {code} already", hint="courier channel address set changes it")
+        used = {known.priority: known.address for known in there}
+        new = replace(new, priority=_free(priority, used, code) or max(used, default=0) + 1)
+        sites.add_address(connection, new)
+    return new
+
+
+def set_address(site: Site, code: str, text: str, wishes: Wishes) -> Address:
+    """Change priority or limits of an address; transfers under way mind it at once. Raises `NotFound` or `Usage`."""
+    found = find_address(site, code, text)
+    changed = _wished(found, wishes, new=False)
+    with site.catalogue.writing() as connection:
+        others = [known for known in sites.addresses(connection, code) if known.address != found.address]
+        used = {known.priority: known.address for known in others}
+        changed = replace(changed, priority=_free(wishes.priority, used, code) or found.priority)
+        values = {"priority": changed.priority, "limits": changed.limits, "ca": changed.ca}
+        sites.change_address(connection, code, found.address, failures=0, tried_ns=None, **values)
+    return changed
+
+
+def poll_before(site: Site, address: Address) -> int | None:
+    """The priority of a `POLL` address of the same site that stands before this one, so that nothing goes by this."""
+    with site.catalogue.reading() as connection:
+        poll = sites.find_address(connection, address.site, POLL)
+    return poll.priority if poll is not None and poll.priority < address.priority else None
+
+
+def _free(priority: int | None, used: dict[int, str], code: str) -> int | None:
+    if priority is not None and not 1 <= priority <= 1000:
+        raise Usage("a priority is a number from 1 (tried first) to 1000", hint="leave it out to come last")
+    if priority in used:
+        raise Usage(
+            f"{code} has an address of priority {priority} already: {used[priority]}",
+            hint=f"move that one first: courier channel address set {code} {used[priority]} --priority N",
+        )
+    return priority
+
+
+def _spelled(text: str) -> str:
+    if text.lower() == POLL:
+        return POLL
+    scheme, colon, _ = text.partition("://")
+    if colon and scheme.lower() in ("http", "https"):
+        require_httpx()
+        return check_url(text)
+    if colon or not text.strip():
+        raise Usage(
+            f"{text[:100]!r} is no address" if colon else "the address is empty",
+            hint="a folder, https://HOST:PORT, or poll",
+        )
+    return str(Path(text).absolute())
+
+
+def _check_folder(site: Site, text: str, given: str) -> None:
+    """Refuse what is no folder to share, or was surely not meant as one; it need not be there now."""
+    folder = Path(text)
+    if folder.is_dir():
+        if folder.resolve().is_relative_to(site.home.resolve()):
+            raise Usage(f"{text} is in the home of this site", hint="name a folder that both sites reach")
+    elif folder.exists():
+        raise Usage(f"{text} is a file", hint="name a folder that both sites reach")
+    elif re.fullmatch(r"https?:.*|[\w.-]+:[0-9]{1,5}", given):
+        raise Usage(f"{given[:100]!r} is no folder that is there", hint="a server is written https://HOST:PORT")
+
+
+def _wished(address: Address, wishes: Wishes, *, new: bool) -> Address:
+    limits = Limits.parse(address.limits)
+    zone = wishes.zone or (local_zone() if new or (wishes.schedule and limits.zone == "UTC") else None)
+    limits = change(limits, schedule=wishes.schedule, zone=zone, cap=wishes.cap, pulse=wishes.pulse)
+    if wishes.retries is not None:
+        if not 0 <= wishes.retries <= MAX_RETRIES:
+            raise Usage(f"retries are 0 to {MAX_RETRIES}", hint="2 is usual")
+        limits = replace(limits, retries=wishes.retries)
+    if wishes.retry_wait is not None:
+        if not 1 <= wishes.retry_wait <= MAX_WAIT_SECONDS:
+            raise Usage(f"a retry waits 1 to {MAX_WAIT_SECONDS} seconds", hint="60 is usual")
+        limits = replace(limits, retry_seconds=wishes.retry_wait)
+    ca = address.ca
+    if wishes.ca is not None:
+        if not address.address.startswith("https://"):
+            raise Usage("--ca is for https addresses", hint="leave it out")
+        if not wishes.ca.is_file():
+            raise NotFound(f"{wishes.ca} is not there", hint="--ca takes the PEM file of the authority to trust")
+        ca = str(wishes.ca.absolute())
+        trusting(ca)
+    return replace(address, limits=limits.to_text(), ca=ca)
+
+
+def local_zone() -> str:
+    """The IANA name of this computer's time zone, ``UTC`` where it has none."""
+    from zoneinfo import available_timezones
+
+    named = os.environ.get("TZ", "").removeprefix(":")
+    link = Path("/etc/localtime")
+    linked = str(link.resolve()).partition("/zoneinfo/")[2] if not named and link.exists() else ""
+    zone = named or linked.removeprefix("posix/")
+    return zone if zone in available_timezones() and zone.removeprefix("Etc/") != "UTC" else "UTC"
+
+
+def find_address(site: Site, code: str, text: str) -> Address:
+    """An address of a site, as it was given or as it is spelled; raises `NotFound`."""
+    find_site(site, code)
+    with site.catalogue.reading() as connection:
+        known = sites.addresses(connection, code)
+    spellings = {text, text.rstrip("/"), str(Path(text).absolute())}
+    found = next((address for address in known if address.address in spellings), None)
+    if found is None:
+        raise NotFound(f"{text} is no address of {code}", hint="courier channel address list")
+    return found
+
+
+def remove_address(site: Site, code: str, text: str) -> None:
+    """Remove an address; raises `NotFound`."""
+    found = find_address(site, code, text)
+    with site.catalogue.writing() as connection:
+        sites.remove_address(connection, code, found.address)
+
+
+def list_addresses(site: Site) -> list[Address]:
+    """All addresses, by site, in the order they are tried."""
+    with site.catalogue.reading() as connection:
+        return sites.addresses(connection)
+
+
+def measure_address(
+    site: Site, code: str, text: str | None, *, budget: int, network: Network | None = None
+) -> Measured:
+    """Measure an address (the first of the site, unless named) with at most ``budget`` bytes, and keep the result.
+
+    Raises `Unreachable`; `Usage` for `POLL`, which can only be measured from the other side.
+    """
+    if text is None:
+        find_site(site, code)
+        known = [address for address in list_addresses(site) if address.site == code]
+        if not known:
+            raise NotFound(f"{code} has no address", hint="courier channel address add CODE ADDRESS")
+        address = known[0]
+    else:
+        address = find_address(site, code, text)
+    if address.address == POLL:
+        raise Usage(f"{code} fetches from our server: only it can test that way", hint="run the test at that site")
+    if budget < 2:
+        raise Usage("a test needs a budget of bytes", hint="--budget 4MB")
+    transport = (network or Network()).open(site, address)
+    try:
+        if isinstance(transport, HttpTransport):
+            found = _measure(lambda count: transport.probe(up=count), lambda count: transport.probe(down=count), budget)
+        else:
+            found = _measure_folder(Path(address.address), budget)
+    finally:
+        transport.close()
+    with site.catalogue.writing() as connection:
+        sites.change_address(connection, code, address.address, measured=found.to_text(), failures=0, tried_ns=None)
+    return found
+
+
+def _measure(up: Callable[[int], None], down: Callable[[int], None], budget: int) -> Measured:
+    """Round trips of nothing, then growing parts up and down until half the budget or `ENOUGH_SECONDS` is spent."""
+    down(0)  # opens the connection, which is not measured
+    trips = [_seconds(down, 0) for _ in range(5)]
+    up_rate, up_bytes = _rate(up, budget // 2, min(trips))
+    down_rate, down_bytes = _rate(down, budget // 2, min(trips))
+    return Measured(
+        at_ns=time.time_ns(),
+        round_trip_ms=round(sorted(trips)[2] * 1000, 3),
+        up_bytes_per_second=up_rate,
+        down_bytes_per_second=down_rate,
+        bytes_moved=up_bytes + down_bytes,
+    )
+
+
+def _seconds(act: Callable[[int], None], count: int) -> float:
+    start = time.perf_counter()
+    act(count)
+    return time.perf_counter() - start
+
+
+def _rate(act: Callable[[int], None], budget: int, trip: float) -> tuple[int, int]:
+    """(bytes a second, bytes moved); the round trip that every part costs is not counted."""
+    moved, spent, part = 0, 0.0, 16 << 10
+    best = 0.0
+    while moved < budget and spent < ENOUGH_SECONDS:
+        count = min(part, budget - moved, PART)
+        seconds = _seconds(act, count)
+        moved, spent, part = moved + count, spent + seconds, min(part * 4, PART)
+        best = max(best, count / max(seconds - trip, seconds / 10, 1e-6))
+    return int(best), moved
+
+
+def _measure_folder(folder: Path, budget: int) -> Measured:
+    if not folder.is_dir():
+        raise Unreachable(f"channel folder {folder}: is not there", hint="mount the share or make the folder")
+    path = folder / f".courier-test-{secrets.token_hex(8)}"
+    data = secrets.token_bytes(PART)
+
+    def up(count: int) -> None:
+        with path.open("r+b" if path.exists() else "wb") as out:  # never made shorter: `down` reads from it
+            out.write(data[:count])
+            out.flush()
+            os.fsync(out.fileno())
+
+    def down(count: int) -> None:
+        if not count:
+            path.exists()
+            return
+        with path.open("rb") as source:
+            if hasattr(os, "posix_fadvise"):  # else what was written is read from memory, and not from the share
+                os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            source.read(count)
+
+    try:
+        return _measure(up, down, budget)
+    except OSError as error:
+        error.filename = str(folder)  # the file's own name says nothing to an operator, or is not told at all
+        raise explain_os(error) from None
+    finally:
+        path.unlink(missing_ok=True)

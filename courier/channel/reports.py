@@ -1,0 +1,71 @@
+"""Site reports on their way: ours to the sites we have an address to, theirs into the catalogue."""
+
+from __future__ import annotations
+
+from courier.files import RESERVE, free_space
+from courier.sending.destinations import READS
+from courier.site.catalog import packages, reports, sites
+from courier.site.home import Site, now
+from courier.site.outbox import enqueue
+from formats.digest import sha256_hex
+from formats.documents import report as report_doc
+from formats.documents.report import HeldPackage, Place, SiteReport
+from formats.records import encode
+
+DAY_NS = 24 * 3600 * 10**9
+
+
+def report_to_peers(site: Site) -> int:
+    """Queue a report to every site that has none of ours, or an older one than a day, or one that is not true any more.
+
+    Free space counts as changed when it differs by a tenth. Returns the number queued.
+    """
+    moment = now()
+    with site.catalogue.reading() as connection:
+        pinned = {one.code: one.serial for one in sites.everyone(connection) if not one.revoked}
+        peers = sorted({a.site for a in sites.addresses(connection)} & pinned.keys() - {site.code})
+        told = reports.last_reported(connection)
+        newest = {stored.package: stored for stored in packages.versions(connection)} if peers else {}
+    held = tuple(
+        HeldPackage(package=one.package, version=one.version, listing=one.listing.sha256)
+        for _, one in sorted(newest.items())
+    )
+    free = free_space(site.home)
+    media = tuple(sorted(site.settings.media))
+    facts = sha256_hex(encode([pinned, list(media), READS, [one.record() for one in held]]))
+    count = 0
+    for code in peers:
+        when, before, then_free = told.get(code, (0, "", 0))
+        if before == facts and moment - when < DAY_NS and abs(free - then_free) * 10 <= then_free:
+            continue
+        report = SiteReport(
+            site=site.code,
+            to=code,
+            issued_ns=moment,
+            places=(Place(name="store", free=free, reserve=RESERVE),),
+            trusts=pinned,
+            media=media,
+            reads=READS,
+            packages=held,
+        )
+        envelope = site.sign(report.payload(), report_doc.TYPE)
+        with site.catalogue.writing() as connection:
+            enqueue(connection, envelope, code)
+            reports.note_reported(connection, code, issued_ns=moment, facts=facts, free=free)
+        count += 1
+    return count
+
+
+def take_report(site: Site, body: bytes) -> str:
+    """Keep a site's report, unless a newer one is here; return the site."""
+    report, envelope = site.trust().verify(
+        body,
+        SiteReport.parse,
+        payload_type=report_doc.TYPE,
+        signed_ns=lambda r: r.issued_ns,
+        now_ns=now(),
+        where="site report",
+    )
+    with site.catalogue.writing() as connection:
+        reports.keep(connection, report.site, issued_ns=report.issued_ns, envelope=envelope.encode())
+    return report.site

@@ -1,0 +1,322 @@
+"""When and how fast an address may be used, and when to try again. Pure: the present moment is an argument.
+
+The rules are the domain's: a schedule by hour and weekday with four levels, in the sender's time zone; a cap in bytes
+a second by hour, or pulse mode (a block, then a delay); two retries a minute apart, then back-off.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+from courier.errors import Refused, Usage
+from courier.parcel.archive_plan import parse_size
+from formats.errors import FormatError
+from formats.records import encode, open_document
+
+Value = TypeVar("Value")
+
+HOURS = 24
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+SECOND_NS = 10**9
+MAX_RETRIES = 100
+MAX_WAIT_SECONDS = 7 * 24 * 3600
+
+THREADS = 5
+"""Transfers at one time, to all sites together."""
+THREADS_PER_SITE = 3
+"""Transfers at one time to one site."""
+EXPIRY_NS = 90 * 24 * 3600 * SECOND_NS
+"""A message that has not been acknowledged for so long becomes a dead letter."""
+RESEND_FIRST_NS = 3600 * SECOND_NS
+RESEND_LAST_NS = 24 * 3600 * SECOND_NS
+"""A message that was handed over is handed over again after an hour without acknowledgement, then after two, four ...
+and at last once a day."""
+BACK_OFF_LAST_NS = 3600 * SECOND_NS
+"""The longest pause between two tries of an address that fails."""
+
+
+class Level(StrEnum):
+    """Which messages an address takes in an hour."""
+
+    ALL = "all"
+    MEDIUM = "medium"
+    """Medium and high priority."""
+    HIGH = "high"
+    """High priority only."""
+    CLOSED = "closed"
+
+
+_LETTERS = {Level.ALL: "a", Level.MEDIUM: "m", Level.HIGH: "h", Level.CLOSED: "c"}
+_LEVELS = {letter: level for level, letter in _LETTERS.items()}
+_ADMITTED = {
+    Level.ALL: {"high", "medium", "low"},
+    Level.MEDIUM: {"high", "medium"},
+    Level.HIGH: {"high"},
+    Level.CLOSED: set[str](),
+}
+_RANK = {"high": 0, "medium": 1, "low": 2}
+OPEN_WEEK = "a" * (HOURS * len(DAYS))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """How an address may be used.
+
+    ``week``: 168 letters, Monday 00h first: a (all), m (medium and high), h (high only), c (closed), in the time zone
+    ``zone``. ``caps``: bytes a second for each hour of the day, 0 for no cap. ``pulse_bytes`` and ``pulse_ms``: pulse
+    mode, a block and the delay after it; 0 for none. ``retries`` tries more after a failure, ``retry_seconds`` apart.
+    """
+
+    week: str = OPEN_WEEK
+    zone: str = "UTC"
+    caps: tuple[int, ...] = (0,) * HOURS
+    pulse_bytes: int = 0
+    pulse_ms: int = 0
+    retries: int = 2
+    retry_seconds: int = 60
+
+    def to_text(self) -> str:
+        """As it stands in the catalogue; the defaults are the empty text."""
+        if self == Limits():
+            return ""
+        return encode(
+            {
+                "format": "courier-limits/1",
+                "week": self.week,
+                "zone": self.zone,
+                "caps": list(self.caps),
+                "pulse_bytes": self.pulse_bytes,
+                "pulse_ms": self.pulse_ms,
+                "retries": self.retries,
+                "retry_seconds": self.retry_seconds,
+            }
+        ).decode()
+
+    @classmethod
+    def parse(cls, text: str) -> Limits:
+        """From the catalogue; raises `Refused` for what `to_text` did not write."""
+        if not text:
+            return cls()
+        try:
+            fields = open_document(text.encode(), name="limits")
+            limits = cls(
+                week=fields.text("week", pattern=f"[amhc]{{{len(OPEN_WEEK)}}}"),
+                zone=fields.text("zone", longest=100),
+                caps=tuple(fields.integers("caps")),
+                pulse_bytes=fields.integer("pulse_bytes"),
+                pulse_ms=fields.integer("pulse_ms"),
+                retries=fields.integer("retries", maximum=MAX_RETRIES),
+                retry_seconds=fields.integer("retry_seconds", maximum=MAX_WAIT_SECONDS),
+            )
+            if len(limits.caps) != HOURS:
+                raise Refused("limits of an address: not 24 caps", hint="courier channel address set CODE ADDRESS")
+            zone_of(limits.zone)
+        except (FormatError, Usage) as error:
+            message = f"limits of an address: {error.message}"
+            raise Refused(message, hint="courier channel address set CODE ADDRESS") from None
+        return limits
+
+    def level(self, now_ns: int) -> Level:
+        """What the address takes at a moment (nanoseconds since 1970, UTC)."""
+        moment = self._local(now_ns)
+        return _LEVELS[self.week[moment.weekday() * HOURS + moment.hour]]
+
+    def admits(self, priority: str, now_ns: int) -> bool:
+        """Whether a message of that priority may go at that moment."""
+        return priority in _ADMITTED[self.level(now_ns)]
+
+    def opens_ns(self, priority: str, now_ns: int) -> int | None:
+        """The next full hour at which a message of that priority may go; None when no hour of the week takes it."""
+        hour = 3600 * SECOND_NS
+        start = now_ns - now_ns % (hour // 4)
+        # Quarter hours, because zones are offset by them; eight days, because a clock change may skip an hour.
+        quarters = range(1, 8 * HOURS * 4)
+        return next((start + n * hour // 4 for n in quarters if self.admits(priority, start + n * hour // 4)), None)
+
+    def block(self, now_ns: int, longest: int) -> int:
+        """How many bytes may go as one piece now: a pulse block, or about a second's worth under a cap."""
+        if self.pulse_bytes:
+            return min(self.pulse_bytes, longest)
+        cap = self.caps[self._local(now_ns).hour]
+        return min(max(cap, 512), longest) if cap else longest
+
+    def pause_ns(self, count: int, now_ns: int) -> int:
+        """How long after the start of a piece of ``count`` bytes the next may start."""
+        if self.pulse_bytes:
+            return self.pulse_ms * 10**6
+        cap = self.caps[self._local(now_ns).hour]
+        return count * SECOND_NS // cap if cap else 0
+
+    def _local(self, now_ns: int) -> datetime:
+        return datetime.fromtimestamp(now_ns // SECOND_NS, tz=UTC).astimezone(zone_of(self.zone))
+
+
+def rank(priority: str) -> int:
+    """0 for high, 1 for medium, 2 for low: what goes first."""
+    return _RANK.get(priority, 1)
+
+
+def retry_ns(limits: Limits, failures: int) -> int:
+    """Pause after so many failures in a row of an address: the retries at their distance, then twice it each time."""
+    wait = limits.retry_seconds * SECOND_NS
+    beyond = min(max(0, failures - limits.retries), 32)
+    return max(wait, min(wait << beyond, BACK_OFF_LAST_NS))
+
+
+def resend_ns(attempts: int) -> int:
+    """Pause before a message that was handed over ``attempts`` times without acknowledgement goes again."""
+    return min(RESEND_FIRST_NS << min(max(0, attempts - 1), 16), RESEND_LAST_NS)
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone of an IANA name such as ``Europe/Berlin``; raises `Usage`."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise Usage(f"no time zone is called {name[:60]!r}", hint="write it like Europe/Berlin or UTC") from None
+
+
+_RULE = re.compile(r"(?:(?P<days>[a-z,-]+)\s+)??(?:(?P<start>\d{1,2})-(?P<end>\d{1,2})\s+)?(?P<level>[a-z+]+)")
+_WORDS = {"all": Level.ALL, "medium": Level.MEDIUM, "medium+high": Level.MEDIUM, "high": Level.HIGH}
+_WORDS |= {"closed": Level.CLOSED}
+
+
+def parse_week(text: str) -> str:
+    """168 letters from rules such as ``mon-fri 8-18 high; sat,sun closed``; hours not named are open to all.
+
+    Hours are whole, from 0 to 24, ``22-6`` goes over midnight within each named day; a later rule wins. Raises `Usage`.
+    """
+    week = list(OPEN_WEEK)
+    for rule in _rules(text):
+        match = _RULE.fullmatch(rule)
+        level = _WORDS.get(match["level"]) if match else None
+        if match is None or level is None:
+            raise _bad_week(rule)
+        hours = _hours(match["start"], match["end"], rule)
+        for day in _days(match["days"], rule):
+            for hour in hours:
+                week[day * HOURS + hour] = _LETTERS[level]
+    return "".join(week)
+
+
+def _bad_week(rule: str) -> Usage:
+    hint = "write it like 'mon-fri 8-18 high; sat,sun closed' (levels: all, medium, high, closed)"
+    return Usage(f"{rule[:60]!r} is no rule of a schedule", hint=hint)
+
+
+def _rules(text: str) -> list[str]:
+    return [" ".join(rule.lower().split()) for rule in text.split(";") if rule.strip()]
+
+
+def _days(text: str | None, rule: str) -> list[int]:
+    if text in (None, "daily"):
+        return list(range(len(DAYS)))
+    found = []
+    for part in str(text).split(","):
+        first, dash, last = part.partition("-")
+        last = last if dash else first
+        if first not in DAYS or last not in DAYS:
+            raise _bad_week(rule)
+        start, end = DAYS.index(first), DAYS.index(last)
+        found += [(start + n) % len(DAYS) for n in range((end - start) % len(DAYS) + 1)]
+    return found
+
+
+def _hours(start: str | None, end: str | None, rule: str) -> list[int]:
+    if start is None or end is None:
+        return list(range(HOURS))
+    first, last = int(start), int(end)
+    if first > 23 or last > 24 or first == last:
+        raise Usage(f"hours in {rule[:60]!r} are not within 0 to 24", hint="write hours like 8-18 or 22-6")
+    return [(first + n) % HOURS for n in range((last - first) % HOURS or HOURS)]
+
+
+def parse_caps(text: str) -> tuple[int, ...]:
+    """24 caps from rules such as ``200KB/s`` or ``8-18 200KB/s; 18-8 5MB/s``; ``none`` is no cap. Raises `Usage`."""
+    caps = [0] * HOURS
+    for rule in _rules(text) or [""]:
+        match = re.fullmatch(r"(?:(\d{1,2})-(\d{1,2}) )?([0-9.]+ ?[a-z]*?|none)(?:/s)?", rule)
+        if match is None:
+            hint = "write it like 200KB/s, or '8-18 200KB/s; 18-8 5MB/s'"
+            raise Usage(f"{rule[:60]!r} is no cap", hint=hint)
+        cap = 0 if match[3] == "none" else parse_size(match[3])
+        if match[3] != "none" and not 512 <= cap <= 10**12:
+            raise Usage(f"a cap of {match[3]} a second is out of range", hint="512 bytes to 1 TB; none for no cap")
+        for hour in _hours(match[1], match[2], rule):
+            caps[hour] = cap
+    return tuple(caps)
+
+
+def parse_pulse(text: str) -> tuple[int, int]:
+    """(block bytes, delay in milliseconds) of ``64KB/5s`` or ``1MiB/250ms``; ``none`` is (0, 0). Raises `Usage`."""
+    if text.strip().lower() == "none":
+        return 0, 0
+    match = re.fullmatch(r"\s*([0-9.]+\s*[a-zA-Z]*)\s*/\s*(\d{1,6})\s*(ms|s)\s*", text)
+    if match is None:
+        raise Usage(f"{text[:60]!r} is no pulse", hint="write block and delay like 64KB/5s or 1MiB/250ms")
+    block, delay = parse_size(match[1]), int(match[2]) * (1000 if match[3] == "s" else 1)
+    if not 512 <= block <= 1 << 30 or not 1 <= delay <= 3_600_000:
+        raise Usage(f"pulse {text[:60]!r} is out of range", hint="blocks of 512 bytes to 1 GiB, delays of 1 ms to 1 h")
+    return block, delay
+
+
+def change(limits: Limits, *, schedule: str | None, zone: str | None, cap: str | None, pulse: str | None) -> Limits:
+    """Limits with what the operator named changed; a cap ends pulse mode and the other way round. Raises `Usage`."""
+    if cap is not None and pulse is not None and cap != "none" and pulse != "none":
+        raise Usage("--cap and --pulse exclude each other", hint="give one of them")
+    if schedule is not None:
+        limits = replace(limits, week=parse_week(schedule))
+    if zone is not None:
+        limits = replace(limits, zone=zone_of(zone).key)
+    if cap is not None:
+        limits = replace(limits, caps=parse_caps(cap), pulse_bytes=0, pulse_ms=0)
+    if pulse is not None:
+        block, delay = parse_pulse(pulse)
+        caps = limits.caps if not block else (0,) * HOURS
+        limits = replace(limits, pulse_bytes=block, pulse_ms=delay, caps=caps)
+    return limits
+
+
+def week_text(week: str) -> str:
+    """The rules that `parse_week` reads as this week; days alike are named together."""
+    by_day = [week[day * HOURS : (day + 1) * HOURS] for day in range(len(DAYS))]
+    rules = []
+    for pattern in dict.fromkeys(by_day):
+        alike = [other == pattern for other in by_day]
+        spans = [(DAYS[start], DAYS[end - 1]) for start, end, same in _runs(alike) if same]
+        days = ",".join(first if first == last else f"{first}-{last}" for first, last in spans)
+        for start, end, letter in _runs(pattern):
+            if letter != "a":
+                hours = "" if (start, end) == (0, HOURS) else f" {start}-{end}"
+                rules.append(f"{days}{hours} {_LEVELS[letter]}")
+    return "; ".join(rules) or "all"
+
+
+def rate_text(limits: Limits) -> str:
+    """Cap or pulse, for people, in the words that set them; ``none`` for neither."""
+    if limits.pulse_bytes:
+        return f"pulse {_bytes(limits.pulse_bytes)}/{limits.pulse_ms}ms"
+    if not any(limits.caps):
+        return "none"
+    runs = list(_runs(limits.caps))
+    if len(runs) == 1:
+        return f"{_bytes(runs[0][2])}/s"
+    return "; ".join(f"{start}-{end} {f'{_bytes(cap)}/s' if cap else 'none'}" for start, end, cap in runs)
+
+
+def _bytes(count: int) -> str:
+    """An exact size in the largest unit that is one."""
+    units = (("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
+    return next((f"{count // size}{unit}" for unit, size in units if count % size == 0), f"{count}B")
+
+
+def _runs(values: Sequence[Value]) -> list[tuple[int, int, Value]]:
+    """(start, end, value) of each run of equal values."""
+    starts = [n for n in range(len(values)) if n == 0 or values[n] != values[n - 1]]
+    return [(a, b, values[a]) for a, b in zip(starts, [*starts[1:], len(values)], strict=True)]

@@ -1,0 +1,1 @@
+"""Media as places to read and write volumes: folders, ISO images and labelled tapes."""

@@ -1,0 +1,195 @@
+"""What lies on a volume, beside its payload, and how many bytes a medium needs for all of it. Pure.
+
+A volume is a BagIt bag (decision 3 of the design). Below ``courier/`` stand the documents that every volume carries:
+the packing list, the volume's own label, the sender's card, the contents and the block table. They are written before
+the payload, so that a reader in one pass knows what it is looking at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from courier.errors import NoSpace
+from formats.bag import MANIFEST, TAG_MANIFEST, BagFile, tag_files
+from formats.documents.label import VolumeLabel
+from formats.documents.packing import PackingList
+from formats.errors import TooLarge
+from formats.iso.layout import iso_size
+from formats.tape import tape_size
+
+FOLDER = "courier/"
+PACKING_LIST = "courier/packing-list.json"
+LABEL = "courier/volume-label.json"
+CARD = "courier/site-card.json"
+BLOCKS = "courier/blocks.bin"
+COPIES = "courier/copy/"
+"""Behind the payload of the only volume of a parcel stand its packing list and tables once more: no other has them."""
+RESTORE_TEXT = "RESTORE.txt"
+RESTORE_SCRIPT = "restore.py"
+SMALL_DISK = 8 << 30
+"""Up to this capacity a drive is reckoned with 4 KiB clusters, above it with 128 KiB (exFAT's default past 32 GB)."""
+
+
+def contents_path(*, sealed: bool) -> str:
+    """Path on every volume of the contents."""
+    return f"courier/contents.jsonl.gz{'.age' if sealed else ''}"
+
+
+def copy_path(path: str) -> str:
+    """Where the copy of a document below ``courier/`` stands."""
+    return COPIES + path.removeprefix(FOLDER)
+
+
+def copied(*, sealed: bool) -> tuple[str, ...]:
+    """The documents of which an only volume has a copy."""
+    return PACKING_LIST, contents_path(sealed=sealed), BLOCKS
+
+
+def payload_files(packing: PackingList, number: int) -> list[BagFile]:
+    """The payload of a volume, in the order it is written."""
+    files = packing.files()
+    return [
+        BagFile(path=packing.path(index), size=files[index].size, sha256=files[index].sha256)
+        for index in packing.on_volume(number)
+    ]
+
+
+def bag_info(packing: PackingList, number: int) -> dict[str, str]:
+    """The fields of ``bag-info.txt``."""
+    made = datetime.fromtimestamp(packing.created_ns // 10**9, UTC)
+    return {
+        "Source-Organization": f"Site {packing.source}",
+        "External-Description": f"Volume {number} of {packing.volumes} of parcel {packing.parcel}, "
+        f"from {packing.source} to {', '.join(packing.destinations)}",
+        "External-Identifier": packing.volume_label(number),
+        "Bagging-Date": made.date().isoformat(),
+        "Bag-Group-Identifier": packing.parcel,
+        "Bag-Count": f"{number} of {packing.volumes}",
+    }
+
+
+def bag_tags(packing: PackingList, number: int, others: Sequence[BagFile]) -> dict[str, bytes]:
+    """The tag files that make a volume a bag; ``others`` are the documents below ``courier/`` and the restore page."""
+    return tag_files(payload=payload_files(packing, number), info=bag_info(packing, number), others=others)
+
+
+def signed_tags(packing: PackingList, label: VolumeLabel, digests: Mapping[str, str]) -> dict[str, bytes]:
+    """The tag files of a volume as what is signed makes them; ``digests``: SHA-256 of its packing list and label."""
+    known = {**digests, **dict(label.tags), BLOCKS: packing.blocks.sha256}
+    known[contents_path(sealed=packing.sealed)] = packing.contents.sha256
+    copies = map(copy_path, copied(sealed=packing.sealed))
+    tables = (contents_path(sealed=packing.sealed), BLOCKS)
+    paths = (RESTORE_TEXT, RESTORE_SCRIPT, PACKING_LIST, CARD, LABEL, *tables, *copies)
+    # A manifest has no sizes.
+    others = [BagFile(path=path, size=0, sha256=known[path]) for path in paths if path in known]
+    return bag_tags(packing, label.number, others)
+
+
+def writing_order(path: str) -> tuple[int, str]:
+    """Sort key: what tells a reader what it is looking at first, then the tables, then the payload, then copies."""
+    first = ("bagit.txt", "bag-info.txt", RESTORE_TEXT, RESTORE_SCRIPT, PACKING_LIST, LABEL, CARD)
+    if path in first:
+        return first.index(path), ""
+    if path.startswith(COPIES):
+        return len(first) + 2, path
+    return (len(first) if path.startswith(FOLDER) or path in (MANIFEST, TAG_MANIFEST) else len(first) + 1), path
+
+
+def cluster_size(capacity: int) -> int:
+    """Bytes of a cluster on a drive of ``capacity``."""
+    return 4 << 10 if capacity <= SMALL_DISK else 128 << 10
+
+
+def folder_size(files: Sequence[tuple[str, int]], capacity: int) -> int:
+    """Bytes a FAT32 or exFAT drive of ``capacity`` needs for ``files``: whole clusters, and some for its folders."""
+    cluster = cluster_size(capacity)
+    return sum(-(-size // cluster) * cluster for _, size in files) + 8 * cluster
+
+
+def medium_size(files: Sequence[tuple[str, int]], capacity: int) -> int:
+    """Bytes ``files`` need on a medium of ``capacity``, in whichever of the three layouts needs most.
+
+    A layout that cannot hold them at all (no disc image has more than 8.7 TB) does not count.
+    """
+    sizes = [folder_size(files, capacity)]
+    for size_of in (iso_size, tape_size):
+        try:
+            sizes.append(size_of(files))
+        except TooLarge:
+            continue
+    return max(sizes)
+
+
+def check_fits(files: Sequence[tuple[str, int]], capacity: int, *, label: str) -> int:
+    """`medium_size` of a volume; raises `NoSpace` when it is over the capacity."""
+    needed = medium_size(files, capacity)
+    if needed > capacity:
+        raise NoSpace(
+            f"{label} needs {needed:,} bytes, the medium has {capacity:,}",
+            hint="choose a larger medium",
+            code="medium-too-small",
+        )
+    return needed
+
+
+def restore_page(packing: PackingList, number: int, *, name: str) -> str:
+    """The page that tells a person what this volume is and how to restore it; ``name``: the sending site's."""
+    made = datetime.fromtimestamp(packing.created_ns // 10**9, UTC)
+    lines = [
+        f"{packing.volume_label(number)}: VOLUME {number} OF {packing.volumes} OF PARCEL {packing.parcel}",
+        "",
+        f"From:     {packing.source} ({name})",
+        f"To:       {', '.join(packing.destinations)}",
+        f"Made:     {made:%Y-%m-%d %H:%M} UTC",
+        f"Payload:  {packing.volume_bytes(number):,} bytes on this volume (files: {len(packing.on_volume(number))})",
+        f"Parcel:   archives: {len(packing.archives)}; volumes: {packing.volumes}",
+        "",
+        "This medium holds disk images and files for the computers of the sites above. Nothing on it needs to be",
+        "changed or deleted to read it, and it may be read any number of times.",
+        "",
+        "To take it in at its destination, with the courier toolkit:",
+        "",
+        "    courier parcel receive PATH-OF-THIS-MEDIUM",
+        "",
+        "To check it with stock tools (in its top folder):",
+        "",
+        "    sha256sum -c manifest-sha256.txt",
+        "",
+        "In the folder that mirrors a tape every file has a number before its name, such as 00013-restore.py; there",
+        "it is `sha256sum -c SHA256SUMS`. A volume that took several tapes has such a folder for each; the pieces of a",
+        "file that goes on on the next tape are to be joined in their order (`cat`).",
+        "",
+    ]
+    if packing.key != "media":
+        lines += [
+            "The archives are encrypted (age, https://age-encryption.org/v1). Their key is on none of the media: it",
+            "comes to the destination by network, into its courier toolkit. Only there can this parcel be opened: what",
+            "stands below about restoring it without the toolkit needs that key and does not hold for it.",
+            "",
+        ]
+    elif packing.sealed:
+        lines += [
+            "The archives are encrypted (age, https://age-encryption.org/v1) for the destination's key. With the",
+            "identity of that site (keys/recipient.key of its site home), `age -d -i IDENTITY X.7z.age > X.7z` opens",
+            "one; then go on as below. restore.py does it by itself with `age` and --identity IDENTITY.",
+            "",
+        ]
+    lines += [
+        "To restore the packages without the courier toolkit: copy the volumes into one folder (or mount them) and run",
+        "",
+        "    python3 restore.py --to TARGET-FOLDER VOLUME-1 VOLUME-2 ...",
+        "",
+        "(--list only says what is there). It needs Python 3.8 or later, 7-Zip (7z) and, for members named .zst, zstd.",
+        "It checks every file it makes.",
+        "",
+        "Without Python: every file below data/archives is a complete 7z archive. Extract all of them into one folder.",
+        "Members named NAME.zst are zstd frames: `zstd -d --rm NAME.zst`. A file larger than an archive was cut: join",
+        "NAME.001, NAME.002, ... in order (`cat NAME.??? > NAME`), after decompressing each part, and compare its size",
+        "and SHA-256. Content that several files or packages share is there once. Members below content/ are named",
+        "by their SHA-256, because their real name is not possible on every system. The real names, sizes, SHA-256,",
+        "times, empty files, folders and links stand, one JSON object a line, in",
+        f"{contents_path(sealed=packing.sealed)}.",
+        "",
+    ]
+    return "\n".join(lines)

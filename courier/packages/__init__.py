@@ -1,0 +1,1 @@
+"""Packages: into the store, checked, out of it, removed, retired."""

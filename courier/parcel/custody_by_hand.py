@@ -1,0 +1,150 @@
+"""Custody entries written by hand: in the catalogue, or in a ledger file that goes along with the media."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from courier.errors import NotFound, Refused, Usage
+from courier.parcel.custody_ledger import (
+    Happened,
+    append_to_file,
+    known_here,
+    ledger_of_file,
+    load,
+    parcels_of_file,
+    record,
+    seals_on,
+    write_file,
+)
+from courier.parcel.seals import PutOn, judge_entry, seal_marks
+from courier.site.catalog import parcels
+from courier.site.home import Site
+from formats.documents import custody as custody_doc
+from formats.documents.custody import CustodyEntry
+from formats.errors import FormatError
+from formats.names import check_parcel
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HandEntry:
+    """What an operator types: see `CustodyEntry`; ``intact`` and ``broken`` are volumes whose seals were looked at."""
+
+    event: str
+    to: str = ""
+    tracking: str = ""
+    volumes: tuple[int, ...] = ()
+    seals: tuple[tuple[int, str], ...] = ()
+    intact: tuple[int, ...] = ()
+    broken: tuple[int, ...] = ()
+    note: str = ""
+    operator: str = ""
+
+
+def look_ahead(parcel: str, wanted: HandEntry, ledger_file: Path | None) -> str:
+    """What is odd about a ledger file before an entry is written into it: it is of other parcels alone; else empty.
+
+    One file may hold the entries of several parcels that travel together, so that is no error. Raises `Usage` as
+    `add_by_hand` does.
+    """
+    _check(parcel, wanted)
+    there = parcels_of_file(ledger_file) if ledger_file is not None and ledger_file.exists() else set()
+    if not there or parcel in there:
+        return ""
+    shown = ", ".join(sorted(there)[:10]) + (" ..." if len(there) > 10 else "")
+    return f"{ledger_file} has no entry of {parcel} yet; it is a ledger of {shown}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HandWritten:
+    """An entry that was written by hand: what its seals amount to, one text for each, and warnings."""
+
+    entry: CustodyEntry
+    seals: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def add_by_hand(site: Site, parcel: str, wanted: HandEntry, ledger_file: Path | None) -> HandWritten:
+    """Write an entry. Raises `Usage`, and `NotFound` for a parcel that is not known here (in a ledger file, any parcel
+    may stand).
+    """
+    _check(parcel, wanted)
+    trust = site.trust()
+    if ledger_file is not None:
+        on = seals_on(ledger_of_file(ledger_file, parcel), trust)
+        new = not ledger_file.exists()
+        done = _written(append_to_file(site, ledger_file, parcel, _what(on, wanted)), on, wanted)
+        note = f"Note: {ledger_file} was not there: it is a new ledger now, with this entry alone"
+        return replace(done, warnings=(*done.warnings, note)) if new else done
+    if not known_here(site, parcel):
+        raise NotFound(
+            f"{parcel} is not known here",
+            hint="courier parcel list shows the parcels; with --ledger FILE an entry needs none",
+        )
+    with site.catalogue.writing() as connection:
+        sent = parcels.find_sent(connection, parcel)
+        if sent is not None and sent.edition:
+            last = max((v.number for v in parcels.sent_volumes(connection, parcel, sent.edition)), default=0)
+            numbers = {*wanted.volumes, *wanted.intact, *wanted.broken, *(n for n, _ in wanted.seals)}
+            if any(number > last for number in numbers):
+                raise NotFound(f"{parcel} has no volume {max(numbers)}", hint=f"its volumes are 1 to {last}")
+        on = seals_on(load(connection, parcel)[0], trust)
+        record(connection, site, parcel, _what(on, wanted))
+        ledger, _ = load(connection, parcel)
+    own = [e for e in ledger.entries.values() if (e.site, e.book) == (site.code, custody_doc.MAIN)]
+    return _written(max(own, key=lambda entry: entry.number), on, wanted)
+
+
+def _written(entry: CustodyEntry, on: Mapping[int, PutOn], wanted: HandEntry) -> HandWritten:
+    findings = judge_entry(entry, on)
+    # Who said himself that a seal is broken need not be told.
+    notes = (one.note for one in findings if one.note and one.volume not in wanted.broken)
+    return HandWritten(entry=entry, seals=tuple(one.text for one in findings), warnings=tuple(notes))
+
+
+def _what(on: Mapping[int, PutOn], wanted: HandEntry) -> Happened:
+    return Happened(
+        event=wanted.event,
+        volumes=wanted.volumes,
+        seals=seal_marks(on, wanted.event, seals=wanted.seals, intact=wanted.intact, broken=wanted.broken),
+        to=wanted.to,
+        tracking=wanted.tracking,
+        note=wanted.note,
+        operator=wanted.operator,
+    )
+
+
+def _check(parcel: str, wanted: HandEntry) -> None:
+    try:
+        check_parcel(parcel)
+    except FormatError as error:
+        raise Usage(error.message, hint="a parcel ID is like HQ1-000042") from None
+    if wanted.event not in custody_doc.BY_HAND:
+        own = wanted.event in custody_doc.EVENTS
+        why = "only the command that does it writes that" if own else "no such event"
+        raise Usage(f"--event {wanted.event}: {why}", hint=f"one of {', '.join(custody_doc.BY_HAND)}")
+    if any(number < 1 for number in (*wanted.volumes, *wanted.intact, *wanted.broken)):
+        raise Usage("volumes are numbered from 1", hint="--volume 3")
+    if set(wanted.intact) & set(wanted.broken):
+        raise Usage("a seal is intact or broken, not both", hint="name each volume once")
+    if wanted.event == "handed-over" and not wanted.to:
+        raise Usage("handed over to whom?", hint='--to "Carrier, driver"')
+    if wanted.event == "seal-checked" and not (wanted.seals or wanted.intact or wanted.broken):
+        raise Usage("which seal?", hint="--seal 3=A0012345 as read, or --seal-intact 3, or --seal-broken 3")
+    if any(len(text) > custody_doc.MAX_TEXT for text in (wanted.to, wanted.tracking, wanted.note, wanted.operator)):
+        raise Usage(f"a text of more than {custody_doc.MAX_TEXT} characters", hint="make it shorter")
+    if any(len(serial) > 200 for _, serial in wanted.seals):
+        raise Usage("a seal's serial number of more than 200 characters", hint="make it shorter")
+
+
+def export_ledger(site: Site, parcel: str, out: Path) -> int:
+    """Write the entries about a parcel into a new ledger file; return their number."""
+    if not known_here(site, parcel):
+        raise NotFound(f"{parcel} is not known here", hint="courier parcel list shows the parcels")
+    if out.exists():
+        raise Refused(f"{out} exists", hint="name a new file; courier parcel custody merge takes one in", code="exists")
+    with site.catalogue.reading() as connection:
+        ledger, _ = load(connection, parcel)
+    write_file(out, [ledger.envelopes[name] for name in ledger.order()])
+    return len(ledger.entries)

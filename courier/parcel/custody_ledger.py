@@ -1,0 +1,292 @@
+"""The custody ledger of a site: entries made by the journeys and by hand, kept in the catalogue or in a ledger file.
+
+A ledger file goes along with the media. A site's key is enough to write into it; whatever home it is merged into takes
+the entries it does not have yet. One envelope a line, nothing else.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from courier.errors import CourierError, NotFound, Refused, Usage
+from courier.files import write_atomic
+from courier.parcel.custody import Ledger, LedgerView, read_entry, title
+from courier.parcel.seals import PutOn, judge_seals
+from courier.parcel.states import VolumeState
+from courier.site.catalog import custody as rows
+from courier.site.catalog import parcels
+from courier.site.catalog.custody import KeptEntry
+from courier.site.home import Site, now
+from courier.site.trust import Trust
+from formats.documents import custody as custody_doc
+from formats.documents.custody import MAIN, CustodyEntry, SealMark
+from formats.errors import FormatError
+from formats.names import check_parcel
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+MAX_FILE = 64 << 20
+"""Bytes of the largest ledger file that is read."""
+NEVER_TRUE = {"bad-signature", "malformed"}
+"""Refusals that no later card, key or clock can cure: such an entry is not kept."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Happened:
+    """What an entry shall say; see `CustodyEntry`."""
+
+    event: str
+    volumes: tuple[int, ...] = ()
+    seals: tuple[SealMark, ...] = ()
+    to: str = ""
+    tracking: str = ""
+    note: str = ""
+    operator: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Merged:
+    """What a merge did: new entries and known ones, and (line number, why) of lines that were refused."""
+
+    parcels: tuple[str, ...]
+    added: int
+    known: int
+    refused: tuple[tuple[int, str], ...]
+
+
+def load(connection: Connection, parcel: str) -> tuple[Ledger, dict[str, str]]:
+    """The ledger of a parcel, and what stands in the catalogue that is no such entry any more: name and reason."""
+    ledger, broken = Ledger(parcel=parcel), {}
+    for kept in rows.of_parcel(connection, parcel):
+        try:
+            envelope, _ = read_entry(kept.envelope)
+            if envelope.sha256 == kept.entry:
+                ledger.add(kept.envelope)
+            else:
+                broken[kept.entry] = "the entry kept under this name was altered since"
+        except FormatError as error:
+            broken[kept.entry] = f"the entry kept under this name was altered since: {error}"
+    return ledger, broken
+
+
+def next_entry(site: Site, ledger: Ledger, book: str, what: Happened) -> bytes:
+    """A signed entry at the end of this site's chain in ``book``; the ledger has it then."""
+    heads = ledger.heads()
+    own = next((link for link in heads if (link.site, link.book) == (site.code, book)), None)
+    others = [link for link in heads if link is not own][: custody_doc.MAX_AFTER]
+    entry = CustodyEntry(
+        parcel=ledger.parcel,
+        site=site.code,
+        book=book,
+        number=own.number + 1 if own else 1,
+        previous=own.entry if own else "",
+        after=tuple(others),
+        at_ns=now(),
+        operator=(what.operator or site.operator)[: custody_doc.MAX_TEXT],
+        event=what.event,
+        volumes=what.volumes,
+        seals=what.seals,
+        to=what.to,
+        tracking=what.tracking,
+        note=what.note[: custody_doc.MAX_TEXT],
+    )
+    data = site.sign(entry.payload(), custody_doc.TYPE).encode()
+    ledger.add(data)
+    return data
+
+
+def record(connection: Connection, site: Site, parcel: str, *things: Happened) -> None:
+    """Write entries about a parcel into this site's book, in the caller's transaction."""
+    ledger, _ = load(connection, parcel)
+    for what in things:
+        data = next_entry(site, ledger, MAIN, what)
+        name = read_entry(data)[0].sha256
+        rows.keep(connection, KeptEntry(parcel=parcel, entry=name, envelope=data, received_ns=now()))
+
+
+def note_received(site: Site, parcel: str, build: str) -> None:
+    """The custody ledger names every volume when it first came; a run that was killed is made good by the next."""
+    with site.catalogue.writing() as connection:
+        record_received(connection, site, parcel, build)
+
+
+def record_received(connection: Connection, site: Site, parcel: str, build: str) -> None:
+    """`note_received`, within a transaction."""
+    seen = {v.number: v for v in parcels.received_volumes(connection, parcel, build)}
+    ledger, _ = load(connection, parcel)
+    told: set[int] = set()
+    for entry in ledger.entries.values():
+        if entry.site == site.code and entry.event == "received":
+            told.update(entry.volumes)
+    new = tuple(sorted(seen.keys() - told))
+    if new:
+        bad = [str(number) for number in new if seen[number].state == VolumeState.DAMAGED]
+        note = f"damaged: volumes {', '.join(bad)}" if bad else ""
+        record(connection, site, parcel, Happened(event="received", volumes=new, note=note))
+
+
+def check_signature(trust: Trust, data: bytes, entry: CustodyEntry, *, arrived_ns: int | None = None) -> None:
+    """Raises `CourierError` unless the entry was signed by the site it is from; ``arrived_ns``: when it came here."""
+    trust.verify(
+        data,
+        CustodyEntry.parse,
+        payload_type=custody_doc.TYPE,
+        signed_ns=lambda e: e.at_ns,
+        now_ns=now(),
+        where=f"custody {title(entry)}",
+        arrived_ns=arrived_ns,
+    )
+
+
+def merge(
+    connection: Connection, site: Site, trust: Trust, data: bytes, *, parcel: str = "", came_from: str = ""
+) -> CustodyEntry | None:
+    """Keep an entry that came; the entry, or None when it was known. ``came_from``: the site that passed it on.
+
+    One of a site that is not trusted here is kept too, for the chain's sake, and shown as unproved. Raises `Refused`
+    for what is no entry (of ``parcel``, if given), or was altered.
+    """
+    try:
+        envelope, entry = read_entry(data)
+    except FormatError as error:
+        raise Refused(f"custody entry: {error}", hint="ask for the ledger again", code="malformed") from None
+    if parcel and entry.parcel != parcel:
+        hint = "ask the sender"
+        raise Refused(f"a custody entry of {entry.parcel} among those of {parcel}", hint=hint, code="malformed")
+    fault = _fault(trust, data, entry)
+    if fault is not None and fault.code in NEVER_TRUE:
+        raise fault
+    there = next((kept for kept in rows.of_parcel(connection, entry.parcel) if kept.entry == envelope.sha256), None)
+    if there is None:
+        kept = KeptEntry(parcel=entry.parcel, entry=envelope.sha256, envelope=data, received_ns=now(), shared=came_from)
+        rows.keep(connection, kept)
+        return entry
+    if there.envelope != data and fault is None and not _stands(trust, there):
+        # What stood there was spoilt, or never right: this is the entry itself.
+        rows.change(connection, entry.parcel, there.entry, envelope=data)
+    if came_from:
+        rows.note_shared(connection, there, [came_from], due=there.due)
+    return None
+
+
+def _fault(trust: Trust, data: bytes, entry: CustodyEntry) -> CourierError | None:
+    try:
+        check_signature(trust, data, entry)
+    except CourierError as error:
+        return error
+    return None
+
+
+def _stands(trust: Trust, kept: KeptEntry) -> bool:
+    try:
+        envelope, entry = read_entry(kept.envelope)
+    except FormatError:
+        return False
+    return envelope.sha256 == kept.entry and _fault(trust, kept.envelope, entry) is None
+
+
+def view_ledger(site: Site, parcel: str) -> LedgerView:
+    """The ledger of a parcel as it stands here, every signature and link checked."""
+    with site.catalogue.reading() as connection:
+        ledger, broken = load(connection, parcel)
+        arrived = {kept.envelope: kept.received_ns for kept in rows.of_parcel(connection, parcel)}
+    trust = site.trust()
+    return ledger.view(
+        lambda data, entry: check_signature(trust, data, entry, arrived_ns=arrived.get(data)),
+        broken,
+    )
+
+
+def seals_on(ledger: Ledger, trust: Trust) -> Mapping[int, PutOn]:
+    """The seals that are on the volumes, as the entries say that ``trust`` proves."""
+    return judge_seals(ledger.view(lambda data, entry: check_signature(trust, data, entry)).lines).on
+
+
+def known_here(site: Site, parcel: str) -> bool:
+    """Whether a parcel was made here, announced, or received."""
+    try:
+        check_parcel(parcel)
+    except FormatError as error:
+        raise Usage(error.message, hint="courier parcel list shows the parcels") from None
+    with site.catalogue.reading() as connection:
+        return parcels.find_sent(connection, parcel) is not None or bool(parcels.find_received(connection, parcel))
+
+
+def read_file(path: Path) -> list[bytes]:
+    """The lines of a ledger file; raises `NotFound`, `Refused`."""
+    if path.is_dir():
+        raise Usage(f"{path} is a folder", hint="name the ledger file in it")
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise Refused(f"{path}: more than {MAX_FILE:,} bytes", hint="this is no ledger file", code="too-large")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise NotFound(
+            f"{path} is not there", hint="courier parcel custody add PARCEL --ledger FILE makes one"
+        ) from None
+    return [line for line in data.split(b"\n") if line]
+
+
+def parcels_of_file(path: Path) -> set[str]:
+    """The parcels that a ledger file has entries of. Raises `Refused` for bad lines."""
+    return {parcel for parcel, _ in _entries_of_file(path)}
+
+
+def ledger_of_file(path: Path, parcel: str) -> Ledger:
+    """The entries about a parcel in a ledger file; empty when there is no such file. Raises `Refused` for bad lines."""
+    ledger = Ledger(parcel=parcel)
+    for about, line in _entries_of_file(path) if path.exists() else ():
+        if about == parcel:
+            ledger.add(line)
+    return ledger
+
+
+def _entries_of_file(path: Path) -> Iterator[tuple[str, bytes]]:
+    """(parcel, line) of every entry in a ledger file."""
+    for number, line in enumerate(read_file(path), 1):
+        try:
+            yield read_entry(line)[1].parcel, line
+        except FormatError as error:
+            raise Refused(
+                f"{path}, line {number}: {error}",
+                hint="it was altered: keep the file as it is, and write into another one",
+                code="ledger-altered",
+            ) from None
+
+
+def write_file(path: Path, lines: Iterable[bytes]) -> None:
+    """Write a ledger file in place of what stood there."""
+    write_atomic(path, b"".join(line + b"\n" for line in lines))
+
+
+def append_to_file(site: Site, path: Path, parcel: str, what: Happened) -> CustodyEntry:
+    """Add an entry to a ledger file; a site's chain in one file is a book of its own."""
+    ledger = ledger_of_file(path, parcel)
+    books = {e.book for e in ledger.entries.values() if e.site == site.code and e.book != MAIN}
+    data = next_entry(site, ledger, min(books) if books else secrets.token_hex(8), what)
+    write_file(path, [*(read_file(path) if path.exists() else []), data])
+    return read_entry(data)[1]
+
+
+def merge_file(site: Site, path: Path) -> Merged:
+    """Take the entries of a ledger file into this site's ledger; bad lines are left out and named."""
+    added, known, refused, names = 0, 0, [], set()
+    trust = site.trust()
+    with site.catalogue.writing() as connection:
+        for number, line in enumerate(read_file(path), 1):
+            try:
+                entry = merge(connection, site, trust, line)
+            except CourierError as error:
+                refused.append((number, error.message))
+                continue
+            if entry is None:
+                known += 1
+            else:
+                added += 1
+                names.add(entry.parcel)
+    return Merged(parcels=tuple(sorted(names)), added=added, known=known, refused=tuple(refused))

@@ -1,0 +1,100 @@
+"""Encryption of a parcel: its archives and contents as age files to the destinations' recipients.
+
+A parcel has one secret seed, kept with its build, from which every sealed file's keys are derived; so a build can be
+made again, byte for byte, as long as the seed is kept. Each file has its own context, so that no two files ever
+share keys.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from courier.errors import NotFound
+from courier.files import read_private, write_atomic
+
+if TYPE_CHECKING:
+    from formats.age import Identity
+
+SEED = "seal.key"
+SEED_BYTES = 32
+PARCEL_KEY = "parcel.key"
+BY_NETWORK = "by-network"
+"""Stands for the one recipient of a parcel whose key is not on its media."""
+
+
+def network_identity(folder: Path, *, make: bool = False) -> Identity:
+    """The key of the parcel built in ``folder``, where it is not on the media; ``make``: when the build begins.
+
+    Raises `NotFound` when it is gone: a recalled parcel has none any more.
+    """
+    from formats.age import Identity
+
+    path = folder / PARCEL_KEY
+    if make and not path.exists():
+        write_atomic(path, f"{Identity.generate().to_text()}\n".encode(), private=True)
+    if not path.exists():
+        raise NotFound(f"{path}, the key of this parcel, is gone", hint="create the parcel anew", code="no-parcel-key")
+    return Identity.from_text(read_private(path).decode().strip())
+
+
+def forget_network_identity(folder: Path) -> None:
+    """Delete the key of a parcel that is not to be opened any more; nothing where its key is on its media."""
+    (folder / PARCEL_KEY).unlink(missing_ok=True)
+
+
+class ParcelSealer:
+    """Seals the files of one parcel for its recipients."""
+
+    def __init__(self, seed: bytes, recipients: Sequence[str]) -> None:
+        self._seed = seed
+        self._recipients = recipients
+
+    @classmethod
+    def in_folder(cls, folder: Path, recipients: Sequence[str]) -> ParcelSealer:
+        """The sealer of the parcel built in ``folder``; its seed is made when the build begins."""
+        path = folder / SEED
+        if not path.exists():
+            write_atomic(path, secrets.token_bytes(SEED_BYTES), private=True)
+        if tuple(recipients) == (BY_NETWORK,):
+            recipients = (network_identity(folder, make=True).recipient,)
+        return cls(read_private(path), recipients)
+
+    def wrap(self, out: BinaryIO, number: int) -> BinaryIO:
+        """A stream to write file ``number`` into (archives from 1; 0: the contents); closing it finishes the file."""
+        from formats.age import SealingWriter
+
+        return SealingWriter(out, self._recipients, seed=self._seed, context=_context(number))
+
+    def view(self, plain: BinaryIO, size: int, number: int) -> BinaryIO:
+        """The sealed file ``number`` of ``size`` plain bytes, to be read from anywhere; it is written nowhere."""
+        from formats.age import SealedView
+
+        return SealedView(plain, size, self._recipients, seed=self._seed, context=_context(number))
+
+
+def _context(number: int) -> bytes:
+    return f"courier parcel file {number}".encode()
+
+
+def sealed_bytes(plain: int, recipients: int) -> int:
+    """Bytes of a sealed file of ``plain`` bytes; with no recipients nothing is sealed."""
+    if not recipients:
+        return plain
+    from formats.age import sealed_size
+
+    return sealed_size(plain, recipients)
+
+
+def plain_limit(limit: int, recipients: int) -> int:
+    """The most bytes whose sealed file has at most ``limit``."""
+    return limit - (sealed_bytes(limit, recipients) - limit)
+
+
+def opened(source: BinaryIO, identities: Sequence[Identity]) -> BinaryIO:
+    """The plain bytes of a sealed file; raises `NotForUs`, `Malformed` or `UnknownFormat`."""
+    from formats.age import open_sealed
+
+    return open_sealed(source, identities)

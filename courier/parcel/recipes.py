@@ -1,0 +1,288 @@
+"""What a build leaves on our disk, and the files of a parcel read from it.
+
+An archive is not kept: its content is in the store. A build keeps one *recipe* an archive, and, where members are
+compressed, their compressed bytes one after the other in a *pack*; from these the archive is composed whenever it is
+read (decision 0006). Parity files are kept as they are.
+
+    recipes/000001.json     what archive 1 is made of, its size, its digests, ended by the file's own SHA-256
+    packs/000001            the compressed members of archive 1, where it has any
+    parity-1/               the parity files of edition 1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, cast
+
+from courier.errors import Damaged
+from courier.files import write_atomic
+from courier.parcel.archive_plan import Content, PlannedArchive, PlannedMember
+from formats.archive import Member
+from formats.archive.view import ArchiveView, Span
+from formats.digest import sha256_hex
+from formats.documents.contents import Coding
+from formats.documents.packing import PackingList
+from formats.errors import FormatError
+from formats.records import Fields, encode, open_document
+
+RECIPES = "recipes"
+PACKS = "packs"
+FORMAT = "courier-recipe/1"
+
+
+class Sealer(Protocol):
+    """What encrypts a parcel's archives."""
+
+    def view(self, plain: BinaryIO, size: int, number: int) -> BinaryIO:
+        """The sealed bytes of archive ``number``, ``size`` bytes in clear, to be read from anywhere."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuiltMember:
+    """A member as it was built: ``size`` bytes of CRC-32 ``crc32``, which stand for a run of a content.
+
+    ``at``: where they begin, in the content (not compressed) or in the archive's pack (compressed).
+    """
+
+    planned: PlannedMember
+    size: int
+    crc32: int
+    at: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuiltArchive:
+    """A finished archive: its members, its pack's bytes and digest, and of its file (sealed, where it is) size and
+    digest and those of its blocks, 32 bytes each.
+    """
+
+    number: int
+    members: tuple[BuiltMember, ...]
+    pack: int
+    pack_sha256: str
+    size: int
+    sha256: str
+    blocks: bytes
+
+    @property
+    def plan(self) -> PlannedArchive:
+        """What was planned."""
+        return PlannedArchive(number=self.number, members=tuple(member.planned for member in self.members))
+
+    def save(self, folder: Path) -> None:
+        """Write the recipe. It names files, so it is its owner's, as keys are."""
+        data = encode(
+            {
+                "format": FORMAT,
+                "number": self.number,
+                "members": [_member_fields(member) for member in self.members],
+                "pack": self.pack,
+                "pack_sha256": self.pack_sha256,
+                "size": self.size,
+                "sha256": self.sha256,
+                "blocks": self.blocks.hex(),
+            }
+        )
+        write_atomic(recipe_path(folder, self.number), data + b"\n" + sha256_hex(data).encode(), private=True)
+
+    @classmethod
+    def load(cls, folder: Path, number: int) -> BuiltArchive | None:
+        """Read a recipe; None where there is none, or it is not as it was written."""
+        try:
+            data, _, digest = recipe_path(folder, number).read_bytes().rpartition(b"\n")
+        except FileNotFoundError:
+            return None
+        if sha256_hex(data).encode() != digest:
+            return None
+        try:
+            fields = open_document(data, name="recipe")
+        except FormatError:
+            return None
+        return cls(
+            number=fields.integer("number"),
+            members=tuple(_read_member(member) for member in fields.objects("members")),
+            pack=fields.integer("pack"),
+            pack_sha256=fields.text("pack_sha256", longest=64),
+            size=fields.integer("size"),
+            sha256=fields.digest("sha256"),
+            blocks=bytes.fromhex(fields.text("blocks", longest=1 << 20)),
+        )
+
+
+def _member_fields(member: BuiltMember) -> dict[str, Any]:
+    planned, content = member.planned, member.planned.content
+    return {
+        "name": planned.name,
+        "size": member.size,
+        "crc32": member.crc32,
+        "at": member.at,
+        "offset": planned.offset,
+        "length": planned.length,
+        "sha256": content.sha256,
+        "of": content.size,
+        "mtime": str(content.mtime_ns),
+        "folder": content.folder,
+        "path": content.path,
+        "coding": content.coding,
+    }
+
+
+def _read_member(fields: Fields) -> BuiltMember:
+    content = Content(
+        sha256=fields.digest("sha256"),
+        size=fields.integer("of"),
+        mtime_ns=int(fields.text("mtime")),
+        folder=fields.text("folder"),
+        path=fields.text("path"),
+        coding=cast(Coding, fields.text("coding")),
+    )
+    return BuiltMember(
+        planned=PlannedMember(
+            name=fields.text("name"),
+            content=content,
+            offset=fields.integer("offset"),
+            length=fields.integer("length"),
+        ),
+        size=fields.integer("size"),
+        crc32=fields.integer("crc32"),
+        at=fields.integer("at"),
+    )
+
+
+def recipe_path(folder: Path, number: int) -> Path:
+    """Where the recipe of an archive is, in the folder of its parcel."""
+    return folder / RECIPES / f"{number:06d}.json"
+
+
+def pack_path(folder: Path, number: int) -> Path:
+    """Where the compressed members of an archive are, in the folder of its parcel."""
+    return folder / PACKS / f"{number:06d}"
+
+
+def parity_name(edition: int) -> str:
+    """The folder of the parity files of an edition."""
+    return f"parity-{edition}"
+
+
+def compose(
+    built: BuiltArchive,
+    folder: Path,
+    open_content: Callable[[str], BinaryIO],
+    sealer: Sealer | None,
+) -> BinaryIO:
+    """The archive, sealed where the parcel is, to be read from anywhere; made as it is read, and not checked."""
+    pack = pack_path(folder, built.number)
+
+    def opener(member: BuiltMember) -> Callable[[], BinaryIO]:
+        if member.planned.content.coding == "store":
+            return lambda: open_content(member.planned.content.sha256)
+        return lambda: pack.open("rb")
+
+    view = ArchiveView(
+        [
+            Span(
+                member=Member(name=m.planned.name, size=m.size, mtime_ns=m.planned.content.mtime_ns),
+                crc32=m.crc32,
+                open=opener(m),
+                offset=m.at,
+            )
+            for m in built.members
+        ]
+    )
+    return view if sealer is None else sealer.view(view, view.size, built.number)
+
+
+class BuiltFiles:
+    """The files of a built parcel: archives composed from the store and what the build left, parity from our disk."""
+
+    def __init__(
+        self,
+        folder: Path,
+        packing: PackingList,
+        *,
+        open_content: Callable[[str], BinaryIO],
+        has_content: Callable[[str, int], bool],
+        sealer: Callable[[], Sealer | None],
+    ) -> None:
+        """``sealer`` is asked once, when the first archive of a sealed parcel is read."""
+        self._folder = folder
+        self._packing = packing
+        self._open_content = open_content
+        self._has_content = has_content
+        self._make_sealer = sealer
+        self._sealer: Sealer | None = None
+        self._last: BuiltArchive | None = None
+
+    def parity_path(self, index: int) -> Path:
+        """Where parity file ``index`` (of ``packing.files()``) is."""
+        return self._folder / parity_name(self._packing.edition) / Path(self._packing.path(index)).name
+
+    def is_archive(self, index: int) -> bool:
+        """Whether a file is an archive, not parity."""
+        return index < len(self._packing.archives)
+
+    def recipe(self, index: int) -> BuiltArchive | None:
+        """How an archive is composed; None where that is not kept here, or is of other bytes than were signed."""
+        if self._last is None or self._last.number != index + 1:
+            self._last = BuiltArchive.load(self._folder, index + 1)
+        if self._last is not None and self._last.sha256 != self._packing.archives[index].sha256:
+            return None
+        return self._last
+
+    def is_whole(self, index: int) -> bool:
+        """Whether all that a file is read from is here, by its size."""
+        return next(self.lacking(index), None) is None
+
+    def lacking(self, index: int) -> Iterator[str]:
+        """What of a file is not here: ``recipe``, ``pack``, ``parity``, or the path of a content."""
+        if not self.is_archive(index):
+            if not _has_size(self.parity_path(index), self._packing.files()[index].size):
+                yield "parity"
+            return
+        recipe = self.recipe(index)
+        if recipe is None:
+            yield "recipe"
+            return
+        if recipe.pack and not _has_size(pack_path(self._folder, recipe.number), recipe.pack):
+            yield "pack"
+        for member in recipe.members:
+            content = member.planned.content
+            if content.coding == "store" and not self._has_content(content.sha256, content.size):
+                yield content.path
+
+    def open(self, index: int) -> BinaryIO:
+        """A file, to be read from anywhere; raises `Damaged` where it is not here any more."""
+        if not self.is_archive(index):
+            try:
+                return cast(BinaryIO, self.parity_path(index).open("rb", buffering=0))
+            except FileNotFoundError:
+                raise _missing(f"{self.parity_path(index)} is missing") from None
+        recipe = self.recipe(index)
+        if recipe is None:
+            raise _missing(f"{recipe_path(self._folder, index + 1)}, how archive {index + 1} is made, is missing")
+        if self._sealer is None and self._packing.sealed:
+            self._sealer = self._make_sealer()
+        return compose(recipe, self._folder, self._open_content, self._sealer)
+
+
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except FileNotFoundError:
+        return False
+
+
+def _missing(what: str) -> Damaged:
+    return Damaged(what, hint="create the parcel anew", code="build-damaged")
+
+
+def pinned(folder: Path) -> Iterator[bytes]:
+    """The SHA-256 of every content that the archives of a parcel are composed from; none of one that was discarded."""
+    if not (folder / PACKS).is_dir():
+        return
+    for path in sorted((folder / RECIPES).glob("*.json")):
+        built = BuiltArchive.load(folder, int(path.stem))
+        for member in built.members if built is not None else ():
+            yield bytes.fromhex(member.planned.content.sha256)

@@ -1,0 +1,150 @@
+"""Changing the state of a parcel or volume: the one door to it. Every change is judged by the table and logged.
+
+An event that the table does not allow changes nothing and is a finding in the parcel's log; the functions then return
+False, and what that means is for the caller to say. All of it happens in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from courier.parcel.states import (
+    ReceivedEvent,
+    ReceivedState,
+    SentEvent,
+    VolumeEvent,
+    VolumeState,
+    after_received,
+    after_received_volume,
+    after_sent,
+    after_sent_volume,
+)
+from courier.site.catalog import parcels
+from courier.site.catalog.parcels import LogEntry, ReceivedParcel, ReceivedVolume, SentParcel, SentVolume
+from courier.site.home import Site, now
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Connection
+
+FINDING = "finding"
+"""The word in the log for an event that the table does not allow."""
+
+
+def log_entry(site: Site, parcel: str, event: str, text: str) -> LogEntry:
+    """An entry of now, by this operator."""
+    return LogEntry(parcel=parcel, at_ns=now(), operator=site.operator, event=event, text=text)
+
+
+def _logged(
+    connection: Connection, site: Site, parcel: str, event: str, text: str, *, before: str | None, after: str | None
+) -> bool:
+    """Write the event, or the finding, into the log; whether the table allows it."""
+    if after is None:
+        word, line = FINDING, f"{event}, while {before or 'not known here'}: nothing changed"
+        line += f" ({text})" if text else ""
+    else:
+        word, line = event, text
+        if before != after:
+            line = f"{text} ({before or 'new'} to {after})" if text else f"{before or 'new'} to {after}"
+    parcels.write_log(connection, log_entry(site, parcel, word, line))
+    return after is not None
+
+
+def begin_sent(
+    connection: Connection, site: Site, event: SentEvent, new: SentParcel, destinations: Iterable[str], text: str
+) -> bool:
+    """Record a parcel of ours that is new to the catalogue; its ``state`` is what the table says."""
+    known = parcels.find_sent(connection, new.parcel)
+    before = known.state if known else None
+    after = after_sent(before, event)
+    if after is not None:
+        parcels.add_sent(connection, replace(new, state=after), destinations)
+    return _logged(connection, site, new.parcel, event, text, before=before, after=after)
+
+
+def sent_event(
+    connection: Connection, site: Site, parcel: str, event: SentEvent, text: str = "", **values: object
+) -> bool:
+    """Something happened to a parcel of ours: change its state, and ``values`` with it."""
+    known = parcels.find_sent(connection, parcel)
+    before = known.state if known else None
+    after = after_sent(before, event)
+    if after is not None:
+        parcels.change_sent(connection, parcel, state=after, **values)
+    return _logged(connection, site, parcel, event, text, before=before, after=after)
+
+
+def begin_received(connection: Connection, site: Site, event: ReceivedEvent, new: ReceivedParcel, text: str) -> bool:
+    """Record a build that is announced or arrives, in place of what was known of it; its ``state`` is the table's."""
+    known = parcels.find_received(connection, new.parcel, new.build)
+    before = known[0].state if known else None
+    after = after_received(before, event)
+    if after is not None:
+        parcels.put_received(connection, replace(new, state=after))
+    return _logged(connection, site, new.parcel, event, text, before=before, after=after)
+
+
+def received_event(
+    connection: Connection,
+    site: Site,
+    parcel: str,
+    build: str,
+    event: ReceivedEvent,
+    text: str = "",
+    *,
+    quiet: bool = False,
+    **values: object,
+) -> bool:
+    """Something happened to a build that arrives: change its state, and ``values`` with it.
+
+    ``quiet``: nothing is logged where the state stays as it is.
+    """
+    known = parcels.find_received(connection, parcel, build)
+    before = known[0].state if known else None
+    after = after_received(before, event)
+    if after is not None:
+        parcels.change_received(connection, parcel, build, state=after, **values)
+        if quiet and before == after:
+            return True
+    return _logged(connection, site, parcel, event, text, before=before, after=after)
+
+
+def sent_volume_event(
+    connection: Connection, site: Site, volume: SentVolume, event: VolumeEvent, text: str = ""
+) -> bool:
+    """Something happened to a volume of ours: record it as ``volume``, its state what the table says.
+
+    Nothing is logged of volumes that are planned, for the parcel's own entry counts them.
+    """
+    known = parcels.sent_volumes(connection, volume.parcel, volume.edition, volume.number)
+    before = known[0].state if known else None
+    after = after_sent_volume(before, event)
+    if after is not None:
+        parcels.put_sent_volume(connection, replace(volume, state=after))
+        if event == VolumeEvent.PLANNED:
+            return True
+        event_word = "written"
+    else:
+        event_word = f"{event} {volume.number}"
+    return _logged(connection, site, volume.parcel, event_word, text, before=after and before, after=after and before)
+
+
+def received_volume_event(
+    connection: Connection, site: Site, volume: ReceivedVolume, event: VolumeEvent, text: str
+) -> bool:
+    """A volume that arrives was read: record it as ``volume``, its state what the table says."""
+    found = parcels.received_volumes(connection, volume.parcel, volume.build, volume.number)
+    known = [v for v in found if v.edition == volume.edition]
+    before = known[0].state if known else VolumeState.MISSING
+    after = after_received_volume(before, event)
+    if after is not None:
+        parcels.put_received_volume(connection, replace(volume, state=after))
+    return _logged(connection, site, volume.parcel, "received", text, before=before, after=after and before)
+
+
+def is_open(state: str) -> bool:
+    """Whether all content of an arriving parcel is here, and an import may follow."""
+    return state in (ReceivedState.HELD, ReceivedState.COMPLETE)

@@ -1,0 +1,343 @@
+"""The documents of a volume: what it says of itself, whether that is to be trusted, and what stands in for damage.
+
+They come before the payload, in one pass. What is signed is believed; what is damaged comes from a copy on the same
+medium, or from another volume. `courier.parcel.volume_reader` reads the payload.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from courier.errors import CourierError, Damaged, Refused
+from courier.media import volume_files as volume
+from courier.media.reading import Medium, RandomMedium, TapeMedium
+from courier.media.tape_reels import describe
+from courier.site.trust import Trust
+from formats.digest import CHUNK, sha256_hex
+from formats.documents import label as label_doc
+from formats.documents import packing as packing_doc
+from formats.documents.label import VolumeLabel
+from formats.documents.packing import PackingList, TableRef
+from formats.envelope import MAX_ENVELOPE
+from formats.errors import FormatError, Unreadable
+from formats.tape import VolumeLabel as TapeLabel
+
+TABLES = (volume.contents_path(sealed=False), volume.contents_path(sealed=True), volume.BLOCKS)
+MAX_TABLE = 8 << 30
+"""Bytes of the largest table that is copied."""
+Signed = TypeVar("Signed", VolumeLabel, PackingList)
+MAX_TAG = 64 << 20
+"""Bytes of the largest tag file that is checked."""
+MAX_TAGS = 4096
+"""Tag files of one medium whose digests are remembered; a volume has some twenty."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Head:
+    """What a volume says of itself, verified. ``findings`` are faults of its documents that do not stop a reader.
+
+    ``contents`` and ``blocks`` are copies in the scratch folder, checked by their signed digests; None where this
+    medium's copy is damaged (another volume has the same). ``labelled``: the label is the medium's own; else it was
+    damaged, and stands for what the payload tells.
+    """
+
+    packing: PackingList
+    envelope: bytes
+    label: VolumeLabel
+    contents: Path | None = None
+    blocks: Path | None = None
+    findings: list[str] = field(default_factory=list)
+    labelled: bool = True
+
+
+class Documents:
+    """The documents of one medium: `take` each as it comes, then ask for what is `verified`."""
+
+    def __init__(self, medium: Medium, trust: Trust, *, scratch: Path, now_ns: int) -> None:
+        """``scratch`` is a folder for copies of the two large tables."""
+        self._medium = medium
+        self._scratch = scratch
+        self._trust = trust
+        self._now_ns = now_ns
+        self._tags: dict[str, str] = {}
+        self._kept: dict[str, bytes | None] = {}
+
+    @property
+    def none(self) -> bool:
+        """Whether neither label nor packing list came."""
+        return not self._kept
+
+    def take(self, path: str, size: int, stream: BinaryIO) -> None:
+        """Digest one file. Label and packing list are kept, tables copied; others not, however many there are."""
+        if path in TABLES:
+            self._copy_table(path, stream)
+            return
+        is_kept = path in (volume.LABEL, volume.PACKING_LIST)
+        if is_kept:
+            self._kept[path] = None
+        if size > (MAX_ENVELOPE if path.startswith(volume.FOLDER) else MAX_TAG):
+            return
+        if not is_kept and len(self._tags) >= MAX_TAGS:
+            return
+        digest, kept = hashlib.sha256(), io.BytesIO()
+        try:
+            while data := stream.read(CHUNK):
+                digest.update(data)
+                if is_kept:
+                    kept.write(data)
+        except (OSError, Unreadable):
+            return
+        self._tags[path] = digest.hexdigest()
+        if is_kept and kept.tell() == size:
+            self._kept[path] = kept.getvalue()
+
+    def _copy_table(self, path: str, stream: BinaryIO) -> None:
+        digest, count = hashlib.sha256(), 0
+        with (self._scratch / Path(path).name).open("wb") as out:
+            try:
+                while data := stream.read(CHUNK):
+                    digest.update(data)
+                    out.write(data)
+                    count += len(data)
+                    if count > MAX_TABLE:
+                        return
+            except (OSError, Unreadable) as error:
+                if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                    raise
+                return
+        self._tags[path] = digest.hexdigest()
+
+    def verified(self, known: Callable[[str], bytes | None], first: str) -> Head:
+        """Who is to be trusted for what they say, and what that is; ``first``: path of the payload's first file.
+
+        ``known`` as for `courier.parcel.volume_reader.VolumeReader.head`. Raises as that does.
+        """
+        name = self._medium.name
+        if not self._kept:
+            raise Refused(
+                f"{name}: no volume of a parcel (it has neither packing list nor label)",
+                hint="name a volume made by courier parcel write",
+                code="not-a-volume",
+            )
+        label: VolumeLabel | None = None
+        label_error: CourierError | None = None
+        try:
+            label = self._label(self._kept.get(volume.LABEL))
+        except Damaged as error:
+            label_error = error
+        envelope = self._kept.get(volume.PACKING_LIST)
+        findings = []
+        try:
+            packing, digest = self._packing(envelope)
+        except CourierError as error:
+            copy = self._good_copy(label)
+            # The label is signed, and names its packing list by digest: what stands in is that very one.
+            spare = copy or (known(label.packing_list) if label is not None else None)
+            if label is not None and spare is None and isinstance(error, Damaged):
+                message = f"{error.message} (by its label it is volume {label.number} of {label.of} of {label.parcel})"
+                raise Damaged(message, hint=error.hint, code=error.code) from None
+            if spare is None:
+                raise
+            how = "damaged" if isinstance(error, Damaged) else "damaged or altered"
+            whose = "its copy there" if copy else "the one of another volume"
+            findings.append(f"{volume.PACKING_LIST} is {how} on this medium; {whose} is used")
+            envelope = spare
+            packing, digest = self._packing(spare)
+        labelled = label is not None
+        if label is None:
+            # Every block is judged by what the packing list signs, so the number need not be signed again.
+            number = _number_by_payload(packing, first)
+            if number is None:
+                raise label_error or AssertionError
+            label = _stand_in(packing, digest, number)
+            findings.append(
+                f"{volume.LABEL} is missing or damaged on this medium; by its payload it is volume {number}. "
+                "RESTORE.txt and restore.py cannot be checked: do not use them"
+            )
+        self._check_label(label, packing, digest)
+        head = Head(packing=packing, envelope=envelope or b"", label=label, findings=findings, labelled=labelled)
+        self._tables(head)
+        for path, sha256 in label.tags:
+            if self._tags.get(path) != sha256 and not path.startswith(volume.COPIES):
+                head.findings.append(f"{path} is missing, damaged or altered on this medium: do not use it")
+        return head
+
+    def of_further_reel(self, reel: TapeLabel, before: Callable[[str, int], bytes | None]) -> Head:
+        """What a reel without documents belongs to, by its tape label; its blocks are judged by the packing list."""
+        envelope = before(reel.label, reel.created_ns)
+        if envelope is None:
+            raise Damaged(
+                f"{self._medium.name}: {describe(reel)}; what tells of the volume stands on reel 1",
+                hint="give reel 1 first, then this one again; folders of reels: all together, in one folder",
+                code="reel-missing",
+            )
+        packing, digest = self._packing(envelope)
+        label = _stand_in(packing, digest, _number_of(packing, reel.label))
+        return Head(packing=packing, envelope=envelope, label=label, labelled=False)
+
+    def bag_findings(self, head: Head) -> list[str]:
+        """A note for each of BagIt's own files that is not as what is signed makes it: stock tools go by these.
+
+        Nothing of ours does, so the volume is no worse for it. Call it after `head`.
+        """
+        if not head.labelled:
+            return []
+        digests = {volume.PACKING_LIST: sha256_hex(head.envelope), volume.LABEL: self._tags[volume.LABEL]}
+        return [
+            f"{path} is missing, damaged or altered on this medium: stock tools cannot check it; we do without"
+            for path, data in volume.signed_tags(head.packing, head.label, digests).items()
+            if self._tags.get(path) != sha256_hex(data)
+        ]
+
+    def note_copy(self, path: str, stream: BinaryIO) -> None:
+        """Digest the copy of a document that stands behind the payload."""
+        digest = hashlib.sha256()
+        try:
+            while data := stream.read(CHUNK):
+                digest.update(data)
+        except (OSError, Unreadable):
+            return
+        if len(self._tags) < MAX_TAGS:
+            self._tags[path] = digest.hexdigest()
+
+    def copy_findings(self, head: Head) -> list[str]:
+        """A note for each damaged copy of a document; call it when all that is on the medium has come."""
+        tags = [(path, sha256) for path, sha256 in head.label.tags if path.startswith(volume.COPIES)]
+        return [
+            f"{path} is missing, damaged or altered on this medium" for path, sha in tags if self._tags.get(path) != sha
+        ]
+
+    def _copy(self, path: str) -> bytes | None:
+        """The copy of a document that an only volume has behind its payload: a table is put in its place, the packing
+        list returned. The tape in a drive, which is read once from its start, is not searched for it."""
+        try:
+            with self._opened(volume.copy_path(path)) as stream:
+                if path in TABLES:
+                    self._copy_table(path, stream)
+                    return None
+                return stream.read(MAX_ENVELOPE + 1)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise
+            return None
+        except (KeyError, FormatError):
+            return None
+
+    @contextmanager
+    def _opened(self, path: str) -> Iterator[BinaryIO]:
+        """A file of the medium, beside the walk over it; raises `KeyError` where there is none, or none to be had."""
+        if isinstance(self._medium, RandomMedium):
+            with self._medium.files() as open_file, open_file(path) as stream:
+                yield stream
+            return
+        again = self._medium.again() if isinstance(self._medium, TapeMedium) else None
+        if again is None:
+            raise KeyError(path)
+        with closing(again.walk()) as files:
+            found = next((stream for name, _, stream in files if name == path), None)
+            if found is None:
+                raise KeyError(path)
+            yield found
+
+    def _good_copy(self, label: VolumeLabel | None) -> bytes | None:
+        """The medium's own copy of the packing list, where it is the one that the label (if there is any) names."""
+        data = self._copy(volume.PACKING_LIST)
+        try:
+            digest = self._packing(data)[1] if data is not None else None
+        except CourierError:
+            return None
+        return data if label is None or digest == label.packing_list else None
+
+    def _label(self, data: bytes | None) -> VolumeLabel:
+        return self._trusted(data, volume.LABEL, VolumeLabel.parse, label_doc.TYPE)[0]
+
+    def _packing(self, data: bytes | None) -> tuple[PackingList, str]:
+        return self._trusted(data, volume.PACKING_LIST, PackingList.parse, packing_doc.TYPE)
+
+    def _trusted(
+        self, data: bytes | None, path: str, parse: Callable[[bytes], Signed], payload_type: str
+    ) -> tuple[Signed, str]:
+        where = f"{self._medium.name}: {path}"
+        if path == volume.PACKING_LIST:
+            hint = "receive another volume of the parcel first, then this one again; or try another drive"
+        else:
+            hint = "try another drive, or another copy of this volume; no other volume has its label"
+        if data is None:
+            raise Damaged(f"{where} is missing or cannot be read", hint=hint)
+        try:
+            document, envelope = self._trust.verify(
+                data,
+                parse,
+                payload_type=payload_type,
+                signed_ns=lambda d: d.issued_ns if isinstance(d, VolumeLabel) else d.created_ns,
+                now_ns=self._now_ns,
+                where=where,
+                on_medium=True,
+            )
+        except Damaged as error:
+            raise Damaged(error.message, hint=hint, code=error.code) from None
+        return document, envelope.sha256
+
+    def _check_label(self, label: VolumeLabel, packing: PackingList, digest: str) -> None:
+        if (label.packing_list, label.parcel, label.source, label.of) != (
+            digest,
+            packing.parcel,
+            packing.source,
+            packing.volumes,
+        ):
+            raise Refused(
+                f"{self._medium.name}: the label ({label.label}) belongs to another packing list than this one",
+                hint="the medium mixes two parcels or builds: ask the sender for this volume again",
+                code="mixed-volume",
+            )
+
+    def _tables(self, head: Head) -> None:
+        packing = head.packing
+        contents = volume.contents_path(sealed=packing.sealed)
+        for path, ref in ((contents, packing.contents), (volume.BLOCKS, packing.blocks)):
+            copy = self._scratch / Path(path).name
+            if not self._is_table(path, ref):
+                self._copy(path)
+                there = self._is_table(path, ref)
+                also = "; its copy there is used" if there else "; another volume has it too" * (packing.volumes > 1)
+                head.findings.append(f"{path} is missing, damaged or altered on this medium{also}")
+                if not there:
+                    continue
+            if path == volume.BLOCKS:
+                head.blocks = copy
+            else:
+                head.contents = copy
+
+    def _is_table(self, path: str, ref: TableRef) -> bool:
+        copy = self._scratch / Path(path).name
+        return self._tags.get(path) == ref.sha256 and copy.stat().st_size == ref.size
+
+
+def _stand_in(packing: PackingList, digest: str, number: int) -> VolumeLabel:
+    """What a label that is not here would say, without digests of the documents beside it."""
+    return VolumeLabel(
+        parcel=packing.parcel,
+        source=packing.source,
+        number=number,
+        of=packing.volumes,
+        packing_list=digest,
+        issued_ns=packing.created_ns,
+        tags=(),
+    )
+
+
+def _number_by_payload(packing: PackingList, first: str) -> int | None:
+    """The volume that the packing list puts the first file of the payload on."""
+    return next((file.volume for at, file in enumerate(packing.files()) if packing.path(at) == first), None)
+
+
+def _number_of(packing: PackingList, label: str) -> int:
+    """The volume of that label (``HQ1_000042_V003``), which must be one of the packing list's."""
+    return next(number for number in range(1, packing.volumes + 1) if packing.volume_label(number) == label)

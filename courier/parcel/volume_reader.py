@@ -1,0 +1,212 @@
+"""Reading one volume: what it is, whether it is to be trusted, and its blocks, good and bad.
+
+Used by `courier.receiving.receive` to take content in and by `courier.receiving.verify` to check only. The documents
+come first, in one pass; nothing of the payload is looked at before the packing list has been verified.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from courier.errors import Damaged, explain
+from courier.files import explain_os
+from courier.media import volume_files as volume
+from courier.media.reading import Medium, TapeMedium
+from courier.parcel.volume_documents import Documents, Head
+from courier.site.trust import Trust
+from formats.documents.packing import PackingList
+from formats.errors import FormatError, Malformed, Unreadable
+
+MAX_NAMED = 32
+"""Files of one medium that are named as being none of the parcel's; more are counted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadBlock:
+    """Block ``block`` of file ``index``: its bytes, or None where the medium could not be read."""
+
+    index: int
+    block: int
+    data: bytes | None
+
+
+class VolumeReader:
+    """Reads one medium: `head` first, then `blocks`."""
+
+    def __init__(self, medium: Medium, trust: Trust, *, scratch: Path, now_ns: int) -> None:
+        """``scratch`` is a folder for copies of the two large tables."""
+        self._medium = medium
+        self._documents = Documents(medium, trust, scratch=scratch, now_ns=now_ns)
+        self._walk = medium.walk()
+        self._next: tuple[str, int, BinaryIO] | None = None
+        self._unexpected: list[str] = []
+        self._unnamed = 0
+        self._ended = False
+        self.seen: set[int] = set()
+
+    def head(
+        self,
+        known: Callable[[str], bytes | None] = lambda _: None,
+        before: Callable[[str, int], bytes | None] = lambda _label, _created_ns: None,
+    ) -> Head:
+        """Read and verify the documents. Raises `Refused` for a volume that is not to be trusted, `Damaged` otherwise.
+
+        ``known``: the packing list's envelope by its digest where another volume brought it already; it stands in
+        for one that cannot be read here. ``before``: the same by the volume's label and when it was made (nanoseconds
+        since 1970, UTC), for a further reel of a tape, which has no documents: they stand on the first.
+        """
+        try:
+            while (found := self._advance()) is not None:
+                path, size, stream = found
+                if path.startswith("data/"):
+                    self._next = path, size, stream
+                    break
+                self._documents.take(path, size, stream)
+        except FormatError as error:
+            raise explain(error, where=self._medium.name, hint=_hint(error)) from None
+        reel = self._medium.first if isinstance(self._medium, TapeMedium) else None
+        if self._documents.none and reel is not None and reel.reel > 1:
+            return self._documents.of_further_reel(reel, before)
+        return self._documents.verified(known, self._next[0] if self._next is not None else "")
+
+    def _advance(self) -> tuple[str, int, BinaryIO] | None:
+        try:
+            return next(self._walk, None)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                known = explain_os(error)
+                raise type(known)(
+                    f"{self._medium.name}: {error.strerror or error}", hint=known.hint, code=known.code
+                ) from None
+            raise Damaged(
+                f"{self._medium.name}: cannot be read any further ({error.strerror})",
+                hint="try another drive; parity may make up for what stays unread, or its sender: "
+                "courier parcel repair PARCEL --from-network",
+            ) from None
+
+    def bag_findings(self, head: Head) -> list[str]:
+        """See `Documents.bag_findings`; call it after `head`."""
+        return self._documents.bag_findings(head)
+
+    def copy_findings(self, head: Head) -> list[str]:
+        """See `Documents.copy_findings`; there are none unless `blocks` has come to the end of the volume."""
+        goes_on = isinstance(self._medium, TapeMedium) and self._medium.continues
+        return self._documents.copy_findings(head) if self._ended and not goes_on else []
+
+    def tape_findings(self) -> list[str]:
+        """A note for each thing of a tape, but its files, that was damaged: labels, indexes, marks; we do without.
+
+        Call it when `blocks` has come to its end.
+        """
+        found = self._medium.findings if isinstance(self._medium, TapeMedium) else []
+        more = [f"tape: {len(found) - MAX_NAMED} more of these"] if len(found) > MAX_NAMED else []
+        return [*(f"tape: {text}" for text in found[:MAX_NAMED]), *more]
+
+    def lacking_reels(self, packing: PackingList, missing: Mapping[int, Iterable[int]]) -> str:
+        """Which reels that were not given hold the blocks that are ``missing`` (by index), for people.
+
+        Call it when `blocks` has come to its end.
+        """
+        if not isinstance(self._medium, TapeMedium):
+            return ""
+        size = packing.block_size
+        lost = [(packing.path(index), block * size) for index, blocks in missing.items() for block in blocks]
+        return self._medium.lacking(lost)
+
+    def blocks(self, packing: PackingList, number: int, wanted: Callable[[int, int], bool]) -> Iterator[ReadBlock]:
+        """Read the payload of volume ``number``: the blocks that are ``wanted`` (index, block), in order.
+
+        Blocks past a truncated end are not yielded. Files the packing list does not put on this volume are
+        told by `unexpected`, files that are there by `seen`.
+        """
+        indexes = {packing.path(index): index for index in packing.on_volume(number)}
+        try:
+            while self._next is not None:
+                path, size, stream = self._next
+                index = indexes.get(path)
+                if index is None or index in self.seen:
+                    if path.startswith("data/"):
+                        self._note_unexpected(path)
+                    elif path.startswith(volume.COPIES):
+                        self._documents.note_copy(path, stream)
+                else:
+                    self.seen.add(index)
+                    yield from self._file(packing, index, size, stream, wanted)
+                self._next = self._advance()
+            self._ended = True
+        except FormatError as error:
+            raise explain(error, where=self._medium.name, hint=_read_on(error, packing.parcel)) from None
+
+    def _file(
+        self, packing: PackingList, index: int, size: int, stream: BinaryIO, wanted: Callable[[int, int], bool]
+    ) -> Iterator[ReadBlock]:
+        length = packing.files()[index].size
+        if size > length:
+            self._note_unexpected(f"{packing.path(index)} ({size - length} bytes too long)")
+        at = 0
+        for block, start in enumerate(range(0, length, packing.block_size)):
+            count = min(packing.block_size, length - start)
+            if start >= size:
+                return
+            if not wanted(index, block):
+                continue
+            data: bytes | None
+            try:
+                if at != start:
+                    stream.seek(start)
+                data = _read_exactly(stream, count)
+                at = start + len(data)
+            except (OSError, Unreadable):
+                data, at = None, -1
+            yield ReadBlock(index=index, block=block, data=data)
+
+    def _note_unexpected(self, path: str) -> None:
+        if len(self._unexpected) < MAX_NAMED:
+            self._unexpected.append(path)
+        else:
+            self._unnamed += 1
+
+    def unexpected(self) -> list[str]:
+        """A finding for each file that is not the parcel's, so far; those after the first few are only counted."""
+        found = [f"{path} is not in the packing list" for path in self._unexpected]
+        return [*found, f"{self._unnamed} more are not in the packing list"] if self._unnamed else found
+
+    def close(self) -> None:
+        """Close the medium."""
+        self._walk.close()  # type: ignore[attr-defined]
+
+
+def _hint(error: FormatError) -> str:
+    """What to do about a medium that cannot be read at all; what `explain` says where it is another matter."""
+    if isinstance(error, (Malformed, Unreadable)):
+        return (
+            "is it the right medium? then try another drive; the parity of the other volumes may make up for it; "
+            "or have this volume written again by its sender"
+        )
+    return ""
+
+
+def _read_on(error: FormatError, parcel: str) -> str:
+    """What to do about a medium whose documents were good and whose rest cannot be read."""
+    if isinstance(error, (Malformed, Unreadable)):
+        return (
+            "what was read is kept: try another drive; parity mends what stays bad, or its sender: "
+            f"courier parcel repair {parcel} --from-network"
+        )
+    return ""
+
+
+def _read_exactly(stream: BinaryIO, count: int) -> bytes:
+    data = stream.read(count)
+    if len(data) == count or not data:
+        return data
+    parts = io.BytesIO()
+    parts.write(data)
+    while parts.tell() < count and (data := stream.read(count - parts.tell())):
+        parts.write(data)
+    return parts.getvalue()

@@ -1,0 +1,1 @@
+"""The receiver's journey: read volumes, mend what is damaged, import, report."""

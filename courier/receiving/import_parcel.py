@@ -1,0 +1,385 @@
+"""Importing a complete parcel into the store: everything verified as it is used, then all of it, or nothing.
+
+Archives are read in order; every member's bytes go into the store only as whole contents that have their signed
+SHA-256. The catalogue learns of the packages, and the receipt is queued, in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from courier.errors import CourierError, Damaged, Refused, explain
+from courier.files import naming_space, require_space, writing_out
+from courier.parcel.custody_ledger import Happened, record
+from courier.parcel.encryption import opened
+from courier.parcel.keys import identities_for
+from courier.parcel.notices import Admission
+from courier.parcel.states import ReceivedEvent
+from courier.parcel.transitions import received_event
+from courier.receiving.spool import Spool
+from courier.sending.archive_builder import load_zstd
+from courier.site.catalog import packages, parcels
+from courier.site.catalog.packages import StoredPackage
+from courier.site.home import Site, now
+from courier.site.outbox import enqueue
+from courier.site.store.folder import Staging
+from courier.text import plural
+from formats.archive import ArchiveReader
+from formats.digest import CHUNK, SideHash
+from formats.documents import receipt as receipt_doc
+from formats.documents.contents import ContentsReader, MemberRecord, PackageHeader
+from formats.documents.listing import FileEntry
+from formats.documents.package import PackageDefinition
+from formats.documents.packing import PackingList
+from formats.documents.receipt import Outcome, Receipt, ReceiptPackage, ReceiptVolume
+from formats.errors import DigestMismatch, FormatError, Malformed, TooLarge, Unexpected
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImportedParcel:
+    """What became of each package of an imported parcel."""
+
+    packages: tuple[ReceiptPackage, ...]
+
+
+@contextmanager
+def open_contents(site: Site, packing: PackingList, path: Path) -> Iterator[ContentsReader]:
+    """Read the contents of a parcel; raises `Refused` when they are sealed for others."""
+    with path.open("rb") as raw:
+        source = opened(raw, identities_for(site, packing)) if packing.sealed else raw
+        yield ContentsReader(source, parcel=packing.parcel, archives=len(packing.archives))
+
+
+def expanded_bytes(site: Site, packing: PackingList, path: Path) -> int:
+    """Bytes that an import will add to the store: content that is not held yet, each once.
+
+    While the key of the parcel has not come, it is as many as its archives have.
+    """
+    if packing.key != "media" and not identities_for(site, packing):
+        return sum(file.size for file in packing.archives)
+    seen: set[bytes] = set()
+    total = 0
+    try:
+        with open_contents(site, packing, path) as contents:
+            for _, entries in contents.packages():
+                for entry in entries:
+                    if not isinstance(entry, FileEntry) or site.store.has(entry.sha256, entry.size):
+                        continue
+                    key = bytes.fromhex(entry.sha256)
+                    if key not in seen:
+                        seen.add(key)
+                        total += entry.size
+            for _ in contents.archives():
+                pass
+    except FormatError as error:
+        raise explain(error, where=f"contents of {packing.parcel}") from None
+    return total
+
+
+def is_held(site: Site, packing: PackingList, path: Path) -> bool:
+    """Whether the store has every package of the parcel with all its content; ``path``: the parcel's contents."""
+    with site.catalogue.reading() as connection, open_contents(site, packing, path) as contents:
+        for header, entries in contents.packages():
+            versions = packages.versions(connection, header.package)
+            held = any((stored.version, stored.listing) == (header.version, header.listing) for stored in versions)
+            if not held or not site.store.listing_path(header.listing.sha256).exists():
+                return False
+            for entry in entries:
+                if isinstance(entry, FileEntry) and entry.size and not site.store.has(entry.sha256, entry.size):
+                    return False
+    return True
+
+
+def import_parcel(
+    site: Site,
+    spool: Spool,
+    admission: Admission,
+    *,
+    open_archive: Callable[[int], BinaryIO] | None = None,
+    arrived: Callable[[Connection], None] = lambda _: None,
+) -> ImportedParcel:
+    """Import a complete, admitted parcel. Raises `Refused` or `Damaged`, with the store as it was.
+
+    ``open_archive``: where its archives are read from, if not from the spool. ``arrived`` records what came, in the
+    transaction that records the import.
+    """
+    packing = spool.packing
+    site.unlock()
+    purpose = f"importing {packing.parcel}"
+
+    def expanded() -> int:
+        return expanded_bytes(site, packing, spool.contents())
+
+    if not spool.tables_are_good:
+        raise Damaged(
+            f"{packing.parcel}: a table changed on our own disk since it was received; nothing imported",
+            hint="receive any volume of the parcel again: it brings the table; and check this computer's disk",
+            code="spool-damaged",
+        )
+    if packing.key != "media":
+        require_space(site.home, expanded(), purpose=purpose)
+    with naming_space(site.home, expanded, purpose=purpose), site.store.lock(), site.store.stage() as staging:
+        try:
+            with open_contents(site, packing, spool.contents()) as contents:
+                headers = _stage_listings(contents, staging, admission)
+                _stage_archives(site, packing, contents, staging, open_archive or spool.open_file)
+            _check_covered(headers, staging)
+        except FormatError as error:
+            raise _explain(site, spool, error) from None
+        outcomes = _outcomes(site, headers)
+        staging.commit()
+        _record(site, spool, headers, outcomes, admission.definitions, arrived)
+    spool.remove()
+    return ImportedParcel(packages=tuple(outcomes))
+
+
+def _stage_listings(contents: ContentsReader, staging: Staging, admission: Admission) -> list[PackageHeader]:
+    headers = []
+    for header, entries in contents.packages():
+        key = header.package, header.version
+        definition = admission.definitions.get(key)
+        if definition is None or definition.listing != header.listing:
+            raise Unexpected(
+                "the parcel's contents and the package definition disagree", place=f"{header.package}:{header.version}"
+            )
+        staging.add_listing(entries)
+        headers.append(header)
+    if {(h.package, h.version) for h in headers} != set(admission.definitions):
+        raise Unexpected("the parcel does not hold the packages that its ship notice names")
+    return headers
+
+
+def _stage_archives(
+    site: Site,
+    packing: PackingList,
+    contents: ContentsReader,
+    staging: Staging,
+    open_archive: Callable[[int], BinaryIO],
+) -> None:
+    """Put every member's bytes in place; a content cut in parts grows archive by archive."""
+    growing: dict[str, _Growing] = {}
+    identities = identities_for(site, packing) if packing.sealed else []
+    try:
+        for number, members in contents.archives():
+            index = number - 1
+            place = packing.path(index)
+            with open_archive(index) as raw:
+                reader = ArchiveReader(opened(raw, identities) if packing.sealed else raw)
+                reader.expect([(member.name, member.size) for member in members])
+                for position, member in enumerate(members):
+                    with reader.open(position) as source:
+                        _take_member(source, member, staging, growing, f"{place}: {member.name}")
+        for sha256 in growing:
+            raise Unexpected(f"content {sha256} is cut in parts, and some are missing")
+    finally:
+        for content in growing.values():
+            content.digest.close()
+
+
+class _Growing:
+    """A content on its way in: hashed as it is written, so that no second reading is needed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.digest = SideHash()
+
+    @property
+    def count(self) -> int:
+        return self.digest.count
+
+
+def _take_member(
+    source: BinaryIO, member: MemberRecord, staging: Staging, growing: dict[str, _Growing], place: str
+) -> None:
+    if member.offset == 0 and member.sha256 not in growing and not staging.holds(member.sha256, member.of):
+        growing[member.sha256] = _Growing(staging.temporary())
+    content = growing.get(member.sha256)
+    if content is None:
+        if not staging.has(member.sha256, member.of):
+            raise Unexpected("a part without the part before it", place=place)
+        _drain(source)
+        return
+    if content.count != member.offset:
+        raise Unexpected("parts out of order", place=place)
+    with content.path.open("ab") as out:
+        told = writing_out(out)
+        for data in _decoded(source, member, place):
+            content.digest.update(data)
+            out.write(data)
+            told(len(data))
+    if content.count != member.offset + member.length:
+        raise DigestMismatch(f"{content.count - member.offset} bytes where {member.length} are listed", place=place)
+    if content.count == member.of:
+        digest = content.digest.hexdigest()
+        content.digest.close()
+        if digest != member.sha256:
+            raise DigestMismatch("content differs from its signed SHA-256", place=place)
+        del growing[member.sha256]
+        staging.place(content.path, member.sha256, member.of)
+
+
+def _drain(source: BinaryIO) -> None:
+    # Content that is held already: the archive is still read to its end, so that its own checks are made.
+    while source.read(CHUNK):
+        pass
+
+
+def _decoded(source: BinaryIO, member: MemberRecord, place: str) -> Iterator[bytes]:
+    """The bytes a member stands for, never more than it says it does."""
+    if member.coding == "store":
+        while data := source.read(CHUNK):
+            yield data
+        return
+    zstd = load_zstd()
+    decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: 27})
+    left = member.length
+    try:
+        while not decompressor.eof:
+            data = source.read(CHUNK) if decompressor.needs_input else b""
+            if not data and decompressor.needs_input:
+                raise Malformed("zstd frame is cut short", place=place)
+            plain = decompressor.decompress(data, max_length=CHUNK)
+            left -= len(plain)
+            if left < 0:
+                raise TooLarge(f"expands to more than the {member.length} bytes listed", place=place)
+            yield plain
+    except zstd.ZstdError as error:
+        raise Malformed(f"not a zstd frame: {error}", place=place) from None
+    if decompressor.unused_data or source.read(1):
+        raise Malformed("bytes after the zstd frame", place=place)
+
+
+def _check_covered(headers: list[PackageHeader], staging: Staging) -> None:
+    for header in headers:
+        for entry in staging.staged_entries(header.listing):
+            if isinstance(entry, FileEntry) and not staging.has(entry.sha256, entry.size):
+                raise Unexpected(
+                    "no archive of the parcel holds its content",
+                    place=f"{header.package}:{header.version}/{entry.path}",
+                )
+
+
+def _explain(site: Site, spool: Spool, error: FormatError) -> CourierError:
+    """An error during import: if our own disk lost blocks since they were received, say that and ask for them again."""
+    lost = 0
+    for index in range(len(spool.packing.archives)):
+        for block in spool.bad_blocks(index):
+            spool.drop_block(index, block)
+            lost += 1
+    if lost:
+        with site.catalogue.writing() as connection:
+            parcel, build = spool.packing.parcel, spool.packing.build
+            text = f"{plural(lost, 'block')} changed on our own disk"
+            received_event(connection, site, parcel, build, ReceivedEvent.SPOILT, text)
+        return Damaged(
+            f"{spool.packing.parcel}: {lost} blocks changed on our own disk since they were received; nothing imported",
+            hint="receive the volumes again: only what is missing is read; and check this computer's disk",
+            code="spool-damaged",
+        )
+    return explain(error, where=spool.packing.parcel)
+
+
+def _outcomes(site: Site, headers: list[PackageHeader]) -> list[ReceiptPackage]:
+    outcomes = []
+    with site.catalogue.reading() as connection:
+        for header in headers:
+            _check_own(site, header, packages.read_counter(connection, header.package))
+            held = packages.versions(connection, header.package)
+            same = next((stored for stored in held if stored.version == header.version), None)
+            if same is not None and same.listing != header.listing:
+                raise Refused(
+                    f"{header.package}:{header.version} is in the store with other content than the parcel's",
+                    hint=f"if the parcel's is the right one: courier package remove {header.package}:{header.version}, "
+                    "then import again",
+                    code="version-conflict",
+                )
+            if same is not None:
+                outcome = Outcome.ALREADY_HELD
+            elif any(stored.version > header.version for stored in held):
+                outcome = Outcome.IMPORTED_OLDER
+            else:
+                outcome = Outcome.IMPORTED
+            outcomes.append(
+                ReceiptPackage(
+                    package=header.package, version=header.version, listing=header.listing.sha256, outcome=outcome
+                )
+            )
+    return outcomes
+
+
+def _check_own(site: Site, header: PackageHeader, last_made: int) -> None:
+    """A version of our own package that we never made is nobody's to bring; it would use up our numbers."""
+    if header.package.startswith(site.code) and header.version > last_made:
+        raise Refused(
+            f"the parcel holds {header.package}:{header.version}, a version of this site's own package never made here",
+            hint="ask the sender where it comes from",
+            code="foreign-version",
+        )
+
+
+def _record(
+    site: Site,
+    spool: Spool,
+    headers: list[PackageHeader],
+    outcomes: list[ReceiptPackage],
+    definitions: Mapping[tuple[str, int], PackageDefinition],
+    arrived: Callable[[Connection], None],
+) -> None:
+    packing, moment = spool.packing, now()
+    with site.catalogue.writing() as connection:
+        arrived(connection)
+        row = parcels.find_received(connection, packing.parcel, packing.build)[0]
+        seen = {volume.number: volume for volume in parcels.received_volumes(connection, packing.parcel, packing.build)}
+        receipt = Receipt(
+            parcel=packing.parcel,
+            source=packing.source,
+            destination=site.code,
+            build=packing.build,
+            packing_list=row.packing_list,
+            issued_ns=moment,
+            packages=tuple(outcomes),
+            volumes=tuple(
+                ReceiptVolume(
+                    number=number,
+                    received=number in seen,
+                    damaged_blocks=seen[number].damaged_blocks if number in seen else 0,
+                )
+                for number in range(1, packing.volumes + 1)
+            ),
+        )
+        envelope = site.sign(receipt.payload(), receipt_doc.TYPE)
+        for header, outcome in zip(headers, outcomes, strict=True):
+            if outcome.outcome == Outcome.ALREADY_HELD:
+                continue
+            packages.add(
+                connection,
+                StoredPackage(
+                    package=header.package,
+                    version=header.version,
+                    name=header.name,
+                    listing=header.listing,
+                    created_ns=definitions[header.package, header.version].created_ns,
+                    added_ns=moment,
+                    origin=packing.parcel,
+                ),
+            )
+        received_event(
+            connection,
+            site,
+            packing.parcel,
+            packing.build,
+            ReceivedEvent.IMPORTED,
+            ", ".join(f"{o.package}:{o.version} {o.outcome}" for o in outcomes),
+            imported_ns=moment,
+            receipt=envelope.encode(),
+        )
+        names = ", ".join(f"{o.package}:{o.version} {o.outcome}" for o in outcomes)
+        record(connection, site, packing.parcel, Happened(event="imported", note=names))
+        enqueue(connection, envelope, packing.source)

@@ -1,0 +1,120 @@
+"""Mending what gathers in a spool from parity: the blocks that could not be read, and whole volumes that were lost.
+
+`courier.parcel.parity_repair` says what mends what; this does it. Only blocks that have their signed digest are ever
+put into the spool, so nothing here can make wrong content pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+from courier.parcel.parity_files import FilePool, PooledFile
+from courier.parcel.parity_repair import BlockAt, Group, Protection, Step, is_beyond, settle
+from courier.receiving.spool import Filling, Spool
+from formats.parity import mend
+from formats.parity.column_files import ColumnFiles
+
+ROWS_AT_ONCE = 16384
+"""Stripes that are mended in one go: what is done is kept, and what is to do takes little memory."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MendReport:
+    """What parity gave back: ``mended`` blocks, and the archive blocks ``left`` that are still missing."""
+
+    mended: int
+    left: tuple[BlockAt, ...]
+
+
+def missing_blocks(spool: Spool, *, beside: Collection[int] = ()) -> list[BlockAt]:
+    """Every block that is not here, of archives and of parity files, but for those of the volumes ``beside``."""
+    return [
+        BlockAt(index, block)
+        for index, file in enumerate(spool.packing.files())
+        if file.volume not in beside
+        for block, here in enumerate(spool.have(index))
+        if not here
+    ]
+
+
+def absent_volumes(spool: Spool) -> set[int]:
+    """The volumes of which no block is here."""
+    files = spool.packing.files()
+    return {file.volume for file in files} - {file.volume for at, file in enumerate(files) if any(spool.have(at))}
+
+
+def would_mend_all(spool: Spool) -> bool:
+    """Whether parity could give back now all that is missing, judged without reading anything."""
+    protection = Protection(spool.packing)
+    return not is_beyond(protection, absent_volumes(spool)) and not settle(protection, missing_blocks(spool)).left
+
+
+def mend_spool(spool: Spool) -> MendReport:
+    """Give back all that parity can.
+
+    A block that turns out bad on our own disk is forgotten, and mended too if it can.
+
+    Call it under the spool's lock.
+    """
+    mended = _mend(spool, spares=True)
+    left = tuple(at for at in missing_blocks(spool) if at.file < len(spool.packing.archives))
+    return MendReport(mended=mended, left=left)
+
+
+def mend_media(spool: Spool) -> int:
+    """As `mend_spool`, from each medium's own redundancy alone; return the blocks it gave back."""
+    return _mend(spool, spares=False)
+
+
+def _mend(spool: Spool, *, spares: bool) -> int:
+    protection = Protection(spool.packing)
+    # Without spare volumes nothing mends a volume of which nothing is here, and a thousand may be on their way.
+    absent = set() if spares else absent_volumes(spool)
+    mended = 0
+    while True:
+        outcome = settle(protection, missing_blocks(spool, beside=absent), spares=spares)
+        done = sum(_step(spool, protection, step) for step in outcome.steps)
+        mended += done
+        if not done:
+            return mended
+
+
+def _step(spool: Spool, protection: Protection, step: Step) -> int:
+    rows = list(step.rows)
+    pieces = (rows[first : first + ROWS_AT_ONCE] for first in range(0, len(rows), ROWS_AT_ONCE))
+    return sum(_rows(spool, protection.groups[step.group], {row: step.rows[row] for row in piece}) for piece in pieces)
+
+
+def _rows(spool: Spool, group: Group, rows: Mapping[int, frozenset[int]]) -> int:
+    with ExitStack() as stack:
+        pool = stack.enter_context(FilePool(lambda index: cast(BinaryIO, spool.path(index).open("rb", buffering=0))))
+        opened: dict[int, BinaryIO] = {}
+        for index in {index for column in group.files for index in column}:
+            opened[index] = cast(BinaryIO, PooledFile(pool, index))
+        fillings: dict[int, Filling] = {}
+        blocks = ColumnFiles(group.geometry, [[opened[index] for index in column] for column in group.files])
+
+        def at(column: int, row: int) -> BlockAt:
+            block = group.at(column, row)
+            if block is None:
+                raise IndexError(f"virtual block: column {column}, row {row}")
+            return block
+
+        def check(column: int, row: int, data: bytes | memoryview) -> bool:
+            block = at(column, row)
+            return spool.table.is_good(block.file, block.block, data)
+
+        def write(column: int, row: int, _start: int, data: bytes) -> None:
+            block = at(column, row)
+            if block.file not in fillings:
+                fillings[block.file] = stack.enter_context(spool.filling(block.file))
+            fillings[block.file].write(block.block, data)
+
+        result = mend(group.geometry, rows, blocks.read, write, check=check)
+    for column, row in result.found_bad:
+        block = at(column, row)
+        spool.drop_block(block.file, block.block)
+    return result.blocks

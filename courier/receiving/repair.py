@@ -1,0 +1,269 @@
+"""The receiver's repair: parity first, then a signed request to the sender for the rest, and its answer taken in.
+
+Blocks of an answer go into the spool only if they have their signed digest, like those of any medium. Each part of an
+answer is of use by itself, in any order, any number of times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from courier.errors import CourierError, Damaged, NotFound, Refused, explain
+from courier.files import locked, naming_space, path_text, write_atomic
+from courier.parcel.notices import check_not_recalled, refused_here
+from courier.parcel.parity_repair import BlockAt, Protection, least_request
+from courier.parcel.states import ReceivedState
+from courier.parcel.transitions import log_entry
+from courier.receiving.mend import mend_spool, missing_blocks
+from courier.receiving.settle import ParcelStatus, find_build, settle_parcel, status_of
+from courier.receiving.spool import Spool
+from courier.site.catalog import parcels, sites
+from courier.site.home import Site, now
+from courier.site.outbox import enqueue, withdraw_request
+from courier.text import plural
+from formats.documents.repair import PART_TYPE, REQUEST_TYPE, RepairPart, RepairRequest, file_blocks
+from formats.envelope import MAX_ENVELOPE, Envelope, parse_envelope
+from formats.errors import FormatError, TooLarge
+
+PART_SUFFIX = ".repair"
+"""What files with a part of an answer end with."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Repaired:
+    """What `repair_parcel` did: blocks ``mended`` by parity; ``left``: archive blocks still missing."""
+
+    mended: int
+    left: tuple[BlockAt, ...]
+    status: ParcelStatus
+
+
+def _spool(site: Site, parcel: str) -> tuple[Spool | None, str]:
+    """The spool of a parcel that arrives (None: it was imported) and its build.
+
+    Raises `NotFound` where none is begun, `Refused` where the parcel is refused here.
+    """
+    build = find_build(site, parcel)
+    folder = site.arriving(parcel, build)
+    status = status_of(site, parcel, build)
+    if status.state == ReceivedState.REFUSED:
+        check_not_recalled(site, site.trust(), parcel, status.source)
+        raise refused_here(parcel)
+    if Spool.exists(folder):
+        return Spool.open(folder), build
+    if status.state == ReceivedState.IMPORTED:
+        return None, build
+    raise NotFound(
+        f"{parcel}: no volume has been received yet; what it holds stands on any of its volumes",
+        hint="courier parcel receive MEDIUM; if all were lost, ask the sender to reissue one volume",
+    )
+
+
+def repair_parcel(site: Site, parcel: str) -> Repaired:
+    """Give back from parity all that can be, even if not all; then import what is complete and agreed.
+
+    Raises `NotFound`, and what stands against an import.
+    """
+    spool, build = _spool(site, parcel)
+    if spool is None:
+        return Repaired(mended=0, left=(), status=status_of(site, parcel, build))
+    folder = site.home / "parcels" / "in"
+    with locked(folder / "lock"), naming_space(folder, spool.missing_bytes, purpose=f"mending {parcel}"):
+        report = mend_spool(spool)
+    if report.mended:
+        _log(site, parcel, "mended", f"{plural(report.mended, 'block')} mended from parity")
+    status = settle_parcel(site, parcel, build)
+    return Repaired(mended=report.mended, left=report.left, status=status)
+
+
+def request_blocks(site: Site, parcel: str) -> tuple[RepairRequest, Envelope, int]:
+    """A signed request for the fewest blocks with which parity mends the rest; and their bytes.
+
+    Raises `NotFound`, `Refused` where nothing is missing.
+    """
+    spool, _ = _spool(site, parcel)
+    wanted = least_request(Protection(spool.packing), missing_blocks(spool)) if spool else ()
+    if spool is None or not wanted:
+        raise Refused(
+            f"{parcel}: nothing is missing", hint=f"courier parcel show {parcel} says how it stands", code="complete"
+        )
+    request = RepairRequest(
+        parcel=parcel,
+        build=spool.packing.build,
+        site=site.code,
+        source=spool.packing.source,
+        issued_ns=now(),
+        files=file_blocks((block.file + 1, block.block) for block in wanted),
+    )
+    size = sum(spool.table.length(block.file, block.block) for block in wanted)
+    return request, site.sign(request.payload(), REQUEST_TYPE), size
+
+
+def write_request(site: Site, envelope: Envelope, request: RepairRequest, target: Path) -> None:
+    """Write a request to a file for the operator to carry; raises `Refused` where a file stands that is none."""
+    if target.exists():
+        try:
+            # What is no plain file (a pipe, the terminal) may have no end; no request is as large as an image.
+            small = target.is_file() and target.stat().st_size <= MAX_ENVELOPE
+            ours = small and parse_envelope(target.read_bytes()).payload_type == REQUEST_TYPE
+        except (FormatError, OSError):
+            ours = False
+        if not ours:
+            raise Refused(f"{target} exists and is no repair request", hint="name another file", code="target-exists")
+    write_atomic(target, envelope.encode())
+    _log(site, request.parcel, "asked", f"{plural(request.count, 'block')}, request written to {path_text(target)}")
+
+
+def queue_request(site: Site, envelope: Envelope, request: RepairRequest) -> None:
+    """Queue a request for the channel, in place of one for the parcel that was not handed over yet.
+
+    Raises `Refused` where no address reaches the sender.
+    """
+    with site.catalogue.writing() as connection:
+        if not sites.addresses(connection, request.source):
+            raise Refused(
+                f"there is no network address to {request.source}",
+                hint=f"write the request to a file: courier parcel repair {request.parcel} --request-out FILE",
+                code="no-address",
+            )
+        withdraw_request(connection, request.source, request.parcel)
+        enqueue(connection, envelope, request.source)
+        text = f"{plural(request.count, 'block')}, request queued for {request.source}"
+        parcels.write_log(connection, log_entry(site, request.parcel, "asked", text))
+
+
+def reply_files(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
+    """The part files at ``paths``, and whether each was named: else it lay in a folder. Raises `NotFound`."""
+    found: list[tuple[Path, bool]] = []
+    for path in paths:
+        inside = sorted(path.glob(f"*{PART_SUFFIX}")) if path.is_dir() else [path]
+        # What is no plain file (a pipe, a device) may have no end.
+        files = [(file, not path.is_dir()) for file in inside if file.is_file()]
+        if not files:
+            raise NotFound(f"{path}: no answer to a repair request there", hint=f"name its {PART_SUFFIX} files")
+        found += files
+    return found
+
+
+def apply_replies(site: Site, parcel: str, paths: Sequence[Path]) -> int:
+    """Take in the parts at ``paths``, files or folders of them; return the blocks that were new.
+
+    Parts of other parcels in a folder are passed over. A part that cannot be taken keeps no other out: its error is
+    raised once all have been tried. Raises `NotFound`, `Refused` or `Damaged`.
+    """
+    taken, ours = 0, not paths
+    others: set[str] = set()
+    failures: list[CourierError] = []
+    for path, named in reply_files(paths):
+        try:
+            part = _read_part(site, path)
+            if part.parcel == parcel:
+                ours = True
+                taken += _apply(site, part)
+            elif named:
+                hint = f"courier parcel repair {part.parcel} --reply {path}"
+                raise Refused(f"{path}: an answer for {part.parcel}", hint=hint)
+            else:
+                others.add(part.parcel)
+        except CourierError as error:
+            failures.append(error)
+    if failures:
+        first = failures[0]
+        rest = f"; {plural(taken, 'block')} of other parts taken" if taken else ""
+        raise type(first)(f"{first.message}{rest}", hint=first.hint, code=first.code)
+    if not ours:
+        raise NotFound(
+            f"no answer for {parcel} there, only for {', '.join(sorted(others))}",
+            hint="courier parcel answer at the sender makes it",
+        )
+    return taken
+
+
+def _read_part(site: Site, path: Path) -> RepairPart:
+    if path.stat().st_size > MAX_ENVELOPE:
+        raise explain(TooLarge("larger than any part"), where=str(path))
+    return _verified(site, path.read_bytes(), where=str(path))
+
+
+def take_part(site: Site, body: bytes) -> str:
+    """Act on a part that came by network; return its sender. The import follows by
+    `courier.receiving.receive.settle_all`."""
+    part = _verified(site, body, where="answer to a repair request")
+    _apply(site, part)
+    return part.source
+
+
+def _verified(site: Site, body: bytes, *, where: str) -> RepairPart:
+    part, _ = site.trust().verify(
+        body,
+        RepairPart.parse,
+        payload_type=PART_TYPE,
+        signed_ns=lambda p: p.issued_ns,
+        now_ns=now(),
+        where=where,
+    )
+    return part
+
+
+def _apply(site: Site, part: RepairPart) -> int:
+    with site.catalogue.reading() as connection:
+        rows = parcels.find_received(connection, part.parcel, part.build)
+    if not rows or rows[0].source != part.source:
+        raise Refused(
+            f"an answer of {part.source} for {part.parcel}, of which that build does not arrive here",
+            hint="receive a volume of the parcel first; if it was discarded, its volumes are received anew",
+            code="unknown-parcel",
+        )
+    folder = site.arriving(part.parcel, part.build)
+    if rows[0].state == ReceivedState.REFUSED or not Spool.exists(folder):
+        return 0
+    root, purpose = site.home / "parcels" / "in", f"taking an answer for {part.parcel}"
+    with locked(root / "lock"), naming_space(root, lambda: len(part.data), purpose=purpose):
+        spool = Spool.open(folder)
+        _check_fits(spool, part)
+        taken, wrong = _fill(spool, part)
+    if taken:
+        text = f"{plural(taken, 'block')} from {part.source} (part {part.part} of {part.of})"
+        _log(site, part.parcel, "repaired", text)
+    if wrong:
+        raise Damaged(
+            f"{part.parcel}: {plural(wrong, 'block')} of the answer (part {part.part} of {part.of}) not as in the "
+            "signed packing list, and not taken",
+            hint=f"ask again: courier parcel repair {part.parcel} --from-network; tell {part.source} of it",
+            code="wrong-blocks",
+        )
+    return taken
+
+
+def _check_fits(spool: Spool, part: RepairPart) -> None:
+    archives, total = len(spool.packing.archives), 0
+    for file in part.files:
+        index = file.archive - 1
+        if index >= archives or file.spans[-1][1] >= spool.table.count(index):
+            raise Refused(f"{part.parcel} has no such block of archive {file.archive}", hint="ask the sender")
+        total += sum(spool.table.length(index, block) for block in file.blocks())
+    if total != len(part.data):
+        raise Refused(f"{part.parcel}: an answer of {len(part.data)} bytes, its blocks have {total}", hint="ask again")
+
+
+def _fill(spool: Spool, part: RepairPart) -> tuple[int, int]:
+    """Put the blocks in their places; return how many were new, and how many wrong."""
+    at = taken = wrong = 0
+    data = memoryview(part.data)
+    for file in part.files:
+        index = file.archive - 1
+        with spool.filling(index) as filling:
+            for block in file.blocks():
+                length = spool.table.length(index, block)
+                if not filling.have[block]:
+                    good = filling.write(block, data[at : at + length])
+                    taken, wrong = taken + good, wrong + (not good)
+                at += length
+    return taken, wrong
+
+
+def _log(site: Site, parcel: str, event: str, text: str) -> None:
+    with site.catalogue.writing() as connection:
+        parcels.write_log(connection, log_entry(site, parcel, event, text))

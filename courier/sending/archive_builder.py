@@ -1,0 +1,320 @@
+"""Building archives: reading what they are made of out of the store, compressing what shrinks, digesting the result.
+
+Nothing is copied: what a build leaves is `courier.parcel.recipes`'s. An archive is finished when its recipe stands; a
+build that was killed goes on with the archives that are not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
+from functools import cache
+from pathlib import Path
+from threading import Event
+from typing import Any, BinaryIO
+
+from courier.errors import CourierError, Damaged, explain
+from courier.files import atomic_file
+from courier.parcel.archive_plan import PlannedArchive, PlannedMember
+from courier.parcel.recipes import BuiltArchive, BuiltMember, Sealer, compose, pack_path
+from formats.blocks import BLOCK, BlockHasher
+from formats.digest import CHUNK, HashingReader
+from formats.documents.contents import MemberRecord
+from formats.errors import DigestMismatch, FormatError
+
+WORKERS = 2
+LEVELS = {"fast": 1, "auto": 3, "best": 19}
+"""zstd levels by the operator's word."""
+
+_Parts = Mapping[tuple[str, int], Future[int]]
+"""The CRC-32 of every part of a content that is cut, by SHA-256 and offset, as soon as it has been read."""
+
+
+class Stopped(Exception):
+    """The build is being given up; it stays within this room."""
+
+
+class Builder:
+    """Builds the archives of one parcel, in its ``folder``; ``open_content`` reads the store."""
+
+    def __init__(
+        self,
+        folder: Path,
+        open_content: Callable[[str], BinaryIO],
+        *,
+        level: int,
+        sealer: Sealer | None,
+        progress: Callable[[int], None],
+    ) -> None:
+        """``level`` is zstd's; ``progress`` is told bytes of content as they are read, from any thread."""
+        self._folder = folder
+        self._open = open_content
+        self._level = level
+        self._sealer = sealer
+        self._progress = progress
+        self._stop = Event()
+
+    def build(self, archives: Sequence[PlannedArchive], *, pool: Executor | None = None) -> list[BuiltArchive]:
+        """Build what is not finished yet, in parallel; return all, in order. Raises `Damaged` for bad content."""
+        if pool is None:
+            with ThreadPoolExecutor(WORKERS) as own:
+                return self.build(archives, pool=own)
+        cut = _cut_contents(archives)
+        parts: _Parts = {(run[0].content.sha256, m.offset): Future() for run in cut for m in run}
+        # Archives wait for parts of contents, so the contents come first: whatever is waited for has its thread.
+        checks = [pool.submit(self._read_parts, run, parts) for run in cut]
+        futures = [pool.submit(self._one, archive, parts) for archive in archives]
+        work: list[Future[Any]] = [*checks, *futures]
+        try:
+            for finished in as_completed(work):
+                finished.result()
+        except BaseException:
+            self._stop.set()
+            for waiting in work:
+                waiting.cancel()
+            for part in parts.values():
+                part.cancel()
+            raise
+        return [future.result() for future in futures]
+
+    def _one(self, archive: PlannedArchive, parts: _Parts) -> BuiltArchive:
+        done = BuiltArchive.load(self._folder, archive.number)
+        if done is not None and done.plan.members == archive.members and self._pack_stands(done):
+            self._progress(sum(member.length for member in archive.members))
+            return done
+        try:
+            built = self._digested(archive.number, *self._members(archive, parts))
+        except FormatError as error:
+            if isinstance(error, DigestMismatch):
+                raise _bad_content(error.place) from None
+            raise explain(error, where=f"archive {archive.number}") from None
+        built.save(self._folder)
+        return built
+
+    def _pack_stands(self, built: BuiltArchive) -> bool:
+        if not built.pack:
+            return True
+        try:
+            with pack_path(self._folder, built.number).open("rb") as source:
+                return hashlib.file_digest(source, "sha256").hexdigest() == built.pack_sha256
+        except FileNotFoundError:
+            return False
+
+    def _members(self, archive: PlannedArchive, parts: _Parts) -> tuple[list[BuiltMember], int, str]:
+        """The members with their sizes and CRC-32s, and the size and digest of the pack of those compressed."""
+        members: list[BuiltMember] = []
+        if all(member.content.coding == "store" for member in archive.members):
+            return [self._stored(member, parts) for member in archive.members], 0, ""
+        with atomic_file(pack_path(self._folder, archive.number)) as out:
+            pack = _Pack(out)
+            for member in archive.members:
+                if member.content.coding == "store":
+                    members.append(self._stored(member, parts))
+                else:
+                    at = pack.size
+                    pack.crc32 = 0
+                    for data in self._compressed(member):
+                        pack.write(data)
+                    members.append(BuiltMember(planned=member, size=pack.size - at, crc32=pack.crc32, at=at))
+        return members, pack.size, pack.digest.hexdigest()
+
+    def _stored(self, member: PlannedMember, parts: _Parts) -> BuiltMember:
+        """A member as it is in the store: read once for its CRC-32, and checked where it is a whole content."""
+        part = parts.get((member.content.sha256, member.offset))
+        if part is not None:
+            crc = part.result()
+        else:
+            crc = 0
+            with _MemberSource(self._open(member.content.sha256), member) as source:
+                for data in self._pieces(source):
+                    crc = zlib.crc32(data, crc)
+        return BuiltMember(planned=member, size=member.length, crc32=crc, at=member.offset)
+
+    def _compressed(self, member: PlannedMember) -> Iterator[bytes]:
+        zstd = load_zstd()
+        options = {
+            zstd.CompressionParameter.compression_level: self._level,
+            zstd.CompressionParameter.checksum_flag: 1,
+            zstd.CompressionParameter.content_size_flag: 1,
+        }
+        if member.length > 8 << 20:
+            options[zstd.CompressionParameter.nb_workers] = WORKERS
+        compressor = zstd.ZstdCompressor(options=options)
+        compressor.set_pledged_input_size(member.length)
+        with _MemberSource(self._open(member.content.sha256), member) as source:
+            for data in self._pieces(source):
+                yield compressor.compress(data)
+            yield compressor.flush()
+
+    def _pieces(self, source: _MemberSource) -> Iterator[bytes]:
+        while data := source.read(CHUNK):
+            if self._stop.is_set():
+                raise Stopped
+            yield data
+
+    def _digested(self, number: int, members: list[BuiltMember], pack: int, pack_sha256: str) -> BuiltArchive:
+        """Compose the archive and digest it: the digests that are signed are those of the bytes that go out."""
+        unread = BuiltArchive(
+            number=number, members=tuple(members), pack=pack, pack_sha256=pack_sha256, size=0, sha256="", blocks=b""
+        )
+        left = sum(member.planned.length for member in members)
+        hasher = BlockHasher(BLOCK)
+        with compose(unread, self._folder, self._open, self._sealer) as source:
+            while data := source.read(CHUNK):
+                if self._stop.is_set():
+                    raise Stopped
+                hasher.update(data)
+                told = min(left, len(data))
+                left -= told
+                self._progress(told)
+        self._progress(left)
+        sha256, blocks = hasher.finish()
+        return BuiltArchive(
+            number=number,
+            members=unread.members,
+            pack=pack,
+            pack_sha256=pack_sha256,
+            size=hasher.count,
+            sha256=sha256,
+            blocks=blocks,
+        )
+
+    def _read_parts(self, run: Sequence[PlannedMember], parts: _Parts) -> None:
+        """Read parts of a content that is cut: the CRC-32 of each, and its digest where they are all of it.
+
+        They are not where single archives are made again, whose own digest tells then.
+        """
+        content = run[0].content
+        digest = hashlib.sha256()
+        try:
+            with self._open(content.sha256) as raw:
+                for member in run:
+                    raw.seek(member.offset)
+                    crc, left = 0, member.length
+                    while left and (data := raw.read(min(CHUNK, left))):
+                        if self._stop.is_set():
+                            raise Stopped
+                        digest.update(data)
+                        crc = zlib.crc32(data, crc)
+                        left -= len(data)
+                    if left:
+                        raise _bad_content(content.path)
+                    parts[content.sha256, member.offset].set_result(crc)
+                whole = sum(member.length for member in run) == content.size
+                if whole and (raw.read(1) or digest.hexdigest() != content.sha256):
+                    raise _bad_content(content.path)
+        except BaseException as error:
+            for member in run:
+                part = parts[content.sha256, member.offset]
+                if not part.done():
+                    part.set_exception(error)
+            raise
+
+
+class _Pack:
+    """Compressed members on their way into their pack: counted, digested, and each with its CRC-32."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self.size = 0
+        self.crc32 = 0
+        self.digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        self._out.write(data)
+        self.size += len(data)
+        self.crc32 = zlib.crc32(data, self.crc32)
+        self.digest.update(data)
+
+
+def _cut_contents(archives: Iterable[PlannedArchive]) -> list[list[PlannedMember]]:
+    """The parts of every content that is cut, in order."""
+    runs: dict[str, list[PlannedMember]] = {}
+    for archive in archives:
+        for member in archive.members:
+            if member.length < member.content.size:
+                runs.setdefault(member.content.sha256, []).append(member)
+    return list(runs.values())
+
+
+def _bad_content(path: str) -> CourierError:
+    return Damaged(
+        f"package store: {path}: content is not what its listing says",
+        hint="courier package verify names what is damaged; remove that package and add it again",
+    )
+
+
+class _MemberSource:
+    """The bytes of one member out of a stored content: counted, and checked where it is a whole content."""
+
+    def __init__(self, raw: BinaryIO, member: PlannedMember) -> None:
+        self._raw = raw
+        self._member = member
+        self._left = member.length
+        self._source = HashingReader(raw)
+        raw.seek(member.offset)
+
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes; at the end the content must have been the right one."""
+        wanted = min(size, self._left)
+        if wanted == 0:
+            return b""
+        data = self._source.read(wanted)
+        self._left -= len(data)
+        content = self._member.content
+        if not data or (self._left == 0 and self._member.length == content.size):
+            self._source.verify(size=content.size, sha256=content.sha256, place=content.path)
+        return data
+
+    def __enter__(self) -> _MemberSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._raw.close()
+
+
+@cache
+def load_zstd() -> Any:
+    """The zstd module: the standard library's from Python 3.14 on, its backport before."""
+    try:
+        from compression import zstd  # type: ignore[import-not-found,unused-ignore]
+    except ModuleNotFoundError:
+        from backports import zstd
+    return zstd
+
+
+def member_records(archive: PlannedArchive, sizes: Sequence[int]) -> list[MemberRecord]:
+    """What the contents say of an archive whose members were stored with these ``sizes``."""
+    return [
+        MemberRecord(
+            name=member.name,
+            size=size,
+            sha256=member.content.sha256,
+            of=member.content.size,
+            offset=member.offset,
+            length=member.length,
+            coding=member.content.coding,
+        )
+        for member, size in zip(archive.members, sizes, strict=True)
+    ]
+
+
+def looks_compressible(source: BinaryIO, size: int) -> bool:
+    """Look at a content: whether zstd would take a tenth or more off it, judged by samples across it.
+
+    Content under 4 KiB is not worth a member of its own kind.
+    """
+    if size < 4096:
+        return False
+    zstd = load_zstd()
+    sample = 64 << 10
+    places = range(0, size, max(sample, size // 16))
+    taken = compressed = 0
+    for place in places:
+        source.seek(place)
+        data = source.read(sample)
+        taken += len(data)
+        compressed += len(zstd.compress(data, 1))
+    return compressed < taken * 0.9

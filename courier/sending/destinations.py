@@ -1,0 +1,53 @@
+"""Looking ahead before a parcel is built: what its destinations reported, and packages that were retired."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from courier.errors import NoSpace, Refused
+from courier.sending.readiness import Demand, Objection, objections
+from courier.site.catalog import reports
+from courier.site.home import Site
+from formats.documents import label, notice, package, packing
+from formats.documents.report import SiteReport
+from formats.envelope import parse_envelope
+from formats.records import format_time
+
+CONTENTS = "contents"
+READS = dict.fromkeys((CONTENTS, label.NAME, notice.NAME, package.NAME, packing.NAME), 1)
+"""Documents that this release reads, and the highest major version of each."""
+
+
+def foresee(
+    site: Site, destinations: Sequence[str], demand: Demand, *, anyway: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Judge a parcel before it is built; return (notes, objections that were overridden by ``anyway``).
+
+    Raises `NoSpace` or `Refused` for the first objection, when there is no reason to build it anyway.
+    """
+    notes: list[str] = []
+    found: list[Objection] = []
+    with site.catalogue.reading() as connection:
+        retired = reports.retirements(connection)
+        came = {code: reports.find(connection, code) for code in destinations}
+    for name, version, _ in demand.packages:
+        if (name, version) in retired:
+            why = retired[name, version] or "no reason given"
+            message = f"{name}:{version} was retired by {name[:3]}: {why}"
+            found.append(Objection(code="retired", message=message, hint="send a newer version: courier package list"))
+    for code, there in came.items():
+        if there is None:
+            notes.append(f"{code} has not reported yet: its space, media and trust are not known")
+            continue
+        report = SiteReport.parse(parse_envelope(there[1]).payload)
+        against = objections(report, demand)
+        as_of = f" (as of {format_time(there[0])[:16]}Z)"
+        found += [
+            Objection(code=one.code, message=one.message + as_of, hint=one.hint, space=one.space) for one in against
+        ]
+    if found and not anyway:
+        first = next((one for one in found if not one.space), found[0])
+        kind = NoSpace if first.space else Refused
+        hint = f"{first.hint}; or give the reason with --anyway REASON"
+        raise kind(first.message, hint=hint, code=first.code)
+    return tuple(notes), tuple(one.message for one in found)

@@ -1,0 +1,49 @@
+"""Recall: the sender takes a parcel back. Where it is not imported yet it never is, and its key never leaves."""
+
+from __future__ import annotations
+
+from courier.errors import Refused
+from courier.parcel.encryption import forget_network_identity
+from courier.parcel.keys import withdraw_key
+from courier.parcel.states import SentEvent, after_sent
+from courier.parcel.transitions import sent_event
+from courier.sending.outgoing_parcel import OutgoingParcel
+from courier.site.home import Site, now
+from courier.site.outbox import enqueue
+from formats.documents import recall as recall_doc
+from formats.documents.recall import Recall
+
+
+def check_recall(parcel: OutgoingParcel) -> None:
+    """Raise `Refused` where there is nothing to take back: every destination has imported it."""
+    if after_sent(parcel.sent.state, SentEvent.RECALLED) is None:
+        raise Refused(
+            f"{parcel.sent.parcel} is {parcel.sent.state}: all its destinations have imported it",
+            hint="remove the packages at those sites: courier package remove ID",
+            code="wrong-state",
+        )
+
+
+def recall_parcel(site: Site, parcel: OutgoingParcel, reason: str) -> tuple[str, ...]:
+    """Recall a parcel for good and tell its destinations; again: tell them again. Return whom was told.
+
+    Raises `Refused` when every destination has imported it.
+    """
+    check_recall(parcel)
+    name = parcel.sent.parcel
+    recall = Recall(
+        parcel=name,
+        source=site.code,
+        destinations=parcel.packing.destinations,
+        build=parcel.sent.build,
+        issued_ns=now(),
+        reason=reason,
+    )
+    envelope = site.sign(recall.payload(), recall_doc.TYPE)
+    with site.catalogue.writing() as connection:
+        sent_event(connection, site, name, SentEvent.RECALLED, reason or "no reason given")
+        withdraw_key(connection, name)
+        for code in parcel.packing.destinations:
+            enqueue(connection, envelope, code)
+    forget_network_identity(parcel.folder)
+    return parcel.packing.destinations

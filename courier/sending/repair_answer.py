@@ -1,0 +1,379 @@
+"""The sender's answer to a repair request: just the blocks asked for, in signed parts, up to what the site allows.
+
+A part is dated as its request and signed by the present key, so that the same request makes the same bytes: an answer
+that was stopped goes on, and nothing is queued twice. Blocks of a discarded parcel are built again from the store.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from courier.errors import Damaged, NotFound, Refused, Usage
+from courier.files import TEMP, make_folder, naming_space, path_text, require_space, sweep, write_atomic
+from courier.parcel.archive_plan import writing_seconds
+from courier.parcel.recipes import BuiltArchive, compose
+from courier.parcel.states import SentState
+from courier.parcel.transitions import log_entry
+from courier.receiving.repair import PART_SUFFIX
+from courier.receiving.spool import load_table
+from courier.sending.build_again import make_packs
+from courier.sending.outgoing_parcel import OutgoingParcel, open_outgoing
+from courier.site.catalog import messages, parcels, sites
+from courier.site.home import Site, now
+from courier.site.outbox import enqueue
+from courier.text import listed, plural
+from formats.blocks import BlockTable
+from formats.documents.repair import PART_BYTES, PART_TYPE, REQUEST_TYPE, RepairPart, RepairRequest, file_blocks
+from formats.envelope import Envelope, parse_envelope
+from formats.errors import FormatError
+
+REQUESTS = "requests"
+"""Folder, in that of a parcel, of requests that wait for the operator."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """A request that was verified, and what it comes to: ``bytes`` of blocks; ``volumes`` are (number, blocks).
+
+    ``which`` names these for people; ``reissue``: the command that writes them anew; ``cost``: what that would take.
+    """
+
+    parcel: OutgoingParcel
+    request: RepairRequest
+    digest: str
+    envelope: bytes
+    bytes: int
+    volumes: tuple[tuple[int, int], ...]
+    which: str
+    reissue: str
+    cost: str
+
+    @property
+    def instead(self) -> str:
+        """What reshipping would cost instead, in one line."""
+        return f"{self.cost}: {self.reissue}"
+
+
+def read_request(site: Site, body: bytes, *, where: str) -> Asked:
+    """Verify a request and count what it asks; raises `Refused`, `NotFound` or `Damaged`."""
+    request, envelope = site.trust().verify(
+        body,
+        RepairRequest.parse,
+        payload_type=REQUEST_TYPE,
+        signed_ns=lambda r: r.issued_ns,
+        now_ns=now(),
+        where=where,
+    )
+    if request.source != site.code:
+        raise Refused(
+            f"{where}: {request.site} asks {request.source} for blocks of {request.parcel}, not this site",
+            hint=f"hand it to {request.source}; its answer goes to: courier parcel repair {request.parcel} --reply F",
+            code="not-for-us",
+        )
+    with site.catalogue.reading() as connection:
+        sent = parcels.find_sent(connection, request.parcel)
+        to = {item.site for item in parcels.destinations(connection, request.parcel)}
+    if sent is None or sent.build != request.build:
+        raise Refused(
+            f"{where}: {request.site} asks for blocks of {request.parcel}, which is not the parcel sent under that ID",
+            hint=f"ask {request.site} what it has",
+            code="unknown-parcel",
+        )
+    if request.site not in to:
+        raise Refused(
+            f"{where}: {request.parcel} was not sent to {request.site}",
+            hint=f"ask {request.site} how it came by the parcel",
+            code="not-a-destination",
+        )
+    if sent.state == SentState.RECALLED:
+        raise Refused(f"{request.parcel} was recalled", hint="create a new parcel", code="recalled")
+    parcel = open_outgoing(site, request.parcel)
+    return _counted(parcel, request, envelope)
+
+
+def _counted(parcel: OutgoingParcel, request: RepairRequest, envelope: Envelope) -> Asked:
+    packing = parcel.packing
+    table = _table(parcel)
+    volumes: dict[int, int] = {}
+    size = 0
+    for file in request.files:
+        index = file.archive - 1
+        if index >= len(packing.archives) or file.spans[-1][1] >= table.count(index):
+            raise Refused(
+                f"{request.parcel} has no such block of archive {file.archive}",
+                hint=f"ask {request.site}",
+                code="block",
+            )
+        size += sum(table.length(index, block) for block in file.blocks())
+        on = packing.archives[index].volume
+        volumes[on] = volumes.get(on, 0) + file.count
+    # Any fewer need not do: which blocks of them the receiver has already is not known here.
+    numbers = sorted(volumes)
+    layout = next((v.layout for v in parcel.volumes if v.number in volumes and v.layout), "iso")
+    load = sum(map(packing.volume_bytes, numbers))
+    minutes = -(-writing_seconds(packing.media, load) // 60)
+    which = f"{'volume' if len(numbers) == 1 else 'volumes'} {listed(numbers)}"
+    return Asked(
+        parcel=parcel,
+        request=request,
+        digest=envelope.sha256,
+        envelope=envelope.encode(),
+        bytes=size,
+        volumes=tuple(sorted(volumes.items())),
+        which=which,
+        reissue=f"courier parcel write {request.parcel} --layout {layout} --out DIR "
+        + " ".join(f"--volume {number}" for number in numbers),
+        cost=f"reshipping {which} is {'one medium' if len(numbers) == 1 else f'{len(numbers):,} media'} of {load:,} "
+        f"bytes{'' if len(numbers) == 1 else ' together'}, some {minutes} min to write and read back, and the courier",
+    )
+
+
+def _table(parcel: OutgoingParcel) -> BlockTable:
+    try:
+        return load_table(parcel.blocks(), parcel.packing)
+    except (OSError, ValueError, FormatError) as error:
+        raise Damaged(f"{parcel.blocks()}: {error}", hint="courier catalog rebuild MEDIUM brings it back") from None
+
+
+def take_request(site: Site, body: bytes) -> tuple[str, str]:
+    """Act on a request that came by network: answer it, or keep it for the operator above the limit.
+
+    Returns the site that asks, and what it is told if its request waits for the operator.
+    """
+    asked = read_request(site, body, where="repair request")
+    waiting = _waiting_bytes(site, asked.request.site)
+    limit = site.settings.repair_limit
+    if asked.bytes + waiting > limit:
+        much = f"{plural(asked.request.count, 'block')}, {asked.bytes:,} bytes: more than the {limit:,}"
+        kept = _keep(asked)
+        _log(
+            site,
+            asked,
+            f"{asked.request.site} asks for {much} that are sent without asking. Instead, {asked.instead}; or send "
+            f"them: courier parcel answer {path_text(kept)} --yes",
+        )
+        return asked.request.site, (
+            f"{much} that {site.code} sends without asking a person: its operator decides. Call there: the blocks, or "
+            f"{asked.which} shipped again"
+        )
+    queue_answer(site, asked)
+    return asked.request.site, ""
+
+
+def _waiting_bytes(site: Site, code: str) -> int:
+    """Bytes of answers that a site has not acknowledged yet: asking often does not fill our disk."""
+    with site.catalogue.reading() as connection:
+        waiting = [*messages.queued(connection, code), *messages.in_state(connection, "out", "delivered")]
+    return sum(one.size for one in waiting if one.type == PART_TYPE and one.site == code) * 3 // 4
+
+
+def _keep(asked: Asked) -> Path:
+    """Keep a request for the operator; the newest of a site is enough, for it asks for all that it misses then."""
+    folder = make_folder(asked.parcel.folder / REQUESTS)
+    for older in folder.glob(f"{asked.request.site}-*"):
+        older.unlink()
+    path = folder / f"{asked.request.site}-{asked.digest[:16]}.request"
+    write_atomic(path, asked.envelope)
+    return path
+
+
+def waiting_requests(site: Site, parcel: OutgoingParcel) -> list[tuple[Path, RepairRequest]]:
+    """Requests for blocks of a parcel that wait for the operator, of sites that have not confirmed it since."""
+    with site.catalogue.reading() as connection:
+        open_ = {to.site for to in parcels.destinations(connection, parcel.sent.parcel) if to.receipt is None}
+    found = []
+    for path in sorted((parcel.folder / REQUESTS).glob("*.request")):
+        request = RepairRequest.parse(parse_envelope(path.read_bytes()).payload)
+        if request.site in open_:
+            found.append((path, request))
+    return found
+
+
+def check_limit(site: Site, asked: Asked, *, yes: bool) -> None:
+    """Raise `Refused` for an answer above the limit, saying what reshipping would cost instead; not after a yes."""
+    limit = site.settings.repair_limit
+    if asked.bytes > limit and not yes:
+        raise Refused(
+            f"{plural(asked.request.count, 'block')}, {asked.bytes:,} bytes: more than the {limit:,} that are sent "
+            f"without asking; {asked.cost}",
+            hint=f"{asked.reissue}; or send the blocks all the same: --yes",
+            code="over-limit",
+        )
+
+
+def queue_answer(site: Site, asked: Asked) -> int:
+    """Queue the parts of an answer for the channel; return how many. Raises `Refused` where no address reaches it."""
+    code = asked.request.site
+    with site.catalogue.reading() as connection:
+        if not sites.addresses(connection, code):
+            raise Refused(
+                f"there is no network address to {code}",
+                hint="write the answer to files: courier parcel answer REQUEST --out FOLDER",
+                code="no-address",
+            )
+    count = 0
+    for part in _parts(site, asked):
+        envelope = site.sign(part.payload(), PART_TYPE)
+        with site.catalogue.writing() as connection:
+            enqueue(connection, envelope, code, priority=asked.parcel.packing.priority)
+        count += 1
+    _answered(site, asked, f"{plural(count, 'part')} queued for {code}")
+    return count
+
+
+def write_answer(site: Site, asked: Asked, folder: Path) -> list[Path]:
+    """Write the parts of an answer into a folder; those that stand there are kept. Raises `NoSpace`."""
+    make_folder(folder)
+    sweep(folder)
+    require_space(folder, asked.bytes * 3 // 2, purpose="the answer")
+    request, paths = asked.request, []
+    pieces = _pieces(asked)
+    width = len(str(len(pieces)))
+    for part in _parts(site, asked):
+        name = f"{request.parcel}_{request.site}_{asked.digest[:8]}_{part.part:0{width}d}of{part.of}{PART_SUFFIX}"
+        path = folder / name
+        data = site.sign(part.payload(), PART_TYPE).encode()
+        if not (path.exists() and path.read_bytes() == data):
+            with naming_space(folder, lambda: asked.bytes * 3 // 2, purpose="the answer"):
+                write_atomic(path, data)
+        paths.append(path)
+    _answered(site, asked, f"{plural(len(paths), 'part')} written to {path_text(folder)}")
+    return paths
+
+
+def _answered(site: Site, asked: Asked, text: str) -> None:
+    for kept in (asked.parcel.folder / REQUESTS).glob(f"{asked.request.site}-{asked.digest[:16]}.request"):
+        kept.unlink()
+    _log(site, asked, f"{plural(asked.request.count, 'block')} for {asked.request.site}, {asked.bytes:,} bytes: {text}")
+
+
+def _log(site: Site, asked: Asked, text: str) -> None:
+    with site.catalogue.writing() as connection:
+        parcels.write_log(connection, log_entry(site, asked.request.parcel, "asked", text))
+
+
+def _pieces(asked: Asked) -> list[list[tuple[int, int]]]:
+    """The blocks asked for, (index, block), in parts."""
+    table = _table(asked.parcel)
+    pieces: list[list[tuple[int, int]]] = [[]]
+    filled = 0
+    for file in asked.request.files:
+        for block in file.blocks():
+            length = table.length(file.archive - 1, block)
+            if pieces[-1] and filled + length > PART_BYTES:
+                pieces.append([])
+                filled = 0
+            pieces[-1].append((file.archive - 1, block))
+            filled += length
+    return pieces
+
+
+def _parts(site: Site, asked: Asked) -> Iterator[RepairPart]:
+    request, pieces = asked.request, _pieces(asked)
+    issued = max(request.issued_ns, site.card.keys[0].valid_from_ns)
+    with _Blocks(site, asked.parcel) as blocks:
+        for number, piece in enumerate(pieces, 1):
+            yield RepairPart(
+                parcel=request.parcel,
+                build=request.build,
+                source=site.code,
+                site=request.site,
+                issued_ns=issued,
+                request=asked.digest,
+                part=number,
+                of=len(pieces),
+                files=file_blocks((index + 1, block) for index, block in piece),
+                data=b"".join(blocks.read(index, block) for index, block in piece),
+            )
+
+
+class _Blocks:
+    """Good blocks of a parcel's archives; a pack that was discarded is made again for the time being."""
+
+    def __init__(self, site: Site, parcel: OutgoingParcel) -> None:
+        self._site = site
+        self._parcel = parcel
+        self._table = _table(parcel)
+        self._files = parcel.files(site)
+        self._open: tuple[int, BinaryIO] | None = None
+        self._again = -1
+
+    def __enter__(self) -> _Blocks:
+        self._stack = ExitStack()
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(dir=self._parcel.folder, prefix=f"{TEMP}again-"))
+        self._folder = Path(folder)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._release()
+        self._stack.close()
+
+    def read(self, index: int, block: int) -> bytes:
+        """A block that has its signed digest; raises `Damaged` where there is no way to it."""
+        while True:
+            try:
+                source = self._archive(index)
+                source.seek(block * self._table.block_size)
+                data = source.read(self._table.length(index, block))
+            except (OSError, FormatError) as error:
+                raise self._unreadable(index, block, f": {error}") from None
+            if self._table.is_good(index, block, data):
+                return data
+            recipe = self._files.recipe(index)
+            if recipe is None or not recipe.pack or self._again == index:
+                raise self._unreadable(index, block, "")
+            # Its pack may have gone bad on our disk: it is made again once.
+            self._release()
+            self._open = index, self._made_again(recipe)
+
+    def _unreadable(self, index: int, block: int, why: str) -> Damaged:
+        return Damaged(
+            f"{self._parcel.sent.parcel}: block {block} of archive {index + 1} is not what was signed any more{why}",
+            hint="courier package verify names damaged content: add it again; and check this computer's disk",
+        )
+
+    def _archive(self, index: int) -> BinaryIO:
+        if self._open is None or self._open[0] != index:
+            self._release()
+            self._open = index, self._compose(index)
+        return self._open[1]
+
+    def _compose(self, index: int) -> BinaryIO:
+        if "pack" not in self._files.lacking(index):
+            return self._files.open(index)
+        recipe = self._files.recipe(index)
+        return self._files.open(index) if recipe is None else self._made_again(recipe)
+
+    def _made_again(self, recipe: BuiltArchive) -> BinaryIO:
+        self._again = recipe.number - 1
+        require_space(self._folder, recipe.pack, purpose="compressing an archive's members again")
+        make_packs(self._site, self._parcel, [recipe], self._folder)
+        return compose(recipe, self._folder, self._site.store.open_content, self._parcel.sealer())
+
+    def _release(self) -> None:
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
+
+
+def read_request_file(site: Site, path: Path) -> Asked:
+    """The request in a file; raises `NotFound`, `Usage`, `Refused` or `Damaged`."""
+    if not path.is_file():
+        raise NotFound(f"{path}: no such file", hint="name the request that courier parcel repair --request-out wrote")
+    if path.stat().st_size > 32 << 20:
+        raise Usage(f"{path} is no repair request", hint="name the file that --request-out wrote")
+    return read_request(site, path.read_bytes(), where=str(path))
+
+
+def describe_blocks(request: RepairRequest) -> str:
+    """The blocks of a request for people, shortened."""
+    shown = []
+    for file in request.files[:4]:
+        spans = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in file.spans[:6])
+        shown.append(f"archive {file.archive}: {spans}{' ...' if len(file.spans) > 6 else ''}")
+    return "; ".join(shown) + (" ..." if len(request.files) > 4 else "")

@@ -1,0 +1,37 @@
+"""Statements about letters: signed documents about a parcel that are kept as they are, one of a kind for each site.
+
+Kinds: ``recall`` (at the receiver), ``arrival`` (at both ends), ``release`` (at both ends).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, select
+
+from courier.site.catalog.schema import letter
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Letter:
+    """A document about ``parcel``, from or to ``site``: its envelope, and when it was kept (UTC, nanoseconds)."""
+
+    kind: str
+    parcel: str
+    site: str
+    envelope: bytes
+    at_ns: int
+
+
+def keep(connection: Connection, new: Letter) -> None:
+    """Keep a letter, in place of an earlier one of its kind."""
+    where = (letter.c.kind == new.kind, letter.c.parcel == new.parcel, letter.c.site == new.site)
+    connection.execute(delete(letter).where(*where))
+    connection.execute(insert(letter).values({name: getattr(new, name) for name in Letter.__slots__}))
+
+
+def find(connection: Connection, kind: str, parcel: str, site: str) -> Letter | None:
+    """The letter of a kind."""
+    query = select(letter).where(letter.c.kind == kind, letter.c.parcel == parcel, letter.c.site == site)
+    row = connection.execute(query).first()
+    return Letter(**row._mapping) if row else None

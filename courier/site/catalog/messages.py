@@ -1,0 +1,231 @@
+"""Statements about messages of the network channel: outbox, inbox, dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, delete, func, insert, literal, or_, select, update
+from sqlalchemy import case as sql_case
+
+from courier.site.catalog.schema import message
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """A signed message: ``body`` is its envelope, ``sha256`` that of its bytes, ``size`` counts them.
+
+    ``name`` is the SHA-256 of the bytes that travel: of the same bytes, or of the envelope sealed to ``recipient`` with
+    what ``seed`` gives (a secret). A message that came and could not be opened has no other name.
+
+    Out: for ``site``; ``state`` queued, delivered (handed over, not yet acknowledged; again at ``due_ns``), settled
+    (acknowledged; the body is not kept) or dead (``reason`` says why). In: from ``site`` (empty when unknown);
+    ``state`` taken (``reason``: what it waits for, if a person must decide) or refused (a dead letter, ``reason`` says
+    why); while ``due_ns`` is set an acknowledgement is owed. ``priority``: high, medium or low.
+    """
+
+    direction: str
+    sha256: str
+    site: str
+    type: str
+    state: str
+    reason: str
+    body: bytes
+    created_ns: int
+    settled_ns: int | None
+    attempts: int
+    priority: str = "medium"
+    size: int = 0
+    due_ns: int | None = None
+    name: str = ""
+    recipient: str = ""
+    seed: bytes = field(default=b"", repr=False)
+
+
+LIVE = ("queued", "delivered")
+"""States of messages that the other site has not acted on yet."""
+AHEAD_NS = 24 * 3600 * 10**9
+"""What was noted further in the future than this was noted while the clock was wrong."""
+_HEAD = [column for column in message.c if column.name != "body"] + [literal(b"").label("body")]
+
+
+def put(connection: Connection, new: Message) -> bool:
+    """Keep a message; False when that very message is there already. One that died in the outbox is queued again."""
+    there = find(connection, new.direction, new.sha256, new.site)
+    if there is not None and not (new.direction == "out" and there.state == "dead"):
+        return False
+    if there is not None:
+        forget(connection, there)
+    new = replace(new, size=new.size or len(new.body), name=new.name or new.sha256)
+    connection.execute(insert(message).values({name: getattr(new, name) for name in Message.__slots__}))
+    return True
+
+
+def _this(one: Message) -> Any:
+    return and_(message.c.direction == one.direction, message.c.sha256 == one.sha256, message.c.site == one.site)
+
+
+def forget(connection: Connection, one: Message) -> None:
+    """Remove a message and all that is known of it."""
+    connection.execute(delete(message).where(_this(one)))
+
+
+def find(connection: Connection, direction: str, sha256: str, site: str | None = None) -> Message | None:
+    """A message by name, without its body."""
+    query = select(*_HEAD).where(message.c.direction == direction, message.c.sha256 == sha256)
+    if site is not None:
+        query = query.where(message.c.site == site)
+    row = connection.execute(query).first()
+    return Message(**row._mapping) if row else None
+
+
+def named(connection: Connection, direction: str, name: str, site: str | None = None) -> Message | None:
+    """A message by the name it travels by, without its body."""
+    query = select(*_HEAD).where(message.c.direction == direction, message.c.name == name)
+    if site is not None:
+        query = query.where(message.c.site == site)
+    row = connection.execute(query).first()
+    return Message(**row._mapping) if row else None
+
+
+def put_cover(connection: Connection, one: Message) -> None:
+    """Keep under which name, for which recipient and with which seed a message travels from now on."""
+    values = {"name": one.name, "recipient": one.recipient, "seed": one.seed}
+    connection.execute(update(message).where(_this(one)).values(**values))
+
+
+def read(connection: Connection, sha256: str, site: str, offset: int, length: int) -> bytes:
+    """A piece of the body of a message for ``site``; empty when it is not kept (any more)."""
+    query = select(func.substr(message.c.body, offset + 1, length)).where(
+        message.c.direction == "out", message.c.sha256 == sha256, message.c.site == site
+    )
+    found = connection.execute(query).scalar()
+    return bytes(found) if found else b""
+
+
+def queued(connection: Connection, site: str | None = None) -> list[Message]:
+    """Messages that have not been handed over yet, without bodies, oldest first."""
+    query = select(*_HEAD).where(message.c.direction == "out", message.c.state == "queued")
+    if site is not None:
+        query = query.where(message.c.site == site)
+    return _heads(connection, query.order_by(message.c.created_ns))
+
+
+def due(connection: Connection, now_ns: int, site: str | None = None, limit: int | None = None) -> list[Message]:
+    """Messages to hand over now, without bodies: queued ones, and delivered ones whose time has come again.
+
+    High priority first, then the oldest. One that was handed over in the future was so by a wrong clock: it is due.
+    """
+    come = or_(message.c.due_ns <= now_ns, message.c.settled_ns > now_ns + AHEAD_NS)
+    waiting = or_(message.c.state == "queued", and_(message.c.state == "delivered", come))
+    query = select(*_HEAD).where(message.c.direction == "out", waiting)
+    if site is not None:
+        query = query.where(message.c.site == site)
+    order = sql_case({"high": 0, "medium": 1, "low": 2}, value=message.c.priority, else_=1)
+    return _heads(connection, query.order_by(order, message.c.created_ns, message.c.sha256).limit(limit))
+
+
+def _heads(connection: Connection, query: Select[Any]) -> list[Message]:
+    return [Message(**row._mapping) for row in connection.execute(query)]
+
+
+def delivered(connection: Connection, one: Message, *, due_ns: int, now_ns: int) -> None:
+    """A message was handed over; it goes again at ``due_ns`` unless it is acknowledged before.
+
+    From now on ``attempts`` counts how often it was handed over.
+    """
+    statement = update(message).where(_this(one), message.c.state.in_(LIVE))
+    times = sql_case((message.c.state == "queued", 1), else_=message.c.attempts + 1)
+    values = {"state": "delivered", "reason": "", "settled_ns": now_ns, "due_ns": due_ns, "attempts": times}
+    connection.execute(statement.values(**values))
+
+
+def handed_over(one: Message) -> int:
+    """How often a message was handed over, once it is handed over now."""
+    return 1 if one.state == "queued" else one.attempts + 1
+
+
+def settle(connection: Connection, one: Message, *, state: str, reason: str = "", now_ns: int) -> bool:
+    """End a message of the outbox: settled (its body is given up) or dead; False when it was settled before."""
+    values: dict[str, Any] = {"state": state, "reason": reason, "settled_ns": now_ns, "due_ns": None}
+    if state == "settled":
+        values["body"] = b""
+    statement = update(message).where(_this(one), message.c.state != "settled")
+    return connection.execute(statement.values(**values)).rowcount > 0
+
+
+def attempted(connection: Connection, tried: Message, *, reason: str) -> None:
+    """Count a delivery that failed, of a message that was never handed over; it stays as it is."""
+    times = sql_case((message.c.state == "queued", message.c.attempts + 1), else_=message.c.attempts)
+    connection.execute(update(message).where(_this(tried)).values(attempts=times, reason=reason))
+
+
+def live(connection: Connection, site: str) -> list[Message]:
+    """Messages for a site that are not settled and not dead, without bodies."""
+    waiting = message.c.state.in_(LIVE)
+    query = select(*_HEAD).where(message.c.direction == "out", message.c.site == site, waiting)
+    return _heads(connection, query)
+
+
+def unsettled(connection: Connection, site: str, types: Collection[str]) -> list[Message]:
+    """Messages of these types for a site that it has not acknowledged, dead letters too, without bodies."""
+    mine = and_(message.c.direction == "out", message.c.site == site, message.c.type.in_(types))
+    return _heads(connection, select(*_HEAD).where(mine, message.c.state != "settled"))
+
+
+def expired(connection: Connection, before_ns: int) -> list[Message]:
+    """Messages of the outbox made before a moment and not acknowledged, without bodies."""
+    waiting = message.c.state.in_(LIVE)
+    query = select(*_HEAD).where(message.c.direction == "out", waiting, message.c.created_ns < before_ns)
+    return _heads(connection, query)
+
+
+def dead_ahead(connection: Connection, now_ns: int) -> list[Message]:
+    """Dead letters of the outbox that died in the future, by a wrong clock, without bodies."""
+    return [one for one in in_state(connection, "out", "dead") if (one.settled_ns or 0) > now_ns + AHEAD_NS]
+
+
+def revive(connection: Connection, one: Message) -> None:
+    """Queue a dead letter of the outbox again."""
+    values = {"state": "queued", "reason": "", "settled_ns": None, "due_ns": None, "attempts": 0}
+    connection.execute(update(message).where(_this(one), message.c.state == "dead").values(**values))
+
+
+def owed(connection: Connection, limit: int) -> dict[str, list[Message]]:
+    """Messages that came and are not acknowledged yet, by the site that sent them; at most ``limit`` of each."""
+    query = select(*_HEAD).where(message.c.direction == "in", message.c.due_ns.is_not(None), message.c.site != "")
+    found: dict[str, list[Message]] = {}
+    for one in _heads(connection, query.order_by(message.c.due_ns, message.c.sha256)):
+        box = found.setdefault(one.site, [])
+        if len(box) < limit:
+            box.append(one)
+    return found
+
+
+def owe(connection: Connection, one: Message, due_ns: int | None) -> None:
+    """Note that an acknowledgement of a message that came is owed, or (None) that it has been written."""
+    connection.execute(update(message).where(_this(one)).values(due_ns=due_ns))
+
+
+def counts(connection: Connection) -> list[tuple[str, str, str, int]]:
+    """(direction, site, state, how many), for the channel's status."""
+    query = select(message.c.direction, message.c.site, message.c.state, func.count())
+    query = query.group_by(message.c.direction, message.c.site, message.c.state)
+    return [(d, s, t, n) for d, s, t, n in connection.execute(query.order_by(message.c.direction, message.c.site))]
+
+
+def in_state(connection: Connection, direction: str, state: str, limit: int | None = None) -> list[Message]:
+    """Messages of one direction and state, without bodies, oldest first (the newest ``limit`` of them, if given)."""
+    query = select(*_HEAD).where(message.c.direction == direction, message.c.state == state)
+    if limit is not None:
+        newest = _heads(connection, query.order_by(message.c.created_ns.desc()).limit(limit))
+        return newest[::-1]
+    return _heads(connection, query.order_by(message.c.created_ns))
+
+
+def thin_out(connection: Connection, keep: int) -> None:
+    """Of the dead letters from nobody known keep the newest ``keep``: strangers do not fill our disk."""
+    unknown = and_(message.c.direction == "in", message.c.state == "refused", message.c.site == "")
+    newest = select(message.c.sha256).where(unknown).order_by(message.c.created_ns.desc()).limit(keep)
+    connection.execute(delete(message).where(unknown, message.c.sha256.not_in(newest.scalar_subquery())))

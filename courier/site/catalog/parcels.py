@@ -1,0 +1,280 @@
+"""Statements about parcels: those sent, those received, their volumes, and the log of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from courier.site.catalog.schema import log, notice, received, received_volume, sent, sent_package, sent_to, sent_volume
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SentParcel:
+    """A parcel this site made; ``packing_list`` and ``edition`` are those of its newest layout."""
+
+    parcel: str
+    state: str
+    priority: str
+    created_ns: int
+    build: str
+    packing_list: str
+    edition: int
+    carrier: str
+    tracking: str
+    spares: int
+    redundancy: str
+    supersedes: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SentTo:
+    """One destination of a sent parcel; ``receipt`` is its signed answer, once it came."""
+
+    parcel: str
+    site: str
+    receipt: bytes | None
+    confirmed_ns: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SentVolume:
+    """A volume of a sent parcel in one edition; ``bytes`` are those on the medium, file system included."""
+
+    parcel: str
+    edition: int
+    number: int
+    state: str
+    layout: str
+    path: str
+    bytes: int
+    written_ns: int | None
+    seal: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReceivedParcel:
+    """A build of a parcel of which media arrived. ``hold``: 1 while the operator wants no import."""
+
+    parcel: str
+    build: str
+    source: str
+    state: str
+    packing_list: str
+    hold: int
+    first_ns: int
+    imported_ns: int | None
+    receipt: bytes | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReceivedVolume:
+    """A volume as it was last seen; ``damaged_blocks`` were bad in that reading."""
+
+    parcel: str
+    build: str
+    edition: int
+    number: int
+    state: str
+    damaged_blocks: int
+    seen_ns: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogEntry:
+    """One thing that happened to a parcel here; ``parcel`` is empty for what concerns the site."""
+
+    parcel: str
+    at_ns: int
+    operator: str
+    event: str
+    text: str
+
+
+def _values(record: object) -> dict[str, object]:
+    return {name: getattr(record, name) for name in record.__slots__}  # type: ignore[attr-defined]
+
+
+def add_sent(connection: Connection, new: SentParcel, destinations: Iterable[str]) -> None:
+    """Record a parcel that was built."""
+    connection.execute(insert(sent).values(_values(new)))
+    for code in destinations:
+        connection.execute(insert(sent_to).values(parcel=new.parcel, site=code, receipt=None, confirmed_ns=None))
+
+
+def add_sent_package(
+    connection: Connection, parcel: str, package: str, version: int, *, listing: str, definition: bytes
+) -> None:
+    """Record a package version that a sent parcel carries; ``definition`` is its definition's payload."""
+    values = {"parcel": parcel, "package": package, "version": version, "listing": listing, "definition": definition}
+    connection.execute(insert(sent_package).values(values))
+
+
+def sent_packages(connection: Connection, parcel: str) -> list[tuple[str, int, str, bytes]]:
+    """(package, version, listing, definition payload) of what a sent parcel carries."""
+    columns = (sent_package.c.package, sent_package.c.version, sent_package.c.listing, sent_package.c.definition)
+    query = select(*columns).where(sent_package.c.parcel == parcel)
+    rows = connection.execute(query.order_by(sent_package.c.package, sent_package.c.version))
+    return [(package, version, listing, definition) for package, version, listing, definition in rows]
+
+
+def forget_sent(connection: Connection, parcel: str) -> None:
+    """Forget a parcel that was planned and never built."""
+    for table in (sent, sent_to):
+        connection.execute(delete(table).where(table.c.parcel == parcel))
+
+
+def change_sent(connection: Connection, parcel: str, **values: object) -> None:
+    """Change fields of a sent parcel."""
+    connection.execute(update(sent).where(sent.c.parcel == parcel).values(**values))
+
+
+def find_sent(connection: Connection, parcel: str) -> SentParcel | None:
+    """A parcel this site made."""
+    row = connection.execute(select(sent).where(sent.c.parcel == parcel)).first()
+    return SentParcel(**row._mapping) if row else None
+
+
+def all_sent(connection: Connection) -> list[SentParcel]:
+    """Parcels this site made, in creation order."""
+    return [SentParcel(**row._mapping) for row in connection.execute(select(sent).order_by(sent.c.parcel))]
+
+
+def destinations(connection: Connection, parcel: str) -> list[SentTo]:
+    """Where a parcel goes, and the receipts that came."""
+    query = select(sent_to).where(sent_to.c.parcel == parcel).order_by(sent_to.c.site)
+    return [SentTo(**row._mapping) for row in connection.execute(query)]
+
+
+def keep_receipt(connection: Connection, parcel: str, site: str, *, receipt: bytes, confirmed_ns: int) -> bool:
+    """Keep a destination's receipt; False when the parcel was not for that site."""
+    statement = update(sent_to).where(sent_to.c.parcel == parcel, sent_to.c.site == site)
+    return connection.execute(statement.values(receipt=receipt, confirmed_ns=confirmed_ns)).rowcount > 0
+
+
+def put_sent_volume(connection: Connection, volume: SentVolume) -> None:
+    """Record the state of a volume, in place of an earlier one."""
+    connection.execute(
+        delete(sent_volume).where(
+            sent_volume.c.parcel == volume.parcel,
+            sent_volume.c.edition == volume.edition,
+            sent_volume.c.number == volume.number,
+        )
+    )
+    connection.execute(insert(sent_volume).values(_values(volume)))
+
+
+def sent_volumes(connection: Connection, parcel: str, edition: int, number: int | None = None) -> list[SentVolume]:
+    """The volumes of an edition (or one of them), by number."""
+    query = select(sent_volume).where(sent_volume.c.parcel == parcel, sent_volume.c.edition == edition)
+    if number is not None:
+        query = query.where(sent_volume.c.number == number)
+    return [SentVolume(**row._mapping) for row in connection.execute(query.order_by(sent_volume.c.number))]
+
+
+def put_received(connection: Connection, new: ReceivedParcel) -> None:
+    """Record a build that arrives, or its new state."""
+    where = (received.c.parcel == new.parcel, received.c.build == new.build)
+    connection.execute(delete(received).where(*where))
+    connection.execute(insert(received).values(_values(new)))
+
+
+def change_received(connection: Connection, parcel: str, build: str, **values: object) -> None:
+    """Change fields of a build that arrives."""
+    where = (received.c.parcel == parcel, received.c.build == build)
+    connection.execute(update(received).where(*where).values(**values))
+
+
+def find_received(connection: Connection, parcel: str, build: str | None = None) -> list[ReceivedParcel]:
+    """Builds of a parcel that arrived (more than one is unusual)."""
+    query = select(received).where(received.c.parcel == parcel).order_by(received.c.first_ns)
+    if build is not None:
+        query = query.where(received.c.build == build)
+    return [ReceivedParcel(**row._mapping) for row in connection.execute(query)]
+
+
+def all_received(connection: Connection) -> list[ReceivedParcel]:
+    """All builds that arrived, by parcel."""
+    query = select(received).order_by(received.c.parcel, received.c.first_ns)
+    return [ReceivedParcel(**row._mapping) for row in connection.execute(query)]
+
+
+def forget_received(connection: Connection, parcel: str, build: str) -> None:
+    """Forget a build that arrived."""
+    forget_received_volumes(connection, parcel, build)
+    connection.execute(delete(received).where(received.c.parcel == parcel, received.c.build == build))
+
+
+def forget_received_volumes(connection: Connection, parcel: str, build: str) -> None:
+    """Forget which volumes of a build were seen; what is known of the parcel stays."""
+    table = received_volume
+    connection.execute(delete(table).where(table.c.parcel == parcel, table.c.build == build))
+
+
+def put_received_volume(connection: Connection, volume: ReceivedVolume) -> None:
+    """Record how a volume was seen, in place of an earlier reading."""
+    connection.execute(
+        delete(received_volume).where(
+            received_volume.c.parcel == volume.parcel,
+            received_volume.c.build == volume.build,
+            received_volume.c.edition == volume.edition,
+            received_volume.c.number == volume.number,
+        )
+    )
+    connection.execute(insert(received_volume).values(_values(volume)))
+
+
+def received_volumes(
+    connection: Connection, parcel: str, build: str, number: int | None = None
+) -> list[ReceivedVolume]:
+    """Volumes of a build that were seen (or one of them), by edition and number."""
+    query = select(received_volume).where(received_volume.c.parcel == parcel, received_volume.c.build == build)
+    if number is not None:
+        query = query.where(received_volume.c.number == number)
+    query = query.order_by(received_volume.c.edition, received_volume.c.number)
+    return [ReceivedVolume(**row._mapping) for row in connection.execute(query)]
+
+
+def keep_notice(
+    connection: Connection, parcel: str, packing_list: str, *, build: str, envelope: bytes, received_ns: int
+) -> None:
+    """Keep a ship notice that came."""
+    where = (notice.c.parcel == parcel, notice.c.packing_list == packing_list)
+    connection.execute(delete(notice).where(*where))
+    connection.execute(
+        insert(notice).values(
+            parcel=parcel, packing_list=packing_list, build=build, envelope=envelope, received_ns=received_ns
+        )
+    )
+
+
+def notices(connection: Connection, parcel: str | None = None) -> list[tuple[bytes, int]]:
+    """(envelope, when it came) of the ship notices, of one parcel or of all, in the order they came."""
+    query = select(notice.c.envelope, notice.c.received_ns).order_by(notice.c.received_ns)
+    if parcel is not None:
+        query = query.where(notice.c.parcel == parcel)
+    return [(envelope, received_ns) for envelope, received_ns in connection.execute(query)]
+
+
+def write_log(connection: Connection, entry: LogEntry) -> None:
+    """Append to the log; nothing is ever taken out of it."""
+    connection.execute(insert(log).values(_values(entry)))
+
+
+_LOG = select(log.c.parcel, log.c.at_ns, log.c.operator, log.c.event, log.c.text).order_by(log.c.id)
+
+
+def read_log(connection: Connection, parcel: str) -> list[LogEntry]:
+    """What happened to a parcel here, in order."""
+    return [LogEntry(**row._mapping) for row in connection.execute(_LOG.where(log.c.parcel == parcel))]
+
+
+def log_end(connection: Connection) -> int:
+    """Where the log ends now, for `read_log_since`."""
+    return int(connection.execute(select(func.coalesce(func.max(log.c.id), 0))).scalar_one())
+
+
+def read_log_since(connection: Connection, end: int) -> list[LogEntry]:
+    """What happened here since the log had that end, in order."""
+    return [LogEntry(**row._mapping) for row in connection.execute(_LOG.where(log.c.id > end))]

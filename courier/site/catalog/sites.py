@@ -1,0 +1,106 @@
+"""Statements about other sites: their pinned cards and the addresses that reach them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from courier.site.catalog.schema import address, site
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PinnedSite:
+    """A site whose card is pinned; ``revoked`` says why it is not trusted any more, or is empty."""
+
+    code: str
+    name: str
+    card: bytes
+    serial: int
+    revoked: str
+    pinned_ns: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Address:
+    """How a site is reached: priority 1 is tried first.
+
+    ``limits``: as `courier.channel.schedule.Limits.to_text` writes them. ``ca``: file of the certificate authority that
+    is trusted for it, or empty for the system's. ``failures`` in a row, the last at ``tried_ns``. ``measured``: JSON of
+    what the last test measured, or empty.
+    """
+
+    site: str
+    priority: int
+    address: str
+    limits: str = ""
+    ca: str = ""
+    failures: int = 0
+    tried_ns: int | None = None
+    measured: str = ""
+
+
+def _pinned(row: Row[tuple[object, ...]]) -> PinnedSite:
+    return PinnedSite(**row._mapping)
+
+
+def pin(connection: Connection, pinned: PinnedSite) -> None:
+    """Keep a card, in place of an older one of the site."""
+    connection.execute(delete(site).where(site.c.code == pinned.code))
+    connection.execute(
+        insert(site).values(
+            code=pinned.code,
+            name=pinned.name,
+            card=pinned.card,
+            serial=pinned.serial,
+            revoked=pinned.revoked,
+            pinned_ns=pinned.pinned_ns,
+        )
+    )
+
+
+def revoke(connection: Connection, code: str, reason: str) -> bool:
+    """Trust the site no more; False when it is not pinned."""
+    return connection.execute(update(site).where(site.c.code == code).values(revoked=reason)).rowcount > 0
+
+
+def find(connection: Connection, code: str) -> PinnedSite | None:
+    """The pinned site of that code."""
+    row = connection.execute(select(site).where(site.c.code == code)).first()
+    return _pinned(row) if row else None
+
+
+def everyone(connection: Connection) -> list[PinnedSite]:
+    """All pinned sites, by code."""
+    return [_pinned(row) for row in connection.execute(select(site).order_by(site.c.code))]
+
+
+def add_address(connection: Connection, new: Address) -> None:
+    """Add an address; the priority must be free (see `addresses`)."""
+    connection.execute(insert(address).values({name: getattr(new, name) for name in Address.__slots__}))
+
+
+def change_address(connection: Connection, code: str, text: str, **values: object) -> bool:
+    """Change fields of an address; False when there is none such."""
+    statement = update(address).where(address.c.site == code, address.c.address == text)
+    return connection.execute(statement.values(**values)).rowcount > 0
+
+
+def find_address(connection: Connection, code: str, text: str) -> Address | None:
+    """An address as it stands now."""
+    row = connection.execute(select(address).where(address.c.site == code, address.c.address == text)).first()
+    return Address(**row._mapping) if row else None
+
+
+def addresses(connection: Connection, code: str | None = None) -> list[Address]:
+    """Addresses, of one site or of all, in the order they are tried."""
+    query = select(address).order_by(address.c.site, address.c.priority)
+    if code is not None:
+        query = query.where(address.c.site == code)
+    return [Address(**row._mapping) for row in connection.execute(query)]
+
+
+def remove_address(connection: Connection, code: str, text: str) -> bool:
+    """Remove an address; False when there is none such."""
+    statement = delete(address).where(address.c.site == code, address.c.address == text)
+    return connection.execute(statement).rowcount > 0

@@ -1,0 +1,357 @@
+"""The site's private keys: signing keys, and the identities that content for this site is encrypted to.
+
+A signing key lies in a file of the key folder, in an environment variable, or on a PKCS#11 token; ``KEYID.pem`` or
+``KEYID.uri`` says which. Key files are readable by their owner only (a laxer one is refused), and encrypted with a
+passphrase if that was asked for. Private keys never leave this room: callers get securesystemslib's signers.
+
+Secrets come from `ask`: an environment variable, else a person at the terminal; they are asked for once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode
+
+from courier.errors import NotFound, Refused, Usage
+from courier.files import make_folder, read_private, write_atomic
+from formats.envelope import PublicKey, Signer, load_public_key
+from formats.errors import FormatError
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import SSlibKey
+
+    from formats.age import Identity
+
+IDENTITY = "recipient.key"
+PASSPHRASE = "COURIER_KEY_PASSPHRASE"
+"""Environment variable of the passphrase of the site's key files."""
+PIN = "COURIER_TOKEN_PIN"
+"""Environment variable of the PIN of the site's token."""
+TOKEN_MODULE = "PYKCS11LIB"
+"""Environment variable of the path of the token's PKCS#11 module, as securesystemslib reads it."""
+_RESTORE = "restore the keys folder from your own safe copy, or, if it is lost: courier site rotate-key --lost"
+
+Ask = Callable[[str, str], str]
+"""(environment variable, what it is) -> the secret."""
+
+
+def ask_secret(variable: str, what: str) -> str:
+    """A secret from the environment, else from the person at the terminal; raises `Refused` where nobody is."""
+    if variable in os.environ:
+        return os.environ[variable]
+    if not sys.stdin.isatty():
+        raise Refused(f"the {what} is needed", hint=f"set {variable}, or run this in a terminal", code="secret-needed")
+    from getpass import getpass
+
+    return getpass(f"{what[:1].upper()}{what[1:]}: ")
+
+
+class Keyring:
+    """The key folder of a site home."""
+
+    def __init__(self, folder: Path, ask: Ask = ask_secret) -> None:
+        self._folder = folder
+        self._ask = ask
+        self._secrets: dict[str, str] = {}
+        self._confirmed = False
+
+    def _new_passphrase(self) -> bytes:
+        """The passphrase to lock new keys with; a person types it twice, because a slip would lock the site out."""
+        known = PASSPHRASE in self._secrets or PASSPHRASE in os.environ
+        passphrase = self._secret(PASSPHRASE, "passphrase of the site's keys")
+        if not known and not self._confirmed and self._ask(PASSPHRASE, "same passphrase again") != passphrase:
+            self._secrets.pop(PASSPHRASE)
+            raise Usage("the two passphrases differ", hint="type the same one twice")
+        self._confirmed = True
+        if not passphrase:
+            raise Usage("the passphrase is empty", hint=f"set {PASSPHRASE}, or type one")
+        return passphrase.encode()
+
+    def _secret(self, variable: str, what: str) -> str:
+        if variable not in self._secrets:
+            self._secrets[variable] = self._ask(variable, what)
+        return self._secrets[variable]
+
+    # --- signing keys -----------------------------------------------------------------------------------------------
+
+    def add(self, where: str, *, passphrase: bool) -> PublicKey:
+        """Make or find the signing key that ``where`` names, remember where it is, and return its public half.
+
+        ``file``: a new Ed25519 key in the key folder, encrypted when a ``passphrase`` is asked for; ``env:NAME``: the
+        PEM private key that this environment variable holds; ``pkcs11:id=N;token=LABEL``: the ECDSA P-256 key with
+        this ID on a token (securesystemslib signs with no other kind there, Ed25519 neither). Raises `Usage` for
+        anything else, `Refused` or `NotFound` when the key cannot be had.
+        """
+        kind, _, rest = where.partition(":")
+        make_folder(self._folder)
+        if where == "file":
+            return self._generate(encrypt=passphrase)
+        if kind == "env" and rest:
+            public = self._new_from_environment(rest)
+        elif kind == "pkcs11":
+            public = self._on_token(rest)
+        else:
+            raise Usage(f"{where!r} is no place for a key", hint="file, env:NAME or pkcs11:id=N;token=LABEL")
+        write_atomic(self._folder / f"{public.keyid}.uri", f"{where}\n".encode(), private=True)
+        return public
+
+    def _generate(self, *, encrypt: bool) -> PublicKey:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        private = Ed25519PrivateKey.generate()
+        public = self._public(private)
+        write_atomic(self._folder / f"{public.keyid}.pem", self._pem(private, encrypt=encrypt), private=True)
+        return public
+
+    def signer(self, key: PublicKey) -> tuple[str, Signer]:
+        """(key ID, signer) of ``key``; raises `NotFound` when its private half is not here, `Refused` when locked."""
+        from securesystemslib.signer import CryptoSigner
+
+        file, uri = self._folder / f"{key.keyid}.pem", self._folder / f"{key.keyid}.uri"
+        if file.exists():
+            private = self._load(read_private(file), str(file))
+        elif uri.exists():
+            kind, _, rest = read_private(uri).decode().strip().partition(":")
+            if kind == "pkcs11":
+                return key.keyid, self._token_signer(key, rest)
+            private = self._from_environment(rest)
+        else:
+            raise NotFound(f"the private key {key.keyid[:16]} is not in {self._folder}", hint=_RESTORE)
+        if self._public(private).keyid != key.keyid:
+            place = file if file.exists() else f"environment variable {rest}"
+            raise Refused(f"{place} holds another key than {key.keyid[:16]}", hint=_RESTORE, code="other-key")
+        return key.keyid, CryptoSigner(private, _sslib_key(key))
+
+    def signers(self, keys: Sequence[PublicKey]) -> list[tuple[str, Signer]]:
+        """`signer` of each of ``keys``."""
+        return [self.signer(key) for key in keys]
+
+    def has(self, key: PublicKey) -> bool:
+        """Whether the private half of ``key`` is known here."""
+        return any((self._folder / f"{key.keyid}.{ending}").exists() for ending in ("pem", "uri"))
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether the site's key files are encrypted with a passphrase."""
+        path = self._folder / IDENTITY
+        return path.exists() and self._is_encrypted(path)
+
+    def place(self, key: PublicKey) -> str:
+        """Where the private half of ``key`` is, in words."""
+        if (self._folder / f"{key.keyid}.pem").exists():
+            return "encrypted file" if self._is_encrypted(self._folder / f"{key.keyid}.pem") else "file"
+        uri = self._folder / f"{key.keyid}.uri"
+        return read_private(uri).decode().strip() if uri.exists() else "not here"
+
+    def _from_environment(self, name: str) -> Any:
+        if name not in os.environ:
+            raise NotFound(f"environment variable {name}, which holds the signing key, is not set", hint=f"set {name}")
+        # What is not UTF-8 is no PEM either.
+        return self._load(os.environ[name].encode(errors="replace"), f"environment variable {name}")
+
+    def _new_from_environment(self, name: str) -> PublicKey:
+        """The key that a variable holds, for a site or card that is to be made with it; raises `Usage` for no such."""
+        hint = "an Ed25519 or ECDSA P-256 private key in PEM (openssl genpkey -algorithm ed25519), or --key file"
+        try:
+            return self._public(self._from_environment(name))
+        except FormatError as error:
+            raise Usage(f"environment variable {name}: {error.message}", hint=hint) from None
+        except Refused as error:
+            if error.code != "bad-key-file":
+                raise
+            raise Usage(error.message, hint=hint) from None
+
+    # --- tokens -----------------------------------------------------------------------------------------------------
+
+    def _on_token(self, rest: str) -> PublicKey:
+        from securesystemslib.exceptions import UnsupportedLibraryError
+        from securesystemslib.signer import HSMSigner
+
+        number, label = _token_place(rest)
+        try:
+            _, key = HSMSigner.import_(number, label or None, lambda _: self._secret(PIN, "PIN of the token"))
+        except UnsupportedLibraryError:
+            raise _no_tokens() from None
+        except Exception as error:
+            raise _token_error(error) from None
+        return self._public_of_sslib(key)
+
+    def _token_signer(self, key: PublicKey, rest: str) -> Signer:
+        from securesystemslib.exceptions import UnsupportedLibraryError
+        from securesystemslib.signer import HSMSigner
+
+        number, label = _token_place(rest)
+        uri = f"hsm:{number}" + (f"?{urlencode({'label': label})}" if label else "")
+        try:
+            signer = HSMSigner.from_priv_key_uri(uri, _sslib_key(key), lambda _: self._secret(PIN, "PIN of the token"))
+        except UnsupportedLibraryError:
+            raise _no_tokens() from None
+        return _TokenSigner(signer)
+
+    @staticmethod
+    def _public_of_sslib(key: Any) -> PublicKey:
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+        public = load_pem_public_key(key.keyval["public"].encode())
+        try:
+            return load_public_key(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+        except FormatError as error:
+            raise Refused(f"token: {error.message}", hint="make an ECDSA P-256 key on it", code="token") from None
+
+    # --- identities -------------------------------------------------------------------------------------------------
+
+    def generate_identity(self, *, passphrase: bool = False, lost: bool = False) -> str:
+        """Make a new age identity, keep it, and return its recipient (``age1...``). Older identities are kept too.
+
+        ``lost``: go on where they cannot be read any more; their file is put aside.
+
+        Without a passphrase the file is one that stock age takes with ``-i``; with one, each identity is an encrypted
+        PKCS #8 block.
+        """
+        from formats.age import Identity
+
+        path = self._folder / IDENTITY
+        try:
+            older = self.identities()
+        except Refused:
+            if not lost:
+                raise
+            older = []
+            path.replace(path.with_name(f"{IDENTITY}.unreadable-{time.time_ns()}"))
+        identity = Identity.generate()
+        make_folder(self._folder)
+        encrypted = passphrase or (bool(older) and self._is_encrypted(path))
+        lines = [self._identity_block(one, encrypt=encrypted) for one in (identity, *older)]
+        write_atomic(path, b"".join(lines), private=True)
+        return identity.recipient
+
+    def identities(self) -> list[Identity]:
+        """Every age identity of the site, the newest first; none where the file is gone. Raises `Refused`."""
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+        from formats.age import Identity
+
+        path = self._folder / IDENTITY
+        if not path.exists():
+            return []
+        text = read_private(path).decode("ascii", "replace")
+        not_one = Refused(f"{path}: not an age identity", hint=_RESTORE, code="bad-key-file")
+        if not text.startswith("-----BEGIN"):
+            try:
+                found = [Identity.from_text(line) for line in text.split()]
+            except FormatError:
+                raise not_one from None
+        else:
+            end = "-----END ENCRYPTED PRIVATE KEY-----\n"
+            *blocks, rest = text.split(end)
+            keys = [self._load(f"{block}{end}".encode(), str(path)) for block in blocks]
+            # A signing key has as many bytes, but nothing was ever encrypted to it.
+            if rest.strip() or not all(isinstance(key, X25519PrivateKey) for key in keys):
+                raise not_one
+            found = [Identity(key.private_bytes_raw()) for key in keys]
+        if not found:
+            raise not_one
+        return found
+
+    def _identity_block(self, identity: Identity, *, encrypt: bool) -> bytes:
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+        if not encrypt:
+            return f"{identity.to_text()}\n".encode()
+        from formats.age.bech32 import decode
+
+        private = X25519PrivateKey.from_private_bytes(decode(identity.to_text())[1])
+        return self._pem(private, encrypt=True)
+
+    # --- files ------------------------------------------------------------------------------------------------------
+
+    def _pem(self, private: Any, *, encrypt: bool) -> bytes:
+        from cryptography.hazmat.primitives.serialization import (
+            BestAvailableEncryption,
+            Encoding,
+            NoEncryption,
+            PrivateFormat,
+        )
+
+        way: Any = BestAvailableEncryption(self._new_passphrase()) if encrypt else NoEncryption()
+        data: bytes = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, way)
+        return data
+
+    def _load(self, pem: bytes, where: str) -> Any:
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+        encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in pem
+        passphrase = self._secret(PASSPHRASE, "passphrase of the site's keys").encode() if encrypted else None
+        try:
+            return load_pem_private_key(pem, passphrase)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            # What the library says may quote the key: it is not passed on.
+            if encrypted:
+                self._secrets.pop(PASSPHRASE, None)
+                raise Refused(
+                    f"{where}: the passphrase does not open it", hint=f"check {PASSPHRASE}", code="wrong-passphrase"
+                ) from None
+            raise Refused(f"{where}: not a private key in PEM", hint=_RESTORE, code="bad-key-file") from None
+
+    @staticmethod
+    def _public(private: Any) -> PublicKey:
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+        return load_public_key(private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+    def _is_encrypted(self, path: Path) -> bool:
+        return read_private(path).startswith(b"-----BEGIN ENCRYPTED")
+
+
+class _TokenSigner:
+    """securesystemslib's token signer, its many kinds of errors turned into one of ours."""
+
+    def __init__(self, signer: Signer) -> None:
+        self._signer = signer
+
+    def sign(self, payload: bytes) -> Any:
+        """Sign bytes; raises `Refused` when the token cannot."""
+        try:
+            return self._signer.sign(payload)
+        except Refused:
+            raise
+        except Exception as error:
+            raise _token_error(error) from None
+
+
+def _sslib_key(key: PublicKey) -> SSlibKey:
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+    from securesystemslib.signer import SSlibKey
+
+    return SSlibKey.from_crypto(load_der_public_key(key.der), keyid=key.keyid)
+
+
+def _token_place(rest: str) -> tuple[int, str]:
+    """(key ID, token label) of ``id=2;token=LABEL``; raises `Usage`."""
+    fields = dict(parse_qsl(rest, separator=";"))
+    number = fields.get("id", "2")
+    if re.fullmatch("[0-9]{1,9}", number) is None or set(fields) - {"id", "token"}:
+        raise Usage(f"pkcs11:{rest} names no key", hint="pkcs11:id=N;token=LABEL, such as pkcs11:id=2;token=courier")
+    return int(number), fields.get("token", "")
+
+
+def _no_tokens() -> Refused:
+    return Refused(
+        "this installation knows no tokens", hint='pip install "courier-parcels[pkcs11]"', code="no-token-support"
+    )
+
+
+def _token_error(error: Exception) -> Refused:
+    why = str(error) or type(error).__name__
+    # What securesystemslib says where the ID is that of an Ed25519 or RSA key, or of none.
+    if "could not find ECDSA key" in why:
+        why = "no ECDSA P-256 key with this ID on it, and keys of other kinds (Ed25519, RSA) cannot be used on a token"
+    hint = f"is the token in, does {TOKEN_MODULE} name its PKCS#11 module, are the key's ID and the PIN ({PIN}) right?"
+    return Refused(f"token: {why}", hint=hint, code="token")

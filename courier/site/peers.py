@@ -1,0 +1,134 @@
+"""Other sites: pinning their cards, and revoking them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from courier.errors import CourierError, NotFound, Refused, Usage
+from courier.files import path_text, write_atomic
+from courier.site.catalog import sites
+from courier.site.catalog.sites import Address, PinnedSite
+from courier.site.home import Site, now
+from courier.site.outbox import cover_again
+from courier.site.trust import CARD_HINT, check_card_by_fingerprint, check_newer_card, read_card
+from formats.documents.card import SiteCard
+from formats.envelope import parse_envelope
+from formats.errors import FormatError
+from formats.names import check_site
+
+MAX_CARD = 1 << 20
+"""Bytes of the largest file that is taken for a card."""
+
+
+def read_card_file(path: Path) -> tuple[bytes, SiteCard]:
+    """A card's bytes and the card; raises `Refused` or `Damaged`, naming the file, for what is none."""
+    with path.open("rb") as source:
+        data = source.read(MAX_CARD + 1)
+    if len(data) > MAX_CARD:
+        raise Refused(f"{path} is too long for a site card", hint=CARD_HINT, code="not-a-card")
+    return data, read_card(data, where=path_text(path))
+
+
+def write_card(site: Site, path: Path) -> None:
+    """Write this site's card to a file, over another card too; raises `Usage` where anything else is."""
+    if path.exists() and not path.is_dir() and not (path.is_file() and _is_replaceable(path)):
+        raise Usage(f"{path} exists, and is no site card", hint="name another file for the card")
+    write_atomic(path, site.card_envelope)
+
+
+def _is_replaceable(path: Path) -> bool:
+    try:
+        return path.stat().st_size == 0 or bool(read_card_file(path))
+    except CourierError:
+        return False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pinned:
+    """A card that was pinned, and the one that was pinned ``before``: None for the first, or the very same."""
+
+    card: SiteCard
+    before: SiteCard | None
+    was_revoked: bool
+
+    @property
+    def is_same(self) -> bool:
+        """Whether that very card was pinned before."""
+        return self.before is not None and self.before.payload() == self.card.payload()
+
+
+def pin_card(site: Site, data: bytes, *, fingerprint: str | None) -> Pinned:
+    """Pin a site's card; return it and the one before it.
+
+    The first card of a site is pinned on the operator's word; a newer one must be signed by a key of the card before
+    it, unless the fingerprint is given. Raises `Refused` when the fingerprint does not fit, `Usage` for half of one.
+    """
+    card = read_card(data)
+    if card.site == site.code:
+        raise Usage(f"this is a card of {site.code}, this site itself", hint="pin the cards of other sites")
+    keyid = card.keys[0].key.keyid
+    told = None if fingerprint is None else re.sub(r"[\s:-]", "", fingerprint).lower()
+    if told is not None and re.fullmatch("[0-9a-f]{64}", told) is None:
+        raise Usage(
+            f"{fingerprint!r} is no fingerprint: it has 64 digits 0-9 a-f, in sixteen groups of four",
+            hint="give all of what the other site reads out (there: courier site card --out FILE)",
+        )
+    if told is not None and told != keyid:
+        raise Refused(
+            f"the card of {card.site} has the fingerprint {card.fingerprint}, not the one given",
+            hint="do not trust this card; get it again from the site itself",
+            code="wrong-fingerprint",
+        )
+    with site.catalogue.reading() as connection:
+        pinned = sites.find(connection, card.site)
+    before = SiteCard.parse(parse_envelope(pinned.card).payload) if pinned is not None else None
+    if before is not None and fingerprint is not None:
+        check_card_by_fingerprint(card, before)
+    elif pinned is not None and before is not None and not pinned.revoked:
+        check_newer_card(data, before)
+    elif pinned is not None:
+        raise Refused(
+            f"{card.site} was revoked: {pinned.revoked}",
+            hint="compare the fingerprint of the new card by phone and give it with --fingerprint",
+            code="revoked-site",
+        )
+    record = PinnedSite(code=card.site, name=card.name, card=data, serial=card.serial, revoked="", pinned_ns=now())
+    with site.catalogue.writing() as connection:
+        sites.pin(connection, record)
+        cover_again(connection, card.site)
+    return Pinned(card=card, before=before, was_revoked=pinned is not None and bool(pinned.revoked))
+
+
+def find_site(site: Site, code: str) -> tuple[PinnedSite, SiteCard]:
+    """A pinned site, revoked or not; raises `NotFound`."""
+    with site.catalogue.reading() as connection:
+        pinned = sites.find(connection, _code(code))
+    if pinned is None:
+        raise NotFound(f"no card of site {code} is pinned", hint="courier site trust CARD; courier site list")
+    return pinned, SiteCard.parse(parse_envelope(pinned.card).payload)
+
+
+def list_sites(site: Site) -> list[tuple[PinnedSite, SiteCard, list[Address]]]:
+    """Every pinned site with its addresses."""
+    with site.catalogue.reading() as connection:
+        everyone = sites.everyone(connection)
+        return [
+            (pinned, SiteCard.parse(parse_envelope(pinned.card).payload), sites.addresses(connection, pinned.code))
+            for pinned in everyone
+        ]
+
+
+def revoke_site(site: Site, code: str, reason: str) -> None:
+    """Trust a site no more; raises `NotFound`."""
+    with site.catalogue.writing() as connection:
+        if not sites.revoke(connection, _code(code), reason or "by the operator"):
+            raise NotFound(f"no card of site {code} is pinned", hint="courier site list")
+
+
+def _code(code: str) -> str:
+    try:
+        return check_site(code)
+    except FormatError as error:
+        raise Usage(error.message, hint="write it like HQ1") from None

@@ -1,0 +1,131 @@
+"""This site's own keys over time: a new card when the keys are renewed, or when they are lost.
+
+Rotation: the new card is signed by the new key and by the old ones that are still the site's alone, so every site that
+has pinned one of its cards takes it by itself. The old keys stay listed, their time for signing over, so that parcels
+under way still verify. Keys that were lost or stolen cannot vouch for the new card: it is signed by the new key alone,
+lists the old one as revoked, and every other site pins it by its fingerprint, compared by phone. So is a key replaced
+that is not valid yet, because it was made while the clock was ahead: nobody believes it, so it vouches for nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from courier.errors import Usage
+from courier.files import locked, write_atomic
+from courier.site.catalog import messages, sites
+from courier.site.home import CARD, KEY_LIFE_NS, Site, clock_before_key, now
+from courier.site.outbox import enqueue
+from formats.digest import sha256_hex
+from formats.documents import card as card_doc
+from formats.documents.card import MAX_KEYS, SiteCard, SiteKey
+from formats.envelope import MAX_SIGNATURES, PublicKey, parse_envelope, sign
+from formats.records import format_time
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rotation:
+    """A new card of this site; ``told``: the sites it is queued to; ``place``: where the new signing key is."""
+
+    card: SiteCard
+    told: tuple[str, ...]
+    place: str
+
+
+def rotate_key(
+    site: Site, *, where: str = "file", passphrase: bool = False, lost: bool = False, since_ns: int | None = None
+) -> Rotation:
+    """Give this site a new signing key and a new recipient, and tell every site that has an address.
+
+    ``where`` and ``passphrase`` as for `Keyring.add`; keys that were encrypted stay so. ``lost``: the present keys are
+    lost or in other hands, since ``since_ns`` (None: since now); they may be not valid yet. Raises `Usage` for a moment
+    that cannot be, `Refused` or `NotFound` when a key cannot be had.
+    """
+    with locked(site.home / "keys" / "lock"):
+        old, moment = site.card, now()
+        since = moment if since_ns is None else since_ns
+        if moment <= old.keys[0].valid_from_ns and not lost:
+            raise clock_before_key(old, moment)
+        if lost and since_ns is not None:
+            _check_since(old, since, moment)
+        # The keys that vouch for the new card are unlocked before anything is changed.
+        vouching = [] if lost else site.keyring.signers([old.keys[0].key, *_still_here(site, old)])
+        passphrase = passphrase or site.keyring.is_locked
+        key = site.keyring.add(where, passphrase=passphrase)
+        if any(key.keyid == known.key.keyid for known in old.keys):
+            raise Usage("that key is on this site's card already", hint="make a new key first")
+        recipient = site.keyring.generate_identity(passphrase=passphrase, lost=lost)
+        new = SiteKey(key=key, valid_from_ns=moment, valid_until_ns=moment + KEY_LIFE_NS)
+        card = replace(
+            old,
+            serial=old.serial + 1,
+            issued_ns=moment,
+            keys=(new, *(_given_up(key, moment, since if lost else None) for key in old.keys))[:MAX_KEYS],
+            recipient=recipient,
+        )
+        envelope = sign(card.payload(), card_doc.TYPE, [site.keyring.signer(key), *vouching])
+        write_atomic(site.home / CARD, envelope.encode())
+        told = announce_card(site)
+    return Rotation(card=card, told=told, place=site.keyring.place(key))
+
+
+def _given_up(key: SiteKey, moment: int, since: int | None) -> SiteKey:
+    """An older key on the new card: its time is over; revoked where it was lost while it could still sign."""
+    # A key that is not valid yet keeps its time: one that ends before it begins could be read by nobody, us neither.
+    until = min(key.valid_until_ns, moment) if key.valid_from_ns < moment else key.valid_until_ns
+    lost = since is not None and key.revoked_ns is None and since < key.valid_until_ns
+    return replace(key, valid_until_ns=until, revoked_ns=since if lost else key.revoked_ns)
+
+
+def _check_since(old: SiteCard, since: int, moment: int) -> None:
+    """Raise `Usage` for a loss before the first of the keys that could sign until now, or in the future."""
+    begun = min(key.valid_from_ns for key in old.keys if key is old.keys[0] or key.valid_until_ns > moment)
+    if not begun < since <= moment:
+        raise Usage(
+            f"--since {format_time(since)[:19]}Z is before the present key was made, or in the future",
+            hint=f"give a moment in UTC after {format_time(begun)[:19]}Z, when it was made; or leave --since out",
+        )
+
+
+def _still_here(site: Site, card: SiteCard) -> list[PublicKey]:
+    """Older keys, of which another site may have pinned the last: they vouch too, as many as an envelope takes."""
+    older = [key.key for key in card.keys[1:] if key.revoked_ns is None and site.keyring.has(key.key)]
+    return older[: MAX_SIGNATURES - 2]
+
+
+def key_not_valid_yet(site: Site) -> str:
+    """What is to be said where the present key was made later than this computer's clock stands; else empty."""
+    moment = now()
+    return clock_before_key(site.card, moment).message if moment <= site.card.keys[0].valid_from_ns else ""
+
+
+def unacknowledged(site: Site) -> tuple[str, ...]:
+    """The sites that the card of the last rotation is on its way to: none of them has said yet that it has it."""
+    if site.card.serial == 1:
+        return ()
+    name = sha256_hex(site.card_envelope)
+    with site.catalogue.reading() as connection:
+        codes = [pinned.code for pinned in sites.everyone(connection) if not pinned.revoked]
+        sent = [(code, messages.find(connection, "out", name, code)) for code in codes]
+    return tuple(code for code, message in sent if message is not None and message.state in messages.LIVE)
+
+
+def announce_card(site: Site) -> tuple[str, ...]:
+    """Queue this site's card to every trusted site that has an address and was not told of it; return all these.
+
+    Called again by every exchange: a rotation that was killed before its card was queued, and a site that was given an
+    address since, would else leave the other side with a card that knows nothing of the keys we sign with.
+    """
+    data = site.card_envelope
+    envelope, name = parse_envelope(data), sha256_hex(data)
+    with site.catalogue.writing() as connection:
+        reached = {address.site for address in sites.addresses(connection)}
+        codes = tuple(p.code for p in sites.everyone(connection) if p.code in reached and not p.revoked)
+        for code in codes:
+            for older in messages.live(connection, code):
+                # Behind the present card it would come as one that was rolled back.
+                if older.type == card_doc.TYPE and older.sha256 != name:
+                    messages.forget(connection, older)
+            if messages.find(connection, "out", name, code) is None:
+                enqueue(connection, envelope, code)
+    return codes

@@ -1,0 +1,1 @@
+"""The package store: single-instance content by SHA-256."""

@@ -1,0 +1,211 @@
+"""Reading sealed files, from anywhere, and nothing from them that is not authenticated."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, wait
+from typing import BinaryIO
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+from formats.age.header import MAX_HEADER, NONCE_SIZE, Identity, parse_header, unwrap_file_key
+from formats.age.payload import CHUNK, SEALED, TAG, chunk_count, chunk_nonce, payload_cipher, pool
+from formats.errors import DigestMismatch, Malformed, Unreadable
+from formats.streams import View
+
+_BATCH = 16
+"""Chunks that are opened at once where a file is read on: 1 MiB."""
+_UNDER_WAY = 3
+"""Batches that are opened before they are asked for, at most."""
+
+
+class _Opener:
+    """What the threads of an `OpenedSeal` do; they know this and not the stream, which so can be collected."""
+
+    def __init__(self, cipher: ChaCha20Poly1305, source: BinaryIO, payload: int, end: int) -> None:
+        size = end - payload
+        self.chunks = chunk_count(size, SEALED)
+        self.size = size - self.chunks * TAG
+        if self.chunks == 0 or size - (self.chunks - 1) * SEALED < TAG + (self.chunks > 1):
+            raise Malformed("the sealed file ends within a chunk", place=f"chunk {max(0, self.chunks - 1)}")
+        self._cipher = cipher
+        self._source = source
+        self._payload = payload
+        self._lock = threading.Lock()
+        self._spare: deque[bytearray] = deque()
+
+    def load(self, first: int, count: int) -> memoryview:
+        """The content of chunks; who has done with it hands it to `take_back`."""
+        size = min(count * CHUNK, self.size - first * CHUNK)
+        sealed_length = size + count * TAG
+        with self._lock:
+            sealed = memoryview(_read(self._source, self._payload + first * SEALED, sealed_length))
+        if len(sealed) != sealed_length:
+            raise Unreadable("the sealed file has become shorter", place=f"chunk {first + len(sealed) // SEALED}")
+        try:
+            buffer = self._spare.pop()
+        except IndexError:
+            buffer = bytearray(_BATCH * CHUNK)
+        plain = memoryview(buffer)[:size]
+        for n in range(count):
+            chunk = sealed[n * SEALED : (n + 1) * SEALED]
+            last = first + n == self.chunks - 1
+            try:
+                self._cipher.decrypt_into(
+                    chunk_nonce(first + n, last=last), chunk, None, plain[n * CHUNK : (n + 1) * CHUNK]
+                )
+            except InvalidTag:
+                raise self._why(first + n, chunk, last=last) from None
+        return plain
+
+    def _why(self, number: int, chunk: memoryview, *, last: bool) -> DigestMismatch | Malformed:
+        """What is wrong with a chunk: tried as what it should not be, it says whether the file was cut or extended."""
+        place = f"chunk {number}"
+        try:
+            self._cipher.decrypt(chunk_nonce(number, last=not last), chunk, None)
+        except InvalidTag:
+            return DigestMismatch("altered, damaged or out of its place", place=place)
+        if last:
+            return Malformed("the sealed file is cut off after this chunk, which is not its last", place=place)
+        return Malformed("the sealed file goes on after this chunk, which is its last", place=place)
+
+    def take_back(self, plain: memoryview) -> None:
+        """Use the memory of ``plain`` again."""
+        if isinstance(plain.obj, bytearray):
+            self._spare.append(plain.obj)
+
+
+def _read(source: BinaryIO, offset: int, size: int) -> bytes:
+    """Up to ``size`` bytes from ``offset``, fewer at the end only; raises `Unreadable` where the medium fails."""
+    pieces = []
+    try:
+        source.seek(offset)
+        while size and (data := source.read(size)):
+            pieces.append(data)
+            size -= len(data)
+    except OSError as error:
+        raise Unreadable(error.strerror or str(error), place=f"byte {offset}") from error
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+class OpenedSeal(View):
+    """The plain content of a sealed file, to be read from anywhere; made by `open_sealed`.
+
+    `read` and `readinto` give all they are asked for, fewer at the end only, and nothing that is not authenticated.
+    They raise `DigestMismatch` for a chunk that is altered, damaged or out of its place, `Malformed` where the file was
+    put together otherwise than it was sealed, `Unreadable` where the medium fails. One thread at a time uses it.
+    Closing it leaves the source open.
+    """
+
+    def __init__(self, opener: _Opener) -> None:
+        super().__init__(opener.size)
+        self._opener = opener
+        self._ahead: deque[tuple[int, int, Future[memoryview]]] = deque()
+        self._window = 1
+        # Only a valid last chunk says that the file is whole, and so how long it is (c2sp.org/age, Payload).
+        self._first = opener.chunks - 1
+        self._plain = opener.load(self._first, 1)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read ``size`` bytes, fewer at the end only; without a size all there is."""
+        left = max(0, self.size - self._position)
+        size = left if size is None or size < 0 else min(size, left)
+        piece = self._piece()
+        if size <= len(piece):
+            self._position += size
+            return bytes(piece[:size])
+        whole = io.BytesIO()
+        while size:
+            piece = self._piece()[:size]
+            whole.write(piece)
+            self._position += len(piece)
+            size -= len(piece)
+        return whole.getvalue()
+
+    def readall(self) -> bytes:
+        """Read all there is to the end."""
+        return self.read()
+
+    def _fill(self, into: memoryview) -> int:
+        piece = self._piece()[: len(into)]
+        into[: len(piece)] = piece
+        return len(piece)
+
+    def _piece(self) -> memoryview:
+        """The content from the present position to the end of the batch that it is in; nothing at the end."""
+        if self.closed:
+            raise ValueError("read of a closed stream")
+        if self._position >= self.size:
+            return memoryview(b"")
+        if not 0 <= self._position - self._first * CHUNK < len(self._plain):
+            self._turn(self._position // CHUNK)
+        return self._plain[self._position - self._first * CHUNK :]
+
+    def _turn(self, chunk: int) -> None:
+        """Make the batch that begins with ``chunk`` the present one.
+
+        Who reads on gets batches that double up to 1 MiB, and from then on the next ones are opened meanwhile; who goes
+        elsewhere gets the one chunk.
+        """
+        follows = chunk == self._first + chunk_count(len(self._plain), CHUNK)
+        self._window = min(2 * self._window, _BATCH) if follows else 1
+        self._opener.take_back(self._plain)
+        self._plain = memoryview(b"")
+        self._first = chunk
+        if self._ahead and self._ahead[0][0] == chunk:
+            _, count, batch = self._ahead.popleft()
+            self._look_ahead(chunk + count)
+            self._plain = batch.result()
+            return
+        self._forget_ahead()
+        count = min(self._window, self._opener.chunks - chunk)
+        if self._window == _BATCH:
+            self._look_ahead(chunk + count)
+        self._plain = self._opener.load(chunk, count)
+
+    def _look_ahead(self, chunk: int) -> None:
+        """Have the batches from ``chunk`` on opened meanwhile, which are not yet."""
+        if self._ahead:
+            first, count, _ = self._ahead[-1]
+            chunk = first + count
+        while len(self._ahead) < _UNDER_WAY and chunk < self._opener.chunks:
+            count = min(_BATCH, self._opener.chunks - chunk)
+            self._ahead.append((chunk, count, pool().submit(self._opener.load, chunk, count)))
+            chunk += count
+
+    def close(self) -> None:
+        """Give back memory; the source stays open, and nothing of this stream reads it any more."""
+        self._forget_ahead()
+        super().close()
+
+    def _forget_ahead(self) -> None:
+        jobs = [job for _, _, job in self._ahead]
+        self._ahead.clear()
+        wait([job for job in jobs if not job.cancel()])
+
+
+def open_sealed(source: BinaryIO, identities: Sequence[Identity]) -> OpenedSeal:
+    """Open the sealed file that is all of ``source``, which is seekable and nobody else's while it is read.
+
+    Header and last chunk are read and authenticated here, so a file that was cut or extended at its end is refused
+    before anything is read from it. Raises `NotForUs` if no identity opens it (also where only a passphrase or a key
+    of another kind would), `UnknownFormat` for other versions of age and its ASCII armour, `Malformed` or `TooLarge`
+    for what is not a sealed file, `DigestMismatch` where it is not as it was sealed, `Unreadable` where the medium
+    fails.
+    """
+    try:
+        end = source.seek(0, os.SEEK_END)
+    except OSError as error:
+        raise Unreadable(error.strerror or str(error)) from error
+    start = _read(source, 0, MAX_HEADER)
+    header = parse_header(start)
+    file_key = unwrap_file_key(start, header, identities)
+    nonce = _read(source, header.size, NONCE_SIZE)
+    if len(nonce) != NONCE_SIZE:
+        raise Malformed("the sealed file ends in its nonce", place="payload")
+    return OpenedSeal(_Opener(payload_cipher(file_key, nonce), source, header.size + NONCE_SIZE, end))

@@ -1,0 +1,118 @@
+"""A sealed file that is kept nowhere: the bytes `formats.age.writer.SealingWriter` makes, read from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import BinaryIO
+
+from formats.age.header import KeySource, header_bytes
+from formats.age.payload import CHUNK, SEALED, TAG, chunk_count, chunk_nonce, payload_cipher, pool
+from formats.errors import Unreadable
+from formats.streams import View
+
+_AT_ONCE = 8
+"""Chunks of plain content that are read at once."""
+_MUCH = 32
+"""Chunks that are worth a second thread: sealing them takes longer than waking it."""
+
+
+class SealedView(View):
+    """What sealing ``size`` bytes of ``plain`` gives, to be read and sought in; one thread at a time uses it.
+
+    ``plain`` is seekable, nobody else's, and closed with the view. Everything said of ``seed`` and ``context`` at
+    `SealingWriter` holds: the same content comes out as the same bytes, and **no other content may ever be sealed with
+    them**. Whoever lets a sealed file out has compared it with its digest before.
+
+    Raises as `header_bytes` does; reading raises `Unreadable` where the content ends early, and what reading it raises.
+    """
+
+    def __init__(self, plain: BinaryIO, size: int, recipients: Sequence[str], *, seed: bytes, context: bytes) -> None:
+        keys = KeySource(seed, context)
+        file_key, nonce = keys.file_key(), keys.payload_nonce()
+        self._plain = plain
+        self._plain_size = size
+        self._cipher = payload_cipher(file_key, nonce)
+        self._head = header_bytes(file_key, recipients, keys) + nonce
+        self._chunks = max(1, chunk_count(size, CHUNK))
+        super().__init__(len(self._head) + size + self._chunks * TAG)
+        self._reading = Lock()
+        self._buffers: list[bytearray] = []
+        # A chunk of which only a part was asked for: what reads on asks for the rest of it next.
+        self._part = -1, b""
+
+    def _fill(self, into: memoryview) -> int:
+        if self._position < len(self._head):
+            data = self._head[self._position : self._position + len(into)]
+            into[: len(data)] = data
+            return len(data)
+        chunk, within = divmod(self._position - len(self._head), SEALED)
+        whole = min(len(into) // SEALED, self._chunks - 1 - chunk)
+        if within == 0 and whole > 0:
+            self._seal(chunk, whole, into)
+            return whole * SEALED
+        if self._part[0] != chunk:
+            sealed = bytearray(self._length(chunk) + TAG)
+            self._seal(chunk, 1, memoryview(sealed))
+            self._part = chunk, bytes(sealed)
+        data = self._part[1][within : within + len(into)]
+        into[: len(data)] = data
+        return len(data)
+
+    def _length(self, chunk: int) -> int:
+        """Bytes of plain content in a chunk."""
+        return min(CHUNK, self._plain_size - chunk * CHUNK)
+
+    def _seal(self, first: int, count: int, into: memoryview) -> None:
+        """Seal chunks into ``into``: many of them in two threads, each of which reads for itself what it seals next."""
+        starts = iter(range(0, count, _AT_ONCE))
+
+        def work(buffer: bytearray) -> None:
+            while True:
+                with self._reading:
+                    at = next(starts, None)
+                    if at is None:
+                        return
+                    some = min(_AT_ONCE, count - at)
+                    plain = self._read(first + at, some, buffer)
+                self._encrypt(first + at, plain, into[at * SEALED :])
+
+        if count < _MUCH:
+            work(self._buffer(0))
+            return
+        other = pool().submit(work, self._buffer(1))
+        try:
+            work(self._buffer(0))
+        finally:
+            # Nobody may go on with memory that is still being written to. One that has not begun finds nothing to do.
+            if not other.cancel():
+                other.result()
+
+    def _buffer(self, number: int) -> bytearray:
+        while len(self._buffers) <= number:
+            self._buffers.append(bytearray(_AT_ONCE * CHUNK))
+        return self._buffers[number]
+
+    def _read(self, first: int, count: int, buffer: bytearray) -> memoryview:
+        """The content of chunks, in ``buffer``."""
+        size = (count - 1) * CHUNK + self._length(first + count - 1)
+        plain = memoryview(buffer)[:size]
+        self._plain.seek(first * CHUNK)
+        done = 0
+        while done < size:
+            more = self._plain.readinto(plain[done:])  # type: ignore[attr-defined]  # every binary file has it
+            if not more:
+                raise Unreadable(f"content ends {size - done} bytes early", place=f"chunk {first + done // CHUNK}")
+            done += more
+        return plain
+
+    def _encrypt(self, first: int, plain: memoryview, into: memoryview) -> None:
+        for n in range(max(1, chunk_count(len(plain), CHUNK))):
+            piece = plain[n * CHUNK : (n + 1) * CHUNK]
+            nonce = chunk_nonce(first + n, last=first + n == self._chunks - 1)
+            self._cipher.encrypt_into(nonce, piece, None, into[n * SEALED : n * SEALED + len(piece) + TAG])
+
+    def close(self) -> None:
+        """Close the content."""
+        self._plain.close()
+        super().close()

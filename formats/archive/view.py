@@ -1,0 +1,95 @@
+"""An archive that is kept nowhere: the bytes `formats.archive.write_archive` makes, read from anywhere.
+
+All that an archive adds to its members' content are 32 bytes before it and a header after it. Where the content, its
+sizes and its CRC-32s are at hand, the archive need not be written to be read.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from formats.archive.header import START_SIZE, Member, Stored, check_clashes, header_bytes, start_header
+from formats.errors import Malformed, Unreadable
+from formats.streams import View
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """A member and where its content is: ``member.size`` bytes from ``offset`` of what ``open`` gives, of this CRC-32.
+
+    ``open`` gives a seekable stream of its own every time.
+    """
+
+    member: Member
+    crc32: int
+    open: Callable[[], BinaryIO]
+    offset: int = 0
+
+
+class ArchiveView(View):
+    """The archive of ``spans``, to be read and sought in; one thread at a time uses it.
+
+    Content is not checked: whoever reads the archive compares it with its digest. Raises `Malformed` for no members, or
+    names that clash; reading raises `Unreadable` where content ends early, and what reading the content raises.
+    """
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        if not spans:
+            raise Malformed("an archive without members")
+        check_clashes([span.member.name for span in spans])
+        self._spans = spans
+        self._starts = []
+        at = START_SIZE
+        for span in spans:
+            self._starts.append(at)
+            at += span.member.size
+        stored = [
+            Stored(member=span.member, offset=start, crc32=span.crc32)
+            for span, start in zip(spans, self._starts, strict=True)
+        ]
+        self._end = at
+        self._header = header_bytes(stored)
+        self._start = start_header(self._header, data=at - START_SIZE)
+        super().__init__(at + len(self._header))
+        self._open: tuple[int, BinaryIO] | None = None
+
+    def _fill(self, into: memoryview) -> int:
+        at = self._position
+        if at < START_SIZE:
+            return _copy(self._start[at:], into)
+        if at >= self._end:
+            return _copy(self._header[at - self._end :], into)
+        number = bisect_right(self._starts, at) - 1
+        span, within = self._spans[number], at - self._starts[number]
+        source = self._content(number)
+        source.seek(span.offset + within)
+        count: int = source.readinto(into[: span.member.size - within])  # type: ignore[attr-defined]
+        if not count:
+            raise Unreadable(f"content ends {span.member.size - within} bytes early", place=span.member.name)
+        return count
+
+    def _content(self, number: int) -> BinaryIO:
+        """The content of a member; the last one used stays open."""
+        if self._open is None or self._open[0] != number:
+            self._release()
+            self._open = number, self._spans[number].open()
+        return self._open[1]
+
+    def _release(self) -> None:
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
+
+    def close(self) -> None:
+        """Close the content that is open."""
+        self._release()
+        super().close()
+
+
+def _copy(data: bytes, into: memoryview) -> int:
+    count = min(len(data), len(into))
+    into[:count] = data[:count]
+    return count

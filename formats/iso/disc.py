@@ -1,0 +1,189 @@
+"""A disc or image under a reader: its blocks, the list of its files within limits, a stream over one file's data."""
+
+from __future__ import annotations
+
+import errno
+import io
+import threading
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import BinaryIO
+
+from formats.errors import IllegalName, Malformed, TooLarge, Unreadable
+from formats.iso.layout import BLOCK
+from formats.names import check_path
+
+MAX_ENTRIES = 100_000
+"""Files and folders that a reader lists; a volume of ours has some thousands at most."""
+MAX_FOLDER = 16 << 20
+"""Bytes of structure in one folder."""
+MAX_STRUCTURE = 128 << 20
+"""Bytes of structure in all folders together."""
+MAX_DEPTH = 64
+"""Components in a path."""
+MAX_PATH = 1000
+"""Characters in a path."""
+
+
+class Disc:
+    """Reads of a seekable source that threads may share; the source stays the caller's."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source: BinaryIO | None = source
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Let go of the source."""
+        self._source = None
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Exactly ``size`` bytes from byte ``offset``; `OSError` where the medium fails or ends."""
+        pieces = []
+        with self._lock:
+            if self._source is None:
+                raise ValueError("the reader of this image is closed")
+            self._source.seek(offset)
+            while size:
+                data = self._source.read(size)
+                if not data:
+                    raise OSError(errno.EIO, f"the medium ends there, {size} bytes short of what is to be read")
+                pieces.append(data)
+                size -= len(data)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def size(self) -> int:
+        """Bytes on the medium; `Unreadable` if it does not say."""
+        with self._lock:
+            if self._source is None:
+                raise ValueError("the reader of this image is closed")
+            try:
+                return self._source.seek(0, io.SEEK_END)
+            except OSError as error:
+                raise Unreadable(error.strerror or str(error)) from error
+
+    def structure(self, block: int, size: int) -> bytes:
+        """``size`` bytes of structure from ``block``; `Unreadable` where the medium fails or ends."""
+        if size > MAX_FOLDER:
+            raise TooLarge(f"{size} bytes of structure, where {MAX_FOLDER} are read", place=f"block {block}")
+        try:
+            return self.read(block * BLOCK, size)
+        except OSError as error:
+            raise Unreadable(error.strerror or str(error), place=f"block {block}") from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DiscFile:
+    """A regular file: its path, its size in bytes, and where its data lie: (byte offset, bytes) of each extent."""
+
+    path: str
+    size: int
+    extents: tuple[tuple[int, int], ...]
+
+    @property
+    def place(self) -> tuple[int, str]:
+        """Sorts files by where their data lie; an empty file lies nowhere."""
+        return (self.extents[0][0] if self.size else 0), self.path
+
+
+class Listing:
+    """The files found while a tree is walked; refuses loops, names that climb out, and more than the limits."""
+
+    def __init__(self) -> None:
+        self.files: list[DiscFile] = []
+        self._paths: set[str] = set()
+        self._entered: set[int] = set()
+        self._left = MAX_STRUCTURE
+        self._entries = 0
+
+    def charge(self, size: int) -> None:
+        """Raise `TooLarge` once more than `MAX_STRUCTURE` bytes of structure have been read."""
+        self._left -= size
+        if self._left < 0:
+            raise TooLarge(f"over {MAX_STRUCTURE} bytes of structure")
+
+    def enter(self, block: int, size: int, *, place: str) -> None:
+        """Note that the folder at ``block`` is being read; raise `Malformed` if it has been."""
+        if block in self._entered:
+            raise Malformed("a folder stands in the tree twice", place=place)
+        self._entered.add(block)
+        self.charge(size)
+
+    def count(self, place: str) -> None:
+        """Note an entry of a folder; raise `TooLarge` beyond `MAX_ENTRIES`."""
+        self._entries += 1
+        if self._entries > MAX_ENTRIES:
+            raise TooLarge(f"over {MAX_ENTRIES} files and folders", place=place)
+
+    def component(self, name: str, *, place: str) -> str:
+        """Return ``name`` if it may be one component of a path; raise `Malformed` otherwise."""
+        if "/" in name or len(place) + len(name) > MAX_PATH or place.count("/") >= MAX_DEPTH:
+            raise Malformed(f"{name!a} is no name, or its path is too long", place=place)
+        try:
+            return check_path(name, place=place)
+        except IllegalName as error:
+            raise Malformed(error.message, place=place) from None
+
+    def add(self, path: str, extents: list[tuple[int, int]]) -> None:
+        """Note a file; raise `Malformed` if the path is taken."""
+        if path in self._paths:
+            raise Malformed("two files have this path", place=path)
+        self._paths.add(path)
+        self.files.append(DiscFile(path=path, size=sum(size for _, size in extents), extents=tuple(extents)))
+
+
+class Content(io.BufferedIOBase):
+    """A file's data as a seekable stream, straight over its extents; a read that fails does not move."""
+
+    def __init__(self, disc: Disc, file: DiscFile) -> None:
+        self._disc = disc
+        self._file = file
+        self._starts = [0, *accumulate(size for _, size in file.extents)]
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def tell(self) -> int:
+        """Bytes from the start of the file."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Move as files do; past the end there is nothing to read."""
+        self._check_open()
+        position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}[whence]
+        if position < 0:
+            raise ValueError(f"seek to {position}")
+        self._position = position
+        return position
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Up to ``size`` bytes, all there are if it is None or below 0; fewer only at the end of the file."""
+        self._check_open()
+        left = max(0, self._file.size - self._position)
+        wanted = left if size is None or size < 0 else min(size, left)
+        pieces = []
+        at = self._position
+        while wanted:
+            number = bisect_right(self._starts, at) - 1
+            offset, length = self._file.extents[number]
+            inside = at - self._starts[number]
+            piece = self._disc.read(offset + inside, min(wanted, length - inside))
+            pieces.append(piece)
+            at += len(piece)
+            wanted -= len(piece)
+        self._position = at
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def read1(self, size: int = -1, /) -> bytes:
+        """As `read`."""
+        return self.read(size)
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on closed file")

@@ -1,0 +1,152 @@
+"""ISO images: the only door to pycdlib. Writes the files of one volume, reads such an image back.
+
+An image names every file by its true path in three independent trees over the same data: ISO 9660 with Rock Ridge
+(1.09: bsdtar shows every size as 0 under 1.12), Joliet, and UDF, so that any system of the last thirty years mounts it.
+The same input gives the same bytes, whatever the clock, the time zone and the machine.
+
+`formats.iso.layout` knows the layout, and `formats.iso.mastering` masters it with pycdlib. `formats.iso.reader` reads
+without, for pycdlib's parser takes a whole disc for lost at the first flaw, and raises what is outside its own family.
+"""
+
+from __future__ import annotations
+
+import io
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import BinaryIO
+
+from formats.errors import DigestMismatch, IllegalName, Malformed, TooLarge
+from formats.iso.layout import iso_size
+
+_LONGEST_TEXT = 64  # a 128-byte field of Joliet's holds as many characters
+_D_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IsoFile:
+    """A file to write: ``path`` ("data/archives/000001.7z", see `formats.iso.layout.check_iso_path`), its ``size``
+    in bytes, and ``open``, which gives a fresh stream of exactly that many bytes; `write_iso` opens it once, reads it
+    from start to end, and closes it.
+    """
+
+    path: str
+    size: int
+    open: Callable[[], BinaryIO]
+
+
+class _Source(io.BufferedIOBase):
+    """What pycdlib reads a file from: opened when its turn comes, never shorter or longer than its size."""
+
+    def __init__(self, file: IsoFile, progress: Callable[[int], None] | None) -> None:
+        self._file = file
+        self._progress = progress
+        self._left = file.size
+        self._stream: BinaryIO | None = None
+
+    def seek(self, _offset: int, _whence: int = io.SEEK_SET, /) -> int:
+        """Open the file; pycdlib seeks to the start before it reads, once."""
+        self._stream = self._file.open()
+        return 0
+
+    def read(self, size: int | None = None, /) -> bytes:
+        """Exactly ``size`` bytes: pycdlib takes a short answer for the end and pads with zeros."""
+        pieces = []
+        size = wanted = self._left if size is None else size
+        while wanted:
+            data = self._stream.read(wanted) if self._stream else b""
+            if not data:
+                raise DigestMismatch(
+                    f"ended after {self._file.size - self._left + size - wanted} of {self._file.size} bytes",
+                    place=self._file.path,
+                )
+            pieces.append(data)
+            wanted -= len(data)
+        self._left -= size
+        if self._progress is not None:
+            self._progress(size)
+        if not self._left:
+            self.finish()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def finish(self) -> None:
+        """Raise `DigestMismatch` if the file goes on beyond its size; close it."""
+        if self._stream is not None and self._stream.read(1):
+            raise DigestMismatch(f"goes on after {self._file.size} bytes", place=self._file.path)
+        self.close()
+
+    def close(self) -> None:
+        """Close the file if it is open."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+        super().close()
+
+
+def write_iso(
+    out: BinaryIO,
+    files: Sequence[IsoFile],
+    *,
+    volume_id: str,
+    publisher: str,
+    application: str,
+    created_ns: int,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Write an image of ``files`` to ``out``, a seekable file open for reading and writing, in place of what it held.
+
+    Its length is `iso_size` of the same files, and their data lie in the order given, each read and written once.
+    ``volume_id`` (``HQ1_000042_V003``) has 1 to 16 d-characters (A-Z 0-9 _); ``publisher`` and ``application`` are
+    shown to people: cut to 64 characters, accents dropped, other characters beyond ASCII made ``?``. Every date is
+    ``created_ns`` (nanoseconds since 1970) in whole seconds, UTC. ``progress`` is told of every piece of file data
+    copied, in bytes.
+
+    Raises `IllegalName` and `TooLarge` for files and names that no image holds (nothing is written then),
+    `DigestMismatch` for a file that is shorter or longer than its size, and passes on what reading and writing raise.
+    """
+    listing = [(file.path, file.size) for file in files]
+    size = iso_size(listing)
+    if not 1 <= len(volume_id) <= 16 or not _D_CHARACTERS.issuperset(volume_id):
+        raise IllegalName("a volume ID has 1 to 16 characters A-Z 0-9 _", place=ascii(volume_id))
+    moment = _moment(created_ns)
+    from formats.iso.mastering import Image  # pycdlib takes a while to import, and reading does without
+
+    sources = [_Source(file, progress) for file in files]
+    try:
+        with Image(
+            listing,
+            sources,
+            volume_id=volume_id,
+            publisher=_text(publisher),
+            application=_text(application),
+            moment=moment,
+        ) as image:
+            if image.size != size:
+                raise Malformed(f"laid out in {image.size} bytes where {size} were reckoned")
+            out.seek(0)
+            out.truncate(0)
+            for file, source in zip(files, sources, strict=True):
+                if not file.size:  # pycdlib never looks at these
+                    source.seek(0)
+                    source.finish()
+            image.write(out)
+    finally:
+        for source in sources:
+            source.close()
+
+
+def _moment(created_ns: int) -> datetime:
+    try:
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=created_ns // 1_000_000_000)
+    except OverflowError:
+        moment = datetime(1, 1, 1, tzinfo=UTC)
+    if not 1900 <= moment.year <= 1900 + 255:
+        raise TooLarge(f"{created_ns} ns since 1970 is outside the years 1900 to 2155 of ISO 9660")
+    return moment
+
+
+def _text(text: str) -> str:
+    """As `write_iso` says; a text that began with ``_`` would name a file (ECMA-119 8.4.20)."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return "".join(c if " " <= c <= "~" else "?" for c in plain).lstrip("_")[:_LONGEST_TEXT]

@@ -1,0 +1,53 @@
+"""The blocks of a parity group in open binary files: what `formats.parity` reads from and writes to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import BinaryIO
+
+from formats.errors import Unreadable
+from formats.parity.layout import Geometry
+
+
+class ColumnFiles:
+    """``read`` and ``write`` for `formats.parity.encode` and `mend`; safe to call from several threads.
+
+    ``files[column][n]`` is file n of a column, as `Geometry.place` counts them; the columns of one volume share
+    theirs. Columns that are not used (nothing of them is read or written) may be empty lists. Open the files
+    unbuffered (``buffering=0``): a buffer would only copy.
+    """
+
+    def __init__(self, geometry: Geometry, files: Sequence[Sequence[BinaryIO]]) -> None:
+        self._geometry = geometry
+        self._files = files
+        self._locks = {id(file): Lock() for column in files for file in column}
+
+    def read(self, column: int, row: int, start: int, into: memoryview) -> None:
+        """Fill ``into`` from byte ``start`` of a block; raises `Unreadable` on an error or an early end."""
+        file, offset = self._find(column, row)
+        try:
+            with self._locks[id(file)]:
+                file.seek(offset + start)
+                while into:
+                    count = file.readinto(into)  # type: ignore[attr-defined]  # every binary file has it
+                    if not count:
+                        raise Unreadable("file ends early", place=f"column {column}, row {row}")
+                    into = into[count:]
+        except OSError as error:
+            raise Unreadable(str(error), place=f"column {column}, row {row}") from error
+
+    def write(self, column: int, row: int, start: int, data: bytes) -> None:
+        """Put ``data`` in the block's place from its byte ``start`` on; an `OSError` passes through."""
+        file, offset = self._find(column, row)
+        rest = memoryview(data)
+        with self._locks[id(file)]:
+            file.seek(offset + start)
+            while rest:
+                rest = rest[file.write(rest) :]
+
+    def _find(self, column: int, row: int) -> tuple[BinaryIO, int]:
+        place = self._geometry.place(column, row)
+        if place is None:
+            raise IndexError(f"virtual block: column {column}, row {row}")
+        return self._files[column][place.file], place.offset

@@ -1,0 +1,130 @@
+"""The index of a tape: the first and the last tape file, which list those between them.
+
+The first is written before the data, so it has the digests only where the writer was given them; the last has all. An
+unknown digest stands as 64 hyphens, so that both indexes have the same length and the size of a tape is known exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from formats.errors import IllegalName, Malformed, TooLarge
+from formats.records import encode, format_time, open_document
+from formats.tape.drive import MAX_BLOCK
+from formats.tape.labels import MAX_NUMBER, MAX_PATH, MAX_SIZE, check_tape_path, check_volume_id
+
+INDEX_PATH = "TAPE-INDEX.json"
+"""The path of both indexes in their labels; "content" I tells them from a payload file of that name."""
+MAX_FILES = MAX_NUMBER - 2
+"""Files a set holds beside its two indexes: file sequence numbers have four digits."""
+MAX_INDEX = 16 << 20
+"""Bytes of an index that readers take."""
+
+_UNKNOWN = "-" * 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexEntry:
+    """A payload file: its tape file number (from 2), path, size in bytes, data blocks on all reels, and SHA-256."""
+
+    number: int
+    path: str
+    size: int
+    blocks: int
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TapeIndex:
+    """All payload files of a set in writing order; ``set_id`` is the volume identifier of its first reel."""
+
+    set_id: str
+    created_ns: int
+    block_size: int
+    files: tuple[IndexEntry, ...]
+
+    def encode(self) -> bytes:
+        """The tape file: canonical JSON (`formats.records`)."""
+        return encode(
+            {
+                "format": "courier-tape-index/1",
+                "set": self.set_id,
+                "created": format_time(self.created_ns),
+                "block_size": self.block_size,
+                "files": [
+                    {
+                        "number": file.number,
+                        "path": file.path,
+                        "size": file.size,
+                        "blocks": file.blocks,
+                        "sha256": file.sha256 or _UNKNOWN,
+                    }
+                    for file in self.files
+                ],
+            }
+        )
+
+    @classmethod
+    def parse(cls, data: bytes) -> TapeIndex:
+        """Read an index; raises `Malformed`, `TooLarge` or `UnknownFormat`."""
+        if len(data) > MAX_INDEX:
+            raise TooLarge(f"over {MAX_INDEX} bytes", place=INDEX_PATH)
+        fields = open_document(data, name="tape-index")
+        block_size = fields.integer("block_size", minimum=1, maximum=MAX_BLOCK)
+        try:
+            set_id = check_volume_id(fields.text("set"))
+        except IllegalName as error:
+            raise Malformed(error.message, place="set") from None
+        files = []
+        taken: set[str] = set()
+        for number, item in enumerate(fields.objects("files"), 2):
+            entry = IndexEntry(
+                number=item.integer("number", minimum=number, maximum=number),
+                path=item.text("path", longest=MAX_PATH),
+                size=item.integer("size", maximum=MAX_SIZE),
+                blocks=item.integer("blocks"),
+                sha256=_known(item.text("sha256", pattern="[0-9a-f]{64}|-{64}")),
+            )
+            try:
+                check_tape_path(entry.path)
+            except IllegalName as error:
+                raise Malformed(error.message, place=item.place) from None
+            if entry.blocks != -(-entry.size // block_size):
+                raise Malformed("blocks do not fit the size", place=item.at("blocks"))
+            if entry.path in taken:
+                raise Malformed(f"{entry.path} is listed twice", place=item.at("path"))
+            taken.add(entry.path)
+            files.append(entry)
+        if len(files) > MAX_FILES:
+            raise TooLarge(f"more than {MAX_FILES} files", place="files")
+        return cls(set_id=set_id, created_ns=fields.time("created"), block_size=block_size, files=tuple(files))
+
+
+def _known(digest: str) -> str | None:
+    return None if digest == _UNKNOWN else digest
+
+
+def make_index(
+    files: Sequence[tuple[str, int, str | None]], *, set_id: str, created_ns: int, block_size: int
+) -> TapeIndex:
+    """The index of files given as (path, size, SHA-256 or None), in writing order.
+
+    Raises `IllegalName` for a path that cannot stand on a tape, `Malformed` for one given twice, `TooLarge` for a file
+    or a number of files beyond the labels' digits.
+    """
+    if len(files) > MAX_FILES:
+        raise TooLarge(f"{len(files)} files; a labelled tape holds {MAX_FILES}")
+    if not 1 <= block_size <= MAX_BLOCK:
+        raise TooLarge(f"blocks of {block_size} bytes; from 1 to {MAX_BLOCK} are possible")
+    taken: set[str] = set()
+    entries = []
+    for number, (path, size, sha256) in enumerate(files, 2):
+        check_tape_path(path)
+        if not 0 <= size <= MAX_SIZE:
+            raise TooLarge(f"a file of {size} bytes", place=path)
+        if path in taken:
+            raise Malformed("given twice", place=path)
+        taken.add(path)
+        entries.append(IndexEntry(number=number, path=path, size=size, blocks=-(-size // block_size), sha256=sha256))
+    return TapeIndex(set_id=set_id, created_ns=created_ns, block_size=block_size, files=tuple(entries))

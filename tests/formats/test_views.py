@@ -1,0 +1,91 @@
+"""Archives and sealed files that are kept nowhere: the same bytes as those that are written, from anywhere in them."""
+
+from __future__ import annotations
+
+import io
+import random
+import zlib
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from formats.age import CHUNK, Identity, SealedView, SealingWriter, open_sealed, sealed_size
+from formats.archive import Member, archive_size, write_archive
+from formats.archive.view import ArchiveView, Span
+from formats.errors import Malformed, Unreadable
+
+SEED = bytes(range(32))
+RECIPIENTS = [Identity(bytes([n]) * 32).recipient for n in (1, 2)]
+SIZES = st.sampled_from([0, 1, 2, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 5 * CHUNK + 7, 9 * CHUNK, 70 * CHUNK + 1])
+
+
+def written(contents: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    write_archive(
+        out,
+        [(Member(name=name, size=len(data), mtime_ns=0), partial(io.BytesIO, data)) for name, data in contents.items()],
+    )
+    return out.getvalue()
+
+
+def view_of(contents: dict[str, bytes], *, offset: int = 0) -> ArchiveView:
+    return ArchiveView(
+        [
+            Span(
+                member=Member(name=name, size=len(data), mtime_ns=0),
+                crc32=zlib.crc32(data),
+                open=partial(io.BytesIO, b"x" * offset + data + b"y"),
+                offset=offset,
+            )
+            for name, data in contents.items()
+        ]
+    )
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=6), st.integers(0, 9), st.randoms())
+def test_a_view_of_an_archive_is_the_archive(datas: list[bytes], offset: int, rng: random.Random) -> None:
+    contents = {f"m{n}": data for n, data in enumerate(datas)}
+    whole = written(contents)
+    view = view_of(contents, offset=offset)
+    assert view.size == len(whole) == archive_size(Member(name=n, size=len(d), mtime_ns=0) for n, d in contents.items())
+    assert view.read() == whole
+    for _ in range(10):
+        at, count = rng.randrange(len(whole) + 2), rng.randrange(len(whole) + 2)
+        view.seek(at)
+        assert view.read(count) == whole[at : at + count]
+
+
+def test_a_view_of_content_that_became_shorter_is_unreadable() -> None:
+    short = Span(member=Member(name="a", size=10, mtime_ns=0), crc32=0, open=lambda: io.BytesIO(b"12345"))
+    with pytest.raises(Unreadable):
+        ArchiveView([short]).read()
+    with pytest.raises(Malformed):
+        ArchiveView([])
+
+
+@given(SIZES, st.integers(0, 1 << 32))
+def test_a_view_of_a_sealed_file_is_the_sealed_file(size: int, seed: int) -> None:
+    rng = random.Random(seed)
+    plain = rng.randbytes(size)
+    out = io.BytesIO()
+    with SealingWriter(out, RECIPIENTS, seed=SEED, context=b"test") as writer:
+        writer.write(plain)
+    whole = out.getvalue()
+    view = SealedView(io.BytesIO(plain), size, RECIPIENTS, seed=SEED, context=b"test")
+    assert view.size == len(whole) == sealed_size(size, len(RECIPIENTS))
+    assert view.read() == whole
+    for _ in range(10):
+        at, count = rng.randrange(len(whole) + 2), rng.randrange(len(whole) + 2)
+        view.seek(at)
+        assert view.read(count) == whole[at : at + count]
+    view.seek(0)
+    opened = open_sealed(io.BytesIO(view.read()), [Identity(bytes([2]) * 32)])
+    assert opened.read() == plain
+
+
+def test_a_sealed_view_of_content_that_became_shorter_is_unreadable() -> None:
+    view = SealedView(io.BytesIO(b"123"), CHUNK + 5, RECIPIENTS, seed=SEED, context=b"test")
+    with pytest.raises(Unreadable):
+        view.read()

@@ -1,0 +1,129 @@
+"""The journey at size: a file of more than 4 GiB in every layout, 20,000 small files, 1,000 volumes."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from journey import Home, Sites, add, create, describe_tree, digest_of, exported, make_sites, noise, write
+
+from courier.media.reading import LAYOUTS, Layout
+
+pytestmark = pytest.mark.slow
+
+GIB = 1 << 30
+HUGE = 4 * GIB + 300_000_007
+NEEDED = 26 * GIB
+"""Bytes of disk the largest of these tests takes for a while."""
+
+
+@pytest.fixture
+def sites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sites]:
+    """HQ1 and BR1, and nothing of them left afterwards: pytest would keep gigabytes.
+
+    Files are not flushed: a disk that is flushed 17,000 times takes minutes, and that is not what these tests prove.
+    """
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    monkeypatch.setattr(os, "sync", lambda: None)
+    if shutil.disk_usage(tmp_path).free < NEEDED:
+        pytest.skip(f"needs {NEEDED / GIB:.0f} GiB of disk for temporary files")
+    yield make_sites(tmp_path)
+    shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def huge_file(folder: Path) -> Path:
+    """A sparse file of more than 4 GiB with content in a few places, some of them across the edges that matter."""
+    folder.mkdir()
+    path = folder / "disk.vhdx"
+    with path.open("wb") as file:
+        file.truncate(HUGE)
+        for seed, place in enumerate((0, GIB + 12_345, 2 * GIB - 50, 4 * GIB - 4096, 4 * GIB - 1, HUGE - 70_000)):
+            file.seek(place)
+            file.write(noise(70_000, seed))
+        file.truncate(HUGE)
+    return path
+
+
+def stored(home: Home, digest: str) -> Path:
+    """The one content of that digest in the store of a home."""
+    return home.path / "store" / "content" / digest[:2] / digest
+
+
+def received_by_a_copy(sites: Sites, number: int, volumes: list[Path]) -> Home:
+    """A receiver as BR1 is now, after it has received ``volumes``."""
+    home = Home(code="BR1", path=sites.root / f"BR1-{number}")
+    shutil.copytree(sites.br.path, home.path)
+    assert len(home("parcel", "receive", *volumes)["imported"]) == 1
+    return home
+
+
+@pytest.mark.parametrize(("compress", "layouts"), [("none", LAYOUTS), ("auto", ("iso",))], ids=["none", "auto"])
+def test_a_file_of_more_than_4_gib_comes_out_of_every_layout_as_it_went_in(
+    sites: Sites, compress: str, layouts: tuple[Layout, ...]
+) -> None:
+    path = huge_file(sites.root / "source")
+    digest = digest_of(path)
+    package = add(sites.hq, path.parent)
+    parcel = create(sites.hq, package, capacity="4.4GB", compress=compress, redundancy="none")
+    for number, layout in enumerate(layouts):
+        volumes = write(sites.hq, parcel, layout, sites.root / layout)
+        assert len(volumes) == (2 if compress == "none" else 1)
+        if number == 0:
+            sites.hq("parcel", "ship", parcel)
+            sites.sync()
+        home = received_by_a_copy(sites, number, volumes)
+        assert stored(home, digest).stat().st_size == HUGE
+        assert digest_of(stored(home, digest)) == digest
+        shutil.rmtree(home.path)
+        shutil.rmtree(sites.root / layout)
+
+
+def many_files(root: Path, count: int) -> Path:
+    """A tree of small files, some empty, some of the same content, in folders of a hundred."""
+    rng = random.Random(20_000)
+    for number in range(count):
+        folder = root / f"{number % 200:03d}"
+        if number < 200:
+            folder.mkdir(parents=True)
+        path = folder / f"driver {number:05d}.{'inf' if number % 3 else 'sys'}"
+        path.write_bytes(b"same" * 50 if number % 10 == 0 else rng.randbytes(rng.randrange(3000)))
+        os.utime(path, ns=(1_700_000_000_000_000_000 + number * 1_000_003,) * 2)
+    return root
+
+
+def test_20_000_small_files_come_out_as_they_went_in(sites: Sites) -> None:
+    source = many_files(sites.root / "drivers", 20_000)
+    package = add(sites.hq, source)
+    assert sites.hq("package", "show", package)["files"] == 20_000
+    parcel = create(sites.hq, package, capacity="50MB")
+    volumes = write(sites.hq, parcel, "iso", sites.root / "iso")
+    sites.hq("parcel", "ship", parcel)
+    sites.sync()
+    document = sites.br("parcel", "receive", *volumes)
+    assert document["imported"] == [{"package_id": "HQ100001", "version": 1, "outcome": "imported"}]
+    assert exported(sites.br, package, sites.root / "out") == describe_tree(source)
+
+
+def test_1_000_volumes_are_received_in_random_order(sites: Sites) -> None:
+    source = sites.root / "images"
+    source.mkdir()
+    for number in range(11):
+        (source / f"image{number}.wim").write_bytes(noise(50_000_000, number))
+    package = add(sites.hq, source)
+    parcel = create(sites.hq, package, capacity="1440KB", compress="none", redundancy="none")
+    volumes = write(sites.hq, parcel, "folder", sites.root / "folder")
+    assert len(volumes) >= 1000
+    assert volumes[999].name == "HQ1_000001_V1000"
+    sites.hq("parcel", "ship", parcel)
+    sites.sync()
+    numbers = list(range(len(volumes)))
+    random.Random(1000).shuffle(numbers)
+    document = sites.br("parcel", "receive", *(volumes[number] for number in numbers[:600]))
+    assert document["missing_volumes"] == sorted(number + 1 for number in numbers[600:])
+    document = sites.br("parcel", "receive", *(volumes[number] for number in numbers[500:]))
+    assert len(document["imported"]) == 1
+    assert exported(sites.br, package, sites.root / "out") == describe_tree(source)

@@ -1,0 +1,714 @@
+"""The catalogue: one suite over SQLite and a real PostgreSQL server."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import getpass
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import BigInteger, Connection, create_engine, inspect, text
+from sqlalchemy.exc import OperationalError
+from stock import stock_tool
+
+from courier.errors import CourierError, NoSpace, Refused, Usage
+from courier.site.catalog import Catalogue, database, messages, open_catalogue, packages, parcels, schema, sites
+from courier.site.catalog.database import sqlite_url
+from courier.site.catalog.messages import Message
+from courier.site.catalog.packages import StoredPackage
+from courier.site.catalog.parcels import LogEntry, ReceivedParcel, ReceivedVolume, SentParcel, SentTo, SentVolume
+from courier.site.catalog.sites import Address, PinnedSite
+from courier.site.outbox import carried
+from formats.documents.listing import ListingSummary
+
+LARGE = 2**63 - 1
+BYTES = bytes(range(256))
+
+
+# --- servers --------------------------------------------------------------------------------------------------------
+
+
+def _as_server_user(command: list[str]) -> list[str]:
+    """PostgreSQL refuses to run as root; Debian's package makes a user for it."""
+    if os.name == "posix" and os.geteuid() == 0:
+        return ["runuser", "-u", "postgres", "--", *command]
+    return command
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """Starts a PostgreSQL server of its own on a socket in a new folder; the URL of its databases, ``{}`` for which."""
+    initdb, pg_ctl = stock_tool("initdb"), stock_tool("pg_ctl")
+    pytest.importorskip("psycopg")
+    # Not below pytest's folder, which only its owner may enter; and the path of a socket is short.
+    root = Path(tempfile.mkdtemp(prefix="pg-"))
+    user = getpass.getuser()
+    if os.geteuid() == 0:
+        user = "postgres"
+        shutil.chown(root, "postgres")
+    data, log = str(root / "data"), str(root / "log")
+    options = f"-c listen_addresses= -c unix_socket_directories={root} -c fsync=off -c max_connections=60"
+
+    def run(*command: str) -> None:
+        as_user = _as_server_user(list(command))
+        subprocess.run(as_user, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, cwd=root)
+
+    try:
+        run(initdb, "-D", data, "-A", "trust", "-U", user, "-E", "UTF8", "--no-sync")
+        run(pg_ctl, "-D", data, "-l", log, "-w", "-o", options, "start")
+        try:
+            yield f"postgresql://{user}@/{{}}?host={root}"
+        finally:
+            run(pg_ctl, "-D", data, "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+_made = 0
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new, empty database."""
+    if request.param == "sqlite":
+        return sqlite_url(tmp_path / "catalogue.sqlite")
+    global _made  # noqa: PLW0603 (a database for each test of the session's server)
+    _made += 1
+    name = f"site{_made}"
+    server: str = request.getfixturevalue("postgresql")
+    with raw(server.format("postgres"), autocommit=True) as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    return server.format(name)
+
+
+@pytest.fixture
+def catalogue(url: str) -> Iterator[Catalogue]:
+    opened = open_catalogue(url)
+    yield opened
+    opened.close()
+
+
+@contextlib.contextmanager
+def raw(url: str, *, autocommit: bool = False) -> Iterator[Connection]:
+    """A connection beside ours."""
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    try:
+        if autocommit:
+            engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+# --- opening --------------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_database_is_given_the_schema_and_opened_again_as_it_is(url: str) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    for _ in range(2):
+        open_catalogue(url).close()
+        with raw(url) as connection:
+            tables = set(inspect(connection).get_table_names())
+            assert tables == {*schema.metadata.tables, "alembic_version"}
+            changes = [
+                change
+                for found in compare_metadata(MigrationContext.configure(connection), schema.metadata)
+                for change in (found if isinstance(found, list) else [found])
+            ]
+            # Comments are for readers of the module.
+            assert [change for change in changes if change[0] != "modify_comment"] == []
+            assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [(schema.HEAD,)]
+
+
+def _filled(column: Any, row: int) -> Any:
+    """A value for a column of a table, as its type will have it."""
+    kind = column["type"].python_type
+    if kind is bytes:
+        return BYTES + bytes([row])
+    if kind is int:
+        return LARGE - row if isinstance(column["type"], BigInteger) else row + 1
+    length = getattr(column["type"], "length", None) or 400
+    return f"{row}{'é' * 400}"[:length]
+
+
+def _rows(connection: Connection, table: str, columns: list[str]) -> list[tuple[Any, ...]]:
+    names = ", ".join(f'"{name}"' for name in columns)
+    found = connection.execute(text(f'SELECT {names} FROM "{table}"')).all()
+    return sorted((tuple(bytes(v) if isinstance(v, memoryview) else v for v in row) for row in found), key=repr)
+
+
+def test_a_catalogue_of_the_first_schema_becomes_one_of_the_newest_and_loses_nothing(url: str) -> None:
+    """Every table of the first schema has two rows, and two messages wait in the outbox, one of them handed over."""
+    from alembic import command
+    from alembic.autogenerate import compare_metadata
+    from alembic.config import Config
+    from alembic.migration import MigrationContext
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
+    with raw(url) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    body = b'{"payload":"\x00"}'
+    waiting = {"direction": "out", "site": "BR1", "type": "t", "reason": "", "body": body, "size": len(body)}
+    waiting |= {"created_ns": 5, "settled_ns": None, "attempts": 0, "priority": "high"}
+    before: dict[str, tuple[list[str], list[tuple[Any, ...]]]] = {}
+    with raw(url) as connection:
+        first = inspect(connection)
+        for table in sorted(set(first.get_table_names()) - {"alembic_version"}):
+            columns = first.get_columns(table)
+            names = [column["name"] for column in columns]
+            places = ", ".join(f":{name}" for name in names)
+            quoted = ", ".join(f'"{name}"' for name in names)
+            rows = [{column["name"]: _filled(column, row) for column in columns} for row in range(2)]
+            if table == "message":
+                rows += [waiting | {"sha256": "a" * 64, "state": "queued", "due_ns": None}]
+                rows += [waiting | {"sha256": "b" * 64, "state": "delivered", "due_ns": 7}]
+            connection.execute(text(f'INSERT INTO "{table}" ({quoted}) VALUES ({places})'), rows)
+            before[table] = names, _rows(connection, table, names)
+    assert set(before) == set(schema.metadata.tables)
+
+    catalogue = open_catalogue(url)
+    try:
+        with raw(url) as connection:
+            assert {t: (names, _rows(connection, t, names)) for t, (names, _) in before.items()} == before
+            assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == schema.HEAD
+            changes = compare_metadata(MigrationContext.configure(connection), schema.metadata)
+            flat = [one for found in changes for one in (found if isinstance(found, list) else [found])]
+            # The defaults that rows of before needed stay; they are no difference to a statement that names all.
+            assert [change for change in flat if change[0] not in ("modify_comment", "modify_default")] == []
+        with catalogue.reading() as connection:
+            found = messages.due(connection, 8, "BR1")
+            assert [(one.sha256, one.name, one.recipient, one.seed) for one in found] == [
+                (sha256, sha256, "", b"") for sha256 in ("a" * 64, "b" * 64)
+            ]
+            assert carried(connection, found[0], 0, 100) == body
+        with catalogue.writing() as connection:
+            assert messages.settle(connection, found[0], state="settled", now_ns=9)
+            assert messages.put(connection, dataclasses.replace(found[1], sha256="c" * 64, body=b"new", name=""))
+    finally:
+        catalogue.close()
+
+
+def test_the_tables_are_those_the_statements_are_written_for(catalogue: Catalogue) -> None:
+    with catalogue.reading() as connection:
+        for name, table in schema.metadata.tables.items():
+            there = {column["name"]: column["nullable"] for column in inspect(connection).get_columns(name)}
+            assert there == {column.name: bool(column.nullable) for column in table.columns}
+            assert inspect(connection).get_pk_constraint(name)["constrained_columns"] == [
+                column.name for column in table.primary_key.columns
+            ]
+
+
+@pytest.mark.parametrize("revision", ["0003", "9999", "abc"])
+def test_a_newer_schema_is_refused_and_left_alone(url: str, revision: str) -> None:
+    open_catalogue(url).close()
+    with raw(url) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :n"), {"n": revision})
+    with pytest.raises(Refused) as caught:
+        open_catalogue(url)
+    assert caught.value.code == "newer-catalogue"
+    with raw(url) as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == revision
+
+
+def test_a_migration_that_fails_leaves_nothing_and_runs_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from alembic import op
+
+    made: list[str] = []
+    real: Callable[..., Any] = op.create_table
+
+    def create_table(name: str, *columns: Any) -> Any:
+        made.append(name)
+        if name == "counter":
+            raise KeyboardInterrupt
+        return real(name, *columns)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(op, "create_table", create_table)
+        with pytest.raises(KeyboardInterrupt):
+            open_catalogue(url)
+    assert len(made) > 5
+    with raw(url) as connection:
+        assert inspect(connection).get_table_names() == []
+    open_catalogue(url).close()
+
+
+def test_opening_does_not_wait_for_a_writer(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists are shown while another command is in the middle of its transaction."""
+    catalogue = open_catalogue(url)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.2)
+    with catalogue.writing() as connection:
+        packages.raise_counter(connection, "parcel", 1)
+        second = open_catalogue(url)
+        with second.reading() as reader:
+            assert packages.read_counter(reader, "parcel") == 0
+        second.close()
+    catalogue.close()
+
+
+def test_a_second_writer_waits_and_is_refused_when_it_takes_too_long(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.3)
+    first, second = open_catalogue(url), open_catalogue(url)
+    with first.writing():
+        begun = time.monotonic()
+        with pytest.raises(Refused) as caught, second.writing():
+            pass
+        assert time.monotonic() - begun >= 0.2
+    assert caught.value.code == "busy"
+    with second.writing() as connection:
+        packages.raise_counter(connection, "parcel", 1)
+    for catalogue in (first, second):
+        catalogue.close()
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, ValueError, Refused, "sql"])
+def test_an_error_takes_back_the_whole_transaction(catalogue: Catalogue, kind: Any) -> None:
+    expected: type[BaseException] = CourierError if kind == "sql" else kind
+    with pytest.raises(expected), catalogue.writing() as connection:
+        packages.raise_counter(connection, "parcel", 7)
+        parcels.write_log(connection, LOG)
+        if kind == "sql":
+            connection.execute(text("SELECT nonsense"))
+        raise kind("x", hint="y") if kind is Refused else kind
+    with catalogue.reading() as connection:
+        assert packages.read_counter(connection, "parcel") == 0
+        assert parcels.read_log(connection, LOG.parcel) == []
+
+
+def test_what_is_written_through_a_reading_connection_is_not_kept(catalogue: Catalogue) -> None:
+    with contextlib.suppress(CourierError), catalogue.reading() as connection:
+        packages.raise_counter(connection, "parcel", 7)
+    with catalogue.reading() as connection:
+        assert packages.read_counter(connection, "parcel") == 0
+
+
+def test_one_reading_sees_one_state(catalogue: Catalogue) -> None:
+    with catalogue.reading() as reader:
+        assert packages.read_counter(reader, "parcel") == 0
+        with catalogue.writing() as connection:
+            packages.raise_counter(connection, "parcel", 7)
+        assert packages.read_counter(reader, "parcel") == 0
+    with catalogue.reading() as reader:
+        assert packages.read_counter(reader, "parcel") == 7
+
+
+ALLOT = """
+import sys
+from courier.site.catalog import open_catalogue, packages
+catalogue = open_catalogue(sys.argv[1])
+for _ in range(int(sys.argv[2])):
+    with catalogue.writing() as connection:
+        number = packages.read_counter(connection, "parcel") + 1
+        packages.raise_counter(connection, "parcel", number)
+    print(number)
+"""
+
+
+def test_processes_that_open_and_write_at_once_never_allot_a_number_twice(url: str) -> None:
+    """From the first opening on: one of them makes the schema, the others wait for it."""
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", ALLOT, url, "15"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    numbers: list[int] = []
+    for process in running:
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        numbers += map(int, out.split())
+    assert sorted(numbers) == list(range(1, 61))
+
+
+def test_threads_that_write_at_once_never_allot_a_number_twice(catalogue: Catalogue) -> None:
+    together = threading.Barrier(6)
+
+    def allot(_: int) -> list[int]:
+        together.wait()
+        numbers = []
+        for _ in range(5):
+            with catalogue.writing() as connection:
+                numbers.append(packages.read_counter(connection, "parcel") + 1)
+                packages.raise_counter(connection, "parcel", numbers[-1])
+        return numbers
+
+    with ThreadPoolExecutor(6) as pool:
+        numbers = [number for found in pool.map(allot, range(6)) for number in found]
+    assert sorted(numbers) == list(range(1, 31))
+
+
+KILLED = """
+import os, sys
+from courier.site.catalog import open_catalogue, packages
+with open_catalogue(sys.argv[1]).writing() as connection:
+    packages.raise_counter(connection, "parcel", 5)
+    os._exit(9)
+"""
+
+
+def test_a_writer_that_is_killed_changes_nothing_and_blocks_nobody(catalogue: Catalogue, url: str) -> None:
+    assert subprocess.run([sys.executable, "-c", KILLED, url], check=False).returncode == 9
+    with catalogue.writing() as connection:
+        assert packages.read_counter(connection, "parcel") == 0
+        packages.raise_counter(connection, "parcel", 1)
+
+
+# --- statements -----------------------------------------------------------------------------------------------------
+
+PINNED = PinnedSite(code="BR1", name="Zweig \u2028\U0001f4bf'\"%", card=BYTES, serial=LARGE, revoked="", pinned_ns=-1)
+PACKAGE = StoredPackage(
+    package="HQ100001",
+    version=3,
+    name="Büro",
+    listing=ListingSummary(sha256="0" * 64, entries=LARGE, files=5, bytes=LARGE),
+    created_ns=-LARGE,
+    added_ns=LARGE,
+    origin="added",
+)
+
+
+def filled(kind: type[Any], **given: Any) -> Any:
+    """A record with these fields; those that do not matter to the test are filled by their type."""
+    plain = {"int": 5, "str": "x", "bytes": b"x"}
+    others = {field.name: plain.get(str(field.type)) for field in dataclasses.fields(kind)}
+    return kind(**{**others, **given})
+
+
+SENT: SentParcel = filled(SentParcel, parcel="HQ1-000042", state="Built", build="1" * 64, packing_list="2" * 64)
+SENT_VOLUME = SentVolume(
+    parcel="HQ1-000042",
+    edition=1,
+    number=9_999,
+    state="Written",
+    layout="folder",
+    path="/media/x",
+    bytes=18_000_000_000_000,
+    written_ns=None,
+    seal="",
+)
+RECEIVED = ReceivedParcel(
+    parcel="HQ1-000042",
+    build="1" * 64,
+    source="HQ1",
+    state="Arriving",
+    packing_list="2" * 64,
+    hold=0,
+    first_ns=1,
+    imported_ns=None,
+    receipt=None,
+)
+RECEIVED_VOLUME = ReceivedVolume(
+    parcel="HQ1-000042", build="1" * 64, edition=1, number=2, state="Damaged", damaged_blocks=7, seen_ns=5
+)
+LOG = LogEntry(parcel="HQ1-000042", at_ns=1, operator="op", event="built", text="two volumes")
+MESSAGE = Message(
+    direction="out",
+    sha256="3" * 64,
+    site="BR1",
+    type="application/x",
+    state="queued",
+    reason="",
+    body=BYTES,
+    created_ns=1,
+    settled_ns=None,
+    attempts=0,
+)
+
+
+def test_sites_are_pinned_replaced_and_revoked(catalogue: Catalogue) -> None:
+    with catalogue.writing() as connection:
+        sites.pin(connection, PINNED)
+        sites.pin(connection, dataclasses.replace(PINNED, code="AA1"))
+        sites.pin(connection, dataclasses.replace(PINNED, serial=2, card=b""))
+    with catalogue.writing() as connection:
+        newer = dataclasses.replace(PINNED, serial=2, card=b"")
+        assert sites.find(connection, "BR1") == newer
+        assert sites.find(connection, "XX1") is None
+        assert [site.code for site in sites.everyone(connection)] == ["AA1", "BR1"]
+        assert sites.revoke(connection, "BR1", "lost")
+        assert not sites.revoke(connection, "XX1", "lost")
+        assert sites.find(connection, "BR1") == dataclasses.replace(newer, revoked="lost")
+
+
+def test_addresses_are_tried_in_order_and_priorities_are_unique(catalogue: Catalogue) -> None:
+    low, high = (Address(site="BR1", priority=p, address=f"/{p}") for p in (10, 1))
+    other = Address(site="AA1", priority=5, address="/1")
+    with catalogue.writing() as connection:
+        for address in (low, high, other):
+            sites.add_address(connection, address)
+        assert sites.addresses(connection, "BR1") == [high, low]
+        assert sites.addresses(connection) == [other, high, low]
+    for again in (dataclasses.replace(low, priority=2), dataclasses.replace(low, address="/x")):
+        with pytest.raises(CourierError), catalogue.writing() as connection:
+            sites.add_address(connection, again)
+    with catalogue.writing() as connection:
+        assert sites.remove_address(connection, "BR1", "/10")
+        assert not sites.remove_address(connection, "BR1", "/10")
+        assert sites.addresses(connection) == [other, high]
+
+
+def test_package_versions_come_out_as_they_went_in(catalogue: Catalogue) -> None:
+    others = [dataclasses.replace(PACKAGE, version=v) for v in (10, 1)]
+    with catalogue.writing() as connection:
+        for stored in (PACKAGE, *others, dataclasses.replace(PACKAGE, package="AA100001")):
+            packages.add(connection, stored)
+        assert packages.find(connection, "HQ100001", 3) == PACKAGE
+        assert packages.find(connection, "HQ100001", 4) is None
+        assert [stored.version for stored in packages.versions(connection, "HQ100001")] == [1, 3, 10]
+        assert packages.versions(connection)[0].package == "AA100001"
+    with pytest.raises(CourierError), catalogue.writing() as connection:
+        packages.add(connection, PACKAGE)
+    with catalogue.writing() as connection:
+        assert packages.remove(connection, "HQ100001", 3)
+        assert not packages.remove(connection, "HQ100001", 3)
+
+
+def test_versions_and_numbers_only_grow(catalogue: Catalogue) -> None:
+    with catalogue.writing() as connection:
+        assert packages.next_version(connection, "HQ100001") == 1
+        packages.add(connection, PACKAGE)
+        assert packages.next_version(connection, "HQ100001") == 4
+        packages.keep_definition(connection, "HQ100001", 6, "HQ1", listing="0" * 64, envelope=b"x", received_ns=1)
+        assert packages.next_version(connection, "HQ100001") == 7
+        packages.keep_definition(connection, "HQ100001", LARGE, "BR1", listing="0" * 64, envelope=b"x", received_ns=1)
+        assert packages.next_version(connection, "HQ100001") == 7
+        packages.raise_counter(connection, "HQ100001", 9)
+        packages.raise_counter(connection, "HQ100001", 8)
+        assert packages.read_counter(connection, "HQ100001") == 9
+        packages.remove(connection, "HQ100001", 3)
+        assert packages.next_version(connection, "HQ100001") == 10
+        assert packages.next_version(connection, "HQ100002") == 1
+
+
+def test_a_definition_is_kept_for_each_site_that_signs_it(catalogue: Catalogue) -> None:
+    with catalogue.writing() as connection:
+        other = "1" * 64
+        for site, listing, envelope in (
+            ("HQ1", "0" * 64, b"old"),
+            ("BR1", "0" * 64, BYTES),
+            ("HQ1", "0" * 64, b"new"),
+            ("HQ1", other, b"other content"),
+        ):
+            packages.keep_definition(connection, "HQ100001", 1, site, listing=listing, envelope=envelope, received_ns=1)
+        found = packages.find_definitions(connection, "HQ100001", 1, "HQ1")
+        assert found == {"0" * 64: (b"new", 1), other: (b"other content", 1)}
+        assert packages.find_definitions(connection, "HQ100001", 1, "BR1") == {"0" * 64: (BYTES, 1)}
+        assert packages.find_definitions(connection, "HQ100001", 2, "BR1") == {}
+
+
+def test_sent_parcels_their_destinations_packages_and_volumes(catalogue: Catalogue) -> None:
+    with catalogue.writing() as connection:
+        parcels.add_sent(connection, SENT, ["BR2", "BR1"])
+        parcels.add_sent(connection, dataclasses.replace(SENT, parcel="HQ1-000007"), ["BR1"])
+        parcels.add_sent_package(connection, SENT.parcel, "HQ100001", 3, listing="0" * 64, definition=BYTES)
+        for volume in (SENT_VOLUME, dataclasses.replace(SENT_VOLUME, number=2), SENT_VOLUME):
+            parcels.put_sent_volume(connection, volume)
+        parcels.put_sent_volume(connection, dataclasses.replace(SENT_VOLUME, edition=2))
+        parcels.change_sent(connection, SENT.parcel, state="Sent", carrier="Post")
+    with catalogue.writing() as connection:
+        assert parcels.find_sent(connection, SENT.parcel) == dataclasses.replace(SENT, state="Sent", carrier="Post")
+        assert parcels.find_sent(connection, "HQ1-000001") is None
+        assert [sent.parcel for sent in parcels.all_sent(connection)] == ["HQ1-000007", "HQ1-000042"]
+        assert parcels.sent_packages(connection, SENT.parcel) == [("HQ100001", 3, "0" * 64, BYTES)]
+        found = parcels.sent_volumes(connection, SENT.parcel, 1)
+        assert found == [dataclasses.replace(SENT_VOLUME, number=2), SENT_VOLUME]
+        assert parcels.keep_receipt(connection, SENT.parcel, "BR2", receipt=BYTES, confirmed_ns=5)
+        assert not parcels.keep_receipt(connection, SENT.parcel, "XX1", receipt=BYTES, confirmed_ns=5)
+        assert parcels.destinations(connection, SENT.parcel) == [
+            SentTo(parcel=SENT.parcel, site="BR1", receipt=None, confirmed_ns=None),
+            SentTo(parcel=SENT.parcel, site="BR2", receipt=BYTES, confirmed_ns=5),
+        ]
+
+
+def test_received_parcels_their_volumes_and_notices(catalogue: Catalogue) -> None:
+    second = dataclasses.replace(RECEIVED, build="5" * 64, first_ns=0)
+    with catalogue.writing() as connection:
+        for received in (RECEIVED, second, RECEIVED):
+            parcels.put_received(connection, received)
+        for volume in (RECEIVED_VOLUME, dataclasses.replace(RECEIVED_VOLUME, number=1), RECEIVED_VOLUME):
+            parcels.put_received_volume(connection, volume)
+        parcels.change_received(connection, RECEIVED.parcel, RECEIVED.build, state="Imported", receipt=BYTES)
+        for packing_list, envelope, at in (("1" * 64, b"old", 2), ("2" * 64, b"other", 1), ("1" * 64, b"new", 3)):
+            parcels.keep_notice(
+                connection, RECEIVED.parcel, packing_list, build="1" * 64, envelope=envelope, received_ns=at
+            )
+    with catalogue.writing() as connection:
+        imported = dataclasses.replace(RECEIVED, state="Imported", receipt=BYTES)
+        assert parcels.find_received(connection, RECEIVED.parcel) == [second, imported]
+        assert parcels.find_received(connection, RECEIVED.parcel, RECEIVED.build) == [imported]
+        assert parcels.all_received(connection) == [second, imported]
+        volumes = parcels.received_volumes(connection, RECEIVED.parcel, RECEIVED.build)
+        assert volumes == [dataclasses.replace(RECEIVED_VOLUME, number=1), RECEIVED_VOLUME]
+        assert (
+            parcels.notices(connection) == parcels.notices(connection, RECEIVED.parcel) == [(b"other", 1), (b"new", 3)]
+        )
+        assert parcels.notices(connection, "HQ1-000001") == []
+        parcels.forget_received(connection, RECEIVED.parcel, RECEIVED.build)
+        assert parcels.all_received(connection) == [second]
+        assert parcels.received_volumes(connection, RECEIVED.parcel, RECEIVED.build) == []
+
+
+def test_the_log_keeps_the_order_things_happened_in(catalogue: Catalogue) -> None:
+    entries = [dataclasses.replace(LOG, event=f"e{n}", at_ns=100 - n) for n in range(12)]
+    for entry in entries:
+        with catalogue.writing() as connection:
+            parcels.write_log(connection, entry)
+            parcels.write_log(connection, dataclasses.replace(LOG, parcel="HQ1-000001"))
+    with catalogue.reading() as connection:
+        assert parcels.read_log(connection, LOG.parcel) == entries
+
+
+def test_messages_wait_are_counted_and_settle(catalogue: Catalogue) -> None:
+    later = dataclasses.replace(MESSAGE, sha256="4" * 64, created_ns=2)
+    other = dataclasses.replace(MESSAGE, site="BR2", created_ns=0)
+    inbound = dataclasses.replace(MESSAGE, direction="in", site="", state="refused")
+
+    def head(message: Message) -> Message:
+        return dataclasses.replace(message, body=b"", size=len(message.body), name=message.sha256)
+
+    with catalogue.writing() as connection:
+        for message in (later, MESSAGE, other, inbound):
+            assert messages.put(connection, message)
+            assert not messages.put(connection, dataclasses.replace(message, state="delivered"))
+        assert messages.queued(connection) == [head(other), head(MESSAGE), head(later)]
+        assert messages.read(connection, MESSAGE.sha256, "BR1", 2, 9) == MESSAGE.body[2:11]
+        assert messages.queued(connection, "BR1") == [head(MESSAGE), head(later)]
+        messages.attempted(connection, MESSAGE, reason="no route")
+        messages.attempted(connection, MESSAGE, reason="still none")
+        assert messages.find(connection, "out", MESSAGE.sha256, "BR1") == dataclasses.replace(
+            head(MESSAGE), attempts=2, reason="still none"
+        )
+        messages.settle(connection, MESSAGE, state="delivered", now_ns=9)
+        assert messages.queued(connection, "BR1") == [head(later)]
+        assert messages.find(connection, "in", MESSAGE.sha256) == head(inbound)
+        assert messages.find(connection, "in", "5" * 64) is None
+        assert messages.in_state(connection, "in", "refused") == [head(inbound)]
+        assert sorted(messages.counts(connection)) == [
+            ("in", "", "refused", 1),
+            ("out", "BR1", "delivered", 1),
+            ("out", "BR1", "queued", 1),
+            ("out", "BR2", "queued", 1),
+        ]
+
+
+def test_every_state_and_event_the_journeys_write_fits_its_column() -> None:
+    """SQLite does not mind how long a text is; PostgreSQL does."""
+    from courier.parcel.states import ReceivedState, SentState, VolumeState
+    from formats.documents.packing import PRIORITIES
+
+    widths = {
+        (table.name, column.name): column.type.length  # type: ignore[attr-defined]
+        for table in schema.metadata.tables.values()
+        for column in table.columns
+        if getattr(column.type, "length", None)
+    }
+    for names, column in (
+        (SentState, ("sent", "state")),
+        (ReceivedState, ("received", "state")),
+        (VolumeState, ("sent_volume", "state")),
+        (VolumeState, ("received_volume", "state")),
+        (PRIORITIES, ("sent", "priority")),
+        (("folder", "iso", "tape"), ("sent_volume", "layout")),
+        (("queued", "delivered", "dead", "taken", "refused"), ("message", "state")),
+        (("parcel", "package", "HQ100001"), ("counter", "name")),
+    ):
+        assert max(map(len, names)) <= widths[column]
+
+
+# --- what goes wrong ------------------------------------------------------------------------------------------------
+
+
+def test_errors_of_the_database_are_errors_for_people(catalogue: Catalogue) -> None:
+    with pytest.raises(CourierError) as caught, catalogue.writing() as connection:
+        connection.execute(text("SELECT * FROM nothing"))
+    assert caught.value.code == "catalogue"
+    assert caught.value.hint
+    assert "\n" not in caught.value.message
+
+
+def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "c").write_bytes(b"no database at all " * 1000)
+    with pytest.raises(CourierError, match="not a database"):
+        open_catalogue(sqlite_url(tmp_path / "c"))
+    with pytest.raises(CourierError):
+        open_catalogue(sqlite_url(tmp_path / "not there/c"))
+
+
+def test_a_full_disk_is_said_to_be_full(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    open_catalogue(sqlite_url(path)).close()
+    catalogue = open_catalogue(sqlite_url(path))
+    with pytest.raises(NoSpace), catalogue.writing() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")
+        for n in range(100):
+            parcels.write_log(connection, dataclasses.replace(LOG, text="x" * 10_000, at_ns=n))
+    catalogue.close()
+
+
+@pytest.mark.parametrize(("free", "code"), [(4096, 5), (1 << 30, 1)])
+def test_an_input_output_error_of_a_full_disk_is_told_from_one_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, code: int
+) -> None:
+    catalogue = open_catalogue(sqlite_url(tmp_path / "c"))
+    monkeypatch.setattr("courier.site.catalog.database.free_space", lambda _: free)
+    with pytest.raises(CourierError, match="disk I/O error") as caught, catalogue.writing():
+        raise OperationalError("INSERT", {}, sqlite3.OperationalError("disk I/O error"))
+    assert caught.value.exit_code == code
+    catalogue.close()
+
+
+@pytest.mark.parametrize("wrong", ["", "nonsense", "mysql+nothing://x/y", "sqlite+nothing:///x", "http://host/x"])
+def test_a_wrong_url_is_a_usage_error(wrong: str) -> None:
+    with pytest.raises(Usage) as caught:
+        open_catalogue(wrong)
+    assert caught.value.hint
+
+
+def test_a_driver_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(Usage) as caught:
+        open_catalogue("postgresql://nobody@/x?host=/nowhere")
+    assert "psycopg" in caught.value.message
+    assert "courier-parcels[postgresql]" in caught.value.hint
+
+
+def test_a_server_that_does_not_answer_is_an_error_for_people_without_its_password() -> None:
+    pytest.importorskip("psycopg")
+    with pytest.raises(CourierError) as caught:
+        open_catalogue("postgresql://nobody:secret@/x?host=/nowhere")
+    assert "secret" not in caught.value.message + caught.value.hint
+    assert "\n" not in caught.value.message
+
+
+def test_an_installation_below_an_odd_path_migrates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """alembic's settings give ``%`` a meaning of its own."""
+    odd = tmp_path / "50% of (all) [disks]"
+    shutil.copytree(Path(database.__file__).parent / "migrations", odd / "migrations")
+    monkeypatch.setattr(database, "__file__", str(odd / "database.py"))
+    open_catalogue(sqlite_url(tmp_path / "c")).close()
+
+
+def test_sqlite_survives_a_power_cut_and_checks_itself(tmp_path: Path) -> None:
+    catalogue = open_catalogue(sqlite_url(tmp_path / "c"))
+    with catalogue.reading() as connection:
+        pragmas = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
+        assert pragmas == ["wal", 2]
+    catalogue.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "c")) as plain:
+        assert plain.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

@@ -1,0 +1,37 @@
+"""What the tests of sealed files share: a key, sealing and opening in memory, one long sealed file."""
+
+from __future__ import annotations
+
+import io
+import random
+
+from formats.age import CHUNK, Identity, SealingWriter, open_sealed, sealed_size
+
+SEALED_CHUNK = CHUNK + 16
+HEADER = 70 + 98
+"""Bytes of the header for one recipient."""
+OURS = Identity.generate()
+SEED = bytes(range(32))
+
+
+def content(size: int) -> bytes:
+    return random.Random(size).randbytes(size)
+
+
+def seal(plain: bytes, *recipients: str, seed: bytes | None = None, context: bytes = b"") -> bytes:
+    """The sealed file, for us if for nobody else."""
+    out = io.BytesIO()
+    to = recipients or [OURS.recipient]
+    with SealingWriter(out, to, seed=seed, context=context) as writer:
+        writer.write(plain)
+    assert sealed_size(len(plain), len(to)) == len(out.getvalue())
+    return out.getvalue()
+
+
+def unseal(sealed: bytes, *identities: Identity) -> bytes:
+    with open_sealed(io.BytesIO(sealed), identities or [OURS]) as reader:
+        return reader.read()
+
+
+LONG = content(70 * CHUNK + 123)
+LONG_SEALED = seal(LONG)

@@ -1,0 +1,70 @@
+"""Stock tools that check our bytes: which Debian package holds each, and where it stands on this machine.
+
+The one list of them: tests ask `stock_tool` for a path, ``.ci/run`` installs what ``python tests/support/stock.py --missing``
+prints. A tool that is not here skips its test on an operator's machine and fails it in CI (see ``conftest.py``).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+DEBIAN_PACKAGES = {
+    "7z": "p7zip-full",
+    "age": "age",
+    "age-keygen": "age",
+    "bsdtar": "libarchive-tools",
+    "git": "git",
+    "initdb": "postgresql",
+    "genisoimage": "genisoimage",
+    "isoinfo": "genisoimage",
+    "mcopy": "mtools",
+    "mkfs.vfat": "dosfstools",
+    "pg_ctl": "postgresql",
+    "pkcs11-tool": "opensc",
+    "psql": "postgresql-client",
+    "qemu-img": "qemu-utils",
+    "sha256sum": "coreutils",
+    "softhsm2-util": "softhsm2",
+    "wimapply": "wimtools",
+    "wimlib-imagex": "wimtools",
+    "wimverify": "wimtools",
+    "xorriso": "xorriso",
+    "zstd": "zstd",
+}
+"""Tool -> the Debian package that installs it. A new tool is a line here and nothing else."""
+
+
+def find_tool(name: str) -> str | None:
+    """The path of a tool of the table, or None; looks beyond PATH where Debian keeps administrators' tools."""
+    servers = sorted(Path("/usr/lib/postgresql").glob("[0-9]*/bin"), key=lambda folder: -int(folder.parent.name))
+    folders = [os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", *map(str, servers)]
+    return shutil.which(name, path=os.pathsep.join(folders))
+
+
+def missing() -> list[str]:
+    """The Debian packages, sorted, of which a tool is not on this machine."""
+    return sorted({package for tool, package in DEBIAN_PACKAGES.items() if find_tool(tool) is None})
+
+
+def stock_tool(name: str) -> str:
+    """The path of a tool of the table; skips the test that asks when it is not on this machine."""
+    import pytest  # not at the top: .ci/run reads the table before anything is installed
+
+    package = DEBIAN_PACKAGES[name]
+    path = find_tool(name)
+    if path is None:
+        pytest.skip(f"{name} is not on this machine (Debian: apt-get install {package})")
+    return path
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["--packages"]:
+            print(*sorted(set(DEBIAN_PACKAGES.values())))
+        case ["--missing"]:
+            print(*missing())
+        case _:
+            sys.exit("usage: python tests/support/stock.py --packages | --missing")
