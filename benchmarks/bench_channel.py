@@ -33,7 +33,8 @@ from courier.channel.http_transport import HttpTransport, Signing
 from courier.channel.transport import Outgoing
 from courier.site.catalog import sites
 from courier.site.catalog.sites import Address, PinnedSite
-from courier.site.home import Site, create_site, now, open_site
+from courier.site.clock import now
+from courier.site.home import Site, create_site, open_site
 from courier.site.keyring import Keyring
 from courier.site.message_encryption import SEED_BYTES, covered, is_covered, open_cover
 from courier.site.outbox import enqueue

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from courier.parcel.archive_plan import parse_size
+from courier.media.kinds import parse_size
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 256 << 20

@@ -9,7 +9,8 @@ from courier.errors import CourierError
 from courier.parcel.transitions import log_entry
 from courier.site.catalog import messages, parcels, sites
 from courier.site.catalog.messages import Message
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from courier.site.outbox import enqueue
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents import card as card_doc

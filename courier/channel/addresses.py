@@ -14,12 +14,12 @@ from pathlib import Path
 from courier.channel.delivery import POLL, Network
 from courier.channel.http_transport import HttpTransport, check_url, require_httpx, trusting
 from courier.channel.schedule import MAX_RETRIES, MAX_WAIT_SECONDS, Limits, change
-from courier.channel.transport import PART
 from courier.errors import NotFound, Unreachable, Usage
 from courier.files import explain_os
 from courier.site.catalog import sites
 from courier.site.catalog.sites import Address
 from courier.site.home import Site
+from courier.site.outbox import PART
 from courier.site.peers import find_site
 
 ENOUGH_SECONDS = 2.0

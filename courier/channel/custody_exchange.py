@@ -15,7 +15,8 @@ from courier.parcel.transitions import FINDING, log_entry, sent_event
 from courier.site.catalog import custody as rows
 from courier.site.catalog import parcels
 from courier.site.catalog.custody import KeptEntry
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from courier.site.outbox import enqueue
 from formats.documents import custody as custody_doc
 from formats.documents.custody import CustodyBatch, CustodyEntry

@@ -23,7 +23,8 @@ from courier.errors import CourierError, Unreachable
 from courier.site.catalog import messages, sites
 from courier.site.catalog.messages import Message
 from courier.site.catalog.sites import Address
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from courier.site.outbox import carried, carried_size
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents import card as card_doc

@@ -23,7 +23,8 @@ from courier.sending.repair_answer import take_request
 from courier.site.catalog import letters, packages, parcels, sites
 from courier.site.catalog.letters import Letter
 from courier.site.catalog.parcels import ReceivedParcel
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from courier.site.outbox import cover_again
 from courier.site.trust import check_newer_card
 from courier.text import plural

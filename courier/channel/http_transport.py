@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from courier.channel.request_signatures import Head, sign_head
-from courier.channel.transport import MAX_MESSAGE, PART, Outgoing, Pace, Paused, Rejected, Unlimited
+from courier.channel.transport import MAX_MESSAGE, Outgoing, Pace, Paused, Rejected, Unlimited
 from courier.errors import CourierError, NotFound, Unreachable, Usage
 from courier.files import make_folder
+from courier.site.outbox import PART
 from formats.envelope import PublicKey, Signer
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from courier.channel.transport import MAX_MESSAGE, PART
+from courier.channel.transport import MAX_MESSAGE
+from courier.site.outbox import PART
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

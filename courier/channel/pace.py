@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 
 from courier.channel.schedule import SECOND_NS, Limits
-from courier.channel.transport import PART, Paused
+from courier.channel.transport import Paused
+from courier.site.outbox import PART
 
 LOOK_AGAIN_NS = SECOND_NS
 """The longest sleep before the limits are read anew."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from courier.files import RESERVE, free_space
 from courier.sending.destinations import READS
 from courier.site.catalog import packages, reports, sites
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from courier.site.outbox import enqueue
 from formats.digest import sha256_hex
 from formats.documents import report as report_doc

@@ -18,7 +18,8 @@ from courier.channel.openapi import ROUTES, Route, description
 from courier.channel.pace import Meter
 from courier.channel.request_signatures import Claim, Head, read_claim, verify_claim
 from courier.channel.schedule import SECOND_NS, Limits
-from courier.channel.transport import MAX_MESSAGE, PART
+from courier.channel.transport import MAX_MESSAGE
+from courier.site.outbox import PART
 from formats.envelope import PublicKey
 from formats.errors import FormatError
 from formats.records import encode

@@ -15,7 +15,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from courier.errors import Refused, Usage
-from courier.parcel.archive_plan import parse_size
+from courier.media.kinds import parse_size
 from formats.errors import FormatError
 from formats.records import encode, open_document
 

@@ -17,7 +17,8 @@ from courier.channel.sync import Exchange, open_inbox, synchronise, take_inbox
 from courier.errors import CourierError, Refused
 from courier.files import locked
 from courier.site.catalog import messages, sites
-from courier.site.home import Site, now, pinned_card
+from courier.site.clock import now
+from courier.site.home import Site, pinned_card
 from courier.site.outbox import carried, carried_size
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents.card import SiteCard

@@ -26,7 +26,8 @@ from courier.site.catalog import messages, parcels, sites
 from courier.site.catalog.messages import Message
 from courier.site.catalog.parcels import LogEntry
 from courier.site.catalog.sites import Address
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from courier.site.message_encryption import is_covered, open_cover
 from courier.site.rotation import announce_card
 from formats.digest import sha256_hex

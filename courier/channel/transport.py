@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from courier.errors import CourierError, Unreachable
+from courier.site.outbox import PART
 
 MAX_MESSAGE = (64 << 20) + (17 << 10)
 """Bytes of the largest message: an envelope of `formats.envelope.MAX_ENVELOPE`, and what sealing adds to it."""
-PART = 1 << 20
-"""Bytes of the largest part that a message is carried in, so that memory is bounded and a cut loses little."""
 
 
 class Paused(Unreachable):

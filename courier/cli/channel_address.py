@@ -197,7 +197,7 @@ def address_test(
 ) -> None:
     """Measure round trip and throughput of an address; the result is kept for planning."""
     from courier.channel.addresses import measure_address
-    from courier.parcel.archive_plan import parse_size
+    from courier.media.kinds import parse_size
 
     with console.site() as site:
         found = measure_address(site, code, where, budget=parse_size(budget))

@@ -251,7 +251,7 @@ def limits(
     """Show or set how much is kept of built parcels, and how much is sent for repair without asking."""
     from dataclasses import replace
 
-    from courier.parcel.archive_plan import parse_size
+    from courier.media.kinds import parse_size
     from courier.sending.retention import keep_quota
 
     with console.site() as site:

@@ -63,7 +63,7 @@ def create(
 ) -> None:
     """Plan, build and sign a parcel."""
     from courier.errors import Usage
-    from courier.parcel.archive_plan import medium_capacity
+    from courier.media.kinds import medium_capacity
     from courier.parcel.parity_plan import Redundancy
     from courier.receiving.decide import check_supersedes
     from courier.sending.build import build_parcel
@@ -191,8 +191,8 @@ def write(
 ) -> None:
     """Write volumes and read each back. Another --media lays the parcel out anew, without building it again."""
     from courier.errors import Usage
+    from courier.media.kinds import medium_capacity
     from courier.media.reading import LAYOUTS
-    from courier.parcel.archive_plan import medium_capacity
     from courier.sending.build import relay_out
     from courier.sending.build_again import ensure_files
     from courier.sending.outgoing_parcel import open_outgoing
@@ -253,7 +253,7 @@ def write(
 
 def _preview(console: Console, packing: PackingList, needed: dict[int, int], outs: list[Path]) -> int:
     """Say what will be written, and return its bytes; ``needed``: by volume, what it takes of its medium at most."""
-    from courier.parcel.archive_plan import writing_seconds
+    from courier.media.kinds import writing_seconds
 
     numbers = list(needed)
     total = sum(packing.volume_bytes(n) for n in numbers)

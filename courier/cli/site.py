@@ -284,7 +284,7 @@ def policy(
     """Show or change what this site allows, and what media senders are told it can read."""
     from dataclasses import replace
 
-    from courier.parcel.archive_plan import media_kinds
+    from courier.media.kinds import media_kinds
 
     with console.site() as site:
         settings = site.settings

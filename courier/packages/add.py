@@ -15,7 +15,8 @@ from courier.parcel.recipes import pinned
 from courier.parcel.states import ON_ITS_WAY
 from courier.site.catalog import packages, parcels
 from courier.site.catalog.packages import StoredPackage
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from courier.site.store.folder import Finding, need
 from formats.documents.listing import FileEntry
 from formats.documents.package import MAX_NAME, PackageDefinition

@@ -6,7 +6,8 @@ from courier.errors import NotFound, Refused, Usage
 from courier.packages.add import parse_reference
 from courier.parcel.transitions import log_entry
 from courier.site.catalog import packages, parcels, reports, sites
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from courier.site.outbox import enqueue
 from formats.documents import retirement as retirement_doc
 from formats.documents.retirement import Retirement

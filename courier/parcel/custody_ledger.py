@@ -20,7 +20,8 @@ from courier.parcel.states import VolumeState
 from courier.site.catalog import custody as rows
 from courier.site.catalog import parcels
 from courier.site.catalog.custody import KeptEntry
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from courier.site.trust import Trust
 from formats.documents import custody as custody_doc
 from formats.documents.custody import MAIN, CustodyEntry, SealMark

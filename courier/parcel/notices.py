@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from courier.errors import Refused
 from courier.site.catalog import letters, packages, parcels
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from courier.site.trust import Trust
 from formats.documents import notice as notice_doc
 from formats.documents import package as package_doc

@@ -22,7 +22,8 @@ from courier.parcel.states import (
 )
 from courier.site.catalog import parcels
 from courier.site.catalog.parcels import LogEntry, ReceivedParcel, ReceivedVolume, SentParcel, SentVolume
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from courier.errors import NotFound, Refused
-from courier.parcel.keys import seal_parcel_key
 from courier.parcel.notices import check_not_recalled, verified_notices
 from courier.parcel.states import SentEvent, SentState
 from courier.parcel.transitions import log_entry, sent_event
 from courier.receiving.spool import Spool
 from courier.sending.outgoing_parcel import OutgoingParcel, open_outgoing
+from courier.sending.parcel_key import seal_parcel_key
 from courier.site.catalog import letters, parcels
 from courier.site.catalog.letters import Letter
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from courier.site.outbox import enqueue
 from courier.text import listed, plural
 from formats.blocks import ranges

@@ -14,7 +14,8 @@ from courier.receiving.import_parcel import expanded_bytes, is_held
 from courier.receiving.spool import EDITIONS, PACKING_LIST, Spool
 from courier.site.catalog import parcels
 from courier.site.catalog.parcels import ReceivedParcel
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from formats.documents.packing import PackingList
 from formats.envelope import parse_envelope
 from formats.errors import FormatError

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 from courier.errors import NotFound, Refused, Usage
 from courier.parcel.custody_ledger import Happened, record
-from courier.parcel.keys import withdraw_key
 from courier.parcel.notices import check_not_recalled
 from courier.parcel.states import ReceivedEvent, ReceivedState, SentEvent, SentState, after_received, after_sent
 from courier.parcel.transitions import begin_received, received_event, sent_event
 from courier.receiving.settle import find_build
+from courier.sending.parcel_key import withdraw_key
 from courier.site.catalog import parcels
 from courier.site.catalog.parcels import ReceivedParcel
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from formats.documents import supersession as supersession_doc
 from formats.documents.supersession import Supersession
 from formats.errors import FormatError

@@ -7,13 +7,13 @@ SHA-256. The catalogue learns of the packages, and the receipt is queued, in one
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from courier.errors import CourierError, Damaged, Refused, explain
 from courier.files import naming_space, require_space, writing_out
+from courier.parcel.contents import open_contents
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.encryption import opened
 from courier.parcel.keys import identities_for
@@ -24,7 +24,8 @@ from courier.receiving.spool import Spool
 from courier.sending.archive_builder import load_zstd
 from courier.site.catalog import packages, parcels
 from courier.site.catalog.packages import StoredPackage
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from courier.site.outbox import enqueue
 from courier.site.store.folder import Staging
 from courier.text import plural
@@ -47,14 +48,6 @@ class ImportedParcel:
     """What became of each package of an imported parcel."""
 
     packages: tuple[ReceiptPackage, ...]
-
-
-@contextmanager
-def open_contents(site: Site, packing: PackingList, path: Path) -> Iterator[ContentsReader]:
-    """Read the contents of a parcel; raises `Refused` when they are sealed for others."""
-    with path.open("rb") as raw:
-        source = opened(raw, identities_for(site, packing)) if packing.sealed else raw
-        yield ContentsReader(source, parcel=packing.parcel, archives=len(packing.archives))
 
 
 def expanded_bytes(site: Site, packing: PackingList, path: Path) -> int:

@@ -15,17 +15,18 @@ from pathlib import Path
 from courier.errors import CourierError
 from courier.files import TEMP, locked, make_folder, sweep, write_atomic
 from courier.media.reading import Medium, find_all_media
+from courier.parcel.contents import open_contents
 from courier.parcel.recipes import BuiltArchive
 from courier.parcel.states import SentEvent, SentState, VolumeEvent, VolumeState, after_sent
 from courier.parcel.transitions import begin_sent, sent_event, sent_volume_event
 from courier.parcel.volume_documents import Head
 from courier.parcel.volume_reader import VolumeReader
 from courier.receiving.begin import begin_spool
-from courier.receiving.import_parcel import open_contents
 from courier.sending.outgoing_parcel import CARD, CONTENTS, blocks_name, packing_name
 from courier.site.catalog import packages, parcels
 from courier.site.catalog.parcels import SentParcel, SentVolume
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from formats.documents.package import PackageDefinition
 from formats.envelope import parse_envelope
 from formats.errors import NotForUs

@@ -23,7 +23,8 @@ from courier.receiving.received_volume import TakenVolume, record_volume, taken_
 from courier.receiving.settle import ParcelStatus, settle_parcel, status_of
 from courier.receiving.spool import Filling, Spool
 from courier.receiving.straight import import_straight
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from formats.envelope import parse_envelope
 
 

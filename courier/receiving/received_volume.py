@@ -12,7 +12,8 @@ from courier.parcel.transitions import received_volume_event
 from courier.parcel.volume_documents import Head
 from courier.parcel.volume_reader import VolumeReader
 from courier.site.catalog.parcels import ReceivedVolume
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from formats.blocks import ranges
 
 if TYPE_CHECKING:

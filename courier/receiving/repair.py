@@ -12,6 +12,7 @@ from pathlib import Path
 
 from courier.errors import CourierError, Damaged, NotFound, Refused, explain
 from courier.files import locked, naming_space, path_text, write_atomic
+from courier.parcel.block_table import PART_SUFFIX
 from courier.parcel.notices import check_not_recalled, refused_here
 from courier.parcel.parity_repair import BlockAt, Protection, least_request
 from courier.parcel.states import ReceivedState
@@ -20,15 +21,13 @@ from courier.receiving.mend import mend_spool, missing_blocks
 from courier.receiving.settle import ParcelStatus, find_build, settle_parcel, status_of
 from courier.receiving.spool import Spool
 from courier.site.catalog import parcels, sites
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from courier.site.outbox import enqueue, withdraw_request
 from courier.text import plural
 from formats.documents.repair import PART_TYPE, REQUEST_TYPE, RepairPart, RepairRequest, file_blocks
 from formats.envelope import MAX_ENVELOPE, Envelope, parse_envelope
 from formats.errors import FormatError, TooLarge
-
-PART_SUFFIX = ".repair"
-"""What files with a part of an answer end with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from courier.errors import CourierError, NotFound, Refused, Usage
 from courier.files import locked, naming_space, remove_tree
 from courier.parcel.custody_ledger import Happened, record
-from courier.parcel.keys import awaited_key
 from courier.parcel.notices import Admission, check_not_recalled, judge, refused_here
 from courier.parcel.states import ReceivedEvent, ReceivedState
 from courier.parcel.transitions import is_open, log_entry, received_event
 from courier.receiving.arrival import report_arrival
+from courier.receiving.awaited_key import awaited_key
 from courier.receiving.import_parcel import ImportedParcel, import_parcel
 from courier.receiving.mend import mend_media, mend_spool, would_mend_all
 from courier.receiving.spool import Spool

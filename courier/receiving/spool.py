@@ -9,7 +9,6 @@ the signed block table are ever written, so any reading, in any order, any numbe
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import BinaryIO
 
 from courier.errors import Damaged
 from courier.files import make_folder, remove_tree, settle, sync_folder, write_atomic
+from courier.parcel.block_table import load_table
 from formats.blocks import BlockTable
 from formats.documents.packing import PackingList
 from formats.envelope import parse_envelope
@@ -30,13 +30,6 @@ EDITIONS = "editions"
 _ONLY_ONES = bytes(byte == 1 for byte in range(256))
 SETTLE_BYTES = 1 << 30
 """Bytes written to an archive before its map of blocks is put on the disk: what a kill can cost to read again."""
-
-
-def load_table(path: Path, packing: PackingList) -> BlockTable:
-    """The block table in a file, mapped rather than read: a parcel of 10 TB has 320 MB of it. Raises `Malformed`."""
-    sizes = [file.size for file in packing.files()]
-    with path.open("rb") as source:
-        return BlockTable(mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ), sizes, packing.block_size)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

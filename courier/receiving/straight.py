@@ -26,7 +26,8 @@ from courier.receiving.settle import ParcelStatus, admission_of, status_of
 from courier.receiving.spool import Spool
 from courier.receiving.straight_archives import archives_of, bad_parity
 from courier.site.catalog import parcels
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from courier.site.outbox import withdraw_request
 from formats.errors import FormatError
 

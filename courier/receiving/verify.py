@@ -11,12 +11,14 @@ from typing import BinaryIO
 from courier.errors import CourierError, Damaged, NotFound
 from courier.media.reading import Medium, find_all_media
 from courier.media.tape_reels import Ask, nobody
+from courier.parcel.block_table import load_table
 from courier.parcel.notices import judge
 from courier.parcel.volume_documents import Head
 from courier.parcel.volume_reader import VolumeReader
-from courier.receiving.spool import PACKING_LIST, Spool, load_table
+from courier.receiving.spool import PACKING_LIST, Spool
 from courier.sending.outgoing_parcel import open_outgoing, packing_name
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from courier.site.peers import read_card_file
 from courier.site.trust import KnownSite, Trust
 from formats.blocks import BlockTable, ranges

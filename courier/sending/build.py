@@ -51,7 +51,8 @@ from courier.sending.outgoing_parcel import (
 from courier.sending.plan import ParcelPlan, restore_script, write_contents
 from courier.site.catalog import packages, parcels
 from courier.site.catalog.parcels import SentParcel, SentVolume
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from courier.site.store.folder import Store
 from courier.text import plural
 from formats.blocks import DIGEST, block_count

@@ -21,7 +21,8 @@ from courier.sending.destinations import READS, foresee
 from courier.sending.readiness import Demand
 from courier.site.catalog import packages, sites
 from courier.site.catalog.packages import StoredPackage
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from formats.archive import Member, archive_size
 from formats.digest import sha256_hex
 from formats.documents.contents import Coding, ContentsWriter, MemberRecord, PackageHeader

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from courier.errors import Refused
 from courier.parcel.encryption import forget_network_identity
-from courier.parcel.keys import withdraw_key
 from courier.parcel.states import SentEvent, after_sent
 from courier.parcel.transitions import sent_event
 from courier.sending.outgoing_parcel import OutgoingParcel
-from courier.site.home import Site, now
+from courier.sending.parcel_key import withdraw_key
+from courier.site.clock import now
+from courier.site.home import Site
 from courier.site.outbox import enqueue
 from formats.documents import recall as recall_doc
 from formats.documents.recall import Recall

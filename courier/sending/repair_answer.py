@@ -15,16 +15,16 @@ from typing import BinaryIO
 
 from courier.errors import Damaged, NotFound, Refused, Usage
 from courier.files import TEMP, make_folder, naming_space, path_text, require_space, sweep, write_atomic
-from courier.parcel.archive_plan import writing_seconds
+from courier.media.kinds import writing_seconds
+from courier.parcel.block_table import PART_SUFFIX, load_table
 from courier.parcel.recipes import BuiltArchive, compose
 from courier.parcel.states import SentState
 from courier.parcel.transitions import log_entry
-from courier.receiving.repair import PART_SUFFIX
-from courier.receiving.spool import load_table
 from courier.sending.build_again import make_packs
 from courier.sending.outgoing_parcel import OutgoingParcel, open_outgoing
 from courier.site.catalog import messages, parcels, sites
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from courier.site.outbox import enqueue
 from courier.text import listed, plural
 from formats.blocks import BlockTable

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from courier.errors import NotFound, Refused
 from courier.parcel.custody_ledger import Happened, record
-from courier.parcel.keys import seal_parcel_key, withdraw_key
 from courier.parcel.states import SentEvent, SentState, VolumeState, after_sent
 from courier.parcel.transitions import sent_event
 from courier.sending.outgoing_parcel import OutgoingParcel
+from courier.sending.parcel_key import seal_parcel_key, withdraw_key
 from courier.site.catalog import parcels
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from courier.site.outbox import enqueue, was_queued
 from formats.blocks import ranges
 from formats.documents import notice as notice_doc

@@ -34,7 +34,8 @@ from courier.sending.build_again import ensure_files
 from courier.sending.outgoing_parcel import OutgoingParcel, alone_with
 from courier.sending.volume_source import medium_bytes, volume_source
 from courier.site.catalog import parcels
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from courier.text import plural
 from formats.documents.packing import PackingList
 

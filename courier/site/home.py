@@ -7,7 +7,6 @@ Home folder: ``site.json`` settings, ``card.json`` own signed card, ``keys/``, `
 from __future__ import annotations
 
 import getpass
-import time
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from courier.errors import CourierError, Damaged, Refused, Usage
 from courier.files import TEMP, make_folder, write_atomic
 from courier.site.catalog import Catalogue, open_catalogue, packages, sites
 from courier.site.catalog.database import sqlite_url
+from courier.site.clock import now
 from courier.site.keyring import Keyring
 from courier.site.settings import SETTINGS, Settings
 from courier.site.store.folder import Store
@@ -35,11 +35,6 @@ KEY_LIFE_NS = 5 * 365 * 24 * 3600 * 10**9
 """How long a signing key made by us is valid: five years."""
 KEY_WARNING_NS = 90 * 24 * 3600 * 10**9
 """How long before its end a key is said to end: a new card has to reach every other site meanwhile."""
-
-
-def now() -> int:
-    """The present moment, nanoseconds since 1970 (UTC)."""
-    return time.time_ns()
 
 
 @dataclass(frozen=True, kw_only=True)

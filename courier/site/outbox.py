@@ -13,10 +13,10 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from courier.channel.transport import PART
 from courier.site.catalog import messages, sites
 from courier.site.catalog.messages import Message
-from courier.site.home import now, pinned_card
+from courier.site.clock import now
+from courier.site.home import pinned_card
 from courier.site.message_encryption import SEED_BYTES, covered
 from formats.digest import chunks, sha256_hex
 from formats.documents.repair import REQUEST_TYPE, RepairRequest
@@ -160,3 +160,7 @@ class _Kept(View):
         piece = messages.read(self._connection, one.sha256, one.site, self._position, len(into))
         into[: len(piece)] = piece
         return len(piece)
+
+
+PART = 1 << 20
+"""Bytes of the largest part that a message is carried in, so that memory is bounded and a cut loses little."""

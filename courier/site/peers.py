@@ -10,7 +10,8 @@ from courier.errors import CourierError, NotFound, Refused, Usage
 from courier.files import path_text, write_atomic
 from courier.site.catalog import sites
 from courier.site.catalog.sites import Address, PinnedSite
-from courier.site.home import Site, now
+from courier.site.clock import now
+from courier.site.home import Site
 from courier.site.outbox import cover_again
 from courier.site.trust import CARD_HINT, check_card_by_fingerprint, check_newer_card, read_card
 from formats.documents.card import SiteCard

@@ -24,13 +24,14 @@ from courier.channel.pace import Meter, Pacer
 from courier.channel.schedule import Limits
 from courier.channel.serve import synchronise_patiently
 from courier.channel.sync import take_inbox
-from courier.channel.transport import PART, Outgoing, Pace, Paused, Transport
+from courier.channel.transport import Outgoing, Pace, Paused, Transport
 from courier.errors import NotFound, Refused, Unreachable, Usage
 from courier.files import make_folder
 from courier.site.catalog import messages, sites
 from courier.site.catalog.sites import Address
-from courier.site.home import Site, create_site, now, open_site
-from courier.site.outbox import enqueue
+from courier.site.clock import now
+from courier.site.home import Site, create_site, open_site
+from courier.site.outbox import PART, enqueue
 from courier.site.peers import pin_card, revoke_site
 from courier.site.rotation import rotate_key
 from formats.envelope import Envelope

@@ -40,11 +40,11 @@ from courier.channel.requests import STRANGE_LINES, Service
 from courier.channel.serve import SiteDesk, run_server
 from courier.channel.server import Listening, check_listening, parse_bind, serve
 from courier.channel.sync import open_inbox, synchronise
-from courier.channel.transport import MAX_MESSAGE, PART, Outgoing
+from courier.channel.transport import MAX_MESSAGE, Outgoing
 from courier.errors import CourierError, NotFound, Refused, Unreachable, Usage
 from courier.site.catalog import messages
 from courier.site.home import Site
-from courier.site.outbox import enqueue
+from courier.site.outbox import PART, enqueue
 from formats.envelope import load_public_key
 from formats.errors import BadSignature, Malformed
 

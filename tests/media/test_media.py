@@ -37,8 +37,9 @@ from courier.errors import NoSpace
 from courier.files import locked
 from courier.media import reading as media
 from courier.media import volume_files as volume
+from courier.media.kinds import MEDIA
 from courier.media.reading import LAYOUTS, FolderMedium
-from courier.parcel.archive_plan import MEDIA, take_turns
+from courier.parcel.archive_plan import take_turns
 from courier.parcel.parity_plan import Redundancy
 from courier.parcel.volume_layout import FixedSizes, ParcelHead, archive_cost, lay_out, room_for_archives, volume_files
 from formats.documents.packing import TableRef

@@ -12,15 +12,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from courier.errors import CourierError, NoSpace, Usage
+from courier.media.kinds import DRIVE, MEDIA, medium_capacity, parse_size
 from courier.parcel.archive_plan import (
     ARCHIVE_LIMIT,
-    DRIVE,
     LEAST_ARCHIVE,
-    MEDIA,
     Content,
     PlannedArchive,
-    medium_capacity,
-    parse_size,
     place_on_volumes,
     plan_archives,
     zstd_bound,

@@ -10,8 +10,8 @@ import pytest
 from journey import FIXTURES, Home, Sites, add, create, make_sites, run, write
 
 from courier.channel.handlers import take_message
-from courier.parcel.keys import seal_parcel_key
 from courier.sending.outgoing_parcel import OutgoingParcel
+from courier.sending.parcel_key import seal_parcel_key
 from courier.sending.recall import recall_parcel
 from courier.site.catalog import messages
 from courier.site.home import Site, open_site

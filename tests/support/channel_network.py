@@ -26,7 +26,8 @@ from courier.errors import Unreachable
 from courier.files import make_folder
 from courier.site.catalog import messages
 from courier.site.catalog.sites import Address
-from courier.site.home import Site, now, open_site
+from courier.site.clock import now
+from courier.site.home import Site, open_site
 from courier.site.outbox import enqueue
 from formats.digest import sha256_hex
 from formats.documents import package as package_doc

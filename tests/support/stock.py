@@ -1,6 +1,6 @@
 """Stock tools that check our bytes: which Debian package holds each, and where it stands on this machine.
 
-The one list of them: tests ask `stock_tool` for a path, ``.ci/run`` installs what ``python tests/support/stock.py --missing``
+The one list of them: tests ask `stock_tool` for a path, ``.ci/run`` installs what ``stock.py --missing``
 prints. A tool that is not here skips its test on an operator's machine and fails it in CI (see ``conftest.py``).
 """
 

@@ -1,0 +1,25 @@
+"""TODO-DOC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from courier.parcel.encryption import opened
+from courier.parcel.keys import identities_for
+from courier.site.home import Site
+from formats.documents.contents import ContentsReader
+from formats.documents.packing import PackingList
+
+if TYPE_CHECKING:
+    pass
+
+
+@contextmanager
+def open_contents(site: Site, packing: PackingList, path: Path) -> Iterator[ContentsReader]:
+    """Read the contents of a parcel; raises `Refused` when they are sealed for others."""
+    with path.open("rb") as raw:
+        source = opened(raw, identities_for(site, packing)) if packing.sealed else raw
+        yield ContentsReader(source, parcel=packing.parcel, archives=len(packing.archives))

@@ -1,0 +1,41 @@
+"""TODO-DOC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from courier.site.catalog import letters, messages
+from courier.site.home import Site
+from formats.digest import sha256_hex
+from formats.documents.packing import PackingList
+
+if TYPE_CHECKING:
+    pass
+from courier.parcel.keys import identities_for
+
+
+def awaited_key(site: Site, packing: PackingList, seals: Mapping[int, str]) -> tuple[str, str]:
+    """What a complete parcel waits for while its key is not here (empty when it is, or is none), and the command by
+    which a person reports the arrival (empty where the key comes without).
+
+    ``seals``: those of the ship notice.
+    """
+    if not packing.sealed or packing.key == "media" or identities_for(site, packing):
+        return "", ""
+    if packing.key == "network":
+        return f"its key, in the ship notice of {packing.source} (by network: courier channel sync)", ""
+    with site.catalogue.reading() as connection:
+        report = letters.find(connection, "arrival", packing.parcel, packing.source)
+        sent = report and messages.find(connection, "out", sha256_hex(report.envelope), packing.source)
+    refused = sent.reason if sent and sent.state == "dead" else ""
+    if report and not refused:
+        return f"its key, which {packing.source} releases for our arrival report (by network: courier channel sync)", ""
+    typed = " ".join(f"--seal {number}=SERIAL" for number in sorted(seals)[:3])
+    why = (
+        f"its key; {refused}; to report again"
+        if refused
+        else (f"its key, which {packing.source} releases when all volumes and the seals on them were reported")
+    )
+    command = f"courier parcel arrived {packing.parcel}{f' {typed}' if typed else ''}"
+    return f"{why}: {command}", command
