@@ -27,10 +27,12 @@ def rebuild(
     ],
 ) -> None:
     """Learn of parcels from their media alone, after the catalogue was lost."""
-    from courier.receiving.rebuild import rebuild as rebuild_from
+    from courier.parcel.rebuild import rebuild as rebuild_from
+    from courier.receiving.rebuild_received import rebuild_received
+    from courier.sending.rebuild_sent import rebuild_sent
 
     with console.site(lost_catalogue=True) as site:
-        found, failures = rebuild_from(site, media)
+        found, failures = rebuild_from(site, media, sent=rebuild_sent, received=rebuild_received)
         for one in found:
             known = "learnt" if one.new else "known"
             console.say(f"{one.path}: {one.parcel}, volume {one.number} of {one.of}, as {one.side}: {known}")

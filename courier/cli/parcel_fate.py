@@ -21,7 +21,7 @@ def add_to(app: typer.Typer) -> None:
 
 def fail(console: Console, *, parcel: PARCEL, reason: REASON) -> None:
     """Mark a parcel of ours Failed: lost on the road, or given up. It can be shipped again."""
-    from courier.receiving.decide import fail_parcel
+    from courier.sending.close import fail_parcel
     from courier.site.catalog import parcels
 
     with console.site() as site:
@@ -56,10 +56,12 @@ def accept(console: Console, *, parcel: PARCEL) -> None:
 
 def discard(console: Console, *, parcel: PARCEL) -> None:
     """Delete a parcel's files from this computer's disk; its record and the packages in the store stay."""
-    from courier.receiving.discard import discard_parcel
+    from courier.parcel.discard import discard_parcel
+    from courier.receiving.discard_received import discard_received
+    from courier.sending.discard_sent import discard_sent
 
     with console.site() as site:
         console.confirm(f"Delete the files of {parcel} from {site.home}?")
-        freed = discard_parcel(site, parcel)
+        freed = discard_parcel(site, parcel, (discard_sent, discard_received))
         console.say(f"{parcel}: {size_text(freed)} freed.")
         console.result({"parcel_id": parcel, "freed": freed})

@@ -14,7 +14,7 @@ from courier.cli.console import Console, size_text
 from courier.text import plural
 
 if TYPE_CHECKING:
-    from courier.receiving.verify import Verdict
+    from courier.parcel.verdict import Verdict
     from courier.site.home import Site
 
 PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
@@ -101,9 +101,10 @@ def verify(
     ] = None,
 ) -> None:
     """Check everything, without taking anything in; works offline."""
-    from courier.errors import CourierError, Damaged
+    from courier.errors import CourierError, Damaged, NotFound
     from courier.parcel.notices import look_at
-    from courier.receiving.verify import trust_of_cards, verify_media, verify_parcel
+    from courier.receiving.verify import trust_of_cards, verify_media, verify_received
+    from courier.sending.verify_sent import verify_sent
 
     verdicts: list[Verdict] = []
     failures: list[tuple[str, CourierError]] = []
@@ -111,7 +112,10 @@ def verify(
     with console.progress("Verifying", None) as progress:
         for text in (text for text in what if _is_parcel(text)):
             with console.site() as site:
-                verdicts.append(verify_parcel(site, text, progress))
+                verdict = verify_sent(site, text, progress) or verify_received(site, text, progress)
+                if verdict is None:
+                    raise NotFound(f"nothing of {text} is here", hint="courier parcel list shows the parcels")
+                verdicts.append(verdict)
         if media and card:
             found, failures = verify_media(trust_of_cards(card), media, progress=progress, ask=console.change_media)
             verdicts += found

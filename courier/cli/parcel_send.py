@@ -65,8 +65,8 @@ def create(
     from courier.errors import Usage
     from courier.media.kinds import medium_capacity
     from courier.parcel.parity_plan import Redundancy
-    from courier.receiving.decide import check_supersedes
     from courier.sending.build import build_parcel
+    from courier.sending.close import check_supersedes
     from courier.sending.plan import COMPRESS, plan_parcel
     from courier.sending.retention import keep_quota
     from formats.documents.packing import PRIORITIES

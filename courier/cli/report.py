@@ -6,9 +6,9 @@ from typing import Any
 
 from courier.cli.console import Console, size_text
 from courier.parcel.states import ReceivedState
+from courier.parcel.verdict import spans_text
 from courier.receiving.received_volume import TakenVolume
 from courier.receiving.settle import ParcelStatus
-from courier.receiving.verify import spans_text
 from courier.text import plural
 
 OUTCOMES = {

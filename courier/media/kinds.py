@@ -1,4 +1,4 @@
-"""TODO-DOC."""
+"""Kinds of media: their usable bytes, how fast a typical drive writes them, and sizes as operators type them."""
 
 from __future__ import annotations
 

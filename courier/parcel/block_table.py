@@ -1,4 +1,4 @@
-"""TODO-DOC."""
+"""The block table of a parcel: the digest of every block of its files, as it lies on a volume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO-DOC."""
+"""The contents of a parcel: which packages it holds and what lies in every archive, opened where they can be."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from courier.errors import Usage
 from courier.parcel.states import (
     ReceivedEvent,
     ReceivedState,
@@ -24,6 +25,7 @@ from courier.site.catalog import parcels
 from courier.site.catalog.parcels import LogEntry, ReceivedParcel, ReceivedVolume, SentParcel, SentVolume
 from courier.site.clock import now
 from courier.site.home import Site
+from formats.documents import supersession as supersession_doc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -149,3 +151,15 @@ def received_volume_event(
 def is_open(state: str) -> bool:
     """Whether all content of an arriving parcel is here, and an import may follow."""
     return state in (ReceivedState.HELD, ReceivedState.COMPLETE)
+
+
+def checked_reason(text: str) -> str:
+    """The reason an operator gave for ending a parcel, as it is recorded; raises `Usage` for an empty one."""
+    if not text.strip():
+        raise Usage("no reason given", hint='say why: --reason "lost by the carrier"')
+    return text.strip()[: supersession_doc.MAX_REASON]
+
+
+def log_hint(parcel: str) -> str:
+    """What to do where the state of a parcel forbids something."""
+    return f"courier parcel log {parcel} says what happened to it"

@@ -1,4 +1,4 @@
-"""TODO-DOC."""
+"""What a complete parcel waits for while its key has not come."""
 
 from __future__ import annotations
 

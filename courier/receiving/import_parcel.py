@@ -21,7 +21,6 @@ from courier.parcel.notices import Admission
 from courier.parcel.states import ReceivedEvent
 from courier.parcel.transitions import received_event
 from courier.receiving.spool import Spool
-from courier.sending.archive_builder import load_zstd
 from courier.site.catalog import packages, parcels
 from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
@@ -30,6 +29,7 @@ from courier.site.outbox import enqueue
 from courier.site.store.folder import Staging
 from courier.text import plural
 from formats.archive import ArchiveReader
+from formats.codecs import load_zstd
 from formats.digest import CHUNK, SideHash
 from formats.documents import receipt as receipt_doc
 from formats.documents.contents import ContentsReader, MemberRecord, PackageHeader

@@ -10,7 +10,6 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
-from functools import cache
 from pathlib import Path
 from threading import Event
 from typing import Any, BinaryIO
@@ -20,6 +19,7 @@ from courier.files import atomic_file
 from courier.parcel.archive_plan import PlannedArchive, PlannedMember
 from courier.parcel.recipes import BuiltArchive, BuiltMember, Sealer, compose, pack_path
 from formats.blocks import BLOCK, BlockHasher
+from formats.codecs import load_zstd
 from formats.digest import CHUNK, HashingReader
 from formats.documents.contents import MemberRecord
 from formats.errors import DigestMismatch, FormatError
@@ -273,16 +273,6 @@ class _MemberSource:
 
     def __exit__(self, *_: object) -> None:
         self._raw.close()
-
-
-@cache
-def load_zstd() -> Any:
-    """The zstd module: the standard library's from Python 3.14 on, its backport before."""
-    try:
-        from compression import zstd  # type: ignore[import-not-found,unused-ignore]
-    except ModuleNotFoundError:
-        from backports import zstd
-    return zstd
 
 
 def member_records(archive: PlannedArchive, sizes: Sequence[int]) -> list[MemberRecord]:

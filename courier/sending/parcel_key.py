@@ -1,4 +1,4 @@
-"""TODO-DOC."""
+"""The key of a parcel on its way to the destinations: encrypted for them, and taken back."""
 
 from __future__ import annotations
 

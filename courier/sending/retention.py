@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from courier.parcel.recipes import PACKS
 from courier.parcel.states import SentState
-from courier.receiving.discard import discard_parcel
+from courier.sending.discard_sent import discard_sent
 from courier.site.catalog import parcels
 from courier.site.home import Site
 
@@ -52,7 +52,7 @@ def keep_quota(site: Site, *, coming: int = 0) -> Retained:
         for _, parcel in sorted(confirmed):
             if total + coming <= quota:
                 break
-            freed = discard_parcel(site, parcel)
+            freed = discard_sent(site, parcel) or 0
             total -= sizes[parcel]
             discarded.append((parcel, freed))
     over = max(0, total + coming - quota) if quota else 0

@@ -1,4 +1,4 @@
-"""TODO-DOC."""
+"""The clock: the present moment, asked in one place."""
 
 from __future__ import annotations
 

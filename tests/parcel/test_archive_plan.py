@@ -22,8 +22,8 @@ from courier.parcel.archive_plan import (
     plan_archives,
     zstd_bound,
 )
-from courier.sending.archive_builder import load_zstd
 from formats.archive import Member, archive_size
+from formats.codecs import load_zstd
 from formats.documents.contents import MAX_MEMBERS, Coding
 from formats.documents.packing import MAX_VOLUMES
 from formats.names import check_member, check_path, fold, is_portable

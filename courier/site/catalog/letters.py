@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, insert, select
 
 from courier.site.catalog.schema import letter
+from courier.site.clock import now
+from formats.envelope import Envelope
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +23,11 @@ class Letter:
     site: str
     envelope: bytes
     at_ns: int
+
+
+def letter_of(kind: str, parcel: str, site: str, envelope: Envelope) -> Letter:
+    """The letter that keeps ``envelope`` as of now."""
+    return Letter(kind=kind, parcel=parcel, site=site, envelope=envelope.encode(), at_ns=now())
 
 
 def keep(connection: Connection, new: Letter) -> None:

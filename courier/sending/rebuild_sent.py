@@ -1,81 +1,31 @@
-"""Rebuilding what the catalogue knew of a parcel from its media alone, after the catalogue was lost.
+"""Bringing back what the catalogue knew of a parcel this site made, from its media: it comes back as Written.
 
-At the sender the parcel comes back as Written, with the volumes seen; its archives are not copied. At a receiver its
-spool begins again, empty. What came by network (notices, definitions, receipts) is not on the media: the other site
-sends it again (``courier parcel ship``).
+The volumes that are seen are recorded; the archives are not copied.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from courier.errors import CourierError
-from courier.files import TEMP, locked, make_folder, sweep, write_atomic
-from courier.media.reading import Medium, find_all_media
+from courier.files import locked, make_folder, write_atomic
+from courier.media.reading import Medium
 from courier.parcel.contents import open_contents
+from courier.parcel.rebuild import Rebuilt, rebuilt_from
 from courier.parcel.recipes import BuiltArchive
 from courier.parcel.states import SentEvent, SentState, VolumeEvent, VolumeState, after_sent
 from courier.parcel.transitions import begin_sent, sent_event, sent_volume_event
 from courier.parcel.volume_documents import Head
-from courier.parcel.volume_reader import VolumeReader
-from courier.receiving.begin import begin_spool
 from courier.sending.outgoing_parcel import CARD, CONTENTS, blocks_name, packing_name
 from courier.site.catalog import packages, parcels
 from courier.site.catalog.parcels import SentParcel, SentVolume
-from courier.site.clock import now
 from courier.site.home import Site
 from formats.documents.package import PackageDefinition
 from formats.envelope import parse_envelope
 from formats.errors import NotForUs
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rebuilt:
-    """What one medium told. ``new``: the catalogue did not know its parcel; ``notes``: what cannot be told from it."""
-
-    parcel: str
-    number: int
-    of: int
-    path: str
-    side: str
-    new: bool
-    notes: tuple[str, ...]
-
-
-def rebuild(site: Site, paths: Sequence[Path]) -> tuple[list[Rebuilt], list[tuple[str, CourierError]]]:
-    """Learn from every volume at ``paths``; return what was learnt and the media that told nothing.
-
-    What the catalogue knows already is left as it is; but of several layouts of a parcel the last counts, whichever is
-    seen first. Raises `Refused` while another rebuilding runs.
-    """
-    found, failures = [], []
-    media = find_all_media(paths)
-    root = make_folder(site.home / "parcels")
-    with locked(root / "lock"):
-        sweep(root)
-        for medium in media:
-            try:
-                with tempfile.TemporaryDirectory(dir=root, prefix=TEMP) as scratch:
-                    head = VolumeReader(medium, site.trust(), scratch=Path(scratch), now_ns=now()).head()
-                    learn = _as_sender if head.packing.source == site.code else _as_receiver
-                    found.append(learn(site, medium, head))
-            except CourierError as error:
-                failures.append((medium.name, error))
-    return found, failures
-
-
-def _as_receiver(site: Site, medium: Medium, head: Head) -> Rebuilt:
-    with site.catalogue.reading() as connection:
-        known = parcels.find_received(connection, head.packing.parcel, head.packing.build)
-    with locked(site.home / "parcels" / "in" / "lock"):
-        spool = begin_spool(site, head, hold=False)
-    return _rebuilt(head, medium, "receiver", not known, () if spool else ("imported before",))
-
-
-def _as_sender(site: Site, medium: Medium, head: Head) -> Rebuilt:
+def rebuild_sent(site: Site, medium: Medium, head: Head) -> Rebuilt:
+    """Record the parcel of a verified medium as one that this site made, and this medium as one of its volumes."""
     packing, number = head.packing, head.label.number
     with locked(site.home / "parcels" / "out" / "lock"):
         with site.catalogue.reading() as connection:
@@ -149,7 +99,7 @@ def _as_sender(site: Site, medium: Medium, head: Head) -> Rebuilt:
                     seal="",
                 )
                 sent_volume_event(connection, site, volume, VolumeEvent.WRITTEN, f"volume {number} is {medium.name}")
-    return _rebuilt(head, medium, "sender", known is None, notes)
+    return rebuilt_from(head, medium, "sender", known is None, notes)
 
 
 def _restore_folder(site: Site, head: Head) -> tuple[str, ...]:
@@ -207,15 +157,3 @@ def _definitions(site: Site, head: Head) -> list[PackageDefinition]:
     except NotForUs:
         return []
     return found
-
-
-def _rebuilt(head: Head, medium: Medium, side: str, new: bool, notes: tuple[str, ...]) -> Rebuilt:
-    return Rebuilt(
-        parcel=head.packing.parcel,
-        number=head.label.number,
-        of=head.label.of,
-        path=medium.name,
-        side=side,
-        new=new,
-        notes=notes,
-    )

@@ -1,0 +1,48 @@
+"""Giving disk space back: the files of a parcel are deleted, its record stays.
+
+What each side keeps of a parcel is deleted by `courier.sending.discard_sent` and `courier.receiving.discard_received`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from courier.errors import NotFound
+from courier.files import remove_tree
+from courier.parcel.transitions import log_entry
+from courier.site.catalog import parcels
+from courier.site.home import Site
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+DISCARDED = "discarded"
+"""The event of the log."""
+
+
+def discard_parcel(site: Site, parcel: str, sides: Sequence[Callable[[Site, str], int | None]]) -> int:
+    """Delete what every one of ``sides`` keeps of a parcel; return the bytes freed.
+
+    A side returns the bytes it freed, or None where it does not know the parcel. Raises `NotFound` when none does.
+    """
+    with site.catalogue.reading() as connection:
+        before = parcels.read_log(connection, parcel)
+    freed = [bytes_freed for side in sides if (bytes_freed := side(site, parcel)) is not None]
+    # A run that was killed right at its end leaves a parcel of which only the log tells.
+    if not freed and not (before and before[-1].event == DISCARDED):
+        raise NotFound(f"{parcel} is not known here", hint="courier parcel list shows the parcels")
+    return sum(freed)
+
+
+def remove_folder(folder: Path) -> int:
+    """Delete a folder; return the bytes of the files that were in it."""
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    remove_tree(folder)
+    return size
+
+
+def log_discarded(connection: Connection, site: Site, parcel: str) -> None:
+    """Record in the log of a parcel that its files were deleted here."""
+    parcels.write_log(connection, log_entry(site, parcel, DISCARDED, "its files were deleted here"))

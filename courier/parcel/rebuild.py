@@ -1,0 +1,76 @@
+"""Rebuilding what the catalogue knew of parcels from their media alone, after the catalogue was lost.
+
+What came by network (notices, definitions, receipts) is not on the media: the other site sends it again
+(``courier parcel ship``). What each side of a parcel brings back is in `courier.sending.rebuild_sent` and
+`courier.receiving.rebuild_received`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from courier.errors import CourierError
+from courier.files import TEMP, locked, make_folder, sweep
+from courier.media.reading import Medium, find_all_media
+from courier.parcel.volume_documents import Head
+from courier.parcel.volume_reader import VolumeReader
+from courier.site.clock import now
+from courier.site.home import Site
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rebuilt:
+    """What one medium told. ``new``: the catalogue did not know its parcel; ``notes``: what cannot be told from it."""
+
+    parcel: str
+    number: int
+    of: int
+    path: str
+    side: str
+    new: bool
+    notes: tuple[str, ...]
+
+
+def rebuilt_from(head: Head, medium: Medium, side: str, new: bool, notes: tuple[str, ...]) -> Rebuilt:
+    """What a medium told."""
+    return Rebuilt(
+        parcel=head.packing.parcel,
+        number=head.label.number,
+        of=head.label.of,
+        path=medium.name,
+        side=side,
+        new=new,
+        notes=notes,
+    )
+
+
+def rebuild(
+    site: Site,
+    paths: Sequence[Path],
+    *,
+    sent: Callable[[Site, Medium, Head], Rebuilt],
+    received: Callable[[Site, Medium, Head], Rebuilt],
+) -> tuple[list[Rebuilt], list[tuple[str, CourierError]]]:
+    """Record the parcel of every volume at ``paths``, by ``sent`` where this site made it, else by ``received``.
+
+    Returns what each medium told, and the media that told nothing. What the catalogue knows already is left as it is;
+    but of several layouts of a parcel the last counts, whichever is seen first. Raises `Refused` while another
+    rebuilding runs.
+    """
+    found, failures = [], []
+    media = find_all_media(paths)
+    root = make_folder(site.home / "parcels")
+    with locked(root / "lock"):
+        sweep(root)
+        for medium in media:
+            try:
+                with tempfile.TemporaryDirectory(dir=root, prefix=TEMP) as scratch:
+                    head = VolumeReader(medium, site.trust(), scratch=Path(scratch), now_ns=now()).head()
+                    record = sent if head.packing.source == site.code else received
+                    found.append(record(site, medium, head))
+            except CourierError as error:
+                failures.append((medium.name, error))
+    return found, failures

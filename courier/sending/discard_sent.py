@@ -1,0 +1,26 @@
+"""Giving back the disk space of a parcel that this site made."""
+
+from __future__ import annotations
+
+from courier.files import locked
+from courier.parcel.discard import log_discarded, remove_folder
+from courier.parcel.recipes import PACKS
+from courier.site.catalog import parcels
+from courier.site.home import Site
+
+
+def discard_sent(site: Site, parcel: str) -> int | None:
+    """Delete the compressed members and parity of a parcel we made; return the bytes freed, None if it is not ours.
+
+    They are made again on demand (`courier.sending.build_again`). Raises `Refused` while another command holds it.
+    """
+    with site.catalogue.reading() as connection:
+        if parcels.find_sent(connection, parcel) is None:
+            return None
+    folder = site.outgoing(parcel)
+    # Nothing is taken from under a run that writes it.
+    with locked(folder / "lock"), locked(site.home / "parcels" / "out" / "lock"):
+        freed = remove_folder(folder / PACKS) + sum(remove_folder(parity) for parity in folder.glob("parity-*"))
+        with site.catalogue.writing() as connection:
+            log_discarded(connection, site, parcel)
+    return freed

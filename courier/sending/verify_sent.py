@@ -1,0 +1,41 @@
+"""Verification of a parcel that this site made, on its own disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from courier.errors import NotFound
+from courier.parcel.block_table import load_table
+from courier.parcel.verdict import Verdict, check_files, signed_by, spoilt, untrusted_packing_list
+from courier.sending.outgoing_parcel import open_outgoing, packing_name
+from courier.site.home import Site
+
+
+def verify_sent(site: Site, parcel: str, progress: Callable[[int], None] = lambda _: None) -> Verdict | None:
+    """Read every archive and parity file of a parcel we made; None where this site made no such parcel.
+
+    Raises `Damaged` where it cannot be opened.
+    """
+    try:
+        outgoing = open_outgoing(site, parcel)
+    except NotFound:
+        return None
+    packing = outgoing.packing
+    table = load_table(outgoing.blocks(), packing)
+    errors = untrusted_packing_list(site.trust(), outgoing.folder / packing_name(packing.edition))
+    all_blocks = [bytearray(b"\1") * table.count(index) for index in range(len(packing.files()))]
+    problems, unread, damaged = check_files(packing, table, all_blocks, outgoing.files(site).open, progress)
+    reasons = [signed_by(packing)] if not errors else []
+    errors += unread
+    hint = f"what a build keeps is made again: courier parcel discard {parcel}, then write it; courier package verify"
+    return Verdict(
+        what=parcel,
+        parcel=parcel,
+        number=0,
+        of=packing.volumes,
+        bytes=sum(file.size for file in packing.files()),
+        damaged_blocks=damaged,
+        problems=(*(error.message for error in errors), *problems),
+        reasons=tuple(reasons),
+        errors=tuple(errors) if errors or not problems else (spoilt(parcel, hint),),
+    )
