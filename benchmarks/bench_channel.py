@@ -87,7 +87,7 @@ def definition(code: str, number: int) -> bytes:
     return made.payload()
 
 
-def sealed(envelope: bytes, recipient: str) -> bytes:
+def encrypted(envelope: bytes, recipient: str) -> bytes:
     """A message as it travels."""
     return covered(io.BytesIO(envelope), len(envelope), recipient, secrets.token_bytes(SEED_BYTES)).read()
 
@@ -104,7 +104,7 @@ def make_peer(hq: Site, folder: Path, number: int, each: int) -> Peer:
     envelope = sign(card.payload(), card_doc.TYPE, [(keyid, signer)]).encode()
     ours = hq.card.recipient or ""
     own = (sign(definition(code, n), package_doc.TYPE, [(keyid, signer)]).encode() for n in range(each))
-    brings = tuple(sealed(body, ours) for body in own)
+    brings = tuple(encrypted(body, ours) for body in own)
     with hq.catalogue.writing() as connection:
         pinned = PinnedSite(code=code, name=code, card=envelope, serial=1, revoked="", pinned_ns=now())
         sites.pin(connection, pinned)
@@ -142,7 +142,7 @@ def visit(peer: Peer, url: str, spool: Path) -> None:
             items = tuple(AcknowledgedMessage(message=name, refused="") for name in peer.fetched)
             answer = Acknowledgement(site=peer.code, to="HQ1", issued_ns=now(), messages=items)
             envelope = sign(answer.payload(), acknowledgement_doc.TYPE, [peer.signer])
-            transport.deliver("HQ1", Outgoing.of(sealed(envelope.encode(), peer.recipient)))
+            transport.deliver("HQ1", Outgoing.of(encrypted(envelope.encode(), peer.recipient)))
     finally:
         transport.close()
 

@@ -30,7 +30,7 @@ from typing import Any, BinaryIO, cast
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from formats.age import CHUNK, Identity, SealedView, open_sealed
+from formats.age import CHUNK, EncryptedView, Identity, open_encrypted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,32 +89,34 @@ def pour(reader: BinaryIO, out: BinaryIO) -> None:
         out.write(buffer[:count])
 
 
-def sealed_view(plain: BinaryIO, size: int, identity: str) -> SealedView:
-    return SealedView(plain, size, [Identity.from_text(identity).recipient], seed=os.urandom(32), context=b"benchmark")
+def encrypted_view(plain: BinaryIO, size: int, identity: str) -> EncryptedView:
+    return EncryptedView(
+        plain, size, [Identity.from_text(identity).recipient], seed=os.urandom(32), context=b"benchmark"
+    )
 
 
-def seal(plain: Path, sealed: Path, identity: str) -> None:
-    with sealed.open("wb", buffering=0) as out:
-        pour(sealed_view(plain.open("rb", buffering=0), plain.stat().st_size, identity), out)
+def encrypt(plain: Path, encrypted: Path, identity: str) -> None:
+    with encrypted.open("wb", buffering=0) as out:
+        pour(encrypted_view(plain.open("rb", buffering=0), plain.stat().st_size, identity), out)
 
 
-def seal_nowhere(plain: Path, sealed: Path, identity: str) -> None:
-    pour(sealed_view(plain.open("rb", buffering=0), plain.stat().st_size, identity), cast(BinaryIO, Nowhere()))
+def encrypt_nowhere(plain: Path, encrypted: Path, identity: str) -> None:
+    pour(encrypted_view(plain.open("rb", buffering=0), plain.stat().st_size, identity), cast(BinaryIO, Nowhere()))
 
 
-def seal_memory(plain: Path, sealed: Path, identity: str) -> None:
+def encrypt_memory(plain: Path, encrypted: Path, identity: str) -> None:
     size = plain.stat().st_size
-    pour(sealed_view(cast(BinaryIO, Memory(size)), size, identity), cast(BinaryIO, Nowhere()))
+    pour(encrypted_view(cast(BinaryIO, Memory(size)), size, identity), cast(BinaryIO, Nowhere()))
 
 
-def unseal(sealed: Path, plain: Path, identity: str) -> None:
-    with sealed.open("rb", buffering=0) as source, plain.open("wb", buffering=0) as out:
-        pour(open_sealed(source, [Identity.from_text(identity)]), out)
+def decrypt(encrypted: Path, plain: Path, identity: str) -> None:
+    with encrypted.open("rb", buffering=0) as source, plain.open("wb", buffering=0) as out:
+        pour(open_encrypted(source, [Identity.from_text(identity)]), out)
 
 
-def unseal_nowhere(sealed: Path, plain: Path, identity: str) -> None:
-    with sealed.open("rb", buffering=0) as source:
-        pour(open_sealed(source, [Identity.from_text(identity)]), cast(BinaryIO, Nowhere()))
+def decrypt_nowhere(encrypted: Path, plain: Path, identity: str) -> None:
+    with encrypted.open("rb", buffering=0) as source:
+        pour(open_encrypted(source, [Identity.from_text(identity)]), cast(BinaryIO, Nowhere()))
 
 
 def primitive(plain: Path, threads: int) -> None:
@@ -122,9 +124,9 @@ def primitive(plain: Path, threads: int) -> None:
     cipher = ChaCha20Poly1305(os.urandom(32))
 
     def work(count: int) -> None:
-        chunk, sealed = bytes(CHUNK), bytearray(CHUNK + 16)
+        chunk, encrypted = bytes(CHUNK), bytearray(CHUNK + 16)
         for number in range(count):
-            cipher.encrypt_into(number.to_bytes(12, "big"), chunk, None, sealed)
+            cipher.encrypt_into(number.to_bytes(12, "big"), chunk, None, encrypted)
 
     workers = [Thread(target=work, args=(plain.stat().st_size // CHUNK // threads,)) for _ in range(threads)]
     for worker in workers:
@@ -133,38 +135,38 @@ def primitive(plain: Path, threads: int) -> None:
         worker.join()
 
 
-def primitive_one(plain: Path, sealed: Path, identity: str) -> None:
+def primitive_one(plain: Path, encrypted: Path, identity: str) -> None:
     primitive(plain, 1)
 
 
-def primitive_two(plain: Path, sealed: Path, identity: str) -> None:
+def primitive_two(plain: Path, encrypted: Path, identity: str) -> None:
     primitive(plain, 2)
 
 
-def pyrage_file_nowhere(plain: Path, sealed: Path, identity: str) -> None:
+def pyrage_file_nowhere(plain: Path, encrypted: Path, identity: str) -> None:
     with plain.open("rb") as source:
         pyrage().encrypt_io(source, Nowhere(), [key(identity).to_public()])
 
 
-def pyrage_seal(plain: Path, sealed: Path, identity: str) -> None:
-    pyrage().encrypt_file(str(plain), str(sealed), [key(identity).to_public()])
+def pyrage_encrypt(plain: Path, encrypted: Path, identity: str) -> None:
+    pyrage().encrypt_file(str(plain), str(encrypted), [key(identity).to_public()])
 
 
-def pyrage_unseal(sealed: Path, plain: Path, identity: str) -> None:
-    pyrage().decrypt_file(str(sealed), str(plain), [key(identity)])
+def pyrage_decrypt(encrypted: Path, plain: Path, identity: str) -> None:
+    pyrage().decrypt_file(str(encrypted), str(plain), [key(identity)])
 
 
-def pyrage_memory(plain: Path, sealed: Path, identity: str) -> None:
+def pyrage_memory(plain: Path, encrypted: Path, identity: str) -> None:
     pyrage().encrypt_io(Memory(plain.stat().st_size), Nowhere(), [key(identity).to_public()])
 
 
-def pyrage_unseal_nowhere(sealed: Path, plain: Path, identity: str) -> None:
-    with sealed.open("rb") as source:
+def pyrage_decrypt_nowhere(encrypted: Path, plain: Path, identity: str) -> None:
+    with encrypted.open("rb") as source:
         pyrage().decrypt_io(source, Nowhere(), [key(identity)])
 
 
-JOBS = [seal, unseal, seal_nowhere, seal_memory, unseal_nowhere, primitive_one, primitive_two]
-JOBS += [pyrage_seal, pyrage_unseal, pyrage_file_nowhere, pyrage_memory, pyrage_unseal_nowhere]
+JOBS = [encrypt, decrypt, encrypt_nowhere, encrypt_memory, decrypt_nowhere, primitive_one, primitive_two]
+JOBS += [pyrage_encrypt, pyrage_decrypt, pyrage_file_nowhere, pyrage_memory, pyrage_decrypt_nowhere]
 
 
 def work(name: str, source: str, target: str) -> None:
@@ -233,31 +235,34 @@ def main() -> None:
     identity = Identity.generate()
     secret = identity.to_text()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        plain, sealed, target = (Path(folder, name) for name in ("plain", "sealed", "target"))
+        plain, encrypted, target = (Path(folder, name) for name in ("plain", "sealed", "target"))
         with plain.open("wb") as out:
             for _ in range(options.size):
                 out.write(os.urandom(1_000_000))
         size = plain.stat().st_size
-        seal(plain, sealed, secret)
+        encrypt(plain, encrypted, secret)
 
         def job(function: Callable[[Path, Path, str], None], source: Path) -> list[str]:
             return [sys.executable, __file__, "--work", function.__name__, str(source), str(target)]
 
         for what, jobs in {
             "seal, file to file": {
-                "own": job(seal, plain),
-                "pyrage": job(pyrage_seal, plain),
+                "own": job(encrypt, plain),
+                "pyrage": job(pyrage_encrypt, plain),
                 "age": [age, "-r", identity.recipient, "-o", str(target), str(plain)],
             },
             "open, file to file": {
-                "own": job(unseal, sealed),
-                "pyrage": job(pyrage_unseal, sealed),
-                "age": [age, "-d", "-i", "-", "-o", str(target), str(sealed)],
+                "own": job(decrypt, encrypted),
+                "pyrage": job(pyrage_decrypt, encrypted),
+                "age": [age, "-d", "-i", "-", "-o", str(target), str(encrypted)],
             },
-            "seal, file to nowhere": {"own": job(seal_nowhere, plain), "pyrage": job(pyrage_file_nowhere, plain)},
-            "open, file to nowhere": {"own": job(unseal_nowhere, sealed), "pyrage": job(pyrage_unseal_nowhere, sealed)},
+            "seal, file to nowhere": {"own": job(encrypt_nowhere, plain), "pyrage": job(pyrage_file_nowhere, plain)},
+            "open, file to nowhere": {
+                "own": job(decrypt_nowhere, encrypted),
+                "pyrage": job(pyrage_decrypt_nowhere, encrypted),
+            },
             "seal, memory to nowhere": {
-                "own": job(seal_memory, plain),
+                "own": job(encrypt_memory, plain),
                 "primitive": job(primitive_one, plain),
                 "primitive 2": job(primitive_two, plain),
                 "pyrage": job(pyrage_memory, plain),

@@ -25,49 +25,49 @@ class CourierError(Exception):
         super().__init__(message)
 
 
-class Usage(CourierError):
+class UsageError(CourierError):
     """The command was given something it cannot take."""
 
     exit_code = 2
     code = "usage"
 
 
-class Refused(CourierError):
+class RefusedError(CourierError):
     """Trust, signature or policy forbids it."""
 
     exit_code = 3
     code = "refused"
 
 
-class Damaged(CourierError):
+class DamagedError(CourierError):
     """Content is damaged or not all there; it can be repaired, and the hint says how."""
 
     exit_code = 4
     code = "damaged"
 
 
-class NoSpace(CourierError):
+class NoSpaceError(CourierError):
     """A disk or medium has too little room."""
 
     exit_code = 5
     code = "no-space"
 
 
-class NotFound(CourierError):
+class NotFoundError(CourierError):
     """A site, package, parcel, volume or file that is not there."""
 
     exit_code = 6
     code = "not-found"
 
 
-class Unreachable(CourierError):
+class UnreachableError(CourierError):
     """The network did not answer; what was to be sent is kept for the next try."""
 
     exit_code = 7
     code = "unreachable"
 
 
-class Interrupted(CourierError):
+class StoppedError(CourierError):
     """Stopped by the operator; the same command goes on."""
 
     exit_code = 8
@@ -88,34 +88,46 @@ EXIT_CODES = {
 
 _EXPLANATIONS: tuple[tuple[type[fe.FormatError], type[CourierError], str], ...] = (
     (
-        fe.BadSignature,
-        Refused,
+        fe.BadSignatureError,
+        RefusedError,
         "compare the sender's fingerprint by phone; do not use this medium or message until it is explained",
     ),
     (
-        fe.NotForUs,
-        Refused,
+        fe.NotForUsError,
+        RefusedError,
         "it was encrypted for another site, or for keys that were lost here (courier site rotate-key --lost): ask the "
         "sender to create the parcel anew, for this site's present card",
     ),
     (
-        fe.UnknownFormat,
-        Refused,
+        fe.UnknownFormatError,
+        RefusedError,
         "it was made by another release; update this toolkit or ask the sender which release made it",
     ),
-    (fe.IllegalName, Refused, "the name is not allowed in a package or parcel; rename it at its source"),
-    (fe.Unexpected, Refused, "the medium does not hold what its signed packing list says; ask the sender for it again"),
-    (fe.TooLarge, Refused, "it is beyond the limits of the format; ask the sender what it is"),
+    (fe.IllegalNameError, RefusedError, "the name is not allowed in a package or parcel; rename it at its source"),
     (
-        fe.DigestMismatch,
-        Damaged,
+        fe.UnexpectedError,
+        RefusedError,
+        "the medium does not hold what its signed packing list says; ask the sender for it again",
+    ),
+    (fe.TooLargeError, RefusedError, "it is beyond the limits of the format; ask the sender what it is"),
+    (
+        fe.DigestMismatchError,
+        DamagedError,
         "read the medium again, in another drive if there is one, or ask the sender for it again",
     ),
-    (fe.Unreadable, Damaged, "read the medium again, in another drive if there is one, or ask the sender for it again"),
-    (fe.Unmendable, Damaged, "ask the sender for the missing blocks: courier parcel repair PARCEL --from-network"),
-    (fe.Malformed, Damaged, "read the medium or message again; if it stays so, ask the sender for it again"),
-    (fe.NoRoom, NoSpace, "choose a larger medium"),
-    (fe.FormatError, Damaged, "ask the sender for it again"),
+    (
+        fe.UnreadableError,
+        DamagedError,
+        "read the medium again, in another drive if there is one, or ask the sender for it again",
+    ),
+    (
+        fe.UnmendableError,
+        DamagedError,
+        "ask the sender for the missing blocks: courier parcel repair PARCEL --from-network",
+    ),
+    (fe.MalformedError, DamagedError, "read the medium or message again; if it stays so, ask the sender for it again"),
+    (fe.NoRoomError, NoSpaceError, "choose a larger medium"),
+    (fe.FormatError, DamagedError, "ask the sender for it again"),
 )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.errors import CourierError, NoSpace, NotFound, Refused, Usage
+from courier.errors import CourierError, NoSpaceError, NotFoundError, RefusedError, UsageError
 
 TEMP = ".courier-tmp-"
 """What names of files and folders begin with that are not whole yet; what a kill leaves is told by it to be ours."""
@@ -92,11 +92,11 @@ def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
 
 
 def read_private(path: Path) -> bytes:
-    """Read a file that holds a key; raises `Refused` when others than its owner may read it."""
+    """Read a file that holds a key; raises `RefusedError` when others than its owner may read it."""
     if os.name == "posix":
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
-            raise Refused(
+            raise RefusedError(
                 f"{path} can be read by others (mode {mode:o})",
                 hint=f"chmod 600 {path}; if others had access, rotate the key: courier site rotate-key --lost",
                 code="lax-key-file",
@@ -183,10 +183,10 @@ def disk_of(folder: Path) -> int:
 
 
 def require_space(folder: Path, needed: int, *, purpose: str) -> None:
-    """Raise `NoSpace` unless the disk of ``folder`` holds ``needed`` bytes more and `RESERVE` besides."""
+    """Raise `NoSpaceError` unless the disk of ``folder`` holds ``needed`` bytes more and `RESERVE` besides."""
     free = free_space(folder)
     if free < needed + RESERVE:
-        raise NoSpace(
+        raise NoSpaceError(
             f"{purpose} needs {needed:,} bytes (and {RESERVE:,} in reserve) at {folder}; {free:,} are free",
             hint=f"free {needed + RESERVE - free:,} bytes there, or use another disk",
         )
@@ -194,7 +194,7 @@ def require_space(folder: Path, needed: int, *, purpose: str) -> None:
 
 @contextlib.contextmanager
 def naming_space(folder: Path, needed: Callable[[], int], *, purpose: str) -> Iterator[None]:
-    """Raise `NoSpace` where a disk fills up in the block: with the place, the bytes ``needed``, and those free.
+    """Raise `NoSpaceError` where a disk fills up in the block: with the place, the bytes ``needed``, and those free.
 
     The system's own error says neither. `require_space` comes before the first byte; this is for what others write
     meanwhile, for quotas, and for file systems that take no file so large.
@@ -203,7 +203,7 @@ def naming_space(folder: Path, needed: Callable[[], int], *, purpose: str) -> It
         yield
     except OSError as error:
         if error.errno == errno.EFBIG:
-            raise NoSpace(
+            raise NoSpaceError(
                 f"{purpose}: the disk of {folder} takes no file so large ({error.strerror})",
                 hint="its file system or a quota has that limit (FAT32: 4 GiB); use exFAT, NTFS or ext4, "
                 "or for media --layout folder",
@@ -214,7 +214,7 @@ def naming_space(folder: Path, needed: Callable[[], int], *, purpose: str) -> It
         hint = "free space there, or use another disk or medium, then run the same command again"
         if free > most:
             hint = f"its bytes would do, so it is out of file entries (df -i) or of a quota: {hint}"
-        raise NoSpace(
+        raise NoSpaceError(
             f"{purpose}: the disk of {folder} is full ({error.strerror}); {most:,} bytes are needed in all, "
             f"{free:,} are free",
             hint=hint,
@@ -223,7 +223,7 @@ def naming_space(folder: Path, needed: Callable[[], int], *, purpose: str) -> It
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file ``path``: one writer at a time. Raises `Refused` when another process holds it.
+    """Hold the lock file ``path``: one writer at a time. Raises `RefusedError` when another process holds it.
 
     The system drops the lock when its holder ends, however it ends.
     """
@@ -234,7 +234,7 @@ def locked(path: Path) -> Iterator[None]:
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
                 raise
-            raise Refused(
+            raise RefusedError(
                 f"another courier command is at work on {path.parent}",
                 hint="wait for it to end, then run this command again",
                 code="busy",
@@ -261,23 +261,23 @@ def explain_os(error: OSError) -> CourierError:
     text = f"{where}: {error.strerror}" if where else str(error.strerror or error)
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
-            return NoSpace(
+            return NoSpaceError(
                 text, hint="free space there, or use another disk or medium, then run the same command again"
             )
         case errno.ENOENT:
-            return NotFound(text, hint="check the path")
+            return NotFoundError(text, hint="check the path")
         case number if number in _NO_MEDIUM:
-            return NotFound(text, hint="check that the drive is connected and has a medium in it")
+            return NotFoundError(text, hint="check that the drive is connected and has a medium in it")
         case errno.EACCES | errno.EPERM:
-            return Refused(text, hint="check who owns it and what its permissions are", code="permission")
+            return RefusedError(text, hint="check who owns it and what its permissions are", code="permission")
         case errno.EROFS:
-            return Refused(text, hint="it is mounted read-only; choose another place", code="permission")
+            return RefusedError(text, hint="it is mounted read-only; choose another place", code="permission")
         case errno.EEXIST | errno.ENOTDIR | errno.EISDIR | errno.ENOTEMPTY | errno.ENAMETOOLONG | errno.EINVAL:
-            return Usage(text, hint="choose another path")
+            return UsageError(text, hint="choose another path")
         case errno.EIO:
-            from courier.errors import Damaged
+            from courier.errors import DamagedError
 
-            return Damaged(
+            return DamagedError(
                 text, hint="the disk or medium could not be read or written there; try another drive", code="io"
             )
     return CourierError(text, hint="run the same command again; if it stays so, check the disk")

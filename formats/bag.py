@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from formats.digest import check_digest, sha256_hex
-from formats.errors import Malformed, TooLarge
+from formats.errors import MalformedError, TooLargeError
 from formats.names import check_path
 
 DECLARATION = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
@@ -39,13 +39,13 @@ def manifest(files: Sequence[BagFile]) -> bytes:
 
 
 def parse_manifest(data: bytes, *, place: str = MANIFEST) -> dict[str, str]:
-    """Path -> SHA-256 of a manifest; raises `Malformed`, `IllegalName` or `TooLarge`."""
+    """Path -> SHA-256 of a manifest; raises `MalformedError`, `IllegalNameError` or `TooLargeError`."""
     if len(data) > MAX_MANIFEST:
-        raise TooLarge("manifest too large", place=place)
+        raise TooLargeError("manifest too large", place=place)
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        raise Malformed("not UTF-8", place=place) from None
+        raise MalformedError("not UTF-8", place=place) from None
     result: dict[str, str] = {}
     # Not str.splitlines: a path may hold what Unicode calls a line end.
     lines = re.split(r"\r\n|\r|\n", text)
@@ -57,7 +57,7 @@ def parse_manifest(data: bytes, *, place: str = MANIFEST) -> dict[str, str]:
         path = path.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%")
         check_path(path, place=where)
         if path in result:
-            raise Malformed("listed twice", place=where)
+            raise MalformedError("listed twice", place=where)
         result[path] = check_digest(digest, place=where)
     return result
 
@@ -70,7 +70,7 @@ def tag_files(*, payload: Sequence[BagFile], info: Mapping[str, str], others: Se
     oxum = f"{sum(file.size for file in payload)}.{len(payload)}"
     lines = [f"{name}: {value}\n" for name, value in {**info, "Payload-Oxum": oxum}.items()]
     if any(len(line.splitlines()) != 1 for line in lines):
-        raise Malformed("a value holds a line break", place="bag-info.txt")
+        raise MalformedError("a value holds a line break", place="bag-info.txt")
     files = {"bagit.txt": DECLARATION, "bag-info.txt": "".join(lines).encode(), MANIFEST: manifest(payload)}
     tags = [BagFile(path=path, size=len(data), sha256=sha256_hex(data)) for path, data in files.items()]
     return {**files, TAG_MANIFEST: manifest([*tags, *others])}

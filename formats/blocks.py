@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from formats.errors import Malformed
+from formats.errors import MalformedError
 
 if TYPE_CHECKING:
     from mmap import mmap
@@ -72,10 +72,12 @@ class BlockTable:
     """The block table of a parcel: digests of the blocks of ``sizes[n]``-byte files, in order."""
 
     def __init__(self, table: bytes | mmap, sizes: Sequence[int], block_size: int = BLOCK) -> None:
-        """``table`` may be a mapped file. Raises `Malformed` when the table is not as long as the sizes ask."""
+        """``table`` may be a mapped file. Raises `MalformedError` when the table is not as long as the sizes ask."""
         counts = [block_count(size, block_size) for size in sizes]
         if len(table) != sum(counts) * DIGEST:
-            raise Malformed(f"block table has {len(table)} bytes, {sum(counts) * DIGEST} expected", place="blocks.bin")
+            raise MalformedError(
+                f"block table has {len(table)} bytes, {sum(counts) * DIGEST} expected", place="blocks.bin"
+            )
         self._table = table
         self._starts = [0, *accumulate(counts)]
         self.sizes = tuple(sizes)

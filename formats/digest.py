@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO
 
-from formats.errors import DigestMismatch, Malformed
+from formats.errors import DigestMismatchError, MalformedError
 
 CHUNK = 4 << 20
 """Bytes read at a time where data are copied and hashed (4 MiB: measured best for a hashing side thread)."""
@@ -24,9 +24,9 @@ def sha256_hex(data: bytes | bytearray | memoryview) -> str:
 
 
 def check_digest(text: str, *, place: str = "") -> str:
-    """Return ``text`` if it is a SHA-256 in lower-case hexadecimal; raise `Malformed` otherwise."""
+    """Return ``text`` if it is a SHA-256 in lower-case hexadecimal; raise `MalformedError` otherwise."""
     if not _HEX.fullmatch(text):
-        raise Malformed("not a SHA-256 in 64 lower-case hexadecimal characters", place=place)
+        raise MalformedError("not a SHA-256 in 64 lower-case hexadecimal characters", place=place)
     return text
 
 
@@ -101,8 +101,8 @@ class HashingReader:
         return self._hash.hexdigest()
 
     def verify(self, *, size: int, sha256: str, place: str) -> None:
-        """Raise `DigestMismatch` unless exactly ``size`` bytes of digest ``sha256`` have been read."""
+        """Raise `DigestMismatchError` unless exactly ``size`` bytes of digest ``sha256`` have been read."""
         if self.count != size:
-            raise DigestMismatch(f"{self.count} bytes where {size} are listed", place=place)
+            raise DigestMismatchError(f"{self.count} bytes where {size} are listed", place=place)
         if self.hexdigest() != sha256:
-            raise DigestMismatch("content differs from its listed SHA-256", place=place)
+            raise DigestMismatchError("content differs from its listed SHA-256", place=place)

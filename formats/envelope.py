@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from formats.errors import BadSignature, Malformed, TooLarge
+from formats.errors import BadSignatureError, MalformedError, TooLargeError
 from formats.records import Fields, decode, encode
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Envelope:
 
 
 def parse_base64(fields: Fields, name: str, longest: int) -> bytes:
-    """The bytes of a base64 field of at most ``longest`` characters, in its one spelling; raises `Malformed`."""
+    """The bytes of a base64 field of at most ``longest`` characters, in its one spelling; raises `MalformedError`."""
     return _decode_base64(fields.text(name, longest=longest).encode("ascii", "replace"), fields.at(name))
 
 
@@ -99,23 +99,23 @@ def _decode_base64(text: bytes, place: str) -> bytes:
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise Malformed("not base64", place=place) from None
+        raise MalformedError("not base64", place=place) from None
     if base64.b64encode(data) != text:
-        raise Malformed("not canonical base64", place=place)
+        raise MalformedError("not canonical base64", place=place)
     return data
 
 
 def parse_envelope(data: bytes) -> Envelope:
-    """Parse an envelope without judging its signatures; raises `Malformed` or `TooLarge`."""
+    """Parse an envelope without judging its signatures; raises `MalformedError` or `TooLargeError`."""
     if len(data) > MAX_ENVELOPE:
-        raise TooLarge(f"envelope of more than {MAX_ENVELOPE} bytes", place="envelope")
+        raise TooLargeError(f"envelope of more than {MAX_ENVELOPE} bytes", place="envelope")
     # The payload is cut out before the JSON around it is parsed: base64 holds no quote, and the memory that is taken
     # is that of the payload, not many times so much.
     begin = len(_HEAD)
     end = data.find(b'"', begin) if data.startswith(_HEAD) else -1
     if end < 0 or begin + len(data) - end > MAX_FRAME:
         place = "envelope.payload" if end < 0 and data.startswith(_HEAD[:-1]) else "envelope"
-        raise Malformed("not one payload and its signatures", place=place)
+        raise MalformedError("not one payload and its signatures", place=place)
     frame = data[:begin] + data[end:]
     fields = Fields(decode(frame, place="envelope"), "envelope")
     signatures = tuple(
@@ -125,17 +125,17 @@ def parse_envelope(data: bytes) -> Envelope:
     _check_signers([keyid for keyid, _ in signatures])
     envelope = Envelope(payload=b"", payload_type=fields.text("payloadType", longest=200), signatures=signatures)
     if envelope.encode() != frame:
-        raise Malformed("holds more than an envelope does", place="envelope")
+        raise MalformedError("holds more than an envelope does", place="envelope")
     return replace(envelope, payload=_decode_base64(data[begin:end], fields.at("payload")))
 
 
 def _check_signers(keyids: list[str]) -> None:
     if not 1 <= len(keyids) <= MAX_SIGNATURES or len(set(keyids)) != len(keyids):
-        raise Malformed(f"1 to {MAX_SIGNATURES} signatures, each by another key", place="envelope.signatures")
+        raise MalformedError(f"1 to {MAX_SIGNATURES} signatures, each by another key", place="envelope.signatures")
 
 
 def sign(payload: bytes, payload_type: str, signers: Iterable[tuple[str, Signer]]) -> Envelope:
-    """Sign ``payload``; ``signers`` are (key ID, signer) pairs, 1 to `MAX_SIGNATURES` (else `Malformed`)."""
+    """Sign ``payload``; ``signers`` are (key ID, signer) pairs, 1 to `MAX_SIGNATURES` (else `MalformedError`)."""
     from securesystemslib.dsse import Envelope as Dsse
 
     pae = Dsse(payload, payload_type, {}).pae()
@@ -166,17 +166,17 @@ def verified_keys(envelope: Envelope, keys: Iterable[PublicKey]) -> list[PublicK
 
 
 def verify(envelope: Envelope, keys: Iterable[PublicKey], *, payload_type: str, place: str) -> PublicKey:
-    """The key that signed ``envelope``; raises `BadSignature` when none of ``keys`` did or the type is another."""
+    """The key that signed ``envelope``; raises `BadSignatureError` when none of ``keys`` did or the type is another."""
     if envelope.payload_type != payload_type:
-        raise BadSignature(f"signed as {envelope.payload_type[:100]!r}, not as {payload_type!r}", place=place)
+        raise BadSignatureError(f"signed as {envelope.payload_type[:100]!r}, not as {payload_type!r}", place=place)
     good = verified_keys(envelope, keys)
     if not good:
-        raise BadSignature("not signed by a key that is trusted for it, or altered since", place=place)
+        raise BadSignatureError("not signed by a key that is trusted for it, or altered since", place=place)
     return good[0]
 
 
 def load_public_key(der: bytes, *, place: str = "key") -> PublicKey:
-    """A public key from its SubjectPublicKeyInfo; raises `Malformed` for other kinds than `SCHEMES`."""
+    """A public key from its SubjectPublicKeyInfo; raises `MalformedError` for other kinds than `SCHEMES`."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -185,15 +185,15 @@ def load_public_key(der: bytes, *, place: str = "key") -> PublicKey:
     try:
         key = load_der_public_key(der)
     except (ValueError, UnsupportedAlgorithm):
-        raise Malformed("not a public key", place=place) from None
+        raise MalformedError("not a public key", place=place) from None
     if isinstance(key, Ed25519PublicKey):
         scheme = "ed25519"
     elif isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
         scheme = "ecdsa-sha2-nistp256"
     else:
-        raise Malformed(f"key of a kind that is not accepted (accepted: {', '.join(SCHEMES)})", place=place)
+        raise MalformedError(f"key of a kind that is not accepted (accepted: {', '.join(SCHEMES)})", place=place)
     if key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != der:
-        raise Malformed("public key is not in canonical form", place=place)
+        raise MalformedError("public key is not in canonical form", place=place)
     return PublicKey(der=der, scheme=scheme)
 
 

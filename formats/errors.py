@@ -22,67 +22,67 @@ class FormatError(Exception):
         super().__init__(f"{place}: {message}" if place else message)
 
 
-class Malformed(FormatError):
+class MalformedError(FormatError):
     """The bytes do not follow the format: garbage, non-canonical, truncated or trailing data."""
 
     code = "malformed"
 
 
-class UnknownFormat(FormatError):
+class UnknownFormatError(FormatError):
     """A format name or major version that this release does not know."""
 
     code = "unknown-format"
 
 
-class IllegalName(FormatError):
+class IllegalNameError(FormatError):
     """A name that climbs out, is reserved, or cannot be kept on every medium."""
 
     code = "illegal-name"
 
 
-class BadSignature(FormatError):
+class BadSignatureError(FormatError):
     """A signature is missing, is by another key, or does not fit the bytes."""
 
     code = "bad-signature"
 
 
-class DigestMismatch(FormatError):
+class DigestMismatchError(FormatError):
     """Content does not have the digest or size that a signed document gives it."""
 
     code = "digest-mismatch"
 
 
-class Unexpected(FormatError):
+class UnexpectedError(FormatError):
     """A container holds more, fewer or other members than it should."""
 
     code = "unexpected-member"
 
 
-class TooLarge(FormatError):
+class TooLargeError(FormatError):
     """A size, count or nesting beyond the limit of the format; also what a decompression bomb raises."""
 
     code = "too-large"
 
 
-class Unreadable(FormatError):
+class UnreadableError(FormatError):
     """The medium could not be read at a place: a bad sector, an early end."""
 
     code = "unreadable"
 
 
-class NotForUs(FormatError):
+class NotForUsError(FormatError):
     """Sealed bytes that none of the given keys opens."""
 
     code = "not-for-us"
 
 
-class Unmendable(FormatError):
+class UnmendableError(FormatError):
     """More is damaged or missing than the parity covers."""
 
     code = "unmendable"
 
 
-class NoRoom(FormatError):
+class NoRoomError(FormatError):
     """What is to be written does not fit the capacity it was given."""
 
     code = "no-room"

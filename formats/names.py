@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from formats.errors import IllegalName, Malformed
+from formats.errors import IllegalNameError, MalformedError
 
 _SITE = re.compile(r"[A-Z0-9]{3}")
 _PACKAGE = re.compile(r"([A-Z0-9]{3})[0-9A-F]{5}")
@@ -35,25 +35,29 @@ MAX_MEMBER = 200
 
 
 def check_site(code: str, *, place: str = "") -> str:
-    """Return ``code`` if it is a site code (3 characters A-Z 0-9); raise `Malformed` otherwise."""
+    """Return ``code`` if it is a site code (3 characters A-Z 0-9); raise `MalformedError` otherwise."""
     if not _SITE.fullmatch(code):
-        raise Malformed(f"{code!r} is not a site code (3 characters A-Z 0-9)", place=place)
+        raise MalformedError(f"{code!r} is not a site code (3 characters A-Z 0-9)", place=place)
     return code
 
 
 def check_package(package_id: str, *, place: str = "") -> str:
-    """Return ``package_id`` if it is one (source site code + 5 hex digits, ``HQ100001``); else raise `Malformed`."""
+    """Return ``package_id`` if it is one (source site code + 5 hex digits, ``HQ100001``); else raise
+    `MalformedError`."""
     if not _PACKAGE.fullmatch(package_id):
-        raise Malformed(f"{package_id!r} is not a package ID (site code + 5 hex digits, such as HQ100001)", place=place)
+        raise MalformedError(
+            f"{package_id!r} is not a package ID (site code + 5 hex digits, such as HQ100001)", place=place
+        )
     return package_id
 
 
 def check_parcel(parcel_id: str, *, source: str = "", place: str = "") -> str:
-    """Return ``parcel_id`` if it is one (``HQ1-000042``), made by ``source`` if given; raise `Malformed` otherwise."""
+    """Return ``parcel_id`` if it is one (``HQ1-000042``), made by ``source`` if given; raise `MalformedError`
+    otherwise."""
     if not _PARCEL.fullmatch(parcel_id):
-        raise Malformed(f"{parcel_id!r} is not a parcel ID (such as HQ1-000042)", place=place)
+        raise MalformedError(f"{parcel_id!r} is not a parcel ID (such as HQ1-000042)", place=place)
     if source and parcel_id[:3] != source:
-        raise Malformed(f"{parcel_id} is not a parcel of site {source}", place=place)
+        raise MalformedError(f"{parcel_id} is not a parcel of site {source}", place=place)
     return parcel_id
 
 
@@ -78,7 +82,7 @@ def volume_name(parcel: str, number: int) -> str:
 
 
 def check_path(path: str, *, place: str = "") -> str:
-    """Return ``path`` if it may stand in a package listing; raise `IllegalName` otherwise.
+    """Return ``path`` if it may stand in a package listing; raise `IllegalNameError` otherwise.
 
     Relative, ``/`` between components, no empty, ``.`` or ``..`` component, no NUL, valid UTF-8, within the limits
     of this module.
@@ -86,25 +90,25 @@ def check_path(path: str, *, place: str = "") -> str:
     try:
         raw = path.encode()
     except UnicodeEncodeError:
-        raise IllegalName("name is not valid Unicode", place=place or ascii(path)) from None
+        raise IllegalNameError("name is not valid Unicode", place=place or ascii(path)) from None
     where = place or path
     if not raw or len(raw) > MAX_PATH:
-        raise IllegalName("name is empty or too long", place=where)
+        raise IllegalNameError("name is empty or too long", place=where)
     if b"\0" in raw:
-        raise IllegalName("name holds a NUL", place=where)
+        raise IllegalNameError("name holds a NUL", place=where)
     parts = raw.split(b"/")
     if len(parts) > MAX_DEPTH:
-        raise IllegalName(f"more than {MAX_DEPTH} folders deep", place=where)
+        raise IllegalNameError(f"more than {MAX_DEPTH} folders deep", place=where)
     for part in parts:
         if part in (b"", b".", b".."):
-            raise IllegalName("absolute, or with an empty, '.' or '..' component", place=where)
+            raise IllegalNameError("absolute, or with an empty, '.' or '..' component", place=where)
         if len(part) > MAX_COMPONENT:
-            raise IllegalName(f"a component has more than {MAX_COMPONENT} bytes", place=where)
+            raise IllegalNameError(f"a component has more than {MAX_COMPONENT} bytes", place=where)
     return path
 
 
 def check_link(path: str, target: str, *, place: str = "") -> str:
-    """Return ``target`` if the symbolic link ``path`` -> ``target`` stays inside the package; else `IllegalName`.
+    """Return ``target`` if the symbolic link ``path`` -> ``target`` stays inside the package; else `IllegalNameError`.
 
     Relative, ``..`` only at its beginning and not above the package's root. A ``..`` after a name is refused, because
     the name may be another link: ``up -> ../..`` and ``out -> deep/up/..`` leave the package together, though each
@@ -114,17 +118,17 @@ def check_link(path: str, target: str, *, place: str = "") -> str:
     try:
         raw = target.encode()
     except UnicodeEncodeError:
-        raise IllegalName("link target is not valid Unicode", place=where) from None
+        raise IllegalNameError("link target is not valid Unicode", place=where) from None
     if not raw or len(raw) > 4095 or b"\0" in raw:
-        raise IllegalName("link target is empty, too long or holds a NUL", place=where)
+        raise IllegalNameError("link target is empty, too long or holds a NUL", place=where)
     if target.startswith("/"):
-        raise IllegalName(f"link to the absolute path {target!r}", place=where)
+        raise IllegalNameError(f"link to the absolute path {target!r}", place=where)
     steps = [part for part in target.split("/") if part not in ("", ".")]
     climbs = next((n for n, part in enumerate(steps) if part != ".."), len(steps))
     if climbs > path.count("/"):
-        raise IllegalName(f"link climbs out of the package: {target!r}", place=where)
+        raise IllegalNameError(f"link climbs out of the package: {target!r}", place=where)
     if ".." in steps[climbs:]:
-        raise IllegalName(f"link with '..' after a name: {target!r}", place=where)
+        raise IllegalNameError(f"link with '..' after a name: {target!r}", place=where)
     return target
 
 
@@ -140,7 +144,7 @@ def is_portable(name: str) -> bool:
 def _is_member(name: str) -> bool:
     try:
         check_path(name)
-    except IllegalName:
+    except IllegalNameError:
         return False
     if len(name) > MAX_MEMBER or name != unicodedata.normalize("NFC", name) or not windows_keeps(name):
         return False
@@ -166,11 +170,11 @@ def fold(name: str) -> str:
 
 
 def check_member(name: str, *, place: str = "") -> str:
-    """Return ``name`` if it may name an archive member; raise `IllegalName` otherwise.
+    """Return ``name`` if it may name an archive member; raise `IllegalNameError` otherwise.
 
     As `is_portable`, but for characters that this Python's Unicode does not know: the sender's may be newer, and what
     one release writes another must not refuse for its interpreter's age.
     """
     if not _is_member(name):
-        raise IllegalName("not a portable member name", place=place or ascii(name))
+        raise IllegalNameError("not a portable member name", place=place or ascii(name))
     return name

@@ -12,7 +12,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
-from formats.errors import Malformed, TooLarge, UnknownFormat
+from formats.errors import MalformedError, TooLargeError, UnknownFormatError
 
 MAX_DEPTH = 32
 """Objects and lists within one another; ours have 4."""
@@ -35,7 +35,7 @@ def encode(value: object) -> bytes:
 
 
 def _refuse(text: str) -> NoReturn:
-    raise Malformed(f"number not allowed in a document: {text[:40]}")
+    raise MalformedError(f"number not allowed in a document: {text[:40]}")
 
 
 def _integer(text: str) -> int:
@@ -47,7 +47,7 @@ def _integer(text: str) -> int:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise Malformed("a key stands twice in one object")
+        raise MalformedError("a key stands twice in one object")
     return result
 
 
@@ -55,21 +55,21 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_refuse, pars
 
 
 def decode(data: bytes, *, place: str = "") -> Any:
-    """Parse canonical JSON bytes; raise `Malformed` for anything that `encode` would not have written.
+    """Parse canonical JSON bytes; raise `MalformedError` for anything that `encode` would not have written.
 
-    Raises `TooLarge` beyond `MAX_VALUES` (before anything is built in memory) and `MAX_DEPTH`.
+    Raises `TooLargeError` beyond `MAX_VALUES` (before anything is built in memory) and `MAX_DEPTH`.
     """
     brackets = data.count(b"[") + data.count(b"{")
     if brackets + data.count(b",") > MAX_VALUES:
-        raise TooLarge(f"more than {MAX_VALUES} values in one document", place=place)
+        raise TooLargeError(f"more than {MAX_VALUES} values in one document", place=place)
     try:
         value = _DECODER.decode(data.decode())
         if encode(value) != data:
-            raise Malformed("not in canonical form")
-    except Malformed as error:
-        raise Malformed(error.message, place=place) from None
+            raise MalformedError("not in canonical form")
+    except MalformedError as error:
+        raise MalformedError(error.message, place=place) from None
     except (ValueError, RecursionError) as error:
-        raise Malformed(f"not JSON: {type(error).__name__}", place=place) from None
+        raise MalformedError(f"not JSON: {type(error).__name__}", place=place) from None
     if brackets > MAX_DEPTH:
         _check_depth(value, place)
     return value
@@ -82,28 +82,28 @@ def _check_depth(value: Any, place: str) -> None:
         level = [child for children in inner for child in children if isinstance(child, dict | list)]
         if not level:
             return
-    raise TooLarge(f"nested more than {MAX_DEPTH} deep", place=place)
+    raise TooLargeError(f"nested more than {MAX_DEPTH} deep", place=place)
 
 
 def format_time(ns: int) -> str:
-    """UTC time stamp of ``ns`` nanoseconds since 1970; raises `Malformed` outside the years 1 to 9999."""
+    """UTC time stamp of ``ns`` nanoseconds since 1970; raises `MalformedError` outside the years 1 to 9999."""
     seconds, rest = divmod(ns, 1_000_000_000)
     try:
         moment = _EPOCH + timedelta(seconds=seconds)
     except OverflowError:
-        raise Malformed(f"time out of range: {ns} ns since 1970") from None
+        raise MalformedError(f"time out of range: {ns} ns since 1970") from None
     return f"{moment.replace(tzinfo=None).isoformat(timespec='seconds')}.{rest:09d}Z"
 
 
 def parse_time(text: str, *, place: str = "") -> int:
-    """Nanoseconds since 1970 of a UTC time stamp written by `format_time`; raises `Malformed` otherwise."""
+    """Nanoseconds since 1970 of a UTC time stamp written by `format_time`; raises `MalformedError` otherwise."""
     match = _TIME.fullmatch(text)
     try:
         if match is None:
             raise ValueError
         moment = datetime.fromisoformat(match[1]).replace(tzinfo=UTC)
     except ValueError:
-        raise Malformed(f"not a UTC time stamp with nine decimals: {text[:40]!r}", place=place) from None
+        raise MalformedError(f"not a UTC time stamp with nine decimals: {text[:40]!r}", place=place) from None
     delta = moment - _EPOCH
     return (delta.days * 86400 + delta.seconds) * 1_000_000_000 + int(match[2])
 
@@ -115,7 +115,7 @@ class Fields:
 
     def __init__(self, value: object, place: str = "") -> None:
         if not isinstance(value, dict):
-            raise Malformed("not an object", place=place or "document")
+            raise MalformedError("not an object", place=place or "document")
         self._object: dict[str, Any] = value
         self.place = place
 
@@ -129,21 +129,21 @@ class Fields:
 
     def _get(self, name: str) -> Any:
         if name not in self._object:
-            raise Malformed("missing", place=self.at(name))
+            raise MalformedError("missing", place=self.at(name))
         return self._object[name]
 
     def text(self, name: str, *, pattern: str | None = None, longest: int = 65_536) -> str:
         """A string without NUL of at most ``longest`` characters, matching ``pattern`` whole if given."""
         value = self._get(name)
         if not isinstance(value, str):
-            raise Malformed("not a string", place=self.at(name))
+            raise MalformedError("not a string", place=self.at(name))
         if len(value) > longest:
-            raise Malformed(f"longer than {longest} characters", place=self.at(name))
+            raise MalformedError(f"longer than {longest} characters", place=self.at(name))
         if "\0" in value:
             # PostgreSQL cannot keep it: a parcel must not be importable at one site and not at another.
-            raise Malformed("holds a NUL", place=self.at(name))
+            raise MalformedError("holds a NUL", place=self.at(name))
         if pattern is not None and not re.fullmatch(pattern, value):
-            raise Malformed(f"{value[:60]!r} is not of the form {pattern}", place=self.at(name))
+            raise MalformedError(f"{value[:60]!r} is not of the form {pattern}", place=self.at(name))
         return value
 
     def digest(self, name: str) -> str:
@@ -154,16 +154,16 @@ class Fields:
         """An integer within the limits (booleans are not integers)."""
         value = self._get(name)
         if not isinstance(value, int) or isinstance(value, bool):
-            raise Malformed("not an integer", place=self.at(name))
+            raise MalformedError("not an integer", place=self.at(name))
         if not minimum <= value <= maximum:
-            raise Malformed(f"{value} is not within {minimum} to {maximum}", place=self.at(name))
+            raise MalformedError(f"{value} is not within {minimum} to {maximum}", place=self.at(name))
         return value
 
     def flag(self, name: str) -> bool:
         """A boolean."""
         value = self._get(name)
         if not isinstance(value, bool):
-            raise Malformed("not true or false", place=self.at(name))
+            raise MalformedError("not true or false", place=self.at(name))
         return value
 
     def time(self, name: str) -> int:
@@ -177,7 +177,7 @@ class Fields:
     def _list(self, name: str) -> list[Any]:
         value = self._get(name)
         if not isinstance(value, list):
-            raise Malformed("not a list", place=self.at(name))
+            raise MalformedError("not a list", place=self.at(name))
         return value
 
     def objects(self, name: str) -> list[Fields]:
@@ -189,7 +189,7 @@ class Fields:
         items = self._list(name)
         for n, item in enumerate(items):
             if not isinstance(item, str):
-                raise Malformed("not a string", place=f"{self.at(name)}[{n}]")
+                raise MalformedError("not a string", place=f"{self.at(name)}[{n}]")
         return list(items)
 
     def integers(self, name: str, *, minimum: int = 0) -> list[int]:
@@ -197,17 +197,17 @@ class Fields:
         items = self._list(name)
         for n, item in enumerate(items):
             if not isinstance(item, int) or isinstance(item, bool) or not minimum <= item <= MAX_INT:
-                raise Malformed(f"not an integer of {minimum} or more", place=f"{self.at(name)}[{n}]")
+                raise MalformedError(f"not an integer of {minimum} or more", place=f"{self.at(name)}[{n}]")
         return list(items)
 
 
 def open_document(payload: bytes, *, name: str, major: int = 1) -> Fields:
     """Parse a document's canonical bytes and check its ``format`` field (``courier-NAME/MAJOR``) before all else.
 
-    Raises `Malformed`, or `UnknownFormat` for another document or a major version this release does not know.
+    Raises `MalformedError`, or `UnknownFormatError` for another document or a major version this release does not know.
     """
     fields = Fields(decode(payload))
     found = fields.text("format", longest=100)
     if found != f"courier-{name}/{major}":
-        raise UnknownFormat(f"expected courier-{name}/{major}, found {found!r}", place="format")
+        raise UnknownFormatError(f"expected courier-{name}/{major}, found {found!r}", place="format")
     return fields

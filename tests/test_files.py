@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from courier import files
-from courier.errors import CourierError, Damaged, NoSpace, NotFound, Refused, Usage
+from courier.errors import CourierError, DamagedError, NoSpaceError, NotFoundError, RefusedError, UsageError
 from courier.files import (
     RESERVE,
     TEMP,
@@ -201,7 +201,7 @@ def test_a_second_holder_is_refused_until_the_first_ends_however_it_ends(tmp_pat
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(Refused) as caught, locked(lock):
+        with pytest.raises(RefusedError) as caught, locked(lock):
             pass
         assert caught.value.code == "busy"
         assert caught.value.hint
@@ -217,7 +217,7 @@ def test_a_second_holder_is_refused_until_the_first_ends_however_it_ends(tmp_pat
 
 def test_a_lock_is_held_against_the_same_process_and_freed_by_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="mine"), locked(tmp_path / "lock"):
-        with pytest.raises(Refused), locked(tmp_path / "lock"):
+        with pytest.raises(RefusedError), locked(tmp_path / "lock"):
             pass
         raise ValueError("mine")
     with locked(tmp_path / "lock"):
@@ -243,7 +243,7 @@ def test_space_is_asked_for_before_the_first_byte(tmp_path: Path) -> None:
     free = free_space(tmp_path / "not/there/yet")
     assert free > 0
     require_space(tmp_path / "not/there/yet", 0, purpose="x")
-    with pytest.raises(NoSpace) as caught:
+    with pytest.raises(NoSpaceError) as caught:
         require_space(tmp_path, free * 2, purpose="building the parcel")
     assert "building the parcel" in caught.value.message
     assert caught.value.exit_code == 5
@@ -252,7 +252,7 @@ def test_space_is_asked_for_before_the_first_byte(tmp_path: Path) -> None:
 def test_the_reserve_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "free_space", lambda _: RESERVE + 100)
     require_space(tmp_path, 100, purpose="x")
-    with pytest.raises(NoSpace) as caught:
+    with pytest.raises(NoSpaceError) as caught:
         require_space(tmp_path, 101, purpose="x")
     assert caught.value.hint.startswith("free 1 bytes")
 
@@ -260,14 +260,14 @@ def test_the_reserve_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("number", "kind", "code"),
     [
-        (errno.ENOSPC, NoSpace, 5),
-        (errno.EFBIG, NoSpace, 5),
-        (errno.ENOENT, NotFound, 6),
-        (errno.EACCES, Refused, 3),
-        (errno.EROFS, Refused, 3),
-        (errno.ENAMETOOLONG, Usage, 2),
-        (errno.EISDIR, Usage, 2),
-        (errno.EIO, Damaged, 4),
+        (errno.ENOSPC, NoSpaceError, 5),
+        (errno.EFBIG, NoSpaceError, 5),
+        (errno.ENOENT, NotFoundError, 6),
+        (errno.EACCES, RefusedError, 3),
+        (errno.EROFS, RefusedError, 3),
+        (errno.ENAMETOOLONG, UsageError, 2),
+        (errno.EISDIR, UsageError, 2),
+        (errno.EIO, DamagedError, 4),
         (errno.EMFILE, CourierError, 1),
         (None, CourierError, 1),
     ],
@@ -289,13 +289,16 @@ def test_a_disk_that_fills_up_is_named_with_what_is_needed_and_what_is_free(
     for needed, says in ((1_234_567, "free space there"), (4_000, "out of file entries (df -i) or of a quota")):
         with (
             pytest.raises(
-                NoSpace, match=f"copying: the disk of {tmp_path} is full .*{needed:,} bytes.* 5,000 are free"
+                NoSpaceError, match=f"copying: the disk of {tmp_path} is full .*{needed:,} bytes.* 5,000 are free"
             ) as no,
             files.naming_space(tmp_path, partial(int, needed), purpose="copying"),
         ):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         assert says in no.value.hint
-    with pytest.raises(NoSpace, match="takes no file so large"), files.naming_space(tmp_path, int, purpose="copying"):
+    with (
+        pytest.raises(NoSpaceError, match="takes no file so large"),
+        files.naming_space(tmp_path, int, purpose="copying"),
+    ):
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     with pytest.raises(OSError, match="odd"), files.naming_space(tmp_path, int, purpose="copying"):
         raise OSError(errno.EIO, "odd")

@@ -14,7 +14,7 @@ from pathlib import Path
 from courier.channel.delivery import POLL, Network
 from courier.channel.http_transport import HttpTransport, check_url, require_httpx, trusting
 from courier.channel.schedule import MAX_RETRIES, MAX_WAIT_SECONDS, Limits, change
-from courier.errors import NotFound, Unreachable, Usage
+from courier.errors import NotFoundError, UnreachableError, UsageError
 from courier.files import explain_os
 from courier.site.catalog import sites
 from courier.site.catalog.sites import Address
@@ -63,10 +63,11 @@ class Measured:
 def add_address(site: Site, code: str, text: str, priority: int | None, wishes: Wishes | None = None) -> Address:
     """Add a way to reach a pinned site; without ``priority`` it comes after those there are.
 
-    ``text`` is a folder, an http(s) URL, or `POLL`. Raises `Usage`, or `NotFound` for a site that is not pinned.
+    ``text`` is a folder, an http(s) URL, or `POLL`. Raises `UsageError`, or `NotFoundError` for a site that is not
+    pinned.
     """
     if code == site.code:
-        raise Usage(f"{code} is this site itself", hint="name the other site: courier site list")
+        raise UsageError(f"{code} is this site itself", hint="name the other site: courier site list")
     find_site(site, code)
     wishes = wishes or Wishes()
     given, text = text, _spelled(text)
@@ -76,7 +77,7 @@ def add_address(site: Site, code: str, text: str, priority: int | None, wishes: 
     with site.catalogue.writing() as connection:
         there = sites.addresses(connection, code)
         if any(known.address == text for known in there):
-            raise Usage(f"{text} is an address of {code} already", hint="courier channel address set changes it")
+            raise UsageError(f"{text} is an address of {code} already", hint="courier channel address set changes it")
         used = {known.priority: known.address for known in there}
         new = replace(new, priority=_free(priority, used, code) or max(used, default=0) + 1)
         sites.add_address(connection, new)
@@ -84,7 +85,8 @@ def add_address(site: Site, code: str, text: str, priority: int | None, wishes: 
 
 
 def set_address(site: Site, code: str, text: str, wishes: Wishes) -> Address:
-    """Change priority or limits of an address; transfers under way mind it at once. Raises `NotFound` or `Usage`."""
+    """Change priority or limits of an address; transfers under way mind it at once. Raises `NotFoundError` or
+    `UsageError`."""
     found = find_address(site, code, text)
     changed = _wished(found, wishes, new=False)
     with site.catalogue.writing() as connection:
@@ -105,9 +107,9 @@ def poll_before(site: Site, address: Address) -> int | None:
 
 def _free(priority: int | None, used: dict[int, str], code: str) -> int | None:
     if priority is not None and not 1 <= priority <= 1000:
-        raise Usage("a priority is a number from 1 (tried first) to 1000", hint="leave it out to come last")
+        raise UsageError("a priority is a number from 1 (tried first) to 1000", hint="leave it out to come last")
     if priority in used:
-        raise Usage(
+        raise UsageError(
             f"{code} has an address of priority {priority} already: {used[priority]}",
             hint=f"move that one first: courier channel address set {code} {used[priority]} --priority N",
         )
@@ -122,7 +124,7 @@ def _spelled(text: str) -> str:
         require_httpx()
         return check_url(text)
     if colon or not text.strip():
-        raise Usage(
+        raise UsageError(
             f"{text[:100]!r} is no address" if colon else "the address is empty",
             hint="a folder, https://HOST:PORT, or poll",
         )
@@ -134,11 +136,11 @@ def _check_folder(site: Site, text: str, given: str) -> None:
     folder = Path(text)
     if folder.is_dir():
         if folder.resolve().is_relative_to(site.home.resolve()):
-            raise Usage(f"{text} is in the home of this site", hint="name a folder that both sites reach")
+            raise UsageError(f"{text} is in the home of this site", hint="name a folder that both sites reach")
     elif folder.exists():
-        raise Usage(f"{text} is a file", hint="name a folder that both sites reach")
+        raise UsageError(f"{text} is a file", hint="name a folder that both sites reach")
     elif re.fullmatch(r"https?:.*|[\w.-]+:[0-9]{1,5}", given):
-        raise Usage(f"{given[:100]!r} is no folder that is there", hint="a server is written https://HOST:PORT")
+        raise UsageError(f"{given[:100]!r} is no folder that is there", hint="a server is written https://HOST:PORT")
 
 
 def _wished(address: Address, wishes: Wishes, *, new: bool) -> Address:
@@ -147,18 +149,18 @@ def _wished(address: Address, wishes: Wishes, *, new: bool) -> Address:
     limits = change(limits, schedule=wishes.schedule, zone=zone, cap=wishes.cap, pulse=wishes.pulse)
     if wishes.retries is not None:
         if not 0 <= wishes.retries <= MAX_RETRIES:
-            raise Usage(f"retries are 0 to {MAX_RETRIES}", hint="2 is usual")
+            raise UsageError(f"retries are 0 to {MAX_RETRIES}", hint="2 is usual")
         limits = replace(limits, retries=wishes.retries)
     if wishes.retry_wait is not None:
         if not 1 <= wishes.retry_wait <= MAX_WAIT_SECONDS:
-            raise Usage(f"a retry waits 1 to {MAX_WAIT_SECONDS} seconds", hint="60 is usual")
+            raise UsageError(f"a retry waits 1 to {MAX_WAIT_SECONDS} seconds", hint="60 is usual")
         limits = replace(limits, retry_seconds=wishes.retry_wait)
     ca = address.ca
     if wishes.ca is not None:
         if not address.address.startswith("https://"):
-            raise Usage("--ca is for https addresses", hint="leave it out")
+            raise UsageError("--ca is for https addresses", hint="leave it out")
         if not wishes.ca.is_file():
-            raise NotFound(f"{wishes.ca} is not there", hint="--ca takes the PEM file of the authority to trust")
+            raise NotFoundError(f"{wishes.ca} is not there", hint="--ca takes the PEM file of the authority to trust")
         ca = str(wishes.ca.absolute())
         trusting(ca)
     return replace(address, limits=limits.to_text(), ca=ca)
@@ -176,19 +178,19 @@ def local_zone() -> str:
 
 
 def find_address(site: Site, code: str, text: str) -> Address:
-    """An address of a site, as it was given or as it is spelled; raises `NotFound`."""
+    """An address of a site, as it was given or as it is spelled; raises `NotFoundError`."""
     find_site(site, code)
     with site.catalogue.reading() as connection:
         known = sites.addresses(connection, code)
     spellings = {text, text.rstrip("/"), str(Path(text).absolute())}
     found = next((address for address in known if address.address in spellings), None)
     if found is None:
-        raise NotFound(f"{text} is no address of {code}", hint="courier channel address list")
+        raise NotFoundError(f"{text} is no address of {code}", hint="courier channel address list")
     return found
 
 
 def remove_address(site: Site, code: str, text: str) -> None:
-    """Remove an address; raises `NotFound`."""
+    """Remove an address; raises `NotFoundError`."""
     found = find_address(site, code, text)
     with site.catalogue.writing() as connection:
         sites.remove_address(connection, code, found.address)
@@ -205,20 +207,20 @@ def measure_address(
 ) -> Measured:
     """Measure an address (the first of the site, unless named) with at most ``budget`` bytes, and keep the result.
 
-    Raises `Unreachable`; `Usage` for `POLL`, which can only be measured from the other side.
+    Raises `UnreachableError`; `UsageError` for `POLL`, which can only be measured from the other side.
     """
     if text is None:
         find_site(site, code)
         known = [address for address in list_addresses(site) if address.site == code]
         if not known:
-            raise NotFound(f"{code} has no address", hint="courier channel address add CODE ADDRESS")
+            raise NotFoundError(f"{code} has no address", hint="courier channel address add CODE ADDRESS")
         address = known[0]
     else:
         address = find_address(site, code, text)
     if address.address == POLL:
-        raise Usage(f"{code} fetches from our server: only it can test that way", hint="run the test at that site")
+        raise UsageError(f"{code} fetches from our server: only it can test that way", hint="run the test at that site")
     if budget < 2:
-        raise Usage("a test needs a budget of bytes", hint="--budget 4MB")
+        raise UsageError("a test needs a budget of bytes", hint="--budget 4MB")
     transport = (network or Network()).open(site, address)
     try:
         if isinstance(transport, HttpTransport):
@@ -267,7 +269,7 @@ def _rate(act: Callable[[int], None], budget: int, trip: float) -> tuple[int, in
 
 def _measure_folder(folder: Path, budget: int) -> Measured:
     if not folder.is_dir():
-        raise Unreachable(f"channel folder {folder}: is not there", hint="mount the share or make the folder")
+        raise UnreachableError(f"channel folder {folder}: is not there", hint="mount the share or make the folder")
     path = folder / f".courier-test-{secrets.token_hex(8)}"
     data = secrets.token_bytes(PART)
 

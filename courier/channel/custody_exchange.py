@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from courier.errors import CourierError, Refused
+from courier.errors import CourierError, RefusedError
 from courier.parcel.custody_ledger import merge
 from courier.parcel.states import SentEvent, SentState
 from courier.parcel.transitions import FINDING, log_entry, sent_event
@@ -108,7 +108,7 @@ def _check_concerned(connection: Connection, site: Site, batch: CustodyBatch) ->
     ours = batch.parcel.startswith(site.code)
     goes_to = [goes.site for goes in parcels.destinations(connection, batch.parcel)] if ours else [batch.parcel[:3]]
     if batch.site not in goes_to:
-        raise Refused(
+        raise RefusedError(
             f"custody entries of {batch.parcel} by {batch.site}, which has nothing to do with it",
             hint=f"ask {batch.site} how it came by the parcel",
             code="not-concerned",

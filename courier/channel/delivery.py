@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from courier.channel.folder_transport import FolderTransport
 from courier.channel.pace import Meter, Pacer, paused
 from courier.channel.schedule import EXPIRY_NS, SECOND_NS, THREADS, THREADS_PER_SITE, Limits, resend_ns, retry_ns
-from courier.channel.transport import Outgoing, Pace, Paused, Rejected, Transport
-from courier.errors import CourierError, Unreachable
+from courier.channel.transport import Outgoing, Pace, PausedError, RejectedError, Transport
+from courier.errors import CourierError, UnreachableError
 from courier.site.catalog import messages, sites
 from courier.site.catalog.messages import Message
 from courier.site.catalog.sites import Address
@@ -44,7 +44,7 @@ class Network:
         self.clock, self.sleep = clock, sleep
 
     def open(self, site: Site, address: Address, pace: Pace | None = None) -> Transport:
-        """The transport of an address; raises `Usage` or `NotFound` when it cannot be used at all."""
+        """The transport of an address; raises `UsageError` or `NotFoundError` when it cannot be used at all."""
         if not address.address.startswith(("http://", "https://")):
             return FolderTransport(Path(address.address), pace)
         from courier.channel.http_transport import HttpTransport
@@ -233,11 +233,11 @@ def _hand_over(site: Site, run: Run, lines: Lines, message: Message, routes: lis
             continue
         try:
             _through(site, run, lines, message, address)
-        except Paused as error:
+        except PausedError as error:
             reason, held = f"{address.address}: {error.message}", True
-        except Rejected as error:
+        except RejectedError as error:
             reason, held = error.message, False
-        except Unreachable as error:
+        except UnreachableError as error:
             reason, held = error.message, False
             run.broke(site, address, error.message)
         except CourierError as error:
@@ -260,7 +260,7 @@ def _wait(site: Site, run: Run, message: Message, reason: str, *, held: bool) ->
 
 
 def _through(site: Site, run: Run, lines: Lines, message: Message, address: Address) -> None:
-    """Hand a message over through one address. Raises `Unreachable`, `Paused`, `Rejected`."""
+    """Hand a message over through one address. Raises `UnreachableError`, `PausedError`, `RejectedError`."""
     limits, moment = Limits.parse(address.limits), run.network.clock()
     if not limits.admits(message.priority, moment):
         raise paused(limits, message.priority, moment)

@@ -16,8 +16,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from courier.channel.transport import MAX_MESSAGE, Outgoing, Pace, Rejected, Unlimited
-from courier.errors import Unreachable
+from courier.channel.transport import MAX_MESSAGE, Outgoing, Pace, RejectedError, Unlimited
+from courier.errors import UnreachableError
 from courier.files import TEMP, atomic_file, make_folder
 
 _NAME = re.compile(r"([0-9a-f]{64})\.msg")
@@ -42,7 +42,7 @@ class FolderTransport:
         path = self._folder / to / f"{message.sha256}.msg"
         try:
             if path.is_dir():
-                raise Rejected(f"{path} is a folder", hint="remove it; the message is tried again later")
+                raise RejectedError(f"{path} is a folder", hint="remove it; the message is tried again later")
             make_folder(path.parent)
             with atomic_file(path) as out:
                 offset = 0
@@ -125,15 +125,15 @@ class FolderTransport:
         if not there:
             raise self._unreachable("is not there")
 
-    def _broken(self, error: OSError, *, making: Path | None = None) -> Unreachable:
+    def _broken(self, error: OSError, *, making: Path | None = None) -> UnreachableError:
         path = Path(str(error.filename or self._folder))
         # The name of a message that is not there yet says nothing to an operator.
         path = path.parent if path == making else path
         where = "" if path == self._folder else f" ({path})"
         return self._unreachable(f"{error.strerror or error}{where}")
 
-    def _unreachable(self, why: str) -> Unreachable:
-        return Unreachable(
+    def _unreachable(self, why: str) -> UnreachableError:
+        return UnreachableError(
             f"channel folder {self._folder}: {why}",
             hint="mount the share or make the folder; the messages are kept and go with the next: courier channel sync",
         )

@@ -12,7 +12,7 @@ from dataclasses import replace
 from courier.channel.acknowledgements import take_acknowledgement
 from courier.channel.custody_exchange import take_batch
 from courier.channel.reports import take_report
-from courier.errors import Refused, explain
+from courier.errors import RefusedError, explain
 from courier.packages.retirement import take_retirement
 from courier.parcel.states import ReceivedEvent, ReceivedState, SentEvent
 from courier.parcel.transitions import begin_received, log_entry, received_event, sent_event
@@ -60,14 +60,16 @@ def take_message(site: Site, body: bytes) -> tuple[str, str, str]:
     try:
         kind = parse_envelope(body).payload_type
     except FormatError as error:
-        raise Refused(f"message: {error}", hint="ask the sender for it again", code="malformed") from None
+        raise RefusedError(f"message: {error}", hint="ask the sender for it again", code="malformed") from None
     try:
         if kind == repair_doc.REQUEST_TYPE:
             sender, waits = take_request(site, body)
             return sender, kind, waits
         action = _ACTIONS.get(kind)
         if action is None:
-            raise Refused(f"message of unknown type {kind[:100]!r}", hint="update this toolkit", code="unknown-type")
+            raise RefusedError(
+                f"message of unknown type {kind[:100]!r}", hint="update this toolkit", code="unknown-type"
+            )
         return action(site, body), kind, ""
     except FormatError as error:
         raise explain(error, where="message") from None
@@ -108,7 +110,7 @@ def _take_notice(site: Site, body: bytes) -> str:
         where="ship notice",
     )
     if not notice.parcel.startswith(notice.source):
-        raise Refused(
+        raise RefusedError(
             f"ship notice by {notice.source} for parcel {notice.parcel}, which is another site's",
             hint="ask the sender",
             code="wrong-site",
@@ -163,14 +165,14 @@ def _take_receipt(site: Site, body: bytes) -> str:
     with site.catalogue.writing() as connection:
         sent = parcels.find_sent(connection, receipt.parcel)
         if sent is None or sent.build != receipt.build:
-            raise Refused(
+            raise RefusedError(
                 f"receipt of {receipt.destination} for {receipt.parcel}, which is not the parcel sent under that ID",
                 hint=f"ask {receipt.destination} what it imported",
                 code="unknown-parcel",
             )
         carried = {(p, v, listing) for p, v, listing, _ in parcels.sent_packages(connection, receipt.parcel)}
         if carried and carried != {(p.package, p.version, p.listing) for p in receipt.packages}:
-            raise Refused(
+            raise RefusedError(
                 f"receipt of {receipt.destination} for {receipt.parcel} names other packages than it carries",
                 hint=f"ask {receipt.destination} what it imported",
                 code="receipt-disagrees",
@@ -183,7 +185,7 @@ def _take_receipt(site: Site, body: bytes) -> str:
             connection, receipt.parcel, receipt.destination, receipt=envelope.encode(), confirmed_ns=receipt.issued_ns
         )
         if not kept:
-            raise Refused(
+            raise RefusedError(
                 f"receipt of {receipt.destination} for {receipt.parcel}, which was not sent there",
                 hint=f"ask {receipt.destination} how it came by the parcel",
                 code="not-a-destination",

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from courier.channel.request_signatures import Head, sign_head
-from courier.channel.transport import MAX_MESSAGE, Outgoing, Pace, Paused, Rejected, Unlimited
-from courier.errors import CourierError, NotFound, Unreachable, Usage
+from courier.channel.transport import MAX_MESSAGE, Outgoing, Pace, PausedError, RejectedError, Unlimited
+from courier.errors import CourierError, NotFoundError, UnreachableError, UsageError
 from courier.files import make_folder
 from courier.site.outbox import PART
 from formats.envelope import PublicKey, Signer
@@ -65,11 +65,11 @@ class _Reply:
 
 
 def require_httpx() -> None:
-    """Raise `NotFound` unless the extra that HTTPS needs is installed."""
+    """Raise `NotFoundError` unless the extra that HTTPS needs is installed."""
     try:
         import httpx  # noqa: F401
     except ImportError:
-        raise NotFound(
+        raise NotFoundError(
             "http(s) addresses need the extra 'channel', which is not installed",
             hint="pip install 'courier-parcels[channel]'",
             code="extra-missing",
@@ -217,7 +217,7 @@ class HttpTransport:
         self._http.close()
 
     def probe(self, *, up: int = 0, down: int = 0) -> None:
-        """Move so many bytes up and down (`PART` at most each), to be measured. Raises `Unreachable`."""
+        """Move so many bytes up and down (`PART` at most each), to be measured. Raises `UnreachableError`."""
         if up:
             reply = self._ask("POST", "/v1/probe", body=secrets.token_bytes(up))
         else:
@@ -237,7 +237,7 @@ class HttpTransport:
                 return reply
             code, message = reply.problem
             if code == "paused":
-                raise Paused(message, hint="the message waits at the other site until its schedule takes it")
+                raise PausedError(message, hint="the message waits at the other site until its schedule takes it")
             text = reply.headers.get("retry-after", "1")
             self._sleep(min(int(text), 30) if text.isdecimal() and len(text) < 9 else 1)
         raise self._unreachable("it is busy")
@@ -294,17 +294,17 @@ class HttpTransport:
         if reply.status == 408:
             return self._unreachable(f"what was sent did not come there in time; {SMALLER}")
         if reply.status in (400, 411, 413, 416, 422) and message:
-            return Rejected(
+            return RejectedError(
                 f"{self._url} does not take the message: {message}", hint="the message is tried again later"
             )
         return self._unreachable(f"it answered {reply.status}{f' ({message})' if message else ''}")
 
-    def _unreachable(self, why: str) -> Unreachable:
-        return Unreachable(f"{self._url}: {_printable(why)}", hint=KEPT)
+    def _unreachable(self, why: str) -> UnreachableError:
+        return UnreachableError(f"{self._url}: {_printable(why)}", hint=KEPT)
 
 
 def check_url(text: str) -> str:
-    """An address of a server, ``https://HOST`` or ``https://HOST:PORT``; raises `Usage`."""
+    """An address of a server, ``https://HOST`` or ``https://HOST:PORT``; raises `UsageError`."""
     try:
         parts = urlsplit(text)
         good = (
@@ -315,7 +315,7 @@ def check_url(text: str) -> str:
         good, port = False, ""
     if not good:
         hint = "write it like https://hq.example.org:8423 (no path: the path of a request is part of what is signed)"
-        raise Usage(f"{text[:100]!r} is not the address of a server", hint=hint)
+        raise UsageError(f"{text[:100]!r} is not the address of a server", hint=hint)
     host = parts.hostname or ""
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
 
@@ -332,13 +332,15 @@ def _listed(value: Any) -> list[tuple[str, int]]:
 
 
 def trusting(ca: str) -> Any:
-    """The TLS context that trusts the authorities in a PEM file (empty: those of the system); raises `Usage`."""
+    """The TLS context that trusts the authorities in a PEM file (empty: those of the system); raises `UsageError`."""
     import ssl
 
     try:
         return ssl.create_default_context(cafile=ca or None)
     except (OSError, ssl.SSLError) as error:
-        raise Usage(f"{ca}: no certificates can be read from it: {error}", hint="give a PEM file: --ca FILE") from None
+        raise UsageError(
+            f"{ca}: no certificates can be read from it: {error}", hint="give a PEM file: --ca FILE"
+        ) from None
 
 
 def _explained(text: str) -> str:

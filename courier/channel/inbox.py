@@ -30,7 +30,7 @@ _PART = re.compile(r"([0-9a-f]{64})-([0-9]{1,10})\.part")
 _NAME = re.compile(r"([0-9a-f]{64})\.msg")
 
 
-class OutOfStep(CourierError):
+class OutOfStepError(CourierError):
     """A part does not begin where the upload stands; ``offset`` is where it does."""
 
     code = "out-of-step"
@@ -40,13 +40,13 @@ class OutOfStep(CourierError):
         super().__init__(f"the upload stands at {offset}", hint="go on from there")
 
 
-class WrongDigest(CourierError):
+class WrongDigestError(CourierError):
     """The whole of an upload is not what its name says; it was given up."""
 
     code = "wrong-digest"
 
 
-class Full(CourierError):
+class FullError(CourierError):
     """Too much of this site's waits already."""
 
     code = "full"
@@ -71,7 +71,7 @@ class Inbox:
     def store(self, peer: str, sha256: str, *, start: int, total: int, data: bytes) -> int:
         """Keep a part that begins at ``start``; return the bytes that are here now (``total``: the message is whole).
 
-        Raises `OutOfStep`, `WrongDigest`, `Full`.
+        Raises `OutOfStepError`, `WrongDigestError`, `FullError`.
         """
         with self._locks[int(sha256[:2], 16) % len(self._locks)]:
             path = self._path(peer, sha256)
@@ -92,7 +92,7 @@ class Inbox:
         # All of it may be here already: when it had come there was no room, or this server was killed.
         if here < total:
             if start != here:
-                raise OutOfStep(here)
+                raise OutOfStepError(here)
             if start == 0:
                 self._make_part_room(peer, total)
                 self._drop_part(peer, sha256)
@@ -118,7 +118,7 @@ class Inbox:
 
     def _check(self, good: bool, sha256: str) -> None:
         if not good:
-            raise WrongDigest(f"what came is not {sha256[:12]}", hint="send the message again from its beginning")
+            raise WrongDigestError(f"what came is not {sha256[:12]}", hint="send the message again from its beginning")
 
     def fetch(self) -> Iterator[tuple[str, str, bytes]]:
         """(site that brought it, name, bytes) of every whole message; call `done` for each."""
@@ -173,7 +173,7 @@ class Inbox:
         # An upload counts as what it says it will be, so that many small beginnings cannot grow past the limit.
         promised = sum(int(match[2]) for path in self._parts(peer) if (match := _PART.fullmatch(path.name)))
         if promised + size > MAX_PART_BYTES:
-            raise Full("too many uploads are not finished", hint="finish those that were begun, or wait a week")
+            raise FullError("too many uploads are not finished", hint="finish those that were begun, or wait a week")
 
     def _make_room(self, peer: str, size: int) -> None:
         with self._counting:
@@ -181,7 +181,7 @@ class Inbox:
             if count >= MAX_WAITING or total + size > MAX_WAITING_BYTES:
                 count, total = self._count(peer)
             if count >= MAX_WAITING or total + size > MAX_WAITING_BYTES:
-                raise Full("too many messages wait to be taken in", hint="try again later")
+                raise FullError("too many messages wait to be taken in", hint="try again later")
             self._waiting[peer] = count + 1, total + size
 
     def _count(self, peer: str) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from courier.channel.schedule import SECOND_NS, Limits
-from courier.channel.transport import Paused
+from courier.channel.transport import PausedError
 from courier.site.outbox import PART
 
 LOOK_AGAIN_NS = SECOND_NS
@@ -75,13 +75,13 @@ class Pacer:
             self._meter.last_count = min(self._meter.last_count, max(count, 1))
 
 
-def paused(limits: Limits, priority: str, now_ns: int) -> Paused:
+def paused(limits: Limits, priority: str, now_ns: int) -> PausedError:
     """What to say when the schedule takes no message of a priority now."""
     from formats.records import format_time
 
     opens = limits.opens_ns(priority, now_ns)
     when = f"until {format_time(opens)[:16].replace('T', ' ')} UTC" if opens else "at any hour of the week"
-    return Paused(
+    return PausedError(
         f"its schedule takes no message of {priority} priority {when}",
         hint="the message waits; courier channel address set CODE ADDRESS --schedule changes that",
     )

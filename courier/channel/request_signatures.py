@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from formats.envelope import PublicKey, Signer
-from formats.errors import BadSignature, Malformed
+from formats.errors import BadSignatureError, MalformedError
 
 TAG = "courier-channel-1"
 ALGORITHMS = {"ed25519": "ed25519", "ecdsa-sha2-nistp256": "ecdsa-p256-sha256"}
@@ -102,20 +102,20 @@ def sign_head(
 
 
 def read_claim(head: Head) -> Claim:
-    """What a request says of its signature; raises `Malformed` for any other spelling than ours."""
+    """What a request says of its signature; raises `MalformedError` for any other spelling than ours."""
     match = _INPUT.fullmatch(head.headers.get("signature-input", ""))
     signature = _SIGNATURE.fullmatch(head.headers.get("signature", ""))
     digest = _DIGEST.fullmatch(head.headers.get("content-digest", ""))
     source, to = head.headers.get("courier-from", ""), head.headers.get("courier-to", "")
     if match is None or signature is None or digest is None or match["names"] != _covered(head.headers):
-        raise Malformed("not signed as a request of this channel is", place="request")
+        raise MalformedError("not signed as a request of this channel is", place="request")
     if not all(re.fullmatch("[A-Z0-9]{3}", code) for code in (source, to)):
-        raise Malformed("no site codes", place="request")
+        raise MalformedError("no site codes", place="request")
     try:
         base, raw = _base(head, match["params"]), base64.b64decode(signature[1], validate=True)
         wanted = base64.b64decode(digest[1], validate=True)
     except (UnicodeEncodeError, binascii.Error, ValueError):
-        raise Malformed("not signed as a request of this channel is", place="request") from None
+        raise MalformedError("not signed as a request of this channel is", place="request") from None
     return Claim(
         source=source,
         to=to,
@@ -130,7 +130,7 @@ def read_claim(head: Head) -> Claim:
 
 
 def verify_claim(claim: Claim, key: PublicKey) -> None:
-    """Check a request's signature; raises `BadSignature`."""
+    """Check a request's signature; raises `BadSignatureError`."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -147,7 +147,7 @@ def verify_claim(claim: Claim, key: PublicKey) -> None:
             halves = (int.from_bytes(half) for half in (claim.signature[:32], claim.signature[32:]))
             public.verify(encode_dss_signature(*halves), claim.base, ECDSA(SHA256()))
     except InvalidSignature:
-        raise BadSignature("the request is not signed by that key", place="request") from None
+        raise BadSignatureError("the request is not signed by that key", place="request") from None
 
 
 @lru_cache(maxsize=4096)

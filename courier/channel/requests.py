@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from courier.channel.inbox import Full, Inbox, OutOfStep, WrongDigest
+from courier.channel.inbox import FullError, Inbox, OutOfStepError, WrongDigestError
 from courier.channel.openapi import ROUTES, Route, description
 from courier.channel.pace import Meter
 from courier.channel.request_signatures import Claim, Head, read_claim, verify_claim
@@ -253,11 +253,11 @@ class Service:
             return self._refuse(asked.site, problem(413, "too-large", f"a message has {MAX_MESSAGE} bytes at most"))
         try:
             offset = self._inbox.store(asked.site, asked.message, start=start, total=total, data=body)
-        except OutOfStep as error:
+        except OutOfStepError as error:
             return problem(409, error.code, error.message, offset=error.offset)
-        except WrongDigest as error:
+        except WrongDigestError as error:
             return self._refuse(asked.site, problem(422, error.code, error.message))
-        except Full as error:
+        except FullError as error:
             return self._refuse(asked.site, problem(507, error.code, error.message))
         if offset < total:
             return Reply(status=202, body=encode({"offset": offset}))

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from courier.errors import Refused, Usage
+from courier.errors import RefusedError, UsageError
 from courier.media.kinds import parse_size
 from formats.errors import FormatError
 from formats.records import encode, open_document
@@ -100,7 +100,7 @@ class Limits:
 
     @classmethod
     def parse(cls, text: str) -> Limits:
-        """From the catalogue; raises `Refused` for what `to_text` did not write."""
+        """From the catalogue; raises `RefusedError` for what `to_text` did not write."""
         if not text:
             return cls()
         try:
@@ -115,11 +115,11 @@ class Limits:
                 retry_seconds=fields.integer("retry_seconds", maximum=MAX_WAIT_SECONDS),
             )
             if len(limits.caps) != HOURS:
-                raise Refused("limits of an address: not 24 caps", hint="courier channel address set CODE ADDRESS")
+                raise RefusedError("limits of an address: not 24 caps", hint="courier channel address set CODE ADDRESS")
             zone_of(limits.zone)
-        except (FormatError, Usage) as error:
+        except (FormatError, UsageError) as error:
             message = f"limits of an address: {error.message}"
-            raise Refused(message, hint="courier channel address set CODE ADDRESS") from None
+            raise RefusedError(message, hint="courier channel address set CODE ADDRESS") from None
         return limits
 
     def level(self, now_ns: int) -> Level:
@@ -175,11 +175,11 @@ def resend_ns(attempts: int) -> int:
 
 
 def zone_of(name: str) -> ZoneInfo:
-    """The time zone of an IANA name such as ``Europe/Berlin``; raises `Usage`."""
+    """The time zone of an IANA name such as ``Europe/Berlin``; raises `UsageError`."""
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise Usage(f"no time zone is called {name[:60]!r}", hint="write it like Europe/Berlin or UTC") from None
+        raise UsageError(f"no time zone is called {name[:60]!r}", hint="write it like Europe/Berlin or UTC") from None
 
 
 _RULE = re.compile(r"(?:(?P<days>[a-z,-]+)\s+)??(?:(?P<start>\d{1,2})-(?P<end>\d{1,2})\s+)?(?P<level>[a-z+]+)")
@@ -190,7 +190,8 @@ _WORDS |= {"closed": Level.CLOSED}
 def parse_week(text: str) -> str:
     """168 letters from rules such as ``mon-fri 8-18 high; sat,sun closed``; hours not named are open to all.
 
-    Hours are whole, from 0 to 24, ``22-6`` goes over midnight within each named day; a later rule wins. Raises `Usage`.
+    Hours are whole, from 0 to 24, ``22-6`` goes over midnight within each named day; a later rule wins. Raises
+    `UsageError`.
     """
     week = list(OPEN_WEEK)
     for rule in _rules(text):
@@ -205,9 +206,9 @@ def parse_week(text: str) -> str:
     return "".join(week)
 
 
-def _bad_week(rule: str) -> Usage:
+def _bad_week(rule: str) -> UsageError:
     hint = "write it like 'mon-fri 8-18 high; sat,sun closed' (levels: all, medium, high, closed)"
-    return Usage(f"{rule[:60]!r} is no rule of a schedule", hint=hint)
+    return UsageError(f"{rule[:60]!r} is no rule of a schedule", hint=hint)
 
 
 def _rules(text: str) -> list[str]:
@@ -233,43 +234,48 @@ def _hours(start: str | None, end: str | None, rule: str) -> list[int]:
         return list(range(HOURS))
     first, last = int(start), int(end)
     if first > 23 or last > 24 or first == last:
-        raise Usage(f"hours in {rule[:60]!r} are not within 0 to 24", hint="write hours like 8-18 or 22-6")
+        raise UsageError(f"hours in {rule[:60]!r} are not within 0 to 24", hint="write hours like 8-18 or 22-6")
     return [(first + n) % HOURS for n in range((last - first) % HOURS or HOURS)]
 
 
 def parse_caps(text: str) -> tuple[int, ...]:
-    """24 caps from rules such as ``200KB/s`` or ``8-18 200KB/s; 18-8 5MB/s``; ``none`` is no cap. Raises `Usage`."""
+    """24 caps from rules such as ``200KB/s`` or ``8-18 200KB/s; 18-8 5MB/s``; ``none`` is no cap. Raises
+    `UsageError`."""
     caps = [0] * HOURS
     for rule in _rules(text) or [""]:
         match = re.fullmatch(r"(?:(\d{1,2})-(\d{1,2}) )?([0-9.]+ ?[a-z]*?|none)(?:/s)?", rule)
         if match is None:
             hint = "write it like 200KB/s, or '8-18 200KB/s; 18-8 5MB/s'"
-            raise Usage(f"{rule[:60]!r} is no cap", hint=hint)
+            raise UsageError(f"{rule[:60]!r} is no cap", hint=hint)
         cap = 0 if match[3] == "none" else parse_size(match[3])
         if match[3] != "none" and not 512 <= cap <= 10**12:
-            raise Usage(f"a cap of {match[3]} a second is out of range", hint="512 bytes to 1 TB; none for no cap")
+            raise UsageError(f"a cap of {match[3]} a second is out of range", hint="512 bytes to 1 TB; none for no cap")
         for hour in _hours(match[1], match[2], rule):
             caps[hour] = cap
     return tuple(caps)
 
 
 def parse_pulse(text: str) -> tuple[int, int]:
-    """(block bytes, delay in milliseconds) of ``64KB/5s`` or ``1MiB/250ms``; ``none`` is (0, 0). Raises `Usage`."""
+    """(block bytes, delay in milliseconds) of ``64KB/5s`` or ``1MiB/250ms``; ``none`` is (0, 0). Raises
+    `UsageError`."""
     if text.strip().lower() == "none":
         return 0, 0
     match = re.fullmatch(r"\s*([0-9.]+\s*[a-zA-Z]*)\s*/\s*(\d{1,6})\s*(ms|s)\s*", text)
     if match is None:
-        raise Usage(f"{text[:60]!r} is no pulse", hint="write block and delay like 64KB/5s or 1MiB/250ms")
+        raise UsageError(f"{text[:60]!r} is no pulse", hint="write block and delay like 64KB/5s or 1MiB/250ms")
     block, delay = parse_size(match[1]), int(match[2]) * (1000 if match[3] == "s" else 1)
     if not 512 <= block <= 1 << 30 or not 1 <= delay <= 3_600_000:
-        raise Usage(f"pulse {text[:60]!r} is out of range", hint="blocks of 512 bytes to 1 GiB, delays of 1 ms to 1 h")
+        raise UsageError(
+            f"pulse {text[:60]!r} is out of range", hint="blocks of 512 bytes to 1 GiB, delays of 1 ms to 1 h"
+        )
     return block, delay
 
 
 def change(limits: Limits, *, schedule: str | None, zone: str | None, cap: str | None, pulse: str | None) -> Limits:
-    """Limits with what the operator named changed; a cap ends pulse mode and the other way round. Raises `Usage`."""
+    """Limits with what the operator named changed; a cap ends pulse mode and the other way round. Raises
+    `UsageError`."""
     if cap is not None and pulse is not None and cap != "none" and pulse != "none":
-        raise Usage("--cap and --pulse exclude each other", hint="give one of them")
+        raise UsageError("--cap and --pulse exclude each other", hint="give one of them")
     if schedule is not None:
         limits = replace(limits, week=parse_week(schedule))
     if zone is not None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from courier.channel.request_signatures import Head
 from courier.channel.requests import Reply, Service
-from courier.errors import CourierError, NotFound, Refused, Usage
+from courier.errors import CourierError, NotFoundError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -44,35 +44,35 @@ class Listening:
 
 
 def parse_bind(text: str) -> tuple[str, int]:
-    """(host, port) of ``HOST:PORT`` or ``[IPv6]:PORT``; raises `Usage`."""
+    """(host, port) of ``HOST:PORT`` or ``[IPv6]:PORT``; raises `UsageError`."""
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
     if not colon or not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
-        raise Usage(f"{text[:60]!r} is not HOST:PORT", hint="write it like 0.0.0.0:8423 or 127.0.0.1:8423")
+        raise UsageError(f"{text[:60]!r} is not HOST:PORT", hint="write it like 0.0.0.0:8423 or 127.0.0.1:8423")
     return host, int(port)
 
 
 def check_listening(listening: Listening) -> None:
-    """Refuse what would serve without TLS by oversight, or cannot be read; raises `Usage` or `NotFound`."""
+    """Refuse what would serve without TLS by oversight, or cannot be read; raises `UsageError` or `NotFoundError`."""
     if listening.behind_proxy == (listening.cert is not None):
-        raise Usage(
+        raise UsageError(
             "a server needs its own certificate, or a proxy before it that has one: one of the two",
             hint="--cert FILE --key FILE, or --behind-proxy",
         )
     if (listening.cert is None) != (listening.key is None):
-        raise Usage("certificate and key go together", hint="--cert FILE --key FILE")
+        raise UsageError("certificate and key go together", hint="--cert FILE --key FILE")
     for path in (listening.cert, listening.key):
         if path is not None and not path.is_file():
-            raise NotFound(f"{path} is not there", hint="--cert FILE --key FILE, both PEM")
+            raise NotFoundError(f"{path} is not there", hint="--cert FILE --key FILE, both PEM")
 
 
 def require_server() -> None:
-    """Raise `NotFound` unless the extra that a server needs is installed."""
+    """Raise `NotFoundError` unless the extra that a server needs is installed."""
     try:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError:
-        raise NotFound(
+        raise NotFoundError(
             "channel serve needs the extra 'channel', which is not installed",
             hint="pip install 'courier-parcels[channel]'",
             code="extra-missing",
@@ -97,7 +97,7 @@ def make_app(service: Service) -> Any:
             return _response(admitted, close=True)
         try:
             body = await asyncio.wait_for(_body(request, admitted.length), BODY_SECONDS)
-        except (TimeoutError, _TooMuch):
+        except (TimeoutError, _TooMuchError):
             service.half_sent(admitted)
             return _response(Reply(status=408), close=True)
         except Exception as error:
@@ -128,7 +128,7 @@ def make_app(service: Service) -> Any:
     return Starlette(routes=[Route("/{path:path}", answer, methods=methods)], lifespan=lifespan)
 
 
-class _TooMuch(Exception):
+class _TooMuchError(Exception):
     """A body longer than it said."""
 
 
@@ -137,7 +137,7 @@ async def _body(request: Request, length: int) -> bytes:
     async for chunk in request.stream():
         gathered += chunk
         if len(gathered) > length:
-            raise _TooMuch
+            raise _TooMuchError
     return bytes(gathered)
 
 
@@ -161,7 +161,7 @@ def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM, or ``stop`` is set; requests under way are finished. ``ready`` is told the URL.
 
-    Raises `Usage` or `NotFound` for what cannot be listened on, `Refused` when the port is taken.
+    Raises `UsageError` or `NotFoundError` for what cannot be listened on, `RefusedError` when the port is taken.
     """
     check_listening(listening)
     require_server()
@@ -192,14 +192,14 @@ def serve(
         config.load()
     except (ssl.SSLError, OSError) as error:
         hint = "--cert takes the certificate chain, --key its private key, both PEM"
-        raise Usage(f"{listening.cert}: {error.strerror or error}", hint=hint) from None
+        raise UsageError(f"{listening.cert}: {error.strerror or error}", hint=hint) from None
     server = _Server(config, ready, stop or threading.Event())
     with _signals(server):
         try:
             asyncio.run(server.run_on(listening))
         except OSError as error:
             message = f"{listening.host}:{listening.port}: {error.strerror or error}"
-            raise Refused(message, hint="choose another with --bind HOST:PORT", code="bind") from None
+            raise RefusedError(message, hint="choose another with --bind HOST:PORT", code="bind") from None
 
 
 class _Server:

@@ -17,8 +17,8 @@ from courier.channel.delivery import POLL, Lines, Network, Run, deliver
 from courier.channel.handlers import take_message
 from courier.channel.inbox import Inbox
 from courier.channel.reports import report_to_peers
-from courier.channel.transport import Paused, Rejected
-from courier.errors import CourierError, Damaged, NotFound, Refused, Unreachable, Usage
+from courier.channel.transport import PausedError, RejectedError
+from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError, UnreachableError, UsageError
 from courier.receiving.receipts import sign_receipts_anew
 from courier.receiving.settle import ParcelStatus, settle_all
 from courier.sending.retention import keep_quota
@@ -169,9 +169,9 @@ def _fetch(site: Site, run: Run) -> Came:
                 continue
             try:
                 _take_all(site, _brought(site, lines, address), came)
-            except Paused as error:
+            except PausedError as error:
                 run.held.setdefault(address.site, f"{address.address}: {error.message}")
-            except (Unreachable, Rejected, NotFound, Usage) as error:
+            except (UnreachableError, RejectedError, NotFoundError, UsageError) as error:
                 failed.setdefault(place, (address.site, error.message))
                 run.broke(site, address, error.message)
             else:
@@ -205,7 +205,7 @@ def _take_all(site: Site, brought: Iterator[Brought], came: Came) -> None:
         for one in brought:
             try:
                 reason = _take_once(site, one, identities)
-            except Refused as error:
+            except RefusedError as error:
                 if error.code != "clock":
                     raise
                 # A wrong clock of ours is no verdict on the message: it stays where it is.
@@ -253,7 +253,7 @@ def _take_once(site: Site, one: Brought, identities: Callable[[], list[Identity]
             _acknowledge_again(site, replace(known, name=one.sha256))
             return None
         sender, kind, waits = take_message(site, body)
-    except (Refused, Damaged, NotFound, Usage) as error:
+    except (RefusedError, DamagedError, NotFoundError, UsageError) as error:
         if error.code in OUR_FAULTS:
             raise
         sender, hint = surely_from(site, body, error), f"; {error.hint}" if error.hint else ""

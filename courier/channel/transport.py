@@ -12,20 +12,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from courier.errors import CourierError, Unreachable
+from courier.errors import CourierError, UnreachableError
 from courier.site.outbox import PART
 
 MAX_MESSAGE = (64 << 20) + (17 << 10)
 """Bytes of the largest message: an envelope of `formats.envelope.MAX_ENVELOPE`, and what sealing adds to it."""
 
 
-class Paused(Unreachable):
+class PausedError(UnreachableError):
     """The address's own limits allow no transfer now; nothing has failed, the message waits."""
 
     code = "paused"
 
 
-class Rejected(CourierError):
+class RejectedError(CourierError):
     """The other side answered, and will not have this message; other messages may go."""
 
     exit_code = 3
@@ -51,7 +51,7 @@ class Pace(Protocol):
     """The limits of an address, asked piece by piece, so that a change counts while a transfer runs."""
 
     def block(self) -> int:
-        """Bytes of the next piece, `PART` at most, after waiting until it may go. Raises `Paused`."""
+        """Bytes of the next piece, `PART` at most, after waiting until it may go. Raises `PausedError`."""
 
     def moved(self, count: int) -> None:
         """So many bytes have gone."""
@@ -72,10 +72,10 @@ class Transport(Protocol):
     """A way to another site. Messages are named by the SHA-256 of their bytes; delivering one twice does no harm."""
 
     def deliver(self, to: str, message: Outgoing) -> None:
-        """Hand a message over for site ``to``. Raises `Unreachable` (`Paused`), or `Rejected`."""
+        """Hand a message over for site ``to``. Raises `UnreachableError` (`PausedError`), or `RejectedError`."""
 
     def fetch(self, own: str) -> Iterator[tuple[str, bytes]]:
-        """(name, bytes) of every message that waits for site ``own``. Raises `Unreachable`."""
+        """(name, bytes) of every message that waits for site ``own``. Raises `UnreachableError`."""
 
     def done(self, own: str, sha256: str) -> None:
         """The message was taken or refused for good: it need not be kept any longer. Never raises."""

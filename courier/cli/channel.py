@@ -36,7 +36,7 @@ def sync(
     from courier.channel.serve import exchange_locked, synchronise_patiently
     from courier.channel.sync import synchronise
     from courier.cli.report import parcel_status, say_imported
-    from courier.errors import Unreachable
+    from courier.errors import UnreachableError
 
     def told(so_far: Exchange) -> None:
         for code, reason in so_far.unreachable:
@@ -76,7 +76,7 @@ def sync(
             raise typer.Exit(done.failures[0].exit_code)
         if done.unreachable:
             code, reason = done.unreachable[0]
-            error = Unreachable(
+            error = UnreachableError(
                 f"{code}: {reason}", hint="the messages are kept; mount or mend it, then: courier channel sync"
             )
             console.error(error, document)

@@ -127,7 +127,7 @@ def address_set(
 ) -> None:
     """Change priority or limits of an address; transfers that run mind it at once."""
     from courier.channel.addresses import set_address
-    from courier.errors import Usage
+    from courier.errors import UsageError
 
     given = {
         "priority": priority,
@@ -140,7 +140,7 @@ def address_set(
         "ca": ca,
     }
     if all(value is None for value in given.values()):
-        raise Usage("nothing to change was named", hint="courier channel address set --help")
+        raise UsageError("nothing to change was named", hint="courier channel address set --help")
     with console.site() as site:
         record = _address_record(set_address(site, code, where, _wishes(**given)))
         console.say(

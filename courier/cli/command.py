@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from courier.cli.console import Console
-from courier.errors import Usage
+from courier.errors import UsageError
 
 CURRENT = Console()
 """The console of the command that runs; `courier.cli.run` reports errors through it."""
@@ -70,7 +70,8 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Call
 
 
 def _check_texts(parameter: inspect.Parameter, value: object) -> None:
-    """Raise `Usage` for texts that no document, catalogue or terminal takes; paths may be whatever the system has."""
+    """Raise `UsageError` for texts that no document, catalogue or terminal takes; paths may be whatever the system
+    has."""
     declared = parameter.annotation.__metadata__[0]
     if "MEDIUM" in (declared.metavar or ""):
         return
@@ -82,9 +83,11 @@ def _check_texts(parameter: inspect.Parameter, value: object) -> None:
         if not isinstance(text, str):
             continue
         if len(text) > longest:
-            raise Usage(f"{name}: {len(text):,} characters", hint=f"give {longest:,} at most")
+            raise UsageError(f"{name}: {len(text):,} characters", hint=f"give {longest:,} at most")
         if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text):
-            raise Usage(f"{name}: {text[:60]!r} is not one line of text in UTF-8", hint="leave such characters out")
+            raise UsageError(
+                f"{name}: {text[:60]!r} is not one line of text in UTF-8", hint="leave such characters out"
+            )
 
 
 def group(help_text: str) -> typer.Typer:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from courier.errors import CourierError, Refused
+from courier.errors import CourierError, RefusedError
 
 if TYPE_CHECKING:
     from courier.site.home import Site
@@ -96,16 +96,18 @@ class Console:
         return last.exit_code
 
     def confirm(self, question: str, *, hint: str = "give --yes") -> None:
-        """Ask before something that cannot be taken back; raises `Refused` when the answer is not yes.
+        """Ask before something that cannot be taken back; raises `RefusedError` when the answer is not yes.
 
         ``hint``: what a script gives in place of an answer.
         """
         if self.yes:
             return
         if not _is_terminal(sys.stdin) or not self.for_people:
-            raise Refused(f"{question} needs a yes", hint=hint, code="not-confirmed")
+            raise RefusedError(f"{question} needs a yes", hint=hint, code="not-confirmed")
         if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
-            raise Refused("not confirmed; nothing was changed", hint="give --yes, or answer y", code="not-confirmed")
+            raise RefusedError(
+                "not confirmed; nothing was changed", hint="give --yes, or answer y", code="not-confirmed"
+            )
 
     @property
     def present(self) -> bool:
@@ -113,7 +115,7 @@ class Console:
         return self.for_people and not self.yes and _is_terminal(sys.stdin) and _is_terminal(sys.stdout)
 
     def ask_if_present(self, question: str) -> None:
-        """Ask a person before a long piece of work; a script has asked for it by calling. Raises `Refused`."""
+        """Ask a person before a long piece of work; a script has asked for it by calling. Raises `RefusedError`."""
         if self.present:
             self.confirm(question)
 

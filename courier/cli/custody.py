@@ -90,7 +90,7 @@ def merge(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A ledger file.")],
 ) -> None:
     """Take in the entries of a ledger file; what is there already stays as it is."""
-    from courier.errors import Refused
+    from courier.errors import RefusedError
     from courier.parcel.custody_ledger import merge_file
 
     with console.site() as site:
@@ -111,7 +111,7 @@ def merge(
         if done.refused:
             for number, why in done.refused:
                 console.warn(f"line {number}: {why}")
-            error = Refused(
+            error = RefusedError(
                 f"{file}: {plural(len(done.refused), 'line')} altered or not an entry",
                 hint="the other lines were taken in; keep the file, and ask who carried it",
                 code="ledger-altered",
@@ -144,13 +144,13 @@ def verify(console: Console, *, parcel: PARCEL) -> None:
 
     Seals that were found broken, and re-seals, are named; the ledger is right all the same (exit code 0).
     """
-    from courier.errors import CourierError, Damaged, NotFound, Refused
+    from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError
     from courier.parcel.custody_ledger import view_ledger
 
     with console.site() as site:
         view = view_ledger(site, parcel)
         if not view.lines and not view.breaks:
-            raise NotFound(f"there is no custody ledger of {parcel}", hint="courier parcel list shows the parcels")
+            raise NotFoundError(f"there is no custody ledger of {parcel}", hint="courier parcel list shows the parcels")
         document = {"parcel_id": parcel, **ledger_document(view)}
         say_ledger(console, view)
         if view.breaks:
@@ -159,11 +159,11 @@ def verify(console: Console, *, parcel: PARCEL) -> None:
             error: CourierError
             if view.altered:
                 message = f"{parcel}: the custody ledger does not hold: {worst[0].text}"
-                error = Refused(message, hint=hints, code="ledger-altered")
+                error = RefusedError(message, hint=hints, code="ledger-altered")
             else:
                 what = "proved" if all(item.kind == "unproved" for item in worst) else "whole"
                 message = f"{parcel}: the custody ledger is not {what}: {worst[0].text}"
-                error = Damaged(message, hint=hints, code="ledger-incomplete")
+                error = DamagedError(message, hint=hints, code="ledger-incomplete")
             console.error(error, document)
             raise typer.Exit(error.exit_code)
         console.result(document)

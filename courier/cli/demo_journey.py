@@ -11,7 +11,7 @@ from typing import Any
 from courier.channel.addresses import add_address
 from courier.channel.sync import synchronise
 from courier.cli.console import Console, size_text
-from courier.errors import CourierError, Damaged, NotFound, Usage
+from courier.errors import CourierError, DamagedError, NotFoundError, UsageError
 from courier.files import make_folder
 from courier.media.reading import LAYOUTS
 from courier.packages.add import add_package
@@ -41,14 +41,14 @@ def demo_image() -> Path:
                 return Path(str(file.locate()))
     except metadata.PackageNotFoundError:
         pass
-    raise NotFound(f"the demonstration's image {IMAGE} is not installed", hint="run the demo in a checkout")
+    raise NotFoundError(f"the demonstration's image {IMAGE} is not installed", hint="run the demo in a checkout")
 
 
 def run_demo(console: Console, keep: Path | None) -> dict[str, Any]:
-    """Run the whole journey and compare both stores at its end. Raises `Damaged` should they differ."""
+    """Run the whole journey and compare both stores at its end. Raises `DamagedError` should they differ."""
     if keep is not None:
         if keep.exists() and any(keep.iterdir()):
-            raise Usage(f"{keep} is not empty", hint="name a folder that does not exist yet")
+            raise UsageError(f"{keep} is not empty", hint="name a folder that does not exist yet")
         return _journey(console, make_folder(keep.absolute()))
     with tempfile.TemporaryDirectory(prefix="courier-demo-") as folder:
         return _journey(console, Path(folder))
@@ -129,7 +129,9 @@ def _sync(site: Site) -> None:
     if done.failures:
         raise done.failures[0]
     if done.refused:
-        raise Damaged(f"a message was refused: {done.refused[0][1]}", hint="this is a fault of the toolkit: report it")
+        raise DamagedError(
+            f"a message was refused: {done.refused[0][1]}", hint="this is a fault of the toolkit: report it"
+        )
 
 
 def _raise_first(failures: tuple[tuple[str, CourierError], ...]) -> None:
@@ -145,8 +147,8 @@ def _compare(sender: Site, receiver: Site) -> int:
         theirs = packages.versions(connection)
     mine = [(p.package, p.version, p.name, p.listing) for p in ours]
     if mine != [(p.package, p.version, p.name, p.listing) for p in theirs]:
-        raise Damaged("the two stores hold different packages", hint="this is a fault of the toolkit: report it")
+        raise DamagedError("the two stores hold different packages", hint="this is a fault of the toolkit: report it")
     for stored in theirs:
         for finding in receiver.store.verify(stored.listing):
-            raise Damaged(f"{finding.path}: {finding.problem}", hint="this is a fault of the toolkit: report it")
+            raise DamagedError(f"{finding.path}: {finding.problem}", hint="this is a fault of the toolkit: report it")
     return sum(stored.listing.files for stored in theirs)

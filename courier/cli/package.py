@@ -156,7 +156,7 @@ def verify(
     reference: Annotated[str | None, typer.Argument(metavar="[ID[:VERSION]]", help="Package (else all).")] = None,
 ) -> None:
     """Read stored content again and compare it with its digests."""
-    from courier.errors import Damaged
+    from courier.errors import DamagedError
     from courier.packages.add import verify_packages
 
     with console.site() as site:
@@ -173,7 +173,7 @@ def verify(
             problems = [{"path": finding.path, "problem": finding.problem} for finding in findings]
             documents.append({**describe(stored), "state": "damaged" if findings else "good", "problems": problems})
         if bad:
-            error = Damaged(
+            error = DamagedError(
                 f"{plural(bad, 'file')} in the store damaged",
                 hint="it is out of use now; add or receive the same content again and it is whole, and check this disk",
             )

@@ -36,7 +36,7 @@ def receive(
 ) -> None:
     """Take volumes in, in any order, any number of times; import when all is here and agreed."""
     from courier.cli.report import parcel_status, say_status, say_taken, taken_volume
-    from courier.errors import Damaged
+    from courier.errors import DamagedError
     from courier.media.reading import Medium, TapeMedium
     from courier.parcel.volume_documents import Head
     from courier.receiving.receive import receive_media
@@ -74,13 +74,13 @@ def receive(
         if bad:
             first = missing[bad[0].parcel, bad[0].build]
             reels = next((v for v in bad if v.lacking), None)
-            error = Damaged(
+            error = DamagedError(
                 f"{first.parcel}: {plural(first.missing_blocks, 'block')} missing or damaged so far",
                 hint="what is good was kept; read the medium again, in another drive; what stays bad is mended when "
                 f"more has come, or by the sender: courier parcel repair {first.parcel} --from-network",
             )
             if reels is not None:
-                error = Damaged(
+                error = DamagedError(
                     f"{first.parcel}: {plural(first.missing_blocks, 'block')} missing so far; of the tape of volume "
                     f"{reels.number}, {reels.lacking} not given",
                     hint=f"what was read is kept: give the same command with {reels.lacking} in the drive, or the "
@@ -101,7 +101,7 @@ def verify(
     ] = None,
 ) -> None:
     """Check everything, without taking anything in; works offline."""
-    from courier.errors import CourierError, Damaged, NotFound
+    from courier.errors import CourierError, DamagedError, NotFoundError
     from courier.parcel.notices import look_at
     from courier.receiving.verify import trust_of_cards, verify_media, verify_received
     from courier.sending.verify_sent import verify_sent
@@ -114,7 +114,7 @@ def verify(
             with console.site() as site:
                 verdict = verify_sent(site, text, progress) or verify_received(site, text, progress)
                 if verdict is None:
-                    raise NotFound(f"nothing of {text} is here", hint="courier parcel list shows the parcels")
+                    raise NotFoundError(f"nothing of {text} is here", hint="courier parcel list shows the parcels")
                 verdicts.append(verdict)
         if media and card:
             found, failures = verify_media(trust_of_cards(card), media, progress=progress, ask=console.change_media)
@@ -160,7 +160,7 @@ def verify(
         hint = (
             "receive takes what is good and mends what its parity covers; else another drive, or the volume sent again"
         )
-        error = Damaged(
+        error = DamagedError(
             f"{plural(sum(bool(v.problems) for v in verdicts), 'medium')} not good".replace("mediums", "media"),
             hint=hint,
         )
@@ -171,9 +171,9 @@ def verify(
 
 def _state(verdict: Verdict) -> str:
     """``good``, ``damaged``, or what is no damage of content: ``refused``."""
-    from courier.errors import Refused
+    from courier.errors import RefusedError
 
-    if any(isinstance(error, Refused) for error in verdict.errors):
+    if any(isinstance(error, RefusedError) for error in verdict.errors):
         return "refused"
     return "damaged" if verdict.problems else "good"
 
@@ -181,13 +181,15 @@ def _state(verdict: Verdict) -> str:
 @contextmanager
 def _site_or_card(console: Console) -> Iterator[Site]:
     """The site to check media at; where there is none, the hint names the way that needs none."""
-    from courier.errors import NotFound
+    from courier.errors import NotFoundError
     from courier.site.settings import Settings, find_home
 
     try:
         Settings.load(find_home(console.home))
-    except NotFound as error:
-        raise NotFound(error.message, hint="to check media without a site: --card FILE, the sender's card") from None
+    except NotFoundError as error:
+        raise NotFoundError(
+            error.message, hint="to check media without a site: --card FILE, the sender's card"
+        ) from None
     with console.site() as site:
         yield site
 
@@ -206,7 +208,7 @@ def _is_parcel(text: str) -> bool:
 def import_(console: Console, *, parcel: PARCEL) -> None:
     """Import a complete parcel that was held, all or nothing."""
     from courier.cli.report import parcel_status, say_status
-    from courier.errors import Damaged, Refused
+    from courier.errors import DamagedError, RefusedError
     from courier.parcel.states import ReceivedState
     from courier.receiving.settle import find_build, settle_parcel
 
@@ -216,7 +218,7 @@ def import_(console: Console, *, parcel: PARCEL) -> None:
         document = parcel_status(status)
         say_status(console, status)
         if status.missing_blocks or status.missing_volumes:
-            error = Damaged(
+            error = DamagedError(
                 f"{parcel} is not complete: {plural(status.missing_blocks, 'block')} missing",
                 hint="courier parcel receive MEDIUM, with volume " + ", ".join(map(str, status.missing_volumes[:20])),
                 code="incomplete",
@@ -224,7 +226,7 @@ def import_(console: Console, *, parcel: PARCEL) -> None:
             console.error(error, document)
             raise typer.Exit(error.exit_code)
         if status.state != ReceivedState.IMPORTED:
-            waits = Refused(
+            waits = RefusedError(
                 f"{parcel} is held, awaiting {'; '.join(status.awaiting) or 'media'}",
                 hint=f"report the arrival: {status.report}, then courier channel sync; the import follows the key"
                 if status.report

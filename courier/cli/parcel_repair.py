@@ -41,11 +41,11 @@ def repair(
 ) -> None:
     """Mend an arriving parcel: from parity, then with blocks from its sender; import it once complete."""
     from courier.cli.report import parcel_status, say_status
-    from courier.errors import Damaged, Usage
+    from courier.errors import DamagedError, UsageError
     from courier.receiving.repair import apply_replies, queue_request, repair_parcel, request_blocks, write_request
 
     if from_network and request_out is not None:
-        raise Usage("--from-network and --request-out exclude each other", hint="give one of them")
+        raise UsageError("--from-network and --request-out exclude each other", hint="give one of them")
     with console.site() as site:
         taken = apply_replies(site, parcel, reply or [])
         if reply:
@@ -79,7 +79,7 @@ def repair(
                 "queued": request_out is None,
             }
         elif done.left:
-            error = Damaged(
+            error = DamagedError(
                 f"{parcel}: {plural(len(done.left), 'block')} missing that parity cannot give back",
                 hint=f"read the media again, in another drive; or courier parcel repair {parcel} --from-network",
                 code="incomplete",
@@ -164,7 +164,7 @@ def drill(
     ] = 0,
 ) -> None:
     """Simulate loss and damage of a parcel made here, and say what would mend what; touches nothing."""
-    from courier.errors import Damaged
+    from courier.errors import DamagedError
     from courier.sending.drill import parse_share, run_drill
     from courier.sending.outgoing_parcel import open_outgoing
 
@@ -181,7 +181,7 @@ def drill(
     document = _drill(done)
     if not done.mended:
         worst = max(done.trials, key=lambda trial: (trial.asked_bytes, trial.asked))
-        error = Damaged(
+        error = DamagedError(
             f"{parcel}: in {len(done.trials) - good} of {len(done.trials)} trials parity does not mend all",
             hint=f"at worst {plural(worst.asked, 'block')} ({size_text(worst.asked_bytes)}) would have to come by "
             "network; or create it with more --spare-volumes or --redundancy",

@@ -62,7 +62,7 @@ def create(
     dry_run: DRY_RUN = False,
 ) -> None:
     """Plan, build and sign a parcel."""
-    from courier.errors import Usage
+    from courier.errors import UsageError
     from courier.media.kinds import medium_capacity
     from courier.parcel.parity_plan import Redundancy
     from courier.sending.build import build_parcel
@@ -72,9 +72,9 @@ def create(
     from formats.documents.packing import PRIORITIES
 
     if compress not in COMPRESS:
-        raise Usage(f"--compress {compress}: no such way", hint=f"one of {', '.join(COMPRESS)}")
+        raise UsageError(f"--compress {compress}: no such way", hint=f"one of {', '.join(COMPRESS)}")
     if priority not in PRIORITIES:
-        raise Usage(f"--priority {priority}: no such priority", hint=f"one of {', '.join(PRIORITIES)}")
+        raise UsageError(f"--priority {priority}: no such priority", hint=f"one of {', '.join(PRIORITIES)}")
     kind, room = medium_capacity(media, capacity)
     with console.site() as site:
         plan = plan_parcel(
@@ -104,9 +104,9 @@ def create(
         with console.progress("Building", plan.content_bytes) as progress:
             parcel = build_parcel(site, plan, progress)
         packing = parcel.packing
-        sealed = f"encrypted for {', '.join(packing.destinations)}" if packing.sealed else "not encrypted"
+        encrypted = f"encrypted for {', '.join(packing.destinations)}" if packing.encrypted else "not encrypted"
         console.say(
-            f"{packing.parcel}: {plural(len(packing.archives), 'archive')}, {_load(packing)}, {sealed}, "
+            f"{packing.parcel}: {plural(len(packing.archives), 'archive')}, {_load(packing)}, {encrypted}, "
             f"on {plural(packing.volumes, 'volume')} of {size_text(packing.capacity)}"
         )
         console.say(f"Next: courier parcel write {packing.parcel} --layout iso --out DIR")
@@ -115,14 +115,14 @@ def create(
 
 
 def _key_way(*, key_by_network: bool, release: str, encrypt: bool | None) -> KeyWay:
-    from courier.errors import Usage
+    from courier.errors import UsageError
 
     if release not in ("", "on-arrival"):
-        raise Usage(f"--release {release}: no such moment", hint="--release on-arrival")
+        raise UsageError(f"--release {release}: no such moment", hint="--release on-arrival")
     if release and not key_by_network:
-        raise Usage("--release is for keys that go by network", hint="give --key-by-network with it")
+        raise UsageError("--release is for keys that go by network", hint="give --key-by-network with it")
     if key_by_network and encrypt is False:
-        raise Usage("--key-by-network with --no-encrypt: there is no key", hint="leave one of the two out")
+        raise UsageError("--key-by-network with --no-encrypt: there is no key", hint="leave one of the two out")
     if not key_by_network:
         return "media"
     return "on-arrival" if release else "network"
@@ -131,7 +131,7 @@ def _key_way(*, key_by_network: bool, release: str, encrypt: bool | None) -> Key
 def _packing(packing: Any) -> dict[str, Any]:
     return {
         "parcel_id": packing.parcel,
-        "sealed": packing.sealed,
+        "encrypted": packing.encrypted,
         "key": packing.key,
         "media": packing.media,
         "capacity": packing.capacity,
@@ -190,7 +190,7 @@ def write(
     dry_run: DRY_RUN = False,
 ) -> None:
     """Write volumes and read each back. Another --media lays the parcel out anew, without building it again."""
-    from courier.errors import Usage
+    from courier.errors import UsageError
     from courier.media.kinds import medium_capacity
     from courier.media.reading import LAYOUTS
     from courier.sending.build import relay_out
@@ -200,7 +200,7 @@ def write(
     from courier.sending.write import WrittenVolume, check_numbers, check_wanted, require_room, write_volumes
 
     if layout not in LAYOUTS:
-        raise Usage(f"--layout {layout}: no such layout", hint=f"one of {', '.join(LAYOUTS)}")
+        raise UsageError(f"--layout {layout}: no such layout", hint=f"one of {', '.join(LAYOUTS)}")
 
     def written(one: WrittenVolume) -> None:
         reels = f" on {one.reels} reels" if one.reels > 1 else ""

@@ -109,29 +109,29 @@ def _say_shipment(console: Console, shipment: Shipment, *, dry_run: bool) -> Non
 
 
 def read_seals(texts: Sequence[str] | None) -> dict[int, str]:
-    """Serial numbers by volume, each given like ``3=A0012345``; raises `Usage`, also for two on one volume."""
-    from courier.errors import Usage
+    """Serial numbers by volume, each given like ``3=A0012345``; raises `UsageError`, also for two on one volume."""
+    from courier.errors import UsageError
 
     seals: dict[int, str] = {}
     for text in texts or ():
         number, serial = read_seal(text)
         if seals.setdefault(number, serial) != serial:
-            raise Usage(
+            raise UsageError(
                 f"--seal: volume {number} has {seals[number]} and {serial}", hint="give one serial number a volume"
             )
     return seals
 
 
 def read_seal(text: str) -> tuple[int, str]:
-    """(volume, serial number) of ``3=A0012345``; raises `Usage`."""
-    from courier.errors import Usage
+    """(volume, serial number) of ``3=A0012345``; raises `UsageError`."""
+    from courier.errors import UsageError
 
     number, equals, serial = text.partition("=")
     if not equals or not re.fullmatch("[0-9]{1,4}", number) or not int(number) or not serial.strip():
-        raise Usage(f"--seal {text[:60]!r}: no volume and serial number", hint="write it like --seal 3=A0012345")
+        raise UsageError(f"--seal {text[:60]!r}: no volume and serial number", hint="write it like --seal 3=A0012345")
     if len(serial) > MAX_SERIAL:
         hint = f"a serial number has {MAX_SERIAL} characters at most"
-        raise Usage(f"--seal {number}={serial[:30]}...: {len(serial)} characters", hint=hint)
+        raise UsageError(f"--seal {number}={serial[:30]}...: {len(serial)} characters", hint=hint)
     return int(number), serial.strip()
 
 

@@ -66,7 +66,7 @@ def list_(console: Console) -> None:
 def show(console: Console, *, parcel: PARCEL) -> None:
     """Show a parcel: its state, and a table of its volumes, with a map of the blocks that are here."""
     from courier.cli.custody import warn_of_seals
-    from courier.errors import NotFound
+    from courier.errors import NotFoundError
     from courier.receiving.settle import find_build, status_of
     from courier.sending.outgoing_parcel import open_outgoing
     from courier.sending.repair_answer import waiting_requests
@@ -74,7 +74,7 @@ def show(console: Console, *, parcel: PARCEL) -> None:
     with console.site() as site:
         try:
             outgoing = open_outgoing(site, parcel)
-        except NotFound:
+        except NotFoundError:
             _show_received(console, site, status_of(site, parcel, find_build(site, parcel)))
             return
         from courier.site.catalog import parcels
@@ -190,7 +190,7 @@ def _show_received(console: Console, site: Any, status: Any) -> None:
 def log(console: Console, *, parcel: PARCEL) -> None:
     """Show what happened to a parcel here, and its custody ledger: the whole chain, and any break in it."""
     from courier.cli.custody import ledger_document, say_ledger
-    from courier.errors import NotFound
+    from courier.errors import NotFoundError
     from courier.parcel.custody_ledger import view_ledger
     from courier.site.catalog import parcels
 
@@ -199,7 +199,7 @@ def log(console: Console, *, parcel: PARCEL) -> None:
             entries = parcels.read_log(connection, parcel)
         view = view_ledger(site, parcel)
         if not entries and not view.lines and not view.breaks:
-            raise NotFound(f"nothing is recorded of {parcel}", hint="courier parcel list shows the parcels")
+            raise NotFoundError(f"nothing is recorded of {parcel}", hint="courier parcel list shows the parcels")
         for e in entries:
             console.say(f"{time_text(e.at_ns)}  {e.operator}  {e.event}: {e.text}")
         record = [{"at": time_text(e.at_ns), "operator": e.operator, "event": e.event, "text": e.text} for e in entries]

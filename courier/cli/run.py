@@ -13,7 +13,7 @@ import typer
 from courier import __version__
 from courier.cli import catalog, channel, demo, package, parcel, site
 from courier.cli.command import CURRENT, HOME, group
-from courier.errors import EXIT_CODES, CourierError, Interrupted, Usage, explain
+from courier.errors import EXIT_CODES, CourierError, StoppedError, UsageError, explain
 
 CLICK_ERROR: Any = typer.BadParameter.__mro__[2]
 """The base of the argument parser's errors, whether typer brings its own copy of click or imports it."""
@@ -65,7 +65,7 @@ def main() -> NoReturn:
         except CourierError as error:
             failure = error
         except KeyboardInterrupt:
-            failure = Interrupted("stopped; what was finished is kept", hint="the same command goes on from there")
+            failure = StoppedError("stopped; what was finished is kept", hint="the same command goes on from there")
         except BrokenPipeError:
             raise
         except Exception as error:
@@ -101,9 +101,9 @@ def _run() -> int:
         context = getattr(error, "ctx", None)
         if type(error).__name__ == "NoArgsIsHelpError":
             print(error.format_message())
-            return Usage.exit_code
+            return UsageError.exit_code
         command = context.command_path if context else "courier"
-        raise Usage(error.format_message().replace("\n", " "), hint=f"{command} --help") from None
+        raise UsageError(error.format_message().replace("\n", " "), hint=f"{command} --help") from None
     except FormatError as error:
         raise explain(error) from None
     except OSError as error:

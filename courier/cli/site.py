@@ -39,7 +39,7 @@ def init(
     passphrase: PASSPHRASE = False,
 ) -> None:
     """Make the site home: keys, catalogue, store."""
-    from courier.errors import Usage
+    from courier.errors import UsageError
     from courier.site.home import create_site
     from courier.site.settings import find_home
     from formats.errors import FormatError
@@ -48,9 +48,9 @@ def init(
     try:
         check_site(site)
     except FormatError as error:
-        raise Usage(error.message, hint="write it like HQ1") from None
+        raise UsageError(error.message, hint="write it like HQ1") from None
     if not name.isprintable() or not name.strip():
-        raise Usage("a site's name is one line of text", hint='give it like --name "Headquarters"')
+        raise UsageError("a site's name is one line of text", hint='give it like --name "Headquarters"')
     home = find_home(console.home)
     made = create_site(home, code=site, name=name, catalogue=catalogue, key=key, passphrase=passphrase)
     try:
@@ -212,11 +212,11 @@ def rotate(
     ] = "",
 ) -> None:
     """Make new keys and a new card, and send it to the other sites. Parcels under way stay good."""
-    from courier.errors import Usage
+    from courier.errors import UsageError
     from courier.site.rotation import key_not_valid_yet, rotate_key, unacknowledged
 
     if since and not lost:
-        raise Usage("--since says since when keys are lost", hint="give it together with --lost")
+        raise UsageError("--since says since when keys are lost", hint="give it together with --lost")
     with console.site() as site:
         ended = site.key_has_ended() and not lost
         pinning = "Every other site will have to pin the new card by its fingerprint."
@@ -253,15 +253,15 @@ def rotate(
 
 
 def _moment(text: str) -> int:
-    """Nanoseconds since 1970 of a UTC moment as an operator writes it; raises `Usage`."""
+    """Nanoseconds since 1970 of a UTC moment as an operator writes it; raises `UsageError`."""
     from datetime import UTC, datetime
 
-    from courier.errors import Usage
+    from courier.errors import UsageError
 
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise Usage(f"{text!r} is not a time", hint="write it like 2026-11-24T09:30, in UTC") from None
+        raise UsageError(f"{text!r} is not a time", hint="write it like 2026-11-24T09:30, in UTC") from None
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     return int(moment.timestamp()) * 10**9
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from courier.errors import Usage
+from courier.errors import UsageError
 
 MEDIA = {
     "cd74": 681_984_000,
@@ -57,44 +57,50 @@ _UNITS |= {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
 
 
 def parse_size(text: str) -> int:
-    """Bytes of ``64GB``, ``700MiB``, ``1.5TB`` or ``1000``; raises `Usage`."""
+    """Bytes of ``64GB``, ``700MiB``, ``1.5TB`` or ``1000``; raises `UsageError`."""
     match = re.fullmatch(r"\s*([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([a-zA-Z]*)\s*", text)
     unit = _UNITS.get(match[2].upper()) if match else None
     if match is None or unit is None:
-        raise Usage(f"{text[:60]!r} is not a size", hint="write it like 64GB, 700MiB or 1.5TB")
+        raise UsageError(f"{text[:60]!r} is not a size", hint="write it like 64GB, 700MiB or 1.5TB")
     whole, _, fraction = match[1].partition(".")
     size = int(whole) * unit + (int(fraction) * unit // 10 ** len(fraction) if fraction else 0)
     if size > MOST_CAPACITY:
-        raise Usage(f"{text[:60]!r} is more than any disk or medium holds", hint="write it like 64GB, 700MiB or 1.5TB")
+        raise UsageError(
+            f"{text[:60]!r} is more than any disk or medium holds", hint="write it like 64GB, 700MiB or 1.5TB"
+        )
     return size
 
 
 def medium_capacity(kind: str | None, capacity: str | None) -> tuple[str, int]:
-    """(kind, usable bytes) of what the operator named; raises `Usage`."""
+    """(kind, usable bytes) of what the operator named; raises `UsageError`."""
     if kind is not None and capacity is not None:
-        raise Usage("--media and --capacity exclude each other", hint="give one of them")
+        raise UsageError("--media and --capacity exclude each other", hint="give one of them")
     if capacity is not None:
         size = parse_size(capacity)
         if not LEAST_CAPACITY <= size <= MOST_CAPACITY:
-            raise Usage(
+            raise UsageError(
                 f"--capacity {capacity}: no medium has {size:,} bytes", hint="write it like 64GB, 700MiB or 1.5TB"
             )
         return DRIVE, size
     if kind is None:
-        raise Usage("no medium given", hint="--media dvd5 (or cd74, bd25, lto8, ...), or --capacity 64GB for a drive")
+        raise UsageError(
+            "no medium given", hint="--media dvd5 (or cd74, bd25, lto8, ...), or --capacity 64GB for a drive"
+        )
     if kind.lower() not in MEDIA:
-        raise Usage(f"no medium is called {kind!r}", hint=f"kinds: {', '.join(MEDIA)}; or --capacity 64GB for a drive")
+        raise UsageError(
+            f"no medium is called {kind!r}", hint=f"kinds: {', '.join(MEDIA)}; or --capacity 64GB for a drive"
+        )
     return kind.lower(), MEDIA[kind.lower()]
 
 
 def media_kinds(names: list[str]) -> tuple[str, ...]:
-    """Kinds of media, named by the operator; ``any`` alone stands for none in particular. Raises `Usage`."""
+    """Kinds of media, named by the operator; ``any`` alone stands for none in particular. Raises `UsageError`."""
     kinds = {name.lower() for name in names}
     if kinds == {"any"}:
         return ()
     unknown = sorted(kinds - {*MEDIA, DRIVE})
     if unknown:
-        raise Usage(f"no medium is called {unknown[0]!r}", hint=f"kinds: {', '.join((*MEDIA, DRIVE))}; or any")
+        raise UsageError(f"no medium is called {unknown[0]!r}", hint=f"kinds: {', '.join((*MEDIA, DRIVE))}; or any")
     return tuple(sorted(kinds))
 
 

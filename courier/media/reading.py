@@ -14,12 +14,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol, runtime_checkable
 
-from courier.errors import NotFound, Usage
+from courier.errors import NotFoundError, UsageError
 from courier.files import TEMP, path_text
 from courier.media import volume_files as volume
 from courier.media.tape_drive import is_tape_device, is_tape_folder, open_tape
 from courier.media.tape_reels import Ask, ask_for_reel, chains, lacking, nobody
-from formats.errors import FormatError, Malformed
+from formats.errors import FormatError, MalformedError
 from formats.iso.reader import IsoReader
 from formats.tape import Drive, TapeReader, VolumeLabel
 
@@ -39,8 +39,8 @@ class Medium(Protocol):
     def walk(self) -> Iterator[tuple[str, int, BinaryIO]]:
         """(path, size, stream) of every file, each stream to be read before the next is asked for.
 
-        A stream seeks forward at least. Unreadable places raise `OSError` or `Unreadable` from `read`; seeking past
-        them goes on. Raises errors of `formats.errors` for a volume that is not one.
+        A stream seeks forward at least. Unreadable places raise `OSError` or `UnreadableError` from `read`; seeking
+        past them goes on. Raises errors of `formats.errors` for a volume that is not one.
         """
 
 
@@ -107,7 +107,7 @@ class IsoMedium:
             except FormatError as error:
                 source.seek(0)
                 if not any(source.read(BLANK)):
-                    raise Malformed("it is blank: nothing is recorded on it") from None
+                    raise MalformedError("it is blank: nothing is recorded on it") from None
                 raise type(error)(f"no disc image, or its directories are destroyed ({error})") from None
             for name, size in sorted(reader.files(), key=lambda item: volume.writing_order(item[0])):
                 yield name, size, reader.open(name)
@@ -221,14 +221,15 @@ def find_all_media(paths: Sequence[Path], ask: Ask = nobody) -> list[Medium]:
 
 
 def find_media(path: Path) -> list[Medium]:
-    """The volumes at ``path``: itself, or, in a folder of many, each of those in it. Raises `NotFound` or `Usage`.
+    """The volumes at ``path``: itself, or, in a folder of many, each of those in it. Raises `NotFoundError` or
+    `UsageError`.
 
     Passed over in a folder are hidden names, links that lead nowhere, and what we may not look into: a drive has such
     things of its system's own (``lost+found``, ``._NAME`` beside each file). What cannot be looked at because the drive
     fails there is among the volumes, so that reading it says so.
     """
     if not path.exists():
-        raise NotFound(f"{path} does not exist", hint="check the path, or whether the medium is mounted")
+        raise NotFoundError(f"{path} does not exist", hint="check the path, or whether the medium is mounted")
     medium = _medium(path)
     if medium is not None:
         return [medium, *_beside(medium, path)]
@@ -236,7 +237,7 @@ def find_media(path: Path) -> list[Medium]:
         media = [found for child in sorted(path.iterdir()) if (found := _inside(child)) is not None]
         if media:
             return media
-    raise Usage(
+    raise UsageError(
         f"{path} is no volume of a parcel, nor a folder of volumes",
         hint="name an ISO image, a mounted disc, a tape or volume folder, or a folder of these",
         code="not-a-volume",

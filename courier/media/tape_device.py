@@ -12,9 +12,9 @@ import struct
 from pathlib import Path
 from typing import Protocol
 
-from courier.errors import Usage
-from formats.errors import Unreadable
-from formats.tape import EndOfMedium, EndOfTape
+from courier.errors import UsageError
+from formats.errors import UnreadableError
+from formats.tape import EndOfMediumError, EndOfTapeError
 
 
 class TapeCalls(Protocol):
@@ -55,13 +55,13 @@ MTIOCPOS = _request(2, 3, _POSITION)
 
 
 class _LinuxTape:
-    """`TapeCalls` of a device of the Linux st driver. Raises `Usage` on a system without such devices."""
+    """`TapeCalls` of a device of the Linux st driver. Raises `UsageError` on a system without such devices."""
 
     def __init__(self, path: Path, *, writing: bool) -> None:
         try:
             import fcntl
         except ImportError:
-            raise Usage(
+            raise UsageError(
                 f"{path}: tape devices are driven on Linux only",
                 hint="write the tape layout to a folder, and copy that to an LTFS volume",
                 code="no-tape-devices",
@@ -137,7 +137,7 @@ class DeviceDrive(contextlib.AbstractContextManager["DeviceDrive"]):
             if written != len(data):
                 raise OSError(errno.EIO, f"the drive took {written} of {len(data)} bytes of a block", self._name)
             return self._warned
-        raise EndOfMedium("the end of the tape", place=self._name)
+        raise EndOfMediumError("the end of the tape", place=self._name)
 
     def write_mark(self, count: int = 1) -> None:
         """See `Drive.write_mark`.
@@ -150,7 +150,7 @@ class DeviceDrive(contextlib.AbstractContextManager["DeviceDrive"]):
             self._tape.operate(self._mark, count)
         except OSError as error:
             if error.errno == errno.ENOSPC:
-                raise EndOfMedium("the end of the tape", place=self._name) from None
+                raise EndOfMediumError("the end of the tape", place=self._name) from None
             if self._mark == MTWEOF:
                 raise
             self._mark = MTWEOF  # a drive or kernel that does not know the other
@@ -160,25 +160,25 @@ class DeviceDrive(contextlib.AbstractContextManager["DeviceDrive"]):
         """See `Drive.read_block`."""
         if self._skipped:
             self._skipped -= 1
-            raise Unreadable("the drive went past it with the block before", place=self._name)
+            raise UnreadableError("the drive went past it with the block before", place=self._name)
         try:
             data = self._tape.read(limit)
         except OSError as error:
             if error.errno == errno.ENOMEM:
                 self._moved()
-                raise Unreadable(f"a block longer than {limit} bytes", place=self._name) from None
+                raise UnreadableError(f"a block longer than {limit} bytes", place=self._name) from None
             if error.errno == errno.ENOSPC:
-                raise EndOfTape("the end of the tape", place=self._name) from None
+                raise EndOfTapeError("the end of the tape", place=self._name) from None
             if error.errno == errno.EIO:
                 self._pass_failure()
-                raise Unreadable(error.strerror or "the drive cannot read it", place=self._name) from None
+                raise UnreadableError(error.strerror or "the drive cannot read it", place=self._name) from None
             raise
         self._failures = 0
         if data:
             self._moved()
             return data
         if self._tape.status() & GMT_EOD:
-            raise EndOfTape("nothing more is recorded", place=self._name)
+            raise EndOfTapeError("nothing more is recorded", place=self._name)
         self._moved()
         if self._position() != self._at:
             self._at = None  # this drive counts otherwise: its numbers say nothing about lost blocks
@@ -195,10 +195,10 @@ class DeviceDrive(contextlib.AbstractContextManager["DeviceDrive"]):
             return None
 
     def _pass_failure(self) -> None:
-        """Get past a block that cannot be read, and count what the drive left out; raises `EndOfTape`."""
+        """Get past a block that cannot be read, and count what the drive left out; raises `EndOfTapeError`."""
         self._failures += 1
         if self._failures > self._MOST_FAILURES or self._tape.status() & GMT_EOD:
-            raise EndOfTape("nothing more can be read", place=self._name)
+            raise EndOfTapeError("nothing more can be read", place=self._name)
         position = self._position()
         if self._at is None or position is None:
             return
@@ -206,7 +206,7 @@ class DeviceDrive(contextlib.AbstractContextManager["DeviceDrive"]):
             try:
                 self._tape.operate(MTFSR, 1)
             except OSError:
-                raise EndOfTape("the drive does not get past this place", place=self._name) from None
+                raise EndOfTapeError("the drive does not get past this place", place=self._name) from None
             position = self._at + 1
         skipped = position - self._at - 1
         if skipped > self._MOST_SKIPPED:
@@ -220,7 +220,7 @@ class DeviceDrive(contextlib.AbstractContextManager["DeviceDrive"]):
         try:
             self._tape.operate(MTFSF, 1)
         except OSError:
-            raise EndOfTape("no further tape mark", place=self._name) from None
+            raise EndOfTapeError("no further tape mark", place=self._name) from None
         if self._at is not None:
             self._at = self._position()
 

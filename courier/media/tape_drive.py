@@ -22,8 +22,8 @@ from typing import BinaryIO
 from courier.files import settle, sync_folder
 from courier.media.tape_device import DeviceDrive
 from formats.digest import sha256_hex
-from formats.errors import FormatError, Unexpected, Unreadable
-from formats.tape import BLOCK, Drive, EndOfTape
+from formats.errors import FormatError, UnexpectedError, UnreadableError
+from formats.tape import BLOCK, Drive, EndOfTapeError
 from formats.tape.index import INDEX_PATH
 from formats.tape.labels import MAX_RECORDS, FileLabel, file_records, find_file_label, find_volume_label
 from formats.tape.names import bears_tape_name, data_name, label_name, path_of, run_kind, run_number
@@ -55,7 +55,8 @@ def is_tape_device(path: Path) -> bool:
 def open_tape(path: Path, *, writing: bool = False) -> Iterator[Drive]:
     """The drive for a tape folder or a tape device, rewound by whoever uses it; closed in the end.
 
-    Raises `Usage` where this system has no tape devices, `OSError` when the device does not open (no tape, no right).
+    Raises `UsageError` where this system has no tape devices, `OSError` when the device does not open (no tape, no
+    right).
     """
     if is_tape_device(path):
         with DeviceDrive(path, writing=writing) as device:
@@ -71,7 +72,7 @@ class DirectoryDrive(contextlib.AbstractContextManager["DirectoryDrive"]):
     ``writing`` makes the folder and fills it; a tape that stands in it is not overwritten (`FileExistsError`). The
     first `rewind` after writing flushes all of it to the disk and adds `SUMS`. Reading, a run whose file is missing is
     one unreadable place, and header labels that are missing or garbled are made good from the labels behind the data,
-    else from the file's name: ``findings`` says so. Raises `Unexpected` for a folder with two files of one number.
+    else from the file's name: ``findings`` says so. Raises `UnexpectedError` for a folder with two files of one number.
     """
 
     def __init__(self, folder: Path, *, writing: bool = False) -> None:
@@ -81,7 +82,7 @@ class DirectoryDrive(contextlib.AbstractContextManager["DirectoryDrive"]):
         self._file: BinaryIO | None = None
         self._number = 0
         self._offset = 0
-        self._queue: deque[bytes | Unreadable] | None = None
+        self._queue: deque[bytes | UnreadableError] | None = None
         self._records: list[bytes] = []
         self._sums: dict[Path, str | None] = {}
         self._runs: dict[int, Path] = {}
@@ -106,7 +107,7 @@ class DirectoryDrive(contextlib.AbstractContextManager["DirectoryDrive"]):
             if number is None or path.is_symlink() or not path.is_file():
                 continue
             if number in runs:
-                raise Unexpected(f"{runs[number].name} and {path.name} have one number", place=str(self._folder))
+                raise UnexpectedError(f"{runs[number].name} and {path.name} have one number", place=str(self._folder))
             runs[number] = path
         return runs
 
@@ -175,12 +176,12 @@ class DirectoryDrive(contextlib.AbstractContextManager["DirectoryDrive"]):
             if self._number == last + 1 and run_kind(last) == "trailer":
                 self._number += 1  # the second mark of the two that end a tape
                 return None
-            raise EndOfTape("the folder has no further files", place=str(self._folder))
+            raise EndOfTapeError("the folder has no further files", place=str(self._folder))
         if self._queue is None:
             self._queue = self._open_run()
         if self._queue:
             item = self._queue.popleft()
-            if isinstance(item, Unreadable):
+            if isinstance(item, UnreadableError):
                 raise item
             return item
         if self._file is not None and (data := self._read_data(self._file, limit)):
@@ -188,7 +189,7 @@ class DirectoryDrive(contextlib.AbstractContextManager["DirectoryDrive"]):
         self.skip_run()
         return None
 
-    def _open_run(self) -> deque[bytes | Unreadable]:
+    def _open_run(self) -> deque[bytes | UnreadableError]:
         """Begin to read a run: its records if it is labels, none if it is data in an open file."""
         path = self._runs.get(self._number)
         kind = run_kind(self._number)
@@ -205,7 +206,7 @@ class DirectoryDrive(contextlib.AbstractContextManager["DirectoryDrive"]):
                 if not records:
                     raise OSError(errno.EIO, "the file is empty, where labels stand on a tape")
         except OSError as error:
-            problem = Unreadable(error.strerror or str(error), place=f"{self._folder}, run {self._number:05d}")
+            problem = UnreadableError(error.strerror or str(error), place=f"{self._folder}, run {self._number:05d}")
         if kind == "header":
             records = self._made_good(records)
         return deque(records) if records or problem is None else deque([problem])
@@ -261,14 +262,14 @@ class DirectoryDrive(contextlib.AbstractContextManager["DirectoryDrive"]):
                 self.close()
             else:
                 file.seek(self._offset)
-            raise Unreadable(error.strerror or str(error), place=f"run {self._number:05d}, byte {place}") from None
+            raise UnreadableError(error.strerror or str(error), place=f"run {self._number:05d}, byte {place}") from None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def skip_run(self) -> None:
         """See `Drive.skip_run`."""
         self.close()
         if self._number > max(self._runs, default=-1):
-            raise EndOfTape("the folder has no further files", place=str(self._folder))
+            raise EndOfTapeError("the folder has no further files", place=str(self._folder))
         self._number += 1
         self._queue = None
 

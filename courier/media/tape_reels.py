@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from courier.errors import Usage
+from courier.errors import UsageError
 from courier.media.tape_drive import open_tape
-from formats.errors import FormatError, Malformed, Unreadable
-from formats.tape import EndOfTape, VolumeLabel, read_volume_label, reel_id
+from formats.errors import FormatError, MalformedError, UnreadableError
+from formats.tape import EndOfTapeError, VolumeLabel, read_volume_label, reel_id
 
 Ask = Callable[[str], bool]
 """Has a person do what it says; with nothing to say, only whether there is a person (`Console.change_media`)."""
@@ -31,7 +31,7 @@ def describe(label: VolumeLabel) -> str:
 def ask_for_blank(device: Path, ask: Ask, *, label: str, number: int) -> None:
     """Have a person put a tape to be written into the drive, which must be closed, for reel ``number`` of a volume.
 
-    Asks again until the tape may be written over (`what_bars`). Raises `Usage` when the person has gone.
+    Asks again until the tape may be written over (`what_bars`). Raises `UsageError` when the person has gone.
     """
     request = (
         f"The tape is near its end. Put a blank one into {device}, reel {number} of volume {label} "
@@ -47,7 +47,7 @@ def what_bars(device: Path, *, label: str, number: int) -> str:
     try:
         with open_tape(device) as drive:
             there = read_volume_label(drive)
-    except EndOfTape:
+    except EndOfTapeError:
         return ""
     except FormatError as error:
         return f"something else ({error.message})"
@@ -57,8 +57,8 @@ def what_bars(device: Path, *, label: str, number: int) -> str:
 def ask_for_reel(device: Path, ask: Ask, *, label: str, number: int, set_id: str = "", why: str = "") -> None:
     """Have a person put reel ``number`` of a volume into the drive, which must be closed, to be read.
 
-    Another tape is named, and the right one asked for again. One whose label cannot be read is taken if the person
-    says a second time that it is the one. ``label`` and ``set_id`` are empty where they are not known. Raises `Usage`
+    Another tape is named, and the right one asked for again. One whose label cannot be read is taken if the person says
+    a second time that it is the one. ``label`` and ``set_id`` are empty where they are not known. Raises `UsageError`
     when the person has gone.
     """
     doubted = False
@@ -68,9 +68,9 @@ def ask_for_reel(device: Path, ask: Ask, *, label: str, number: int, set_id: str
         try:
             with open_tape(device) as drive:
                 there = read_volume_label(drive)
-        except EndOfTape:
+        except EndOfTapeError:
             return "a blank tape"
-        except (Malformed, Unreadable):
+        except (MalformedError, UnreadableError):
             if doubted:
                 return ""
             doubted = True
@@ -95,7 +95,7 @@ def _ask_until(device: Path, ask: Ask, request: str, bars: Callable[[], str]) ->
             found = f"no tape that can be used ({error.strerror or error})"
         if not found:
             return
-    raise Usage(f"nobody is here to change the tape in {device}", hint="run the same command again, at a terminal")
+    raise UsageError(f"nobody is here to change the tape in {device}", hint="run the same command again, at a terminal")
 
 
 def chains(folders: Sequence[Path]) -> list[list[Path]]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from courier.errors import NoSpace
+from courier.errors import NoSpaceError
 from formats.bag import MANIFEST, TAG_MANIFEST, BagFile, tag_files
 from formats.documents.label import VolumeLabel
 from formats.documents.packing import PackingList
-from formats.errors import TooLarge
+from formats.errors import TooLargeError
 from formats.iso.layout import iso_size
 from formats.tape import tape_size
 
@@ -31,9 +31,9 @@ SMALL_DISK = 8 << 30
 """Up to this capacity a drive is reckoned with 4 KiB clusters, above it with 128 KiB (exFAT's default past 32 GB)."""
 
 
-def contents_path(*, sealed: bool) -> str:
+def contents_path(*, encrypted: bool) -> str:
     """Path on every volume of the contents."""
-    return f"courier/contents.jsonl.gz{'.age' if sealed else ''}"
+    return f"courier/contents.jsonl.gz{'.age' if encrypted else ''}"
 
 
 def copy_path(path: str) -> str:
@@ -41,9 +41,9 @@ def copy_path(path: str) -> str:
     return COPIES + path.removeprefix(FOLDER)
 
 
-def copied(*, sealed: bool) -> tuple[str, ...]:
+def copied(*, encrypted: bool) -> tuple[str, ...]:
     """The documents of which an only volume has a copy."""
-    return PACKING_LIST, contents_path(sealed=sealed), BLOCKS
+    return PACKING_LIST, contents_path(encrypted=encrypted), BLOCKS
 
 
 def payload_files(packing: PackingList, number: int) -> list[BagFile]:
@@ -77,9 +77,9 @@ def bag_tags(packing: PackingList, number: int, others: Sequence[BagFile]) -> di
 def signed_tags(packing: PackingList, label: VolumeLabel, digests: Mapping[str, str]) -> dict[str, bytes]:
     """The tag files of a volume as what is signed makes them; ``digests``: SHA-256 of its packing list and label."""
     known = {**digests, **dict(label.tags), BLOCKS: packing.blocks.sha256}
-    known[contents_path(sealed=packing.sealed)] = packing.contents.sha256
-    copies = map(copy_path, copied(sealed=packing.sealed))
-    tables = (contents_path(sealed=packing.sealed), BLOCKS)
+    known[contents_path(encrypted=packing.encrypted)] = packing.contents.sha256
+    copies = map(copy_path, copied(encrypted=packing.encrypted))
+    tables = (contents_path(encrypted=packing.encrypted), BLOCKS)
     paths = (RESTORE_TEXT, RESTORE_SCRIPT, PACKING_LIST, CARD, LABEL, *tables, *copies)
     # A manifest has no sizes.
     others = [BagFile(path=path, size=0, sha256=known[path]) for path in paths if path in known]
@@ -116,16 +116,16 @@ def medium_size(files: Sequence[tuple[str, int]], capacity: int) -> int:
     for size_of in (iso_size, tape_size):
         try:
             sizes.append(size_of(files))
-        except TooLarge:
+        except TooLargeError:
             continue
     return max(sizes)
 
 
 def check_fits(files: Sequence[tuple[str, int]], capacity: int, *, label: str) -> int:
-    """`medium_size` of a volume; raises `NoSpace` when it is over the capacity."""
+    """`medium_size` of a volume; raises `NoSpaceError` when it is over the capacity."""
     needed = medium_size(files, capacity)
     if needed > capacity:
-        raise NoSpace(
+        raise NoSpaceError(
             f"{label} needs {needed:,} bytes, the medium has {capacity:,}",
             hint="choose a larger medium",
             code="medium-too-small",
@@ -168,7 +168,7 @@ def restore_page(packing: PackingList, number: int, *, name: str) -> str:
             "stands below about restoring it without the toolkit needs that key and does not hold for it.",
             "",
         ]
-    elif packing.sealed:
+    elif packing.encrypted:
         lines += [
             "The archives are encrypted (age, https://age-encryption.org/v1) for the destination's key. With the",
             "identity of that site (keys/recipient.key of its site home), `age -d -i IDENTITY X.7z.age > X.7z` opens",
@@ -189,7 +189,7 @@ def restore_page(packing: PackingList, number: int, *, name: str) -> str:
         "and SHA-256. Content that several files or packages share is there once. Members below content/ are named",
         "by their SHA-256, because their real name is not possible on every system. The real names, sizes, SHA-256,",
         "times, empty files, folders and links stand, one JSON object a line, in",
-        f"{contents_path(sealed=packing.sealed)}.",
+        f"{contents_path(encrypted=packing.encrypted)}.",
         "",
     ]
     return "\n".join(lines)

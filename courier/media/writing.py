@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.errors import CourierError, Damaged, Refused, Usage, explain
+from courier.errors import CourierError, DamagedError, RefusedError, UsageError, explain
 from courier.files import TEMP, atomic_file, make_folder, remove_tree, sync_folder, writing_out
 from courier.media.reading import FolderMedium, IsoMedium, Layout, Medium, TapeMedium
 from courier.media.tape_drive import is_tape_device, open_tape
@@ -62,13 +62,14 @@ def write_volume_to(
 
     It takes one, but for a tape in a drive that ends before the volume does: then ``ask`` has a person put in the next
     reel, and all of them again to read them back. ``progress`` is told bytes as they are written and as they are read
-    back. On an error nothing stands at ``target``. Raises `Damaged` when the medium does not hold what was written.
+    back. On an error nothing stands at ``target``. Raises `DamagedError` when the medium does not hold what was
+    written.
     """
     if is_tape_device(target):
         return _write_reels(target, source, progress, ask)
     make_folder(target.parent)
     if target.exists():
-        raise Usage(f"{target} exists", hint="name another folder, or remove it")
+        raise UsageError(f"{target} exists", hint="name another folder, or remove it")
     if layout == "iso":
         with atomic_file(target) as out:
             copied = writing_out(out, progress)
@@ -145,7 +146,7 @@ def _write_reels(device: Path, source: VolumeSource, progress: Callable[[int], N
     """Write the tape in a drive, and further ones if a person changes them; read all back. See `write_volume_to`."""
     found = what_bars(device, label=source.label, number=1)
     if found:
-        raise Refused(
+        raise RefusedError(
             f"the tape in {device} is not blank: it holds {found}",
             hint=f"put in a blank tape; to give this one up: mt -f {device} rewind && mt -f {device} weof 2",
             code="tape-not-blank",
@@ -233,7 +234,7 @@ class _CheckedStream:
         done = self._digest.count >= self._file.size
         if self._hashed and (done or not data):
             if self._digest.count != self._file.size or self._digest.hexdigest() != self._file.sha256:
-                raise Damaged(
+                raise DamagedError(
                     f"{self._file.path} is not what was signed any more: what it is made of changed on our own disk",
                     hint="courier package verify names damaged content: add it again; or courier parcel discard this "
                     "parcel and write it again, which makes all else of it anew",
@@ -273,7 +274,7 @@ def _checked(file: SourceFile, progress: Callable[[int], None]) -> Callable[[], 
 
 
 def read_back(medium: Medium, source: VolumeSource, progress: Callable[[int], None]) -> None:
-    """Compare every file on a medium with what was to be written; raises `Damaged` or what the medium raises."""
+    """Compare every file on a medium with what was to be written; raises `DamagedError` or what the medium raises."""
     expected = {file.path: file for file in source.files}
     try:
         for path, size, stream in medium.walk():
@@ -299,4 +300,4 @@ _READ_BACK = "the medium or the drive is bad: write this volume again on another
 
 
 def _differs(medium: Medium, path: str, what: str) -> CourierError:
-    return Damaged(f"reading back {medium.name}: {path} {what}", hint=_READ_BACK, code="read-back")
+    return DamagedError(f"reading back {medium.name}: {path} {what}", hint=_READ_BACK, code="read-back")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.errors import Refused, Usage, explain
+from courier.errors import RefusedError, UsageError, explain
 from courier.files import naming_space, require_space
 from courier.packages.trees import read_tree, source_size, write_tree
 from courier.parcel.recipes import pinned
@@ -45,12 +45,12 @@ def add_package(
     """Take files and folders into the store as a version of a package; all or nothing.
 
     Without ``package`` a new ID is allotted; without ``version`` the next one. The very version that is in the store
-    already, with the same name and content, is only returned: the same command may be given again. Raises `Usage` for
-    any other version that is not higher than all before, `NoSpace`, `NotFound`, and `Refused` for what a package
-    cannot hold, and where numbers are to be given out that a lost catalogue knew.
+    already, with the same name and content, is only returned: the same command may be given again. Raises `UsageError`
+    for any other version that is not higher than all before, `NoSpaceError`, `NotFoundError`, and `RefusedError` for
+    what a package cannot hold, and where numbers are to be given out that a lost catalogue knew.
     """
     if not name.strip() or len(name) > MAX_NAME:
-        raise Usage(f"a package name has 1 to {MAX_NAME} characters", hint="give one with --name")
+        raise UsageError(f"a package name has 1 to {MAX_NAME} characters", hint="give one with --name")
     check_outside(site, paths)
     size, purpose = source_size(paths), "adding the package"
     require_space(site.home, size, purpose=purpose)
@@ -73,7 +73,7 @@ def add_package(
             except FormatError as error:
                 raise explain(error, where="package", hint="rename it in the source folder, then add again") from None
             if not listing.entries:
-                raise Usage("the package would be empty", hint="name a folder or file with something in it")
+                raise UsageError("the package would be empty", hint="name a folder or file with something in it")
             if same is not None:
                 if same.listing != listing:
                     raise version_used(package, version, version)
@@ -98,12 +98,13 @@ def add_package(
 
 
 def check_outside(site: Site, paths: Sequence[Path]) -> None:
-    """A package travels: the site home, with the private keys in it, is in none, nor any part; raises `Refused`."""
+    """A package travels: the site home, with the private keys in it, is in none, nor any part; raises
+    `RefusedError`."""
     home = site.home.resolve()
     for path in paths:
         real = path.resolve()
         if real.is_relative_to(home) or home.is_relative_to(real):
-            raise Refused(
+            raise RefusedError(
                 f"{path} is or holds something of this site's home {site.home}, where its private keys are",
                 hint="copy what the package is to hold into a folder of its own, and add that",
                 code="site-home",
@@ -117,20 +118,20 @@ def _held(versions: Sequence[StoredPackage], name: str, version: int | None) -> 
 def _number(site: Site, package: str | None, version: int | None, following: int) -> tuple[str | None, int]:
     if package is None:
         if version is not None and version < 1:
-            raise Usage("a version is a number from 1", hint="leave --version out to get the next one")
+            raise UsageError("a version is a number from 1", hint="leave --version out to get the next one")
         return None, version or 1
     try:
         check_package(package)
     except FormatError as error:
-        raise Usage(error.message, hint="leave --id out to get a new one") from None
+        raise UsageError(error.message, hint="leave --id out to get a new one") from None
     if not package.startswith(site.code):
-        raise Refused(
+        raise RefusedError(
             f"{package} is a package of site {package[:3]}; this is {site.code}",
             hint=f"only its source site makes versions of it; give an ID that begins with {site.code}, or none",
             code="foreign-package",
         )
     if following > MAX_VERSION:
-        raise Refused(
+        raise RefusedError(
             f"the versions of {package} are used up: {MAX_VERSION} is the highest there is",
             hint="leave --id out to make it a new package",
             code="versions-used-up",
@@ -148,7 +149,7 @@ def _check_given(package: str | None, version: int | None, following: int) -> No
         what, hint = f"which versions of {package}", "--version, 1 for a new package"
     else:
         return
-    raise Refused(
+    raise RefusedError(
         f"{what} were given out before the catalogue was lost is not known",
         hint=f"give {hint}",
         code="ids-lost",
@@ -157,7 +158,7 @@ def _check_given(package: str | None, version: int | None, following: int) -> No
 
 def _next_id(site: Site, number: int) -> str:
     if number > MAX_PACKAGES:
-        raise Refused(
+        raise RefusedError(
             f"the package IDs of {site.code} are used up: {make_package_id(site.code, MAX_PACKAGES)} was given out",
             hint="name one that is free with --id: courier package list shows those in use",
             code="ids-used-up",
@@ -165,9 +166,9 @@ def _next_id(site: Site, number: int) -> str:
     return make_package_id(site.code, number)
 
 
-def version_used(package: str, version: int, last: int) -> Usage:
+def version_used(package: str, version: int, last: int) -> UsageError:
     """The error for a version that another content has, or a higher one."""
-    return Usage(
+    return UsageError(
         f"version {version} of {package} is not higher than {last}, the last one used",
         hint=f"use --version {last + 1} or higher, or leave it out",
         code="version-used",
@@ -175,19 +176,19 @@ def version_used(package: str, version: int, last: int) -> Usage:
 
 
 def parse_reference(text: str) -> tuple[str, int | None]:
-    """(package ID, version or None) of ``HQ100001`` or ``HQ100001:3``; raises `Usage`."""
+    """(package ID, version or None) of ``HQ100001`` or ``HQ100001:3``; raises `UsageError`."""
     package, colon, version = text.partition(":")
     try:
         check_package(package)
         if colon and (not re.fullmatch("[0-9]{1,19}", version) or int(version) < 1):
-            raise Usage(f"{text!r}: the version is not a number", hint="write it like HQ100001:3")
+            raise UsageError(f"{text!r}: the version is not a number", hint="write it like HQ100001:3")
     except FormatError as error:
-        raise Usage(error.message, hint="write it like HQ100001 or HQ100001:3") from None
+        raise UsageError(error.message, hint="write it like HQ100001 or HQ100001:3") from None
     return package, int(version) if colon else None
 
 
 def find_package(site: Site, reference: str) -> StoredPackage:
-    """The package version that ``HQ100001`` (its newest) or ``HQ100001:3`` names; raises `NotFound`."""
+    """The package version that ``HQ100001`` (its newest) or ``HQ100001:3`` names; raises `NotFoundError`."""
     package, version = parse_reference(reference)
     with site.catalogue.reading() as connection:
         found = packages.versions(connection, package)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from courier.errors import NotFound, Refused, Usage
+from courier.errors import NotFoundError, RefusedError, UsageError
 from courier.packages.add import parse_reference
 from courier.parcel.transitions import log_entry
 from courier.site.catalog import packages, parcels, reports, sites
@@ -16,22 +16,24 @@ from formats.documents.retirement import Retirement
 def retire_package(site: Site, reference: str, reason: str) -> int:
     """Retire a version of our own package and tell every site we have an address to; return how many are told.
 
-    Raises `Usage`, `NotFound` for a version that was never made, `Refused` for another site's package.
+    Raises `UsageError`, `NotFoundError` for a version that was never made, `RefusedError` for another site's package.
     """
     package, version = parse_reference(reference)
     if version is None:
-        raise Usage(f"which version of {package}?", hint=f"courier package retire {package}:1")
+        raise UsageError(f"which version of {package}?", hint=f"courier package retire {package}:1")
     if len(reason) > retirement_doc.MAX_REASON:
-        raise Usage(f"a reason of more than {retirement_doc.MAX_REASON} characters", hint="make it shorter")
+        raise UsageError(f"a reason of more than {retirement_doc.MAX_REASON} characters", hint="make it shorter")
     if not package.startswith(site.code):
         hint = f"ask {package[:3]} to retire it"
-        raise Refused(f"{package} is a package of {package[:3]}: only it retires it", hint=hint, code="foreign-package")
+        raise RefusedError(
+            f"{package} is a package of {package[:3]}: only it retires it", hint=hint, code="foreign-package"
+        )
     word = Retirement(package=package, version=version, site=site.code, issued_ns=now(), reason=reason)
     envelope = site.sign(word.payload(), retirement_doc.TYPE)
     with site.catalogue.writing() as connection:
         if version > packages.read_counter(connection, package):
             hint = "courier package list shows what there is"
-            raise NotFound(f"{package}:{version} was never made here", hint=hint)
+            raise NotFoundError(f"{package}:{version} was never made here", hint=hint)
         peers = {one.code for one in sites.everyone(connection) if not one.revoked}
         peers &= {address.site for address in sites.addresses(connection)}
         reports.retire(

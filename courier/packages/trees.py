@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.errors import Damaged, NotFound, Refused, Usage
+from courier.errors import DamagedError, NotFoundError, RefusedError, UsageError
 from courier.files import TEMP, make_folder, remove_tree, settle, sweep_beside, sync_folder
 from formats.digest import CHUNK, HashingReader
 from formats.documents.listing import Entry, FileEntry, FolderEntry, LinkEntry, path_key
@@ -24,7 +24,7 @@ FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
 
 
 def source_size(paths: Sequence[Path]) -> int:
-    """Bytes of all regular files under ``paths``; raises `NotFound`."""
+    """Bytes of all regular files under ``paths``; raises `NotFoundError`."""
     total = 0
     for _, path, info in _walk_all(paths):
         if stat.S_ISREG(info.st_mode):
@@ -37,13 +37,14 @@ def read_tree(paths: Sequence[Path], take: Callable[[BinaryIO], tuple[str, int]]
     """The entries of a package made of ``paths``, in listing order; every file's bytes go through ``take``.
 
     One folder: what is in it is the package. Otherwise each path stands in the package under its own name. Raises
-    `NotFound`, `Usage`, `Refused` (a special file; a file that changed while it was read) and `IllegalName`.
+    `NotFoundError`, `UsageError`, `RefusedError` (a special file; a file that changed while it was read) and
+    `IllegalNameError`.
     """
     for name, path, info in _walk_all(paths):
         check_path(name)
         mtime_ns = info.st_mtime_ns
         if not FIRST_SECOND <= mtime_ns // 10**9 <= LAST_SECOND:
-            raise Refused(
+            raise RefusedError(
                 f"{path}: its time is outside the years 1 to 9999",
                 hint="set it right (touch), then add again",
                 code="time-out-of-range",
@@ -58,7 +59,7 @@ def read_tree(paths: Sequence[Path], take: Callable[[BinaryIO], tuple[str, int]]
             executable = bool(info.st_mode & stat.S_IXUSR)
             yield FileEntry(path=name, size=size, sha256=sha256, mtime_ns=mtime_ns, executable=executable)
         else:
-            raise Refused(
+            raise RefusedError(
                 f"{path} is a device, socket or pipe",
                 hint="packages hold files, folders and links; take it out of the folder",
                 code="special-file",
@@ -70,20 +71,22 @@ def _take(path: Path, info: os.stat_result, take: Callable[[BinaryIO], tuple[str
         sha256, size = take(source)
         after = os.fstat(source.fileno())
     if (after.st_size, after.st_mtime_ns, size) != (info.st_size, info.st_mtime_ns, info.st_size):
-        raise Refused(f"{path} changed while it was read", hint="wait until nothing writes to it, then add it again")
+        raise RefusedError(
+            f"{path} changed while it was read", hint="wait until nothing writes to it, then add it again"
+        )
     return sha256, size
 
 
 def _walk_all(paths: Sequence[Path]) -> Iterator[tuple[str, Path, os.stat_result]]:
     for path in paths:
         if not os.path.lexists(path):
-            raise NotFound(f"{path} does not exist", hint="check the path")
+            raise NotFoundError(f"{path} does not exist", hint="check the path")
     if len(paths) == 1 and paths[0].is_dir():
         yield from _walk_folder(paths[0], "")
         return
     named = {os.path.basename(os.path.abspath(path)): path for path in paths}  # noqa: PTH100, PTH119 (keeps links)
     if len(named) != len(paths):
-        raise Usage("two of the paths have the same name", hint="put them in one folder and add the folder")
+        raise UsageError("two of the paths have the same name", hint="put them in one folder and add the folder")
     for name in sorted(named, key=path_key):
         yield from _walk_one(named[name], name, named[name].lstat())
 
@@ -104,12 +107,12 @@ def _walk_one(path: Path, name: str, info: os.stat_result) -> Iterator[tuple[str
 def write_tree(entries: Iterable[Entry], target: Path, open_content: Callable[[str], BinaryIO]) -> None:
     """Write a package into ``target``, a folder that does not exist yet or is empty: whole, or not at all.
 
-    Every file is checked against its digest as it is written, and all are on the disk before ``target`` gets its
-    name. Raises `Usage` when ``target`` holds something, `Damaged` when stored content is not what its listing says,
-    `Refused` for a name that this system cannot keep.
+    Every file is checked against its digest as it is written, and all are on the disk before ``target`` gets its name.
+    Raises `UsageError` when ``target`` holds something, `DamagedError` when stored content is not what its listing
+    says, `RefusedError` for a name that this system cannot keep.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise Usage(f"{target} is not an empty folder", hint="name a folder that does not exist yet")
+        raise UsageError(f"{target} is not an empty folder", hint="name a folder that does not exist yet")
     make_folder(target.parent)
     sweep_beside(target)
     temporary = target.parent / f"{TEMP}{os.getpid()}-{target.name[-40:]}"
@@ -147,10 +150,11 @@ def write_tree(entries: Iterable[Entry], target: Path, open_content: Callable[[s
 
 
 def check_native(path: str, *, windows: bool = os.name == "nt") -> None:
-    """Raise `Refused` for a path that this system would make another of: on Windows, even one outside the package."""
+    """Raise `RefusedError` for a path that this system would make another of: on Windows, even one outside the
+    package."""
     steps = "/".join(step for step in path.split("/") if step not in ("", ".", ".."))
     if windows and not windows_keeps(steps):
-        raise Refused(
+        raise RefusedError(
             f"{path!a}: Windows cannot keep this name",
             hint="export the package on a Linux machine",
             code="name-not-kept",
@@ -164,7 +168,7 @@ def _write_file(entry: FileEntry, path: Path, open_content: Callable[[str], Bina
                 source = HashingReader(raw)
                 shutil.copyfileobj(source, out, CHUNK)
             if source.count != entry.size or source.hexdigest() != entry.sha256:
-                raise Damaged(
+                raise DamagedError(
                     f"package store: {entry.path}: content differs from its SHA-256",
                     hint="remove the package and add or receive it again",
                 )

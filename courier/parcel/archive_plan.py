@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from courier.errors import NoSpace, Usage
+from courier.errors import NoSpaceError, UsageError
 from formats.documents.contents import MAX_MEMBERS, Coding
 from formats.documents.packing import MAX_VOLUMES
 from formats.names import MAX_MEMBER, fold, is_portable
@@ -131,10 +131,12 @@ def _members(content: Content, limit: int, taken: _Names) -> Iterator[PlannedMem
 def place_on_volumes(costs: Sequence[int], room: int) -> list[int]:
     """The volume, from 1, of each archive: the first that has room. ``costs`` are bytes on a medium, each <= ``room``.
 
-    Raises `NoSpace` for a cost that no volume holds, `Usage` for more than `MAX_VOLUMES` volumes.
+    Raises `NoSpaceError` for a cost that no volume holds, `UsageError` for more than `MAX_VOLUMES` volumes.
     """
     if max(costs, default=0) > room:
-        raise NoSpace(f"an archive takes {max(costs):,} bytes, a volume has {room:,}", hint="choose a larger medium")
+        raise NoSpaceError(
+            f"an archive takes {max(costs):,} bytes, a volume has {room:,}", hint="choose a larger medium"
+        )
     free: list[int] = []
     result = []
     first_open, least = 0, min(costs, default=0)
@@ -147,7 +149,7 @@ def place_on_volumes(costs: Sequence[int], room: int) -> list[int]:
         free[at] -= cost
         result.append(at + 1)
     if len(free) > MAX_VOLUMES:
-        raise Usage(
+        raise UsageError(
             f"that makes {len(free)} volumes; a parcel has at most {MAX_VOLUMES}", hint="choose a larger medium"
         )
     return result

@@ -10,7 +10,8 @@ from formats.documents.packing import PackingList
 
 
 def load_table(path: Path, packing: PackingList) -> BlockTable:
-    """The block table in a file, mapped rather than read: a parcel of 10 TB has 320 MB of it. Raises `Malformed`."""
+    """The block table in a file, mapped rather than read: a parcel of 10 TB has 320 MB of it. Raises
+    `MalformedError`."""
     sizes = [file.size for file in packing.files()]
     with path.open("rb") as source:
         return BlockTable(mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ), sizes, packing.block_size)

@@ -14,7 +14,7 @@ from courier.errors import CourierError
 from formats.documents import custody as custody_doc
 from formats.documents.custody import CustodyEntry, Link
 from formats.envelope import Envelope, parse_envelope
-from formats.errors import Malformed, TooLarge
+from formats.errors import MalformedError, TooLargeError
 
 Check = Callable[[bytes, CustodyEntry], None]
 """Verifies the signature of an entry's envelope; raises `CourierError`."""
@@ -69,10 +69,10 @@ class LedgerView:
 def read_entry(data: bytes) -> tuple[Envelope, CustodyEntry]:
     """An entry out of its envelope, signature not yet checked; raises `FormatError`."""
     if len(data) > custody_doc.MAX_ENTRY:
-        raise TooLarge(f"an entry of more than {custody_doc.MAX_ENTRY} bytes")
+        raise TooLargeError(f"an entry of more than {custody_doc.MAX_ENTRY} bytes")
     envelope = parse_envelope(data)
     if envelope.payload_type != custody_doc.TYPE:
-        raise Malformed(f"signed as {envelope.payload_type[:100]!r}, not as a custody entry")
+        raise MalformedError(f"signed as {envelope.payload_type[:100]!r}, not as a custody entry")
     return envelope, CustodyEntry.parse(envelope.payload)
 
 
@@ -92,7 +92,7 @@ class Ledger:
         """
         envelope, entry = read_entry(data)
         if entry.parcel != self.parcel:
-            raise Malformed(f"an entry of {entry.parcel}, not of {self.parcel}")
+            raise MalformedError(f"an entry of {entry.parcel}, not of {self.parcel}")
         name = envelope.sha256
         there = self.envelopes.get(name)
         if there is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from courier.errors import NotFound, Refused, Usage
+from courier.errors import NotFoundError, RefusedError, UsageError
 from courier.parcel.custody_ledger import (
     Happened,
     append_to_file,
@@ -45,7 +45,7 @@ class HandEntry:
 def look_ahead(parcel: str, wanted: HandEntry, ledger_file: Path | None) -> str:
     """What is odd about a ledger file before an entry is written into it: it is of other parcels alone; else empty.
 
-    One file may hold the entries of several parcels that travel together, so that is no error. Raises `Usage` as
+    One file may hold the entries of several parcels that travel together, so that is no error. Raises `UsageError` as
     `add_by_hand` does.
     """
     _check(parcel, wanted)
@@ -66,8 +66,8 @@ class HandWritten:
 
 
 def add_by_hand(site: Site, parcel: str, wanted: HandEntry, ledger_file: Path | None) -> HandWritten:
-    """Write an entry. Raises `Usage`, and `NotFound` for a parcel that is not known here (in a ledger file, any parcel
-    may stand).
+    """Write an entry. Raises `UsageError`, and `NotFoundError` for a parcel that is not known here (in a ledger file,
+    any parcel may stand).
     """
     _check(parcel, wanted)
     trust = site.trust()
@@ -78,7 +78,7 @@ def add_by_hand(site: Site, parcel: str, wanted: HandEntry, ledger_file: Path | 
         note = f"Note: {ledger_file} was not there: it is a new ledger now, with this entry alone"
         return replace(done, warnings=(*done.warnings, note)) if new else done
     if not known_here(site, parcel):
-        raise NotFound(
+        raise NotFoundError(
             f"{parcel} is not known here",
             hint="courier parcel list shows the parcels; with --ledger FILE an entry needs none",
         )
@@ -88,7 +88,7 @@ def add_by_hand(site: Site, parcel: str, wanted: HandEntry, ledger_file: Path | 
             last = max((v.number for v in parcels.sent_volumes(connection, parcel, sent.edition)), default=0)
             numbers = {*wanted.volumes, *wanted.intact, *wanted.broken, *(n for n, _ in wanted.seals)}
             if any(number > last for number in numbers):
-                raise NotFound(f"{parcel} has no volume {max(numbers)}", hint=f"its volumes are 1 to {last}")
+                raise NotFoundError(f"{parcel} has no volume {max(numbers)}", hint=f"its volumes are 1 to {last}")
         on = seals_on(load(connection, parcel)[0], trust)
         record(connection, site, parcel, _what(on, wanted))
         ledger, _ = load(connection, parcel)
@@ -119,31 +119,33 @@ def _check(parcel: str, wanted: HandEntry) -> None:
     try:
         check_parcel(parcel)
     except FormatError as error:
-        raise Usage(error.message, hint="a parcel ID is like HQ1-000042") from None
+        raise UsageError(error.message, hint="a parcel ID is like HQ1-000042") from None
     if wanted.event not in custody_doc.BY_HAND:
         own = wanted.event in custody_doc.EVENTS
         why = "only the command that does it writes that" if own else "no such event"
-        raise Usage(f"--event {wanted.event}: {why}", hint=f"one of {', '.join(custody_doc.BY_HAND)}")
+        raise UsageError(f"--event {wanted.event}: {why}", hint=f"one of {', '.join(custody_doc.BY_HAND)}")
     if any(number < 1 for number in (*wanted.volumes, *wanted.intact, *wanted.broken)):
-        raise Usage("volumes are numbered from 1", hint="--volume 3")
+        raise UsageError("volumes are numbered from 1", hint="--volume 3")
     if set(wanted.intact) & set(wanted.broken):
-        raise Usage("a seal is intact or broken, not both", hint="name each volume once")
+        raise UsageError("a seal is intact or broken, not both", hint="name each volume once")
     if wanted.event == "handed-over" and not wanted.to:
-        raise Usage("handed over to whom?", hint='--to "Carrier, driver"')
+        raise UsageError("handed over to whom?", hint='--to "Carrier, driver"')
     if wanted.event == "seal-checked" and not (wanted.seals or wanted.intact or wanted.broken):
-        raise Usage("which seal?", hint="--seal 3=A0012345 as read, or --seal-intact 3, or --seal-broken 3")
+        raise UsageError("which seal?", hint="--seal 3=A0012345 as read, or --seal-intact 3, or --seal-broken 3")
     if any(len(text) > custody_doc.MAX_TEXT for text in (wanted.to, wanted.tracking, wanted.note, wanted.operator)):
-        raise Usage(f"a text of more than {custody_doc.MAX_TEXT} characters", hint="make it shorter")
+        raise UsageError(f"a text of more than {custody_doc.MAX_TEXT} characters", hint="make it shorter")
     if any(len(serial) > 200 for _, serial in wanted.seals):
-        raise Usage("a seal's serial number of more than 200 characters", hint="make it shorter")
+        raise UsageError("a seal's serial number of more than 200 characters", hint="make it shorter")
 
 
 def export_ledger(site: Site, parcel: str, out: Path) -> int:
     """Write the entries about a parcel into a new ledger file; return their number."""
     if not known_here(site, parcel):
-        raise NotFound(f"{parcel} is not known here", hint="courier parcel list shows the parcels")
+        raise NotFoundError(f"{parcel} is not known here", hint="courier parcel list shows the parcels")
     if out.exists():
-        raise Refused(f"{out} exists", hint="name a new file; courier parcel custody merge takes one in", code="exists")
+        raise RefusedError(
+            f"{out} exists", hint="name a new file; courier parcel custody merge takes one in", code="exists"
+        )
     with site.catalogue.reading() as connection:
         ledger, _ = load(connection, parcel)
     write_file(out, [ledger.envelopes[name] for name in ledger.order()])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from courier.errors import CourierError, NotFound, Refused, Usage
+from courier.errors import CourierError, NotFoundError, RefusedError, UsageError
 from courier.files import write_atomic
 from courier.parcel.custody import Ledger, LedgerView, read_entry, title
 from courier.parcel.seals import PutOn, judge_seals
@@ -149,16 +149,16 @@ def merge(
 ) -> CustodyEntry | None:
     """Keep an entry that came; the entry, or None when it was known. ``came_from``: the site that passed it on.
 
-    One of a site that is not trusted here is kept too, for the chain's sake, and shown as unproved. Raises `Refused`
-    for what is no entry (of ``parcel``, if given), or was altered.
+    One of a site that is not trusted here is kept too, for the chain's sake, and shown as unproved. Raises
+    `RefusedError` for what is no entry (of ``parcel``, if given), or was altered.
     """
     try:
         envelope, entry = read_entry(data)
     except FormatError as error:
-        raise Refused(f"custody entry: {error}", hint="ask for the ledger again", code="malformed") from None
+        raise RefusedError(f"custody entry: {error}", hint="ask for the ledger again", code="malformed") from None
     if parcel and entry.parcel != parcel:
         hint = "ask the sender"
-        raise Refused(f"a custody entry of {entry.parcel} among those of {parcel}", hint=hint, code="malformed")
+        raise RefusedError(f"a custody entry of {entry.parcel} among those of {parcel}", hint=hint, code="malformed")
     fault = _fault(trust, data, entry)
     if fault is not None and fault.code in NEVER_TRUE:
         raise fault
@@ -213,33 +213,34 @@ def known_here(site: Site, parcel: str) -> bool:
     try:
         check_parcel(parcel)
     except FormatError as error:
-        raise Usage(error.message, hint="courier parcel list shows the parcels") from None
+        raise UsageError(error.message, hint="courier parcel list shows the parcels") from None
     with site.catalogue.reading() as connection:
         return parcels.find_sent(connection, parcel) is not None or bool(parcels.find_received(connection, parcel))
 
 
 def read_file(path: Path) -> list[bytes]:
-    """The lines of a ledger file; raises `NotFound`, `Refused`."""
+    """The lines of a ledger file; raises `NotFoundError`, `RefusedError`."""
     if path.is_dir():
-        raise Usage(f"{path} is a folder", hint="name the ledger file in it")
+        raise UsageError(f"{path} is a folder", hint="name the ledger file in it")
     try:
         if path.stat().st_size > MAX_FILE:
-            raise Refused(f"{path}: more than {MAX_FILE:,} bytes", hint="this is no ledger file", code="too-large")
+            raise RefusedError(f"{path}: more than {MAX_FILE:,} bytes", hint="this is no ledger file", code="too-large")
         data = path.read_bytes()
     except FileNotFoundError:
-        raise NotFound(
+        raise NotFoundError(
             f"{path} is not there", hint="courier parcel custody add PARCEL --ledger FILE makes one"
         ) from None
     return [line for line in data.split(b"\n") if line]
 
 
 def parcels_of_file(path: Path) -> set[str]:
-    """The parcels that a ledger file has entries of. Raises `Refused` for bad lines."""
+    """The parcels that a ledger file has entries of. Raises `RefusedError` for bad lines."""
     return {parcel for parcel, _ in _entries_of_file(path)}
 
 
 def ledger_of_file(path: Path, parcel: str) -> Ledger:
-    """The entries about a parcel in a ledger file; empty when there is no such file. Raises `Refused` for bad lines."""
+    """The entries about a parcel in a ledger file; empty when there is no such file. Raises `RefusedError` for bad
+    lines."""
     ledger = Ledger(parcel=parcel)
     for about, line in _entries_of_file(path) if path.exists() else ():
         if about == parcel:
@@ -253,7 +254,7 @@ def _entries_of_file(path: Path) -> Iterator[tuple[str, bytes]]:
         try:
             yield read_entry(line)[1].parcel, line
         except FormatError as error:
-            raise Refused(
+            raise RefusedError(
                 f"{path}, line {number}: {error}",
                 hint="it was altered: keep the file as it is, and write into another one",
                 code="ledger-altered",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from courier.errors import NotFound
+from courier.errors import NotFoundError
 from courier.files import remove_tree
 from courier.parcel.transitions import log_entry
 from courier.site.catalog import parcels
@@ -25,14 +25,14 @@ DISCARDED = "discarded"
 def discard_parcel(site: Site, parcel: str, sides: Sequence[Callable[[Site, str], int | None]]) -> int:
     """Delete what every one of ``sides`` keeps of a parcel; return the bytes freed.
 
-    A side returns the bytes it freed, or None where it does not know the parcel. Raises `NotFound` when none does.
+    A side returns the bytes it freed, or None where it does not know the parcel. Raises `NotFoundError` when none does.
     """
     with site.catalogue.reading() as connection:
         before = parcels.read_log(connection, parcel)
     freed = [bytes_freed for side in sides if (bytes_freed := side(site, parcel)) is not None]
     # A run that was killed right at its end leaves a parcel of which only the log tells.
     if not freed and not (before and before[-1].event == DISCARDED):
-        raise NotFound(f"{parcel} is not known here", hint="courier parcel list shows the parcels")
+        raise NotFoundError(f"{parcel} is not known here", hint="courier parcel list shows the parcels")
     return sum(freed)
 
 

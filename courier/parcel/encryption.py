@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from courier.errors import NotFound
+from courier.errors import NotFoundError
 from courier.files import read_private, write_atomic
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ BY_NETWORK = "by-network"
 def network_identity(folder: Path, *, make: bool = False) -> Identity:
     """The key of the parcel built in ``folder``, where it is not on the media; ``make``: when the build begins.
 
-    Raises `NotFound` when it is gone: a recalled parcel has none any more.
+    Raises `NotFoundError` when it is gone: a recalled parcel has none any more.
     """
     from formats.age import Identity
 
@@ -36,7 +36,9 @@ def network_identity(folder: Path, *, make: bool = False) -> Identity:
     if make and not path.exists():
         write_atomic(path, f"{Identity.generate().to_text()}\n".encode(), private=True)
     if not path.exists():
-        raise NotFound(f"{path}, the key of this parcel, is gone", hint="create the parcel anew", code="no-parcel-key")
+        raise NotFoundError(
+            f"{path}, the key of this parcel, is gone", hint="create the parcel anew", code="no-parcel-key"
+        )
     return Identity.from_text(read_private(path).decode().strip())
 
 
@@ -45,7 +47,7 @@ def forget_network_identity(folder: Path) -> None:
     (folder / PARCEL_KEY).unlink(missing_ok=True)
 
 
-class ParcelSealer:
+class ParcelEncryptor:
     """Seals the files of one parcel for its recipients."""
 
     def __init__(self, seed: bytes, recipients: Sequence[str]) -> None:
@@ -53,7 +55,7 @@ class ParcelSealer:
         self._recipients = recipients
 
     @classmethod
-    def in_folder(cls, folder: Path, recipients: Sequence[str]) -> ParcelSealer:
+    def in_folder(cls, folder: Path, recipients: Sequence[str]) -> ParcelEncryptor:
         """The sealer of the parcel built in ``folder``; its seed is made when the build begins."""
         path = folder / SEED
         if not path.exists():
@@ -64,37 +66,37 @@ class ParcelSealer:
 
     def wrap(self, out: BinaryIO, number: int) -> BinaryIO:
         """A stream to write file ``number`` into (archives from 1; 0: the contents); closing it finishes the file."""
-        from formats.age import SealingWriter
+        from formats.age import EncryptingWriter
 
-        return SealingWriter(out, self._recipients, seed=self._seed, context=_context(number))
+        return EncryptingWriter(out, self._recipients, seed=self._seed, context=_context(number))
 
     def view(self, plain: BinaryIO, size: int, number: int) -> BinaryIO:
         """The sealed file ``number`` of ``size`` plain bytes, to be read from anywhere; it is written nowhere."""
-        from formats.age import SealedView
+        from formats.age import EncryptedView
 
-        return SealedView(plain, size, self._recipients, seed=self._seed, context=_context(number))
+        return EncryptedView(plain, size, self._recipients, seed=self._seed, context=_context(number))
 
 
 def _context(number: int) -> bytes:
     return f"courier parcel file {number}".encode()
 
 
-def sealed_bytes(plain: int, recipients: int) -> int:
+def encrypted_bytes(plain: int, recipients: int) -> int:
     """Bytes of a sealed file of ``plain`` bytes; with no recipients nothing is sealed."""
     if not recipients:
         return plain
-    from formats.age import sealed_size
+    from formats.age import encrypted_size
 
-    return sealed_size(plain, recipients)
+    return encrypted_size(plain, recipients)
 
 
 def plain_limit(limit: int, recipients: int) -> int:
     """The most bytes whose sealed file has at most ``limit``."""
-    return limit - (sealed_bytes(limit, recipients) - limit)
+    return limit - (encrypted_bytes(limit, recipients) - limit)
 
 
 def opened(source: BinaryIO, identities: Sequence[Identity]) -> BinaryIO:
-    """The plain bytes of a sealed file; raises `NotForUs`, `Malformed` or `UnknownFormat`."""
-    from formats.age import open_sealed
+    """The plain bytes of a sealed file; raises `NotForUsError`, `MalformedError` or `UnknownFormatError`."""
+    from formats.age import open_encrypted
 
-    return open_sealed(source, identities)
+    return open_encrypted(source, identities)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from courier.errors import Refused, explain
+from courier.errors import RefusedError, explain
 from courier.parcel.encryption import network_identity, opened
 from courier.parcel.notices import verified_notices
 from courier.site.catalog import letters
@@ -19,7 +19,7 @@ from formats.age import Identity
 from formats.documents import release as release_doc
 from formats.documents.packing import PackingList
 from formats.documents.release import KeyRelease, ParcelKey
-from formats.errors import FormatError, NotForUs
+from formats.errors import FormatError, NotForUsError
 
 if TYPE_CHECKING:
     pass
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 def identities_for(site: Site, packing: PackingList) -> list[Identity]:
     """What opens a sealed parcel here; none where its key has not come yet.
 
-    Raises `Refused` when a key came that is not this parcel's, or is sealed for others.
+    Raises `RefusedError` when a key came that is not this parcel's, or is sealed for others.
     """
     if packing.key == "media":
         return site.keyring.identities()
     if packing.source == site.code:
         return [network_identity(site.outgoing(packing.parcel))]
-    sealed = _sealed_key(site, packing)
-    return [_open(site, sealed, packing)] if sealed else []
+    encrypted = _encrypted_key(site, packing)
+    return [_open(site, encrypted, packing)] if encrypted else []
 
 
-def _sealed_key(site: Site, packing: PackingList) -> bytes:
+def _encrypted_key(site: Site, packing: PackingList) -> bytes:
     if packing.key == "on-arrival":
         with site.catalogue.reading() as connection:
             kept = letters.find(connection, "release", packing.parcel, packing.source)
@@ -58,18 +58,20 @@ def _sealed_key(site: Site, packing: PackingList) -> bytes:
     return next((n.key for n in reversed(notices) if n.key and n.build == packing.build), b"")
 
 
-def _open(site: Site, sealed: bytes, packing: PackingList) -> Identity:
+def _open(site: Site, encrypted: bytes, packing: PackingList) -> Identity:
     try:
-        with opened(io.BytesIO(sealed), site.keyring.identities()) as source:
+        with opened(io.BytesIO(encrypted), site.keyring.identities()) as source:
             key = ParcelKey.parse(source.read(1 << 16))
         identity = Identity.from_text(key.identity)
     except FormatError as error:
         # It was sealed for the keys on our card of that time, which may have been lost since.
         again = "courier parcel ship there" if packing.key == "network" else "courier parcel arrived here"
-        hint = f"once {packing.source} has this site's present card, {again}" if isinstance(error, NotForUs) else ""
+        hint = (
+            f"once {packing.source} has this site's present card, {again}" if isinstance(error, NotForUsError) else ""
+        )
         raise explain(error, where=f"key of {packing.parcel}", hint=hint) from None
     if (key.parcel, key.build) != (packing.parcel, packing.build):
-        raise Refused(
+        raise RefusedError(
             f"the key that came for {packing.parcel} is of {key.parcel}, or of another build",
             hint=f"ask {packing.source} to ship it again: courier parcel ship {packing.parcel}",
             code="wrong-key",

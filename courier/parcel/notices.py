@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from courier.errors import Refused
+from courier.errors import RefusedError
 from courier.site.catalog import letters, packages, parcels
 from courier.site.clock import now
 from courier.site.home import Site
@@ -36,8 +36,8 @@ class Admission:
 def judge(site: Site, packing: PackingList, editions: Collection[str]) -> Admission:
     """Compare a parcel's packing list with what came by network; ``editions``: digests of all that came with media.
 
-    Raises `Refused` when a notice has come and none agrees with the packing list, or a definition is not the one the
-    notice names. What was verified when it came is verified again: a site may have been revoked since.
+    Raises `RefusedError` when a notice has come and none agrees with the packing list, or a definition is not the one
+    the notice names. What was verified when it came is verified again: a site may have been revoked since.
     """
     trust = site.trust()
     notices = verified_notices(site, trust, packing)
@@ -47,7 +47,7 @@ def judge(site: Site, packing: PackingList, editions: Collection[str]) -> Admiss
         return Admission(awaiting=waiting, notice=None, definitions={})
     agreed = [n for n in notices if n.packing_list in editions and n.build == packing.build]
     if not agreed:
-        raise Refused(
+        raise RefusedError(
             f"{packing.parcel}: the ship notice of {packing.source} names another packing list than the media carry",
             hint=f"ask {packing.source} which is right; nothing is imported, the content stays held",
             code="notice-disagrees",
@@ -62,7 +62,7 @@ def judge(site: Site, packing: PackingList, editions: Collection[str]) -> Admiss
             data, arrived_ns = came[item.listing]
             definitions[item.package, item.version] = _verified(trust, data, item, arrived_ns)
         elif came:
-            raise Refused(
+            raise RefusedError(
                 f"{packing.parcel}: definition and ship notice of {item.package}:{item.version} name other content",
                 hint=f"ask {packing.source} to ship the parcel again: courier parcel ship {packing.parcel}",
                 code="definition-disagrees",
@@ -73,11 +73,12 @@ def judge(site: Site, packing: PackingList, editions: Collection[str]) -> Admiss
 
 
 def look_at(site: Site, trust: Trust, packing: PackingList, envelope: bytes) -> tuple[str, ...]:
-    """What the network says of a volume that is only looked at, in notes; raises `Refused` where it was recalled."""
+    """What the network says of a volume that is only looked at, in notes; raises `RefusedError` where it was
+    recalled."""
     check_not_recalled(site, trust, packing.parcel, packing.source)
     try:
         notices = verified_notices(site, trust, packing)
-    except Refused as error:
+    except RefusedError as error:
         return (error.message,)
     if not notices or any(n.packing_list == parse_envelope(envelope).sha256 for n in notices):
         return ()
@@ -89,11 +90,12 @@ def look_at(site: Site, trust: Trust, packing: PackingList, envelope: bytes) -> 
 
 
 def verified_notices(site: Site, trust: Trust, packing: PackingList) -> list[ShipNotice]:
-    """The ship notices of a parcel that came and still stand, the oldest first; raises `Refused` when none stands."""
+    """The ship notices of a parcel that came and still stand, the oldest first; raises `RefusedError` when none
+    stands."""
     with site.catalogue.reading() as connection:
         envelopes = parcels.notices(connection, packing.parcel)
     found = []
-    refused: Refused | None = None
+    refused: RefusedError | None = None
     for data, arrived_ns in envelopes:
         try:
             notice, _ = trust.verify(
@@ -105,7 +107,7 @@ def verified_notices(site: Site, trust: Trust, packing: PackingList) -> list[Shi
                 where=f"ship notice of {packing.parcel}",
                 arrived_ns=arrived_ns,
             )
-        except Refused as error:
+        except RefusedError as error:
             refused = error
         else:
             found.append(notice)
@@ -131,9 +133,9 @@ def _verified(trust: Trust, data: bytes, item: PackageRef, arrived_ns: int) -> P
     )[0]
 
 
-def refused_here(parcel: str, *, where: str = "") -> Refused:
+def refused_here(parcel: str, *, where: str = "") -> RefusedError:
     """The error where a parcel is refused at this site; ``where``: the medium that was given."""
-    return Refused(
+    return RefusedError(
         f"{where + ': ' if where else ''}{parcel} is refused here",
         hint=f"courier parcel log {parcel} says why; to take it all the same: courier parcel accept {parcel}",
         code="parcel-refused",
@@ -141,7 +143,7 @@ def refused_here(parcel: str, *, where: str = "") -> Refused:
 
 
 def check_not_recalled(site: Site, trust: Trust, parcel: str, source: str) -> None:
-    """Raise `Refused` when ``source`` has recalled the parcel."""
+    """Raise `RefusedError` when ``source`` has recalled the parcel."""
     with site.catalogue.reading() as connection:
         kept = letters.find(connection, "recall", parcel, source)
     if kept is None:
@@ -155,7 +157,7 @@ def check_not_recalled(site: Site, trust: Trust, parcel: str, source: str) -> No
         where=f"recall of {parcel}",
         arrived_ns=kept.at_ns,
     )
-    raise Refused(
+    raise RefusedError(
         f"{parcel} was recalled by {source}{': ' + recall.reason if recall.reason else ''}",
         hint=f"do not use its media: return or destroy them as {source} asks; courier parcel discard {parcel}",
         code="recalled",

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
-from courier.errors import NoSpace, Refused, Usage
+from courier.errors import NoSpaceError, RefusedError, UsageError
 from courier.text import listed
 from formats.blocks import BLOCK, block_count
 from formats.documents.packing import MAX_VOLUMES, ParityGroup
@@ -55,7 +55,7 @@ class Redundancy:
 
     @classmethod
     def parse(cls, text: str) -> Redundancy:
-        """Read ``fill``, ``none``, ``5%`` or ``2.25%``; raises `Usage` for anything else, and above 50%."""
+        """Read ``fill``, ``none``, ``5%`` or ``2.25%``; raises `UsageError` for anything else, and above 50%."""
         if text == "fill":
             return cls(fill=True)
         if text == "none":
@@ -63,7 +63,7 @@ class Redundancy:
         match = re.fullmatch(r"([0-9]{1,2})(?:\.([0-9]{1,2}))?%", text)
         share = int(match[1]) * 100 + int((match[2] or "").ljust(2, "0")) if match else 0
         if not 0 < share <= 5000:
-            raise Usage(f"{text!r} is not a redundancy", hint="give fill, none, or a share up to 50%, such as 5%")
+            raise UsageError(f"{text!r} is not a redundancy", hint="give fill, none, or a share up to 50%, such as 5%")
         return cls(share=share)
 
     def __str__(self) -> str:
@@ -107,8 +107,8 @@ def plan_protection(
     """Plan the parity of data volumes whose archives have the sizes (bytes) in ``volumes``.
 
     ``room``: bytes each data volume has left; ``spare_room``: bytes a spare volume has for parity files; None where
-    nothing limits it. ``cost`` says what a file takes of them. Raises `Usage` for a number of spare volumes that
-    cannot be, `NoSpace` where what was asked for does not fit (`fill` always fits).
+    nothing limits it. ``cost`` says what a file takes of them. Raises `UsageError` for a number of spare volumes that
+    cannot be, `NoSpaceError` where what was asked for does not fit (`fill` always fits).
     """
     numbers = count(1)
     groups: list[tuple[ParityGroup, Geometry]] = []
@@ -135,7 +135,7 @@ def plan_protection(
         geometry = across([volumes[number - 1] for number in members], parity=spares, block_size=block_size)
         left = None if spare_room is None else spare_room - sum(cost(size) for size in geometry.parity_files)
         if left is not None and left < 0:
-            raise NoSpace(
+            raise NoSpaceError(
                 f"spare volume {spare[0]} is {-left:,} bytes short of room for its parity",
                 hint="leave more room on the data volumes, or choose a larger medium",
                 code="spare-too-small",
@@ -155,15 +155,18 @@ def plan_protection(
 
 
 def spare_groups(volumes: int, spares: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """(data volumes, spare volumes) of each group, in the order of its columns; raises `Usage` beyond the limits."""
+    """(data volumes, spare volumes) of each group, in the order of its columns; raises `UsageError` beyond the
+    limits."""
     if not 0 <= spares < MOST_COLUMNS:
-        raise Usage(f"{spares} spare volumes are not possible", hint=f"give 0 to {MOST_COLUMNS - 1}")
+        raise UsageError(f"{spares} spare volumes are not possible", hint=f"give 0 to {MOST_COLUMNS - 1}")
     if not spares or not volumes:
         return
     groups = -(-volumes // (MOST_COLUMNS - spares))
     total = volumes + groups * spares
     if total > MAX_VOLUMES:
-        raise Usage(f"that makes {total} volumes; a parcel has at most {MAX_VOLUMES}", hint="ask for fewer spare ones")
+        raise UsageError(
+            f"that makes {total} volumes; a parcel has at most {MAX_VOLUMES}", hint="ask for fewer spare ones"
+        )
     for first in range(groups):
         data = range(first + 1, volumes + 1, groups)
         yield tuple(data), tuple(range(volumes + first + 1, total + 1, groups))
@@ -185,7 +188,7 @@ def _own(
     geometry = within(sizes, columns=shape[0], parity=shape[1], block_size=block_size)
     need = geometry.parity * sum(cost(size) for size in geometry.parity_files)
     if room is not None and need > room:
-        raise NoSpace(
+        raise NoSpaceError(
             f"volume {volume} is {need - room:,} bytes short of room for {redundancy} redundancy",
             hint="put less on a volume, ask for less redundancy, or take --redundancy fill",
             code="redundancy-too-large",
@@ -268,7 +271,8 @@ def payload_blocks(capacity: int, redundancy: Redundancy, *, cost: Cost = int, b
 
 
 def check_waybill(groups: Sequence[ParityGroup], waybill: Collection[int]) -> None:
-    """Raise `Refused` unless the whole ``waybill`` (volume numbers) may be lost and everything still be imported."""
+    """Raise `RefusedError` unless the whole ``waybill`` (volume numbers) may be lost and everything still be
+    imported."""
     carried = set(waybill)
     covered: set[int] = set()
     for group in groups:
@@ -278,13 +282,13 @@ def check_waybill(groups: Sequence[ParityGroup], waybill: Collection[int]) -> No
         lost = sorted(carried & {*group.volumes, *group.spares})
         if len(lost) > group.parity and carried & set(group.volumes):
             fewest = max(-(-(g.columns + g.parity) // g.parity) for g in groups if g.spares)
-            raise Refused(
+            raise RefusedError(
                 f"volumes {listed(lost)} travel on one waybill; their group survives the loss of {group.parity}",
                 hint=f"divide the volumes over {fewest} waybills or more; or create it anew with more --spare-volumes",
                 code="waybill-not-covered",
             )
     if carried - covered:
-        raise Refused(
+        raise RefusedError(
             f"volumes {listed(sorted(carried - covered))} have no spare volumes that could stand in for them",
             hint="create the parcel anew with as many --spare-volumes as travel on one waybill",
             code="waybill-not-covered",

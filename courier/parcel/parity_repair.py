@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from formats.blocks import block_count
 from formats.documents.packing import PackingList, ParityGroup
-from formats.errors import Malformed
+from formats.errors import MalformedError
 from formats.parity.layout import Geometry, across, within
 
 
@@ -51,7 +51,7 @@ class Protection:
     """The parity groups of a parcel, and the seats of every block in them."""
 
     def __init__(self, packing: PackingList) -> None:
-        """Raises `Malformed` where groups and files of the packing list do not fit together."""
+        """Raises `MalformedError` where groups and files of the packing list do not fit together."""
         self._files = packing.files()
         self._archives = len(packing.archives)
         self._block_size = packing.block_size
@@ -120,11 +120,11 @@ class _Binder:
                 self._content[file.volume].append(index)
 
     def bind(self, group: ParityGroup, place: str) -> Group:
-        """The group with its files; raises `Malformed` at ``place``."""
+        """The group with its files; raises `MalformedError` at ``place``."""
         held = self._archives if group.spares else self._content
         members = [tuple(held.get(volume, ())) for volume in group.volumes]
         if not all(members):
-            raise Malformed("a volume without content in a parity group", place=f"{place}.volumes")
+            raise MalformedError("a volume without content in a parity group", place=f"{place}.volumes")
         sizes = [[self._files[index].size for index in member] for member in members]
         try:
             if group.spares:
@@ -132,8 +132,8 @@ class _Binder:
             else:
                 geometry = within(sizes[0], columns=group.columns, parity=group.parity, block_size=self._block_size)
                 members *= group.columns
-        except Malformed as error:
-            raise Malformed(error.message, place=place) from None
+        except MalformedError as error:
+            raise MalformedError(error.message, place=place) from None
         return Group(record=group, geometry=geometry, files=(*members, *self._parity(group, geometry, place)))
 
     def _parity(self, group: ParityGroup, geometry: Geometry, place: str) -> Iterator[tuple[int, ...]]:
@@ -143,13 +143,13 @@ class _Binder:
             for size in geometry.parity_files:
                 index = self._first + next(numbers, 0) - 1
                 if not self._first <= index < len(self._files):
-                    raise Malformed("fewer parity files than the geometry asks", place=f"{place}.files")
+                    raise MalformedError("fewer parity files than the geometry asks", place=f"{place}.files")
                 if (self._files[index].size, self._files[index].volume) != (size, carrier):
-                    raise Malformed("a parity file of another size or volume", place=f"{place}.files")
+                    raise MalformedError("a parity file of another size or volume", place=f"{place}.files")
                 column.append(index)
             yield tuple(column)
         if next(numbers, None) is not None:
-            raise Malformed("more parity files than the geometry asks", place=f"{place}.files")
+            raise MalformedError("more parity files than the geometry asks", place=f"{place}.files")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -57,7 +57,7 @@ def rebuild(
     """Record the parcel of every volume at ``paths``, by ``sent`` where this site made it, else by ``received``.
 
     Returns what each medium told, and the media that told nothing. What the catalogue knows already is left as it is;
-    but of several layouts of a parcel the last counts, whichever is seen first. Raises `Refused` while another
+    but of several layouts of a parcel the last counts, whichever is seen first. Raises `RefusedError` while another
     rebuilding runs.
     """
     found, failures = [], []

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
-from courier.errors import Damaged
+from courier.errors import DamagedError
 from courier.files import write_atomic
 from courier.parcel.archive_plan import Content, PlannedArchive, PlannedMember
 from formats.archive import Member
@@ -32,7 +32,7 @@ PACKS = "packs"
 FORMAT = "courier-recipe/1"
 
 
-class Sealer(Protocol):
+class Encryptor(Protocol):
     """What encrypts a parcel's archives."""
 
     def view(self, plain: BinaryIO, size: int, number: int) -> BinaryIO:
@@ -170,7 +170,7 @@ def compose(
     built: BuiltArchive,
     folder: Path,
     open_content: Callable[[str], BinaryIO],
-    sealer: Sealer | None,
+    encryptor: Encryptor | None,
 ) -> BinaryIO:
     """The archive, sealed where the parcel is, to be read from anywhere; made as it is read, and not checked."""
     pack = pack_path(folder, built.number)
@@ -191,7 +191,7 @@ def compose(
             for m in built.members
         ]
     )
-    return view if sealer is None else sealer.view(view, view.size, built.number)
+    return view if encryptor is None else encryptor.view(view, view.size, built.number)
 
 
 class BuiltFiles:
@@ -204,15 +204,15 @@ class BuiltFiles:
         *,
         open_content: Callable[[str], BinaryIO],
         has_content: Callable[[str, int], bool],
-        sealer: Callable[[], Sealer | None],
+        encryptor: Callable[[], Encryptor | None],
     ) -> None:
-        """``sealer`` is asked once, when the first archive of a sealed parcel is read."""
+        """``encryptor`` is asked once, when the first archive of a sealed parcel is read."""
         self._folder = folder
         self._packing = packing
         self._open_content = open_content
         self._has_content = has_content
-        self._make_sealer = sealer
-        self._sealer: Sealer | None = None
+        self._make_encryptor = encryptor
+        self._encryptor: Encryptor | None = None
         self._last: BuiltArchive | None = None
 
     def parity_path(self, index: int) -> Path:
@@ -253,7 +253,7 @@ class BuiltFiles:
                 yield content.path
 
     def open(self, index: int) -> BinaryIO:
-        """A file, to be read from anywhere; raises `Damaged` where it is not here any more."""
+        """A file, to be read from anywhere; raises `DamagedError` where it is not here any more."""
         if not self.is_archive(index):
             try:
                 return cast(BinaryIO, self.parity_path(index).open("rb", buffering=0))
@@ -262,9 +262,9 @@ class BuiltFiles:
         recipe = self.recipe(index)
         if recipe is None:
             raise _missing(f"{recipe_path(self._folder, index + 1)}, how archive {index + 1} is made, is missing")
-        if self._sealer is None and self._packing.sealed:
-            self._sealer = self._make_sealer()
-        return compose(recipe, self._folder, self._open_content, self._sealer)
+        if self._encryptor is None and self._packing.encrypted:
+            self._encryptor = self._make_encryptor()
+        return compose(recipe, self._folder, self._open_content, self._encryptor)
 
 
 def _has_size(path: Path, size: int) -> bool:
@@ -274,8 +274,8 @@ def _has_size(path: Path, size: int) -> bool:
         return False
 
 
-def _missing(what: str) -> Damaged:
-    return Damaged(what, hint="create the parcel anew", code="build-damaged")
+def _missing(what: str) -> DamagedError:
+    return DamagedError(what, hint="create the parcel anew", code="build-damaged")
 
 
 def pinned(folder: Path) -> Iterator[bytes]:

@@ -1,9 +1,10 @@
 """The seals of a parcel as its custody ledger tells of them: which was put on each volume, and what was found later.
 
-Pure. The seal to compare with is the one that was put on: by the first entry that names it (``packed`` or ``sealed``),
-and after that by ``sealed`` alone, which is a re-seal and is said to be one. Whoever has the parcel in his hands (a
-hand-over, a receipt, a check) reads a seal, and what he reads is compared, here again and not believed: an entry that
-calls a seal intact proves nothing where its number is not the one. Only entries that are proved set the seal.
+Pure. The seal to compare with is the one that was put on: by the first entry that names it (``packed`` or
+``encrypted``), and after that by ``encrypted`` alone, which is a re-seal and is said to be one. Whoever has the parcel
+in his hands (a hand-over, a receipt, a check) reads a seal, and what he reads is compared, here again and not believed:
+an entry that calls a seal intact proves nothing where its number is not the one. Only entries that are proved set the
+seal.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from courier.errors import Usage
+from courier.errors import UsageError
 from courier.parcel.states import (
     ReceivedEvent,
     ReceivedState,
@@ -154,9 +154,9 @@ def is_open(state: str) -> bool:
 
 
 def checked_reason(text: str) -> str:
-    """The reason an operator gave for ending a parcel, as it is recorded; raises `Usage` for an empty one."""
+    """The reason an operator gave for ending a parcel, as it is recorded; raises `UsageError` for an empty one."""
     if not text.strip():
-        raise Usage("no reason given", hint='say why: --reason "lost by the carrier"')
+        raise UsageError("no reason given", hint='say why: --reason "lost by the carrier"')
     return text.strip()[: supersession_doc.MAX_REASON]
 
 

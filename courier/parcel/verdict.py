@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.errors import CourierError, Damaged
+from courier.errors import CourierError, DamagedError
 from courier.site.clock import now
 from courier.site.trust import Trust
 from formats.blocks import BlockTable, ranges
@@ -113,6 +113,6 @@ def untrusted_packing_list(trust: Trust, path: Path) -> list[CourierError]:
     return []
 
 
-def spoilt(parcel: str, hint: str) -> Damaged:
+def spoilt(parcel: str, hint: str) -> DamagedError:
     """The error for content of a parcel that has changed on our own disk; ``hint``: what to do about it."""
-    return Damaged(f"{parcel} is not good on this computer's disk", hint=f"{hint}; and check the disk")
+    return DamagedError(f"{parcel} is not good on this computer's disk", hint=f"{hint}; and check the disk")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from courier.errors import CourierError, Damaged, Refused
+from courier.errors import CourierError, DamagedError, RefusedError
 from courier.media import volume_files as volume
 from courier.media.reading import Medium, RandomMedium, TapeMedium
 from courier.media.tape_reels import describe
@@ -26,10 +26,10 @@ from formats.documents import packing as packing_doc
 from formats.documents.label import VolumeLabel
 from formats.documents.packing import PackingList, TableRef
 from formats.envelope import MAX_ENVELOPE
-from formats.errors import FormatError, Unreadable
+from formats.errors import FormatError, UnreadableError
 from formats.tape import VolumeLabel as TapeLabel
 
-TABLES = (volume.contents_path(sealed=False), volume.contents_path(sealed=True), volume.BLOCKS)
+TABLES = (volume.contents_path(encrypted=False), volume.contents_path(encrypted=True), volume.BLOCKS)
 MAX_TABLE = 8 << 30
 """Bytes of the largest table that is copied."""
 Signed = TypeVar("Signed", VolumeLabel, PackingList)
@@ -92,7 +92,7 @@ class Documents:
                 digest.update(data)
                 if is_kept:
                     kept.write(data)
-        except (OSError, Unreadable):
+        except (OSError, UnreadableError):
             return
         self._tags[path] = digest.hexdigest()
         if is_kept and kept.tell() == size:
@@ -108,7 +108,7 @@ class Documents:
                     count += len(data)
                     if count > MAX_TABLE:
                         return
-            except (OSError, Unreadable) as error:
+            except (OSError, UnreadableError) as error:
                 if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                     raise
                 return
@@ -121,7 +121,7 @@ class Documents:
         """
         name = self._medium.name
         if not self._kept:
-            raise Refused(
+            raise RefusedError(
                 f"{name}: no volume of a parcel (it has neither packing list nor label)",
                 hint="name a volume made by courier parcel write",
                 code="not-a-volume",
@@ -130,7 +130,7 @@ class Documents:
         label_error: CourierError | None = None
         try:
             label = self._label(self._kept.get(volume.LABEL))
-        except Damaged as error:
+        except DamagedError as error:
             label_error = error
         envelope = self._kept.get(volume.PACKING_LIST)
         findings = []
@@ -140,12 +140,12 @@ class Documents:
             copy = self._good_copy(label)
             # The label is signed, and names its packing list by digest: what stands in is that very one.
             spare = copy or (known(label.packing_list) if label is not None else None)
-            if label is not None and spare is None and isinstance(error, Damaged):
+            if label is not None and spare is None and isinstance(error, DamagedError):
                 message = f"{error.message} (by its label it is volume {label.number} of {label.of} of {label.parcel})"
-                raise Damaged(message, hint=error.hint, code=error.code) from None
+                raise DamagedError(message, hint=error.hint, code=error.code) from None
             if spare is None:
                 raise
-            how = "damaged" if isinstance(error, Damaged) else "damaged or altered"
+            how = "damaged" if isinstance(error, DamagedError) else "damaged or altered"
             whose = "its copy there" if copy else "the one of another volume"
             findings.append(f"{volume.PACKING_LIST} is {how} on this medium; {whose} is used")
             envelope = spare
@@ -173,7 +173,7 @@ class Documents:
         """What a reel without documents belongs to, by its tape label; its blocks are judged by the packing list."""
         envelope = before(reel.label, reel.created_ns)
         if envelope is None:
-            raise Damaged(
+            raise DamagedError(
                 f"{self._medium.name}: {describe(reel)}; what tells of the volume stands on reel 1",
                 hint="give reel 1 first, then this one again; folders of reels: all together, in one folder",
                 code="reel-missing",
@@ -202,7 +202,7 @@ class Documents:
         try:
             while data := stream.read(CHUNK):
                 digest.update(data)
-        except (OSError, Unreadable):
+        except (OSError, UnreadableError):
             return
         if len(self._tags) < MAX_TAGS:
             self._tags[path] = digest.hexdigest()
@@ -270,7 +270,7 @@ class Documents:
         else:
             hint = "try another drive, or another copy of this volume; no other volume has its label"
         if data is None:
-            raise Damaged(f"{where} is missing or cannot be read", hint=hint)
+            raise DamagedError(f"{where} is missing or cannot be read", hint=hint)
         try:
             document, envelope = self._trust.verify(
                 data,
@@ -281,8 +281,8 @@ class Documents:
                 where=where,
                 on_medium=True,
             )
-        except Damaged as error:
-            raise Damaged(error.message, hint=hint, code=error.code) from None
+        except DamagedError as error:
+            raise DamagedError(error.message, hint=hint, code=error.code) from None
         return document, envelope.sha256
 
     def _check_label(self, label: VolumeLabel, packing: PackingList, digest: str) -> None:
@@ -292,7 +292,7 @@ class Documents:
             packing.source,
             packing.volumes,
         ):
-            raise Refused(
+            raise RefusedError(
                 f"{self._medium.name}: the label ({label.label}) belongs to another packing list than this one",
                 hint="the medium mixes two parcels or builds: ask the sender for this volume again",
                 code="mixed-volume",
@@ -300,7 +300,7 @@ class Documents:
 
     def _tables(self, head: Head) -> None:
         packing = head.packing
-        contents = volume.contents_path(sealed=packing.sealed)
+        contents = volume.contents_path(encrypted=packing.encrypted)
         for path, ref in ((contents, packing.contents), (volume.BLOCKS, packing.blocks)):
             copy = self._scratch / Path(path).name
             if not self._is_table(path, ref):

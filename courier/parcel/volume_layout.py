@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from courier.errors import NoSpace
+from courier.errors import NoSpaceError
 from courier.media import volume_files as volume
 from courier.parcel.archive_plan import ARCHIVE_LIMIT, LEAST_ARCHIVE, place_on_volumes
 from courier.parcel.parity_plan import ProtectionPlan, Redundancy, payload_blocks, plan_protection
@@ -40,7 +40,7 @@ class ParcelHead:
     edition: int
     media: str
     capacity: int
-    sealed: bool
+    encrypted: bool
     spares: int
     redundancy: Redundancy
     key: KeyWay = "media"
@@ -94,7 +94,7 @@ def _packing(head: ParcelHead, archives: tuple[FileRecord, ...], volumes: int, c
         media=head.media,
         capacity=head.capacity,
         volumes=volumes,
-        sealed=head.sealed,
+        encrypted=head.encrypted,
         key=head.key,
         block_size=BLOCK,
         archives=archives,
@@ -124,10 +124,10 @@ def volume_files(
         (volume.PACKING_LIST, listing),
         (volume.LABEL, label),
         (volume.CARD, fixed.card),
-        (volume.contents_path(sealed=packing.sealed), fixed.contents),
+        (volume.contents_path(encrypted=packing.encrypted), fixed.contents),
         (volume.BLOCKS, packing.blocks.size),
     ]
-    twice = volume.copied(sealed=packing.sealed) if copies else ()
+    twice = volume.copied(encrypted=packing.encrypted) if copies else ()
     documents += [(volume.copy_path(path), size) for path, size in documents if path in twice]
     others = [BagFile(path=path, size=size, sha256=_ANY) for path, size in documents]
     tags = [(path, len(data)) for path, data in volume.bag_tags(packing, number, others).items()]
@@ -173,11 +173,11 @@ def archive_cost(size: int, capacity: int) -> int:
 def archive_limit(head: ParcelHead, room: int) -> int:
     """Bytes of the archives to build for a volume with ``room`` bytes for them: as large as divides it well.
 
-    Raises `NoSpace` when not even a small archive fits.
+    Raises `NoSpaceError` when not even a small archive fits.
     """
     overhead = archive_cost(0, head.capacity) + volume.cluster_size(head.capacity)
     if room - overhead < LEAST_ARCHIVE:
-        raise NoSpace(
+        raise NoSpaceError(
             f"a medium of {head.capacity:,} bytes is {LEAST_ARCHIVE + overhead - room:,} too small for one archive "
             "beside what every volume carries",
             hint="choose a larger medium, or put fewer packages in a parcel",
@@ -208,7 +208,7 @@ def lay_out(
 ) -> LaidOut:
     """Lay ``archives`` (size, SHA-256; in order) out on as few volumes as first fit finds, with the parity asked for.
 
-    Raises `NoSpace` when an archive, or the parity asked for, does not fit on a medium.
+    Raises `NoSpaceError` when an archive, or the parity asked for, does not fit on a medium.
     """
     total = sum(size for size, _ in archives)
     listed = _ParityCount()
@@ -224,7 +224,7 @@ def lay_out(
         if found.or_more(listed) == listed:
             return _laid_out(head, archives, volumes, plan, contents=contents, fixed=fixed)
         listed = found.or_more(listed)
-    raise NoSpace(
+    raise NoSpaceError(
         "archives and parity do not settle on a medium of this size",
         hint="choose a larger medium, or --redundancy none",
         code="medium-too-small",
@@ -235,7 +235,7 @@ def _place(head: ParcelHead, sizes: Sequence[int], room: int) -> list[int]:
     costs = [archive_cost(size, head.capacity) for size in sizes]
     largest = max(costs)
     if largest > room:
-        raise NoSpace(
+        raise NoSpaceError(
             f"the largest archive needs a medium of {head.capacity - room + largest:,} bytes; given: {head.capacity:,}",
             hint="choose a larger medium, or create the parcel anew for this one",
             code="medium-too-small",

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.errors import Damaged, explain
+from courier.errors import DamagedError, explain
 from courier.files import explain_os
 from courier.media import volume_files as volume
 from courier.media.reading import Medium, TapeMedium
 from courier.parcel.volume_documents import Documents, Head
 from courier.site.trust import Trust
 from formats.documents.packing import PackingList
-from formats.errors import FormatError, Malformed, Unreadable
+from formats.errors import FormatError, MalformedError, UnreadableError
 
 MAX_NAMED = 32
 """Files of one medium that are named as being none of the parcel's; more are counted."""
@@ -54,7 +54,8 @@ class VolumeReader:
         known: Callable[[str], bytes | None] = lambda _: None,
         before: Callable[[str, int], bytes | None] = lambda _label, _created_ns: None,
     ) -> Head:
-        """Read and verify the documents. Raises `Refused` for a volume that is not to be trusted, `Damaged` otherwise.
+        """Read and verify the documents. Raises `RefusedError` for a volume that is not to be trusted, `DamagedError`
+        otherwise.
 
         ``known``: the packing list's envelope by its digest where another volume brought it already; it stands in
         for one that cannot be read here. ``before``: the same by the volume's label and when it was made (nanoseconds
@@ -83,7 +84,7 @@ class VolumeReader:
                 raise type(known)(
                     f"{self._medium.name}: {error.strerror or error}", hint=known.hint, code=known.code
                 ) from None
-            raise Damaged(
+            raise DamagedError(
                 f"{self._medium.name}: cannot be read any further ({error.strerror})",
                 hint="try another drive; parity may make up for what stays unread, or its sender: "
                 "courier parcel repair PARCEL --from-network",
@@ -161,7 +162,7 @@ class VolumeReader:
                     stream.seek(start)
                 data = _read_exactly(stream, count)
                 at = start + len(data)
-            except (OSError, Unreadable):
+            except (OSError, UnreadableError):
                 data, at = None, -1
             yield ReadBlock(index=index, block=block, data=data)
 
@@ -183,7 +184,7 @@ class VolumeReader:
 
 def _hint(error: FormatError) -> str:
     """What to do about a medium that cannot be read at all; what `explain` says where it is another matter."""
-    if isinstance(error, (Malformed, Unreadable)):
+    if isinstance(error, (MalformedError, UnreadableError)):
         return (
             "is it the right medium? then try another drive; the parity of the other volumes may make up for it; "
             "or have this volume written again by its sender"
@@ -193,7 +194,7 @@ def _hint(error: FormatError) -> str:
 
 def _read_on(error: FormatError, parcel: str) -> str:
     """What to do about a medium whose documents were good and whose rest cannot be read."""
-    if isinstance(error, (Malformed, Unreadable)):
+    if isinstance(error, (MalformedError, UnreadableError)):
         return (
             "what was read is kept: try another drive; parity mends what stays bad, or its sender: "
             f"courier parcel repair {parcel} --from-network"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from courier.errors import NotFound, Refused
+from courier.errors import NotFoundError, RefusedError
 from courier.parcel.notices import check_not_recalled, verified_notices
 from courier.parcel.transitions import log_entry
 from courier.receiving.spool import Spool
@@ -33,11 +33,11 @@ def report_arrival(
     ``differing`` is told, before anything is written, which seals are not those of the ship notice, where that has
     come; the report may still be right, and go out: a wrong seal has to be reported.
 
-    Raises `NotFound` for a volume that has not been received, `Refused` while one is missing.
+    Raises `NotFoundError` for a volume that has not been received, `RefusedError` while one is missing.
     """
     folder = site.arriving(parcel, build)
     if not Spool.exists(folder):
-        raise NotFound(f"nothing of {parcel} is waiting here", hint="courier parcel receive MEDIUM")
+        raise NotFoundError(f"nothing of {parcel} is waiting here", hint="courier parcel receive MEDIUM")
     packing = Spool.open(folder).packing
     check_not_recalled(site, site.trust(), parcel, packing.source)
     with site.catalogue.reading() as connection:
@@ -45,11 +45,13 @@ def report_arrival(
         here = {volume.number for volume in parcels.received_volumes(connection, parcel, build)}
     for number in seals:
         if number not in here:
-            raise NotFound(f"volume {number} of {parcel} has not been received", hint="courier parcel receive MEDIUM")
+            raise NotFoundError(
+                f"volume {number} of {parcel} has not been received", hint="courier parcel receive MEDIUM"
+            )
     missing = sorted(set(range(1, packing.volumes + 1)) - here)
     if missing:
         spans = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges(missing))
-        raise Refused(
+        raise RefusedError(
             f"{parcel}: volumes not received yet: {spans}; {packing.source} releases the key for all of them",
             hint="receive them first; if one was lost, ask the sender for a new parcel",
             code="volumes-missing",
@@ -79,7 +81,7 @@ def _noticed_seals(site: Site, packing: PackingList, packing_list: str) -> Mappi
     """The seals of the ship notice that is here and fits; None where there is none."""
     try:
         notices = verified_notices(site, site.trust(), packing)
-    except Refused:
+    except RefusedError:
         # One that does not stand is no word to compare with; the import says what is wrong with it.
         return None
     return next(

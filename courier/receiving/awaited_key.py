@@ -21,7 +21,7 @@ def awaited_key(site: Site, packing: PackingList, seals: Mapping[int, str]) -> t
 
     ``seals``: those of the ship notice.
     """
-    if not packing.sealed or packing.key == "media" or identities_for(site, packing):
+    if not packing.encrypted or packing.key == "media" or identities_for(site, packing):
         return "", ""
     if packing.key == "network":
         return f"its key, in the ship notice of {packing.source} (by network: courier channel sync)", ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from courier.errors import Damaged, Refused
+from courier.errors import DamagedError, RefusedError
 from courier.files import make_folder, require_space, sweep, write_atomic
 from courier.parcel.notices import check_not_recalled, refused_here
 from courier.parcel.states import ReceivedEvent, ReceivedState
@@ -67,8 +67,8 @@ def begin_spool(
     ``where`` names the medium in errors. ``opened`` remembers the spools of one command, so that the space for all
     that is missing is judged once, not again for each of a thousand volumes. ``straight``: nothing will gather in it.
 
-    Raises `Refused` for another build of a parcel of which volumes came before, `NoSpace`, and `Damaged` where a new
-    spool would need a table that is damaged on this medium.
+    Raises `RefusedError` for another build of a parcel of which volumes came before, `NoSpaceError`, and `DamagedError`
+    where a new spool would need a table that is damaged on this medium.
     """
     packing = head.packing
     with site.catalogue.reading() as connection:
@@ -81,15 +81,15 @@ def begin_spool(
     check_not_recalled(site, site.trust(), packing.parcel, packing.source)
     if any(row.state == ReceivedState.REFUSED for row in known):
         raise refused_here(packing.parcel, where=where or head.label.label)
-    if packing.sealed and packing.source == site.code and site.code not in packing.destinations:
-        raise Refused(
+    if packing.encrypted and packing.source == site.code and site.code not in packing.destinations:
+        raise RefusedError(
             f"{where or head.label.label}: {packing.parcel} was made here, at {site.code}, and is sealed for "
             f"{', '.join(packing.destinations)}",
             hint=f"receive it at {packing.destinations[0]}: --home or COURIER_HOME says which site a command is for",
             code="own-parcel",
         )
     if same is None and others:
-        raise Refused(
+        raise RefusedError(
             f"{where or head.label.label}: a volume of another build of {packing.parcel} than those received before",
             hint=f"ask {packing.source} which is right; courier parcel discard {packing.parcel} forgets the other",
             code="other-build",
@@ -107,7 +107,7 @@ def begin_spool(
         _note_arrival(site, head, same, hold=hold)
         return spool
     if head.contents is None or head.blocks is None:
-        raise Damaged(
+        raise DamagedError(
             f"{where or head.label.label}: a table that every volume carries is damaged on this one",
             hint="receive another volume of the parcel first, then this one again"
             if packing.volumes > 1

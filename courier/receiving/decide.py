@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from courier.errors import Refused
+from courier.errors import RefusedError
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.notices import check_not_recalled
 from courier.parcel.states import ReceivedEvent, ReceivedState, after_received
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 def refuse_parcel(site: Site, parcel: str, reason: str) -> str:
-    """Take nothing more of a parcel, and never import it; return its state. Raises `NotFound`, `Refused`."""
+    """Take nothing more of a parcel, and never import it; return its state. Raises `NotFoundError`, `RefusedError`."""
     reason, build = checked_reason(reason), find_build(site, parcel)
     return _decide(site, parcel, build, ReceivedEvent.REFUSED, reason)
 
 
 def accept_parcel(site: Site, parcel: str) -> str:
-    """Take a parcel after all that was refused; return its state. Raises `NotFound`, `Refused`."""
+    """Take a parcel after all that was refused; return its state. Raises `NotFoundError`, `RefusedError`."""
     build = find_build(site, parcel)
     check_not_recalled(site, site.trust(), parcel, parcel[:3])
     return _decide(site, parcel, build, ReceivedEvent.ACCEPTED, "by the operator")
@@ -39,7 +39,7 @@ def _decide(site: Site, parcel: str, build: str, event: ReceivedEvent, text: str
         state = parcels.find_received(connection, parcel, build)[0].state
         after = after_received(state, event)
         if after is None:
-            raise Refused(f"{parcel} is {state}: it cannot be {event}", hint=log_hint(parcel), code="wrong-state")
+            raise RefusedError(f"{parcel} is {state}: it cannot be {event}", hint=log_hint(parcel), code="wrong-state")
         received_event(connection, site, parcel, build, event, text)
         word = "refused" if event == ReceivedEvent.REFUSED else "note"
         record(connection, site, parcel, Happened(event=word, note=text if word == "refused" else "accepted after all"))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from courier.errors import CourierError, Damaged, Refused, explain
+from courier.errors import CourierError, DamagedError, RefusedError, explain
 from courier.files import naming_space, require_space, writing_out
 from courier.parcel.contents import open_contents
 from courier.parcel.custody_ledger import Happened, record
@@ -37,7 +37,7 @@ from formats.documents.listing import FileEntry
 from formats.documents.package import PackageDefinition
 from formats.documents.packing import PackingList
 from formats.documents.receipt import Outcome, Receipt, ReceiptPackage, ReceiptVolume
-from formats.errors import DigestMismatch, FormatError, Malformed, TooLarge, Unexpected
+from formats.errors import DigestMismatchError, FormatError, MalformedError, TooLargeError, UnexpectedError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -98,7 +98,7 @@ def import_parcel(
     open_archive: Callable[[int], BinaryIO] | None = None,
     arrived: Callable[[Connection], None] = lambda _: None,
 ) -> ImportedParcel:
-    """Import a complete, admitted parcel. Raises `Refused` or `Damaged`, with the store as it was.
+    """Import a complete, admitted parcel. Raises `RefusedError` or `DamagedError`, with the store as it was.
 
     ``open_archive``: where its archives are read from, if not from the spool. ``arrived`` records what came, in the
     transaction that records the import.
@@ -111,7 +111,7 @@ def import_parcel(
         return expanded_bytes(site, packing, spool.contents())
 
     if not spool.tables_are_good:
-        raise Damaged(
+        raise DamagedError(
             f"{packing.parcel}: a table changed on our own disk since it was received; nothing imported",
             hint="receive any volume of the parcel again: it brings the table; and check this computer's disk",
             code="spool-damaged",
@@ -139,13 +139,13 @@ def _stage_listings(contents: ContentsReader, staging: Staging, admission: Admis
         key = header.package, header.version
         definition = admission.definitions.get(key)
         if definition is None or definition.listing != header.listing:
-            raise Unexpected(
+            raise UnexpectedError(
                 "the parcel's contents and the package definition disagree", place=f"{header.package}:{header.version}"
             )
         staging.add_listing(entries)
         headers.append(header)
     if {(h.package, h.version) for h in headers} != set(admission.definitions):
-        raise Unexpected("the parcel does not hold the packages that its ship notice names")
+        raise UnexpectedError("the parcel does not hold the packages that its ship notice names")
     return headers
 
 
@@ -158,19 +158,19 @@ def _stage_archives(
 ) -> None:
     """Put every member's bytes in place; a content cut in parts grows archive by archive."""
     growing: dict[str, _Growing] = {}
-    identities = identities_for(site, packing) if packing.sealed else []
+    identities = identities_for(site, packing) if packing.encrypted else []
     try:
         for number, members in contents.archives():
             index = number - 1
             place = packing.path(index)
             with open_archive(index) as raw:
-                reader = ArchiveReader(opened(raw, identities) if packing.sealed else raw)
+                reader = ArchiveReader(opened(raw, identities) if packing.encrypted else raw)
                 reader.expect([(member.name, member.size) for member in members])
                 for position, member in enumerate(members):
                     with reader.open(position) as source:
                         _take_member(source, member, staging, growing, f"{place}: {member.name}")
         for sha256 in growing:
-            raise Unexpected(f"content {sha256} is cut in parts, and some are missing")
+            raise UnexpectedError(f"content {sha256} is cut in parts, and some are missing")
     finally:
         for content in growing.values():
             content.digest.close()
@@ -196,11 +196,11 @@ def _take_member(
     content = growing.get(member.sha256)
     if content is None:
         if not staging.has(member.sha256, member.of):
-            raise Unexpected("a part without the part before it", place=place)
+            raise UnexpectedError("a part without the part before it", place=place)
         _drain(source)
         return
     if content.count != member.offset:
-        raise Unexpected("parts out of order", place=place)
+        raise UnexpectedError("parts out of order", place=place)
     with content.path.open("ab") as out:
         told = writing_out(out)
         for data in _decoded(source, member, place):
@@ -208,12 +208,14 @@ def _take_member(
             out.write(data)
             told(len(data))
     if content.count != member.offset + member.length:
-        raise DigestMismatch(f"{content.count - member.offset} bytes where {member.length} are listed", place=place)
+        raise DigestMismatchError(
+            f"{content.count - member.offset} bytes where {member.length} are listed", place=place
+        )
     if content.count == member.of:
         digest = content.digest.hexdigest()
         content.digest.close()
         if digest != member.sha256:
-            raise DigestMismatch("content differs from its signed SHA-256", place=place)
+            raise DigestMismatchError("content differs from its signed SHA-256", place=place)
         del growing[member.sha256]
         staging.place(content.path, member.sha256, member.of)
 
@@ -237,23 +239,23 @@ def _decoded(source: BinaryIO, member: MemberRecord, place: str) -> Iterator[byt
         while not decompressor.eof:
             data = source.read(CHUNK) if decompressor.needs_input else b""
             if not data and decompressor.needs_input:
-                raise Malformed("zstd frame is cut short", place=place)
+                raise MalformedError("zstd frame is cut short", place=place)
             plain = decompressor.decompress(data, max_length=CHUNK)
             left -= len(plain)
             if left < 0:
-                raise TooLarge(f"expands to more than the {member.length} bytes listed", place=place)
+                raise TooLargeError(f"expands to more than the {member.length} bytes listed", place=place)
             yield plain
     except zstd.ZstdError as error:
-        raise Malformed(f"not a zstd frame: {error}", place=place) from None
+        raise MalformedError(f"not a zstd frame: {error}", place=place) from None
     if decompressor.unused_data or source.read(1):
-        raise Malformed("bytes after the zstd frame", place=place)
+        raise MalformedError("bytes after the zstd frame", place=place)
 
 
 def _check_covered(headers: list[PackageHeader], staging: Staging) -> None:
     for header in headers:
         for entry in staging.staged_entries(header.listing):
             if isinstance(entry, FileEntry) and not staging.has(entry.sha256, entry.size):
-                raise Unexpected(
+                raise UnexpectedError(
                     "no archive of the parcel holds its content",
                     place=f"{header.package}:{header.version}/{entry.path}",
                 )
@@ -271,7 +273,7 @@ def _explain(site: Site, spool: Spool, error: FormatError) -> CourierError:
             parcel, build = spool.packing.parcel, spool.packing.build
             text = f"{plural(lost, 'block')} changed on our own disk"
             received_event(connection, site, parcel, build, ReceivedEvent.SPOILT, text)
-        return Damaged(
+        return DamagedError(
             f"{spool.packing.parcel}: {lost} blocks changed on our own disk since they were received; nothing imported",
             hint="receive the volumes again: only what is missing is read; and check this computer's disk",
             code="spool-damaged",
@@ -287,7 +289,7 @@ def _outcomes(site: Site, headers: list[PackageHeader]) -> list[ReceiptPackage]:
             held = packages.versions(connection, header.package)
             same = next((stored for stored in held if stored.version == header.version), None)
             if same is not None and same.listing != header.listing:
-                raise Refused(
+                raise RefusedError(
                     f"{header.package}:{header.version} is in the store with other content than the parcel's",
                     hint=f"if the parcel's is the right one: courier package remove {header.package}:{header.version}, "
                     "then import again",
@@ -310,7 +312,7 @@ def _outcomes(site: Site, headers: list[PackageHeader]) -> list[ReceiptPackage]:
 def _check_own(site: Site, header: PackageHeader, last_made: int) -> None:
     """A version of our own package that we never made is nobody's to bring; it would use up our numbers."""
     if header.package.startswith(site.code) and header.version > last_made:
-        raise Refused(
+        raise RefusedError(
             f"the parcel holds {header.package}:{header.version}, a version of this site's own package never made here",
             hint="ask the sender where it comes from",
             code="foreign-version",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from courier.errors import CourierError, Damaged, NotFound, Refused, explain
+from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError, explain
 from courier.files import locked, naming_space, path_text, write_atomic
 from courier.parcel.block_table import PART_SUFFIX
 from courier.parcel.notices import check_not_recalled, refused_here
@@ -27,7 +27,7 @@ from courier.site.outbox import enqueue, withdraw_request
 from courier.text import plural
 from formats.documents.repair import PART_TYPE, REQUEST_TYPE, RepairPart, RepairRequest, file_blocks
 from formats.envelope import MAX_ENVELOPE, Envelope, parse_envelope
-from formats.errors import FormatError, TooLarge
+from formats.errors import FormatError, TooLargeError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +42,7 @@ class Repaired:
 def _spool(site: Site, parcel: str) -> tuple[Spool | None, str]:
     """The spool of a parcel that arrives (None: it was imported) and its build.
 
-    Raises `NotFound` where none is begun, `Refused` where the parcel is refused here.
+    Raises `NotFoundError` where none is begun, `RefusedError` where the parcel is refused here.
     """
     build = find_build(site, parcel)
     folder = site.arriving(parcel, build)
@@ -54,7 +54,7 @@ def _spool(site: Site, parcel: str) -> tuple[Spool | None, str]:
         return Spool.open(folder), build
     if status.state == ReceivedState.IMPORTED:
         return None, build
-    raise NotFound(
+    raise NotFoundError(
         f"{parcel}: no volume has been received yet; what it holds stands on any of its volumes",
         hint="courier parcel receive MEDIUM; if all were lost, ask the sender to reissue one volume",
     )
@@ -63,7 +63,7 @@ def _spool(site: Site, parcel: str) -> tuple[Spool | None, str]:
 def repair_parcel(site: Site, parcel: str) -> Repaired:
     """Give back from parity all that can be, even if not all; then import what is complete and agreed.
 
-    Raises `NotFound`, and what stands against an import.
+    Raises `NotFoundError`, and what stands against an import.
     """
     spool, build = _spool(site, parcel)
     if spool is None:
@@ -80,12 +80,12 @@ def repair_parcel(site: Site, parcel: str) -> Repaired:
 def request_blocks(site: Site, parcel: str) -> tuple[RepairRequest, Envelope, int]:
     """A signed request for the fewest blocks with which parity mends the rest; and their bytes.
 
-    Raises `NotFound`, `Refused` where nothing is missing.
+    Raises `NotFoundError`, `RefusedError` where nothing is missing.
     """
     spool, _ = _spool(site, parcel)
     wanted = least_request(Protection(spool.packing), missing_blocks(spool)) if spool else ()
     if spool is None or not wanted:
-        raise Refused(
+        raise RefusedError(
             f"{parcel}: nothing is missing", hint=f"courier parcel show {parcel} says how it stands", code="complete"
         )
     request = RepairRequest(
@@ -101,7 +101,7 @@ def request_blocks(site: Site, parcel: str) -> tuple[RepairRequest, Envelope, in
 
 
 def write_request(site: Site, envelope: Envelope, request: RepairRequest, target: Path) -> None:
-    """Write a request to a file for the operator to carry; raises `Refused` where a file stands that is none."""
+    """Write a request to a file for the operator to carry; raises `RefusedError` where a file stands that is none."""
     if target.exists():
         try:
             # What is no plain file (a pipe, the terminal) may have no end; no request is as large as an image.
@@ -110,7 +110,9 @@ def write_request(site: Site, envelope: Envelope, request: RepairRequest, target
         except (FormatError, OSError):
             ours = False
         if not ours:
-            raise Refused(f"{target} exists and is no repair request", hint="name another file", code="target-exists")
+            raise RefusedError(
+                f"{target} exists and is no repair request", hint="name another file", code="target-exists"
+            )
     write_atomic(target, envelope.encode())
     _log(site, request.parcel, "asked", f"{plural(request.count, 'block')}, request written to {path_text(target)}")
 
@@ -118,11 +120,11 @@ def write_request(site: Site, envelope: Envelope, request: RepairRequest, target
 def queue_request(site: Site, envelope: Envelope, request: RepairRequest) -> None:
     """Queue a request for the channel, in place of one for the parcel that was not handed over yet.
 
-    Raises `Refused` where no address reaches the sender.
+    Raises `RefusedError` where no address reaches the sender.
     """
     with site.catalogue.writing() as connection:
         if not sites.addresses(connection, request.source):
-            raise Refused(
+            raise RefusedError(
                 f"there is no network address to {request.source}",
                 hint=f"write the request to a file: courier parcel repair {request.parcel} --request-out FILE",
                 code="no-address",
@@ -134,14 +136,14 @@ def queue_request(site: Site, envelope: Envelope, request: RepairRequest) -> Non
 
 
 def reply_files(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
-    """The part files at ``paths``, and whether each was named: else it lay in a folder. Raises `NotFound`."""
+    """The part files at ``paths``, and whether each was named: else it lay in a folder. Raises `NotFoundError`."""
     found: list[tuple[Path, bool]] = []
     for path in paths:
         inside = sorted(path.glob(f"*{PART_SUFFIX}")) if path.is_dir() else [path]
         # What is no plain file (a pipe, a device) may have no end.
         files = [(file, not path.is_dir()) for file in inside if file.is_file()]
         if not files:
-            raise NotFound(f"{path}: no answer to a repair request there", hint=f"name its {PART_SUFFIX} files")
+            raise NotFoundError(f"{path}: no answer to a repair request there", hint=f"name its {PART_SUFFIX} files")
         found += files
     return found
 
@@ -150,7 +152,7 @@ def apply_replies(site: Site, parcel: str, paths: Sequence[Path]) -> int:
     """Take in the parts at ``paths``, files or folders of them; return the blocks that were new.
 
     Parts of other parcels in a folder are passed over. A part that cannot be taken keeps no other out: its error is
-    raised once all have been tried. Raises `NotFound`, `Refused` or `Damaged`.
+    raised once all have been tried. Raises `NotFoundError`, `RefusedError` or `DamagedError`.
     """
     taken, ours = 0, not paths
     others: set[str] = set()
@@ -163,7 +165,7 @@ def apply_replies(site: Site, parcel: str, paths: Sequence[Path]) -> int:
                 taken += _apply(site, part)
             elif named:
                 hint = f"courier parcel repair {part.parcel} --reply {path}"
-                raise Refused(f"{path}: an answer for {part.parcel}", hint=hint)
+                raise RefusedError(f"{path}: an answer for {part.parcel}", hint=hint)
             else:
                 others.add(part.parcel)
         except CourierError as error:
@@ -173,7 +175,7 @@ def apply_replies(site: Site, parcel: str, paths: Sequence[Path]) -> int:
         rest = f"; {plural(taken, 'block')} of other parts taken" if taken else ""
         raise type(first)(f"{first.message}{rest}", hint=first.hint, code=first.code)
     if not ours:
-        raise NotFound(
+        raise NotFoundError(
             f"no answer for {parcel} there, only for {', '.join(sorted(others))}",
             hint="courier parcel answer at the sender makes it",
         )
@@ -182,7 +184,7 @@ def apply_replies(site: Site, parcel: str, paths: Sequence[Path]) -> int:
 
 def _read_part(site: Site, path: Path) -> RepairPart:
     if path.stat().st_size > MAX_ENVELOPE:
-        raise explain(TooLarge("larger than any part"), where=str(path))
+        raise explain(TooLargeError("larger than any part"), where=str(path))
     return _verified(site, path.read_bytes(), where=str(path))
 
 
@@ -210,7 +212,7 @@ def _apply(site: Site, part: RepairPart) -> int:
     with site.catalogue.reading() as connection:
         rows = parcels.find_received(connection, part.parcel, part.build)
     if not rows or rows[0].source != part.source:
-        raise Refused(
+        raise RefusedError(
             f"an answer of {part.source} for {part.parcel}, of which that build does not arrive here",
             hint="receive a volume of the parcel first; if it was discarded, its volumes are received anew",
             code="unknown-parcel",
@@ -227,7 +229,7 @@ def _apply(site: Site, part: RepairPart) -> int:
         text = f"{plural(taken, 'block')} from {part.source} (part {part.part} of {part.of})"
         _log(site, part.parcel, "repaired", text)
     if wrong:
-        raise Damaged(
+        raise DamagedError(
             f"{part.parcel}: {plural(wrong, 'block')} of the answer (part {part.part} of {part.of}) not as in the "
             "signed packing list, and not taken",
             hint=f"ask again: courier parcel repair {part.parcel} --from-network; tell {part.source} of it",
@@ -241,10 +243,12 @@ def _check_fits(spool: Spool, part: RepairPart) -> None:
     for file in part.files:
         index = file.archive - 1
         if index >= archives or file.spans[-1][1] >= spool.table.count(index):
-            raise Refused(f"{part.parcel} has no such block of archive {file.archive}", hint="ask the sender")
+            raise RefusedError(f"{part.parcel} has no such block of archive {file.archive}", hint="ask the sender")
         total += sum(spool.table.length(index, block) for block in file.blocks())
     if total != len(part.data):
-        raise Refused(f"{part.parcel}: an answer of {len(part.data)} bytes, its blocks have {total}", hint="ask again")
+        raise RefusedError(
+            f"{part.parcel}: an answer of {len(part.data)} bytes, its blocks have {total}", hint="ask again"
+        )
 
 
 def _fill(spool: Spool, part: RepairPart) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from courier.errors import CourierError, NotFound, Refused, Usage
+from courier.errors import CourierError, NotFoundError, RefusedError, UsageError
 from courier.files import locked, naming_space, remove_tree
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.notices import Admission, check_not_recalled, judge, refused_here
@@ -157,25 +157,25 @@ def _row(site: Site, parcel: str, build: str) -> ReceivedParcel:
     with site.catalogue.reading() as connection:
         rows = parcels.find_received(connection, parcel, build)
     if not rows:
-        raise NotFound(f"nothing of {parcel} has been received", hint="courier parcel receive MEDIUM")
+        raise NotFoundError(f"nothing of {parcel} has been received", hint="courier parcel receive MEDIUM")
     return rows[0]
 
 
 def find_build(site: Site, parcel: str) -> str:
-    """The build of a parcel that arrives here; raises `NotFound`, or `Usage` for what is no parcel ID."""
+    """The build of a parcel that arrives here; raises `NotFoundError`, or `UsageError` for what is no parcel ID."""
     try:
         check_parcel(parcel)
     except FormatError as error:
-        raise Usage(error.message, hint="courier parcel list shows the parcels") from None
+        raise UsageError(error.message, hint="courier parcel list shows the parcels") from None
     with site.catalogue.reading() as connection:
         rows, sent = parcels.find_received(connection, parcel), parcels.find_sent(connection, parcel)
     if not rows and sent is not None:
-        raise NotFound(
+        raise NotFoundError(
             f"{parcel} is a parcel of {site.code}, this site: it arrives at its destinations",
             hint="give this command there: --home or COURIER_HOME says which site a command is for",
         )
     if not rows:
-        raise NotFound(f"{parcel} is not known here", hint="courier parcel list shows the parcels")
+        raise NotFoundError(f"{parcel} is not known here", hint="courier parcel list shows the parcels")
     return rows[-1].build
 
 
@@ -204,7 +204,7 @@ def _awaiting(site: Site, spool: Spool, row: ReceivedParcel) -> tuple[tuple[str,
     """
     try:
         admission = admission_of(site, spool)
-    except Refused as error:
+    except RefusedError as error:
         return (f"an answer: {error.message}",), ""
     held = (f"the operator: courier parcel import {row.parcel}",) if row.hold else ()
     return admission.awaiting or held, admission.report

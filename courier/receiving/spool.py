@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.errors import Damaged
+from courier.errors import DamagedError
 from courier.files import make_folder, remove_tree, settle, sync_folder, write_atomic
 from courier.parcel.block_table import load_table
 from formats.blocks import BlockTable
@@ -93,13 +93,13 @@ class Spool:
 
     @classmethod
     def open(cls, folder: Path) -> Spool:
-        """Open a spool that was begun; raises `Damaged` when its own files do not fit together."""
+        """Open a spool that was begun; raises `DamagedError` when its own files do not fit together."""
         try:
             envelope = parse_envelope((folder / PACKING_LIST).read_bytes())
             packing = PackingList.parse(envelope.payload)
             table = load_table(folder / BLOCKS, packing)
         except (FormatError, OSError, ValueError) as error:
-            raise Damaged(
+            raise DamagedError(
                 f"spool {folder}: {error}",
                 hint="receive any volume of the parcel again: it brings what is damaged here; and check the disk",
                 code="spool-damaged",
@@ -178,9 +178,9 @@ class Spool:
         return Filling(self, index)
 
     def open_file(self, index: int) -> BinaryIO:
-        """A file to read; raises `Damaged` while blocks are missing."""
+        """A file to read; raises `DamagedError` while blocks are missing."""
         if not self.state(index).whole:
-            raise Damaged(f"{self.packing.path(index)} is not all here", hint="receive the missing volumes")
+            raise DamagedError(f"{self.packing.path(index)} is not all here", hint="receive the missing volumes")
         return self.path(index).open("rb")
 
     def drop_block(self, index: int, block: int) -> None:

@@ -20,7 +20,7 @@ from courier.parcel.volume_documents import Head
 from courier.parcel.volume_reader import VolumeReader
 from formats.blocks import BlockTable
 from formats.documents.packing import PackingList
-from formats.errors import DigestMismatch, Unreadable
+from formats.errors import DigestMismatchError, UnreadableError
 from formats.streams import View
 
 AHEAD = 6
@@ -62,7 +62,7 @@ def archives_of(
             try:
                 source = present[1](packing.path(index))
             except (KeyError, FileNotFoundError):
-                raise Unreadable("is not on its medium", place=packing.path(index)) from None
+                raise UnreadableError("is not on its medium", place=packing.path(index)) from None
             return CheckedFile(source, table, index, pool, progress)
 
         yield open_archive
@@ -71,8 +71,8 @@ def archives_of(
 class CheckedFile(View):
     """A file of a medium, block by block: nothing comes out of it that has not its signed digest.
 
-    Blocks are read and compared ahead by the threads of ``pool``. Raises `DigestMismatch` for a block that is another,
-    `Unreadable` where the medium fails or ends.
+    Blocks are read and compared ahead by the threads of ``pool``. Raises `DigestMismatchError` for a block that is
+    another, `UnreadableError` where the medium fails or ends.
     """
 
     def __init__(
@@ -120,9 +120,9 @@ class CheckedFile(View):
                 self._source.seek(block * self._table.block_size)
                 data = self._source.read(length)
             except OSError as error:
-                raise Unreadable(error.strerror or str(error), place=place) from error
+                raise UnreadableError(error.strerror or str(error), place=place) from error
         if not self._table.is_good(self._index, block, data):
-            raise DigestMismatch("does not have its signed digest", place=place)
+            raise DigestMismatchError("does not have its signed digest", place=place)
         return data
 
     def close(self) -> None:

@@ -45,8 +45,8 @@ def verify_media(
 ) -> tuple[list[Verdict], list[tuple[str, CourierError]]]:
     """Check every volume at ``paths``, all of it; return verdicts, and errors of media that are not to be trusted.
 
-    ``admit`` raises `Refused` for a parcel that would not be taken here, whatever its signatures; it returns notes.
-    ``ask`` has a person put in the next reel of a tape.
+    ``admit`` raises `RefusedError` for a parcel that would not be taken here, whatever its signatures; it returns
+    notes. ``ask`` has a person put in the next reel of a tape.
     """
     verdicts, failures = [], []
     for medium in find_all_media(paths, ask):

@@ -14,15 +14,15 @@ from pathlib import Path
 from threading import Event
 from typing import Any, BinaryIO
 
-from courier.errors import CourierError, Damaged, explain
+from courier.errors import CourierError, DamagedError, explain
 from courier.files import atomic_file
 from courier.parcel.archive_plan import PlannedArchive, PlannedMember
-from courier.parcel.recipes import BuiltArchive, BuiltMember, Sealer, compose, pack_path
+from courier.parcel.recipes import BuiltArchive, BuiltMember, Encryptor, compose, pack_path
 from formats.blocks import BLOCK, BlockHasher
 from formats.codecs import load_zstd
 from formats.digest import CHUNK, HashingReader
 from formats.documents.contents import MemberRecord
-from formats.errors import DigestMismatch, FormatError
+from formats.errors import DigestMismatchError, FormatError
 
 WORKERS = 2
 LEVELS = {"fast": 1, "auto": 3, "best": 19}
@@ -32,7 +32,7 @@ _Parts = Mapping[tuple[str, int], Future[int]]
 """The CRC-32 of every part of a content that is cut, by SHA-256 and offset, as soon as it has been read."""
 
 
-class Stopped(Exception):
+class BuildStoppedError(Exception):
     """The build is being given up; it stays within this room."""
 
 
@@ -45,19 +45,19 @@ class Builder:
         open_content: Callable[[str], BinaryIO],
         *,
         level: int,
-        sealer: Sealer | None,
+        encryptor: Encryptor | None,
         progress: Callable[[int], None],
     ) -> None:
         """``level`` is zstd's; ``progress`` is told bytes of content as they are read, from any thread."""
         self._folder = folder
         self._open = open_content
         self._level = level
-        self._sealer = sealer
+        self._encryptor = encryptor
         self._progress = progress
         self._stop = Event()
 
     def build(self, archives: Sequence[PlannedArchive], *, pool: Executor | None = None) -> list[BuiltArchive]:
-        """Build what is not finished yet, in parallel; return all, in order. Raises `Damaged` for bad content."""
+        """Build what is not finished yet, in parallel; return all, in order. Raises `DamagedError` for bad content."""
         if pool is None:
             with ThreadPoolExecutor(WORKERS) as own:
                 return self.build(archives, pool=own)
@@ -87,7 +87,7 @@ class Builder:
         try:
             built = self._digested(archive.number, *self._members(archive, parts))
         except FormatError as error:
-            if isinstance(error, DigestMismatch):
+            if isinstance(error, DigestMismatchError):
                 raise _bad_content(error.place) from None
             raise explain(error, where=f"archive {archive.number}") from None
         built.save(self._folder)
@@ -151,7 +151,7 @@ class Builder:
     def _pieces(self, source: _MemberSource) -> Iterator[bytes]:
         while data := source.read(CHUNK):
             if self._stop.is_set():
-                raise Stopped
+                raise BuildStoppedError
             yield data
 
     def _digested(self, number: int, members: list[BuiltMember], pack: int, pack_sha256: str) -> BuiltArchive:
@@ -161,10 +161,10 @@ class Builder:
         )
         left = sum(member.planned.length for member in members)
         hasher = BlockHasher(BLOCK)
-        with compose(unread, self._folder, self._open, self._sealer) as source:
+        with compose(unread, self._folder, self._open, self._encryptor) as source:
             while data := source.read(CHUNK):
                 if self._stop.is_set():
-                    raise Stopped
+                    raise BuildStoppedError
                 hasher.update(data)
                 told = min(left, len(data))
                 left -= told
@@ -195,7 +195,7 @@ class Builder:
                     crc, left = 0, member.length
                     while left and (data := raw.read(min(CHUNK, left))):
                         if self._stop.is_set():
-                            raise Stopped
+                            raise BuildStoppedError
                         digest.update(data)
                         crc = zlib.crc32(data, crc)
                         left -= len(data)
@@ -240,7 +240,7 @@ def _cut_contents(archives: Iterable[PlannedArchive]) -> list[list[PlannedMember
 
 
 def _bad_content(path: str) -> CourierError:
-    return Damaged(
+    return DamagedError(
         f"package store: {path}: content is not what its listing says",
         hint="courier package verify names what is damaged; remove that package and add it again",
     )

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from courier.errors import Damaged, Refused
+from courier.errors import DamagedError, RefusedError
 from courier.files import (
     atomic_file,
     locked,
@@ -26,10 +26,10 @@ from courier.files import (
 )
 from courier.packages.add import definition_of
 from courier.parcel.custody_ledger import Happened, record
-from courier.parcel.encryption import ParcelSealer
+from courier.parcel.encryption import ParcelEncryptor
 from courier.parcel.parity_files import make_parity
 from courier.parcel.parity_plan import Redundancy
-from courier.parcel.recipes import PACKS, RECIPES, BuiltArchive, BuiltFiles, Sealer, parity_name
+from courier.parcel.recipes import PACKS, RECIPES, BuiltArchive, BuiltFiles, Encryptor, parity_name
 from courier.parcel.states import SentEvent, SentState, VolumeEvent, VolumeState, after_sent
 from courier.parcel.transitions import begin_sent, sent_event, sent_volume_event
 from courier.parcel.volume_layout import FixedSizes, ParcelHead, lay_out
@@ -68,8 +68,8 @@ if TYPE_CHECKING:
 def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] = lambda _: None) -> OutgoingParcel:
     """Build a planned parcel; ``progress`` is told bytes of content as they are read.
 
-    Raises `NoSpace` before the first byte when the disk cannot hold it, `Damaged` when stored content is bad, and
-    `Refused` when the clock and the signing key do not agree or no parcel number is left.
+    Raises `NoSpaceError` before the first byte when the disk cannot hold it, `DamagedError` when stored content is bad,
+    and `RefusedError` when the clock and the signing key do not agree or no parcel number is left.
     """
     site.check_key()
     out, purpose = site.home / "parcels" / "out", "building the parcel"
@@ -83,17 +83,19 @@ def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] =
         folder = begun or _begin(site, plan)
         parcel = folder.name
         _note_planned(site, plan, parcel)
-        sealer = ParcelSealer.in_folder(folder, plan.recipients) if plan.recipients else None
-        builder = Builder(folder, site.store.open_content, level=plan.level or 3, sealer=sealer, progress=progress)
+        encryptor = ParcelEncryptor.in_folder(folder, plan.recipients) if plan.recipients else None
+        builder = Builder(
+            folder, site.store.open_content, level=plan.level or 3, encryptor=encryptor, progress=progress
+        )
         built = builder.build(plan.archives)
         head = replace(plan.head, parcel=parcel, created_ns=now())
-        contents = _write_contents(site, plan, folder, head, built, sealer)
+        contents = _write_contents(site, plan, folder, head, built, encryptor)
         # The card that is reckoned with is the one that goes on the media, whatever card comes meanwhile.
         write_atomic(folder / CARD, site.card_envelope)
         fixed = FixedSizes(card=(folder / CARD).stat().st_size, script=len(restore_script()), contents=contents.size)
         laid_out = lay_out(head, [(archive.size, archive.sha256) for archive in built], contents=contents, fixed=fixed)
         blocks = b"".join(archive.blocks for archive in built)
-        packing = _protect(folder, laid_out.packing, blocks, site.store, sealer)
+        packing = _protect(folder, laid_out.packing, blocks, site.store, encryptor)
         # All that takes long is done: the key may have been renewed meanwhile, and the new one speaks for now alone.
         packing = replace(packing, created_ns=now())
         envelope = site.sign(packing.payload(), packing_doc.TYPE)
@@ -134,7 +136,7 @@ def _begin(site: Site, plan: ParcelPlan) -> Path:
             # Of a parcel that a catalogue knew which was lost.
             number += 1
         if number > MAX_PARCELS:
-            raise Refused(
+            raise RefusedError(
                 f"the parcel numbers of {site.code} are used up: {parcel_id(site.code, MAX_PARCELS)} was given out",
                 hint="a site of another code can send on: courier init --site CODE --name NAME, in a home of its own",
                 code="ids-used-up",
@@ -178,7 +180,7 @@ def _write_contents(
     folder: Path,
     head: ParcelHead,
     built: Sequence[BuiltArchive],
-    sealer: ParcelSealer | None,
+    encryptor: ParcelEncryptor | None,
 ) -> TableRef:
     records = [
         member_records(archive, [member.size for member in done.members])
@@ -186,11 +188,11 @@ def _write_contents(
     ]
     path = folder / CONTENTS
     with atomic_file(path) as out:
-        if sealer is None:
+        if encryptor is None:
             write_contents(site, out, head.parcel, plan.packages, records)
         else:
-            with sealer.wrap(out, 0) as sealed:
-                write_contents(site, sealed, head.parcel, plan.packages, records)
+            with encryptor.wrap(out, 0) as encrypted:
+                write_contents(site, encrypted, head.parcel, plan.packages, records)
     write_atomic(folder / HOW, how_built(plan.level or 3, plan.recipients))
     with path.open("rb") as source:
         digest = hashlib.file_digest(source, "sha256").hexdigest()
@@ -253,12 +255,12 @@ def relay_out(
 ) -> OutgoingParcel:
     """Lay the same archives out for another medium: a new edition, signed anew; no archive is built again.
 
-    Its parity is made anew, as it was asked for. ``dry_run``: only return it as it would be. Raises `NoSpace` when an
-    archive does not fit on the medium.
+    Its parity is made anew, as it was asked for. ``dry_run``: only return it as it would be. Raises `NoSpaceError` when
+    an archive does not fit on the medium.
     """
     old, sent = parcel.packing, parcel.sent
     if after_sent(sent.state, SentEvent.LAID_OUT) is None:
-        raise Refused(f"{sent.parcel} is {sent.state}", hint="create a new parcel", code="wrong-state")
+        raise RefusedError(f"{sent.parcel} is {sent.state}", hint="create a new parcel", code="wrong-state")
     head = ParcelHead(
         parcel=old.parcel,
         source=old.source,
@@ -269,7 +271,7 @@ def relay_out(
         edition=old.edition + 1,
         media=media,
         capacity=capacity,
-        sealed=old.sealed,
+        encrypted=old.encrypted,
         spares=sent.spares,
         redundancy=Redundancy.parse(sent.redundancy),
         key=old.key,
@@ -286,13 +288,13 @@ def relay_out(
         require_space(site.home, parity, purpose="the parity of the new layout")
         table = (parcel.folder / blocks_name(old.edition)).read_bytes()
         if sha256_hex(table) != old.blocks.sha256:
-            raise Damaged(
+            raise DamagedError(
                 f"{parcel.folder / blocks_name(old.edition)} changed on our own disk since it was signed",
                 hint="create the parcel anew, and check this disk",
                 code="build-damaged",
             )
         digests = table[: sum(block_count(file.size) for file in old.archives) * DIGEST]
-        packing = _protect(parcel.folder, packing, digests, site.store, parcel.sealer())
+        packing = _protect(parcel.folder, packing, digests, site.store, parcel.encryptor())
         packing = replace(packing, created_ns=site.signing_time(old.created_ns))
         envelope = site.sign(packing.payload(), packing_doc.TYPE)
         write_atomic(parcel.folder / packing_name(packing.edition), envelope.encode())
@@ -314,11 +316,13 @@ def relay_out(
 
 
 def _protect(
-    folder: Path, packing: PackingList, archive_blocks: bytes, store: Store, sealer: Sealer | None
+    folder: Path, packing: PackingList, archive_blocks: bytes, store: Store, encryptor: Encryptor | None
 ) -> PackingList:
     """Make the parity files and the block table of a layout; return its packing list with all digests."""
     make_folder(folder / parity_name(packing.edition))
-    files = BuiltFiles(folder, packing, open_content=store.open_content, has_content=store.has, sealer=lambda: sealer)
+    files = BuiltFiles(
+        folder, packing, open_content=store.open_content, has_content=store.has, encryptor=lambda: encryptor
+    )
     made = make_parity(packing, files)
     blocks = archive_blocks + b"".join(digests for _, digests in made)
     write_atomic(folder / blocks_name(packing.edition), blocks)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from courier.errors import CourierError, Damaged
+from courier.errors import CourierError, DamagedError
 from courier.files import locked, make_folder, naming_space, remove_tree, require_space
 from courier.parcel.parity_files import make_parity
 from courier.parcel.recipes import PACKS, RECIPES, BuiltArchive, BuiltFiles, pack_path, parity_name
@@ -23,7 +23,7 @@ def ensure_files(
 ) -> int:
     """Have all that these files (of ``packing.files()``) are read from; return how many packs and parity files it made.
 
-    Raises `Damaged` where that cannot be, and says why and what is missing; `NoSpace`.
+    Raises `DamagedError` where that cannot be, and says why and what is missing; `NoSpaceError`.
     """
     packing, files = parcel.packing, parcel.files(site)
     needed, out, purpose = 0, site.home / "parcels" / "out", "building it again"
@@ -55,17 +55,18 @@ def ensure_files(
 
 
 def _recipe(site: Site, parcel: OutgoingParcel, files: BuiltFiles, index: int) -> BuiltArchive | None:
-    """The recipe of an archive whose pack is to be made; None for parity. Raises `Damaged` for what cannot be made."""
+    """The recipe of an archive whose pack is to be made; None for parity. Raises `DamagedError` for what cannot be
+    made."""
     if not files.is_archive(index):
         return None
     name = parcel.sent.parcel
     recipe = files.recipe(index)
     if recipe is None:
-        raise Damaged(f"{name}: how archive {index + 1} is made is not kept here", hint=AGAIN, code="no-recipe")
+        raise DamagedError(f"{name}: how archive {index + 1} is made is not kept here", hint=AGAIN, code="no-recipe")
     for member in recipe.members:
         content = member.planned.content
         if not site.store.has(content.sha256, content.size):
-            raise Damaged(
+            raise DamagedError(
                 f"{name}: archive {index + 1} cannot be made: {content.path} is not in the store any more",
                 hint=f"add that very file again (courier package add); or {AGAIN}",
                 code="no-content",
@@ -80,21 +81,22 @@ def make_packs(
     folder: Path,
     progress: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Compress the members of these archives again, into packs below ``folder``; raises `Damaged` where one differs."""
+    """Compress the members of these archives again, into packs below ``folder``; raises `DamagedError` where one
+    differs."""
     name = parcel.sent.parcel
     level, _ = parcel.how()
     for place in (PACKS, RECIPES):
         make_folder(folder / place)
-    builder = Builder(folder, site.store.open_content, level=level, sealer=parcel.sealer(), progress=progress)
+    builder = Builder(folder, site.store.open_content, level=level, encryptor=parcel.encryptor(), progress=progress)
     try:
         built = builder.build([recipe.plan for recipe in recipes])
     except CourierError as error:
-        raise Damaged(
+        raise DamagedError(
             f"{name}: archives cannot be built again from the store: {error.message}", hint=AGAIN, code="no-content"
         ) from None
     for before, now in zip(recipes, built, strict=True):
         if now != before:
-            raise Damaged(
+            raise DamagedError(
                 f"{name}: archive {before.number}, built again, differs from the signed packing list "
                 "(another version of a compression library builds otherwise)",
                 hint=AGAIN,
@@ -108,7 +110,7 @@ def _make_parity(parcel: OutgoingParcel, files: BuiltFiles) -> None:
     for file, (sha256, _) in zip(parcel.packing.parity, made, strict=True):
         if file.sha256 != sha256:
             files.parity_path(len(parcel.packing.archives) + file.number - 1).unlink()
-            raise Damaged(
+            raise DamagedError(
                 f"{parcel.sent.parcel}: parity file {file.number}, made again, differs from the signed packing list",
                 hint="content changed on our disk: courier package verify names it; add it again, then write again",
                 code="not-reproducible",

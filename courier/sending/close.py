@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from courier.errors import NotFound, Refused, Usage
+from courier.errors import NotFoundError, RefusedError, UsageError
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.states import SentEvent, SentState, after_sent
 from courier.parcel.transitions import checked_reason, log_hint, sent_event
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 def fail_parcel(site: Site, parcel: str, reason: str) -> str:
-    """A parcel of ours is lost or given up; return its state. Raises `NotFound`, `Refused` where its state forbids it.
+    """A parcel of ours is lost or given up; return its state. Raises `NotFoundError`, `RefusedError` where its state
+    forbids it.
 
     It can be shipped again; until then its key is not released. A receipt confirms it all the same.
     """
@@ -30,7 +31,9 @@ def fail_parcel(site: Site, parcel: str, reason: str) -> str:
         state = _sent_state(connection, parcel)
         after = after_sent(state, SentEvent.FAILED)
         if after is None:
-            raise Refused(f"{parcel} is {state}: it cannot fail any more", hint=log_hint(parcel), code="wrong-state")
+            raise RefusedError(
+                f"{parcel} is {state}: it cannot fail any more", hint=log_hint(parcel), code="wrong-state"
+            )
         sent_event(connection, site, parcel, SentEvent.FAILED, reason)
         withdraw_key(connection, parcel)
         record(connection, site, parcel, Happened(event="lost", note=reason))
@@ -41,23 +44,23 @@ def _sent_state(connection: Connection, parcel: str) -> str:
     try:
         check_parcel(parcel)
     except FormatError as error:
-        raise Usage(error.message, hint="courier parcel list shows the parcels") from None
+        raise UsageError(error.message, hint="courier parcel list shows the parcels") from None
     sent = parcels.find_sent(connection, parcel)
     if sent is None:
-        raise NotFound(f"{parcel} is not a parcel this site made", hint="courier parcel list shows the parcels")
+        raise NotFoundError(f"{parcel} is not a parcel this site made", hint="courier parcel list shows the parcels")
     return sent.state
 
 
 def check_supersedes(site: Site, parcel: str, destinations: Sequence[str]) -> None:
-    """Whether a new parcel for ``destinations`` may replace ``parcel``; raises `NotFound`, `Refused`."""
+    """Whether a new parcel for ``destinations`` may replace ``parcel``; raises `NotFoundError`, `RefusedError`."""
     with site.catalogue.reading() as connection:
         state = _sent_state(connection, parcel)
         open_ones = [goes.site for goes in parcels.destinations(connection, parcel) if goes.receipt is None]
     if state == SentState.SUPERSEDED or after_sent(state, SentEvent.SUPERSEDED) is None:
-        raise Refused(f"{parcel} is {state}: nothing replaces it", hint=log_hint(parcel), code="wrong-state")
+        raise RefusedError(f"{parcel} is {state}: nothing replaces it", hint=log_hint(parcel), code="wrong-state")
     left_out = [code for code in open_ones if code not in destinations]
     if left_out:
-        raise Refused(
+        raise RefusedError(
             f"{parcel} is still under way to {', '.join(left_out)}, where the new parcel would not go",
             hint=" ".join(f"--to {code}" for code in [*destinations, *left_out]),
             code="destinations-differ",

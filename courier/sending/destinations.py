@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from courier.errors import NoSpace, Refused
+from courier.errors import NoSpaceError, RefusedError
 from courier.sending.readiness import Demand, Objection, objections
 from courier.site.catalog import reports
 from courier.site.home import Site
@@ -23,7 +23,7 @@ def foresee(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Judge a parcel before it is built; return (notes, objections that were overridden by ``anyway``).
 
-    Raises `NoSpace` or `Refused` for the first objection, when there is no reason to build it anyway.
+    Raises `NoSpaceError` or `RefusedError` for the first objection, when there is no reason to build it anyway.
     """
     notes: list[str] = []
     found: list[Objection] = []
@@ -47,7 +47,7 @@ def foresee(
         ]
     if found and not anyway:
         first = next((one for one in found if not one.space), found[0])
-        kind = NoSpace if first.space else Refused
+        kind = NoSpaceError if first.space else RefusedError
         hint = f"{first.hint}; or give the reason with --anyway REASON"
         raise kind(first.message, hint=hint, code=first.code)
     return tuple(notes), tuple(one.message for one in found)

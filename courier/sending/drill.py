@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from courier.errors import Usage
+from courier.errors import UsageError
 from courier.parcel.parity_plan import promise
 from courier.parcel.parity_repair import BlockAt, Outcome, Protection, least_request, settle
 from courier.sending.outgoing_parcel import OutgoingParcel
@@ -68,31 +68,31 @@ class Drill:
 
 
 def parse_share(text: str) -> float:
-    """``1%`` or ``0.5%`` as a share; raises `Usage`."""
+    """``1%`` or ``0.5%`` as a share; raises `UsageError`."""
     number = text.strip().removesuffix("%")
     try:
         share = float(number) / 100
     except ValueError:
         share = -1.0
     if not text.strip().endswith("%") or not 0 <= share < 1:
-        raise Usage(f"--damage {text}: not a share", hint="write it like 1% or 0.5%, less than 100%")
+        raise UsageError(f"--damage {text}: not a share", hint="write it like 1% or 0.5%, less than 100%")
     return share
 
 
 def run_drill(parcel: OutgoingParcel, *, lose: int, damage: float, trials: int, seed: int) -> Drill:
     """Simulate ``trials`` times: ``lose`` volumes lost, the share ``damage`` of each other volume's blocks bad.
 
-    Damage is scattered in the odd trials, one run on each volume in the even ones. Raises `Usage`.
+    Damage is scattered in the odd trials, one run on each volume in the even ones. Raises `UsageError`.
     """
     packing = parcel.packing
     if not 0 <= lose <= packing.volumes:
-        raise Usage(
+        raise UsageError(
             f"--lose {lose}: the parcel has {plural(packing.volumes, 'volume')}", hint=f"0 to {packing.volumes}"
         )
     if not lose and not damage:
-        raise Usage("nothing is to be lost or damaged", hint="give --lose N, --damage 1%, or both")
+        raise UsageError("nothing is to be lost or damaged", hint="give --lose N, --damage 1%, or both")
     if not 1 <= trials <= MAX_TRIALS:
-        raise Usage(f"--trials {trials}", hint=f"1 to {MAX_TRIALS}")
+        raise UsageError(f"--trials {trials}", hint=f"1 to {MAX_TRIALS}")
     protection = Protection(packing)
     done = tuple(_trial(parcel, protection, lose, damage, seed, n) for n in range(1, trials + 1))
     return Drill(

@@ -20,10 +20,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from courier.errors import Damaged, NotFound, Refused, Usage
+from courier.errors import DamagedError, NotFoundError, RefusedError, UsageError
 from courier.files import locked, remove_tree
-from courier.parcel.encryption import BY_NETWORK, PARCEL_KEY, SEED, ParcelSealer
-from courier.parcel.recipes import BuiltFiles, Sealer
+from courier.parcel.encryption import BY_NETWORK, PARCEL_KEY, SEED, ParcelEncryptor
+from courier.parcel.recipes import BuiltFiles, Encryptor
 from courier.parcel.states import SentState
 from courier.site.catalog import parcels
 from courier.site.catalog.parcels import SentParcel, SentVolume
@@ -86,45 +86,45 @@ class OutgoingParcel:
             self.packing,
             open_content=site.store.open_content,
             has_content=site.store.has,
-            sealer=self.sealer,
+            encryptor=self.encryptor,
         )
 
     def how(self) -> tuple[int, list[str]]:
-        """zstd's level, and the recipients it is sealed for; raises `Damaged` where that is not kept."""
+        """zstd's level, and the recipients it is sealed for; raises `DamagedError` where that is not kept."""
         try:
             fields = open_document((self.folder / HOW).read_bytes(), name="build")
         except (FileNotFoundError, FormatError):
-            raise Damaged(
+            raise DamagedError(
                 f"{self.sent.parcel}: how it was built is not kept here", hint=AGAIN, code="no-recipe"
             ) from None
         return fields.integer("level"), fields.texts("recipients")
 
-    def sealer(self) -> Sealer | None:
-        """What seals its archives, with the keys of its build; raises `Damaged` where they are gone."""
+    def encryptor(self) -> Encryptor | None:
+        """What seals its archives, with the keys of its build; raises `DamagedError` where they are gone."""
         _, recipients = self.how()
         if not recipients:
             return None
         keys = [SEED, *([PARCEL_KEY] if BY_NETWORK in recipients else [])]
         if not all((self.folder / key).exists() for key in keys):
-            raise Damaged(
+            raise DamagedError(
                 f"{self.sent.parcel}: the keys of its encryption are not kept here any more",
                 hint=AGAIN,
                 code="no-recipe",
             )
-        return ParcelSealer.in_folder(self.folder, recipients)
+        return ParcelEncryptor.in_folder(self.folder, recipients)
 
 
 @contextmanager
 def alone_with(site: Site, parcel: OutgoingParcel) -> Iterator[None]:
     """Hold a parcel while it is written, or what it is written from is changed.
 
-    Raises `Refused` while another command holds it, or has laid it out anew since it was opened.
+    Raises `RefusedError` while another command holds it, or has laid it out anew since it was opened.
     """
     with locked(parcel.folder / "lock"):
         with site.catalogue.reading() as connection:
             sent = parcels.find_sent(connection, parcel.sent.parcel)
         if sent is None or sent.edition != parcel.sent.edition:
-            raise Refused(
+            raise RefusedError(
                 f"another command has laid {parcel.sent.parcel} out anew meanwhile",
                 hint="run this command again: it takes the new layout",
                 code="busy",
@@ -138,18 +138,20 @@ def how_built(level: int, recipients: tuple[str, ...]) -> bytes:
 
 
 def open_outgoing(site: Site, parcel: str) -> OutgoingParcel:
-    """A parcel this site built; raises `NotFound`, or `Damaged` when its folder is not whole."""
+    """A parcel this site built; raises `NotFoundError`, or `DamagedError` when its folder is not whole."""
     try:
         check_parcel(parcel)
     except FormatError as error:
-        raise Usage(error.message, hint="courier parcel list shows the parcels") from None
+        raise UsageError(error.message, hint="courier parcel list shows the parcels") from None
     with site.catalogue.reading() as connection:
         sent = parcels.find_sent(connection, parcel)
         if sent is None:
-            raise NotFound(f"{parcel} is not a parcel this site made", hint="courier parcel list shows the parcels")
+            raise NotFoundError(
+                f"{parcel} is not a parcel this site made", hint="courier parcel list shows the parcels"
+            )
         if sent.state == SentState.PLANNED:
             hint = "run the same courier parcel create again: it goes on where it was stopped"
-            raise Damaged(f"{parcel} is planned, but its build was not finished", hint=hint, code="not-built")
+            raise DamagedError(f"{parcel} is planned, but its build was not finished", hint=hint, code="not-built")
         volumes = tuple(parcels.sent_volumes(connection, parcel, sent.edition))
     folder = site.outgoing(parcel)
     try:
@@ -157,9 +159,9 @@ def open_outgoing(site: Site, parcel: str) -> OutgoingParcel:
         parsed = parse_envelope(envelope)
         packing = PackingList.parse(parsed.payload)
     except (FileNotFoundError, FormatError) as error:
-        raise Damaged(f"{folder}: {error}", hint="create the parcel anew") from None
+        raise DamagedError(f"{folder}: {error}", hint="create the parcel anew") from None
     if parsed.sha256 != sent.packing_list:
-        raise Damaged(
+        raise DamagedError(
             f"{folder / packing_name(sent.edition)} is not the packing list that was signed",
             hint="courier catalog rebuild MEDIUM brings it back; or create the parcel anew",
         )

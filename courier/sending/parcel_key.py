@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from courier.errors import Refused
+from courier.errors import RefusedError
 from courier.parcel.encryption import network_identity
 from courier.sending.outgoing_parcel import OutgoingParcel
 from courier.site.catalog import messages, parcels
 from courier.site.home import Site
-from formats.age import SealingWriter
+from formats.age import EncryptingWriter
 from formats.documents import notice as notice_doc
 from formats.documents import release as release_doc
 from formats.documents.notice import ShipNotice
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-def seal_parcel_key(site: Site, parcel: OutgoingParcel, destinations: tuple[str, ...]) -> bytes:
-    """The parcel's key as an age file for these destinations; raises `Refused` where a card has no recipient."""
+def encrypt_parcel_key(site: Site, parcel: OutgoingParcel, destinations: tuple[str, ...]) -> bytes:
+    """The parcel's key as an age file for these destinations; raises `RefusedError` where a card has no recipient."""
     trust = site.trust()
     recipients = []
     for code in destinations:
         recipient = trust.site(code).card.recipient
         if recipient is None:
-            raise Refused(
+            raise RefusedError(
                 f"the card of {code} has no recipient to seal the key to",
                 hint=f"get a card made by a present release from {code}",
                 code="no-recipient",
@@ -37,8 +37,8 @@ def seal_parcel_key(site: Site, parcel: OutgoingParcel, destinations: tuple[str,
     identity = network_identity(parcel.folder)
     key = ParcelKey(parcel=parcel.packing.parcel, build=parcel.packing.build, identity=identity.to_text())
     out = io.BytesIO()
-    with SealingWriter(out, recipients) as sealed:
-        sealed.write(key.payload())
+    with EncryptingWriter(out, recipients) as encrypted:
+        encrypted.write(key.payload())
     return out.getvalue()
 
 

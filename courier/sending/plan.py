@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import BinaryIO, Literal, cast
 
-from courier.errors import Refused, Usage
+from courier.errors import RefusedError, UsageError
 from courier.packages.add import find_package
 from courier.parcel.archive_plan import Content, PlannedArchive, plan_archives
-from courier.parcel.encryption import BY_NETWORK, plain_limit, sealed_bytes
+from courier.parcel.encryption import BY_NETWORK, encrypted_bytes, plain_limit
 from courier.parcel.parity_plan import Redundancy
 from courier.parcel.volume_layout import FixedSizes, ParcelHead, archive_cost, archive_limit, lay_out, room_for_archives
 from courier.sending.archive_builder import LEVELS, looks_compressible, member_records
@@ -105,8 +105,8 @@ def plan_parcel(
 
     ``key``: how the key of an encrypted parcel comes to its destinations (`KeyWay`).
 
-    Raises `NotFound` (package), `Refused` (a destination that is not trusted or has no address), `NoSpace` (medium too
-    small), `Usage`.
+    Raises `NotFoundError` (package), `RefusedError` (a destination that is not trusted or has no address),
+    `NoSpaceError` (medium too small), `UsageError`.
     """
     chosen = _choose(site, references)
     recipients = _destinations(site, destinations, encrypt=encrypt if key == "media" else True, anyway=anyway)
@@ -125,14 +125,14 @@ def plan_parcel(
         edition=1,
         media=media,
         capacity=capacity,
-        sealed=bool(recipients),
+        encrypted=bool(recipients),
         spares=spares,
         redundancy=redundancy,
         key=key,
     )
     contents = list(_contents(site, chosen, compress))
     if not contents:
-        raise Usage("the packages hold no bytes at all", hint="send packages that have content")
+        raise UsageError("the packages hold no bytes at all", hint="send packages that have content")
     archives, preview, limit = _fit(site, head, chosen, contents, len(recipients))
     seen: dict[str, int] = {content.sha256: content.size for content in contents}
     notes, overridden = foresee(
@@ -175,16 +175,16 @@ def _choose(site: Site, references: Sequence[str]) -> tuple[StoredPackage, ...]:
 def _destinations(site: Site, destinations: Sequence[str], *, encrypt: bool | None, anyway: str) -> tuple[str, ...]:
     """Check that each destination can take a parcel; return the recipients to encrypt to (none: not encrypted)."""
     if not destinations or len(set(destinations)) != len(destinations):
-        raise Usage("name each destination once", hint="--to BR1 --to BR2")
+        raise UsageError("name each destination once", hint="--to BR1 --to BR2")
     trust = site.trust()
     recipients = []
     with site.catalogue.reading() as connection:
         for code in destinations:
             if code == site.code:
-                raise Usage(f"{code} is this site", hint="name the sites that shall receive the parcel")
+                raise UsageError(f"{code} is this site", hint="name the sites that shall receive the parcel")
             recipients.append(trust.site(code).card.recipient)
             if not sites.addresses(connection, code) and not anyway:
-                raise Refused(
+                raise RefusedError(
                     f"there is no network address to {code}: its package definitions and ship notice could not travel",
                     hint=f"courier channel address add {code} ADDRESS; or give the reason with --anyway REASON",
                     code="no-address",
@@ -192,7 +192,7 @@ def _destinations(site: Site, destinations: Sequence[str], *, encrypt: bool | No
     known = tuple(recipient for recipient in recipients if recipient is not None)
     if encrypt and len(known) < len(recipients):
         without = [code for code, recipient in zip(destinations, recipients, strict=True) if recipient is None]
-        raise Refused(
+        raise RefusedError(
             f"the card of {', '.join(without)} has no recipient to encrypt to",
             hint="get a card made by a present release from that site, or use --no-encrypt",
             code="no-recipient",
@@ -246,7 +246,7 @@ def _fit(
         provisional = [member_records(a, [m.most for m in a.members]) for a in archives]
         counter = _Counter()
         write_contents(site, counter, head.parcel, chosen, provisional)
-        size = sealed_bytes(counter.count, recipients)
+        size = encrypted_bytes(counter.count, recipients)
         # Stored sizes may differ in their number of digits from those assumed: a little more room for that.
         fixed = fixed_sizes(site, contents=size + size // 50 + 256)
         count, total = len(archives), sum(sizes)
@@ -260,7 +260,7 @@ def _fit(
 
 def _most(archive: PlannedArchive, recipients: int) -> int:
     members = [Member(name=m.name, size=m.most, mtime_ns=m.content.mtime_ns) for m in archive.members]
-    return sealed_bytes(archive_size(members), recipients)
+    return encrypted_bytes(archive_size(members), recipients)
 
 
 class _Counter:

@@ -21,7 +21,7 @@ from courier.site.catalog.parcels import SentParcel, SentVolume
 from courier.site.home import Site
 from formats.documents.package import PackageDefinition
 from formats.envelope import parse_envelope
-from formats.errors import NotForUs
+from formats.errors import NotForUsError
 
 
 def rebuild_sent(site: Site, medium: Medium, head: Head) -> Rebuilt:
@@ -115,7 +115,7 @@ def _restore_folder(site: Site, head: Head) -> tuple[str, ...]:
     if not (folder / CARD).exists():
         write_atomic(folder / CARD, site.card_envelope)
     write_atomic(folder / packing_name(head.packing.edition), head.envelope)
-    if head.packing.sealed:
+    if head.packing.encrypted:
         notes.append(
             "it is sealed for its destinations: which packages it holds cannot be read here; new ones need --id"
         )
@@ -154,6 +154,6 @@ def _definitions(site: Site, head: Head) -> list[PackageDefinition]:
                         listing=header.listing,
                     )
                 )
-    except NotForUs:
+    except NotForUsError:
         return []
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from courier.errors import Refused
+from courier.errors import RefusedError
 from courier.parcel.encryption import forget_network_identity
 from courier.parcel.states import SentEvent, after_sent
 from courier.parcel.transitions import sent_event
@@ -16,9 +16,9 @@ from formats.documents.recall import Recall
 
 
 def check_recall(parcel: OutgoingParcel) -> None:
-    """Raise `Refused` where there is nothing to take back: every destination has imported it."""
+    """Raise `RefusedError` where there is nothing to take back: every destination has imported it."""
     if after_sent(parcel.sent.state, SentEvent.RECALLED) is None:
-        raise Refused(
+        raise RefusedError(
             f"{parcel.sent.parcel} is {parcel.sent.state}: all its destinations have imported it",
             hint="remove the packages at those sites: courier package remove ID",
             code="wrong-state",
@@ -28,7 +28,7 @@ def check_recall(parcel: OutgoingParcel) -> None:
 def recall_parcel(site: Site, parcel: OutgoingParcel, reason: str) -> tuple[str, ...]:
     """Recall a parcel for good and tell its destinations; again: tell them again. Return whom was told.
 
-    Raises `Refused` when every destination has imported it.
+    Raises `RefusedError` when every destination has imported it.
     """
     check_recall(parcel)
     name = parcel.sent.parcel

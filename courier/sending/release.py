@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from courier.errors import Refused
+from courier.errors import RefusedError
 from courier.parcel.states import SentEvent, SentState
 from courier.parcel.transitions import log_entry, sent_event
 from courier.sending.outgoing_parcel import OutgoingParcel, open_outgoing
-from courier.sending.parcel_key import seal_parcel_key
+from courier.sending.parcel_key import encrypt_parcel_key
 from courier.site.catalog import letters, parcels
 from courier.site.catalog.letters import Letter, letter_of
 from courier.site.clock import now
@@ -25,7 +25,7 @@ def judge_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> None:
     """Keep an arrival report, and queue the parcel's key for its site if it is right. Again: nothing more happens.
 
     A newer report has the key released anew, to the site's present recipient: it may have lost the keys it had. Raises
-    `Refused` for a report that is not right, or when the key may not leave.
+    `RefusedError` for a report that is not right, or when the key may not leave.
     """
     with site.catalogue.reading() as connection:
         released = letters.find(connection, "release", arrival.parcel, arrival.destination)
@@ -49,7 +49,7 @@ def judge_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> None:
             destination=arrival.destination,
             build=arrival.build,
             issued_ns=now(),
-            key=seal_parcel_key(site, parcel, (arrival.destination,)),
+            key=encrypt_parcel_key(site, parcel, (arrival.destination,)),
         )
         key = site.sign(release.payload(), release_doc.TYPE)
     with site.catalogue.writing() as connection:
@@ -112,8 +112,8 @@ def _problem(parcel: OutgoingParcel, arrival: Arrival) -> tuple[str, str] | None
     return None
 
 
-def _wrong(arrival: Arrival, why: str, *, code: str) -> Refused:
-    return Refused(
+def _wrong(arrival: Arrival, why: str, *, code: str) -> RefusedError:
+    return RefusedError(
         f"arrival report of {arrival.destination} for {arrival.parcel}: {why}; no key was released",
         hint=f"call {arrival.destination}: they can report again (courier parcel arrived); if media were exchanged or "
         f"lost: courier parcel recall {arrival.parcel}",

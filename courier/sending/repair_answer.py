@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.errors import Damaged, NotFound, Refused, Usage
+from courier.errors import DamagedError, NotFoundError, RefusedError, UsageError
 from courier.files import TEMP, make_folder, naming_space, path_text, require_space, sweep, write_atomic
 from courier.media.kinds import writing_seconds
 from courier.parcel.block_table import PART_SUFFIX, load_table
@@ -60,7 +60,7 @@ class Asked:
 
 
 def read_request(site: Site, body: bytes, *, where: str) -> Asked:
-    """Verify a request and count what it asks; raises `Refused`, `NotFound` or `Damaged`."""
+    """Verify a request and count what it asks; raises `RefusedError`, `NotFoundError` or `DamagedError`."""
     request, envelope = site.trust().verify(
         body,
         RepairRequest.parse,
@@ -70,7 +70,7 @@ def read_request(site: Site, body: bytes, *, where: str) -> Asked:
         where=where,
     )
     if request.source != site.code:
-        raise Refused(
+        raise RefusedError(
             f"{where}: {request.site} asks {request.source} for blocks of {request.parcel}, not this site",
             hint=f"hand it to {request.source}; its answer goes to: courier parcel repair {request.parcel} --reply F",
             code="not-for-us",
@@ -79,19 +79,19 @@ def read_request(site: Site, body: bytes, *, where: str) -> Asked:
         sent = parcels.find_sent(connection, request.parcel)
         to = {item.site for item in parcels.destinations(connection, request.parcel)}
     if sent is None or sent.build != request.build:
-        raise Refused(
+        raise RefusedError(
             f"{where}: {request.site} asks for blocks of {request.parcel}, which is not the parcel sent under that ID",
             hint=f"ask {request.site} what it has",
             code="unknown-parcel",
         )
     if request.site not in to:
-        raise Refused(
+        raise RefusedError(
             f"{where}: {request.parcel} was not sent to {request.site}",
             hint=f"ask {request.site} how it came by the parcel",
             code="not-a-destination",
         )
     if sent.state == SentState.RECALLED:
-        raise Refused(f"{request.parcel} was recalled", hint="create a new parcel", code="recalled")
+        raise RefusedError(f"{request.parcel} was recalled", hint="create a new parcel", code="recalled")
     parcel = open_outgoing(site, request.parcel)
     return _counted(parcel, request, envelope)
 
@@ -104,7 +104,7 @@ def _counted(parcel: OutgoingParcel, request: RepairRequest, envelope: Envelope)
     for file in request.files:
         index = file.archive - 1
         if index >= len(packing.archives) or file.spans[-1][1] >= table.count(index):
-            raise Refused(
+            raise RefusedError(
                 f"{request.parcel} has no such block of archive {file.archive}",
                 hint=f"ask {request.site}",
                 code="block",
@@ -137,7 +137,9 @@ def _table(parcel: OutgoingParcel) -> BlockTable:
     try:
         return load_table(parcel.blocks(), parcel.packing)
     except (OSError, ValueError, FormatError) as error:
-        raise Damaged(f"{parcel.blocks()}: {error}", hint="courier catalog rebuild MEDIUM brings it back") from None
+        raise DamagedError(
+            f"{parcel.blocks()}: {error}", hint="courier catalog rebuild MEDIUM brings it back"
+        ) from None
 
 
 def take_request(site: Site, body: bytes) -> tuple[str, str]:
@@ -195,10 +197,11 @@ def waiting_requests(site: Site, parcel: OutgoingParcel) -> list[tuple[Path, Rep
 
 
 def check_limit(site: Site, asked: Asked, *, yes: bool) -> None:
-    """Raise `Refused` for an answer above the limit, saying what reshipping would cost instead; not after a yes."""
+    """Raise `RefusedError` for an answer above the limit, saying what reshipping would cost instead; not after a
+    yes."""
     limit = site.settings.repair_limit
     if asked.bytes > limit and not yes:
-        raise Refused(
+        raise RefusedError(
             f"{plural(asked.request.count, 'block')}, {asked.bytes:,} bytes: more than the {limit:,} that are sent "
             f"without asking; {asked.cost}",
             hint=f"{asked.reissue}; or send the blocks all the same: --yes",
@@ -207,11 +210,12 @@ def check_limit(site: Site, asked: Asked, *, yes: bool) -> None:
 
 
 def queue_answer(site: Site, asked: Asked) -> int:
-    """Queue the parts of an answer for the channel; return how many. Raises `Refused` where no address reaches it."""
+    """Queue the parts of an answer for the channel; return how many. Raises `RefusedError` where no address reaches
+    it."""
     code = asked.request.site
     with site.catalogue.reading() as connection:
         if not sites.addresses(connection, code):
-            raise Refused(
+            raise RefusedError(
                 f"there is no network address to {code}",
                 hint="write the answer to files: courier parcel answer REQUEST --out FOLDER",
                 code="no-address",
@@ -227,7 +231,7 @@ def queue_answer(site: Site, asked: Asked) -> int:
 
 
 def write_answer(site: Site, asked: Asked, folder: Path) -> list[Path]:
-    """Write the parts of an answer into a folder; those that stand there are kept. Raises `NoSpace`."""
+    """Write the parts of an answer into a folder; those that stand there are kept. Raises `NoSpaceError`."""
     make_folder(folder)
     sweep(folder)
     require_space(folder, asked.bytes * 3 // 2, purpose="the answer")
@@ -314,7 +318,7 @@ class _Blocks:
         self._stack.close()
 
     def read(self, index: int, block: int) -> bytes:
-        """A block that has its signed digest; raises `Damaged` where there is no way to it."""
+        """A block that has its signed digest; raises `DamagedError` where there is no way to it."""
         while True:
             try:
                 source = self._archive(index)
@@ -331,8 +335,8 @@ class _Blocks:
             self._release()
             self._open = index, self._made_again(recipe)
 
-    def _unreadable(self, index: int, block: int, why: str) -> Damaged:
-        return Damaged(
+    def _unreadable(self, index: int, block: int, why: str) -> DamagedError:
+        return DamagedError(
             f"{self._parcel.sent.parcel}: block {block} of archive {index + 1} is not what was signed any more{why}",
             hint="courier package verify names damaged content: add it again; and check this computer's disk",
         )
@@ -353,7 +357,7 @@ class _Blocks:
         self._again = recipe.number - 1
         require_space(self._folder, recipe.pack, purpose="compressing an archive's members again")
         make_packs(self._site, self._parcel, [recipe], self._folder)
-        return compose(recipe, self._folder, self._site.store.open_content, self._parcel.sealer())
+        return compose(recipe, self._folder, self._site.store.open_content, self._parcel.encryptor())
 
     def _release(self) -> None:
         if self._open is not None:
@@ -362,11 +366,13 @@ class _Blocks:
 
 
 def read_request_file(site: Site, path: Path) -> Asked:
-    """The request in a file; raises `NotFound`, `Usage`, `Refused` or `Damaged`."""
+    """The request in a file; raises `NotFoundError`, `UsageError`, `RefusedError` or `DamagedError`."""
     if not path.is_file():
-        raise NotFound(f"{path}: no such file", hint="name the request that courier parcel repair --request-out wrote")
+        raise NotFoundError(
+            f"{path}: no such file", hint="name the request that courier parcel repair --request-out wrote"
+        )
     if path.stat().st_size > 32 << 20:
-        raise Usage(f"{path} is no repair request", hint="name the file that --request-out wrote")
+        raise UsageError(f"{path} is no repair request", hint="name the file that --request-out wrote")
     return read_request(site, path.read_bytes(), where=str(path))
 
 

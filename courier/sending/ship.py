@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from courier.errors import NotFound, Refused
+from courier.errors import NotFoundError, RefusedError
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.states import SentEvent, SentState, VolumeState, after_sent
 from courier.parcel.transitions import sent_event
 from courier.sending.outgoing_parcel import OutgoingParcel
-from courier.sending.parcel_key import seal_parcel_key, withdraw_key
+from courier.sending.parcel_key import encrypt_parcel_key, withdraw_key
 from courier.site.catalog import parcels
 from courier.site.clock import now
 from courier.site.home import Site
@@ -63,24 +63,24 @@ def ship_parcel(
 
     ``dry_run``: only judge whether it may be, and say what it would do.
 
-    Raises `Refused` while a volume is not written and read back, when its state forbids it, or when the clock and the
-    signing key do not agree.
+    Raises `RefusedError` while a volume is not written and read back, when its state forbids it, or when the clock and
+    the signing key do not agree.
     """
     site.check_key()
     name, packing = parcel.sent.parcel, parcel.packing
     seals = dict(seals or {})
     for number in seals:
         if not 1 <= number <= packing.volumes:
-            raise NotFound(f"{name} has no volume {number}", hint=f"its volumes are 1 to {packing.volumes}")
+            raise NotFoundError(f"{name} has no volume {number}", hint=f"its volumes are 1 to {packing.volumes}")
     unwritten = [v.number for v in parcel.volumes if v.state != VolumeState.WRITTEN]
     # First what no writing would change.
     awaits_writing = parcel.sent.state == SentState.BUILT and unwritten
     if after_sent(parcel.sent.state, SentEvent.SENT) is None and not awaits_writing:
         arrived = ": every destination has it" if parcel.sent.state == SentState.CONFIRMED else ""
-        raise Refused(f"{name} is {parcel.sent.state}{arrived}", hint="create a new parcel", code="wrong-state")
+        raise RefusedError(f"{name} is {parcel.sent.state}{arrived}", hint="create a new parcel", code="wrong-state")
     if unwritten:
         spans = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges(unwritten))
-        raise Refused(
+        raise RefusedError(
             f"{name}: volumes not written and read back yet: {spans}",
             hint=f"courier parcel write {name} --layout iso --out DIR",
             code="not-written",
@@ -88,7 +88,7 @@ def ship_parcel(
     with site.catalogue.reading() as connection:
         carried = parcels.sent_packages(connection, name)
     if not carried:
-        raise Refused(
+        raise RefusedError(
             f"{name}: which packages it carries is not known here any more",
             hint="it was rebuilt from sealed media: create a new parcel",
             code="packages-unknown",
@@ -109,7 +109,7 @@ def ship_parcel(
         carrier=carrier or parcel.sent.carrier,
         tracking=tracking or parcel.sent.tracking,
         seals=seals,
-        key=seal_parcel_key(site, parcel, packing.destinations) if packing.key == "network" else b"",
+        key=encrypt_parcel_key(site, parcel, packing.destinations) if packing.key == "network" else b"",
     )
     envelopes = [site.sign(_issued_now(site, definition), package_doc.TYPE) for _, _, _, definition in carried]
     envelopes.append(site.sign(notice.payload(), notice_doc.TYPE))
@@ -136,7 +136,7 @@ def ship_parcel(
         if not sent_event(
             connection, site, name, SentEvent.SENT, text, carrier=notice.carrier, tracking=notice.tracking
         ):
-            raise Refused(
+            raise RefusedError(
                 f"another command has recalled or ended {name} meanwhile",
                 hint=f"courier parcel log {name} says what happened to it",
                 code="wrong-state",

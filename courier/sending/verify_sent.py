@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from courier.errors import NotFound
+from courier.errors import NotFoundError
 from courier.parcel.block_table import load_table
 from courier.parcel.verdict import Verdict, check_files, signed_by, spoilt, untrusted_packing_list
 from courier.sending.outgoing_parcel import open_outgoing, packing_name
@@ -14,11 +14,11 @@ from courier.site.home import Site
 def verify_sent(site: Site, parcel: str, progress: Callable[[int], None] = lambda _: None) -> Verdict | None:
     """Read every archive and parity file of a parcel we made; None where this site made no such parcel.
 
-    Raises `Damaged` where it cannot be opened.
+    Raises `DamagedError` where it cannot be opened.
     """
     try:
         outgoing = open_outgoing(site, parcel)
-    except NotFound:
+    except NotFoundError:
         return None
     packing = outgoing.packing
     table = load_table(outgoing.blocks(), packing)

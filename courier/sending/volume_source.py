@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.errors import Damaged
+from courier.errors import DamagedError
 from courier.files import make_folder, write_atomic
 from courier.media import volume_files as volume
 from courier.media.writing import SourceFile, VolumeSource
@@ -80,12 +80,12 @@ def volume_source(site: Site, parcel: OutgoingParcel, number: int) -> VolumeSour
         volume.CARD: (folder / CARD).read_bytes(),
     }
     tables = {
-        volume.contents_path(sealed=packing.sealed): (folder / CONTENTS, packing.contents),
+        volume.contents_path(encrypted=packing.encrypted): (folder / CONTENTS, packing.contents),
         volume.BLOCKS: (parcel.blocks(), packing.blocks),
     }
     digests = {path: sha256_hex(data) for path, data in documents.items()}
     there = {path for path, _ in _reckoned(site, parcel, number)}
-    copies = [path for path in volume.copied(sealed=packing.sealed) if volume.copy_path(path) in there]
+    copies = [path for path in volume.copied(encrypted=packing.encrypted) if volume.copy_path(path) in there]
     known = {**digests, **{path: ref.sha256 for path, (_, ref) in tables.items()}}
     label = VolumeLabel(
         parcel=packing.parcel,
@@ -137,6 +137,6 @@ def _from_disk(path: Path) -> Callable[[], BinaryIO]:
         try:
             return path.open("rb")
         except FileNotFoundError:
-            raise Damaged(f"{path} is missing", hint="create the parcel anew", code="build-damaged") from None
+            raise DamagedError(f"{path} is missing", hint="create the parcel anew", code="build-damaged") from None
 
     return open_it

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from courier.errors import Usage
+from courier.errors import UsageError
 from courier.parcel.parity_plan import check_waybill
 from courier.sending.outgoing_parcel import OutgoingParcel
 
@@ -14,8 +14,8 @@ from courier.sending.outgoing_parcel import OutgoingParcel
 def check_waybills(parcel: OutgoingParcel, waybills: Sequence[str], *, survive: bool) -> list[list[int]]:
     """The volumes of each waybill, written like ``1-5,9``; none given: one with all volumes.
 
-    ``survive``: raise `Refused` where the loss of a whole waybill is more than parity gives back. Raises `Usage` unless
-    every volume travels on one waybill.
+    ``survive``: raise `RefusedError` where the loss of a whole waybill is more than parity gives back. Raises
+    `UsageError` unless every volume travels on one waybill.
     """
     everything = range(1, parcel.packing.volumes + 1)
     carried = [_waybill(text, parcel.packing.volumes) for text in waybills] or [list(everything)]
@@ -23,7 +23,9 @@ def check_waybills(parcel: OutgoingParcel, waybills: Sequence[str], *, survive: 
     odd = [number for number in everything if count[number] != 1]
     if odd:
         how = "on no" if count[odd[0]] == 0 else "on more than one"
-        raise Usage(f"volume {odd[0]} is {how} waybill", hint="name every volume once: --waybill 1-5 --waybill 6-10")
+        raise UsageError(
+            f"volume {odd[0]} is {how} waybill", hint="name every volume once: --waybill 1-5 --waybill 6-10"
+        )
     if survive:
         for waybill in carried:
             check_waybill(parcel.packing.groups, waybill)
@@ -36,6 +38,8 @@ def _waybill(text: str, volumes: int) -> list[int]:
         match = re.fullmatch(r"\s*([0-9]{1,6})(?:-([0-9]{1,6}))?\s*", item)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if not 1 <= first <= last <= volumes:
-            raise Usage(f"--waybill {text!r}: the parcel has volumes 1 to {volumes}", hint="write it like 1-5 or 1-5,9")
+            raise UsageError(
+                f"--waybill {text!r}: the parcel has volumes 1 to {volumes}", hint="write it like 1-5 or 1-5,9"
+            )
         numbers += range(first, last + 1)
     return numbers

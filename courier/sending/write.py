@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from courier.errors import CourierError, NoSpace, NotFound, Refused, Usage
+from courier.errors import CourierError, NoSpaceError, NotFoundError, RefusedError, UsageError
 from courier.files import (
     TEMP,
     disk_of,
@@ -76,8 +76,9 @@ def write_volumes(
     Where all volumes are asked for, and some are not written yet, those that were written to an out and are there no
     more are taken to be on the media that were in it before: the set goes on at the first that is not written.
 
-    Raises `NotFound` for a number the parcel does not have, `NoSpace` (before the first byte, where no media can be
-    changed), `Damaged` when a medium does not hold what was written, `Refused` for a parcel that was recalled.
+    Raises `NotFoundError` for a number the parcel does not have, `NoSpaceError` (before the first byte, where no media
+    can be changed), `DamagedError` when a medium does not hold what was written, `RefusedError` for a parcel that was
+    recalled.
     """
     check_wanted(parcel)
     wanted = sorted(set(numbers)) or list(range(1, parcel.packing.volumes + 1))
@@ -135,10 +136,10 @@ def _naming(target: Path) -> Iterator[None]:
 
 
 def check_wanted(parcel: OutgoingParcel) -> None:
-    """Raise `Refused` for a parcel that was recalled or superseded: nobody takes its media."""
+    """Raise `RefusedError` for a parcel that was recalled or superseded: nobody takes its media."""
     if parcel.sent.state in (SentState.RECALLED, SentState.SUPERSEDED):
         code = parcel.sent.state.lower()
-        raise Refused(f"{parcel.sent.parcel} was {code}", hint="create a new parcel", code=code)
+        raise RefusedError(f"{parcel.sent.parcel} was {code}", hint="create a new parcel", code=code)
 
 
 @contextmanager
@@ -155,10 +156,12 @@ def _in_the_ledger(site: Site, parcel: OutgoingParcel, result: list[WrittenVolum
 
 
 def check_numbers(packing: PackingList, numbers: Sequence[int]) -> None:
-    """Raise `NotFound` for a volume number that the parcel does not have."""
+    """Raise `NotFoundError` for a volume number that the parcel does not have."""
     for number in numbers:
         if not 1 <= number <= packing.volumes:
-            raise NotFound(f"{packing.parcel} has no volume {number}", hint=f"its volumes are 1 to {packing.volumes}")
+            raise NotFoundError(
+                f"{packing.parcel} has no volume {number}", hint=f"its volumes are 1 to {packing.volumes}"
+            )
 
 
 def require_room(
@@ -190,14 +193,14 @@ class _Drives:
         self._fresh = True
         for out in outs:
             if out.parts[:2] == ("/", "dev") and not out.exists():
-                raise NotFound(f"{out}: no such device", hint="check that the drive is connected and switched on")
+                raise NotFoundError(f"{out}: no such device", hint="check that the drive is connected and switched on")
             if out.exists() and not out.is_dir() and not is_tape_device(out):
-                raise Usage(
+                raise UsageError(
                     f"{out} is no folder",
                     hint="name a folder; a disc is burnt from the image in it, with the tool of your system",
                 )
         if any(is_tape_device(out) for out in outs) and (layout != "tape" or len(outs) > 1):
-            raise Usage("a tape device takes the tape layout, and no other --out beside it", hint="--layout tape")
+            raise UsageError("a tape device takes the tape layout, and no other --out beside it", hint="--layout tape")
 
     @property
     def _device(self) -> bool:
@@ -233,10 +236,10 @@ class _Drives:
         return found
 
     def refuse_places(self, numbers: Sequence[int]) -> None:
-        """Raise `Refused` where nothing may be written, or a volume's place is taken: none can stand there yet."""
+        """Raise `RefusedError` where nothing may be written, or a volume's place is taken: none can stand there yet."""
         for out in self._outs:
             if not os.access(standing_folder(out), os.W_OK):
-                raise Refused(
+                raise RefusedError(
                     f"{out} cannot be written to",
                     hint="is it mounted read-only, or write-protected? check who owns it and what its permissions are",
                     code="permission",
@@ -244,7 +247,7 @@ class _Drives:
         for number in numbers:
             standing = self._standing(self._parcel.packing.volume_label(number))
             if standing is not None and not self._device:
-                raise Refused(
+                raise RefusedError(
                     f"{standing} exists, and is not of the layout that was asked for",
                     hint="remove it, or name another --out folder; nothing was changed",
                     code="target-exists",
@@ -270,7 +273,7 @@ class _Drives:
         return free
 
     def require(self, needs: Mapping[int, int]) -> None:
-        """Raise `NoSpace` before the first byte if the volumes do not fit and nobody is there to change media."""
+        """Raise `NoSpaceError` before the first byte if the volumes do not fit and nobody is there to change media."""
         if self._device:
             return
         label = self._parcel.packing.volume_label
@@ -285,7 +288,7 @@ class _Drives:
             places = ", ".join(map(str, self._outs))
             fitting = [f"--volume {number}" for number, _ in costs if number not in homeless]
             some = f"here fit {' '.join(fitting[:20])}{' ...' if fitting[20:] else ''}" if fitting else "none fits here"
-            raise NoSpace(
+            raise NoSpaceError(
                 f"{places}: no room for {len(homeless)} of {len(costs)} volumes, the first is volume {homeless[0]} "
                 f"({sum(cost for _, cost in costs):,} bytes needed in all, {free:,} free)",
                 hint=f"free space, name more --out folders, or write some of the volumes: {some}",
@@ -295,7 +298,7 @@ class _Drives:
         """Where the next volume goes, and whether it stands there already; asks for other media when none has room."""
         if self._device:
             if not self._fresh and not self._changed(f"Put the tape for {label} into {self._outs[0]}"):
-                raise Usage(
+                raise UsageError(
                     f"a tape device takes one volume at a time: {label} goes on the next tape",
                     hint="change the tape, then run the same command again: it goes on with that volume",
                 )
@@ -311,7 +314,7 @@ class _Drives:
                 self._outs = [*self._outs[at + 1 :], *self._outs[: at + 1]]
                 return volume_target(out, label, self._layout), False
             if not self._changed(f"No drive has room for {label}: put another medium at {self._outs[0]}"):
-                raise NoSpace(
+                raise NoSpaceError(
                     f"{', '.join(map(str, self._outs))}: no room for {label}, which needs {cost:,} bytes",
                     hint="put another medium there, then run the same command again: it goes on with this volume",
                 )
@@ -323,7 +326,7 @@ def _check_standing(target: Path, source: VolumeSource, progress: Callable[[int]
         (medium,) = find_media(target)
         read_back(medium, source, progress)
     except (CourierError, ValueError) as error:
-        raise Refused(
+        raise RefusedError(
             f"{target} exists and is not {source.label} of this parcel as it is now ({error})",
             hint="remove it, or name another --out folder",
             code="target-exists",

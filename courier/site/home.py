@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from courier.errors import CourierError, Damaged, Refused, Usage
+from courier.errors import CourierError, DamagedError, RefusedError, UsageError
 from courier.files import TEMP, make_folder, write_atomic
 from courier.site.catalog import Catalogue, open_catalogue, packages, sites
 from courier.site.catalog.database import sqlite_url
@@ -94,7 +94,8 @@ class Site:
         return max(made_ns, begun) if made_ns <= now() else begun
 
     def check_key(self) -> None:
-        """Raise `Refused` when nothing signed now would be believed: the clock stands before the key, or it has ended.
+        """Raise `RefusedError` when nothing signed now would be believed: the clock stands before the key, or it has
+        ended.
 
         Or when the key cannot be had (`unlock`). What goes on media cannot be signed again once it is under way, so it
         is asked before, not found out there.
@@ -103,7 +104,7 @@ class Site:
         if moment < key.valid_from_ns:
             raise clock_before_key(self.card, moment)
         if self.key_has_ended():
-            raise Refused(
+            raise RefusedError(
                 f"the signing key of {self.code} was valid until {format_time(key.valid_until_ns)[:19]}Z",
                 hint="courier site rotate-key; if the key is not that old, set this computer's clock right",
                 code="key-not-valid",
@@ -113,7 +114,7 @@ class Site:
     def unlock(self) -> None:
         """Have the signing key at hand: a secret is asked for, or found to be missing, before hours of work.
 
-        Raises `Refused` or `NotFound`.
+        Raises `RefusedError` or `NotFoundError`.
         """
         self.keyring.signer(self.card.keys[0].key)
 
@@ -151,9 +152,9 @@ class Site:
         self.catalogue.close()
 
 
-def clock_before_key(card: SiteCard, moment_ns: int) -> Refused:
+def clock_before_key(card: SiteCard, moment_ns: int) -> RefusedError:
     """The error for a clock that stands before the site's signing key: the clock is wrong now, or was wrong then."""
-    return Refused(
+    return RefusedError(
         f"this computer's clock says {format_time(moment_ns)[:19]}Z, before the signing key of {card.site} was made, "
         f"{format_time(card.keys[0].valid_from_ns)[:19]}Z",
         hint="set this computer's clock right, then give the command again; if it is right, it was ahead when the key "
@@ -172,20 +173,20 @@ def pinned_card(data: bytes) -> SiteCard:
 def create_site(
     home: Path, *, code: str, name: str, catalogue: str = "", key: str = "file", passphrase: bool = False
 ) -> Site:
-    """Make a site home: keys, card, catalogue, store. Raises `Usage` when there is one already, or something else.
+    """Make a site home: keys, card, catalogue, store. Raises `UsageError` when there is one already, or something else.
 
     ``key`` and ``passphrase`` as for `Keyring.add`.
 
     The settings are written last. A home that has all but them, half made or with the settings lost, keeps its keys,
-    its card and what the catalogue knows; raises `Refused` where the card is another site's, or lost beside
+    its card and what the catalogue knows; raises `RefusedError` where the card is another site's, or lost beside
     a catalogue.
     """
     if (home / SETTINGS).exists():
-        raise Usage(f"{home} is already the home of site {Settings.load(home).site}", hint="name another --home")
+        raise UsageError(f"{home} is already the home of site {Settings.load(home).site}", hint="name another --home")
     make_folder(home)
     strange = sorted(path.name for path in home.iterdir() if not (path.name.startswith(TEMP) or path.name in _PARTS))
     if strange:
-        raise Usage(
+        raise UsageError(
             f"{home} is no site home and not empty: it holds {', '.join(map(repr, strange[:3]))}"
             f"{' and more' if len(strange) > 3 else ''}",
             hint="name a folder that does not exist yet, or an empty one",
@@ -194,15 +195,15 @@ def create_site(
         try:
             there = pinned_card((home / CARD).read_bytes())
         except FormatError as error:
-            raise Damaged(f"{home / CARD}: {error}", hint="restore it from a backup of the site home") from None
+            raise DamagedError(f"{home / CARD}: {error}", hint="restore it from a backup of the site home") from None
         if (there.site, there.name) != (code, name):
-            raise Refused(
+            raise RefusedError(
                 f"{home} has the keys of site {there.site} ({there.name}), and no {SETTINGS}",
                 hint=f'name another --home; or to have that site again: --site {there.site} --name "{there.name}"',
                 code="another-site",
             )
     elif (home / "catalogue.sqlite").exists():
-        raise Refused(
+        raise RefusedError(
             f"{home} has a catalogue, but neither {SETTINGS} nor {CARD}",
             hint="restore both from a backup of the site home; or name another --home",
             code="half-a-home",
@@ -238,17 +239,17 @@ def _checked_card(data: bytes, where: str) -> SiteCard:
 
 
 def own_card(home: Path, code: str) -> tuple[SiteCard, bytes]:
-    """This site's card and its envelope; raises `Refused` or `Damaged`, naming the file."""
+    """This site's card and its envelope; raises `RefusedError` or `DamagedError`, naming the file."""
     path, hint = home / CARD, "restore it from a backup of the site home"
     try:
         envelope = path.read_bytes()
         card = _checked_card(envelope, str(path))
     except FileNotFoundError:
-        raise Refused(f"{path} is missing", hint=hint) from None
+        raise RefusedError(f"{path} is missing", hint=hint) from None
     except CourierError as error:
         raise type(error)(error.message, hint=hint, code=error.code) from None
     if card.site != code:
-        raise Refused(
+        raise RefusedError(
             f"{home / SETTINGS} is of site {code}, {path} of site {card.site}",
             hint="restore both from a backup of the site home",
             code="another-site",
@@ -257,7 +258,7 @@ def own_card(home: Path, code: str) -> tuple[SiteCard, bytes]:
 
 
 def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
-    """Open a site home; raises `NotFound`, or `Refused` where a part of it is missing.
+    """Open a site home; raises `NotFoundError`, or `RefusedError` where a part of it is missing.
 
     ``lost_catalogue``: a catalogue that is gone is begun anew, to be rebuilt from media.
     """
@@ -265,7 +266,7 @@ def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
     catalogue = home / "catalogue.sqlite"
     lost = not settings.catalogue and not (catalogue.exists() and catalogue.stat().st_size)
     if lost and not lost_catalogue:
-        raise Refused(
+        raise RefusedError(
             f"{catalogue} is missing or empty",
             hint="restore it from a backup of the site home; without one: courier catalog rebuild MEDIUM...",
             code="no-catalogue",

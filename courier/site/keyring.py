@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
-from courier.errors import NotFound, Refused, Usage
+from courier.errors import NotFoundError, RefusedError, UsageError
 from courier.files import make_folder, read_private, write_atomic
 from formats.envelope import PublicKey, Signer, load_public_key
 from formats.errors import FormatError
@@ -42,11 +42,13 @@ Ask = Callable[[str, str], str]
 
 
 def ask_secret(variable: str, what: str) -> str:
-    """A secret from the environment, else from the person at the terminal; raises `Refused` where nobody is."""
+    """A secret from the environment, else from the person at the terminal; raises `RefusedError` where nobody is."""
     if variable in os.environ:
         return os.environ[variable]
     if not sys.stdin.isatty():
-        raise Refused(f"the {what} is needed", hint=f"set {variable}, or run this in a terminal", code="secret-needed")
+        raise RefusedError(
+            f"the {what} is needed", hint=f"set {variable}, or run this in a terminal", code="secret-needed"
+        )
     from getpass import getpass
 
     return getpass(f"{what[:1].upper()}{what[1:]}: ")
@@ -67,10 +69,10 @@ class Keyring:
         passphrase = self._secret(PASSPHRASE, "passphrase of the site's keys")
         if not known and not self._confirmed and self._ask(PASSPHRASE, "same passphrase again") != passphrase:
             self._secrets.pop(PASSPHRASE)
-            raise Usage("the two passphrases differ", hint="type the same one twice")
+            raise UsageError("the two passphrases differ", hint="type the same one twice")
         self._confirmed = True
         if not passphrase:
-            raise Usage("the passphrase is empty", hint=f"set {PASSPHRASE}, or type one")
+            raise UsageError("the passphrase is empty", hint=f"set {PASSPHRASE}, or type one")
         return passphrase.encode()
 
     def _secret(self, variable: str, what: str) -> str:
@@ -85,8 +87,8 @@ class Keyring:
 
         ``file``: a new Ed25519 key in the key folder, encrypted when a ``passphrase`` is asked for; ``env:NAME``: the
         PEM private key that this environment variable holds; ``pkcs11:id=N;token=LABEL``: the ECDSA P-256 key with
-        this ID on a token (securesystemslib signs with no other kind there, Ed25519 neither). Raises `Usage` for
-        anything else, `Refused` or `NotFound` when the key cannot be had.
+        this ID on a token (securesystemslib signs with no other kind there, Ed25519 neither). Raises `UsageError` for
+        anything else, `RefusedError` or `NotFoundError` when the key cannot be had.
         """
         kind, _, rest = where.partition(":")
         make_folder(self._folder)
@@ -97,7 +99,7 @@ class Keyring:
         elif kind == "pkcs11":
             public = self._on_token(rest)
         else:
-            raise Usage(f"{where!r} is no place for a key", hint="file, env:NAME or pkcs11:id=N;token=LABEL")
+            raise UsageError(f"{where!r} is no place for a key", hint="file, env:NAME or pkcs11:id=N;token=LABEL")
         write_atomic(self._folder / f"{public.keyid}.uri", f"{where}\n".encode(), private=True)
         return public
 
@@ -110,7 +112,8 @@ class Keyring:
         return public
 
     def signer(self, key: PublicKey) -> tuple[str, Signer]:
-        """(key ID, signer) of ``key``; raises `NotFound` when its private half is not here, `Refused` when locked."""
+        """(key ID, signer) of ``key``; raises `NotFoundError` when its private half is not here, `RefusedError` when
+        locked."""
         from securesystemslib.signer import CryptoSigner
 
         file, uri = self._folder / f"{key.keyid}.pem", self._folder / f"{key.keyid}.uri"
@@ -122,10 +125,10 @@ class Keyring:
                 return key.keyid, self._token_signer(key, rest)
             private = self._from_environment(rest)
         else:
-            raise NotFound(f"the private key {key.keyid[:16]} is not in {self._folder}", hint=_RESTORE)
+            raise NotFoundError(f"the private key {key.keyid[:16]} is not in {self._folder}", hint=_RESTORE)
         if self._public(private).keyid != key.keyid:
             place = file if file.exists() else f"environment variable {rest}"
-            raise Refused(f"{place} holds another key than {key.keyid[:16]}", hint=_RESTORE, code="other-key")
+            raise RefusedError(f"{place} holds another key than {key.keyid[:16]}", hint=_RESTORE, code="other-key")
         return key.keyid, CryptoSigner(private, _sslib_key(key))
 
     def signers(self, keys: Sequence[PublicKey]) -> list[tuple[str, Signer]]:
@@ -151,21 +154,24 @@ class Keyring:
 
     def _from_environment(self, name: str) -> Any:
         if name not in os.environ:
-            raise NotFound(f"environment variable {name}, which holds the signing key, is not set", hint=f"set {name}")
+            raise NotFoundError(
+                f"environment variable {name}, which holds the signing key, is not set", hint=f"set {name}"
+            )
         # What is not UTF-8 is no PEM either.
         return self._load(os.environ[name].encode(errors="replace"), f"environment variable {name}")
 
     def _new_from_environment(self, name: str) -> PublicKey:
-        """The key that a variable holds, for a site or card that is to be made with it; raises `Usage` for no such."""
+        """The key that a variable holds, for a site or card that is to be made with it; raises `UsageError` for no
+        such."""
         hint = "an Ed25519 or ECDSA P-256 private key in PEM (openssl genpkey -algorithm ed25519), or --key file"
         try:
             return self._public(self._from_environment(name))
         except FormatError as error:
-            raise Usage(f"environment variable {name}: {error.message}", hint=hint) from None
-        except Refused as error:
+            raise UsageError(f"environment variable {name}: {error.message}", hint=hint) from None
+        except RefusedError as error:
             if error.code != "bad-key-file":
                 raise
-            raise Usage(error.message, hint=hint) from None
+            raise UsageError(error.message, hint=hint) from None
 
     # --- tokens -----------------------------------------------------------------------------------------------------
 
@@ -202,7 +208,7 @@ class Keyring:
         try:
             return load_public_key(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
         except FormatError as error:
-            raise Refused(f"token: {error.message}", hint="make an ECDSA P-256 key on it", code="token") from None
+            raise RefusedError(f"token: {error.message}", hint="make an ECDSA P-256 key on it", code="token") from None
 
     # --- identities -------------------------------------------------------------------------------------------------
 
@@ -219,7 +225,7 @@ class Keyring:
         path = self._folder / IDENTITY
         try:
             older = self.identities()
-        except Refused:
+        except RefusedError:
             if not lost:
                 raise
             older = []
@@ -232,7 +238,7 @@ class Keyring:
         return identity.recipient
 
     def identities(self) -> list[Identity]:
-        """Every age identity of the site, the newest first; none where the file is gone. Raises `Refused`."""
+        """Every age identity of the site, the newest first; none where the file is gone. Raises `RefusedError`."""
         from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
         from formats.age import Identity
@@ -241,7 +247,7 @@ class Keyring:
         if not path.exists():
             return []
         text = read_private(path).decode("ascii", "replace")
-        not_one = Refused(f"{path}: not an age identity", hint=_RESTORE, code="bad-key-file")
+        not_one = RefusedError(f"{path}: not an age identity", hint=_RESTORE, code="bad-key-file")
         if not text.startswith("-----BEGIN"):
             try:
                 found = [Identity.from_text(line) for line in text.split()]
@@ -295,10 +301,10 @@ class Keyring:
             # What the library says may quote the key: it is not passed on.
             if encrypted:
                 self._secrets.pop(PASSPHRASE, None)
-                raise Refused(
+                raise RefusedError(
                     f"{where}: the passphrase does not open it", hint=f"check {PASSPHRASE}", code="wrong-passphrase"
                 ) from None
-            raise Refused(f"{where}: not a private key in PEM", hint=_RESTORE, code="bad-key-file") from None
+            raise RefusedError(f"{where}: not a private key in PEM", hint=_RESTORE, code="bad-key-file") from None
 
     @staticmethod
     def _public(private: Any) -> PublicKey:
@@ -317,10 +323,10 @@ class _TokenSigner:
         self._signer = signer
 
     def sign(self, payload: bytes) -> Any:
-        """Sign bytes; raises `Refused` when the token cannot."""
+        """Sign bytes; raises `RefusedError` when the token cannot."""
         try:
             return self._signer.sign(payload)
-        except Refused:
+        except RefusedError:
             raise
         except Exception as error:
             raise _token_error(error) from None
@@ -334,24 +340,26 @@ def _sslib_key(key: PublicKey) -> SSlibKey:
 
 
 def _token_place(rest: str) -> tuple[int, str]:
-    """(key ID, token label) of ``id=2;token=LABEL``; raises `Usage`."""
+    """(key ID, token label) of ``id=2;token=LABEL``; raises `UsageError`."""
     fields = dict(parse_qsl(rest, separator=";"))
     number = fields.get("id", "2")
     if re.fullmatch("[0-9]{1,9}", number) is None or set(fields) - {"id", "token"}:
-        raise Usage(f"pkcs11:{rest} names no key", hint="pkcs11:id=N;token=LABEL, such as pkcs11:id=2;token=courier")
+        raise UsageError(
+            f"pkcs11:{rest} names no key", hint="pkcs11:id=N;token=LABEL, such as pkcs11:id=2;token=courier"
+        )
     return int(number), fields.get("token", "")
 
 
-def _no_tokens() -> Refused:
-    return Refused(
+def _no_tokens() -> RefusedError:
+    return RefusedError(
         "this installation knows no tokens", hint='pip install "courier-parcels[pkcs11]"', code="no-token-support"
     )
 
 
-def _token_error(error: Exception) -> Refused:
+def _token_error(error: Exception) -> RefusedError:
     why = str(error) or type(error).__name__
     # What securesystemslib says where the ID is that of an Ed25519 or RSA key, or of none.
     if "could not find ECDSA key" in why:
         why = "no ECDSA P-256 key with this ID on it, and keys of other kinds (Ed25519, RSA) cannot be used on a token"
     hint = f"is the token in, does {TOKEN_MODULE} name its PKCS#11 module, are the key's ID and the PIN ({PIN}) right?"
-    return Refused(f"token: {why}", hint=hint, code="token")
+    return RefusedError(f"token: {why}", hint=hint, code="token")

@@ -11,11 +11,11 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from courier.errors import Damaged, Refused
-from formats.errors import FormatError, NotForUs
+from courier.errors import DamagedError, RefusedError
+from formats.errors import FormatError, NotForUsError
 
 if TYPE_CHECKING:
-    from formats.age import Identity, SealedView
+    from formats.age import EncryptedView, Identity
 
 SEED_BYTES = 32
 _CONTEXT = b"courier message"
@@ -27,36 +27,37 @@ def is_covered(body: bytes) -> bool:
     return body.startswith(_BEGIN)
 
 
-def covered(envelope: BinaryIO, size: int, recipient: str, seed: bytes) -> SealedView:
+def covered(envelope: BinaryIO, size: int, recipient: str, seed: bytes) -> EncryptedView:
     """The covered message of an envelope of ``size`` bytes, to be read from anywhere; it closes the envelope.
 
     ``seed``: `SEED_BYTES` random bytes that are this message's alone; with them the same cover can be made again, so
     that a transfer that was cut goes on.
     """
-    from formats.age import SealedView
+    from formats.age import EncryptedView
 
-    return SealedView(envelope, size, [recipient], seed=seed, context=_CONTEXT)
+    return EncryptedView(envelope, size, [recipient], seed=seed, context=_CONTEXT)
 
 
 def open_cover(body: bytes, identities: Sequence[Identity]) -> bytes:
-    """The envelope in a covered message; raises `Refused` where it is not for these keys, `Damaged` where it is broken.
+    """The envelope in a covered message; raises `RefusedError` where it is not for these keys, `DamagedError` where it
+    is broken.
 
     A cover has one stanza, that of the site it is for; nothing in it grows when it is opened.
     """
-    from formats.age import open_sealed
+    from formats.age import open_encrypted
     from formats.age.header import MAX_HEADER, parse_header
 
     hint = "the sender sends it again by itself; if it stays so, send it our card: courier site card"
     try:
         if len(parse_header(body[:MAX_HEADER]).stanzas) != 1:
-            raise Refused("sealed message: sealed to more than one key", hint="ask the sender", code="malformed")
-        with open_sealed(io.BytesIO(body), identities) as opened:
+            raise RefusedError("sealed message: sealed to more than one key", hint="ask the sender", code="malformed")
+        with open_encrypted(io.BytesIO(body), identities) as opened:
             return opened.read()
-    except NotForUs:
-        raise Refused(
+    except NotForUsError:
+        raise RefusedError(
             "sealed message: not sealed to this site's keys, so it cannot be read here, nor whom it is from",
             hint=hint,
             code="not-for-us",
         ) from None
     except FormatError as error:
-        raise Damaged(f"sealed message: {error}", hint=hint, code=error.code) from None
+        raise DamagedError(f"sealed message: {error}", hint=hint, code=error.code) from None

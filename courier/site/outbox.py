@@ -21,7 +21,7 @@ from courier.site.message_encryption import SEED_BYTES, covered
 from formats.digest import chunks, sha256_hex
 from formats.documents.repair import REQUEST_TYPE, RepairRequest
 from formats.envelope import parse_envelope
-from formats.errors import Unreadable
+from formats.errors import UnreadableError
 from formats.streams import View
 
 if TYPE_CHECKING:
@@ -131,9 +131,9 @@ def carried_size(message: Message) -> int:
     """Bytes of a message as it travels."""
     if not message.recipient:
         return message.size
-    from formats.age import sealed_size
+    from formats.age import encrypted_size
 
-    return sealed_size(message.size, 1)
+    return encrypted_size(message.size, 1)
 
 
 def carried(connection: Connection, message: Message, offset: int, length: int) -> bytes:
@@ -144,7 +144,7 @@ def carried(connection: Connection, message: Message, offset: int, length: int) 
         cover.seek(offset)
         try:
             return cover.read(length)
-        except Unreadable:
+        except UnreadableError:
             return b""
 
 

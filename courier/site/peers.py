@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from courier.errors import CourierError, NotFound, Refused, Usage
+from courier.errors import CourierError, NotFoundError, RefusedError, UsageError
 from courier.files import path_text, write_atomic
 from courier.site.catalog import sites
 from courier.site.catalog.sites import Address, PinnedSite
@@ -24,18 +24,18 @@ MAX_CARD = 1 << 20
 
 
 def read_card_file(path: Path) -> tuple[bytes, SiteCard]:
-    """A card's bytes and the card; raises `Refused` or `Damaged`, naming the file, for what is none."""
+    """A card's bytes and the card; raises `RefusedError` or `DamagedError`, naming the file, for what is none."""
     with path.open("rb") as source:
         data = source.read(MAX_CARD + 1)
     if len(data) > MAX_CARD:
-        raise Refused(f"{path} is too long for a site card", hint=CARD_HINT, code="not-a-card")
+        raise RefusedError(f"{path} is too long for a site card", hint=CARD_HINT, code="not-a-card")
     return data, read_card(data, where=path_text(path))
 
 
 def write_card(site: Site, path: Path) -> None:
-    """Write this site's card to a file, over another card too; raises `Usage` where anything else is."""
+    """Write this site's card to a file, over another card too; raises `UsageError` where anything else is."""
     if path.exists() and not path.is_dir() and not (path.is_file() and _is_replaceable(path)):
-        raise Usage(f"{path} exists, and is no site card", hint="name another file for the card")
+        raise UsageError(f"{path} exists, and is no site card", hint="name another file for the card")
     write_atomic(path, site.card_envelope)
 
 
@@ -64,20 +64,21 @@ def pin_card(site: Site, data: bytes, *, fingerprint: str | None) -> Pinned:
     """Pin a site's card; return it and the one before it.
 
     The first card of a site is pinned on the operator's word; a newer one must be signed by a key of the card before
-    it, unless the fingerprint is given. Raises `Refused` when the fingerprint does not fit, `Usage` for half of one.
+    it, unless the fingerprint is given. Raises `RefusedError` when the fingerprint does not fit, `UsageError` for half
+    of one.
     """
     card = read_card(data)
     if card.site == site.code:
-        raise Usage(f"this is a card of {site.code}, this site itself", hint="pin the cards of other sites")
+        raise UsageError(f"this is a card of {site.code}, this site itself", hint="pin the cards of other sites")
     keyid = card.keys[0].key.keyid
     told = None if fingerprint is None else re.sub(r"[\s:-]", "", fingerprint).lower()
     if told is not None and re.fullmatch("[0-9a-f]{64}", told) is None:
-        raise Usage(
+        raise UsageError(
             f"{fingerprint!r} is no fingerprint: it has 64 digits 0-9 a-f, in sixteen groups of four",
             hint="give all of what the other site reads out (there: courier site card --out FILE)",
         )
     if told is not None and told != keyid:
-        raise Refused(
+        raise RefusedError(
             f"the card of {card.site} has the fingerprint {card.fingerprint}, not the one given",
             hint="do not trust this card; get it again from the site itself",
             code="wrong-fingerprint",
@@ -90,7 +91,7 @@ def pin_card(site: Site, data: bytes, *, fingerprint: str | None) -> Pinned:
     elif pinned is not None and before is not None and not pinned.revoked:
         check_newer_card(data, before)
     elif pinned is not None:
-        raise Refused(
+        raise RefusedError(
             f"{card.site} was revoked: {pinned.revoked}",
             hint="compare the fingerprint of the new card by phone and give it with --fingerprint",
             code="revoked-site",
@@ -103,11 +104,11 @@ def pin_card(site: Site, data: bytes, *, fingerprint: str | None) -> Pinned:
 
 
 def find_site(site: Site, code: str) -> tuple[PinnedSite, SiteCard]:
-    """A pinned site, revoked or not; raises `NotFound`."""
+    """A pinned site, revoked or not; raises `NotFoundError`."""
     with site.catalogue.reading() as connection:
         pinned = sites.find(connection, _code(code))
     if pinned is None:
-        raise NotFound(f"no card of site {code} is pinned", hint="courier site trust CARD; courier site list")
+        raise NotFoundError(f"no card of site {code} is pinned", hint="courier site trust CARD; courier site list")
     return pinned, SiteCard.parse(parse_envelope(pinned.card).payload)
 
 
@@ -122,14 +123,14 @@ def list_sites(site: Site) -> list[tuple[PinnedSite, SiteCard, list[Address]]]:
 
 
 def revoke_site(site: Site, code: str, reason: str) -> None:
-    """Trust a site no more; raises `NotFound`."""
+    """Trust a site no more; raises `NotFoundError`."""
     with site.catalogue.writing() as connection:
         if not sites.revoke(connection, _code(code), reason or "by the operator"):
-            raise NotFound(f"no card of site {code} is pinned", hint="courier site list")
+            raise NotFoundError(f"no card of site {code} is pinned", hint="courier site list")
 
 
 def _code(code: str) -> str:
     try:
         return check_site(code)
     except FormatError as error:
-        raise Usage(error.message, hint="write it like HQ1") from None
+        raise UsageError(error.message, hint="write it like HQ1") from None

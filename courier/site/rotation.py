@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from courier.errors import Usage
+from courier.errors import UsageError
 from courier.files import locked, write_atomic
 from courier.site.catalog import messages, sites
 from courier.site.clock import now
@@ -39,8 +39,8 @@ def rotate_key(
     """Give this site a new signing key and a new recipient, and tell every site that has an address.
 
     ``where`` and ``passphrase`` as for `Keyring.add`; keys that were encrypted stay so. ``lost``: the present keys are
-    lost or in other hands, since ``since_ns`` (None: since now); they may be not valid yet. Raises `Usage` for a moment
-    that cannot be, `Refused` or `NotFound` when a key cannot be had.
+    lost or in other hands, since ``since_ns`` (None: since now); they may be not valid yet. Raises `UsageError` for a
+    moment that cannot be, `RefusedError` or `NotFoundError` when a key cannot be had.
     """
     with locked(site.home / "keys" / "lock"):
         old, moment = site.card, now()
@@ -54,7 +54,7 @@ def rotate_key(
         passphrase = passphrase or site.keyring.is_locked
         key = site.keyring.add(where, passphrase=passphrase)
         if any(key.keyid == known.key.keyid for known in old.keys):
-            raise Usage("that key is on this site's card already", hint="make a new key first")
+            raise UsageError("that key is on this site's card already", hint="make a new key first")
         recipient = site.keyring.generate_identity(passphrase=passphrase, lost=lost)
         new = SiteKey(key=key, valid_from_ns=moment, valid_until_ns=moment + KEY_LIFE_NS)
         card = replace(
@@ -79,10 +79,10 @@ def _given_up(key: SiteKey, moment: int, since: int | None) -> SiteKey:
 
 
 def _check_since(old: SiteCard, since: int, moment: int) -> None:
-    """Raise `Usage` for a loss before the first of the keys that could sign until now, or in the future."""
+    """Raise `UsageError` for a loss before the first of the keys that could sign until now, or in the future."""
     begun = min(key.valid_from_ns for key in old.keys if key is old.keys[0] or key.valid_until_ns > moment)
     if not begun < since <= moment:
-        raise Usage(
+        raise UsageError(
             f"--since {format_time(since)[:19]}Z is before the present key was made, or in the future",
             hint=f"give a moment in UTC after {format_time(begun)[:19]}Z, when it was made; or leave --since out",
         )

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from courier.errors import NotFound, Refused
+from courier.errors import NotFoundError, RefusedError
 from courier.files import write_atomic
 from formats.errors import FormatError
 from formats.names import check_site
@@ -50,12 +50,13 @@ class Settings:
 
     @classmethod
     def load(cls, home: Path) -> Settings:
-        """Read them from ``home``; raises `NotFound` when there is no site, `Refused` when the file is damaged."""
+        """Read them from ``home``; raises `NotFoundError` when there is no site, `RefusedError` when the file is
+        damaged."""
         path = home / SETTINGS
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            raise NotFound(
+            raise NotFoundError(
                 f"no site home at {home}",
                 hint="name it with --home DIR or $COURIER_HOME; courier init makes a new site: courier init --help",
             ) from None
@@ -71,7 +72,7 @@ class Settings:
                 media=tuple(fields.texts("media")) if fields.has("media") else (),
             )
         except FormatError as error:
-            raise Refused(f"{path}: {error}", hint="restore the file from a backup of the site home") from None
+            raise RefusedError(f"{path}: {error}", hint="restore the file from a backup of the site home") from None
 
 
 def find_home(given: Path | None) -> Path:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from courier.errors import Refused, explain
+from courier.errors import RefusedError, explain
 from formats.documents import card as card_doc
 from formats.documents.card import SiteCard, SiteKey
 from formats.envelope import Envelope, parse_envelope, verified_keys
@@ -43,19 +43,19 @@ class KnownSite:
 
 
 def read_card(data: bytes, *, where: str = "site card") -> SiteCard:
-    """Parse a card and check that it is signed by its own current key; raises `Refused` or `Damaged`.
+    """Parse a card and check that it is signed by its own current key; raises `RefusedError` or `DamagedError`.
 
     That the card is *who it says* is for the operator to settle, by its fingerprint.
     """
     try:
         envelope = parse_envelope(data)
         if envelope.payload_type != card_doc.TYPE:
-            raise Refused(
+            raise RefusedError(
                 f"{where}: this is not a site card", hint="ask the other site for: courier site card", code="not-a-card"
             )
         card = SiteCard.parse(envelope.payload)
         if not verified_keys(envelope, [card.keys[0].key]):
-            raise Refused(
+            raise RefusedError(
                 f"the card of {card.site} is not signed by its own key",
                 hint="it was altered; ask the site for its card again",
                 code="forged-card",
@@ -66,14 +66,14 @@ def read_card(data: bytes, *, where: str = "site card") -> SiteCard:
 
 
 def check_newer_card(data: bytes, pinned: SiteCard) -> SiteCard:
-    """A card that replaces ``pinned``, or is that very card; raises `Refused`.
+    """A card that replaces ``pinned``, or is that very card; raises `RefusedError`.
 
     A newer one has a higher serial, was issued no earlier, and is signed by a key of the pinned card that was valid
     when it was issued: a key that is still named for documents under way makes no new card.
     """
     card = read_card(data)
     if card.site != pinned.site:
-        raise Refused(
+        raise RefusedError(
             f"a card of {card.site}, not of {pinned.site}", hint="ask the site for its card", code="wrong-site"
         )
     if card.payload() == pinned.payload():
@@ -82,7 +82,7 @@ def check_newer_card(data: bytes, pinned: SiteCard) -> SiteCard:
         raise _rolled_back(card, pinned)
     valid = [key.key for key in pinned.keys if _was_valid(key, card.issued_ns) and key.revoked_ns is None]
     if not verified_keys(parse_envelope(data), valid):
-        raise Refused(
+        raise RefusedError(
             f"the new card of {card.site} is not signed by a key of the pinned one that was valid then",
             hint="compare the fingerprint by phone, then pin it: courier site trust CARD --fingerprint FINGERPRINT",
             code="card-not-chained",
@@ -91,8 +91,8 @@ def check_newer_card(data: bytes, pinned: SiteCard) -> SiteCard:
 
 
 def check_card_by_fingerprint(card: SiteCard, pinned: SiteCard) -> None:
-    """A card whose fingerprint the operator was told replaces any pinned one, but for one: raises `Refused` for a card
-    by a key that the pinned card lists as given up or revoked, which is an old card shown again.
+    """A card whose fingerprint the operator was told replaces any pinned one, but for one: raises `RefusedError` for a
+    card by a key that the pinned card lists as given up or revoked, which is an old card shown again.
     """
     current = card.keys[0].key.keyid
     for key in pinned.keys:
@@ -103,8 +103,8 @@ def check_card_by_fingerprint(card: SiteCard, pinned: SiteCard) -> None:
         raise _rolled_back(card, pinned)
 
 
-def _rolled_back(card: SiteCard, pinned: SiteCard) -> Refused:
-    return Refused(
+def _rolled_back(card: SiteCard, pinned: SiteCard) -> RefusedError:
+    return RefusedError(
         f"card {card.serial} of {card.site} is older than, or another than, the pinned card {pinned.serial}",
         hint=f"ask {card.site} for its present card; {_RESTORED.format(card.site)}",
         code="rolled-back-card",
@@ -128,22 +128,22 @@ class Trust:
         self._max_transit_days = max_transit_days
 
     def site(self, code: str) -> KnownSite:
-        """A trusted site; raises `Refused` when it is unknown or revoked."""
+        """A trusted site; raises `RefusedError` when it is unknown or revoked."""
         known = self._known.get(code)
         if known is None and self._own is None:
-            raise Refused(
+            raise RefusedError(
                 f"the card given is of {', '.join(sorted(self._known))}; this is from {code}",
                 hint=f"give the card of {code}: --card FILE",
                 code="unknown-site",
             )
         if known is None:
-            raise Refused(
+            raise RefusedError(
                 f"site {code} is not trusted here",
                 hint="get its card, compare the fingerprint by phone, then: courier site trust CARD",
                 code="unknown-site",
             )
         if known.revoked:
-            raise Refused(
+            raise RefusedError(
                 f"site {code} was revoked: {known.revoked}",
                 hint="settle it with that site, then pin its card: courier site trust CARD --fingerprint FINGERPRINT",
                 code="revoked-site",
@@ -165,13 +165,13 @@ class Trust:
         """The document in envelope ``data``, after every rule of this room has been kept.
 
         ``signed_ns`` gives the time the document says it was made; ``arrived_ns`` is when it came here (None: now);
-        ``on_medium``: it came by courier (see the rule for revoked keys above). Raises `Refused`, or `Damaged` for
-        bytes that are no envelope at all.
+        ``on_medium``: it came by courier (see the rule for revoked keys above). Raises `RefusedError`, or
+        `DamagedError` for bytes that are no envelope at all.
         """
         try:
             envelope = parse_envelope(data)
             if envelope.payload_type != payload_type:
-                raise Refused(
+                raise RefusedError(
                     f"{where}: signed as {envelope.payload_type[:100]!r}, expected {payload_type!r}",
                     hint="it is a document of another kind: name the right file, or ask the sender for it again",
                     code="wrong-type",
@@ -181,13 +181,13 @@ class Trust:
             good = {key.keyid for key in verified_keys(envelope, [key.key for key in known.card.keys])}
             if not good and not any(key.key.keyid in dict(envelope.signatures) for key in known.card.keys):
                 way = "--card FILE" if self._own is None else "courier channel sync, or: courier site trust CARD"
-                raise Refused(
+                raise RefusedError(
                     f"{where}: not signed by site {signer} with a key that its card here names",
                     hint=f"if {signer} has new keys, its new card comes first: {way}",
                     code="unknown-key",
                 )
             if not good:
-                raise Refused(
+                raise RefusedError(
                     f"{where}: not signed by site {signer}, or altered since",
                     hint=f"ask {signer} whether it sent this, or has a new key; do not use it until that is clear",
                     code="bad-signature",
@@ -205,10 +205,11 @@ class Trust:
         return document, envelope
 
     def check_transit(self, sent_ns: int, *, now_ns: int, where: str) -> None:
-        """Keep the site's policy for how long a parcel may have been under way since ``sent_ns``; raises `Refused`."""
+        """Keep the site's policy for how long a parcel may have been under way since ``sent_ns``; raises
+        `RefusedError`."""
         days = (now_ns - sent_ns) // DAY_NS
         if self._max_transit_days and days >= self._max_transit_days:
-            raise Refused(
+            raise RefusedError(
                 f"{where}: under way since {format_time(sent_ns)[:10]}, {days} days by this computer's clock "
                 f"({format_time(now_ns)[:16]}Z); this site's policy allows {self._max_transit_days}",
                 hint="check this computer's clock; to allow more: courier site policy --max-transit-days N (0: any)",
@@ -221,7 +222,7 @@ class Trust:
             return
         destinations = fields.texts("to")
         if self._own not in destinations and fields.text("from") != self._own:
-            raise Refused(
+            raise RefusedError(
                 f"{where}: meant for {', '.join(destinations)}, not for {self._own}",
                 hint="send it on to the site it is for",
                 code="not-for-us",
@@ -236,7 +237,7 @@ def _sender(envelope: Envelope) -> str:
 
 def _check_clock(signed_ns: int, *, now_ns: int, where: str) -> None:
     if signed_ns > now_ns + CLOCK_SLACK_NS:
-        raise Refused(
+        raise RefusedError(
             f"{where}: made {format_time(signed_ns)[:19]}Z, but this computer's clock says {format_time(now_ns)[:19]}Z",
             hint="set this computer's clock right; if it is right, the clock at the sender is wrong",
             code="clock",
@@ -246,7 +247,7 @@ def _check_clock(signed_ns: int, *, now_ns: int, where: str) -> None:
 def _valid_keys(keys: list[SiteKey], signed_ns: int, *, where: str, signer: str) -> list[SiteKey]:
     valid = [key for key in keys if _was_valid(key, signed_ns)]
     if not valid:
-        raise Refused(
+        raise RefusedError(
             f"{where}: made {format_time(signed_ns)[:19]}Z, when the key of {signer} that signed it was not valid",
             hint=f"ask {signer} for its present card and for this again; {_RESTORED.format(signer)}",
             code="key-not-valid",
@@ -259,7 +260,7 @@ def _check_revoked(signed_ns: int, keys: list[SiteKey], *, came_ns: int | None, 
         revoked = key.revoked_ns
         if revoked is None or (signed_ns < revoked and (came_ns is None or came_ns < revoked)):
             return
-    raise Refused(
+    raise RefusedError(
         f"{where}: signed by a key of {signer} that was revoked, as of {format_time(keys[0].revoked_ns or 0)[:19]}Z",
         hint=f"do not use it; ask {signer} to send it again, signed by its present key (courier parcel ship PARCEL; "
         "a receipt comes again by itself)",

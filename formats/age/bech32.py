@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from formats.errors import Malformed
+from formats.errors import MalformedError
 
 MAX_LENGTH = 90
 """Characters of the longest string; up to there the checksum finds any four wrong ones (BIP 173)."""
@@ -40,7 +40,7 @@ def _eights(values: list[int]) -> bytes:
     for value in values:
         number = number << 5 | value
     if rest > 4 or number & (1 << rest) - 1:
-        raise Malformed("Bech32 with padding that is not needed, or not zero")
+        raise MalformedError("Bech32 with padding that is not needed, or not zero")
     return (number >> rest).to_bytes(size, "big")
 
 
@@ -53,17 +53,17 @@ def encode(prefix: str, data: bytes) -> str:
 
 
 def decode(text: str) -> tuple[str, bytes]:
-    """The prefix (as it is written) and data of a Bech32 string; raises `Malformed`, which never quotes it."""
+    """The prefix (as it is written) and data of a Bech32 string; raises `MalformedError`, which never quotes it."""
     if len(text) > MAX_LENGTH:
-        raise Malformed(f"longer than the {MAX_LENGTH} characters of Bech32")
+        raise MalformedError(f"longer than the {MAX_LENGTH} characters of Bech32")
     if not all("!" <= c <= "~" for c in text):
-        raise Malformed("a character that is none of Bech32's")
+        raise MalformedError("a character that is none of Bech32's")
     if text not in (text.lower(), text.upper()):
-        raise Malformed("Bech32 in mixed case")
+        raise MalformedError("Bech32 in mixed case")
     prefix, separator, rest = text.rpartition("1")
     values = [_VALUES.get(c, -1) for c in rest.lower()]
     if not separator or not prefix or len(rest) < 6 or -1 in values:
-        raise Malformed("not Bech32")
+        raise MalformedError("not Bech32")
     if _polymod(_expand(prefix.lower()) + values) != 1:
-        raise Malformed("a character is wrong: the checksum of Bech32 does not fit")
+        raise MalformedError("a character is wrong: the checksum of Bech32 does not fit")
     return prefix, _eights(values[:-6])

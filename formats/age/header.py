@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from formats.age.bech32 import decode, encode
-from formats.errors import DigestMismatch, Malformed, NotForUs, TooLarge, UnknownFormat
+from formats.errors import DigestMismatchError, MalformedError, NotForUsError, TooLargeError, UnknownFormatError
 
 MAX_HEADER = 256 << 10
 """Bytes of the largest header that is written or read (2,600 recipients)."""
@@ -55,7 +55,7 @@ class Identity:
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) != _KEY_SIZE:
-            raise Malformed(f"an identity has {_KEY_SIZE} bytes")
+            raise MalformedError(f"an identity has {_KEY_SIZE} bytes")
         self._private = X25519PrivateKey.from_private_bytes(secret)
         self._public = self._private.public_key().public_bytes_raw()
 
@@ -66,10 +66,10 @@ class Identity:
 
     @classmethod
     def from_text(cls, text: str) -> Identity:
-        """The identity of its text, ``AGE-SECRET-KEY-1...``; raises `Malformed`, which never quotes it."""
+        """The identity of its text, ``AGE-SECRET-KEY-1...``; raises `MalformedError`, which never quotes it."""
         prefix, secret = decode(text)
         if prefix != "AGE-SECRET-KEY-":
-            raise Malformed("not an X25519 identity (AGE-SECRET-KEY-1...)")
+            raise MalformedError("not an X25519 identity (AGE-SECRET-KEY-1...)")
         return cls(secret)
 
     def to_text(self) -> str:
@@ -95,10 +95,11 @@ class Identity:
 
 
 def parse_recipient(text: str) -> bytes:
-    """The 32 bytes of a recipient, ``age1...``; raises `Malformed`, also for a point of low order (RFC 7748, 6.1)."""
+    """The 32 bytes of a recipient, ``age1...``; raises `MalformedError`, also for a point of low order (RFC 7748,
+    6.1)."""
     prefix, point = decode(text)
     if prefix != "age" or len(point) != _KEY_SIZE:
-        raise Malformed("not an X25519 recipient (age1...)")
+        raise MalformedError("not an X25519 recipient (age1...)")
     # Whatever is sealed to such a point, anybody opens.
     _exchange(X25519PrivateKey.from_private_bytes(bytes(_KEY_SIZE)), point)
     return point
@@ -108,7 +109,7 @@ def _exchange(private: X25519PrivateKey, point: bytes) -> bytes:
     try:
         return private.exchange(X25519PublicKey.from_public_bytes(point))
     except ValueError:
-        raise Malformed("an X25519 point of low order") from None
+        raise MalformedError("an X25519 point of low order") from None
 
 
 class KeySource:
@@ -178,7 +179,7 @@ def _to_base64(data: bytes) -> bytes:
 
 
 def _from_base64(text: bytes, what: str) -> bytes:
-    """Raises `Malformed` for all but the one spelling that `_to_base64` gives (RFC 4648, 3.5)."""
+    """Raises `MalformedError` for all but the one spelling that `_to_base64` gives (RFC 4648, 3.5)."""
     if _BASE64.fullmatch(text):
         try:
             data = base64.b64decode(text + b"=" * (-len(text) % 4))
@@ -186,7 +187,7 @@ def _from_base64(text: bytes, what: str) -> bytes:
             data = b""
         if _to_base64(data) == text:
             return data
-    raise Malformed(f"{what} is not canonical base64", place="header")
+    raise MalformedError(f"{what} is not canonical base64", place="header")
 
 
 def _mac(file_key: bytes, header: bytes) -> bytes:
@@ -196,13 +197,13 @@ def _mac(file_key: bytes, header: bytes) -> bytes:
 def header_bytes(file_key: bytes, recipients: Sequence[str], keys: KeySource) -> bytes:
     """The header that wraps ``file_key`` for each recipient, ``age1...``, in this order.
 
-    Raises `Malformed` for what is no recipient, for one that stands twice and for none at all, `TooLarge` beyond
-    `MAX_HEADER`.
+    Raises `MalformedError` for what is no recipient, for one that stands twice and for none at all, `TooLargeError`
+    beyond `MAX_HEADER`.
     """
     if not recipients or len(set(recipients)) != len(recipients):
-        raise Malformed("recipients: at least one, each once")
+        raise MalformedError("recipients: at least one, each once")
     if header_size(len(recipients)) > MAX_HEADER:
-        raise TooLarge(f"a header over {MAX_HEADER} bytes: {len(recipients)} recipients")
+        raise TooLargeError(f"a header over {MAX_HEADER} bytes: {len(recipients)} recipients")
     lines = [_VERSION_LINE]
     for recipient in recipients:
         point = parse_recipient(recipient)
@@ -218,14 +219,14 @@ def header_bytes(file_key: bytes, recipients: Sequence[str], keys: KeySource) ->
 def parse_header(data: bytes) -> Header:
     """Parse the header at the beginning of ``data``, which has `MAX_HEADER` bytes or all there are.
 
-    Raises `UnknownFormat` for another version of age and for its ASCII armour, `TooLarge`, `Malformed`.
+    Raises `UnknownFormatError` for another version of age and for its ASCII armour, `TooLargeError`, `MalformedError`.
     """
     if not data.startswith(_VERSION_LINE):
         if _VERSION.match(data):
-            raise UnknownFormat("another version of the age format than v1", place="header")
+            raise UnknownFormatError("another version of the age format than v1", place="header")
         if data.startswith(_ARMOR):
-            raise UnknownFormat("an age file in ASCII armour: only the binary form is read", place="header")
-        raise Malformed("not an age file", place="header")
+            raise UnknownFormatError("an age file in ASCII armour: only the binary form is read", place="header")
+        raise MalformedError("not an age file", place="header")
     at = len(_VERSION_LINE)
     stanzas = []
     while data.startswith(b"-> ", at):
@@ -233,7 +234,7 @@ def parse_header(data: bytes) -> Header:
         stanzas.append(stanza)
     line, end = _line(data, at)
     if not stanzas or len(line) != 3 + _END_SIZE - 1 or not line.startswith(b"--- "):
-        raise Malformed("neither a stanza nor the header's last line", place="header")
+        raise MalformedError("neither a stanza nor the header's last line", place="header")
     return Header(stanzas=tuple(stanzas), mac=_from_base64(line[4:], "the MAC"), size=end)
 
 
@@ -241,13 +242,13 @@ def _parse_stanza(data: bytes, at: int) -> tuple[Stanza, int]:
     line, at = _line(data, at)
     arguments = tuple(line[3:].split(b" "))
     if not all(_ARGUMENT.fullmatch(argument) for argument in arguments):
-        raise Malformed("a stanza's arguments are not words of visible characters", place="header")
+        raise MalformedError("a stanza's arguments are not words of visible characters", place="header")
     text = bytearray()
     while True:
         line, at = _line(data, at)
         text += line
         if len(line) > _LINE:
-            raise Malformed(f"a line of a stanza's body is over {_LINE} characters", place="header")
+            raise MalformedError(f"a line of a stanza's body is over {_LINE} characters", place="header")
         if len(line) < _LINE:
             return Stanza(arguments=arguments, body=_from_base64(bytes(text), "a stanza's body")), at
 
@@ -258,8 +259,8 @@ def _line(data: bytes, at: int) -> tuple[bytes, int]:
     if end >= 0:
         return data[at:end], end + 1
     if len(data) >= MAX_HEADER:
-        raise TooLarge(f"a header over {MAX_HEADER} bytes", place="header")
-    raise Malformed("the file ends in its header", place="header")
+        raise TooLargeError(f"a header over {MAX_HEADER} bytes", place="header")
+    raise MalformedError("the file ends in its header", place="header")
 
 
 def _wrapped_keys(header: Header) -> Iterator[tuple[bytes, bytes]]:
@@ -267,20 +268,21 @@ def _wrapped_keys(header: Header) -> Iterator[tuple[bytes, bytes]]:
     for stanza in header.stanzas:
         kind, *rest = stanza.arguments
         if kind == b"scrypt" and len(header.stanzas) > 1:
-            raise Malformed("a passphrase beside other stanzas", place="header")
+            raise MalformedError("a passphrase beside other stanzas", place="header")
         if kind != b"X25519":
             continue
         share = _from_base64(rest[0], "an ephemeral share") if len(rest) == 1 else b""
         if len(share) != _KEY_SIZE or len(stanza.body) != _WRAPPED_SIZE:
-            raise Malformed("an X25519 stanza of wrong form", place="header")
+            raise MalformedError("an X25519 stanza of wrong form", place="header")
         yield share, stanza.body
 
 
 def unwrap_file_key(data: bytes, header: Header, identities: Sequence[Identity]) -> bytes:
     """The file key of the file that begins with ``data``, its header authenticated.
 
-    Raises `NotForUs` if no identity opens a stanza, `Malformed` for an X25519 stanza of wrong form (none may be, even
-    if another opens) or a passphrase beside others, `DigestMismatch` if the header is not the one that was sealed.
+    Raises `NotForUsError` if no identity opens a stanza, `MalformedError` for an X25519 stanza of wrong form (none may
+    be, even if another opens) or a passphrase beside others, `DigestMismatchError` if the header is not the one that
+    was sealed.
     """
     wrapped = list(_wrapped_keys(header))
     for share, body in wrapped:
@@ -289,6 +291,6 @@ def unwrap_file_key(data: bytes, header: Header, identities: Sequence[Identity])
             if file_key is None:
                 continue
             if not hmac.compare_digest(_mac(file_key, data[: header.size - _END_SIZE]), header.mac):
-                raise DigestMismatch("altered or damaged: it does not fit its MAC", place="header")
+                raise DigestMismatchError("altered or damaged: it does not fit its MAC", place="header")
             return file_key
-    raise NotForUs("sealed for other keys than those at hand")
+    raise NotForUsError("sealed for other keys than those at hand")

@@ -18,7 +18,7 @@ CHUNK = 64 << 10
 """Bytes of plain content in every chunk but the last."""
 TAG = 16
 """Bytes that a chunk grows by."""
-SEALED = CHUNK + TAG
+ENCRYPTED_CHUNK = CHUNK + TAG
 """Bytes of every sealed chunk but the last."""
 
 
@@ -46,6 +46,6 @@ def chunk_count(size: int, each: int) -> int:
     return -(-size // each)
 
 
-def sealed_size(plain: int, recipients: int) -> int:
+def encrypted_size(plain: int, recipients: int) -> int:
     """Bytes of the sealed file of ``plain`` bytes for so many recipients, header and all: exact."""
     return header_size(recipients) + NONCE_SIZE + plain + TAG * max(1, chunk_count(plain, CHUNK))

@@ -14,8 +14,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from formats.age.header import MAX_HEADER, NONCE_SIZE, Identity, parse_header, unwrap_file_key
-from formats.age.payload import CHUNK, SEALED, TAG, chunk_count, chunk_nonce, payload_cipher, pool
-from formats.errors import DigestMismatch, Malformed, Unreadable
+from formats.age.payload import CHUNK, ENCRYPTED_CHUNK, TAG, chunk_count, chunk_nonce, payload_cipher, pool
+from formats.errors import DigestMismatchError, MalformedError, UnreadableError
 from formats.streams import View
 
 _BATCH = 16
@@ -25,14 +25,14 @@ _UNDER_WAY = 3
 
 
 class _Opener:
-    """What the threads of an `OpenedSeal` do; they know this and not the stream, which so can be collected."""
+    """What the threads of an `DecryptedFile` do; they know this and not the stream, which so can be collected."""
 
     def __init__(self, cipher: ChaCha20Poly1305, source: BinaryIO, payload: int, end: int) -> None:
         size = end - payload
-        self.chunks = chunk_count(size, SEALED)
+        self.chunks = chunk_count(size, ENCRYPTED_CHUNK)
         self.size = size - self.chunks * TAG
-        if self.chunks == 0 or size - (self.chunks - 1) * SEALED < TAG + (self.chunks > 1):
-            raise Malformed("the sealed file ends within a chunk", place=f"chunk {max(0, self.chunks - 1)}")
+        if self.chunks == 0 or size - (self.chunks - 1) * ENCRYPTED_CHUNK < TAG + (self.chunks > 1):
+            raise MalformedError("the sealed file ends within a chunk", place=f"chunk {max(0, self.chunks - 1)}")
         self._cipher = cipher
         self._source = source
         self._payload = payload
@@ -42,18 +42,20 @@ class _Opener:
     def load(self, first: int, count: int) -> memoryview:
         """The content of chunks; who has done with it hands it to `take_back`."""
         size = min(count * CHUNK, self.size - first * CHUNK)
-        sealed_length = size + count * TAG
+        encrypted_length = size + count * TAG
         with self._lock:
-            sealed = memoryview(_read(self._source, self._payload + first * SEALED, sealed_length))
-        if len(sealed) != sealed_length:
-            raise Unreadable("the sealed file has become shorter", place=f"chunk {first + len(sealed) // SEALED}")
+            encrypted = memoryview(_read(self._source, self._payload + first * ENCRYPTED_CHUNK, encrypted_length))
+        if len(encrypted) != encrypted_length:
+            raise UnreadableError(
+                "the sealed file has become shorter", place=f"chunk {first + len(encrypted) // ENCRYPTED_CHUNK}"
+            )
         try:
             buffer = self._spare.pop()
         except IndexError:
             buffer = bytearray(_BATCH * CHUNK)
         plain = memoryview(buffer)[:size]
         for n in range(count):
-            chunk = sealed[n * SEALED : (n + 1) * SEALED]
+            chunk = encrypted[n * ENCRYPTED_CHUNK : (n + 1) * ENCRYPTED_CHUNK]
             last = first + n == self.chunks - 1
             try:
                 self._cipher.decrypt_into(
@@ -63,16 +65,16 @@ class _Opener:
                 raise self._why(first + n, chunk, last=last) from None
         return plain
 
-    def _why(self, number: int, chunk: memoryview, *, last: bool) -> DigestMismatch | Malformed:
+    def _why(self, number: int, chunk: memoryview, *, last: bool) -> DigestMismatchError | MalformedError:
         """What is wrong with a chunk: tried as what it should not be, it says whether the file was cut or extended."""
         place = f"chunk {number}"
         try:
             self._cipher.decrypt(chunk_nonce(number, last=not last), chunk, None)
         except InvalidTag:
-            return DigestMismatch("altered, damaged or out of its place", place=place)
+            return DigestMismatchError("altered, damaged or out of its place", place=place)
         if last:
-            return Malformed("the sealed file is cut off after this chunk, which is not its last", place=place)
-        return Malformed("the sealed file goes on after this chunk, which is its last", place=place)
+            return MalformedError("the sealed file is cut off after this chunk, which is not its last", place=place)
+        return MalformedError("the sealed file goes on after this chunk, which is its last", place=place)
 
     def take_back(self, plain: memoryview) -> None:
         """Use the memory of ``plain`` again."""
@@ -81,7 +83,7 @@ class _Opener:
 
 
 def _read(source: BinaryIO, offset: int, size: int) -> bytes:
-    """Up to ``size`` bytes from ``offset``, fewer at the end only; raises `Unreadable` where the medium fails."""
+    """Up to ``size`` bytes from ``offset``, fewer at the end only; raises `UnreadableError` where the medium fails."""
     pieces = []
     try:
         source.seek(offset)
@@ -89,17 +91,17 @@ def _read(source: BinaryIO, offset: int, size: int) -> bytes:
             pieces.append(data)
             size -= len(data)
     except OSError as error:
-        raise Unreadable(error.strerror or str(error), place=f"byte {offset}") from error
+        raise UnreadableError(error.strerror or str(error), place=f"byte {offset}") from error
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-class OpenedSeal(View):
-    """The plain content of a sealed file, to be read from anywhere; made by `open_sealed`.
+class DecryptedFile(View):
+    """The plain content of a sealed file, to be read from anywhere; made by `open_encrypted`.
 
     `read` and `readinto` give all they are asked for, fewer at the end only, and nothing that is not authenticated.
-    They raise `DigestMismatch` for a chunk that is altered, damaged or out of its place, `Malformed` where the file was
-    put together otherwise than it was sealed, `Unreadable` where the medium fails. One thread at a time uses it.
-    Closing it leaves the source open.
+    They raise `DigestMismatchError` for a chunk that is altered, damaged or out of its place, `MalformedError` where
+    the file was put together otherwise than it was sealed, `UnreadableError` where the medium fails. One thread at a
+    time uses it. Closing it leaves the source open.
     """
 
     def __init__(self, opener: _Opener) -> None:
@@ -189,23 +191,23 @@ class OpenedSeal(View):
         wait([job for job in jobs if not job.cancel()])
 
 
-def open_sealed(source: BinaryIO, identities: Sequence[Identity]) -> OpenedSeal:
+def open_encrypted(source: BinaryIO, identities: Sequence[Identity]) -> DecryptedFile:
     """Open the sealed file that is all of ``source``, which is seekable and nobody else's while it is read.
 
     Header and last chunk are read and authenticated here, so a file that was cut or extended at its end is refused
-    before anything is read from it. Raises `NotForUs` if no identity opens it (also where only a passphrase or a key
-    of another kind would), `UnknownFormat` for other versions of age and its ASCII armour, `Malformed` or `TooLarge`
-    for what is not a sealed file, `DigestMismatch` where it is not as it was sealed, `Unreadable` where the medium
-    fails.
+    before anything is read from it. Raises `NotForUsError` if no identity opens it (also where only a passphrase or a
+    key of another kind would), `UnknownFormatError` for other versions of age and its ASCII armour, `MalformedError` or
+    `TooLargeError` for what is not a sealed file, `DigestMismatchError` where it is not as it was sealed,
+    `UnreadableError` where the medium fails.
     """
     try:
         end = source.seek(0, os.SEEK_END)
     except OSError as error:
-        raise Unreadable(error.strerror or str(error)) from error
+        raise UnreadableError(error.strerror or str(error)) from error
     start = _read(source, 0, MAX_HEADER)
     header = parse_header(start)
     file_key = unwrap_file_key(start, header, identities)
     nonce = _read(source, header.size, NONCE_SIZE)
     if len(nonce) != NONCE_SIZE:
-        raise Malformed("the sealed file ends in its nonce", place="payload")
-    return OpenedSeal(_Opener(payload_cipher(file_key, nonce), source, header.size + NONCE_SIZE, end))
+        raise MalformedError("the sealed file ends in its nonce", place="payload")
+    return DecryptedFile(_Opener(payload_cipher(file_key, nonce), source, header.size + NONCE_SIZE, end))

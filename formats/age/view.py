@@ -1,4 +1,4 @@
-"""A sealed file that is kept nowhere: the bytes `formats.age.writer.SealingWriter` makes, read from anywhere."""
+"""A sealed file that is kept nowhere: the bytes `formats.age.writer.EncryptingWriter` makes, read from anywhere."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from threading import Lock
 from typing import BinaryIO
 
 from formats.age.header import KeySource, header_bytes
-from formats.age.payload import CHUNK, SEALED, TAG, chunk_count, chunk_nonce, payload_cipher, pool
-from formats.errors import Unreadable
+from formats.age.payload import CHUNK, ENCRYPTED_CHUNK, TAG, chunk_count, chunk_nonce, payload_cipher, pool
+from formats.errors import UnreadableError
 from formats.streams import View
 
 _AT_ONCE = 8
@@ -17,14 +17,15 @@ _MUCH = 32
 """Chunks that are worth a second thread: sealing them takes longer than waking it."""
 
 
-class SealedView(View):
+class EncryptedView(View):
     """What sealing ``size`` bytes of ``plain`` gives, to be read and sought in; one thread at a time uses it.
 
     ``plain`` is seekable, nobody else's, and closed with the view. Everything said of ``seed`` and ``context`` at
-    `SealingWriter` holds: the same content comes out as the same bytes, and **no other content may ever be sealed with
-    them**. Whoever lets a sealed file out has compared it with its digest before.
+    `EncryptingWriter` holds: the same content comes out as the same bytes, and **no other content may ever be sealed
+    with them**. Whoever lets a sealed file out has compared it with its digest before.
 
-    Raises as `header_bytes` does; reading raises `Unreadable` where the content ends early, and what reading it raises.
+    Raises as `header_bytes` does; reading raises `UnreadableError` where the content ends early, and what reading it
+    raises.
     """
 
     def __init__(self, plain: BinaryIO, size: int, recipients: Sequence[str], *, seed: bytes, context: bytes) -> None:
@@ -46,15 +47,15 @@ class SealedView(View):
             data = self._head[self._position : self._position + len(into)]
             into[: len(data)] = data
             return len(data)
-        chunk, within = divmod(self._position - len(self._head), SEALED)
-        whole = min(len(into) // SEALED, self._chunks - 1 - chunk)
+        chunk, within = divmod(self._position - len(self._head), ENCRYPTED_CHUNK)
+        whole = min(len(into) // ENCRYPTED_CHUNK, self._chunks - 1 - chunk)
         if within == 0 and whole > 0:
-            self._seal(chunk, whole, into)
-            return whole * SEALED
+            self._read_and_encrypt(chunk, whole, into)
+            return whole * ENCRYPTED_CHUNK
         if self._part[0] != chunk:
-            sealed = bytearray(self._length(chunk) + TAG)
-            self._seal(chunk, 1, memoryview(sealed))
-            self._part = chunk, bytes(sealed)
+            encrypted = bytearray(self._length(chunk) + TAG)
+            self._read_and_encrypt(chunk, 1, memoryview(encrypted))
+            self._part = chunk, bytes(encrypted)
         data = self._part[1][within : within + len(into)]
         into[: len(data)] = data
         return len(data)
@@ -63,7 +64,7 @@ class SealedView(View):
         """Bytes of plain content in a chunk."""
         return min(CHUNK, self._plain_size - chunk * CHUNK)
 
-    def _seal(self, first: int, count: int, into: memoryview) -> None:
+    def _read_and_encrypt(self, first: int, count: int, into: memoryview) -> None:
         """Seal chunks into ``into``: many of them in two threads, each of which reads for itself what it seals next."""
         starts = iter(range(0, count, _AT_ONCE))
 
@@ -75,7 +76,7 @@ class SealedView(View):
                         return
                     some = min(_AT_ONCE, count - at)
                     plain = self._read(first + at, some, buffer)
-                self._encrypt(first + at, plain, into[at * SEALED :])
+                self._encrypt(first + at, plain, into[at * ENCRYPTED_CHUNK :])
 
         if count < _MUCH:
             work(self._buffer(0))
@@ -102,7 +103,7 @@ class SealedView(View):
         while done < size:
             more = self._plain.readinto(plain[done:])  # type: ignore[attr-defined]  # every binary file has it
             if not more:
-                raise Unreadable(f"content ends {size - done} bytes early", place=f"chunk {first + done // CHUNK}")
+                raise UnreadableError(f"content ends {size - done} bytes early", place=f"chunk {first + done // CHUNK}")
             done += more
         return plain
 
@@ -110,7 +111,9 @@ class SealedView(View):
         for n in range(max(1, chunk_count(len(plain), CHUNK))):
             piece = plain[n * CHUNK : (n + 1) * CHUNK]
             nonce = chunk_nonce(first + n, last=first + n == self._chunks - 1)
-            self._cipher.encrypt_into(nonce, piece, None, into[n * SEALED : n * SEALED + len(piece) + TAG])
+            self._cipher.encrypt_into(
+                nonce, piece, None, into[n * ENCRYPTED_CHUNK : n * ENCRYPTED_CHUNK + len(piece) + TAG]
+            )
 
     def close(self) -> None:
         """Close the content."""

@@ -7,14 +7,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
 from formats.age.header import KeySource, header_bytes
-from formats.age.payload import CHUNK, SEALED, TAG, chunk_nonce, payload_cipher
+from formats.age.payload import CHUNK, ENCRYPTED_CHUNK, TAG, chunk_nonce, payload_cipher
 from formats.streams import Stream
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
-class SealingWriter(Stream):
+class EncryptingWriter(Stream):
     """A stream to write plain content into, which writes the sealed file to ``out``, forward only.
 
     `close` ends the sealed file and leaves ``out`` open and not flushed. It alone makes a whole file: after an error,
@@ -27,8 +27,8 @@ class SealingWriter(Stream):
     much of them without any key. So ``context`` names what determines every byte of the content: not only the parcel
     and the archive's number, but the digest of the build or, best, of the archive's definition.
 
-    Raises `Malformed` and `TooLarge` for the recipients (see `header_bytes`), ValueError for a seed of another length,
-    or for one without context or the other way round.
+    Raises `MalformedError` and `TooLargeError` for the recipients (see `header_bytes`), ValueError for a seed of
+    another length, or for one without context or the other way round.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class SealingWriter(Stream):
         self._chunk = memoryview(bytearray(CHUNK))
         self._filled = 0
         self._number = 0
-        self._sealed = memoryview(bytearray(SEALED))
+        self._encrypted = memoryview(bytearray(ENCRYPTED_CHUNK))
         out.write(header_bytes(file_key, recipients, keys) + nonce)
 
     def readable(self) -> bool:
@@ -66,7 +66,7 @@ class SealingWriter(Stream):
         try:
             while done < len(view):
                 if self._filled == CHUNK:
-                    self._seal(last=False)
+                    self._encrypt(last=False)
                 count = min(len(view) - done, CHUNK - self._filled)
                 self._chunk[self._filled : self._filled + count] = view[done : done + count]
                 self._filled += count
@@ -76,10 +76,10 @@ class SealingWriter(Stream):
             raise
         return done
 
-    def _seal(self, *, last: bool) -> None:
-        sealed = self._sealed[: self._filled + TAG]
-        self._cipher.encrypt_into(chunk_nonce(self._number, last=last), self._chunk[: self._filled], None, sealed)
-        self._out.write(sealed)
+    def _encrypt(self, *, last: bool) -> None:
+        encrypted = self._encrypted[: self._filled + TAG]
+        self._cipher.encrypt_into(chunk_nonce(self._number, last=last), self._chunk[: self._filled], None, encrypted)
+        self._out.write(encrypted)
         self._number += 1
         self._filled = 0
 
@@ -88,7 +88,7 @@ class SealingWriter(Stream):
         if self.closed:
             return
         try:
-            self._seal(last=True)
+            self._encrypt(last=True)
         finally:
             self.abort()
 

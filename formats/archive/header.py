@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
 
-from formats.errors import Malformed
+from formats.errors import MalformedError
 from formats.names import MAX_MEMBER, fold
 
 ARCHIVE_LIMIT = (4 << 30) - 1
@@ -104,7 +104,7 @@ def stored_time(mtime_ns: int) -> int:
 
 
 def check_clashes(names: Sequence[str]) -> None:
-    """Raise `Malformed` where legal member names could not be files side by side on every file system.
+    """Raise `MalformedError` where legal member names could not be files side by side on every file system.
 
     Two names clash when they are the same, or one is a folder of the other, with case and Unicode form ignored.
     """
@@ -112,9 +112,9 @@ def check_clashes(names: Sequence[str]) -> None:
     keys = sorted((fold(name).replace("/", "\0"), name) for name in names)
     for (key, first), (next_key, second) in pairwise(keys):
         if next_key == key:
-            raise Malformed(f"the same name as {first!r} when case and Unicode form are ignored", place=second)
+            raise MalformedError(f"the same name as {first!r} when case and Unicode form are ignored", place=second)
         if next_key.startswith(f"{key}\0"):
-            raise Malformed(f"lies in the folder {first!r}, which is a member too", place=second)
+            raise MalformedError(f"lies in the folder {first!r}, which is a member too", place=second)
 
 
 def number(value: int) -> bytes:

@@ -30,7 +30,7 @@ from formats.archive.header import (
     check_clashes,
     from_filetime,
 )
-from formats.errors import IllegalName, Malformed, TooLarge, Unexpected, UnknownFormat
+from formats.errors import IllegalNameError, MalformedError, TooLargeError, UnexpectedError, UnknownFormatError
 from formats.names import MAX_MEMBER, check_member
 
 _LZMA = b"\3\1\1"
@@ -84,7 +84,7 @@ class _Cursor:
 
     def take(self, size: int) -> memoryview:
         if size > self.left:
-            raise Malformed("ends early", place="header")
+            raise MalformedError("ends early", place="header")
         self._at += size
         return self._data[self._at - size : self._at]
 
@@ -97,23 +97,23 @@ class _Cursor:
         extra = 8 - (first ^ 0xFF).bit_length()
         value = int.from_bytes(self.take(extra), "little") | (first & 0x7F >> extra) << 8 * extra
         if extra and not value >> 7 * extra:
-            raise Malformed("a number is not in its shortest form", place="header")
+            raise MalformedError("a number is not in its shortest form", place="header")
         return value
 
     def count(self, what: str) -> int:
         """A number of things, 1 to `MAX_MEMBERS`."""
         value = self.number()
         if value > MAX_MEMBERS:
-            raise TooLarge(f"{value} {what}, {MAX_MEMBERS} are the limit", place="header")
+            raise TooLargeError(f"{value} {what}, {MAX_MEMBERS} are the limit", place="header")
         if value == 0:
-            raise Malformed(f"no {what}", place="header")
+            raise MalformedError(f"no {what}", place="header")
         return value
 
     def want(self, *values: int) -> None:
         for value in values:
             found = self.byte()
             if found != value:
-                raise Malformed(f"0x{found:02x} where 0x{value:02x} must stand", place="header")
+                raise MalformedError(f"0x{found:02x} where 0x{value:02x} must stand", place="header")
 
     def next_is(self, value: int) -> bool:
         """Whether ``value`` stands next; it is passed over if so."""
@@ -124,7 +124,7 @@ class _Cursor:
 
     def end(self) -> None:
         if self.left:
-            raise Malformed("goes on after its end", place="header")
+            raise MalformedError("goes on after its end", place="header")
 
     def values(self, count: int, code: str) -> tuple[int, ...]:
         """Exactly ``count`` little-endian integers of `struct`'s ``code``."""
@@ -134,27 +134,27 @@ class _Cursor:
 def parse_start(data: bytes, *, size: int) -> Start:
     """Where the header of an archive of ``size`` bytes lies, from its first 32 bytes (clause SignatureHeader).
 
-    Raises `Malformed`, `UnknownFormat` or `TooLarge`; the archive must end with its header.
+    Raises `MalformedError`, `UnknownFormatError` or `TooLargeError`; the archive must end with its header.
     """
     place = "start header"
     if len(data) < START_SIZE or data[:6] != SIGNATURE:
-        raise Malformed("not a finished 7z archive", place=place)
+        raise MalformedError("not a finished 7z archive", place=place)
     if data[6:8] != VERSION:
-        raise UnknownFormat(f"7z version {data[6]}.{data[7]}, known is 0.4", place=place)
+        raise UnknownFormatError(f"7z version {data[6]}.{data[7]}, known is 0.4", place=place)
     crc, offset, length, header_crc = struct.unpack_from("<IQQI", data, 8)
     if zlib.crc32(data[12:START_SIZE]) != crc:
-        raise Malformed("does not have its CRC-32", place=place)
+        raise MalformedError("does not have its CRC-32", place=place)
     end = START_SIZE + offset + length
     if size > ARCHIVE_LIMIT:
-        raise TooLarge(f"{size} bytes, {ARCHIVE_LIMIT} are the limit of an archive", place=place)
+        raise TooLargeError(f"{size} bytes, {ARCHIVE_LIMIT} are the limit of an archive", place=place)
     if size < end:
-        raise Malformed(f"the archive ends at byte {size} of {end}", place=place)
+        raise MalformedError(f"the archive ends at byte {size} of {end}", place=place)
     if size > end:
-        raise Malformed(f"{size - end} bytes follow the archive", place=place)
+        raise MalformedError(f"{size - end} bytes follow the archive", place=place)
     if length == 0:
-        raise Malformed("no header, so no member", place=place)
+        raise MalformedError("no header, so no member", place=place)
     if length > MAX_HEADER:
-        raise TooLarge(f"header of {length} bytes, {MAX_HEADER} are the limit", place=place)
+        raise TooLargeError(f"header of {length} bytes, {MAX_HEADER} are the limit", place=place)
     return Start(offset=START_SIZE + offset, size=length, crc32=header_crc)
 
 
@@ -165,10 +165,10 @@ def _method(folder: _Folder) -> str:
 def _coder(cursor: _Cursor) -> tuple[bytes, bytes]:
     """Method and properties of a folder (clause Folder), which must be of one simple coder."""
     if cursor.number() != 1:
-        raise Malformed("a folder of several methods: packed or encrypted", place="header")
+        raise MalformedError("a folder of several methods: packed or encrypted", place="header")
     flags = cursor.byte()
     if flags & 0xD0:
-        raise Malformed("a coder of several streams", place="header")
+        raise MalformedError("a coder of several streams", place="header")
     method = bytes(cursor.take(flags & 0x0F))
     if not flags & 0x20:
         return method, b""
@@ -190,7 +190,7 @@ def _folders(cursor: _Cursor) -> list[_Folder]:
     packed = [cursor.number() for _ in range(count)]
     cursor.want(Id.END, Id.UNPACK, Id.FOLDER)
     if cursor.count("folders") != count:
-        raise Malformed("not as many folders as packed streams", place="header")
+        raise MalformedError("not as many folders as packed streams", place="header")
     cursor.want(0)
     coders = [_coder(cursor) for _ in range(count)]
     cursor.want(Id.UNPACK_SIZE)
@@ -204,7 +204,7 @@ def _folders(cursor: _Cursor) -> list[_Folder]:
 def parse_packed(data: bytes, *, start: Start) -> PackedHeader | None:
     """What clause HeaderInfo says of a packed header, or None where ``data`` is a plain one.
 
-    Raises `Malformed` or `TooLarge`; the packed header must lie right before its description.
+    Raises `MalformedError` or `TooLargeError`; the packed header must lie right before its description.
     """
     cursor = _Cursor(data)
     if not cursor.next_is(Id.ENCODED_HEADER):
@@ -212,15 +212,15 @@ def parse_packed(data: bytes, *, start: Start) -> PackedHeader | None:
     folders = _folders(cursor)
     folder = folders[0]
     if len(folders) > 1 or folder.method != _LZMA or len(folder.properties) != 5:
-        raise Malformed(f"the header is {_method(folder)}, not with LZMA alone", place="header")
+        raise MalformedError(f"the header is {_method(folder)}, not with LZMA alone", place="header")
     cursor.want(Id.CRC)
     (crc,) = _digests(cursor, 1)
     cursor.want(Id.END, Id.END)
     cursor.end()
     if max(folder.size, folder.packed) > MAX_HEADER:
-        raise TooLarge(f"header of {folder.size} bytes, {MAX_HEADER} are the limit", place="header")
+        raise TooLargeError(f"header of {folder.size} bytes, {MAX_HEADER} are the limit", place="header")
     if folder.offset + folder.packed != start.offset:
-        raise Malformed("the packed header does not lie at the end of the data", place="header")
+        raise MalformedError("the packed header does not lie at the end of the data", place="header")
     return PackedHeader(
         offset=folder.offset,
         size=folder.packed,
@@ -231,7 +231,7 @@ def parse_packed(data: bytes, *, start: Start) -> PackedHeader | None:
 
 
 def unpack_header(data: bytes, packed: PackedHeader) -> bytes:
-    """The plain header of its LZMA stream; raises `Malformed`, or `TooLarge` for one that is packed twice."""
+    """The plain header of its LZMA stream; raises `MalformedError`, or `TooLargeError` for one that is packed twice."""
     first, dictionary = struct.unpack("<BI", packed.properties)
     rest, lc = divmod(first, 9)
     pb, lp = divmod(rest, 5)
@@ -244,11 +244,11 @@ def unpack_header(data: bytes, packed: PackedHeader) -> bytes:
         )
         header = decoder.decompress(data, packed.unpacked)
     except (lzma.LZMAError, ValueError):
-        raise Malformed("the packed header is not an LZMA stream", place="header") from None
+        raise MalformedError("the packed header is not an LZMA stream", place="header") from None
     if len(header) != packed.unpacked or zlib.crc32(header) != packed.crc32:
-        raise Malformed("the packed header does not have its size and CRC-32", place="header")
+        raise MalformedError("the packed header does not have its size and CRC-32", place="header")
     if header[:1] == bytes([Id.ENCODED_HEADER]):
-        raise TooLarge("a packed header in a packed header", place="header")
+        raise TooLargeError("a packed header in a packed header", place="header")
     return header
 
 
@@ -259,14 +259,14 @@ def _streams(cursor: _Cursor, *, end: int) -> list[tuple[int, int, int]]:
     offset = START_SIZE
     for folder in folders:
         if folder.method != COPY:
-            raise Malformed(f"a member is {_method(folder)}, not stored", place="header")
+            raise MalformedError(f"a member is {_method(folder)}, not stored", place="header")
         if folder.properties or folder.size != folder.packed:
-            raise Malformed("a stored folder has properties, or two sizes", place="header")
+            raise MalformedError("a stored folder has properties, or two sizes", place="header")
         if folder.offset != offset:
-            raise Malformed("the data do not begin at the archive's start", place="header")
+            raise MalformedError("the data do not begin at the archive's start", place="header")
         offset += folder.packed
     if offset != end:
-        raise Malformed("the members do not fill the archive", place="header")
+        raise MalformedError("the members do not fill the archive", place="header")
     cursor.want(Id.SUBSTREAMS)
     counts = [1] * len(folders)
     if cursor.next_is(Id.COUNTS):
@@ -275,7 +275,7 @@ def _streams(cursor: _Cursor, *, end: int) -> list[tuple[int, int, int]]:
             counts[n] = cursor.count("members")
             total += counts[n]
             if total > MAX_MEMBERS:
-                raise TooLarge(f"more than {MAX_MEMBERS} members", place="header")
+                raise TooLargeError(f"more than {MAX_MEMBERS} members", place="header")
     if max(counts) > 1:
         cursor.want(Id.SIZE)
     sizes: list[int] = []
@@ -283,7 +283,7 @@ def _streams(cursor: _Cursor, *, end: int) -> list[tuple[int, int, int]]:
         listed = [cursor.number() for _ in range(count - 1)]
         sizes += [*listed, folder.size - sum(listed)]
     if min(sizes) < 1:
-        raise Malformed("a member is empty, or the sizes do not add up", place="header")
+        raise MalformedError("a member is empty, or the sizes do not add up", place="header")
     cursor.want(Id.CRC)
     crcs = _digests(cursor, len(sizes))
     cursor.want(Id.END, Id.END)
@@ -293,17 +293,17 @@ def _streams(cursor: _Cursor, *, end: int) -> list[tuple[int, int, int]]:
 def _names(body: _Cursor, count: int) -> list[str]:
     body.want(0)
     if body.left > count * MAX_NAME:
-        raise TooLarge(f"names of {body.left} bytes for {count} members", place="header")
+        raise TooLargeError(f"names of {body.left} bytes for {count} members", place="header")
     try:
         text = str(body.take(body.left), "utf-16-le")
     except UnicodeDecodeError:
-        raise IllegalName("a name is not valid UTF-16", place="header") from None
+        raise IllegalNameError("a name is not valid UTF-16", place="header") from None
     if text.count("\0") != count or text[-1] != "\0":
-        raise Malformed(f"not {count} names", place="header")
+        raise MalformedError(f"not {count} names", place="header")
     names = text[:-1].split("\0")
     for n, name in enumerate(names):
         if len(name) > MAX_MEMBER:  # before the name is quoted in an error
-            raise IllegalName(f"name of {len(name)} characters, {MAX_MEMBER} are the limit", place=f"members[{n}]")
+            raise IllegalNameError(f"name of {len(name)} characters, {MAX_MEMBER} are the limit", place=f"members[{n}]")
         check_member(name)
     return names
 
@@ -313,7 +313,7 @@ def _check_attributes(value: int, name: str) -> None:
     low, mode = value & 0xFFFF, value >> 16
     # Windows' folder (0x10), device (0x40) and reparse point (0x400) are among those not allowed.
     if low & ~_FILE_ATTRIBUTES or (mode & ~0o777 != 0o100000 if low & _UNIX else mode):
-        raise Unexpected(f"not a plain file (attributes 0x{value:08x})", place=name)
+        raise UnexpectedError(f"not a plain file (attributes 0x{value:08x})", place=name)
 
 
 def _files(cursor: _Cursor, count: int) -> list[tuple[str, int]]:
@@ -327,9 +327,9 @@ def _files(cursor: _Cursor, count: int) -> list[tuple[str, int]]:
         body = _Cursor(cursor.take(cursor.number()))
         if kind == Id.DUMMY:
             if any(body.take(body.left)):
-                raise Malformed("padding is not of zeros", place="header")
+                raise MalformedError("padding is not of zeros", place="header")
         elif kind in (Id.EMPTY_STREAM, Id.EMPTY_FILE, Id.ANTI):
-            raise Unexpected("the archive holds folders, empty files or anti-items", place="header")
+            raise UnexpectedError("the archive holds folders, empty files or anti-items", place="header")
         elif kind == Id.NAMES and not names:
             names = _names(body, listed)
         elif kind == Id.MTIME and not times:
@@ -339,16 +339,16 @@ def _files(cursor: _Cursor, count: int) -> list[tuple[str, int]]:
             body.want(1, 0)
             attributes = body.values(listed, "I")
         else:
-            raise Malformed(f"property 0x{kind:02x} stands twice, or is none of ours", place="header")
+            raise MalformedError(f"property 0x{kind:02x} stands twice, or is none of ours", place="header")
         body.end()
     if listed != count:
-        raise Malformed(f"{listed} members, content of {count}", place="header")
+        raise MalformedError(f"{listed} members, content of {count}", place="header")
     if not (names and times and attributes):
-        raise Malformed("members without name, time or attributes", place="header")
+        raise MalformedError("members without name, time or attributes", place="header")
     for name, time, value in zip(names, times, attributes, strict=True):
         _check_attributes(value, name)
         if time > LAST_TIME:
-            raise Malformed("time past the year 9999", place=name)
+            raise MalformedError("time past the year 9999", place=name)
     check_clashes(names)
     return list(zip(names, times, strict=True))
 
@@ -356,7 +356,8 @@ def _files(cursor: _Cursor, count: int) -> list[tuple[str, int]]:
 def parse_header(data: bytes, *, end: int) -> list[Stored]:
     """The members that a plain header lists (clause Header); their data must reach to byte ``end`` of the archive.
 
-    Raises `Malformed`, `TooLarge`, `IllegalName`, or `Unexpected` for what is not a plain file with content.
+    Raises `MalformedError`, `TooLargeError`, `IllegalNameError`, or `UnexpectedError` for what is not a plain file with
+    content.
     """
     cursor = _Cursor(data)
     cursor.want(Id.HEADER, Id.MAIN_STREAMS)

@@ -26,7 +26,7 @@ from formats.archive.header import (
 )
 from formats.archive.parse import parse_header, parse_packed, parse_start, unpack_header
 from formats.digest import CHUNK
-from formats.errors import DigestMismatch, Malformed, TooLarge, Unexpected, Unreadable
+from formats.errors import DigestMismatchError, MalformedError, TooLargeError, UnexpectedError, UnreadableError
 from formats.names import check_member, fold
 
 
@@ -48,12 +48,12 @@ def _copy(source: BinaryIO, out: BinaryIO, member: Member) -> int:
     while left:
         data = source.read(min(CHUNK, left))
         if not data:
-            raise DigestMismatch(f"content ends {left} bytes before its {member.size}", place=member.name)
+            raise DigestMismatchError(f"content ends {left} bytes before its {member.size}", place=member.name)
         crc = zlib.crc32(data, crc)
         out.write(data)
         left -= len(data)
     if source.read(1):
-        raise DigestMismatch(f"content goes on after its {member.size} bytes", place=member.name)
+        raise DigestMismatchError(f"content goes on after its {member.size} bytes", place=member.name)
     return crc
 
 
@@ -64,10 +64,10 @@ def write_archive(out: BinaryIO, members: Iterable[tuple[Member, Callable[[], Bi
     members give the same bytes. ``out`` is empty, seekable and buffered; it is left at its end, not flushed. Its first
     32 bytes are zeros, so that it is no archive, until all the rest is written.
 
-    Raises `DigestMismatch` where content is not as long as its member says, `TooLarge` past `ARCHIVE_LIMIT` or
-    `MAX_MEMBERS` (before the member is opened), `IllegalName`, and `Malformed` for a member without content, no member
-    at all, or, when all are written, names that clash (`check_clashes`). What opening, reading or writing raises
-    passes through.
+    Raises `DigestMismatchError` where content is not as long as its member says, `TooLargeError` past `ARCHIVE_LIMIT`
+    or `MAX_MEMBERS` (before the member is opened), `IllegalNameError`, and `MalformedError` for a member without
+    content, no member at all, or, when all are written, names that clash (`check_clashes`). What opening, reading or
+    writing raises passes through.
     """
     out.write(bytes(START_SIZE))
     gauge = ArchiveGauge()
@@ -76,18 +76,18 @@ def write_archive(out: BinaryIO, members: Iterable[tuple[Member, Callable[[], Bi
     for member, opener in members:
         check_member(member.name)
         if member.size < 1:
-            raise Malformed("a member without content", place=member.name)
+            raise MalformedError("a member without content", place=member.name)
         gauge.add(member)
         if len(stored) == MAX_MEMBERS:
-            raise TooLarge(f"more than {MAX_MEMBERS} members", place=member.name)
+            raise TooLargeError(f"more than {MAX_MEMBERS} members", place=member.name)
         if gauge.size > ARCHIVE_LIMIT:
-            raise TooLarge(f"the archive would be over {ARCHIVE_LIMIT} bytes", place=member.name)
+            raise TooLargeError(f"the archive would be over {ARCHIVE_LIMIT} bytes", place=member.name)
         with closing(opener()) as source:
             crc = _copy(source, out, member)
         stored.append(Stored(member=member, offset=offset, crc32=crc))
         offset += member.size
     if not stored:
-        raise Malformed("an archive without members")
+        raise MalformedError("an archive without members")
     check_clashes([item.member.name for item in stored])
     header = header_bytes(stored)
     out.write(header)
@@ -99,16 +99,17 @@ def write_archive(out: BinaryIO, members: Iterable[tuple[Member, Callable[[], Bi
 
 
 def _read(source: BinaryIO, offset: int, size: int, *, place: str) -> bytes:
-    """Up to ``size`` bytes from ``offset``; raises `Unreadable` where the medium fails."""
+    """Up to ``size`` bytes from ``offset``; raises `UnreadableError` where the medium fails."""
     try:
         source.seek(offset)
         return source.read(size)
     except OSError as error:
-        raise Unreadable(error.strerror or str(error), place=place) from error
+        raise UnreadableError(error.strerror or str(error), place=place) from error
 
 
 class _MemberStream(io.RawIOBase):
-    """The content of one member; the read that reaches its end raises `DigestMismatch` if it was not the right one."""
+    """The content of one member; the read that reaches its end raises `DigestMismatchError` if it was not the right
+    one."""
 
     def __init__(self, source: BinaryIO, stored: Stored) -> None:
         self._source = source
@@ -132,10 +133,10 @@ class _MemberStream(io.RawIOBase):
         # Other members of the same archive may be read in between.
         data = _read(self._source, self._stored.offset + self._at, size, place=member.name)
         if not data:
-            raise Unreadable(f"the archive ends {left} bytes before the member's end", place=member.name)
+            raise UnreadableError(f"the archive ends {left} bytes before the member's end", place=member.name)
         crc = zlib.crc32(data, self._crc)
         if len(data) == left and crc != self._stored.crc32:
-            raise DigestMismatch("does not have the CRC-32 of the archive's header", place=member.name)
+            raise DigestMismatchError("does not have the CRC-32 of the archive's header", place=member.name)
         self._crc = crc
         self._at += len(data)
         return data
@@ -152,9 +153,10 @@ class _MemberStream(io.RawIOBase):
 class ArchiveReader:
     """An archive in a seekable binary file, which stays open and is no one else's while members are read.
 
-    Raises, on opening: `Malformed`, `UnknownFormat`, `TooLarge`, `IllegalName` or `Unexpected`, for anything but whole
-    archives of stored plain files with distinct portable names, as `write_archive` or 7-Zip's ``-mx0`` makes them;
-    `Unreadable` where the medium fails. The content is not looked at before it is read.
+    Raises, on opening: `MalformedError`, `UnknownFormatError`, `TooLargeError`, `IllegalNameError` or
+    `UnexpectedError`, for anything but whole archives of stored plain files with distinct portable names, as
+    `write_archive` or 7-Zip's ``-mx0`` makes them; `UnreadableError` where the medium fails. The content is not looked
+    at before it is read.
     """
 
     def __init__(self, source: BinaryIO) -> None:
@@ -163,7 +165,7 @@ class ArchiveReader:
         start = parse_start(self._exactly(0, min(size, START_SIZE)), size=size)
         header = self._exactly(start.offset, start.size)
         if zlib.crc32(header) != start.crc32:
-            raise Malformed("does not have its CRC-32", place="header")
+            raise MalformedError("does not have its CRC-32", place="header")
         end = start.offset
         packed = parse_packed(header, start=start)
         if packed is not None:
@@ -177,7 +179,7 @@ class ArchiveReader:
         while size:
             data = _read(self._source, offset, size, place="header")
             if not data:
-                raise Unreadable(f"the archive ends at byte {offset}", place="header")
+                raise UnreadableError(f"the archive ends at byte {offset}", place="header")
             pieces.append(data)
             offset += len(data)
             size -= len(data)
@@ -188,7 +190,7 @@ class ArchiveReader:
         return [item.member for item in self._stored]
 
     def expect(self, members: Sequence[tuple[str, int]]) -> None:
-        """Raise `Unexpected` unless the archive holds exactly these names and sizes (bytes), in this order.
+        """Raise `UnexpectedError` unless the archive holds exactly these names and sizes (bytes), in this order.
 
         The error's place is the first member that is more, missing or other.
         """
@@ -198,29 +200,29 @@ class ArchiveReader:
             if found.name == name and found.size == size:
                 continue
             if found.name == name:
-                raise Unexpected(f"has {found.size} bytes, {size} are listed", place=name)
+                raise UnexpectedError(f"has {found.size} bytes, {size} are listed", place=name)
             if fold(found.name) == fold(name):
-                raise Unexpected(f"listed as {name!r}: other case or Unicode form", place=found.name)
+                raise UnexpectedError(f"listed as {name!r}: other case or Unicode form", place=found.name)
             if found.name not in listed:
-                raise Unexpected("not listed", place=found.name)
+                raise UnexpectedError("not listed", place=found.name)
             if name not in self._index:
-                raise Unexpected("listed but missing", place=name)
-            raise Unexpected("in another place than listed", place=found.name)
+                raise UnexpectedError("listed but missing", place=name)
+            raise UnexpectedError("in another place than listed", place=found.name)
         if len(self._stored) > len(members):
-            raise Unexpected("not listed", place=self._stored[len(members)].member.name)
+            raise UnexpectedError("not listed", place=self._stored[len(members)].member.name)
         if len(members) > len(self._stored):
-            raise Unexpected("listed but missing", place=members[len(self._stored)][0])
+            raise UnexpectedError("listed but missing", place=members[len(self._stored)][0])
 
     def open(self, index_or_name: int | str) -> BinaryIO:
         """The content of a member, by its place (from 0) or name, to be read once from its start.
 
-        The read that reaches its end raises `DigestMismatch` in place of the last bytes if the whole does not have
-        the CRC-32 of the header, so what came before must not be relied on until then. Raises `Unreadable` where
-        the medium fails or has become shorter, `Unexpected` for a name that the archive does not hold, IndexError for
-        a number beyond its members.
+        The read that reaches its end raises `DigestMismatchError` in place of the last bytes if the whole does not have
+        the CRC-32 of the header, so what came before must not be relied on until then. Raises `UnreadableError` where
+        the medium fails or has become shorter, `UnexpectedError` for a name that the archive does not hold, IndexError
+        for a number beyond its members.
         """
         if isinstance(index_or_name, str):
             if index_or_name not in self._index:
-                raise Unexpected("no such member", place=index_or_name)
+                raise UnexpectedError("no such member", place=index_or_name)
             index_or_name = self._index[index_or_name]
         return cast(BinaryIO, _MemberStream(self._source, self._stored[index_or_name]))

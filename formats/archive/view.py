@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from formats.archive.header import START_SIZE, Member, Stored, check_clashes, header_bytes, start_header
-from formats.errors import Malformed, Unreadable
+from formats.errors import MalformedError, UnreadableError
 from formats.streams import View
 
 
@@ -32,13 +32,14 @@ class Span:
 class ArchiveView(View):
     """The archive of ``spans``, to be read and sought in; one thread at a time uses it.
 
-    Content is not checked: whoever reads the archive compares it with its digest. Raises `Malformed` for no members, or
-    names that clash; reading raises `Unreadable` where content ends early, and what reading the content raises.
+    Content is not checked: whoever reads the archive compares it with its digest. Raises `MalformedError` for no
+    members, or names that clash; reading raises `UnreadableError` where content ends early, and what reading the
+    content raises.
     """
 
     def __init__(self, spans: Sequence[Span]) -> None:
         if not spans:
-            raise Malformed("an archive without members")
+            raise MalformedError("an archive without members")
         check_clashes([span.member.name for span in spans])
         self._spans = spans
         self._starts = []
@@ -68,7 +69,7 @@ class ArchiveView(View):
         source.seek(span.offset + within)
         count: int = source.readinto(into[: span.member.size - within])  # type: ignore[attr-defined]
         if not count:
-            raise Unreadable(f"content ends {span.member.size - within} bytes early", place=span.member.name)
+            raise UnreadableError(f"content ends {span.member.size - within} bytes early", place=span.member.name)
         return count
 
     def _content(self, number: int) -> BinaryIO:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from formats.documents.packing import parse_destinations
-from formats.errors import Malformed
+from formats.errors import MalformedError
 from formats.names import check_site
 from formats.records import Fields, encode, format_time, open_document
 
@@ -37,7 +37,7 @@ class AcknowledgedMessage:
 
     @classmethod
     def parse(cls, fields: Fields) -> AcknowledgedMessage:
-        """From a JSON object; raises `Malformed`."""
+        """From a JSON object; raises `MalformedError`."""
         return cls(
             message=fields.digest("message"),
             refused=fields.text("refused", longest=MAX_REASON),
@@ -68,14 +68,14 @@ class Acknowledgement:
 
     @classmethod
     def parse(cls, payload: bytes) -> Acknowledgement:
-        """From canonical bytes; raises `Malformed` or `UnknownFormat`."""
+        """From canonical bytes; raises `MalformedError` or `UnknownFormatError`."""
         fields = open_document(payload, name=NAME)
         to = parse_destinations(fields)
         if len(to) != 1:
-            raise Malformed("an acknowledgement goes to one site", place="to")
+            raise MalformedError("an acknowledgement goes to one site", place="to")
         items = fields.objects("messages")
         if not 1 <= len(items) <= MAX_ITEMS:
-            raise Malformed(f"an acknowledgement names 1 to {MAX_ITEMS} messages", place="messages")
+            raise MalformedError(f"an acknowledgement names 1 to {MAX_ITEMS} messages", place="messages")
         return cls(
             site=check_site(fields.text("from"), place="from"),
             to=to[0],

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from formats.documents.packing import parse_destinations
-from formats.errors import Malformed
+from formats.errors import MalformedError
 from formats.names import check_parcel, check_site
 from formats.records import encode, format_time, open_document
 
@@ -47,17 +47,17 @@ class Arrival:
 
     @classmethod
     def parse(cls, payload: bytes) -> Arrival:
-        """From canonical bytes; raises `Malformed` or `UnknownFormat`."""
+        """From canonical bytes; raises `MalformedError` or `UnknownFormatError`."""
         fields = open_document(payload, name=NAME)
         to = parse_destinations(fields)
         if len(to) != 1:
-            raise Malformed("an arrival is reported to the parcel's sender alone", place="to")
+            raise MalformedError("an arrival is reported to the parcel's sender alone", place="to")
         listed = [
             (item.integer("number", minimum=1), item.text("seal", longest=200)) for item in fields.objects("volumes")
         ]
         volumes = dict(listed)
         if list(volumes) != sorted(volumes) or len(volumes) != len(listed):
-            raise Malformed("each volume once, in order", place="volumes")
+            raise MalformedError("each volume once, in order", place="volumes")
         return cls(
             parcel=check_parcel(fields.text("parcel"), source=to[0], place="parcel"),
             source=to[0],

@@ -10,7 +10,7 @@ import base64
 from dataclasses import dataclass
 
 from formats.envelope import PublicKey, load_public_key, parse_base64
-from formats.errors import Malformed
+from formats.errors import MalformedError
 from formats.names import check_site
 from formats.records import Fields, encode, format_time, open_document
 
@@ -45,11 +45,11 @@ class SiteKey:
 
     @classmethod
     def parse(cls, fields: Fields) -> SiteKey:
-        """From a JSON object; raises `Malformed`."""
+        """From a JSON object; raises `MalformedError`."""
         der = parse_base64(fields, "public", 1000)
         start, end = fields.time("from"), fields.time("until")
         if end <= start:
-            raise Malformed("ends before it begins", place=fields.at("until"))
+            raise MalformedError("ends before it begins", place=fields.at("until"))
         return cls(
             key=load_public_key(der, place=fields.at("public")),
             valid_from_ns=start,
@@ -96,15 +96,15 @@ class SiteCard:
 
     @classmethod
     def parse(cls, payload: bytes) -> SiteCard:
-        """From canonical bytes; raises `Malformed` or `UnknownFormat`."""
+        """From canonical bytes; raises `MalformedError` or `UnknownFormatError`."""
         fields = open_document(payload, name=NAME)
         keys = tuple(SiteKey.parse(item) for item in fields.objects("keys")[: MAX_KEYS + 1])
         if not 1 <= len(keys) <= MAX_KEYS:
-            raise Malformed(f"a card has 1 to {MAX_KEYS} keys", place="keys")
+            raise MalformedError(f"a card has 1 to {MAX_KEYS} keys", place="keys")
         if len({key.key.keyid for key in keys}) != len(keys):
-            raise Malformed("a key stands twice", place="keys")
+            raise MalformedError("a key stands twice", place="keys")
         if keys[0].revoked_ns is not None:
-            raise Malformed("the current key is revoked", place="keys[0].revoked")
+            raise MalformedError("the current key is revoked", place="keys[0].revoked")
         recipient = fields.text("recipient", pattern="age1[02-9ac-hj-np-z]{58}") if fields.has("recipient") else None
         return cls(
             site=check_site(fields.text("site"), place="site"),

@@ -23,7 +23,7 @@ from formats.documents.listing import (
     parse_entry,
     read_lines,
 )
-from formats.errors import Malformed, TooLarge, Unexpected, UnknownFormat
+from formats.errors import MalformedError, TooLargeError, UnexpectedError, UnknownFormatError
 from formats.names import MAX_VERSION, check_member, check_package, check_parcel, fold
 from formats.records import Fields, decode, encode
 
@@ -81,7 +81,7 @@ class MemberRecord:
 
     @classmethod
     def parse(cls, line: bytes, *, place: str) -> MemberRecord:
-        """From a line; raises `Malformed` or `IllegalName`."""
+        """From a line; raises `MalformedError` or `IllegalNameError`."""
         fields = Fields(decode(line, place=place), place)
         member = cls(
             name=check_member(fields.text("name"), place=fields.at("name")),
@@ -93,9 +93,9 @@ class MemberRecord:
             coding=cast(Coding, fields.text("coding", pattern="store|zstd")),
         )
         if member.offset + member.length > member.of:
-            raise Malformed("reaches past the end of its content", place=fields.at("length"))
+            raise MalformedError("reaches past the end of its content", place=fields.at("length"))
         if member.coding == "store" and member.size != member.length:
-            raise Malformed("a stored member has the size of what it holds", place=fields.at("size"))
+            raise MalformedError("a stored member has the size of what it holds", place=fields.at("size"))
         return member
 
 
@@ -149,22 +149,22 @@ class _Lines(io.RawIOBase):
             try:
                 data = self._inflate.decompress(pending, len(buffer))
             except zlib.error:
-                raise Malformed("not a gzip stream, or altered", place="contents") from None
+                raise MalformedError("not a gzip stream, or altered", place="contents") from None
             if data:
                 buffer[: len(data)] = data
                 return len(data)
             if not pending:
-                raise Malformed("gzip stream is cut short", place="contents")
+                raise MalformedError("gzip stream is cut short", place="contents")
         if self._inflate.unused_data or self._source.read(1):
-            raise Malformed("goes on after the end of the gzip stream", place="contents")
+            raise MalformedError("goes on after the end of the gzip stream", place="contents")
         return 0
 
 
 class ContentsReader:
     """Reads contents in one pass: call `packages` to its end, then `archives` to its end.
 
-    Raises `Malformed`, `IllegalName`, `TooLarge` or `UnknownFormat` on the way; never holds more than one line and
-    one archive's member list.
+    Raises `MalformedError`, `IllegalNameError`, `TooLargeError` or `UnknownFormatError` on the way; never holds more
+    than one line and one archive's member list.
     """
 
     def __init__(self, source: BinaryIO, *, parcel: str, archives: int) -> None:
@@ -172,17 +172,17 @@ class ContentsReader:
         self._lines = read_lines(buffered, place="contents")
         fields = Fields(decode(next(self._lines, b""), place="contents:1"), "contents")
         if fields.text("format") != HEADER:
-            raise UnknownFormat(f"not {HEADER}", place="contents.format")
+            raise UnknownFormatError(f"not {HEADER}", place="contents.format")
         found = check_parcel(fields.text("parcel"), place=fields.at("parcel"))
         if found != parcel:
-            raise Unexpected(f"contents are of parcel {found}, not {parcel}", place=fields.at("parcel"))
+            raise UnexpectedError(f"contents are of parcel {found}, not {parcel}", place=fields.at("parcel"))
         self._packages = fields.integer("packages", minimum=1, maximum=MAX_PACKAGES)
         self._archives = fields.integer("archives", minimum=archives, maximum=archives)
 
     def _line(self) -> bytes:
         line = next(self._lines, None)
         if line is None:
-            raise Malformed("ends early", place="contents")
+            raise MalformedError("ends early", place="contents")
         return line
 
     def packages(self) -> Iterator[tuple[PackageHeader, Iterator[Entry]]]:
@@ -198,7 +198,7 @@ class ContentsReader:
                 listing=ListingSummary.parse(fields.object("listing")),
             )
             if (header.package, header.version) in seen:
-                raise Malformed(f"{header.package}:{header.version} stands twice", place=place)
+                raise MalformedError(f"{header.package}:{header.version} stands twice", place=place)
             seen.add((header.package, header.version))
             yield header, self._entries(header)
 
@@ -211,7 +211,7 @@ class ContentsReader:
             check.add(entry, line + b"\n")
             yield entry
         if check.summary() != header.listing:
-            raise Malformed("listing does not have the digest and sums given for it", place=place)
+            raise MalformedError("listing does not have the digest and sums given for it", place=place)
 
     def archives(self) -> Iterator[tuple[int, list[MemberRecord]]]:
         """Each archive's number and members, names distinct even where case and Unicode form are ignored."""
@@ -221,10 +221,10 @@ class ContentsReader:
             fields.integer("archive", minimum=n, maximum=n)
             count = fields.integer("members", minimum=1)
             if count > MAX_MEMBERS:
-                raise TooLarge(f"more than {MAX_MEMBERS} members", place=place)
+                raise TooLargeError(f"more than {MAX_MEMBERS} members", place=place)
             members = [MemberRecord.parse(self._line(), place=f"{place}[{m}]") for m in range(count)]
             if len({fold(member.name) for member in members}) != count:
-                raise Malformed("two members of the same name", place=place)
+                raise MalformedError("two members of the same name", place=place)
             yield n, members
         if next(self._lines, None) is not None:
-            raise Malformed("goes on after its end", place="contents")
+            raise MalformedError("goes on after its end", place="contents")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from formats.documents.packing import parse_destinations
 from formats.envelope import parse_base64
-from formats.errors import Malformed
+from formats.errors import MalformedError
 from formats.names import check_parcel, check_site
 from formats.records import Fields, encode, format_time, open_document
 
@@ -67,7 +67,7 @@ class Link:
 
     @classmethod
     def parse(cls, fields: Fields) -> Link:
-        """From a JSON object; raises `Malformed`."""
+        """From a JSON object; raises `MalformedError`."""
         return cls(
             site=check_site(fields.text("site"), place=fields.at("site")),
             book=parse_book(fields),
@@ -92,7 +92,7 @@ class SealMark:
 
     @classmethod
     def parse(cls, fields: Fields) -> SealMark:
-        """From a JSON object; raises `Malformed`."""
+        """From a JSON object; raises `MalformedError`."""
         return cls(
             volume=fields.integer("volume", minimum=1),
             serial=fields.text("serial", longest=200),
@@ -148,24 +148,24 @@ class CustodyEntry:
 
     @classmethod
     def parse(cls, payload: bytes) -> CustodyEntry:
-        """From canonical bytes; raises `Malformed` or `UnknownFormat`."""
+        """From canonical bytes; raises `MalformedError` or `UnknownFormatError`."""
         fields = open_document(payload, name=NAME)
         number = fields.integer("number", minimum=1)
         previous = fields.text("previous", pattern="[0-9a-f]{64}|")
         if bool(previous) != (number > 1):
-            raise Malformed("the first entry of a chain, and no other, has none before it", place="previous")
+            raise MalformedError("the first entry of a chain, and no other, has none before it", place="previous")
         site, book = check_site(fields.text("from"), place="from"), parse_book(fields)
         links = _few(fields, "after", MAX_AFTER)
         after = tuple(Link.parse(item) for item in links)
         chains = [(link.site, link.book) for link in after]
         if chains != sorted(set(chains)) or (site, book) in chains:
-            raise Malformed("every other chain once, in order", place="after")
+            raise MalformedError("every other chain once, in order", place="after")
         volumes = tuple(fields.integers("volumes", minimum=1))
         if list(volumes) != sorted(set(volumes)):
-            raise Malformed("each volume once, in order", place="volumes")
+            raise MalformedError("each volume once, in order", place="volumes")
         seals = tuple(SealMark.parse(item) for item in _few(fields, "seals", MAX_SEALS))
         if [seal.volume for seal in seals] != sorted({seal.volume for seal in seals}):
-            raise Malformed("each volume once, in order", place="seals")
+            raise MalformedError("each volume once, in order", place="seals")
         return cls(
             parcel=check_parcel(fields.text("parcel"), place="parcel"),
             site=site,
@@ -185,14 +185,14 @@ class CustodyEntry:
 
 
 def parse_book(fields: Fields) -> str:
-    """The ``book`` of an entry or link; raises `Malformed`."""
+    """The ``book`` of an entry or link; raises `MalformedError`."""
     return fields.text("book", pattern=f"{MAIN}|[0-9a-f]{{16}}")
 
 
 def _few(fields: Fields, name: str, most: int) -> list[Fields]:
     items = fields.objects(name)
     if len(items) > most:
-        raise Malformed(f"more than {most}", place=fields.at(name))
+        raise MalformedError(f"more than {most}", place=fields.at(name))
     return items
 
 
@@ -221,11 +221,11 @@ class CustodyBatch:
 
     @classmethod
     def parse(cls, payload: bytes) -> CustodyBatch:
-        """From canonical bytes; raises `Malformed` or `UnknownFormat`."""
+        """From canonical bytes; raises `MalformedError` or `UnknownFormatError`."""
         fields = open_document(payload, name=BATCH_NAME)
         to = parse_destinations(fields)
         if len(to) != 1:
-            raise Malformed("a batch goes to one site", place="to")
+            raise MalformedError("a batch goes to one site", place="to")
         items = _few(fields, "entries", MAX_BATCH)
         return cls(
             parcel=check_parcel(fields.text("parcel"), place="parcel"),

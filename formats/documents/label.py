@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from formats.errors import Malformed
+from formats.errors import MalformedError
 from formats.names import check_parcel, check_path, check_site, volume_name
 from formats.records import encode, format_time, open_document
 
@@ -51,7 +51,7 @@ class VolumeLabel:
 
     @classmethod
     def parse(cls, payload: bytes) -> VolumeLabel:
-        """From canonical bytes; raises `Malformed` or `UnknownFormat`."""
+        """From canonical bytes; raises `MalformedError` or `UnknownFormatError`."""
         fields = open_document(payload, name=NAME)
         source = check_site(fields.text("from"), place="from")
         label = cls(
@@ -67,7 +67,7 @@ class VolumeLabel:
             ),
         )
         if label.number > label.of:
-            raise Malformed(f"volume {label.number} of {label.of}", place="number")
+            raise MalformedError(f"volume {label.number} of {label.of}", place="number")
         if len(dict(label.tags)) != len(label.tags):
-            raise Malformed("a path stands twice", place="tags")
+            raise MalformedError("a path stands twice", place="tags")
         return label

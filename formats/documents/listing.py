@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from formats.digest import sha256_hex
-from formats.errors import FormatError, IllegalName, Malformed, TooLarge
+from formats.errors import FormatError, IllegalNameError, MalformedError, TooLargeError
 from formats.names import check_link, check_path
 from formats.records import Fields, decode, encode, format_time
 
@@ -69,7 +69,7 @@ class ListingSummary:
 
     @classmethod
     def parse(cls, fields: Fields) -> ListingSummary:
-        """From a JSON object; raises `Malformed`."""
+        """From a JSON object; raises `MalformedError`."""
         return cls(
             sha256=fields.digest("sha256"),
             entries=fields.integer("entries"),
@@ -97,7 +97,7 @@ def entry_line(entry: Entry) -> bytes:
 
 
 def parse_entry(line: bytes, *, place: str = "") -> Entry:
-    """The entry of one line (without newline); raises `Malformed` or `IllegalName`."""
+    """The entry of one line (without newline); raises `MalformedError` or `IllegalNameError`."""
     fields = Fields(decode(line, place=place), place)
     path = check_path(fields.text("path"), place=fields.at("path"))
     mtime_ns = fields.time("mtime")
@@ -106,7 +106,9 @@ def parse_entry(line: bytes, *, place: str = "") -> Entry:
             size, sha256 = fields.integer("size"), fields.digest("sha256")
             if (size == 0) != (sha256 == EMPTY):
                 # Empty files are made, not looked up: an empty file's digest would never be checked.
-                raise Malformed("the SHA-256 of no bytes goes with size 0, and no other", place=fields.at("sha256"))
+                raise MalformedError(
+                    "the SHA-256 of no bytes goes with size 0, and no other", place=fields.at("sha256")
+                )
             return FileEntry(
                 path=path, size=size, sha256=sha256, mtime_ns=mtime_ns, executable=fields.flag("executable")
             )
@@ -116,14 +118,14 @@ def parse_entry(line: bytes, *, place: str = "") -> Entry:
             target = check_link(path, fields.text("target"), place=fields.at("target"))
             return LinkEntry(path=path, target=target, mtime_ns=mtime_ns)
         case other:
-            raise Malformed(f"unknown kind {other[:40]!r}", place=fields.at("kind"))
+            raise MalformedError(f"unknown kind {other[:40]!r}", place=fields.at("kind"))
 
 
 class ListingCheck:
     """Judges a listing entry by entry and sums it up: order, parents, links, digest.
 
-    Feed every entry with its line through `add`; `summary` gives the result. Raises `Malformed` when an entry is out
-    of order, stands twice or has no folder listed above it (which also keeps entries from passing through a link).
+    Feed every entry with its line through `add`; `summary` gives the result. Raises `MalformedError` when an entry is
+    out of order, stands twice or has no folder listed above it (which also keeps entries from passing through a link).
     """
 
     def __init__(self) -> None:
@@ -136,12 +138,12 @@ class ListingCheck:
         """Take the next entry; ``line`` is with its newline."""
         key = path_key(entry.path)
         if key <= self._last:
-            raise Malformed("out of order or listed twice", place=entry.path)
+            raise MalformedError("out of order or listed twice", place=entry.path)
         parent = key[:-1]
         while self._folders != parent[: len(self._folders)]:
             self._folders.pop()
         if self._folders != parent:
-            raise Malformed("its folder is not listed", place=entry.path)
+            raise MalformedError("its folder is not listed", place=entry.path)
         if isinstance(entry, FolderEntry):
             self._folders = key
         elif isinstance(entry, FileEntry):
@@ -159,14 +161,14 @@ class ListingCheck:
 
 
 def read_lines(source: BinaryIO, *, place: str) -> Iterator[bytes]:
-    """The newline-ended lines of ``source``, without the newline; raises `TooLarge` or `Malformed`."""
+    """The newline-ended lines of ``source``, without the newline; raises `TooLargeError` or `MalformedError`."""
     number = 0
     while line := source.readline(MAX_LINE + 1):
         number += 1
         if len(line) > MAX_LINE:
-            raise TooLarge(f"line longer than {MAX_LINE} bytes", place=f"{place}:{number}")
+            raise TooLargeError(f"line longer than {MAX_LINE} bytes", place=f"{place}:{number}")
         if not line.endswith(b"\n"):
-            raise Malformed("last line is cut short", place=f"{place}:{number}")
+            raise MalformedError("last line is cut short", place=f"{place}:{number}")
         yield line[:-1]
 
 
@@ -175,7 +177,8 @@ def read_listing(
 ) -> Iterator[Entry]:
     """The entries of a listing, judged on the way; at its end it must match ``expected`` if given.
 
-    Raises `Malformed`, `IllegalName`, `TooLarge`; also at the end, when the listing is not the expected one.
+    Raises `MalformedError`, `IllegalNameError`, `TooLargeError`; also at the end, when the listing is not the expected
+    one.
     """
     check = ListingCheck()
     for number, line in enumerate(read_lines(source, place=place), 1):
@@ -183,7 +186,7 @@ def read_listing(
         check.add(entry, line + b"\n")
         yield entry
     if expected is not None and check.summary() != expected:
-        raise Malformed("is not the listing its package definition names", place=place)
+        raise MalformedError("is not the listing its package definition names", place=place)
 
 
 def write_listing(entries: Iterable[Entry], out: BinaryIO) -> ListingSummary:
@@ -196,7 +199,7 @@ def write_listing(entries: Iterable[Entry], out: BinaryIO) -> ListingSummary:
             if isinstance(entry, LinkEntry):
                 check_link(entry.path, entry.target)
         except UnicodeEncodeError:
-            raise IllegalName("name is not valid Unicode", place=ascii(entry.path)) from None
+            raise IllegalNameError("name is not valid Unicode", place=ascii(entry.path)) from None
         except FormatError as error:
             raise type(error)(error.message, place=error.place or entry.path) from None
         check.add(entry, line)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from formats.documents.packing import Priority, parse_destinations, parse_priority
-from formats.documents.release import parse_sealed_key, sealed_key_field
-from formats.errors import Malformed
+from formats.documents.release import encrypted_key_field, parse_encrypted_key
+from formats.errors import MalformedError
 from formats.names import MAX_VERSION, check_package, check_parcel, check_site
 from formats.records import Fields, encode, format_time, open_document
 
@@ -29,7 +29,7 @@ class PackageRef:
 
     @classmethod
     def parse(cls, fields: Fields) -> PackageRef:
-        """From a JSON object; raises `Malformed`."""
+        """From a JSON object; raises `MalformedError`."""
         return cls(
             package=check_package(fields.text("package"), place=fields.at("package")),
             version=fields.integer("version", minimum=1, maximum=MAX_VERSION),
@@ -78,12 +78,12 @@ class ShipNotice:
             "seals": [{"volume": number, "serial": self.seals[number]} for number in sorted(self.seals)],
         }
         if self.key:
-            record["key"] = sealed_key_field(self.key)
+            record["key"] = encrypted_key_field(self.key)
         return encode(record)
 
     @classmethod
     def parse(cls, payload: bytes) -> ShipNotice:
-        """From canonical bytes; raises `Malformed` or `UnknownFormat`."""
+        """From canonical bytes; raises `MalformedError` or `UnknownFormatError`."""
         fields = open_document(payload, name=NAME)
         volumes = fields.integer("volumes", minimum=1)
         seals = {
@@ -91,7 +91,7 @@ class ShipNotice:
             for item in fields.objects("seals")
         }
         if list(seals) != sorted(seals) or len(seals) != len(fields.objects("seals")):
-            raise Malformed("each volume once, in order", place="seals")
+            raise MalformedError("each volume once, in order", place="seals")
         source = check_site(fields.text("from"), place="from")
         return cls(
             parcel=check_parcel(fields.text("parcel"), source=source, place="parcel"),
@@ -106,5 +106,5 @@ class ShipNotice:
             carrier=fields.text("carrier", longest=1000),
             tracking=fields.text("tracking", longest=1000),
             seals=seals,
-            key=parse_sealed_key(fields) if fields.has("key") else b"",
+            key=parse_encrypted_key(fields) if fields.has("key") else b"",
         )

@@ -50,7 +50,7 @@ class PackageDefinition:
 
     @classmethod
     def parse(cls, payload: bytes) -> PackageDefinition:
-        """From canonical bytes; raises `Malformed` or `UnknownFormat`."""
+        """From canonical bytes; raises `MalformedError` or `UnknownFormatError`."""
         fields = open_document(payload, name=NAME)
         return cls(
             package=check_package(fields.text("package"), place="package"),

@@ -17,7 +17,7 @@ from typing import Literal, cast
 
 from formats.blocks import BLOCK, block_count
 from formats.digest import sha256_hex
-from formats.errors import Malformed
+from formats.errors import MalformedError
 from formats.names import check_parcel, check_site, volume_name
 from formats.records import Fields, encode, format_time, open_document
 
@@ -60,7 +60,7 @@ class TableRef:
 
     @classmethod
     def parse(cls, fields: Fields) -> TableRef:
-        """From a JSON object; raises `Malformed`."""
+        """From a JSON object; raises `MalformedError`."""
         return cls(size=fields.integer("size"), sha256=fields.digest("sha256"))
 
 
@@ -91,7 +91,7 @@ class ParityGroup:
 
     @classmethod
     def parse(cls, fields: Fields) -> ParityGroup:
-        """From a JSON object; raises `Malformed`."""
+        """From a JSON object; raises `MalformedError`."""
         group = cls(
             volumes=tuple(fields.integers("volumes", minimum=1)),
             spares=tuple(fields.integers("spares", minimum=1)),
@@ -100,12 +100,12 @@ class ParityGroup:
             files=tuple(fields.integers("files", minimum=1)),
         )
         if group.columns + group.parity > 256:
-            raise Malformed("more than 256 columns in a group", place=fields.place)
+            raise MalformedError("more than 256 columns in a group", place=fields.place)
         if group.spares:
             if len(group.spares) != group.parity or len(group.volumes) != group.columns:
-                raise Malformed("a column a volume", place=fields.place)
+                raise MalformedError("a column a volume", place=fields.place)
         elif len(group.volumes) != 1:
-            raise Malformed("without spare volumes a group is one volume", place=fields.place)
+            raise MalformedError("without spare volumes a group is one volume", place=fields.place)
         return group
 
 
@@ -114,7 +114,7 @@ class PackingList:
     """All that a parcel holds.
 
     ``media`` is the kind of medium it was laid out for and ``capacity`` its usable bytes; ``volumes`` their number.
-    ``archives`` are numbered from 1 without gaps, so are ``parity`` files; ``sealed`` says whether archives and
+    ``archives`` are numbered from 1 without gaps, so are ``parity`` files; ``encrypted`` says whether archives and
     contents are age files, ``key`` how their key comes to the destinations. ``block_size`` is in bytes. ``edition``
     counts layouts of the same build, from 1.
     """
@@ -128,7 +128,7 @@ class PackingList:
     media: str
     capacity: int
     volumes: int
-    sealed: bool
+    encrypted: bool
     block_size: int
     archives: tuple[FileRecord, ...]
     parity: tuple[FileRecord, ...]
@@ -151,7 +151,7 @@ class PackingList:
     def path(self, index: int) -> str:
         """Path on its volume of file ``index`` of `files`."""
         if index < len(self.archives):
-            return archive_path(self.archives[index].number, sealed=self.sealed)
+            return archive_path(self.archives[index].number, encrypted=self.encrypted)
         return parity_path(self.parity[index - len(self.archives)].number)
 
     def on_volume(self, number: int) -> list[int]:
@@ -182,7 +182,7 @@ class PackingList:
                 "media": self.media,
                 "capacity": self.capacity,
                 "volumes": self.volumes,
-                "sealed": self.sealed,
+                "sealed": self.encrypted,
                 "block_size": self.block_size,
                 "archives": [file.record() for file in self.archives],
                 "parity": [file.record() for file in self.parity],
@@ -194,7 +194,7 @@ class PackingList:
 
     @classmethod
     def parse(cls, payload: bytes) -> PackingList:
-        """From canonical bytes; raises `Malformed` or `UnknownFormat`, also where its parts do not agree."""
+        """From canonical bytes; raises `MalformedError` or `UnknownFormatError`, also where its parts do not agree."""
         fields = open_document(payload, name=NAME)
         volumes = fields.integer("volumes", minimum=1, maximum=MAX_VOLUMES)
         source = check_site(fields.text("from"), place="from")
@@ -209,7 +209,7 @@ class PackingList:
             media=fields.text("media", pattern="[a-z0-9-]{1,20}"),
             capacity=fields.integer("capacity", minimum=1),
             volumes=volumes,
-            sealed=fields.flag("sealed"),
+            encrypted=fields.flag("sealed"),
             block_size=block_size,
             archives=_files(fields, "archives", volumes),
             parity=_files(fields, "parity", volumes),
@@ -218,22 +218,22 @@ class PackingList:
             blocks=TableRef.parse(fields.object("blocks")),
             key=cast(KeyWay, fields.text("key", pattern="network|on-arrival")) if fields.has("key") else "media",
         )
-        if packing.key != "media" and not packing.sealed:
-            raise Malformed("a key for a parcel that is not sealed", place="key")
+        if packing.key != "media" and not packing.encrypted:
+            raise MalformedError("a key for a parcel that is not sealed", place="key")
         packing.check_blocks_size()
         _check_groups(packing)
         return packing
 
     def check_blocks_size(self) -> None:
-        """Raise `Malformed` unless the block table has the length that the files ask."""
+        """Raise `MalformedError` unless the block table has the length that the files ask."""
         expected = sum(block_count(file.size, self.block_size) for file in self.files()) * 32
         if self.blocks.size != expected:
-            raise Malformed(f"{self.blocks.size} bytes where the files ask {expected}", place="blocks.size")
+            raise MalformedError(f"{self.blocks.size} bytes where the files ask {expected}", place="blocks.size")
 
 
-def archive_path(number: int, *, sealed: bool) -> str:
+def archive_path(number: int, *, encrypted: bool) -> str:
     """Path on its volume of archive ``number``."""
-    return f"data/archives/{number:06d}.7z{'.age' if sealed else ''}"
+    return f"data/archives/{number:06d}.7z{'.age' if encrypted else ''}"
 
 
 def parity_path(number: int) -> str:
@@ -242,15 +242,15 @@ def parity_path(number: int) -> str:
 
 
 def parse_destinations(fields: Fields) -> tuple[str, ...]:
-    """The ``to`` field: one or more different sites; raises `Malformed`."""
+    """The ``to`` field: one or more different sites; raises `MalformedError`."""
     sites = tuple(check_site(code, place=f"to[{n}]") for n, code in enumerate(fields.texts("to")))
     if not sites or len(set(sites)) != len(sites):
-        raise Malformed("one or more different sites", place="to")
+        raise MalformedError("one or more different sites", place="to")
     return sites
 
 
 def parse_priority(fields: Fields) -> Priority:
-    """The ``priority`` field; raises `Malformed`."""
+    """The ``priority`` field; raises `MalformedError`."""
     return cast(Priority, fields.text("priority", pattern="high|medium|low"))
 
 
@@ -265,7 +265,7 @@ def _files(fields: Fields, name: str, volumes: int) -> tuple[FileRecord, ...]:
         )
         records.append(record)
     if len(records) > MAX_ARCHIVES:
-        raise Malformed(f"more than {MAX_ARCHIVES}", place=name)
+        raise MalformedError(f"more than {MAX_ARCHIVES}", place=name)
     return tuple(records)
 
 
@@ -277,10 +277,10 @@ def _check_groups(packing: PackingList) -> None:
         _within(group.files, len(packing.parity), f"{place}.files")
         numbers += group.files
     if sorted(numbers) != list(range(1, len(packing.parity) + 1)):
-        raise Malformed("every parity file belongs to one group", place="groups")
+        raise MalformedError("every parity file belongs to one group", place="groups")
 
 
 def _within(numbers: Iterable[int], most: int, place: str) -> None:
     listed: Sequence[int] = list(numbers)
     if len(set(listed)) != len(listed) or any(not 1 <= number <= most for number in listed):
-        raise Malformed(f"numbers from 1 to {most}, each once", place=place)
+        raise MalformedError(f"numbers from 1 to {most}, each once", place=place)

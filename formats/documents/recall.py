@@ -40,7 +40,7 @@ class Recall:
 
     @classmethod
     def parse(cls, payload: bytes) -> Recall:
-        """From canonical bytes; raises `Malformed` or `UnknownFormat`."""
+        """From canonical bytes; raises `MalformedError` or `UnknownFormatError`."""
         fields = open_document(payload, name=NAME)
         source = check_site(fields.text("from"), place="from")
         return cls(

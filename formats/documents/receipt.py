@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from formats.documents.packing import parse_destinations
-from formats.errors import Malformed
+from formats.errors import MalformedError
 from formats.names import MAX_VERSION, check_package, check_parcel, check_site
 from formats.records import Fields, encode, format_time, open_document
 
@@ -45,7 +45,7 @@ class ReceiptPackage:
 
     @classmethod
     def parse(cls, fields: Fields) -> ReceiptPackage:
-        """From a JSON object; raises `Malformed`."""
+        """From a JSON object; raises `MalformedError`."""
         return cls(
             package=check_package(fields.text("package"), place=fields.at("package")),
             version=fields.integer("version", minimum=1, maximum=MAX_VERSION),
@@ -68,7 +68,7 @@ class ReceiptVolume:
 
     @classmethod
     def parse(cls, fields: Fields) -> ReceiptVolume:
-        """From a JSON object; raises `Malformed`."""
+        """From a JSON object; raises `MalformedError`."""
         return cls(
             number=fields.integer("number", minimum=1),
             received=fields.flag("received"),
@@ -107,11 +107,11 @@ class Receipt:
 
     @classmethod
     def parse(cls, payload: bytes) -> Receipt:
-        """From canonical bytes; raises `Malformed` or `UnknownFormat`."""
+        """From canonical bytes; raises `MalformedError` or `UnknownFormatError`."""
         fields = open_document(payload, name=NAME)
         to = parse_destinations(fields)
         if len(to) != 1:
-            raise Malformed("a receipt goes to the parcel's sender alone", place="to")
+            raise MalformedError("a receipt goes to the parcel's sender alone", place="to")
         return cls(
             parcel=check_parcel(fields.text("parcel"), source=to[0], place="parcel"),
             source=to[0],

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from formats.documents.packing import parse_destinations
 from formats.envelope import parse_base64
-from formats.errors import Malformed
+from formats.errors import MalformedError
 from formats.names import check_parcel, check_site
 from formats.records import Fields, encode, format_time, open_document
 
 NAME = "key-release"
 TYPE = f"application/vnd.courier.{NAME}+json"
 KEY = "parcel-key"
-MAX_SEALED_KEY = 1 << 20
+MAX_ENCRYPTED_KEY = 1 << 20
 """Base64 characters of the largest sealed key that is taken."""
 
 
@@ -41,22 +41,22 @@ class ParcelKey:
 
     @classmethod
     def parse(cls, payload: bytes) -> ParcelKey:
-        """From canonical bytes; raises `Malformed` (without repeating the key) or `UnknownFormat`."""
+        """From canonical bytes; raises `MalformedError` (without repeating the key) or `UnknownFormatError`."""
         fields = open_document(payload, name=KEY)
         identity = fields.text("identity", longest=200)
         if not identity.startswith("AGE-SECRET-KEY-1"):
-            raise Malformed("not an age identity", place="identity")
+            raise MalformedError("not an age identity", place="identity")
         return cls(parcel=check_parcel(fields.text("parcel")), build=fields.digest("build"), identity=identity)
 
 
-def sealed_key_field(sealed: bytes) -> str:
+def encrypted_key_field(encrypted: bytes) -> str:
     """A sealed key as documents carry it: base64."""
-    return base64.b64encode(sealed).decode()
+    return base64.b64encode(encrypted).decode()
 
 
-def parse_sealed_key(fields: Fields, name: str = "key") -> bytes:
-    """The sealed key in a field; raises `Malformed`."""
-    return parse_base64(fields, name, MAX_SEALED_KEY)
+def parse_encrypted_key(fields: Fields, name: str = "key") -> bytes:
+    """The sealed key in a field; raises `MalformedError`."""
+    return parse_base64(fields, name, MAX_ENCRYPTED_KEY)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,17 +80,17 @@ class KeyRelease:
                 "to": [self.destination],
                 "build": self.build,
                 "issued": format_time(self.issued_ns),
-                "key": sealed_key_field(self.key),
+                "key": encrypted_key_field(self.key),
             }
         )
 
     @classmethod
     def parse(cls, payload: bytes) -> KeyRelease:
-        """From canonical bytes; raises `Malformed` or `UnknownFormat`."""
+        """From canonical bytes; raises `MalformedError` or `UnknownFormatError`."""
         fields = open_document(payload, name=NAME)
         to = parse_destinations(fields)
         if len(to) != 1:
-            raise Malformed("a key is released to one site at a time", place="to")
+            raise MalformedError("a key is released to one site at a time", place="to")
         source = check_site(fields.text("from"), place="from")
         return cls(
             parcel=check_parcel(fields.text("parcel"), source=source, place="parcel"),
@@ -98,5 +98,5 @@ class KeyRelease:
             destination=to[0],
             build=fields.digest("build"),
             issued_ns=fields.time("issued"),
-            key=parse_sealed_key(fields),
+            key=parse_encrypted_key(fields),
         )

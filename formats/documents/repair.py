@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from formats.blocks import ranges
 from formats.documents.packing import MAX_ARCHIVES, parse_destinations
-from formats.errors import Malformed
+from formats.errors import MalformedError
 from formats.names import check_parcel, check_site
 from formats.records import Fields, encode, format_time, open_document
 
@@ -52,16 +52,16 @@ class FileBlocks:
 
     @classmethod
     def parse(cls, fields: Fields) -> FileBlocks:
-        """From a JSON object; raises `Malformed`."""
+        """From a JSON object; raises `MalformedError`."""
         flat = fields.integers("blocks")
         spans = tuple(zip(flat[::2], flat[1::2], strict=False))
         before = -2
         for first, last in spans:
             if not before + 1 < first <= last < MAX_BLOCKS:
-                raise Malformed("not ranges in order, none touching the next", place=fields.at("blocks"))
+                raise MalformedError("not ranges in order, none touching the next", place=fields.at("blocks"))
             before = last
         if not spans or len(flat) % 2:
-            raise Malformed("one range or more, first and last block each", place=fields.at("blocks"))
+            raise MalformedError("one range or more, first and last block each", place=fields.at("blocks"))
         return cls(archive=fields.integer("archive", minimum=1, maximum=MAX_ARCHIVES), spans=spans)
 
 
@@ -77,14 +77,14 @@ def _parse_files(fields: Fields) -> tuple[FileBlocks, ...]:
     files = tuple(FileBlocks.parse(item) for item in fields.objects("files"))
     numbers = [file.archive for file in files]
     if not files or any(a >= b for a, b in pairwise(numbers)):
-        raise Malformed("one archive or more, each once, in order", place="files")
+        raise MalformedError("one archive or more, each once, in order", place="files")
     return files
 
 
 def _parse_one_site(fields: Fields) -> str:
     to = parse_destinations(fields)
     if len(to) != 1:
-        raise Malformed("it goes to one site", place="to")
+        raise MalformedError("it goes to one site", place="to")
     return to[0]
 
 
@@ -120,7 +120,7 @@ class RepairRequest:
 
     @classmethod
     def parse(cls, payload: bytes) -> RepairRequest:
-        """From canonical bytes; raises `Malformed` or `UnknownFormat`."""
+        """From canonical bytes; raises `MalformedError` or `UnknownFormatError`."""
         fields = open_document(payload, name=REQUEST_NAME)
         source = _parse_one_site(fields)
         return cls(
@@ -177,10 +177,10 @@ class RepairPart:
 
     @classmethod
     def parse(cls, payload: bytes) -> RepairPart:
-        """From such bytes; raises `Malformed` or `UnknownFormat`."""
+        """From such bytes; raises `MalformedError` or `UnknownFormatError`."""
         end = payload.find(b"\n")
         if end < 0:
-            raise Malformed("no line of its own before the blocks", place=PART_NAME)
+            raise MalformedError("no line of its own before the blocks", place=PART_NAME)
         fields = open_document(payload[:end], name=PART_NAME)
         source = check_site(fields.text("from"), place="from")
         data = memoryview(payload)[end + 1 :]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from formats.documents.packing import parse_destinations
-from formats.errors import Malformed
+from formats.errors import MalformedError
 from formats.names import MAX_VERSION, check_package, check_site
 from formats.records import Fields, encode, format_time, open_document
 
@@ -30,7 +30,7 @@ class Place:
 
     @classmethod
     def parse(cls, fields: Fields) -> Place:
-        """From a JSON object; raises `Malformed`."""
+        """From a JSON object; raises `MalformedError`."""
         name = fields.text("name", longest=200)
         return cls(name=name, free=fields.integer("free"), reserve=fields.integer("reserve"))
 
@@ -49,7 +49,7 @@ class HeldPackage:
 
     @classmethod
     def parse(cls, fields: Fields) -> HeldPackage:
-        """From a JSON object; raises `Malformed`."""
+        """From a JSON object; raises `MalformedError`."""
         return cls(
             package=check_package(fields.text("package"), place=fields.at("package")),
             version=fields.integer("version", minimum=1, maximum=MAX_VERSION),
@@ -92,14 +92,14 @@ class SiteReport:
 
     @classmethod
     def parse(cls, payload: bytes) -> SiteReport:
-        """From canonical bytes; raises `Malformed` or `UnknownFormat`."""
+        """From canonical bytes; raises `MalformedError` or `UnknownFormatError`."""
         fields = open_document(payload, name=NAME)
         to = parse_destinations(fields)
         if len(to) != 1:
-            raise Malformed("a report goes to one site", place="to")
+            raise MalformedError("a report goes to one site", place="to")
         places = tuple(Place.parse(item) for item in _few(fields, "places", MAX_PLACES))
         if not places:
-            raise Malformed("a report names the store at least", place="places")
+            raise MalformedError("a report names the store at least", place="places")
         trusts = [
             (check_site(item.text("site"), place=item.at("site")), item.integer("serial", minimum=1))
             for item in _few(fields, "trusts", MAX_ITEMS)
@@ -115,7 +115,7 @@ class SiteReport:
             ("packages", [item.package for item in packages]),
         ):
             if keys != sorted(set(keys)):
-                raise Malformed("each once, in order", place=name)
+                raise MalformedError("each once, in order", place=name)
         return cls(
             site=check_site(fields.text("from"), place="from"),
             to=to[0],
@@ -131,5 +131,5 @@ class SiteReport:
 def _few(fields: Fields, name: str, most: int) -> list[Fields]:
     items = fields.objects(name)
     if len(items) > most:
-        raise Malformed(f"more than {most}", place=fields.at(name))
+        raise MalformedError(f"more than {most}", place=fields.at(name))
     return items

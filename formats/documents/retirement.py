@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from formats.errors import Malformed
+from formats.errors import MalformedError
 from formats.names import MAX_VERSION, check_package, check_site
 from formats.records import encode, format_time, open_document
 
@@ -38,12 +38,12 @@ class Retirement:
 
     @classmethod
     def parse(cls, payload: bytes) -> Retirement:
-        """From canonical bytes; raises `Malformed` or `UnknownFormat`."""
+        """From canonical bytes; raises `MalformedError` or `UnknownFormatError`."""
         fields = open_document(payload, name=NAME)
         package = check_package(fields.text("package"), place="package")
         site = check_site(fields.text("from"), place="from")
         if not package.startswith(site):
-            raise Malformed("only its source site retires a package", place="from")
+            raise MalformedError("only its source site retires a package", place="from")
         return cls(
             package=package,
             version=fields.integer("version", minimum=1, maximum=MAX_VERSION),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from formats.documents.packing import parse_destinations
-from formats.errors import Malformed
+from formats.errors import MalformedError
 from formats.names import check_parcel, check_site
 from formats.records import encode, format_time, open_document
 
@@ -43,13 +43,13 @@ class Supersession:
 
     @classmethod
     def parse(cls, payload: bytes) -> Supersession:
-        """From canonical bytes; raises `Malformed` or `UnknownFormat`."""
+        """From canonical bytes; raises `MalformedError` or `UnknownFormatError`."""
         fields = open_document(payload, name=NAME)
         source = check_site(fields.text("from"), place="from")
         parcel = check_parcel(fields.text("parcel"), source=source, place="parcel")
         by = check_parcel(fields.text("superseded_by"), source=source, place="superseded_by")
         if by == parcel:
-            raise Malformed("a parcel does not replace itself", place="superseded_by")
+            raise MalformedError("a parcel does not replace itself", place="superseded_by")
         return cls(
             parcel=parcel,
             build=fields.digest("build"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import BinaryIO
 
-from formats.errors import IllegalName, Malformed, TooLarge, Unreadable
+from formats.errors import IllegalNameError, MalformedError, TooLargeError, UnreadableError
 from formats.iso.layout import BLOCK
 from formats.names import check_path
 
@@ -53,23 +53,23 @@ class Disc:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def size(self) -> int:
-        """Bytes on the medium; `Unreadable` if it does not say."""
+        """Bytes on the medium; `UnreadableError` if it does not say."""
         with self._lock:
             if self._source is None:
                 raise ValueError("the reader of this image is closed")
             try:
                 return self._source.seek(0, io.SEEK_END)
             except OSError as error:
-                raise Unreadable(error.strerror or str(error)) from error
+                raise UnreadableError(error.strerror or str(error)) from error
 
     def structure(self, block: int, size: int) -> bytes:
-        """``size`` bytes of structure from ``block``; `Unreadable` where the medium fails or ends."""
+        """``size`` bytes of structure from ``block``; `UnreadableError` where the medium fails or ends."""
         if size > MAX_FOLDER:
-            raise TooLarge(f"{size} bytes of structure, where {MAX_FOLDER} are read", place=f"block {block}")
+            raise TooLargeError(f"{size} bytes of structure, where {MAX_FOLDER} are read", place=f"block {block}")
         try:
             return self.read(block * BLOCK, size)
         except OSError as error:
-            raise Unreadable(error.strerror or str(error), place=f"block {block}") from error
+            raise UnreadableError(error.strerror or str(error), place=f"block {block}") from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,37 +97,37 @@ class Listing:
         self._entries = 0
 
     def charge(self, size: int) -> None:
-        """Raise `TooLarge` once more than `MAX_STRUCTURE` bytes of structure have been read."""
+        """Raise `TooLargeError` once more than `MAX_STRUCTURE` bytes of structure have been read."""
         self._left -= size
         if self._left < 0:
-            raise TooLarge(f"over {MAX_STRUCTURE} bytes of structure")
+            raise TooLargeError(f"over {MAX_STRUCTURE} bytes of structure")
 
     def enter(self, block: int, size: int, *, place: str) -> None:
-        """Note that the folder at ``block`` is being read; raise `Malformed` if it has been."""
+        """Note that the folder at ``block`` is being read; raise `MalformedError` if it has been."""
         if block in self._entered:
-            raise Malformed("a folder stands in the tree twice", place=place)
+            raise MalformedError("a folder stands in the tree twice", place=place)
         self._entered.add(block)
         self.charge(size)
 
     def count(self, place: str) -> None:
-        """Note an entry of a folder; raise `TooLarge` beyond `MAX_ENTRIES`."""
+        """Note an entry of a folder; raise `TooLargeError` beyond `MAX_ENTRIES`."""
         self._entries += 1
         if self._entries > MAX_ENTRIES:
-            raise TooLarge(f"over {MAX_ENTRIES} files and folders", place=place)
+            raise TooLargeError(f"over {MAX_ENTRIES} files and folders", place=place)
 
     def component(self, name: str, *, place: str) -> str:
-        """Return ``name`` if it may be one component of a path; raise `Malformed` otherwise."""
+        """Return ``name`` if it may be one component of a path; raise `MalformedError` otherwise."""
         if "/" in name or len(place) + len(name) > MAX_PATH or place.count("/") >= MAX_DEPTH:
-            raise Malformed(f"{name!a} is no name, or its path is too long", place=place)
+            raise MalformedError(f"{name!a} is no name, or its path is too long", place=place)
         try:
             return check_path(name, place=place)
-        except IllegalName as error:
-            raise Malformed(error.message, place=place) from None
+        except IllegalNameError as error:
+            raise MalformedError(error.message, place=place) from None
 
     def add(self, path: str, extents: list[tuple[int, int]]) -> None:
-        """Note a file; raise `Malformed` if the path is taken."""
+        """Note a file; raise `MalformedError` if the path is taken."""
         if path in self._paths:
-            raise Malformed("two files have this path", place=path)
+            raise MalformedError("two files have this path", place=path)
         self._paths.add(path)
         self.files.append(DiscFile(path=path, size=sum(size for _, size in extents), extents=tuple(extents)))
 

@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from formats.errors import IllegalName, TooLarge
+from formats.errors import IllegalNameError, TooLargeError
 from formats.names import fold, is_portable
 
 BLOCK = 2048
@@ -90,24 +90,24 @@ def _mangle(text: str, longest: int) -> str:
 
 
 def check_iso_path(path: str) -> str:
-    """Return ``path`` if every view of an image can hold it just so; raise `IllegalName` otherwise.
+    """Return ``path`` if every view of an image can hold it just so; raise `IllegalNameError` otherwise.
 
     Portable (`formats.names.is_portable`), ASCII, no ``;`` (it separates the version of an ISO 9660 and Joliet
     name), at most `MAX_COMPONENTS` components of at most `MAX_COMPONENT` characters.
     """
     parts = path.split("/")
     if not path.isascii() or ";" in path or not is_portable(path):
-        raise IllegalName("not a portable ASCII name for an image", place=ascii(path))
+        raise IllegalNameError("not a portable ASCII name for an image", place=ascii(path))
     if len(parts) > MAX_COMPONENTS or max(map(len, parts)) > MAX_COMPONENT:
-        raise IllegalName(f"over {MAX_COMPONENTS} components, or one over {MAX_COMPONENT} characters", place=path)
+        raise IllegalNameError(f"over {MAX_COMPONENTS} components, or one over {MAX_COMPONENT} characters", place=path)
     return path
 
 
 def tree_of(paths_and_sizes: Iterable[tuple[str, int]]) -> Folder:
     """The folders that hold these files (sizes in bytes).
 
-    Raises `IllegalName` for a path that `check_iso_path` refuses, that stands twice, that another one has as its
-    folder, or that differs from another only in case (Windows shows but one of them); `TooLarge` for a size below
+    Raises `IllegalNameError` for a path that `check_iso_path` refuses, that stands twice, that another one has as its
+    folder, or that differs from another only in case (Windows shows but one of them); `TooLargeError` for a size below
     zero or over `MAX_FILE`.
     """
     root = Folder()
@@ -115,18 +115,18 @@ def tree_of(paths_and_sizes: Iterable[tuple[str, int]]) -> Folder:
     for path, size in paths_and_sizes:
         check_iso_path(path)
         if not 0 <= size <= MAX_FILE:
-            raise TooLarge(f"{size} bytes where a file of an image has 0 to {MAX_FILE}", place=path)
+            raise TooLargeError(f"{size} bytes where a file of an image has 0 to {MAX_FILE}", place=path)
         folder = root
         *above, name = path.split("/")
         prefix = ""
         for part in above:
             prefix += part
             if spelling.setdefault(fold(prefix), prefix + "/") != prefix + "/":
-                raise IllegalName("its folder has the name of another entry, but for case", place=path)
+                raise IllegalNameError("its folder has the name of another entry, but for case", place=path)
             prefix += "/"
             folder = folder.folders.setdefault(part, Folder())
         if spelling.setdefault(fold(path), path) != path or name in folder.files:
-            raise IllegalName("another entry has this name, but for case", place=path)
+            raise IllegalNameError("another entry has this name, but for case", place=path)
         folder.files[name] = size
     return root
 
@@ -183,7 +183,7 @@ def record_identifier(identifier: str, is_folder: bool) -> str:
 def iso_size(paths_and_sizes: Sequence[tuple[str, int]]) -> int:
     """Bytes of the image that `formats.iso.write_iso` makes of these files, exactly; the order does not matter.
 
-    Raises `IllegalName` and `TooLarge` as `tree_of` does, and `TooLarge` beyond `MAX_BLOCKS` blocks.
+    Raises `IllegalNameError` and `TooLargeError` as `tree_of` does, and `TooLargeError` beyond `MAX_BLOCKS` blocks.
     """
     tree = tree_of(paths_and_sizes)
     blocks = _FIXED
@@ -196,5 +196,5 @@ def iso_size(paths_and_sizes: Sequence[tuple[str, int]]) -> int:
         joliet_table += sum(8 + 2 * len(name) for name in folder.folders)
     blocks += _path_tables(iso_table) + _path_tables(joliet_table) + 2
     if blocks > MAX_BLOCKS:
-        raise TooLarge(f"an image of {blocks} blocks, where {MAX_BLOCKS} is the most")
+        raise TooLargeError(f"an image of {blocks} blocks, where {MAX_BLOCKS} is the most")
     return blocks * BLOCK

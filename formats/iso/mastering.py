@@ -19,7 +19,7 @@ from pycdlib.dates import DirectoryRecordDate, VolumeDescriptorDate
 from pycdlib.pycdlibexception import PyCdlibException
 from pycdlib.udf import UDFTimestamp
 
-from formats.errors import Malformed
+from formats.errors import MalformedError
 from formats.iso.layout import BLOCK, Folder, blocks_of, record_identifier, tree_of
 
 _COPY = 1 << 20  # a quarter faster than pycdlib's own 32 KiB
@@ -34,7 +34,7 @@ class Image:
     """An image of files that are still to be read; a context manager.
 
     ``listing`` has path and size in bytes of each file, ``sources`` what pycdlib reads each from: it seeks to the
-    start, then reads the size. Raises `Malformed` if pycdlib makes no image of them.
+    start, then reads the size. Raises `MalformedError` if pycdlib makes no image of them.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Image:
             _add(self._image, tree_of(listing), listing, sources)
             self._image.force_consistency()
         except PyCdlibException as error:
-            raise Malformed(f"no image can be made of these files: {error}") from error
+            raise MalformedError(f"no image can be made of these files: {error}") from error
         _lay_in_order(self._image)
         _date(self._image, moment)
         _identify(self._image, volume_id, moment)

@@ -1,9 +1,10 @@
 """Reads the files of an ISO image or disc, ours or one re-mastered from the same files by another tool.
 
-A disc is small structures over large data, and the structures are what a scratch makes useless. They are therefore
-read defensively: every number that stands twice on the disc is compared, nothing is believed about a length before it
-is bounded, and the trees are tried in turn (Rock Ridge, Joliet, UDF, bare ISO 9660) until one can be read from end to
-end. What is refused raises `Malformed`, `TooLarge` or `Unreadable`; what lies in the files is another's to judge.
+A disc is small structures over large data, and the structures are what a scratch makes useless. They are therefore read
+defensively: every number that stands twice on the disc is compared, nothing is believed about a length before it is
+bounded, and the trees are tried in turn (Rock Ridge, Joliet, UDF, bare ISO 9660) until one can be read from end to end.
+What is refused raises `MalformedError`, `TooLargeError` or `UnreadableError`; what lies in the files is another's to
+judge.
 
 Clauses are those of ECMA-119 (ISO 9660), of the Rock Ridge and System Use protocols (IEEE P1281, P1282), and of the
 Joliet specification.
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, cast
 
-from formats.errors import FormatError, Malformed, TooLarge, Unreadable
+from formats.errors import FormatError, MalformedError, TooLargeError, UnreadableError
 from formats.iso.disc import Content, Disc, DiscFile, Listing
 from formats.iso.layout import BLOCK
 from formats.iso.udf import udf_files
@@ -53,15 +54,16 @@ class _SystemUse:
     is_relocated: bool = False
 
 
-class _Absent(Malformed):
+class _AbsentError(MalformedError):
     """The volume has no such tree."""
 
 
 class IsoReader:
     """The files of an image; a context manager over a seekable binary file or block device, which stays the caller's.
 
-    ``volume_id`` is the volume's label, ``HQ1_000042_V003``. Raises `Malformed` for what is no image or has no tree
-    that is whole, `TooLarge` for one beyond the limits of `formats.iso.disc`, `Unreadable` where the medium fails.
+    ``volume_id`` is the volume's label, ``HQ1_000042_V003``. Raises `MalformedError` for what is no image or has no
+    tree that is whole, `TooLargeError` for one beyond the limits of `formats.iso.disc`, `UnreadableError` where the
+    medium fails.
     """
 
     volume_id: str
@@ -108,9 +110,9 @@ def _first_whole(trees: list[Callable[[], tuple[str, list[DiscFile]]]]) -> tuple
         try:
             return tree()
         except FormatError as error:
-            if first is None or isinstance(first, _Absent):
+            if first is None or isinstance(first, _AbsentError):
                 first = error
-    raise first or Malformed("no volume of ISO 9660 or UDF")
+    raise first or MalformedError("no volume of ISO 9660 or UDF")
 
 
 def _descriptors(disc: Disc) -> tuple[bytes | None, bytes | None]:
@@ -119,7 +121,7 @@ def _descriptors(disc: Disc) -> tuple[bytes | None, bytes | None]:
     for block in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + _DESCRIPTORS_LOOKED_AT):
         try:
             data = disc.structure(block, BLOCK)
-        except Unreadable:
+        except UnreadableError:
             continue
         if data[1:6] != b"CD001":
             continue
@@ -141,9 +143,9 @@ def _iso_files(disc: Disc, descriptor: bytes, kind: str) -> list[DiscFile]:
     listing = Listing()
     skip = None if kind == "joliet" else _skipped(_record_at(disc, root.block).system_use)
     if kind == "rock ridge" and skip is None:
-        raise _Absent("no Rock Ridge")
+        raise _AbsentError("no Rock Ridge")
     if kind == "bare" and skip is not None:
-        raise _Absent("no names but Rock Ridge's")
+        raise _AbsentError("no names but Rock Ridge's")
     todo = deque([("", root.block, root.size)])
     while todo:
         prefix, block, size = todo.popleft()
@@ -177,23 +179,23 @@ def _folder(disc: Disc, block: int, size: int, place: str) -> Iterator[_Record]:
             at += BLOCK - at % BLOCK
             continue
         if at % BLOCK + length > BLOCK:
-            raise Malformed("a directory record crosses a block's edge", place=place)
+            raise MalformedError("a directory record crosses a block's edge", place=place)
         record = _record(data[at : at + length], place)
         if number >= 2:
             yield record
         elif record.identifier != (b"\0", b"\1")[number] or (number == 0 and record.block != block):
-            raise Malformed("a folder does not begin with itself and its parent", place=place)
+            raise MalformedError("a folder does not begin with itself and its parent", place=place)
         at += length
         number += 1
     if number < 2:
-        raise Malformed("a folder without itself and its parent", place=place)
+        raise MalformedError("a folder without itself and its parent", place=place)
 
 
 def _record(data: bytes, place: str) -> _Record:
     if len(data) < 34 or data[0] != len(data) or not 1 <= data[32] <= len(data) - 33:
-        raise Malformed("a directory record has impossible lengths", place=place)
+        raise MalformedError("a directory record has impossible lengths", place=place)
     if data[1] or data[26] or data[27]:
-        raise Malformed("a file with an attribute record, or interleaved", place=place)
+        raise MalformedError("a file with an attribute record, or interleaved", place=place)
     end = 33 + data[32]
     return _Record(
         block=_both(data, 2, place),
@@ -228,7 +230,7 @@ def _system_use(disc: Disc, listing: Listing, record: _Record, skip: int) -> _Sy
         while len(area) >= 4 and area[0]:
             signature, length = area[:2], area[2]
             if not 4 <= length <= len(area):
-                raise Malformed("a Rock Ridge entry has an impossible length", place=place)
+                raise MalformedError("a Rock Ridge entry has an impossible length", place=place)
             value = area[4:length]
             area = area[length:]
             if signature == b"ST":
@@ -250,17 +252,17 @@ def _system_use(disc: Disc, listing: Listing, record: _Record, skip: int) -> _Sy
             return use
         block, offset, length = following
         if offset + length > BLOCK:
-            raise Malformed("a continuation crosses a block's edge", place=f"block {block}")
+            raise MalformedError("a continuation crosses a block's edge", place=f"block {block}")
         listing.charge(length)
         area = disc.structure(block, offset + length)[offset:]
-    raise TooLarge(f"a record is continued more than {_MAX_CONTINUATIONS} times", place=place)
+    raise TooLargeError(f"a record is continued more than {_MAX_CONTINUATIONS} times", place=place)
 
 
 def _both(data: bytes, at: int, place: str) -> int:
     """A number in both byte orders (7.3.3)."""
     little, big = data[at : at + 4], data[at + 4 : at + 8]
     if len(big) < 4 or little != big[::-1]:
-        raise Malformed("a number says two things in its two byte orders", place=place)
+        raise MalformedError("a number says two things in its two byte orders", place=place)
     return int.from_bytes(little, "little")
 
 
@@ -270,7 +272,7 @@ def _name(record: _Record, use: _SystemUse, kind: str) -> str:
             return use.name.decode()
         name = record.identifier.decode("utf-16-be" if kind == "joliet" else "ascii")
     except UnicodeDecodeError:
-        raise Malformed("a name that cannot be decoded", place=ascii(record.identifier)) from None
+        raise MalformedError("a name that cannot be decoded", place=ascii(record.identifier)) from None
     if record.flags & _FOLDER:
         return name
     return _VERSION.sub("", name) if kind == "joliet" else _VERSION.sub("", name).removesuffix(".")

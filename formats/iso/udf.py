@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from formats.errors import FormatError, Malformed, TooLarge
+from formats.errors import FormatError, MalformedError, TooLargeError
 from formats.iso.disc import MAX_FOLDER, Disc, DiscFile, Listing
 from formats.iso.layout import BLOCK
 
@@ -61,7 +61,7 @@ def udf_files(disc: Disc) -> tuple[str, list[DiscFile]]:
         prefix, block = todo.popleft()
         entry = _entry(disc, volume, block)
         if entry.kind != _FOLDER_TYPE:
-            raise Malformed("not a folder", place=prefix or "/")
+            raise MalformedError("not a folder", place=prefix or "/")
         listing.enter(block, entry.size, place=prefix or "/")
         for name, flags, child in _names(_content(disc, entry), volume, prefix or "/"):
             listing.count(prefix or "/")
@@ -93,7 +93,7 @@ def _volume(disc: Disc) -> _Volume:
                 return _sequence(disc, start, min(length // BLOCK, _SEQUENCE_BLOCKS))
             except FormatError as error:
                 first = first or error
-    raise first or Malformed("no UDF volume")
+    raise first or MalformedError("no UDF volume")
 
 
 def _sequence(disc: Disc, start: int, blocks: int) -> _Volume:
@@ -108,10 +108,10 @@ def _sequence(disc: Disc, start: int, blocks: int) -> _Volume:
         elif kind == _LOGICAL_VOLUME:
             logical = _check(data, _LOGICAL_VOLUME, block)
     if partition is None or logical is None:
-        raise Malformed("no UDF partition or logical volume", place=f"block {start}")
+        raise MalformedError("no UDF partition or logical volume", place=f"block {start}")
     block_size, table_length, maps = struct.unpack_from("<I", logical, 212) + struct.unpack_from("<II", logical, 264)
     if block_size != BLOCK or (table_length, maps) != (6, 1) or logical[440:442] != b"\1\6":
-        raise Malformed("a UDF volume of another kind than mastered discs", place=f"block {start}")
+        raise MalformedError("a UDF volume of another kind than mastered discs", place=f"block {start}")
     name = logical[84:212]
     return _Volume(
         name=_characters(name[: min(name[127], 127)]),
@@ -124,7 +124,7 @@ def _sequence(disc: Disc, start: int, blocks: int) -> _Volume:
 def _check(data: bytes, kind: int, location: int | None) -> bytes:
     """Return ``data`` if it begins with a descriptor of this kind for this place, whole by its CRC (3/7.2)."""
     if len(data) < 16:
-        raise Malformed("a UDF descriptor is cut off")
+        raise MalformedError("a UDF descriptor is cut off")
     found, _, checksum, _, _, crc, length, place = struct.unpack_from("<HHBBHHHI", data)
     if (
         found != kind
@@ -132,7 +132,9 @@ def _check(data: bytes, kind: int, location: int | None) -> bytes:
         or crc != crc_hqx(data[16 : 16 + length], 0)
         or (location is not None and place != location)
     ):
-        raise Malformed(f"no good UDF descriptor of kind {kind}", place="" if location is None else f"block {location}")
+        raise MalformedError(
+            f"no good UDF descriptor of kind {kind}", place="" if location is None else f"block {location}"
+        )
     return data
 
 
@@ -145,7 +147,7 @@ def _block_of(volume: _Volume, address: bytes) -> int:
     """The block of the partition that a long allocation descriptor names (4/14.14.2)."""
     _, block, partition = struct.unpack_from("<IIH", address)
     if partition or block >= volume.length:
-        raise Malformed("an address outside the partition")
+        raise MalformedError("an address outside the partition")
     return int(block)
 
 
@@ -159,7 +161,7 @@ def _entry(disc: Disc, volume: _Volume, block: int) -> _Entry:
     attributes, length = struct.unpack_from("<II", data, lengths)
     at = lengths + 8 + attributes
     if at + length > BLOCK:
-        raise Malformed("a file entry is longer than its block", place=place)
+        raise MalformedError("a file entry is longer than its block", place=place)
     size = int.from_bytes(data[56:64], "little")
     addressing = data[34] & 0x07
     if addressing == 3:  # the data stand in the entry itself
@@ -167,9 +169,9 @@ def _entry(disc: Disc, volume: _Volume, block: int) -> _Entry:
     elif addressing in (0, 1):
         extents = list(_extents(data[at : at + length], volume, 8 if addressing == 0 else 16, place))
     else:
-        raise Malformed("a file entry with addresses of an unknown kind", place=place)
+        raise MalformedError("a file entry with addresses of an unknown kind", place=place)
     if sum(length for _, length in extents) != size:
-        raise Malformed("a file's extents do not make its size", place=place)
+        raise MalformedError("a file's extents do not make its size", place=place)
     return _Entry(kind=data[27], size=size, extents=extents)
 
 
@@ -180,14 +182,14 @@ def _extents(data: bytes, volume: _Volume, step: int, place: str) -> Iterator[tu
         if not length:
             return
         if length >> 30 or block + -(-length // BLOCK) > volume.length:
-            raise Malformed("an extent that is not recorded, or outside the partition", place=place)
+            raise MalformedError("an extent that is not recorded, or outside the partition", place=place)
         yield (volume.start + block) * BLOCK, length
 
 
 def _content(disc: Disc, entry: _Entry) -> bytes:
     """The names of a folder."""
     if entry.size > MAX_FOLDER:
-        raise TooLarge(f"a folder of {entry.size} bytes, where {MAX_FOLDER} are read")
+        raise TooLargeError(f"a folder of {entry.size} bytes, where {MAX_FOLDER} are read")
     return b"".join(
         disc.structure(offset // BLOCK, offset % BLOCK + length)[offset % BLOCK :] for offset, length in entry.extents
     )
@@ -198,7 +200,7 @@ def _names(data: bytes, volume: _Volume, place: str) -> Iterator[tuple[str, int,
     at = 0
     while at < len(data):
         if at + 38 > len(data):
-            raise Malformed("a UDF name is cut off", place=place)
+            raise MalformedError("a UDF name is cut off", place=place)
         end = at + 38 + data[at + 19] + int.from_bytes(data[at + 36 : at + 38], "little")
         following = end + -end % 4
         _check(data[at:following], _NAME, None)
@@ -217,4 +219,4 @@ def _characters(text: bytes) -> str:
             return text[1:].decode("utf-16-be")
     except UnicodeDecodeError:
         pass
-    raise Malformed("a UDF name that cannot be decoded", place=ascii(text))
+    raise MalformedError("a UDF name that cannot be decoded", place=ascii(text))

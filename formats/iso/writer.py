@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 
-from formats.errors import DigestMismatch, IllegalName, Malformed, TooLarge
+from formats.errors import DigestMismatchError, IllegalNameError, MalformedError, TooLargeError
 from formats.iso.layout import iso_size
 
 _LONGEST_TEXT = 64  # a 128-byte field of Joliet's holds as many characters
@@ -57,7 +57,7 @@ class _Source(io.BufferedIOBase):
         while wanted:
             data = self._stream.read(wanted) if self._stream else b""
             if not data:
-                raise DigestMismatch(
+                raise DigestMismatchError(
                     f"ended after {self._file.size - self._left + size - wanted} of {self._file.size} bytes",
                     place=self._file.path,
                 )
@@ -71,9 +71,9 @@ class _Source(io.BufferedIOBase):
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def finish(self) -> None:
-        """Raise `DigestMismatch` if the file goes on beyond its size; close it."""
+        """Raise `DigestMismatchError` if the file goes on beyond its size; close it."""
         if self._stream is not None and self._stream.read(1):
-            raise DigestMismatch(f"goes on after {self._file.size} bytes", place=self._file.path)
+            raise DigestMismatchError(f"goes on after {self._file.size} bytes", place=self._file.path)
         self.close()
 
     def close(self) -> None:
@@ -102,13 +102,14 @@ def write_iso(
     ``created_ns`` (nanoseconds since 1970) in whole seconds, UTC. ``progress`` is told of every piece of file data
     copied, in bytes.
 
-    Raises `IllegalName` and `TooLarge` for files and names that no image holds (nothing is written then),
-    `DigestMismatch` for a file that is shorter or longer than its size, and passes on what reading and writing raise.
+    Raises `IllegalNameError` and `TooLargeError` for files and names that no image holds (nothing is written then),
+    `DigestMismatchError` for a file that is shorter or longer than its size, and passes on what reading and writing
+    raise.
     """
     listing = [(file.path, file.size) for file in files]
     size = iso_size(listing)
     if not 1 <= len(volume_id) <= 16 or not _D_CHARACTERS.issuperset(volume_id):
-        raise IllegalName("a volume ID has 1 to 16 characters A-Z 0-9 _", place=ascii(volume_id))
+        raise IllegalNameError("a volume ID has 1 to 16 characters A-Z 0-9 _", place=ascii(volume_id))
     moment = _moment(created_ns)
     from formats.iso.mastering import Image  # pycdlib takes a while to import, and reading does without
 
@@ -123,7 +124,7 @@ def write_iso(
             moment=moment,
         ) as image:
             if image.size != size:
-                raise Malformed(f"laid out in {image.size} bytes where {size} were reckoned")
+                raise MalformedError(f"laid out in {image.size} bytes where {size} were reckoned")
             out.seek(0)
             out.truncate(0)
             for file, source in zip(files, sources, strict=True):
@@ -142,7 +143,7 @@ def _moment(created_ns: int) -> datetime:
     except OverflowError:
         moment = datetime(1, 1, 1, tzinfo=UTC)
     if not 1900 <= moment.year <= 1900 + 255:
-        raise TooLarge(f"{created_ns} ns since 1970 is outside the years 1900 to 2155 of ISO 9660")
+        raise TooLargeError(f"{created_ns} ns since 1970 is outside the years 1900 to 2155 of ISO 9660")
     return moment
 
 

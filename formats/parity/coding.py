@@ -21,7 +21,7 @@ from queue import SimpleQueue
 from typing import TypeVar
 
 from formats.blocks import ranges
-from formats.errors import Unmendable, Unreadable
+from formats.errors import UnmendableError, UnreadableError
 from formats.parity.layout import Geometry
 from formats.parity.sums import TILE, Workshop
 
@@ -29,7 +29,8 @@ MEMORY = 112 << 20
 """Bytes of buffers that `encode` and `mend` use, or a tile of each column; what is mended of a stripe comes on top."""
 
 Read = Callable[[int, int, int, memoryview], None]
-"""``read(column, row, start, into)`` fills ``into`` with the block's bytes from ``start`` on, or raises `Unreadable`.
+"""``read(column, row, start, into)`` fills ``into`` with the block's bytes from ``start`` on, or raises
+`UnreadableError`.
 
 Called from several threads at once, never for a virtual block nor past a block's end.
 """
@@ -126,14 +127,14 @@ def mend(
 ) -> Mended:
     """Give back the lost data blocks of ``missing`` (row -> columns whose block is lost, data and parity).
 
-    Whole blocks are written, row by row, and only what passed ``check``. Raises `Unmendable`, naming the rows, before
-    anything is read or written when more is lost than parity covers: leave out what `survey` finds beyond. A block
-    that turns out unreadable, or wrong although it was thought good, is taken as lost as well; a row that this puts
-    beyond parity is left as it was and named in the result.
+    Whole blocks are written, row by row, and only what passed ``check``. Raises `UnmendableError`, naming the rows,
+    before anything is read or written when more is lost than parity covers: leave out what `survey` finds beyond. A
+    block that turns out unreadable, or wrong although it was thought good, is taken as lost as well; a row that this
+    puts beyond parity is left as it was and named in the result.
     """
     verdict = survey(geometry, missing)
     if verdict.beyond:
-        raise Unmendable(f"more blocks lost than parity covers in {_name(verdict.beyond)}")
+        raise UnmendableError(f"more blocks lost than parity covers in {_name(verdict.beyond)}")
     lost = {row: {column for column in missing[row] if geometry.length(column, row)} for row in verdict.mendable}
     return _Mending(geometry, read, write, check, threads).run(lost)
 
@@ -182,8 +183,8 @@ class _Mending:
         def read(column: int, row: int, start: int, into: memoryview) -> None:
             try:
                 self._read(column, row, start, into)
-            except Unreadable:
-                raise _ColumnLost(column) from None
+            except UnreadableError:
+                raise _ColumnLostError(column) from None
 
         lost = sorted(self._lost[piece.row])
         wanted = [column for column in lost if column < self._geometry.data]
@@ -191,7 +192,7 @@ class _Mending:
             try:
                 load = _loader(self._geometry, read, piece)
                 return workshop.recover(load, self._known(piece.row), lost, wanted, piece.length)
-            except _ColumnLost as found:
+            except _ColumnLostError as found:
                 return found.column
 
     def _finish(self, row: int, results: Sequence[list[bytes] | int]) -> set[int] | None:
@@ -222,12 +223,12 @@ class _Mending:
         data = memoryview(bytearray(length))
         try:
             self._read(column, row, 0, data)
-        except Unreadable:
+        except UnreadableError:
             return False
         return self._check(column, row, data)
 
 
-class _ColumnLost(Exception):
+class _ColumnLostError(Exception):
     """A block of ``column`` could not be read; takes its number out of a reading loop."""
 
     def __init__(self, column: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import BinaryIO
 
-from formats.errors import Unreadable
+from formats.errors import UnreadableError
 from formats.parity.layout import Geometry
 
 
@@ -24,7 +24,7 @@ class ColumnFiles:
         self._locks = {id(file): Lock() for column in files for file in column}
 
     def read(self, column: int, row: int, start: int, into: memoryview) -> None:
-        """Fill ``into`` from byte ``start`` of a block; raises `Unreadable` on an error or an early end."""
+        """Fill ``into`` from byte ``start`` of a block; raises `UnreadableError` on an error or an early end."""
         file, offset = self._find(column, row)
         try:
             with self._locks[id(file)]:
@@ -32,10 +32,10 @@ class ColumnFiles:
                 while into:
                     count = file.readinto(into)  # type: ignore[attr-defined]  # every binary file has it
                     if not count:
-                        raise Unreadable("file ends early", place=f"column {column}, row {row}")
+                        raise UnreadableError("file ends early", place=f"column {column}, row {row}")
                     into = into[count:]
         except OSError as error:
-            raise Unreadable(str(error), place=f"column {column}, row {row}") from error
+            raise UnreadableError(str(error), place=f"column {column}, row {row}") from error
 
     def write(self, column: int, row: int, start: int, data: bytes) -> None:
         """Put ``data`` in the block's place from its byte ``start`` on; an `OSError` passes through."""

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from formats.blocks import BLOCK, block_count, block_length
-from formats.errors import Malformed
+from formats.errors import MalformedError
 from formats.parity.field import ORDER
 
 MOST_COLUMNS = ORDER
@@ -49,7 +49,7 @@ class Place:
 class Chain:
     """The blocks of files of ``sizes`` bytes, one after the other; every file starts a new block.
 
-    Raises `Malformed` for an empty file or a block size below 1.
+    Raises `MalformedError` for an empty file or a block size below 1.
     """
 
     sizes: tuple[int, ...]
@@ -58,10 +58,10 @@ class Chain:
 
     def __post_init__(self) -> None:
         if self.block_size < 1:
-            raise Malformed("block size below 1")
+            raise MalformedError("block size below 1")
         for number, size in enumerate(self.sizes):
             if size < 1:
-                raise Malformed("file without content in a parity group", place=f"sizes[{number}]")
+                raise MalformedError("file without content in a parity group", place=f"sizes[{number}]")
         counts = (block_count(size, self.block_size) for size in self.sizes)
         object.__setattr__(self, "_starts", tuple(accumulate(counts, initial=0)))
 
@@ -95,7 +95,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Geometry:
-    """One parity group. Make it with `across` or `within`; raises `Malformed` for one that cannot be.
+    """One parity group. Make it with `across` or `within`; raises `MalformedError` for one that cannot be.
 
     Columns are numbered through: data columns 0 to ``data`` - 1, then the parity columns.
     """
@@ -108,17 +108,17 @@ class Geometry:
 
     def __post_init__(self) -> None:
         if not self.columns or self.parity < 1 or len(self.columns) + self.parity > MOST_COLUMNS:
-            raise Malformed(
+            raise MalformedError(
                 f"{len(self.columns)} data and {self.parity} parity columns; at least 1 of each, "
                 f"at most {MOST_COLUMNS} together"
             )
         if any(column.chain.block_size != self.block_size for column in self.columns):
-            raise Malformed("columns of different block sizes in one group")
+            raise MalformedError("columns of different block sizes in one group")
         if self.block_size % SYMBOLS:
-            raise Malformed(f"a block size that is no multiple of {SYMBOLS}")
+            raise MalformedError(f"a block size that is no multiple of {SYMBOLS}")
         rows = max(column.count for column in self.columns)
         if rows < 1:
-            raise Malformed("a parity group without blocks")
+            raise MalformedError("a parity group without blocks")
         object.__setattr__(self, "rows", rows)
         longest = max(self.length(column, rows - 1) for column in range(self.data))
         object.__setattr__(self, "_last", whole_symbols(longest))
@@ -189,12 +189,12 @@ def across(volumes: Sequence[Sequence[int]], *, parity: int, block_size: int = B
 def within(sizes: Sequence[int], *, columns: int, parity: int, block_size: int = BLOCK) -> Geometry:
     """The group over one volume with files of ``sizes`` bytes: N blocks in ``columns`` columns of ceil(N / columns).
 
-    Only the last column may be shorter. Raises `Malformed` where the blocks do not fill so many columns: a geometry
-    has one way to be written.
+    Only the last column may be shorter. Raises `MalformedError` where the blocks do not fill so many columns: a
+    geometry has one way to be written.
     """
     chain = Chain(sizes=tuple(sizes), block_size=block_size)
     if not 1 <= columns <= min(len(chain), MOST_COLUMNS) or not fills(len(chain), columns):
-        raise Malformed(f"{len(chain)} blocks do not make {columns} columns")
+        raise MalformedError(f"{len(chain)} blocks do not make {columns} columns")
     rows = -(-len(chain) // columns)
     spans = (
         Column(chain=chain, first=first, count=min(rows, len(chain) - first)) for first in range(0, len(chain), rows)

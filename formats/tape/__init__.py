@@ -9,7 +9,7 @@ the five verbs of `Drive`. ``docs/tape.md`` specifies every byte. The parts: `fo
 
 from __future__ import annotations
 
-from formats.tape.drive import BLOCK, MARK_BYTES, Drive, EndOfMedium, EndOfTape, LostBytes
+from formats.tape.drive import BLOCK, MARK_BYTES, Drive, EndOfMediumError, EndOfTapeError, LostBytesError
 from formats.tape.index import IndexEntry, TapeIndex
 from formats.tape.labels import VolumeLabel, reel_id
 from formats.tape.reader import TapeScan, read_volume_label, scan_volume, walk_volume
@@ -21,10 +21,10 @@ __all__ = [
     "BLOCK",
     "MARK_BYTES",
     "Drive",
-    "EndOfMedium",
-    "EndOfTape",
+    "EndOfMediumError",
+    "EndOfTapeError",
     "IndexEntry",
-    "LostBytes",
+    "LostBytesError",
     "TapeFile",
     "TapeIndex",
     "TapeReader",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from formats.errors import IllegalName, Malformed, TooLarge
+from formats.errors import IllegalNameError, MalformedError, TooLargeError
 from formats.records import encode, format_time, open_document
 from formats.tape.drive import MAX_BLOCK
 from formats.tape.labels import MAX_NUMBER, MAX_PATH, MAX_SIZE, check_tape_path, check_volume_id
@@ -67,15 +67,15 @@ class TapeIndex:
 
     @classmethod
     def parse(cls, data: bytes) -> TapeIndex:
-        """Read an index; raises `Malformed`, `TooLarge` or `UnknownFormat`."""
+        """Read an index; raises `MalformedError`, `TooLargeError` or `UnknownFormatError`."""
         if len(data) > MAX_INDEX:
-            raise TooLarge(f"over {MAX_INDEX} bytes", place=INDEX_PATH)
+            raise TooLargeError(f"over {MAX_INDEX} bytes", place=INDEX_PATH)
         fields = open_document(data, name="tape-index")
         block_size = fields.integer("block_size", minimum=1, maximum=MAX_BLOCK)
         try:
             set_id = check_volume_id(fields.text("set"))
-        except IllegalName as error:
-            raise Malformed(error.message, place="set") from None
+        except IllegalNameError as error:
+            raise MalformedError(error.message, place="set") from None
         files = []
         taken: set[str] = set()
         for number, item in enumerate(fields.objects("files"), 2):
@@ -88,16 +88,16 @@ class TapeIndex:
             )
             try:
                 check_tape_path(entry.path)
-            except IllegalName as error:
-                raise Malformed(error.message, place=item.place) from None
+            except IllegalNameError as error:
+                raise MalformedError(error.message, place=item.place) from None
             if entry.blocks != -(-entry.size // block_size):
-                raise Malformed("blocks do not fit the size", place=item.at("blocks"))
+                raise MalformedError("blocks do not fit the size", place=item.at("blocks"))
             if entry.path in taken:
-                raise Malformed(f"{entry.path} is listed twice", place=item.at("path"))
+                raise MalformedError(f"{entry.path} is listed twice", place=item.at("path"))
             taken.add(entry.path)
             files.append(entry)
         if len(files) > MAX_FILES:
-            raise TooLarge(f"more than {MAX_FILES} files", place="files")
+            raise TooLargeError(f"more than {MAX_FILES} files", place="files")
         return cls(set_id=set_id, created_ns=fields.time("created"), block_size=block_size, files=tuple(files))
 
 
@@ -110,21 +110,21 @@ def make_index(
 ) -> TapeIndex:
     """The index of files given as (path, size, SHA-256 or None), in writing order.
 
-    Raises `IllegalName` for a path that cannot stand on a tape, `Malformed` for one given twice, `TooLarge` for a file
-    or a number of files beyond the labels' digits.
+    Raises `IllegalNameError` for a path that cannot stand on a tape, `MalformedError` for one given twice,
+    `TooLargeError` for a file or a number of files beyond the labels' digits.
     """
     if len(files) > MAX_FILES:
-        raise TooLarge(f"{len(files)} files; a labelled tape holds {MAX_FILES}")
+        raise TooLargeError(f"{len(files)} files; a labelled tape holds {MAX_FILES}")
     if not 1 <= block_size <= MAX_BLOCK:
-        raise TooLarge(f"blocks of {block_size} bytes; from 1 to {MAX_BLOCK} are possible")
+        raise TooLargeError(f"blocks of {block_size} bytes; from 1 to {MAX_BLOCK} are possible")
     taken: set[str] = set()
     entries = []
     for number, (path, size, sha256) in enumerate(files, 2):
         check_tape_path(path)
         if not 0 <= size <= MAX_SIZE:
-            raise TooLarge(f"a file of {size} bytes", place=path)
+            raise TooLargeError(f"a file of {size} bytes", place=path)
         if path in taken:
-            raise Malformed("given twice", place=path)
+            raise MalformedError("given twice", place=path)
         taken.add(path)
         entries.append(IndexEntry(number=number, path=path, size=size, blocks=-(-size // block_size), sha256=sha256))
     return TapeIndex(set_id=set_id, created_ns=created_ns, block_size=block_size, files=tuple(entries))

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from formats.errors import IllegalName, Malformed, TooLarge, UnknownFormat
+from formats.errors import IllegalNameError, MalformedError, TooLargeError, UnknownFormatError
 from formats.names import check_path
 from formats.tape.drive import MAX_BLOCK
 from formats.tape.records import (
@@ -27,9 +27,9 @@ from formats.tape.records import (
     RECORD,
     TAG,
     a_characters,
-    check_seal,
+    add_checksum,
+    check_checksum,
     compose_record,
-    seal_records,
     split_record,
 )
 
@@ -95,14 +95,14 @@ class FileLabel:
 def label_date(created_ns: int) -> str:
     """The day of a moment (nanoseconds since 1970, UTC) as labels have it: a space for 19.. or 0 for 20.., then yyddd.
 
-    Raises `Malformed` outside the years 1900 to 2099, which labels cannot tell apart.
+    Raises `MalformedError` outside the years 1900 to 2099, which labels cannot tell apart.
     """
     try:
         moment = _EPOCH + timedelta(seconds=created_ns // 10**9)
     except OverflowError:
-        raise Malformed(f"time out of range: {created_ns} ns since 1970") from None
+        raise MalformedError(f"time out of range: {created_ns} ns since 1970") from None
     if not 1900 <= moment.year <= 2099:
-        raise Malformed(f"the year {moment.year} cannot stand in a tape label")
+        raise MalformedError(f"the year {moment.year} cannot stand in a tape label")
     return f"{' ' if moment.year < 2000 else '0'}{moment:%y%j}"
 
 
@@ -113,7 +113,7 @@ def reel_id(label: str, reel: int) -> str:
     ``HQ1_000042_V003`` is ``420031``. For another label the first five are its CRC-32, in base 36.
     """
     if not 1 <= reel < len(_DIGITS):
-        raise TooLarge(f"no volume identifier for reel {reel}", place=label)
+        raise TooLargeError(f"no volume identifier for reel {reel}", place=label)
     match = _OUR_NAME.fullmatch(label)
     if match:
         return f"{match[1][-2:]}{match[2][-3:]}{_DIGITS[reel]}"
@@ -122,29 +122,31 @@ def reel_id(label: str, reel: int) -> str:
 
 
 def check_volume_id(text: str) -> str:
-    """Return ``text`` if it is six characters A-Z 0-9, as on a cartridge's barcode; raise `IllegalName` otherwise."""
+    """Return ``text`` if it is six characters A-Z 0-9, as on a cartridge's barcode; raise `IllegalNameError`
+    otherwise."""
     if not _VOLUME_ID.fullmatch(text):
-        raise IllegalName("not a volume identifier (six characters A-Z 0-9)", place=ascii(text))
+        raise IllegalNameError("not a volume identifier (six characters A-Z 0-9)", place=ascii(text))
     return text
 
 
 def check_label(text: str) -> str:
-    """Return ``text`` if it can name a parcel volume in UVL1: 1 to 32 visible ASCII characters; else `IllegalName`."""
+    """Return ``text`` if it can name a parcel volume in UVL1: 1 to 32 visible ASCII characters; else
+    `IllegalNameError`."""
     if not _LABEL.fullmatch(text):
-        raise IllegalName("not a volume name of 1 to 32 ASCII characters without spaces", place=ascii(text))
+        raise IllegalNameError("not a volume name of 1 to 32 ASCII characters without spaces", place=ascii(text))
     return text
 
 
 def check_tape_path(path: str) -> str:
     """Return ``path`` if a label can hold it: `formats.names.check_path`, printable ASCII, at most `MAX_PATH`."""
     if not _PATH.fullmatch(path):
-        raise IllegalName(f"a path on tape is 1 to {MAX_PATH} printable ASCII characters", place=ascii(path))
+        raise IllegalNameError(f"a path on tape is 1 to {MAX_PATH} printable ASCII characters", place=ascii(path))
     return check_path(path)
 
 
 def volume_records(label: VolumeLabel) -> list[bytes]:
     """VOL1 and UVL1."""
-    return seal_records(
+    return add_checksum(
         [
             compose_record(
                 "VOL1", {"volume identifier": label.volume_id, "owner identifier": a_characters(label.owner)}
@@ -203,7 +205,7 @@ def file_records(label: FileLabel) -> list[bytes]:
         records.append(compose_record("UTL2", {"sha256": label.sha256, "section blocks": label.blocks}))
     for n, start in enumerate(range(0, len(label.path), _PIECE), _FIRST_PIECE[kind]):
         records.append(f"{user}{n}{label.path[start : start + _PIECE]:<{_PIECE}}".encode("ascii"))
-    return seal_records(records, at=2)
+    return add_checksum(records, at=2)
 
 
 def group_size(path: str) -> int:
@@ -229,16 +231,17 @@ def is_ours(record: bytes) -> bool:
 def find_volume_label(records: Sequence[bytes]) -> VolumeLabel:
     """The reel's label among the records of a run.
 
-    Raises `Malformed` where it is missing or garbled, `UnknownFormat` for a labelled tape that is not of this layout.
+    Raises `MalformedError` where it is missing or garbled, `UnknownFormatError` for a labelled tape that is not of this
+    layout.
     """
     vol1 = next((record for record in records if record[:4] == b"VOL1"), None)
     uvl1 = next((record for record in records if record[:4] == b"UVL1"), None)
     if vol1 is None or uvl1 is None or not is_ours(uvl1):
         if vol1 is not None and not any(map(is_ours, records)):
             name = vol1[4:10].decode("ascii", "replace").strip()
-            raise UnknownFormat(f"a labelled tape of another program, volume {name!a}", place="VOL1")
-        raise Malformed("no volume label", place="VOL1")
-    check_seal([vol1, uvl1], at=1)
+            raise UnknownFormatError(f"a labelled tape of another program, volume {name!a}", place="VOL1")
+        raise MalformedError("no volume label", place="VOL1")
+    check_checksum([vol1, uvl1], at=1)
     first, own = split_record(vol1), split_record(uvl1)
     label = VolumeLabel(
         volume_id=first["volume identifier"],
@@ -249,21 +252,21 @@ def find_volume_label(records: Sequence[bytes]) -> VolumeLabel:
         created_ns=int(own["creation time"]),
     )
     if volume_records(label) != [vol1, uvl1]:
-        raise Malformed("a field holds what it may not", place="VOL1")
+        raise MalformedError("a field holds what it may not", place="VOL1")
     return label
 
 
 def find_file_label(records: Sequence[bytes]) -> FileLabel:
-    """The label group of a file among the records of a run; raises `Malformed` where it is missing or garbled."""
+    """The label group of a file among the records of a run; raises `MalformedError` where it is missing or garbled."""
     start, kind = next(
         ((n, kind) for n, record in enumerate(records) for kind in _KINDS if record[:4] == f"{kind}1".encode()),
         (len(records), _KINDS[0]),
     )
     group = list(records[start:])
     if len(group) < 3 + (kind != "HDR") or group[2][:4] != f"{_USER[kind]}1".encode() or not is_ours(group[2]):
-        raise Malformed("no label group of a file", place="HDR1")
+        raise MalformedError("no label group of a file", place="HDR1")
     place = f"{kind}1"
-    check_seal(group, at=2, place=place)
+    check_checksum(group, at=2, place=place)
     first, own = split_record(group[0]), split_record(group[2])
     has_digest = kind != "HDR"
     tail = split_record(group[3]) if has_digest and group[3][:4] == b"UTL2" else {}
@@ -284,8 +287,8 @@ def find_file_label(records: Sequence[bytes]) -> FileLabel:
     )
     try:
         check_tape_path(label.path)
-    except IllegalName as error:
-        raise Malformed(error.message, place=place) from None
+    except IllegalNameError as error:
+        raise MalformedError(error.message, place=place) from None
     if not (
         1 <= label.number <= MAX_NUMBER
         and 1 <= label.section <= MAX_NUMBER
@@ -294,5 +297,5 @@ def find_file_label(records: Sequence[bytes]) -> FileLabel:
         and has_digest == bool(re.fullmatch("[0-9a-f]{64}", label.sha256))
         and file_records(label) == group
     ):
-        raise Malformed("a field holds what it may not", place=place)
+        raise MalformedError("a field holds what it may not", place=place)
     return label

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from formats.errors import Unreadable
-from formats.tape.drive import MARK_BYTES, EndOfMedium, EndOfTape
+from formats.errors import UnreadableError
+from formats.tape.drive import MARK_BYTES, EndOfMediumError, EndOfTapeError
 
 
 class MemoryDrive:
@@ -35,7 +35,7 @@ class MemoryDrive:
             self._used = self.used
         size = MARK_BYTES if item is None else len(item)
         if self._capacity is not None and self._used + size > self._capacity:
-            raise EndOfMedium("the end of the tape")
+            raise EndOfMediumError("the end of the tape")
         self.tape.append(item)
         self._at += 1
         self._used += size
@@ -55,14 +55,16 @@ class MemoryDrive:
     def read_block(self, limit: int) -> bytes | None:
         """See `Drive.read_block`."""
         if self._at >= len(self.tape):
-            raise EndOfTape("nothing more is recorded")
+            raise EndOfTapeError("nothing more is recorded")
         number = self._at
         self._at += 1
         item = self.tape[number]
         if number in self.bad:
-            raise Unreadable("the drive cannot read it", place=f"place {number} on the tape")
+            raise UnreadableError("the drive cannot read it", place=f"place {number} on the tape")
         if item is not None and len(item) > limit:
-            raise Unreadable(f"a block of {len(item)} bytes, longer than {limit}", place=f"place {number} on the tape")
+            raise UnreadableError(
+                f"a block of {len(item)} bytes, longer than {limit}", place=f"place {number} on the tape"
+            )
         return item
 
     def skip_run(self) -> None:
@@ -71,7 +73,7 @@ class MemoryDrive:
             self._at += 1
             if self.tape[self._at - 1] is None:
                 return
-        raise EndOfTape("nothing more is recorded")
+        raise EndOfTapeError("nothing more is recorded")
 
     def rewind(self) -> None:
         """See `Drive.rewind`."""

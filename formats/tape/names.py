@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from formats.errors import FormatError, IllegalName
+from formats.errors import FormatError, IllegalNameError
 from formats.tape.index import INDEX_PATH
 from formats.tape.labels import check_tape_path, find_file_label
 
@@ -68,7 +68,7 @@ def path_of(name: str) -> str | None:
     path = re.sub("%([0-9A-F]{2})", lambda match: chr(int(match[1], 16)), text.replace("+", "/"))
     try:
         return check_tape_path(path)
-    except IllegalName:
+    except IllegalNameError:
         return None
 
 

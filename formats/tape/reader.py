@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from formats.errors import Unreadable
-from formats.tape.drive import Drive, EndOfTape
+from formats.errors import UnreadableError
+from formats.tape.drive import Drive, EndOfTapeError
 from formats.tape.index import IndexEntry
 from formats.tape.labels import VolumeLabel, find_volume_label
 from formats.tape.runs import read_labels
@@ -59,13 +59,13 @@ def scan_volume(drive: Drive) -> TapeScan:
 def read_volume_label(drive: Drive) -> VolumeLabel:
     """Which reel is in the drive, from its first labels; the tape is rewound before.
 
-    Raises `EndOfTape` for a blank tape, `UnknownFormat` for a labelled tape of another program, `Malformed` for any
-    other tape and for a garbled label, `Unreadable` for one that cannot be read.
+    Raises `EndOfTapeError` for a blank tape, `UnknownFormatError` for a labelled tape of another program,
+    `MalformedError` for any other tape and for a garbled label, `UnreadableError` for one that cannot be read.
     """
     drive.rewind()
     run = read_labels(drive)
     if run.empty and run.ended:
-        raise EndOfTape("the tape is blank")
+        raise EndOfTapeError("the tape is blank")
     if run.unreadable and not run.records:
-        raise Unreadable("the label at the start of the tape cannot be read", place="VOL1")
+        raise UnreadableError("the label at the start of the tape cannot be read", place="VOL1")
     return find_volume_label(run.records)

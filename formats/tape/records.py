@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from formats.errors import Malformed, TooLarge
+from formats.errors import MalformedError, TooLargeError
 
 RECORD = 80
 """Bytes in a label."""
@@ -129,7 +129,7 @@ def a_characters(text: str) -> str:
 
 
 def compose_record(name: str, values: dict[str, Value]) -> bytes:
-    """A record. Text that is too long is cut; a number that is too long raises `TooLarge`."""
+    """A record. Text that is too long is cut; a number that is too long raises `TooLargeError`."""
     record = name
     for column in COLUMNS[name]:
         if column.fixed is not None:
@@ -139,7 +139,7 @@ def compose_record(name: str, values: dict[str, Value]) -> bytes:
         if column.number:
             text = f"{value:0{column.width}d}"
             if len(text) > column.width or text.startswith("-"):
-                raise TooLarge(f"{value} does not fit {column.width} digits", place=f"{name} {column.name}")
+                raise TooLargeError(f"{value} does not fit {column.width} digits", place=f"{name} {column.name}")
         else:
             text = f"{value:<{column.width}.{column.width}}"
         record += text
@@ -147,17 +147,17 @@ def compose_record(name: str, values: dict[str, Value]) -> bytes:
 
 
 def split_record(record: bytes) -> dict[str, str]:
-    """The fields of a record, without the spaces that fill them; raises `Malformed`."""
+    """The fields of a record, without the spaces that fill them; raises `MalformedError`."""
     name = record[:4].decode("ascii", "replace")
     try:
         text = record.decode("ascii")
     except UnicodeDecodeError:
-        raise Malformed("not ASCII", place=name) from None
+        raise MalformedError("not ASCII", place=name) from None
     values = {}
     for column in COLUMNS[name]:
         field = text[column.first - 1 : column.last]
         if column.number and not (field.isascii() and field.isdigit()):
-            raise Malformed(f"{field!a} is not a number", place=f"{name} {column.name}")
+            raise MalformedError(f"{field!a} is not a number", place=f"{name} {column.name}")
         values[column.name] = field.rstrip(" ")
     return values
 
@@ -168,13 +168,13 @@ def _checksum(records: Sequence[bytes], at: int) -> bytes:
     return b"%08X" % zlib.crc32(body)
 
 
-def seal_records(records: list[bytes], at: int) -> list[bytes]:
+def add_checksum(records: list[bytes], at: int) -> list[bytes]:
     """Put the checksum of all records into the one ``at``; return them."""
     records[at] = records[at][:72] + _checksum(records, at)
     return records
 
 
-def check_seal(records: Sequence[bytes], at: int, *, place: str = "VOL1") -> None:
-    """Raise `Malformed` unless the record ``at`` has the checksum of all."""
+def check_checksum(records: Sequence[bytes], at: int, *, place: str = "VOL1") -> None:
+    """Raise `MalformedError` unless the record ``at`` has the checksum of all."""
     if any(len(record) != RECORD for record in records) or records[at][72:] != _checksum(records, at):
-        raise Malformed("the checksum of the labels does not fit", place=place)
+        raise MalformedError("the checksum of the labels does not fit", place=place)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from formats.errors import FormatError, Unreadable
-from formats.tape.drive import BLOCK, Drive, EndOfTape
+from formats.errors import FormatError, UnreadableError
+from formats.tape.drive import BLOCK, Drive, EndOfTapeError
 from formats.tape.labels import MAX_RECORDS, FileLabel, find_file_label
 from formats.tape.records import RECORD
 
@@ -38,10 +38,10 @@ def read_labels(drive: Drive) -> LabelRun:
     for _ in range(MAX_RECORDS + 1):
         try:
             block = drive.read_block(BLOCK)
-        except EndOfTape:
+        except EndOfTapeError:
             run.ended = True
             return run
-        except Unreadable:
+        except UnreadableError:
             run.unreadable = True
             continue
         if block is None:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from formats.tape.drive import LostBytes
+from formats.tape.drive import LostBytesError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,8 +24,8 @@ class TapeStream(io.BufferedIOBase):
     """A file on tape. ``pieces`` cover it from byte 0 to ``size``, in order, without a gap.
 
     `read` gives all it was asked for, or fewer bytes at the end of the file. Where one of them is lost it raises
-    `LostBytes` and does not move: read what stands before, or seek past the loss and go on, as on a disc. `seek` goes
-    forward only, and past the end there is nothing to read.
+    `LostBytesError` and does not move: read what stands before, or seek past the loss and go on, as on a disc. `seek`
+    goes forward only, and past the end there is nothing to read.
     """
 
     def __init__(self, path: str, size: int, pieces: Iterator[Piece]) -> None:
@@ -60,7 +60,7 @@ class TapeStream(io.BufferedIOBase):
         return position
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Up to ``size`` bytes, all there are if it is None or below 0. Raises `LostBytes`."""
+        """Up to ``size`` bytes, all there are if it is None or below 0. Raises `LostBytesError`."""
         self._check_open()
         left = max(0, self.size - self._position)
         end = self._position + (left if size is None or size < 0 else min(size, left))
@@ -70,7 +70,7 @@ class TapeStream(io.BufferedIOBase):
         for piece in self._until(end):
             if piece.data is None:
                 start = max(piece.start, self._position)
-                raise LostBytes(piece.reason, place=self.path, start=start, end=piece.end)
+                raise LostBytesError(piece.reason, place=self.path, start=start, end=piece.end)
             parts.append((piece.data, max(0, self._position - piece.start), min(piece.end, end) - piece.start))
         self._position = end
         if len(parts) == 1 and parts[0][1:] == (0, len(parts[0][0])):

@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import BinaryIO, cast
 
 from formats.digest import sha256_hex
-from formats.errors import FormatError, Malformed, Unexpected, Unreadable
-from formats.tape.drive import BLOCK, Drive, EndOfTape
+from formats.errors import FormatError, MalformedError, UnexpectedError, UnreadableError
+from formats.tape.drive import BLOCK, Drive, EndOfTapeError
 from formats.tape.index import INDEX_PATH, MAX_INDEX, IndexEntry, TapeIndex
 from formats.tape.labels import (
     FileLabel,
@@ -75,9 +75,9 @@ class TapeReader:
         """(path, size, stream) of every payload file, in writing order. Read a stream before asking for the next.
 
         A stream is a `TapeStream`. Files that the index names and the tape does not have come last, all of them lost.
-        Rewinds the tape first. Raises `EndOfTape` for a blank tape, `Unreadable` for one whose start cannot be read at
-        all, `UnknownFormat` for a labelled tape of another program, `Malformed` for any other tape, `Unexpected` when
-        ``next_reel`` gives another reel than the next.
+        Rewinds the tape first. Raises `EndOfTapeError` for a blank tape, `UnreadableError` for one whose start cannot
+        be read at all, `UnknownFormatError` for a labelled tape of another program, `MalformedError` for any other
+        tape, `UnexpectedError` when ``next_reel`` gives another reel than the next.
         """
         self._drive.rewind()
         run = self._begin()
@@ -106,7 +106,7 @@ class TapeReader:
             self._note("the recording ends without the double mark")
         yield from self._missing()
         if not (self.volume or self.index or self.seen):
-            raise Malformed("nothing on this tape bears a label of this layout")
+            raise MalformedError("nothing on this tape bears a label of this layout")
 
     def _note(self, text: str) -> None:
         self.findings.append(f"reel {self.reel}: {text}")
@@ -115,16 +115,16 @@ class TapeReader:
         """Read the labels at the start of the reel in the drive."""
         run = read_labels(self._drive)
         if run.empty and run.ended:
-            raise EndOfTape("the tape is blank")
+            raise EndOfTapeError("the tape is blank")
         self.volume = None
         try:
             self.volume = find_volume_label(run.records)
             self.reel = self.volume.reel
-        except Malformed:
+        except MalformedError:
             if (run.foreign or not run.unreadable) and not any(map(is_label, run.records)):
                 if not run.records and run.unreadable:
-                    raise Unreadable("the start of the tape cannot be read", place="VOL1") from None
-                raise Malformed("not a labelled tape") from None
+                    raise UnreadableError("the start of the tape cannot be read", place="VOL1") from None
+                raise MalformedError("not a labelled tape") from None
             self._note("the volume label is garbled or missing")
         self._pass_foreign(run)
         return run
@@ -146,7 +146,7 @@ class TapeReader:
         """Go past the next mark; say whether there was one."""
         try:
             self._drive.skip_run()
-        except EndOfTape:
+        except EndOfTapeError:
             self._ended = True
         return not self._ended
 
@@ -214,9 +214,9 @@ class TapeReader:
         try:
             while number == 1 and len(data) <= MAX_INDEX and (block := self._drive.read_block(BLOCK)) is not None:
                 data += block
-        except EndOfTape:
+        except EndOfTapeError:
             self._ended = True
-        except Unreadable:
+        except UnreadableError:
             data.clear()
             self._skip()
         else:
@@ -238,7 +238,7 @@ class TapeReader:
         data = b""
         try:
             data = stream.read() if stream.size <= MAX_INDEX else b""
-        except Unreadable as error:
+        except UnreadableError as error:
             self._note(f"the index cannot be read: {error.message}")
             return
         self._passed = None
@@ -291,10 +291,10 @@ class TapeReader:
                 if block is None:
                     return covered, blocks
                 data = block
-            except EndOfTape:
+            except EndOfTapeError:
                 self._ended = True
                 return covered, blocks
-            except Unreadable as error:
+            except UnreadableError as error:
                 reason = error.message
             blocks += 1
             end = min(at + section.block_size, section.size)
@@ -354,11 +354,11 @@ class TapeReader:
         self._drive.rewind()
         try:
             run = self._begin()
-        except EndOfTape:
-            raise Unexpected(f"a blank tape, where reel {reel} of set {label.set_id} is to come") from None
+        except EndOfTapeError:
+            raise UnexpectedError(f"a blank tape, where reel {reel} of set {label.set_id} is to come") from None
         found = self.volume
         if found is not None and (found.set_id, found.reel) != (label.set_id, reel):
-            raise Unexpected(
+            raise UnexpectedError(
                 f"reel {found.reel} of set {found.set_id}, where reel {reel} of set {label.set_id} is to come"
             )
         head = run.file()
@@ -367,6 +367,6 @@ class TapeReader:
             offset = min(label.size, label.offset + label.blocks * label.block_size)
             head = replace(label, kind="HDR", section=label.section + 1, offset=offset, blocks=0, sha256="")
         elif (head.set_id, head.number, head.section) != (label.set_id, label.number, label.section + 1):
-            raise Unexpected(f"a reel that begins with {head.path}, where {label.path} goes on")
+            raise UnexpectedError(f"a reel that begins with {head.path}, where {label.path} goes on")
         self._ended = False
         return head

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from formats.digest import CHUNK
-from formats.errors import DigestMismatch, NoRoom
-from formats.tape.drive import BLOCK, MARK_BYTES, Drive, EndOfMedium
+from formats.errors import DigestMismatchError, NoRoomError
+from formats.tape.drive import BLOCK, MARK_BYTES, Drive, EndOfMediumError
 from formats.tape.index import INDEX_PATH, TapeIndex, make_index
 from formats.tape.labels import (
     FileLabel,
@@ -84,9 +84,9 @@ def write_volume(
     that what is checked by such units never needs two reels. Each reel is rewound when it is done, and by then on the
     medium.
 
-    Raises `NoRoom` when the reels do not hold it, `DigestMismatch` when a stream is shorter, longer or other than was
-    said, `IllegalName`, `Malformed` and `TooLarge` for what labels cannot hold (nothing is written then), and `OSError`
-    from the drive. After an error the tape is not whole, and its lacking end tells.
+    Raises `NoRoomError` when the reels do not hold it, `DigestMismatchError` when a stream is shorter, longer or other
+    than was said, `IllegalNameError`, `MalformedError` and `TooLargeError` for what labels cannot hold (nothing is
+    written then), and `OSError` from the drive. After an error the tape is not whole, and its lacking end tells.
     """
     identify = volume_id or (lambda reel: reel_id(label, reel))
     set_id = check_volume_id(identify(1))
@@ -114,7 +114,7 @@ def write_volume(
     for entry, file in zip(index.files, files, strict=True):
         digest = reels.write(replace(head, number=entry.number, path=entry.path, is_index=False), file)
         if file.sha256 not in (None, digest):
-            raise DigestMismatch("content differs from its listed SHA-256", place=file.path)
+            raise DigestMismatchError("content differs from its listed SHA-256", place=file.path)
         entries.append(replace(entry, sha256=digest))
     index = replace(index, files=tuple(entries))
     reels.write(replace(head, number=len(files) + 2), _in_memory(index.encode()))
@@ -155,8 +155,8 @@ class _Reels:
         try:
             with _SideDigest() as digest:
                 return self._sections(replace(head, size=file.size), file, digest)
-        except EndOfMedium as error:
-            raise NoRoom(
+        except EndOfMediumError as error:
+            raise NoRoomError(
                 f"reel {self._label.reel} ({self._label.volume_id}) is full: {error.message}", place=file.path
             ) from None
 
@@ -194,7 +194,7 @@ class _Reels:
     def _go_on(self, section: FileLabel, offset: int) -> FileLabel:
         """Close the section and the reel, begin the next reel and there the next section, at byte ``offset``."""
         if not self._got_on or self._next_reel is None:
-            raise NoRoom(f"reel {self._label.reel} has no room for anything but labels", place=self._label.label)
+            raise NoRoomError(f"reel {self._label.reel} has no room for anything but labels", place=self._label.label)
         self._close_section(replace(section, kind="EOV"))
         self.end()
         number = self._label.reel + 1
@@ -253,7 +253,7 @@ class _SideDigest:
 
 
 def _blocks(file: TapeFile, block_size: int) -> Iterator[memoryview]:
-    """The file in blocks, the last as short as it comes; raises `DigestMismatch` unless it has its size."""
+    """The file in blocks, the last as short as it comes; raises `DigestMismatchError` unless it has its size."""
     step = max(1, CHUNK // block_size) * block_size
     left = file.size
     with closing(file.open()) as source:
@@ -261,14 +261,14 @@ def _blocks(file: TapeFile, block_size: int) -> Iterator[memoryview]:
             wanted = min(left, step)
             view = memoryview(_exactly(source, wanted))
             if len(view) < wanted:
-                raise DigestMismatch(
+                raise DigestMismatchError(
                     f"ended after {file.size - left + len(view)} of {file.size} bytes", place=file.path
                 )
             for start in range(0, wanted, block_size):
                 yield view[start : start + block_size]
             left -= wanted
         if source.read(1):
-            raise DigestMismatch(f"goes on past its {file.size} bytes", place=file.path)
+            raise DigestMismatchError(f"goes on past its {file.size} bytes", place=file.path)
 
 
 def _exactly(source: BinaryIO, size: int) -> bytes:

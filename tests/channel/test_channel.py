@@ -24,8 +24,8 @@ from courier.channel.pace import Meter, Pacer
 from courier.channel.schedule import Limits
 from courier.channel.serve import synchronise_patiently
 from courier.channel.sync import take_inbox
-from courier.channel.transport import Outgoing, Pace, Paused, Transport
-from courier.errors import NotFound, Refused, Unreachable, Usage
+from courier.channel.transport import Outgoing, Pace, PausedError, Transport
+from courier.errors import NotFoundError, RefusedError, UnreachableError, UsageError
 from courier.files import make_folder
 from courier.site.catalog import messages, sites
 from courier.site.catalog.sites import Address
@@ -328,7 +328,7 @@ def test_a_schedule_that_closes_stops_a_transfer_which_goes_on_later(pair: Pair)
     def pace() -> Watched:
         return Watched(Meter(), lambda: limits[0], priority="low", now=pair.clock, sleep=pair.clock.sleep, told=told)
 
-    with pytest.raises(Paused):
+    with pytest.raises(PausedError):
         pair.transport(pair.hq, pair.br, pace()).deliver("BR1", Outgoing.of(BIG))
     assert arrived(pair, pair.br) == []
     limits[0] = Limits()
@@ -395,7 +395,7 @@ def test_fetching_from_the_second_of_a_sites_servers_is_no_failure(http: Pair, m
 
     def opened(site: Site, address: Address, pace: Pace | None = None) -> Transport:
         if address.address == "https://down":
-            raise Unreachable("https://down: nobody listens", hint="wait")
+            raise UnreachableError("https://down: nobody listens", hint="wait")
         return real(site, address, pace)
 
     monkeypatch.setattr(http.network, "open", opened)
@@ -445,7 +445,7 @@ def test_a_download_goes_on_where_it_was_cut(http: Pair) -> None:
 
     transport = http.transport(http.br, http.hq)
     transport._http._transport = Wire(server)  # type: ignore[attr-defined]
-    with pytest.raises(Unreachable):
+    with pytest.raises(UnreachableError):
         list(transport.fetch("BR1"))
     (part,) = spool.iterdir()
     assert part.stat().st_size == 2 * PART
@@ -490,7 +490,7 @@ def test_a_server_takes_again_what_it_had_not_taken_in_before_it_ended(http: Pai
 def test_a_revoked_site_is_nobody(http: Pair) -> None:
     revoke_site(http.br, "HQ1", "lost its key")
     http.clock.sleep(2)
-    with pytest.raises(Unreachable, match="does not know this site's key"):
+    with pytest.raises(UnreachableError, match="does not know this site's key"):
         http.transport(http.hq, http.br).deliver("BR1", Outgoing.of(b"x"))
     assert came(http.br) == []
 
@@ -498,7 +498,7 @@ def test_a_revoked_site_is_nobody(http: Pair) -> None:
 def test_clocks_that_differ_are_named(http: Pair) -> None:
     transport = http.transport(http.hq, http.br)
     transport._now = lambda: http.clock() + 301 * 10**9  # type: ignore[attr-defined]
-    with pytest.raises(Unreachable, match="the clocks differ: signed at"):
+    with pytest.raises(UnreachableError, match="the clocks differ: signed at"):
         transport.deliver("BR1", Outgoing.of(b"x"))
 
 
@@ -507,14 +507,14 @@ def test_addresses_are_spelled_one_way_and_checked(http: Pair, tmp_path: Path) -
     assert add_address(http.hq, "BR1", "https://[::1]:9", None).address == "https://[::1]:9"
     assert add_address(http.hq, "BR1", "poll", None).priority == 5
     for bad in ("https://example.org/path", "https://user@example.org", "ftp://example.org", "https://", " "):
-        with pytest.raises(Usage):
+        with pytest.raises(UsageError):
             add_address(http.hq, "BR1", bad, None)
     for bad_priority in (0, 1001, 3):
-        with pytest.raises(Usage):
+        with pytest.raises(UsageError):
             add_address(http.hq, "BR1", str(tmp_path), bad_priority)
-    with pytest.raises(Usage):
+    with pytest.raises(UsageError):
         measure_address(http.hq, "BR1", "poll", budget=1000)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         remove_address(http.hq, "BR1", "https://example.org:10")
     remove_address(http.hq, "BR1", "https://example.org:9/")
     assert [a.priority for a in list_addresses(http.hq)] == [4, 5]
@@ -535,9 +535,9 @@ def test_our_own_fault_is_no_dead_letter(pair: Pair, monkeypatch: pytest.MonkeyP
     pair.sync(pair.hq)
 
     def busy(*_: object) -> tuple[str, str]:
-        raise Refused("catalogue: database is locked", hint="wait", code="busy")
+        raise RefusedError("catalogue: database is locked", hint="wait", code="busy")
 
-    with monkeypatch.context() as patch, pytest.raises(Refused):
+    with monkeypatch.context() as patch, pytest.raises(RefusedError):
         patch.setattr("courier.channel.sync.take_message", busy)
         pair.sync(pair.br)
     assert state(pair.br, name, "in") is None

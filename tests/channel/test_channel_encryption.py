@@ -20,7 +20,7 @@ from courier.site.home import Site, create_site, open_site
 from courier.site.message_encryption import is_covered
 from courier.site.peers import pin_card, revoke_site
 from courier.site.rotation import rotate_key
-from formats.age import Identity, SealingWriter, sealed_size
+from formats.age import EncryptingWriter, Identity, encrypted_size
 from formats.documents import card as card_doc
 from formats.envelope import MAX_ENVELOPE
 
@@ -41,9 +41,9 @@ def pair(request: pytest.FixtureRequest, homes: Path) -> Iterator[Pair]:
     yield from make_pair(request.param, homes)
 
 
-def sealed(recipient: str, plain: bytes) -> bytes:
+def encrypted(recipient: str, plain: bytes) -> bytes:
     out = io.BytesIO()
-    with SealingWriter(out, [recipient]) as writer:
+    with EncryptingWriter(out, [recipient]) as writer:
         writer.write(plain)
     return out.getvalue()
 
@@ -61,7 +61,7 @@ def bring(pair: Pair, body: bytes) -> list[str]:
 
 
 def test_the_largest_envelope_fits_a_message() -> None:
-    assert sealed_size(MAX_ENVELOPE, 1) <= MAX_MESSAGE
+    assert encrypted_size(MAX_ENVELOPE, 1) <= MAX_MESSAGE
 
 
 def test_a_message_queued_twice_is_one_message_and_a_resend_has_the_same_bytes(pair: Pair) -> None:
@@ -77,7 +77,7 @@ def test_a_message_queued_twice_is_one_message_and_a_resend_has_the_same_bytes(p
     assert state(pair.br, name, "in") == "taken"
 
 
-def test_what_waits_is_sealed_anew_when_the_other_site_lost_its_keys(pair: Pair) -> None:
+def test_what_waits_is_encrypted_anew_when_the_other_site_lost_its_keys(pair: Pair) -> None:
     pair.link()
     (name,) = put(pair.hq, pair.br, definition(pair.hq))
     before = travels_as(pair.hq, name)
@@ -93,7 +93,7 @@ def test_what_waits_is_sealed_anew_when_the_other_site_lost_its_keys(pair: Pair)
     br.close()
 
 
-def test_what_was_sealed_to_an_older_recipient_is_opened_after_a_rotation(pair: Pair) -> None:
+def test_what_was_encrypted_to_an_older_recipient_is_opened_after_a_rotation(pair: Pair) -> None:
     pair.link()
     (name,) = put(pair.hq, pair.br, definition(pair.hq))
     pair.sync(pair.hq)
@@ -106,7 +106,7 @@ def test_what_was_sealed_to_an_older_recipient_is_opened_after_a_rotation(pair: 
 
 def test_a_message_for_another_site_is_a_dead_letter_and_does_nothing(pair: Pair) -> None:
     pair.link()
-    swapped = sealed(Identity.generate().recipient, definition(pair.hq).encode())
+    swapped = encrypted(Identity.generate().recipient, definition(pair.hq).encode())
     (reason,) = bring(pair, swapped)
     assert "not sealed to this site's keys" in reason
 
@@ -115,11 +115,11 @@ def test_altered_cut_and_foreign_covers_are_dead_letters(pair: Pair) -> None:
     pair.link()
     own = pair.br.card.recipient
     assert own is not None
-    whole = sealed(own, definition(pair.hq).encode())
+    whole = encrypted(own, definition(pair.hq).encode())
     altered = bytearray(whole)
     altered[-20] ^= 1
     many = io.BytesIO()
-    with SealingWriter(many, [own, Identity.generate().recipient]) as writer:
+    with EncryptingWriter(many, [own, Identity.generate().recipient]) as writer:
         writer.write(definition(pair.hq).encode())
     passphrase = b"age-encryption.org/v1\n-> scrypt AAAAAAAAAAAAAAAAAAAAAA 30\n" + whole.split(b"\n", 2)[2]
     for body, word in (
@@ -129,20 +129,20 @@ def test_altered_cut_and_foreign_covers_are_dead_letters(pair: Pair) -> None:
         (many.getvalue(), "more than one key"),
         (passphrase, "not sealed to this site's keys"),
         (b"age-encryption.org/v9\n", "another version"),
-        (sealed(own, b"{}"), "envelope"),
+        (encrypted(own, b"{}"), "envelope"),
     ):
         assert word in bring(pair, body)[-1]
     with pair.br.catalogue.reading() as connection:
         assert not messages.in_state(connection, "in", "taken")
 
 
-def test_a_bare_message_and_its_sealed_twin_are_one(pair: Pair) -> None:
+def test_a_bare_message_and_its_encrypted_twin_are_one(pair: Pair) -> None:
     pair.link()
     envelope = definition(pair.hq)
     assert bring(pair, envelope.encode()) == []
     own = pair.br.card.recipient
     assert own is not None
-    twin = sealed(own, envelope.encode())
+    twin = encrypted(own, envelope.encode())
     assert is_covered(twin)
     assert bring(pair, twin) == []
     with pair.br.catalogue.reading() as connection:

@@ -24,8 +24,8 @@ from courier.channel.delivery import Run, deliver
 from courier.channel.folder_transport import LEFT_OVER_SECONDS, FolderTransport
 from courier.channel.schedule import EXPIRY_NS
 from courier.channel.sync import synchronise
-from courier.channel.transport import MAX_MESSAGE, Outgoing, Rejected
-from courier.errors import NoSpace, Unreachable
+from courier.channel.transport import MAX_MESSAGE, Outgoing, RejectedError
+from courier.errors import NoSpaceError, UnreachableError
 from courier.files import TEMP, make_folder
 from courier.site.catalog import messages
 from courier.site.home import create_site
@@ -165,9 +165,9 @@ def test_a_file_in_the_mailboxs_place_is_named(tmp_path: Path) -> None:
     folder = FolderTransport(make_folder(tmp_path / "share"))
     (tmp_path / "share" / "BR1").write_bytes(b"")
     for act in (lambda: folder.deliver("BR1", Outgoing.of(b"x")), lambda: list(folder.fetch("BR1"))):
-        with pytest.raises(Unreachable, match="BR1"):
+        with pytest.raises(UnreachableError, match="BR1"):
             act()
-    assert not isinstance(Rejected, Unreachable)
+    assert not isinstance(RejectedError, UnreachableError)
 
 
 def test_a_damaged_message_is_sent_again_and_arrives(pair: Pair) -> None:
@@ -214,7 +214,7 @@ def test_a_file_that_cannot_be_read_is_named_once_the_others_are_taken(
     was = first.read_bytes()
     refusing(monkeypatch, number, first)
     found = []
-    with pytest.raises(Unreachable, match=first.name):
+    with pytest.raises(UnreachableError, match=first.name):
         for _, body in share.fetch("BR1"):
             found.append(body)
     assert sorted(found) == sorted(set(BODIES) - {was})
@@ -229,7 +229,7 @@ def test_a_share_that_is_read_only_is_told_by_a_name_the_operator_knows(
         raise OSError(errno.EROFS, "Read-only file system", str(name))
 
     monkeypatch.setattr(os, "open", opened)
-    with pytest.raises(Unreachable) as caught:
+    with pytest.raises(UnreachableError) as caught:
         FolderTransport(folder).deliver("BR1", Outgoing.of(b"x"))
     assert caught.value.message == f"channel folder {folder}: Read-only file system ({mailbox})"
 
@@ -266,7 +266,7 @@ def test_dead_letters_are_told_though_the_share_goes_after_them(pair: Pair, monk
 
     def fetch(self: FolderTransport, own: str) -> Iterator[tuple[str, bytes]]:
         yield from real(self, own)
-        raise Unreachable("gone", hint="mount it")
+        raise UnreachableError("gone", hint="mount it")
 
     monkeypatch.setattr(FolderTransport, "fetch", fetch)
     (done,) = pair.sync(pair.br)
@@ -281,7 +281,7 @@ def test_a_share_we_may_not_delete_on_does_not_fill_the_outbox(pair: Pair, monke
     pair.sync(pair.hq)
 
     def refused(self: FolderTransport, to: str, message: Outgoing) -> None:
-        raise Unreachable("Read-only file system", hint="mount it")
+        raise UnreachableError("Read-only file system", hint="mount it")
 
     with monkeypatch.context() as patch:
         patch.setattr(FolderTransport, "done", lambda *_: None)
@@ -402,6 +402,6 @@ def test_a_share_that_is_full_is_named_by_the_test_of_its_address(pair: Pair, mo
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("courier.channel.addresses.os.fsync", full)
-    with pytest.raises(NoSpace, match=re.escape(str(pair.share))):
+    with pytest.raises(NoSpaceError, match=re.escape(str(pair.share))):
         measure_address(pair.hq, "BR1", None, budget=1000, network=pair.network)
     assert list(pair.share.iterdir()) == []

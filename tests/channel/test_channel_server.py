@@ -33,7 +33,7 @@ from test_convergence import quick  # noqa: F401
 from courier.channel import server as server_room
 from courier.channel.addresses import Wishes, add_address
 from courier.channel.http_transport import HttpTransport, Signing
-from courier.channel.inbox import MAX_WAITING, Full, Inbox, OutOfStep, WrongDigest
+from courier.channel.inbox import MAX_WAITING, FullError, Inbox, OutOfStepError, WrongDigestError
 from courier.channel.openapi import ROUTES, description
 from courier.channel.request_signatures import Head, read_claim, sign_head, verify_claim
 from courier.channel.requests import STRANGE_LINES, Service
@@ -41,12 +41,12 @@ from courier.channel.serve import SiteDesk, run_server
 from courier.channel.server import Listening, check_listening, parse_bind, serve
 from courier.channel.sync import open_inbox, synchronise
 from courier.channel.transport import MAX_MESSAGE, Outgoing
-from courier.errors import CourierError, NotFound, Refused, Unreachable, Usage
+from courier.errors import CourierError, NotFoundError, RefusedError, UnreachableError, UsageError
 from courier.site.catalog import messages
 from courier.site.home import Site
 from courier.site.outbox import PART, enqueue
 from formats.envelope import load_public_key
-from formats.errors import BadSignature, Malformed
+from formats.errors import BadSignatureError, MalformedError
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = hashlib.sha256(b"message").hexdigest()
@@ -291,10 +291,10 @@ def test_signatures_of_both_kinds_of_key_hold_and_break(scheme: str) -> None:
         f'alg="{alg}";tag="courier-channel-1"'
     )
     for broken in (replace(claim, base=claim.base + b" "), replace(claim, signature=bytes(64))):
-        with pytest.raises(BadSignature):
+        with pytest.raises(BadSignatureError):
             verify_claim(broken, key)
     for name in ("signature", "signature-input", "content-digest", "courier-from"):
-        with pytest.raises(Malformed):
+        with pytest.raises(MalformedError):
             read_claim(replace(whole, headers={**whole.headers, name: whole.headers[name] + "x"}))
 
 
@@ -313,10 +313,10 @@ def test_uploads_that_are_not_whole_are_bounded_and_given_up(tmp_path: Path, mon
     names = [hashlib.sha256(bytes([n])).hexdigest() for n in range(5)]
     for name in names[:4]:
         assert inbox.store("HQ1", name, start=0, total=MAX_MESSAGE, data=b"beginning") == 9
-    with pytest.raises(Full):
+    with pytest.raises(FullError):
         inbox.store("HQ1", names[4], start=0, total=MAX_MESSAGE, data=b"beginning")
     assert inbox.store("BR2", names[4], start=0, total=MAX_MESSAGE, data=b"beginning") == 9
-    with pytest.raises(OutOfStep) as error:
+    with pytest.raises(OutOfStepError) as error:
         inbox.store("HQ1", names[0], start=5, total=MAX_MESSAGE, data=b"x")
     assert error.value.offset == inbox.offset("HQ1", names[0])[0] == 9
     monkeypatch.setattr("courier.channel.inbox.PART_LIFE_SECONDS", -10)
@@ -327,7 +327,7 @@ def test_uploads_that_are_not_whole_are_bounded_and_given_up(tmp_path: Path, mon
 def test_an_upload_that_is_not_what_its_name_says_is_given_up(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path)
     assert inbox.store("HQ1", NAME, start=0, total=7, data=b"mass") == 4
-    with pytest.raises(WrongDigest):
+    with pytest.raises(WrongDigestError):
         inbox.store("HQ1", NAME, start=4, total=7, data=b"age")
     assert inbox.offset("HQ1", NAME) == (0, False)
     assert inbox.store("HQ1", NAME, start=0, total=7, data=b"mess") == 4
@@ -353,7 +353,7 @@ def test_an_upload_for_which_there_was_no_room_is_taken_once_there_is(
     transport = http.transport(http.hq, http.br)
     with monkeypatch.context() as full:
         full.setattr("courier.channel.inbox.MAX_WAITING", 0)
-        with pytest.raises(Unreachable, match="507"):
+        with pytest.raises(UnreachableError, match="507"):
             transport.deliver("BR1", message)
     transport.deliver("BR1", message)
     assert [name for name, _ in came(http.br)] == [message.sha256]
@@ -367,7 +367,7 @@ def test_messages_that_wait_are_bounded_for_each_site(tmp_path: Path, monkeypatc
     names = [hashlib.sha256(body).hexdigest() for body in bodies]
     for name, body in zip(names[:2], bodies, strict=False):
         inbox.store("HQ1", name, start=0, total=1, data=body)
-    with pytest.raises(Full):
+    with pytest.raises(FullError):
         inbox.store("HQ1", names[2], start=0, total=1, data=bodies[2])
     (tmp_path / "in" / "HQ1" / f"{names[0]}.msg").unlink()  # another process took it
     inbox.store("HQ1", names[2], start=0, total=1, data=bodies[2])
@@ -482,7 +482,7 @@ def test_a_fault_of_our_own_is_told_as_one_and_logged_with_its_reason(
 
     with monkeypatch.context() as patch:
         patch.setattr(Inbox, "store", full)
-        with pytest.raises(Unreachable, match="503"):
+        with pytest.raises(UnreachableError, match="503"):
             client(http, up.url).deliver("BR1", Outgoing.of(b"good"))
     assert any("No space left on device" in line for line in up.log)
     client(http, up.url).deliver("BR1", Outgoing.of(b"good"))
@@ -497,7 +497,7 @@ def test_a_catalogue_that_fails_before_a_site_is_known_is_told_and_logged_too(
 
     with monkeypatch.context() as patch:
         patch.setattr(SiteDesk, "key", gone)
-        with pytest.raises(Unreachable, match="503"):
+        with pytest.raises(UnreachableError, match="503"):
             client(http, up.url).deliver("BR1", Outgoing.of(b"good"))
     assert any("the server closed the connection" in line for line in up.log)
     client(http, up.url).deliver("BR1", Outgoing.of(b"good"))
@@ -559,17 +559,17 @@ def test_own_certificate_and_a_client_that_trusts_it(http: Pair, tmp_path: Path)
         trusting = client(http, found.url, ca=str(cert))
         trusting.deliver("BR1", Outgoing.of(b"sealed on the way"))
         trusting.close()
-        with pytest.raises(Unreachable, match=r"certificate is not accepted: self-signed .* --ca FILE"):
+        with pytest.raises(UnreachableError, match=r"certificate is not accepted: self-signed .* --ca FILE"):
             client(http, found.url).deliver("BR1", Outgoing.of(b"x"))
-        with pytest.raises(Usage, match="no certificates"):
+        with pytest.raises(UsageError, match="no certificates"):
             add_address(http.hq, "BR1", found.url, None, Wishes(ca=key))
-        with pytest.raises(Unreachable):
+        with pytest.raises(UnreachableError):
             client(http, found.url.replace("https", "http")).deliver("BR1", Outgoing.of(b"x"))
-    with running(http.br) as plain, pytest.raises(Unreachable, match="does not speak TLS"):
+    with running(http.br) as plain, pytest.raises(UnreachableError, match="does not speak TLS"):
         client(http, plain.url.replace("http", "https")).deliver("BR1", Outgoing.of(b"x"))
     assert len(came(http.br)) == 1
     swapped = Listening(host="127.0.0.1", port=0, cert=key, key=cert)
-    with pytest.raises(Usage):
+    with pytest.raises(UsageError):
         serve(_service(http.br), swapped)
 
 
@@ -580,14 +580,14 @@ def _service(site: Site) -> Service:
 def test_where_to_listen_is_checked(http: Pair, tmp_path: Path) -> None:
     assert parse_bind("[::1]:8423") == ("::1", 8423)
     for bad in ("8423", ":1", "host:", "host:65536", "host:x"):
-        with pytest.raises(Usage):
+        with pytest.raises(UsageError):
             parse_bind(bad)
     for listening in (Listening(host="x", port=1), Listening(host="x", port=1, cert=tmp_path, behind_proxy=True)):
-        with pytest.raises(Usage):
+        with pytest.raises(UsageError):
             check_listening(listening)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         check_listening(Listening(host="x", port=1, cert=tmp_path / "no", key=tmp_path / "no"))
-    with running(http.br) as found, pytest.raises(Refused, match="in use"):
+    with running(http.br) as found, pytest.raises(RefusedError, match="in use"):
         serve(_service(http.br), Listening(host="127.0.0.1", port=found.port, behind_proxy=True))
 
 
@@ -777,7 +777,7 @@ def asking(pair: Pair, server: Strange) -> HttpTransport:
 def test_an_answer_that_trickles_is_given_up(http: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("courier.channel.http_transport.REQUEST_SECONDS", 0)
     server = Strange(200, lambda: (b" " for _ in range(60_000)))
-    with pytest.raises(Unreachable, match=r"too slow; .* --cap"):
+    with pytest.raises(UnreachableError, match=r"too slow; .* --cap"):
         list(asking(http, server).fetch("HQ1"))
     assert server.sent < 10
 
@@ -797,5 +797,5 @@ def test_a_server_that_lists_without_end_what_it_does_not_give_is_left(http: Pai
 
 
 def test_what_does_not_come_there_in_time_is_told_with_its_remedy(http: Pair) -> None:
-    with pytest.raises(Unreachable, match=r"in time; .* --cap"):
+    with pytest.raises(UnreachableError, match=r"in time; .* --cap"):
         asking(http, Strange(408, lambda: iter([]))).deliver("BR1", Outgoing.of(b"x"))

@@ -24,7 +24,7 @@ from courier.channel.schedule import (
     retry_ns,
     week_text,
 )
-from courier.errors import Refused, Usage
+from courier.errors import RefusedError, UsageError
 
 WEEKS = st.text("amhc", min_size=168, max_size=168)
 
@@ -92,7 +92,7 @@ def test_rules_of_a_schedule(text: str, hours: int) -> None:
     ["shut", "mon", "mon 8 closed", "mon 8-25 closed", "mon 8-8 closed", "24-2 all", "m-f closed", "mon- closed"],
 )
 def test_rules_that_are_none_are_refused(text: str) -> None:
-    with pytest.raises(Usage):
+    with pytest.raises(UsageError):
         parse_week(text)
 
 
@@ -110,7 +110,7 @@ def test_caps_by_hour() -> None:
     assert limits.block(at("2026-11-24 14:00"), 1 << 20) == 200_000
     assert limits.block(at("2026-11-24 04:00"), 1 << 20) == 1 << 20
     for bad in ("fast", "1", "8-18", "8-18 1KB/m", "-1KB", "2000TB"):
-        with pytest.raises(Usage):
+        with pytest.raises(UsageError):
             parse_caps(bad)
 
 
@@ -121,7 +121,7 @@ def test_pulse_is_a_block_and_a_delay() -> None:
     assert limits.block(0, 1 << 20) == 64_000
     assert limits.pause_ns(10, 0) == 5 * SECOND_NS
     for bad in ("64KB", "5s", "64KB/0s", "1/1s", "64KB/2h", "64KB/-1s"):
-        with pytest.raises(Usage):
+        with pytest.raises(UsageError):
             parse_pulse(bad)
 
 
@@ -132,9 +132,9 @@ def test_cap_and_pulse_exclude_each_other() -> None:
     again = change(pulsed, schedule=None, zone=None, cap="1MB/s", pulse=None)
     assert (again.pulse_bytes, again.caps[0]) == (0, 1_000_000)
     assert change(again, schedule=None, zone=None, cap="none", pulse=None) == Limits()
-    with pytest.raises(Usage):
+    with pytest.raises(UsageError):
         change(Limits(), schedule=None, zone=None, cap="1MB/s", pulse="64KB/5s")
-    with pytest.raises(Usage):
+    with pytest.raises(UsageError):
         change(Limits(), schedule=None, zone="Europe/Atlantis", cap=None, pulse=None)
     assert [rate_text(one) for one in (Limits(), capped, pulsed)] == ["none", "1MB/s", "pulse 64KB/5000ms"]
 
@@ -158,7 +158,7 @@ def test_limits_are_kept_as_they_are(limits: Limits) -> None:
 
 @pytest.mark.parametrize("text", ["x", "{}", Limits(retries=1).to_text().replace("UTC", "Nowhere/At_all")])
 def test_limits_that_were_tampered_with_are_refused(text: str) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         Limits.parse(text)
 
 

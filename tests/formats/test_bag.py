@@ -12,7 +12,7 @@ from stock import stock_tool
 
 from formats.bag import DECLARATION, MANIFEST, MAX_MANIFEST, TAG_MANIFEST, BagFile, manifest, parse_manifest, tag_files
 from formats.digest import sha256_hex
-from formats.errors import FormatError, IllegalName, Malformed, TooLarge
+from formats.errors import FormatError, IllegalNameError, MalformedError, TooLargeError
 
 PAYLOAD = {
     "data/archives/000001.7z": b"archive one",
@@ -85,7 +85,7 @@ def test_tag_files_come_in_the_order_they_are_written_the_tag_manifest_last() ->
 @pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\u2028b", "a\u0085b", "a\x0cb", "\nPayload-Oxum: 0.0"])
 def test_a_value_that_would_begin_another_line_is_refused(text: str) -> None:
     for info in ({"Source-Organization": text}, {text: "x"}):
-        with pytest.raises(Malformed) as caught:
+        with pytest.raises(MalformedError) as caught:
             tag_files(payload=[], info=info, others=[])
         assert caught.value.place == "bag-info.txt"
 
@@ -116,18 +116,18 @@ def test_a_manifest_comes_out_of_its_lines_as_it_went_in(files: dict[str, bytes]
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("{0}  a\n{0}  a\n", Malformed),
-        ("{0}  ../a\n", IllegalName),
-        ("{0}  /etc/passwd\n", IllegalName),
-        ("{0}  data/../../a\n", IllegalName),
-        ("{0}  a%0A/../b\n", IllegalName),
-        ("{0}  \n", IllegalName),
-        ("{0}\n", IllegalName),
-        ("{0} a\n", IllegalName),
-        ("\n", IllegalName),
-        ("abc  a\n", Malformed),
-        ("{0}0  a\n", Malformed),
-        ("{0}  a\n{1}  b\n", Malformed),
+        ("{0}  a\n{0}  a\n", MalformedError),
+        ("{0}  ../a\n", IllegalNameError),
+        ("{0}  /etc/passwd\n", IllegalNameError),
+        ("{0}  data/../../a\n", IllegalNameError),
+        ("{0}  a%0A/../b\n", IllegalNameError),
+        ("{0}  \n", IllegalNameError),
+        ("{0}\n", IllegalNameError),
+        ("{0} a\n", IllegalNameError),
+        ("\n", IllegalNameError),
+        ("abc  a\n", MalformedError),
+        ("{0}0  a\n", MalformedError),
+        ("{0}  a\n{1}  b\n", MalformedError),
     ],
 )
 def test_a_wrong_line_is_refused_by_its_number(text: str, error: type[FormatError]) -> None:
@@ -152,5 +152,5 @@ def test_any_bytes_as_a_manifest_raise_only_our_errors(data: bytes) -> None:
 
 
 def test_a_manifest_beyond_the_limit_is_refused() -> None:
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLargeError):
         parse_manifest(bytes(MAX_MANIFEST + 1))

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from formats.blocks import BLOCK, DIGEST, BlockHasher, BlockTable, block_count, block_length, ranges
-from formats.errors import Malformed
+from formats.errors import MalformedError
 
 
 def expected(data: bytes, size: int) -> bytes:
@@ -62,7 +62,7 @@ def test_a_block_that_is_not_there_is_an_error_not_another_block() -> None:
 
 @pytest.mark.parametrize("length", [0, DIGEST - 1, DIGEST, DIGEST * 3])
 def test_a_table_of_another_length_than_the_files_ask_is_refused(length: int) -> None:
-    with pytest.raises(Malformed) as caught:
+    with pytest.raises(MalformedError) as caught:
         BlockTable(bytes(length), [BLOCK + 1])
     assert caught.value.place == "blocks.bin"
 

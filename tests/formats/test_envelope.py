@@ -29,7 +29,7 @@ from formats.envelope import (
     verified_keys,
     verify,
 )
-from formats.errors import BadSignature, FormatError, Malformed, TooLarge
+from formats.errors import BadSignatureError, FormatError, MalformedError, TooLargeError
 from formats.records import decode, encode
 
 TYPE = "application/vnd.courier.test+json"
@@ -127,7 +127,7 @@ def test_a_refusal_says_where_and_why() -> None:
         (renamed, [ED, OTHER], TYPE),
         (empty, [ED], TYPE),
     ):
-        with pytest.raises(BadSignature) as caught:
+        with pytest.raises(BadSignatureError) as caught:
             verify(parse_envelope(bad.encode()), keys, payload_type=payload_type, place="packing list")
         assert caught.value.place == "packing list"
 
@@ -153,12 +153,12 @@ def test_no_two_signatures_are_by_one_key_and_there_are_one_to_four() -> None:
     another = [(f"{n:064x}", b"x") for n in range(MAX_SIGNATURES)]
     parse_envelope(Envelope(payload=b"", payload_type="", signatures=tuple(another)).encode())
     for signatures in ((), ((keyid, sig), (keyid, sig)), ((keyid, sig), (keyid, b"x")), (*another, (keyid, sig))):
-        with pytest.raises(Malformed) as caught:
+        with pytest.raises(MalformedError) as caught:
             parse_envelope(Envelope(payload=PAYLOAD, payload_type=TYPE, signatures=signatures).encode())
         assert caught.value.place == "envelope.signatures"
     doubled = [(ED.keyid, ED_SIGNER), (ED.keyid, ED_SIGNER)]
     for signers in ([], doubled, [(f"{n:064x}", ED_SIGNER) for n in range(MAX_SIGNATURES + 1)]):
-        with pytest.raises(Malformed):
+        with pytest.raises(MalformedError):
             sign(PAYLOAD, TYPE, signers)
 
 
@@ -189,7 +189,7 @@ SIG: dict[str, Any] = GOOD["signatures"][0]
 )
 def test_an_envelope_has_one_spelling_and_nothing_else_in_it(changes: dict[str, Any], place: str) -> None:
     assert parse_envelope(encode(GOOD)).payload == PAYLOAD
-    with pytest.raises(Malformed) as caught:
+    with pytest.raises(MalformedError) as caught:
         parse_envelope(encode({**GOOD, **changes}))
     assert caught.value.place == place
 
@@ -217,7 +217,7 @@ def test_an_unsigned_flood_is_refused_before_it_fills_the_memory(piece: bytes) -
 
 
 def test_an_envelope_beyond_the_limit_is_refused() -> None:
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLargeError):
         parse_envelope(bytes(MAX_ENVELOPE + 1))
 
 
@@ -249,7 +249,7 @@ def test_only_keys_of_the_accepted_kinds_are_loaded() -> None:
         der(x25519.X25519PrivateKey.generate()),
         ec.derive_private_key(7, ec.SECP256R1()).public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint),
     ):
-        with pytest.raises(Malformed):
+        with pytest.raises(MalformedError):
             load_public_key(other)
     assert [key.scheme for key in (ED, EC)] == ["ed25519", "ecdsa-sha2-nistp256"]
 
@@ -265,7 +265,7 @@ def test_any_bytes_as_a_key_raise_only_our_errors(noise: bytes, at: int, byte: i
         for data in (noise, key.der[:at] + bytes([byte]) + key.der[at + 1 :], key.der + noise, noise + key.der):
             try:
                 assert load_public_key(data).der == data
-            except Malformed:
+            except MalformedError:
                 continue
 
 

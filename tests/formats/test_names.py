@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from formats import names
-from formats.errors import FormatError, IllegalName, Malformed
+from formats.errors import FormatError, IllegalNameError, MalformedError
 from formats.names import (
     MAX_COMPONENT,
     MAX_DEPTH,
@@ -52,7 +52,7 @@ def test_codes_and_ids_have_one_form(check, good, bad):  # type: ignore[no-untyp
     for text in good:
         assert check(text) == text
     for text in bad:
-        with pytest.raises(Malformed) as caught:
+        with pytest.raises(MalformedError) as caught:
             check(text, place="from")
         assert caught.value.place == "from"
 
@@ -63,7 +63,7 @@ def test_ids_are_made_only_while_there_are_numbers_left() -> None:
     assert volume_name("HQ1-000042", 3) == "HQ1_000042_V003"
     assert volume_name("HQ1-000042", 1234) == "HQ1_000042_V1234"
     for make, number in ((parcel_id, 1_000_000), (package_id, 0x100000), (parcel_id, -1), (package_id, -1)):
-        with pytest.raises(Malformed):
+        with pytest.raises(MalformedError):
             make("HQ1", number)
 
 
@@ -114,16 +114,16 @@ def test_a_path_in_a_package_is_whatever_a_file_system_holds(path: str) -> None:
     ],
 )
 def test_a_path_that_climbs_or_overflows_is_refused(path: str) -> None:
-    with pytest.raises(IllegalName):
+    with pytest.raises(IllegalNameError):
         check_path(path)
     assert not is_portable(path)
-    with pytest.raises(IllegalName):
+    with pytest.raises(IllegalNameError):
         check_member(path)
 
 
 def test_a_refusal_names_its_place() -> None:
     for check, text in ((check_path, "/x"), (check_member, "a:b")):
-        with pytest.raises(IllegalName) as caught:
+        with pytest.raises(IllegalNameError) as caught:
             check(text, place="files[3].path")
         assert caught.value.place == "files[3].path"
 
@@ -162,16 +162,16 @@ def test_a_link_that_stays_inside_is_kept(path: str, target: str) -> None:
     ],
 )
 def test_a_link_that_climbs_is_refused(path: str, target: str) -> None:
-    with pytest.raises(IllegalName):
+    with pytest.raises(IllegalNameError):
         check_link(path, target)
 
 
 def test_links_cannot_climb_by_way_of_each_other() -> None:
     """``deep/er/up -> ../..`` is the root, so ``out -> deep/er/up/..`` would be the folder above the package."""
     assert check_link("deep/er/up", "../..")
-    with pytest.raises(IllegalName):
+    with pytest.raises(IllegalNameError):
         check_link("out", "deep/er/up/..")
-    with pytest.raises(IllegalName):
+    with pytest.raises(IllegalNameError):
         check_link("deep/out", "../deep/er/up/../etc")
 
 
@@ -247,7 +247,7 @@ def test_a_portable_name_may_name_a_member(name: str) -> None:
 )
 def test_a_name_that_some_system_cannot_keep_names_no_member(name: str) -> None:
     assert not is_portable(name)
-    with pytest.raises(IllegalName):
+    with pytest.raises(IllegalNameError):
         check_member(name)
 
 

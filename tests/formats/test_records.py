@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from formats.digest import HashingReader, check_digest, chunks, sha256_hex
-from formats.errors import DigestMismatch, FormatError, Malformed, TooLarge, UnknownFormat
+from formats.errors import DigestMismatchError, FormatError, MalformedError, TooLargeError, UnknownFormatError
 from formats.records import (
     MAX_DEPTH,
     MAX_INT,
@@ -49,7 +49,7 @@ def test_one_byte_changed_removed_or_added_is_refused_or_is_another_canonical_va
     for bad in (good[:at] + byte + good[at + 1 :], good[:at] + good[at + 1 :], good[:at] + byte + good[at:]):
         try:
             assert encode(decode(bad)) == bad
-        except Malformed:
+        except MalformedError:
             continue
 
 
@@ -97,7 +97,7 @@ def test_any_bytes_decode_canonically_or_are_refused_by_our_errors(data: bytes) 
     ],
 )
 def test_a_second_spelling_is_refused(data: bytes) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         decode(data)
 
 
@@ -106,7 +106,7 @@ def test_nesting_has_one_limit_whatever_the_interpreter() -> None:
     assert encode(decode(deepest)) == deepest
     assert decode(b"[" + b",".join([b"[[1]]"] * 100) + b"]")  # many brackets, yet not deep
     for deep in (b"[" + deepest + b"]", b'{"a":' * (MAX_DEPTH + 1) + b"1" + b"}" * (MAX_DEPTH + 1)):
-        with pytest.raises(TooLarge):
+        with pytest.raises(TooLargeError):
             decode(deep)
 
 
@@ -115,7 +115,7 @@ def test_a_document_of_very_many_values_is_refused_before_it_fills_the_memory(pi
     bomb = b"[" + b",".join([piece] * (MAX_VALUES + 1)) + b"]"
     tracemalloc.start()
     try:
-        with pytest.raises(TooLarge):
+        with pytest.raises(TooLargeError):
             decode(bomb, place="payload")
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
@@ -138,7 +138,7 @@ def test_time_stamps_are_as_formats_md_gives_them() -> None:
     assert format_time(-1) == "1969-12-31T23:59:59.999999999Z"
     assert format_time(FIRST_NS) == "0001-01-01T00:00:00.000000000Z"
     for ns in (FIRST_NS - 1, LAST_NS + 1, 10**30, -(10**30)):
-        with pytest.raises(Malformed):
+        with pytest.raises(MalformedError):
             format_time(ns)
 
 
@@ -163,7 +163,7 @@ def test_time_stamps_are_as_formats_md_gives_them() -> None:
     ],
 )
 def test_a_second_spelling_of_a_time_is_refused(text: str) -> None:
-    with pytest.raises(Malformed) as caught:
+    with pytest.raises(MalformedError) as caught:
         parse_time(text, place="issued")
     assert caught.value.place == "issued"
 
@@ -172,7 +172,7 @@ def test_a_second_spelling_of_a_time_is_refused(text: str) -> None:
 def test_a_time_that_parses_formats_to_itself(text: str) -> None:
     try:
         ns = parse_time(text)
-    except Malformed:
+    except MalformedError:
         return
     assert format_time(ns) == text
 
@@ -203,24 +203,24 @@ def test_a_getter_takes_its_own_type_only_and_names_the_place(
         if any(type(value) is type(good) and value == good for good in accepted):
             getter(fields)
             continue
-        with pytest.raises(Malformed) as caught:
+        with pytest.raises(MalformedError) as caught:
             getter(fields)
         assert caught.value.place in ("volumes[3].x", "volumes[3].x[0]")
-    with pytest.raises(Malformed) as caught:
+    with pytest.raises(MalformedError) as caught:
         getter(Fields({}, "volumes[3]"))
     assert (caught.value.place, caught.value.message) == ("volumes[3].x", "missing")
 
 
 def test_places_nest() -> None:
     fields = Fields({"volumes": [{}, {"archives": [{"size": "1"}]}], "n": [1, "2"], "t": ["a", 2]})
-    with pytest.raises(Malformed) as caught:
+    with pytest.raises(MalformedError) as caught:
         fields.objects("volumes")[1].objects("archives")[0].integer("size")
     assert caught.value.place == "volumes[1].archives[0].size"
     for getter, place in ((fields.integers, "n[1]"), (fields.texts, "t[1]")):
-        with pytest.raises(Malformed) as caught:
+        with pytest.raises(MalformedError) as caught:
             getter(place[0])
         assert caught.value.place == place
-    with pytest.raises(Malformed) as caught:
+    with pytest.raises(MalformedError) as caught:
         Fields([])
     assert caught.value.place == "document"
 
@@ -229,13 +229,13 @@ def test_a_document_says_first_what_it_is() -> None:
     good = encode({"format": "courier-label/1", "x": 1})
     assert open_document(good, name="label").integer("x") == 1
     for other in ("courier-label/2", "courier-label/1 ", "courier-other/1", "label/1", ""):
-        with pytest.raises(UnknownFormat) as caught:
+        with pytest.raises(UnknownFormatError) as caught:
             open_document(encode({"format": other}), name="label")
         assert caught.value.place == "format"
     for missing in ({}, {"format": 1}, {"format": None}, {"format": "x" * 101}):
-        with pytest.raises(Malformed):
+        with pytest.raises(MalformedError):
             open_document(encode(missing), name="label")
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         open_document(b"[]", name="label")
 
 
@@ -244,7 +244,7 @@ def test_digests_are_64_lower_case_hexadecimal_characters() -> None:
     assert good == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert check_digest(good) == good
     for bad in (good.upper(), good[:-1], good + "0", good[:-1] + "g", good + "\n", "\u0661" * 64, ""):
-        with pytest.raises(Malformed) as caught:
+        with pytest.raises(MalformedError) as caught:
             check_digest(bad, place="sha256")
         assert caught.value.place == "sha256"
 
@@ -255,6 +255,6 @@ def test_content_is_what_it_is_listed_as_by_size_and_digest() -> None:
     assert b"".join(chunks(reader, 1000)) == data  # type: ignore[arg-type]
     reader.verify(size=len(data), sha256=sha256_hex(data), place="a")
     for size, digest in ((len(data) - 1, sha256_hex(data)), (len(data), sha256_hex(b""))):
-        with pytest.raises(DigestMismatch) as caught:
+        with pytest.raises(DigestMismatchError) as caught:
             reader.verify(size=size, sha256=digest, place="a")
         assert caught.value.place == "a"

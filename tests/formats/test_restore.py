@@ -177,7 +177,7 @@ def test_partial_restores_the_packages_that_are_whole(tmp_path: Path, script: Pa
     # The members of the second package alone come last.
     sent = send(tmp_path / "media", volumes=30, members=1)
     last = sent.packing.archives[-1]
-    sent.volumes[last.volume - 1].joinpath(archive_path(last.number, sealed=False)).unlink()
+    sent.volumes[last.volume - 1].joinpath(archive_path(last.number, encrypted=False)).unlink()
     ran = run(script, "--to", tmp_path / "out", tmp_path / "media", "--partial")
     assert ran.code == 4
     assert restored(tmp_path / "out") == {"HQ100001:2": WHOLE["HQ100001:2"]}
@@ -200,7 +200,7 @@ def test_one_package_needs_only_its_volumes(tmp_path: Path, script: Path) -> Non
 def test_a_good_copy_stands_in_for_a_damaged_one(tmp_path: Path, script: Path) -> None:
     sent = send(tmp_path / "media")
     shutil.copytree(tmp_path / "media", tmp_path / "copy")
-    damaged = sent.volumes[0] / archive_path(1, sealed=False)
+    damaged = sent.volumes[0] / archive_path(1, encrypted=False)
     flip(damaged)
     flip(sent.volumes[0] / "courier/contents.jsonl.gz")
     ran = run(script, "--to", tmp_path / "out", *sent.volumes, tmp_path / "copy")
@@ -211,7 +211,7 @@ def test_a_good_copy_stands_in_for_a_damaged_one(tmp_path: Path, script: Path) -
 
 def test_a_damaged_archive_without_a_good_copy_is_named(tmp_path: Path, script: Path) -> None:
     sent = send(tmp_path / "media")
-    flip(sent.volumes[0] / archive_path(3, sealed=False))
+    flip(sent.volumes[0] / archive_path(3, encrypted=False))
     ran = run(script, "--to", tmp_path / "out", *sent.volumes)
     assert ran.code == 4
     assert "archives missing or damaged: 3 (of volume 1)" in ran.output
@@ -255,7 +255,7 @@ def identity(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_sealed_parcel_opens_with_age_and_an_identity(tmp_path: Path, script: Path, identity: Path) -> None:
+def test_an_encrypted_parcel_opens_with_age_and_an_identity(tmp_path: Path, script: Path, identity: Path) -> None:
     def seal(path: Path) -> None:
         out = path.with_name(f"{path.name}.age")
         subprocess.run([stock_tool("age"), "-e", "-i", identity, "-o", out, path], check=True)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from formats.age import CHUNK, Identity, SealedView, SealingWriter, open_sealed, sealed_size
+from formats.age import CHUNK, EncryptedView, EncryptingWriter, Identity, encrypted_size, open_encrypted
 from formats.archive import Member, archive_size, write_archive
 from formats.archive.view import ArchiveView, Span
-from formats.errors import Malformed, Unreadable
+from formats.errors import MalformedError, UnreadableError
 
 SEED = bytes(range(32))
 RECIPIENTS = [Identity(bytes([n]) * 32).recipient for n in (1, 2)]
@@ -59,33 +59,33 @@ def test_a_view_of_an_archive_is_the_archive(datas: list[bytes], offset: int, rn
 
 def test_a_view_of_content_that_became_shorter_is_unreadable() -> None:
     short = Span(member=Member(name="a", size=10, mtime_ns=0), crc32=0, open=lambda: io.BytesIO(b"12345"))
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableError):
         ArchiveView([short]).read()
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         ArchiveView([])
 
 
 @given(SIZES, st.integers(0, 1 << 32))
-def test_a_view_of_a_sealed_file_is_the_sealed_file(size: int, seed: int) -> None:
+def test_a_view_of_an_encrypted_file_is_the_encrypted_file(size: int, seed: int) -> None:
     rng = random.Random(seed)
     plain = rng.randbytes(size)
     out = io.BytesIO()
-    with SealingWriter(out, RECIPIENTS, seed=SEED, context=b"test") as writer:
+    with EncryptingWriter(out, RECIPIENTS, seed=SEED, context=b"test") as writer:
         writer.write(plain)
     whole = out.getvalue()
-    view = SealedView(io.BytesIO(plain), size, RECIPIENTS, seed=SEED, context=b"test")
-    assert view.size == len(whole) == sealed_size(size, len(RECIPIENTS))
+    view = EncryptedView(io.BytesIO(plain), size, RECIPIENTS, seed=SEED, context=b"test")
+    assert view.size == len(whole) == encrypted_size(size, len(RECIPIENTS))
     assert view.read() == whole
     for _ in range(10):
         at, count = rng.randrange(len(whole) + 2), rng.randrange(len(whole) + 2)
         view.seek(at)
         assert view.read(count) == whole[at : at + count]
     view.seek(0)
-    opened = open_sealed(io.BytesIO(view.read()), [Identity(bytes([2]) * 32)])
+    opened = open_encrypted(io.BytesIO(view.read()), [Identity(bytes([2]) * 32)])
     assert opened.read() == plain
 
 
-def test_a_sealed_view_of_content_that_became_shorter_is_unreadable() -> None:
-    view = SealedView(io.BytesIO(b"123"), CHUNK + 5, RECIPIENTS, seed=SEED, context=b"test")
-    with pytest.raises(Unreadable):
+def test_an_encrypted_view_of_content_that_became_shorter_is_unreadable() -> None:
+    view = EncryptedView(io.BytesIO(b"123"), CHUNK + 5, RECIPIENTS, seed=SEED, context=b"test")
+    with pytest.raises(UnreadableError):
         view.read()

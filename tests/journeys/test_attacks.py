@@ -33,7 +33,7 @@ from formats.documents.packing import PackingList
 from formats.documents.recall import Recall
 from formats.documents.receipt import Receipt
 from formats.documents.release import KeyRelease
-from formats.errors import Unexpected
+from formats.errors import UnexpectedError
 
 
 def _load() -> ModuleType:
@@ -372,5 +372,5 @@ def test_a_member_list_that_differs_from_the_packing_lists(listed: list[str]) ->
     write_archive(out, ((Member(name=n, size=1, mtime_ns=0), lambda: io.BytesIO(b"x")) for n in names))
     reader = ArchiveReader(out)
     reader.expect([(name, 1) for name in names])
-    with pytest.raises(Unexpected):
+    with pytest.raises(UnexpectedError):
         reader.expect([(name, 1) for name in listed])

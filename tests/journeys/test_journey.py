@@ -297,12 +297,23 @@ def test_a_parcel_of_several_packages_versions_and_destinations_carries_each_con
 
 
 @pytest.mark.parametrize("compress", ["none", "auto"])
-@pytest.mark.parametrize("sealed", ["encrypt", "no-encrypt"])
+@pytest.mark.parametrize("encrypted", ["encrypt", "no-encrypt"])
 def test_dry_run_prints_the_plan_that_the_build_keeps_and_changes_nothing(
-    sites: Sites, compress: str, sealed: str
+    sites: Sites, compress: str, encrypted: str
 ) -> None:
     package = add(sites.hq, FIXTURES / "boot.wim", FIXTURES / "disk.raw", FIXTURES / "disk.qcow2")
-    command = ("parcel", "create", package, "--to", "BR1", "--capacity", SMALL, "--compress", compress, f"--{sealed}")
+    command = (
+        "parcel",
+        "create",
+        package,
+        "--to",
+        "BR1",
+        "--capacity",
+        SMALL,
+        "--compress",
+        compress,
+        f"--{encrypted}",
+    )
     before = sites.hq.state()
     plan = sites.hq(*command, "--dry-run")
     shown = sites.hq.says(*command, "--dry-run")
@@ -655,14 +666,14 @@ def test_messages_wait_while_the_channel_folder_is_away(sites: Sites) -> None:
 # 6. Receiving
 
 
-@pytest.mark.parametrize("sealed", ["encrypt", "no-encrypt"])
+@pytest.mark.parametrize("encrypted", ["encrypt", "no-encrypt"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_volumes_in_any_order_and_repeatedly_until_nothing_is_missing(
-    sites: Sites, layout: Layout, sealed: str
+    sites: Sites, layout: Layout, encrypted: str
 ) -> None:
     package = add(sites.hq, FIXTURES / "boot.wim", FIXTURES / "disk.qcow2")
     parcel, volumes = sent(
-        *(sites.hq, package), layout=layout, out=sites.root / "media", encrypt=sealed == "encrypt", compress="none"
+        *(sites.hq, package), layout=layout, out=sites.root / "media", encrypt=encrypted == "encrypt", compress="none"
     )
     sites.sync()
     assert len(volumes) >= 3

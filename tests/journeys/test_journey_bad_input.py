@@ -754,7 +754,7 @@ def three_files(sites: Sites) -> str:
     return add(sites.hq, write_files(sites.root / "f", a=noise(900, 1), b=noise(800, 2), c=noise(700, 3)))
 
 
-@pytest.mark.parametrize("sealed", ["encrypt", "no-encrypt"])
+@pytest.mark.parametrize("encrypted", ["encrypt", "no-encrypt"])
 @pytest.mark.parametrize(
     ("change_members", "code", "exit_code", "place"),
     [
@@ -778,11 +778,11 @@ def three_files(sites: Sites) -> str:
     ],
 )
 def test_an_archive_with_other_members_than_listed(
-    sites: Sites, change_members: Callable[[Members], Members], code: str, exit_code: int, place: str, sealed: str
+    sites: Sites, change_members: Callable[[Members], Members], code: str, exit_code: int, place: str, encrypted: str
 ) -> None:
     package = three_files(sites)
     with rogue(change_members):
-        parcel, volumes = sent(sites.hq, package, out=sites.root / "m", encrypt=sealed == "encrypt")
+        parcel, volumes = sent(sites.hq, package, out=sites.root / "m", encrypt=encrypted == "encrypt")
     sites.sync()
     outside = {*sites.root.iterdir(), *sites.root.parent.iterdir()}
     with store_stays(sites.br):

@@ -12,7 +12,7 @@ from journey import FIXTURES, Sites, add, create, make_sites, sent, write
 
 from courier.media import volume_files as volume
 
-DOCUMENTS = (volume.PACKING_LIST, volume.contents_path(sealed=True), volume.BLOCKS)
+DOCUMENTS = (volume.PACKING_LIST, volume.contents_path(encrypted=True), volume.BLOCKS)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_the_copies_stand_last_and_only_where_they_have_room_and_are_needed(site
 
 def test_the_restore_script_uses_them(sites: Sites) -> None:
     path = only(sites, encrypt=False)
-    for document in (volume.PACKING_LIST, volume.contents_path(sealed=False)):
+    for document in (volume.PACKING_LIST, volume.contents_path(encrypted=False)):
         (path / document).write_bytes(b"scratched")
     to = sites.root / "restored"
     subprocess.run([sys.executable, path / "restore.py", "--to", to, path], check=True, capture_output=True)

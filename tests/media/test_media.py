@@ -33,7 +33,7 @@ from journey import (
 from journey import write as write_parcel
 from stock import stock_tool
 
-from courier.errors import NoSpace
+from courier.errors import NoSpaceError
 from courier.files import locked
 from courier.media import reading as media
 from courier.media import volume_files as volume
@@ -696,7 +696,7 @@ def head_for(capacity: int, *, spares: int = 0, redundancy: str = "none") -> Par
         edition=1,
         media="drive",
         capacity=capacity,
-        sealed=True,
+        encrypted=True,
         spares=spares,
         redundancy=Redundancy.parse(redundancy),
     )
@@ -716,7 +716,7 @@ def test_no_volume_is_ever_over_its_capacity(capacity: int, sizes: list[int], re
     archives = [(size, f"{n:064x}") for n, size in enumerate(sizes)]
     try:
         laid_out = lay_out(head, archives, contents=TableRef(size=20_000, sha256="0" * 64), fixed=FIXED)
-    except NoSpace:
+    except NoSpaceError:
         # Refused rather than overfilled; but never what plainly fits.
         room = room_for_archives(head, len(sizes), sum(sizes), FIXED)
         assert spares or redundancy == "5%" or max(archive_cost(size, capacity) for size in sizes) > room - 40_000

@@ -22,17 +22,17 @@ from hypothesis import strategies as st
 from journey import FIXTURES, add, create, exported, make_sites
 from stock import stock_tool
 
-from courier.errors import Usage
+from courier.errors import UsageError
 from courier.media import tape_device as tapedevice
 from courier.media.tape_device import DeviceDrive
 from courier.media.tape_drive import DirectoryDrive, is_tape_device, is_tape_folder, open_tape
-from formats.errors import FormatError, NoRoom, Unexpected, Unreadable
+from formats.errors import FormatError, NoRoomError, UnexpectedError, UnreadableError
 from formats.tape import (
     BLOCK,
     Drive,
-    EndOfMedium,
-    EndOfTape,
-    LostBytes,
+    EndOfMediumError,
+    EndOfTapeError,
+    LostBytesError,
     TapeFile,
     TapeIndex,
     TapeReader,
@@ -259,7 +259,7 @@ def test_other_files_in_the_folder_are_passed_over(folder: Path) -> None:
 
 def test_two_files_of_one_number_are_refused(folder: Path) -> None:
     (folder / "00004-other").touch()
-    with pytest.raises(Unexpected, match=r"00004-bagit\.txt and 00004-other"):
+    with pytest.raises(UnexpectedError, match=r"00004-bagit\.txt and 00004-other"):
         DirectoryDrive(folder)
 
 
@@ -307,7 +307,7 @@ def test_a_missing_or_short_data_file_is_lost_bytes_of_that_file_alone(folder: P
         assert size == len(FILES[path])
         try:
             assert stream.read() == FILES[path]
-        except LostBytes as error:
+        except LostBytesError as error:
             lost[path] = error.start, error.end
     assert lost == {"bagit.txt": (0, 19), "data/archives/000001.7z": (1000, BLOCK)}
 
@@ -319,7 +319,7 @@ def test_a_copy_that_broke_off_names_what_is_not_there(folder: Path) -> None:
     for path, _, stream in walk_volume(DirectoryDrive(folder)):
         try:
             read[path] = stream.read()
-        except LostBytes:
+        except LostBytesError:
             read[path] = b"lost"
     assert read == FILES | {"data/archives/000001.7z": b"lost", "data/archives/000002.7z": b"lost"}
 
@@ -356,7 +356,7 @@ def test_bad_sectors_under_the_folder_lose_their_block_alone(
         data = FILES[path]
         if path == "data/archives/000001.7z":
             assert stream.read(start) == data[:start]
-            with pytest.raises(LostBytes) as caught:
+            with pytest.raises(LostBytesError) as caught:
                 stream.read(1)
             assert (caught.value.start, caught.value.end) == (start, min(start + BLOCK, len(data)))
             stream.seek(caught.value.end)
@@ -451,7 +451,7 @@ class FakeSt:
             raise OSError(errno.ENOSPC, "No space left on device")
         try:
             near = self.drive.write_block(data)
-        except EndOfMedium:
+        except EndOfMediumError:
             self.state = EOM_OK
             raise OSError(errno.ENOSPC, "No space left on device") from None
         self.state = EOM_OK if near or self.state == EOD_1 else NOEOF
@@ -491,13 +491,13 @@ class FakeSt:
                 raise OSError(errno.EINVAL, "Invalid argument")
             try:
                 self.drive.write_mark(count)
-            except EndOfMedium:
+            except EndOfMediumError:
                 raise OSError(errno.ENOSPC, "No space left on device") from None
             self.state = NOEOF
         elif operation == tapedevice.MTFSF:
             try:
                 self.drive.skip_run()
-            except EndOfTape:
+            except EndOfTapeError:
                 self.state = EOD
                 raise OSError(errno.EIO, "Input/output error") from None
             self.state = FM
@@ -572,7 +572,7 @@ def test_without_another_reel_a_device_is_filled_to_its_very_end() -> None:
     write(device(st_driver), content_of(), block_size=512)
     assert st_driver.drive.used == size
     for short in (1, 300, 600, 1500, 3000):
-        with pytest.raises(NoRoom):
+        with pytest.raises(NoRoomError):
             write(device(FakeSt(capacity=size - short, warning=4_000)), content_of(), block_size=512)
 
 
@@ -612,7 +612,7 @@ def lost_by_path(st_driver: FakeSt) -> dict[str, list[tuple[int, int]]]:
             at = stream.tell()
             try:
                 assert stream.read(100) == data[at : at + 100]
-            except LostBytes as error:
+            except LostBytesError as error:
                 assert stream.read(error.start - at) == data[at : error.start]
                 lost[path].append((error.start, error.end))
                 stream.seek(error.end)
@@ -650,9 +650,9 @@ def test_blocks_the_device_leaves_out_after_an_error_are_counted() -> None:
 def read_or_lost(drive: Drive) -> None:
     try:
         drive.read_block(512)
-    except EndOfTape:
+    except EndOfTapeError:
         raise
-    except Unreadable:
+    except UnreadableError:
         pass
 
 
@@ -664,18 +664,18 @@ def test_a_device_that_gets_stuck_is_the_end_and_no_hang() -> None:
     assert lost_of_large(st_driver) == [(start, min(start + 512, 3000)) for start in range(1024, 3000, 512)]
     drive = device(st_driver)
     drive.rewind()
-    with pytest.raises(EndOfTape):
+    with pytest.raises(EndOfTapeError):
         for _ in range(1000):
             read_or_lost(drive)
 
 
 def test_a_blank_tape_in_a_device_says_so() -> None:
-    with pytest.raises(EndOfTape):
+    with pytest.raises(EndOfTapeError):
         read_all(device(FakeSt()))
     stuck = FakeSt()
     stuck.counts = False
     for look in (read_volume_label, read_all, scan_volume):
-        with pytest.raises(Unreadable):
+        with pytest.raises(UnreadableError):
             look(device(stuck))
 
 
@@ -694,11 +694,11 @@ def test_the_end_of_the_recording_is_the_end_without_a_double_mark_too() -> None
     assert read_all(device(st_driver)) == content_of()
     drive = device(st_driver)
     drive.rewind()
-    with pytest.raises(EndOfTape):
+    with pytest.raises(EndOfTapeError):
         for _ in range(1000):
             drive.skip_run()
     for _ in range(3):
-        with pytest.raises(EndOfTape):
+        with pytest.raises(EndOfTapeError):
             drive.read_block(100)
 
 
@@ -744,7 +744,7 @@ def test_a_system_without_tape_devices_says_what_to_do_instead(monkeypatch: pyte
         return usual(name, *args)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(Usage) as caught:
+    with pytest.raises(UsageError) as caught:
         DeviceDrive(Path("/dev/nst0"))
     assert "LTFS" in caught.value.hint
 
@@ -752,20 +752,20 @@ def test_a_system_without_tape_devices_says_what_to_do_instead(monkeypatch: pyte
 def test_a_drive_in_memory_has_the_faults_of_real_ones() -> None:
     drive = MemoryDrive(capacity=1000, warning=300, bad={1})
     assert [drive.write_block(bytes(200)) for _ in range(4)] == [False, False, False, True]
-    with pytest.raises(EndOfMedium):
+    with pytest.raises(EndOfMediumError):
         drive.write_block(bytes(201))
-    with pytest.raises(EndOfMedium):
+    with pytest.raises(EndOfMediumError):
         drive.write_mark()
     drive.write_block(bytes(200))
     drive.rewind()
-    with pytest.raises(Unreadable, match="longer than 100"):
+    with pytest.raises(UnreadableError, match="longer than 100"):
         drive.read_block(100)
-    with pytest.raises(Unreadable, match="cannot read"):
+    with pytest.raises(UnreadableError, match="cannot read"):
         drive.read_block(200)
     assert drive.read_block(200) == bytes(200)
     assert drive.write_block(b"x") is False, "what stood behind is gone"
     for _ in range(2):
-        with pytest.raises(EndOfTape):
+        with pytest.raises(EndOfTapeError):
             drive.read_block(200)
     assert drive.used == 601
     with pytest.raises(ValueError, match="byte"):

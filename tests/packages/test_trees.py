@@ -13,13 +13,13 @@ from typing import BinaryIO
 
 import pytest
 
-from courier.errors import CourierError, Damaged, NotFound, Refused, Usage
+from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError, UsageError
 from courier.packages import trees as tree
 from courier.packages.trees import read_tree, source_size, write_tree
 from courier.site.store.folder import Store
 from formats.digest import sha256_hex
 from formats.documents.listing import EMPTY, Entry, FileEntry, FolderEntry, LinkEntry
-from formats.errors import FormatError, IllegalName
+from formats.errors import FormatError, IllegalNameError
 
 posix = pytest.mark.skipif(os.name != "posix", reason="elsewhere: POSIX only")
 pytestmark = posix
@@ -154,11 +154,11 @@ def test_paths_that_are_not_there_or_have_one_name_are_refused(tmp_path: Path) -
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x").touch()
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         entries(tmp_path / "nothing")
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         source_size([tmp_path / "a", tmp_path / "nothing"])
-    with pytest.raises(Usage):
+    with pytest.raises(UsageError):
         entries(tmp_path / "a/x", tmp_path / "b/x")
 
 
@@ -174,13 +174,13 @@ def test_special_files_are_refused(tmp_path: Path) -> None:
         folder = tmp_path / str(n)
         folder.mkdir()
         make(folder / "s")
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(RefusedError) as caught:
             entries(folder)
         assert caught.value.code == "special-file"
-        with pytest.raises(Refused):
+        with pytest.raises(RefusedError):
             entries(folder / "s")
     if Path("/dev/null").is_char_device():
-        with pytest.raises(Refused):
+        with pytest.raises(RefusedError):
             entries(Path("/dev/null"))
 
 
@@ -197,7 +197,7 @@ def test_links_that_climb_are_refused(tmp_path: Path, links: dict[str, str], bad
     for path, target in links.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).symlink_to(target)
-    with pytest.raises(IllegalName) as caught:
+    with pytest.raises(IllegalNameError) as caught:
         entries(tmp_path)
     assert caught.value.place == bad
 
@@ -205,19 +205,19 @@ def test_links_that_climb_are_refused(tmp_path: Path, links: dict[str, str], bad
 def test_a_time_that_no_document_can_tell_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_bytes(DATA)
     monkeypatch.setattr("courier.packages.trees.LAST_SECOND", 0)
-    with pytest.raises(Refused, match="a: its time is outside"):
+    with pytest.raises(RefusedError, match="a: its time is outside"):
         entries(tmp_path / "a")
 
 
 def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")).touch()
-    with pytest.raises(IllegalName):
+    with pytest.raises(IllegalNameError):
         entries(tmp_path)
 
 
 def test_a_link_to_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to(os.fsdecode(b"caf\xe9"))
-    with pytest.raises(IllegalName):
+    with pytest.raises(IllegalNameError):
         entries(tmp_path)
 
 
@@ -245,7 +245,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
 
     for take in (append, overwrite, truncate, partly):
         path.write_bytes(b"old")
-        with pytest.raises(Refused, match="changed while it was read"):
+        with pytest.raises(RefusedError, match="changed while it was read"):
             list(read_tree([tmp_path], take))
 
 
@@ -267,7 +267,7 @@ def test_a_folder_with_something_in_it_is_not_written_into(tmp_path: Path) -> No
     write_tree([file_entry("a")], tmp_path / "out", opened)
     assert (tmp_path / "out/a").read_bytes() == DATA
     for target in (tmp_path / "out", tmp_path / "out/a"):
-        with pytest.raises(Usage):
+        with pytest.raises(UsageError):
             write_tree([file_entry("b")], target, opened)
     write_tree([], tmp_path / "new/below", opened)
     assert list((tmp_path / "new/below").iterdir()) == []
@@ -275,7 +275,7 @@ def test_a_folder_with_something_in_it_is_not_written_into(tmp_path: Path) -> No
 
 def test_content_that_is_not_what_its_listing_says_is_never_written_out(tmp_path: Path) -> None:
     for wrong in (b"CONTENT", b"conten", b"content+", b""):
-        with pytest.raises(Damaged):
+        with pytest.raises(DamagedError):
             write_tree([file_entry("good"), file_entry("a", wrong or b"x")], tmp_path / "out", opened)
         assert list(tmp_path.iterdir()) == []
 
@@ -332,7 +332,7 @@ def test_a_listing_cannot_write_through_a_link(tmp_path: Path) -> None:
 )
 def test_what_windows_reads_as_a_way_out_is_refused_there(path: str) -> None:
     tree.check_native(path, windows=False)
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         tree.check_native(path, windows=True)
     for kept in ("a/b", "../a", ".", "", "./..a", "Übung/\U0001f4bf"):
         tree.check_native(kept, windows=True)

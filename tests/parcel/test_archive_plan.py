@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from courier.errors import CourierError, NoSpace, Usage
+from courier.errors import CourierError, NoSpaceError, UsageError
 from courier.media.kinds import DRIVE, MEDIA, medium_capacity, parse_size
 from courier.parcel.archive_plan import (
     ARCHIVE_LIMIT,
@@ -213,13 +213,13 @@ def test_each_archive_is_on_the_first_volume_that_had_room(costs: list[int], roo
 
 
 def test_an_archive_larger_than_a_volume_is_refused_not_placed() -> None:
-    with pytest.raises(NoSpace):
+    with pytest.raises(NoSpaceError):
         place_on_volumes([50, 101], 100)
 
 
 def test_a_parcel_has_at_most_9999_volumes() -> None:
     assert place_on_volumes([60] * MAX_VOLUMES, 100)[-1] == MAX_VOLUMES
-    with pytest.raises(Usage):
+    with pytest.raises(UsageError):
         place_on_volumes([60] * (MAX_VOLUMES + 1), 100)
 
 
@@ -274,7 +274,7 @@ def test_a_size_is_read_exactly(text: str, size: int) -> None:
     ],
 )
 def test_what_is_no_size_is_a_usage_error(text: str) -> None:
-    with pytest.raises(Usage) as caught:
+    with pytest.raises(UsageError) as caught:
         parse_size(text)
     assert caught.value.hint
     assert len(caught.value.message) < 200
@@ -285,7 +285,7 @@ def test_any_text_is_a_size_or_a_usage_error(text: str) -> None:
     try:
         assert parse_size(text) >= 0
     except CourierError as error:
-        assert isinstance(error, Usage)
+        assert isinstance(error, UsageError)
 
 
 def test_media_are_named_or_measured() -> None:
@@ -293,7 +293,7 @@ def test_media_are_named_or_measured() -> None:
     assert medium_capacity("LTO9", None) == ("lto9", MEDIA["lto9"])
     assert medium_capacity(None, "64GB") == (DRIVE, 64 * 10**9)
     for kind, capacity in ((None, None), ("dvd5", "64GB"), ("floppy", None), (DRIVE, None), (None, "")):
-        with pytest.raises(Usage):
+        with pytest.raises(UsageError):
             medium_capacity(kind, capacity)
 
 

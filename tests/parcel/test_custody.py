@@ -236,7 +236,7 @@ def test_what_is_altered_in_the_catalogue_is_shown(sites: Sites) -> None:
 
 def test_only_the_sites_of_a_parcel_have_a_say_in_its_ledger(tmp_path: Path) -> None:
     from courier.channel.custody_exchange import take_batch
-    from courier.errors import Refused
+    from courier.errors import RefusedError
     from formats.documents import custody as custody_doc
 
     sites = make_sites(tmp_path, "HQ1", "BR1", "BR2")
@@ -247,7 +247,7 @@ def test_only_the_sites_of_a_parcel_have_a_say_in_its_ledger(tmp_path: Path) -> 
     from dataclasses import replace
 
     batch = replace(batch, issued_ns=stranger.card.issued_ns + 1)
-    with pytest.raises(Refused, match="nothing to do with it"):
+    with pytest.raises(RefusedError, match="nothing to do with it"):
         take_batch(hq, stranger.sign(batch.payload(), custody_doc.BATCH_TYPE).encode())
     assert sites.hq("parcel", "show", parcel)["state"] == "Sent"
 

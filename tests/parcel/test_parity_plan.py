@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from courier.errors import NoSpace, Refused, Usage
+from courier.errors import NoSpaceError, RefusedError, UsageError
 from courier.parcel.parity_plan import (
     FILL_DEPTH,
     ProtectionPlan,
@@ -30,7 +30,7 @@ from courier.parcel.parity_repair import BlockAt, Group, Protection, is_beyond, 
 from formats import parity
 from formats.blocks import block_count
 from formats.documents.packing import FileRecord, PackingList, ParityGroup, TableRef
-from formats.errors import Malformed
+from formats.errors import MalformedError
 from formats.parity.column_files import ColumnFiles
 from formats.parity.layout import MOST_COLUMNS, longest_run, whole_symbols
 
@@ -65,7 +65,7 @@ def packing_of(volumes: Sequence[Sequence[int]], plan: ProtectionPlan, *, block_
         media="drive",
         capacity=1 << 40,
         volumes=plan.volumes,
-        sealed=False,
+        encrypted=False,
         block_size=block_size,
         archives=archives,
         parity=made,
@@ -101,7 +101,7 @@ def test_redundancy_is_read_and_written(text: str, expected: Redundancy) -> None
 
 @pytest.mark.parametrize("text", ["", "5", "0%", "0.00%", "51%", "100%", "-5%", "5.123%", "all", "٥%", "5% "])
 def test_other_redundancy_is_refused(text: str) -> None:
-    with pytest.raises(Usage):
+    with pytest.raises(UsageError):
         share(text)
 
 
@@ -135,12 +135,12 @@ def test_volumes_that_travel_together_are_of_different_groups() -> None:
 
 @pytest.mark.parametrize("spares", [-1, 255, 1000])
 def test_a_number_of_spare_volumes_that_cannot_be_is_refused(spares: int) -> None:
-    with pytest.raises(Usage):
+    with pytest.raises(UsageError):
         plan_protection([[5]], spares=spares, redundancy=NONE)
 
 
 def test_more_volumes_than_a_parcel_has_are_refused() -> None:
-    with pytest.raises(Usage, match="at most"):
+    with pytest.raises(UsageError, match="at most"):
         list(spare_groups(1000, 254))
 
 
@@ -221,9 +221,9 @@ def test_none_makes_none() -> None:
 
 
 def test_what_was_asked_for_and_does_not_fit_is_refused() -> None:
-    with pytest.raises(NoSpace, match="volume 2"):
+    with pytest.raises(NoSpaceError, match="volume 2"):
         plan_protection([[5], [100 * MIB]], redundancy=share("5%"), room=[1 * MIB, 5 * MIB])
-    with pytest.raises(NoSpace, match="spare volume 3"):
+    with pytest.raises(NoSpaceError, match="spare volume 3"):
         plan_protection([[5], [100 * MIB]], spares=1, redundancy=NONE, spare_room=99 * MIB)
 
 
@@ -267,22 +267,22 @@ def test_a_waybill_may_carry_as_many_volumes_as_parity_covers() -> None:
     groups = plan_protection([[5]] * 9, spares=2, redundancy=FILL).groups
     for waybill in [[1, 2], [9, 10], [10, 11], []]:
         check_waybill(groups, waybill)
-    with pytest.raises(Refused, match="1 to 3 travel") as refused:
+    with pytest.raises(RefusedError, match="1 to 3 travel") as refused:
         check_waybill(groups, [3, 1, 2])
     assert "6 waybills" in refused.value.hint
-    with pytest.raises(Refused, match="7, 10 to 11"):
+    with pytest.raises(RefusedError, match="7, 10 to 11"):
         check_waybill(groups, [7, 10, 11])
 
 
 def test_volumes_of_several_groups_are_counted_each_with_its_own() -> None:
     groups = plan_protection([[5]] * 300, spares=2, redundancy=NONE).groups
     check_waybill(groups, [1, 2, 3, 4])
-    with pytest.raises(Refused, match="1, 3, 5 travel"):
+    with pytest.raises(RefusedError, match="1, 3, 5 travel"):
         check_waybill(groups, [1, 3, 5])
 
 
 def test_without_spare_volumes_no_volume_may_be_lost() -> None:
-    with pytest.raises(Refused, match="no spare volumes"):
+    with pytest.raises(RefusedError, match="no spare volumes"):
         check_waybill(plan_protection([[5 * MIB]], redundancy=FILL).groups, [1])
 
 
@@ -490,7 +490,7 @@ def test_groups_that_do_not_fit_their_files_are_refused(change: dict[str, object
     broken = ProtectionPlan(
         volumes=plan.volumes, files=plan.files, groups=(_group(group, **change),), geometries=plan.geometries
     )
-    with pytest.raises(Malformed, match=r"groups\[0\]"):
+    with pytest.raises(MalformedError, match=r"groups\[0\]"):
         Protection(packing_of(sizes, broken, block_size=B))
 
 
@@ -500,5 +500,5 @@ def test_columns_that_the_blocks_do_not_fill_are_refused(columns: int) -> None:
     broken = ProtectionPlan(
         volumes=1, files=plan.files, groups=(_group(plan.groups[0], columns=columns),), geometries=plan.geometries
     )
-    with pytest.raises(Malformed, match=r"groups\[0\]"):
+    with pytest.raises(MalformedError, match=r"groups\[0\]"):
         Protection(packing_of([[10 * B]], broken, block_size=B))

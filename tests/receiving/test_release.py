@@ -11,7 +11,7 @@ from journey import FIXTURES, Home, Sites, add, create, make_sites, run, write
 
 from courier.channel.handlers import take_message
 from courier.sending.outgoing_parcel import OutgoingParcel
-from courier.sending.parcel_key import seal_parcel_key
+from courier.sending.parcel_key import encrypt_parcel_key
 from courier.sending.recall import recall_parcel
 from courier.site.catalog import messages
 from courier.site.home import Site, open_site
@@ -39,15 +39,15 @@ def test_a_key_by_network_is_on_no_medium_and_comes_with_the_notice(sites: Sites
     parcel, volumes = built(sites)
     own = Identity.from_text((sites.br.path / "keys" / "recipient.key").read_text().strip())
     key = identity_of(sites.hq, parcel)
-    sealed = next(volumes[0].rglob("*.7z.age")).read_bytes()
+    encrypted = next(volumes[0].rglob("*.7z.age")).read_bytes()
     from io import BytesIO
 
-    from formats.age import open_sealed
-    from formats.errors import NotForUs
+    from formats.age import open_encrypted
+    from formats.errors import NotForUsError
 
-    with pytest.raises(NotForUs):
-        open_sealed(BytesIO(sealed), [own])
-    assert open_sealed(BytesIO(sealed), [key]).read(6) == b"7z\xbc\xaf\x27\x1c"
+    with pytest.raises(NotForUsError):
+        open_encrypted(BytesIO(encrypted), [own])
+    assert open_encrypted(BytesIO(encrypted), [key]).read(6) == b"7z\xbc\xaf\x27\x1c"
     sites.hq("parcel", "ship", parcel)
     held = sites.br("parcel", "receive", *volumes)
     assert held["state"] == "Held"
@@ -195,7 +195,7 @@ def test_a_recall_while_the_key_is_made_ready_keeps_it_here(
     place = "courier.sending.ship" if step == "ship" else "courier.receiving.arrival"
 
     def recalled_meanwhile(site: Site, outgoing: OutgoingParcel, to: tuple[str, ...]) -> bytes:
-        key = seal_parcel_key(site, outgoing, to)
+        key = encrypt_parcel_key(site, outgoing, to)
         recall_parcel(site, outgoing, "stolen")
         return key
 

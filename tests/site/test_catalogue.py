@@ -23,7 +23,7 @@ from sqlalchemy import BigInteger, Connection, create_engine, inspect, text
 from sqlalchemy.exc import OperationalError
 from stock import stock_tool
 
-from courier.errors import CourierError, NoSpace, Refused, Usage
+from courier.errors import CourierError, NoSpaceError, RefusedError, UsageError
 from courier.site.catalog import Catalogue, database, messages, open_catalogue, packages, parcels, schema, sites
 from courier.site.catalog.database import sqlite_url
 from courier.site.catalog.messages import Message
@@ -220,7 +220,7 @@ def test_a_newer_schema_is_refused_and_left_alone(url: str, revision: str) -> No
     open_catalogue(url).close()
     with raw(url) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :n"), {"n": revision})
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         open_catalogue(url)
     assert caught.value.code == "newer-catalogue"
     with raw(url) as connection:
@@ -267,7 +267,7 @@ def test_a_second_writer_waits_and_is_refused_when_it_takes_too_long(url: str, m
     first, second = open_catalogue(url), open_catalogue(url)
     with first.writing():
         begun = time.monotonic()
-        with pytest.raises(Refused) as caught, second.writing():
+        with pytest.raises(RefusedError) as caught, second.writing():
             pass
         assert time.monotonic() - begun >= 0.2
     assert caught.value.code == "busy"
@@ -277,7 +277,7 @@ def test_a_second_writer_waits_and_is_refused_when_it_takes_too_long(url: str, m
         catalogue.close()
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, ValueError, Refused, "sql"])
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, ValueError, RefusedError, "sql"])
 def test_an_error_takes_back_the_whole_transaction(catalogue: Catalogue, kind: Any) -> None:
     expected: type[BaseException] = CourierError if kind == "sql" else kind
     with pytest.raises(expected), catalogue.writing() as connection:
@@ -285,7 +285,7 @@ def test_an_error_takes_back_the_whole_transaction(catalogue: Catalogue, kind: A
         parcels.write_log(connection, LOG)
         if kind == "sql":
             connection.execute(text("SELECT nonsense"))
-        raise kind("x", hint="y") if kind is Refused else kind
+        raise kind("x", hint="y") if kind is RefusedError else kind
     with catalogue.reading() as connection:
         assert packages.read_counter(connection, "parcel") == 0
         assert parcels.read_log(connection, LOG.parcel) == []
@@ -654,7 +654,7 @@ def test_a_full_disk_is_said_to_be_full(tmp_path: Path) -> None:
     path = tmp_path / "c"
     open_catalogue(sqlite_url(path)).close()
     catalogue = open_catalogue(sqlite_url(path))
-    with pytest.raises(NoSpace), catalogue.writing() as connection:
+    with pytest.raises(NoSpaceError), catalogue.writing() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 1")
         for n in range(100):
             parcels.write_log(connection, dataclasses.replace(LOG, text="x" * 10_000, at_ns=n))
@@ -675,14 +675,14 @@ def test_an_input_output_error_of_a_full_disk_is_told_from_one_of_the_disk(
 
 @pytest.mark.parametrize("wrong", ["", "nonsense", "mysql+nothing://x/y", "sqlite+nothing:///x", "http://host/x"])
 def test_a_wrong_url_is_a_usage_error(wrong: str) -> None:
-    with pytest.raises(Usage) as caught:
+    with pytest.raises(UsageError) as caught:
         open_catalogue(wrong)
     assert caught.value.hint
 
 
 def test_a_driver_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(Usage) as caught:
+    with pytest.raises(UsageError) as caught:
         open_catalogue("postgresql://nobody@/x?host=/nowhere")
     assert "psycopg" in caught.value.message
     assert "courier-parcels[postgresql]" in caught.value.hint

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from journey import FIXTURES, Home, add, introduce, make_home, make_sites, run, run_process, sent, write
 from stock import stock_tool
 
-from courier.errors import Refused, Usage
+from courier.errors import RefusedError, UsageError
 from courier.site.keyring import PASSPHRASE, PIN, TOKEN_MODULE, Keyring
 from formats.documents import receipt as receipt_doc
 from formats.envelope import sign, verified_keys
@@ -59,7 +59,7 @@ def test_key_files_are_owner_only_and_a_laxer_one_is_refused(tmp_path: Path) -> 
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         for mode in (0o640, 0o604, 0o660):
             path.chmod(mode)
-            with pytest.raises(Refused) as caught:
+            with pytest.raises(RefusedError) as caught:
                 keyring.signers([key])
                 keyring.identities()
             assert caught.value.code == "lax-key-file"
@@ -85,7 +85,7 @@ def test_a_key_in_a_file_with_a_passphrase_signs_for_whoever_knows_it(tmp_path: 
     assert verified_keys(sign(b"x", "t", [again.signer(key)]), [key])
     newer = again.generate_identity()
     assert [one.recipient for one in Keyring(tmp_path, ask).identities()] == [newer, recipient]
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         Keyring(tmp_path, lambda *_: "wrong").signer(key)
     assert caught.value.code == "wrong-passphrase"
 
@@ -93,7 +93,7 @@ def test_a_key_in_a_file_with_a_passphrase_signs_for_whoever_knows_it(tmp_path: 
 def test_a_passphrase_typed_two_ways_or_empty_locks_nothing(tmp_path: Path) -> None:
     answers = iter(["one", "other", "", ""])
     for _ in range(2):
-        with pytest.raises(Usage):
+        with pytest.raises(UsageError):
             Keyring(tmp_path, lambda *_: next(answers)).add("file", passphrase=True)
     assert list(tmp_path.iterdir()) == []
 
@@ -113,7 +113,7 @@ def test_another_key_in_the_environment_or_none_is_refused(tmp_path: Path, monke
     key = keyring.add("env:SITE_KEY", passphrase=False)
     for text, code in ((pem(), "other-key"), ("nothing", "bad-key-file"), (pem()[:-40], "bad-key-file")):
         monkeypatch.setenv("SITE_KEY", text)
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(RefusedError) as caught:
             keyring.signer(key)
         assert caught.value.code == code
         assert text[30:60] not in caught.value.message or len(text) < 60
@@ -149,7 +149,7 @@ def test_what_is_no_age_identity_is_not_taken_for_one(tmp_path: Path, encrypted:
     for data in (signing, b"", b"\n"):
         path.write_bytes(data)
         path.chmod(0o600)
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(RefusedError) as caught:
             keyring.identities()
         assert caught.value.code == "bad-key-file"
         assert str(path) in caught.value.message
@@ -183,7 +183,7 @@ def test_an_error_names_the_path_that_was_typed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["", "disk", "env:", "pkcs11:id=x", "pkcs11:id=²", "pkcs11:slot=1", "file:x"])
 def test_a_place_that_is_none_is_refused(tmp_path: Path, where: str) -> None:
-    with pytest.raises(Usage):
+    with pytest.raises(UsageError):
         Keyring(tmp_path, never).add(where, passphrase=False)
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from courier.errors import CourierError, Damaged, NotFound, Refused
+from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError
 from courier.files import TEMP
 from courier.packages.trees import write_tree
 from courier.site.store.folder import Store, need
 from formats.digest import sha256_hex
 from formats.documents.listing import EMPTY, Entry, FileEntry, FolderEntry, ListingSummary
-from formats.errors import Malformed
+from formats.errors import MalformedError
 
 ONE, TWO, SHARED = b"one" * 1000, b"two" * 1000, b"shared" * 1000
 
@@ -81,7 +81,7 @@ def test_what_is_staged_is_invisible_until_it_is_committed(store: Store) -> None
         assert not staging.has(sha256_hex(TWO), len(TWO))
         assert [entry.path for entry in staging.staged_entries(summary)] == ["a"]
         assert not store.has(sha256_hex(ONE), len(ONE))
-        with pytest.raises(Damaged):
+        with pytest.raises(DamagedError):
             list(store.entries(summary))
         assert not (store.folder / "content").exists()
         staging.commit()
@@ -118,7 +118,7 @@ def test_content_that_was_checked_elsewhere_is_placed(store: Store) -> None:
 
 
 def test_a_listing_out_of_order_is_not_staged(store: Store) -> None:
-    with store.stage() as staging, pytest.raises(Malformed):
+    with store.stage() as staging, pytest.raises(MalformedError):
         staging.add_listing(listing({"a": ONE})[::-1] + listing({"a": ONE}))
 
 
@@ -160,7 +160,7 @@ def test_nothing_is_collected_while_it_is_unknown_what_is_needed(store: Store) -
     first = add(store, {"a": ONE})
     second = add(store, {"b": TWO})
     store.listing_path(first.sha256).unlink()
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedError):
         store.collect([first, second])
     assert store.has(sha256_hex(ONE), len(ONE))
     assert store.has(sha256_hex(TWO), len(TWO))
@@ -184,7 +184,7 @@ def test_damage_is_found_by_verification_and_never_written_out(
     findings = list(store.verify(summary))
     assert [finding.path for finding in findings] == ["b"]
     assert problem in findings[0].problem
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedError):
         write_tree(store.entries(summary), tmp_path / "out", store.open_content)
     assert not (tmp_path / "out").exists()
 
@@ -211,20 +211,20 @@ def test_a_damaged_listing_is_damage_not_a_crash(store: Store, harm: Callable[[P
     summary = add(store, {"a": ONE})
     harm(store.listing_path(summary.sha256))
     for use in (store.entries, store.verify):
-        with pytest.raises(Damaged) as caught:
+        with pytest.raises(DamagedError) as caught:
             list(use(summary))
         assert caught.value.hint
 
 
 def test_a_missing_content_is_said_to_be_missing(store: Store) -> None:
-    with pytest.raises(Damaged, match="missing"):
+    with pytest.raises(DamagedError, match="missing"):
         store.open_content("0" * 64)
-    assert isinstance(need("HQ100001"), NotFound)
+    assert isinstance(need("HQ100001"), NotFoundError)
     assert "HQ100001:3" in need("HQ100001", 3).message
 
 
 def test_one_writer_at_a_time(store: Store) -> None:
-    with store.lock(), pytest.raises(Refused), store.lock():
+    with store.lock(), pytest.raises(RefusedError), store.lock():
         pass
 
 
@@ -328,4 +328,4 @@ def test_folders_listed_in_a_package_are_kept_even_when_empty(store: Store) -> N
         summary = staging.add_listing(entries)
         staging.commit()
     assert list(store.entries(summary)) == entries
-    assert issubclass(Damaged, CourierError)
+    assert issubclass(DamagedError, CourierError)

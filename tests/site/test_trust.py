@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
-from courier.errors import CourierError, Damaged, Refused
+from courier.errors import CourierError, DamagedError, RefusedError
 from courier.site.trust import CLOCK_SLACK_NS, KnownSite, Trust, check_card_by_fingerprint, check_newer_card, read_card
 from formats.documents import card as card_doc
 from formats.documents import notice as notice_doc
@@ -22,7 +22,7 @@ from formats.documents.listing import ListingSummary
 from formats.documents.notice import ShipNotice
 from formats.documents.package import PackageDefinition
 from formats.envelope import Envelope, PublicKey, Signer, load_public_key, parse_envelope, sign
-from formats.errors import Malformed
+from formats.errors import MalformedError
 from formats.records import decode, encode
 
 HOUR = 3600 * 10**9
@@ -120,7 +120,7 @@ def test_a_document_of_an_unknown_site_is_refused() -> None:
 def test_a_document_of_a_revoked_site_is_refused_with_the_reason() -> None:
     trust = Trust(own="BR1", known={"HQ1": KnownSite(card=HQ_CARD, revoked="burgled on Friday")})
     assert refusal(notice(HQ), trust) == "revoked-site"
-    with pytest.raises(Refused, match="burgled on Friday"):
+    with pytest.raises(RefusedError, match="burgled on Friday"):
         trust.site("HQ1")
 
 
@@ -217,7 +217,7 @@ def test_a_document_that_names_no_sender_is_refused(sender: object) -> None:
 @pytest.mark.parametrize("to", [5, "BR1", [5], {}, None])
 def test_an_addressee_of_a_wrong_kind_is_refused_even_where_the_document_has_none(to: object) -> None:
     payload = encode({**decode(DEFINITION.payload()), "to": to})
-    with pytest.raises(Damaged) as caught:
+    with pytest.raises(DamagedError) as caught:
         TRUST.verify(
             signed(payload, package_doc.TYPE, HQ),
             PackageDefinition.parse,
@@ -236,9 +236,9 @@ def test_any_bytes_raise_only_errors_for_people(data: bytes, at: int) -> None:
     payload_only = Envelope(payload=data, payload_type=notice_doc.TYPE, signatures=((HQ.keyid, b"x"),)).encode()
     for bad in (data, good[:at] + data[:1] + good[at + 1 :], payload_only, signed(data, notice_doc.TYPE, HQ)):
         if bad != good:
-            with pytest.raises((Refused, Damaged)):
+            with pytest.raises((RefusedError, DamagedError)):
                 take(bad)
-            with pytest.raises((Refused, Damaged)):
+            with pytest.raises((RefusedError, DamagedError)):
                 read_card(bad)
 
 
@@ -343,7 +343,7 @@ def came(data: bytes, trust: Trust, **when: Any) -> ShipNotice:
 
 def test_a_card_keeps_what_it_says_of_a_revoked_key() -> None:
     assert SiteCard.parse(AFTER_LOSS.payload()) == AFTER_LOSS
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         SiteCard.parse(make_card("HQ1", dataclasses.replace(STOLEN, valid_until_ns=NOW + DAY)).payload())
 
 
@@ -356,13 +356,13 @@ def test_a_document_of_before_the_loss_that_was_here_before_it_stays_good() -> N
 @pytest.mark.parametrize("issued_ns", [NOW - 3 * DAY, NOW - 50 * DAY, NOW - 2 * DAY, NOW - DAY - HOUR])
 def test_a_stolen_key_signs_nothing_more_whatever_the_date(issued_ns: int) -> None:
     for when in ({}, {"arrived_ns": NOW - 2 * DAY}, {"arrived_ns": NOW - HOUR}):
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(RefusedError) as caught:
             came(notice(HQ, issued_ns=issued_ns), AFTER, **when)
         assert caught.value.code == "revoked-key"
 
 
 def test_a_medium_signed_with_a_stolen_key_after_the_loss_is_refused() -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         came(notice(HQ, issued_ns=NOW - 2 * DAY), AFTER, on_medium=True)
     assert caught.value.code == "revoked-key"
 
@@ -378,10 +378,10 @@ def test_a_stolen_key_makes_no_new_card_even_if_dated_before_the_loss() -> None:
 
 def test_no_fingerprint_brings_back_a_card_whose_key_was_given_up_or_lost() -> None:
     for pinned in (AFTER_LOSS, ROTATED):
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(RefusedError) as caught:
             check_card_by_fingerprint(HQ_CARD, pinned)
         assert caught.value.code == "rolled-back-card"
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         check_card_by_fingerprint(HQ_CARD, dataclasses.replace(HQ_CARD, serial=2))
     check_card_by_fingerprint(AFTER_LOSS, HQ_CARD)
     check_card_by_fingerprint(make_card("HQ1", site_key(EVE)), AFTER_LOSS)
@@ -394,13 +394,13 @@ def test_a_year_in_transit_is_no_reason_to_refuse_unless_policy_says_so() -> Non
     TRUST.check_transit(NOW - 365 * DAY, now_ns=NOW, where="HQ1-000042")
     strict = Trust(own="BR1", known={}, max_transit_days=30)
     strict.check_transit(NOW - 30 * DAY + 1, now_ns=NOW, where="HQ1-000042")
-    with pytest.raises(Refused, match=r"364 days by this computer's clock.*allows 30") as caught:
+    with pytest.raises(RefusedError, match=r"364 days by this computer's clock.*allows 30") as caught:
         strict.check_transit(NOW - 364 * DAY, now_ns=NOW, where="HQ1-000042")
     assert caught.value.code == "too-long-in-transit"
 
 
 def test_a_receivers_clock_that_is_behind_is_named_as_the_reason() -> None:
-    with pytest.raises(Refused, match="this computer's clock says") as caught:
+    with pytest.raises(RefusedError, match="this computer's clock says") as caught:
         came(notice(HQ, issued_ns=NOW + 400 * DAY), TRUST)
     assert caught.value.code == "clock"
     assert "clock" in caught.value.hint

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import random
 
-from formats.age import CHUNK, Identity, SealingWriter, open_sealed, sealed_size
+from formats.age import CHUNK, EncryptingWriter, Identity, encrypted_size, open_encrypted
 
-SEALED_CHUNK = CHUNK + 16
+ENCRYPTED_CHUNK = CHUNK + 16
 HEADER = 70 + 98
 """Bytes of the header for one recipient."""
 OURS = Identity.generate()
@@ -18,20 +18,20 @@ def content(size: int) -> bytes:
     return random.Random(size).randbytes(size)
 
 
-def seal(plain: bytes, *recipients: str, seed: bytes | None = None, context: bytes = b"") -> bytes:
+def encrypt(plain: bytes, *recipients: str, seed: bytes | None = None, context: bytes = b"") -> bytes:
     """The sealed file, for us if for nobody else."""
     out = io.BytesIO()
     to = recipients or [OURS.recipient]
-    with SealingWriter(out, to, seed=seed, context=context) as writer:
+    with EncryptingWriter(out, to, seed=seed, context=context) as writer:
         writer.write(plain)
-    assert sealed_size(len(plain), len(to)) == len(out.getvalue())
+    assert encrypted_size(len(plain), len(to)) == len(out.getvalue())
     return out.getvalue()
 
 
-def unseal(sealed: bytes, *identities: Identity) -> bytes:
-    with open_sealed(io.BytesIO(sealed), identities or [OURS]) as reader:
+def decrypt(encrypted: bytes, *identities: Identity) -> bytes:
+    with open_encrypted(io.BytesIO(encrypted), identities or [OURS]) as reader:
         return reader.read()
 
 
 LONG = content(70 * CHUNK + 123)
-LONG_SEALED = seal(LONG)
+LONG_ENCRYPTED = encrypt(LONG)

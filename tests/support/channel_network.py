@@ -22,7 +22,7 @@ from courier.channel.requests import Reply, Service
 from courier.channel.serve import SiteDesk
 from courier.channel.sync import Exchange, open_inbox, synchronise
 from courier.channel.transport import Outgoing, Pace, Transport
-from courier.errors import Unreachable
+from courier.errors import UnreachableError
 from courier.files import make_folder
 from courier.site.catalog import messages
 from courier.site.catalog.sites import Address
@@ -164,7 +164,7 @@ class FaultyFolder:
             case 0:
                 return  # the tool says it has it, and loses it
             case 1:
-                raise Unreachable("the share is gone", hint="mount it")
+                raise UnreachableError("the share is gone", hint="mount it")
             case 2:
                 path.parent.mkdir(exist_ok=True)
                 path.write_bytes(body[: len(body) // 2])
@@ -176,7 +176,7 @@ class FaultyFolder:
         self._faults.dice.shuffle(found)
         for item in found:
             if self._faults.happens(0.5):
-                raise Unreachable("the share is gone", hint="mount it")
+                raise UnreachableError("the share is gone", hint="mount it")
             yield item
 
     def done(self, own: str, sha256: str) -> None:

@@ -174,7 +174,7 @@ def packing_lists(draw: st.DrawFn) -> PackingList:
         media=draw(st.sampled_from(["dvd5", "drive", "lto-9"])),
         capacity=draw(numbers),
         volumes=volumes,
-        sealed=draw(st.booleans()),
+        encrypted=draw(st.booleans()),
         block_size=block_size,
         archives=archives,
         parity=parity,
@@ -205,7 +205,7 @@ SAMPLES: dict[str, Document] = {
         media="dvd5",
         capacity=4_700_372_992,
         volumes=3,
-        sealed=True,
+        encrypted=True,
         block_size=BLOCK,
         archives=(
             FileRecord(number=1, size=3 * BLOCK, sha256=SHA[1], volume=1),

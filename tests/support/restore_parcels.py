@@ -188,7 +188,7 @@ def send(
     files = []
     for number, run in enumerate(runs, 1):
         volume = (number - 1) % volumes + 1
-        path = root / f"V{volume}" / archive_path(number, sealed=False)
+        path = root / f"V{volume}" / archive_path(number, encrypted=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         writer.archive(number, archive(run, path))
         if seal:
@@ -212,7 +212,7 @@ def send(
         media="cd80",
         capacity=737_280_000,
         volumes=volumes,
-        sealed=seal is not None,
+        encrypted=seal is not None,
         block_size=1 << 20,
         archives=tuple(files),
         parity=(),

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from courier.errors import CourierError, NoSpace, Refused, Usage
+from courier.errors import CourierError, NoSpaceError, RefusedError, UsageError
 from courier.files import free_space
 from courier.site.catalog.schema import HEAD
 
@@ -43,8 +43,8 @@ class Catalogue:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction: committed at the end of the block, rolled back on an error. Raises `Refused` when others
-        write for longer than `BUSY_SECONDS`.
+        """One transaction: committed at the end of the block, rolled back on an error. Raises `RefusedError` when
+        others write for longer than `BUSY_SECONDS`.
         """
         with self._turn, _translated(self._engine), self._engine.begin() as connection:
             yield connection
@@ -57,7 +57,8 @@ class Catalogue:
 def open_catalogue(url: str) -> Catalogue:
     """Open the catalogue at an SQLAlchemy URL and bring its schema up to date.
 
-    Raises `Usage` for a URL of no database that can be used here, `Refused` when the schema is newer than ours.
+    Raises `UsageError` for a URL of no database that can be used here, `RefusedError` when the schema is newer than
+    ours.
     """
     from sqlalchemy import inspect, text
 
@@ -68,7 +69,7 @@ def open_catalogue(url: str) -> Catalogue:
             revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar() if known else None
         if revision != HEAD:
             if revision is not None and revision > HEAD:
-                raise Refused(
+                raise RefusedError(
                     f"the catalogue is at schema {revision}, this release knows {HEAD}",
                     hint="use the release that made it, or a newer one",
                     code="newer-catalogue",
@@ -92,9 +93,9 @@ def _engine(url: str) -> Engine:
         engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS} if kind == "sqlite" else {})
     except ArgumentError as error:
         hint = "write it like postgresql://user@host/name, or leave it out for an SQLite file in the site home"
-        raise Usage(f"catalogue: {str(error).splitlines()[0]}", hint=hint) from None
+        raise UsageError(f"catalogue: {str(error).splitlines()[0]}", hint=hint) from None
     except ImportError as error:
-        raise Usage(f"catalogue: {error}", hint="pip install 'courier-parcels[postgresql]'") from None
+        raise UsageError(f"catalogue: {error}", hint="pip install 'courier-parcels[postgresql]'") from None
     if kind == "sqlite":
         event.listen(engine, "connect", _sqlite_connect)
     event.listen(engine, "begin", _sqlite_begin if kind == "sqlite" else _postgresql_begin)
@@ -156,15 +157,15 @@ def _translated(engine: Engine) -> Iterator[None]:
         if no_room or "full" in text or "No space left" in text:
             free = f" ({free_space(Path(local)):,} bytes are free there)" if local else ""
             hint = "free some 100 MB on its disk, then run the same command again"
-            raise NoSpace(f"{where}: {text}{free}", hint=hint) from None
+            raise NoSpaceError(f"{where}: {text}{free}", hint=hint) from None
         if any(word in text for word in ("locked", "lock timeout", "deadlock")):
             hint = "wait for the other command to end, then run this one again"
-            raise Refused(f"{where}: {text}", hint=hint, code="busy") from None
+            raise RefusedError(f"{where}: {text}", hint=hint, code="busy") from None
         if local and any(word in text for word in ("readonly", "unable to open")):
             hint = (
                 f"{Path(local).parent} must be writable for this: mount it so, or check who owns it and its permissions"
             )
-            raise Refused(f"{where}: {text}", hint=hint, code="permission") from None
+            raise RefusedError(f"{where}: {text}", hint=hint, code="permission") from None
         raise CourierError(f"{where}: {text}", hint="check the catalogue's file or server", code="catalogue") from None
     except SQLAlchemyError as error:
         message = f"{where}: {type(error).__name__}: {str(error).splitlines()[0]}"

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from courier.errors import Damaged, NotFound
+from courier.errors import DamagedError, NotFoundError
 from courier.files import TEMP, locked, make_folder, remove_tree, settle, sweep, sync_folder
 from formats.digest import CHUNK
 from formats.documents.listing import Entry, FileEntry, ListingSummary, read_listing, write_listing
@@ -57,21 +57,21 @@ class Store:
             return False
 
     def open_content(self, sha256: str) -> BinaryIO:
-        """Content to read; raises `Damaged` when it is gone."""
+        """Content to read; raises `DamagedError` when it is gone."""
         try:
             return self.content_path(sha256).open("rb")
         except FileNotFoundError:
             raise _lost(f"content {sha256}") from None
 
     def entries(self, listing: ListingSummary) -> Iterator[Entry]:
-        """The entries of a listing, judged against its summary; raises `Damaged`."""
+        """The entries of a listing, judged against its summary; raises `DamagedError`."""
         try:
             with self.listing_path(listing.sha256).open("rb") as source:
                 yield from read_listing(source, expected=listing)
         except FileNotFoundError:
             raise _lost(f"listing {listing.sha256}") from None
         except FormatError as error:
-            raise Damaged(
+            raise DamagedError(
                 f"package store: listing {listing.sha256}: {error}",
                 hint="remove the package and add or receive it again",
             ) from None
@@ -165,8 +165,8 @@ def _named_by_digest(folder: Path) -> list[Path]:
     return [path for path in _files_in(folder) if _HEX.fullmatch(path.name)]
 
 
-def _lost(what: str) -> Damaged:
-    return Damaged(f"package store: {what} is missing", hint="remove the package and add or receive it again")
+def _lost(what: str) -> DamagedError:
+    return DamagedError(f"package store: {what} is missing", hint="remove the package and add or receive it again")
 
 
 class Staging:
@@ -260,8 +260,8 @@ class Staging:
             sync_folder(folder)
 
 
-def need(package_id: str, version: int | None = None, held: Sequence[int] = ()) -> NotFound:
+def need(package_id: str, version: int | None = None, held: Sequence[int] = ()) -> NotFoundError:
     """The error for a package that is not in the store; ``held``: versions of it that are."""
     what = package_id if version is None else f"{package_id}:{version}"
     there = f"of {package_id} it holds {', '.join(map(str, held[-10:]))}; " if held else ""
-    return NotFound(f"package {what} is not in the store", hint=f"{there}courier package list shows what is")
+    return NotFoundError(f"package {what} is not in the store", hint=f"{there}courier package list shows what is")

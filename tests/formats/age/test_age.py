@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import pytest
-from age_files import HEADER, OURS, SEALED_CHUNK, SEED, content, seal, unseal
+from age_files import ENCRYPTED_CHUNK, HEADER, OURS, SEED, content, decrypt, encrypt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stock import stock_tool
 
-from formats.age import CHUNK, Identity, SealingWriter, open_sealed, parse_recipient, sealed_size
+from formats.age import CHUNK, EncryptingWriter, Identity, encrypted_size, open_encrypted, parse_recipient
 from formats.age.header import parse_header
 from formats.archive import ArchiveReader, Member, archive_size, write_archive
-from formats.errors import FormatError, Malformed, TooLarge
+from formats.errors import FormatError, MalformedError, TooLargeError
 
 BORDERS = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK - 1, 16 * CHUNK, 17 * CHUNK, 17 * CHUNK + 1]
 BORDERS += [33 * CHUNK, 50 * CHUNK + 7]
@@ -44,7 +44,7 @@ class Forward(io.RawIOBase):
         return len(view)
 
 
-class Full(io.BytesIO):
+class FullError(io.BytesIO):
     """A disk with room for so many bytes."""
 
     def __init__(self, room: int) -> None:
@@ -61,30 +61,30 @@ class Full(io.BytesIO):
 
 
 @pytest.mark.parametrize("size", BORDERS)
-def test_stock_age_opens_what_we_seal(size: int, tmp_path: Path) -> None:
-    sealed, key = tmp_path / "sealed.age", tmp_path / "key"
+def test_stock_age_opens_what_we_encrypt(size: int, tmp_path: Path) -> None:
+    encrypted, key = tmp_path / "sealed.age", tmp_path / "key"
     key.write_text(OURS.to_text() + "\n")
-    with sealed.open("wb") as out:
-        out.write(seal(content(size)))
-    done = subprocess.run([stock_tool("age"), "-d", "-i", str(key), str(sealed)], check=True, capture_output=True)
+    with encrypted.open("wb") as out:
+        out.write(encrypt(content(size)))
+    done = subprocess.run([stock_tool("age"), "-d", "-i", str(key), str(encrypted)], check=True, capture_output=True)
     assert done.stdout == content(size)
 
 
 @pytest.mark.parametrize("size", BORDERS)
-def test_we_open_what_stock_age_seals(size: int) -> None:
+def test_we_open_what_stock_age_encrypts(size: int) -> None:
     other = Identity.generate().recipient
     command = [stock_tool("age"), "-r", other, "-r", OURS.recipient]
     done = subprocess.run(command, check=True, capture_output=True, input=content(size))
-    assert unseal(done.stdout) == content(size)
+    assert decrypt(done.stdout) == content(size)
 
 
 @pytest.mark.parametrize("size", BORDERS)
-def test_pyrage_opens_what_we_seal_and_we_what_it_seals(size: int) -> None:
+def test_pyrage_opens_what_we_encrypt_and_we_what_it_encrypts(size: int) -> None:
     pyrage = pytest.importorskip("pyrage")
     theirs = pyrage.x25519.Identity.from_str(OURS.to_text())
     assert str(theirs.to_public()) == OURS.recipient
-    assert pyrage.decrypt(seal(content(size)), [theirs]) == content(size)
-    assert unseal(pyrage.encrypt(content(size), [theirs.to_public()])) == content(size)
+    assert pyrage.decrypt(encrypt(content(size)), [theirs]) == content(size)
+    assert decrypt(pyrage.encrypt(content(size), [theirs.to_public()])) == content(size)
 
 
 def test_identities_are_those_of_stock_age_keygen() -> None:
@@ -100,14 +100,14 @@ def test_identities_are_those_of_stock_age_keygen() -> None:
 
 def test_several_recipients_get_one_ciphertext_which_each_opens(tmp_path: Path) -> None:
     sites = [Identity.generate() for _ in range(5)]
-    sealed = seal(content(100_000), *(site.recipient for site in sites))
-    assert len(sealed) == sealed_size(100_000, 5)
-    assert [unseal(sealed, site) for site in sites] == [content(100_000)] * 5
+    encrypted = encrypt(content(100_000), *(site.recipient for site in sites))
+    assert len(encrypted) == encrypted_size(100_000, 5)
+    assert [decrypt(encrypted, site) for site in sites] == [content(100_000)] * 5
     key = tmp_path / "key"
     for site in sites:
         key.write_text(site.to_text())
         command = [stock_tool("age"), "-d", "-i", str(key)]
-        done = subprocess.run(command, check=True, capture_output=True, input=sealed)
+        done = subprocess.run(command, check=True, capture_output=True, input=encrypted)
         assert done.stdout == content(100_000)
 
 
@@ -134,7 +134,7 @@ def test_what_is_no_identity_is_refused_and_not_quoted(how: str) -> None:
         "nothing": "",
         "short": secret[:-8],
     }[how]
-    with pytest.raises(Malformed) as caught:
+    with pytest.raises(MalformedError) as caught:
         Identity.from_text(text)
     assert not text or (text not in str(caught.value) and text[20:40] not in str(caught.value))
 
@@ -153,10 +153,10 @@ def test_what_is_no_identity_is_refused_and_not_quoted(how: str) -> None:
     ids=["upper case", "short", "an identity", "low order", "ssh", "nothing"],
 )
 def test_what_is_no_recipient_is_refused(text: str) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         parse_recipient(text)
-    with pytest.raises(Malformed):
-        seal(b"", text)
+    with pytest.raises(MalformedError):
+        encrypt(b"", text)
 
 
 def test_recipients_that_anybody_could_stand_for_are_refused() -> None:
@@ -164,17 +164,17 @@ def test_recipients_that_anybody_could_stand_for_are_refused() -> None:
     from formats.age.bech32 import encode
 
     for point in (0, 1, 2**255 - 20, 2**255 - 19, 2**255 - 18):
-        with pytest.raises(Malformed, match="low order"):
+        with pytest.raises(MalformedError, match="low order"):
             parse_recipient(encode("age", point.to_bytes(32, "little")))
     assert parse_recipient(OURS.recipient)
 
 
 def test_a_recipient_twice_none_and_too_many_are_refused() -> None:
     for recipients in ([], [OURS.recipient, OURS.recipient]):
-        with pytest.raises(Malformed):
-            SealingWriter(io.BytesIO(), recipients)
-    with pytest.raises(TooLarge):
-        SealingWriter(io.BytesIO(), [f"age1{n}" for n in range(3000)])
+        with pytest.raises(MalformedError):
+            EncryptingWriter(io.BytesIO(), recipients)
+    with pytest.raises(TooLargeError):
+        EncryptingWriter(io.BytesIO(), [f"age1{n}" for n in range(3000)])
 
 
 # Reproducible seals
@@ -183,10 +183,10 @@ def test_a_recipient_twice_none_and_too_many_are_refused() -> None:
 def test_a_seed_gives_the_same_bytes_however_they_are_written() -> None:
     for size in (0, 1, CHUNK, CHUNK + 1, 40 * CHUNK + 5):
         plain = content(size)
-        expected = seal(plain, seed=SEED, context=b"a")
-        assert seal(plain, seed=SEED, context=b"a") == expected
+        expected = encrypt(plain, seed=SEED, context=b"a")
+        assert encrypt(plain, seed=SEED, context=b"a") == expected
         forward = Forward()
-        with SealingWriter(cast(BinaryIO, forward), [OURS.recipient], seed=SEED, context=b"a") as writer:
+        with EncryptingWriter(cast(BinaryIO, forward), [OURS.recipient], seed=SEED, context=b"a") as writer:
             for at in range(0, size, 50_001):
                 writer.write(bytearray(plain[at : at + 50_001]))
         assert forward.taken == expected
@@ -196,16 +196,16 @@ def test_what_differs_in_seed_or_context_has_nothing_in_common() -> None:
     plain = bytes(3 * CHUNK)
     other = Identity.generate().recipient
     files = [
-        seal(plain, seed=SEED, context=b"parcel 1 archive 1"),
-        seal(plain, seed=SEED, context=b"parcel 1 archive 2"),
-        seal(plain, seed=bytes(32), context=b"parcel 1 archive 1"),
-        seal(plain),
-        seal(plain),
+        encrypt(plain, seed=SEED, context=b"parcel 1 archive 1"),
+        encrypt(plain, seed=SEED, context=b"parcel 1 archive 2"),
+        encrypt(plain, seed=bytes(32), context=b"parcel 1 archive 1"),
+        encrypt(plain),
+        encrypt(plain),
     ]
     for part in (slice(32, 75), slice(76, 120), slice(HEADER, HEADER + 16), slice(HEADER + 16, HEADER + 48)):
-        assert len({sealed[part] for sealed in files}) == len(files)
+        assert len({encrypted[part] for encrypted in files}) == len(files)
     # The payload may be the same for other recipients, the ephemeral keys may not.
-    again = seal(plain, other, seed=SEED, context=b"parcel 1 archive 1")
+    again = encrypt(plain, other, seed=SEED, context=b"parcel 1 archive 1")
     assert again[HEADER:] == files[0][HEADER:]
     assert again[32:75] != files[0][32:75]
 
@@ -219,42 +219,42 @@ def test_keys_are_derived_as_documented() -> None:
         return hmac.digest(extracted, info + b"\1", "sha256")[:size]
 
     identity = Identity(SEED)
-    sealed = seal(b"content", identity.recipient, seed=SEED, context=b"context")
-    assert sealed[HEADER : HEADER + 16] == by_hand(b"payload nonce", 16)
+    encrypted = encrypt(b"content", identity.recipient, seed=SEED, context=b"context")
+    assert encrypted[HEADER : HEADER + 16] == by_hand(b"payload nonce", 16)
     key = hmac.digest(bytes(32), by_hand(b"file key", 16), "sha256")
     key = hmac.digest(key, b"header\1", "sha256")
-    mac = hmac.digest(key, sealed[: HEADER - 45], "sha256")
-    assert parse_header(sealed).mac == mac
-    assert sha256(sealed).hexdigest() == "ae37548817180c083cfade6f970bbf4e774b647ccff3917de210e04ca45a7707"
+    mac = hmac.digest(key, encrypted[: HEADER - 45], "sha256")
+    assert parse_header(encrypted).mac == mac
+    assert sha256(encrypted).hexdigest() == "ae37548817180c083cfade6f970bbf4e774b647ccff3917de210e04ca45a7707"
 
 
 def test_a_seed_comes_with_a_context_and_has_32_bytes() -> None:
     for seed, context in ((SEED, b""), (None, b"context"), (SEED[:16], b"context")):
         with pytest.raises(ValueError, match=r"seed|context"):
-            seal(b"", seed=seed, context=context)
+            encrypt(b"", seed=seed, context=context)
 
 
 # Writing
 
 
 @given(st.integers(0, 300 * CHUNK), st.integers(1, 9))
-def test_the_size_of_a_seal_is_known_beforehand(plain: int, recipients: int) -> None:
+def test_the_size_of_an_encrypted_file_is_known_beforehand(plain: int, recipients: int) -> None:
     whole, rest = divmod(plain, CHUNK)
     chunks = whole + (rest > 0) if plain else 1
-    assert sealed_size(plain, recipients) == 70 + 98 * recipients + 16 + plain + 16 * chunks
+    assert encrypted_size(plain, recipients) == 70 + 98 * recipients + 16 + plain + 16 * chunks
 
 
 @pytest.mark.parametrize("size", BORDERS)
 def test_the_size_is_the_size(size: int) -> None:
-    assert len(seal(content(size))) == sealed_size(size, 1)
+    assert len(encrypt(content(size))) == encrypted_size(size, 1)
 
 
-def test_a_sealed_archive_is_read_member_by_member() -> None:
+def test_an_encrypted_archive_is_read_member_by_member() -> None:
     members = [Member(name=f"m{n}", size=size, mtime_ns=0) for n, size in enumerate((5, 3 * CHUNK, 2_500_000))]
     plain = io.BytesIO()
     size = write_archive(plain, [(m, lambda m=m: io.BytesIO(content(m.size))) for m in members])  # type: ignore[misc]
     assert size == archive_size(members)
-    with open_sealed(io.BytesIO(seal(plain.getvalue())), [OURS]) as reader:
+    with open_encrypted(io.BytesIO(encrypt(plain.getvalue())), [OURS]) as reader:
         archive = ArchiveReader(reader)
         assert archive.members() == members
         for member in reversed(members):
@@ -265,18 +265,18 @@ def test_a_sealed_archive_is_read_member_by_member() -> None:
 @given(st.lists(st.sampled_from([0, 1, 32, CHUNK - 1, CHUNK, CHUNK + 1, 17 * CHUNK + 3]), max_size=8))
 def test_what_was_written_is_the_writers_own(sizes: Sequence[int]) -> None:
     whole, out = b"", io.BytesIO()
-    with SealingWriter(out, [OURS.recipient]) as writer:
+    with EncryptingWriter(out, [OURS.recipient]) as writer:
         for number, size in enumerate(sizes):
             scratch = bytearray(random.Random(number).randbytes(size))
             whole += scratch
             assert writer.write(scratch) == size
             scratch[:] = bytes(size)
             assert writer.tell() == len(whole)
-    assert unseal(out.getvalue()) == whole
+    assert decrypt(out.getvalue()) == whole
 
 
 def test_a_writer_goes_forward_only() -> None:
-    with SealingWriter(io.BytesIO(), [OURS.recipient]) as writer:
+    with EncryptingWriter(io.BytesIO(), [OURS.recipient]) as writer:
         writer.write(bytes(10))
         assert not writer.seekable()
         with pytest.raises(io.UnsupportedOperation):
@@ -286,9 +286,9 @@ def test_a_writer_goes_forward_only() -> None:
 
 @pytest.mark.parametrize("size", [0, 10, CHUNK, 3 * CHUNK, 40 * CHUNK])
 @pytest.mark.parametrize("how", ["an error in its block", "abort", "forgotten"])
-def test_only_a_closed_seal_is_whole(size: int, how: str) -> None:
+def test_only_a_closed_encrypted_file_is_whole(size: int, how: str) -> None:
     for out in (io.BytesIO(), Forward()):
-        writer = SealingWriter(cast(BinaryIO, out), [OURS.recipient])
+        writer = EncryptingWriter(cast(BinaryIO, out), [OURS.recipient])
         if how == "an error in its block":
             with contextlib.suppress(KeyError), writer:
                 writer.write(content(size))
@@ -302,45 +302,45 @@ def test_only_a_closed_seal_is_whole(size: int, how: str) -> None:
         gc.collect()
         left = out.getvalue() if isinstance(out, io.BytesIO) else bytes(out.taken)
         with pytest.raises(FormatError):
-            unseal(left)
+            decrypt(left)
 
 
-@pytest.mark.parametrize("room", [0, 100, 10_000, 20 * SEALED_CHUNK, 39 * SEALED_CHUNK])
+@pytest.mark.parametrize("room", [0, 100, 10_000, 20 * ENCRYPTED_CHUNK, 39 * ENCRYPTED_CHUNK])
 def test_a_full_disk_is_told_and_leaves_no_whole_file(room: int) -> None:
-    out = Full(room)
+    out = FullError(room)
     with (
         pytest.raises(OSError, match="No space"),
-        SealingWriter(out, [OURS.recipient]) as writer,
+        EncryptingWriter(out, [OURS.recipient]) as writer,
     ):
         for _ in range(40):
             writer.write(bytes(CHUNK))
     with pytest.raises(FormatError):
-        unseal(out.getvalue())
+        decrypt(out.getvalue())
 
 
-def test_a_seal_that_could_not_be_written_once_never_becomes_whole() -> None:
-    out = Full(10 * SEALED_CHUNK)
-    writer = SealingWriter(out, [OURS.recipient])
+def test_an_encrypted_file_that_could_not_be_written_once_never_becomes_whole() -> None:
+    out = FullError(10 * ENCRYPTED_CHUNK)
+    writer = EncryptingWriter(out, [OURS.recipient])
     with pytest.raises(OSError, match="No space"):
         for _ in range(100):
             writer.write(bytes(CHUNK))
-    out.room = 1000 * SEALED_CHUNK
+    out.room = 1000 * ENCRYPTED_CHUNK
     with pytest.raises(ValueError, match="closed"):
         writer.write(bytes(CHUNK))
     end = len(out.getvalue())
     writer.close()
     assert len(out.getvalue()) == end
     with pytest.raises(FormatError):
-        unseal(out.getvalue())
+        decrypt(out.getvalue())
 
 
-def test_closing_ends_a_seal_once_and_leaves_the_file_open() -> None:
+def test_closing_ends_an_encrypted_file_once_and_leaves_the_file_open() -> None:
     out = io.BytesIO()
-    writer = SealingWriter(out, [OURS.recipient])
+    writer = EncryptingWriter(out, [OURS.recipient])
     writer.write(b"content")
     writer.close()
     writer.close()
     assert not out.closed
-    assert unseal(out.getvalue()) == b"content"
+    assert decrypt(out.getvalue()) == b"content"
     with pytest.raises(ValueError, match="closed"):
         writer.write(b"more")

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from age_files import HEADER, LONG, LONG_SEALED, OURS, SEALED_CHUNK, SEED
+from age_files import ENCRYPTED_CHUNK, HEADER, LONG, LONG_ENCRYPTED, OURS, SEED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from formats.age import CHUNK, SealedView, SealingWriter, open_sealed
-from formats.errors import Unreadable
+from formats.age import CHUNK, EncryptedView, EncryptingWriter, open_encrypted
+from formats.errors import UnreadableError
 
 
 @st.composite
@@ -29,9 +29,9 @@ def readings(draw: st.DrawFn) -> list[tuple[int, int, bool]]:
 
 @settings(max_examples=80)
 @given(readings())
-def test_a_seal_is_read_from_anywhere(steps: Sequence[tuple[int, int, bool]]) -> None:
+def test_an_encrypted_file_is_read_from_anywhere(steps: Sequence[tuple[int, int, bool]]) -> None:
     model = io.BytesIO(LONG)
-    with open_sealed(io.BytesIO(LONG_SEALED), [OURS]) as reader:
+    with open_encrypted(io.BytesIO(LONG_ENCRYPTED), [OURS]) as reader:
         assert reader.size == len(LONG)
         for place, size, into in steps:
             if place >= 0:
@@ -45,8 +45,8 @@ def test_a_seal_is_read_from_anywhere(steps: Sequence[tuple[int, int, bool]]) ->
 
 
 @pytest.mark.parametrize("piece", [4_000, CHUNK, 1 << 20, (4 << 20) + 1, -1])
-def test_a_seal_is_read_to_its_end(piece: int) -> None:
-    with open_sealed(io.BytesIO(LONG_SEALED), [OURS]) as reader:
+def test_an_encrypted_file_is_read_to_its_end(piece: int) -> None:
+    with open_encrypted(io.BytesIO(LONG_ENCRYPTED), [OURS]) as reader:
         assert b"".join(iter(lambda: reader.read(piece), b"")) == LONG
         assert reader.read() == b""
         assert reader.seek(-5, os.SEEK_END) == len(LONG) - 5
@@ -62,8 +62,8 @@ def test_a_seal_is_read_to_its_end(piece: int) -> None:
 def test_a_forgotten_reader_leaves_no_thread_behind() -> None:
     before = threading.active_count()
     for _ in range(5):
-        source = io.BytesIO(LONG_SEALED)
-        reader = open_sealed(source, [OURS])
+        source = io.BytesIO(LONG_ENCRYPTED)
+        reader = open_encrypted(source, [OURS])
         reader.read(40 * CHUNK)
         del reader
         source.close()
@@ -78,13 +78,13 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     buffer = bytearray(4 << 20)
     tracemalloc.start()
     try:
-        with path.open("wb") as out, SealingWriter(out, [OURS.recipient]) as writer:
+        with path.open("wb") as out, EncryptingWriter(out, [OURS.recipient]) as writer:
             for _ in range(64):
                 writer.write(bytes(1 << 20))
-        with SealedView(plain.open("rb"), 64 << 20, [OURS.recipient], seed=SEED, context=b"a") as view:
+        with EncryptedView(plain.open("rb"), 64 << 20, [OURS.recipient], seed=SEED, context=b"a") as view:
             while view.readinto(buffer):
                 pass
-        with path.open("rb") as source, open_sealed(source, [OURS]) as reader:
+        with path.open("rb") as source, open_encrypted(source, [OURS]) as reader:
             while reader.readinto(buffer):
                 pass
         peak = tracemalloc.get_traced_memory()[1]
@@ -107,16 +107,16 @@ class Failing(io.BytesIO):
 
 
 def test_a_medium_that_fails_is_told_as_unreadable() -> None:
-    for bad in (0, HEADER + 16 + 30 * SEALED_CHUNK, len(LONG_SEALED) - 1):
-        with pytest.raises(Unreadable), open_sealed(Failing(LONG_SEALED, bad), [OURS]) as reader:
+    for bad in (0, HEADER + 16 + 30 * ENCRYPTED_CHUNK, len(LONG_ENCRYPTED) - 1):
+        with pytest.raises(UnreadableError), open_encrypted(Failing(LONG_ENCRYPTED, bad), [OURS]) as reader:
             reader.read()
 
 
 def test_a_source_that_becomes_shorter_is_told_as_unreadable() -> None:
-    source = io.BytesIO(LONG_SEALED)
-    with open_sealed(source, [OURS]) as reader:
-        source.truncate(40 * SEALED_CHUNK)
-        with pytest.raises(Unreadable, match="shorter"):
+    source = io.BytesIO(LONG_ENCRYPTED)
+    with open_encrypted(source, [OURS]) as reader:
+        source.truncate(40 * ENCRYPTED_CHUNK)
+        with pytest.raises(UnreadableError, match="shorter"):
             reader.read()
 
 
@@ -125,5 +125,5 @@ def test_a_source_that_gives_less_than_it_is_asked_for_is_read_on() -> None:
         def read(self, size: int | None = -1, /) -> bytes:
             return super().read(min(size, 10_007) if size and size > 0 else size)
 
-    with open_sealed(Dribbling(LONG_SEALED), [OURS]) as reader:
+    with open_encrypted(Dribbling(LONG_ENCRYPTED), [OURS]) as reader:
         assert reader.read() == LONG

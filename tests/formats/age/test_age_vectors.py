@@ -17,19 +17,19 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from formats.age import CHUNK, Identity, open_sealed
-from formats.errors import DigestMismatch, FormatError, Malformed, NotForUs, UnknownFormat
+from formats.age import CHUNK, Identity, open_encrypted
+from formats.errors import DigestMismatchError, FormatError, MalformedError, NotForUsError, UnknownFormatError
 
 FOLDER = Path(__file__).parents[2] / "vectors" / "age"
 NAMES = sorted(path.name for path in FOLDER.iterdir() if path.name not in ("README.md", ".gitattributes"))
 
 ERRORS: dict[str, tuple[type[FormatError], ...]] = {
-    "no match": (NotForUs,),
-    "HMAC failure": (DigestMismatch,),
-    "header failure": (Malformed, UnknownFormat),
-    "payload failure": (Malformed, DigestMismatch),
+    "no match": (NotForUsError,),
+    "HMAC failure": (DigestMismatchError,),
+    "header failure": (MalformedError, UnknownFormatError),
+    "payload failure": (MalformedError, DigestMismatchError),
 }
-REFUSED = (Malformed, UnknownFormat, NotForUs)
+REFUSED = (MalformedError, UnknownFormatError, NotForUsError)
 """What a file that only a passphrase or a post-quantum key opens, or an armoured one, ends with."""
 
 
@@ -40,15 +40,15 @@ class Vector:
     file_key: bytes
     identities: tuple[str, ...]
     others: bool
-    sealed: bytes
+    encrypted: bytes
 
 
 def load(name: str) -> Vector:
-    head, _, sealed = (FOLDER / name).read_bytes().partition(b"\n\n")
+    head, _, encrypted = (FOLDER / name).read_bytes().partition(b"\n\n")
     pairs = [line.split(": ", 1) for line in head.decode().split("\n")]
     fields = dict(pairs)
     if fields.get("compressed") == "zlib":
-        sealed = zlib.decompress(sealed)
+        encrypted = zlib.decompress(encrypted)
     identities = [value for key, value in pairs if key == "identity"]
     ours = tuple(text for text in identities if not text.startswith("AGE-SECRET-KEY-PQ-"))
     others = len(ours) < len(identities) or "passphrase" in fields or "armored" in fields
@@ -58,7 +58,7 @@ def load(name: str) -> Vector:
         file_key=bytes.fromhex(fields.get("file key", "")),
         identities=ours,
         others=others,
-        sealed=sealed,
+        encrypted=encrypted,
     )
 
 
@@ -66,9 +66,9 @@ def streamed(vector: Vector) -> bytes:
     """What a reader gets out that opens one chunk after the other until one is wrong or there is no more."""
     if not vector.payload:
         return b""
-    start = re.search(rb"^--- .*\n", vector.sealed, re.M)
+    start = re.search(rb"^--- .*\n", vector.encrypted, re.M)
     assert start is not None
-    nonce, payload = vector.sealed[start.end() :][:16], vector.sealed[start.end() + 16 :]
+    nonce, payload = vector.encrypted[start.end() :][:16], vector.encrypted[start.end() + 16 :]
     key = HKDF(algorithm=SHA256(), length=32, salt=nonce, info=b"payload").derive(vector.file_key)
     plain = b""
     with contextlib.suppress(InvalidTag):
@@ -84,11 +84,11 @@ def streamed(vector: Vector) -> bytes:
     return plain
 
 
-def read_in_pieces(sealed: bytes, identities: list[Identity], piece: int) -> tuple[bytes, FormatError | None]:
+def read_in_pieces(encrypted: bytes, identities: list[Identity], piece: int) -> tuple[bytes, FormatError | None]:
     """What comes out before the error, and the error."""
     plain = b""
     try:
-        with open_sealed(io.BytesIO(sealed), identities) as reader:
+        with open_encrypted(io.BytesIO(encrypted), identities) as reader:
             while data := reader.read(piece):
                 plain += data
     except FormatError as error:
@@ -107,7 +107,7 @@ def test_a_vector_ends_as_it_says(name: str) -> None:
     vector = load(name)
     identities = [Identity.from_text(text) for text in vector.identities]
     for piece in (10_000, 3 * CHUNK):
-        plain, error = read_in_pieces(vector.sealed, identities, piece)
+        plain, error = read_in_pieces(vector.encrypted, identities, piece)
         if vector.expect == "success":
             assert error is None
             assert sha256(plain).hexdigest() == vector.payload
@@ -121,6 +121,6 @@ def test_a_vector_ends_as_it_says(name: str) -> None:
 def test_what_we_do_not_do_is_refused(name: str) -> None:
     vector = load(name)
     identities = [Identity.from_text(text) for text in vector.identities]
-    plain, error = read_in_pieces(vector.sealed, [*identities, Identity.generate()], CHUNK)
+    plain, error = read_in_pieces(vector.encrypted, [*identities, Identity.generate()], CHUNK)
     assert plain == b""
     assert isinstance(error, REFUSED), error

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from formats.age.bech32 import decode, encode
-from formats.errors import FormatError, Malformed
+from formats.errors import FormatError, MalformedError
 
 EMPTY_OF_BIP173 = ["A12UEL5L", "a12uel5l"]
 DATA_OF_BIP173 = {
@@ -47,7 +47,7 @@ def test_a_valid_string_is_read_and_written_just_so(text: str, expected: tuple[s
 
 @pytest.mark.parametrize("text", WRONG_OF_BIP173)
 def test_an_invalid_string_is_refused(text: str) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         decode(text)
 
 
@@ -61,14 +61,14 @@ def test_an_invalid_string_is_refused(text: str) -> None:
 )
 def test_groups_of_five_bits_that_are_no_whole_bytes_are_refused(text: str) -> None:
     """The checksum fits; what is left beside whole bytes is five bits, or two, or four that are not zero."""
-    with pytest.raises(Malformed, match="padding"):
+    with pytest.raises(MalformedError, match="padding"):
         decode(text)
 
 
 def test_mixed_case_is_refused() -> None:
     text = encode("age", bytes(32))
     for mixed in (text[:-1] + text[-1].upper(), "AGE" + text[3:]):
-        with pytest.raises(Malformed, match="case"):
+        with pytest.raises(MalformedError, match="case"):
             decode(mixed)
 
 
@@ -86,7 +86,7 @@ def test_up_to_four_wrong_characters_are_found(data: bytes, draw: st.DataObject)
     for place in places:
         others = "qpzry9x8gf2tvdw0s3jn54khce6mua7l".replace(text[place], "")
         wrong[place] = draw.draw(st.sampled_from(others))
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         decode("".join(wrong))
 
 
@@ -95,4 +95,4 @@ def test_no_text_raises_anything_else(text: str) -> None:
     try:
         decode(text)
     except FormatError as error:
-        assert isinstance(error, Malformed)
+        assert isinstance(error, MalformedError)

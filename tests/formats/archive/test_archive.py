@@ -32,7 +32,15 @@ from formats.archive import (
 )
 from formats.archive.header import START_SIZE, Stored, header_bytes, number, number_size
 from formats.digest import CHUNK
-from formats.errors import DigestMismatch, FormatError, IllegalName, Malformed, TooLarge, Unexpected, Unreadable
+from formats.errors import (
+    DigestMismatchError,
+    FormatError,
+    IllegalNameError,
+    MalformedError,
+    TooLargeError,
+    UnexpectedError,
+    UnreadableError,
+)
 from formats.names import fold, is_portable
 
 NOON = 1_795_608_000_123_456_789
@@ -141,7 +149,7 @@ def test_we_read_what_seven_zip_stores(seven: str, header: str, tmp_path: Path) 
 def test_packed_and_encrypted_archives_are_refused(seven: str, options: list[str], tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a" * 5000)
     run(seven, "a", *options, "a.7z", "a", cwd=tmp_path)
-    with (tmp_path / "a.7z").open("rb") as source, pytest.raises(Malformed, match=r"packed|encrypted|several"):
+    with (tmp_path / "a.7z").open("rb") as source, pytest.raises(MalformedError, match=r"packed|encrypted|several"):
         ArchiveReader(source)
 
 
@@ -152,7 +160,7 @@ def test_folders_empty_files_and_links_of_seven_zip_are_refused(seven: str, tmp_
     (tmp_path / "link").symlink_to("file")
     for other in ("folder", "empty", "link"):
         run(seven, "a", "-mx0", "-snl", f"{other}.7z", "file", other, cwd=tmp_path)
-        with (tmp_path / f"{other}.7z").open("rb") as source, pytest.raises(Unexpected):
+        with (tmp_path / f"{other}.7z").open("rb") as source, pytest.raises(UnexpectedError):
             ArchiveReader(source)
 
 
@@ -168,7 +176,7 @@ NAMES = st.lists(
 def can_stand_together(names: Sequence[str]) -> bool:
     try:
         check_clashes(names)
-    except Malformed:
+    except MalformedError:
         return False
     return True
 
@@ -248,12 +256,12 @@ class Watched(io.BytesIO):
 def test_content_shorter_or_longer_than_its_size_is_refused_and_leaves_no_archive(length: int) -> None:
     source = Watched(bytes(length))
     out = io.BytesIO(build(CONTENT))
-    with pytest.raises(DigestMismatch) as caught:
+    with pytest.raises(DigestMismatchError) as caught:
         write_archive(out, [entry("a", b"a"), (Member(name="b", size=10, mtime_ns=0), lambda: source)])
     assert caught.value.place == "b"
     assert source.closed
     assert out.getvalue()[:START_SIZE] == bytes(START_SIZE)
-    with pytest.raises(Malformed, match="not a finished"):
+    with pytest.raises(MalformedError, match="not a finished"):
         ArchiveReader(out)
 
 
@@ -280,15 +288,15 @@ def test_an_error_of_the_source_passes_and_leaves_no_archive() -> None:
 @pytest.mark.parametrize(
     ("content", "error", "place"),
     [
-        ({}, Malformed, ""),
-        ({"a": b""}, Malformed, "a"),
-        ({"../a": b"1"}, IllegalName, "'../a'"),
-        ({"a:b": b"1"}, IllegalName, "'a:b'"),
-        ({"b": b"1", "A": b"1", "a": b"1"}, Malformed, "a"),
-        ({"\N{KELVIN SIGN}": b"1"}, IllegalName, "'\\u212a'"),
-        ({"straße": b"1", "STRASSE": b"1"}, Malformed, "straße"),
-        ({"f/x": b"1", "f-": b"1", "F": b"1"}, Malformed, "f/x"),
-        ({"f.zst": b"1", "f.zst/deep/er": b"1"}, Malformed, "f.zst/deep/er"),
+        ({}, MalformedError, ""),
+        ({"a": b""}, MalformedError, "a"),
+        ({"../a": b"1"}, IllegalNameError, "'../a'"),
+        ({"a:b": b"1"}, IllegalNameError, "'a:b'"),
+        ({"b": b"1", "A": b"1", "a": b"1"}, MalformedError, "a"),
+        ({"\N{KELVIN SIGN}": b"1"}, IllegalNameError, "'\\u212a'"),
+        ({"straße": b"1", "STRASSE": b"1"}, MalformedError, "straße"),
+        ({"f/x": b"1", "f-": b"1", "F": b"1"}, MalformedError, "f/x"),
+        ({"f.zst": b"1", "f.zst/deep/er": b"1"}, MalformedError, "f.zst/deep/er"),
     ],
 )
 def test_members_that_cannot_stand_side_by_side_are_not_written(
@@ -314,14 +322,14 @@ def largest(name: str = "image.wim") -> Member:
 def test_an_archive_past_the_limit_is_refused_before_the_content_is_opened() -> None:
     member = largest()
     assert archive_size([member]) == ARCHIVE_LIMIT
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLargeError):
         write_archive(io.BytesIO(), [(Member(name=member.name, size=member.size + 1, mtime_ns=0), never)])
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLargeError):
         write_archive(io.BytesIO(), [entry("a", b"1"), (member, never)])
 
 
 def test_more_members_than_the_limit_are_refused() -> None:
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLargeError):
         write_archive(io.BytesIO(), [entry("a", b"1")] * (MAX_MEMBERS + 1))
 
 
@@ -388,7 +396,7 @@ def test_members_are_read_by_number_or_name_side_by_side_in_any_pieces() -> None
     with pytest.raises(ValueError, match="closed"):
         one.read()
     assert reader.open(3).read() == b"2"
-    with pytest.raises(Unexpected):
+    with pytest.raises(UnexpectedError):
         reader.open("X")
     with pytest.raises(IndexError):
         reader.open(4)
@@ -418,7 +426,7 @@ def test_altered_content_is_found_before_its_last_byte_is_given() -> None:
     content = reader.open("b")
     content.read(2)
     for _ in range(2):
-        with pytest.raises(DigestMismatch) as caught:
+        with pytest.raises(DigestMismatchError) as caught:
             content.read(1)
         assert caught.value.place == "b"
 
@@ -427,7 +435,7 @@ def test_an_archive_that_becomes_shorter_is_unreadable() -> None:
     source = io.BytesIO(build(CONTENT))
     reader = ArchiveReader(source)
     source.truncate(START_SIZE + 9000)
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableError) as caught:
         reader.open(2).read()
     assert caught.value.place == "drivers/日本語/𝄞.sys"
 
@@ -450,11 +458,11 @@ def test_a_medium_that_fails_is_unreadable() -> None:
     source.bad = START_SIZE
     reader = ArchiveReader(source)
     assert reader.open(1).read() == b"one"
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableError) as caught:
         reader.open(0).read()
     assert caught.value.place == "boot/boot.wim"
     source.bad = len(source.getvalue()) - 1
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableError):
         ArchiveReader(source)
 
 
@@ -479,7 +487,7 @@ EXPECTED = [(name, len(data)) for name, data in CONTENT.items()]
 def test_a_member_more_less_or_other_than_listed_is_named(expected: list[tuple[str, int]], place: str) -> None:
     reader = ArchiveReader(io.BytesIO(build(CONTENT)))
     reader.expect(EXPECTED)
-    with pytest.raises(Unexpected) as caught:
+    with pytest.raises(UnexpectedError) as caught:
         reader.expect(expected)
     assert caught.value.place == place
 

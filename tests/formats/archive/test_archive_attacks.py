@@ -29,7 +29,7 @@ from make_archives import (
 
 from formats.archive import ARCHIVE_LIMIT, MAX_MEMBERS, ArchiveReader, Member
 from formats.archive.header import MAX_HEADER, Stored, header_bytes
-from formats.errors import DigestMismatch, FormatError, Malformed, TooLarge, UnknownFormat
+from formats.errors import DigestMismatchError, FormatError, MalformedError, TooLargeError, UnknownFormatError
 
 MIB = 1 << 20
 VECTORS = make_archives.vectors()
@@ -82,7 +82,7 @@ class Long(io.BytesIO):
 
 
 def test_an_archive_past_the_limit_is_refused() -> None:
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLargeError):
         ArchiveReader(Long(GOOD))
 
 
@@ -102,7 +102,7 @@ def test_a_header_that_unpacks_to_much_takes_bounded_memory(header: bytes, unpac
     assert len(data) < MIB
     tracemalloc.start()
     try:
-        with pytest.raises((Malformed, TooLarge)):
+        with pytest.raises((MalformedError, TooLargeError)):
             ArchiveReader(io.BytesIO(data))
         assert tracemalloc.get_traced_memory()[1] < 256 * MIB
     finally:
@@ -163,7 +163,7 @@ def test_every_single_bit_counts() -> None:
     for at in range(8 * len(GOOD)):
         data = bytearray(GOOD)
         data[at // 8] ^= 1 << at % 8
-        with pytest.raises((Malformed, UnknownFormat, DigestMismatch)):
+        with pytest.raises((MalformedError, UnknownFormatError, DigestMismatchError)):
             reader = ArchiveReader(io.BytesIO(data))
             for n in range(2):
                 reader.open(n).read()

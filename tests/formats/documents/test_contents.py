@@ -38,7 +38,14 @@ from formats.documents.listing import (
     read_listing,
     write_listing,
 )
-from formats.errors import FormatError, IllegalName, Malformed, TooLarge, Unexpected, UnknownFormat
+from formats.errors import (
+    FormatError,
+    IllegalNameError,
+    MalformedError,
+    TooLargeError,
+    UnexpectedError,
+    UnknownFormatError,
+)
 from formats.records import encode
 
 FIRST_NS, LAST_NS = -62_135_596_800_000_000_000, 253_402_300_799_999_999_999
@@ -110,9 +117,9 @@ def test_entries_swapped_doubled_or_taken_out_are_refused(entries: list[Entry], 
     swapped = list(entries)
     swapped[at], swapped[other] = swapped[other], swapped[at]
     for bad in (doubled, taken, *([swapped] if at != other else [])):
-        with pytest.raises(Malformed):
+        with pytest.raises(MalformedError):
             list(read_listing(io.BytesIO(lines(bad)), expected=summary))
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         list(read_listing(io.BytesIO(lines(doubled))))
 
 
@@ -142,9 +149,9 @@ def link(path: str, target: str = "x") -> LinkEntry:
     ],
 )
 def test_a_listing_has_every_folder_before_what_is_in_it(entries: list[Entry]) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         write_listing(entries, io.BytesIO())
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         list(read_listing(io.BytesIO(lines(entries))))
 
 
@@ -157,13 +164,13 @@ def test_order_is_by_component_so_that_a_folder_is_followed_by_what_is_in_it() -
 @pytest.mark.parametrize(
     ("entry", "error"),
     [
-        (file("../a"), IllegalName),
-        (file("/a"), IllegalName),
-        (file("\udcff"), IllegalName),
-        (link("a", "../b"), IllegalName),
-        (link("a", "/b"), IllegalName),
-        (link("a", "\udcff"), IllegalName),
-        (FolderEntry(path="a", mtime_ns=LAST_NS + 1), Malformed),
+        (file("../a"), IllegalNameError),
+        (file("/a"), IllegalNameError),
+        (file("\udcff"), IllegalNameError),
+        (link("a", "../b"), IllegalNameError),
+        (link("a", "/b"), IllegalNameError),
+        (link("a", "\udcff"), IllegalNameError),
+        (FolderEntry(path="a", mtime_ns=LAST_NS + 1), MalformedError),
     ],
 )
 def test_what_a_listing_cannot_hold_is_not_written(entry: Entry, error: type[FormatError]) -> None:
@@ -317,10 +324,10 @@ def test_gzip_that_is_cut_altered_or_goes_on_is_refused() -> None:
             # The bits that fill the last byte of a deflate stream mean nothing.
             assert read(GOOD[:at] + bytes([GOOD[at] ^ 0x10]) + GOOD[at + 1 :], 2) == whole
     for more in (b"\0", b"\0" * 1000, b"x", GOOD, squeeze(b""), squeeze(b"{}\n")):
-        with pytest.raises(Malformed):
+        with pytest.raises(MalformedError):
             read(GOOD + more, 2)
     for other in (b"", TEXT, zlib.compress(TEXT)):
-        with pytest.raises(Malformed):
+        with pytest.raises(MalformedError):
             read(other, 2)
 
 
@@ -362,14 +369,14 @@ def test_a_gzip_bomb_is_refused_in_bounded_memory() -> None:
     source = io.BytesIO(bomb)
     with at_most(4 << 20):
         reader = ContentsReader(source, parcel=PARCEL, archives=2)
-        with pytest.raises(TooLarge):
+        with pytest.raises(TooLargeError):
             list(reader.packages())
     assert source.tell() < 1 << 20
 
 
 def test_a_gzip_header_without_end_is_refused_in_bounded_memory() -> None:
     named = b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * (32 << 20)
-    with at_most(4 << 20), pytest.raises(Malformed):
+    with at_most(4 << 20), pytest.raises(MalformedError):
         ContentsReader(io.BytesIO(named), parcel=PARCEL, archives=2)
 
 
@@ -398,35 +405,35 @@ def records(**changes: dict[str, Any]) -> bytes:
 @pytest.mark.parametrize(
     ("changes", "error", "place"),
     [
-        ({"header": {"format": "courier-contents/2"}}, UnknownFormat, "contents.format"),
-        ({"header": {"format": 1}}, Malformed, "contents.format"),
-        ({"header": {"parcel": "HQ1-000043"}}, Unexpected, "contents.parcel"),
-        ({"header": {"parcel": "x"}}, Malformed, "contents.parcel"),
-        ({"header": {"packages": 0}}, Malformed, "contents.packages"),
-        ({"header": {"packages": MAX_PACKAGES + 1}}, Malformed, "contents.packages"),
-        ({"header": {"archives": 0}}, Malformed, "contents.archives"),
-        ({"header": {"archives": 2}}, Malformed, "contents.archives"),
-        ({"header": {"packages": 2}}, Malformed, "contents.packages[1].package"),
-        ({"package": {"package": "HQ1"}}, Malformed, "contents.packages[0].package"),
-        ({"package": {"version": 0}}, Malformed, "contents.packages[0].version"),
-        ({"package": {"name": "x" * 1001}}, Malformed, "contents.packages[0].name"),
-        ({"package": {"listing": {**SUMMARY, "entries": 0}}}, Malformed, "HQ100001:1"),
-        ({"package": {"listing": {**SUMMARY, "entries": 2}}}, Malformed, "HQ100001:1[1].path"),
-        ({"package": {"listing": {**SUMMARY, "bytes": 2}}}, Malformed, "HQ100001:1"),
-        ({"package": {"listing": {**SUMMARY, "sha256": SHA}}}, Malformed, "HQ100001:1"),
-        ({"entry": {"path": "../a"}}, IllegalName, "HQ100001:1[0].path"),
-        ({"archive": {"archive": 2}}, Malformed, "contents.archives[1].archive"),
-        ({"archive": {"members": 0}}, Malformed, "contents.archives[1].members"),
-        ({"archive": {"members": 2}}, Malformed, "contents"),
-        ({"archive": {"members": MAX_MEMBERS + 1}}, TooLarge, "contents.archives[1]"),
-        ({"member": {"name": "a\\b"}}, IllegalName, "contents.archives[1][0].name"),
-        ({"member": {"size": 0}}, Malformed, "contents.archives[1][0].size"),
-        ({"member": {"size": 2}}, Malformed, "contents.archives[1][0].size"),
-        ({"member": {"offset": 1}}, Malformed, "contents.archives[1][0].length"),
-        ({"member": {"length": 2}}, Malformed, "contents.archives[1][0].length"),
-        ({"member": {"length": 0}}, Malformed, "contents.archives[1][0].length"),
-        ({"member": {"coding": "lzma"}}, Malformed, "contents.archives[1][0].coding"),
-        ({"member": {"sha256": ""}}, Malformed, "contents.archives[1][0].sha256"),
+        ({"header": {"format": "courier-contents/2"}}, UnknownFormatError, "contents.format"),
+        ({"header": {"format": 1}}, MalformedError, "contents.format"),
+        ({"header": {"parcel": "HQ1-000043"}}, UnexpectedError, "contents.parcel"),
+        ({"header": {"parcel": "x"}}, MalformedError, "contents.parcel"),
+        ({"header": {"packages": 0}}, MalformedError, "contents.packages"),
+        ({"header": {"packages": MAX_PACKAGES + 1}}, MalformedError, "contents.packages"),
+        ({"header": {"archives": 0}}, MalformedError, "contents.archives"),
+        ({"header": {"archives": 2}}, MalformedError, "contents.archives"),
+        ({"header": {"packages": 2}}, MalformedError, "contents.packages[1].package"),
+        ({"package": {"package": "HQ1"}}, MalformedError, "contents.packages[0].package"),
+        ({"package": {"version": 0}}, MalformedError, "contents.packages[0].version"),
+        ({"package": {"name": "x" * 1001}}, MalformedError, "contents.packages[0].name"),
+        ({"package": {"listing": {**SUMMARY, "entries": 0}}}, MalformedError, "HQ100001:1"),
+        ({"package": {"listing": {**SUMMARY, "entries": 2}}}, MalformedError, "HQ100001:1[1].path"),
+        ({"package": {"listing": {**SUMMARY, "bytes": 2}}}, MalformedError, "HQ100001:1"),
+        ({"package": {"listing": {**SUMMARY, "sha256": SHA}}}, MalformedError, "HQ100001:1"),
+        ({"entry": {"path": "../a"}}, IllegalNameError, "HQ100001:1[0].path"),
+        ({"archive": {"archive": 2}}, MalformedError, "contents.archives[1].archive"),
+        ({"archive": {"members": 0}}, MalformedError, "contents.archives[1].members"),
+        ({"archive": {"members": 2}}, MalformedError, "contents"),
+        ({"archive": {"members": MAX_MEMBERS + 1}}, TooLargeError, "contents.archives[1]"),
+        ({"member": {"name": "a\\b"}}, IllegalNameError, "contents.archives[1][0].name"),
+        ({"member": {"size": 0}}, MalformedError, "contents.archives[1][0].size"),
+        ({"member": {"size": 2}}, MalformedError, "contents.archives[1][0].size"),
+        ({"member": {"offset": 1}}, MalformedError, "contents.archives[1][0].length"),
+        ({"member": {"length": 2}}, MalformedError, "contents.archives[1][0].length"),
+        ({"member": {"length": 0}}, MalformedError, "contents.archives[1][0].length"),
+        ({"member": {"coding": "lzma"}}, MalformedError, "contents.archives[1][0].coding"),
+        ({"member": {"sha256": ""}}, MalformedError, "contents.archives[1][0].sha256"),
     ],
 )
 def test_a_wrong_count_or_field_is_refused_by_its_place(
@@ -459,15 +466,15 @@ def test_lines_left_out_doubled_or_out_of_order_are_refused() -> None:
 @pytest.mark.parametrize("pair", [("a", "a"), ("a", "A"), ("straße", "STRASSE"), ("\u00e9", "\u00c9"), ("ﬁ", "fi")])
 def test_two_members_that_one_file_system_takes_for_one_are_refused(pair: tuple[str, str]) -> None:
     data = make([("HQ100001", 1, "One", [file("a")])], [[member(name) for name in pair]])
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         read(data, 1)
-    with pytest.raises(IllegalName):
+    with pytest.raises(IllegalNameError):
         read(make([("HQ100001", 1, "One", [file("a")])], [[member("e\u0301")]]), 1)
 
 
 def test_a_package_stands_once() -> None:
     twice: tuple[str, int, str, list[Entry]] = ("HQ100001", 1, "One", [file("a")])
-    with pytest.raises(Malformed) as caught:
+    with pytest.raises(MalformedError) as caught:
         read(make([twice, twice], []), 0)
     assert caught.value.place == "contents.packages[1]"
     read(make([twice, ("HQ100001", 2, *twice[2:])], []), 0)

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from formats.blocks import BLOCK
 from formats.documents.package import PackageDefinition
 from formats.documents.packing import PackingList
-from formats.errors import FormatError, Malformed, UnknownFormat
+from formats.errors import FormatError, MalformedError, UnknownFormatError
 from formats.records import decode, encode
 
 EVERY = pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES.keys())
@@ -102,7 +102,7 @@ def test_a_wrong_type_anywhere_is_refused_by_its_place(sample: Document) -> None
             def change(holder: Any, step: str | int, wrong: Any = wrong) -> None:
                 holder[step] = wrong if wrong is None else other[type(holder[step])]
 
-            with pytest.raises(Malformed) as caught:
+            with pytest.raises(MalformedError) as caught:
                 type(sample).parse(_changed(sample.payload(), steps, change))
             assert caught.value.place == place
 
@@ -112,7 +112,7 @@ def test_a_missing_field_is_refused_by_its_place(sample: Document) -> None:
     for place, steps in _places(decode(sample.payload())):
         if isinstance(steps[-1], int) or place == "recipient":
             continue
-        with pytest.raises(Malformed) as caught:
+        with pytest.raises(MalformedError) as caught:
             type(sample).parse(_changed(sample.payload(), steps, lambda holder, step: holder.pop(step)))
         assert (caught.value.place, caught.value.message) == (place, "missing")
 
@@ -152,10 +152,10 @@ def test_any_bytes_raise_only_our_errors(sample: Document, data: bytes) -> None:
 def test_another_document_or_a_later_major_version_is_refused_before_all_else(sample: Document) -> None:
     for document in SAMPLES.values():
         if document is not sample:
-            with pytest.raises(UnknownFormat):
+            with pytest.raises(UnknownFormatError):
                 type(sample).parse(document.payload())
     found = decode(sample.payload())["format"]
-    with pytest.raises(UnknownFormat):
+    with pytest.raises(UnknownFormatError):
         type(sample).parse(encode({"format": found[:-1] + "2", "nothing": "we know"}))
 
 
@@ -290,5 +290,5 @@ def test_a_text_that_some_database_cannot_keep_is_refused_by_its_place(sample: D
 
 def test_any_surrogate_text_is_refused_by_its_place() -> None:
     raw = SAMPLES["package"].payload().replace("Büro-Image".encode(), b"\\ud800")
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         PackageDefinition.parse(raw)

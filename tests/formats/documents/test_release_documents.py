@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from formats.documents.arrival import Arrival
 from formats.documents.recall import Recall
 from formats.documents.release import KeyRelease, ParcelKey
-from formats.errors import FormatError, Malformed, UnknownFormat
+from formats.errors import FormatError, MalformedError, UnknownFormatError
 from formats.records import decode, encode
 
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
@@ -73,7 +73,7 @@ def test_a_parcel_key_never_shows_itself() -> None:
     key = ParcelKey(parcel="HQ1-000001", build="0" * 64, identity=SECRET)
     assert "SECRET" not in repr(key) + str(key)
     record = {**decode(key.payload()), "identity": "age-" + SECRET}
-    with pytest.raises(Malformed) as caught:
+    with pytest.raises(MalformedError) as caught:
         ParcelKey.parse(encode(record))
     assert "Q" * 20 not in str(caught.value)
 
@@ -82,5 +82,5 @@ def test_a_parcel_key_never_shows_itself() -> None:
 def test_another_major_is_refused(document: Recall | Arrival | KeyRelease | ParcelKey) -> None:
     record = decode(document.payload())
     record["format"] = record["format"][:-1] + "2"
-    with pytest.raises(UnknownFormat):
+    with pytest.raises(UnknownFormatError):
         type(document).parse(encode(record))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from formats.documents.repair import MAX_BLOCKS, FileBlocks, RepairPart, RepairRequest, file_blocks
-from formats.errors import FormatError, Malformed
+from formats.errors import FormatError, MalformedError
 
 SHA = "ab" * 32
 WANTED = st.sets(st.tuples(st.integers(1, 300), st.integers(0, MAX_BLOCKS - 1)), min_size=1, max_size=50)
@@ -83,7 +83,7 @@ def test_ranges_have_one_spelling(spans: tuple[tuple[int, int], ...]) -> None:
         issued_ns=0,
         files=(FileBlocks(archive=1, spans=spans),),
     )
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         RepairRequest.parse(bad.payload())
 
 

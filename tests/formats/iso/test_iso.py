@@ -32,7 +32,7 @@ from iso_images import (
 )
 from stock import stock_tool
 
-from formats.errors import DigestMismatch, IllegalName, TooLarge
+from formats.errors import DigestMismatchError, IllegalNameError, TooLargeError
 from formats.iso import MAX_FILE, IsoFile, IsoReader, iso_size, write_iso
 from formats.iso.disc import Disc
 from formats.iso.layout import tree_of
@@ -49,7 +49,7 @@ def legal(listing: dict[str, int]) -> list[tuple[str, int]]:
     for item in listing.items():
         try:
             tree_of([*kept, item])
-        except IllegalName:
+        except IllegalNameError:
             continue
         kept.append(item)
     return kept
@@ -172,14 +172,14 @@ def test_dates_from_before_1970_to_2155_are_written(created_ns: int) -> None:
 
 @pytest.mark.parametrize("created_ns", [-(10**20), -2_208_988_800_000_000_001, 5_869_584_000_000_000_000, 10**30])
 def test_dates_that_iso_9660_does_not_know_are_refused(created_ns: int) -> None:
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLargeError):
         image({"a": b"1"}, created_ns=created_ns)
 
 
 @pytest.mark.parametrize(("size", "held"), [(10, 9), (10, 11), (10, 0), (0, 1), (3 << 20, (3 << 20) - 1), (2048, 4096)])
 def test_a_file_shorter_or_longer_than_its_size_is_refused_and_closed(size: int, held: int) -> None:
     stream = io.BytesIO(bytes(held))
-    with pytest.raises(DigestMismatch, match=r"data/x: (ended|goes on) after"):
+    with pytest.raises(DigestMismatchError, match=r"data/x: (ended|goes on) after"):
         write(io.BytesIO(), [iso_file("a", b"a"), IsoFile(path="data/x", size=size, open=lambda: stream)])
     assert stream.closed
 
@@ -234,31 +234,31 @@ def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
     ["", "/a", "a/", "a//b", "../a", "a/..", "a;1", "a:b", "é", "aux", "a.", "x" * 65, "/".join("abcdefghi"), "a\\b"],
 )
 def test_paths_that_some_system_cannot_hold_are_refused(path: str) -> None:
-    with pytest.raises(IllegalName):
+    with pytest.raises(IllegalNameError):
         iso_size([(path, 1)])
 
 
 @pytest.mark.parametrize("paths", [["a", "a"], ["a", "A"], ["a", "a/b"], ["A/b", "a"], ["A/x", "a/y"], ["a/b", "a/B"]])
 def test_paths_that_are_one_name_to_some_system_are_refused(paths: list[str]) -> None:
     for order in (paths, paths[::-1]):
-        with pytest.raises(IllegalName):
+        with pytest.raises(IllegalNameError):
             iso_size([(path, 1) for path in order])
 
 
 @pytest.mark.parametrize("size", [-1, MAX_FILE + 1])
 def test_a_file_of_more_than_an_extent_is_refused(size: int) -> None:
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLargeError):
         iso_size([("a", size)])
 
 
 def test_more_than_an_image_can_address_is_refused() -> None:
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLargeError):
         iso_size([(f"{n:06d}", MAX_FILE) for n in range(2050)])
 
 
 @pytest.mark.parametrize("volume_id", ["", "hq1", "HQ1-000042", "HQ1_000042_V003X7", "Ä"])
 def test_a_volume_id_that_a_view_cannot_hold_is_refused(volume_id: str) -> None:
-    with pytest.raises(IllegalName):
+    with pytest.raises(IllegalNameError):
         write(io.BytesIO(), [], volume_id=volume_id)
 
 

@@ -30,7 +30,7 @@ from iso_images import (
 from pycdlib import PyCdlib
 from stock import stock_tool
 
-from formats.errors import FormatError, Malformed, TooLarge, Unreadable
+from formats.errors import FormatError, MalformedError, TooLargeError, UnreadableError
 from formats.iso import IsoReader
 
 OURS = image(tree())
@@ -231,9 +231,9 @@ def test_a_scratch_over_the_folders_of_one_tree_leaves_the_others(descriptor: in
 
 def test_a_disc_without_any_tree_is_unreadable_or_malformed() -> None:
     lost = [root_of(OURS), root_of(OURS, JOLIET), PARTITION]
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableError):
         IsoReader(Scratched(OURS, lost))
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         IsoReader(io.BytesIO(wiped(*lost)))
 
 
@@ -330,13 +330,13 @@ def only_rock_ridge(*patches: tuple[int, bytes]) -> bytes:
 def test_a_folder_that_holds_itself_is_refused() -> None:
     at = record_of(b"ARCHIVES")
     loop = only_rock_ridge((at + 2, number(root_of(OURS))))
-    with pytest.raises(Malformed, match="twice"):
+    with pytest.raises(MalformedError, match="twice"):
         IsoReader(io.BytesIO(loop))
 
 
 def test_a_folder_of_gigabytes_is_refused_unread() -> None:
     at = record_of(b"ARCHIVES")
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLargeError):
         IsoReader(io.BytesIO(only_rock_ridge((at + 10, number(0xFFFFF800)))))
 
 
@@ -345,7 +345,7 @@ def test_a_record_continued_into_itself_is_refused() -> None:
     free = BLOCKS - 2
     endless = b"CE\x1c\x01" + number(free) + number(0) + number(28)
     filler = b"ZZ\x08\x01" + bytes(4)
-    with pytest.raises(TooLarge, match="continued"):
+    with pytest.raises(TooLargeError, match="continued"):
         IsoReader(io.BytesIO(only_rock_ridge((use, endless + filler), (free * BLOCK, endless))))
 
 
@@ -367,20 +367,20 @@ NAME = OURS.index(b"NM\x10\x01\0RESTORE.txt")
     ],
 )
 def test_names_that_climb_out_or_cannot_be_are_refused(patch: tuple[int, bytes]) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         IsoReader(io.BytesIO(only_rock_ridge(patch)))
 
 
 def test_two_files_of_one_path_are_refused() -> None:
     manifest = OURS.index(b"NM\x18\x01\0manifest-sha256.txt")
     patch = (manifest, OURS[NAME : NAME + 16] + b"ZZ\x08\x01" + bytes(4))
-    with pytest.raises(Malformed, match="two files"):
+    with pytest.raises(MalformedError, match="two files"):
         IsoReader(io.BytesIO(only_rock_ridge(patch)))
 
 
 def test_numbers_that_differ_in_their_byte_orders_are_not_believed() -> None:
     at = record_of(b"RESTORE.TXT;1")
-    with pytest.raises(Malformed, match="two byte orders"):
+    with pytest.raises(MalformedError, match="two byte orders"):
         IsoReader(io.BytesIO(only_rock_ridge((at + 2, b"\x01"))))
     assert read_all(patched(OURS, (at + 2, b"\x01"))) == tree()  # by Joliet
 
@@ -427,7 +427,7 @@ def test_udf_entries_that_cannot_be_are_refused(offset: int, value: bytes) -> No
     def change(entry: bytearray) -> None:
         entry[offset : offset + len(value)] = value
 
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         IsoReader(io.BytesIO(retagged(wiped(PRIMARY, JOLIET), udf_entries()[-1], change)))
 
 
@@ -446,7 +446,7 @@ def test_a_udf_folder_that_holds_itself_is_refused() -> None:
 
     folder = bytearray(data[(root + 1) * BLOCK : (root + 2) * BLOCK])
     loop(folder)
-    with pytest.raises(Malformed, match="twice"):
+    with pytest.raises(MalformedError, match="twice"):
         IsoReader(io.BytesIO(patched(data, ((root + 1) * BLOCK, bytes(folder)))))
 
 
@@ -470,5 +470,5 @@ def test_no_tree_is_read_beyond_the_limits(
     monkeypatch: pytest.MonkeyPatch, base: bytes, limit: str, value: int
 ) -> None:
     monkeypatch.setattr(f"formats.iso.disc.{limit}", value)
-    with pytest.raises((TooLarge, Malformed)):
+    with pytest.raises((TooLargeError, MalformedError)):
         IsoReader(io.BytesIO(base))

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from formats.errors import Malformed, Unmendable, Unreadable
+from formats.errors import MalformedError, UnmendableError, UnreadableError
 from formats.parity import coding as parity
 from formats.parity import layout as parity_layout
 from formats.parity.column_files import ColumnFiles
@@ -243,7 +243,7 @@ def test_what_is_beyond_the_promise_is_named_exactly_and_nothing_is_written(shel
     assert verdict.beyond == expected
     damaged = shelf.content()
     if expected:
-        with pytest.raises(Unmendable):
+        with pytest.raises(UnmendableError):
             shelf.mend(lost, read=_never)
         assert shelf.content() == damaged
     shelf.mend({row: lost[row] for row in verdict.mendable})
@@ -315,7 +315,7 @@ def test_a_block_that_cannot_be_read_counts_as_lost(threads: int) -> None:
 
     def read(column: int, row: int, start: int, into: memoryview) -> None:
         if (column, row) in {(1, 2), (4, 0)}:
-            raise Unreadable("bad sector")
+            raise UnreadableError("bad sector")
         shelf.disk.read(column, row, start, into)
 
     report = shelf.mend({2: {0}}, read=read, threads=threads)
@@ -407,9 +407,9 @@ def test_an_archive_that_cannot_be_read_stops_encoding_with_its_error() -> None:
 
     def read(column: int, row: int, start: int, into: memoryview) -> None:
         if row == 3:
-            raise Unreadable("disk error", place="archive")
+            raise UnreadableError("disk error", place="archive")
 
-    with pytest.raises(Unreadable, match="disk error"):
+    with pytest.raises(UnreadableError, match="disk error"):
         parity.encode(shelf.geometry, read, lambda *_: None)
 
 
@@ -425,7 +425,7 @@ class Broken(io.BytesIO):
 def test_files_that_fail_or_end_early_are_unreadable(make: Callable[[], BinaryIO]) -> None:
     geometry = across([[40]], parity=1, block_size=B)
     disk = ColumnFiles(geometry, [[make()], []])
-    with pytest.raises(Unreadable, match="row 1"):
+    with pytest.raises(UnreadableError, match="row 1"):
         disk.read(0, 1, 0, memoryview(bytearray(8)))
 
 
@@ -502,7 +502,7 @@ def test_every_block_of_a_volume_has_one_seat(sizes: list[int], about: int) -> N
     ],
 )
 def test_a_geometry_that_cannot_be_is_refused(make: Callable[[], Geometry]) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         make()
 
 

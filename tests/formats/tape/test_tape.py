@@ -16,22 +16,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from formats.errors import (
-    DigestMismatch,
+    DigestMismatchError,
     FormatError,
-    IllegalName,
-    Malformed,
-    NoRoom,
-    TooLarge,
-    Unexpected,
-    UnknownFormat,
-    Unreadable,
+    IllegalNameError,
+    MalformedError,
+    NoRoomError,
+    TooLargeError,
+    UnexpectedError,
+    UnknownFormatError,
+    UnreadableError,
 )
 from formats.tape import (
     BLOCK,
     Drive,
-    EndOfTape,
+    EndOfTapeError,
     IndexEntry,
-    LostBytes,
+    LostBytesError,
     TapeFile,
     TapeIndex,
     TapeReader,
@@ -116,7 +116,7 @@ def salvage(stream: BinaryIO, size: int) -> tuple[bytearray, list[tuple[int, int
         try:
             piece = stream.read(700)
             assert piece
-        except LostBytes as error:
+        except LostBytesError as error:
             assert error.start >= at, "nothing that is lost has been handed out"
             piece = stream.read(error.start - at)
             data[at : at + len(piece)] = piece
@@ -227,7 +227,7 @@ def test_dates_count_days_and_name_their_century(seconds: int, date: str) -> Non
 
 @pytest.mark.parametrize("moment", [4_102_444_800 * 10**9, -3_000_000_000 * 10**9, 2**63 - 1, -(2**70)])
 def test_a_date_that_labels_cannot_hold_is_refused(moment: int) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         label_date(moment)
 
 
@@ -235,7 +235,7 @@ def test_volume_identifiers_name_parcel_volume_and_reel() -> None:
     assert [reel_id(LABEL, reel) for reel in (1, 9, 10, 35)] == ["420031", "420039", "42003A", "42003Z"]
     assert reel_id("HQ1_123456_V1234", 1) == "562341"
     assert reel_id("SOMETHING", 1)[:5] == reel_id("SOMETHING", 2)[:5] != reel_id("OTHER", 1)[:5]
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLargeError):
         reel_id(LABEL, 36)
 
 
@@ -309,7 +309,7 @@ def test_any_garbled_byte_of_a_label_group_is_found(label: FileLabel, data: st.D
     garbled = bytearray(records[number])
     garbled[at] ^= change
     records[number] = bytes(garbled)
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         if number < 2:
             find_volume_label(records)
         else:
@@ -334,17 +334,17 @@ def test_labels_with_a_good_checksum_and_nonsense_fields_are_refused(noise: byte
     group[2] = group[2][:72] + f"{zlib.crc32(b''.join(blank)):08X}".encode()
     try:
         label = find_file_label(group)
-    except Malformed:
+    except MalformedError:
         return
     assert file_records(label) == group, "what is taken has one form only"
 
 
 @pytest.mark.parametrize("path", ["", "/abs", "a/../b", "a//b", "ä", "a\n", "x" * 256, "a/" * 300 + "b", "a\x7f"])
 def test_paths_that_labels_cannot_hold_are_refused_before_anything_is_written(path: str) -> None:
-    with pytest.raises(IllegalName):
+    with pytest.raises(IllegalNameError):
         check_tape_path(path)
     drive = MemoryDrive()
-    with pytest.raises(IllegalName):
+    with pytest.raises(IllegalNameError):
         write(drive, {path: b""})
     assert not drive.tape
 
@@ -479,12 +479,12 @@ def test_without_a_next_reel_writing_goes_on_past_the_warning() -> None:
 
 def test_a_tape_one_byte_too_short_is_no_room() -> None:
     needed = tape_size([(path, len(data)) for path, data in FILES.items()], block_size=1024)
-    with pytest.raises(NoRoom):
+    with pytest.raises(NoRoomError):
         write(MemoryDrive(capacity=needed - 1), FILES)
 
 
 def test_reels_with_room_for_labels_alone_are_refused_instead_of_going_on_for_ever() -> None:
-    with pytest.raises(NoRoom, match="no room for anything but labels"):
+    with pytest.raises(NoRoomError, match="no room for anything but labels"):
         write(MemoryDrive(capacity=9_000, warning=9_000), FILES, next_reel=lambda _: MemoryDrive())
 
 
@@ -499,25 +499,25 @@ def test_a_thousand_files() -> None:
 
 
 def test_more_files_than_labels_can_number_are_refused() -> None:
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLargeError):
         tape_size([(f"{n}", 0) for n in range(9_998)])
 
 
 @pytest.mark.parametrize(("size", "data"), [(5, b"four"), (3, b"four"), (1, b""), (0, b"x")])
 def test_a_source_of_another_size_is_refused(size: int, data: bytes) -> None:
     file = TapeFile(path="a", size=size, open=lambda: io.BytesIO(data))
-    with pytest.raises(DigestMismatch):
+    with pytest.raises(DigestMismatchError):
         write_volume(MemoryDrive(), [file], label=LABEL, owner="", created_ns=MADE)
 
 
 def test_a_source_with_another_digest_is_refused() -> None:
     file = TapeFile(path="a", size=4, open=lambda: io.BytesIO(b"four"), sha256=hashlib.sha256(b"five").hexdigest())
-    with pytest.raises(DigestMismatch):
+    with pytest.raises(DigestMismatchError):
         write_volume(MemoryDrive(), [file], label=LABEL, owner="", created_ns=MADE)
 
 
 def test_two_files_of_one_path_are_refused() -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         write_volume(MemoryDrive(), tape_files({"a": b""}) * 2, label=LABEL, owner="", created_ns=MADE)
 
 
@@ -536,7 +536,7 @@ def test_the_operators_own_volume_identifiers_are_used() -> None:
     drive = MemoryDrive()
     write_volume(drive, [], label=LABEL, owner="", created_ns=MADE, volume_id=lambda reel: f"LTO{reel:03d}")
     assert read_volume_label(drive).volume_id == "LTO001"
-    with pytest.raises(IllegalName):
+    with pytest.raises(IllegalNameError):
         write_volume(drive, [], label=LABEL, owner="", created_ns=MADE, volume_id=lambda _: "lto-1")
 
 
@@ -575,14 +575,14 @@ def test_a_lost_block_raises_until_it_is_passed() -> None:
             continue
         assert isinstance(stream, TapeStream)
         for _ in range(2):
-            with pytest.raises(LostBytes) as caught:
+            with pytest.raises(LostBytesError) as caught:
                 stream.read(4096)
             assert (caught.value.start, caught.value.end, caught.value.place) == (2048, 3072, path)
-            assert isinstance(caught.value, Unreadable)
+            assert isinstance(caught.value, UnreadableError)
             assert stream.tell() == 0
         assert stream.read(2048) == FILES[path][:2048]
         stream.seek(2100)
-        with pytest.raises(LostBytes) as caught:
+        with pytest.raises(LostBytesError) as caught:
             stream.read(1)
         assert (caught.value.start, caught.value.end) == (2100, 3072)
         stream.seek(3072)
@@ -783,7 +783,7 @@ def foreign(*blocks: bytes | None) -> MemoryDrive:
 
 def test_a_blank_tape_says_so() -> None:
     for look in (scan_volume, read_volume_label, read_all):
-        with pytest.raises(EndOfTape, match="blank"):
+        with pytest.raises(EndOfTapeError, match="blank"):
             look(MemoryDrive())
 
 
@@ -800,7 +800,7 @@ def test_a_blank_tape_says_so() -> None:
 def test_a_tape_that_is_not_labelled_says_so_at_its_start(blocks: tuple[bytes | None, ...]) -> None:
     drive = foreign(*blocks, *(bytes(100_000) for _ in range(100)), None, None)
     for look in (read_volume_label, scan_volume, read_all):
-        with pytest.raises((Malformed, Unreadable)):
+        with pytest.raises((MalformedError, UnreadableError)):
             look(drive)
         drive.skip_run()  # which it could not, had it been read to its end
 
@@ -809,7 +809,7 @@ def test_a_labelled_tape_of_another_program_is_named() -> None:
     vol1 = b"VOL1AB1234" + b" " * 69 + b"3"
     drive = foreign(vol1, b"HDR1PRELABEL".ljust(80), None)
     for look in (read_volume_label, scan_volume, read_all):
-        with pytest.raises(UnknownFormat, match="AB1234"):
+        with pytest.raises(UnknownFormatError, match="AB1234"):
             look(drive)
 
 
@@ -819,7 +819,7 @@ def test_a_garbled_volume_label_does_not_keep_the_files_away() -> None:
     reader = TapeReader(drive)
     assert {path: stream.read() for path, _, stream in reader.walk()} == FILES
     assert reader.volume is None
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         read_volume_label(drive)
 
 
@@ -828,7 +828,7 @@ def test_an_unreadable_start_does_not_keep_the_files_away() -> None:
     drive.bad = set(range(start_of_run(drive.tape, 1) - 1))
     reader = TapeReader(drive)
     assert {path: stream.read() for path, _, stream in reader.walk()} == FILES
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableError):
         read_volume_label(drive)
 
 
@@ -848,7 +848,7 @@ def test_a_wrong_reel_in_a_chain_is_refused(which: str) -> None:
         "blank": MemoryDrive(),
         "tar": foreign(b"ustar" * 100, None),
     }[which]
-    with pytest.raises((Unexpected, Malformed)):
+    with pytest.raises((UnexpectedError, MalformedError)):
         read_all(reels[0], next_reel=lambda _: wrong)
 
 
@@ -866,7 +866,7 @@ def test_one_reel_alone_says_that_others_hold_the_rest() -> None:
     lost = {path: salvage(stream, size)[1] for path, size, stream in reader.walk()}
     assert reader.continues
     assert [size for path, ranges in lost.items() for _, size in ranges] == [20_000]
-    with pytest.raises(LostBytes, match="another reel"):
+    with pytest.raises(LostBytesError, match="another reel"):
         for _, _, stream in walk_volume(reels[0]):
             stream.read()
 
