@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from courier.error_codes import Code
 from formats import errors as fe
 
 
@@ -15,12 +16,12 @@ class CourierError(Exception):
     """Base: ``message`` says what and where in one line, ``hint`` what to do in one line."""
 
     exit_code: ClassVar[int] = 1
-    code = "unexpected"
+    code: Code = Code.UNEXPECTED
 
-    def __init__(self, message: str, *, hint: str, code: str = "") -> None:
+    def __init__(self, message: str, *, hint: str, code: Code | None = None) -> None:
         self.message = message
         self.hint = hint
-        if code:
+        if code is not None:
             self.code = code
         super().__init__(message)
 
@@ -29,49 +30,49 @@ class UsageError(CourierError):
     """The command was given something it cannot take."""
 
     exit_code = 2
-    code = "usage"
+    code = Code.USAGE
 
 
 class RefusedError(CourierError):
     """Trust, signature or policy forbids it."""
 
     exit_code = 3
-    code = "refused"
+    code = Code.REFUSED
 
 
 class DamagedError(CourierError):
     """Content is damaged or not all there; it can be repaired, and the hint says how."""
 
     exit_code = 4
-    code = "damaged"
+    code = Code.DAMAGED
 
 
 class NoSpaceError(CourierError):
     """A disk or medium has too little room."""
 
     exit_code = 5
-    code = "no-space"
+    code = Code.NO_SPACE
 
 
 class NotFoundError(CourierError):
     """A site, package, parcel, volume or file that is not there."""
 
     exit_code = 6
-    code = "not-found"
+    code = Code.NOT_FOUND
 
 
 class UnreachableError(CourierError):
     """The network did not answer; what was to be sent is kept for the next try."""
 
     exit_code = 7
-    code = "unreachable"
+    code = Code.UNREACHABLE
 
 
 class StoppedError(CourierError):
     """Stopped by the operator; the same command goes on."""
 
     exit_code = 8
-    code = "interrupted"
+    code = Code.INTERRUPTED
 
 
 EXIT_CODES = {
@@ -136,5 +137,5 @@ def explain(error: fe.FormatError, *, where: str = "", hint: str = "") -> Courie
     for kind, turned, usual in _EXPLANATIONS:
         if isinstance(error, kind):
             message = f"{where}: {error}" if where else str(error)
-            return turned(message, hint=hint or usual, code=error.code)
+            return turned(message, hint=hint or usual, code=Code(error.code))
     raise AssertionError("every format error has an explanation")

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from courier.error_codes import Code
 from courier.errors import CourierError, NoSpaceError, NotFoundError, RefusedError, UsageError
 
 TEMP = ".courier-tmp-"
@@ -99,7 +100,7 @@ def read_private(path: Path) -> bytes:
             raise RefusedError(
                 f"{path} can be read by others (mode {mode:o})",
                 hint=f"chmod 600 {path}; if others had access, rotate the key: courier site rotate-key --lost",
-                code="lax-key-file",
+                code=Code.LAX_KEY_FILE,
             )
     return path.read_bytes()
 
@@ -237,7 +238,7 @@ def locked(path: Path) -> Iterator[None]:
             raise RefusedError(
                 f"another courier command is at work on {path.parent}",
                 hint="wait for it to end, then run this command again",
-                code="busy",
+                code=Code.BUSY,
             ) from None
         yield
 
@@ -269,15 +270,15 @@ def explain_os(error: OSError) -> CourierError:
         case number if number in _NO_MEDIUM:
             return NotFoundError(text, hint="check that the drive is connected and has a medium in it")
         case errno.EACCES | errno.EPERM:
-            return RefusedError(text, hint="check who owns it and what its permissions are", code="permission")
+            return RefusedError(text, hint="check who owns it and what its permissions are", code=Code.PERMISSION)
         case errno.EROFS:
-            return RefusedError(text, hint="it is mounted read-only; choose another place", code="permission")
+            return RefusedError(text, hint="it is mounted read-only; choose another place", code=Code.PERMISSION)
         case errno.EEXIST | errno.ENOTDIR | errno.EISDIR | errno.ENOTEMPTY | errno.ENAMETOOLONG | errno.EINVAL:
             return UsageError(text, hint="choose another path")
         case errno.EIO:
             from courier.errors import DamagedError
 
             return DamagedError(
-                text, hint="the disk or medium could not be read or written there; try another drive", code="io"
+                text, hint="the disk or medium could not be read or written there; try another drive", code=Code.IO
             )
     return CourierError(text, hint="run the same command again; if it stays so, check the disk")

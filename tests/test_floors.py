@@ -56,7 +56,11 @@ FLOORS = (
         ),
     ),
     Floor(name="formats: documents", rooms=("formats.documents*",)),
-    Floor(name="ground", rooms=("courier", "courier.errors", "courier.files", "courier.text"), apart=False),
+    Floor(
+        name="ground",
+        rooms=("courier", "courier.error_codes", "courier.errors", "courier.files", "courier.text"),
+        apart=False,
+    ),
     Floor(name="site", rooms=("courier.site*",)),
     Floor(name="media", rooms=("courier.media*",)),
     Floor(name="parcel", rooms=("courier.parcel*",)),
@@ -72,6 +76,7 @@ FLOORS = (
 )
 
 PURE = (
+    "courier.error_codes",
     "courier.errors",
     "courier.text",
     "courier.media.kinds",

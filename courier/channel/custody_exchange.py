@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError
 from courier.parcel.custody_ledger import merge
 from courier.parcel.states import SentEvent, SentState
@@ -111,7 +112,7 @@ def _check_concerned(connection: Connection, site: Site, batch: CustodyBatch) ->
         raise RefusedError(
             f"custody entries of {batch.parcel} by {batch.site}, which has nothing to do with it",
             hint=f"ask {batch.site} how it came by the parcel",
-            code="not-concerned",
+            code=Code.NOT_CONCERNED,
         )
 
 

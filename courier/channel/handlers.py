@@ -12,6 +12,7 @@ from dataclasses import replace
 from courier.channel.acknowledgements import take_acknowledgement
 from courier.channel.custody_exchange import take_batch
 from courier.channel.reports import take_report
+from courier.error_codes import Code
 from courier.errors import RefusedError, explain
 from courier.packages.retirement import take_retirement
 from courier.parcel.states import ReceivedEvent, ReceivedState, SentEvent
@@ -60,7 +61,7 @@ def take_message(site: Site, body: bytes) -> tuple[str, str, str]:
     try:
         kind = parse_envelope(body).payload_type
     except FormatError as error:
-        raise RefusedError(f"message: {error}", hint="ask the sender for it again", code="malformed") from None
+        raise RefusedError(f"message: {error}", hint="ask the sender for it again", code=Code.MALFORMED) from None
     try:
         if kind == repair_doc.REQUEST_TYPE:
             sender, waits = take_request(site, body)
@@ -68,7 +69,7 @@ def take_message(site: Site, body: bytes) -> tuple[str, str, str]:
         action = _ACTIONS.get(kind)
         if action is None:
             raise RefusedError(
-                f"message of unknown type {kind[:100]!r}", hint="update this toolkit", code="unknown-type"
+                f"message of unknown type {kind[:100]!r}", hint="update this toolkit", code=Code.UNKNOWN_TYPE
             )
         return action(site, body), kind, ""
     except FormatError as error:
@@ -113,7 +114,7 @@ def _take_notice(site: Site, body: bytes) -> str:
         raise RefusedError(
             f"ship notice by {notice.source} for parcel {notice.parcel}, which is another site's",
             hint="ask the sender",
-            code="wrong-site",
+            code=Code.WRONG_SITE,
         )
     with site.catalogue.writing() as connection:
         if any(_newer_or_same(data, notice) for data, _ in parcels.notices(connection, notice.parcel)):
@@ -168,14 +169,14 @@ def _take_receipt(site: Site, body: bytes) -> str:
             raise RefusedError(
                 f"receipt of {receipt.destination} for {receipt.parcel}, which is not the parcel sent under that ID",
                 hint=f"ask {receipt.destination} what it imported",
-                code="unknown-parcel",
+                code=Code.UNKNOWN_PARCEL,
             )
         carried = {(p, v, listing) for p, v, listing, _ in parcels.sent_packages(connection, receipt.parcel)}
         if carried and carried != {(p.package, p.version, p.listing) for p in receipt.packages}:
             raise RefusedError(
                 f"receipt of {receipt.destination} for {receipt.parcel} names other packages than it carries",
                 hint=f"ask {receipt.destination} what it imported",
-                code="receipt-disagrees",
+                code=Code.RECEIPT_DISAGREES,
             )
         known = parcels.destinations(connection, receipt.parcel)
         before = next((to.receipt for to in known if to.site == receipt.destination), None)
@@ -188,7 +189,7 @@ def _take_receipt(site: Site, body: bytes) -> str:
             raise RefusedError(
                 f"receipt of {receipt.destination} for {receipt.parcel}, which was not sent there",
                 hint=f"ask {receipt.destination} how it came by the parcel",
-                code="not-a-destination",
+                code=Code.NOT_A_DESTINATION,
             )
         outcomes = ", ".join(f"{p.package}:{p.version} {p.outcome}" for p in receipt.packages)
         parcels.write_log(connection, log_entry(site, receipt.parcel, "receipt", f"{receipt.destination}: {outcomes}"))

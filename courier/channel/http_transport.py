@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from courier.channel.request_signatures import Head, sign_head
 from courier.channel.transport import MAX_MESSAGE, Outgoing, Pace, PausedError, RejectedError, Unlimited
+from courier.error_codes import Code
 from courier.errors import CourierError, NotFoundError, UnreachableError, UsageError
 from courier.files import make_folder
 from courier.site.outbox import PART
@@ -72,7 +73,7 @@ def require_httpx() -> None:
         raise NotFoundError(
             "http(s) addresses need the extra 'channel', which is not installed",
             hint="pip install 'courier-parcels[channel]'",
-            code="extra-missing",
+            code=Code.EXTRA_MISSING,
         ) from None
 
 

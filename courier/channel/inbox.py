@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from courier.channel.transport import MAX_MESSAGE
+from courier.error_codes import Code
 from courier.errors import CourierError
 from courier.files import make_folder, sync_folder, write_atomic
 
@@ -33,7 +34,7 @@ _NAME = re.compile(r"([0-9a-f]{64})\.msg")
 class OutOfStepError(CourierError):
     """A part does not begin where the upload stands; ``offset`` is where it does."""
 
-    code = "out-of-step"
+    code = Code.OUT_OF_STEP
 
     def __init__(self, offset: int) -> None:
         self.offset = offset
@@ -43,13 +44,13 @@ class OutOfStepError(CourierError):
 class WrongDigestError(CourierError):
     """The whole of an upload is not what its name says; it was given up."""
 
-    code = "wrong-digest"
+    code = Code.WRONG_DIGEST
 
 
 class FullError(CourierError):
     """Too much of this site's waits already."""
 
-    code = "full"
+    code = Code.FULL
 
 
 class Inbox:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from courier.channel.request_signatures import Head
 from courier.channel.requests import Reply, Service
+from courier.error_codes import Code
 from courier.errors import CourierError, NotFoundError, RefusedError, UsageError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def require_server() -> None:
         raise NotFoundError(
             "channel serve needs the extra 'channel', which is not installed",
             hint="pip install 'courier-parcels[channel]'",
-            code="extra-missing",
+            code=Code.EXTRA_MISSING,
         ) from None
 
 
@@ -199,7 +200,7 @@ def serve(
             asyncio.run(server.run_on(listening))
         except OSError as error:
             message = f"{listening.host}:{listening.port}: {error.strerror or error}"
-            raise RefusedError(message, hint="choose another with --bind HOST:PORT", code="bind") from None
+            raise RefusedError(message, hint="choose another with --bind HOST:PORT", code=Code.BIND) from None
 
 
 class _Server:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from courier.error_codes import Code
 from courier.errors import CourierError, UnreachableError
 from courier.site.outbox import PART
 
@@ -22,14 +23,14 @@ MAX_MESSAGE = (64 << 20) + (17 << 10)
 class PausedError(UnreachableError):
     """The address's own limits allow no transfer now; nothing has failed, the message waits."""
 
-    code = "paused"
+    code = Code.PAUSED
 
 
 class RejectedError(CourierError):
     """The other side answered, and will not have this message; other messages may go."""
 
     exit_code = 3
-    code = "rejected"
+    code = Code.REJECTED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

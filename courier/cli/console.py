@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError
 
 if TYPE_CHECKING:
@@ -103,10 +104,10 @@ class Console:
         if self.yes:
             return
         if not _is_terminal(sys.stdin) or not self.for_people:
-            raise RefusedError(f"{question} needs a yes", hint=hint, code="not-confirmed")
+            raise RefusedError(f"{question} needs a yes", hint=hint, code=Code.NOT_CONFIRMED)
         if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
             raise RefusedError(
-                "not confirmed; nothing was changed", hint="give --yes, or answer y", code="not-confirmed"
+                "not confirmed; nothing was changed", hint="give --yes, or answer y", code=Code.NOT_CONFIRMED
             )
 
     @property

@@ -10,6 +10,7 @@ import typer
 
 from courier.cli.command import command, group
 from courier.cli.console import Console, time_text
+from courier.error_codes import Code
 from courier.text import plural
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def merge(
             error = RefusedError(
                 f"{file}: {plural(len(done.refused), 'line')} altered or not an entry",
                 hint="the other lines were taken in; keep the file, and ask who carried it",
-                code="ledger-altered",
+                code=Code.LEDGER_ALTERED,
             )
             console.error(error, document)
             raise typer.Exit(error.exit_code)
@@ -159,11 +160,11 @@ def verify(console: Console, *, parcel: PARCEL) -> None:
             error: CourierError
             if view.altered:
                 message = f"{parcel}: the custody ledger does not hold: {worst[0].text}"
-                error = RefusedError(message, hint=hints, code="ledger-altered")
+                error = RefusedError(message, hint=hints, code=Code.LEDGER_ALTERED)
             else:
                 what = "proved" if all(item.kind == "unproved" for item in worst) else "whole"
                 message = f"{parcel}: the custody ledger is not {what}: {worst[0].text}"
-                error = DamagedError(message, hint=hints, code="ledger-incomplete")
+                error = DamagedError(message, hint=hints, code=Code.LEDGER_INCOMPLETE)
             console.error(error, document)
             raise typer.Exit(error.exit_code)
         console.result(document)

@@ -11,6 +11,7 @@ import typer
 
 from courier.cli.command import command
 from courier.cli.console import Console, size_text
+from courier.error_codes import Code
 from courier.text import plural
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def receive(
                     f"{reels.number}, {reels.lacking} not given",
                     hint=f"what was read is kept: give the same command with {reels.lacking} in the drive, or the "
                     "folder of it",
-                    code="reel-missing",
+                    code=Code.REEL_MISSING,
                 )
             console.error(error, document)
             raise typer.Exit(error.exit_code)
@@ -221,7 +222,7 @@ def import_(console: Console, *, parcel: PARCEL) -> None:
             error = DamagedError(
                 f"{parcel} is not complete: {plural(status.missing_blocks, 'block')} missing",
                 hint="courier parcel receive MEDIUM, with volume " + ", ".join(map(str, status.missing_volumes[:20])),
-                code="incomplete",
+                code=Code.INCOMPLETE,
             )
             console.error(error, document)
             raise typer.Exit(error.exit_code)
@@ -231,7 +232,7 @@ def import_(console: Console, *, parcel: PARCEL) -> None:
                 hint=f"report the arrival: {status.report}, then courier channel sync; the import follows the key"
                 if status.report
                 else "courier channel sync fetches what comes by network; the import follows by itself",
-                code="held",
+                code=Code.HELD,
             )
             console.error(waits, document)
             raise typer.Exit(waits.exit_code)

@@ -9,6 +9,7 @@ import typer
 
 from courier.cli.command import command
 from courier.cli.console import Console, size_text
+from courier.error_codes import Code
 from courier.text import plural
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def repair(
             error = DamagedError(
                 f"{parcel}: {plural(len(done.left), 'block')} missing that parity cannot give back",
                 hint=f"read the media again, in another drive; or courier parcel repair {parcel} --from-network",
-                code="incomplete",
+                code=Code.INCOMPLETE,
             )
             console.error(error, document)
             raise typer.Exit(error.exit_code)
@@ -185,7 +186,7 @@ def drill(
             f"{parcel}: in {len(done.trials) - good} of {len(done.trials)} trials parity does not mend all",
             hint=f"at worst {plural(worst.asked, 'block')} ({size_text(worst.asked_bytes)}) would have to come by "
             "network; or create it with more --spare-volumes or --redundancy",
-            code="not-covered",
+            code=Code.NOT_COVERED,
         )
         console.error(error, document)
         raise typer.Exit(error.exit_code)

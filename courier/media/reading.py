@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol, runtime_checkable
 
+from courier.error_codes import Code
 from courier.errors import NotFoundError, UsageError
 from courier.files import TEMP, path_text
 from courier.media import volume_files as volume
@@ -240,7 +241,7 @@ def find_media(path: Path) -> list[Medium]:
     raise UsageError(
         f"{path} is no volume of a parcel, nor a folder of volumes",
         hint="name an ISO image, a mounted disc, a tape or volume folder, or a folder of these",
-        code="not-a-volume",
+        code=Code.NOT_A_VOLUME,
     )
 
 

@@ -12,6 +12,7 @@ import struct
 from pathlib import Path
 from typing import Protocol
 
+from courier.error_codes import Code
 from courier.errors import UsageError
 from formats.errors import UnreadableError
 from formats.tape import EndOfMediumError, EndOfTapeError
@@ -64,7 +65,7 @@ class _LinuxTape:
             raise UsageError(
                 f"{path}: tape devices are driven on Linux only",
                 hint="write the tape layout to a folder, and copy that to an LTFS volume",
-                code="no-tape-devices",
+                code=Code.NO_TAPE_DEVICES,
             ) from None
         self._ioctl = fcntl.ioctl
         self._handle = os.open(path, os.O_RDWR if writing else os.O_RDONLY)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from courier.error_codes import Code
 from courier.errors import NoSpaceError
 from formats.bag import MANIFEST, TAG_MANIFEST, BagFile, tag_files
 from formats.documents.label import VolumeLabel
@@ -128,7 +129,7 @@ def check_fits(files: Sequence[tuple[str, int]], capacity: int, *, label: str) -
         raise NoSpaceError(
             f"{label} needs {needed:,} bytes, the medium has {capacity:,}",
             hint="choose a larger medium",
-            code="medium-too-small",
+            code=Code.MEDIUM_TOO_SMALL,
         )
     return needed
 

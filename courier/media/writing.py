@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, RefusedError, UsageError, explain
 from courier.files import TEMP, atomic_file, make_folder, remove_tree, sync_folder, writing_out
 from courier.media.reading import FolderMedium, IsoMedium, Layout, Medium, TapeMedium
@@ -149,7 +150,7 @@ def _write_reels(device: Path, source: VolumeSource, progress: Callable[[int], N
         raise RefusedError(
             f"the tape in {device} is not blank: it holds {found}",
             hint=f"put in a blank tape; to give this one up: mt -f {device} rewind && mt -f {device} weof 2",
-            code="tape-not-blank",
+            code=Code.TAPE_NOT_BLANK,
         )
     reels = 1
     with ExitStack() as stack:
@@ -238,7 +239,7 @@ class _CheckedStream:
                     f"{self._file.path} is not what was signed any more: what it is made of changed on our own disk",
                     hint="courier package verify names damaged content: add it again; or courier parcel discard this "
                     "parcel and write it again, which makes all else of it anew",
-                    code="build-damaged",
+                    code=Code.BUILD_DAMAGED,
                 )
             self._hashed = False
         return data
@@ -300,4 +301,4 @@ _READ_BACK = "the medium or the drive is bad: write this volume again on another
 
 
 def _differs(medium: Medium, path: str, what: str) -> CourierError:
-    return DamagedError(f"reading back {medium.name}: {path} {what}", hint=_READ_BACK, code="read-back")
+    return DamagedError(f"reading back {medium.name}: {path} {what}", hint=_READ_BACK, code=Code.READ_BACK)

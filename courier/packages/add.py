@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from courier.error_codes import Code
 from courier.errors import RefusedError, UsageError, explain
 from courier.files import naming_space, require_space
 from courier.packages.trees import read_tree, source_size, write_tree
@@ -107,7 +108,7 @@ def check_outside(site: Site, paths: Sequence[Path]) -> None:
             raise RefusedError(
                 f"{path} is or holds something of this site's home {site.home}, where its private keys are",
                 hint="copy what the package is to hold into a folder of its own, and add that",
-                code="site-home",
+                code=Code.SITE_HOME,
             )
 
 
@@ -128,13 +129,13 @@ def _number(site: Site, package: str | None, version: int | None, following: int
         raise RefusedError(
             f"{package} is a package of site {package[:3]}; this is {site.code}",
             hint=f"only its source site makes versions of it; give an ID that begins with {site.code}, or none",
-            code="foreign-package",
+            code=Code.FOREIGN_PACKAGE,
         )
     if following > MAX_VERSION:
         raise RefusedError(
             f"the versions of {package} are used up: {MAX_VERSION} is the highest there is",
             hint="leave --id out to make it a new package",
-            code="versions-used-up",
+            code=Code.VERSIONS_USED_UP,
         )
     if version is not None and version < following:
         raise version_used(package, version, following - 1)
@@ -152,7 +153,7 @@ def _check_given(package: str | None, version: int | None, following: int) -> No
     raise RefusedError(
         f"{what} were given out before the catalogue was lost is not known",
         hint=f"give {hint}",
-        code="ids-lost",
+        code=Code.IDS_LOST,
     )
 
 
@@ -161,7 +162,7 @@ def _next_id(site: Site, number: int) -> str:
         raise RefusedError(
             f"the package IDs of {site.code} are used up: {make_package_id(site.code, MAX_PACKAGES)} was given out",
             hint="name one that is free with --id: courier package list shows those in use",
-            code="ids-used-up",
+            code=Code.IDS_USED_UP,
         )
     return make_package_id(site.code, number)
 
@@ -171,7 +172,7 @@ def version_used(package: str, version: int, last: int) -> UsageError:
     return UsageError(
         f"version {version} of {package} is not higher than {last}, the last one used",
         hint=f"use --version {last + 1} or higher, or leave it out",
-        code="version-used",
+        code=Code.VERSION_USED,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from courier.error_codes import Code
 from courier.errors import NotFoundError, RefusedError, UsageError
 from courier.packages.add import parse_reference
 from courier.parcel.transitions import log_entry
@@ -26,7 +27,7 @@ def retire_package(site: Site, reference: str, reason: str) -> int:
     if not package.startswith(site.code):
         hint = f"ask {package[:3]} to retire it"
         raise RefusedError(
-            f"{package} is a package of {package[:3]}: only it retires it", hint=hint, code="foreign-package"
+            f"{package} is a package of {package[:3]}: only it retires it", hint=hint, code=Code.FOREIGN_PACKAGE
         )
     word = Retirement(package=package, version=version, site=site.code, issued_ns=now(), reason=reason)
     envelope = site.sign(word.payload(), retirement_doc.TYPE)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from courier.error_codes import Code
 from courier.errors import DamagedError, NotFoundError, RefusedError, UsageError
 from courier.files import TEMP, make_folder, remove_tree, settle, sweep_beside, sync_folder
 from formats.digest import CHUNK, HashingReader
@@ -47,7 +48,7 @@ def read_tree(paths: Sequence[Path], take: Callable[[BinaryIO], tuple[str, int]]
             raise RefusedError(
                 f"{path}: its time is outside the years 1 to 9999",
                 hint="set it right (touch), then add again",
-                code="time-out-of-range",
+                code=Code.TIME_OUT_OF_RANGE,
             )
         if stat.S_ISDIR(info.st_mode):
             yield FolderEntry(path=name, mtime_ns=mtime_ns)
@@ -62,7 +63,7 @@ def read_tree(paths: Sequence[Path], take: Callable[[BinaryIO], tuple[str, int]]
             raise RefusedError(
                 f"{path} is a device, socket or pipe",
                 hint="packages hold files, folders and links; take it out of the folder",
-                code="special-file",
+                code=Code.SPECIAL_FILE,
             )
 
 
@@ -157,7 +158,7 @@ def check_native(path: str, *, windows: bool = os.name == "nt") -> None:
         raise RefusedError(
             f"{path!a}: Windows cannot keep this name",
             hint="export the package on a Linux machine",
-            code="name-not-kept",
+            code=Code.NAME_NOT_KEPT,
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from courier.error_codes import Code
 from courier.errors import NotFoundError, RefusedError, UsageError
 from courier.parcel.custody_ledger import (
     Happened,
@@ -144,7 +145,7 @@ def export_ledger(site: Site, parcel: str, out: Path) -> int:
         raise NotFoundError(f"{parcel} is not known here", hint="courier parcel list shows the parcels")
     if out.exists():
         raise RefusedError(
-            f"{out} exists", hint="name a new file; courier parcel custody merge takes one in", code="exists"
+            f"{out} exists", hint="name a new file; courier parcel custody merge takes one in", code=Code.EXISTS
         )
     with site.catalogue.reading() as connection:
         ledger, _ = load(connection, parcel)

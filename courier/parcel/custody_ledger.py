@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from courier.error_codes import Code
 from courier.errors import CourierError, NotFoundError, RefusedError, UsageError
 from courier.files import write_atomic
 from courier.parcel.custody import Ledger, LedgerView, read_entry, title
@@ -155,10 +156,10 @@ def merge(
     try:
         envelope, entry = read_entry(data)
     except FormatError as error:
-        raise RefusedError(f"custody entry: {error}", hint="ask for the ledger again", code="malformed") from None
+        raise RefusedError(f"custody entry: {error}", hint="ask for the ledger again", code=Code.MALFORMED) from None
     if parcel and entry.parcel != parcel:
         hint = "ask the sender"
-        raise RefusedError(f"a custody entry of {entry.parcel} among those of {parcel}", hint=hint, code="malformed")
+        raise RefusedError(f"a custody entry of {entry.parcel} among those of {parcel}", hint=hint, code=Code.MALFORMED)
     fault = _fault(trust, data, entry)
     if fault is not None and fault.code in NEVER_TRUE:
         raise fault
@@ -224,7 +225,9 @@ def read_file(path: Path) -> list[bytes]:
         raise UsageError(f"{path} is a folder", hint="name the ledger file in it")
     try:
         if path.stat().st_size > MAX_FILE:
-            raise RefusedError(f"{path}: more than {MAX_FILE:,} bytes", hint="this is no ledger file", code="too-large")
+            raise RefusedError(
+                f"{path}: more than {MAX_FILE:,} bytes", hint="this is no ledger file", code=Code.TOO_LARGE
+            )
         data = path.read_bytes()
     except FileNotFoundError:
         raise NotFoundError(
@@ -257,7 +260,7 @@ def _entries_of_file(path: Path) -> Iterator[tuple[str, bytes]]:
             raise RefusedError(
                 f"{path}, line {number}: {error}",
                 hint="it was altered: keep the file as it is, and write into another one",
-                code="ledger-altered",
+                code=Code.LEDGER_ALTERED,
             ) from None
 
 

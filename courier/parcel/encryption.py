@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from courier.error_codes import Code
 from courier.errors import NotFoundError
 from courier.files import read_private, write_atomic
 
@@ -37,7 +38,7 @@ def network_identity(folder: Path, *, make: bool = False) -> Identity:
         write_atomic(path, f"{Identity.generate().to_text()}\n".encode(), private=True)
     if not path.exists():
         raise NotFoundError(
-            f"{path}, the key of this parcel, is gone", hint="create the parcel anew", code="no-parcel-key"
+            f"{path}, the key of this parcel, is gone", hint="create the parcel anew", code=Code.NO_PARCEL_KEY
         )
     return Identity.from_text(read_private(path).decode().strip())
 

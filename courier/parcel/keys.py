@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
+from courier.error_codes import Code
 from courier.errors import RefusedError, explain
 from courier.parcel.encryption import network_identity, opened
 from courier.parcel.notices import verified_notices
@@ -74,6 +75,6 @@ def _open(site: Site, encrypted: bytes, packing: PackingList) -> Identity:
         raise RefusedError(
             f"the key that came for {packing.parcel} is of {key.parcel}, or of another build",
             hint=f"ask {packing.source} to ship it again: courier parcel ship {packing.parcel}",
-            code="wrong-key",
+            code=Code.WRONG_KEY,
         )
     return identity

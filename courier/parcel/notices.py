@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from courier.error_codes import Code
 from courier.errors import RefusedError
 from courier.site.catalog import letters, packages, parcels
 from courier.site.clock import now
@@ -50,7 +51,7 @@ def judge(site: Site, packing: PackingList, editions: Collection[str]) -> Admiss
         raise RefusedError(
             f"{packing.parcel}: the ship notice of {packing.source} names another packing list than the media carry",
             hint=f"ask {packing.source} which is right; nothing is imported, the content stays held",
-            code="notice-disagrees",
+            code=Code.NOTICE_DISAGREES,
         )
     notice = agreed[-1]
     trust.check_transit(agreed[0].issued_ns, now_ns=now(), where=packing.parcel)
@@ -65,7 +66,7 @@ def judge(site: Site, packing: PackingList, editions: Collection[str]) -> Admiss
             raise RefusedError(
                 f"{packing.parcel}: definition and ship notice of {item.package}:{item.version} name other content",
                 hint=f"ask {packing.source} to ship the parcel again: courier parcel ship {packing.parcel}",
-                code="definition-disagrees",
+                code=Code.DEFINITION_DISAGREES,
             )
         else:
             awaiting.append(f"the definition of {item.package}:{item.version} (by network: courier channel sync)")
@@ -138,7 +139,7 @@ def refused_here(parcel: str, *, where: str = "") -> RefusedError:
     return RefusedError(
         f"{where + ': ' if where else ''}{parcel} is refused here",
         hint=f"courier parcel log {parcel} says why; to take it all the same: courier parcel accept {parcel}",
-        code="parcel-refused",
+        code=Code.PARCEL_REFUSED,
     )
 
 
@@ -160,5 +161,5 @@ def check_not_recalled(site: Site, trust: Trust, parcel: str, source: str) -> No
     raise RefusedError(
         f"{parcel} was recalled by {source}{': ' + recall.reason if recall.reason else ''}",
         hint=f"do not use its media: return or destroy them as {source} asks; courier parcel discard {parcel}",
-        code="recalled",
+        code=Code.RECALLED,
     )

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
+from courier.error_codes import Code
 from courier.errors import NoSpaceError, RefusedError, UsageError
 from courier.text import listed
 from formats.blocks import BLOCK, block_count
@@ -138,7 +139,7 @@ def plan_protection(
             raise NoSpaceError(
                 f"spare volume {spare[0]} is {-left:,} bytes short of room for its parity",
                 hint="leave more room on the data volumes, or choose a larger medium",
-                code="spare-too-small",
+                code=Code.SPARE_TOO_SMALL,
             )
         add(members, spare, geometry)
         content |= dict.fromkeys(spare, (geometry.parity_files, left))
@@ -191,7 +192,7 @@ def _own(
         raise NoSpaceError(
             f"volume {volume} is {need - room:,} bytes short of room for {redundancy} redundancy",
             hint="put less on a volume, ask for less redundancy, or take --redundancy fill",
-            code="redundancy-too-large",
+            code=Code.REDUNDANCY_TOO_LARGE,
         )
     return geometry
 
@@ -285,13 +286,13 @@ def check_waybill(groups: Sequence[ParityGroup], waybill: Collection[int]) -> No
             raise RefusedError(
                 f"volumes {listed(lost)} travel on one waybill; their group survives the loss of {group.parity}",
                 hint=f"divide the volumes over {fewest} waybills or more; or create it anew with more --spare-volumes",
-                code="waybill-not-covered",
+                code=Code.WAYBILL_NOT_COVERED,
             )
     if carried - covered:
         raise RefusedError(
             f"volumes {listed(sorted(carried - covered))} have no spare volumes that could stand in for them",
             hint="create the parcel anew with as many --spare-volumes as travel on one waybill",
-            code="waybill-not-covered",
+            code=Code.WAYBILL_NOT_COVERED,
         )
 
 

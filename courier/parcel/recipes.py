@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
+from courier.error_codes import Code
 from courier.errors import DamagedError
 from courier.files import write_atomic
 from courier.parcel.archive_plan import Content, PlannedArchive, PlannedMember
@@ -275,7 +276,7 @@ def _has_size(path: Path, size: int) -> bool:
 
 
 def _missing(what: str) -> DamagedError:
-    return DamagedError(what, hint="create the parcel anew", code="build-damaged")
+    return DamagedError(what, hint="create the parcel anew", code=Code.BUILD_DAMAGED)
 
 
 def pinned(folder: Path) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, RefusedError
 from courier.media import volume_files as volume
 from courier.media.reading import Medium, RandomMedium, TapeMedium
@@ -124,7 +125,7 @@ class Documents:
             raise RefusedError(
                 f"{name}: no volume of a parcel (it has neither packing list nor label)",
                 hint="name a volume made by courier parcel write",
-                code="not-a-volume",
+                code=Code.NOT_A_VOLUME,
             )
         label: VolumeLabel | None = None
         label_error: CourierError | None = None
@@ -176,7 +177,7 @@ class Documents:
             raise DamagedError(
                 f"{self._medium.name}: {describe(reel)}; what tells of the volume stands on reel 1",
                 hint="give reel 1 first, then this one again; folders of reels: all together, in one folder",
-                code="reel-missing",
+                code=Code.REEL_MISSING,
             )
         packing, digest = self._packing(envelope)
         label = _stand_in(packing, digest, _number_of(packing, reel.label))
@@ -295,7 +296,7 @@ class Documents:
             raise RefusedError(
                 f"{self._medium.name}: the label ({label.label}) belongs to another packing list than this one",
                 hint="the medium mixes two parcels or builds: ask the sender for this volume again",
-                code="mixed-volume",
+                code=Code.MIXED_VOLUME,
             )
 
     def _tables(self, head: Head) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from courier.error_codes import Code
 from courier.errors import NoSpaceError
 from courier.media import volume_files as volume
 from courier.parcel.archive_plan import ARCHIVE_LIMIT, LEAST_ARCHIVE, place_on_volumes
@@ -181,7 +182,7 @@ def archive_limit(head: ParcelHead, room: int) -> int:
             f"a medium of {head.capacity:,} bytes is {LEAST_ARCHIVE + overhead - room:,} too small for one archive "
             "beside what every volume carries",
             hint="choose a larger medium, or put fewer packages in a parcel",
-            code="medium-too-small",
+            code=Code.MEDIUM_TOO_SMALL,
         )
     limit = min(ARCHIVE_LIMIT, room // -(-room // (ARCHIVE_LIMIT + overhead)) - overhead)
     most = _most_blocks(head, room)
@@ -227,7 +228,7 @@ def lay_out(
     raise NoSpaceError(
         "archives and parity do not settle on a medium of this size",
         hint="choose a larger medium, or --redundancy none",
-        code="medium-too-small",
+        code=Code.MEDIUM_TOO_SMALL,
     )
 
 
@@ -238,7 +239,7 @@ def _place(head: ParcelHead, sizes: Sequence[int], room: int) -> list[int]:
         raise NoSpaceError(
             f"the largest archive needs a medium of {head.capacity - room + largest:,} bytes; given: {head.capacity:,}",
             hint="choose a larger medium, or create the parcel anew for this one",
-            code="medium-too-small",
+            code=Code.MEDIUM_TOO_SMALL,
         )
     most = _most_blocks(head, room)
     if most is not None:

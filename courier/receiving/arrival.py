@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from courier.error_codes import Code
 from courier.errors import NotFoundError, RefusedError
 from courier.parcel.notices import check_not_recalled, verified_notices
 from courier.parcel.transitions import log_entry
@@ -54,7 +55,7 @@ def report_arrival(
         raise RefusedError(
             f"{parcel}: volumes not received yet: {spans}; {packing.source} releases the key for all of them",
             hint="receive them first; if one was lost, ask the sender for a new parcel",
-            code="volumes-missing",
+            code=Code.VOLUMES_MISSING,
         )
     if odd := _differences(_noticed_seals(site, packing, row.packing_list), seals):
         differing(odd)

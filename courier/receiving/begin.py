@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from courier.error_codes import Code
 from courier.errors import DamagedError, RefusedError
 from courier.files import make_folder, require_space, sweep, write_atomic
 from courier.parcel.notices import check_not_recalled, refused_here
@@ -86,13 +87,13 @@ def begin_spool(
             f"{where or head.label.label}: {packing.parcel} was made here, at {site.code}, and is sealed for "
             f"{', '.join(packing.destinations)}",
             hint=f"receive it at {packing.destinations[0]}: --home or COURIER_HOME says which site a command is for",
-            code="own-parcel",
+            code=Code.OWN_PARCEL,
         )
     if same is None and others:
         raise RefusedError(
             f"{where or head.label.label}: a volume of another build of {packing.parcel} than those received before",
             hint=f"ask {packing.source} which is right; courier parcel discard {packing.parcel} forgets the other",
-            code="other-build",
+            code=Code.OTHER_BUILD,
         )
     folder = site.arriving(packing.parcel, packing.build)
     opened = {} if opened is None else opened

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from courier.error_codes import Code
 from courier.errors import RefusedError
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.notices import check_not_recalled
@@ -39,7 +40,9 @@ def _decide(site: Site, parcel: str, build: str, event: ReceivedEvent, text: str
         state = parcels.find_received(connection, parcel, build)[0].state
         after = after_received(state, event)
         if after is None:
-            raise RefusedError(f"{parcel} is {state}: it cannot be {event}", hint=log_hint(parcel), code="wrong-state")
+            raise RefusedError(
+                f"{parcel} is {state}: it cannot be {event}", hint=log_hint(parcel), code=Code.WRONG_STATE
+            )
         received_event(connection, site, parcel, build, event, text)
         word = "refused" if event == ReceivedEvent.REFUSED else "note"
         record(connection, site, parcel, Happened(event=word, note=text if word == "refused" else "accepted after all"))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, RefusedError, explain
 from courier.files import naming_space, require_space, writing_out
 from courier.parcel.contents import open_contents
@@ -114,7 +115,7 @@ def import_parcel(
         raise DamagedError(
             f"{packing.parcel}: a table changed on our own disk since it was received; nothing imported",
             hint="receive any volume of the parcel again: it brings the table; and check this computer's disk",
-            code="spool-damaged",
+            code=Code.SPOOL_DAMAGED,
         )
     if packing.key != "media":
         require_space(site.home, expanded(), purpose=purpose)
@@ -276,7 +277,7 @@ def _explain(site: Site, spool: Spool, error: FormatError) -> CourierError:
         return DamagedError(
             f"{spool.packing.parcel}: {lost} blocks changed on our own disk since they were received; nothing imported",
             hint="receive the volumes again: only what is missing is read; and check this computer's disk",
-            code="spool-damaged",
+            code=Code.SPOOL_DAMAGED,
         )
     return explain(error, where=spool.packing.parcel)
 
@@ -293,7 +294,7 @@ def _outcomes(site: Site, headers: list[PackageHeader]) -> list[ReceiptPackage]:
                     f"{header.package}:{header.version} is in the store with other content than the parcel's",
                     hint=f"if the parcel's is the right one: courier package remove {header.package}:{header.version}, "
                     "then import again",
-                    code="version-conflict",
+                    code=Code.VERSION_CONFLICT,
                 )
             if same is not None:
                 outcome = Outcome.ALREADY_HELD
@@ -315,7 +316,7 @@ def _check_own(site: Site, header: PackageHeader, last_made: int) -> None:
         raise RefusedError(
             f"the parcel holds {header.package}:{header.version}, a version of this site's own package never made here",
             hint="ask the sender where it comes from",
-            code="foreign-version",
+            code=Code.FOREIGN_VERSION,
         )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError, explain
 from courier.files import locked, naming_space, path_text, write_atomic
 from courier.parcel.block_table import PART_SUFFIX
@@ -86,7 +87,7 @@ def request_blocks(site: Site, parcel: str) -> tuple[RepairRequest, Envelope, in
     wanted = least_request(Protection(spool.packing), missing_blocks(spool)) if spool else ()
     if spool is None or not wanted:
         raise RefusedError(
-            f"{parcel}: nothing is missing", hint=f"courier parcel show {parcel} says how it stands", code="complete"
+            f"{parcel}: nothing is missing", hint=f"courier parcel show {parcel} says how it stands", code=Code.COMPLETE
         )
     request = RepairRequest(
         parcel=parcel,
@@ -111,7 +112,7 @@ def write_request(site: Site, envelope: Envelope, request: RepairRequest, target
             ours = False
         if not ours:
             raise RefusedError(
-                f"{target} exists and is no repair request", hint="name another file", code="target-exists"
+                f"{target} exists and is no repair request", hint="name another file", code=Code.TARGET_EXISTS
             )
     write_atomic(target, envelope.encode())
     _log(site, request.parcel, "asked", f"{plural(request.count, 'block')}, request written to {path_text(target)}")
@@ -127,7 +128,7 @@ def queue_request(site: Site, envelope: Envelope, request: RepairRequest) -> Non
             raise RefusedError(
                 f"there is no network address to {request.source}",
                 hint=f"write the request to a file: courier parcel repair {request.parcel} --request-out FILE",
-                code="no-address",
+                code=Code.NO_ADDRESS,
             )
         withdraw_request(connection, request.source, request.parcel)
         enqueue(connection, envelope, request.source)
@@ -215,7 +216,7 @@ def _apply(site: Site, part: RepairPart) -> int:
         raise RefusedError(
             f"an answer of {part.source} for {part.parcel}, of which that build does not arrive here",
             hint="receive a volume of the parcel first; if it was discarded, its volumes are received anew",
-            code="unknown-parcel",
+            code=Code.UNKNOWN_PARCEL,
         )
     folder = site.arriving(part.parcel, part.build)
     if rows[0].state == ReceivedState.REFUSED or not Spool.exists(folder):
@@ -233,7 +234,7 @@ def _apply(site: Site, part: RepairPart) -> int:
             f"{part.parcel}: {plural(wrong, 'block')} of the answer (part {part.part} of {part.of}) not as in the "
             "signed packing list, and not taken",
             hint=f"ask again: courier parcel repair {part.parcel} --from-network; tell {part.source} of it",
-            code="wrong-blocks",
+            code=Code.WRONG_BLOCKS,
         )
     return taken
 

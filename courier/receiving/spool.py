@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from courier.error_codes import Code
 from courier.errors import DamagedError
 from courier.files import make_folder, remove_tree, settle, sync_folder, write_atomic
 from courier.parcel.block_table import load_table
@@ -102,7 +103,7 @@ class Spool:
             raise DamagedError(
                 f"spool {folder}: {error}",
                 hint="receive any volume of the parcel again: it brings what is damaged here; and check the disk",
-                code="spool-damaged",
+                code=Code.SPOOL_DAMAGED,
             ) from None
         return cls(folder, packing, table)
 

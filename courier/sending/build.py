@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from courier.error_codes import Code
 from courier.errors import DamagedError, RefusedError
 from courier.files import (
     atomic_file,
@@ -139,7 +140,7 @@ def _begin(site: Site, plan: ParcelPlan) -> Path:
             raise RefusedError(
                 f"the parcel numbers of {site.code} are used up: {parcel_id(site.code, MAX_PARCELS)} was given out",
                 hint="a site of another code can send on: courier init --site CODE --name NAME, in a home of its own",
-                code="ids-used-up",
+                code=Code.IDS_USED_UP,
             )
         packages.raise_counter(connection, "parcel", number)
     folder = site.outgoing(parcel_id(site.code, number))
@@ -260,7 +261,7 @@ def relay_out(
     """
     old, sent = parcel.packing, parcel.sent
     if after_sent(sent.state, SentEvent.LAID_OUT) is None:
-        raise RefusedError(f"{sent.parcel} is {sent.state}", hint="create a new parcel", code="wrong-state")
+        raise RefusedError(f"{sent.parcel} is {sent.state}", hint="create a new parcel", code=Code.WRONG_STATE)
     head = ParcelHead(
         parcel=old.parcel,
         source=old.source,
@@ -291,7 +292,7 @@ def relay_out(
             raise DamagedError(
                 f"{parcel.folder / blocks_name(old.edition)} changed on our own disk since it was signed",
                 hint="create the parcel anew, and check this disk",
-                code="build-damaged",
+                code=Code.BUILD_DAMAGED,
             )
         digests = table[: sum(block_count(file.size) for file in old.archives) * DIGEST]
         packing = _protect(parcel.folder, packing, digests, site.store, parcel.encryptor())

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError
 from courier.files import locked, make_folder, naming_space, remove_tree, require_space
 from courier.parcel.parity_files import make_parity
@@ -62,14 +63,14 @@ def _recipe(site: Site, parcel: OutgoingParcel, files: BuiltFiles, index: int) -
     name = parcel.sent.parcel
     recipe = files.recipe(index)
     if recipe is None:
-        raise DamagedError(f"{name}: how archive {index + 1} is made is not kept here", hint=AGAIN, code="no-recipe")
+        raise DamagedError(f"{name}: how archive {index + 1} is made is not kept here", hint=AGAIN, code=Code.NO_RECIPE)
     for member in recipe.members:
         content = member.planned.content
         if not site.store.has(content.sha256, content.size):
             raise DamagedError(
                 f"{name}: archive {index + 1} cannot be made: {content.path} is not in the store any more",
                 hint=f"add that very file again (courier package add); or {AGAIN}",
-                code="no-content",
+                code=Code.NO_CONTENT,
             )
     return recipe
 
@@ -92,7 +93,7 @@ def make_packs(
         built = builder.build([recipe.plan for recipe in recipes])
     except CourierError as error:
         raise DamagedError(
-            f"{name}: archives cannot be built again from the store: {error.message}", hint=AGAIN, code="no-content"
+            f"{name}: archives cannot be built again from the store: {error.message}", hint=AGAIN, code=Code.NO_CONTENT
         ) from None
     for before, now in zip(recipes, built, strict=True):
         if now != before:
@@ -100,7 +101,7 @@ def make_packs(
                 f"{name}: archive {before.number}, built again, differs from the signed packing list "
                 "(another version of a compression library builds otherwise)",
                 hint=AGAIN,
-                code="not-reproducible",
+                code=Code.NOT_REPRODUCIBLE,
             )
 
 
@@ -113,5 +114,5 @@ def _make_parity(parcel: OutgoingParcel, files: BuiltFiles) -> None:
             raise DamagedError(
                 f"{parcel.sent.parcel}: parity file {file.number}, made again, differs from the signed packing list",
                 hint="content changed on our disk: courier package verify names it; add it again, then write again",
-                code="not-reproducible",
+                code=Code.NOT_REPRODUCIBLE,
             )

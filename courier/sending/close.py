@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from courier.error_codes import Code
 from courier.errors import NotFoundError, RefusedError, UsageError
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.states import SentEvent, SentState, after_sent
@@ -32,7 +33,7 @@ def fail_parcel(site: Site, parcel: str, reason: str) -> str:
         after = after_sent(state, SentEvent.FAILED)
         if after is None:
             raise RefusedError(
-                f"{parcel} is {state}: it cannot fail any more", hint=log_hint(parcel), code="wrong-state"
+                f"{parcel} is {state}: it cannot fail any more", hint=log_hint(parcel), code=Code.WRONG_STATE
             )
         sent_event(connection, site, parcel, SentEvent.FAILED, reason)
         withdraw_key(connection, parcel)
@@ -57,11 +58,11 @@ def check_supersedes(site: Site, parcel: str, destinations: Sequence[str]) -> No
         state = _sent_state(connection, parcel)
         open_ones = [goes.site for goes in parcels.destinations(connection, parcel) if goes.receipt is None]
     if state == SentState.SUPERSEDED or after_sent(state, SentEvent.SUPERSEDED) is None:
-        raise RefusedError(f"{parcel} is {state}: nothing replaces it", hint=log_hint(parcel), code="wrong-state")
+        raise RefusedError(f"{parcel} is {state}: nothing replaces it", hint=log_hint(parcel), code=Code.WRONG_STATE)
     left_out = [code for code in open_ones if code not in destinations]
     if left_out:
         raise RefusedError(
             f"{parcel} is still under way to {', '.join(left_out)}, where the new parcel would not go",
             hint=" ".join(f"--to {code}" for code in [*destinations, *left_out]),
-            code="destinations-differ",
+            code=Code.DESTINATIONS_DIFFER,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from courier.error_codes import Code
 from courier.errors import NoSpaceError, RefusedError
 from courier.sending.readiness import Demand, Objection, objections
 from courier.site.catalog import reports
@@ -34,7 +35,9 @@ def foresee(
         if (name, version) in retired:
             why = retired[name, version] or "no reason given"
             message = f"{name}:{version} was retired by {name[:3]}: {why}"
-            found.append(Objection(code="retired", message=message, hint="send a newer version: courier package list"))
+            found.append(
+                Objection(code=Code.RETIRED, message=message, hint="send a newer version: courier package list")
+            )
     for code, there in came.items():
         if there is None:
             notes.append(f"{code} has not reported yet: its space, media and trust are not known")

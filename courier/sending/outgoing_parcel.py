@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from courier.error_codes import Code
 from courier.errors import DamagedError, NotFoundError, RefusedError, UsageError
 from courier.files import locked, remove_tree
 from courier.parcel.encryption import BY_NETWORK, PARCEL_KEY, SEED, ParcelEncryptor
@@ -95,7 +96,7 @@ class OutgoingParcel:
             fields = open_document((self.folder / HOW).read_bytes(), name="build")
         except (FileNotFoundError, FormatError):
             raise DamagedError(
-                f"{self.sent.parcel}: how it was built is not kept here", hint=AGAIN, code="no-recipe"
+                f"{self.sent.parcel}: how it was built is not kept here", hint=AGAIN, code=Code.NO_RECIPE
             ) from None
         return fields.integer("level"), fields.texts("recipients")
 
@@ -109,7 +110,7 @@ class OutgoingParcel:
             raise DamagedError(
                 f"{self.sent.parcel}: the keys of its encryption are not kept here any more",
                 hint=AGAIN,
-                code="no-recipe",
+                code=Code.NO_RECIPE,
             )
         return ParcelEncryptor.in_folder(self.folder, recipients)
 
@@ -127,7 +128,7 @@ def alone_with(site: Site, parcel: OutgoingParcel) -> Iterator[None]:
             raise RefusedError(
                 f"another command has laid {parcel.sent.parcel} out anew meanwhile",
                 hint="run this command again: it takes the new layout",
-                code="busy",
+                code=Code.BUSY,
             )
         yield
 
@@ -151,7 +152,7 @@ def open_outgoing(site: Site, parcel: str) -> OutgoingParcel:
             )
         if sent.state == SentState.PLANNED:
             hint = "run the same courier parcel create again: it goes on where it was stopped"
-            raise DamagedError(f"{parcel} is planned, but its build was not finished", hint=hint, code="not-built")
+            raise DamagedError(f"{parcel} is planned, but its build was not finished", hint=hint, code=Code.NOT_BUILT)
         volumes = tuple(parcels.sent_volumes(connection, parcel, sent.edition))
     folder = site.outgoing(parcel)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
+from courier.error_codes import Code
 from courier.errors import RefusedError
 from courier.parcel.encryption import network_identity
 from courier.sending.outgoing_parcel import OutgoingParcel
@@ -31,7 +32,7 @@ def encrypt_parcel_key(site: Site, parcel: OutgoingParcel, destinations: tuple[s
             raise RefusedError(
                 f"the card of {code} has no recipient to seal the key to",
                 hint=f"get a card made by a present release from {code}",
-                code="no-recipient",
+                code=Code.NO_RECIPIENT,
             )
         recipients.append(recipient)
     identity = network_identity(parcel.folder)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import BinaryIO, Literal, cast
 
+from courier.error_codes import Code
 from courier.errors import RefusedError, UsageError
 from courier.packages.add import find_package
 from courier.parcel.archive_plan import Content, PlannedArchive, plan_archives
@@ -187,7 +188,7 @@ def _destinations(site: Site, destinations: Sequence[str], *, encrypt: bool | No
                 raise RefusedError(
                     f"there is no network address to {code}: its package definitions and ship notice could not travel",
                     hint=f"courier channel address add {code} ADDRESS; or give the reason with --anyway REASON",
-                    code="no-address",
+                    code=Code.NO_ADDRESS,
                 )
     known = tuple(recipient for recipient in recipients if recipient is not None)
     if encrypt and len(known) < len(recipients):
@@ -195,7 +196,7 @@ def _destinations(site: Site, destinations: Sequence[str], *, encrypt: bool | No
         raise RefusedError(
             f"the card of {', '.join(without)} has no recipient to encrypt to",
             hint="get a card made by a present release from that site, or use --no-encrypt",
-            code="no-recipient",
+            code=Code.NO_RECIPIENT,
         )
     return known if encrypt is not False and len(known) == len(recipients) else ()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from courier.error_codes import Code
 from formats.documents.report import SiteReport
 
 
@@ -28,7 +29,7 @@ class Demand:
 class Objection:
     """Why a parcel should not be built; ``space`` when it is for want of room."""
 
-    code: str
+    code: Code
     message: str
     hint: str
     space: bool = False
@@ -39,11 +40,11 @@ def objections(report: SiteReport, demand: Demand) -> list[Objection]:
     site, found = report.site, []
     if demand.source not in report.trusts:
         hint = f"courier site card --out CARD; at {site}: courier site trust CARD, then courier channel sync"
-        found.append(Objection(code="not-trusted-there", message=f"{site} does not trust this site", hint=hint))
+        found.append(Objection(code=Code.NOT_TRUSTED_THERE, message=f"{site} does not trust this site", hint=hint))
     if report.media and demand.media not in report.media:
         found.append(
             Objection(
-                code="medium-not-readable",
+                code=Code.MEDIUM_NOT_READABLE,
                 message=f"{site} cannot read media of this kind: {demand.media}",
                 hint=f"use a medium it reads: {', '.join(report.media)}",
             )
@@ -51,23 +52,23 @@ def objections(report: SiteReport, demand: Demand) -> list[Objection]:
     too_new = [name for name, major in sorted(demand.documents.items()) if report.reads.get(name, 0) < major]
     if too_new:
         message = f"{site} runs a release that does not read this format: {', '.join(too_new)}"
-        found.append(Objection(code="format-not-readable", message=message, hint=f"update the toolkit at {site}"))
+        found.append(Objection(code=Code.FORMAT_NOT_READABLE, message=message, hint=f"update the toolkit at {site}"))
     held = {(item.package, item.version): item.listing for item in report.packages}
     same = [(p, v) for p, v, listing in demand.packages if held.get((p, v)) == listing]
     if demand.packages and len(same) == len(demand.packages):
         names = ", ".join(f"{p}:{v}" for p, v in same)
         message = f"{site} holds {names} already"
-        found.append(Objection(code="already-held", message=message, hint=f"leave out --to {site}"))
+        found.append(Objection(code=Code.ALREADY_HELD, message=message, hint=f"leave out --to {site}"))
     other = [(p, v) for p, v, listing in demand.packages if held.get((p, v), listing) != listing]
     if other:
         names = ", ".join(f"{p}:{v}" for p, v in other)
         message = f"{site} holds {names} with other content, and would not import these"
         hint = f"add the content as a new version, or at {site}: courier package remove {other[0][0]}:{other[0][1]}"
-        found.append(Objection(code="version-conflict", message=message, hint=hint))
+        found.append(Objection(code=Code.VERSION_CONFLICT, message=message, hint=hint))
     store = report.places[0]
     needed = demand.archives + demand.expanded
     if store.free < needed + store.reserve:
         message = f"{site} has {store.free:,} bytes free; {needed:,} and {store.reserve:,} in reserve are needed there"
         hint = f"free {needed + store.reserve - store.free:,} bytes at {site}, then courier channel sync at both sites"
-        found.append(Objection(code="no-space-there", message=message, hint=hint, space=True))
+        found.append(Objection(code=Code.NO_SPACE_THERE, message=message, hint=hint, space=True))
     return found

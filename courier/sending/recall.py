@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from courier.error_codes import Code
 from courier.errors import RefusedError
 from courier.parcel.encryption import forget_network_identity
 from courier.parcel.states import SentEvent, after_sent
@@ -21,7 +22,7 @@ def check_recall(parcel: OutgoingParcel) -> None:
         raise RefusedError(
             f"{parcel.sent.parcel} is {parcel.sent.state}: all its destinations have imported it",
             hint="remove the packages at those sites: courier package remove ID",
-            code="wrong-state",
+            code=Code.WRONG_STATE,
         )
 
 

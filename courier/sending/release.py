@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from courier.error_codes import Code
 from courier.errors import RefusedError
 from courier.parcel.states import SentEvent, SentState
 from courier.parcel.transitions import log_entry, sent_event
@@ -32,7 +33,7 @@ def judge_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> None:
         before = letters.find(connection, "arrival", arrival.parcel, arrival.destination)
         known = parcels.find_sent(connection, arrival.parcel)
     if known is None:
-        raise _wrong(arrival, "is not a parcel this site made", code="unknown-parcel")
+        raise _wrong(arrival, "is not a parcel this site made", code=Code.UNKNOWN_PARCEL)
     if (
         before is not None
         and _issued(before) >= arrival.issued_ns
@@ -88,31 +89,31 @@ def _issued(letter: Letter) -> int:
     return Arrival.parse(parse_envelope(letter.envelope).payload).issued_ns
 
 
-def _problem(parcel: OutgoingParcel, arrival: Arrival) -> tuple[str, str] | None:
+def _problem(parcel: OutgoingParcel, arrival: Arrival) -> tuple[str, Code] | None:
     """(why, code) when an arrival report is not what was sent."""
     packing = parcel.packing
     if arrival.destination not in packing.destinations:
-        return "was not sent there", "not-a-destination"
+        return "was not sent there", Code.NOT_A_DESTINATION
     if parcel.sent.state == SentState.RECALLED:
-        return "was recalled", "recalled"
+        return "was recalled", Code.RECALLED
     if parcel.sent.state in (SentState.FAILED, SentState.SUPERSEDED):
-        return f"is {parcel.sent.state} here", "wrong-state"
+        return f"is {parcel.sent.state} here", Code.WRONG_STATE
     if parcel.sent.state not in (SentState.SENT, SentState.ARRIVING, SentState.CONFIRMED):
-        return "was not sent yet", "wrong-state"
+        return "was not sent yet", Code.WRONG_STATE
     if (arrival.build, arrival.packing_list) != (parcel.sent.build, parcel.sent.packing_list):
-        return "was sent as another build or layout", "arrival-disagrees"
+        return "was sent as another build or layout", Code.ARRIVAL_DISAGREES
     missing = sorted(set(range(1, packing.volumes + 1)) ^ set(arrival.volumes))
     if missing:
-        return f"its volumes are 1 to {packing.volumes}, and {missing} are not those reported", "arrival-disagrees"
+        return f"its volumes are 1 to {packing.volumes}, and {missing} are not those reported", Code.ARRIVAL_DISAGREES
     for volume in parcel.volumes:
         if volume.seal != arrival.volumes[volume.number]:
             read = arrival.volumes[volume.number] or "none"
             expected = volume.seal or "none"
-            return f"volume {volume.number} left with seal {expected}, and {read} was read", "arrival-disagrees"
+            return f"volume {volume.number} left with seal {expected}, and {read} was read", Code.ARRIVAL_DISAGREES
     return None
 
 
-def _wrong(arrival: Arrival, why: str, *, code: str) -> RefusedError:
+def _wrong(arrival: Arrival, why: str, *, code: Code) -> RefusedError:
     return RefusedError(
         f"arrival report of {arrival.destination} for {arrival.parcel}: {why}; no key was released",
         hint=f"call {arrival.destination}: they can report again (courier parcel arrived); if media were exchanged or "

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from courier.error_codes import Code
 from courier.errors import DamagedError, NotFoundError, RefusedError, UsageError
 from courier.files import TEMP, make_folder, naming_space, path_text, require_space, sweep, write_atomic
 from courier.media.kinds import writing_seconds
@@ -73,7 +74,7 @@ def read_request(site: Site, body: bytes, *, where: str) -> Asked:
         raise RefusedError(
             f"{where}: {request.site} asks {request.source} for blocks of {request.parcel}, not this site",
             hint=f"hand it to {request.source}; its answer goes to: courier parcel repair {request.parcel} --reply F",
-            code="not-for-us",
+            code=Code.NOT_FOR_US,
         )
     with site.catalogue.reading() as connection:
         sent = parcels.find_sent(connection, request.parcel)
@@ -82,16 +83,16 @@ def read_request(site: Site, body: bytes, *, where: str) -> Asked:
         raise RefusedError(
             f"{where}: {request.site} asks for blocks of {request.parcel}, which is not the parcel sent under that ID",
             hint=f"ask {request.site} what it has",
-            code="unknown-parcel",
+            code=Code.UNKNOWN_PARCEL,
         )
     if request.site not in to:
         raise RefusedError(
             f"{where}: {request.parcel} was not sent to {request.site}",
             hint=f"ask {request.site} how it came by the parcel",
-            code="not-a-destination",
+            code=Code.NOT_A_DESTINATION,
         )
     if sent.state == SentState.RECALLED:
-        raise RefusedError(f"{request.parcel} was recalled", hint="create a new parcel", code="recalled")
+        raise RefusedError(f"{request.parcel} was recalled", hint="create a new parcel", code=Code.RECALLED)
     parcel = open_outgoing(site, request.parcel)
     return _counted(parcel, request, envelope)
 
@@ -107,7 +108,7 @@ def _counted(parcel: OutgoingParcel, request: RepairRequest, envelope: Envelope)
             raise RefusedError(
                 f"{request.parcel} has no such block of archive {file.archive}",
                 hint=f"ask {request.site}",
-                code="block",
+                code=Code.BLOCK,
             )
         size += sum(table.length(index, block) for block in file.blocks())
         on = packing.archives[index].volume
@@ -205,7 +206,7 @@ def check_limit(site: Site, asked: Asked, *, yes: bool) -> None:
             f"{plural(asked.request.count, 'block')}, {asked.bytes:,} bytes: more than the {limit:,} that are sent "
             f"without asking; {asked.cost}",
             hint=f"{asked.reissue}; or send the blocks all the same: --yes",
-            code="over-limit",
+            code=Code.OVER_LIMIT,
         )
 
 
@@ -218,7 +219,7 @@ def queue_answer(site: Site, asked: Asked) -> int:
             raise RefusedError(
                 f"there is no network address to {code}",
                 hint="write the answer to files: courier parcel answer REQUEST --out FOLDER",
-                code="no-address",
+                code=Code.NO_ADDRESS,
             )
     count = 0
     for part in _parts(site, asked):

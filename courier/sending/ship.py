@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from courier.error_codes import Code
 from courier.errors import NotFoundError, RefusedError
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.states import SentEvent, SentState, VolumeState, after_sent
@@ -77,13 +78,13 @@ def ship_parcel(
     awaits_writing = parcel.sent.state == SentState.BUILT and unwritten
     if after_sent(parcel.sent.state, SentEvent.SENT) is None and not awaits_writing:
         arrived = ": every destination has it" if parcel.sent.state == SentState.CONFIRMED else ""
-        raise RefusedError(f"{name} is {parcel.sent.state}{arrived}", hint="create a new parcel", code="wrong-state")
+        raise RefusedError(f"{name} is {parcel.sent.state}{arrived}", hint="create a new parcel", code=Code.WRONG_STATE)
     if unwritten:
         spans = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges(unwritten))
         raise RefusedError(
             f"{name}: volumes not written and read back yet: {spans}",
             hint=f"courier parcel write {name} --layout iso --out DIR",
-            code="not-written",
+            code=Code.NOT_WRITTEN,
         )
     with site.catalogue.reading() as connection:
         carried = parcels.sent_packages(connection, name)
@@ -91,7 +92,7 @@ def ship_parcel(
         raise RefusedError(
             f"{name}: which packages it carries is not known here any more",
             hint="it was rebuilt from sealed media: create a new parcel",
-            code="packages-unknown",
+            code=Code.PACKAGES_UNKNOWN,
         )
     for code in packing.destinations:
         site.trust().site(code)
@@ -139,7 +140,7 @@ def ship_parcel(
             raise RefusedError(
                 f"another command has recalled or ended {name} meanwhile",
                 hint=f"courier parcel log {name} says what happened to it",
-                code="wrong-state",
+                code=Code.WRONG_STATE,
             )
         queued = sum(
             enqueue(connection, envelope, code, priority=packing.priority)

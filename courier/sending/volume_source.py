@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from courier.error_codes import Code
 from courier.errors import DamagedError
 from courier.files import make_folder, write_atomic
 from courier.media import volume_files as volume
@@ -137,6 +138,6 @@ def _from_disk(path: Path) -> Callable[[], BinaryIO]:
         try:
             return path.open("rb")
         except FileNotFoundError:
-            raise DamagedError(f"{path} is missing", hint="create the parcel anew", code="build-damaged") from None
+            raise DamagedError(f"{path} is missing", hint="create the parcel anew", code=Code.BUILD_DAMAGED) from None
 
     return open_it

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from courier.error_codes import Code
 from courier.errors import CourierError, NoSpaceError, NotFoundError, RefusedError, UsageError
 from courier.files import (
     TEMP,
@@ -138,8 +139,9 @@ def _naming(target: Path) -> Iterator[None]:
 def check_wanted(parcel: OutgoingParcel) -> None:
     """Raise `RefusedError` for a parcel that was recalled or superseded: nobody takes its media."""
     if parcel.sent.state in (SentState.RECALLED, SentState.SUPERSEDED):
-        code = parcel.sent.state.lower()
-        raise RefusedError(f"{parcel.sent.parcel} was {code}", hint="create a new parcel", code=code)
+        was = parcel.sent.state.lower()
+        code = Code.RECALLED if parcel.sent.state == SentState.RECALLED else Code.SUPERSEDED
+        raise RefusedError(f"{parcel.sent.parcel} was {was}", hint="create a new parcel", code=code)
 
 
 @contextmanager
@@ -242,7 +244,7 @@ class _Drives:
                 raise RefusedError(
                     f"{out} cannot be written to",
                     hint="is it mounted read-only, or write-protected? check who owns it and what its permissions are",
-                    code="permission",
+                    code=Code.PERMISSION,
                 )
         for number in numbers:
             standing = self._standing(self._parcel.packing.volume_label(number))
@@ -250,7 +252,7 @@ class _Drives:
                 raise RefusedError(
                     f"{standing} exists, and is not of the layout that was asked for",
                     hint="remove it, or name another --out folder; nothing was changed",
-                    code="target-exists",
+                    code=Code.TARGET_EXISTS,
                 )
 
     def _sweep(self) -> None:
@@ -329,7 +331,7 @@ def _check_standing(target: Path, source: VolumeSource, progress: Callable[[int]
         raise RefusedError(
             f"{target} exists and is not {source.label} of this parcel as it is now ({error})",
             hint="remove it, or name another --out folder",
-            code="target-exists",
+            code=Code.TARGET_EXISTS,
         ) from None
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, RefusedError, UsageError
 from courier.files import TEMP, make_folder, write_atomic
 from courier.site.catalog import Catalogue, open_catalogue, packages, sites
@@ -107,7 +108,7 @@ class Site:
             raise RefusedError(
                 f"the signing key of {self.code} was valid until {format_time(key.valid_until_ns)[:19]}Z",
                 hint="courier site rotate-key; if the key is not that old, set this computer's clock right",
-                code="key-not-valid",
+                code=Code.KEY_NOT_VALID,
             )
         self.unlock()
 
@@ -159,7 +160,7 @@ def clock_before_key(card: SiteCard, moment_ns: int) -> RefusedError:
         f"{format_time(card.keys[0].valid_from_ns)[:19]}Z",
         hint="set this computer's clock right, then give the command again; if it is right, it was ahead when the key "
         "was made: courier site rotate-key --lost, and every other site pins the new card by its fingerprint",
-        code="clock",
+        code=Code.CLOCK,
     )
 
 
@@ -200,13 +201,13 @@ def create_site(
             raise RefusedError(
                 f"{home} has the keys of site {there.site} ({there.name}), and no {SETTINGS}",
                 hint=f'name another --home; or to have that site again: --site {there.site} --name "{there.name}"',
-                code="another-site",
+                code=Code.ANOTHER_SITE,
             )
     elif (home / "catalogue.sqlite").exists():
         raise RefusedError(
             f"{home} has a catalogue, but neither {SETTINGS} nor {CARD}",
             hint="restore both from a backup of the site home; or name another --home",
-            code="half-a-home",
+            code=Code.HALF_A_HOME,
         )
     else:
         _make_card(home, code=code, name=name, key=key, passphrase=passphrase)
@@ -252,7 +253,7 @@ def own_card(home: Path, code: str) -> tuple[SiteCard, bytes]:
         raise RefusedError(
             f"{home / SETTINGS} is of site {code}, {path} of site {card.site}",
             hint="restore both from a backup of the site home",
-            code="another-site",
+            code=Code.ANOTHER_SITE,
         )
     return card, envelope
 
@@ -269,7 +270,7 @@ def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
         raise RefusedError(
             f"{catalogue} is missing or empty",
             hint="restore it from a backup of the site home; without one: courier catalog rebuild MEDIUM...",
-            code="no-catalogue",
+            code=Code.NO_CATALOGUE,
         )
     own_card(home, settings.site)
     site = Site(

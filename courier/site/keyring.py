@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
+from courier.error_codes import Code
 from courier.errors import NotFoundError, RefusedError, UsageError
 from courier.files import make_folder, read_private, write_atomic
 from formats.envelope import PublicKey, Signer, load_public_key
@@ -47,7 +48,7 @@ def ask_secret(variable: str, what: str) -> str:
         return os.environ[variable]
     if not sys.stdin.isatty():
         raise RefusedError(
-            f"the {what} is needed", hint=f"set {variable}, or run this in a terminal", code="secret-needed"
+            f"the {what} is needed", hint=f"set {variable}, or run this in a terminal", code=Code.SECRET_NEEDED
         )
     from getpass import getpass
 
@@ -128,7 +129,7 @@ class Keyring:
             raise NotFoundError(f"the private key {key.keyid[:16]} is not in {self._folder}", hint=_RESTORE)
         if self._public(private).keyid != key.keyid:
             place = file if file.exists() else f"environment variable {rest}"
-            raise RefusedError(f"{place} holds another key than {key.keyid[:16]}", hint=_RESTORE, code="other-key")
+            raise RefusedError(f"{place} holds another key than {key.keyid[:16]}", hint=_RESTORE, code=Code.OTHER_KEY)
         return key.keyid, CryptoSigner(private, _sslib_key(key))
 
     def signers(self, keys: Sequence[PublicKey]) -> list[tuple[str, Signer]]:
@@ -208,7 +209,9 @@ class Keyring:
         try:
             return load_public_key(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
         except FormatError as error:
-            raise RefusedError(f"token: {error.message}", hint="make an ECDSA P-256 key on it", code="token") from None
+            raise RefusedError(
+                f"token: {error.message}", hint="make an ECDSA P-256 key on it", code=Code.TOKEN
+            ) from None
 
     # --- identities -------------------------------------------------------------------------------------------------
 
@@ -247,7 +250,7 @@ class Keyring:
         if not path.exists():
             return []
         text = read_private(path).decode("ascii", "replace")
-        not_one = RefusedError(f"{path}: not an age identity", hint=_RESTORE, code="bad-key-file")
+        not_one = RefusedError(f"{path}: not an age identity", hint=_RESTORE, code=Code.BAD_KEY_FILE)
         if not text.startswith("-----BEGIN"):
             try:
                 found = [Identity.from_text(line) for line in text.split()]
@@ -302,9 +305,9 @@ class Keyring:
             if encrypted:
                 self._secrets.pop(PASSPHRASE, None)
                 raise RefusedError(
-                    f"{where}: the passphrase does not open it", hint=f"check {PASSPHRASE}", code="wrong-passphrase"
+                    f"{where}: the passphrase does not open it", hint=f"check {PASSPHRASE}", code=Code.WRONG_PASSPHRASE
                 ) from None
-            raise RefusedError(f"{where}: not a private key in PEM", hint=_RESTORE, code="bad-key-file") from None
+            raise RefusedError(f"{where}: not a private key in PEM", hint=_RESTORE, code=Code.BAD_KEY_FILE) from None
 
     @staticmethod
     def _public(private: Any) -> PublicKey:
@@ -352,7 +355,7 @@ def _token_place(rest: str) -> tuple[int, str]:
 
 def _no_tokens() -> RefusedError:
     return RefusedError(
-        "this installation knows no tokens", hint='pip install "courier-parcels[pkcs11]"', code="no-token-support"
+        "this installation knows no tokens", hint='pip install "courier-parcels[pkcs11]"', code=Code.NO_TOKEN_SUPPORT
     )
 
 
@@ -362,4 +365,4 @@ def _token_error(error: Exception) -> RefusedError:
     if "could not find ECDSA key" in why:
         why = "no ECDSA P-256 key with this ID on it, and keys of other kinds (Ed25519, RSA) cannot be used on a token"
     hint = f"is the token in, does {TOKEN_MODULE} name its PKCS#11 module, are the key's ID and the PIN ({PIN}) right?"
-    return RefusedError(f"token: {why}", hint=hint, code="token")
+    return RefusedError(f"token: {why}", hint=hint, code=Code.TOKEN)

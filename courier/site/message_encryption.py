@@ -11,6 +11,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
+from courier.error_codes import Code
 from courier.errors import DamagedError, RefusedError
 from formats.errors import FormatError, NotForUsError
 
@@ -50,14 +51,16 @@ def open_cover(body: bytes, identities: Sequence[Identity]) -> bytes:
     hint = "the sender sends it again by itself; if it stays so, send it our card: courier site card"
     try:
         if len(parse_header(body[:MAX_HEADER]).stanzas) != 1:
-            raise RefusedError("sealed message: sealed to more than one key", hint="ask the sender", code="malformed")
+            raise RefusedError(
+                "encrypted message: encrypted to more than one key", hint="ask the sender", code=Code.MALFORMED
+            )
         with open_encrypted(io.BytesIO(body), identities) as opened:
             return opened.read()
     except NotForUsError:
         raise RefusedError(
-            "sealed message: not sealed to this site's keys, so it cannot be read here, nor whom it is from",
+            "encrypted message: not encrypted to this site's keys, so it cannot be read here, nor whom it is from",
             hint=hint,
-            code="not-for-us",
+            code=Code.NOT_FOR_US,
         ) from None
     except FormatError as error:
-        raise DamagedError(f"sealed message: {error}", hint=hint, code=error.code) from None
+        raise DamagedError(f"encrypted message: {error}", hint=hint, code=Code(error.code)) from None

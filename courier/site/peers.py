@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from courier.error_codes import Code
 from courier.errors import CourierError, NotFoundError, RefusedError, UsageError
 from courier.files import path_text, write_atomic
 from courier.site.catalog import sites
@@ -28,7 +29,7 @@ def read_card_file(path: Path) -> tuple[bytes, SiteCard]:
     with path.open("rb") as source:
         data = source.read(MAX_CARD + 1)
     if len(data) > MAX_CARD:
-        raise RefusedError(f"{path} is too long for a site card", hint=CARD_HINT, code="not-a-card")
+        raise RefusedError(f"{path} is too long for a site card", hint=CARD_HINT, code=Code.NOT_A_CARD)
     return data, read_card(data, where=path_text(path))
 
 
@@ -81,7 +82,7 @@ def pin_card(site: Site, data: bytes, *, fingerprint: str | None) -> Pinned:
         raise RefusedError(
             f"the card of {card.site} has the fingerprint {card.fingerprint}, not the one given",
             hint="do not trust this card; get it again from the site itself",
-            code="wrong-fingerprint",
+            code=Code.WRONG_FINGERPRINT,
         )
     with site.catalogue.reading() as connection:
         pinned = sites.find(connection, card.site)
@@ -94,7 +95,7 @@ def pin_card(site: Site, data: bytes, *, fingerprint: str | None) -> Pinned:
         raise RefusedError(
             f"{card.site} was revoked: {pinned.revoked}",
             hint="compare the fingerprint of the new card by phone and give it with --fingerprint",
-            code="revoked-site",
+            code=Code.REVOKED_SITE,
         )
     record = PinnedSite(code=card.site, name=card.name, card=data, serial=card.serial, revoked="", pinned_ns=now())
     with site.catalogue.writing() as connection:

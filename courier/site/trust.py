@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from courier.error_codes import Code
 from courier.errors import RefusedError, explain
 from formats.documents import card as card_doc
 from formats.documents.card import SiteCard, SiteKey
@@ -51,14 +52,16 @@ def read_card(data: bytes, *, where: str = "site card") -> SiteCard:
         envelope = parse_envelope(data)
         if envelope.payload_type != card_doc.TYPE:
             raise RefusedError(
-                f"{where}: this is not a site card", hint="ask the other site for: courier site card", code="not-a-card"
+                f"{where}: this is not a site card",
+                hint="ask the other site for: courier site card",
+                code=Code.NOT_A_CARD,
             )
         card = SiteCard.parse(envelope.payload)
         if not verified_keys(envelope, [card.keys[0].key]):
             raise RefusedError(
                 f"the card of {card.site} is not signed by its own key",
                 hint="it was altered; ask the site for its card again",
-                code="forged-card",
+                code=Code.FORGED_CARD,
             )
     except FormatError as error:
         raise explain(error, where=where, hint=CARD_HINT) from None
@@ -74,7 +77,7 @@ def check_newer_card(data: bytes, pinned: SiteCard) -> SiteCard:
     card = read_card(data)
     if card.site != pinned.site:
         raise RefusedError(
-            f"a card of {card.site}, not of {pinned.site}", hint="ask the site for its card", code="wrong-site"
+            f"a card of {card.site}, not of {pinned.site}", hint="ask the site for its card", code=Code.WRONG_SITE
         )
     if card.payload() == pinned.payload():
         return card
@@ -85,7 +88,7 @@ def check_newer_card(data: bytes, pinned: SiteCard) -> SiteCard:
         raise RefusedError(
             f"the new card of {card.site} is not signed by a key of the pinned one that was valid then",
             hint="compare the fingerprint by phone, then pin it: courier site trust CARD --fingerprint FINGERPRINT",
-            code="card-not-chained",
+            code=Code.CARD_NOT_CHAINED,
         )
     return card
 
@@ -107,7 +110,7 @@ def _rolled_back(card: SiteCard, pinned: SiteCard) -> RefusedError:
     return RefusedError(
         f"card {card.serial} of {card.site} is older than, or another than, the pinned card {pinned.serial}",
         hint=f"ask {card.site} for its present card; {_RESTORED.format(card.site)}",
-        code="rolled-back-card",
+        code=Code.ROLLED_BACK_CARD,
     )
 
 
@@ -134,19 +137,19 @@ class Trust:
             raise RefusedError(
                 f"the card given is of {', '.join(sorted(self._known))}; this is from {code}",
                 hint=f"give the card of {code}: --card FILE",
-                code="unknown-site",
+                code=Code.UNKNOWN_SITE,
             )
         if known is None:
             raise RefusedError(
                 f"site {code} is not trusted here",
                 hint="get its card, compare the fingerprint by phone, then: courier site trust CARD",
-                code="unknown-site",
+                code=Code.UNKNOWN_SITE,
             )
         if known.revoked:
             raise RefusedError(
                 f"site {code} was revoked: {known.revoked}",
                 hint="settle it with that site, then pin its card: courier site trust CARD --fingerprint FINGERPRINT",
-                code="revoked-site",
+                code=Code.REVOKED_SITE,
             )
         return known
 
@@ -174,7 +177,7 @@ class Trust:
                 raise RefusedError(
                     f"{where}: signed as {envelope.payload_type[:100]!r}, expected {payload_type!r}",
                     hint="it is a document of another kind: name the right file, or ask the sender for it again",
-                    code="wrong-type",
+                    code=Code.WRONG_TYPE,
                 )
             signer = _sender(envelope)
             known = self.site(signer)
@@ -184,13 +187,13 @@ class Trust:
                 raise RefusedError(
                     f"{where}: not signed by site {signer} with a key that its card here names",
                     hint=f"if {signer} has new keys, its new card comes first: {way}",
-                    code="unknown-key",
+                    code=Code.UNKNOWN_KEY,
                 )
             if not good:
                 raise RefusedError(
                     f"{where}: not signed by site {signer}, or altered since",
                     hint=f"ask {signer} whether it sent this, or has a new key; do not use it until that is clear",
-                    code="bad-signature",
+                    code=Code.BAD_SIGNATURE,
                 )
             document = parse(envelope.payload)
             keys = [key for key in known.card.keys if key.key.keyid in good]
@@ -213,7 +216,7 @@ class Trust:
                 f"{where}: under way since {format_time(sent_ns)[:10]}, {days} days by this computer's clock "
                 f"({format_time(now_ns)[:16]}Z); this site's policy allows {self._max_transit_days}",
                 hint="check this computer's clock; to allow more: courier site policy --max-transit-days N (0: any)",
-                code="too-long-in-transit",
+                code=Code.TOO_LONG_IN_TRANSIT,
             )
 
     def _check_addressee(self, envelope: Envelope, *, where: str) -> None:
@@ -225,7 +228,7 @@ class Trust:
             raise RefusedError(
                 f"{where}: meant for {', '.join(destinations)}, not for {self._own}",
                 hint="send it on to the site it is for",
-                code="not-for-us",
+                code=Code.NOT_FOR_US,
             )
 
 
@@ -240,7 +243,7 @@ def _check_clock(signed_ns: int, *, now_ns: int, where: str) -> None:
         raise RefusedError(
             f"{where}: made {format_time(signed_ns)[:19]}Z, but this computer's clock says {format_time(now_ns)[:19]}Z",
             hint="set this computer's clock right; if it is right, the clock at the sender is wrong",
-            code="clock",
+            code=Code.CLOCK,
         )
 
 
@@ -250,7 +253,7 @@ def _valid_keys(keys: list[SiteKey], signed_ns: int, *, where: str, signer: str)
         raise RefusedError(
             f"{where}: made {format_time(signed_ns)[:19]}Z, when the key of {signer} that signed it was not valid",
             hint=f"ask {signer} for its present card and for this again; {_RESTORED.format(signer)}",
-            code="key-not-valid",
+            code=Code.KEY_NOT_VALID,
         )
     return valid
 
@@ -264,5 +267,5 @@ def _check_revoked(signed_ns: int, keys: list[SiteKey], *, came_ns: int | None, 
         f"{where}: signed by a key of {signer} that was revoked, as of {format_time(keys[0].revoked_ns or 0)[:19]}Z",
         hint=f"do not use it; ask {signer} to send it again, signed by its present key (courier parcel ship PARCEL; "
         "a receipt comes again by itself)",
-        code="revoked-key",
+        code=Code.REVOKED_KEY,
     )

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from courier.error_codes import Code
+
 pytest.importorskip("httpx")
 
 from channel_network import Pair, Wire, came, definition, make_pair, put, state, travels_as
@@ -535,7 +537,7 @@ def test_our_own_fault_is_no_dead_letter(pair: Pair, monkeypatch: pytest.MonkeyP
     pair.sync(pair.hq)
 
     def busy(*_: object) -> tuple[str, str]:
-        raise RefusedError("catalogue: database is locked", hint="wait", code="busy")
+        raise RefusedError("catalogue: database is locked", hint="wait", code=Code.BUSY)
 
     with monkeypatch.context() as patch, pytest.raises(RefusedError):
         patch.setattr("courier.channel.sync.take_message", busy)

@@ -21,6 +21,8 @@ from typing import Any
 
 import pytest
 
+from courier.error_codes import Code
+
 pytest.importorskip("httpx")
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
@@ -493,7 +495,7 @@ def test_a_catalogue_that_fails_before_a_site_is_known_is_told_and_logged_too(
     http: Pair, up: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(*_: object) -> None:
-        raise CourierError("catalogue: the server closed the connection", hint="check it", code="catalogue")
+        raise CourierError("catalogue: the server closed the connection", hint="check it", code=Code.CATALOGUE)
 
     with monkeypatch.context() as patch:
         patch.setattr(SiteDesk, "key", gone)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from courier.error_codes import Code
 from courier.errors import CourierError, NoSpaceError, RefusedError, UsageError
 from courier.files import free_space
 from courier.site.catalog.schema import HEAD
@@ -72,7 +73,7 @@ def open_catalogue(url: str) -> Catalogue:
                 raise RefusedError(
                     f"the catalogue is at schema {revision}, this release knows {HEAD}",
                     hint="use the release that made it, or a newer one",
-                    code="newer-catalogue",
+                    code=Code.NEWER_CATALOGUE,
                 )
             _migrate(engine)
     return Catalogue(engine)
@@ -160,13 +161,15 @@ def _translated(engine: Engine) -> Iterator[None]:
             raise NoSpaceError(f"{where}: {text}{free}", hint=hint) from None
         if any(word in text for word in ("locked", "lock timeout", "deadlock")):
             hint = "wait for the other command to end, then run this one again"
-            raise RefusedError(f"{where}: {text}", hint=hint, code="busy") from None
+            raise RefusedError(f"{where}: {text}", hint=hint, code=Code.BUSY) from None
         if local and any(word in text for word in ("readonly", "unable to open")):
             hint = (
                 f"{Path(local).parent} must be writable for this: mount it so, or check who owns it and its permissions"
             )
-            raise RefusedError(f"{where}: {text}", hint=hint, code="permission") from None
-        raise CourierError(f"{where}: {text}", hint="check the catalogue's file or server", code="catalogue") from None
+            raise RefusedError(f"{where}: {text}", hint=hint, code=Code.PERMISSION) from None
+        raise CourierError(
+            f"{where}: {text}", hint="check the catalogue's file or server", code=Code.CATALOGUE
+        ) from None
     except SQLAlchemyError as error:
         message = f"{where}: {type(error).__name__}: {str(error).splitlines()[0]}"
-        raise CourierError(message, hint="check the catalogue's file or server", code="catalogue") from None
+        raise CourierError(message, hint="check the catalogue's file or server", code=Code.CATALOGUE) from None
