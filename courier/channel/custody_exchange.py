@@ -82,14 +82,7 @@ def _peers(connection: Connection, site: Site, parcel: str) -> list[str] | None:
 def take_batch(site: Site, body: bytes) -> str:
     """Merge the entries that a site passes on; return the site. What is wrong with one of them is a finding."""
     trust = site.trust()
-    batch, _ = trust.verify(
-        body,
-        CustodyBatch.parse,
-        payload_type=custody_doc.BATCH_TYPE,
-        signed_ns=lambda b: b.issued_ns,
-        now_ns=now(),
-        where="custody entries",
-    )
+    batch, _ = trust.verify(body, custody_doc.BATCH_KIND, now_ns=now())
     with site.catalogue.writing() as connection:
         _check_concerned(connection, site, batch)
         for data in batch.entries:

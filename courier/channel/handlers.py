@@ -42,11 +42,9 @@ from formats.documents import repair as repair_doc
 from formats.documents import report as report_doc
 from formats.documents import retirement as retirement_doc
 from formats.documents import supersession as supersession_doc
-from formats.documents.arrival import Arrival
 from formats.documents.card import SiteCard
 from formats.documents.notice import ShipNotice
 from formats.documents.package import PackageDefinition
-from formats.documents.recall import Recall
 from formats.documents.receipt import Receipt
 from formats.documents.release import KeyRelease
 from formats.envelope import parse_envelope
@@ -77,14 +75,7 @@ def take_message(site: Site, body: bytes) -> tuple[str, str, str]:
 
 
 def _take_definition(site: Site, body: bytes) -> str:
-    definition, envelope = site.trust().verify(
-        body,
-        PackageDefinition.parse,
-        payload_type=package_doc.TYPE,
-        signed_ns=lambda d: d.issued_ns,
-        now_ns=now(),
-        where="package definition",
-    )
+    definition, envelope = site.trust().verify(body, package_doc.KIND, now_ns=now())
     with site.catalogue.writing() as connection:
         found = packages.find_definitions(connection, definition.package, definition.version, definition.site)
         kept = found.get(definition.listing.sha256)
@@ -102,14 +93,7 @@ def _take_definition(site: Site, body: bytes) -> str:
 
 
 def _take_notice(site: Site, body: bytes) -> str:
-    notice, envelope = site.trust().verify(
-        body,
-        ShipNotice.parse,
-        payload_type=notice_doc.TYPE,
-        signed_ns=lambda n: n.issued_ns,
-        now_ns=now(),
-        where="ship notice",
-    )
+    notice, envelope = site.trust().verify(body, notice_doc.KIND, now_ns=now())
     if not notice.parcel.startswith(notice.source):
         raise RefusedError(
             f"ship notice by {notice.source} for parcel {notice.parcel}, which is another site's",
@@ -155,14 +139,7 @@ def _newer_or_same(data: bytes, notice: ShipNotice) -> bool:
 
 
 def _take_receipt(site: Site, body: bytes) -> str:
-    receipt, envelope = site.trust().verify(
-        body,
-        Receipt.parse,
-        payload_type=receipt_doc.TYPE,
-        signed_ns=lambda r: r.issued_ns,
-        now_ns=now(),
-        where="receipt",
-    )
+    receipt, envelope = site.trust().verify(body, receipt_doc.KIND, now_ns=now())
     with site.catalogue.writing() as connection:
         sent = parcels.find_sent(connection, receipt.parcel)
         if sent is None or sent.build != receipt.build:
@@ -214,14 +191,7 @@ def _take_card(site: Site, body: bytes) -> str:
 
 
 def _take_recall(site: Site, body: bytes) -> str:
-    recall, envelope = site.trust().verify(
-        body,
-        Recall.parse,
-        payload_type=recall_doc.TYPE,
-        signed_ns=lambda r: r.issued_ns,
-        now_ns=now(),
-        where="recall",
-    )
+    recall, envelope = site.trust().verify(body, recall_doc.KIND, now_ns=now())
     with site.catalogue.writing() as connection:
         if letters.find(connection, "recall", recall.parcel, recall.source) is not None:
             return recall.source
@@ -244,27 +214,13 @@ def _take_recall(site: Site, body: bytes) -> str:
 
 
 def _take_arrival(site: Site, body: bytes) -> str:
-    arrival, envelope = site.trust().verify(
-        body,
-        Arrival.parse,
-        payload_type=arrival_doc.TYPE,
-        signed_ns=lambda a: a.issued_ns,
-        now_ns=now(),
-        where="arrival report",
-    )
+    arrival, envelope = site.trust().verify(body, arrival_doc.KIND, now_ns=now())
     judge_arrival(site, arrival, envelope)
     return arrival.destination
 
 
 def _take_release(site: Site, body: bytes) -> str:
-    release, envelope = site.trust().verify(
-        body,
-        KeyRelease.parse,
-        payload_type=release_doc.TYPE,
-        signed_ns=lambda r: r.issued_ns,
-        now_ns=now(),
-        where="key release",
-    )
+    release, envelope = site.trust().verify(body, release_doc.KIND, now_ns=now())
     with site.catalogue.writing() as connection:
         before = letters.find(connection, "release", release.parcel, release.source)
         if (

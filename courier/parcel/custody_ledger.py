@@ -134,15 +134,7 @@ def record_received(connection: Connection, site: Site, parcel: str, build: str)
 
 def check_signature(trust: Trust, data: bytes, entry: CustodyEntry, *, arrived_ns: int | None = None) -> None:
     """Raises `CourierError` unless the entry was signed by the site it is from; ``arrived_ns``: when it came here."""
-    trust.verify(
-        data,
-        CustodyEntry.parse,
-        payload_type=custody_doc.TYPE,
-        signed_ns=lambda e: e.at_ns,
-        now_ns=now(),
-        where=f"custody {title(entry)}",
-        arrived_ns=arrived_ns,
-    )
+    trust.verify(data, custody_doc.KIND, now_ns=now(), where=f"custody {title(entry)}", arrived_ns=arrived_ns)
 
 
 def merge(

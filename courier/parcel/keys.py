@@ -19,7 +19,7 @@ from courier.site.home import Site
 from formats.age import Identity
 from formats.documents import release as release_doc
 from formats.documents.packing import PackingList
-from formats.documents.release import KeyRelease, ParcelKey
+from formats.documents.release import ParcelKey
 from formats.errors import FormatError, NotForUsError
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ def _encrypted_key(site: Site, packing: PackingList) -> bytes:
             return b""
         release, _ = site.trust().verify(
             kept.envelope,
-            KeyRelease.parse,
-            payload_type=release_doc.TYPE,
-            signed_ns=lambda r: r.issued_ns,
+            release_doc.KIND,
             now_ns=now(),
             where=f"key release of {packing.parcel}",
             arrived_ns=kept.at_ns,

@@ -17,7 +17,6 @@ from formats.documents import recall as recall_doc
 from formats.documents.notice import PackageRef, ShipNotice
 from formats.documents.package import PackageDefinition
 from formats.documents.packing import PackingList
-from formats.documents.recall import Recall
 from formats.envelope import parse_envelope
 
 
@@ -100,13 +99,7 @@ def verified_notices(site: Site, trust: Trust, packing: PackingList) -> list[Shi
     for data, arrived_ns in envelopes:
         try:
             notice, _ = trust.verify(
-                data,
-                ShipNotice.parse,
-                payload_type=notice_doc.TYPE,
-                signed_ns=lambda n: n.issued_ns,
-                now_ns=now(),
-                where=f"ship notice of {packing.parcel}",
-                arrived_ns=arrived_ns,
+                data, notice_doc.KIND, now_ns=now(), where=f"ship notice of {packing.parcel}", arrived_ns=arrived_ns
             )
         except RefusedError as error:
             refused = error
@@ -125,9 +118,7 @@ def _definitions(site: Site, source: str, package: str, version: int) -> dict[st
 def _verified(trust: Trust, data: bytes, item: PackageRef, arrived_ns: int) -> PackageDefinition:
     return trust.verify(
         data,
-        PackageDefinition.parse,
-        payload_type=package_doc.TYPE,
-        signed_ns=lambda d: d.issued_ns,
+        package_doc.KIND,
         now_ns=now(),
         where=f"definition of {item.package}:{item.version}",
         arrived_ns=arrived_ns,
@@ -150,13 +141,7 @@ def check_not_recalled(site: Site, trust: Trust, parcel: str, source: str) -> No
     if kept is None:
         return
     recall, _ = trust.verify(
-        kept.envelope,
-        Recall.parse,
-        payload_type=recall_doc.TYPE,
-        signed_ns=lambda r: r.issued_ns,
-        now_ns=now(),
-        where=f"recall of {parcel}",
-        arrived_ns=kept.at_ns,
+        kept.envelope, recall_doc.KIND, now_ns=now(), where=f"recall of {parcel}", arrived_ns=kept.at_ns
     )
     raise RefusedError(
         f"{parcel} was recalled by {source}{': ' + recall.reason if recall.reason else ''}",

@@ -99,15 +99,7 @@ def _bad_blocks(
 def untrusted_packing_list(trust: Trust, path: Path) -> list[CourierError]:
     """Why the signed packing list at ``path`` is not to be trusted; empty when it is."""
     try:
-        trust.verify(
-            path.read_bytes(),
-            PackingList.parse,
-            payload_type=packing_doc.TYPE,
-            signed_ns=lambda p: p.created_ns,
-            now_ns=now(),
-            where=path.name,
-            on_medium=True,
-        )
+        trust.verify(path.read_bytes(), packing_doc.KIND, now_ns=now(), where=path.name, on_medium=True)
     except CourierError as error:
         return [error]
     return []

@@ -24,6 +24,7 @@ from courier.site.trust import Trust
 from formats.digest import CHUNK, sha256_hex
 from formats.documents import label as label_doc
 from formats.documents import packing as packing_doc
+from formats.documents.kind import DocumentKind
 from formats.documents.label import VolumeLabel
 from formats.documents.packing import PackingList, TableRef
 from formats.envelope import MAX_ENVELOPE
@@ -257,14 +258,12 @@ class Documents:
         return data if label is None or digest == label.packing_list else None
 
     def _label(self, data: bytes | None) -> VolumeLabel:
-        return self._trusted(data, volume.LABEL, VolumeLabel.parse, label_doc.TYPE)[0]
+        return self._trusted(data, volume.LABEL, label_doc.KIND)[0]
 
     def _packing(self, data: bytes | None) -> tuple[PackingList, str]:
-        return self._trusted(data, volume.PACKING_LIST, PackingList.parse, packing_doc.TYPE)
+        return self._trusted(data, volume.PACKING_LIST, packing_doc.KIND)
 
-    def _trusted(
-        self, data: bytes | None, path: str, parse: Callable[[bytes], Signed], payload_type: str
-    ) -> tuple[Signed, str]:
+    def _trusted(self, data: bytes | None, path: str, kind: DocumentKind[Signed]) -> tuple[Signed, str]:
         where = f"{self._medium.name}: {path}"
         if path == volume.PACKING_LIST:
             hint = "receive another volume of the parcel first, then this one again; or try another drive"
@@ -273,15 +272,7 @@ class Documents:
         if data is None:
             raise DamagedError(f"{where} is missing or cannot be read", hint=hint)
         try:
-            document, envelope = self._trust.verify(
-                data,
-                parse,
-                payload_type=payload_type,
-                signed_ns=lambda d: d.issued_ns if isinstance(d, VolumeLabel) else d.created_ns,
-                now_ns=self._now_ns,
-                where=where,
-                on_medium=True,
-            )
+            document, envelope = self._trust.verify(data, kind, now_ns=self._now_ns, where=where, on_medium=True)
         except DamagedError as error:
             raise DamagedError(error.message, hint=hint, code=error.code) from None
         return document, envelope.sha256

@@ -16,7 +16,6 @@ from courier.site.catalog.parcels import ReceivedParcel
 from courier.site.clock import now
 from courier.site.home import Site
 from formats.documents import supersession as supersession_doc
-from formats.documents.supersession import Supersession
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -51,14 +50,7 @@ def _decide(site: Site, parcel: str, build: str, event: ReceivedEvent, text: str
 
 def take_supersession(site: Site, body: bytes) -> str:
     """A sender replaces a parcel: refuse what may still come of it. Return the sender."""
-    word, _ = site.trust().verify(
-        body,
-        Supersession.parse,
-        payload_type=supersession_doc.TYPE,
-        signed_ns=lambda s: s.issued_ns,
-        now_ns=now(),
-        where="supersession",
-    )
+    word, _ = site.trust().verify(body, supersession_doc.KIND, now_ns=now())
     text = f"superseded by {word.by}" + (f": {word.reason}" if word.reason else "")
     with site.catalogue.writing() as connection:
         refuse_unwanted(connection, site, word.parcel, word.build, text)

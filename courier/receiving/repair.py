@@ -26,7 +26,7 @@ from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue, withdraw_request
 from courier.text import plural
-from formats.documents.repair import PART_TYPE, REQUEST_TYPE, RepairPart, RepairRequest, file_blocks
+from formats.documents.repair import PART_KIND, REQUEST_TYPE, RepairPart, RepairRequest, file_blocks
 from formats.envelope import MAX_ENVELOPE, Envelope, parse_envelope
 from formats.errors import FormatError, TooLargeError
 
@@ -198,14 +198,7 @@ def take_part(site: Site, body: bytes) -> str:
 
 
 def _verified(site: Site, body: bytes, *, where: str) -> RepairPart:
-    part, _ = site.trust().verify(
-        body,
-        RepairPart.parse,
-        payload_type=PART_TYPE,
-        signed_ns=lambda p: p.issued_ns,
-        now_ns=now(),
-        where=where,
-    )
+    part, _ = site.trust().verify(body, PART_KIND, now_ns=now(), where=where)
     return part
 
 

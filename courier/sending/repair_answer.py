@@ -29,7 +29,7 @@ from courier.site.home import Site
 from courier.site.outbox import enqueue
 from courier.text import listed, plural
 from formats.blocks import BlockTable
-from formats.documents.repair import PART_BYTES, PART_TYPE, REQUEST_TYPE, RepairPart, RepairRequest, file_blocks
+from formats.documents.repair import PART_BYTES, PART_TYPE, REQUEST_KIND, RepairPart, RepairRequest, file_blocks
 from formats.envelope import Envelope, parse_envelope
 from formats.errors import FormatError
 
@@ -62,14 +62,7 @@ class Asked:
 
 def read_request(site: Site, body: bytes, *, where: str) -> Asked:
     """Verify a request and count what it asks; raises `RefusedError`, `NotFoundError` or `DamagedError`."""
-    request, envelope = site.trust().verify(
-        body,
-        RepairRequest.parse,
-        payload_type=REQUEST_TYPE,
-        signed_ns=lambda r: r.issued_ns,
-        now_ns=now(),
-        where=where,
-    )
+    request, envelope = site.trust().verify(body, REQUEST_KIND, now_ns=now(), where=where)
     if request.source != site.code:
         raise RefusedError(
             f"{where}: {request.site} asks {request.source} for blocks of {request.parcel}, not this site",

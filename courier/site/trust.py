@@ -11,7 +11,7 @@ either older than the revocation here or signed anew by a good key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from courier.error_codes import Code
 from courier.errors import RefusedError, explain
 from formats.documents import card as card_doc
 from formats.documents.card import SiteCard, SiteKey
+from formats.documents.kind import DocumentKind
 from formats.envelope import Envelope, parse_envelope, verified_keys
 from formats.errors import FormatError
 from formats.records import Fields, decode, format_time
@@ -156,26 +157,25 @@ class Trust:
     def verify(
         self,
         data: bytes,
-        parse: Callable[[bytes], Document],
+        kind: DocumentKind[Document],
         *,
-        payload_type: str,
-        signed_ns: Callable[[Document], int],
         now_ns: int,
-        where: str,
+        where: str = "",
         arrived_ns: int | None = None,
         on_medium: bool = False,
     ) -> tuple[Document, Envelope]:
         """The document in envelope ``data``, after every rule of this room has been kept.
 
-        ``signed_ns`` gives the time the document says it was made; ``arrived_ns`` is when it came here (None: now);
-        ``on_medium``: it came by courier (see the rule for revoked keys above). Raises `RefusedError`, or
-        `DamagedError` for bytes that are no envelope at all.
+        ``where`` names the document in errors (its kind, where nothing is given). ``arrived_ns`` is when it came here
+        (None: now); ``on_medium``: it came by courier (see the rule for revoked keys above). Raises `RefusedError`,
+        or `DamagedError` for bytes that are no envelope at all.
         """
+        where = where or kind.title
         try:
             envelope = parse_envelope(data)
-            if envelope.payload_type != payload_type:
+            if envelope.payload_type != kind.type:
                 raise RefusedError(
-                    f"{where}: signed as {envelope.payload_type[:100]!r}, expected {payload_type!r}",
+                    f"{where}: signed as {envelope.payload_type[:100]!r}, expected {kind.type!r}",
                     hint="it is a document of another kind: name the right file, or ask the sender for it again",
                     code=Code.WRONG_TYPE,
                 )
@@ -195,9 +195,9 @@ class Trust:
                     hint=f"ask {signer} whether it sent this, or has a new key; do not use it until that is clear",
                     code=Code.BAD_SIGNATURE,
                 )
-            document = parse(envelope.payload)
+            document = kind.parse(envelope.payload)
             keys = [key for key in known.card.keys if key.key.keyid in good]
-            made_ns = signed_ns(document)
+            made_ns = kind.made_ns(document)
             _check_clock(made_ns, now_ns=now_ns, where=where)
             keys = _valid_keys(keys, made_ns, where=where, signer=signer)
             came_ns = None if on_medium else now_ns if arrived_ns is None else arrived_ns

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from formats.documents.kind import DocumentKind
 from formats.documents.packing import parse_destinations
 from formats.errors import MalformedError
 from formats.names import check_site
@@ -82,3 +83,13 @@ class Acknowledgement:
             issued_ns=fields.time("issued"),
             messages=tuple(AcknowledgedMessage.parse(item) for item in items),
         )
+
+
+KIND = DocumentKind(
+    type=TYPE,
+    title="acknowledgement",
+    parse=Acknowledgement.parse,
+    made_ns=lambda document: document.issued_ns,
+    signer=lambda document: document.site,
+)
+"""The acknowledgement, as the trust rules and the handlers of messages know it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from formats.documents.kind import DocumentKind
 from formats.documents.packing import parse_destinations
 from formats.errors import MalformedError
 from formats.names import check_parcel, check_site
@@ -67,3 +68,13 @@ class Arrival:
             issued_ns=fields.time("issued"),
             volumes=volumes,
         )
+
+
+KIND = DocumentKind(
+    type=TYPE,
+    title="arrival report",
+    parse=Arrival.parse,
+    made_ns=lambda document: document.issued_ns,
+    signer=lambda document: document.destination,
+)
+"""The arrival report, as the trust rules and the handlers of messages know it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
+from formats.documents.kind import DocumentKind
 from formats.envelope import PublicKey, load_public_key, parse_base64
 from formats.errors import MalformedError
 from formats.names import check_site
@@ -114,3 +115,13 @@ class SiteCard:
             keys=keys,
             recipient=recipient,
         )
+
+
+KIND = DocumentKind(
+    type=TYPE,
+    title="site card",
+    parse=SiteCard.parse,
+    made_ns=lambda document: document.issued_ns,
+    signer=lambda document: document.site,
+)
+"""The site card, as the trust rules and the handlers of messages know it."""

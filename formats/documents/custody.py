@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
+from formats.documents.kind import DocumentKind
 from formats.documents.packing import parse_destinations
 from formats.envelope import parse_base64
 from formats.errors import MalformedError
@@ -234,3 +235,23 @@ class CustodyBatch:
             issued_ns=fields.time("issued"),
             entries=tuple(parse_base64(item, "envelope", 2 * MAX_ENTRY) for item in items),
         )
+
+
+KIND = DocumentKind(
+    type=TYPE,
+    title="custody entry",
+    parse=CustodyEntry.parse,
+    made_ns=lambda document: document.at_ns,
+    signer=lambda document: document.site,
+)
+"""The custody entry, as the trust rules and the handlers of messages know it."""
+
+
+BATCH_KIND = DocumentKind(
+    type=BATCH_TYPE,
+    title="custody entries",
+    parse=CustodyBatch.parse,
+    made_ns=lambda document: document.issued_ns,
+    signer=lambda document: document.site,
+)
+"""The custody entries, as the trust rules and the handlers of messages know it."""

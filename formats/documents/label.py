@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from formats.documents.kind import DocumentKind
 from formats.errors import MalformedError
 from formats.names import check_parcel, check_path, check_site, volume_name
 from formats.records import encode, format_time, open_document
@@ -71,3 +72,13 @@ class VolumeLabel:
         if len(dict(label.tags)) != len(label.tags):
             raise MalformedError("a path stands twice", place="tags")
         return label
+
+
+KIND = DocumentKind(
+    type=TYPE,
+    title="volume label",
+    parse=VolumeLabel.parse,
+    made_ns=lambda document: document.issued_ns,
+    signer=lambda document: document.source,
+)
+"""The volume label, as the trust rules and the handlers of messages know it."""

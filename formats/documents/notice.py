@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from formats.documents.kind import DocumentKind
 from formats.documents.packing import Priority, parse_destinations, parse_priority
 from formats.documents.release import encrypted_key_field, parse_encrypted_key
 from formats.errors import MalformedError
@@ -108,3 +109,13 @@ class ShipNotice:
             seals=seals,
             key=parse_encrypted_key(fields) if fields.has("key") else b"",
         )
+
+
+KIND = DocumentKind(
+    type=TYPE,
+    title="ship notice",
+    parse=ShipNotice.parse,
+    made_ns=lambda document: document.issued_ns,
+    signer=lambda document: document.source,
+)
+"""The ship notice, as the trust rules and the handlers of messages know it."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from formats.documents.kind import DocumentKind
 from formats.documents.listing import ListingSummary
 from formats.names import MAX_VERSION, check_package, check_site
 from formats.records import encode, format_time, open_document
@@ -61,3 +62,13 @@ class PackageDefinition:
             issued_ns=fields.time("issued"),
             listing=ListingSummary.parse(fields.object("listing")),
         )
+
+
+KIND = DocumentKind(
+    type=TYPE,
+    title="package definition",
+    parse=PackageDefinition.parse,
+    made_ns=lambda document: document.issued_ns,
+    signer=lambda document: document.site,
+)
+"""The package definition, as the trust rules and the handlers of messages know it."""

@@ -17,6 +17,7 @@ from typing import Literal, cast
 
 from formats.blocks import BLOCK, block_count
 from formats.digest import sha256_hex
+from formats.documents.kind import DocumentKind
 from formats.errors import MalformedError
 from formats.names import check_parcel, check_site, volume_name
 from formats.records import Fields, encode, format_time, open_document
@@ -284,3 +285,13 @@ def _within(numbers: Iterable[int], most: int, place: str) -> None:
     listed: Sequence[int] = list(numbers)
     if len(set(listed)) != len(listed) or any(not 1 <= number <= most for number in listed):
         raise MalformedError(f"numbers from 1 to {most}, each once", place=place)
+
+
+KIND = DocumentKind(
+    type=TYPE,
+    title="packing list",
+    parse=PackingList.parse,
+    made_ns=lambda document: document.created_ns,
+    signer=lambda document: document.source,
+)
+"""The packing list, as the trust rules and the handlers of messages know it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from formats.documents.kind import DocumentKind
 from formats.documents.packing import parse_destinations
 from formats.names import check_parcel, check_site
 from formats.records import encode, format_time, open_document
@@ -51,3 +52,13 @@ class Recall:
             issued_ns=fields.time("issued"),
             reason=fields.text("reason", longest=MAX_REASON),
         )
+
+
+KIND = DocumentKind(
+    type=TYPE,
+    title="recall",
+    parse=Recall.parse,
+    made_ns=lambda document: document.issued_ns,
+    signer=lambda document: document.source,
+)
+"""The recall, as the trust rules and the handlers of messages know it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from formats.documents.kind import DocumentKind
 from formats.documents.packing import parse_destinations
 from formats.errors import MalformedError
 from formats.names import MAX_VERSION, check_package, check_parcel, check_site
@@ -122,3 +123,13 @@ class Receipt:
             packages=tuple(ReceiptPackage.parse(item) for item in fields.objects("packages")),
             volumes=tuple(ReceiptVolume.parse(item) for item in fields.objects("volumes")),
         )
+
+
+KIND = DocumentKind(
+    type=TYPE,
+    title="receipt",
+    parse=Receipt.parse,
+    made_ns=lambda document: document.issued_ns,
+    signer=lambda document: document.destination,
+)
+"""The receipt, as the trust rules and the handlers of messages know it."""

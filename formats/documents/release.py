@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
+from formats.documents.kind import DocumentKind
 from formats.documents.packing import parse_destinations
 from formats.envelope import parse_base64
 from formats.errors import MalformedError
@@ -100,3 +101,13 @@ class KeyRelease:
             issued_ns=fields.time("issued"),
             key=parse_encrypted_key(fields),
         )
+
+
+KIND = DocumentKind(
+    type=TYPE,
+    title="key release",
+    parse=KeyRelease.parse,
+    made_ns=lambda document: document.issued_ns,
+    signer=lambda document: document.source,
+)
+"""The key release, as the trust rules and the handlers of messages know it."""

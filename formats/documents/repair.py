@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from formats.blocks import ranges
+from formats.documents.kind import DocumentKind
 from formats.documents.packing import MAX_ARCHIVES, parse_destinations
 from formats.errors import MalformedError
 from formats.names import check_parcel, check_site
@@ -198,3 +199,23 @@ class RepairPart:
             files=_parse_files(fields),
             data=data,
         )
+
+
+REQUEST_KIND = DocumentKind(
+    type=REQUEST_TYPE,
+    title="repair request",
+    parse=RepairRequest.parse,
+    made_ns=lambda document: document.issued_ns,
+    signer=lambda document: document.site,
+)
+"""The repair request, as the trust rules and the handlers of messages know it."""
+
+
+PART_KIND = DocumentKind(
+    type=PART_TYPE,
+    title="answer to a repair request",
+    parse=RepairPart.parse,
+    made_ns=lambda document: document.issued_ns,
+    signer=lambda document: document.source,
+)
+"""The answer to a repair request, as the trust rules and the handlers of messages know it."""

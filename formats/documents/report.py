@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from formats.documents.kind import DocumentKind
 from formats.documents.packing import parse_destinations
 from formats.errors import MalformedError
 from formats.names import MAX_VERSION, check_package, check_site
@@ -133,3 +134,13 @@ def _few(fields: Fields, name: str, most: int) -> list[Fields]:
     if len(items) > most:
         raise MalformedError(f"more than {most}", place=fields.at(name))
     return items
+
+
+KIND = DocumentKind(
+    type=TYPE,
+    title="site report",
+    parse=SiteReport.parse,
+    made_ns=lambda document: document.issued_ns,
+    signer=lambda document: document.site,
+)
+"""The site report, as the trust rules and the handlers of messages know it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from formats.documents.kind import DocumentKind
 from formats.errors import MalformedError
 from formats.names import MAX_VERSION, check_package, check_site
 from formats.records import encode, format_time, open_document
@@ -51,3 +52,13 @@ class Retirement:
             issued_ns=fields.time("issued"),
             reason=fields.text("reason", longest=MAX_REASON),
         )
+
+
+KIND = DocumentKind(
+    type=TYPE,
+    title="retirement",
+    parse=Retirement.parse,
+    made_ns=lambda document: document.issued_ns,
+    signer=lambda document: document.site,
+)
+"""The retirement, as the trust rules and the handlers of messages know it."""

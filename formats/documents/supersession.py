@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from formats.documents.kind import DocumentKind
 from formats.documents.packing import parse_destinations
 from formats.errors import MalformedError
 from formats.names import check_parcel, check_site
@@ -59,3 +60,13 @@ class Supersession:
             issued_ns=fields.time("issued"),
             reason=fields.text("reason", longest=MAX_REASON),
         )
+
+
+KIND = DocumentKind(
+    type=TYPE,
+    title="supersession",
+    parse=Supersession.parse,
+    made_ns=lambda document: document.issued_ns,
+    signer=lambda document: document.source,
+)
+"""The supersession, as the trust rules and the handlers of messages know it."""

@@ -25,14 +25,7 @@ from courier.site.trust import Trust, check_newer_card
 from formats.age import CHUNK
 from formats.archive import ArchiveReader, Member, write_archive
 from formats.documents import arrival, label, notice, package, packing, recall, receipt, release
-from formats.documents.arrival import Arrival
-from formats.documents.label import VolumeLabel
-from formats.documents.notice import ShipNotice
-from formats.documents.package import PackageDefinition
-from formats.documents.packing import PackingList
-from formats.documents.recall import Recall
-from formats.documents.receipt import Receipt
-from formats.documents.release import KeyRelease
+from formats.documents.kind import DocumentKind
 from formats.errors import UnexpectedError
 
 
@@ -48,18 +41,17 @@ def _load() -> ModuleType:
 
 MAKE = _load()
 VECTORS: dict[str, bytes] = MAKE.vectors()
-Parse = Callable[[bytes], Any]
-KINDS: dict[str, tuple[Parse, str, bool]] = {
-    "arrival": (Arrival.parse, arrival.TYPE, False),
-    "label": (VolumeLabel.parse, label.TYPE, True),
-    "notice": (ShipNotice.parse, notice.TYPE, False),
-    "package": (PackageDefinition.parse, package.TYPE, False),
-    "packing": (PackingList.parse, packing.TYPE, True),
-    "recall": (Recall.parse, recall.TYPE, False),
-    "receipt": (Receipt.parse, receipt.TYPE, False),
-    "release": (KeyRelease.parse, release.TYPE, False),
+KINDS: dict[str, tuple[DocumentKind[Any], bool]] = {
+    "arrival": (arrival.KIND, False),
+    "label": (label.KIND, True),
+    "notice": (notice.KIND, False),
+    "package": (package.KIND, False),
+    "packing": (packing.KIND, True),
+    "recall": (recall.KIND, False),
+    "receipt": (receipt.KIND, False),
+    "release": (release.KIND, False),
 }
-"""Kind of document -> its parser, its type, and whether it travels on media."""
+"""Name of a kind of document -> the kind, and whether it travels on media."""
 
 
 def take(name: str, data: bytes) -> object:
@@ -67,17 +59,9 @@ def take(name: str, data: bytes) -> object:
     kind = name.split("/")[1].split("-", maxsplit=1)[0].removesuffix(".json")
     if kind == "card":
         return check_newer_card(data, MAKE.HQ_CARD)
-    parse, payload_type, on_medium = KINDS[kind]
+    document_kind, on_medium = KINDS[kind]
     trust = Trust(own="BR1", known=MAKE.KNOWN)
-    return trust.verify(
-        data,
-        parse,
-        payload_type=payload_type,
-        signed_ns=lambda d: d.created_ns if isinstance(d, PackingList) else d.issued_ns,
-        now_ns=MAKE.NOW,
-        where=kind,
-        on_medium=on_medium,
-    )[0]
+    return trust.verify(data, document_kind, now_ns=MAKE.NOW, where=kind, on_medium=on_medium)[0]
 
 
 GOOD = [name for name in VECTORS if name.startswith("good/")]

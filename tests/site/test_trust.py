@@ -85,9 +85,7 @@ DEFINITION = PackageDefinition(
 def take(data: bytes, trust: Trust = TRUST, now_ns: int = NOW) -> ShipNotice:
     notice, envelope = trust.verify(
         data,
-        ShipNotice.parse,
-        payload_type=notice_doc.TYPE,
-        signed_ns=lambda document: document.issued_ns,
+        notice_doc.KIND,
         now_ns=now_ns,
         where="ship notice",
     )
@@ -220,9 +218,7 @@ def test_an_addressee_of_a_wrong_kind_is_refused_even_where_the_document_has_non
     with pytest.raises(DamagedError) as caught:
         TRUST.verify(
             signed(payload, package_doc.TYPE, HQ),
-            PackageDefinition.parse,
-            payload_type=package_doc.TYPE,
-            signed_ns=lambda document: document.created_ns,
+            package_doc.KIND,
             now_ns=NOW,
             where="definition",
         )
@@ -332,9 +328,7 @@ AFTER = Trust(own="BR1", known={"HQ1": KnownSite(card=AFTER_LOSS)})
 def came(data: bytes, trust: Trust, **when: Any) -> ShipNotice:
     return trust.verify(
         data,
-        ShipNotice.parse,
-        payload_type=notice_doc.TYPE,
-        signed_ns=lambda document: document.issued_ns,
+        notice_doc.KIND,
         now_ns=NOW,
         where="ship notice",
         **when,
