@@ -7,7 +7,9 @@ out. The exception is a skip whose reason begins with ``elsewhere:``, for what a
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -42,3 +44,26 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _refuse_skip(report)
     return report
+
+
+@pytest.fixture(scope="module")
+def quick() -> Iterator[Path]:
+    """A folder in memory where the system has one: thousands of flushes to a disk prove nothing here."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def pair_homes(quick: Path) -> Path:
+    """The homes of two sites that trust each other, as `make_pair` copies them."""
+    from courier.files import make_folder
+    from courier.site.home import create_site
+    from courier.site.peers import pin_card
+
+    root = make_folder(quick / "pair")
+    hq, br = (create_site(root / code, code=code, name=code) for code in ("HQ1", "BR1"))
+    for one, other in ((hq, br), (br, hq)):
+        pin_card(one, other.card_envelope, fingerprint=other.card.fingerprint)
+    hq.close()
+    br.close()
+    return root

@@ -167,7 +167,7 @@ def status(console: Console) -> None:
             where = f" for {message.site}" if message.direction == "out" else ""
             console.say(f"Dead letter{where} {message.sha256[:12]}, {time_text(message.created_ns)}: {message.reason}")
         for one in bare:
-            console.say(f"Not sealed to {one.site}, {plural(one.waiting, 'message')} waiting: {one.reason}; {one.hint}")
+            console.say(f"Not encrypted to {one.site}, {plural(one.waiting, 'message')} waiting: {one.reason}; {one.hint}")
         if ending := site.key_warning():
             console.say(f"Note: {ending}")
         if max(len(queued), len(unanswered), len(dead)) > SHOWN:
@@ -186,7 +186,7 @@ def status(console: Console) -> None:
                 "dead_letters": [
                     {"way": m.direction, "message": m.sha256, "site": m.site, "reason": m.reason} for m in dead
                 ],
-                "not_sealed": [
+                "not_encrypted": [
                     {"site": one.site, "reason": one.reason, "waiting": one.waiting, "hint": one.hint} for one in bare
                 ],
             }

@@ -17,7 +17,6 @@ pytest.importorskip("httpx")
 
 from channel_network import Pair, Wire, came, definition, make_pair, put, state, travels_as
 from journey import Home
-from test_convergence import quick  # noqa: F401
 
 from courier.channel.acknowledgements import acknowledge
 from courier.channel.addresses import Wishes, add_address, list_addresses, measure_address, remove_address, set_address
@@ -32,34 +31,23 @@ from courier.files import make_folder
 from courier.site.catalog import messages, sites
 from courier.site.catalog.sites import Address
 from courier.site.clock import now
-from courier.site.home import Site, create_site, open_site
+from courier.site.home import Site, open_site
 from courier.site.outbox import PART, enqueue
-from courier.site.peers import pin_card, revoke_site
+from courier.site.peers import revoke_site
 from courier.site.rotation import rotate_key
 from formats.envelope import Envelope
 
 BIG = random.Random(6).randbytes(3 * PART + 12_345)
 
 
-@pytest.fixture(scope="module")
-def homes(quick: Path) -> Path:  # noqa: F811
-    root = make_folder(quick / "pair")
-    hq, br = (create_site(root / code, code=code, name=code) for code in ("HQ1", "BR1"))
-    for one, other in ((hq, br), (br, hq)):
-        pin_card(one, other.card_envelope, fingerprint=other.card.fingerprint)
-    hq.close()
-    br.close()
-    return root
-
-
 @pytest.fixture(params=["folder", "http"])
-def pair(request: pytest.FixtureRequest, homes: Path) -> Iterator[Pair]:
-    yield from make_pair(request.param, homes)
+def pair(request: pytest.FixtureRequest, pair_homes: Path) -> Iterator[Pair]:
+    yield from make_pair(request.param, pair_homes)
 
 
 @pytest.fixture
-def http(homes: Path) -> Iterator[Pair]:
-    yield from make_pair("http", homes)
+def http(pair_homes: Path) -> Iterator[Pair]:
+    yield from make_pair("http", pair_homes)
 
 
 @pytest.fixture(autouse=True)

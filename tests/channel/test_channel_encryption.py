@@ -1,4 +1,4 @@
-"""Messages are sealed by themselves: who carries them reads nothing, and what is not for a site does nothing there."""
+"""Messages are encrypted by themselves: who carries them reads nothing, and what is not for a site does nothing there."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_message_for_another_site_is_a_dead_letter_and_does_nothing(pair: Pair
     pair.link()
     swapped = encrypted(Identity.generate().recipient, definition(pair.hq).encode())
     (reason,) = bring(pair, swapped)
-    assert "not sealed to this site's keys" in reason
+    assert "not encrypted to this site's keys" in reason
 
 
 def test_altered_cut_and_foreign_covers_are_dead_letters(pair: Pair) -> None:
@@ -127,7 +127,7 @@ def test_altered_cut_and_foreign_covers_are_dead_letters(pair: Pair) -> None:
         (whole[:-30], "chunk"),
         (whole[:100], "header"),
         (many.getvalue(), "more than one key"),
-        (passphrase, "not sealed to this site's keys"),
+        (passphrase, "not encrypted to this site's keys"),
         (b"age-encryption.org/v9\n", "another version"),
         (encrypted(own, b"{}"), "envelope"),
     ):
@@ -153,19 +153,19 @@ def test_the_status_names_the_sites_to_which_messages_go_bare_until_their_card_h
     home = Home(code="HQ1", path=pair.hq.home)
     pair.link()
     put(pair.hq, pair.br, definition(pair.hq))
-    assert (home("channel", "status")["not_sealed"], "Not sealed" in home.says("channel", "status")) == ([], False)
+    assert (home("channel", "status")["not_encrypted"], "Not encrypted" in home.says("channel", "status")) == ([], False)
     card = replace(pair.br.card, recipient=None, serial=pair.br.card.serial + 1)
     bare = pair.br.sign(card.payload(), card_doc.TYPE).encode()
     pin_card(pair.hq, bare, fingerprint=card.fingerprint)
     put(pair.hq, pair.br, definition(pair.hq, 2))
-    (told,) = home("channel", "status")["not_sealed"]
+    (told,) = home("channel", "status")["not_encrypted"]
     assert (told["site"], told["reason"], told["waiting"]) == ("BR1", "its card has no recipient", 2)
-    assert "Not sealed to BR1, 2 messages waiting: its card has no recipient; ask it for a new card" in home.says(
+    assert "Not encrypted to BR1, 2 messages waiting: its card has no recipient; ask it for a new card" in home.says(
         "channel", "status"
     )
     whole = replace(card, recipient=pair.br.card.recipient, serial=card.serial + 1)
     pin_card(pair.hq, pair.br.sign(whole.payload(), card_doc.TYPE).encode(), fingerprint=whole.fingerprint)
-    assert home("channel", "status")["not_sealed"] == []
+    assert home("channel", "status")["not_encrypted"] == []
 
 
 def test_nothing_is_handed_over_to_a_site_that_was_revoked_meanwhile(pair: Pair) -> None:

@@ -29,8 +29,6 @@ pytest.importorskip("uvicorn")
 
 import httpx
 from channel_network import Clock, Pair, Sent, answer, came, definition, make_pair, put
-from test_channel import homes  # noqa: F401
-from test_convergence import quick  # noqa: F401
 
 from courier.channel import server as server_room
 from courier.channel.addresses import Wishes, add_address
@@ -61,8 +59,8 @@ def no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def http(homes: Path) -> Iterator[Pair]:  # noqa: F811
-    yield from make_pair("http", homes)
+def http(pair_homes: Path) -> Iterator[Pair]:
+    yield from make_pair("http", pair_homes)
 
 
 # The service, without sockets.
@@ -694,7 +692,7 @@ from courier.channel.addresses import Wishes, add_address
 from courier.channel.sync import synchronise
 from courier.channel.server import Listening
 from courier.channel.serve import run_server
-from courier.errors import NotFound
+from courier.errors import NotFoundError
 root = Path({str(tmp_path)!r})
 a, b = (create_site(root / code, code=code, name=code) for code in ("AA1", "BB1"))
 pin_card(a, b.card_envelope, fingerprint=b.card.fingerprint)
@@ -707,7 +705,7 @@ for act in (
 ):
     try:
         act()
-    except NotFound as error:
+    except NotFoundError as error:
         print(error.code, error.hint)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)

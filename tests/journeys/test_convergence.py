@@ -62,13 +62,6 @@ class Start:
     damaged: list[Path]
 
 
-@pytest.fixture(scope="module")
-def quick() -> Iterator[Path]:
-    """A folder in memory where the system has one: thousands of flushes to a disk prove nothing here."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
-        yield Path(folder)
-
-
 @pytest.fixture
 def folder(quick: Path) -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(dir=quick))
@@ -284,7 +277,7 @@ class World:
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("courier.channel.delivery.THREADS", 1)  # so that a seed means the same run again
-    for side in ("client", "service"):
+    for side in ("http_transport", "requests"):
         monkeypatch.setattr(f"courier.channel.{side}.PART", PART)
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_tape import FakeSt, commands, copy_tape, device, shell, stand_ins
 from journey import Sites, add, create, exported, make_sites, run
 from stock import stock_tool
-from test_tape_drive import FakeSt, commands, copy_tape, device, shell, stand_ins
 
 from courier.media import tape_device as tapedevice
 from courier.media.tape_drive import DirectoryDrive
@@ -59,7 +59,7 @@ def station(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Station
     path = tmp_path / "nst0"
     path.touch()
     here = Station(path=path, tape=reel())
-    for module in ("tapedrive", "media", "media_writing", "write"):
+    for module in ("media.tape_drive", "media.reading", "media.writing", "sending.write"):
         monkeypatch.setattr(f"courier.{module}.is_tape_device", lambda found: found == path)
     monkeypatch.setattr(tapedevice, "_LinuxTape", lambda _path, writing: here.tape)
     yield here

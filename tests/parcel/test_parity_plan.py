@@ -13,6 +13,7 @@ from itertools import combinations, pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from parity_samples import B, packing_of
 
 from courier.errors import NoSpaceError, RefusedError, UsageError
 from courier.parcel.parity_plan import (
@@ -29,50 +30,18 @@ from courier.parcel.parity_plan import (
 from courier.parcel.parity_repair import BlockAt, Group, Protection, is_beyond, least_request, settle
 from formats import parity
 from formats.blocks import block_count
-from formats.documents.packing import FileRecord, PackingList, ParityGroup, TableRef
+from formats.documents.packing import PackingList, ParityGroup
 from formats.errors import MalformedError
 from formats.parity.column_files import ColumnFiles
 from formats.parity.layout import MOST_COLUMNS, longest_run, whole_symbols
 
 MIB = 1 << 20
-B = 32
 NONE = Redundancy()
 FILL = Redundancy(fill=True)
 
 
 def share(text: str) -> Redundancy:
     return Redundancy.parse(text)
-
-
-def packing_of(volumes: Sequence[Sequence[int]], plan: ProtectionPlan, *, block_size: int = MIB) -> PackingList:
-    """A packing list with that content and protection; archives are numbered over the volumes in turn."""
-    placed = [(size, volume) for volume, sizes in enumerate(volumes, 1) for size in sizes]
-    archives = tuple(
-        FileRecord(number=number, size=size, sha256="0" * 64, volume=volume)
-        for number, (size, volume) in enumerate(placed, 1)
-    )
-    made = tuple(
-        FileRecord(number=file.number, size=file.size, sha256="0" * 64, volume=file.volume) for file in plan.files
-    )
-    blocks = sum(block_count(file.size, block_size) for file in archives + made)
-    return PackingList(
-        parcel="HQ1-000042",
-        source="HQ1",
-        destinations=("BR1",),
-        created_ns=0,
-        priority="medium",
-        edition=1,
-        media="drive",
-        capacity=1 << 40,
-        volumes=plan.volumes,
-        encrypted=False,
-        block_size=block_size,
-        archives=archives,
-        parity=made,
-        groups=plan.groups,
-        contents=TableRef(size=1, sha256="0" * 64),
-        blocks=TableRef(size=blocks * 32, sha256="0" * 64),
-    )
 
 
 def small(volumes: Sequence[Sequence[int]], *, spares: int = 0, redundancy: Redundancy = NONE) -> PackingList:

@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_parity_plan import B, packing_of
+from parity_samples import B, packing_of
 
 from courier.parcel.parity_files import make_parity
 from courier.parcel.parity_plan import Redundancy, plan_protection

@@ -192,14 +192,14 @@ def test_a_recall_while_the_key_is_made_ready_keeps_it_here(
         sites.sync()
         sites.br("parcel", "receive", *volumes)
         sites.br("channel", "sync")
-    place = "courier.sending.ship" if step == "ship" else "courier.receiving.arrival"
+    place = "courier.sending.ship" if step == "ship" else "courier.sending.release"
 
     def recalled_meanwhile(site: Site, outgoing: OutgoingParcel, to: tuple[str, ...]) -> bytes:
         key = encrypt_parcel_key(site, outgoing, to)
         recall_parcel(site, outgoing, "stolen")
         return key
 
-    monkeypatch.setattr(f"{place}.seal_parcel_key", recalled_meanwhile)
+    monkeypatch.setattr(f"{place}.encrypt_parcel_key", recalled_meanwhile)
     if step == "ship":
         assert sites.hq.fails("parcel", "ship", parcel, code=3)["code"] == "wrong-state"
     else:

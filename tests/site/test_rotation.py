@@ -39,7 +39,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch, days: int) -> None:
     def moved() -> int:
         return real() + days * DAY
 
-    monkeypatch.setattr("courier.site.home.time", SimpleNamespace(time_ns=moved))
+    monkeypatch.setattr("courier.site.clock.time", SimpleNamespace(time_ns=moved))
 
 
 def test_a_parcel_under_way_while_the_keys_were_renewed_is_imported(sites: Sites) -> None:
