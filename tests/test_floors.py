@@ -38,7 +38,7 @@ FLOORS = (
             "formats.blocks",
             "formats.records",
             "formats.streams",
-            "formats.codecs",
+            "formats.codecs*",
         ),
         apart=False,
     ),
@@ -96,6 +96,8 @@ PURE = (
 `formats`."""
 
 DOORS = {
+    "backports": "formats.codecs*",
+    "compression": "formats.codecs*",
     "py7zr": "formats.archive*",
     "pycdlib": "formats.iso*",
     "numpy": "formats.parity.sums",

@@ -67,12 +67,13 @@ def create(
     from courier.parcel.parity_plan import Redundancy
     from courier.sending.build import build_parcel
     from courier.sending.close import check_supersedes
-    from courier.sending.plan import COMPRESS, plan_parcel
+    from courier.sending.plan import plan_parcel
     from courier.sending.retention import keep_quota
+    from formats.codecs import COMPRESSIONS
     from formats.documents.packing import PRIORITIES
 
-    if compress not in COMPRESS:
-        raise UsageError(f"--compress {compress}: no such way", hint=f"one of {', '.join(COMPRESS)}")
+    if compress not in COMPRESSIONS:
+        raise UsageError(f"--compress {compress}: no such way", hint=f"one of {', '.join(COMPRESSIONS)}")
     if priority not in PRIORITIES:
         raise UsageError(f"--priority {priority}: no such priority", hint=f"one of {', '.join(PRIORITIES)}")
     kind, room = medium_capacity(media, capacity)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from courier.error_codes import Code
 from courier.errors import NoSpaceError
 from formats.bag import MANIFEST, TAG_MANIFEST, BagFile, tag_files
+from formats.codecs import CODECS
 from formats.documents.label import VolumeLabel
 from formats.documents.packing import PackingList
 from formats.errors import TooLargeError
@@ -181,11 +182,11 @@ def restore_page(packing: PackingList, number: int, *, name: str) -> str:
         "",
         "    python3 restore.py --to TARGET-FOLDER VOLUME-1 VOLUME-2 ...",
         "",
-        "(--list only says what is there). It needs Python 3.8 or later, 7-Zip (7z) and, for members named .zst, zstd.",
+        f"(--list only says what is there). It needs Python 3.8 or later, 7-Zip (7z){_decoders()}.",
         "It checks every file it makes.",
         "",
         "Without Python: every file below data/archives is a complete 7z archive. Extract all of them into one folder.",
-        "Members named NAME.zst are zstd frames: `zstd -d --rm NAME.zst`. A file larger than an archive was cut: join",
+        f"{_decoding()} A file larger than an archive was cut: join",
         "NAME.001, NAME.002, ... in order (`cat NAME.??? > NAME`), after decompressing each part, and compare its size",
         "and SHA-256. Content that several files or packages share is there once. Members below content/ are named",
         "by their SHA-256, because their real name is not possible on every system. The real names, sizes, SHA-256,",
@@ -194,3 +195,14 @@ def restore_page(packing: PackingList, number: int, *, name: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _decoders() -> str:
+    """The tools beside 7-Zip that restoring needs, as the end of a sentence."""
+    needed = [codec for codec in CODECS.values() if codec.command]
+    return "".join(f" and, for members named {codec.suffix}, {codec.command[0]}" for codec in needed)
+
+
+def _decoding() -> str:
+    """How members of each codec are decoded by hand, a line each."""
+    return "\n".join(codec.by_hand for codec in CODECS.values() if codec.by_hand)

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from courier.errors import NoSpaceError, UsageError
-from formats.documents.contents import MAX_MEMBERS, Coding
+from formats.codecs import CODECS, Codec
+from formats.documents.contents import MAX_MEMBERS
 from formats.documents.packing import MAX_VOLUMES
 from formats.names import MAX_MEMBER, fold, is_portable
 
@@ -23,22 +24,24 @@ LEAST_ARCHIVE = 64 << 10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Content:
-    """A content to ship, once however many packages hold it: where it first stands, and how it is stored."""
+    """A content to ship, once however many packages hold it: where it first stands, and the name of its codec."""
 
     sha256: str
     size: int
     mtime_ns: int
     folder: str
     path: str
-    coding: Coding
+    coding: str
+
+    @property
+    def codec(self) -> Codec:
+        """How it is stored."""
+        return CODECS[self.coding]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedMember:
-    """A run of ``length`` bytes from ``offset`` of a content, to be stored as member ``name``.
-
-    ``most`` bounds the bytes it takes: exact for ``store``, the worst case for ``zstd``.
-    """
+    """A run of ``length`` bytes from ``offset`` of a content, to be stored as member ``name``."""
 
     name: str
     content: Content
@@ -47,8 +50,8 @@ class PlannedMember:
 
     @property
     def most(self) -> int:
-        """Bytes it takes at most."""
-        return self.length if self.content.coding == "store" else zstd_bound(self.length)
+        """Bytes it takes at most; exactly these where it is stored as it is."""
+        return self.content.codec.bound(self.length)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,11 +60,6 @@ class PlannedArchive:
 
     number: int
     members: tuple[PlannedMember, ...]
-
-
-def zstd_bound(length: int) -> int:
-    """Bytes that one zstd frame of ``length`` bytes takes at most (ZSTD_COMPRESSBOUND of zstd.h, and its frame)."""
-    return length + (length >> 8) + 256
 
 
 def member_overhead(name: str) -> int:
@@ -111,14 +109,11 @@ class _Names:
 
 
 def _members(content: Content, limit: int, taken: _Names) -> Iterator[PlannedMember]:
-    room = limit - ARCHIVE_OVERHEAD - _NAME_ROOM
-    if content.coding == "zstd":
-        room -= (room >> 8) + 512
+    room = content.codec.fits(limit - ARCHIVE_OVERHEAD - _NAME_ROOM)
     parts = -(-content.size // room)
     width = max(3, len(str(parts)))
     suffixes = [f".{n + 1:0{width}d}" for n in range(parts)] if parts > 1 else [""]
-    if content.coding == "zstd":
-        suffixes = [f"{suffix}.zst" for suffix in suffixes]
+    suffixes = [suffix + content.codec.suffix for suffix in suffixes]
     names = [f"{content.folder}/{content.path}{suffix}" for suffix in suffixes]
     if not all(is_portable(name) for name in names) or not taken.take(names):
         names = [f"content/{content.sha256}{suffix}" for suffix in suffixes]

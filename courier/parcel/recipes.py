@@ -23,7 +23,6 @@ from courier.parcel.archive_plan import Content, PlannedArchive, PlannedMember
 from formats.archive import Member
 from formats.archive.view import ArchiveView, Span
 from formats.digest import sha256_hex
-from formats.documents.contents import Coding
 from formats.documents.packing import PackingList
 from formats.errors import FormatError
 from formats.records import Fields, encode, open_document
@@ -137,7 +136,7 @@ def _read_member(fields: Fields) -> BuiltMember:
         mtime_ns=int(fields.text("mtime")),
         folder=fields.text("folder"),
         path=fields.text("path"),
-        coding=cast(Coding, fields.text("coding")),
+        coding=fields.text("coding"),
     )
     return BuiltMember(
         planned=PlannedMember(
@@ -177,7 +176,7 @@ def compose(
     pack = pack_path(folder, built.number)
 
     def opener(member: BuiltMember) -> Callable[[], BinaryIO]:
-        if member.planned.content.coding == "store":
+        if member.planned.content.codec.as_is:
             return lambda: open_content(member.planned.content.sha256)
         return lambda: pack.open("rb")
 
@@ -250,7 +249,7 @@ class BuiltFiles:
             yield "pack"
         for member in recipe.members:
             content = member.planned.content
-            if content.coding == "store" and not self._has_content(content.sha256, content.size):
+            if content.codec.as_is and not self._has_content(content.sha256, content.size):
                 yield content.path
 
     def open(self, index: int) -> BinaryIO:

@@ -6,7 +6,7 @@ SHA-256. The catalogue learns of the packages, and the receipt is queued, in one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -30,7 +30,7 @@ from courier.site.outbox import enqueue
 from courier.site.store.folder import Staging
 from courier.text import plural
 from formats.archive import ArchiveReader
-from formats.codecs import load_zstd
+from formats.codecs import CODECS
 from formats.digest import CHUNK, SideHash
 from formats.documents import receipt as receipt_doc
 from formats.documents.contents import ContentsReader, MemberRecord, PackageHeader
@@ -38,7 +38,7 @@ from formats.documents.listing import FileEntry
 from formats.documents.package import PackageDefinition
 from formats.documents.packing import PackingList
 from formats.documents.receipt import Outcome, Receipt, ReceiptPackage, ReceiptVolume
-from formats.errors import DigestMismatchError, FormatError, MalformedError, TooLargeError, UnexpectedError
+from formats.errors import DigestMismatchError, FormatError, UnexpectedError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -204,14 +204,10 @@ def _take_member(
         raise UnexpectedError("parts out of order", place=place)
     with content.path.open("ab") as out:
         told = writing_out(out)
-        for data in _decoded(source, member, place):
+        for data in CODECS[member.coding].decode(source, member.length, place=place):
             content.digest.update(data)
             out.write(data)
             told(len(data))
-    if content.count != member.offset + member.length:
-        raise DigestMismatchError(
-            f"{content.count - member.offset} bytes where {member.length} are listed", place=place
-        )
     if content.count == member.of:
         digest = content.digest.hexdigest()
         content.digest.close()
@@ -225,31 +221,6 @@ def _drain(source: BinaryIO) -> None:
     # Content that is held already: the archive is still read to its end, so that its own checks are made.
     while source.read(CHUNK):
         pass
-
-
-def _decoded(source: BinaryIO, member: MemberRecord, place: str) -> Iterator[bytes]:
-    """The bytes a member stands for, never more than it says it does."""
-    if member.coding == "store":
-        while data := source.read(CHUNK):
-            yield data
-        return
-    zstd = load_zstd()
-    decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: 27})
-    left = member.length
-    try:
-        while not decompressor.eof:
-            data = source.read(CHUNK) if decompressor.needs_input else b""
-            if not data and decompressor.needs_input:
-                raise MalformedError("zstd frame is cut short", place=place)
-            plain = decompressor.decompress(data, max_length=CHUNK)
-            left -= len(plain)
-            if left < 0:
-                raise TooLargeError(f"expands to more than the {member.length} bytes listed", place=place)
-            yield plain
-    except zstd.ZstdError as error:
-        raise MalformedError(f"not a zstd frame: {error}", place=place) from None
-    if decompressor.unused_data or source.read(1):
-        raise MalformedError("bytes after the zstd frame", place=place)
 
 
 def _check_covered(headers: list[PackageHeader], staging: Staging) -> None:

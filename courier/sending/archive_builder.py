@@ -19,14 +19,11 @@ from courier.files import atomic_file
 from courier.parcel.archive_plan import PlannedArchive, PlannedMember
 from courier.parcel.recipes import BuiltArchive, BuiltMember, Encryptor, compose, pack_path
 from formats.blocks import BLOCK, BlockHasher
-from formats.codecs import load_zstd
 from formats.digest import CHUNK, HashingReader
 from formats.documents.contents import MemberRecord
 from formats.errors import DigestMismatchError, FormatError
 
 WORKERS = 2
-LEVELS = {"fast": 1, "auto": 3, "best": 19}
-"""zstd levels by the operator's word."""
 
 _Parts = Mapping[tuple[str, int], Future[int]]
 """The CRC-32 of every part of a content that is cut, by SHA-256 and offset, as soon as it has been read."""
@@ -48,7 +45,7 @@ class Builder:
         encryptor: Encryptor | None,
         progress: Callable[[int], None],
     ) -> None:
-        """``level`` is zstd's; ``progress`` is told bytes of content as they are read, from any thread."""
+        """``level`` is given to codecs; ``progress`` is told bytes of content as they are read, from any thread."""
         self._folder = folder
         self._open = open_content
         self._level = level
@@ -105,12 +102,12 @@ class Builder:
     def _members(self, archive: PlannedArchive, parts: _Parts) -> tuple[list[BuiltMember], int, str]:
         """The members with their sizes and CRC-32s, and the size and digest of the pack of those compressed."""
         members: list[BuiltMember] = []
-        if all(member.content.coding == "store" for member in archive.members):
+        if all(member.content.codec.as_is for member in archive.members):
             return [self._stored(member, parts) for member in archive.members], 0, ""
         with atomic_file(pack_path(self._folder, archive.number)) as out:
             pack = _Pack(out)
             for member in archive.members:
-                if member.content.coding == "store":
+                if member.content.codec.as_is:
                     members.append(self._stored(member, parts))
                 else:
                     at = pack.size
@@ -133,20 +130,8 @@ class Builder:
         return BuiltMember(planned=member, size=member.length, crc32=crc, at=member.offset)
 
     def _compressed(self, member: PlannedMember) -> Iterator[bytes]:
-        zstd = load_zstd()
-        options = {
-            zstd.CompressionParameter.compression_level: self._level,
-            zstd.CompressionParameter.checksum_flag: 1,
-            zstd.CompressionParameter.content_size_flag: 1,
-        }
-        if member.length > 8 << 20:
-            options[zstd.CompressionParameter.nb_workers] = WORKERS
-        compressor = zstd.ZstdCompressor(options=options)
-        compressor.set_pledged_input_size(member.length)
         with _MemberSource(self._open(member.content.sha256), member) as source:
-            for data in self._pieces(source):
-                yield compressor.compress(data)
-            yield compressor.flush()
+            yield from member.content.codec.encode(self._pieces(source), length=member.length, level=self._level)
 
     def _pieces(self, source: _MemberSource) -> Iterator[bytes]:
         while data := source.read(CHUNK):
@@ -289,22 +274,3 @@ def member_records(archive: PlannedArchive, sizes: Sequence[int]) -> list[Member
         )
         for member, size in zip(archive.members, sizes, strict=True)
     ]
-
-
-def looks_compressible(source: BinaryIO, size: int) -> bool:
-    """Look at a content: whether zstd would take a tenth or more off it, judged by samples across it.
-
-    Content under 4 KiB is not worth a member of its own kind.
-    """
-    if size < 4096:
-        return False
-    zstd = load_zstd()
-    sample = 64 << 10
-    places = range(0, size, max(sample, size // 16))
-    taken = compressed = 0
-    for place in places:
-        source.seek(place)
-        data = source.read(sample)
-        taken += len(data)
-        compressed += len(zstd.compress(data, 1))
-    return compressed < taken * 0.9

@@ -85,9 +85,7 @@ def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] =
         parcel = folder.name
         _note_planned(site, plan, parcel)
         encryptor = ParcelEncryptor.in_folder(folder, plan.recipients) if plan.recipients else None
-        builder = Builder(
-            folder, site.store.open_content, level=plan.level or 3, encryptor=encryptor, progress=progress
-        )
+        builder = Builder(folder, site.store.open_content, level=plan.level, encryptor=encryptor, progress=progress)
         built = builder.build(plan.archives)
         head = replace(plan.head, parcel=parcel, created_ns=now())
         contents = _write_contents(site, plan, folder, head, built, encryptor)
@@ -108,7 +106,7 @@ def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] =
 def building_bytes(plan: ParcelPlan) -> int:
     """Bytes of disk that building takes at most: what is compressed, parity and tables. What is not, is not copied."""
     preview = plan.preview
-    packs = sum(m.most for archive in plan.archives for m in archive.members if m.content.coding == "zstd")
+    packs = sum(m.most for archive in plan.archives for m in archive.members if not m.content.codec.as_is)
     return packs + sum(file.size for file in preview.parity) + preview.contents.size + preview.blocks.size
 
 
@@ -194,7 +192,7 @@ def _write_contents(
         else:
             with encryptor.wrap(out, 0) as encrypted:
                 write_contents(site, encrypted, head.parcel, plan.packages, records)
-    write_atomic(folder / HOW, how_built(plan.level or 3, plan.recipients))
+    write_atomic(folder / HOW, how_built(plan.level, plan.recipients))
     with path.open("rb") as source:
         digest = hashlib.file_digest(source, "sha256").hexdigest()
     return TableRef(size=path.stat().st_size, sha256=digest)

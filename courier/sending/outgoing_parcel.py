@@ -91,7 +91,7 @@ class OutgoingParcel:
         )
 
     def how(self) -> tuple[int, list[str]]:
-        """zstd's level, and the recipients it is sealed for; raises `DamagedError` where that is not kept."""
+        """The codecs' level, and the recipients it is encrypted for; raises `DamagedError` where that is not kept."""
         try:
             fields = open_document((self.folder / HOW).read_bytes(), name="build")
         except (FileNotFoundError, FormatError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, cast
 
 from courier.error_codes import Code
 from courier.errors import RefusedError, UsageError
@@ -17,7 +17,7 @@ from courier.parcel.archive_plan import Content, PlannedArchive, plan_archives
 from courier.parcel.encryption import BY_NETWORK, encrypted_bytes, plain_limit
 from courier.parcel.parity_plan import Redundancy
 from courier.parcel.volume_layout import FixedSizes, ParcelHead, archive_cost, archive_limit, lay_out, room_for_archives
-from courier.sending.archive_builder import LEVELS, looks_compressible, member_records
+from courier.sending.archive_builder import member_records
 from courier.sending.destinations import READS, foresee
 from courier.sending.readiness import Demand
 from courier.site.catalog import packages, sites
@@ -25,16 +25,15 @@ from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
 from courier.site.home import Site
 from formats.archive import Member, archive_size
+from formats.codecs import COMPRESSIONS, STORE, Compression
 from formats.digest import sha256_hex
-from formats.documents.contents import Coding, ContentsWriter, MemberRecord, PackageHeader
+from formats.documents.contents import ContentsWriter, MemberRecord, PackageHeader
 from formats.documents.listing import FileEntry
 from formats.documents.packing import KeyWay, PackingList, Priority, TableRef
 from formats.names import MAX_PARCELS, parcel_id
 from formats.records import encode
 
-Compress = Literal["auto", "none", "fast", "best"]
 NO_REDUNDANCY = Redundancy()
-COMPRESS: tuple[Compress, ...] = ("auto", "none", "fast", "best")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +61,7 @@ class ParcelPlan:
     @property
     def exact(self) -> bool:
         """Whether the sizes are exact: nothing is compressed."""
-        return all(m.content.coding == "store" for archive in self.archives for m in archive.members)
+        return all(m.content.codec.as_is for archive in self.archives for m in archive.members)
 
     @property
     def content_bytes(self) -> int:
@@ -90,7 +89,7 @@ def plan_parcel(
     *,
     media: str,
     capacity: int,
-    compress: Compress = "auto",
+    compress: str = "auto",
     encrypt: bool | None = None,
     priority: Priority = "medium",
     spares: int = 0,
@@ -100,6 +99,8 @@ def plan_parcel(
     supersedes: str = "",
 ) -> ParcelPlan:
     """Plan a parcel of these packages for these sites on media of ``capacity`` usable bytes.
+
+    ``compress``: one of `COMPRESSIONS`.
 
     ``encrypt`` None: encrypted when every destination's card has a recipient. ``spares``: further volumes, of which
     any so many may be lost; ``redundancy``: parity on each medium against damage of itself.
@@ -131,7 +132,8 @@ def plan_parcel(
         redundancy=redundancy,
         key=key,
     )
-    contents = list(_contents(site, chosen, compress))
+    compression = COMPRESSIONS[compress]
+    contents = list(_contents(site, chosen, compression))
     if not contents:
         raise UsageError("the packages hold no bytes at all", hint="send packages that have content")
     archives, preview, limit = _fit(site, head, chosen, contents, len(recipients))
@@ -156,7 +158,7 @@ def plan_parcel(
         sizes=tuple(file.size for file in preview.archives),
         preview=preview,
         limit=limit,
-        level=LEVELS.get(compress, 0),
+        level=compression.level,
         recipients=recipients,
         anyway=anyway,
         supersedes=supersedes,
@@ -201,7 +203,7 @@ def _destinations(site: Site, destinations: Sequence[str], *, encrypt: bool | No
     return known if encrypt is not False and len(known) == len(recipients) else ()
 
 
-def _contents(site: Site, chosen: Sequence[StoredPackage], compress: Compress) -> Iterator[Content]:
+def _contents(site: Site, chosen: Sequence[StoredPackage], compression: Compression) -> Iterator[Content]:
     """Every content of the packages, once, in listing order."""
     seen: set[bytes] = set()
     for stored in chosen:
@@ -219,15 +221,17 @@ def _contents(site: Site, chosen: Sequence[StoredPackage], compress: Compress) -
                 mtime_ns=entry.mtime_ns,
                 folder=folder,
                 path=entry.path,
-                coding=_coding(site, entry, compress),
+                coding=_coding(site, entry, compression),
             )
 
 
-def _coding(site: Site, entry: FileEntry, compress: Compress) -> Coding:
-    if compress == "none":
-        return "store"
+def _coding(site: Site, entry: FileEntry, compression: Compression) -> str:
+    """The name of the codec for a content: that of the compression where it makes the content smaller."""
+    codec = compression.codec
+    if codec.as_is:
+        return codec.name
     with site.store.open_content(entry.sha256) as source:
-        return "zstd" if looks_compressible(source, entry.size) else "store"
+        return codec.name if codec.saves(source, entry.size) else STORE.name
 
 
 def _fit(

@@ -3,7 +3,7 @@
 JSON lines, gzip-compressed (RFC 1952) and, in an encrypted parcel, sealed after that. First a header; then for each
 package a line that names it, followed by the lines of its listing; then for each archive a line that counts its
 members, followed by a line a member, in stored order. A member holds a run of bytes of one content: whole files as
-their path in the package, a file cut in parts as ``path.001``, ``path.002``, compressed runs with ``.zst`` added.
+their path in the package, a file cut in parts as ``path.001``, ``path.002``, with the suffix of the member's codec.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import io
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, cast
 
+from formats.codecs import CODECS, NAMES
 from formats.documents.listing import (
     Entry,
     ListingCheck,
@@ -32,8 +33,6 @@ MAX_MEMBERS = 65_536
 """Members in one archive, so that an archive's own list always fits in memory."""
 MAX_PACKAGES = 100_000
 
-Coding = Literal["store", "zstd"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackageHeader:
@@ -50,8 +49,7 @@ class MemberRecord:
     """One member of an archive: a run of bytes of one content.
 
     ``size`` bytes are stored under ``name``; they hold ``length`` bytes from ``offset`` of the content whose SHA-256
-    is ``sha256`` and whose whole size is ``of`` bytes. ``coding`` says whether they are stored as they are or as one
-    zstd frame.
+    is ``sha256`` and whose whole size is ``of`` bytes. ``coding`` names the codec (`formats.codecs.CODECS`).
     """
 
     name: str
@@ -60,7 +58,7 @@ class MemberRecord:
     of: int
     offset: int
     length: int
-    coding: Coding
+    coding: str
 
     def line(self) -> bytes:
         """The member's line, with its newline."""
@@ -90,11 +88,11 @@ class MemberRecord:
             of=fields.integer("of", minimum=1),
             offset=fields.integer("offset"),
             length=fields.integer("length", minimum=1),
-            coding=cast(Coding, fields.text("coding", pattern="store|zstd")),
+            coding=fields.text("coding", pattern=NAMES),
         )
         if member.offset + member.length > member.of:
             raise MalformedError("reaches past the end of its content", place=fields.at("length"))
-        if member.coding == "store" and member.size != member.length:
+        if CODECS[member.coding].as_is and member.size != member.length:
             raise MalformedError("a stored member has the size of what it holds", place=fields.at("size"))
         return member
 

@@ -36,6 +36,7 @@ from restore_parcels import (
 from stock import stock_tool
 
 import formats.restore
+from formats.codecs import CODECS, Codec
 from formats.digest import sha256_hex
 from formats.documents import label, packing
 from formats.documents.packing import TableRef, archive_path
@@ -121,6 +122,14 @@ def test_packages_come_back_from_the_volumes_alone(tmp_path: Path, script: Path,
     assert restored(tmp_path / "out") == WHOLE
     assert found(tmp_path / "media") == before
     assert "who signed it was not checked" in ran.output
+
+
+@pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
+def test_members_of_every_codec_come_back(tmp_path: Path, script: Path, codec: Codec) -> None:
+    sent = send(tmp_path / "media", codec=codec)
+    ran = run(script, "--to", tmp_path / "out", *sent.volumes)
+    assert ran.code == 0, ran.output
+    assert restored(tmp_path / "out") == WHOLE
 
 
 def test_folders_that_mirror_a_tape_will_do(tmp_path: Path, script: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from stock import stock_tool
 
 from formats.archive import Member, write_archive
+from formats.codecs import Codec
 from formats.digest import sha256_hex
 from formats.documents import label, packing
 from formats.documents.contents import ContentsWriter, MemberRecord, PackageHeader
@@ -90,8 +91,11 @@ def zstd(data: bytes) -> bytes:
     return subprocess.run([stock_tool("zstd"), "-cq"], input=data, capture_output=True, check=True).stdout
 
 
-def stored_members(trees: Mapping[str, Tree]) -> list[tuple[MemberRecord, bytes]]:
-    """The members of a parcel of these packages: each content once, some compressed, some cut."""
+def stored_members(trees: Mapping[str, Tree], codec: Codec | None = None) -> list[tuple[MemberRecord, bytes]]:
+    """The members of a parcel of these packages: each content once, some cut, text encoded by ``codec``.
+
+    Without a codec, text is compressed by the stock zstd.
+    """
     made: dict[tuple[str, int], tuple[MemberRecord, bytes]] = {}
     for tree in trees.values():
         for path, content in tree.items():
@@ -100,7 +104,12 @@ def stored_members(trees: Mapping[str, Tree]) -> list[tuple[MemberRecord, bytes]
             parts = [content[at : at + PART] for at in range(0, len(content), PART)]
             for n, part in enumerate(parts):
                 suffix = f".{n + 1:03d}" if len(parts) > 1 else ""
-                data, end = (zstd(part), f"{suffix}.zst") if path.endswith(".txt") else (part, suffix)
+                data, end, coding = part, suffix, "store"
+                if path.endswith(".txt") and codec:
+                    data = b"".join(codec.encode([part], length=len(part), level=0))
+                    end, coding = f"{suffix}{codec.suffix}", codec.name
+                elif path.endswith(".txt"):
+                    data, end, coding = zstd(part), f"{suffix}.zst", "zstd"
                 sha256 = sha256_hex(content)
                 name = path + end if is_portable(path + end) else f"content/{sha256}{end}"
                 record = MemberRecord(
@@ -110,7 +119,7 @@ def stored_members(trees: Mapping[str, Tree]) -> list[tuple[MemberRecord, bytes]
                     of=len(content),
                     offset=n * PART,
                     length=len(part),
-                    coding="zstd" if end.endswith(".zst") else "store",
+                    coding=coding,
                 )
                 made.setdefault((sha256, n), (record, data))
     return list(made.values())
@@ -169,6 +178,7 @@ def send(
     volumes: int = 2,
     members: int = 3,
     archive: Archiver = our_archive,
+    codec: Codec | None = None,
     seal: Callable[[Path], None] | None = None,
     created: int = CREATED,
     edition: int = 1,
@@ -176,7 +186,7 @@ def send(
 ) -> Sent:
     """Lay a parcel out by hand; ``alter`` changes the lines of its contents before their digest is taken."""
     root.mkdir(parents=True)
-    stored = stored_members(trees)
+    stored = stored_members(trees, codec)
     runs = [stored[at : at + members] for at in range(0, len(stored), members)]
     buffer = BytesIO()
     writer = ContentsWriter(buffer, parcel=PARCEL, packages=len(trees), archives=len(runs))

@@ -1,0 +1,40 @@
+"""Codecs: how runs of content are stored as members of archives, and the ways to compress that an operator names.
+
+`CODECS` is the one list of codecs. Nothing else in this project names a codec, but for ``formats/restore.py``, which
+travels alone; ``tests/formats/test_codecs.py`` checks both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from formats.codecs.codec import Codec
+from formats.codecs.store import Store
+from formats.codecs.zstd import Zstd
+
+__all__ = ["CODECS", "COMPRESSIONS", "NAMES", "STORE", "Codec", "Compression"]
+
+STORE: Codec = Store()
+"""The codec that leaves content as it is."""
+_ZSTD = Zstd()
+CODECS: dict[str, Codec] = {codec.name: codec for codec in (STORE, _ZSTD)}
+"""Every codec by the name that documents give it."""
+NAMES = "|".join(CODECS)
+"""The names of all codecs, as a regular expression."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compression:
+    """A way to compress that an operator names: the codec for what it makes smaller, and the level given to it."""
+
+    codec: Codec
+    level: int
+
+
+COMPRESSIONS = {
+    "auto": Compression(codec=_ZSTD, level=3),
+    "none": Compression(codec=STORE, level=0),
+    "fast": Compression(codec=_ZSTD, level=1),
+    "best": Compression(codec=_ZSTD, level=19),
+}
+"""Ways to compress by the operator's word. What the codec does not make smaller is stored as it is."""
