@@ -19,6 +19,7 @@ from fake_tape import FakeSt, commands, copy_tape, device, shell, stand_ins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from journey import FIXTURES, add, create, exported, make_sites
+from memory_drive import MemoryDrive
 from stock import stock_tool
 
 from courier.errors import UsageError
@@ -41,7 +42,6 @@ from formats.tape import (
     walk_volume,
     write_volume,
 )
-from formats.tape.memory import MemoryDrive
 from formats.tape.names import data_name, path_of
 
 LABEL = "HQ1_000042_V003"

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from memory_drive import MemoryDrive
 
 from courier.media import tape_device as tapedevice
 from courier.media.tape_device import DeviceDrive
@@ -19,7 +20,6 @@ from formats.tape import (
     EndOfMediumError,
     EndOfTapeError,
 )
-from formats.tape.memory import MemoryDrive
 
 
 def copy_tape(source: Drive, target: Drive, *, block_size: int = BLOCK) -> None:

@@ -14,6 +14,7 @@ from typing import BinaryIO
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_drive import MemoryDrive
 
 from formats.errors import (
     DigestMismatchError,
@@ -53,7 +54,6 @@ from formats.tape.labels import (
     label_date,
     volume_records,
 )
-from formats.tape.memory import MemoryDrive
 from formats.tape.records import COLUMNS, RECORD, a_characters
 
 LABEL = "HQ1_000042_V003"

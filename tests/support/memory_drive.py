@@ -1,4 +1,4 @@
-"""A drive and its tape in memory: what tests and rehearsals write to, with the faults that real ones have."""
+"""A tape drive and its tape in memory, with the faults that real ones have."""
 
 from __future__ import annotations
 
