@@ -1,9 +1,11 @@
-"""Parity: Reed-Solomon over block columns (docs/parity.md).
+"""Parity: Reed-Solomon over columns of blocks (docs/parity.md).
 
-`formats.parity.coding` encodes and mends; `formats.parity.layout` says where every block lies, `formats.parity.field`
-is the arithmetic, `formats.parity.sums` computes over whole blocks, `formats.parity.column_files` reads files.
+`formats.parity.reed_solomon` makes parity and mends; `formats.parity.layout` says where every block lies,
+`formats.parity.stripes` cuts the work into pieces for threads, `formats.parity.sums` computes over whole blocks,
+`formats.parity.field` is the arithmetic, and `formats.parity.column_files` reads and writes files.
 """
 
-from formats.parity.coding import MEMORY, Check, Mended, Read, Verdict, Write, encode, mend, survey
+from formats.parity.reed_solomon import Check, Mended, Verdict, Write, encode, mend, survey
+from formats.parity.stripes import MEMORY, Read
 
 __all__ = ["MEMORY", "Check", "Mended", "Read", "Verdict", "Write", "encode", "mend", "survey"]

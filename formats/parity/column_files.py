@@ -1,4 +1,4 @@
-"""The blocks of a parity group in open binary files: what `formats.parity` reads from and writes to."""
+"""Reads and writes the blocks of a parity group in open binary files."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from formats.parity.layout import Geometry
 
 
 class ColumnFiles:
-    """``read`` and ``write`` for `formats.parity.encode` and `mend`; safe to call from several threads.
+    """``read`` and ``write`` for `formats.parity.encode` and `mend`; several threads may call them.
 
-    ``files[column][n]`` is file n of a column, as `Geometry.place` counts them; the columns of one volume share
-    theirs. Columns that are not used (nothing of them is read or written) may be empty lists. Open the files
-    unbuffered (``buffering=0``): a buffer would only copy.
+    ``files[column][n]`` is file n of a column, counted as in `Geometry.place`; columns of the same volume share their
+    files. A column that is neither read nor written may be an empty list. Open the files unbuffered (``buffering=0``),
+    because a buffer would only copy.
     """
 
     def __init__(self, geometry: Geometry, files: Sequence[Sequence[BinaryIO]]) -> None:
@@ -24,7 +24,7 @@ class ColumnFiles:
         self._locks = {id(file): Lock() for column in files for file in column}
 
     def read(self, column: int, row: int, start: int, into: memoryview) -> None:
-        """Fill ``into`` from byte ``start`` of a block; raises `UnreadableError` on an error or an early end."""
+        """Fill ``into`` from byte ``start`` of a block; raises `UnreadableError` where the file fails or ends early."""
         file, offset = self._find(column, row)
         try:
             with self._locks[id(file)]:
@@ -38,7 +38,7 @@ class ColumnFiles:
             raise UnreadableError(str(error), place=f"column {column}, row {row}") from error
 
     def write(self, column: int, row: int, start: int, data: bytes) -> None:
-        """Put ``data`` in the block's place from its byte ``start`` on; an `OSError` passes through."""
+        """Write ``data`` into a block from its byte ``start`` on; an `OSError` passes through."""
         file, offset = self._find(column, row)
         rest = memoryview(data)
         with self._locks[id(file)]:

@@ -1,6 +1,6 @@
-"""The field GF(2^8) of the parity code: its arithmetic, the points of the columns, and what gives lost columns back.
+"""The field GF(2^8) of the parity code: arithmetic, the points of columns, and the factors that give columns back.
 
-Elements are whole numbers below 256, bits their coefficients; products are taken modulo x^8 + x^4 + x^3 + x^2 + 1.
+Elements are integers below 256 whose bits are the coefficients of a polynomial; products are taken modulo x^8 + x^4 + x^3 + x^2 + 1.
 The code is specified in docs/parity.md: a stripe is good when, for every exponent i of `exponents`, the sum of
 ``point(c) ** i`` times the symbol of column c is zero.
 """
@@ -11,7 +11,7 @@ from functools import lru_cache
 
 POLYNOMIAL = 0x11D
 ORDER = 255
-"""Elements that are not zero, all of them powers of 2; so many points there are, and columns of one group."""
+"""Number of elements that are not zero, which are the powers of 2; so many columns a group can have."""
 THIRD = ORDER // 3
 """2 to this power is a cube root of one."""
 
@@ -22,7 +22,7 @@ _LOGARITHMS = {element: log for log, element in enumerate(_POWERS)}
 
 
 def power(exponent: int) -> int:
-    """2 to any whole power."""
+    """2 to the power of ``exponent``, any integer."""
     return _POWERS[exponent % ORDER]
 
 
@@ -32,22 +32,25 @@ def multiply(a: int, b: int) -> int:
 
 
 def log_point(column: int) -> int:
-    """The power of 2 that is the point of ``column`` (0 to 254): threes of columns differ by cube roots of one."""
+    """The exponent of the power of 2 that is the point of ``column`` (0 to 254).
+
+    The points of three successive columns differ by cube roots of one.
+    """
     return column // 3 + THIRD * (column % 3)
 
 
 def exponents(checks: int) -> range:
-    """The exponents of so many checks, the nearest to zero: fewer checks are a part of more."""
+    """The exponents of ``checks`` checks: those nearest to zero."""
     lowest = -((checks - 1) // 2)
     return range(lowest, lowest + checks)
 
 
 @lru_cache(maxsize=64)
 def solution(lost: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    """What gives the ``wanted`` ones of the ``lost`` columns: a row of factors each, for the sums of the checks.
+    """For each ``wanted`` one of the ``lost`` columns, the factors by which the sums of the checks give it back.
 
-    With S_i the sum over the columns that are not lost, for i in ``exponents(len(lost))``, column c is the sum of
-    its factors times S_i: the inverse of the matrix of ``point(c) ** i``, by Lagrange's polynomials.
+    S_i is the sum of check i over the columns that are not lost, for i in ``exponents(len(lost))``. A column is the sum
+    of its factors times S_i. The factors are the inverse of the matrix of ``point(c) ** i``, by Lagrange's polynomials.
     """
     points = {column: power(log_point(column)) for column in lost}
     whole = [1]  # the product of (x - point), lowest coefficient first
@@ -71,6 +74,6 @@ def solution(lost: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[tuple[int,
 
 @lru_cache(maxsize=ORDER)
 def bit_rows(factor: int) -> tuple[int, ...]:
-    """For each of the eight bits of a product by ``factor``, lowest first: the bits of the other factor it sums."""
+    """For each bit of a product by ``factor``, lowest first: a mask of the bits of the other factor that it sums."""
     columns = [multiply(factor, 1 << bit) for bit in range(8)]
     return tuple(sum((column >> bit & 1) << at for at, column in enumerate(columns)) for bit in range(8))

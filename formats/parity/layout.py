@@ -1,19 +1,19 @@
-"""Where every block of a parity group lies: pure arithmetic, no bytes and no code.
+"""Where every block of a parity group lies. Pure arithmetic.
 
 A group has k data columns and m parity columns, k + m at most 255. Stripe i (a row) is block i of every column; a
 column that is shorter gives *virtual* blocks of zeros, which are stored nowhere and cannot be lost. Any k blocks of
 a stripe give back all the others (`formats.parity`).
 
-Two ways to make the columns, one mechanism:
+There are two ways to make the columns:
 
 - `across` volumes: a data column is all blocks of one volume, a parity column is the content of one spare volume;
 - `within` one volume: its blocks, in order, are cut in k columns, so that stripe i holds blocks i, i + rows,
   i + 2 rows ... and a long scratch is spread over many stripes.
 
-A parity block is as long as a block, but in the last row only as long as the longest data block there, rounded up to
-whole symbols; so a small volume has small parity. A parity column is stored as files of `FILE_LIMIT` bytes or less that
-hold whole blocks, so that block n of a parity file is the parity block of one row and the block map covers it like any
-other.
+A parity block is as long as a block. In the last row it is only as long as the longest data block there, rounded up to
+whole symbols, so that a small volume has small parity. A parity column is stored as files of at most `FILE_LIMIT` bytes
+that hold whole blocks: block n of a parity file is the parity block of one row, and the block map covers it like any
+other block.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from formats.errors import MalformedError
 from formats.parity.field import ORDER
 
 MOST_COLUMNS = ORDER
-"""Data and parity columns of one group: the elements of the field GF(2^8) but zero."""
+"""The most data and parity columns of one group: one for each element of GF(2^8) except zero."""
 SYMBOLS = 8
-"""Bytes that eight symbols of the code take: parity comes in multiples of it, and so do blocks."""
+"""Bytes of eight symbols of the code; the lengths of parity blocks and the block size are multiples of it."""
 FILE_LIMIT = 2**32 - 1
-"""Most bytes in a parity file (FAT32, ISO 9660 level 1)."""
+"""The most bytes in a parity file (FAT32, ISO 9660 level 1)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """Where a block lies: in file number ``file`` as block ``block``, ``length`` bytes from byte ``offset``."""
+    """Where a block lies: it is block ``block`` of file number ``file``, ``length`` bytes from byte ``offset``."""
 
     file: int
     block: int
@@ -47,7 +47,7 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chain:
-    """The blocks of files of ``sizes`` bytes, one after the other; every file starts a new block.
+    """The blocks of files of ``sizes`` bytes, one file after the other; every file starts a new block.
 
     Raises `MalformedError` for an empty file or a block size below 1.
     """
@@ -95,9 +95,9 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Geometry:
-    """One parity group. Make it with `across` or `within`; raises `MalformedError` for one that cannot be.
+    """One parity group, made by `across` or `within`; raises `MalformedError` for one that is not possible.
 
-    Columns are numbered through: data columns 0 to ``data`` - 1, then the parity columns.
+    Columns are numbered from 0: first the data columns, then the parity columns.
     """
 
     columns: tuple[Column, ...]
@@ -134,7 +134,7 @@ class Geometry:
         return len(self.columns) + self.parity
 
     def row_length(self, row: int) -> int:
-        """Bytes in every parity block of ``row``, and what shorter data blocks are filled up to with zeros."""
+        """Bytes in every parity block of ``row``; shorter data blocks count as filled up with zeros to this length."""
         return self._last if row == self.rows - 1 else self.block_size
 
     def place(self, column: int, row: int) -> Place | None:
@@ -180,17 +180,17 @@ class Geometry:
 
 
 def across(volumes: Sequence[Sequence[int]], *, parity: int, block_size: int = BLOCK) -> Geometry:
-    """The group whose data columns are whole volumes; ``volumes[c]`` are the sizes in bytes of the files of one."""
+    """The group whose data columns are whole volumes; ``volumes[c]`` are the sizes in bytes of a volume's files."""
     chains = [Chain(sizes=tuple(sizes), block_size=block_size) for sizes in volumes]
     columns = tuple(Column(chain=chain, first=0, count=len(chain)) for chain in chains)
     return Geometry(columns=columns, parity=parity, block_size=block_size)
 
 
 def within(sizes: Sequence[int], *, columns: int, parity: int, block_size: int = BLOCK) -> Geometry:
-    """The group over one volume with files of ``sizes`` bytes: N blocks in ``columns`` columns of ceil(N / columns).
+    """The group within one volume that has files of ``sizes`` bytes: N blocks in ``columns`` columns.
 
-    Only the last column may be shorter. Raises `MalformedError` where the blocks do not fill so many columns: a
-    geometry has one way to be written.
+    Each column has ceil(N / columns) blocks; only the last may have fewer. Raises `MalformedError` where the blocks do
+    not fill so many columns, so that there is one way to describe a group.
     """
     chain = Chain(sizes=tuple(sizes), block_size=block_size)
     if not 1 <= columns <= min(len(chain), MOST_COLUMNS) or not fills(len(chain), columns):
@@ -208,15 +208,16 @@ def whole_symbols(length: int) -> int:
 
 
 def fills(count: int, columns: int) -> bool:
-    """Whether ``count`` blocks in columns of ceil(count / columns) rows make just that many columns."""
+    """Whether ``count`` blocks, in columns of ceil(count / columns) blocks, fill exactly ``columns`` columns."""
     rows = -(-count // columns)
     return -(-count // rows) == columns
 
 
 def longest_run(geometry: Geometry) -> int:
-    """Most lost blocks in a row that a group `within` a volume mends, wherever the run lies.
+    """The most consecutive lost blocks that a group `within` a volume mends, wherever they lie.
 
-    The volume is taken as its files in order, then the parity columns. A stripe recurs after ``rows`` blocks, except
-    where the last data column, short by d blocks, meets the parity: a run across that seam is d blocks shorter.
+    The blocks of a volume are those of its files in order, then those of the parity columns. The same stripe comes
+    again after ``rows`` blocks, except where the last data column, which may lack d blocks, meets the parity: a run
+    across that place may be d blocks shorter.
     """
     return (geometry.parity - 1) * geometry.rows + geometry.columns[-1].count

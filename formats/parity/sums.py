@@ -1,9 +1,9 @@
-"""The sums of the parity code over whole blocks, by exclusive or of long strips (numpy); the code is docs/parity.md.
+"""The sums of the parity code over whole blocks, computed with numpy (docs/parity.md specifies the code).
 
-Bytes are worked on in tiles of `TILE` bytes, each of eight strips: strip s of a tile holds bit s of all its symbols.
-So adding is one exclusive or of everything, doubling renames strips (and adds one of them to three others), and no
-multiplication looks anything up. One `Workshop` serves one thread; it is made once, as fresh memory costs more than
-the sums. Operations are kept long, because each of them takes and lets go of the interpreter lock.
+Bytes are handled in tiles of `TILE` bytes, each of eight strips: strip s of a tile holds bit s of all its symbols. So
+adding is one exclusive or of all bytes, doubling renames strips (and adds one of them to three others), and no product
+is looked up in a table. A `Solver` serves one thread and is used again and again, because fresh memory costs more time
+than the sums. Each operation covers many bytes, because each takes and releases the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -16,20 +16,24 @@ import numpy as np
 from formats.parity.field import THIRD, bit_rows, exponents, power, solution
 
 TILE = 128 << 10
-"""Bytes in a tile, but for the last of a block, which may be short."""
+"""Bytes in a tile. The last tile of a block may be shorter."""
 NEAR = 8
-"""A sum is doubled up to so many times for each three of columns; multiplying takes fewer operations from there on."""
+"""The most doublings of a sum for each three columns; beyond that, multiplying takes fewer operations."""
 _CUBE_ROOT = power(THIRD)
 _SCRATCH = 22
-"""Sums of two to four out of four strips, for both halves of the eight."""
+"""Number of sums of two, three or four of four strips, for both halves of the eight strips."""
 
 _Array: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
 Load = Callable[[int, memoryview], bool]
-"""``load(column, into)`` fills ``into`` with the column's bytes; False, and nothing filled, where all are zero."""
+"""``load(column, into)`` fills ``into`` with the column's bytes and returns True; it returns False, and fills nothing,
+where all of them are zero."""
 
 
-class Workshop:
-    """Buffers for stripes of up to ``size`` bytes a column, ``checks`` sums and as many columns to give back."""
+class Solver:
+    """Computes lost columns from the others, in buffers of its own.
+
+    A stripe has up to ``size`` bytes a column, and at most ``checks`` columns are lost.
+    """
 
     def __init__(self, size: int, checks: int) -> None:
         self._loaded = [np.zeros(size, np.uint8) for _ in range(3)]
@@ -40,16 +44,16 @@ class Workshop:
 
     @staticmethod
     def memory(checks: int) -> int:
-        """Bytes used for each byte of ``size``: the buffers, and the columns given back, twice on their way out."""
+        """Bytes of memory used for each byte of ``size``, the columns returned included (they exist twice for a moment)."""
         return 4 * checks + 8
 
     def recover(
         self, load: Load, known: Sequence[int], lost: Sequence[int], wanted: Sequence[int], length: int
     ) -> list[bytes]:
-        """The ``wanted`` ones of the ``lost`` columns, ``length`` bytes each, out of the ``known`` ones.
+        """Compute the ``wanted`` ones of the ``lost`` columns, ``length`` bytes each, from the ``known`` ones.
 
-        ``length`` is at most ``size``; a multiple of `TILE`, or below it and a multiple of 8. Errors of ``load``
-        pass through.
+        ``length`` is at most ``size``, and a multiple of `TILE`, or less than that and a multiple of 8. Errors of
+        ``load`` pass through.
         """
         shape = (length // TILE, 8, TILE // 8) if length >= TILE else (1, 8, length // 8)
         self._shape, self._length = shape, length
@@ -66,7 +70,10 @@ class Workshop:
         return [array.tobytes() for array in made]
 
     def _add_up(self, load: Load, known: Sequence[int], powers: range, sums: Sequence[_Sum]) -> None:
-        """From the last three of columns to the first: by Horner's rule near zero, by multiplication beyond `NEAR`."""
+        """Compute all sums, from the last three columns to the first.
+
+        Exponents up to `NEAR` use Horner's rule, larger ones multiplication.
+        """
         there = set(known)
         paired = list(zip(powers, sums, strict=True))
         near = [(exponent, total) for exponent, total in paired if abs(exponent) <= NEAR]
@@ -82,9 +89,10 @@ class Workshop:
                 self._add_products([part[:, strip] for strip in range(8)], products)
 
     def _three(self, load: Load, there: Sequence[bool], three: int, checks: int) -> list[_Array]:
-        """a + b + c, a + wb + w²c and a + w²b + wc of three columns, w the cube root of one; none if all are zero.
+        """The sums a + b + c, a + wb + w²c and a + w²b + wc of three columns; an empty list if all are zero.
 
-        Both others are had from one product: w(b + c), as w² = w + 1. What ``checks`` do not need is not made.
+        w is the cube root of one. As w² = w + 1, the second and the third sum need one product alone, w(b + c). With
+        one check, only the first sum is made.
         """
         views = [buffer[: self._length] for buffer in self._loaded]
         filled = [have and load(3 * three + at, views[at].data) for at, have in enumerate(there)]
@@ -108,7 +116,7 @@ class Workshop:
         return [a, c, b]
 
     def _add_products(self, strips: Sequence[_Array], wanted: Sequence[tuple[int, _Array]]) -> None:
-        """Add ``strips`` times each factor to its array; what several products sum up alike is made once."""
+        """Add ``strips`` times each factor of ``wanted`` to its array; sums that several products share are made once."""
         size = self._length // 8
         halves = [{1 << at: strips[half + at] for at in range(4)} for half in (0, 4)]
         used = 0
@@ -132,7 +140,7 @@ class Workshop:
 
 
 class _Sum:
-    """One sum under way: bit s of it is strip (s + turn) mod 8 of its array, so that doubling moves nothing."""
+    """A sum being computed. Bit s of it is strip (s + turn) mod 8 of its array, so that doubling moves no bytes."""
 
     def __init__(self, array: _Array) -> None:
         self.array = array
@@ -161,7 +169,7 @@ class _Sum:
             self._turn = (self._turn + 1) % 8
 
     def _carry(self) -> None:
-        """Add bit 0 to bits 2, 3 and 4: the bit that leaves at the top comes back as x^4 + x^3 + x^2 + 1."""
+        """Add bit 0 to bits 2, 3 and 4, because x^8 = x^4 + x^3 + x^2 + 1."""
         low = self.array[:, self._turn : self._turn + 1]
         first = (self._turn + 2) % 8
         last = first + 3

@@ -20,11 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from formats.errors import MalformedError, UnmendableError, UnreadableError
-from formats.parity import coding as parity
 from formats.parity import layout as parity_layout
+from formats.parity import reed_solomon as parity
+from formats.parity import stripes
 from formats.parity.column_files import ColumnFiles
 from formats.parity.layout import Geometry, across, fills, longest_run, within
-from formats.parity.sums import Workshop
+from formats.parity.sums import Solver
 
 DOC = Path(__file__).resolve().parents[3] / "docs" / "parity.md"
 B = 32
@@ -93,25 +94,25 @@ def reference(known: dict[int, bytes], lost: Sequence[int], length: int) -> list
     return [tiles_of_bits(total) for total in sums]
 
 
-class Shelf:
+class StoredGroup:
     """A group with its columns in memory: made once, then damaged; good blocks are known by their digests."""
 
     def __init__(self, geometry: Geometry, volumes: Sequence[Sequence[bytes]]) -> None:
         self.geometry = geometry
-        shelves = [[io.BytesIO(data) for data in volume] for volume in volumes]
-        if len(shelves) == 1:
-            shelves *= geometry.data
+        columns = [[io.BytesIO(data) for data in volume] for volume in volumes]
+        if len(columns) == 1:
+            columns *= geometry.data
         made = [[io.BytesIO() for _ in geometry.parity_files] for _ in range(geometry.parity)]
-        self.files: list[list[io.BytesIO]] = [*shelves, *made]
+        self.files: list[list[io.BytesIO]] = [*columns, *made]
         self.disk = ColumnFiles(geometry, self.files)
         parity.encode(geometry, self.disk.read, self.disk.write)
-        self.seats = [
+        self.positions = [
             (column, row)
             for row in range(geometry.rows)
             for column in range(geometry.total)
             if geometry.place(column, row) is not None
         ]
-        self.digests = {seat: hashlib.sha256(self.block(*seat)).digest() for seat in self.seats}
+        self.digests = {position: hashlib.sha256(self.block(*position)).digest() for position in self.positions}
         self.before = self.content()
 
     def content(self) -> list[list[bytes]]:
@@ -125,15 +126,15 @@ class Shelf:
     def check(self, column: int, row: int, data: bytes | memoryview) -> bool:
         return hashlib.sha256(data).digest() == self.digests[column, row]
 
-    def damage(self, seats: Iterable[tuple[int, int]]) -> dict[int, set[int]]:
+    def damage(self, positions: Iterable[tuple[int, int]]) -> dict[int, set[int]]:
         """Overwrite blocks, and return them as row -> columns."""
         lost: dict[int, set[int]] = {}
-        for column, row in seats:
+        for column, row in positions:
             self.disk.write(column, row, 0, bytes(value ^ 0xA5 for value in self.block(column, row)))
             lost.setdefault(row, set()).add(column)
         return lost
 
-    def mend(self, lost: dict[int, set[int]], *, read: parity.Read | None = None, threads: int = 2) -> parity.Mended:
+    def mend(self, lost: dict[int, set[int]], *, read: stripes.Read | None = None, threads: int = 2) -> parity.Mended:
         return parity.mend(
             self.geometry, lost, read or self.disk.read, self.disk.write, check=self.check, threads=threads
         )
@@ -144,13 +145,13 @@ def content(sizes: Sequence[int], seed: int = 0) -> list[bytes]:
     return [source.randbytes(size) for size in sizes]
 
 
-def shelf_across(volumes: Sequence[Sequence[int]], spares: int) -> Shelf:
+def group_across(volumes: Sequence[Sequence[int]], spares: int) -> StoredGroup:
     geometry = across(volumes, parity=spares, block_size=B)
-    return Shelf(geometry, [content(sizes, seed) for seed, sizes in enumerate(volumes)])
+    return StoredGroup(geometry, [content(sizes, seed) for seed, sizes in enumerate(volumes)])
 
 
-def shelf_within(sizes: Sequence[int], columns: int, spares: int) -> Shelf:
-    return Shelf(within(sizes, columns=columns, parity=spares, block_size=B), [content(sizes)])
+def group_within(sizes: Sequence[int], columns: int, spares: int) -> StoredGroup:
+    return StoredGroup(within(sizes, columns=columns, parity=spares, block_size=B), [content(sizes)])
 
 
 def columns_for(blocks: int, about: int) -> int:
@@ -160,9 +161,9 @@ def columns_for(blocks: int, about: int) -> int:
 
 SIZES = st.lists(st.integers(1, 5 * B), min_size=1, max_size=4)
 GROUPS = st.one_of(
-    st.tuples(st.lists(SIZES, min_size=1, max_size=8), st.integers(1, 4)).map(lambda given: shelf_across(*given)),
+    st.tuples(st.lists(SIZES, min_size=1, max_size=8), st.integers(1, 4)).map(lambda given: group_across(*given)),
     st.tuples(SIZES, st.integers(1, 8), st.integers(1, 4)).map(
-        lambda given: shelf_within(given[0], columns_for(sum(-(-size // B) for size in given[0]), given[1]), given[2])
+        lambda given: group_within(given[0], columns_for(sum(-(-size // B) for size in given[0]), given[1]), given[2])
     ),
 )
 
@@ -174,22 +175,22 @@ GROUPS = st.one_of(
     ("data", "spare"), [(1, 1), (1, 3), (2, 1), (3, 2), (10, 4), (40, 3), (200, 55), (1, 254), (254, 1)]
 )
 def test_parity_is_the_specified_code_and_any_k_columns_give_it(data: int, spare: int) -> None:
-    shelf = shelf_across([[5]] * data, spare)
-    blocks = {column: shelf.block(column, 0).ljust(8, b"\0") for column in range(data + spare)}
+    group = group_across([[5]] * data, spare)
+    blocks = {column: group.block(column, 0).ljust(8, b"\0") for column in range(data + spare)}
     parity_columns = range(data, data + spare)
     if spare < 60:
         source = {column: blocks[column] for column in range(data)}
         assert reference(source, parity_columns, 8) == [blocks[column] for column in parity_columns]
     lost = random.Random(data).sample(sorted(blocks), spare)
-    shelf.mend(shelf.damage((column, 0) for column in lost))
-    assert shelf.content() == shelf.before
+    group.mend(group.damage((column, 0) for column in lost))
+    assert group.content() == group.before
 
 
 def test_a_block_is_coded_in_tiles_the_last_of_them_short() -> None:
     geometry = across([[TILE + 5000], [TILE + 3], [70]], parity=2, block_size=2 * TILE)
-    shelf = Shelf(geometry, [content([geometry.length(column, 0)], column) for column in range(3)])
+    group = StoredGroup(geometry, [content([geometry.length(column, 0)], column) for column in range(3)])
     assert geometry.row_length(0) == TILE + 5000
-    blocks = {column: shelf.block(column, 0) for column in range(5)}
+    blocks = {column: group.block(column, 0) for column in range(5)}
     for start, length in ((0, 64), (TILE, 5000)):
         if start:
             known = {column: blocks[column][start : start + length] for column in range(3)}
@@ -204,8 +205,8 @@ def test_the_example_of_the_documentation() -> None:
     table = [[bytes.fromhex(text) for text in re.split(" +", line)[1:]] for line in lines]
     volumes = [[b"ABCDEFGHIJKLMNOPQR"], [b"abcdefghi", b"jk"], [b"0123456789:;<=>?@[]^"]]
     geometry = across([[len(data) for data in volume] for volume in volumes], parity=2, block_size=8)
-    shelf = Shelf(geometry, volumes)
-    assert [[shelf.block(column, row) for column in range(5)] for row in range(3)] == table
+    group = StoredGroup(geometry, volumes)
+    assert [[group.block(column, row) for column in range(5)] for row in range(3)] == table
     for row in table:
         known = {column: data.ljust(8, b"\0") for column, data in enumerate(row)}
         for lost in combinations(range(5), 2):
@@ -218,39 +219,41 @@ def test_the_example_of_the_documentation() -> None:
 
 @settings(max_examples=60)
 @given(GROUPS, st.data())
-def test_any_loss_within_the_promise_is_mended_to_the_same_bytes(shelf: Shelf, data: st.DataObject) -> None:
+def test_any_loss_within_the_promise_is_mended_to_the_same_bytes(group: StoredGroup, data: st.DataObject) -> None:
     lost = []
-    for row in range(shelf.geometry.rows):
-        stored = [seat for seat in shelf.seats if seat[1] == row]
-        lost += data.draw(st.lists(st.sampled_from(stored), max_size=shelf.geometry.parity, unique=True))
-    report = shelf.mend(shelf.damage(lost))
-    assert shelf.content() == shelf.before
+    for row in range(group.geometry.rows):
+        stored = [position for position in group.positions if position[1] == row]
+        lost += data.draw(st.lists(st.sampled_from(stored), max_size=group.geometry.parity, unique=True))
+    report = group.mend(group.damage(lost))
+    assert group.content() == group.before
     assert report.beyond == ()
-    assert report.blocks == sum(column < shelf.geometry.data for column, _ in lost)
+    assert report.blocks == sum(column < group.geometry.data for column, _ in lost)
 
 
 @settings(max_examples=60)
 @given(GROUPS, st.data())
-def test_what_is_beyond_the_promise_is_named_exactly_and_nothing_is_written(shelf: Shelf, data: st.DataObject) -> None:
-    seats = data.draw(st.lists(st.sampled_from(shelf.seats), unique=True))
-    lost = shelf.damage(seats)
+def test_what_is_beyond_the_promise_is_named_exactly_and_nothing_is_written(
+    group: StoredGroup, data: st.DataObject
+) -> None:
+    positions = data.draw(st.lists(st.sampled_from(group.positions), unique=True))
+    lost = group.damage(positions)
     expected = {
-        row: len(columns) - shelf.geometry.parity
+        row: len(columns) - group.geometry.parity
         for row, columns in lost.items()
-        if len(columns) > shelf.geometry.parity and min(columns) < shelf.geometry.data
+        if len(columns) > group.geometry.parity and min(columns) < group.geometry.data
     }
-    verdict = parity.survey(shelf.geometry, lost)
+    verdict = parity.survey(group.geometry, lost)
     assert verdict.beyond == expected
-    damaged = shelf.content()
+    damaged = group.content()
     if expected:
         with pytest.raises(UnmendableError):
-            shelf.mend(lost, read=_never)
-        assert shelf.content() == damaged
-    shelf.mend({row: lost[row] for row in verdict.mendable})
-    bad = {(column, row) for row in expected for column in lost[row] if column < shelf.geometry.data}
-    good = [seat for seat in shelf.seats if seat[0] < shelf.geometry.data and seat not in bad]
-    assert all(shelf.check(*seat, shelf.block(*seat)) for seat in good)
-    assert not any(shelf.check(*seat, shelf.block(*seat)) for seat in bad)
+            group.mend(lost, read=_never)
+        assert group.content() == damaged
+    group.mend({row: lost[row] for row in verdict.mendable})
+    bad = {(column, row) for row in expected for column in lost[row] if column < group.geometry.data}
+    good = [position for position in group.positions if position[0] < group.geometry.data and position not in bad]
+    assert all(group.check(*position, group.block(*position)) for position in good)
+    assert not any(group.check(*position, group.block(*position)) for position in bad)
 
 
 def _never(column: int, row: int, start: int, into: memoryview) -> None:
@@ -260,22 +263,22 @@ def _never(column: int, row: int, start: int, into: memoryview) -> None:
 def test_any_two_of_seven_unequal_volumes_may_be_lost() -> None:
     sizes = [[90, 33], [64], [1], [200, 7, 7], [31]]
     for volumes in combinations(range(7), 2):
-        shelf = shelf_across(sizes, 2)
-        shelf.mend(shelf.damage(seat for seat in shelf.seats if seat[0] in volumes))
-        assert shelf.content() == shelf.before
+        group = group_across(sizes, 2)
+        group.mend(group.damage(position for position in group.positions if position[0] in volumes))
+        assert group.content() == group.before
 
 
 def test_a_lost_volume_may_be_declared_with_its_virtual_blocks() -> None:
-    shelf = shelf_across([[10], [100]], 1)
-    shelf.damage(seat for seat in shelf.seats if seat[0] == 0)
-    assert shelf.mend({row: {0} for row in range(shelf.geometry.rows)}).blocks == 1
-    assert shelf.content() == shelf.before
+    group = group_across([[10], [100]], 1)
+    group.damage(position for position in group.positions if position[0] == 0)
+    assert group.mend({row: {0} for row in range(group.geometry.rows)}).blocks == 1
+    assert group.content() == group.before
 
 
 def physical(geometry: Geometry) -> list[tuple[int, int]]:
     """The blocks of a protected volume in the order they lie there."""
     order = [(column, row) for column in range(geometry.total) for row in range(geometry.rows)]
-    return [seat for seat in order if geometry.place(*seat) is not None]
+    return [position for position in order if geometry.place(*position) is not None]
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 3, 7, 24, 25, 26, 101])
@@ -300,58 +303,58 @@ def test_the_longest_run_is_mended_wherever_it_lies_and_is_the_longest(blocks: i
 
 
 def test_a_wrong_block_that_nobody_declared_is_found_and_mended_with_the_rest() -> None:
-    shelf = shelf_within([20 * B + 5], 7, 3)
-    shelf.damage([(2, 1), (4, 1), (7, 0)])
-    report = shelf.mend({1: {2}, 0: {3}})
+    group = group_within([20 * B + 5], 7, 3)
+    group.damage([(2, 1), (4, 1), (7, 0)])
+    report = group.mend({1: {2}, 0: {3}})
     assert report.found_bad == {(4, 1), (7, 0)}
     assert (report.blocks, report.beyond) == (3, ())
-    assert shelf.content() == shelf.before
+    assert group.content() == group.before
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_block_that_cannot_be_read_counts_as_lost(threads: int) -> None:
-    shelf = shelf_across([[100], [100], [100]], 2)
-    shelf.damage([(0, 2)])
+    group = group_across([[100], [100], [100]], 2)
+    group.damage([(0, 2)])
 
     def read(column: int, row: int, start: int, into: memoryview) -> None:
         if (column, row) in {(1, 2), (4, 0)}:
             raise UnreadableError("bad sector")
-        shelf.disk.read(column, row, start, into)
+        group.disk.read(column, row, start, into)
 
-    report = shelf.mend({2: {0}}, read=read, threads=threads)
+    report = group.mend({2: {0}}, read=read, threads=threads)
     assert report.found_bad == {(1, 2)}
-    assert shelf.content() == shelf.before
+    assert group.content() == group.before
 
 
 def test_what_undeclared_damage_puts_beyond_parity_is_left_as_it_was_and_named() -> None:
-    shelf = shelf_across([[100], [100], [100]], 1)
-    shelf.damage([(0, 0), (1, 0), (0, 1)])
-    damaged = shelf.content()
-    report = shelf.mend({0: {0}, 1: {0}})
+    group = group_across([[100], [100], [100]], 1)
+    group.damage([(0, 0), (1, 0), (0, 1)])
+    damaged = group.content()
+    report = group.mend({0: {0}, 1: {0}})
     assert (report.beyond, report.blocks, set(report.found_bad)) == ((0,), 1, {(1, 0)})
-    assert [shelf.block(column, 0) for column in range(3)] == [column[0][:B] for column in damaged]
-    assert shelf.check(0, 1, shelf.block(0, 1))
+    assert [group.block(column, 0) for column in range(3)] == [column[0][:B] for column in damaged]
+    assert group.check(0, 1, group.block(0, 1))
 
 
 def test_parity_made_wrong_and_signed_mends_nothing_and_passes_nothing() -> None:
-    shelf = shelf_across([[100], [100], [100]], 1)
-    shelf.damage([(3, 0)])
-    shelf.digests[3, 0] = hashlib.sha256(shelf.block(3, 0)).digest()
-    shelf.damage([(0, 0)])
-    damaged = shelf.content()
-    report = shelf.mend({0: {0}})
+    group = group_across([[100], [100], [100]], 1)
+    group.damage([(3, 0)])
+    group.digests[3, 0] = hashlib.sha256(group.block(3, 0)).digest()
+    group.damage([(0, 0)])
+    damaged = group.content()
+    report = group.mend({0: {0}})
     assert (report.beyond, report.blocks, report.found_bad) == ((0,), 0, frozenset())
-    assert shelf.content() == damaged
+    assert group.content() == damaged
 
 
 def test_nothing_is_written_that_fails_its_check() -> None:
-    shelf = shelf_across([[300], [300]], 1)
-    lost = shelf.damage(seat for seat in shelf.seats if seat[0] == 0)
+    group = group_across([[300], [300]], 1)
+    lost = group.damage(position for position in group.positions if position[0] == 0)
     written: list[int] = []
     report = parity.mend(
-        shelf.geometry,
+        group.geometry,
         lost,
-        shelf.disk.read,
+        group.disk.read,
         lambda column, row, start, data: written.append(row),
         check=lambda column, row, data: False,
     )
@@ -367,8 +370,8 @@ def test_pieces_of_stripes_make_the_same_bytes(threads: int, monkeypatch: pytest
     size = 3 * TILE + 4096
     sizes = [[2 * size, 3], [size + 65_537], [40_000, size]]
     geometry = across(sizes, parity=2, block_size=size)
-    whole = Shelf(geometry, [content(volume, seed) for seed, volume in enumerate(sizes)])
-    monkeypatch.setattr(parity, "MEMORY", 1)
+    whole = StoredGroup(geometry, [content(volume, seed) for seed, volume in enumerate(sizes)])
+    monkeypatch.setattr(stripes, "MEMORY", 1)
     order: dict[int, list[tuple[int, int, int]]] = {3: [], 4: []}
 
     def write(column: int, row: int, start: int, data: bytes) -> None:
@@ -381,7 +384,7 @@ def test_pieces_of_stripes_make_the_same_bytes(threads: int, monkeypatch: pytest
         assert [place for place, _ in places] == [sum(n for _, n in places[:at]) for at in range(len(places))]
         assert sum(length for _, length in places) == geometry.parity_size
         assert max(length for _, length in places) == TILE
-    whole.mend(whole.damage(seat for seat in whole.seats if seat[0] in (1, 2)), threads=threads)
+    whole.mend(whole.damage(position for position in whole.positions if position[0] in (1, 2)), threads=threads)
     assert whole.content() == whole.before
 
 
@@ -389,28 +392,28 @@ def test_buffers_stay_within_the_memory_set_for_them() -> None:
     for data, spare in [(1, 1), (10, 1), (40, 4), (120, 12), (232, 23), (1, 254), (128, 127)]:
         geometry = across([[30 << 20]] * data, parity=spare)
         for threads in (1, 2, 8):
-            step = parity._Bench(geometry, geometry.rows, threads).step
-            memory = step * threads * Workshop.memory(spare)
-            assert memory <= parity.MEMORY or step == TILE
+            step = stripes.SolverPool(geometry, geometry.rows, threads).step
+            memory = step * threads * Solver.memory(spare)
+            assert memory <= stripes.MEMORY or step == TILE
             assert step % TILE == 0
 
 
 def test_writing_stays_on_the_calling_thread() -> None:
-    shelf = shelf_across([[1000], [1000]], 1)
+    group = group_across([[1000], [1000]], 1)
     threads = set()
-    parity.encode(shelf.geometry, shelf.disk.read, lambda *_: threads.add(threading.get_ident()))
+    parity.encode(group.geometry, group.disk.read, lambda *_: threads.add(threading.get_ident()))
     assert threads == {threading.get_ident()}
 
 
 def test_an_archive_that_cannot_be_read_stops_encoding_with_its_error() -> None:
-    shelf = shelf_across([[1000], [1000]], 1)
+    group = group_across([[1000], [1000]], 1)
 
     def read(column: int, row: int, start: int, into: memoryview) -> None:
         if row == 3:
             raise UnreadableError("disk error", place="archive")
 
     with pytest.raises(UnreadableError, match="disk error"):
-        parity.encode(shelf.geometry, read, lambda *_: None)
+        parity.encode(group.geometry, read, lambda *_: None)
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
@@ -462,15 +465,15 @@ def test_parity_columns_are_cut_in_files_that_hold_whole_blocks(monkeypatch: pyt
     with pytest.raises(IndexError):
         geometry.parity_row(0, 4095)
     monkeypatch.setattr(parity_layout, "FILE_LIMIT", 3 * B + 1)
-    shelf = shelf_across([[10 * B], [9 * B]], 2)
-    assert [len(file.getvalue()) for file in shelf.files[2]] == [3 * B, 3 * B, 3 * B, B]
-    shelf.mend(shelf.damage(seat for seat in shelf.seats if seat[0] in (0, 3)))
-    assert shelf.content() == shelf.before
+    group = group_across([[10 * B], [9 * B]], 2)
+    assert [len(file.getvalue()) for file in group.files[2]] == [3 * B, 3 * B, 3 * B, B]
+    group.mend(group.damage(position for position in group.positions if position[0] in (0, 3)))
+    assert group.content() == group.before
 
 
 def test_a_volume_of_one_block_has_a_copy_as_parity() -> None:
-    shelf = shelf_within([7], 1, 1)
-    assert shelf.files[1][0].getvalue() == shelf.files[0][0].getvalue().ljust(8, b"\0")
+    group = group_within([7], 1, 1)
+    assert group.files[1][0].getvalue() == group.files[0][0].getvalue().ljust(8, b"\0")
 
 
 @given(SIZES, st.integers(1, 300))
@@ -481,7 +484,7 @@ def test_every_block_of_a_volume_has_one_seat(sizes: list[int], about: int) -> N
     stored = [(place.file, place.block) for place in places if place is not None]
     assert stored == [(file, block) for file, size in enumerate(sizes) for block in range(-(-size // B))]
     chain = geometry.columns[0].chain
-    assert [chain.index(*seat) for seat in stored] == list(range(blocks))
+    assert [chain.index(*position) for position in stored] == list(range(blocks))
 
 
 @pytest.mark.parametrize(
