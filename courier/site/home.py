@@ -19,7 +19,8 @@ from courier.site.catalog.database import sqlite_url
 from courier.site.clock import now
 from courier.site.keyring import Keyring
 from courier.site.settings import SETTINGS, Settings
-from courier.site.store.folder import Store
+from courier.site.store.content_store import ContentStore
+from courier.site.store.folder import FolderStore
 from courier.site.trust import KnownSite, Trust, read_card
 from formats.documents import card as card_doc
 from formats.documents.card import SiteCard, SiteKey
@@ -46,7 +47,7 @@ class Site:
     settings: Settings
     catalogue: Catalogue
     keyring: Keyring
-    store: Store
+    store: ContentStore
 
     @property
     def code(self) -> str:
@@ -278,7 +279,7 @@ def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
         settings=settings,
         catalogue=open_catalogue(settings.catalogue or sqlite_url(home / "catalogue.sqlite")),
         keyring=Keyring(home / "keys"),
-        store=Store(home / "store"),
+        store=FolderStore(home / "store"),
     )
     if lost:
         with site.catalogue.writing() as connection:
