@@ -145,11 +145,11 @@ def status(console: Console) -> None:
     """Show outbox, inbox and dead letters, and which sites get their messages bare, not sealed."""
     from courier.cli.console import time_text
     from courier.site.catalog import messages
-    from courier.site.outbox import bare_sites
+    from courier.site.outbox import unencrypted_sites
 
     with console.site() as site:
         with site.catalogue.reading() as connection:
-            bare = bare_sites(connection)
+            bare = unencrypted_sites(connection)
             counts = messages.counts(connection)
             queued = messages.queued(connection)
             unanswered = messages.in_state(connection, "out", "delivered")
