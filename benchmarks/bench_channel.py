@@ -36,7 +36,7 @@ from courier.site.catalog.sites import Address, PinnedSite
 from courier.site.clock import now
 from courier.site.home import Site, create_site, open_site
 from courier.site.keyring import Keyring
-from courier.site.message_encryption import SEED_BYTES, covered, is_covered, open_cover
+from courier.site.message_encryption import SEED_BYTES, decrypt_message, encrypted_message, is_encrypted
 from courier.site.outbox import enqueue
 from formats.age import Identity
 from formats.digest import sha256_hex
@@ -89,7 +89,7 @@ def definition(code: str, number: int) -> bytes:
 
 def encrypted(envelope: bytes, recipient: str) -> bytes:
     """A message as it travels."""
-    return covered(io.BytesIO(envelope), len(envelope), recipient, secrets.token_bytes(SEED_BYTES)).read()
+    return encrypted_message(io.BytesIO(envelope), len(envelope), recipient, secrets.token_bytes(SEED_BYTES)).read()
 
 
 def make_peer(hq: Site, folder: Path, number: int, each: int) -> Peer:
@@ -133,8 +133,8 @@ def visit(peer: Peer, url: str, spool: Path) -> None:
             for _ in range(2 if n % 20 == 0 else 1):
                 transport.deliver("HQ1", Outgoing.of(body))
         for sha256, body in transport.fetch(peer.code):
-            peer.bare[sha256] += not is_covered(body)
-            opened = open_cover(body, peer.identities) if is_covered(body) else body
+            peer.bare[sha256] += not is_encrypted(body)
+            opened = decrypt_message(body, peer.identities) if is_encrypted(body) else body
             if json.loads(opened)["payloadType"] != acknowledgement_doc.TYPE:
                 peer.fetched[sha256_hex(opened)] += 1
             transport.done(peer.code, sha256)

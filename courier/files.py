@@ -224,34 +224,23 @@ def naming_space(folder: Path, needed: Callable[[], int], *, purpose: str) -> It
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file ``path``: one writer at a time. Raises `RefusedError` when another process holds it.
+    """Hold the lock file ``path`` while the block runs. Raises `RefusedError` at once when it is held already.
 
-    The system drops the lock when its holder ends, however it ends.
+    It excludes other processes, other threads, and a second use in the same thread. The operating system drops the
+    lock when its holder ends, however it ends; the file stays. An error of the disk, such as one that knows no locks,
+    is raised as `OSError` (decision 0015).
     """
+    from filelock import lock_descriptor
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as handle:
-        try:
-            _lock(handle)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
-                raise
+        if not lock_descriptor(handle.fileno(), blocking=False):
             raise RefusedError(
                 f"another courier command is at work on {path.parent}",
                 hint="wait for it to end, then run this command again",
                 code=Code.BUSY,
-            ) from None
+            )
         yield
-
-
-def _lock(handle: BinaryIO) -> None:
-    if os.name == "nt":
-        import msvcrt
-
-        msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-    else:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def explain_os(error: OSError) -> CourierError:

@@ -8,12 +8,14 @@ import signal
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from courier import files
+from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, NoSpaceError, NotFoundError, RefusedError, UsageError
 from courier.files import (
     RESERVE,
@@ -224,16 +226,42 @@ def test_a_lock_is_held_against_the_same_process_and_freed_by_an_error(tmp_path:
         pass
 
 
+def test_a_lock_is_held_against_other_threads(tmp_path: Path) -> None:
+    def take() -> Code | None:
+        try:
+            with locked(tmp_path / "lock"):
+                return None
+        except RefusedError as error:
+            return error.code
+
+    with ThreadPoolExecutor(1) as other:
+        with locked(tmp_path / "lock"):
+            assert other.submit(take).result() == "busy"
+        assert other.submit(take).result() is None
+
+
+def test_what_a_lock_file_holds_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_bytes(b"kept")
+    with locked(tmp_path / "lock"):
+        pass
+    assert (tmp_path / "lock").read_bytes() == b"kept"
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
 @posix
-def test_a_disk_that_knows_no_locks_is_not_said_to_be_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_disk_that_knows_no_locks_is_not_said_to_be_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     import fcntl
 
     def flock(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
+        raise OSError(number, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.raises(OSError, match="No locks"), locked(tmp_path / "lock"):
         pass
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
 # --- space and errors -----------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from courier.site.catalog.messages import Message
 from courier.site.catalog.sites import Address
 from courier.site.clock import now
 from courier.site.home import Site
-from courier.site.outbox import carried, carried_size
+from courier.site.outbox import transfer_piece, transfer_size
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents import card as card_doc
 
@@ -267,9 +267,9 @@ def _through(site: Site, run: Run, lines: Lines, message: Message, address: Addr
 
     def read(offset: int, length: int) -> bytes:
         with site.catalogue.reading() as connection:
-            return carried(connection, message, offset, length)
+            return transfer_piece(connection, message, offset, length)
 
-    outgoing = Outgoing(sha256=message.name, size=carried_size(message), read=read)
+    outgoing = Outgoing(sha256=message.name, size=transfer_size(message), read=read)
     lines.to(address, message.priority).deliver(message.site, outgoing)
 
 

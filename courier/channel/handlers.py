@@ -26,7 +26,7 @@ from courier.site.catalog.letters import Letter
 from courier.site.catalog.parcels import ReceivedParcel
 from courier.site.clock import now
 from courier.site.home import Site
-from courier.site.outbox import cover_again
+from courier.site.outbox import encrypt_again
 from courier.site.trust import check_newer_card
 from courier.text import plural
 from formats.documents import acknowledgement as acknowledgement_doc
@@ -184,7 +184,7 @@ def _take_card(site: Site, body: bytes) -> str:
         pinned = sites.find(connection, code)
         if pinned is not None and card.serial > pinned.serial:
             sites.pin(connection, replace(pinned, name=card.name, card=body, serial=card.serial))
-            cover_again(connection, code)
+            encrypt_again(connection, code)
             text = f"{code} has a new card (serial {card.serial}), signed by the key before it"
             parcels.write_log(connection, log_entry(site, "", "card", text))
     return code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from courier.files import RESERVE, free_space
 from courier.sending.destinations import READS
 from courier.site.catalog import packages, reports, sites
 from courier.site.clock import now
@@ -31,19 +30,19 @@ def report_to_peers(site: Site) -> int:
         HeldPackage(package=one.package, version=one.version, listing=one.listing.sha256)
         for _, one in sorted(newest.items())
     )
-    free = free_space(site.home)
+    space = site.store.space()
     media = tuple(sorted(site.settings.media))
     facts = sha256_hex(encode([pinned, list(media), READS, [one.record() for one in held]]))
     count = 0
     for code in peers:
         when, before, then_free = told.get(code, (0, "", 0))
-        if before == facts and moment - when < DAY_NS and abs(free - then_free) * 10 <= then_free:
+        if before == facts and moment - when < DAY_NS and abs(space.free - then_free) * 10 <= then_free:
             continue
         report = SiteReport(
             site=site.code,
             to=code,
             issued_ns=moment,
-            places=(Place(name="store", free=free, reserve=RESERVE),),
+            places=(Place(name="store", free=space.free, reserve=space.reserve),),
             trusts=pinned,
             media=media,
             reads=READS,
@@ -52,7 +51,7 @@ def report_to_peers(site: Site) -> int:
         envelope = site.sign(report.payload(), report_doc.TYPE)
         with site.catalogue.writing() as connection:
             enqueue(connection, envelope, code)
-            reports.note_reported(connection, code, issued_ns=moment, facts=facts, free=free)
+            reports.note_reported(connection, code, issued_ns=moment, facts=facts, free=space.free)
         count += 1
     return count
 

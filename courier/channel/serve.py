@@ -16,10 +16,11 @@ from courier.channel.server import Listening, check_listening, require_server, s
 from courier.channel.sync import Exchange, open_inbox, synchronise, take_inbox
 from courier.errors import CourierError, RefusedError
 from courier.files import locked
+from courier.site.card import pinned_card
 from courier.site.catalog import messages, sites
 from courier.site.clock import now
-from courier.site.home import Site, pinned_card
-from courier.site.outbox import carried, carried_size
+from courier.site.home import Site
+from courier.site.outbox import transfer_piece, transfer_size
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents.card import SiteCard
 from formats.envelope import PublicKey
@@ -69,7 +70,7 @@ class SiteDesk:
             return []
         with self._site.catalogue.reading() as connection:
             due = messages.due(connection, moment, site, limit)
-        return [(m.name, carried_size(m)) for m in due if limits.admits(m.priority, moment)]
+        return [(m.name, transfer_size(m)) for m in due if limits.admits(m.priority, moment)]
 
     def piece(self, site: str, sha256: str, offset: int, length: int) -> tuple[bytes, int] | None:
         """See `Desk.piece`."""
@@ -80,7 +81,7 @@ class SiteDesk:
                 return None
             if message.state not in messages.LIVE:
                 return None
-            return carried(connection, message, offset, length), carried_size(message)
+            return transfer_piece(connection, message, offset, length), transfer_size(message)
 
     def fetched(self, site: str, sha256: str) -> None:
         """See `Desk.fetched`: an acknowledgement has done its work, another message waits for its own."""

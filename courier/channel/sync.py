@@ -28,7 +28,7 @@ from courier.site.catalog.parcels import LogEntry
 from courier.site.catalog.sites import Address
 from courier.site.clock import now
 from courier.site.home import Site
-from courier.site.message_encryption import is_covered, open_cover
+from courier.site.message_encryption import decrypt_message, is_encrypted
 from courier.site.rotation import announce_card
 from formats.digest import sha256_hex
 from formats.documents import acknowledgement as acknowledgement_doc
@@ -242,10 +242,10 @@ def _take_once(site: Site, one: Brought, identities: Callable[[], list[Identity]
     if known is not None and known.state == "taken":
         _acknowledge_again(site, known)
         return None
-    keys = identities() if is_covered(one.body) else []
+    keys = identities() if is_encrypted(one.body) else []
     reason, hint, waits, sender, kind, sha256, body = "", "", "", "", "", one.sha256, one.body
     try:
-        body = open_cover(body, keys) if is_covered(body) else body
+        body = decrypt_message(body, keys) if is_encrypted(body) else body
         sha256 = sha256_hex(body)
         with site.catalogue.reading() as connection:
             known = messages.find(connection, "in", sha256) or known
@@ -292,5 +292,5 @@ def _take_once(site: Site, one: Brought, identities: Callable[[], list[Identity]
 def _acknowledge_again(site: Site, known: Message) -> None:
     """A message came again that was taken, perhaps under another name."""
     with site.catalogue.writing() as connection:
-        messages.put_cover(connection, known)
+        messages.set_encryption(connection, known)
         messages.owe(connection, known, now())

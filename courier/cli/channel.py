@@ -145,11 +145,11 @@ def status(console: Console) -> None:
     """Show outbox, inbox and dead letters, and which sites get their messages bare, not sealed."""
     from courier.cli.console import time_text
     from courier.site.catalog import messages
-    from courier.site.outbox import bare_sites
+    from courier.site.outbox import unencrypted_sites
 
     with console.site() as site:
         with site.catalogue.reading() as connection:
-            bare = bare_sites(connection)
+            bare = unencrypted_sites(connection)
             counts = messages.counts(connection)
             queued = messages.queued(connection)
             unanswered = messages.in_state(connection, "out", "delivered")
@@ -167,7 +167,9 @@ def status(console: Console) -> None:
             where = f" for {message.site}" if message.direction == "out" else ""
             console.say(f"Dead letter{where} {message.sha256[:12]}, {time_text(message.created_ns)}: {message.reason}")
         for one in bare:
-            console.say(f"Not encrypted to {one.site}, {plural(one.waiting, 'message')} waiting: {one.reason}; {one.hint}")
+            console.say(
+                f"Not encrypted to {one.site}, {plural(one.waiting, 'message')} waiting: {one.reason}; {one.hint}"
+            )
         if ending := site.key_warning():
             console.say(f"Note: {ending}")
         if max(len(queued), len(unanswered), len(dead)) > SHOWN:

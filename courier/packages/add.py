@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from courier.error_codes import Code
-from courier.errors import RefusedError, UsageError, explain
+from courier.errors import NotFoundError, RefusedError, UsageError, explain
 from courier.files import naming_space, require_space
 from courier.packages.trees import read_tree, source_size, write_tree
 from courier.parcel.recipes import pinned
@@ -18,7 +18,7 @@ from courier.site.catalog import packages, parcels
 from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
 from courier.site.home import Site
-from courier.site.store.folder import Finding, need
+from courier.site.store.content_store import Finding
 from formats.documents.listing import FileEntry
 from formats.documents.package import MAX_NAME, PackageDefinition
 from formats.errors import FormatError
@@ -54,8 +54,8 @@ def add_package(
         raise UsageError(f"a package name has 1 to {MAX_NAME} characters", hint="give one with --name")
     check_outside(site, paths)
     size, purpose = source_size(paths), "adding the package"
-    require_space(site.home, size, purpose=purpose)
-    with naming_space(site.home, lambda: size, purpose=purpose), site.store.lock():
+    site.store.require_space(size, purpose=purpose)
+    with site.store.naming_space(lambda: size, purpose=purpose), site.store.lock():
         with site.catalogue.reading() as connection:
             same = _held(packages.versions(connection, package) if package else [], name, version)
             following = version if same else packages.next_version(connection, package or "")
@@ -195,8 +195,15 @@ def find_package(site: Site, reference: str) -> StoredPackage:
         found = packages.versions(connection, package)
     wanted = [item for item in found if version in (None, item.version)]
     if not wanted:
-        raise need(package, version, [item.version for item in found])
+        raise _not_stored(package, version, [item.version for item in found])
     return wanted[-1]
+
+
+def _not_stored(package: str, version: int | None, held: Sequence[int]) -> NotFoundError:
+    """The error for a package that is not in the store; ``held``: the versions of it that are."""
+    what = package if version is None else f"{package}:{version}"
+    others = f"of {package} it holds {', '.join(map(str, held[-10:]))}; " if held else ""
+    return NotFoundError(f"package {what} is not in the store", hint=f"{others}courier package list shows what is")
 
 
 def verify_packages(
@@ -234,7 +241,7 @@ def remove_package(site: Site, reference: str) -> Removal:
             held = packages.versions(connection, package)
             versions = [stored for stored in held if version in (None, stored.version)]
             if not versions:
-                raise need(package, version, [stored.version for stored in held])
+                raise _not_stored(package, version, [stored.version for stored in held])
             for stored in versions:
                 packages.raise_counter(connection, package, stored.version)
                 packages.remove(connection, package, stored.version)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, RefusedError, explain
-from courier.files import naming_space, require_space, writing_out
 from courier.parcel.contents import open_contents
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.encryption import opened
@@ -27,11 +26,11 @@ from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue
-from courier.site.store.folder import Staging
+from courier.site.store.content_store import IncomingContent, Staging
 from courier.text import plural
 from formats.archive import ArchiveReader
 from formats.codecs import CODECS
-from formats.digest import CHUNK, SideHash
+from formats.digest import CHUNK
 from formats.documents import receipt as receipt_doc
 from formats.documents.contents import ContentsReader, MemberRecord, PackageHeader
 from formats.documents.listing import FileEntry
@@ -83,7 +82,7 @@ def is_held(site: Site, packing: PackingList, path: Path) -> bool:
         for header, entries in contents.packages():
             versions = packages.versions(connection, header.package)
             held = any((stored.version, stored.listing) == (header.version, header.listing) for stored in versions)
-            if not held or not site.store.listing_path(header.listing.sha256).exists():
+            if not held or not site.store.has_listing(header.listing.sha256):
                 return False
             for entry in entries:
                 if isinstance(entry, FileEntry) and entry.size and not site.store.has(entry.sha256, entry.size):
@@ -118,8 +117,8 @@ def import_parcel(
             code=Code.SPOOL_DAMAGED,
         )
     if packing.key != "media":
-        require_space(site.home, expanded(), purpose=purpose)
-    with naming_space(site.home, expanded, purpose=purpose), site.store.lock(), site.store.stage() as staging:
+        site.store.require_space(expanded(), purpose=purpose)
+    with site.store.naming_space(expanded, purpose=purpose), site.store.lock(), site.store.stage() as staging:
         try:
             with open_contents(site, packing, spool.contents()) as contents:
                 headers = _stage_listings(contents, staging, admission)
@@ -158,7 +157,7 @@ def _stage_archives(
     open_archive: Callable[[int], BinaryIO],
 ) -> None:
     """Put every member's bytes in place; a content cut in parts grows archive by archive."""
-    growing: dict[str, _Growing] = {}
+    growing: dict[str, IncomingContent] = {}
     identities = identities_for(site, packing) if packing.encrypted else []
     try:
         for number, members in contents.archives():
@@ -174,47 +173,27 @@ def _stage_archives(
             raise UnexpectedError(f"content {sha256} is cut in parts, and some are missing")
     finally:
         for content in growing.values():
-            content.digest.close()
-
-
-class _Growing:
-    """A content on its way in: hashed as it is written, so that no second reading is needed."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.digest = SideHash()
-
-    @property
-    def count(self) -> int:
-        return self.digest.count
+            content.abandon()
 
 
 def _take_member(
-    source: BinaryIO, member: MemberRecord, staging: Staging, growing: dict[str, _Growing], place: str
+    source: BinaryIO, member: MemberRecord, staging: Staging, growing: dict[str, IncomingContent], place: str
 ) -> None:
     if member.offset == 0 and member.sha256 not in growing and not staging.holds(member.sha256, member.of):
-        growing[member.sha256] = _Growing(staging.temporary())
+        growing[member.sha256] = staging.begin()
     content = growing.get(member.sha256)
     if content is None:
         if not staging.has(member.sha256, member.of):
             raise UnexpectedError("a part without the part before it", place=place)
         _drain(source)
         return
-    if content.count != member.offset:
+    if content.size != member.offset:
         raise UnexpectedError("parts out of order", place=place)
-    with content.path.open("ab") as out:
-        told = writing_out(out)
-        for data in CODECS[member.coding].decode(source, member.length, place=place):
-            content.digest.update(data)
-            out.write(data)
-            told(len(data))
-    if content.count == member.of:
-        digest = content.digest.hexdigest()
-        content.digest.close()
-        if digest != member.sha256:
-            raise DigestMismatchError("content differs from its signed SHA-256", place=place)
+    content.append(CODECS[member.coding].decode(source, member.length, place=place))
+    if content.size == member.of:
         del growing[member.sha256]
-        staging.place(content.path, member.sha256, member.of)
+        if not content.finish(member.sha256):
+            raise DigestMismatchError("content differs from its signed SHA-256", place=place)
 
 
 def _drain(source: BinaryIO) -> None:

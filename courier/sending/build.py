@@ -54,7 +54,7 @@ from courier.site.catalog import packages, parcels
 from courier.site.catalog.parcels import SentParcel, SentVolume
 from courier.site.clock import now
 from courier.site.home import Site
-from courier.site.store.folder import Store
+from courier.site.store.content_store import ContentStore
 from courier.text import plural
 from formats.blocks import DIGEST, block_count
 from formats.digest import sha256_hex
@@ -315,7 +315,7 @@ def relay_out(
 
 
 def _protect(
-    folder: Path, packing: PackingList, archive_blocks: bytes, store: Store, encryptor: Encryptor | None
+    folder: Path, packing: PackingList, archive_blocks: bytes, store: ContentStore, encryptor: Encryptor | None
 ) -> PackingList:
     """Make the parity files and the block table of a layout; return its packing list with all digests."""
     make_folder(folder / parity_name(packing.edition))

@@ -8,32 +8,30 @@ from __future__ import annotations
 
 import getpass
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 from courier.error_codes import Code
-from courier.errors import CourierError, DamagedError, RefusedError, UsageError
-from courier.files import TEMP, make_folder, write_atomic
+from courier.errors import DamagedError, RefusedError, UsageError
+from courier.files import TEMP, make_folder
+from courier.site.card import CARD, clock_before_key, make_card, own_card, pinned_card
 from courier.site.catalog import Catalogue, open_catalogue, packages, sites
 from courier.site.catalog.database import sqlite_url
 from courier.site.clock import now
 from courier.site.keyring import Keyring
 from courier.site.settings import SETTINGS, Settings
-from courier.site.store.folder import Store
-from courier.site.trust import KnownSite, Trust, read_card
-from formats.documents import card as card_doc
-from formats.documents.card import SiteCard, SiteKey
-from formats.envelope import Envelope, parse_envelope, sign
+from courier.site.store.content_store import ContentStore
+from courier.site.store.folder import FolderStore
+from courier.site.trust import KnownSite, Trust
+from formats.documents.card import SiteCard
+from formats.envelope import Envelope, sign
 from formats.errors import FormatError
 from formats.records import format_time
 
-CARD = "card.json"
 _PARTS = {CARD, "keys", "store", "parcels", "channel", "lost+found"} | {
     f"catalogue.sqlite{more}" for more in ("", "-wal", "-shm", "-journal")
 }
 """What a home holds beside its settings (lost+found: where it is a file system of its own)."""
-KEY_LIFE_NS = 5 * 365 * 24 * 3600 * 10**9
-"""How long a signing key made by us is valid: five years."""
 KEY_WARNING_NS = 90 * 24 * 3600 * 10**9
 """How long before its end a key is said to end: a new card has to reach every other site meanwhile."""
 
@@ -46,7 +44,7 @@ class Site:
     settings: Settings
     catalogue: Catalogue
     keyring: Keyring
-    store: Store
+    store: ContentStore
 
     @property
     def code(self) -> str:
@@ -153,24 +151,6 @@ class Site:
         self.catalogue.close()
 
 
-def clock_before_key(card: SiteCard, moment_ns: int) -> RefusedError:
-    """The error for a clock that stands before the site's signing key: the clock is wrong now, or was wrong then."""
-    return RefusedError(
-        f"this computer's clock says {format_time(moment_ns)[:19]}Z, before the signing key of {card.site} was made, "
-        f"{format_time(card.keys[0].valid_from_ns)[:19]}Z",
-        hint="set this computer's clock right, then give the command again; if it is right, it was ahead when the key "
-        "was made: courier site rotate-key --lost, and every other site pins the new card by its fingerprint",
-        code=Code.CLOCK,
-    )
-
-
-@lru_cache(maxsize=4096)
-def pinned_card(data: bytes) -> SiteCard:
-    """A card that was checked when it was pinned."""
-    # Kept, because a server looks at hundreds of cards for every message it takes in.
-    return SiteCard.parse(parse_envelope(data).payload)
-
-
 def create_site(
     home: Path, *, code: str, name: str, catalogue: str = "", key: str = "file", passphrase: bool = False
 ) -> Site:
@@ -210,52 +190,12 @@ def create_site(
             code=Code.HALF_A_HOME,
         )
     else:
-        _make_card(home, code=code, name=name, key=key, passphrase=passphrase)
+        make_card(home, code=code, name=name, key=key, passphrase=passphrase)
     for folder in ("store", "parcels/out", "parcels/in"):
         make_folder(home / folder)
     open_catalogue(catalogue or sqlite_url(home / "catalogue.sqlite")).close()
     Settings(site=code, name=name, catalogue=catalogue).save(home)
     return open_site(home)
-
-
-def _make_card(home: Path, *, code: str, name: str, key: str, passphrase: bool) -> None:
-    keyring = Keyring(home / "keys")
-    public = keyring.add(key, passphrase=passphrase)
-    issued = now()
-    card = SiteCard(
-        site=code,
-        name=name,
-        serial=1,
-        issued_ns=issued,
-        keys=(SiteKey(key=public, valid_from_ns=issued, valid_until_ns=issued + KEY_LIFE_NS),),
-        recipient=keyring.generate_identity(passphrase=passphrase),
-    )
-    envelope = sign(card.payload(), card_doc.TYPE, [keyring.signer(public)])
-    write_atomic(home / CARD, envelope.encode())
-
-
-@lru_cache(maxsize=16)
-def _checked_card(data: bytes, where: str) -> SiteCard:
-    return read_card(data, where=where)
-
-
-def own_card(home: Path, code: str) -> tuple[SiteCard, bytes]:
-    """This site's card and its envelope; raises `RefusedError` or `DamagedError`, naming the file."""
-    path, hint = home / CARD, "restore it from a backup of the site home"
-    try:
-        envelope = path.read_bytes()
-        card = _checked_card(envelope, str(path))
-    except FileNotFoundError:
-        raise RefusedError(f"{path} is missing", hint=hint) from None
-    except CourierError as error:
-        raise type(error)(error.message, hint=hint, code=error.code) from None
-    if card.site != code:
-        raise RefusedError(
-            f"{home / SETTINGS} is of site {code}, {path} of site {card.site}",
-            hint="restore both from a backup of the site home",
-            code=Code.ANOTHER_SITE,
-        )
-    return card, envelope
 
 
 def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
@@ -278,7 +218,7 @@ def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
         settings=settings,
         catalogue=open_catalogue(settings.catalogue or sqlite_url(home / "catalogue.sqlite")),
         keyring=Keyring(home / "keys"),
-        store=Store(home / "store"),
+        store=FolderStore(home / "store"),
     )
     if lost:
         with site.catalogue.writing() as connection:

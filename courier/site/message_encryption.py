@@ -1,8 +1,8 @@
-"""The cover of a message: an age file to the one site it is for, around the signed envelope.
+"""Encryption of messages: an age file, for the one site that it is for, around the signed envelope.
 
-Who carries a message, or keeps it for the other site (a shared folder, a stick, a server on the way), sees for which
-site it is and how large, and nothing of what it says. The signature is inside, so a cover says nothing of the sender
-and needs no trust: whatever comes out of it is judged as an envelope that came bare.
+Whoever carries a message or keeps it for the other site (a shared folder, a stick, a server on the way) sees which site
+it is for and how large it is, and nothing of what it says. The signature is inside, so the encryption says nothing of
+the sender and needs no trust: what comes out of it is judged like an envelope that came unencrypted.
 """
 
 from __future__ import annotations
@@ -23,27 +23,28 @@ _CONTEXT = b"courier message"
 _BEGIN = b"age-encryption.org/"
 
 
-def is_covered(body: bytes) -> bool:
-    """Whether a message is sealed (in whatever version of the age format)."""
+def is_encrypted(body: bytes) -> bool:
+    """Whether the bytes of a message are an age file, of whatever version of that format."""
     return body.startswith(_BEGIN)
 
 
-def covered(envelope: BinaryIO, size: int, recipient: str, seed: bytes) -> EncryptedView:
-    """The covered message of an envelope of ``size`` bytes, to be read from anywhere; it closes the envelope.
+def encrypted_message(envelope: BinaryIO, size: int, recipient: str, seed: bytes) -> EncryptedView:
+    """An envelope of ``size`` bytes, encrypted to ``recipient``; it can be read from any offset, and closes the
+    envelope.
 
-    ``seed``: `SEED_BYTES` random bytes that are this message's alone; with them the same cover can be made again, so
-    that a transfer that was cut goes on.
+    ``seed``: `SEED_BYTES` random bytes of this message alone. The same seed gives the same bytes, so a transfer that
+    was cut can go on.
     """
     from formats.age import EncryptedView
 
     return EncryptedView(envelope, size, [recipient], seed=seed, context=_CONTEXT)
 
 
-def open_cover(body: bytes, identities: Sequence[Identity]) -> bytes:
-    """The envelope in a covered message; raises `RefusedError` where it is not for these keys, `DamagedError` where it
-    is broken.
+def decrypt_message(body: bytes, identities: Sequence[Identity]) -> bytes:
+    """The envelope in an encrypted message.
 
-    A cover has one stanza, that of the site it is for; nothing in it grows when it is opened.
+    Raises `RefusedError` when it is not encrypted to one of these keys, or to more than one recipient, and
+    `DamagedError` when it is broken. Nothing in it expands, so it is never larger than ``body``.
     """
     from formats.age import open_encrypted
     from formats.age.header import MAX_HEADER, parse_header
@@ -58,7 +59,7 @@ def open_cover(body: bytes, identities: Sequence[Identity]) -> bytes:
             return opened.read()
     except NotForUsError:
         raise RefusedError(
-            "encrypted message: not encrypted to this site's keys, so it cannot be read here, nor whom it is from",
+            "encrypted message: not encrypted to this site's keys, so it cannot be read, and its sender is unknown",
             hint=hint,
             code=Code.NOT_FOR_US,
         ) from None

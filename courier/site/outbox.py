@@ -1,8 +1,8 @@
-"""The outbox: signed documents queued for other sites, and the bytes in which they travel.
+"""The outbox: signed documents queued for other sites, and the bytes that travel.
 
-The catalogue keeps the envelope, and beside it what its cover is made with (`courier.site.message_encryption`); a
-message is the same as long as its envelope is, however often it was covered. A site whose card has no recipient gets
-bare envelopes.
+The catalogue keeps the envelope, and beside it the seed and the recipient of its encryption
+(`courier.site.message_encryption`). A message stays the same message while its envelope is the same, however often it
+is encrypted anew. A site whose card has no recipient gets its messages unencrypted.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from courier.site.card import pinned_card
 from courier.site.catalog import messages, sites
 from courier.site.catalog.messages import Message
 from courier.site.clock import now
-from courier.site.home import pinned_card
-from courier.site.message_encryption import SEED_BYTES, covered
+from courier.site.message_encryption import SEED_BYTES, encrypted_message
 from formats.digest import chunks, sha256_hex
 from formats.documents.repair import REQUEST_TYPE, RepairRequest
 from formats.envelope import parse_envelope
@@ -29,11 +29,14 @@ if TYPE_CHECKING:
 
     from formats.envelope import Envelope
 
+PART = 1 << 20
+"""Bytes of the largest part in which a message is transferred: memory is bounded, and a cut loses little."""
+
 
 def enqueue(connection: Connection, envelope: Envelope, code: str, *, priority: str = "high") -> bool:
-    """Queue a document for a site; False when that very one was queued before.
+    """Queue a document for a site; False when the same document was queued before.
 
-    Definitions and notices have their parcel's priority, answers are high.
+    ``priority``: high, medium or low. Definitions and notices have that of their parcel, answers are high.
     """
     body = envelope.encode()
     message = Message(
@@ -50,17 +53,20 @@ def enqueue(connection: Connection, envelope: Envelope, code: str, *, priority: 
         priority=priority,
         size=len(body),
     )
-    return messages.put(connection, _cover(message, _recipient(connection, code)))
+    return messages.put(connection, _encrypt(message, _recipient(connection, code)))
 
 
 def was_queued(connection: Connection, envelope: Envelope, code: str) -> bool:
-    """Whether `enqueue` would do nothing, as that very document was queued for the site before."""
+    """Whether the same document was queued for the site before, so that `enqueue` would do nothing."""
     there = messages.find(connection, "out", sha256_hex(envelope.encode()), code)
     return there is not None and there.state != "dead"
 
 
 def withdraw_request(connection: Connection, code: str, parcel: str) -> None:
-    """Take back a repair request that was not handed over yet: another replaces it, or nothing is missing any more."""
+    """Take back the repair requests for a parcel that were not handed over yet.
+
+    For when another request replaces them, or nothing is missing any more.
+    """
     for waiting in messages.queued(connection, code):
         if waiting.type == REQUEST_TYPE:
             body = messages.read(connection, waiting.sha256, waiting.site, 0, waiting.size)
@@ -68,24 +74,27 @@ def withdraw_request(connection: Connection, code: str, parcel: str) -> None:
                 messages.forget(connection, waiting)
 
 
-def cover_again(connection: Connection, code: str) -> int:
-    """Cover what waits for a site anew where it has another recipient than before; return how many messages.
+def encrypt_again(connection: Connection, code: str) -> int:
+    """Encrypt anew what waits for a site and was encrypted to another recipient; return how many messages.
 
-    Keys that the site lost would keep it from reading what was sealed to them.
+    A site that lost its keys cannot read what was encrypted to them.
     """
     recipient, count = _recipient(connection, code), 0
     for message in messages.live(connection, code):
         if message.recipient == recipient:
             continue
         body = messages.read(connection, message.sha256, code, 0, message.size)
-        messages.put_cover(connection, _cover(replace(message, body=body), recipient))
+        messages.set_encryption(connection, _encrypt(replace(message, body=body), recipient))
         count += 1
     return count
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Bare:
-    """A trusted site to which messages go bare: who carries them can read them. ``waiting``: how many wait so."""
+class UnencryptedSite:
+    """A trusted site whose messages travel unencrypted: whoever carries them can read them.
+
+    ``waiting``: how many such messages wait. ``reason`` and ``hint``: why, and what changes it.
+    """
 
     site: str
     reason: str
@@ -93,8 +102,8 @@ class Bare:
     hint: str
 
 
-def bare_sites(connection: Connection) -> list[Bare]:
-    """The sites to which messages are not sealed, why, and what seals them; in the order of their codes."""
+def unencrypted_sites(connection: Connection) -> list[UnencryptedSite]:
+    """The trusted sites whose messages travel unencrypted, in the order of their codes."""
     found = []
     for pinned in sites.everyone(connection):
         if pinned.revoked:
@@ -103,10 +112,10 @@ def bare_sites(connection: Connection) -> list[Bare]:
         if pinned_card(pinned.card).recipient is None:
             reason, hint = "its card has no recipient", "ask it for a new card (there: courier site rotate-key)"
         elif waiting:
-            reason, hint = "queued by a release that sealed nothing", "they are acknowledged, or expire, as they are"
+            reason, hint = "queued before its card had a recipient", "they are acknowledged, or expire, as they are"
         else:
             continue
-        found.append(Bare(site=pinned.code, reason=reason, waiting=waiting, hint=hint))
+        found.append(UnencryptedSite(site=pinned.code, reason=reason, waiting=waiting, hint=hint))
     return found
 
 
@@ -116,19 +125,19 @@ def _recipient(connection: Connection, code: str) -> str:
     return (pinned_card(pinned.card).recipient or "") if pinned else ""
 
 
-def _cover(message: Message, recipient: str) -> Message:
-    """The message with a cover of its own, and the name it travels by."""
+def _encrypt(message: Message, recipient: str) -> Message:
+    """The message with a new seed for its encryption, and the name it travels by."""
     if not recipient:
         return replace(message, name=message.sha256, recipient="", seed=b"")
     seed = secrets.token_bytes(SEED_BYTES)
-    cover, digest = covered(io.BytesIO(message.body), message.size, recipient, seed), hashlib.sha256()
-    for piece in chunks(cover, PART):
+    encrypted, digest = encrypted_message(io.BytesIO(message.body), message.size, recipient, seed), hashlib.sha256()
+    for piece in chunks(encrypted, PART):
         digest.update(piece)
     return replace(message, name=digest.hexdigest(), recipient=recipient, seed=seed)
 
 
-def carried_size(message: Message) -> int:
-    """Bytes of a message as it travels."""
+def transfer_size(message: Message) -> int:
+    """Bytes of a message as it travels, encrypted where it is."""
     if not message.recipient:
         return message.size
     from formats.age import encrypted_size
@@ -136,31 +145,28 @@ def carried_size(message: Message) -> int:
     return encrypted_size(message.size, 1)
 
 
-def carried(connection: Connection, message: Message, offset: int, length: int) -> bytes:
-    """A piece of a message as it travels; empty when it is not kept any more."""
+def transfer_piece(connection: Connection, message: Message, offset: int, length: int) -> bytes:
+    """Up to ``length`` bytes at ``offset`` of a message as it travels; empty when it is not kept any more."""
     if not message.recipient:
         return messages.read(connection, message.sha256, message.site, offset, length)
-    with covered(_Kept(connection, message), message.size, message.recipient, message.seed) as cover:
-        cover.seek(offset)
+    kept = _KeptEnvelope(connection, message)
+    with encrypted_message(kept, message.size, message.recipient, message.seed) as encrypted:
+        encrypted.seek(offset)
         try:
-            return cover.read(length)
+            return encrypted.read(length)
         except UnreadableError:
             return b""
 
 
-class _Kept(View):
-    """The envelope of a message as the catalogue keeps it."""
+class _KeptEnvelope(View):
+    """The envelope of a message, read from the catalogue piece by piece."""
 
     def __init__(self, connection: Connection, message: Message) -> None:
         super().__init__(message.size)
         self._connection, self._message = connection, message
 
     def _fill(self, into: memoryview) -> int:
-        one = self._message
-        piece = messages.read(self._connection, one.sha256, one.site, self._position, len(into))
+        sha256, site = self._message.sha256, self._message.site
+        piece = messages.read(self._connection, sha256, site, self._position, len(into))
         into[: len(piece)] = piece
         return len(piece)
-
-
-PART = 1 << 20
-"""Bytes of the largest part that a message is carried in, so that memory is bounded and a cut loses little."""

@@ -13,7 +13,7 @@ from courier.site.catalog import sites
 from courier.site.catalog.sites import Address, PinnedSite
 from courier.site.clock import now
 from courier.site.home import Site
-from courier.site.outbox import cover_again
+from courier.site.outbox import encrypt_again
 from courier.site.trust import CARD_HINT, check_card_by_fingerprint, check_newer_card, read_card
 from formats.documents.card import SiteCard
 from formats.envelope import parse_envelope
@@ -100,7 +100,7 @@ def pin_card(site: Site, data: bytes, *, fingerprint: str | None) -> Pinned:
     record = PinnedSite(code=card.site, name=card.name, card=data, serial=card.serial, revoked="", pinned_ns=now())
     with site.catalogue.writing() as connection:
         sites.pin(connection, record)
-        cover_again(connection, card.site)
+        encrypt_again(connection, card.site)
     return Pinned(card=card, before=before, was_revoked=pinned is not None and bool(pinned.revoked))
 
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 
 from courier.errors import UsageError
 from courier.files import locked, write_atomic
+from courier.site.card import CARD, KEY_LIFE_NS, clock_before_key
 from courier.site.catalog import messages, sites
 from courier.site.clock import now
-from courier.site.home import CARD, KEY_LIFE_NS, Site, clock_before_key
+from courier.site.home import Site
 from courier.site.outbox import enqueue
 from formats.digest import sha256_hex
 from formats.documents import card as card_doc

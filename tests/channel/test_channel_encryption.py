@@ -17,7 +17,7 @@ from journey import Home
 from courier.channel.transport import MAX_MESSAGE, Outgoing
 from courier.site.catalog import messages
 from courier.site.home import Site, create_site, open_site
-from courier.site.message_encryption import is_covered
+from courier.site.message_encryption import is_encrypted
 from courier.site.peers import pin_card, revoke_site
 from courier.site.rotation import rotate_key
 from formats.age import EncryptingWriter, Identity, encrypted_size
@@ -143,7 +143,7 @@ def test_a_bare_message_and_its_encrypted_twin_are_one(pair: Pair) -> None:
     own = pair.br.card.recipient
     assert own is not None
     twin = encrypted(own, envelope.encode())
-    assert is_covered(twin)
+    assert is_encrypted(twin)
     assert bring(pair, twin) == []
     with pair.br.catalogue.reading() as connection:
         assert len(messages.in_state(connection, "in", "taken")) == 1

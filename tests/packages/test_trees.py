@@ -16,7 +16,7 @@ import pytest
 from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError, UsageError
 from courier.packages import trees as tree
 from courier.packages.trees import read_tree, source_size, write_tree
-from courier.site.store.folder import Store
+from courier.site.store.folder import FolderStore
 from formats.digest import sha256_hex
 from formats.documents.listing import EMPTY, Entry, FileEntry, FolderEntry, LinkEntry
 from formats.errors import FormatError, IllegalNameError
@@ -100,7 +100,7 @@ def facts(root: Path) -> dict[str, tuple[object, ...]]:
 
 
 def test_a_rich_tree_comes_out_as_it_went_in(tmp_path: Path, source: Path) -> None:
-    store = Store(tmp_path / "store")
+    store = FolderStore(tmp_path / "store")
     before = facts(source)
     with store.lock(), store.stage() as staging:
         summary = staging.add_listing(read_tree([source], staging.add))
@@ -121,7 +121,7 @@ def test_a_rich_tree_comes_out_as_it_went_in(tmp_path: Path, source: Path) -> No
 
 
 def test_the_same_content_is_kept_once_and_empty_files_not_at_all(tmp_path: Path, source: Path) -> None:
-    store = Store(tmp_path / "store")
+    store = FolderStore(tmp_path / "store")
     with store.stage() as staging:
         summary = staging.add_listing(read_tree([source], staging.add))
         staging.commit()

@@ -15,7 +15,7 @@ from courier.sending.parcel_key import encrypt_parcel_key
 from courier.sending.recall import recall_parcel
 from courier.site.catalog import messages
 from courier.site.home import Site, open_site
-from courier.site.message_encryption import open_cover
+from courier.site.message_encryption import decrypt_message
 from formats.age import Identity
 
 
@@ -169,7 +169,7 @@ def take_in(home: Home) -> None:
     """Act on what lies in the share, and hand nothing over: as where the line breaks half-way."""
     for name in list((home.path.parent / "share" / home.code).iterdir()):
         site = open_site(home.path)
-        take_message(site, open_cover(name.read_bytes(), site.keyring.identities()))
+        take_message(site, decrypt_message(name.read_bytes(), site.keyring.identities()))
         site.close()
 
 

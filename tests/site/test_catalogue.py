@@ -30,7 +30,7 @@ from courier.site.catalog.messages import Message
 from courier.site.catalog.packages import StoredPackage
 from courier.site.catalog.parcels import LogEntry, ReceivedParcel, ReceivedVolume, SentParcel, SentTo, SentVolume
 from courier.site.catalog.sites import Address, PinnedSite
-from courier.site.outbox import carried
+from courier.site.outbox import transfer_piece
 from formats.documents.listing import ListingSummary
 
 LARGE = 2**63 - 1
@@ -197,7 +197,7 @@ def test_a_catalogue_of_the_first_schema_becomes_one_of_the_newest_and_loses_not
             assert [(one.sha256, one.name, one.recipient, one.seed) for one in found] == [
                 (sha256, sha256, "", b"") for sha256 in ("a" * 64, "b" * 64)
             ]
-            assert carried(connection, found[0], 0, 100) == body
+            assert transfer_piece(connection, found[0], 0, 100) == body
         with catalogue.writing() as connection:
             assert messages.settle(connection, found[0], state="settled", now_ns=9)
             assert messages.put(connection, dataclasses.replace(found[1], sha256="c" * 64, body=b"new", name=""))

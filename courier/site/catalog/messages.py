@@ -89,7 +89,7 @@ def named(connection: Connection, direction: str, name: str, site: str | None = 
     return Message(**row._mapping) if row else None
 
 
-def put_cover(connection: Connection, one: Message) -> None:
+def set_encryption(connection: Connection, one: Message) -> None:
     """Keep under which name, for which recipient and with which seed a message travels from now on."""
     values = {"name": one.name, "recipient": one.recipient, "seed": one.seed}
     connection.execute(update(message).where(_this(one)).values(**values))

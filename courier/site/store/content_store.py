@@ -1,0 +1,166 @@
+"""The content store of a site as its users see it: what every implementation promises. No path leaks from it.
+
+Content is a file's bytes, known by their SHA-256 and kept once, however many packages hold it. A listing names the
+files of one package version; it is known by the SHA-256 of its own bytes. A package exists when the catalogue says so;
+the store only keeps what packages are made of. `tests/site/store/test_content_store.py` runs over every implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import BinaryIO, Protocol
+
+from formats.documents.listing import Entry, ListingSummary
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """Something wrong with stored content: which file of the package, its SHA-256, and what."""
+
+    path: str
+    sha256: str
+    problem: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredContent:
+    """One content of the store: its SHA-256, and the bytes that are kept of it."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreSpace:
+    """Bytes free where the store keeps content, and how many of them it leaves free."""
+
+    free: int
+    reserve: int
+
+
+class ContentStore(Protocol):
+    """The content and the listings of all packages of a site. Several threads and processes may read at once."""
+
+    def has(self, sha256: str, size: int) -> bool:
+        """Whether this content is stored with ``size`` bytes. Its bytes are not read."""
+
+    def has_listing(self, sha256: str) -> bool:
+        """Whether this listing is stored. Its bytes are not read."""
+
+    def open_content(self, sha256: str) -> BinaryIO:
+        """Open content for reading; the file can be sought in. Raises `DamagedError` when it is missing.
+
+        What is read is not compared with the SHA-256: the caller does that.
+        """
+
+    def entries(self, listing: ListingSummary) -> Iterator[Entry]:
+        """The entries of a listing in path order, compared with its summary.
+
+        Raises `DamagedError` when the listing is missing or differs.
+        """
+
+    def contents(self) -> Iterator[StoredContent]:
+        """Every content in the store, in the order of the SHA-256."""
+
+    def verify(self, listing: ListingSummary) -> Iterator[Finding]:
+        """Read all content of a package again and yield what is missing, cannot be read, or differs.
+
+        Raises `DamagedError` when the listing is missing or differs.
+        """
+
+    def is_good(self, sha256: str) -> bool:
+        """Read content again: whether it is there, can be read, and has its SHA-256."""
+
+    def quarantine(self, sha256: str) -> None:
+        """Take damaged content out of use, so that adding or receiving it again puts it right.
+
+        Does nothing when the content is missing. The damaged bytes are kept until the next `collect`. Call it under
+        `lock`.
+        """
+
+    def stage(self) -> Staging:
+        """Begin to take in content and listings; use it as a context manager, under `lock`."""
+
+    def collect(self, keep: Iterable[ListingSummary], pinned: Iterable[bytes] = ()) -> int:
+        """Delete the listings and the content that nothing needs; return the bytes freed.
+
+        ``keep``: the listings of every package in the catalogue; with the content of their files they stay.
+        ``pinned``: SHA-256 digests (32 bytes) of further content that stays. What was quarantined, and what killed
+        commands left behind, is deleted too. Raises `DamagedError`, with nothing deleted, when one of the listings is
+        missing or differs. Call it under `lock`.
+        """
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the store's lock: one writer at a time. Raises `RefusedError` at once when another command holds it."""
+
+    def space(self) -> StoreSpace:
+        """The room for more content."""
+
+    def require_space(self, needed: int, *, purpose: str) -> None:
+        """Raise `NoSpaceError` unless there is room for ``needed`` bytes more and the reserve.
+
+        ``purpose`` begins the message: "adding the package".
+        """
+
+    def naming_space(self, needed: Callable[[], int], *, purpose: str) -> AbstractContextManager[None]:
+        """Raise `NoSpaceError`, with the bytes ``needed`` and those free, where the store fills up in the block."""
+
+
+class Staging(Protocol):
+    """New content and listings on their way into a store: invisible to its readers until `commit`.
+
+    When the block ends without `commit`, for whatever reason, nothing of it stays. A kill leaves the store as it was
+    before, or with content that no package needs yet, which `ContentStore.collect` deletes.
+    """
+
+    def __enter__(self) -> Staging:
+        """Make room for what comes; delete what a killed command staged."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Give up what was not committed."""
+
+    def add(self, source: BinaryIO, progress: Callable[[int], None] = lambda _: None) -> tuple[str, int]:
+        """Take in one content from a file, to its end; return its SHA-256 and its size in bytes.
+
+        Content that is stored already, and good, is not kept twice. ``progress`` is told the bytes of each piece.
+        """
+
+    def begin(self) -> IncomingContent:
+        """Begin to take in one content that comes in parts. Several may be under way at once."""
+
+    def has(self, sha256: str, size: int) -> bool:
+        """Whether content is staged or stored with ``size`` bytes. Empty content always is; it is not kept."""
+
+    def holds(self, sha256: str, size: int) -> bool:
+        """Whether good content is staged or stored. Stored content is read again, once, before it counts."""
+
+    def add_listing(self, entries: Iterable[Entry]) -> ListingSummary:
+        """Take in a listing; return its summary. Raises `FormatError` when its entries are not in path order, or too
+        many.
+        """
+
+    def staged_entries(self, listing: ListingSummary) -> Iterator[Entry]:
+        """The entries of a listing that was staged here."""
+
+    def commit(self) -> None:
+        """Move everything into the store, on stable storage. The caller then records the packages in the catalogue."""
+
+
+class IncomingContent(Protocol):
+    """One content on its way into a `Staging`. It is hashed as it is written, so it need not be read again."""
+
+    @property
+    def size(self) -> int:
+        """Bytes taken in so far."""
+
+    def append(self, pieces: Iterable[bytes]) -> None:
+        """Take in the next part."""
+
+    def finish(self, sha256: str) -> bool:
+        """Stage the content if it has this SHA-256; otherwise return False and keep nothing of it."""
+
+    def abandon(self) -> None:
+        """Keep nothing of it."""
