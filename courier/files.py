@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from courier.error_codes import Code
-from courier.errors import CourierError, NoSpaceError, NotFoundError, RefusedError, UsageError
+from courier.errors import BusyError, CourierError, NoSpaceError, NotFoundError, RefusedError, UsageError
 
 TEMP = ".courier-tmp-"
 """What names of files and folders begin with that are not whole yet; what a kill leaves is told by it to be ours."""
@@ -224,7 +224,7 @@ def naming_space(folder: Path, needed: Callable[[], int], *, purpose: str) -> It
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file ``path``: one writer at a time. Raises `RefusedError` when another process holds it.
+    """Hold the lock file ``path``: one writer at a time. Raises `BusyError` when another process holds it.
 
     The system drops the lock when its holder ends, however it ends.
     """
@@ -235,10 +235,9 @@ def locked(path: Path) -> Iterator[None]:
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
                 raise
-            raise RefusedError(
+            raise BusyError(
                 f"another courier command is at work on {path.parent}",
                 hint="wait for it to end, then run this command again",
-                code=Code.BUSY,
             ) from None
         yield
 

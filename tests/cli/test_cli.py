@@ -29,7 +29,7 @@ from journey import (
 )
 
 from courier import __version__
-from courier.errors import EXIT_CODES
+from courier.error_codes import EXIT_CODES
 
 COMMANDS = {
     (): ["demo", "init", "site", "package", "parcel", "channel"],
@@ -257,7 +257,7 @@ def test_two_commands_at_once_are_told_apart(sites: Sites) -> None:
     from courier.files import locked
 
     with locked(sites.hq.path / "store" / "lock"):
-        error = sites.hq.fails("package", "add", FIXTURES / "boot.wim", "--name", "X", code=3)
+        error = sites.hq.fails("package", "add", FIXTURES / "boot.wim", "--name", "X", code=9)
     assert error["code"] == "busy"
 
 
