@@ -19,6 +19,8 @@ from courier.errors import CourierError, RefusedError
 if TYPE_CHECKING:
     from courier.site.home import Site
 
+_GAP = 2
+"""Columns between two columns of a table."""
 _UNLIMITED = 100_000
 """Columns of a table that goes into a file or pipe: wider than any row."""
 
@@ -178,21 +180,31 @@ def _table_lines(headings: Sequence[str], rows: Sequence[Sequence[object]], *, w
     from rich.table import Table
     from rich.text import Text
 
-    gap = 2
-    table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False)
-    least = 0
-    cells = [[_one_line(str(cell)) for cell in row] for row in rows]
+    cells = [list(headings), *([_one_line(str(cell)) for cell in row] for row in rows)]
+    columns = list(zip(*cells, strict=True))
+    texts = [max(map(cell_len, column)) for column in columns]
+    words = [max(cell_len(word) for cell in column for word in cell.split() or [""]) for column in columns]
+    widths = _column_widths(texts, words, room=width - _GAP * (len(columns) - 1))
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False)
     for number, heading in enumerate(headings):
-        texts = [heading, *(row[number] for row in cells)]
-        longest = max(cell_len(word) for text in texts for word in text.split() or [""])
         whole_numbers = bool(rows) and all(isinstance(row[number], int) for row in rows)
-        table.add_column(Text(heading), min_width=longest, justify="right" if whole_numbers else "left")
-        least += longest + gap
-    for row in cells:
+        table.add_column(Text(heading), width=widths[number], justify="right" if whole_numbers else "left")
+    for row in cells[1:]:
         table.add_row(*map(Text, row))
     out = io.StringIO()
-    Terminal(file=out, width=max(width, least), color_system=None, legacy_windows=False).print(table)
+    room = sum(widths) + _GAP * len(widths)
+    Terminal(file=out, width=room, color_system=None, legacy_windows=False).print(table)
     return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def _column_widths(texts: Sequence[int], words: Sequence[int], *, room: int) -> list[int]:
+    """The width of each column: its longest text, or less, but never less than its longest word (rich does break
+    words). The widest columns give way first.
+    """
+    widths = list(texts)
+    while sum(widths) > room and (wrappable := [n for n, width in enumerate(widths) if width > words[n]]):
+        widths[max(wrappable, key=lambda n: widths[n])] -= 1
+    return widths
 
 
 def _about(name: str, error: CourierError) -> str:

@@ -14,7 +14,7 @@ from courier.cli import (
 )
 from courier.cli.command import group
 
-app = group("Parcels: create, write and ship them; receive, verify and import them.")
+app = group("Parcels: create, write, ship; receive, verify, import.")
 
 # In the order of the help.
 for module in (

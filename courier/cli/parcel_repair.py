@@ -217,8 +217,8 @@ def drill(
         worst = max(done.trials, key=lambda trial: (trial.asked_bytes, trial.asked))
         error = DamagedError(
             f"{parcel}: in {len(done.trials) - good} of {len(done.trials)} trials parity could not repair everything",
-            hint=f"at worst {plural(worst.asked, 'block')} ({size_text(worst.asked_bytes)}) must be fetched by network; "
-            "to avoid that, create it with more --spare-volumes or --redundancy",
+            hint=f"at worst {plural(worst.asked, 'block')} ({size_text(worst.asked_bytes)}) must be fetched by "
+            "network; to avoid that, create it with more --spare-volumes or --redundancy",
             code=Code.NOT_COVERED,
         )
         console.error(error, document)

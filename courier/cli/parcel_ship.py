@@ -153,9 +153,9 @@ def fail(
     parcel: PARCEL,
     reason: Annotated[str, typer.Option("--reason", metavar="REASON", help="Why; it is written into the log.")],
 ) -> None:
-    """Mark a parcel of this site as failed: lost on the way, or given up.
+    """Mark a parcel of this site as failed.
 
-    It can be shipped again should it turn up.
+    It was lost on the way or given up. It can be shipped again should it turn up.
     """
     from courier.sending.close import fail_parcel
     from courier.site.catalog import parcels

@@ -322,7 +322,7 @@ def test_whoever_ends_a_command_ends_it_as_ctrl_c_does(sites: Sites, tmp_path: P
         running.send_signal(getattr(signal, number))
         _, said = running.communicate(timeout=60)
     assert running.returncode == 8
-    assert "the same command goes on" in said
+    assert "give the same command again" in said
     assert "Traceback" not in said
 
 
