@@ -1,7 +1,7 @@
-"""What goes wrong, by who must act, each with what to do about it; and the table of exit codes.
+"""The errors that commands raise on purpose, each with what the operator can do about it.
 
-Everything a command raises on purpose is a `CourierError`. Errors of the bytes floor (`formats.errors`) are turned
-into one by `explain`.
+All of them are a `CourierError`; the class decides the exit code (`courier.error_codes.EXIT_CODES`). `explain` turns
+an error of `formats` into one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from formats import errors as fe
 
 
 class CourierError(Exception):
-    """Base: ``message`` says what and where in one line, ``hint`` what to do in one line."""
+    """Base of the errors: ``message`` says what went wrong and where, ``hint`` what to do, each in one line."""
 
     exit_code: ClassVar[int] = 1
     code: Code = Code.UNEXPECTED
@@ -27,113 +27,117 @@ class CourierError(Exception):
 
 
 class UsageError(CourierError):
-    """The command was given something it cannot take."""
+    """An option, argument or value is wrong."""
 
     exit_code = 2
     code = Code.USAGE
 
 
 class RefusedError(CourierError):
-    """Trust, signature or policy forbids it."""
+    """Trust, a signature or a policy forbids it."""
 
     exit_code = 3
     code = Code.REFUSED
 
 
 class DamagedError(CourierError):
-    """Content is damaged or not all there; it can be repaired, and the hint says how."""
+    """Content is damaged or incomplete; the hint says how to repair it."""
 
     exit_code = 4
     code = Code.DAMAGED
 
 
 class NoSpaceError(CourierError):
-    """A disk or medium has too little room."""
+    """A disk or medium has too little space."""
 
     exit_code = 5
     code = Code.NO_SPACE
 
 
 class NotFoundError(CourierError):
-    """A site, package, parcel, volume or file that is not there."""
+    """A site, package, parcel, volume or file is not there."""
 
     exit_code = 6
     code = Code.NOT_FOUND
 
 
 class UnreachableError(CourierError):
-    """The network did not answer; what was to be sent is kept for the next try."""
+    """The network did not answer; messages are kept for the next try."""
 
     exit_code = 7
     code = Code.UNREACHABLE
 
 
 class StoppedError(CourierError):
-    """Stopped by the operator; the same command goes on."""
+    """The operator or the system stopped the command; the same command goes on from there."""
 
     exit_code = 8
     code = Code.INTERRUPTED
 
 
-EXIT_CODES = {
-    0: "done",
-    1: "unexpected",
-    2: "usage",
-    3: "refused (trust, signature, policy)",
-    4: "damaged or incomplete content (repairable: says how)",
-    5: "no space",
-    6: "not found",
-    7: "network unreachable (kept for retry)",
-    8: "interrupted",
-}
+class BusyError(CourierError):
+    """Another command, or another program, is using it; the same command works later."""
+
+    exit_code = 9
+    code = Code.BUSY
+
+
+_READ_AGAIN = "read the medium again, in another drive if you have one, or ask the sender for another one"
 
 _EXPLANATIONS: tuple[tuple[type[fe.FormatError], type[CourierError], str], ...] = (
     (
         fe.BadSignatureError,
         RefusedError,
-        "compare the sender's fingerprint by phone; do not use this medium or message until it is explained",
+        "compare the sender's fingerprint by phone; do not use this medium or message before the cause is known",
     ),
     (
         fe.NotForUsError,
         RefusedError,
-        "it was encrypted for another site, or for keys that were lost here (courier site rotate-key --lost): ask the "
-        "sender to create the parcel anew, for this site's present card",
+        "it was encrypted for another site, or for keys that this site lost (courier site rotate-key --lost): ask the "
+        "sender to create the parcel again for this site's present card",
     ),
     (
         fe.UnknownFormatError,
         RefusedError,
-        "it was made by another release; update this toolkit or ask the sender which release made it",
+        "another release made it: update this toolkit, or ask the sender which release it was",
     ),
     (fe.IllegalNameError, RefusedError, "the name is not allowed in a package or parcel; rename it at its source"),
     (
         fe.UnexpectedError,
         RefusedError,
-        "the medium does not hold what its signed packing list says; ask the sender for it again",
+        "the medium does not hold what its signed packing list says; ask the sender for another one",
     ),
-    (fe.TooLargeError, RefusedError, "it is beyond the limits of the format; ask the sender what it is"),
+    (fe.TooLargeError, RefusedError, "it is larger than the format allows; ask the sender what it is"),
     (
         fe.DigestMismatchError,
         DamagedError,
-        "read the medium again, in another drive if there is one, or ask the sender for it again",
+        _READ_AGAIN,
     ),
     (
         fe.UnreadableError,
         DamagedError,
-        "read the medium again, in another drive if there is one, or ask the sender for it again",
+        _READ_AGAIN,
     ),
     (
         fe.UnmendableError,
         DamagedError,
         "ask the sender for the missing blocks: courier parcel repair PARCEL --from-network",
     ),
-    (fe.MalformedError, DamagedError, "read the medium or message again; if it stays so, ask the sender for it again"),
+    (
+        fe.MalformedError,
+        DamagedError,
+        "read the medium or fetch the message again; if that does not help, ask the sender for another one",
+    ),
     (fe.NoRoomError, NoSpaceError, "choose a larger medium"),
-    (fe.FormatError, DamagedError, "ask the sender for it again"),
+    (fe.FormatError, DamagedError, "ask the sender for another one"),
 )
 
 
 def explain(error: fe.FormatError, *, where: str = "", hint: str = "") -> CourierError:
-    """The `CourierError` for an error of the bytes floor; ``where`` names the medium, message or file it is in."""
+    """The `CourierError` for an error of `formats`; ``where`` names the medium, message or file it is in.
+
+    ``hint`` stands in place of the usual one for that kind of error.
+    """
     for kind, turned, usual in _EXPLANATIONS:
         if isinstance(error, kind):
             message = f"{where}: {error}" if where else str(error)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from courier.error_codes import Code
-from courier.errors import CourierError, NoSpaceError, NotFoundError, RefusedError, UsageError
+from courier.errors import BusyError, CourierError, NoSpaceError, NotFoundError, RefusedError, UsageError
 
 TEMP = ".courier-tmp-"
 """What names of files and folders begin with that are not whole yet; what a kill leaves is told by it to be ours."""
@@ -224,7 +224,7 @@ def naming_space(folder: Path, needed: Callable[[], int], *, purpose: str) -> It
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file ``path`` while the block runs. Raises `RefusedError` at once when it is held already.
+    """Hold the lock file ``path`` while the block runs. Raises `BusyError` at once when it is held already.
 
     It excludes other processes, other threads, and a second use in the same thread. The operating system drops the
     lock when its holder ends, however it ends; the file stays. An error of the disk, such as one that knows no locks,
@@ -235,10 +235,9 @@ def locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as handle:
         if not lock_descriptor(handle.fileno(), blocking=False):
-            raise RefusedError(
+            raise BusyError(
                 f"another courier command is at work on {path.parent}",
                 hint="wait for it to end, then run this command again",
-                code=Code.BUSY,
             )
         yield
 

@@ -1,37 +1,46 @@
 """Write docs/commands.md from the commands themselves: ``python docs/make_commands.py``.
 
-A test compares the page with what this makes, so that it cannot fall behind.
+A test compares the page with what this makes, so that the two cannot differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from courier.cli.run import app
-from courier.errors import EXIT_CODES
+from courier.cli.app import app
+from courier.cli.command import arguments_of, common_options, described
+from courier.error_codes import EXIT_CODES, Code
+from courier.media.kinds import DRIVE_LAYOUTS, DRIVE_SPEED, MEDIA
 
 PAGE = Path(__file__).with_name("commands.md")
-COMMON = {"home", "json", "json_lines", "quiet", "yes", "help"}
 
 HEAD = """# Commands
 
-Made by `python docs/make_commands.py`. Every command also has, behind its name:
+Made by `python docs/make_commands.py`. [Media](#kinds-of-media), [exit codes](#exit-codes) and
+[error codes](#error-codes) are at the end.
 
-| option | meaning |
-|---|---|
-| `--home DIR` | the site home; else `$COURIER_HOME`, else the platform's data folder; also before the command |
-| `--json` | print one JSON document on stdout, and nothing else there |
-| `--json-lines` | print JSON lines as things happen; the last one is the result |
-| `--quiet`, `-q` | print nothing but errors |
-| `--yes`, `-y` | do not ask |
+Every command has these options. They may also be given before the command, as in `courier --home /srv/HQ1 parcel list`.
 
-Progress goes to stderr, and only when that is a terminal. An error is two lines on stderr: what and where, then what to
-do; with `--json` it is `error.code`, `error.message` and `error.hint` in the document.
+{common}
+
+Progress is shown on stderr, and only when that is a terminal. An error is two lines on stderr: what went wrong and
+where, then what to do. With `--json` these are `error.code`, `error.message` and `error.hint` of the document.
 """
+
+
+def _table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    lines = [list(headings), *rows]
+    cells = [[str(cell).replace("|", "\\|") for cell in line] for line in lines]
+    rule = ["---"] * len(cells[0])
+    return "\n".join(f"| {' | '.join(line)} |" for line in (cells[0], rule, *cells[1:]))
+
+
+def _parameters(parameters: Iterable[Any]) -> list[tuple[str, str]]:
+    return [(f"`{name}`", text) for name, text in map(described, parameters)]
 
 
 def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -42,43 +51,49 @@ def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield path, command
 
 
-def _usage(path: str, command: Any) -> str:
-    words = [path]
-    for parameter in command.params:
-        if parameter.param_type_name == "argument":
-            words.append(parameter.metavar or parameter.name.upper())
-    return " ".join(words)
+def _command(path: str, command: Any) -> str:
+    usage = " ".join([path, *arguments_of(command)])
+    common = {option.name for option in common_options()}
+    rows = _parameters(parameter for parameter in command.params if parameter.name not in common)
+    parts = [f"## {path.removeprefix('courier ')}", f"`{usage}`", (command.help or "").strip()]
+    if rows:
+        parts.append(_table(("option", "meaning"), rows))
+    parts.append(f"```sh\n{command.epilog}\n```")
+    return "\n\n".join(parts)
 
 
-def _options(command: Any) -> list[str]:
-    rows = []
-    for parameter in command.params:
-        if parameter.name in COMMON:
-            continue
-        if parameter.param_type_name == "argument":
-            name = parameter.metavar or parameter.name.upper()
-        else:
-            name = "/".join([", ".join(parameter.opts), *parameter.secondary_opts])
-            if parameter.metavar and not parameter.is_flag:
-                name += f" {parameter.metavar}"
-        needed = " (required)" if parameter.required else ""
-        if type(parameter.default) in (int, str) and parameter.default != "" and not parameter.is_flag:
-            needed = f" (default: `{parameter.default}`)"
-        rows.append(f"| `{name}` | {(getattr(parameter, 'help', '') or '').replace('|', chr(92) + '|')}{needed} |")
-    return rows
+def _media() -> str:
+    rows = [
+        (f"`{kind.name}`", kind.what, f"{kind.usable_bytes:,}", _speed(kind.speed), ", ".join(kind.layouts))
+        for kind in MEDIA.values()
+    ]
+    drive = ("`--capacity SIZE`", "USB disk or any other drive", "as given", _speed(DRIVE_SPEED))
+    rows.append((*drive, ", ".join(DRIVE_LAYOUTS)))
+    return (
+        "## Kinds of media\n\nFor `--media KIND`. The speed is that of a typical drive; plans reckon with it.\n\n"
+        + _table(("kind", "what it is", "usable bytes", "typical speed", "meant for layouts"), rows)
+    )
+
+
+def _speed(bytes_a_second: int) -> str:
+    return f"{bytes_a_second / 10**6:.1f} MB/s".replace(".0 ", " ")
+
+
+def _exit_codes() -> str:
+    return "## Exit codes\n\n" + _table(("code", "meaning"), EXIT_CODES.items())
+
+
+def _error_codes() -> str:
+    rows = [(f"`{code}`", code.meaning) for code in sorted(Code)]
+    return "## Error codes\n\nFor scripts: `error.code` of the JSON document.\n\n" + _table(("code", "meaning"), rows)
 
 
 def make() -> str:
     """The page."""
-    parts = [HEAD]
-    for path, command in _commands(typer.main.get_command(app), "courier"):
-        title, text = path.removeprefix("courier "), (command.help or "").strip()
-        parts.append(f"\n## {title}\n\n`{_usage(path, command)}`\n\n{text}\n")
-        if rows := _options(command):
-            parts.append("\n| | |\n|---|---|\n" + "\n".join(rows) + "\n")
-    codes = "\n".join(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items())
-    parts.append(f"\n## Exit codes\n\n| code | meaning |\n|---|---|\n{codes}\n")
-    return "".join(parts)
+    parts = [HEAD.format(common=_table(("option", "meaning"), _parameters(common_options()))).strip()]
+    parts += [_command(path, command) for path, command in _commands(typer.main.get_command(app), "courier")]
+    parts += [_media(), _exit_codes(), _error_codes()]
+    return "\n\n".join(parts) + "\n"
 
 
 if __name__ == "__main__":

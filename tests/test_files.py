@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from courier import files
-from courier.error_codes import Code
-from courier.errors import CourierError, DamagedError, NoSpaceError, NotFoundError, RefusedError, UsageError
+from courier.errors import BusyError, CourierError, DamagedError, NoSpaceError, NotFoundError, RefusedError, UsageError
 from courier.files import (
     RESERVE,
     TEMP,
@@ -203,7 +202,7 @@ def test_a_second_holder_is_refused_until_the_first_ends_however_it_ends(tmp_pat
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(RefusedError) as caught, locked(lock):
+        with pytest.raises(BusyError) as caught, locked(lock):
             pass
         assert caught.value.code == "busy"
         assert caught.value.hint
@@ -219,7 +218,7 @@ def test_a_second_holder_is_refused_until_the_first_ends_however_it_ends(tmp_pat
 
 def test_a_lock_is_held_against_the_same_process_and_freed_by_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="mine"), locked(tmp_path / "lock"):
-        with pytest.raises(RefusedError), locked(tmp_path / "lock"):
+        with pytest.raises(BusyError), locked(tmp_path / "lock"):
             pass
         raise ValueError("mine")
     with locked(tmp_path / "lock"):
@@ -231,7 +230,7 @@ def test_a_lock_is_held_against_other_threads(tmp_path: Path) -> None:
         try:
             with locked(tmp_path / "lock"):
                 return None
-        except RefusedError as error:
+        except BusyError as error:
             return error.code
 
     with ThreadPoolExecutor(1) as other:

@@ -325,7 +325,7 @@ def _example(name: str, source: str, *, is_package: bool = False) -> Module:
         ("courier.sending.ship", "from courier.receiving import receive"),
         ("courier.receiving.spool", "import courier.sending.plan as s"),
         ("courier.site.catalog.schema", "from ...packages.add import add_package"),
-        ("courier.channel.sync", "from courier.cli import run"),
+        ("courier.channel.sync", "from courier.cli import app"),
     ],
 )
 def test_an_import_up_or_across_is_seen(name: str, source: str) -> None:

@@ -14,7 +14,7 @@ from courier.channel.requests import Service
 from courier.channel.schedule import SECOND_NS, Limits, resend_ns, retry_ns
 from courier.channel.server import Listening, check_listening, require_server, serve
 from courier.channel.sync import Exchange, open_inbox, synchronise, take_inbox
-from courier.errors import CourierError, RefusedError
+from courier.errors import BusyError, CourierError
 from courier.files import locked
 from courier.site.card import pinned_card
 from courier.site.catalog import messages, sites
@@ -116,7 +116,7 @@ class SiteDesk:
 
 
 def exchange_locked(site: Site, act: Callable[[], Exchange], *, patience: float = LOCK_SECONDS) -> Exchange:
-    """Do one exchange, while no other process of this site does; waits ``patience`` seconds. Raises `RefusedError`."""
+    """Do one exchange, while no other process of this site does; waits ``patience`` seconds. Raises `BusyError`."""
     deadline = time.monotonic() + patience
     while True:
         begun = False
@@ -124,8 +124,8 @@ def exchange_locked(site: Site, act: Callable[[], Exchange], *, patience: float 
             with locked(site.home / "channel" / "lock"):
                 begun = True
                 return act()
-        except RefusedError as error:
-            if begun or error.code != "busy" or time.monotonic() > deadline:
+        except BusyError:
+            if begun or time.monotonic() > deadline:
                 raise
         time.sleep(0.2)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import re
 import signal
 import ssl
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from courier.channel.request_signatures import Head
 from courier.channel.requests import Reply, Service
 from courier.error_codes import Code
-from courier.errors import CourierError, NotFoundError, RefusedError, UsageError
+from courier.errors import BusyError, CourierError, NotFoundError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -200,7 +201,8 @@ def serve(
             asyncio.run(server.run_on(listening))
         except OSError as error:
             message = f"{listening.host}:{listening.port}: {error.strerror or error}"
-            raise RefusedError(message, hint="choose another with --bind HOST:PORT", code=Code.BIND) from None
+            kind = BusyError if error.errno == errno.EADDRINUSE else RefusedError
+            raise kind(message, hint="choose another with --bind HOST:PORT", code=Code.BIND) from None
 
 
 class _Server:

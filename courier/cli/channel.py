@@ -8,46 +8,52 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from courier.cli.channel_address import address
-from courier.cli.command import command, group
-from courier.cli.console import Console
+from courier.cli import channel_address as address
+from courier.cli.command import command, console_of, group
+from courier.cli.received_parcel import parcel_status, say_imported
 from courier.parcel.states import ReceivedEvent
 from courier.text import plural
 
 if TYPE_CHECKING:
     from courier.channel.sync import Exchange
 
-app = group("The network channel: addresses of other sites, messages both ways.")
-app.add_typer(address, name="address")
+app = group("The network channel: addresses of other sites, and messages.")
+app.add_typer(address.app, name="address")
 
 SHOWN = 20
-"""Lines of one kind that a person reads."""
+"""Lines of one kind that are printed for people; a longer list is cut."""
 REMIND_SECONDS = 24 * 3600
-"""How often a server says that the site's key ends."""
+"""Seconds between two reminders of a server that the key of the site ends."""
 
 
-@command(app, "sync")
+@command(app, "sync", examples=["courier channel sync", "courier channel sync --retry"])
 def sync(
-    console: Console,
+    context: typer.Context,
     *,
-    retry: Annotated[bool, typer.Option("--retry", help="Try failing addresses again, as their retries say.")] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Retry addresses that fail, as often as they are set to.")
+    ] = False,
 ) -> None:
-    """Deliver and fetch messages now, and import what they complete."""
+    """Deliver and fetch messages now.
+
+    Parcels that become complete by them are imported.
+    """
     from courier.channel.serve import exchange_locked, synchronise_patiently
     from courier.channel.sync import synchronise
-    from courier.cli.report import parcel_status, say_imported
     from courier.errors import UnreachableError
+
+    console = console_of(context)
 
     def told(so_far: Exchange) -> None:
         for code, reason in so_far.unreachable:
-            console.say(f"{code} is tried again: {reason}")
+            console.say(f"Trying {code} again: {reason}")
 
     with console.site() as site:
         if retry:
             done = synchronise_patiently(site, told=told, sleep=time.sleep)
         else:
             done = exchange_locked(site, lambda: synchronise(site))
-        console.say(f"Delivered {plural(done.delivered, 'message')}, took in {plural(done.taken, 'message')}.")
+        console.say(f"Delivered {plural(done.delivered, 'message')}, received {plural(done.taken, 'message')}.")
         for line in _news(done):
             console.say(line)
         for line in _refused(done):
@@ -77,40 +83,61 @@ def sync(
         if done.unreachable:
             code, reason = done.unreachable[0]
             error = UnreachableError(
-                f"{code}: {reason}", hint="the messages are kept; mount or mend it, then: courier channel sync"
+                f"{code}: {reason}", hint="the messages are kept; mount or repair it, then: courier channel sync"
             )
             console.error(error, document)
             raise typer.Exit(error.exit_code)
         console.result(document)
 
 
-@command(app, "serve")
+@command(
+    app,
+    "serve",
+    examples=[
+        "courier channel serve --bind 0.0.0.0:8423 --cert server.pem --key server.key",
+        "courier channel serve --behind-proxy",
+    ],
+)
 def serve(
-    console: Console,
+    context: typer.Context,
     *,
-    bind: Annotated[str, typer.Option("--bind", metavar="HOST:PORT", help="Where to listen.")] = "127.0.0.1:8423",
-    cert: Annotated[Path | None, typer.Option("--cert", metavar="FILE", help="Certificate chain, PEM.")] = None,
-    key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its private key, PEM.")] = None,
+    bind: Annotated[
+        str, typer.Option("--bind", metavar="HOST:PORT", help="Address and port to listen on.")
+    ] = "127.0.0.1:8423",
+    cert: Annotated[
+        Path | None, typer.Option("--cert", metavar="FILE", help="Certificate chain for https, in PEM.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="FILE", help="Private key of the certificate, in PEM.")
+    ] = None,
     behind_proxy: Annotated[
-        bool, typer.Option("--behind-proxy", help="Plain HTTP, for a proxy before it that has the certificate.")
+        bool, typer.Option("--behind-proxy", help="Serve plain http, for a proxy in front that has the certificate.")
     ] = False,
     every: Annotated[
-        int, typer.Option("--every", metavar="SECONDS", min=0, max=86_400, help="Between own rounds of sync; 0: none.")
+        int,
+        typer.Option(
+            "--every", metavar="SECONDS", min=0, max=86_400, help="Seconds between its own rounds of sync; 0: none."
+        ),
     ] = 60,
     rate: Annotated[
-        int, typer.Option("--rate", metavar="N", min=1, max=1_000_000, help="Requests a second that one site may make.")
+        int,
+        typer.Option("--rate", metavar="N", min=1, max=1_000_000, help="Requests a second that one site may make."),
     ] = 50,
 ) -> None:
-    """Serve peers: they bring messages, and those with the address `poll` fetch theirs. Ends on Ctrl-C or SIGTERM."""
+    """Run the server that other sites send messages to.
+
+    Sites with the address `poll` fetch their messages from it. It ends on Ctrl-C or SIGTERM.
+    """
     from courier.channel.serve import run_server
     from courier.channel.server import Listening, parse_bind
 
+    console = console_of(context)
     host, port = parse_bind(bind)
     listening = Listening(host=host, port=port, cert=cert, key=key, behind_proxy=behind_proxy)
     with console.site() as site:
 
         def ready(url: str) -> None:
-            console.say(f"{site.code} serves its peers at {url}; Ctrl-C ends it.")
+            console.say(f"{site.code} serves other sites at {url}; Ctrl-C ends it.")
             console.event({"event": "serving", "site": site.code, "url": url})
 
         def log(text: str) -> None:
@@ -126,7 +153,7 @@ def serve(
                 reminded = time.monotonic()
             if exchange.taken or exchange.delivered:
                 taken, delivered = plural(exchange.taken, "message"), plural(exchange.delivered, "message")
-                console.say(f"Took in {taken}, delivered {delivered}.")
+                console.say(f"Received {taken}, delivered {delivered}.")
                 console.event({"event": "exchange", "taken": exchange.taken, "delivered": exchange.delivered})
             for line in _news(exchange):
                 console.say(line)
@@ -140,13 +167,17 @@ def serve(
         console.result({"site": site.code, "ended": True})
 
 
-@command(app, "status")
-def status(console: Console) -> None:
-    """Show outbox, inbox and dead letters, and which sites get their messages bare, not sealed."""
+@command(app, "status", examples=["courier channel status"])
+def status(context: typer.Context) -> None:
+    """Show the messages of this site: waiting, sent, received, refused.
+
+    Sites to which messages go without encryption are named.
+    """
     from courier.cli.console import time_text
     from courier.site.catalog import messages
     from courier.site.outbox import unencrypted_sites
 
+    console = console_of(context)
     with console.site() as site:
         with site.catalogue.reading() as connection:
             bare = unencrypted_sites(connection)
@@ -154,14 +185,14 @@ def status(console: Console) -> None:
             queued = messages.queued(connection)
             unanswered = messages.in_state(connection, "out", "delivered")
             dead = [*messages.in_state(connection, "out", "dead"), *messages.in_state(connection, "in", "refused")]
-        console.table(("WAY", "SITE", "STATE", "MESSAGES"), counts)
+        console.table(("IN OR OUT", "SITE", "STATE", "MESSAGES"), counts)
         if not counts:
             console.say("No message has been sent or received yet.")
         for message in queued[:SHOWN]:
             why = f": {message.reason}" if message.reason else ""
             console.say(f"Waiting for {message.site} since {time_text(message.created_ns)}: {_kind(message.type)}{why}")
         for message in unanswered[:SHOWN]:
-            when = f"handed over {time_text(message.settled_ns)}, again after {time_text(message.due_ns)}"
+            when = f"handed over {time_text(message.settled_ns)}, sent again after {time_text(message.due_ns)}"
             console.say(f"Not acknowledged by {message.site}: {_kind(message.type)}, {when}")
         for message in dead[-SHOWN:]:
             where = f" for {message.site}" if message.direction == "out" else ""
@@ -173,7 +204,7 @@ def status(console: Console) -> None:
         if ending := site.key_warning():
             console.say(f"Note: {ending}")
         if max(len(queued), len(unanswered), len(dead)) > SHOWN:
-            console.say(f"Not more than {SHOWN} of a kind are shown; --json has them all.")
+            console.say(f"Only {SHOWN} of each kind are shown; --json prints all of them.")
         console.result(
             {
                 "key_warning": ending,
@@ -196,7 +227,7 @@ def status(console: Console) -> None:
 
 
 def _news(done: Exchange) -> list[str]:
-    """What the log says of an exchange, as many lines as a person reads; an import is told by itself."""
+    """The first lines of what an exchange changed; imports are left out, as they are printed separately."""
     lines = [
         f"{one.parcel + ': ' if one.parcel else ''}{one.event}: {one.text}"
         for one in done.news
@@ -207,7 +238,7 @@ def _news(done: Exchange) -> list[str]:
 
 
 def _refused(done: Exchange) -> list[str]:
-    """A line for each refused message, as many as a person reads."""
+    """A line for each of the first refused messages."""
     lines = [f"Refused {sha256[:12]}: {reason}" for sha256, reason in done.refused[:SHOWN]]
     more = len(done.refused) - SHOWN
     return [*lines, f"Refused {plural(more, 'more message')}: courier channel status --json"] if more > 0 else lines

@@ -1,4 +1,4 @@
-"""``courier channel address``: how other sites are reached, and within which limits."""
+"""``courier channel address``: how other sites are reached, at what times and how fast."""
 
 from __future__ import annotations
 
@@ -7,42 +7,64 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from courier.cli.command import command, group
-from courier.cli.console import Console, size_text
+from courier.cli.command import SITE_CODE, command, console_of, group
+from courier.cli.console import size_text
 from courier.text import plural
 
 if TYPE_CHECKING:
     from courier.channel.addresses import Wishes
     from courier.site.catalog.sites import Address
 
-address = group("How other sites are reached.")
+app = group("Addresses: how other sites are reached.")
 
-CODE = Annotated[str, typer.Argument(metavar="CODE", help="Site code.")]
 ADDRESS = Annotated[
     str,
     typer.Argument(
-        metavar="ADDRESS", help="A folder that both reach, https://HOST:PORT, or poll (it fetches from us)."
+        metavar="ADDRESS",
+        help="A folder that both sites reach, https://HOST:PORT, or poll (that site fetches from our server).",
     ),
 ]
 PRIORITY = Annotated[
-    int | None, typer.Option("--priority", metavar="N", min=1, max=1000, help="1 is tried first; unique.")
+    int | None,
+    typer.Option(
+        "--priority", metavar="N", min=1, max=1000, help="Order of the addresses of a site: 1 is tried first."
+    ),
 ]
 SCHEDULE = Annotated[
     str | None,
     typer.Option(
-        "--schedule", metavar="RULES", help="Such as 'mon-fri 8-18 high; sat,sun closed' (all, medium, high, closed)."
+        "--schedule",
+        metavar="RULES",
+        help="What may go when, such as 'mon-fri 8-18 high; sat,sun closed'. Levels: all, medium, high, closed.",
     ),
 ]
-ZONE = Annotated[str | None, typer.Option("--zone", help="Time zone of schedule and caps (else this computer's).")]
+ZONE = Annotated[
+    str | None,
+    typer.Option(
+        "--zone", metavar="ZONE", help="Time zone of the schedule and caps. Without it: that of this computer."
+    ),
+]
 CAP = Annotated[
-    str | None, typer.Option("--cap", metavar="RATE", help="200KB/s, or by hour '8-18 200KB/s; 18-8 5MB/s'; none.")
+    str | None,
+    typer.Option(
+        "--cap",
+        metavar="RATE",
+        help="Highest speed, such as 200KB/s, or by hour: '8-18 200KB/s; 18-8 5MB/s'; none: no limit.",
+    ),
 ]
 PULSE = Annotated[
-    str | None, typer.Option("--pulse", metavar="BLOCK/DELAY", help="A block, then a delay: 64KB/5s; none.")
+    str | None,
+    typer.Option("--pulse", metavar="BLOCK/DELAY", help="Send a block, then pause, such as 64KB/5s; none: no pauses."),
 ]
-RETRIES = Annotated[int | None, typer.Option("--retries", metavar="N", help="Tries after a failure (2).")]
-RETRY_WAIT = Annotated[int | None, typer.Option("--retry-wait", metavar="SECONDS", help="Between tries (60).")]
-CA = Annotated[Path | None, typer.Option("--ca", metavar="FILE", help="PEM of the authority or certificate to trust.")]
+RETRIES = Annotated[
+    int | None, typer.Option("--retries", metavar="N", help="Number of tries after a failure. Without it: 2.")
+]
+RETRY_WAIT = Annotated[
+    int | None, typer.Option("--retry-wait", metavar="SECONDS", help="Seconds between tries. Without it: 60.")
+]
+CA = Annotated[
+    Path | None, typer.Option("--ca", metavar="FILE", help="Certificate, or authority, to trust for https, in PEM.")
+]
 
 
 def _wishes(**given: Any) -> Wishes:
@@ -71,11 +93,19 @@ def _address_record(found: Address) -> dict[str, Any]:
     }
 
 
-@command(address, "add")
+@command(
+    app,
+    "add",
+    examples=[
+        "courier channel address add BR1 /mnt/share",
+        "courier channel address add BR1 https://br1.example.org:8423 --cap 200KB/s",
+        "courier channel address add BR1 poll",
+    ],
+)
 def address_add(
-    console: Console,
+    context: typer.Context,
     *,
-    code: CODE,
+    code: SITE_CODE,
     where: ADDRESS,
     priority: PRIORITY = None,
     schedule: SCHEDULE = None,
@@ -86,9 +116,10 @@ def address_add(
     retry_wait: RETRY_WAIT = None,
     ca: CA = None,
 ) -> None:
-    """Say how a trusted site is reached, and within which limits."""
+    """Add an address of a trusted site, with its limits."""
     from courier.channel.addresses import add_address, poll_before
 
+    console = console_of(context)
     wishes = _wishes(schedule=schedule, zone=zone, cap=cap, pulse=pulse, retries=retries, retry_wait=retry_wait, ca=ca)
     with console.site() as site:
         added = add_address(site, code, where, priority, wishes)
@@ -101,7 +132,7 @@ def address_add(
         if (before := poll_before(site, added)) is not None:
             console.warn(
                 f"Note: {added.site} fetches from our server first (poll, priority {before}): nothing goes to it by "
-                f"this address until poll comes after it: courier channel address set {added.site} poll --priority N"
+                f"this address while poll is first: courier channel address set {added.site} poll --priority N"
             )
         if added.address.startswith("http://"):
             console.warn(
@@ -110,11 +141,11 @@ def address_add(
         console.result(_address_record(added))
 
 
-@command(address, "set")
+@command(app, "set", examples=["courier channel address set BR1 /mnt/share --priority 2 --cap none"])
 def address_set(
-    console: Console,
+    context: typer.Context,
     *,
-    code: CODE,
+    code: SITE_CODE,
     where: ADDRESS,
     priority: PRIORITY = None,
     schedule: SCHEDULE = None,
@@ -125,10 +156,14 @@ def address_set(
     retry_wait: RETRY_WAIT = None,
     ca: CA = None,
 ) -> None:
-    """Change priority or limits of an address; transfers that run mind it at once."""
+    """Change the priority or limits of an address.
+
+    Transfers that are running follow them at once.
+    """
     from courier.channel.addresses import set_address
     from courier.errors import UsageError
 
+    console = console_of(context)
     given = {
         "priority": priority,
         "schedule": schedule,
@@ -140,7 +175,7 @@ def address_set(
         "ca": ca,
     }
     if all(value is None for value in given.values()):
-        raise UsageError("nothing to change was named", hint="courier channel address set --help")
+        raise UsageError("no option says what to change", hint="courier channel address set --help")
     with console.site() as site:
         record = _address_record(set_address(site, code, where, _wishes(**given)))
         console.say(
@@ -150,57 +185,69 @@ def address_set(
         console.result(record)
 
 
-@command(address, "list")
-def address_list(console: Console) -> None:
+@command(app, "list", examples=["courier channel address list"])
+def address_list(context: typer.Context) -> None:
     """List the addresses of all sites."""
     from courier.channel.addresses import list_addresses
 
+    console = console_of(context)
     with console.site() as site:
         records = [_address_record(found) for found in list_addresses(site)]
-        names = ("site", "priority", "address", "schedule", "zone", "rate")
-        rows = [(*(r[name] for name in names), _measured(r["measured"])) for r in records]
-        console.table((*(name.upper() for name in names), "MEASURED"), rows)
         for record in records:
+            console.say(f"{record['site']}  priority {record['priority']}: {record['address']}")
+            console.say(f"     schedule {record['schedule']} ({record['zone']}), rate {record['rate']}")
+            if record["measured"]:
+                console.say(f"     measured: {_measured(record['measured'])}")
             if record["failures"]:
-                often = plural(record["failures"], "time")
-                console.say(f"{record['site']} at {record['address']} failed {often} in a row.")
+                console.say(f"     failed {plural(record['failures'], 'time')} in a row")
         if not records:
             console.say("No address yet: courier channel address add CODE ADDRESS")
         console.result({"addresses": records})
 
 
-def _measured(found: dict[str, Any] | None) -> str:
-    if found is None:
-        return "-"
+def _measured(found: dict[str, Any]) -> str:
     up, down = size_text(found["up_bytes_per_second"]), size_text(found["down_bytes_per_second"])
     return f"{found['round_trip_ms']:.1f} ms, {up}/s up, {down}/s down"
 
 
-@command(address, "remove")
-def address_remove(console: Console, *, code: CODE, where: ADDRESS) -> None:
+@command(app, "remove", examples=["courier channel address remove BR1 /mnt/share"])
+def address_remove(context: typer.Context, *, code: SITE_CODE, where: ADDRESS) -> None:
     """Remove an address of a site."""
     from courier.channel.addresses import remove_address
 
+    console = console_of(context)
     with console.site() as site:
         remove_address(site, code, where)
-        console.say(f"{where} is no address of {code} any more.")
+        console.say(f"{where} is not an address of {code} any more.")
         console.result({"site": code, "address": where})
 
 
-@command(address, "test")
+@command(
+    app,
+    "test",
+    examples=["courier channel address test BR1", "courier channel address test BR1 /mnt/share --budget 20MB"],
+)
 def address_test(
-    console: Console,
+    context: typer.Context,
     *,
-    code: CODE,
-    where: Annotated[str | None, typer.Argument(metavar="[ADDRESS]", help="Else the first of the site.")] = None,
-    budget: Annotated[str, typer.Option("--budget", metavar="SIZE", help="Bytes to move at most.")] = "4MB",
+    code: SITE_CODE,
+    where: Annotated[
+        str | None, typer.Argument(metavar="[ADDRESS]", help="Address to test. Without it: the first of the site.")
+    ] = None,
+    budget: Annotated[
+        str, typer.Option("--budget", metavar="SIZE", help="Most bytes to transfer, such as 4MB.")
+    ] = "4MB",
 ) -> None:
-    """Measure round trip and throughput of an address; the result is kept for planning."""
+    """Measure the round trip and the speed of an address.
+
+    The result is kept for planning.
+    """
     from courier.channel.addresses import measure_address
     from courier.media.kinds import parse_size
 
+    console = console_of(context)
     with console.site() as site:
         found = measure_address(site, code, where, budget=parse_size(budget))
         document = {name: getattr(found, name) for name in found.__slots__}
-        console.say(f"{code}: {_measured(document)} ({found.bytes_moved:,} bytes moved)")
+        console.say(f"{code}: {_measured(document)} ({found.bytes_moved:,} bytes transferred)")
         console.result({"site": code, **document})

@@ -1,10 +1,12 @@
-"""What a command prints: for people, or one JSON document; progress on stderr when that is a terminal."""
+"""What a command prints: lines and tables for people or a JSON document, progress on stderr, and its questions."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,10 +19,15 @@ from courier.errors import CourierError, RefusedError
 if TYPE_CHECKING:
     from courier.site.home import Site
 
+_GAP = 2
+"""Columns between two columns of a table."""
+_UNLIMITED = 100_000
+"""Columns of a table that goes into a file or pipe: wider than any row."""
+
 
 @dataclass(kw_only=True)
 class Console:
-    """One command's way to the operator, and the options every command has."""
+    """How one command speaks with the operator, and the options that every command has."""
 
     home: Path | None = None
     json: bool = False
@@ -30,12 +37,12 @@ class Console:
 
     @property
     def for_people(self) -> bool:
-        """Whether people read stdout."""
+        """Whether stdout is for people, not for a script that reads JSON."""
         return not (self.json or self.json_lines)
 
     @contextlib.contextmanager
     def site(self, *, lost_catalogue: bool = False) -> Iterator[Site]:
-        """The site of this command, opened; ``lost_catalogue`` as for `courier.site.home.open_site`."""
+        """Open the site of this command; ``lost_catalogue`` as for `courier.site.home.open_site`."""
         from courier.site.home import open_site
         from courier.site.settings import find_home
 
@@ -46,40 +53,41 @@ class Console:
             site.close()
 
     def say(self, text: str = "") -> None:
-        """A line for people, unless they asked for quiet."""
+        """Print a line for people, unless ``--quiet`` was given."""
         if self.for_people and not self.quiet:
             _put(_one_line(text))
 
     def warn(self, text: str) -> None:
-        """A line for people that quiet does not hide, on stderr."""
+        """Print a line for people on stderr, also with ``--quiet``."""
         if self.for_people:
             print(text, file=sys.stderr, flush=True)
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Columns for people; numbers to the right."""
-        if not self.for_people or self.quiet:
-            return
-        cells = [[_one_line(str(cell)) for cell in row] for row in rows]
-        widths = [max(len(line[n]) for line in [list(headings), *cells]) for n in range(len(headings))]
-        numeric = [bool(rows) and all(isinstance(row[n], int) for row in rows) for n in range(len(headings))]
-        for line in [list(headings), *cells]:
-            parts = [c.rjust(w) if right else c.ljust(w) for c, w, right in zip(line, widths, numeric, strict=True)]
-            _put("  ".join(parts).rstrip())
+        """Print columns for people; a column of whole numbers is aligned to the right.
+
+        On a terminal that is too narrow, cells are wrapped between words and never inside one.
+        """
+        if self.for_people and not self.quiet:
+            for line in _table_lines(headings, rows, width=_terminal_width()):
+                _put(line)
 
     def event(self, record: dict[str, Any]) -> None:
-        """One JSON line of a long-running command, when lines were asked for."""
+        """Print one line of JSON while a command runs, when ``--json-lines`` was given."""
         if self.json_lines:
             _put(json.dumps(record, ensure_ascii=True))
 
     def result(self, document: dict[str, Any]) -> None:
-        """The JSON document of this command."""
+        """Print the JSON document of this command, when one was asked for."""
         if self.json:
             _put(json.dumps(document, indent=2, ensure_ascii=True))
         elif self.json_lines:
             self.event(document)
 
     def error(self, error: CourierError, document: dict[str, Any] | None = None, *, about: str = "") -> None:
-        """What went wrong, with what (``about``), and what to do: two lines on stderr, or in the JSON document."""
+        """Report an error and what to do about it: two lines on stderr, or in the JSON document.
+
+        ``about`` names the thing it is about, where the message does not.
+        """
         message = _one_line(_about(about, error))
         if self.for_people:
             print(f"courier: {message}", file=sys.stderr)
@@ -89,7 +97,7 @@ class Console:
             self.result({**(document or {}), "error": described})
 
     def errors(self, failures: Sequence[tuple[str, CourierError]], document: dict[str, Any]) -> int:
-        """What went wrong with each thing of several, the last as the error of the command; return its exit code."""
+        """Report an error for each of several things, the last as the error of the command; return its exit code."""
         for name, error in failures[:-1]:
             self.warn(f"courier: {_one_line(_about(name, error))}\n  -> {_one_line(error.hint)}")
         name, last = failures[-1]
@@ -97,40 +105,46 @@ class Console:
         return last.exit_code
 
     def confirm(self, question: str, *, hint: str = "give --yes") -> None:
-        """Ask before something that cannot be taken back; raises `RefusedError` when the answer is not yes.
+        """Ask before something that cannot be undone. Raises `RefusedError` when the answer is not yes.
 
-        ``hint``: what a script gives in place of an answer.
+        ``hint`` says what a script gives in place of an answer.
         """
         if self.yes:
             return
         if not _is_terminal(sys.stdin) or not self.for_people:
-            raise RefusedError(f"{question} needs a yes", hint=hint, code=Code.NOT_CONFIRMED)
+            raise RefusedError(f"{question} This needs a yes", hint=hint, code=Code.NOT_CONFIRMED)
         if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
             raise RefusedError(
-                "not confirmed; nothing was changed", hint="give --yes, or answer y", code=Code.NOT_CONFIRMED
+                "not confirmed; nothing was changed", hint="answer y, or give --yes", code=Code.NOT_CONFIRMED
             )
 
     @property
     def present(self) -> bool:
-        """Whether a person can be asked."""
+        """Whether there is a person at the terminal who can be asked."""
         return self.for_people and not self.yes and _is_terminal(sys.stdin) and _is_terminal(sys.stdout)
 
     def ask_if_present(self, question: str) -> None:
-        """Ask a person before a long piece of work; a script has asked for it by calling. Raises `RefusedError`."""
+        """Ask a person before a long piece of work; a script is not asked. Raises `RefusedError`."""
         if self.present:
             self.confirm(question)
 
     def change_media(self, what: str) -> bool:
-        """Have a person change media: says ``what`` and waits; with nothing to say, only whether there is a person."""
+        """Ask a person for another medium (``what``) and wait; return whether there is a person.
+
+        With an empty ``what`` nothing is asked.
+        """
         if not self.present:
             return False
         if what:
-            input(f"{what}, then press Enter (Ctrl-C stops; the same command goes on) ")
+            input(f"{what}, then press Enter (Ctrl-C stops; the same command continues later) ")
         return True
 
     @contextlib.contextmanager
     def progress(self, label: str, total: int | None) -> Iterator[Callable[[int], None]]:
-        """A progress bar in bytes on stderr while the block runs; call what it yields with bytes done."""
+        """Show a progress bar on stderr while the block runs; it yields a function that takes the bytes just done.
+
+        ``total``: bytes in all, or None where that is not known.
+        """
         if self.quiet or not self.for_people or not sys.stderr.isatty():
             yield lambda _: None
             return
@@ -148,8 +162,49 @@ def _put(text: str) -> None:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        # Whoever read our output has gone (such as `head`): the work goes on without them.
+        # Whoever read our output has gone (such as `head`): the work continues without them.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _terminal_width() -> int:
+    """Columns that a table may take; output that goes into a file or a pipe is never wrapped."""
+    if _is_terminal(sys.stdout) or "COLUMNS" in os.environ:
+        return shutil.get_terminal_size().columns
+    return _UNLIMITED
+
+
+def _table_lines(headings: Sequence[str], rows: Sequence[Sequence[object]], *, width: int) -> list[str]:
+    """The lines of a table, ``width`` columns wide at most, unless its longest words need more."""
+    from rich.cells import cell_len
+    from rich.console import Console as Terminal
+    from rich.table import Table
+    from rich.text import Text
+
+    cells = [list(headings), *([_one_line(str(cell)) for cell in row] for row in rows)]
+    columns = list(zip(*cells, strict=True))
+    texts = [max(map(cell_len, column)) for column in columns]
+    words = [max(cell_len(word) for cell in column for word in cell.split() or [""]) for column in columns]
+    widths = _column_widths(texts, words, room=width - _GAP * (len(columns) - 1))
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False)
+    for number, heading in enumerate(headings):
+        whole_numbers = bool(rows) and all(isinstance(row[number], int) for row in rows)
+        table.add_column(Text(heading), width=widths[number], justify="right" if whole_numbers else "left")
+    for row in cells[1:]:
+        table.add_row(*map(Text, row))
+    out = io.StringIO()
+    room = sum(widths) + _GAP * len(widths)
+    Terminal(file=out, width=room, color_system=None, legacy_windows=False).print(table)
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def _column_widths(texts: Sequence[int], words: Sequence[int], *, room: int) -> list[int]:
+    """The width of each column: its longest text, or less, but never less than its longest word (rich does break
+    words). The widest columns give way first.
+    """
+    widths = list(texts)
+    while sum(widths) > room and (wrappable := [n for n, width in enumerate(widths) if width > words[n]]):
+        widths[max(wrappable, key=lambda n: widths[n])] -= 1
+    return widths
 
 
 def _about(name: str, error: CourierError) -> str:
@@ -157,17 +212,17 @@ def _about(name: str, error: CourierError) -> str:
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person is at the other end; a stream that was closed is None."""
+    """Whether a stream is a terminal; a stream that was closed is None."""
     return stream is not None and stream.isatty()
 
 
 def _one_line(text: str) -> str:
-    """Text from media or messages, made fit for one line of a terminal: no control characters."""
+    """Text from media or messages with its control characters escaped, so that a terminal shows it in one line."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def size_text(count: int) -> str:
-    """Bytes for people: ``3.6 GB``."""
+    """A number of bytes for people: ``3.6 GB``."""
     value = float(count)
     for unit in ("bytes", "kB", "MB", "GB", "TB"):
         if value < 1000 or unit == "TB":
@@ -177,7 +232,7 @@ def size_text(count: int) -> str:
 
 
 def duration_text(seconds: int) -> str:
-    """Seconds for people: ``4 min``, ``2 h 10 min``."""
+    """A number of seconds for people: ``4 min``, ``2 h 10 min``."""
     if seconds < 90:
         return f"{seconds} s"
     hours, minutes = divmod(-(-seconds // 60), 60)
@@ -185,7 +240,7 @@ def duration_text(seconds: int) -> str:
 
 
 def time_text(ns: int | None) -> str:
-    """A moment for people, UTC to the second, or ``-``."""
+    """A time for people, in UTC to the second, or ``-``; ``ns`` are nanoseconds since 1970."""
     from formats.records import format_time
 
     return "-" if ns is None else f"{format_time(ns)[:19].replace('T', ' ')}Z"

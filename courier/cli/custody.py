@@ -1,4 +1,4 @@
-"""``courier parcel custody``: who had a parcel, when, and what he found."""
+"""``courier parcel custody``: who had a parcel, when, and what they found."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from courier.cli.command import command, group
+from courier.cli.command import PARCEL, command, console_of, group
 from courier.cli.console import Console, time_text
+from courier.cli.seals import read_seals
 from courier.error_codes import Code
 from courier.text import plural
 
@@ -18,46 +19,69 @@ if TYPE_CHECKING:
     from courier.site.home import Site
     from formats.documents.custody import CustodyEntry
 
-app = group("The custody ledger: who had a parcel, when, and what he found.")
+app = group("The custody ledger: who had a parcel, when, and what they found.")
 
-PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
-NUMBERS = list[int] | None
-MOST_SEALS = 20
-"""Seals that are named in one line, or in as many."""
+_Numbers = list[int] | None
+MAX_SEALS = 20
+"""Seals of one entry or parcel that are named; a longer list is cut."""
 
 
-@command(app, "add")
+@command(
+    app,
+    "add",
+    examples=[
+        'courier parcel custody add HQ1-000042 --event handed-over --to "Speedy Vans" --tracking SV-0042',
+        "courier parcel custody add HQ1-000042 --event received --seal 1=A0012345 --seal-intact 1",
+        'courier parcel custody add HQ1-000042 --event note --note "box wet" --ledger /mnt/usb/ledger.jsonl',
+    ],
+)
 def add(
-    console: Console,
+    context: typer.Context,
     *,
     parcel: PARCEL,
     event: Annotated[
-        str, typer.Option("--event", help="packed, sealed, handed-over, received, seal-checked, verified, lost, note.")
+        str,
+        typer.Option(
+            "--event",
+            metavar="EVENT",
+            help="What happened: packed, sealed, handed-over, received, seal-checked, verified, lost or note.",
+        ),
     ],
-    to: Annotated[str, typer.Option("--to", metavar="WHO", help="Who took over.")] = "",
-    tracking: Annotated[str, typer.Option("--tracking", help="His number for it.")] = "",
+    to: Annotated[str, typer.Option("--to", metavar="NAME", help="Who took the parcel over.")] = "",
+    tracking: Annotated[str, typer.Option("--tracking", metavar="NUMBER", help="Their tracking number.")] = "",
     volume: Annotated[
-        NUMBERS, typer.Option("--volume", metavar="N", min=1, max=9999, help="Only this one; again for more.")
+        _Numbers,
+        typer.Option("--volume", metavar="N", min=1, max=9999, help="Volume that it is about; repeat for more."),
     ] = None,
     seal: Annotated[
-        list[str] | None, typer.Option("--seal", metavar="VOLUME=SERIAL", help="Seal put on, or read; again for more.")
+        list[str] | None,
+        typer.Option(
+            "--seal", metavar="VOLUME=SERIAL", help="Serial number of a seal that was put on or read; repeat for more."
+        ),
     ] = None,
     seal_intact: Annotated[
-        NUMBERS, typer.Option("--seal-intact", metavar="N", min=1, max=9999, help="The seal of volume N is intact.")
+        _Numbers, typer.Option("--seal-intact", metavar="N", min=1, max=9999, help="The seal of volume N is intact.")
     ] = None,
     seal_broken: Annotated[
-        NUMBERS, typer.Option("--seal-broken", metavar="N", min=1, max=9999, help="The seal of volume N is broken.")
+        _Numbers, typer.Option("--seal-broken", metavar="N", min=1, max=9999, help="The seal of volume N is broken.")
     ] = None,
-    note: Annotated[str, typer.Option("--note", help="Anything else.")] = "",
-    operator: Annotated[str, typer.Option("--operator", metavar="NAME", help="Who writes this (else: you).")] = "",
+    note: Annotated[str, typer.Option("--note", metavar="NOTE", help="Anything else.")] = "",
+    operator: Annotated[
+        str,
+        typer.Option("--operator", metavar="NAME", help="Who writes the entry. Without it: the user of this computer."),
+    ] = "",
     ledger: Annotated[
-        Path | None, typer.Option("--ledger", metavar="FILE", help="Write into this file, at a hand-over on the road.")
+        Path | None,
+        typer.Option("--ledger", metavar="FILE", help="Write into this ledger file instead of the catalogue."),
     ] = None,
 ) -> None:
-    """Write an entry by hand, signed with this site's key; with --ledger offline, to be merged later."""
-    from courier.cli.parcel_ship import read_seals
+    """Write a custody entry by hand, signed by this site.
+
+    With --ledger it goes into a file that travels with the media, and is merged at a site later.
+    """
     from courier.parcel.custody_by_hand import HandEntry, add_by_hand, look_ahead
 
+    console = console_of(context)
     wanted = HandEntry(
         event=event,
         to=to,
@@ -84,23 +108,27 @@ def add(
         console.result({"parcel_id": parcel, "entry": _entry(done.entry), "warnings": warnings})
 
 
-@command(app, "merge")
+@command(app, "merge", examples=["courier parcel custody merge /mnt/usb/ledger.jsonl"])
 def merge(
-    console: Console,
+    context: typer.Context,
     *,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A ledger file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Ledger file that travelled with the media.")],
 ) -> None:
-    """Take in the entries of a ledger file; what is there already stays as it is."""
+    """Add the entries of a ledger file to the catalogue.
+
+    Entries that the catalogue has already stay as they are.
+    """
     from courier.errors import RefusedError
     from courier.parcel.custody_ledger import merge_file
 
+    console = console_of(context)
     with console.site() as site:
         done = merge_file(site, file)
         console.say(
-            f"{file}: {plural(done.added, 'entry').replace('entrys', 'entries')} new, {done.known} known before"
+            f"{file}: {done.added} {'entry is' if done.added == 1 else 'entries are'} new, {done.known} known before"
         )
         for parcel in done.parcels:
-            console.say(f"Now: courier parcel log {parcel}")
+            console.say(f"Next: courier parcel log {parcel}")
         seals = [text for parcel in done.parcels for text in warn_of_seals(console, site, parcel)]
         document = {
             "parcels": list(done.parcels),
@@ -114,7 +142,7 @@ def merge(
                 console.warn(f"line {number}: {why}")
             error = RefusedError(
                 f"{file}: {plural(len(done.refused), 'line')} altered or not an entry",
-                hint="the other lines were taken in; keep the file, and ask who carried it",
+                hint="the other lines were merged; keep the file, and ask who carried it",
                 code=Code.LEDGER_ALTERED,
             )
             console.error(error, document)
@@ -122,32 +150,37 @@ def merge(
         console.result(document)
 
 
-@command(app, "export")
+@command(app, "export", examples=["courier parcel custody export HQ1-000042 --out /mnt/usb/ledger.jsonl"])
 def export(
-    console: Console,
+    context: typer.Context,
     *,
     parcel: PARCEL,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A file that does not exist yet.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write; it must not exist yet.")],
 ) -> None:
-    """Write the ledger into a file that goes along with the media, for entries on the road."""
+    """Write the custody ledger into a file that travels with the media.
+
+    Whoever takes the parcel over on the way can add entries to it.
+    """
     from courier.parcel.custody_by_hand import export_ledger
 
+    console = console_of(context)
     with console.site() as site:
         count = export_ledger(site, parcel, out)
-        console.say(f"{parcel}: {count} entries in {out}. On the road: courier parcel custody add ... --ledger {out}")
+        console.say(f"{parcel}: {count} entries in {out}. On the way: courier parcel custody add ... --ledger {out}")
         console.result({"parcel_id": parcel, "entries": count, "path": str(out)})
 
 
-@command(app, "verify")
-def verify(console: Console, *, parcel: PARCEL) -> None:
-    """Check the ledger: every signature, every link. Exit code 3 when it was altered, 4 when entries are missing, or
-    cannot be proved.
+@command(app, "verify", examples=["courier parcel custody verify HQ1-000042"])
+def verify(context: typer.Context, *, parcel: PARCEL) -> None:
+    """Check every signature and link of the custody ledger.
 
-    Seals that were found broken, and re-seals, are named; the ledger is right all the same (exit code 0).
+    Exit code 3: it was altered; 4: entries are missing or cannot be proved. Seals that were found broken and volumes
+    that were sealed again are named, but do not make the ledger wrong (exit code 0).
     """
-    from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError
-    from courier.parcel.custody_ledger import view_ledger
+    from courier.errors import NotFoundError
+    from courier.parcel.custody_ledger import broken_ledger, view_ledger
 
+    console = console_of(context)
     with console.site() as site:
         view = view_ledger(site, parcel)
         if not view.lines and not view.breaks:
@@ -155,23 +188,14 @@ def verify(console: Console, *, parcel: PARCEL) -> None:
         document = {"parcel_id": parcel, **ledger_document(view)}
         say_ledger(console, view)
         if view.breaks:
-            worst = view.worst
-            hints = "; and: ".join(dict.fromkeys(item.hint for item in worst))
-            error: CourierError
-            if view.altered:
-                message = f"{parcel}: the custody ledger does not hold: {worst[0].text}"
-                error = RefusedError(message, hint=hints, code=Code.LEDGER_ALTERED)
-            else:
-                what = "proved" if all(item.kind == "unproved" for item in worst) else "whole"
-                message = f"{parcel}: the custody ledger is not {what}: {worst[0].text}"
-                error = DamagedError(message, hint=hints, code=Code.LEDGER_INCOMPLETE)
+            error = broken_ledger(parcel, view)
             console.error(error, document)
             raise typer.Exit(error.exit_code)
         console.result(document)
 
 
 def entry_text(entry: CustodyEntry, seals: Sequence[str]) -> str:
-    """What an entry says, in one line; ``seals``: what each of its seals amounts to (`courier.parcel.seals`)."""
+    """An entry in one line for people; ``seals``: the verdict on each of its seals (`courier.parcel.seals`)."""
     parts: list[str] = [entry.event]
     if entry.volumes:
         parts.append(f"volumes {_spans(entry.volumes)}" if len(entry.volumes) > 1 else f"volume {entry.volumes[0]}")
@@ -179,9 +203,9 @@ def entry_text(entry: CustodyEntry, seals: Sequence[str]) -> str:
         parts.append(f"to {entry.to}")
     if entry.tracking:
         parts.append(f"tracking {entry.tracking}")
-    parts += seals[:MOST_SEALS]
-    if len(seals) > MOST_SEALS:
-        parts.append(f"and {len(seals) - MOST_SEALS} seals more")
+    parts += seals[:MAX_SEALS]
+    if len(seals) > MAX_SEALS:
+        parts.append(f"and {len(seals) - MAX_SEALS} more seals")
     if entry.note:
         parts.append(entry.note)
     return ", ".join(parts)
@@ -194,7 +218,7 @@ def _spans(numbers: tuple[int, ...]) -> str:
 
 
 def say_ledger(console: Console, view: LedgerView) -> None:
-    """The ledger for people: in order, then its breaks, and what is to be said of the seals."""
+    """Say the ledger in order, then its breaks, then what is wrong with seals."""
     from courier.parcel.seals import judge_seals
 
     seals = judge_seals(view.lines)
@@ -212,15 +236,15 @@ def say_ledger(console: Console, view: LedgerView) -> None:
 
 
 def warn_of_seals(console: Console, site: Site, parcel: str) -> list[str]:
-    """Name the seals of a parcel that were found broken, and re-seals; return these texts."""
+    """Warn of seals that were found broken and of volumes that were sealed again; return the warnings."""
     from courier.parcel.custody_ledger import view_ledger
     from courier.parcel.seals import judge_seals
 
     texts = judge_seals(view_ledger(site, parcel).lines).warnings
-    for text in texts[:MOST_SEALS]:
+    for text in texts[:MAX_SEALS]:
         console.warn(f"Seals: {parcel}, {text}")
-    if len(texts) > MOST_SEALS:
-        console.warn(f"Seals: {len(texts) - MOST_SEALS} more: courier parcel log {parcel}")
+    if len(texts) > MAX_SEALS:
+        console.warn(f"Seals: {len(texts) - MAX_SEALS} more: courier parcel log {parcel}")
     return list(texts)
 
 

@@ -1,28 +1,217 @@
-"""``courier demo``: two sites on this machine, a real image, the whole journey."""
+"""``courier demo``: headquarters and a branch in two folders, a real WIM image, three layouts, the whole journey."""
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from courier.cli.command import command
-from courier.cli.console import Console
+from courier.cli.command import command, console_of, group
+from courier.cli.console import Console, size_text
+from courier.errors import DamagedError, NotFoundError, UsageError
+from courier.text import plural
+
+if TYPE_CHECKING:
+    from courier.sending.outgoing_parcel import OutgoingParcel
+    from courier.site.home import Site
+
+app = group("")
+
+IMAGE = "boot.wim"
+CAPACITY = 850_000
+"""Bytes of each medium: so small that the image takes several."""
+_OUR_FAULT = "this is a fault of the toolkit: report it"
 
 
-def add_demo(top: typer.Typer) -> None:
-    """Add ``demo`` to the top level."""
-    command(top, "demo")(demo)
-
-
+@command(app, "demo", examples=["courier demo", "courier demo --keep /tmp/demo"])
 def demo(
-    console: Console,
+    context: typer.Context,
     *,
-    keep: Annotated[Path | None, typer.Option("--keep", metavar="DIR", help="Keep everything in this folder.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", metavar="DIR", help="Keep everything in this folder, which must be new.")
+    ] = None,
 ) -> None:
-    """Send a real image from one site to another on this machine, step by step."""
-    from courier.cli.demo_journey import run_demo
+    """Show the whole journey of a parcel on this machine.
 
-    outcome = run_demo(console, keep)
+    Two sites are made in a folder, and a real OS image goes from one to the other, step by step.
+    """
+    from courier.files import make_folder
+
+    console = console_of(context)
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="courier-demo-") as folder:
+            outcome = _Demo(console, Path(folder)).run()
+    elif keep.exists() and any(keep.iterdir()):
+        raise UsageError(f"{keep} is not empty", hint="name a folder that does not exist yet")
+    else:
+        outcome = _Demo(console, make_folder(keep.absolute())).run()
     console.result(outcome)
+
+
+def demo_image() -> Path:
+    """The image of the demonstration: in the source folder, or where the distribution was installed."""
+    from importlib import metadata
+
+    here = Path(__file__).resolve().parents[2] / "fixtures" / IMAGE
+    if here.exists():
+        return here
+    try:
+        for file in metadata.files("courier-parcels") or ():
+            if file.name == IMAGE:
+                return Path(str(file.locate()))
+    except metadata.PackageNotFoundError:
+        pass
+    raise NotFoundError(f"the image {IMAGE} of the demo is not installed", hint="run the demo in the source folder")
+
+
+class _Demo:
+    """One demonstration in the folder ``root``. Each step is told before it is done."""
+
+    def __init__(self, console: Console, root: Path) -> None:
+        self._console, self._root, self._steps = console, root, 0
+
+    def run(self) -> dict[str, Any]:
+        """Run the whole journey; return what the command's JSON document says."""
+        with ExitStack() as stack:
+            sender, receiver = self._make_sites(stack)
+            self._introduce(sender, receiver)
+            parcel = self._build(sender, receiver)
+            name = parcel.packing.parcel
+            self._write_and_ship(sender, parcel)
+            self._receive(receiver, parcel.packing.volumes)
+            state = self._agree_and_confirm(sender, receiver, name)
+            self._compare(sender, receiver)
+        volumes = parcel.packing.volumes
+        return {"parcel_id": name, "state": state, "volumes": volumes, "same": True, "folder": str(self._root)}
+
+    def _step(self, text: str) -> None:
+        self._steps += 1
+        self._console.say(f"{self._steps:>2}. {text}")
+
+    def _detail(self, text: str) -> None:
+        self._console.say(f"     {text}")
+
+    def _make_sites(self, stack: ExitStack) -> tuple[Site, Site]:
+        from courier.site.home import create_site
+
+        self._step("Two sites are made, each with keys, a catalogue and a package store.")
+        sender = create_site(self._root / "HQ1", code="HQ1", name="Headquarters")
+        stack.callback(sender.close)
+        receiver = create_site(self._root / "BR1", code="BR1", name="Branch office")
+        stack.callback(receiver.close)
+        return sender, receiver
+
+    def _introduce(self, sender: Site, receiver: Site) -> None:
+        from courier.channel.addresses import add_address
+        from courier.files import make_folder
+        from courier.site.peers import pin_card
+
+        self._step("Each pins the other's card. On the phone they compare the fingerprints:")
+        for site, other in ((sender, receiver), (receiver, sender)):
+            pin_card(site, other.card_envelope, fingerprint=other.card.fingerprint)
+            self._detail(f"{other.code}  {other.card.fingerprint}")
+        share = make_folder(self._root / "share")
+        self._step(f"They agree on a network channel for small messages: the folder {share}")
+        add_address(sender, receiver.code, str(share), None)
+        add_address(receiver, sender.code, str(share), None)
+
+    def _build(self, sender: Site, receiver: Site) -> OutgoingParcel:
+        from courier.packages.add import add_package
+        from courier.sending.build import build_parcel
+        from courier.sending.plan import plan_parcel
+
+        image = demo_image()
+        self._step(f"Headquarters adds a real OS image to its store: {image.name}, {size_text(image.stat().st_size)}.")
+        stored = add_package(sender, [image], name="Windows PE boot image")
+        self._detail(f"package {stored.package}, version {stored.version}")
+        size = size_text(CAPACITY)
+        self._step(f"It builds a signed, encrypted parcel for media of {size} each (so small to make several).")
+        plan = plan_parcel(
+            sender, [stored.package], [receiver.code], media="drive", capacity=CAPACITY, compress="auto", encrypt=None
+        )
+        parcel = build_parcel(sender, plan)
+        archives, volumes = len(parcel.packing.archives), parcel.packing.volumes
+        self._detail(f"{parcel.packing.parcel}: {plural(archives, 'archive')} on {plural(volumes, 'volume')}")
+        return parcel
+
+    def _write_and_ship(self, sender: Site, parcel: OutgoingParcel) -> None:
+        from courier.media.reading import LAYOUTS
+        from courier.sending.outgoing_parcel import open_outgoing
+        from courier.sending.ship import ship_parcel
+        from courier.sending.write import write_volumes
+
+        self._step("It writes the volumes in all three layouts and reads each back.")
+        for layout in LAYOUTS:
+            for one in write_volumes(sender, parcel, layout=layout, outs=[self._root / "courier" / layout]):
+                self._detail(f"{one.path.relative_to(self._root)}  {size_text(one.bytes)}")
+        self._step(
+            "It marks the parcel as sent. The package definition and the ship notice go by network, the media by van."
+        )
+        again = open_outgoing(sender, parcel.packing.parcel)
+        ship_parcel(sender, again, carrier="Speedy Vans", tracking="SV-0042")
+        _sync(sender)
+
+    def _receive(self, receiver: Site, volumes: int) -> None:
+        from courier.media.reading import LAYOUTS
+        from courier.receiving.receive import receive_media
+
+        self._step("The media arrive at the branch in any order and of any kind: folders, a tape, a disc image.")
+        media = sorted((self._root / "courier").glob("*/*"))
+        mixed = [
+            next(m for m in media if m.parent.name == LAYOUTS[n % 3] and f"V{n + 1:03d}" in m.name)
+            for n in range(volumes)
+        ]
+        for medium in reversed(mixed):
+            got = receive_media(receiver, [medium])
+            if got.failures:
+                raise got.failures[0][1]
+            (status,) = got.parcels
+            missing = ", ".join(map(str, status.missing_volumes)) or "nothing"
+            self._detail(f"{medium.relative_to(self._root)}: good; still missing: {missing}")
+        self._step("All content is here and good, but it is held until the network has said the same:")
+        for item in status.awaiting:
+            self._detail(f"awaiting {item}")
+
+    def _agree_and_confirm(self, sender: Site, receiver: Site, name: str) -> str:
+        from courier.sending.outgoing_parcel import open_outgoing
+
+        self._step(
+            "The branch fetches its messages. Media and network agree, so it imports the parcel, all or nothing."
+        )
+        _sync(receiver)
+        self._step("Headquarters fetches the signed receipt.")
+        _sync(sender)
+        state = open_outgoing(sender, name).sent.state
+        self._detail(f"{name} is {state}")
+        return str(state)
+
+    def _compare(self, sender: Site, receiver: Site) -> None:
+        """Compare what both sites hold, listing by listing and content by content. Raises `DamagedError`."""
+        from courier.site.catalog import packages
+
+        with sender.catalogue.reading() as connection:
+            ours = packages.versions(connection)
+        with receiver.catalogue.reading() as connection:
+            theirs = packages.versions(connection)
+        mine = [(p.package, p.version, p.name, p.listing) for p in ours]
+        if mine != [(p.package, p.version, p.name, p.listing) for p in theirs]:
+            raise DamagedError("the two stores hold different packages", hint=_OUR_FAULT)
+        for stored in theirs:
+            for finding in receiver.store.verify(stored.listing):
+                raise DamagedError(f"{finding.path}: {finding.problem}", hint=_OUR_FAULT)
+        files = plural(sum(stored.listing.files for stored in theirs), "file")
+        self._step(f"Both stores compared: the same packages at both sites, {files}, every byte read again.")
+
+
+def _sync(site: Site) -> None:
+    """Exchange messages; raise the first thing that went wrong."""
+    from courier.channel.sync import synchronise
+
+    done = synchronise(site)
+    if done.failures:
+        raise done.failures[0]
+    if done.refused:
+        raise DamagedError(f"a message was refused: {done.refused[0][1]}", hint=_OUR_FAULT)

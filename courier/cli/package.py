@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from courier.cli.command import command, group
-from courier.cli.console import Console, size_text, time_text
+from courier.cli.command import DRY_RUN, command, console_of, group
+from courier.cli.console import size_text, time_text
 from courier.text import plural
 from formats.names import MAX_VERSION
 
 if TYPE_CHECKING:
     from courier.site.catalog.packages import StoredPackage
 
-app = group("The package store: take content in, check it, get it out.")
-REFERENCE = Annotated[str, typer.Argument(metavar="ID[:VERSION]", help="Package, such as HQ100001 or HQ100001:3.")]
+app = group("The package store: add content, check it, export it.")
+REFERENCE = Annotated[
+    str,
+    typer.Argument(metavar="ID[:VERSION]", help="Package, such as HQ100001, or one version of it, such as HQ100001:3."),
+]
 
 
 def describe(stored: StoredPackage) -> dict[str, Any]:
@@ -34,50 +37,60 @@ def describe(stored: StoredPackage) -> dict[str, Any]:
     }
 
 
-@command(app, "add")
+@command(
+    app,
+    "add",
+    examples=[
+        'courier package add install.wim --name "Windows 11"',
+        'courier package add /srv/images/win11 --name "Windows 11" --id HQ100001 --version 3',
+    ],
+)
 def add(
-    console: Console,
+    context: typer.Context,
     *,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, or one folder (its content).")],
-    name: Annotated[str, typer.Option("--name", help="The package's name, for people.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Files, or one folder, whose content is added.")
+    ],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the package, for people.")],
     version: Annotated[
-        int | None, typer.Option("--version", metavar="V", min=1, max=MAX_VERSION, help="Version (else the next).")
+        int | None,
+        typer.Option(
+            "--version", metavar="N", min=1, max=MAX_VERSION, help="Version number. Without it: the next one."
+        ),
     ] = None,
-    package_id: Annotated[str | None, typer.Option("--id", metavar="ID", help="Package ID (else a new one).")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be taken in.")] = False,
+    package_id: Annotated[
+        str | None,
+        typer.Option("--id", metavar="ID", help="Package that it is a version of. Without it: a new package."),
+    ] = None,
+    dry_run: DRY_RUN = False,
 ) -> None:
-    """Take files and folders into the store as a package version."""
-    from courier.packages.add import add_package, check_outside
+    """Add files or a folder to the store as a package version."""
+    from courier.packages.add import add_package, check_outside, notes_on
     from courier.packages.trees import source_size
-    from courier.site.catalog import packages
 
+    console = console_of(context)
     with console.site() as site:
         check_outside(site, paths)
         total = source_size(paths)
         if dry_run:
-            console.say(f"Would take in {size_text(total)} as a version of {package_id or 'a new package'}.")
+            console.say(f"Would add {size_text(total)} as a version of {package_id or 'a new package'}.")
             console.result({"dry_run": True, "bytes": total, "package_id": package_id, "version": version})
             return
         with console.progress("Adding", total) as progress:
             stored = add_package(site, paths, name=name, package=package_id, version=version, progress=progress)
         files, size = plural(stored.listing.files, "file"), size_text(stored.listing.bytes)
         console.say(f"{stored.package}:{stored.version}  {stored.name}: {files}, {size}")
-        with site.catalogue.reading() as connection:
-            others = [one for one in packages.versions(connection) if one != stored]
-        twins = [f"{one.package}:{one.version}" for one in others if one.listing == stored.listing]
-        if twins:
-            console.say(f"  note: {', '.join(twins)} {'has' if len(twins) == 1 else 'have'} the very same content")
-        before = [one for one in others if (one.package, one.version) < (stored.package, stored.version)]
-        if before and before[-1].package == stored.package and before[-1].name != stored.name:
-            console.say(f"  note: {before[-1].package}:{before[-1].version} is called {before[-1].name}")
+        for note in notes_on(site, stored):
+            console.say(f"  note: {note}")
         console.result(describe(stored))
 
 
-@command(app, "list")
-def list_(console: Console) -> None:
+@command(app, "list", examples=["courier package list"])
+def list_(context: typer.Context) -> None:
     """List the packages in the store."""
     from courier.site.catalog import packages, reports
 
+    console = console_of(context)
     with console.site() as site:
         with site.catalogue.reading() as connection:
             found, retired = packages.versions(connection), reports.retirements(connection)
@@ -86,7 +99,7 @@ def list_(console: Console) -> None:
             for s in found
         ]
         rows = [(*row[:2], f"{row[2]} (RETIRED)" if (row[0], row[1]) in retired else row[2], *row[3:]) for row in rows]
-        console.table(("PACKAGE", "VERSION", "NAME", "FILES", "SIZE", "CAME", "ADDED"), rows)
+        console.table(("PACKAGE", "VERSION", "NAME", "FILES", "SIZE", "FROM", "ADDED"), rows)
         if not rows:
             console.say("The store is empty: courier package add PATH... --name NAME")
         documents = [
@@ -100,18 +113,19 @@ def list_(console: Console) -> None:
         console.result({"packages": documents})
 
 
-@command(app, "show")
-def show(console: Console, *, reference: REFERENCE) -> None:
-    """Show a package version and what it holds."""
+@command(app, "show", examples=["courier package show HQ100001", "courier package show HQ100001:3"])
+def show(context: typer.Context, *, reference: REFERENCE) -> None:
+    """Show a package version and the files in it."""
     from courier.packages.add import find_package
     from courier.site.catalog import reports
     from formats.documents.listing import FileEntry, LinkEntry
 
+    console = console_of(context)
     with console.site() as site:
         stored = find_package(site, reference)
         console.say(f"{stored.package}:{stored.version}  {stored.name}")
         console.say(f"Content: {plural(stored.listing.files, 'file')}, {size_text(stored.listing.bytes)}")
-        console.say(f"Came:    {stored.origin}, {time_text(stored.added_ns)}")
+        console.say(f"From:    {stored.origin}, {time_text(stored.added_ns)}")
         console.say(f"Listing: {stored.listing.sha256}")
         with site.catalogue.reading() as connection:
             retired = reports.retirements(connection)
@@ -128,16 +142,22 @@ def show(console: Console, *, reference: REFERENCE) -> None:
         console.result({**describe(stored), "retired": key in retired, "retired_reason": retired.get(key, "")})
 
 
-@command(app, "retire")
+@command(app, "retire", examples=['courier package retire HQ100001:2 --reason "driver fault"'])
 def retire(
-    console: Console,
+    context: typer.Context,
     *,
-    reference: Annotated[str, typer.Argument(metavar="ID:VERSION", help="A version of a package of this site.")],
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; every site is told.")] = "",
+    reference: Annotated[
+        str, typer.Argument(metavar="ID:VERSION", help="Version of a package of this site, such as HQ100001:3.")
+    ],
+    reason: Annotated[str, typer.Option("--reason", metavar="REASON", help="Why; every site is told.")] = "",
 ) -> None:
-    """Retire a version: it is not to be used or sent any more, here and wherever it went."""
+    """Retire a version, here and at every site that has it.
+
+    A retired version must not be used or sent any more.
+    """
     from courier.packages.retirement import retire_package
 
+    console = console_of(context)
     with console.site() as site:
         console.confirm(f"Retire {reference} for good, at every site?")
         told = retire_package(site, reference, reason)
@@ -149,16 +169,19 @@ def _shown(path: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in path)
 
 
-@command(app, "verify")
+@command(app, "verify", examples=["courier package verify", "courier package verify HQ100001:3"])
 def verify(
-    console: Console,
+    context: typer.Context,
     *,
-    reference: Annotated[str | None, typer.Argument(metavar="[ID[:VERSION]]", help="Package (else all).")] = None,
+    reference: Annotated[
+        str | None, typer.Argument(metavar="[ID[:VERSION]]", help="Package or version. Without it: all packages.")
+    ] = None,
 ) -> None:
-    """Read stored content again and compare it with its digests."""
+    """Read the stored content again and compare it with its digests."""
     from courier.errors import DamagedError
     from courier.packages.add import verify_packages
 
+    console = console_of(context)
     with console.site() as site:
         with console.progress("Verifying", None) as progress:
             results = verify_packages(site, reference, progress)
@@ -174,8 +197,8 @@ def verify(
             documents.append({**describe(stored), "state": "damaged" if findings else "good", "problems": problems})
         if bad:
             error = DamagedError(
-                f"{plural(bad, 'file')} in the store damaged",
-                hint="it is out of use now; add or receive the same content again and it is whole, and check this disk",
+                f"{plural(bad, 'file')} of the store {'is' if bad == 1 else 'are'} damaged",
+                hint="the store does not use it any more: add or receive the same content again, and check this disk",
             )
             console.error(error, {"packages": documents})
             raise typer.Exit(error.exit_code)
@@ -184,11 +207,15 @@ def verify(
         console.result({"packages": documents})
 
 
-@command(app, "remove")
-def remove(console: Console, *, reference: REFERENCE) -> None:
-    """Remove a version, or every version of a package; content that others hold stays."""
+@command(app, "remove", examples=["courier package remove HQ100001:2"])
+def remove(context: typer.Context, *, reference: REFERENCE) -> None:
+    """Remove a package, or one version of it, from the store.
+
+    Content that other packages hold too is kept.
+    """
     from courier.packages.add import find_package, remove_package
 
+    console = console_of(context)
     with console.site() as site:
         find_package(site, reference)
         console.confirm(f"Remove {reference} from the store?")
@@ -199,16 +226,20 @@ def remove(console: Console, *, reference: REFERENCE) -> None:
         console.result({"removed": removed, "freed": removal.freed})
 
 
-@command(app, "export")
+@command(app, "export", examples=["courier package export HQ100001:3 --to /srv/win11"])
 def export(
-    console: Console,
+    context: typer.Context,
     *,
     reference: REFERENCE,
-    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="A folder that does not exist yet, or is empty.")],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder to write to; it must be new or empty.")],
 ) -> None:
-    """Write a package out as files, every one checked on the way."""
+    """Write a package out as files.
+
+    Every file is checked while it is written.
+    """
     from courier.packages.add import export_package
 
+    console = console_of(context)
     with console.site() as site:
         stored = export_package(site, reference, to)
         console.say(f"{stored.package}:{stored.version} written to {to}")

@@ -1,13 +1,30 @@
-"""``courier parcel``: parcels, at both ends. Each room beside this one has some of its commands."""
+"""``courier parcel``: parcels, at both ends. Each module named ``parcel_...`` has some of its commands."""
 
 from __future__ import annotations
 
-from courier.cli import custody, parcel_fate, parcel_receive, parcel_repair, parcel_send, parcel_ship, parcel_show
+from courier.cli import (
+    custody,
+    parcel_receive,
+    parcel_repair,
+    parcel_send,
+    parcel_ship,
+    parcel_show,
+    parcel_space,
+    parcel_verify,
+)
 from courier.cli.command import group
 
 app = group("Parcels: create, write, ship; receive, verify, import.")
 
 # In the order of the help.
-for room in (parcel_send, parcel_ship, parcel_repair, parcel_receive, parcel_show, parcel_fate):
-    room.add_to(app)
+for module in (
+    parcel_send,
+    parcel_ship,
+    parcel_receive,
+    parcel_verify,
+    parcel_repair,
+    parcel_show,
+    parcel_space,
+):
+    app.add_typer(module.app)
 app.add_typer(custody.app, name="custody")

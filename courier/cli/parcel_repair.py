@@ -1,4 +1,4 @@
-"""The commands of ``courier parcel`` that mend: repair at the receiver; answer, drill and limits at the sender."""
+"""The commands of ``courier parcel`` for repair: repair at the receiver, answer and drill at the sender."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from courier.cli.command import command
+from courier.cli.command import PARCEL, command, console_of, group
 from courier.cli.console import Console, size_text
+from courier.cli.received_parcel import parcel_status, say_status
 from courier.error_codes import Code
 from courier.text import plural
 
@@ -17,43 +18,54 @@ if TYPE_CHECKING:
     from courier.site.home import Site
     from formats.documents.repair import FileBlocks
 
-PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
+app = group("")
+
+SHOWN = 12
+"""Groups of a trial that are shown."""
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add these commands to ``courier parcel``."""
-    for name, function in (("repair", repair), ("answer", answer), ("drill", drill), ("limits", limits)):
-        command(app, name)(function)
-
-
+@command(
+    app,
+    "repair",
+    examples=[
+        "courier parcel repair HQ1-000042 --from-network",
+        "courier parcel repair HQ1-000042 --request-out request.json",
+        "courier parcel repair HQ1-000042 --reply answer/",
+    ],
+)
 def repair(
-    console: Console,
+    context: typer.Context,
     *,
     parcel: PARCEL,
     from_network: Annotated[
-        bool, typer.Option("--from-network", help="Ask the sender for what parity cannot mend.")
+        bool, typer.Option("--from-network", help="Ask the sender by network for what parity cannot repair.")
     ] = False,
     request_out: Annotated[
-        Path | None, typer.Option("--request-out", metavar="F", help="Write that request to a file instead.")
+        Path | None,
+        typer.Option("--request-out", metavar="FILE", help="Write the request to this file instead of sending it."),
     ] = None,
     reply: Annotated[
-        list[Path] | None, typer.Option("--reply", metavar="F", help="Take in an answer: its files, or their folder.")
+        list[Path] | None,
+        typer.Option("--reply", metavar="FILE", help="Use this answer of the sender: its files, or their folder."),
     ] = None,
 ) -> None:
-    """Mend an arriving parcel: from parity, then with blocks from its sender; import it once complete."""
-    from courier.cli.report import parcel_status, say_status
+    """Repair an arriving parcel, and import it once it is complete.
+
+    Parity repairs what it can; the sender can be asked for the blocks that are still missing then.
+    """
     from courier.errors import DamagedError, UsageError
     from courier.receiving.repair import apply_replies, queue_request, repair_parcel, request_blocks, write_request
 
+    console = console_of(context)
     if from_network and request_out is not None:
-        raise UsageError("--from-network and --request-out exclude each other", hint="give one of them")
+        raise UsageError("--from-network and --request-out cannot be given together", hint="give one of them")
     with console.site() as site:
         taken = apply_replies(site, parcel, reply or [])
         if reply:
             console.say(f"{parcel}: {plural(taken, 'block')} taken from the answer")
         done = repair_parcel(site, parcel)
         if done.mended:
-            console.say(f"{parcel}: {plural(done.mended, 'block')} mended from parity")
+            console.say(f"{parcel}: {plural(done.mended, 'block')} repaired from parity")
         say_status(console, done.status)
         document: dict[str, Any] = {**parcel_status(done.status), "taken": taken, "mended": done.mended}
         document["blocks"] = _missing(site, done.status.parcel, done.status.build)
@@ -62,27 +74,28 @@ def repair(
             where = str(request_out) if request_out is not None else f"the outbox for {request.source}"
             if request_out is not None:
                 write_request(site, envelope, request, request_out)
-                follow = f"at {request.source}: courier parcel answer FILE --out FOLDER"
+                follow = f"at {request.source}: courier parcel answer FILE --out DIR"
             else:
                 queue_request(site, envelope, request)
                 follow = "courier channel sync"
             rest = plural(len(done.left) - request.count, "further block")
             console.say(
                 f"A request for {plural(request.count, 'block')} ({size_text(size)}) is in {where}"
-                + (f"; with them parity mends {rest}" if len(done.left) > request.count else "")
+                + (f"; with them parity repairs {rest}" if len(done.left) > request.count else "")
                 + f". Next: {follow}"
             )
             document["request"] = {
                 "blocks": request.count,
                 "bytes": size,
-                "files": _files(request.files),
+                "files": _spans(request.files),
                 "path": str(request_out) if request_out is not None else "",
                 "queued": request_out is None,
             }
         elif done.left:
             error = DamagedError(
-                f"{parcel}: {plural(len(done.left), 'block')} missing that parity cannot give back",
-                hint=f"read the media again, in another drive; or courier parcel repair {parcel} --from-network",
+                f"{parcel}: {plural(len(done.left), 'block')} missing that parity cannot repair",
+                hint="read the media again in another drive, or ask the sender: "
+                f"courier parcel repair {parcel} --from-network",
                 code=Code.INCOMPLETE,
             )
             console.error(error, document)
@@ -100,19 +113,26 @@ def _missing(site: Site, parcel: str, build: str) -> list[dict[str, Any]]:
     ]
 
 
-def _files(files: tuple[FileBlocks, ...]) -> list[dict[str, Any]]:
+def _spans(files: tuple[FileBlocks, ...]) -> list[dict[str, Any]]:
     return [{"archive": file.archive, "blocks": [list(span) for span in file.spans]} for file in files]
 
 
+@command(
+    app, "answer", examples=["courier parcel answer request.json --out answer/", "courier parcel answer request.json"]
+)
 def answer(
-    console: Console,
+    context: typer.Context,
     *,
-    request: Annotated[Path, typer.Argument(metavar="REQUEST", help="A repair request, as a file.")],
+    request: Annotated[Path, typer.Argument(metavar="REQUEST", help="Repair request, as a file.")],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FOLDER", help="Write the answer there (else: by the channel).")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write the answer into this folder instead of sending it."),
     ] = None,
 ) -> None:
-    """Answer a repair request with just the blocks it asks for; above the site's limit only with --yes."""
+    """Answer a repair request with the blocks that it asks for.
+
+    An answer above the limit of this site (courier parcel limits) is sent only with --yes.
+    """
     from courier.sending.repair_answer import (
         check_limit,
         describe_blocks,
@@ -121,6 +141,7 @@ def answer(
         write_answer,
     )
 
+    console = console_of(context)
     with console.site() as site:
         asked = read_request_file(site, request)
         wanted = asked.request
@@ -132,8 +153,10 @@ def answer(
         paths = write_answer(site, asked, out) if out is not None else []
         count = len(paths) if out is not None else queue_answer(site, asked)
         if out is not None:
-            console.say(f"{plural(count, 'part')} in {out}. At {wanted.site}: courier parcel repair {wanted.parcel} "
-                        f"--reply {out}")  # fmt: skip
+            console.say(
+                f"{plural(count, 'part')} in {out}. Next, at {wanted.site}: courier parcel repair {wanted.parcel} "
+                f"--reply {out}"
+            )
         else:
             console.say(f"{plural(count, 'part')} queued for {wanted.site}. Next: courier channel sync")
         console.result(
@@ -151,41 +174,51 @@ def answer(
         )
 
 
+@command(app, "drill", examples=["courier parcel drill HQ1-000042 --lose 1 --damage 1% --trials 20"])
 def drill(
-    console: Console,
+    context: typer.Context,
     *,
     parcel: PARCEL,
-    lose: Annotated[int, typer.Option("--lose", metavar="N", min=0, max=9999, help="Volumes lost.")] = 0,
-    damage: Annotated[str, typer.Option("--damage", help="Share of every other volume that is bad: 1%.")] = "0%",
+    lose: Annotated[
+        int, typer.Option("--lose", metavar="N", min=0, max=9999, help="Number of volumes that are lost.")
+    ] = 0,
+    damage: Annotated[
+        str, typer.Option("--damage", metavar="SHARE", help="Share of each other volume that is damaged, such as 1%.")
+    ] = "0%",
     trials: Annotated[
-        int, typer.Option("--trials", metavar="N", min=1, max=1000, help="How often, each with other damage.")
+        int, typer.Option("--trials", metavar="N", min=1, max=1000, help="Number of trials, each with other damage.")
     ] = 10,
     seed: Annotated[
-        int, typer.Option("--seed", metavar="N", min=0, max=10**18, help="The same seed makes the same damage.")
+        int,
+        typer.Option("--seed", metavar="N", min=0, max=10**18, help="The same number makes the same damage again."),
     ] = 0,
 ) -> None:
-    """Simulate loss and damage of a parcel made here, and say what would mend what; touches nothing."""
+    """Simulate loss and damage of a parcel made here.
+
+    It says what would be repaired by parity and what would have to come by network. Nothing is changed.
+    """
     from courier.errors import DamagedError
     from courier.sending.drill import parse_share, run_drill
     from courier.sending.outgoing_parcel import open_outgoing
 
+    console = console_of(context)
     with console.site() as site:
         outgoing = open_outgoing(site, parcel)
         done = run_drill(outgoing, lose=lose, damage=parse_share(damage), trials=trials, seed=seed)
-    console.say(f"{parcel}: {plural(done.volumes, 'volume')}, {lose} lost, {damage} of each other one bad")
-    for text in done.promises or ("no parity: every block that is lost has to come again",):
-        console.say(f"  Promise: {text}")
+    console.say(f"{parcel}: {plural(done.volumes, 'volume')}, {lose} lost, {damage} of each other volume damaged")
+    for text in done.promises or ("no parity: every lost block has to be sent again",):
+        console.say(f"  Parity: {text}")
     for number, trial in enumerate(done.trials, 1):
         _say_trial(console, number, trial)
     good = sum(not trial.left for trial in done.trials)
-    console.say(f"{good} of {plural(len(done.trials), 'trial')}: everything mended by parity")
+    console.say(f"{good} of {plural(len(done.trials), 'trial')}: parity repaired everything")
     document = _drill(done)
     if not done.mended:
         worst = max(done.trials, key=lambda trial: (trial.asked_bytes, trial.asked))
         error = DamagedError(
-            f"{parcel}: in {len(done.trials) - good} of {len(done.trials)} trials parity does not mend all",
-            hint=f"at worst {plural(worst.asked, 'block')} ({size_text(worst.asked_bytes)}) would have to come by "
-            "network; or create it with more --spare-volumes or --redundancy",
+            f"{parcel}: in {len(done.trials) - good} of {len(done.trials)} trials parity could not repair everything",
+            hint=f"at worst {plural(worst.asked, 'block')} ({size_text(worst.asked_bytes)}) must be fetched by "
+            "network; to avoid that, create it with more --spare-volumes or --redundancy",
             code=Code.NOT_COVERED,
         )
         console.error(error, document)
@@ -196,21 +229,21 @@ def drill(
 def _say_trial(console: Console, number: int, trial: Trial) -> None:
     lost = ", ".join(map(str, trial.lost)) or "none"
     console.say(
-        f"Trial {number}: volumes lost: {lost}; {plural(trial.bad, 'block')} bad, {trial.bad_content:,} of content"
-        f" ({'a run on each volume' if trial.scratch else 'scattered'})"
+        f"Trial {number}: volumes lost: {lost}; {plural(trial.bad, 'block')} damaged or lost, {trial.bad_content:,} of "
+        f"them content ({'damage in one run on each volume' if trial.scratch else 'scattered damage'})"
     )
-    for mend in trial.mends[:12]:
+    for mend in trial.mends[:SHOWN]:
         console.say(
-            f"  {plural(mend.blocks, 'block')} by {mend.by}: {plural(mend.stripes, 'stripe')}, "
-            f"at most {mend.worst} bad in one, {mend.parity} may be"
+            f"  {plural(mend.blocks, 'block')} repaired by {mend.by}: {plural(mend.stripes, 'stripe')}, "
+            f"at most {mend.worst} lost in one stripe, {mend.parity} can be repaired"
         )
-    if len(trial.mends) > 12:
-        rest = sum(mend.blocks for mend in trial.mends[12:])
-        console.say(f"  {plural(rest, 'block')} by {plural(len(trial.mends) - 12, 'further group')}")
+    if len(trial.mends) > SHOWN:
+        rest = sum(mend.blocks for mend in trial.mends[SHOWN:])
+        console.say(f"  {plural(rest, 'block')} repaired by {plural(len(trial.mends) - SHOWN, 'further group')}")
     if trial.left:
         console.say(
-            f"  LEFT: {plural(len(trial.left), 'block')}; {trial.asked:,} of them ({size_text(trial.asked_bytes)}) "
-            "by network would do"
+            f"  NOT repaired: {plural(len(trial.left), 'block')}; {trial.asked:,} of them "
+            f"({size_text(trial.asked_bytes)}) must be fetched by network, then parity repairs the rest"
         )
 
 
@@ -237,47 +270,3 @@ def _drill(done: Drill) -> dict[str, Any]:
             for trial in done.trials
         ],
     }
-
-
-def limits(
-    console: Console,
-    *,
-    quota: Annotated[
-        str | None, typer.Option("--quota", metavar="SIZE", help="Built parcels kept at most, such as 500GB; 0: all.")
-    ] = None,
-    repair: Annotated[
-        str | None, typer.Option("--repair", metavar="SIZE", help="Answers sent without asking, at most.")
-    ] = None,
-) -> None:
-    """Show or set how much is kept of built parcels, and how much is sent for repair without asking."""
-    from dataclasses import replace
-
-    from courier.media.kinds import parse_size
-    from courier.sending.retention import keep_quota
-
-    with console.site() as site:
-        settings = replace(
-            site.settings,
-            parcel_quota=site.settings.parcel_quota if quota is None else parse_size(quota),
-            repair_limit=site.settings.repair_limit if repair is None else parse_size(repair),
-        )
-        if settings != site.settings:
-            settings.save(site.home)
-    with console.site() as site:
-        kept = keep_quota(site)
-    shown = size_text(settings.parcel_quota) if settings.parcel_quota else "none"
-    console.say(f"Built parcels: {size_text(kept.bytes)} on this disk, quota {shown}")
-    for name, freed in kept.discarded:
-        console.say(f"  {name} discarded: {size_text(freed)} freed")
-    if kept.over:
-        console.say(f"  {size_text(kept.over)} over the quota: parcels without all their receipts stay")
-    console.say(f"Answers to repair requests: up to {size_text(settings.repair_limit)} are sent without asking")
-    console.result(
-        {
-            "parcel_quota": settings.parcel_quota,
-            "repair_limit": settings.repair_limit,
-            "built_bytes": kept.bytes,
-            "discarded": [{"parcel_id": name, "freed": freed} for name, freed in kept.discarded],
-            "over": kept.over,
-        }
-    )

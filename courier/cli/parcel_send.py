@@ -7,61 +7,108 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from courier.cli.command import command
+from courier.cli.command import DRY_RUN, PARCEL, command, console_of, group
 from courier.cli.console import Console, duration_text, size_text
+from courier.media.kinds import kinds_text
 from courier.text import plural
 
 if TYPE_CHECKING:
     from courier.sending.plan import ParcelPlan
+    from courier.sending.write import WrittenVolume
     from formats.documents.packing import KeyWay, PackingList
 
-PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
+app = group("")
+
 MEDIA = Annotated[
-    str | None, typer.Option("--media", metavar="KIND", help="cd74 cd80 dvd5 dvd9 bd25 bd50 bd100 lto5-9.")
+    str | None, typer.Option("--media", metavar="KIND", help=f"Kind of medium to write to: {kinds_text()}.")
 ]
-CAPACITY = Annotated[str | None, typer.Option("--capacity", metavar="SIZE", help="Usable bytes of a drive: 64GB.")]
-DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")]
+CAPACITY = Annotated[
+    str | None,
+    typer.Option("--capacity", metavar="SIZE", help="Usable bytes of a medium of any other kind, such as 64GB."),
+]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add these commands to ``courier parcel``."""
-    for name, function in (("create", create), ("write", write)):
-        command(app, name)(function)
-
-
+@command(
+    app,
+    "create",
+    examples=[
+        "courier parcel create HQ100001 --to BR1 --media bd25",
+        "courier parcel create HQ100001:2 HQ100004 --to BR1 --to BR2 --capacity 64GB --spare-volumes 1",
+        "courier parcel create HQ100001 --to BR1 --media lto8 --dry-run",
+    ],
+)
 def create(
-    console: Console,
+    context: typer.Context,
     *,
-    packages: Annotated[list[str], typer.Argument(metavar="ID[:VERSION]...", help="Packages (newest version else).")],
-    to: Annotated[list[str], typer.Option("--to", metavar="CODE", help="Destination; again for several.")],
+    packages: Annotated[
+        list[str],
+        typer.Argument(metavar="ID[:VERSION]...", help="Packages to send; without a version, the newest one."),
+    ],
+    to: Annotated[
+        list[str], typer.Option("--to", metavar="CODE", help="Site that it goes to; repeat for several sites.")
+    ],
     media: MEDIA = None,
     capacity: CAPACITY = None,
-    compress: Annotated[str, typer.Option("--compress", help="auto, none, fast or best.")] = "auto",
+    compress: Annotated[
+        str, typer.Option("--compress", metavar="METHOD", help="Compression: auto, none, fast or best.")
+    ] = "auto",
     encrypt: Annotated[
-        bool | None, typer.Option("--encrypt/--no-encrypt", help="Default: encrypted where all cards allow it.")
+        bool | None,
+        typer.Option(
+            "--encrypt/--no-encrypt", help="Encrypt the content. Without either: if the cards of all sites allow it."
+        ),
     ] = None,
-    priority: Annotated[str, typer.Option("--priority", help="high, medium or low.")] = "medium",
+    priority: Annotated[
+        str, typer.Option("--priority", metavar="PRIORITY", help="How urgent it is: high, medium or low.")
+    ] = "medium",
     spare_volumes: Annotated[
-        int, typer.Option("--spare-volumes", metavar="M", min=0, max=9999, help="Further volumes: any M may be lost.")
+        int,
+        typer.Option(
+            "--spare-volumes",
+            metavar="N",
+            min=0,
+            max=9999,
+            help="Write N more volumes of parity, so that any N volumes may be lost.",
+        ),
     ] = 0,
     redundancy: Annotated[
-        str, typer.Option("--redundancy", help="Parity on each medium: fill (what it has left), none, or 5%.")
+        str,
+        typer.Option(
+            "--redundancy",
+            metavar="SHARE",
+            help="Parity on each volume: fill (all space that is left), none, or a share such as 5%.",
+        ),
     ] = "fill",
     anyway: Annotated[
-        str, typer.Option("--anyway", metavar="REASON", help="Create it against the checks: no address, no room, ...")
+        str,
+        typer.Option(
+            "--anyway",
+            metavar="REASON",
+            help="Create it although a check objects (no address, no space at a site, and so on), for this reason.",
+        ),
     ] = "",
     key_by_network: Annotated[
-        bool, typer.Option("--key-by-network", help="The key is not on the media: it travels in the ship notice.")
+        bool,
+        typer.Option("--key-by-network", help="Send the key in the ship notice instead of on the media."),
     ] = False,
     release: Annotated[
-        str, typer.Option("--release", metavar="WHEN", help="on-arrival: the key goes when all seals are reported.")
+        str,
+        typer.Option(
+            "--release",
+            metavar="WHEN",
+            help="on-arrival: send the key only after the destination has reported all seals.",
+        ),
     ] = "",
     supersedes: Annotated[
-        str, typer.Option("--supersedes", metavar="PARCEL", help="It replaces this one, once it is shipped.")
+        str,
+        typer.Option("--supersedes", metavar="PARCEL", help="Parcel that this one replaces as soon as it is shipped."),
     ] = "",
     dry_run: DRY_RUN = False,
 ) -> None:
-    """Plan, build and sign a parcel."""
+    """Plan, build and sign a parcel.
+
+    Give --media or --capacity. Nothing is written to media yet: that is courier parcel write.
+    """
     from courier.errors import UsageError
     from courier.media.kinds import medium_capacity
     from courier.parcel.parity_plan import Redundancy
@@ -72,10 +119,15 @@ def create(
     from formats.codecs import COMPRESSIONS
     from formats.documents.packing import PRIORITIES
 
+    console = console_of(context)
     if compress not in COMPRESSIONS:
-        raise UsageError(f"--compress {compress}: no such way", hint=f"one of {', '.join(COMPRESSIONS)}")
+        raise UsageError(
+            f"--compress {compress}: there is no such method", hint=f"give one of {', '.join(COMPRESSIONS)}"
+        )
     if priority not in PRIORITIES:
-        raise UsageError(f"--priority {priority}: no such priority", hint=f"one of {', '.join(PRIORITIES)}")
+        raise UsageError(
+            f"--priority {priority}: there is no such priority", hint=f"give one of {', '.join(PRIORITIES)}"
+        )
     kind, room = medium_capacity(media, capacity)
     with console.site() as site:
         plan = plan_parcel(
@@ -101,7 +153,7 @@ def create(
             _say_plan(console, plan)
             return
         for name, freed in keep_quota(site, coming=sum(plan.sizes)).discarded:
-            console.say(f"{name}, confirmed, discarded for the quota: {size_text(freed)} freed")
+            console.say(f"{name} is confirmed; its files were deleted to keep the quota: {size_text(freed)} freed")
         with console.progress("Building", plan.content_bytes) as progress:
             parcel = build_parcel(site, plan, progress)
         packing = parcel.packing
@@ -119,17 +171,17 @@ def _key_way(*, key_by_network: bool, release: str, encrypt: bool | None) -> Key
     from courier.errors import UsageError
 
     if release not in ("", "on-arrival"):
-        raise UsageError(f"--release {release}: no such moment", hint="--release on-arrival")
+        raise UsageError(f"--release {release}: there is no such choice", hint="give --release on-arrival")
     if release and not key_by_network:
-        raise UsageError("--release is for keys that go by network", hint="give --key-by-network with it")
+        raise UsageError("--release needs --key-by-network", hint="give both, or neither")
     if key_by_network and encrypt is False:
-        raise UsageError("--key-by-network with --no-encrypt: there is no key", hint="leave one of the two out")
+        raise UsageError("with --no-encrypt there is no key to send by network", hint="leave out one of the two")
     if not key_by_network:
         return "media"
     return "on-arrival" if release else "network"
 
 
-def _packing(packing: Any) -> dict[str, Any]:
+def _packing(packing: PackingList) -> dict[str, Any]:
     return {
         "parcel_id": packing.parcel,
         "encrypted": packing.encrypted,
@@ -146,7 +198,7 @@ def _packing(packing: Any) -> dict[str, Any]:
 
 
 def _load(packing: PackingList) -> str:
-    """What the volumes carry: bytes of archives, and of parity with its share of them."""
+    """What the volumes carry, for people: the size of the archives, and of the parity."""
     archives = sum(file.size for file in packing.archives)
     parity = sum(file.size for file in packing.parity)
     share = f" and {size_text(parity)} of parity ({parity * 100 / archives:.0f}%)" if parity else ""
@@ -175,22 +227,36 @@ def _say_plan(console: Console, plan: ParcelPlan) -> None:
     console.result({"dry_run": True, "exact": plan.exact, "content_bytes": plan.content_bytes, **_packing(packing)})
 
 
+@command(
+    app,
+    "write",
+    examples=[
+        "courier parcel write HQ1-000042 --layout iso --out /srv/discs",
+        "courier parcel write HQ1-000042 --layout folder --out /mnt/disk1 --out /mnt/disk2",
+        "courier parcel write HQ1-000042 --layout iso --out /srv/discs --volume 3",
+    ],
+)
 def write(
-    console: Console,
+    context: typer.Context,
     *,
     parcel: PARCEL,
-    layout: Annotated[str, typer.Option("--layout", help="iso, tape or folder.")],
+    layout: Annotated[str, typer.Option("--layout", metavar="LAYOUT", help="Layout of a volume: iso, tape or folder.")],
     out: Annotated[
-        list[Path], typer.Option("--out", metavar="DIR", help="Where volumes go; again for several drives, in turn.")
+        list[Path],
+        typer.Option("--out", metavar="DIR", help="Where volumes go; repeat for several drives, used in turn."),
     ],
     volume: Annotated[
-        list[int] | None, typer.Option("--volume", metavar="N", min=1, max=9999, help="Only this one; again for more.")
+        list[int] | None,
+        typer.Option("--volume", metavar="N", min=1, max=9999, help="Write only this volume; repeat for more."),
     ] = None,
     media: MEDIA = None,
     capacity: CAPACITY = None,
     dry_run: DRY_RUN = False,
 ) -> None:
-    """Write volumes and read each back. Another --media lays the parcel out anew, without building it again."""
+    """Write the volumes of a parcel and read each one back.
+
+    With another --media or --capacity the parcel is laid out for it first; it is not built again.
+    """
     from courier.errors import UsageError
     from courier.media.kinds import medium_capacity
     from courier.media.reading import LAYOUTS
@@ -198,16 +264,17 @@ def write(
     from courier.sending.build_again import ensure_files
     from courier.sending.outgoing_parcel import open_outgoing
     from courier.sending.volume_source import medium_bytes
-    from courier.sending.write import WrittenVolume, check_numbers, check_wanted, require_room, write_volumes
+    from courier.sending.write import check_numbers, check_wanted, require_room, write_volumes
 
+    console = console_of(context)
     if layout not in LAYOUTS:
-        raise UsageError(f"--layout {layout}: no such layout", hint=f"one of {', '.join(LAYOUTS)}")
+        raise UsageError(f"--layout {layout}: there is no such layout", hint=f"give one of {', '.join(LAYOUTS)}")
 
     def written(one: WrittenVolume) -> None:
         reels = f" on {one.reels} reels" if one.reels > 1 else ""
-        what = "stood there, read back" if one.kept else f"written{reels} and read back"
+        what = "already written; verified again" if one.kept else f"written{reels} and read back"
         if one.away:
-            what = f"written before, on a medium that is not there now; to write it again: --volume {one.number}"
+            what = f"written before, on a medium that is not here now; to write it again: --volume {one.number}"
         console.say(f"Volume {one.number} of {one.of}: {one.path}, {size_text(one.bytes)}, {what}")
         console.event({"volume": _written(one)})
 
@@ -215,13 +282,15 @@ def write(
         outgoing = open_outgoing(site, parcel)
         check_wanted(outgoing)
         if outgoing.sent.state == "Confirmed":
-            console.warn(f"Note: {parcel} is confirmed: every destination has it. It stays so, whatever is written.")
+            console.warn(
+                f"Note: {parcel} is confirmed: every destination has it. Writing it again does not change that."
+            )
         if media is not None or capacity is not None:
             kind, room = medium_capacity(media, capacity)
             anew = (kind, room) != (outgoing.packing.media, outgoing.packing.capacity)
         else:
             kind, room, anew = outgoing.packing.media, outgoing.packing.capacity, False
-        # Nothing is changed before the preview has been seen.
+        # Nothing is changed before the operator has seen the preview.
         laid_out = relay_out(site, outgoing, media=kind, capacity=room, dry_run=True) if anew else outgoing
         packing = laid_out.packing
         numbers = sorted(set(volume or range(1, packing.volumes + 1)))
@@ -253,7 +322,10 @@ def write(
 
 
 def _preview(console: Console, packing: PackingList, needed: dict[int, int], outs: list[Path]) -> int:
-    """Say what will be written, and return its bytes; ``needed``: by volume, what it takes of its medium at most."""
+    """Say what will be written, and return its size in bytes.
+
+    ``needed``: for each volume, the most bytes that it takes of its medium.
+    """
     from courier.media.kinds import writing_seconds
 
     numbers = list(needed)
@@ -263,7 +335,7 @@ def _preview(console: Console, packing: PackingList, needed: dict[int, int], out
     console.say(
         f"{packing.parcel}: {len(numbers)} of {plural(packing.volumes, 'volume')} ({packing.media}, "
         f"{size_text(packing.capacity)} each) to {places}: {size_text(total)}, "
-        f"some {duration_text(seconds)} at a typical drive's speed, read back included"
+        f"about {duration_text(seconds)} with a typical drive, reading back included"
     )
     rows = [
         (n, size_text(packing.volume_bytes(n)), size_text(most), f"{most * 100 // packing.capacity}%")
@@ -276,7 +348,7 @@ def _preview(console: Console, packing: PackingList, needed: dict[int, int], out
     return total
 
 
-def _written(one: Any) -> dict[str, Any]:
+def _written(one: WrittenVolume) -> dict[str, Any]:
     return {
         "number": one.number,
         "of": one.of,
@@ -286,6 +358,6 @@ def _written(one: Any) -> dict[str, Any]:
         "state": "Written",
         "kept": one.kept,
         "away": one.away,
-        # Of one that is away nobody has counted them now; the parcel's log has it.
+        # The reels of a medium that is not here are not counted again; the log of the parcel has their number.
         **({} if one.away else {"reels": one.reels}),
     }

@@ -1,30 +1,30 @@
-"""The commands of ``courier parcel`` that only look, at either end: list, show, log."""
+"""The commands of ``courier parcel`` that only show something, at either end: list, show and log."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING
 
 import typer
 
-from courier.cli.command import command
+from courier.cli.command import PARCEL, command, console_of, group
 from courier.cli.console import Console, size_text, time_text
 from courier.parcel.states import ReceivedState
 from courier.text import plural
 from formats.records import format_time
 
-PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="Parcel ID, such as HQ1-000042.")]
+if TYPE_CHECKING:
+    from courier.receiving.settle import ParcelStatus
+    from courier.site.home import Site
+
+app = group("")
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add these commands to ``courier parcel``."""
-    for name, function in (("list", list_), ("show", show), ("log", log)):
-        command(app, name)(function)
-
-
-def list_(console: Console) -> None:
+@command(app, "list", examples=["courier parcel list", "courier parcel list --json"])
+def list_(context: typer.Context) -> None:
     """List the parcels sent and received."""
     from courier.site.catalog import parcels
 
+    console = console_of(context)
     with console.site() as site:
         with site.catalogue.reading() as connection:
             sent, received = parcels.all_sent(connection), parcels.all_received(connection)
@@ -40,7 +40,7 @@ def list_(console: Console) -> None:
             for s in sent
         ]
         rows += [(r.parcel, f"from {r.source}", r.state, "", time_text(r.first_ns)) for r in received]
-        console.table(("PARCEL", "WAY", "STATE", "PRIORITY", "SINCE"), rows)
+        console.table(("PARCEL", "FROM OR TO", "STATE", "PRIORITY", "SINCE"), rows)
         if not rows:
             console.say("No parcel yet: courier parcel create ID --to CODE --media dvd5")
         console.result(
@@ -63,14 +63,19 @@ def list_(console: Console) -> None:
         )
 
 
-def show(console: Console, *, parcel: PARCEL) -> None:
-    """Show a parcel: its state, and a table of its volumes, with a map of the blocks that are here."""
+@command(app, "show", examples=["courier parcel show HQ1-000042"])
+def show(context: typer.Context, *, parcel: PARCEL) -> None:
+    """Show the state of a parcel and of its volumes.
+
+    For an arriving parcel a map shows which blocks are here.
+    """
     from courier.cli.custody import warn_of_seals
     from courier.errors import NotFoundError
     from courier.receiving.settle import find_build, status_of
     from courier.sending.outgoing_parcel import open_outgoing
     from courier.sending.repair_answer import waiting_requests
 
+    console = console_of(context)
     with console.site() as site:
         try:
             outgoing = open_outgoing(site, parcel)
@@ -91,18 +96,13 @@ def show(console: Console, *, parcel: PARCEL) -> None:
         if sent.carrier or sent.tracking:
             console.say(f"Carrier {sent.carrier or '-'}, tracking {sent.tracking or '-'}")
         rows = [
-            (
-                v.number,
-                v.state,
-                size_text(v.bytes),
-                v.layout or "-",
-                time_text(v.written_ns),
-                v.seal or "-",
-                v.path or "-",
-            )
+            (v.number, v.state, size_text(v.bytes), v.layout or "-", time_text(v.written_ns), v.seal or "-")
             for v in outgoing.volumes
         ]
-        console.table(("VOLUME", "STATE", "SIZE", "LAYOUT", "WRITTEN", "SEAL", "AT"), rows)
+        console.table(("VOLUME", "STATE", "SIZE", "LAYOUT", "WRITTEN", "SEAL"), rows)
+        for v in outgoing.volumes:
+            if v.path:
+                console.say(f"Volume {v.number} is at {v.path}")
         asked = waiting_requests(site, outgoing)
         for path, request in asked:
             console.say(f"{request.site} asks for {plural(request.count, 'block')}: courier parcel answer {path} --yes")
@@ -138,8 +138,8 @@ def show(console: Console, *, parcel: PARCEL) -> None:
         )
 
 
-def _say_notice(console: Console, site: Any, parcel: str) -> None:
-    """What the ship notice says of a parcel of which nothing came yet."""
+def _say_notice(console: Console, site: Site, parcel: str) -> None:
+    """Say what the ship notice tells of a parcel of which no volume came yet."""
     from courier.site.catalog import parcels
     from formats.documents.notice import ShipNotice
     from formats.envelope import parse_envelope
@@ -156,9 +156,9 @@ def _say_notice(console: Console, site: Any, parcel: str) -> None:
     console.say("Next, when media arrive: courier parcel receive MEDIUM")
 
 
-def _show_received(console: Console, site: Any, status: Any) -> None:
+def _show_received(console: Console, site: Site, status: ParcelStatus) -> None:
     from courier.cli.custody import warn_of_seals
-    from courier.cli.report import parcel_status, say_status
+    from courier.cli.received_parcel import parcel_status, say_status
     from courier.receiving.block_map import LEGEND, volume_blocks
 
     console.say(f"{status.parcel} from {status.source}: {status.state}")
@@ -174,26 +174,33 @@ def _show_received(console: Console, site: Any, status: Any) -> None:
         state = read.state if read else "Missing"
         damaged = read.damaged_blocks if read else 0
         here = f"{now.good:,} of {now.total:,}" if now else "-"
-        rows.append((number, state, damaged, time_text(read.seen_ns if read else None), here, now.map if now else "-"))
+        rows.append((number, state, damaged, time_text(read.seen_ns if read else None), here))
         one = {"number": number, "of": status.of, "path": "", "state": state, "damaged_blocks": damaged}
         if now:
             missing = [{"file": path, "missing": [list(span) for span in spans]} for path, spans in now.missing]
             one["blocks"] = {"total": now.total, "good": now.good, "files": missing}
         volumes.append(one)
-    console.table(("VOLUME", "AS READ LAST", "BAD BLOCKS", "READ", "BLOCKS HERE", "MAP"), rows)
+    console.table(("VOLUME", "WHEN LAST READ", "DAMAGED BLOCKS", "READ", "BLOCKS HERE"), rows)
     if any(v.good < v.total for v in blocks.values()):
-        console.say(f"Map: {LEGEND}")
+        console.say(f"Map of the blocks: {LEGEND}")
+        for v in blocks.values():
+            console.say(f"{v.number:>6}  {v.map}")
     seal_warnings = warn_of_seals(console, site, status.parcel)
     console.result({**parcel_status(status), "volumes": volumes, "seal_warnings": seal_warnings})
 
 
-def log(console: Console, *, parcel: PARCEL) -> None:
-    """Show what happened to a parcel here, and its custody ledger: the whole chain, and any break in it."""
+@command(app, "log", examples=["courier parcel log HQ1-000042"])
+def log(context: typer.Context, *, parcel: PARCEL) -> None:
+    """Show what happened to a parcel, and who had it.
+
+    The second part is its custody ledger, which every site signs: the whole chain, and any break in it.
+    """
     from courier.cli.custody import ledger_document, say_ledger
     from courier.errors import NotFoundError
     from courier.parcel.custody_ledger import view_ledger
     from courier.site.catalog import parcels
 
+    console = console_of(context)
     with console.site() as site:
         with site.catalogue.reading() as connection:
             entries = parcels.read_log(connection, parcel)

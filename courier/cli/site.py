@@ -7,38 +7,47 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from courier.cli.command import command, group
-from courier.cli.console import Console, time_text
+from courier.cli.command import SITE_CODE, command, console_of, group
+from courier.cli.console import time_text
+from courier.media.kinds import DRIVE, kinds_text
 
 if TYPE_CHECKING:
     from courier.site.peers import Pinned
 
-app = group("This site's card, and the sites that are trusted.")
+app = group("This site, and the sites that it trusts.")
+init_app = group("")
 KEY = Annotated[
     str,
-    typer.Option("--key", metavar="WHERE", help="The signing key: file, env:NAME (PEM), pkcs11:id=N;token=LABEL."),
+    typer.Option(
+        "--key",
+        metavar="KEY",
+        help="Where the signing key is: file, env:NAME (a variable with PEM) or pkcs11:id=N;token=LABEL.",
+    ),
 ]
 PASSPHRASE = Annotated[
-    bool, typer.Option("--passphrase", help="Encrypt key files ($COURIER_KEY_PASSPHRASE, else it is asked for).")
+    bool,
+    typer.Option(
+        "--passphrase", help="Encrypt the key files; the passphrase is $COURIER_KEY_PASSPHRASE, else it is asked for."
+    ),
 ]
-CODE = Annotated[str, typer.Argument(metavar="CODE", help="Site code, 3 characters A-Z 0-9.")]
 
 
-def add_init(top: typer.Typer) -> None:
-    """Add ``init`` to the top level."""
-    command(top, "init")(init)
-
-
+@command(init_app, "init", examples=['courier init --site HQ1 --name "Headquarters"'])
 def init(
-    console: Console,
+    context: typer.Context,
     *,
-    site: Annotated[str, typer.Option("--site", metavar="CODE", help="Site code, 3 characters A-Z 0-9.")],
-    name: Annotated[str, typer.Option("--name", help="The site's name, for people.")],
-    catalogue: Annotated[str, typer.Option("--catalogue", metavar="URL", help="SQLAlchemy URL (else SQLite).")] = "",
+    site: Annotated[str, typer.Option("--site", metavar="CODE", help="Code of the site: 3 characters of A-Z and 0-9.")],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the site, for people.")],
+    catalogue: Annotated[
+        str,
+        typer.Option(
+            "--catalogue", metavar="URL", help="Database of the catalogue (SQLAlchemy URL). Without it: SQLite."
+        ),
+    ] = "",
     key: KEY = "file",
     passphrase: PASSPHRASE = False,
 ) -> None:
-    """Make the site home: keys, catalogue, store."""
+    """Make the home of a site: its keys, catalogue and store."""
     from courier.errors import UsageError
     from courier.site.home import create_site
     from courier.site.settings import find_home
@@ -50,7 +59,8 @@ def init(
     except FormatError as error:
         raise UsageError(error.message, hint="write it like HQ1") from None
     if not name.isprintable() or not name.strip():
-        raise UsageError("a site's name is one line of text", hint='give it like --name "Headquarters"')
+        raise UsageError("the name of a site is one line of text", hint='give it like --name "Headquarters"')
+    console = console_of(context)
     home = find_home(console.home)
     made = create_site(home, code=site, name=name, catalogue=catalogue, key=key, passphrase=passphrase)
     try:
@@ -62,15 +72,16 @@ def init(
         made.close()
 
 
-@command(app, "card")
+@command(app, "card", examples=["courier site card --out HQ1.card"])
 def card(
-    console: Console,
+    context: typer.Context,
     *,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it to a file.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the card to this file.")] = None,
 ) -> None:
-    """Print this site's card, to hand to another site."""
+    """Print the card of this site, to hand to other sites."""
     from courier.site.peers import write_card
 
+    console = console_of(context)
     with console.site() as site:
         if out is not None:
             write_card(site, out)
@@ -90,16 +101,22 @@ def card(
         )
 
 
-@command(app, "trust")
+@command(app, "trust", examples=["courier site trust BR1.card"])
 def trust(
-    console: Console,
+    context: typer.Context,
     *,
-    card_file: Annotated[Path, typer.Argument(metavar="CARD", help="The other site's card file.")],
-    fingerprint: Annotated[str | None, typer.Option("--fingerprint", help="What the other site reads out.")] = None,
+    card_file: Annotated[Path, typer.Argument(metavar="CARD", help="File with the card of the other site.")],
+    fingerprint: Annotated[
+        str | None,
+        typer.Option(
+            "--fingerprint", metavar="FINGERPRINT", help="Fingerprint that the other site reads out by phone."
+        ),
+    ] = None,
 ) -> None:
-    """Pin another site's card, so that what it signs is trusted."""
+    """Pin the card of another site, to trust what it signs."""
     from courier.site.peers import pin_card, read_card_file
 
+    console = console_of(context)
     with console.site() as site:
         data, seen = read_card_file(card_file)
         if fingerprint is None:
@@ -113,8 +130,8 @@ def trust(
         console.say(f"{seen.site} is trusted{_how(pinned)}.")
         if pinned.was_revoked and pinned.is_same:
             console.warn(
-                f"Note: it is the card that was pinned when {seen.site} was revoked. Ask {seen.site} whether it is its "
-                "present one: what is signed with keys it gave up since is not to be trusted."
+                f"Note: this card was already pinned when {seen.site} was revoked. Ask {seen.site} whether it is its "
+                "present card: what is signed with keys that it has given up must not be trusted."
             )
         console.result({"site": seen.site, "fingerprint": seen.fingerprint, "trusted": True})
 
@@ -127,11 +144,12 @@ def _how(pinned: Pinned) -> str:
     return ", by its newer card" if pinned.card.serial > pinned.before.serial else ", by another card than before"
 
 
-@command(app, "list")
-def list_(console: Console) -> None:
+@command(app, "list", examples=["courier site list"])
+def list_(context: typer.Context) -> None:
     """List the sites whose cards are pinned."""
     from courier.site.peers import list_sites
 
+    console = console_of(context)
     with console.site() as site:
         found = list_sites(site)
         rows = [
@@ -155,11 +173,12 @@ def list_(console: Console) -> None:
         console.result({"site": site.code, "sites": sites})
 
 
-@command(app, "show")
-def show(console: Console, *, code: CODE) -> None:
-    """Show one pinned site."""
+@command(app, "show", examples=["courier site show BR1"])
+def show(context: typer.Context, *, code: SITE_CODE) -> None:
+    """Show a site whose card is pinned."""
     from courier.site.peers import find_site
 
+    console = console_of(context)
     with console.site() as site:
         pinned, card = find_site(site, code)
         key = card.keys[0]
@@ -182,53 +201,65 @@ def show(console: Console, *, code: CODE) -> None:
         )
 
 
-@command(app, "revoke")
+@command(app, "revoke", examples=['courier site revoke BR1 --reason "laptop stolen"'])
 def revoke(
-    console: Console,
+    context: typer.Context,
     *,
-    code: CODE,
-    reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "",
+    code: SITE_CODE,
+    reason: Annotated[str, typer.Option("--reason", metavar="REASON", help="Why; it is kept with the card.")] = "",
 ) -> None:
-    """Trust a site no more: nothing it signs is accepted until its new card is pinned."""
+    """Stop trusting a site.
+
+    Nothing that it signs is accepted until a new card of it is pinned.
+    """
     from courier.site.peers import find_site, revoke_site
 
+    console = console_of(context)
     with console.site() as site:
         find_site(site, code)
-        console.confirm(f"Trust {code} no more?")
+        console.confirm(f"Stop trusting {code}?")
         revoke_site(site, code, reason)
         console.say(f"{code} is not trusted any more.")
         console.result({"site": code, "trusted": False})
 
 
-@command(app, "rotate-key")
+@command(
+    app,
+    "rotate-key",
+    examples=["courier site rotate-key", "courier site rotate-key --lost --since 2026-11-24T09:30"],
+)
 def rotate(
-    console: Console,
+    context: typer.Context,
     *,
     key: KEY = "file",
     passphrase: PASSPHRASE = False,
-    lost: Annotated[bool, typer.Option("--lost", help="The present keys are lost, or in other hands.")] = False,
+    lost: Annotated[bool, typer.Option("--lost", help="The present keys are lost, or somebody else has them.")] = False,
     since: Annotated[
-        str, typer.Option("--since", metavar="TIME", help="With --lost: since when, UTC, as 2026-11-24T09:30.")
+        str, typer.Option("--since", metavar="TIME", help="With --lost: since when, in UTC, such as 2026-11-24T09:30.")
     ] = "",
 ) -> None:
-    """Make new keys and a new card, and send it to the other sites. Parcels under way stay good."""
+    """Make new keys and a new card, and send the card to the sites.
+
+    Parcels that are under way stay valid, unless the old keys are lost (--lost).
+    """
     from courier.errors import UsageError
     from courier.site.rotation import key_not_valid_yet, rotate_key, unacknowledged
 
+    console = console_of(context)
     if since and not lost:
-        raise UsageError("--since says since when keys are lost", hint="give it together with --lost")
+        raise UsageError("--since says since when the keys are lost", hint="give it together with --lost")
     with console.site() as site:
         ended = site.key_has_ended() and not lost
         pinning = "Every other site will have to pin the new card by its fingerprint."
         if lost:
             if not_yet := key_not_valid_yet(site):
-                console.warn(f"{not_yet}. Is the clock right now? If not, no parcel under way counts any more.")
+                console.warn(f"{not_yet}. Is the clock right now? If it is not, parcels under way become invalid.")
             console.confirm(f"{pinning} Go on?")
         elif ended:
             console.confirm(f"The present key has ended, or this computer's clock is wrong. {pinning} Go on?")
         elif waiting := unacknowledged(site):
             last = f"card {site.card.serial}, made {time_text(site.card.issued_ns)}"
-            console.confirm(f"{', '.join(waiting)} did not acknowledge {last}, yet. Rotate again?")
+            console.confirm(f"{', '.join(waiting)} did not acknowledge {last} yet. Rotate again?")
         done = rotate_key(site, where=key, passphrase=passphrase, lost=lost, since_ns=_moment(since) if since else None)
         console.say(f"{site.code} has card {done.card.serial}. Its signing key: {done.place}.")
         console.say(f"Fingerprint: {done.card.fingerprint}")
@@ -253,7 +284,7 @@ def rotate(
 
 
 def _moment(text: str) -> int:
-    """Nanoseconds since 1970 of a UTC moment as an operator writes it; raises `UsageError`."""
+    """Nanoseconds since 1970 of a time in UTC as an operator writes it. Raises `UsageError`."""
     from datetime import UTC, datetime
 
     from courier.errors import UsageError
@@ -261,31 +292,47 @@ def _moment(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{text!r} is not a time", hint="write it like 2026-11-24T09:30, in UTC") from None
+        raise UsageError(f"{text!r} is not a time", hint="write it in UTC, like 2026-11-24T09:30") from None
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     return int(moment.timestamp()) * 10**9
 
 
-@command(app, "policy")
+@command(
+    app,
+    "policy",
+    examples=["courier site policy", "courier site policy --max-transit-days 60 --media bd25 --media lto8"],
+)
 def policy(
-    console: Console,
+    context: typer.Context,
     *,
     max_transit_days: Annotated[
         int | None,
         typer.Option(
-            "--max-transit-days", metavar="N", min=0, max=36_500, help="Longest a parcel is under way; 0: any time."
+            "--max-transit-days",
+            metavar="N",
+            min=0,
+            max=36_500,
+            help="Days that a parcel may be under way; 0: any number.",
         ),
     ] = None,
     media: Annotated[
         list[str] | None,
-        typer.Option("--media", metavar="KIND", help="A kind of media we can read; again for more; any: all kinds."),
+        typer.Option(
+            "--media",
+            metavar="KIND",
+            help=f"Kind of medium that this site can read; repeat for more. {kinds_text()}, {DRIVE}; any: all kinds.",
+        ),
     ] = None,
 ) -> None:
-    """Show or change what this site allows, and what media senders are told it can read."""
+    """Show or set the policy of this site.
+
+    Senders are told which media this site can read.
+    """
     from dataclasses import replace
 
     from courier.media.kinds import media_kinds
 
+    console = console_of(context)
     with console.site() as site:
         settings = site.settings
         if max_transit_days is not None and max_transit_days != settings.max_transit_days:

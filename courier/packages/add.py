@@ -284,3 +284,17 @@ def definition_of(site: Site, stored: StoredPackage) -> PackageDefinition:
 def list_files(site: Site, stored: StoredPackage) -> list[FileEntry]:
     """The files of a version."""
     return [entry for entry in site.store.entries(stored.listing) if isinstance(entry, FileEntry)]
+
+
+def notes_on(site: Site, stored: StoredPackage) -> list[str]:
+    """What an operator may want to know of a version just added: others with the same content, a changed name."""
+    with site.catalogue.reading() as connection:
+        others = [one for one in packages.versions(connection) if one != stored]
+    notes = []
+    same = [f"{one.package}:{one.version}" for one in others if one.listing == stored.listing]
+    if same:
+        notes.append(f"{', '.join(same)} {'has' if len(same) == 1 else 'have'} the very same content")
+    before = [one for one in others if one.package == stored.package and one.version < stored.version]
+    if before and before[-1].name != stored.name:
+        notes.append(f"{before[-1].package}:{before[-1].version} is called {before[-1].name}")
+    return notes

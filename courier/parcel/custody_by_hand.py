@@ -145,7 +145,7 @@ def export_ledger(site: Site, parcel: str, out: Path) -> int:
         raise NotFoundError(f"{parcel} is not known here", hint="courier parcel list shows the parcels")
     if out.exists():
         raise RefusedError(
-            f"{out} exists", hint="name a new file; courier parcel custody merge takes one in", code=Code.EXISTS
+            f"{out} exists", hint="name a new file; courier parcel custody merge takes one in", code=Code.TARGET_EXISTS
         )
     with site.catalogue.reading() as connection:
         ledger, _ = load(connection, parcel)

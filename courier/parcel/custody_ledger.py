@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
-from courier.errors import CourierError, NotFoundError, RefusedError, UsageError
+from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError, UsageError
 from courier.files import write_atomic
 from courier.parcel.custody import Ledger, LedgerView, read_entry, title
 from courier.parcel.seals import PutOn, judge_seals
@@ -287,3 +287,15 @@ def merge_file(site: Site, path: Path) -> Merged:
                 added += 1
                 names.add(entry.parcel)
     return Merged(parcels=tuple(sorted(names)), added=added, known=known, refused=tuple(refused))
+
+
+def broken_ledger(parcel: str, view: LedgerView) -> CourierError:
+    """The error for a ledger that has breaks: altered, incomplete, or with entries that cannot be proved."""
+    worst = view.worst
+    hints = "; and: ".join(dict.fromkeys(item.hint for item in worst))
+    if view.altered:
+        message = f"{parcel}: the custody ledger was altered: {worst[0].text}"
+        return RefusedError(message, hint=hints, code=Code.LEDGER_ALTERED)
+    what = "proved" if all(item.kind == "unproved" for item in worst) else "complete"
+    message = f"{parcel}: the custody ledger is not {what}: {worst[0].text}"
+    return DamagedError(message, hint=hints, code=Code.LEDGER_INCOMPLETE)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from courier.error_codes import Code
-from courier.errors import DamagedError, NotFoundError, RefusedError, UsageError
+from courier.errors import BusyError, DamagedError, NotFoundError, UsageError
 from courier.files import locked, remove_tree
 from courier.parcel.encryption import BY_NETWORK, PARCEL_KEY, SEED, ParcelEncryptor
 from courier.parcel.recipes import BuiltFiles, Encryptor
@@ -119,16 +119,15 @@ class OutgoingParcel:
 def alone_with(site: Site, parcel: OutgoingParcel) -> Iterator[None]:
     """Hold a parcel while it is written, or what it is written from is changed.
 
-    Raises `RefusedError` while another command holds it, or has laid it out anew since it was opened.
+    Raises `BusyError` while another command holds it, or has laid it out anew since it was opened.
     """
     with locked(parcel.folder / "lock"):
         with site.catalogue.reading() as connection:
             sent = parcels.find_sent(connection, parcel.sent.parcel)
         if sent is None or sent.edition != parcel.sent.edition:
-            raise RefusedError(
+            raise BusyError(
                 f"another command has laid {parcel.sent.parcel} out anew meanwhile",
                 hint="run this command again: it takes the new layout",
-                code=Code.BUSY,
             )
         yield
 

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from courier.error_codes import Code
-
 pytest.importorskip("httpx")
 
 from channel_network import Pair, Wire, came, definition, make_pair, put, state, travels_as
@@ -26,7 +24,7 @@ from courier.channel.schedule import Limits
 from courier.channel.serve import synchronise_patiently
 from courier.channel.sync import take_inbox
 from courier.channel.transport import Outgoing, Pace, PausedError, Transport
-from courier.errors import NotFoundError, RefusedError, UnreachableError, UsageError
+from courier.errors import BusyError, NotFoundError, UnreachableError, UsageError
 from courier.files import make_folder
 from courier.site.catalog import messages, sites
 from courier.site.catalog.sites import Address
@@ -525,9 +523,9 @@ def test_our_own_fault_is_no_dead_letter(pair: Pair, monkeypatch: pytest.MonkeyP
     pair.sync(pair.hq)
 
     def busy(*_: object) -> tuple[str, str]:
-        raise RefusedError("catalogue: database is locked", hint="wait", code=Code.BUSY)
+        raise BusyError("catalogue: database is locked", hint="wait")
 
-    with monkeypatch.context() as patch, pytest.raises(RefusedError):
+    with monkeypatch.context() as patch, pytest.raises(BusyError):
         patch.setattr("courier.channel.sync.take_message", busy)
         pair.sync(pair.br)
     assert state(pair.br, name, "in") is None

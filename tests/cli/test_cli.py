@@ -29,7 +29,7 @@ from journey import (
 )
 
 from courier import __version__
-from courier.errors import EXIT_CODES
+from courier.error_codes import EXIT_CODES
 
 COMMANDS = {
     (): ["demo", "init", "site", "package", "parcel", "channel"],
@@ -257,7 +257,7 @@ def test_two_commands_at_once_are_told_apart(sites: Sites) -> None:
     from courier.files import locked
 
     with locked(sites.hq.path / "store" / "lock"):
-        error = sites.hq.fails("package", "add", FIXTURES / "boot.wim", "--name", "X", code=3)
+        error = sites.hq.fails("package", "add", FIXTURES / "boot.wim", "--name", "X", code=9)
     assert error["code"] == "busy"
 
 
@@ -322,7 +322,7 @@ def test_whoever_ends_a_command_ends_it_as_ctrl_c_does(sites: Sites, tmp_path: P
         running.send_signal(getattr(signal, number))
         _, said = running.communicate(timeout=60)
     assert running.returncode == 8
-    assert "the same command goes on" in said
+    assert "give the same command again" in said
     assert "Traceback" not in said
 
 

@@ -10,9 +10,9 @@ import pytest
 import typer
 from journey import FIXTURES, SMALL, Sites, add, make_sites, run, sent
 
-from courier.cli.run import app
+from courier.cli.app import app
 
-SIZES = {"SIZE", "RATE", "BLOCK/DELAY", "1-5,9", "VOLUME=SERIAL", "HOST:PORT"}
+SIZES = {"SIZE", "RATE", "BLOCK/DELAY", "VOLUMES", "VOLUME=SERIAL", "HOST:PORT"}
 """What the help calls options whose text holds a number."""
 ABSURD = ("-1", "1" + "0" * 30, "9" * 5000, "nan", "1e400", "inf", "\u00b2", "")
 ZERO_MEANS_SOMETHING = {

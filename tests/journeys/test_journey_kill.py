@@ -49,7 +49,10 @@ class Killer:
         self.kills = kills_a_step
         # A server that has imported everything forks one process a command: the moments fall into the work itself.
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["courier.cli.demo_journey", "courier.cli.run", "alembic.command"])
+        self._context.set_forkserver_preload(
+            ["courier.packages.add", "courier.sending.ship", "courier.sending.write", "courier.receiving.receive"]
+            + ["courier.channel.sync", "courier.cli.app", "alembic.command"]
+        )
         self.killed = 0
 
     def _start(self, home: Home, arguments: tuple[object, ...]) -> BaseProcess:

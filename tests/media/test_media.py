@@ -188,8 +188,8 @@ def test_a_refused_layout_for_another_medium_leaves_the_parcel_as_it_was(
         patch.setattr("courier.sending.write.os.access", lambda path, _: path != sites.root)
         assert sites.hq.fails(*anew, sites.root / "read-only", code=3)["code"] == "permission"
     with locked(sites.hq.path / "parcels" / "out" / parcel / "lock"):
-        assert sites.hq.fails(*anew, sites.root / "other", code=3)["code"] == "busy"
-        assert sites.hq.fails("parcel", "discard", parcel, code=3)["code"] == "busy"
+        assert sites.hq.fails(*anew, sites.root / "other", code=9)["code"] == "busy"
+        assert sites.hq.fails("parcel", "discard", parcel, code=9)["code"] == "busy"
     assert sites.hq("parcel", "show", parcel)["state"] == "Written"
     sites.hq("parcel", "ship", parcel)
 
@@ -731,7 +731,7 @@ def test_no_volume_is_ever_over_its_capacity(capacity: int, sizes: list[int], re
 
 @pytest.mark.parametrize("kind", sorted(MEDIA))
 def test_every_kind_of_medium_is_filled_and_never_over(kind: str) -> None:
-    capacity = MEDIA[kind]
+    capacity = MEDIA[kind].usable_bytes
     head = head_for(capacity, redundancy="fill")
     size = min(4_000_000_000, capacity // 4)
     archives = [(size, f"{n:064x}") for n in range(9)]
@@ -742,7 +742,7 @@ def test_every_kind_of_medium_is_filled_and_never_over(kind: str) -> None:
 
 
 def test_the_largest_media_take_parcels_of_many_thousand_archives() -> None:
-    head = head_for(MEDIA["lto9"], redundancy="none")
+    head = head_for(MEDIA["lto9"].usable_bytes, redundancy="none")
     archives = [(4_000_000_000, f"{n:064x}") for n in range(9000)]
     packing = lay_out(head, archives, contents=TableRef(size=20_000, sha256="0" * 64), fixed=FIXED).packing
     assert packing.volumes == 3

@@ -173,7 +173,7 @@ def test_a_parcel_that_is_being_imported_is_not_discarded(sites: Sites, monkeypa
     real = importing._outcomes
 
     def outcomes(*arguments: object) -> object:
-        errors.append(sites.br.ran("parcel", "discard", parcel, code=3).error["code"])
+        errors.append(sites.br.ran("parcel", "discard", parcel, code=9).error["code"])
         return real(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(importing, "_outcomes", outcomes)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from journey import FIXTURES, Sites, add, make_sites, run, sent
 
-from courier.cli.parcel_receive import verify
+from courier.cli.parcel_verify import verify
 from courier.parcel.states import SentState
 
 

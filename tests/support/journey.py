@@ -1,6 +1,6 @@
 """What the tests of the journey share: two sites or more in a temporary folder, and the real command line.
 
-`run` types a command in this process, through the same `courier.cli.run.main` that ``python -m courier`` calls;
+`run` types a command in this process, through the same `courier.cli.app.main` that ``python -m courier`` calls;
 `run_process` types it in a process of its own. Both give the exit code, what was printed, and the JSON document.
 """
 
@@ -17,7 +17,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +59,9 @@ def _ran(arguments: Sequence[str], code: int, out: str, err: str, expected: int 
 
 def run(*arguments: object, code: int | None = 0) -> Ran:
     """Type ``courier ARGUMENTS`` in this process; it must exit with ``code`` (None: any)."""
-    from courier.cli.command import CURRENT
-    from courier.cli.console import Console
-    from courier.cli.run import main
+    from courier.cli.app import main
 
     text = _text(arguments)
-    fresh = Console()
-    for field in fields(fresh):
-        setattr(CURRENT, field.name, getattr(fresh, field.name))
     before = sys.argv
     out, err = io.StringIO(), io.StringIO()
     ended: Any = 0

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from courier.error_codes import Code
-from courier.errors import CourierError, NoSpaceError, RefusedError, UsageError
+from courier.errors import BusyError, CourierError, NoSpaceError, RefusedError, UsageError
 from courier.files import free_space
 from courier.site.catalog.schema import HEAD
 
@@ -161,7 +161,7 @@ def _translated(engine: Engine) -> Iterator[None]:
             raise NoSpaceError(f"{where}: {text}{free}", hint=hint) from None
         if any(word in text for word in ("locked", "lock timeout", "deadlock")):
             hint = "wait for the other command to end, then run this one again"
-            raise RefusedError(f"{where}: {text}", hint=hint, code=Code.BUSY) from None
+            raise BusyError(f"{where}: {text}", hint=hint) from None
         if local and any(word in text for word in ("readonly", "unable to open")):
             hint = (
                 f"{Path(local).parent} must be writable for this: mount it so, or check who owns it and its permissions"

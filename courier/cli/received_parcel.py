@@ -1,21 +1,23 @@
-"""How parcels and volumes are shown: as JSON documents and as lines for people."""
+"""A received parcel and its volumes, as JSON and as lines for people."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from courier.cli.console import Console, size_text
 from courier.parcel.states import ReceivedState
-from courier.parcel.verdict import spans_text
-from courier.receiving.received_volume import TakenVolume
-from courier.receiving.settle import ParcelStatus
 from courier.text import plural
+
+if TYPE_CHECKING:
+    from courier.receiving.received_volume import TakenVolume
+    from courier.receiving.settle import ParcelStatus
 
 OUTCOMES = {
     "imported": "imported",
-    "imported-older": "imported beside a newer version that the store holds",
-    "already-held": "was in the store already",
+    "imported-older": "imported; the store has a newer version too",
+    "already-held": "is in the store already",
 }
+"""What became of a package of an imported parcel, for people."""
 
 
 def taken_volume(volume: TakenVolume) -> dict[str, Any]:
@@ -36,7 +38,7 @@ def taken_volume(volume: TakenVolume) -> dict[str, Any]:
 
 
 def parcel_status(status: ParcelStatus) -> dict[str, Any]:
-    """A parcel as it stands at the receiver, as JSON."""
+    """The state of a parcel at its receiver, as JSON."""
     imported = status.imported.packages if status.imported else ()
     return {
         "parcel_id": status.parcel,
@@ -54,16 +56,18 @@ def parcel_status(status: ParcelStatus) -> dict[str, Any]:
 
 
 def say_taken(console: Console, volume: TakenVolume) -> None:
-    """A volume that was read, for people."""
+    """Say how a volume was received."""
+    from courier.parcel.verdict import spans_text
+
     where = f"{volume.parcel} volume {volume.number} of {volume.of}"
     if volume.damaged_blocks:
-        console.say(f"{where}: {plural(volume.damaged_blocks, 'block')} could not be read right from {volume.path}")
+        console.say(f"{where}: {plural(volume.damaged_blocks, 'block')} could not be read correctly from {volume.path}")
         if volume.lacking:
             console.say(f"  of its tape, {volume.lacking} not given")
         for path, spans in volume.bad:
             console.say(f"  {path}: {spans_text(spans)}")
     elif not volume.read:
-        console.say(f"{where}: not read again, as all of it is here")
+        console.say(f"{where}: not read again, because all of it is here")
     else:
         console.say(f"{where}: {size_text(volume.bytes)} good")
     for finding in volume.findings:
@@ -71,16 +75,16 @@ def say_taken(console: Console, volume: TakenVolume) -> None:
 
 
 def say_status(console: Console, status: ParcelStatus) -> None:
-    """What is still missing, or why the parcel waits, or what was imported; for people."""
+    """Say what is still missing, or why the parcel waits, or what was imported."""
     if status.state == ReceivedState.REFUSED:
         console.say(
             f"{status.parcel}: Refused, nothing of it is imported; courier parcel log {status.parcel} says why, "
-            f"courier parcel discard {status.parcel} gives its space back"
+            f"courier parcel discard {status.parcel} deletes its files"
         )
         return
     if status.mended:
         rest = "" if status.missing_volumes else "; nothing is missing any more"
-        console.say(f"{status.parcel}: {plural(status.mended, 'block')} mended from parity{rest}")
+        console.say(f"{status.parcel}: {plural(status.mended, 'block')} repaired from parity{rest}")
     if status.missing_volumes:
         numbers = ", ".join(map(str, status.missing_volumes[:20]))
         more = " ..." if len(status.missing_volumes) > 20 else ""
@@ -89,9 +93,7 @@ def say_status(console: Console, status: ParcelStatus) -> None:
             f"{numbers}{more} of {status.of} ({plural(status.missing_blocks, 'block')})"
         )
         if status.spare:
-            console.say(
-                f"  any {plural(status.spare, 'volume')} of the {status.of} may stay away: parity makes up for it"
-            )
+            console.say(f"  any {plural(status.spare, 'volume')} of the {status.of} may be lost: parity replaces them")
     elif status.awaiting:
         console.say(f"{status.parcel}: all content is here and good; it is held, awaiting:")
         for item in status.awaiting:
@@ -102,8 +104,8 @@ def say_status(console: Console, status: ParcelStatus) -> None:
 
 
 def say_imported(console: Console, status: ParcelStatus) -> None:
-    """What was imported, for people."""
+    """Say what was imported."""
     if status.imported is not None:
-        console.say(f"{status.parcel}: imported; its receipt goes back with: courier channel sync")
+        console.say(f"{status.parcel}: imported; its receipt leaves with the next: courier channel sync")
         for item in status.imported.packages:
             console.say(f"  {item.package}:{item.version} {OUTCOMES[item.outcome]}")

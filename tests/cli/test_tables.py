@@ -1,0 +1,61 @@
+"""Tables for people: whole words on a terminal of 80 columns, one line a row in a file."""
+
+from __future__ import annotations
+
+import pytest
+from journey import FIXTURES, Sites, add, make_sites, run, sent
+
+from courier.cli.console import Console
+
+NAME = "Windows 11 Enterprise 24H2 with the drivers of all our branch offices, and a very-long-word-in-its-name too"
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Sites:
+    """Two sites; a parcel of which the receiver has one volume."""
+    sites = make_sites(tmp_path_factory.mktemp("tables"))
+    package = add(sites.hq, FIXTURES / "boot.wim", name=NAME)
+    _, volumes = sent(sites.hq, package, out=sites.root / "media", compress="none", redundancy="none")
+    sites.sync()
+    sites.br("parcel", "receive", volumes[0])
+    return sites
+
+
+COMMANDS = (
+    *(("package", "list"), ("parcel", "list"), ("parcel", "show", "HQ1-000001"), ("site", "list")),
+    *(("channel", "status"), ("channel", "address", "list")),
+)
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_narrow_terminal_breaks_no_word(
+    sites: Sites, command: tuple[str, ...], columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for home in sites.homes:
+        wide = run(*command, "--home", home.path).out
+        with monkeypatch.context() as patch:
+            patch.setenv("COLUMNS", str(columns))
+            narrow = run(*command, "--home", home.path).out
+        assert sorted(narrow.split()) == sorted(wide.split())
+        # The terminal wraps sentences by itself, and a path is one word, however long.
+        tables = set(narrow.splitlines()) - set(wide.splitlines())
+        assert [line for line in tables if len(line) > columns and "/" not in line] == []
+        if command == ("package", "list") and home == sites.hq:
+            assert tables
+
+
+def test_a_table_in_a_file_has_one_line_a_row(sites: Sites) -> None:
+    lines = run("package", "list", "--home", sites.hq.path).out.splitlines()
+    assert len(lines) == 2
+    assert NAME in lines[1]
+
+
+def test_a_table_shows_texts_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().table(("N", "TEXT"), [(7, "[bold]x[/bold] :smile:"), (10, "two\nlines\x1b[31m")])
+    assert capsys.readouterr().out == (" N  TEXT\n 7  [bold]x[/bold] :smile:\n10  two\\nlines\\x1b[31m\n")
+
+
+def test_columns_of_wide_characters_stay_in_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().table(("NAME", "SIZE"), [("\u540d\u524d", "1 GB"), ("name", "2 GB")])
+    assert capsys.readouterr().out == "NAME  SIZE\n\u540d\u524d  1 GB\nname  2 GB\n"
