@@ -194,7 +194,7 @@ def write(
     from courier.media.kinds import medium_capacity
     from courier.media.reading import LAYOUTS
     from courier.sending.build import relay_out
-    from courier.sending.build_again import ensure_files
+    from courier.sending.missing_files import ensure_files
     from courier.sending.outgoing_parcel import open_outgoing
     from courier.sending.volume_source import medium_bytes
     from courier.sending.write import WrittenVolume, check_numbers, check_wanted, require_room, write_volumes

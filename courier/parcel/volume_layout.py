@@ -14,7 +14,7 @@ from courier.error_codes import Code
 from courier.errors import NoSpaceError
 from courier.media import volume_files as volume
 from courier.parcel.archive_plan import ARCHIVE_LIMIT, LEAST_ARCHIVE, place_on_volumes
-from courier.parcel.parity_plan import ProtectionPlan, Redundancy, payload_blocks, plan_protection
+from courier.parcel.parity_plan import ParityPlan, Redundancy, payload_blocks, plan_parity
 from formats.bag import BagFile
 from formats.blocks import BLOCK, DIGEST, block_count
 from formats.documents.packing import MAX_VOLUMES, FileRecord, KeyWay, PackingList, ParityGroup, Priority, TableRef
@@ -26,7 +26,7 @@ _ANY = "0" * 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ParcelHead:
+class LayoutRequest:
     """What a packing list says before it comes to archives; ``name``: the sending site's name.
 
     ``spares``: spare volumes asked for; ``redundancy``: parity on each medium.
@@ -83,7 +83,7 @@ class FixedSizes:
     contents: int
 
 
-def _packing(head: ParcelHead, archives: tuple[FileRecord, ...], volumes: int, contents: TableRef) -> PackingList:
+def _packing(head: LayoutRequest, archives: tuple[FileRecord, ...], volumes: int, contents: TableRef) -> PackingList:
     blocks = sum(block_count(file.size) for file in archives) * DIGEST
     return PackingList(
         parcel=head.parcel,
@@ -137,7 +137,7 @@ def volume_files(
 
 
 def room_for_archives(
-    head: ParcelHead, archives: int, total: int, fixed: FixedSizes, parity: _ParityCount | None = None
+    head: LayoutRequest, archives: int, total: int, fixed: FixedSizes, parity: _ParityCount | None = None
 ) -> int:
     """Bytes a volume has left for archives and parity when the parcel has ``archives`` of ``total`` bytes, at worst.
 
@@ -171,7 +171,7 @@ def archive_cost(size: int, capacity: int) -> int:
     return -(-size // cluster) * cluster + DIRECTORY_COST
 
 
-def archive_limit(head: ParcelHead, room: int) -> int:
+def archive_limit(head: LayoutRequest, room: int) -> int:
     """Bytes of the archives to build for a volume with ``room`` bytes for them: as large as divides it well.
 
     Raises `NoSpaceError` when not even a small archive fits.
@@ -193,7 +193,7 @@ def archive_limit(head: ParcelHead, room: int) -> int:
     return limit // BLOCK * BLOCK if limit > BLOCK else limit
 
 
-def _most_blocks(head: ParcelHead, room: int) -> int | None:
+def _most_blocks(head: LayoutRequest, room: int) -> int | None:
     """Blocks of content a volume may hold so that the parity asked for has room; None where that is not limited."""
     if not head.spares and not head.redundancy.share:
         return None
@@ -201,7 +201,7 @@ def _most_blocks(head: ParcelHead, room: int) -> int | None:
 
 
 def lay_out(
-    head: ParcelHead,
+    head: LayoutRequest,
     archives: Sequence[tuple[int, str]],
     *,
     contents: TableRef,
@@ -232,7 +232,7 @@ def lay_out(
     )
 
 
-def _place(head: ParcelHead, sizes: Sequence[int], room: int) -> list[int]:
+def _place(head: LayoutRequest, sizes: Sequence[int], room: int) -> list[int]:
     costs = [archive_cost(size, head.capacity) for size in sizes]
     largest = max(costs)
     if largest > room:
@@ -249,12 +249,12 @@ def _place(head: ParcelHead, sizes: Sequence[int], room: int) -> list[int]:
     return place_on_volumes(costs, room)
 
 
-def _protect(head: ParcelHead, sizes: Sequence[int], volumes: Sequence[int], room: int) -> ProtectionPlan:
+def _protect(head: LayoutRequest, sizes: Sequence[int], volumes: Sequence[int], room: int) -> ParityPlan:
     content: list[list[int]] = [[] for _ in range(max(volumes))]
     for size, on in zip(sizes, volumes, strict=True):
         content[on - 1].append(size)
     left = [room - sum(archive_cost(size, head.capacity) for size in held) for held in content]
-    return plan_protection(
+    return plan_parity(
         content,
         spares=head.spares,
         redundancy=head.redundancy,
@@ -265,10 +265,10 @@ def _protect(head: ParcelHead, sizes: Sequence[int], volumes: Sequence[int], roo
 
 
 def _laid_out(
-    head: ParcelHead,
+    head: LayoutRequest,
     archives: Sequence[tuple[int, str]],
     volumes: Sequence[int],
-    plan: ProtectionPlan,
+    plan: ParityPlan,
     *,
     contents: TableRef,
     fixed: FixedSizes,

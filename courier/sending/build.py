@@ -30,10 +30,10 @@ from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.encryption import ParcelEncryptor
 from courier.parcel.parity_files import make_parity
 from courier.parcel.parity_plan import Redundancy
-from courier.parcel.recipes import PACKS, RECIPES, BuiltArchive, BuiltFiles, Encryptor, parity_name
+from courier.parcel.recipes import PACKS, RECIPES, ArchiveRecipe, ComposedFiles, Encryptor, parity_name
 from courier.parcel.states import SentEvent, SentState, VolumeEvent, VolumeState, after_sent
 from courier.parcel.transitions import begin_sent, sent_event, sent_volume_event
-from courier.parcel.volume_layout import FixedSizes, ParcelHead, lay_out
+from courier.parcel.volume_layout import FixedSizes, LayoutRequest, lay_out
 from courier.sending.archive_builder import Builder, member_records
 from courier.sending.outgoing_parcel import (
     CARD,
@@ -179,8 +179,8 @@ def _write_contents(
     site: Site,
     plan: ParcelPlan,
     folder: Path,
-    head: ParcelHead,
-    built: Sequence[BuiltArchive],
+    head: LayoutRequest,
+    built: Sequence[ArchiveRecipe],
     encryptor: ParcelEncryptor | None,
 ) -> TableRef:
     records = [
@@ -262,7 +262,7 @@ def relay_out(
     old, sent = parcel.packing, parcel.sent
     if after_sent(sent.state, SentEvent.LAID_OUT) is None:
         raise RefusedError(f"{sent.parcel} is {sent.state}", hint="create a new parcel", code=Code.WRONG_STATE)
-    head = ParcelHead(
+    head = LayoutRequest(
         parcel=old.parcel,
         source=old.source,
         name=site.settings.name,
@@ -321,7 +321,7 @@ def _protect(
 ) -> PackingList:
     """Make the parity files and the block table of a layout; return its packing list with all digests."""
     make_folder(folder / parity_name(packing.edition))
-    files = BuiltFiles(
+    files = ComposedFiles(
         folder, packing, open_content=store.open_content, has_content=store.has, encryptor=lambda: encryptor
     )
     made = make_parity(packing, files)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from courier.errors import UsageError
 from courier.parcel.parity_plan import promise
-from courier.parcel.parity_repair import BlockAt, Outcome, Protection, least_request, settle
+from courier.parcel.parity_repair import BlockAt, ParcelParity, RepairPlan, blocks_to_request, plan_repair
 from courier.sending.outgoing_parcel import OutgoingParcel
 from courier.text import plural
 
@@ -93,19 +93,19 @@ def run_drill(parcel: OutgoingParcel, *, lose: int, damage: float, trials: int, 
         raise UsageError("nothing is to be lost or damaged", hint="give --lose N, --damage 1%, or both")
     if not 1 <= trials <= MAX_TRIALS:
         raise UsageError(f"--trials {trials}", hint=f"1 to {MAX_TRIALS}")
-    protection = Protection(packing)
-    done = tuple(_trial(parcel, protection, lose, damage, seed, n) for n in range(1, trials + 1))
+    parity = ParcelParity(packing)
+    done = tuple(_trial(parcel, parity, lose, damage, seed, n) for n in range(1, trials + 1))
     return Drill(
         parcel=parcel.sent.parcel,
         volumes=packing.volumes,
-        promises=tuple(promise(group.record, group.geometry) for group in protection.groups),
+        promises=tuple(promise(group.record, group.geometry) for group in parity.groups),
         trials=done,
     )
 
 
 def _trial(
     parcel: OutgoingParcel,
-    protection: Protection,
+    parity: ParcelParity,
     lose: int,
     damage: float,
     seed: int,
@@ -113,12 +113,12 @@ def _trial(
 ) -> Trial:
     chance = random.Random(f"{seed}/{number}")
     lost = sorted(chance.sample(range(1, parcel.packing.volumes + 1), lose))
-    bad = [block for volume in lost for block in protection.blocks_on(volume)]
+    bad = [block for volume in lost for block in parity.blocks_on(volume)]
     scratch = number % 2 == 0
     for volume in range(1, parcel.packing.volumes + 1) if damage else ():
         if volume in lost:
             continue
-        blocks = list(protection.blocks_on(volume))
+        blocks = list(parity.blocks_on(volume))
         # At least one where any damage is asked for, else small volumes would come away unharmed.
         count = max(1, round(len(blocks) * damage)) if blocks else 0
         if scratch and count:
@@ -126,25 +126,25 @@ def _trial(
             bad += blocks[start : start + count]
         else:
             bad += chance.sample(blocks, count)
-    outcome = settle(protection, bad)
-    asked = least_request(protection, bad) if outcome.left else ()
+    plan = plan_repair(parity, bad)
+    asked = blocks_to_request(parity, bad) if plan.left else ()
     sizes, block = parcel.packing.files(), parcel.packing.block_size
     return Trial(
         seed=seed,
         lost=tuple(lost),
         scratch=scratch,
         bad=len(bad),
-        bad_content=sum(map(protection.is_archive, bad)),
-        mends=tuple(_mends(protection, outcome)),
-        left=outcome.left,
+        bad_content=sum(map(parity.is_archive, bad)),
+        mends=tuple(_mends(parity, plan)),
+        left=plan.left,
         asked=len(asked),
         asked_bytes=sum(min(block, sizes[at.file].size - at.block * block) for at in asked),
     )
 
 
-def _mends(protection: Protection, outcome: Outcome) -> Iterator[Mend]:
-    for step in outcome.steps:
-        group = protection.groups[step.group]
+def _mends(parity: ParcelParity, plan: RepairPlan) -> Iterator[Mend]:
+    for step in plan.steps:
+        group = parity.groups[step.group]
         spares = group.record.spares
         yield Mend(
             by=f"spare volumes {', '.join(map(str, spares))}"

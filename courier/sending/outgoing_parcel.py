@@ -24,7 +24,7 @@ from courier.error_codes import Code
 from courier.errors import DamagedError, NotFoundError, RefusedError, UsageError
 from courier.files import locked, remove_tree
 from courier.parcel.encryption import BY_NETWORK, PARCEL_KEY, SEED, ParcelEncryptor
-from courier.parcel.recipes import BuiltFiles, Encryptor
+from courier.parcel.recipes import ComposedFiles, Encryptor
 from courier.parcel.states import SentState
 from courier.site.catalog import parcels
 from courier.site.catalog.parcels import SentParcel, SentVolume
@@ -80,9 +80,9 @@ class OutgoingParcel:
         """Where its block table lies."""
         return self.folder / blocks_name(self.packing.edition)
 
-    def files(self, site: Site) -> BuiltFiles:
+    def files(self, site: Site) -> ComposedFiles:
         """Its archives and parity files, to be read."""
-        return BuiltFiles(
+        return ComposedFiles(
             self.folder,
             self.packing,
             open_content=site.store.open_content,

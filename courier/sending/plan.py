@@ -16,7 +16,14 @@ from courier.packages.add import find_package
 from courier.parcel.archive_plan import Content, PlannedArchive, plan_archives
 from courier.parcel.encryption import BY_NETWORK, encrypted_bytes, plain_limit
 from courier.parcel.parity_plan import Redundancy
-from courier.parcel.volume_layout import FixedSizes, ParcelHead, archive_cost, archive_limit, lay_out, room_for_archives
+from courier.parcel.volume_layout import (
+    FixedSizes,
+    LayoutRequest,
+    archive_cost,
+    archive_limit,
+    lay_out,
+    room_for_archives,
+)
 from courier.sending.archive_builder import LEVELS, looks_compressible, member_records
 from courier.sending.destinations import READS, foresee
 from courier.sending.readiness import Demand
@@ -46,7 +53,7 @@ class ParcelPlan:
     checks speak against it (``overridden``). ``notes``: what could not be checked.
     """
 
-    head: ParcelHead
+    head: LayoutRequest
     packages: tuple[StoredPackage, ...]
     archives: tuple[PlannedArchive, ...]
     sizes: tuple[int, ...]
@@ -116,7 +123,7 @@ def plan_parcel(
     with site.catalogue.reading() as connection:
         # A likely one, for sizes: whether one is left at all is for the building to say, which may be going on.
         number = min(packages.read_counter(connection, "parcel") + 1, MAX_PARCELS)
-    head = ParcelHead(
+    head = LayoutRequest(
         parcel=parcel_id(site.code, number),
         source=site.code,
         name=site.settings.name,
@@ -231,7 +238,7 @@ def _coding(site: Site, entry: FileEntry, compress: Compress) -> Coding:
 
 
 def _fit(
-    site: Site, head: ParcelHead, chosen: Sequence[StoredPackage], contents: Sequence[Content], recipients: int
+    site: Site, head: LayoutRequest, chosen: Sequence[StoredPackage], contents: Sequence[Content], recipients: int
 ) -> tuple[tuple[PlannedArchive, ...], PackingList, int]:
     """Archives as large as suits the medium, and the layout they make.
 

@@ -11,7 +11,7 @@ from courier.files import locked, make_folder, write_atomic
 from courier.media.reading import Medium
 from courier.parcel.contents import open_contents
 from courier.parcel.rebuild import Rebuilt, rebuilt_from
-from courier.parcel.recipes import BuiltArchive
+from courier.parcel.recipes import ArchiveRecipe
 from courier.parcel.states import SentEvent, SentState, VolumeEvent, VolumeState, after_sent
 from courier.parcel.transitions import begin_sent, sent_event, sent_volume_event
 from courier.parcel.volume_documents import Head
@@ -106,7 +106,7 @@ def _restore_folder(site: Site, head: Head) -> tuple[str, ...]:
     """Put back what the parcel's folder held, but for its archives."""
     folder = make_folder(site.outgoing(head.packing.parcel))
     notes = []
-    recipes = (BuiltArchive.load(folder, n) for n in range(1, len(head.packing.archives) + 1))
+    recipes = (ArchiveRecipe.load(folder, n) for n in range(1, len(head.packing.archives) + 1))
     if not all(recipes):
         notes.append("how its archives are made is not kept here: it cannot be written again from here")
     for name, copy in ((CONTENTS, head.contents), (blocks_name(head.packing.edition), head.blocks)):

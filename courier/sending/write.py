@@ -31,7 +31,7 @@ from courier.parcel.archive_plan import take_turns
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.states import SentEvent, SentState, VolumeEvent, VolumeState
 from courier.parcel.transitions import sent_event, sent_volume_event
-from courier.sending.build_again import ensure_files
+from courier.sending.missing_files import ensure_files
 from courier.sending.outgoing_parcel import OutgoingParcel, alone_with
 from courier.sending.volume_source import medium_bytes, volume_source
 from courier.site.catalog import parcels

@@ -41,7 +41,14 @@ from courier.media.kinds import MEDIA
 from courier.media.reading import LAYOUTS, FolderMedium
 from courier.parcel.archive_plan import take_turns
 from courier.parcel.parity_plan import Redundancy
-from courier.parcel.volume_layout import FixedSizes, ParcelHead, archive_cost, lay_out, room_for_archives, volume_files
+from courier.parcel.volume_layout import (
+    FixedSizes,
+    LayoutRequest,
+    archive_cost,
+    lay_out,
+    room_for_archives,
+    volume_files,
+)
 from formats.documents.packing import TableRef
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -164,7 +171,7 @@ def test_an_error_of_a_drive_says_which_drive(sites: Sites, layout: str, monkeyp
         patch.setattr("courier.media.writing.read_back", fails)
         assert str(sites.root / "out") in sites.hq.fails(*command, code=4)["message"]
     with monkeypatch.context() as patch:
-        patch.setattr("courier.parcel.recipes.BuiltFiles.open", lambda *_: Failing())
+        patch.setattr("courier.parcel.recipes.ComposedFiles.open", lambda *_: Failing())
         assert "on our own disk" in sites.hq.fails(*command, code=4)["message"]
     assert list((sites.root / "out").iterdir()) == []
 
@@ -685,8 +692,8 @@ def test_a_receiver_learns_of_a_parcel_and_then_takes_it_in(sites: Sites) -> Non
 # --- capacity ---------------------------------------------------------------------------------------------------------
 
 
-def head_for(capacity: int, *, spares: int = 0, redundancy: str = "none") -> ParcelHead:
-    return ParcelHead(
+def head_for(capacity: int, *, spares: int = 0, redundancy: str = "none") -> LayoutRequest:
+    return LayoutRequest(
         parcel="HQ1-000001",
         source="HQ1",
         name="Headquarters",

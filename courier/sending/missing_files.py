@@ -13,7 +13,7 @@ from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError
 from courier.files import locked, make_folder, naming_space, remove_tree, require_space
 from courier.parcel.parity_files import make_parity
-from courier.parcel.recipes import PACKS, RECIPES, BuiltArchive, BuiltFiles, pack_path, parity_name
+from courier.parcel.recipes import PACKS, RECIPES, ArchiveRecipe, ComposedFiles, pack_path, parity_name
 from courier.sending.archive_builder import Builder
 from courier.sending.outgoing_parcel import AGAIN, OutgoingParcel
 from courier.site.home import Site
@@ -55,7 +55,7 @@ def ensure_files(
         return len(packs) + len(parity)
 
 
-def _recipe(site: Site, parcel: OutgoingParcel, files: BuiltFiles, index: int) -> BuiltArchive | None:
+def _recipe(site: Site, parcel: OutgoingParcel, files: ComposedFiles, index: int) -> ArchiveRecipe | None:
     """The recipe of an archive whose pack is to be made; None for parity. Raises `DamagedError` for what cannot be
     made."""
     if not files.is_archive(index):
@@ -78,7 +78,7 @@ def _recipe(site: Site, parcel: OutgoingParcel, files: BuiltFiles, index: int) -
 def make_packs(
     site: Site,
     parcel: OutgoingParcel,
-    recipes: Sequence[BuiltArchive],
+    recipes: Sequence[ArchiveRecipe],
     folder: Path,
     progress: Callable[[int], None] = lambda _: None,
 ) -> None:
@@ -105,7 +105,7 @@ def make_packs(
             )
 
 
-def _make_parity(parcel: OutgoingParcel, files: BuiltFiles) -> None:
+def _make_parity(parcel: OutgoingParcel, files: ComposedFiles) -> None:
     make_folder(parcel.folder / parity_name(parcel.packing.edition))
     made = make_parity(parcel.packing, files)
     for file, (sha256, _) in zip(parcel.packing.parity, made, strict=True):
