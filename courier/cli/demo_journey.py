@@ -18,9 +18,9 @@ from courier.packages.add import add_package
 from courier.receiving.receive import receive_media
 from courier.sending.build import build_parcel
 from courier.sending.outgoing_parcel import open_outgoing
-from courier.sending.plan import plan_parcel
+from courier.sending.plan import ParcelRequest, plan_parcel
 from courier.sending.ship import ship_parcel
-from courier.sending.write import write_volumes
+from courier.sending.write import plan_writing, write_volumes
 from courier.site.catalog import packages
 from courier.site.home import Site, create_site
 from courier.site.peers import pin_card
@@ -75,15 +75,14 @@ def _journey(console: Console, root: Path) -> dict[str, Any]:
         stored = add_package(sender, [image], name="Windows PE boot image")
         console.say(f"     package {stored.package}, version {stored.version}")
         step(f"It builds a signed, encrypted parcel for media of {size_text(CAPACITY)} each (small, to make several).")
-        plan = plan_parcel(
-            sender, [stored.package], ["BR1"], media="drive", capacity=CAPACITY, compress="auto", encrypt=None
-        )
-        parcel = build_parcel(sender, plan)
+        request = ParcelRequest(packages=(stored.package,), destinations=("BR1",), media="drive", capacity=CAPACITY)
+        parcel = build_parcel(sender, plan_parcel(sender, request))
         name, volumes = parcel.packing.parcel, parcel.packing.volumes
         console.say(f"     {name}: {plural(len(parcel.packing.archives), 'archive')} on {plural(volumes, 'volume')}")
         step("It writes the volumes in all three layouts and reads each back.")
         for layout in LAYOUTS:
-            for one in write_volumes(sender, parcel, layout=layout, outs=[root / "courier" / layout]):
+            writing = plan_writing(sender, parcel, layout=layout, outs=[root / "courier" / layout])
+            for one in write_volumes(sender, writing).volumes:
                 console.say(f"     {one.path.relative_to(root)}  {size_text(one.bytes)}")
         step("It marks the parcel sent. The package definition and the ship notice go by network, the media by van.")
         ship_parcel(sender, open_outgoing(sender, name), carrier="Speedy Vans", tracking="SV-0042")

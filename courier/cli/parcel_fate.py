@@ -21,7 +21,7 @@ def add_to(app: typer.Typer) -> None:
 
 def fail(console: Console, *, parcel: PARCEL, reason: REASON) -> None:
     """Mark a parcel of ours Failed: lost on the road, or given up. It can be shipped again."""
-    from courier.sending.close import fail_parcel
+    from courier.sending.fail import fail_parcel
     from courier.site.catalog import parcels
 
     with console.site() as site:

@@ -166,12 +166,13 @@ def drill(
 ) -> None:
     """Simulate loss and damage of a parcel made here, and say what would mend what; touches nothing."""
     from courier.errors import DamagedError
-    from courier.sending.drill import parse_share, run_drill
+    from courier.sending.drill import DrillRequest, parse_share, run_drill
     from courier.sending.outgoing_parcel import open_outgoing
 
     with console.site() as site:
         outgoing = open_outgoing(site, parcel)
-        done = run_drill(outgoing, lose=lose, damage=parse_share(damage), trials=trials, seed=seed)
+        request = DrillRequest(lose=lose, damage=parse_share(damage), trials=trials, seed=seed)
+        done = run_drill(outgoing, request)
     console.say(f"{parcel}: {plural(done.volumes, 'volume')}, {lose} lost, {damage} of each other one bad")
     for text in done.promises or ("no parity: every block that is lost has to come again",):
         console.say(f"  Promise: {text}")
@@ -180,7 +181,7 @@ def drill(
     good = sum(not trial.left for trial in done.trials)
     console.say(f"{good} of {plural(len(done.trials), 'trial')}: everything mended by parity")
     document = _drill(done)
-    if not done.mended:
+    if not done.all_repaired:
         worst = max(done.trials, key=lambda trial: (trial.asked_bytes, trial.asked))
         error = DamagedError(
             f"{parcel}: in {len(done.trials) - good} of {len(done.trials)} trials parity does not mend all",
@@ -199,14 +200,14 @@ def _say_trial(console: Console, number: int, trial: Trial) -> None:
         f"Trial {number}: volumes lost: {lost}; {plural(trial.bad, 'block')} bad, {trial.bad_content:,} of content"
         f" ({'a run on each volume' if trial.scratch else 'scattered'})"
     )
-    for mend in trial.mends[:12]:
+    for repair in trial.repairs[:12]:
         console.say(
-            f"  {plural(mend.blocks, 'block')} by {mend.by}: {plural(mend.stripes, 'stripe')}, "
-            f"at most {mend.worst} bad in one, {mend.parity} may be"
+            f"  {plural(repair.blocks, 'block')} by {repair.by}: {plural(repair.stripes, 'stripe')}, "
+            f"at most {repair.worst} bad in one, {repair.parity} may be"
         )
-    if len(trial.mends) > 12:
-        rest = sum(mend.blocks for mend in trial.mends[12:])
-        console.say(f"  {plural(rest, 'block')} by {plural(len(trial.mends) - 12, 'further group')}")
+    if len(trial.repairs) > 12:
+        rest = sum(repair.blocks for repair in trial.repairs[12:])
+        console.say(f"  {plural(rest, 'block')} by {plural(len(trial.repairs) - 12, 'further group')}")
     if trial.left:
         console.say(
             f"  LEFT: {plural(len(trial.left), 'block')}; {trial.asked:,} of them ({size_text(trial.asked_bytes)}) "
@@ -217,7 +218,7 @@ def _say_trial(console: Console, number: int, trial: Trial) -> None:
 def _drill(done: Drill) -> dict[str, Any]:
     return {
         "parcel_id": done.parcel,
-        "mended": done.mended,
+        "mended": done.all_repaired,
         "promises": list(done.promises),
         "trials": [
             {
@@ -228,7 +229,7 @@ def _drill(done: Drill) -> dict[str, Any]:
                 "bad_content_blocks": trial.bad_content,
                 "mended_by": [
                     {"by": m.by, "blocks": m.blocks, "stripes": m.stripes, "worst": m.worst, "survives": m.parity}
-                    for m in trial.mends
+                    for m in trial.repairs
                 ],
                 "left_blocks": len(trial.left),
                 "network_blocks": trial.asked,

@@ -36,7 +36,7 @@ class BuildStoppedError(Exception):
     """The build is being given up; it stays within this room."""
 
 
-class Builder:
+class ArchiveBuilder:
     """Builds the archives of one parcel, in its ``folder``; ``open_content`` reads the store."""
 
     def __init__(

@@ -153,7 +153,7 @@ def test_what_a_killed_run_left_on_a_drive_takes_no_room_from_the_next(
     def free_space(folder: Path) -> int:
         return 3_500_000 - sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
-    monkeypatch.setattr("courier.sending.write.free_space", free_space)
+    monkeypatch.setattr("courier.sending.drives.free_space", free_space)
     assert len(write_parcel(sites.hq, parcel, layout, drive)) == 4
     # Another parcel's is not ours to judge: its own command may be writing it.
     assert [path for path in drive.iterdir() if path.name.startswith(".courier-tmp-")] == [other]
@@ -192,7 +192,7 @@ def test_a_refused_layout_for_another_medium_leaves_the_parcel_as_it_was(
     assert sites.hq.fails(*anew, out, code=3)["code"] == "target-exists"
     assert "no folder" in sites.hq.fails(*anew, sites.root / "file", code=2)["message"]
     with monkeypatch.context() as patch:
-        patch.setattr("courier.sending.write.os.access", lambda path, _: path != sites.root)
+        patch.setattr("courier.sending.drives.os.access", lambda path, _: path != sites.root)
         assert sites.hq.fails(*anew, sites.root / "read-only", code=3)["code"] == "permission"
     with locked(sites.hq.path / "parcels" / "out" / parcel / "lock"):
         assert sites.hq.fails(*anew, sites.root / "other", code=3)["code"] == "busy"
