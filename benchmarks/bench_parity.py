@@ -27,7 +27,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.parcel.parity_plan import ProtectionPlan, Redundancy, plan_protection
+from courier.parcel.parity_plan import ParityPlan, Redundancy, plan_parity
 from formats.blocks import BLOCK, BlockHasher
 from formats.parity import encode, mend
 from formats.parity.column_files import ColumnFiles
@@ -64,7 +64,7 @@ class Job:
         archives = sorted(folder.glob("*.7z"))
         each = ARCHIVES // setting.volumes
         self.volumes = [archives[n : n + each] for n in range(0, ARCHIVES, each)]
-        plan: ProtectionPlan = plan_protection(
+        plan: ParityPlan = plan_parity(
             [[path.stat().st_size for path in volume] for volume in self.volumes],
             spares=setting.spares,
             redundancy=Redundancy.parse(setting.redundancy),

@@ -226,7 +226,7 @@ def test_a_lock_is_held_against_the_same_process_and_freed_by_an_error(tmp_path:
 
 
 def test_a_lock_is_held_against_other_threads(tmp_path: Path) -> None:
-    def take() -> Code | None:
+    def take() -> str | None:
         try:
             with locked(tmp_path / "lock"):
                 return None

@@ -121,7 +121,7 @@ class _Demo:
     def _build(self, sender: Site, receiver: Site) -> OutgoingParcel:
         from courier.packages.add import add_package
         from courier.sending.build import build_parcel
-        from courier.sending.plan import plan_parcel
+        from courier.sending.plan import ParcelRequest, plan_parcel
 
         image = demo_image()
         self._step(f"Headquarters adds a real OS image to its store: {image.name}, {size_text(image.stat().st_size)}.")
@@ -129,10 +129,8 @@ class _Demo:
         self._detail(f"package {stored.package}, version {stored.version}")
         size = size_text(CAPACITY)
         self._step(f"It builds a signed, encrypted parcel for media of {size} each (so small to make several).")
-        plan = plan_parcel(
-            sender, [stored.package], [receiver.code], media="drive", capacity=CAPACITY, compress="auto", encrypt=None
-        )
-        parcel = build_parcel(sender, plan)
+        request = ParcelRequest(packages=(stored.package,), destinations=("BR1",), media="drive", capacity=CAPACITY)
+        parcel = build_parcel(sender, plan_parcel(sender, request))
         archives, volumes = len(parcel.packing.archives), parcel.packing.volumes
         self._detail(f"{parcel.packing.parcel}: {plural(archives, 'archive')} on {plural(volumes, 'volume')}")
         return parcel
@@ -141,11 +139,12 @@ class _Demo:
         from courier.media.reading import LAYOUTS
         from courier.sending.outgoing_parcel import open_outgoing
         from courier.sending.ship import ship_parcel
-        from courier.sending.write import write_volumes
+        from courier.sending.write import plan_writing, write_volumes
 
         self._step("It writes the volumes in all three layouts and reads each back.")
         for layout in LAYOUTS:
-            for one in write_volumes(sender, parcel, layout=layout, outs=[self._root / "courier" / layout]):
+            writing = plan_writing(sender, parcel, layout=layout, outs=[self._root / "courier" / layout])
+            for one in write_volumes(sender, writing).volumes:
                 self._detail(f"{one.path.relative_to(self._root)}  {size_text(one.bytes)}")
         self._step(
             "It marks the parcel as sent. The package definition and the ship notice go by network, the media by van."

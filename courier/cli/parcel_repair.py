@@ -198,13 +198,14 @@ def drill(
     It says what would be repaired by parity and what would have to come by network. Nothing is changed.
     """
     from courier.errors import DamagedError
-    from courier.sending.drill import parse_share, run_drill
+    from courier.sending.drill import DrillRequest, parse_share, run_drill
     from courier.sending.outgoing_parcel import open_outgoing
 
     console = console_of(context)
     with console.site() as site:
         outgoing = open_outgoing(site, parcel)
-        done = run_drill(outgoing, lose=lose, damage=parse_share(damage), trials=trials, seed=seed)
+        request = DrillRequest(lose=lose, damage=parse_share(damage), trials=trials, seed=seed)
+        done = run_drill(outgoing, request)
     console.say(f"{parcel}: {plural(done.volumes, 'volume')}, {lose} lost, {damage} of each other volume damaged")
     for text in done.promises or ("no parity: every lost block has to be sent again",):
         console.say(f"  Parity: {text}")
@@ -213,7 +214,7 @@ def drill(
     good = sum(not trial.left for trial in done.trials)
     console.say(f"{good} of {plural(len(done.trials), 'trial')}: parity repaired everything")
     document = _drill(done)
-    if not done.mended:
+    if not done.all_repaired:
         worst = max(done.trials, key=lambda trial: (trial.asked_bytes, trial.asked))
         error = DamagedError(
             f"{parcel}: in {len(done.trials) - good} of {len(done.trials)} trials parity could not repair everything",
@@ -232,14 +233,14 @@ def _say_trial(console: Console, number: int, trial: Trial) -> None:
         f"Trial {number}: volumes lost: {lost}; {plural(trial.bad, 'block')} damaged or lost, {trial.bad_content:,} of "
         f"them content ({'damage in one run on each volume' if trial.scratch else 'scattered damage'})"
     )
-    for mend in trial.mends[:SHOWN]:
+    for repair in trial.repairs[:SHOWN]:
         console.say(
-            f"  {plural(mend.blocks, 'block')} repaired by {mend.by}: {plural(mend.stripes, 'stripe')}, "
-            f"at most {mend.worst} lost in one stripe, {mend.parity} can be repaired"
+            f"  {plural(repair.blocks, 'block')} repaired by {repair.by}: {plural(repair.stripes, 'stripe')}, "
+            f"at most {repair.worst} lost in one stripe, {repair.parity} can be repaired"
         )
-    if len(trial.mends) > SHOWN:
-        rest = sum(mend.blocks for mend in trial.mends[SHOWN:])
-        console.say(f"  {plural(rest, 'block')} repaired by {plural(len(trial.mends) - SHOWN, 'further group')}")
+    if len(trial.repairs) > SHOWN:
+        rest = sum(repair.blocks for repair in trial.repairs[SHOWN:])
+        console.say(f"  {plural(rest, 'block')} repaired by {plural(len(trial.repairs) - SHOWN, 'further group')}")
     if trial.left:
         console.say(
             f"  NOT repaired: {plural(len(trial.left), 'block')}; {trial.asked:,} of them "
@@ -250,7 +251,7 @@ def _say_trial(console: Console, number: int, trial: Trial) -> None:
 def _drill(done: Drill) -> dict[str, Any]:
     return {
         "parcel_id": done.parcel,
-        "mended": done.mended,
+        "mended": done.all_repaired,
         "promises": list(done.promises),
         "trials": [
             {
@@ -261,7 +262,7 @@ def _drill(done: Drill) -> dict[str, Any]:
                 "bad_content_blocks": trial.bad_content,
                 "mended_by": [
                     {"by": m.by, "blocks": m.blocks, "stripes": m.stripes, "worst": m.worst, "survives": m.parity}
-                    for m in trial.mends
+                    for m in trial.repairs
                 ],
                 "left_blocks": len(trial.left),
                 "network_blocks": trial.asked,

@@ -14,7 +14,7 @@ from courier.text import plural
 
 if TYPE_CHECKING:
     from courier.sending.plan import ParcelPlan
-    from courier.sending.write import WrittenVolume
+    from courier.sending.write import WritePlan, WrittenVolume
     from formats.documents.packing import KeyWay, PackingList
 
 app = group("")
@@ -113,9 +113,9 @@ def create(
     from courier.media.kinds import medium_capacity
     from courier.parcel.parity_plan import Redundancy
     from courier.sending.build import build_parcel
-    from courier.sending.close import check_supersedes
-    from courier.sending.plan import plan_parcel
+    from courier.sending.plan import ParcelRequest, plan_parcel
     from courier.sending.retention import keep_quota
+    from courier.sending.supersede import check_supersedes
     from formats.codecs import COMPRESSIONS
     from formats.documents.packing import PRIORITIES
 
@@ -129,22 +129,22 @@ def create(
             f"--priority {priority}: there is no such priority", hint=f"give one of {', '.join(PRIORITIES)}"
         )
     kind, room = medium_capacity(media, capacity)
+    request = ParcelRequest(
+        packages=tuple(packages),
+        destinations=tuple(to),
+        media=kind,
+        capacity=room,
+        compress=compress,
+        encrypt=encrypt,
+        priority=priority,
+        spares=spare_volumes,
+        redundancy=Redundancy.parse(redundancy),
+        key=_key_way(key_by_network=key_by_network, release=release, encrypt=encrypt),
+        anyway=anyway,
+        supersedes=supersedes,
+    )
     with console.site() as site:
-        plan = plan_parcel(
-            site,
-            packages,
-            to,
-            media=kind,
-            capacity=room,
-            compress=compress,
-            encrypt=encrypt,
-            priority=priority,
-            spares=spare_volumes,
-            redundancy=Redundancy.parse(redundancy),
-            anyway=anyway,
-            key=_key_way(key_by_network=key_by_network, release=release, encrypt=encrypt),
-            supersedes=supersedes,
-        )
+        plan = plan_parcel(site, request)
         if supersedes:
             check_supersedes(site, supersedes, to)
         for note in (*plan.notes, *(f"anyway: {one}" for one in plan.overridden)):
@@ -152,7 +152,7 @@ def create(
         if dry_run:
             _say_plan(console, plan)
             return
-        for name, freed in keep_quota(site, coming=sum(plan.sizes)).discarded:
+        for name, freed in keep_quota(site, coming=plan.archive_bytes).discarded:
             console.say(f"{name} is confirmed; its files were deleted to keep the quota: {size_text(freed)} freed")
         with console.progress("Building", plan.content_bytes) as progress:
             parcel = build_parcel(site, plan, progress)
@@ -257,14 +257,15 @@ def write(
 
     With another --media or --capacity the parcel is laid out for it first; it is not built again.
     """
+    from dataclasses import replace
+
     from courier.errors import UsageError
     from courier.media.kinds import medium_capacity
     from courier.media.reading import LAYOUTS
-    from courier.sending.build import relay_out
-    from courier.sending.build_again import ensure_files
+    from courier.sending.missing_files import ensure_files
     from courier.sending.outgoing_parcel import open_outgoing
-    from courier.sending.volume_source import medium_bytes
-    from courier.sending.write import check_numbers, check_wanted, require_room, write_volumes
+    from courier.sending.relayout import plan_relayout, relay_out
+    from courier.sending.write import plan_writing, require_room, write_volumes
 
     console = console_of(context)
     if layout not in LAYOUTS:
@@ -280,72 +281,61 @@ def write(
 
     with console.site() as site:
         outgoing = open_outgoing(site, parcel)
-        check_wanted(outgoing)
         if outgoing.sent.state == "Confirmed":
             console.warn(
                 f"Note: {parcel} is confirmed: every destination has it. Writing it again does not change that."
             )
+        kind, room = outgoing.packing.media, outgoing.packing.capacity
         if media is not None or capacity is not None:
             kind, room = medium_capacity(media, capacity)
-            anew = (kind, room) != (outgoing.packing.media, outgoing.packing.capacity)
-        else:
-            kind, room, anew = outgoing.packing.media, outgoing.packing.capacity, False
         # Nothing is changed before the operator has seen the preview.
-        laid_out = relay_out(site, outgoing, media=kind, capacity=room, dry_run=True) if anew else outgoing
-        packing = laid_out.packing
-        numbers = sorted(set(volume or range(1, packing.volumes + 1)))
-        check_numbers(packing, numbers)
-        total = _preview(console, packing, medium_bytes(site, laid_out, numbers), out)
+        relayout = None
+        if (kind, room) != (outgoing.packing.media, outgoing.packing.capacity):
+            relayout = plan_relayout(site, outgoing, media=kind, capacity=room)
+        plan = plan_writing(
+            site,
+            relayout.preview if relayout else outgoing,
+            layout=layout,
+            outs=out,
+            numbers=volume or (),
+            spaces=relayout.layout.spaces if relayout else (),
+        )
+        _preview(console, plan)
         if dry_run:
-            console.result({"dry_run": True, **_packing(packing)})
+            console.result({"dry_run": True, **_packing(plan.parcel.packing)})
             return
         console.ask_if_present("Write them?")
-        if anew:
-            require_room(site, laid_out, layout=layout, outs=out, numbers=numbers, changed=console.change_media)
+        if relayout:
+            require_room(site, plan, changed=console.change_media)
             ensure_files(site, outgoing, range(len(outgoing.packing.archives)))
-            outgoing = relay_out(site, outgoing, media=kind, capacity=room)
-        with console.progress("Writing", 2 * total) as progress:
-            done = write_volumes(
-                site,
-                outgoing,
-                layout=layout,
-                outs=out,
-                numbers=volume or (),
-                progress=progress,
-                written=written,
-                changed=console.change_media,
-            )
-        state = open_outgoing(site, parcel).sent.state
-        if state == "Written":
+            plan = replace(plan, parcel=relay_out(site, relayout))
+        with console.progress("Writing", 2 * plan.payload) as progress:
+            done = write_volumes(site, plan, progress=progress, written=written, changed=console.change_media)
+        if done.state == "Written":
             console.say(f"All volumes are written. Next: courier parcel ship {parcel}")
-        console.result({"parcel_id": parcel, "state": state, "volumes": [_written(one) for one in done]})
+        console.result({"parcel_id": parcel, "state": done.state, "volumes": [_written(one) for one in done.volumes]})
 
 
-def _preview(console: Console, packing: PackingList, needed: dict[int, int], outs: list[Path]) -> int:
-    """Say what will be written, and return its size in bytes.
-
-    ``needed``: for each volume, the most bytes that it takes of its medium.
-    """
+def _preview(console: Console, plan: WritePlan) -> None:
+    """Say what will be written."""
     from courier.media.kinds import writing_seconds
 
-    numbers = list(needed)
-    total = sum(packing.volume_bytes(n) for n in numbers)
-    seconds = writing_seconds(packing.media, total)
-    places = ", ".join(map(str, outs))
+    packing = plan.parcel.packing
+    seconds = writing_seconds(packing.media, plan.payload)
+    places = ", ".join(map(str, plan.outs))
     console.say(
-        f"{packing.parcel}: {len(numbers)} of {plural(packing.volumes, 'volume')} ({packing.media}, "
-        f"{size_text(packing.capacity)} each) to {places}: {size_text(total)}, "
+        f"{packing.parcel}: {len(plan.spaces)} of {plural(packing.volumes, 'volume')} ({packing.media}, "
+        f"{size_text(packing.capacity)} each) to {places}: {size_text(plan.payload)}, "
         f"about {duration_text(seconds)} with a typical drive, reading back included"
     )
     rows = [
-        (n, size_text(packing.volume_bytes(n)), size_text(most), f"{most * 100 // packing.capacity}%")
-        for n, most in needed.items()
+        (one.number, size_text(one.payload), size_text(one.bytes), f"{one.bytes * 100 // packing.capacity}%")
+        for one in plan.spaces.values()
     ]
     console.table(
         ("VOLUME", "PAYLOAD", "ON THE MEDIUM", "FILL"),
         rows if len(rows) <= 20 else [*rows[:10], ("...", "", "", ""), *rows[-5:]],
     )
-    return total
 
 
 def _written(one: WrittenVolume) -> dict[str, Any]:

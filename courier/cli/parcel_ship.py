@@ -157,7 +157,7 @@ def fail(
 
     It was lost on the way or given up. It can be shipped again should it turn up.
     """
-    from courier.sending.close import fail_parcel
+    from courier.sending.fail import fail_parcel
     from courier.site.catalog import parcels
 
     console = console_of(context)

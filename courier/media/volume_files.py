@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from courier.error_codes import Code
-from courier.errors import NoSpaceError
 from formats.bag import MANIFEST, TAG_MANIFEST, BagFile, tag_files
 from formats.codecs import CODECS
 from formats.documents.label import VolumeLabel
@@ -121,18 +119,6 @@ def medium_size(files: Sequence[tuple[str, int]], capacity: int) -> int:
         except TooLargeError:
             continue
     return max(sizes)
-
-
-def check_fits(files: Sequence[tuple[str, int]], capacity: int, *, label: str) -> int:
-    """`medium_size` of a volume; raises `NoSpaceError` when it is over the capacity."""
-    needed = medium_size(files, capacity)
-    if needed > capacity:
-        raise NoSpaceError(
-            f"{label} needs {needed:,} bytes, the medium has {capacity:,}",
-            hint="choose a larger medium",
-            code=Code.MEDIUM_TOO_SMALL,
-        )
-    return needed
 
 
 def restore_page(packing: PackingList, number: int, *, name: str) -> str:

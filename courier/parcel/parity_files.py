@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any, BinaryIO, Protocol, cast
 
 from courier.files import settle
-from courier.parcel.parity_repair import Protection
+from courier.parcel.parity_repair import ParcelParity
 from formats.blocks import BlockHasher
 from formats.digest import CHUNK
 from formats.documents.packing import PackingList
@@ -114,9 +114,9 @@ def make_parity(
     Groups over volumes come first in a packing list: what they make may itself be protected by later ones.
     """
     path = files.parity_path
-    protection = Protection(packing)
+    parity = ParcelParity(packing)
     archives = len(packing.archives)
-    for group in protection.groups:
+    for group in parity.groups:
         with ExitStack() as stack:
             readers = stack.enter_context(FilePool(files.open))
             writers = stack.enter_context(FilePool(lambda index: cast(BinaryIO, path(index).open("r+b", buffering=0))))

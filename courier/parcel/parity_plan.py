@@ -83,7 +83,7 @@ class PlannedFile:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ProtectionPlan:
+class ParityPlan:
     """All parity of a parcel: ``volumes`` with the spare ones, the parity files, the groups and their geometries.
 
     The groups over volumes come first: the parity on a spare volume may itself be protected there.
@@ -95,7 +95,7 @@ class ProtectionPlan:
     geometries: tuple[Geometry, ...]
 
 
-def plan_protection(
+def plan_parity(
     volumes: Sequence[Sequence[int]],
     *,
     spares: int = 0,
@@ -104,7 +104,7 @@ def plan_protection(
     spare_room: int | None = None,
     cost: Cost = int,
     block_size: int = BLOCK,
-) -> ProtectionPlan:
+) -> ParityPlan:
     """Plan the parity of data volumes whose archives have the sizes (bytes) in ``volumes``.
 
     ``room``: bytes each data volume has left; ``spare_room``: bytes a spare volume has for parity files; None where
@@ -147,7 +147,7 @@ def plan_protection(
         inner = _own(number, sizes, redundancy, room=left, cost=cost, block_size=block_size)
         if inner is not None:
             add((number,), (), inner)
-    return ProtectionPlan(
+    return ParityPlan(
         volumes=len(content),
         files=tuple(files),
         groups=tuple(record for record, _ in groups),

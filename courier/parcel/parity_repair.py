@@ -1,8 +1,11 @@
-"""What mends what: given a packing list and the blocks that are bad, which parity gives back which. Pure, no I/O.
+"""Which bad blocks the parity of a parcel can give back, and which blocks must be requested for the rest.
 
-Groups over volumes and redundancy on the medium help each other: a stripe that is beyond one may be mended by the
-other, and what that gives back counts for the next. `settle` follows this to its end and is used alike by the
-drill before shipping, by the repair and by the request that goes to the sender for the rest.
+A *stripe* is one row of a parity group: the blocks in that row of all its columns (docs/parity.md).
+
+Groups over volumes and groups on a single medium help each other: a stripe that one group cannot repair may be
+repaired by the other, and a block that was given back counts as good in the next step. `plan_repair` repeats this until
+nothing more can be repaired. The drill before shipping, the repair of an arriving parcel and the repair request to the
+sender all use it. Pure: no input or output.
 """
 
 from __future__ import annotations
@@ -19,14 +22,14 @@ from formats.parity.layout import Geometry, across, within
 
 
 class BlockAt(NamedTuple):
-    """A block of a parcel, as its block table counts: ``file`` is an index into `PackingList.files`."""
+    """A block of a parcel as the block table counts: ``file`` is an index into `PackingList.files`."""
 
     file: int
     block: int
 
 
-class Seat(NamedTuple):
-    """Where a block sits in parity: index of the group in the packing list, column, row."""
+class Position(NamedTuple):
+    """The position of a block in a parity group: index of the group in the packing list, column and row."""
 
     group: int
     column: int
@@ -42,81 +45,93 @@ class Group:
     files: tuple[tuple[int, ...], ...]
 
     def at(self, column: int, row: int) -> BlockAt | None:
-        """The block in ``column`` and ``row``; None if it is virtual."""
+        """The block at ``column`` and ``row``; None if the position is virtual."""
         place = self.geometry.place(column, row)
         return BlockAt(self.files[column][place.file], place.block) if place else None
 
 
-class Protection:
-    """The parity groups of a parcel, and the seats of every block in them."""
+class ParcelParity:
+    """The parity groups of a parcel, and the positions of every block in them."""
 
     def __init__(self, packing: PackingList) -> None:
-        """Raises `MalformedError` where groups and files of the packing list do not fit together."""
+        """Raises `MalformedError` if the groups and the files of the packing list do not fit together."""
         self._files = packing.files()
         self._archives = len(packing.archives)
         self._block_size = packing.block_size
-        self._on: dict[int, list[int]] = defaultdict(list)
+        self._on_volume: dict[int, list[int]] = defaultdict(list)
         for index, record in enumerate(self._files):
-            self._on[record.volume].append(index)
+            self._on_volume[record.volume].append(index)
         binder = _Binder(packing)
         self.groups = tuple(binder.bind(group, f"groups[{n}]") for n, group in enumerate(packing.groups))
-        self._homes: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+        # File -> (group, column, place of the file in that column).
+        self._columns: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
         for number, group in enumerate(self.groups):
             for column, files in enumerate(group.files):
                 if column == 0 or group.record.spares or column >= group.geometry.data:
                     for at, file in enumerate(files):
-                        self._homes[file].append((number, column, at))
+                        self._columns[file].append((number, column, at))
 
     def is_archive(self, block: BlockAt) -> bool:
-        """Whether the block is content, not parity."""
+        """Whether the block belongs to an archive, not to a parity file."""
         return block.file < self._archives
 
     def data_volumes(self) -> set[int]:
-        """The volumes with archives."""
+        """The numbers of the volumes that carry archives."""
         return {file.volume for file in self._files[: self._archives]}
 
     def blocks_on(self, volume: int) -> Iterator[BlockAt]:
-        """Every block on a volume: what is lost with it."""
-        for number in self._on.get(volume, ()):
+        """Every block on a volume: all that is lost with it."""
+        for number in self._on_volume.get(volume, ()):
             for block in range(block_count(self._files[number].size, self._block_size)):
                 yield BlockAt(number, block)
 
-    def seats(self, block: BlockAt) -> Iterator[Seat]:
-        """Where ``block`` sits: in no group, one, or two; `IndexError` for a block that is not there."""
-        for number, column, at in self._homes.get(block.file, ()):
+    def positions(self, block: BlockAt) -> Iterator[Position]:
+        """The positions of ``block``: none, one or two. Raises `IndexError` for a block that does not exist."""
+        for number, column, at in self._columns.get(block.file, ()):
             geometry = self.groups[number].geometry
             if column >= geometry.data:
-                yield Seat(number, column, geometry.parity_row(at, block.block))
+                yield Position(number, column, geometry.parity_row(at, block.block))
                 continue
             index = geometry.columns[column].chain.index(at, block.block)
             if self.groups[number].record.spares:
-                yield Seat(number, column, index)
+                yield Position(number, column, index)
             else:
-                yield Seat(number, *divmod(index, geometry.rows))
+                yield Position(number, *divmod(index, geometry.rows))
 
     def order(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Groups in the order to try them: on data volumes, then over volumes; and apart, those on spare volumes."""
-        kinds: tuple[list[int], list[int], list[int]] = ([], [], [])
+        """Indexes of the groups in the order to use them: (first, only when nothing else helps).
+
+        First the groups on single data volumes, then those over volumes; the groups on spare volumes are the second
+        part.
+        """
+        on_data: list[int] = []
+        over_volumes: list[int] = []
+        on_spares: list[int] = []
         for number, group in enumerate(self.groups):
-            kinds[1 if group.record.spares else 0 if group.files[0][0] < self._archives else 2].append(number)
-        return (*kinds[0], *kinds[1]), tuple(kinds[2])
+            if group.record.spares:
+                over_volumes.append(number)
+            elif group.files[0][0] < self._archives:
+                on_data.append(number)
+            else:
+                on_spares.append(number)
+        return (*on_data, *over_volumes), tuple(on_spares)
 
 
 class _Binder:
-    """Finds the files of each group in a packing list, and refuses what does not fit together."""
+    """Finds the files of each group in a packing list, and refuses groups that do not fit."""
 
     def __init__(self, packing: PackingList) -> None:
         self._files = packing.files()
         self._block_size = packing.block_size
-        self._first = len(packing.archives)
-        # Content by volume: parity over volumes is itself protected on its medium, never by parity over volumes.
+        self._first_parity = len(packing.archives)
+        # The parity over volumes is in turn content of the group on its own medium; never the other way round.
         self._archives: dict[int, list[int]] = defaultdict(list)
         self._content: dict[int, list[int]] = defaultdict(list)
         over_volumes = {number for group in packing.groups if group.spares for number in group.files}
         for index, file in enumerate(self._files):
-            if index < self._first:
+            if index < self._first_parity:
                 self._archives[file.volume].append(index)
-            if index < self._first or file.number in over_volumes:
+            if index < self._first_parity or file.number in over_volumes:
                 self._content[file.volume].append(index)
 
     def bind(self, group: ParityGroup, place: str) -> Group:
@@ -141,154 +156,156 @@ class _Binder:
         for carrier in group.spares or group.volumes * group.parity:
             column = []
             for size in geometry.parity_files:
-                index = self._first + next(numbers, 0) - 1
-                if not self._first <= index < len(self._files):
-                    raise MalformedError("fewer parity files than the geometry asks", place=f"{place}.files")
+                index = self._first_parity + next(numbers, 0) - 1
+                if not self._first_parity <= index < len(self._files):
+                    raise MalformedError("fewer parity files than the geometry needs", place=f"{place}.files")
                 if (self._files[index].size, self._files[index].volume) != (size, carrier):
                     raise MalformedError("a parity file of another size or volume", place=f"{place}.files")
                 column.append(index)
             yield tuple(column)
         if next(numbers, None) is not None:
-            raise MalformedError("more parity files than the geometry asks", place=f"{place}.files")
+            raise MalformedError("more parity files than the geometry needs", place=f"{place}.files")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
-    """One thing to do: `formats.parity.mend` the ``rows`` of group ``group`` (row -> columns that are bad)."""
+class RepairStep:
+    """One step of a repair: `formats.parity.mend` the ``stripes`` (row -> bad columns) of group number ``group``."""
 
     group: int
-    rows: Mapping[int, frozenset[int]]
+    stripes: Mapping[int, frozenset[int]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """What parity makes of damage: the ``steps`` in order, and the archive blocks still bad after them.
+class RepairPlan:
+    """How parity repairs given damage: the ``steps`` in order, and the archive blocks ``left`` bad after them.
 
-    ``parity_left``: parity blocks still bad; nothing needs them once no archive block is left.
+    ``parity_left``: parity blocks still bad; they do not matter once no archive block is left.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[RepairStep, ...]
     left: tuple[BlockAt, ...]
     parity_left: tuple[BlockAt, ...]
 
 
-class _State:
-    """Bad blocks, seen from every group: row -> bad columns, as the bits of a number: a lost tape has millions."""
+class _Damage:
+    """The bad blocks as each group sees them: row -> bad columns, as bits of a number to save memory.
 
-    def __init__(self, protection: Protection, bad: Iterable[BlockAt]) -> None:
-        self.protection = protection
+    A lost tape has millions of bad blocks.
+    """
+
+    def __init__(self, parity: ParcelParity, bad: Iterable[BlockAt]) -> None:
+        self.parity = parity
         self.bad = set(bad)
-        self.rows: list[dict[int, int]] = [{} for _ in protection.groups]
+        self.stripes: list[dict[int, int]] = [{} for _ in parity.groups]
         for block in self.bad:
-            for group, column, row in protection.seats(block):
-                rows = self.rows[group]
-                rows[row] = rows.get(row, 0) | 1 << column
-        self.archives = sum(map(protection.is_archive, self.bad))
+            for group, column, row in parity.positions(block):
+                stripes = self.stripes[group]
+                stripes[row] = stripes.get(row, 0) | 1 << column
+        self.archive_blocks = sum(map(parity.is_archive, self.bad))
 
-    def forget(self, block: BlockAt) -> None:
-        """Count ``block`` as good from now on."""
-        self.bad.remove(block)
-        self.archives -= self.protection.is_archive(block)
-        for group, column, row in self.protection.seats(block):
-            rows = self.rows[group]
-            rows[row] &= ~(1 << column)
-            if not rows[row]:
-                del rows[row]
-
-    def mend(self, number: int) -> Step | None:
-        """Mend what group ``number`` can of its rows; None where that is nothing."""
-        group, bad = self.protection.groups[number], self.rows[number]
+    def repair(self, number: int) -> RepairStep | None:
+        """Repair every stripe that group ``number`` can; None if it can repair none."""
+        group, bad = self.parity.groups[number], self.stripes[number]
         data, parity = group.geometry.data, group.geometry.parity
-        of_data = (1 << data) - 1
-        # Rows in which the same columns are bad share one set of them.
+        data_columns = (1 << data) - 1
+        # Stripes with the same bad columns share one set of them.
         same: dict[int, frozenset[int]] = {}
-        rows: dict[int, frozenset[int]] = {}
+        stripes: dict[int, frozenset[int]] = {}
         for row in sorted(bad):
             bits = bad[row]
-            if bits & of_data and bits.bit_count() <= parity:
-                rows[row] = same.setdefault(bits, frozenset(_columns(bits)))
-        for row, columns in rows.items():
+            if bits & data_columns and bits.bit_count() <= parity:
+                stripes[row] = same.setdefault(bits, frozenset(_columns(bits)))
+        for row, columns in stripes.items():
             for column in columns:
                 block = group.at(column, row)
                 if column < data and block is not None:
-                    self.forget(block)
-        return Step(group=number, rows=rows) if rows else None
+                    self._now_good(block)
+        return RepairStep(group=number, stripes=stripes) if stripes else None
+
+    def _now_good(self, block: BlockAt) -> None:
+        self.bad.remove(block)
+        self.archive_blocks -= self.parity.is_archive(block)
+        for group, column, row in self.parity.positions(block):
+            stripes = self.stripes[group]
+            stripes[row] &= ~(1 << column)
+            if not stripes[row]:
+                del stripes[row]
 
 
 def _columns(bits: int) -> Iterator[int]:
-    """The columns of a row's bits, ascending."""
+    """The columns whose bits are set, in ascending order."""
     while bits:
         low = bits & -bits
         yield low.bit_length() - 1
         bits ^= low
 
 
-def is_beyond(protection: Protection, absent: Collection[int]) -> bool:
-    """Whether parity surely gives back less than all while of the ``absent`` volumes no block is here.
+def is_beyond_repair(parity: ParcelParity, absent: Collection[int]) -> bool:
+    """Whether parity certainly cannot repair everything while no block of the ``absent`` volumes is here.
 
-    Told by counting volumes, so that nobody looks at the blocks of a thousand that are still on their way; where it
-    says no, `settle` knows. Sure, because a volume that is absent has a bad block in the first row of its group, and
-    its own redundancy is as absent.
+    It only counts volumes, so that the blocks of a thousand volumes still on their way are not examined one by one. If
+    it says False, `plan_repair` gives the exact answer. True is certain: an absent volume has a bad block in the first
+    stripe of its group, and the parity on the volume itself is absent with it.
     """
-    lost, alone = set(absent), protection.data_volumes()
-    for group in protection.groups:
+    lost, uncovered = set(absent), parity.data_volumes()
+    for group in parity.groups:
         if group.record.spares:
             data = set(group.record.volumes)
             if lost & data and len(lost & {*data, *group.record.spares}) > group.geometry.parity:
                 return True
-            alone -= data
-    return bool(lost & alone)
+            uncovered -= data
+    return bool(lost & uncovered)
 
 
-def settle(protection: Protection, bad: Iterable[BlockAt], *, spares: bool = True) -> Outcome:
-    """Follow what parity gives back of the ``bad`` blocks until it gives no more.
+def plan_repair(parity: ParcelParity, bad: Iterable[BlockAt], *, spares: bool = True) -> RepairPlan:
+    """Plan the repair of the ``bad`` blocks from parity, as far as it goes.
 
-    Without ``spares`` only from the redundancy on the data volumes, each of which needs its own medium and no other.
+    Without ``spares`` only the parity on the data volumes themselves is used, each of which needs no other medium.
 
-    Redundancy on the data volumes goes first, as it needs only its own medium, then the spare volumes; the redundancy
-    on those is used only where all else is stuck. Nothing is done for parity's own sake.
+    The parity on the data volumes comes first, because it needs only one medium, then the spare volumes. The parity on
+    the spare volumes is used only where nothing else helps. Parity blocks are never repaired for their own sake.
     """
-    state = _State(protection, bad)
-    steps: list[Step] = []
-    near, far = protection.order()
+    damage = _Damage(parity, bad)
+    steps: list[RepairStep] = []
+    first, last = parity.order()
     if not spares:
-        near, far = tuple(number for number in near if not protection.groups[number].record.spares), ()
-    while state.archives:
-        done = [step for number in near if (step := state.mend(number))]
-        done = done or [step for number in far if (step := state.mend(number))]
+        first, last = tuple(number for number in first if not parity.groups[number].record.spares), ()
+    while damage.archive_blocks:
+        done = [step for number in first if (step := damage.repair(number))]
+        done = done or [step for number in last if (step := damage.repair(number))]
         if not done:
             break
         steps += done
-    return Outcome(
+    return RepairPlan(
         steps=tuple(steps),
-        left=tuple(block for block in sorted(state.bad) if protection.is_archive(block)),
-        parity_left=tuple(block for block in sorted(state.bad) if not protection.is_archive(block)),
+        left=tuple(block for block in sorted(damage.bad) if parity.is_archive(block)),
+        parity_left=tuple(block for block in sorted(damage.bad) if not parity.is_archive(block)),
     )
 
 
-def least_request(protection: Protection, bad: Iterable[BlockAt]) -> tuple[BlockAt, ...]:
-    """Archive blocks to ask the sender for so that, with them, parity mends all the rest of ``bad``.
+def blocks_to_request(parity: ParcelParity, bad: Iterable[BlockAt]) -> tuple[BlockAt, ...]:
+    """The fewest archive blocks to request from the sender so that parity can repair all the other ``bad`` blocks.
 
-    Of a stripe that is beyond parity by n blocks, n are asked for, not all. As many parity blocks would do as well,
-    never fewer, so that only blocks of archives are ever asked for. Where groups over volumes and redundancy on the
-    medium both could be completed, the kind that needs fewer blocks is.
+    Of a stripe with n bad blocks too many, n are requested. Parity blocks would serve as well but never better, so only
+    archive blocks are requested. Where either kind of group (over volumes, on one medium) could be completed, the kind
+    that needs fewer blocks is.
     """
-    outcome = settle(protection, bad)
-    state = _State(protection, (*outcome.left, *outcome.parity_left))
-    over_volumes = _completing(state, outcome.left, spares=True)
-    on_media = _completing(state, outcome.left, spares=False)
+    plan = plan_repair(parity, bad)
+    damage = _Damage(parity, (*plan.left, *plan.parity_left))
+    over_volumes = _completing(damage, plan.left, spares=True)
+    on_media = _completing(damage, plan.left, spares=False)
     return tuple(sorted(on_media if len(on_media) < len(over_volumes) else over_volumes))
 
 
-def _completing(state: _State, left: Collection[BlockAt], *, spares: bool) -> set[BlockAt]:
-    """The blocks that complete every row of one kind of group, and all of ``left`` that is in no such group."""
+def _completing(damage: _Damage, left: Collection[BlockAt], *, spares: bool) -> set[BlockAt]:
+    """The blocks that make every stripe of one kind of group repairable, and those of ``left`` in no such group."""
     uncovered = set(left)
-    asked: set[BlockAt] = set()
-    for group, rows in zip(state.protection.groups, state.rows, strict=True):
+    requested: set[BlockAt] = set()
+    for group, stripes in zip(damage.parity.groups, damage.stripes, strict=True):
         if bool(group.record.spares) != spares:
             continue
-        for row, columns in rows.items():
+        for row, columns in stripes.items():
             lost = [b for column in _columns(columns) if (b := group.at(column, row)) in uncovered and b]
             uncovered.difference_update(lost)
-            asked.update(lost[: columns.bit_count() - group.geometry.parity])
-    return asked | uncovered
+            requested.update(lost[: columns.bit_count() - group.geometry.parity])
+    return requested | uncovered

@@ -40,7 +40,7 @@ class Encryptor(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BuiltMember:
+class RecipeMember:
     """A member as it was built: ``size`` bytes of CRC-32 ``crc32``, which stand for a run of a content.
 
     ``at``: where they begin, in the content (not compressed) or in the archive's pack (compressed).
@@ -53,13 +53,13 @@ class BuiltMember:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BuiltArchive:
+class ArchiveRecipe:
     """A finished archive: its members, its pack's bytes and digest, and of its file (sealed, where it is) size and
     digest and those of its blocks, 32 bytes each.
     """
 
     number: int
-    members: tuple[BuiltMember, ...]
+    members: tuple[RecipeMember, ...]
     pack: int
     pack_sha256: str
     size: int
@@ -88,7 +88,7 @@ class BuiltArchive:
         write_atomic(recipe_path(folder, self.number), data + b"\n" + sha256_hex(data).encode(), private=True)
 
     @classmethod
-    def load(cls, folder: Path, number: int) -> BuiltArchive | None:
+    def load(cls, folder: Path, number: int) -> ArchiveRecipe | None:
         """Read a recipe; None where there is none, or it is not as it was written."""
         try:
             data, _, digest = recipe_path(folder, number).read_bytes().rpartition(b"\n")
@@ -111,7 +111,7 @@ class BuiltArchive:
         )
 
 
-def _member_fields(member: BuiltMember) -> dict[str, Any]:
+def _member_fields(member: RecipeMember) -> dict[str, Any]:
     planned, content = member.planned, member.planned.content
     return {
         "name": planned.name,
@@ -129,7 +129,7 @@ def _member_fields(member: BuiltMember) -> dict[str, Any]:
     }
 
 
-def _read_member(fields: Fields) -> BuiltMember:
+def _read_member(fields: Fields) -> RecipeMember:
     content = Content(
         sha256=fields.digest("sha256"),
         size=fields.integer("of"),
@@ -138,7 +138,7 @@ def _read_member(fields: Fields) -> BuiltMember:
         path=fields.text("path"),
         coding=fields.text("coding"),
     )
-    return BuiltMember(
+    return RecipeMember(
         planned=PlannedMember(
             name=fields.text("name"),
             content=content,
@@ -167,7 +167,7 @@ def parity_name(edition: int) -> str:
 
 
 def compose(
-    built: BuiltArchive,
+    built: ArchiveRecipe,
     folder: Path,
     open_content: Callable[[str], BinaryIO],
     encryptor: Encryptor | None,
@@ -175,7 +175,7 @@ def compose(
     """The archive, sealed where the parcel is, to be read from anywhere; made as it is read, and not checked."""
     pack = pack_path(folder, built.number)
 
-    def opener(member: BuiltMember) -> Callable[[], BinaryIO]:
+    def opener(member: RecipeMember) -> Callable[[], BinaryIO]:
         if member.planned.content.codec.as_is:
             return lambda: open_content(member.planned.content.sha256)
         return lambda: pack.open("rb")
@@ -194,7 +194,7 @@ def compose(
     return view if encryptor is None else encryptor.view(view, view.size, built.number)
 
 
-class BuiltFiles:
+class ComposedFiles:
     """The files of a built parcel: archives composed from the store and what the build left, parity from our disk."""
 
     def __init__(
@@ -213,7 +213,7 @@ class BuiltFiles:
         self._has_content = has_content
         self._make_encryptor = encryptor
         self._encryptor: Encryptor | None = None
-        self._last: BuiltArchive | None = None
+        self._last: ArchiveRecipe | None = None
 
     def parity_path(self, index: int) -> Path:
         """Where parity file ``index`` (of ``packing.files()``) is."""
@@ -223,10 +223,10 @@ class BuiltFiles:
         """Whether a file is an archive, not parity."""
         return index < len(self._packing.archives)
 
-    def recipe(self, index: int) -> BuiltArchive | None:
+    def recipe(self, index: int) -> ArchiveRecipe | None:
         """How an archive is composed; None where that is not kept here, or is of other bytes than were signed."""
         if self._last is None or self._last.number != index + 1:
-            self._last = BuiltArchive.load(self._folder, index + 1)
+            self._last = ArchiveRecipe.load(self._folder, index + 1)
         if self._last is not None and self._last.sha256 != self._packing.archives[index].sha256:
             return None
         return self._last
@@ -283,6 +283,6 @@ def pinned(folder: Path) -> Iterator[bytes]:
     if not (folder / PACKS).is_dir():
         return
     for path in sorted((folder / RECIPES).glob("*.json")):
-        built = BuiltArchive.load(folder, int(path.stem))
+        built = ArchiveRecipe.load(folder, int(path.stem))
         for member in built.members if built is not None else ():
             yield bytes.fromhex(member.planned.content.sha256)

@@ -1,8 +1,8 @@
-"""Laying archives out on volumes: how much room a medium has for them, which volume carries which, the packing list.
+"""Laying archives out on volumes: the room of a medium, the volume of each archive, and the packing list.
 
-Pure. Overheads are counted with the sizes the formats give (`courier.media.volume_files.medium_size`), for whichever
-layout needs most, so that a parcel laid out once can be written in any of them. Parity is laid out with the archives
-(`courier.parcel.parity_plan` says how much): what every volume carries grows with it, so both are settled together.
+Sizes are those that the formats give (`courier.media.volume_files.medium_size`), in whichever layout needs most, so
+that a parcel laid out once can be written in any of them. Parity (`courier.parcel.parity_plan`) is laid out together
+with the archives, because it makes the documents on every volume larger. Pure: no input or output.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ from courier.error_codes import Code
 from courier.errors import NoSpaceError
 from courier.media import volume_files as volume
 from courier.parcel.archive_plan import ARCHIVE_LIMIT, LEAST_ARCHIVE, place_on_volumes
-from courier.parcel.parity_plan import ProtectionPlan, Redundancy, payload_blocks, plan_protection
+from courier.parcel.parity_plan import ParityPlan, Redundancy, payload_blocks, plan_parity
 from formats.bag import BagFile
 from formats.blocks import BLOCK, DIGEST, block_count
 from formats.documents.packing import MAX_VOLUMES, FileRecord, KeyWay, PackingList, ParityGroup, Priority, TableRef
-from formats.parity.layout import Geometry
 
 DIRECTORY_COST = 12 << 10
-"""Bytes that one more file adds to the directories and manifests of a medium at most."""
-_ANY = "0" * 64
+"""Most bytes that one more file adds to the directories and manifests of a medium."""
+_UNKNOWN = "0" * 64
+"""Stands for a digest that is not known yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ParcelHead:
-    """What a packing list says before it comes to archives; ``name``: the sending site's name.
+class LayoutRequest:
+    """What a layout is asked for: all that a packing list says apart from its files.
 
-    ``spares``: spare volumes asked for; ``redundancy``: parity on each medium.
+    ``name`` is the name of the sending site, ``capacity`` the usable bytes of a medium, ``spares`` the number of spare
+    volumes and ``redundancy`` the parity on each medium.
     """
 
     parcel: str
@@ -48,19 +49,34 @@ class ParcelHead:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LaidOut:
-    """A packing list whose parity files are still to be made (their digests and that of the block table are unknown).
+class VolumeSpace:
+    """What volume ``number`` takes of its medium.
 
-    ``geometries`` belong to ``packing.groups``, one each.
+    ``payload``: bytes of its archives and parity files. ``bytes``: the most it takes in any layout, file system
+    included. ``copies``: whether second copies of its documents have room too; only the one volume of a parcel has
+    them.
+    """
+
+    number: int
+    payload: int
+    bytes: int
+    copies: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParcelLayout:
+    """A packing list whose parity files are still to be made, and what each of its volumes takes of its medium.
+
+    The digests of the parity files and of the block table are unknown.
     """
 
     packing: PackingList
-    geometries: tuple[Geometry, ...]
+    spaces: tuple[VolumeSpace, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _ParityCount:
-    """How much parity there is to be listed: files, groups, blocks."""
+    """How much parity a packing list has to list: files, groups and blocks."""
 
     files: int = 0
     groups: int = 0
@@ -76,47 +92,48 @@ class _ParityCount:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FixedSizes:
-    """Bytes of the documents that every volume carries and that do not depend on the layout."""
+    """Bytes of the documents that are the same on every volume, whatever the layout."""
 
     card: int
     script: int
     contents: int
 
 
-def _packing(head: ParcelHead, archives: tuple[FileRecord, ...], volumes: int, contents: TableRef) -> PackingList:
+def _packing(request: LayoutRequest, archives: tuple[FileRecord, ...], volumes: int, contents: TableRef) -> PackingList:
     blocks = sum(block_count(file.size) for file in archives) * DIGEST
     return PackingList(
-        parcel=head.parcel,
-        source=head.source,
-        destinations=head.destinations,
-        created_ns=head.created_ns,
-        priority=head.priority,
-        edition=head.edition,
-        media=head.media,
-        capacity=head.capacity,
+        parcel=request.parcel,
+        source=request.source,
+        destinations=request.destinations,
+        created_ns=request.created_ns,
+        priority=request.priority,
+        edition=request.edition,
+        media=request.media,
+        capacity=request.capacity,
         volumes=volumes,
-        encrypted=head.encrypted,
-        key=head.key,
+        encrypted=request.encrypted,
+        key=request.key,
         block_size=BLOCK,
         archives=archives,
         parity=(),
         groups=(),
         contents=contents,
-        blocks=TableRef(size=blocks, sha256=_ANY),
+        blocks=TableRef(size=blocks, sha256=_UNKNOWN),
     )
 
 
 def envelope_size(payload: int) -> int:
-    """Bytes of a signed envelope of a payload, at most (one signature of up to 80 bytes)."""
+    """Most bytes that the signed envelope of a payload takes (one signature of up to 80 bytes)."""
     return -(-payload // 3) * 4 + 600
 
 
 def volume_files(
     packing: PackingList, number: int, fixed: FixedSizes, *, name: str, listing: int, copies: bool = False
 ) -> list[tuple[str, int]]:
-    """(path, size) of every file of a volume; ``listing`` bounds the packing list's envelope, in bytes.
+    """(path, size) of every file of a volume.
 
-    ``copies``: those of the documents that no other volume has are among them.
+    ``name`` is the sending site's, ``listing`` the most bytes of the packing list's envelope. ``copies``: include the
+    second copies of the documents that no other volume has.
     """
     label = envelope_size(1400)
     documents = [
@@ -130,118 +147,146 @@ def volume_files(
     ]
     twice = volume.copied(encrypted=packing.encrypted) if copies else ()
     documents += [(volume.copy_path(path), size) for path, size in documents if path in twice]
-    others = [BagFile(path=path, size=size, sha256=_ANY) for path, size in documents]
+    others = [BagFile(path=path, size=size, sha256=_UNKNOWN) for path, size in documents]
     tags = [(path, len(data)) for path, data in volume.bag_tags(packing, number, others).items()]
     payload = [(file.path, file.size) for file in volume.payload_files(packing, number)]
     return [*tags, *documents, *payload]
 
 
-def room_for_archives(
-    head: ParcelHead, archives: int, total: int, fixed: FixedSizes, parity: _ParityCount | None = None
-) -> int:
-    """Bytes a volume has left for archives and parity when the parcel has ``archives`` of ``total`` bytes, at worst.
+def volume_spaces(
+    packing: PackingList, fixed: FixedSizes, *, name: str, numbers: Sequence[int] | None = None
+) -> tuple[VolumeSpace, ...]:
+    """What each volume (of those in ``numbers``; None: all) takes of its medium; ``name``: the sending site's."""
+    listing = envelope_size(len(packing.payload()))
+    wanted = range(1, packing.volumes + 1) if numbers is None else numbers
+    return tuple(_volume_space(packing, number, fixed, name=name, listing=listing) for number in wanted)
 
-    Without ``parity`` it is guessed from what was asked for.
+
+def _volume_space(packing: PackingList, number: int, fixed: FixedSizes, *, name: str, listing: int) -> VolumeSpace:
+    payload = packing.volume_bytes(number)
+    if packing.volumes == 1:
+        files = volume_files(packing, number, fixed, name=name, listing=listing, copies=True)
+        size = volume.medium_size(files, packing.capacity)
+        if size <= packing.capacity:
+            return VolumeSpace(number=number, payload=payload, bytes=size, copies=True)
+    files = volume_files(packing, number, fixed, name=name, listing=listing)
+    return VolumeSpace(number=number, payload=payload, bytes=volume.medium_size(files, packing.capacity))
+
+
+def room_for_archives(
+    request: LayoutRequest, archives: int, total: int, fixed: FixedSizes, parity: _ParityCount | None = None
+) -> int:
+    """Least bytes that a volume has left for archives and parity in a parcel of ``archives`` of ``total`` bytes.
+
+    Without ``parity`` its amount is estimated from what was asked for.
     """
     if parity is None:
-        volumes = 1 + total // head.capacity
-        files = volumes + head.spares if head.redundancy.fill or head.redundancy.share or head.spares else 0
+        volumes = 1 + total // request.capacity
+        wanted = request.redundancy.fill or request.redundancy.share or request.spares
+        files = volumes + request.spares if wanted else 0
         parity = _ParityCount(files=files, groups=files, blocks=0)
-    dummy = FileRecord(number=MAX_VOLUMES, size=ARCHIVE_LIMIT, sha256=_ANY, volume=MAX_VOLUMES)
-    # One archive on the volume in question, for its folders; what each adds to these is in `archive_cost`.
-    one = replace(dummy, volume=1)
-    listed = ParityGroup(volumes=(MAX_VOLUMES,), spares=(), columns=255, parity=255, files=())
-    numbers = replace(listed, files=(MAX_VOLUMES,) * parity.files, volumes=(MAX_VOLUMES,) * (parity.groups + 256))
-    worst = _packing(head, (one, *[dummy] * (archives - 1)), MAX_VOLUMES, TableRef(size=fixed.contents, sha256=_ANY))
+    elsewhere = FileRecord(number=MAX_VOLUMES, size=ARCHIVE_LIMIT, sha256=_UNKNOWN, volume=MAX_VOLUMES)
+    # One archive lies on the volume itself, for its folders; `archive_cost` counts what each further one adds.
+    here = replace(elsewhere, volume=1)
+    group = ParityGroup(volumes=(MAX_VOLUMES,), spares=(), columns=255, parity=255, files=())
+    all_numbers = replace(group, files=(MAX_VOLUMES,) * parity.files, volumes=(MAX_VOLUMES,) * (parity.groups + 256))
+    contents = TableRef(size=fixed.contents, sha256=_UNKNOWN)
     worst = replace(
-        worst,
-        parity=(one, *[dummy] * (parity.files - 1)) if parity.files else (),
-        groups=(numbers, *[listed] * parity.groups) if parity.files else (),
-        blocks=TableRef(size=(total // BLOCK + archives + parity.blocks) * DIGEST, sha256=_ANY),
+        _packing(request, (here, *[elsewhere] * (archives - 1)), MAX_VOLUMES, contents),
+        parity=(here, *[elsewhere] * (parity.files - 1)) if parity.files else (),
+        groups=(all_numbers, *[group] * parity.groups) if parity.files else (),
+        blocks=TableRef(size=(total // BLOCK + archives + parity.blocks) * DIGEST, sha256=_UNKNOWN),
     )
     listing = envelope_size(len(worst.payload()))
-    files_there = volume_files(worst, 1, fixed, name=head.name, listing=listing)
+    files_there = volume_files(worst, 1, fixed, name=request.name, listing=listing)
     files_there = [(path, 0 if path.startswith("data/") else size) for path, size in files_there]
-    return head.capacity - volume.medium_size(files_there, head.capacity)
+    return request.capacity - volume.medium_size(files_there, request.capacity)
 
 
 def archive_cost(size: int, capacity: int) -> int:
-    """Bytes one more archive of ``size`` takes on a medium at most: whole clusters, directory and manifest entries."""
+    """Most bytes that one more archive of ``size`` takes on a medium: whole clusters, directory and manifest entries.
+
+    ``capacity`` is that of the medium, in bytes.
+    """
     cluster = volume.cluster_size(capacity)
     return -(-size // cluster) * cluster + DIRECTORY_COST
 
 
-def archive_limit(head: ParcelHead, room: int) -> int:
-    """Bytes of the archives to build for a volume with ``room`` bytes for them: as large as divides it well.
+def archive_limit(request: LayoutRequest, room: int) -> int:
+    """Size in bytes of the archives to build for volumes with ``room`` bytes for them: as large as fills them well.
 
-    Raises `NoSpaceError` when not even a small archive fits.
+    Raises `NoSpaceError` if not even a small archive fits.
     """
-    overhead = archive_cost(0, head.capacity) + volume.cluster_size(head.capacity)
+    overhead = archive_cost(0, request.capacity) + volume.cluster_size(request.capacity)
     if room - overhead < LEAST_ARCHIVE:
         raise NoSpaceError(
-            f"a medium of {head.capacity:,} bytes is {LEAST_ARCHIVE + overhead - room:,} too small for one archive "
-            "beside what every volume carries",
+            f"a medium of {request.capacity:,} bytes is {LEAST_ARCHIVE + overhead - room:,} too small for one archive "
+            "beside the documents that every volume carries",
             hint="choose a larger medium, or put fewer packages in a parcel",
             code=Code.MEDIUM_TOO_SMALL,
         )
     limit = min(ARCHIVE_LIMIT, room // -(-room // (ARCHIVE_LIMIT + overhead)) - overhead)
-    most = _most_blocks(head, room)
+    most = _most_blocks(request, room)
     if most is None:
         return limit
-    # Parity counts in whole blocks: archives of whole blocks waste none of it.
+    # Parity counts in whole blocks, so archives of whole blocks waste none of it.
     limit = min(limit, most * BLOCK)
     return limit // BLOCK * BLOCK if limit > BLOCK else limit
 
 
-def _most_blocks(head: ParcelHead, room: int) -> int | None:
-    """Blocks of content a volume may hold so that the parity asked for has room; None where that is not limited."""
-    if not head.spares and not head.redundancy.share:
+def _most_blocks(request: LayoutRequest, room: int) -> int | None:
+    """Most blocks of content on a volume so that the requested parity has room; None if that is not limited."""
+    if not request.spares and not request.redundancy.share:
         return None
-    return max(1, payload_blocks(room, head.redundancy, cost=lambda size: archive_cost(size, head.capacity)))
+    return max(1, payload_blocks(room, request.redundancy, cost=lambda size: archive_cost(size, request.capacity)))
 
 
 def lay_out(
-    head: ParcelHead,
+    request: LayoutRequest,
     archives: Sequence[tuple[int, str]],
     *,
     contents: TableRef,
     fixed: FixedSizes,
-) -> LaidOut:
-    """Lay ``archives`` (size, SHA-256; in order) out on as few volumes as first fit finds, with the parity asked for.
+) -> ParcelLayout:
+    """Lay ``archives`` (size, SHA-256; in order) out on as few volumes as first fit finds, with the requested parity.
 
-    Raises `NoSpaceError` when an archive, or the parity asked for, does not fit on a medium.
+    Raises `NoSpaceError` if an archive, or the requested parity, does not fit on a medium.
     """
-    total = sum(size for size, _ in archives)
+    sizes = [size for size, _ in archives]
+    total = sum(sizes)
     listed = _ParityCount()
     for _ in range(10):
-        room = room_for_archives(head, len(archives), total, fixed, listed)
-        volumes = _place(head, [size for size, _ in archives], room)
-        plan = _protect(head, [size for size, _ in archives], volumes, room)
+        room = room_for_archives(request, len(sizes), total, fixed, listed)
+        volumes = _place(request, sizes, room)
+        plan = _plan_parity(request, sizes, volumes, room)
         found = _ParityCount(
             files=len(plan.files),
             groups=len(plan.groups),
             blocks=sum(block_count(file.size) for file in plan.files),
         )
         if found.or_more(listed) == listed:
-            return _laid_out(head, archives, volumes, plan, contents=contents, fixed=fixed)
+            packing = _complete_packing(request, archives, volumes, plan, contents=contents)
+            return ParcelLayout(packing=packing, spaces=_checked_spaces(packing, fixed, name=request.name))
         listed = found.or_more(listed)
     raise NoSpaceError(
-        "archives and parity do not settle on a medium of this size",
+        "archives and parity together find no stable layout on a medium of this size",
         hint="choose a larger medium, or --redundancy none",
         code=Code.MEDIUM_TOO_SMALL,
     )
 
 
-def _place(head: ParcelHead, sizes: Sequence[int], room: int) -> list[int]:
-    costs = [archive_cost(size, head.capacity) for size in sizes]
+def _place(request: LayoutRequest, sizes: Sequence[int], room: int) -> list[int]:
+    """The volume of each archive, from 1."""
+    costs = [archive_cost(size, request.capacity) for size in sizes]
     largest = max(costs)
     if largest > room:
         raise NoSpaceError(
-            f"the largest archive needs a medium of {head.capacity - room + largest:,} bytes; given: {head.capacity:,}",
+            f"the largest archive needs a medium of {request.capacity - room + largest:,} bytes; "
+            f"given: {request.capacity:,}",
             hint="choose a larger medium, or create the parcel anew for this one",
             code=Code.MEDIUM_TOO_SMALL,
         )
-    most = _most_blocks(head, room)
+    most = _most_blocks(request, room)
     if most is not None:
         # No volume gets more blocks than parity has room for: a block costs at least its share of the room.
         share = room // most
@@ -249,44 +294,51 @@ def _place(head: ParcelHead, sizes: Sequence[int], room: int) -> list[int]:
     return place_on_volumes(costs, room)
 
 
-def _protect(head: ParcelHead, sizes: Sequence[int], volumes: Sequence[int], room: int) -> ProtectionPlan:
+def _plan_parity(request: LayoutRequest, sizes: Sequence[int], volumes: Sequence[int], room: int) -> ParityPlan:
     content: list[list[int]] = [[] for _ in range(max(volumes))]
     for size, on in zip(sizes, volumes, strict=True):
         content[on - 1].append(size)
-    left = [room - sum(archive_cost(size, head.capacity) for size in held) for held in content]
-    return plan_protection(
+    left = [room - sum(archive_cost(size, request.capacity) for size in held) for held in content]
+    return plan_parity(
         content,
-        spares=head.spares,
-        redundancy=head.redundancy,
+        spares=request.spares,
+        redundancy=request.redundancy,
         room=left,
         spare_room=room,
-        cost=lambda size: archive_cost(size, head.capacity),
+        cost=lambda size: archive_cost(size, request.capacity),
     )
 
 
-def _laid_out(
-    head: ParcelHead,
+def _complete_packing(
+    request: LayoutRequest,
     archives: Sequence[tuple[int, str]],
     volumes: Sequence[int],
-    plan: ProtectionPlan,
+    plan: ParityPlan,
     *,
     contents: TableRef,
-    fixed: FixedSizes,
-) -> LaidOut:
+) -> PackingList:
     records = tuple(
         FileRecord(number=number, size=size, sha256=sha256, volume=on)
         for number, ((size, sha256), on) in enumerate(zip(archives, volumes, strict=True), 1)
     )
-    parity = tuple(FileRecord(number=f.number, size=f.size, sha256=_ANY, volume=f.volume) for f in plan.files)
+    parity = tuple(FileRecord(number=f.number, size=f.size, sha256=_UNKNOWN, volume=f.volume) for f in plan.files)
     blocks = sum(block_count(file.size) for file in (*records, *parity)) * DIGEST
-    packing = replace(
-        _packing(head, records, plan.volumes, contents),
+    return replace(
+        _packing(request, records, plan.volumes, contents),
         parity=parity,
         groups=plan.groups,
-        blocks=TableRef(size=blocks, sha256=_ANY),
+        blocks=TableRef(size=blocks, sha256=_UNKNOWN),
     )
-    listing = envelope_size(len(packing.payload()))
-    for number in range(1, packing.volumes + 1):
-        files = volume_files(packing, number, fixed, name=head.name, listing=listing)
-        volume.check_fits(files, head.capacity, label=packing.volume_label(number))
-    return LaidOut(packing=packing, geometries=plan.geometries)
+
+
+def _checked_spaces(packing: PackingList, fixed: FixedSizes, *, name: str) -> tuple[VolumeSpace, ...]:
+    spaces = volume_spaces(packing, fixed, name=name)
+    for space in spaces:
+        if space.bytes > packing.capacity:
+            raise NoSpaceError(
+                f"{packing.volume_label(space.number)} needs {space.bytes:,} bytes, the medium has "
+                f"{packing.capacity:,}",
+                hint="choose a larger medium",
+                code=Code.MEDIUM_TOO_SMALL,
+            )
+    return spaces

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from courier.parcel.parity_files import FilePool, PooledFile
-from courier.parcel.parity_repair import BlockAt, Group, Protection, Step, is_beyond, settle
+from courier.parcel.parity_repair import BlockAt, Group, ParcelParity, RepairStep, is_beyond_repair, plan_repair
 from courier.receiving.spool import Filling, Spool
 from formats.parity import mend
 from formats.parity.column_files import ColumnFiles
@@ -48,8 +48,8 @@ def absent_volumes(spool: Spool) -> set[int]:
 
 def would_mend_all(spool: Spool) -> bool:
     """Whether parity could give back now all that is missing, judged without reading anything."""
-    protection = Protection(spool.packing)
-    return not is_beyond(protection, absent_volumes(spool)) and not settle(protection, missing_blocks(spool)).left
+    parity = ParcelParity(spool.packing)
+    return not is_beyond_repair(parity, absent_volumes(spool)) and not plan_repair(parity, missing_blocks(spool)).left
 
 
 def mend_spool(spool: Spool) -> MendReport:
@@ -70,22 +70,22 @@ def mend_media(spool: Spool) -> int:
 
 
 def _mend(spool: Spool, *, spares: bool) -> int:
-    protection = Protection(spool.packing)
+    parity = ParcelParity(spool.packing)
     # Without spare volumes nothing mends a volume of which nothing is here, and a thousand may be on their way.
     absent = set() if spares else absent_volumes(spool)
     mended = 0
     while True:
-        outcome = settle(protection, missing_blocks(spool, beside=absent), spares=spares)
-        done = sum(_step(spool, protection, step) for step in outcome.steps)
+        plan = plan_repair(parity, missing_blocks(spool, beside=absent), spares=spares)
+        done = sum(_step(spool, parity, step) for step in plan.steps)
         mended += done
         if not done:
             return mended
 
 
-def _step(spool: Spool, protection: Protection, step: Step) -> int:
-    rows = list(step.rows)
+def _step(spool: Spool, parity: ParcelParity, step: RepairStep) -> int:
+    rows = list(step.stripes)
     pieces = (rows[first : first + ROWS_AT_ONCE] for first in range(0, len(rows), ROWS_AT_ONCE))
-    return sum(_rows(spool, protection.groups[step.group], {row: step.rows[row] for row in piece}) for piece in pieces)
+    return sum(_rows(spool, parity.groups[step.group], {row: step.stripes[row] for row in piece}) for piece in pieces)
 
 
 def _rows(spool: Spool, group: Group, rows: Mapping[int, frozenset[int]]) -> int:

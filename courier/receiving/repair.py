@@ -15,7 +15,7 @@ from courier.errors import CourierError, DamagedError, NotFoundError, RefusedErr
 from courier.files import locked, naming_space, path_text, write_atomic
 from courier.parcel.block_table import PART_SUFFIX
 from courier.parcel.notices import check_not_recalled, refused_here
-from courier.parcel.parity_repair import BlockAt, Protection, least_request
+from courier.parcel.parity_repair import BlockAt, ParcelParity, blocks_to_request
 from courier.parcel.states import ReceivedState
 from courier.parcel.transitions import log_entry
 from courier.receiving.mend import mend_spool, missing_blocks
@@ -84,7 +84,7 @@ def request_blocks(site: Site, parcel: str) -> tuple[RepairRequest, Envelope, in
     Raises `NotFoundError`, `RefusedError` where nothing is missing.
     """
     spool, _ = _spool(site, parcel)
-    wanted = least_request(Protection(spool.packing), missing_blocks(spool)) if spool else ()
+    wanted = blocks_to_request(ParcelParity(spool.packing), missing_blocks(spool)) if spool else ()
     if spool is None or not wanted:
         raise RefusedError(
             f"{parcel}: nothing is missing", hint=f"courier parcel show {parcel} says how it stands", code=Code.COMPLETE

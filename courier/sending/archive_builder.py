@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from courier.errors import CourierError, DamagedError, explain
 from courier.files import atomic_file
 from courier.parcel.archive_plan import PlannedArchive, PlannedMember
-from courier.parcel.recipes import BuiltArchive, BuiltMember, Encryptor, compose, pack_path
+from courier.parcel.recipes import ArchiveRecipe, Encryptor, RecipeMember, compose, pack_path
 from formats.blocks import BLOCK, BlockHasher
 from formats.digest import CHUNK, HashingReader
 from formats.documents.contents import MemberRecord
@@ -33,7 +33,7 @@ class BuildStoppedError(Exception):
     """The build is being given up; it stays within this room."""
 
 
-class Builder:
+class ArchiveBuilder:
     """Builds the archives of one parcel, in its ``folder``; ``open_content`` reads the store."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Builder:
         self._progress = progress
         self._stop = Event()
 
-    def build(self, archives: Sequence[PlannedArchive], *, pool: Executor | None = None) -> list[BuiltArchive]:
+    def build(self, archives: Sequence[PlannedArchive], *, pool: Executor | None = None) -> list[ArchiveRecipe]:
         """Build what is not finished yet, in parallel; return all, in order. Raises `DamagedError` for bad content."""
         if pool is None:
             with ThreadPoolExecutor(WORKERS) as own:
@@ -76,8 +76,8 @@ class Builder:
             raise
         return [future.result() for future in futures]
 
-    def _one(self, archive: PlannedArchive, parts: _Parts) -> BuiltArchive:
-        done = BuiltArchive.load(self._folder, archive.number)
+    def _one(self, archive: PlannedArchive, parts: _Parts) -> ArchiveRecipe:
+        done = ArchiveRecipe.load(self._folder, archive.number)
         if done is not None and done.plan.members == archive.members and self._pack_stands(done):
             self._progress(sum(member.length for member in archive.members))
             return done
@@ -90,7 +90,7 @@ class Builder:
         built.save(self._folder)
         return built
 
-    def _pack_stands(self, built: BuiltArchive) -> bool:
+    def _pack_stands(self, built: ArchiveRecipe) -> bool:
         if not built.pack:
             return True
         try:
@@ -99,9 +99,9 @@ class Builder:
         except FileNotFoundError:
             return False
 
-    def _members(self, archive: PlannedArchive, parts: _Parts) -> tuple[list[BuiltMember], int, str]:
+    def _members(self, archive: PlannedArchive, parts: _Parts) -> tuple[list[RecipeMember], int, str]:
         """The members with their sizes and CRC-32s, and the size and digest of the pack of those compressed."""
-        members: list[BuiltMember] = []
+        members: list[RecipeMember] = []
         if all(member.content.codec.as_is for member in archive.members):
             return [self._stored(member, parts) for member in archive.members], 0, ""
         with atomic_file(pack_path(self._folder, archive.number)) as out:
@@ -114,10 +114,10 @@ class Builder:
                     pack.crc32 = 0
                     for data in self._compressed(member):
                         pack.write(data)
-                    members.append(BuiltMember(planned=member, size=pack.size - at, crc32=pack.crc32, at=at))
+                    members.append(RecipeMember(planned=member, size=pack.size - at, crc32=pack.crc32, at=at))
         return members, pack.size, pack.digest.hexdigest()
 
-    def _stored(self, member: PlannedMember, parts: _Parts) -> BuiltMember:
+    def _stored(self, member: PlannedMember, parts: _Parts) -> RecipeMember:
         """A member as it is in the store: read once for its CRC-32, and checked where it is a whole content."""
         part = parts.get((member.content.sha256, member.offset))
         if part is not None:
@@ -127,7 +127,7 @@ class Builder:
             with _MemberSource(self._open(member.content.sha256), member) as source:
                 for data in self._pieces(source):
                     crc = zlib.crc32(data, crc)
-        return BuiltMember(planned=member, size=member.length, crc32=crc, at=member.offset)
+        return RecipeMember(planned=member, size=member.length, crc32=crc, at=member.offset)
 
     def _compressed(self, member: PlannedMember) -> Iterator[bytes]:
         with _MemberSource(self._open(member.content.sha256), member) as source:
@@ -139,9 +139,9 @@ class Builder:
                 raise BuildStoppedError
             yield data
 
-    def _digested(self, number: int, members: list[BuiltMember], pack: int, pack_sha256: str) -> BuiltArchive:
+    def _digested(self, number: int, members: list[RecipeMember], pack: int, pack_sha256: str) -> ArchiveRecipe:
         """Compose the archive and digest it: the digests that are signed are those of the bytes that go out."""
-        unread = BuiltArchive(
+        unread = ArchiveRecipe(
             number=number, members=tuple(members), pack=pack, pack_sha256=pack_sha256, size=0, sha256="", blocks=b""
         )
         left = sum(member.planned.length for member in members)
@@ -156,7 +156,7 @@ class Builder:
                 self._progress(told)
         self._progress(left)
         sha256, blocks = hasher.finish()
-        return BuiltArchive(
+        return ArchiveRecipe(
             number=number,
             members=unread.members,
             pack=pack,

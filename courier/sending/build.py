@@ -1,8 +1,8 @@
-"""The sender's journey, second step: build what was planned, lay it out on volumes, sign.
+"""Building a planned parcel: archives, contents, layout and parity, and the signature of the packing list.
 
-A build that was killed goes on: the same command finds the same plan in its working folder and keeps the archives
-that are finished. The packing list is written last, then the parcel is recorded in one transaction. What belongs to an
-edition has its number in its name, and the catalogue says which edition counts: so a kill leaves one or the other.
+A build that was killed goes on: the same command finds the same plan in the parcel's folder and keeps the archives that
+are finished. The packing list is written last, then the parcel is recorded in one transaction. A file that belongs to
+an edition has its number in its name, and the catalogue says which edition counts: so a kill leaves one or the other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
-from courier.errors import DamagedError, RefusedError
+from courier.errors import RefusedError
 from courier.files import (
     atomic_file,
     locked,
@@ -29,37 +29,34 @@ from courier.packages.add import definition_of
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.encryption import ParcelEncryptor
 from courier.parcel.parity_files import make_parity
-from courier.parcel.parity_plan import Redundancy
-from courier.parcel.recipes import PACKS, RECIPES, BuiltArchive, BuiltFiles, Encryptor, parity_name
-from courier.parcel.states import SentEvent, SentState, VolumeEvent, VolumeState, after_sent
+from courier.parcel.recipes import PACKS, RECIPES, ArchiveRecipe, ComposedFiles, Encryptor, parity_name
+from courier.parcel.states import SentEvent, SentState, VolumeEvent, VolumeState
 from courier.parcel.transitions import begin_sent, sent_event, sent_volume_event
-from courier.parcel.volume_layout import FixedSizes, ParcelHead, lay_out
-from courier.sending.archive_builder import Builder, member_records
+from courier.parcel.volume_layout import lay_out
+from courier.sending.archive_builder import ArchiveBuilder, member_records
 from courier.sending.outgoing_parcel import (
+    BUILD_SETTINGS,
     CARD,
     CONTENTS,
-    HOW,
     PLAN,
+    BuildSettings,
     OutgoingParcel,
-    alone_with,
     blocks_name,
-    forget_other_editions,
-    how_built,
     is_signed,
-    open_outgoing,
     packing_name,
+    signed_now,
 )
-from courier.sending.plan import ParcelPlan, restore_script, write_contents
+from courier.sending.plan import ParcelPlan, write_contents
+from courier.sending.volume_source import fixed_sizes
 from courier.site.catalog import packages, parcels
 from courier.site.catalog.parcels import SentParcel, SentVolume
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.store.content_store import ContentStore
 from courier.text import plural
-from formats.blocks import DIGEST, block_count
-from formats.digest import sha256_hex
 from formats.documents import packing as packing_doc
 from formats.documents.packing import PackingList, TableRef
+from formats.envelope import Envelope
 from formats.names import MAX_PARCELS, is_parcel, parcel_id
 
 if TYPE_CHECKING:
@@ -69,45 +66,42 @@ if TYPE_CHECKING:
 def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] = lambda _: None) -> OutgoingParcel:
     """Build a planned parcel; ``progress`` is told bytes of content as they are read.
 
-    Raises `NoSpaceError` before the first byte when the disk cannot hold it, `DamagedError` when stored content is bad,
-    and `RefusedError` when the clock and the signing key do not agree or no parcel number is left.
+    Raises `NoSpaceError` before the first byte if the disk cannot hold it, `DamagedError` if stored content is bad, and
+    `RefusedError` if the clock and the signing key do not agree or no parcel number is left.
     """
     site.check_key()
-    out, purpose = site.home / "parcels" / "out", "building the parcel"
-    with locked(out / "lock"), naming_space(out, lambda: building_bytes(plan), purpose=purpose):
+    out, purpose, needed = site.home / "parcels" / "out", "building the parcel", building_bytes(plan)
+    with locked(out / "lock"), naming_space(out, lambda: needed, purpose=purpose):
         begun = _begun(site, plan)
-        if begun:
-            for place in (begun, begun / RECIPES, begun / PACKS):
-                sweep(place)
-        done = sum(path.stat().st_size for path in (begun / PACKS).glob("*")) if begun else 0
-        require_space(site.home, max(0, building_bytes(plan) - done), purpose=purpose)
+        require_space(site.home, max(0, needed - _packed_bytes(begun)), purpose=purpose)
         folder = begun or _begin(site, plan)
-        parcel = folder.name
-        _note_planned(site, plan, parcel)
+        _record_planned(site, plan, folder.name)
         encryptor = ParcelEncryptor.in_folder(folder, plan.recipients) if plan.recipients else None
-        builder = Builder(folder, site.store.open_content, level=plan.level, encryptor=encryptor, progress=progress)
-        built = builder.build(plan.archives)
-        head = replace(plan.head, parcel=parcel, created_ns=now())
-        contents = _write_contents(site, plan, folder, head, built, encryptor)
-        # The card that is reckoned with is the one that goes on the media, whatever card comes meanwhile.
-        write_atomic(folder / CARD, site.card_envelope)
-        fixed = FixedSizes(card=(folder / CARD).stat().st_size, script=len(restore_script()), contents=contents.size)
-        laid_out = lay_out(head, [(archive.size, archive.sha256) for archive in built], contents=contents, fixed=fixed)
-        blocks = b"".join(archive.blocks for archive in built)
-        packing = _protect(folder, laid_out.packing, blocks, site.store, encryptor)
-        # All that takes long is done: the key may have been renewed meanwhile, and the new one speaks for now alone.
+        builder = ArchiveBuilder(
+            folder, site.store.open_content, level=plan.level, encryptor=encryptor, progress=progress
+        )
+        packing = _lay_out(site, plan, folder, builder.build(plan.archives), encryptor)
+        # All that takes long is done: the key may have been renewed meanwhile, and the new one is valid from now on.
         packing = replace(packing, created_ns=now())
-        envelope = site.sign(packing.payload(), packing_doc.TYPE)
-        write_atomic(folder / packing_name(packing.edition), envelope.encode())
-        _record(site, plan, packing, envelope.sha256)
-    return open_outgoing(site, parcel)
+        envelope = sign_packing(site, folder, packing)
+        _record_built(site, plan, packing, envelope.sha256)
+    return signed_now(site, packing, envelope)
 
 
 def building_bytes(plan: ParcelPlan) -> int:
-    """Bytes of disk that building takes at most: what is compressed, parity and tables. What is not, is not copied."""
+    """Most bytes of disk that a build takes: compressed members, parity and tables. Stored members are not copied."""
     preview = plan.preview
     packs = sum(m.most for archive in plan.archives for m in archive.members if not m.content.codec.as_is)
     return packs + sum(file.size for file in preview.parity) + preview.contents.size + preview.blocks.size
+
+
+def _packed_bytes(begun: Path | None) -> int:
+    """Bytes of the packs that a killed build finished; what it left half done is removed."""
+    if begun is None:
+        return 0
+    for place in (begun, begun / RECIPES, begun / PACKS):
+        sweep(place)
+    return sum(path.stat().st_size for path in (begun / PACKS).glob("*"))
 
 
 def _begun(site: Site, plan: ParcelPlan) -> Path | None:
@@ -132,7 +126,7 @@ def _begin(site: Site, plan: ParcelPlan) -> Path:
     with site.catalogue.writing() as connection:
         number = packages.read_counter(connection, "parcel") + 1
         while number <= MAX_PARCELS and site.outgoing(parcel_id(site.code, number)).exists():
-            # Of a parcel that a catalogue knew which was lost.
+            # Of a parcel in a catalogue that was lost.
             number += 1
         if number > MAX_PARCELS:
             raise RefusedError(
@@ -148,62 +142,111 @@ def _begin(site: Site, plan: ParcelPlan) -> Path:
     return folder
 
 
-def _note_planned(site: Site, plan: ParcelPlan, parcel: str) -> None:
-    """Record that a parcel is being built; nothing when a run that was killed did so."""
-    head = plan.head
+def _package_names(plan: ParcelPlan) -> str:
+    return ", ".join(f"{stored.package}:{stored.version}" for stored in plan.packages)
+
+
+def _record_planned(site: Site, plan: ParcelPlan, parcel: str) -> None:
+    """Record that a parcel is being built, unless a run that was killed did so."""
+    request = plan.request
     planned = SentParcel(
         parcel=parcel,
         state=SentState.PLANNED,
-        priority=head.priority,
+        priority=request.priority,
         created_ns=now(),
         build="",
         packing_list="",
         edition=0,
         carrier="",
         tracking="",
-        spares=head.spares,
-        redundancy=str(head.redundancy),
+        spares=request.spares,
+        redundancy=str(request.redundancy),
         supersedes=plan.supersedes,
     )
-    names = ", ".join(f"{stored.package}:{stored.version}" for stored in plan.packages)
+    text = f"{_package_names(plan)} for {request.media} media"
     with site.catalogue.writing() as connection:
         if parcels.find_sent(connection, parcel) is None:
-            begin_sent(
-                connection, site, SentEvent.PLANNED, planned, head.destinations, f"{names} for {head.media} media"
-            )
+            begin_sent(connection, site, SentEvent.PLANNED, planned, request.destinations, text)
+
+
+def _lay_out(
+    site: Site,
+    plan: ParcelPlan,
+    folder: Path,
+    recipes: Sequence[ArchiveRecipe],
+    encryptor: ParcelEncryptor | None,
+) -> PackingList:
+    """Write the contents of the parcel, lay its archives out and add its parity; return the packing list."""
+    request = replace(plan.request, parcel=folder.name, created_ns=now())
+    contents = _write_contents(site, plan, folder, recipes, encryptor)
+    settings = BuildSettings(level=plan.level, recipients=plan.recipients)
+    write_atomic(folder / BUILD_SETTINGS, settings.encode())
+    # The layout counts with the card that goes on the media, whatever card the site has later.
+    card = site.card_envelope
+    write_atomic(folder / CARD, card)
+    fixed = fixed_sizes(card=len(card), contents=contents.size)
+    layout = lay_out(request, [(recipe.size, recipe.sha256) for recipe in recipes], contents=contents, fixed=fixed)
+    digests = b"".join(recipe.blocks for recipe in recipes)
+    return add_parity(folder, layout.packing, digests, site.store, encryptor)
 
 
 def _write_contents(
     site: Site,
     plan: ParcelPlan,
     folder: Path,
-    head: ParcelHead,
-    built: Sequence[BuiltArchive],
+    recipes: Sequence[ArchiveRecipe],
     encryptor: ParcelEncryptor | None,
 ) -> TableRef:
     records = [
-        member_records(archive, [member.size for member in done.members])
-        for archive, done in zip(plan.archives, built, strict=True)
+        member_records(archive, [member.size for member in recipe.members])
+        for archive, recipe in zip(plan.archives, recipes, strict=True)
     ]
     path = folder / CONTENTS
     with atomic_file(path) as out:
         if encryptor is None:
-            write_contents(site, out, head.parcel, plan.packages, records)
+            write_contents(site, out, folder.name, plan.packages, records)
         else:
             with encryptor.wrap(out, 0) as encrypted:
-                write_contents(site, encrypted, head.parcel, plan.packages, records)
-    write_atomic(folder / HOW, how_built(plan.level, plan.recipients))
+                write_contents(site, encrypted, folder.name, plan.packages, records)
     with path.open("rb") as source:
         digest = hashlib.file_digest(source, "sha256").hexdigest()
     return TableRef(size=path.stat().st_size, sha256=digest)
 
 
-def _record(site: Site, plan: ParcelPlan, packing: PackingList, digest: str) -> None:
-    names = ", ".join(f"{stored.package}:{stored.version}" for stored in plan.packages)
+def add_parity(
+    folder: Path, packing: PackingList, archive_digests: bytes, store: ContentStore, encryptor: Encryptor | None
+) -> PackingList:
+    """Make the parity files and the block table of a layout; return its packing list with all digests.
+
+    ``archive_digests`` are those of the blocks of the archives, 32 bytes each.
+    """
+    make_folder(folder / parity_name(packing.edition))
+    files = ComposedFiles(
+        folder, packing, open_content=store.open_content, has_content=store.has, encryptor=lambda: encryptor
+    )
+    made = make_parity(packing, files)
+    table = archive_digests + b"".join(digests for _, digests in made)
+    write_atomic(folder / blocks_name(packing.edition), table)
+    return replace(
+        packing,
+        parity=tuple(replace(file, sha256=sha256) for file, (sha256, _) in zip(packing.parity, made, strict=True)),
+        blocks=TableRef(size=len(table), sha256=hashlib.sha256(table).hexdigest()),
+    )
+
+
+def sign_packing(site: Site, folder: Path, packing: PackingList) -> Envelope:
+    """Sign a packing list and write it into the parcel's folder."""
+    envelope = site.sign(packing.payload(), packing_doc.TYPE)
+    write_atomic(folder / packing_name(packing.edition), envelope.encode())
+    return envelope
+
+
+def _record_built(site: Site, plan: ParcelPlan, packing: PackingList, digest: str) -> None:
     counts = f"{plural(len(packing.archives), 'archive')}, {plural(packing.volumes, 'volume')}"
-    text = f"{names} for {', '.join(packing.destinations)}: {counts}"
+    text = f"{_package_names(plan)} for {', '.join(packing.destinations)}: {counts}"
     if plan.anyway:
         text += f" (anyway: {plan.anyway}{''.join(f'; although {one}' for one in plan.overridden)})"
+    build = packing.build
     with site.catalogue.writing() as connection:
         sent_event(
             connection,
@@ -212,7 +255,7 @@ def _record(site: Site, plan: ParcelPlan, packing: PackingList, digest: str) -> 
             SentEvent.BUILT,
             text,
             created_ns=packing.created_ns,
-            build=packing.build,
+            build=build,
             packing_list=digest,
             edition=packing.edition,
         )
@@ -225,108 +268,22 @@ def _record(site: Site, plan: ParcelPlan, packing: PackingList, digest: str) -> 
                 listing=stored.listing.sha256,
                 definition=definition_of(site, stored).payload(),
             )
-        _plan_volumes(connection, site, packing)
-        record(connection, site, packing.parcel, Happened(event="packed", note=f"build {packing.build}"))
+        record_planned_volumes(connection, site, packing)
+        record(connection, site, packing.parcel, Happened(event="packed", note=f"build {build}"))
 
 
-def _plan_volumes(connection: Connection, site: Site, packing: PackingList) -> None:
+def record_planned_volumes(connection: Connection, site: Site, packing: PackingList) -> None:
+    """Record every volume of an edition as planned."""
     for number in range(1, packing.volumes + 1):
-        sent_volume_event(
-            connection,
-            site,
-            SentVolume(
-                parcel=packing.parcel,
-                edition=packing.edition,
-                number=number,
-                state=VolumeState.PLANNED,
-                layout="",
-                path="",
-                bytes=packing.volume_bytes(number),
-                written_ns=None,
-                seal="",
-            ),
-            VolumeEvent.PLANNED,
+        volume = SentVolume(
+            parcel=packing.parcel,
+            edition=packing.edition,
+            number=number,
+            state=VolumeState.PLANNED,
+            layout="",
+            path="",
+            bytes=packing.volume_bytes(number),
+            written_ns=None,
+            seal="",
         )
-
-
-def relay_out(
-    site: Site, parcel: OutgoingParcel, *, media: str, capacity: int, dry_run: bool = False
-) -> OutgoingParcel:
-    """Lay the same archives out for another medium: a new edition, signed anew; no archive is built again.
-
-    Its parity is made anew, as it was asked for. ``dry_run``: only return it as it would be. Raises `NoSpaceError` when
-    an archive does not fit on the medium.
-    """
-    old, sent = parcel.packing, parcel.sent
-    if after_sent(sent.state, SentEvent.LAID_OUT) is None:
-        raise RefusedError(f"{sent.parcel} is {sent.state}", hint="create a new parcel", code=Code.WRONG_STATE)
-    head = ParcelHead(
-        parcel=old.parcel,
-        source=old.source,
-        name=site.settings.name,
-        destinations=old.destinations,
-        created_ns=site.signing_time(old.created_ns),
-        priority=old.priority,
-        edition=old.edition + 1,
-        media=media,
-        capacity=capacity,
-        encrypted=old.encrypted,
-        spares=sent.spares,
-        redundancy=Redundancy.parse(sent.redundancy),
-        key=old.key,
-    )
-    fixed = FixedSizes(
-        card=(parcel.folder / CARD).stat().st_size, script=len(restore_script()), contents=old.contents.size
-    )
-    archives = [(file.size, file.sha256) for file in old.archives]
-    packing = lay_out(head, archives, contents=old.contents, fixed=fixed).packing
-    if dry_run:
-        return replace(parcel, packing=packing)
-    out, parity, purpose = site.home / "parcels" / "out", sum(file.size for file in packing.parity), "the new layout"
-    with alone_with(site, parcel), locked(out / "lock"), naming_space(out, lambda: parity, purpose=purpose):
-        require_space(site.home, parity, purpose="the parity of the new layout")
-        table = (parcel.folder / blocks_name(old.edition)).read_bytes()
-        if sha256_hex(table) != old.blocks.sha256:
-            raise DamagedError(
-                f"{parcel.folder / blocks_name(old.edition)} changed on our own disk since it was signed",
-                hint="create the parcel anew, and check this disk",
-                code=Code.BUILD_DAMAGED,
-            )
-        digests = table[: sum(block_count(file.size) for file in old.archives) * DIGEST]
-        packing = _protect(parcel.folder, packing, digests, site.store, parcel.encryptor())
-        packing = replace(packing, created_ns=site.signing_time(old.created_ns))
-        envelope = site.sign(packing.payload(), packing_doc.TYPE)
-        write_atomic(parcel.folder / packing_name(packing.edition), envelope.encode())
-        with site.catalogue.writing() as connection:
-            text = f"edition {packing.edition} for {media}: {plural(packing.volumes, 'volume')}"
-            digest = envelope.sha256
-            sent_event(
-                connection,
-                site,
-                old.parcel,
-                SentEvent.LAID_OUT,
-                text,
-                edition=packing.edition,
-                packing_list=digest,
-            )
-            _plan_volumes(connection, site, packing)
-        forget_other_editions(parcel.folder, packing.edition)
-    return open_outgoing(site, old.parcel)
-
-
-def _protect(
-    folder: Path, packing: PackingList, archive_blocks: bytes, store: ContentStore, encryptor: Encryptor | None
-) -> PackingList:
-    """Make the parity files and the block table of a layout; return its packing list with all digests."""
-    make_folder(folder / parity_name(packing.edition))
-    files = BuiltFiles(
-        folder, packing, open_content=store.open_content, has_content=store.has, encryptor=lambda: encryptor
-    )
-    made = make_parity(packing, files)
-    blocks = archive_blocks + b"".join(digests for _, digests in made)
-    write_atomic(folder / blocks_name(packing.edition), blocks)
-    return replace(
-        packing,
-        parity=tuple(replace(file, sha256=sha256) for file, (sha256, _) in zip(packing.parity, made, strict=True)),
-        blocks=TableRef(size=len(blocks), sha256=hashlib.sha256(blocks).hexdigest()),
-    )
+        sent_volume_event(connection, site, volume, VolumeEvent.PLANNED)

@@ -1,4 +1,4 @@
-"""Looking ahead before a parcel is built: what its destinations reported, and packages that were retired."""
+"""Checking before a parcel is built whether its destinations can take it, by what they reported."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ READS = dict.fromkeys((CONTENTS, label.NAME, notice.NAME, package.NAME, packing.
 """Documents that this release reads, and the highest major version of each."""
 
 
-def foresee(
+def check_destinations(
     site: Site, destinations: Sequence[str], demand: Demand, *, anyway: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Judge a parcel before it is built; return (notes, objections that were overridden by ``anyway``).
+    """Check a parcel before it is built; return (notes, objections that ``anyway`` overrides).
 
-    Raises `NoSpaceError` or `RefusedError` for the first objection, when there is no reason to build it anyway.
+    ``anyway`` is the operator's reason to build it against all objections. Raises `NoSpaceError` or `RefusedError` for
+    the first objection if there is no such reason.
     """
     notes: list[str] = []
     found: list[Objection] = []
     with site.catalogue.reading() as connection:
         retired = reports.retirements(connection)
-        came = {code: reports.find(connection, code) for code in destinations}
+        reported = {code: reports.find(connection, code) for code in destinations}
     for name, version, _ in demand.packages:
         if (name, version) in retired:
             why = retired[name, version] or "no reason given"
@@ -38,13 +39,13 @@ def foresee(
             found.append(
                 Objection(code=Code.RETIRED, message=message, hint="send a newer version: courier package list")
             )
-    for code, there in came.items():
-        if there is None:
+    for code, kept in reported.items():
+        if kept is None:
             notes.append(f"{code} has not reported yet: its space, media and trust are not known")
             continue
-        report = SiteReport.parse(parse_envelope(there[1]).payload)
+        report = SiteReport.parse(parse_envelope(kept[1]).payload)
         against = objections(report, demand)
-        as_of = f" (as of {format_time(there[0])[:16]}Z)"
+        as_of = f" (as of {format_time(kept[0])[:16]}Z)"
         found += [
             Objection(code=one.code, message=one.message + as_of, hint=one.hint, space=one.space) for one in against
         ]

@@ -1,18 +1,18 @@
-"""The drill: lose volumes and damage the others of a real parcel, on paper, and follow what would mend what.
+"""The drill: simulate the loss of volumes and damage to the others, and report what parity would repair.
 
-Nothing of the parcel is read but its packing list, and nothing is touched. The choice is random and told by its seed,
-so that a drill can be run again.
+Only the packing list of the parcel is read, and nothing is changed. The damage is random and follows from a seed, so
+that a drill can be repeated.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from courier.errors import UsageError
 from courier.parcel.parity_plan import promise
-from courier.parcel.parity_repair import BlockAt, Outcome, Protection, least_request, settle
+from courier.parcel.parity_repair import BlockAt, ParcelParity, RepairPlan, blocks_to_request, plan_repair
 from courier.sending.outgoing_parcel import OutgoingParcel
 from courier.text import plural
 
@@ -20,10 +20,24 @@ MAX_TRIALS = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Mend:
-    """What one parity group gave back: ``blocks`` in ``stripes``; ``worst``: most blocks bad in one of those stripes.
+class DrillRequest:
+    """What is simulated, ``trials`` times: ``lose`` volumes lost, and ``damage`` to the others.
 
-    ``by`` names the group, ``parity`` is how many bad blocks a stripe of it survives.
+    ``damage``: the share of each other volume's blocks that is bad, from 0 to 1. ``seed``: the same makes the same
+    damage.
+    """
+
+    lose: int
+    damage: float
+    trials: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroupRepair:
+    """What one parity group repaired: ``blocks`` in ``stripes``, at most ``worst`` bad blocks in one of them.
+
+    ``by`` names the group; ``parity`` is how many bad blocks in a stripe it can repair.
     """
 
     by: str
@@ -35,10 +49,10 @@ class Mend:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """One simulated loss and what became of it: ``left`` archive blocks that parity cannot give back.
+    """One simulated loss: ``bad`` blocks, ``bad_content`` of them in archives, and how parity repaired them.
 
-    ``scratch``: damage was one run on each volume, not scattered. ``asked`` blocks of ``asked_bytes`` would have to
-    come by network for parity to mend the rest.
+    ``scratch``: the damage was one run on each volume, not scattered. ``left``: archive blocks that parity cannot
+    repair; if ``asked`` blocks (``asked_bytes``) are fetched by network, it can repair the rest.
     """
 
     seed: int
@@ -46,7 +60,7 @@ class Trial:
     scratch: bool
     bad: int
     bad_content: int
-    mends: tuple[Mend, ...]
+    repairs: tuple[GroupRepair, ...]
     left: tuple[BlockAt, ...]
     asked: int
     asked_bytes: int
@@ -54,7 +68,7 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drill:
-    """All trials of a drill, and the ``promises`` of the parcel's parity groups, in words."""
+    """All trials of a drill, and what each parity group of the parcel promises, in words."""
 
     parcel: str
     volumes: int
@@ -62,13 +76,13 @@ class Drill:
     trials: tuple[Trial, ...]
 
     @property
-    def mended(self) -> bool:
-        """Whether parity would have mended every trial."""
+    def all_repaired(self) -> bool:
+        """Whether parity would have repaired everything in every trial."""
         return not any(trial.left for trial in self.trials)
 
 
 def parse_share(text: str) -> float:
-    """``1%`` or ``0.5%`` as a share; raises `UsageError`."""
+    """``1%`` or ``0.5%`` as a share from 0 to 1; raises `UsageError`."""
     number = text.strip().removesuffix("%")
     try:
         share = float(number) / 100
@@ -79,79 +93,77 @@ def parse_share(text: str) -> float:
     return share
 
 
-def run_drill(parcel: OutgoingParcel, *, lose: int, damage: float, trials: int, seed: int) -> Drill:
-    """Simulate ``trials`` times: ``lose`` volumes lost, the share ``damage`` of each other volume's blocks bad.
+def run_drill(parcel: OutgoingParcel, request: DrillRequest) -> Drill:
+    """Simulate what is asked for. Damage is scattered in odd trials, one run on each volume in even ones.
 
-    Damage is scattered in the odd trials, one run on each volume in the even ones. Raises `UsageError`.
+    Raises `UsageError` for numbers that are not possible.
     """
-    packing = parcel.packing
-    if not 0 <= lose <= packing.volumes:
-        raise UsageError(
-            f"--lose {lose}: the parcel has {plural(packing.volumes, 'volume')}", hint=f"0 to {packing.volumes}"
-        )
-    if not lose and not damage:
-        raise UsageError("nothing is to be lost or damaged", hint="give --lose N, --damage 1%, or both")
-    if not 1 <= trials <= MAX_TRIALS:
-        raise UsageError(f"--trials {trials}", hint=f"1 to {MAX_TRIALS}")
-    protection = Protection(packing)
-    done = tuple(_trial(parcel, protection, lose, damage, seed, n) for n in range(1, trials + 1))
+    _check(parcel, request)
+    parity = ParcelParity(parcel.packing)
     return Drill(
         parcel=parcel.sent.parcel,
-        volumes=packing.volumes,
-        promises=tuple(promise(group.record, group.geometry) for group in protection.groups),
-        trials=done,
+        volumes=parcel.packing.volumes,
+        promises=tuple(promise(group.record, group.geometry) for group in parity.groups),
+        trials=tuple(_trial(parcel, parity, request, number) for number in range(1, request.trials + 1)),
     )
 
 
-def _trial(
-    parcel: OutgoingParcel,
-    protection: Protection,
-    lose: int,
-    damage: float,
-    seed: int,
-    number: int,
-) -> Trial:
-    chance = random.Random(f"{seed}/{number}")
-    lost = sorted(chance.sample(range(1, parcel.packing.volumes + 1), lose))
-    bad = [block for volume in lost for block in protection.blocks_on(volume)]
+def _check(parcel: OutgoingParcel, request: DrillRequest) -> None:
+    volumes = parcel.packing.volumes
+    if not 0 <= request.lose <= volumes:
+        raise UsageError(
+            f"--lose {request.lose}: the parcel has {plural(volumes, 'volume')}", hint=f"give 0 to {volumes}"
+        )
+    if not request.lose and not request.damage:
+        raise UsageError("nothing is to be lost or damaged", hint="give --lose N, --damage 1%, or both")
+    if not 1 <= request.trials <= MAX_TRIALS:
+        raise UsageError(f"--trials {request.trials}: not possible", hint=f"give 1 to {MAX_TRIALS}")
+
+
+def _trial(parcel: OutgoingParcel, parity: ParcelParity, request: DrillRequest, number: int) -> Trial:
+    chance = random.Random(f"{request.seed}/{number}")
     scratch = number % 2 == 0
-    for volume in range(1, parcel.packing.volumes + 1) if damage else ():
-        if volume in lost:
-            continue
-        blocks = list(protection.blocks_on(volume))
-        # At least one where any damage is asked for, else small volumes would come away unharmed.
-        count = max(1, round(len(blocks) * damage)) if blocks else 0
-        if scratch and count:
-            start = chance.randrange(len(blocks) - count + 1)
-            bad += blocks[start : start + count]
-        else:
-            bad += chance.sample(blocks, count)
-    outcome = settle(protection, bad)
-    asked = least_request(protection, bad) if outcome.left else ()
+    lost = sorted(chance.sample(range(1, parcel.packing.volumes + 1), request.lose))
+    bad = [block for volume in lost for block in parity.blocks_on(volume)]
+    if request.damage:
+        others = (volume for volume in range(1, parcel.packing.volumes + 1) if volume not in lost)
+        for volume in others:
+            bad += _damaged(list(parity.blocks_on(volume)), request.damage, chance, scratch=scratch)
+    plan = plan_repair(parity, bad)
+    asked = blocks_to_request(parity, bad) if plan.left else ()
     sizes, block = parcel.packing.files(), parcel.packing.block_size
     return Trial(
-        seed=seed,
+        seed=request.seed,
         lost=tuple(lost),
         scratch=scratch,
         bad=len(bad),
-        bad_content=sum(map(protection.is_archive, bad)),
-        mends=tuple(_mends(protection, outcome)),
-        left=outcome.left,
+        bad_content=sum(map(parity.is_archive, bad)),
+        repairs=tuple(_repairs(parity, plan)),
+        left=plan.left,
         asked=len(asked),
         asked_bytes=sum(min(block, sizes[at.file].size - at.block * block) for at in asked),
     )
 
 
-def _mends(protection: Protection, outcome: Outcome) -> Iterator[Mend]:
-    for step in outcome.steps:
-        group = protection.groups[step.group]
+def _damaged(blocks: list[BlockAt], share: float, chance: random.Random, *, scratch: bool) -> Collection[BlockAt]:
+    """The blocks of a volume that are damaged: at least one, or small volumes would never be."""
+    count = max(1, round(len(blocks) * share)) if blocks else 0
+    if not scratch or not count:
+        return chance.sample(blocks, count)
+    start = chance.randrange(len(blocks) - count + 1)
+    return blocks[start : start + count]
+
+
+def _repairs(parity: ParcelParity, plan: RepairPlan) -> Iterator[GroupRepair]:
+    for step in plan.steps:
+        group = parity.groups[step.group]
         spares = group.record.spares
-        yield Mend(
+        yield GroupRepair(
             by=f"spare volumes {', '.join(map(str, spares))}"
             if spares
             else f"parity on volume {group.record.volumes[0]}",
-            blocks=sum(column < group.geometry.data for columns in step.rows.values() for column in columns),
-            stripes=len(step.rows),
-            worst=max(map(len, step.rows.values())),
+            blocks=sum(column < group.geometry.data for columns in step.stripes.values() for column in columns),
+            stripes=len(step.stripes),
+            worst=max(map(len, step.stripes.values())),
             parity=group.geometry.parity,
         )

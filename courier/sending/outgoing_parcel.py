@@ -1,16 +1,16 @@
-"""A parcel that this site built: what the catalogue has of it, its signed packing list, and its files.
+"""A parcel that this site built: what the catalogue knows of it, its signed packing list, and its files.
 
-Its folder, ``parcels/out/PARCEL``, holds what `courier.parcel.recipes` says, and
+Its folder, ``parcels/out/PARCEL``, holds the files of `courier.parcel.recipes` and
 
-    plan                    what plan is being built
-    build.json              how it was compressed, and for whom it is sealed; its keys beside it
-    card.json               the site's card when it was built
+    plan                    the digest of the plan that is being built
+    build.json              the compression level and the recipients; the keys of its encryption are beside it
+    card.json               the site's card when the parcel was built
     contents                the contents, as they go on every volume
     packing-list-1.json     the signed packing list of edition 1
     blocks-1.bin            its block table
 
-What belongs to an edition has its number in its name, and the catalogue says which edition counts: whenever a run is
-killed, the old edition or the new one is whole.
+A file that belongs to an edition has its number in its name, and the catalogue says which edition counts: whenever a
+run is killed, the old edition or the new one is complete.
 """
 
 from __future__ import annotations
@@ -19,43 +19,47 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
-from courier.errors import BusyError, DamagedError, NotFoundError, UsageError
+from courier.errors import BusyError, DamagedError, NotFoundError, RefusedError, UsageError
 from courier.files import locked, remove_tree
 from courier.parcel.encryption import BY_NETWORK, PARCEL_KEY, SEED, ParcelEncryptor
-from courier.parcel.recipes import BuiltFiles, Encryptor
+from courier.parcel.recipes import ComposedFiles, Encryptor
 from courier.parcel.states import SentState
 from courier.site.catalog import parcels
 from courier.site.catalog.parcels import SentParcel, SentVolume
 from courier.site.home import Site
 from formats.documents.packing import PackingList
-from formats.envelope import parse_envelope
+from formats.envelope import Envelope, parse_envelope
 from formats.errors import FormatError
 from formats.names import check_parcel
 from formats.records import encode, open_document
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
 PLAN = "plan"
 CONTENTS = "contents"
 CARD = "card.json"
-HOW = "build.json"
-AGAIN = "read it from media of the parcel that are still here, or create a new parcel"
-"""What remains to be done where a file of a parcel cannot be made here any more."""
+BUILD_SETTINGS = "build.json"
+ALTERNATIVE = "read it from media of the parcel that are still here, or create a new parcel"
+"""What is left to do if a file of a parcel cannot be made here any more."""
 
 
 def packing_name(edition: int) -> str:
-    """The file of the signed packing list of an edition."""
+    """The file name of the signed packing list of an edition."""
     return f"packing-list-{edition}.json"
 
 
 def blocks_name(edition: int) -> str:
-    """The file of the block table of an edition."""
+    """The file name of the block table of an edition."""
     return f"blocks-{edition}.bin"
 
 
 def is_signed(folder: Path) -> bool:
-    """Whether an edition of the parcel in ``folder`` was signed: then it is not to be thrown away."""
-    return any(folder.glob(packing_name(1)[:-6] + "*.json"))
+    """Whether an edition of the parcel in ``folder`` was signed: then the folder must not be deleted."""
+    return any(folder.glob("packing-list-*.json"))
 
 
 def forget_other_editions(folder: Path, edition: int) -> None:
@@ -66,9 +70,27 @@ def forget_other_editions(folder: Path, edition: int) -> None:
                 remove_tree(path)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildSettings:
+    """How a parcel was built: the level of zstd, and the recipients it is encrypted for (none: not encrypted)."""
+
+    level: int
+    recipients: tuple[str, ...]
+
+    def encode(self) -> bytes:
+        """The bytes of `BUILD_SETTINGS`."""
+        return encode({"format": "courier-build/1", "level": self.level, "recipients": list(self.recipients)})
+
+    @classmethod
+    def load(cls, folder: Path) -> BuildSettings:
+        """Those of the parcel in ``folder``; raises `FileNotFoundError` or `FormatError`."""
+        fields = open_document((folder / BUILD_SETTINGS).read_bytes(), name="build")
+        return cls(level=fields.integer("level"), recipients=tuple(fields.texts("recipients")))
+
+
 @dataclass(frozen=True, kw_only=True)
 class OutgoingParcel:
-    """A parcel this site built: what is recorded of it, its packing list and envelope, and its folder."""
+    """A parcel this site built: its record, its packing list and the envelope of that, its folder and its volumes."""
 
     sent: SentParcel
     packing: PackingList
@@ -77,12 +99,12 @@ class OutgoingParcel:
     volumes: tuple[SentVolume, ...]
 
     def blocks(self) -> Path:
-        """Where its block table lies."""
+        """The file of its block table."""
         return self.folder / blocks_name(self.packing.edition)
 
-    def files(self, site: Site) -> BuiltFiles:
+    def files(self, site: Site) -> ComposedFiles:
         """Its archives and parity files, to be read."""
-        return BuiltFiles(
+        return ComposedFiles(
             self.folder,
             self.packing,
             open_content=site.store.open_content,
@@ -90,26 +112,28 @@ class OutgoingParcel:
             encryptor=self.encryptor,
         )
 
-    def how(self) -> tuple[int, list[str]]:
-        """The codecs' level, and the recipients it is encrypted for; raises `DamagedError` where that is not kept."""
+    def build_settings(self) -> BuildSettings:
+        """How it was built; raises `DamagedError` if that is not kept here."""
         try:
-            fields = open_document((self.folder / HOW).read_bytes(), name="build")
+            return BuildSettings.load(self.folder)
         except (FileNotFoundError, FormatError):
             raise DamagedError(
-                f"{self.sent.parcel}: how it was built is not kept here", hint=AGAIN, code=Code.NO_RECIPE
+                f"{self.sent.parcel}: how it was built is not kept here", hint=ALTERNATIVE, code=Code.NO_RECIPE
             ) from None
-        return fields.integer("level"), fields.texts("recipients")
 
     def encryptor(self) -> Encryptor | None:
-        """What seals its archives, with the keys of its build; raises `DamagedError` where they are gone."""
-        _, recipients = self.how()
+        """What encrypts its archives, with the keys of its build; None if it is not encrypted.
+
+        Raises `DamagedError` if the keys are gone.
+        """
+        recipients = self.build_settings().recipients
         if not recipients:
             return None
         keys = [SEED, *([PARCEL_KEY] if BY_NETWORK in recipients else [])]
         if not all((self.folder / key).exists() for key in keys):
             raise DamagedError(
                 f"{self.sent.parcel}: the keys of its encryption are not kept here any more",
-                hint=AGAIN,
+                hint=ALTERNATIVE,
                 code=Code.NO_RECIPE,
             )
         return ParcelEncryptor.in_folder(self.folder, recipients)
@@ -117,9 +141,9 @@ class OutgoingParcel:
 
 @contextmanager
 def alone_with(site: Site, parcel: OutgoingParcel) -> Iterator[None]:
-    """Hold a parcel while it is written, or what it is written from is changed.
+    """Hold the lock of a parcel while it is written, or while what it is written from is changed.
 
-    Raises `BusyError` while another command holds it, or has laid it out anew since it was opened.
+    Raises `BusyError` while another command holds it, or if another has laid it out anew since it was opened.
     """
     with locked(parcel.folder / "lock"):
         with site.catalogue.reading() as connection:
@@ -132,23 +156,33 @@ def alone_with(site: Site, parcel: OutgoingParcel) -> Iterator[None]:
         yield
 
 
-def how_built(level: int, recipients: tuple[str, ...]) -> bytes:
-    """The bytes of `HOW`."""
-    return encode({"format": "courier-build/1", "level": level, "recipients": list(recipients)})
+def check_not_withdrawn(parcel: OutgoingParcel) -> None:
+    """Raise `RefusedError` for a parcel that was recalled or superseded: no site accepts its media."""
+    if parcel.sent.state in (SentState.RECALLED, SentState.SUPERSEDED):
+        was = parcel.sent.state.lower()
+        code = Code.RECALLED if parcel.sent.state == SentState.RECALLED else Code.SUPERSEDED
+        raise RefusedError(f"{parcel.sent.parcel} was {was}", hint="create a new parcel", code=code)
 
 
-def open_outgoing(site: Site, parcel: str) -> OutgoingParcel:
-    """A parcel this site built; raises `NotFoundError`, or `DamagedError` when its folder is not whole."""
+def find_outgoing(connection: Connection, parcel: str) -> SentParcel:
+    """The record of a parcel this site made; raises `UsageError` for what is no parcel ID, `NotFoundError`."""
     try:
         check_parcel(parcel)
     except FormatError as error:
         raise UsageError(error.message, hint="courier parcel list shows the parcels") from None
+    sent = parcels.find_sent(connection, parcel)
+    if sent is None:
+        raise NotFoundError(f"{parcel} is not a parcel this site made", hint="courier parcel list shows the parcels")
+    return sent
+
+
+def open_outgoing(site: Site, parcel: str) -> OutgoingParcel:
+    """Open a parcel this site built.
+
+    Raises `UsageError`, `NotFoundError`, or `DamagedError` if its build is not finished or its folder is damaged.
+    """
     with site.catalogue.reading() as connection:
-        sent = parcels.find_sent(connection, parcel)
-        if sent is None:
-            raise NotFoundError(
-                f"{parcel} is not a parcel this site made", hint="courier parcel list shows the parcels"
-            )
+        sent = find_outgoing(connection, parcel)
         if sent.state == SentState.PLANNED:
             hint = "run the same courier parcel create again: it goes on where it was stopped"
             raise DamagedError(f"{parcel} is planned, but its build was not finished", hint=hint, code=Code.NOT_BUILT)
@@ -166,3 +200,13 @@ def open_outgoing(site: Site, parcel: str) -> OutgoingParcel:
             hint="courier catalog rebuild MEDIUM brings it back; or create the parcel anew",
         )
     return OutgoingParcel(sent=sent, packing=packing, envelope=envelope, folder=folder, volumes=volumes)
+
+
+def signed_now(site: Site, packing: PackingList, envelope: Envelope) -> OutgoingParcel:
+    """The parcel whose packing list has just been signed and recorded; nothing of its folder is read again."""
+    with site.catalogue.reading() as connection:
+        sent = find_outgoing(connection, packing.parcel)
+        volumes = tuple(parcels.sent_volumes(connection, packing.parcel, packing.edition))
+    return OutgoingParcel(
+        sent=sent, packing=packing, envelope=envelope.encode(), folder=site.outgoing(packing.parcel), volumes=volumes
+    )

@@ -1,8 +1,9 @@
-"""The key of a parcel on its way to the destinations: encrypted for them, and taken back."""
+"""The key of a parcel whose key travels by network: encrypted for its destinations, and withdrawn."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
@@ -10,10 +11,10 @@ from courier.errors import RefusedError
 from courier.parcel.encryption import network_identity
 from courier.sending.outgoing_parcel import OutgoingParcel
 from courier.site.catalog import messages, parcels
-from courier.site.home import Site
 from formats.age import EncryptingWriter
 from formats.documents import notice as notice_doc
 from formats.documents import release as release_doc
+from formats.documents.card import SiteCard
 from formats.documents.notice import ShipNotice
 from formats.documents.release import KeyRelease, ParcelKey
 from formats.envelope import parse_envelope
@@ -22,21 +23,22 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-def encrypt_parcel_key(site: Site, parcel: OutgoingParcel, destinations: tuple[str, ...]) -> bytes:
-    """The parcel's key as an age file for these destinations; raises `RefusedError` where a card has no recipient."""
-    trust = site.trust()
+def encrypt_parcel_key(parcel: OutgoingParcel, cards: Iterable[SiteCard]) -> bytes:
+    """The parcel's key as an age file for the sites of these cards.
+
+    Raises `RefusedError` if a card has no recipient, `NotFoundError` if the key is gone.
+    """
     recipients = []
-    for code in destinations:
-        recipient = trust.site(code).card.recipient
-        if recipient is None:
+    for card in cards:
+        if card.recipient is None:
             raise RefusedError(
-                f"the card of {code} has no recipient to seal the key to",
-                hint=f"get a card made by a present release from {code}",
+                f"the card of {card.site} has no recipient to encrypt the key to",
+                hint=f"get a card made by a current release from {card.site}",
                 code=Code.NO_RECIPIENT,
             )
-        recipients.append(recipient)
+        recipients.append(card.recipient)
     identity = network_identity(parcel.folder)
-    key = ParcelKey(parcel=parcel.packing.parcel, build=parcel.packing.build, identity=identity.to_text())
+    key = ParcelKey(parcel=parcel.packing.parcel, build=parcel.sent.build, identity=identity.to_text())
     out = io.BytesIO()
     with EncryptingWriter(out, recipients) as encrypted:
         encrypted.write(key.payload())
@@ -44,9 +46,10 @@ def encrypt_parcel_key(site: Site, parcel: OutgoingParcel, destinations: tuple[s
 
 
 def withdraw_key(connection: Connection, parcel: str) -> int:
-    """Take out of the outbox what would hand a parcel's key over, and is not acknowledged; return how many messages.
+    """Delete unacknowledged messages with a parcel's key from the outbox; return how many.
 
-    In the transaction in which the parcel is recalled, fails or is superseded: what was queued before goes no more.
+    Called in the transaction in which the parcel is recalled, fails or is superseded, so that its key does not leave
+    any more.
     """
     count = 0
     for goes in parcels.destinations(connection, parcel):

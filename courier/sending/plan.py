@@ -1,13 +1,12 @@
-"""The sender's journey, first step: plan a parcel out of the store, for a medium and its destinations.
+"""Planning a parcel out of the store, for a kind of medium and its destinations.
 
-A plan is a value: ``--dry-run`` prints it, `courier.sending.build.build_parcel` consumes it.
+A plan is a value: ``--dry-run`` prints it, `courier.sending.build.build_parcel` carries it out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from importlib import resources
+from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
 from courier.error_codes import Code
@@ -16,10 +15,11 @@ from courier.packages.add import find_package
 from courier.parcel.archive_plan import Content, PlannedArchive, plan_archives
 from courier.parcel.encryption import BY_NETWORK, encrypted_bytes, plain_limit
 from courier.parcel.parity_plan import Redundancy
-from courier.parcel.volume_layout import FixedSizes, ParcelHead, archive_cost, archive_limit, lay_out, room_for_archives
+from courier.parcel.volume_layout import LayoutRequest, archive_cost, archive_limit, lay_out, room_for_archives
 from courier.sending.archive_builder import member_records
-from courier.sending.destinations import READS, foresee
+from courier.sending.destinations import READS, check_destinations
 from courier.sending.readiness import Demand
+from courier.sending.volume_source import fixed_sizes
 from courier.site.catalog import packages, sites
 from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
@@ -36,19 +36,44 @@ from formats.records import encode
 NO_REDUNDANCY = Redundancy()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParcelRequest:
+    """A parcel that an operator asks for.
+
+    ``packages``: references such as ``HQ100001`` or ``HQ100001:2``. ``capacity``: usable bytes of a medium of the kind
+    ``media``. ``compress``: one of `COMPRESSIONS`. ``encrypt`` None: encrypted if the card of every destination has a
+    recipient. ``spares``: further volumes, any of which may be lost; ``redundancy``: parity on each medium against
+    damage of its own. ``key``: how the key of an encrypted parcel gets to its destinations. ``anyway``: why it is built
+    although the checks object. ``supersedes``: the parcel that it replaces.
+    """
+
+    packages: tuple[str, ...]
+    destinations: tuple[str, ...]
+    media: str
+    capacity: int
+    compress: str = "auto"
+    encrypt: bool | None = None
+    priority: Priority = "medium"
+    spares: int = 0
+    redundancy: Redundancy = NO_REDUNDANCY
+    key: KeyWay = "media"
+    anyway: str = ""
+    supersedes: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ParcelPlan:
     """A parcel before it is built.
 
-    ``sizes`` bound the bytes of each archive (exact where nothing is compressed); ``preview`` is the packing list
-    as it would be with these sizes, its digests not known yet. ``anyway``: why it is built although the sender's
-    checks speak against it (``overridden``). ``notes``: what could not be checked.
+    ``preview`` is the packing list as it would be if every archive had its largest possible size (exact if nothing is
+    compressed); the digests in it are not known yet. ``limit``: most bytes of an archive; ``level``: that of zstd, 0
+    for no compression. ``anyway``: why it is built although checks object (``overridden``). ``notes``: what could not
+    be checked.
     """
 
-    head: ParcelHead
+    request: LayoutRequest
     packages: tuple[StoredPackage, ...]
     archives: tuple[PlannedArchive, ...]
-    sizes: tuple[int, ...]
     preview: PackingList
     limit: int
     level: int
@@ -64,106 +89,86 @@ class ParcelPlan:
         return all(m.content.codec.as_is for archive in self.archives for m in archive.members)
 
     @property
+    def archive_bytes(self) -> int:
+        """Most bytes of all archives together."""
+        return sum(file.size for file in self.preview.archives)
+
+    @property
     def content_bytes(self) -> int:
         """Bytes of content to ship, each content once."""
         return sum(m.length for archive in self.archives for m in archive.members)
 
     @property
     def digest(self) -> str:
-        """What tells this plan from another: the same packages for the same media, built the same way."""
+        """Digest of what is built and how: two plans with the same digest make the same parcel."""
+        request = self.request
         what = [
             [[p.package, p.version, p.listing.sha256] for p in self.packages],
-            list(self.head.destinations),
-            [self.head.media, self.head.capacity, self.head.priority, self.limit, self.level],
-            [self.head.spares, str(self.head.redundancy)],
-            [self.head.key, *self.recipients],
+            list(request.destinations),
+            [request.media, request.capacity, request.priority, self.limit, self.level],
+            [request.spares, str(request.redundancy)],
+            [request.key, *self.recipients],
             self.supersedes,
         ]
         return sha256_hex(encode(what))
 
 
-def plan_parcel(
-    site: Site,
-    references: Sequence[str],
-    destinations: Sequence[str],
-    *,
-    media: str,
-    capacity: int,
-    compress: str = "auto",
-    encrypt: bool | None = None,
-    priority: Priority = "medium",
-    spares: int = 0,
-    redundancy: Redundancy = NO_REDUNDANCY,
-    anyway: str = "",
-    key: KeyWay = "media",
-    supersedes: str = "",
-) -> ParcelPlan:
-    """Plan a parcel of these packages for these sites on media of ``capacity`` usable bytes.
+def plan_parcel(site: Site, request: ParcelRequest) -> ParcelPlan:
+    """Plan the parcel that was asked for.
 
-    ``compress``: one of `COMPRESSIONS`.
-
-    ``encrypt`` None: encrypted when every destination's card has a recipient. ``spares``: further volumes, of which
-    any so many may be lost; ``redundancy``: parity on each medium against damage of itself.
-
-    ``key``: how the key of an encrypted parcel comes to its destinations (`KeyWay`).
-
-    Raises `NotFoundError` (package), `RefusedError` (a destination that is not trusted or has no address),
-    `NoSpaceError` (medium too small), `UsageError`.
+    Raises `NotFoundError` (package), `RefusedError` (a destination that is not trusted, has no address or objects),
+    `NoSpaceError` (medium too small, or no room at a destination), `UsageError`.
     """
-    chosen = _choose(site, references)
-    recipients = _destinations(site, destinations, encrypt=encrypt if key == "media" else True, anyway=anyway)
-    if key != "media":
-        recipients = (BY_NETWORK,)
-    with site.catalogue.reading() as connection:
-        # A likely one, for sizes: whether one is left at all is for the building to say, which may be going on.
-        number = min(packages.read_counter(connection, "parcel") + 1, MAX_PARCELS)
-    head = ParcelHead(
-        parcel=parcel_id(site.code, number),
-        source=site.code,
-        name=site.settings.name,
-        destinations=tuple(destinations),
-        created_ns=now(),
-        priority=priority,
-        edition=1,
-        media=media,
-        capacity=capacity,
-        encrypted=bool(recipients),
-        spares=spares,
-        redundancy=redundancy,
-        key=key,
-    )
-    compression = COMPRESSIONS[compress]
+    chosen = _choose(site, request.packages)
+    recipients = _recipients(site, request)
+    compression = COMPRESSIONS[request.compress]
     contents = list(_contents(site, chosen, compression))
     if not contents:
         raise UsageError("the packages hold no bytes at all", hint="send packages that have content")
-    archives, preview, limit = _fit(site, head, chosen, contents, len(recipients))
-    seen: dict[str, int] = {content.sha256: content.size for content in contents}
-    notes, overridden = foresee(
-        site,
-        destinations,
-        Demand(
-            source=site.code,
-            media=media,
-            packages=[(one.package, one.version, one.listing.sha256) for one in chosen],
-            archives=sum(file.size for file in preview.files()),
-            expanded=sum(seen.values()),
-            documents=READS,
-        ),
-        anyway=anyway,
+    layout_request = _layout_request(site, request, encrypted=bool(recipients))
+    archives, preview, limit = _fit(site, layout_request, chosen, contents, len(recipients))
+    demand = Demand(
+        source=site.code,
+        media=request.media,
+        packages=[(one.package, one.version, one.listing.sha256) for one in chosen],
+        archives=sum(file.size for file in preview.files()),
+        expanded=sum(content.size for content in contents),
+        documents=READS,
     )
+    notes, overridden = check_destinations(site, request.destinations, demand, anyway=request.anyway)
     return ParcelPlan(
-        head=head,
+        request=layout_request,
         packages=chosen,
         archives=archives,
-        sizes=tuple(file.size for file in preview.archives),
         preview=preview,
         limit=limit,
         level=compression.level,
         recipients=recipients,
-        anyway=anyway,
-        supersedes=supersedes,
+        anyway=request.anyway,
+        supersedes=request.supersedes,
         notes=notes,
         overridden=overridden,
+    )
+
+
+def _layout_request(site: Site, request: ParcelRequest, *, encrypted: bool) -> LayoutRequest:
+    with site.catalogue.reading() as connection:
+        # The likely number, for sizes; the build, which may be of an earlier begun parcel, takes one of its own.
+        number = min(packages.read_counter(connection, "parcel") + 1, MAX_PARCELS)
+    return LayoutRequest(
+        parcel=parcel_id(site.code, number),
+        source=site.code,
+        name=site.settings.name,
+        destinations=request.destinations,
+        created_ns=now(),
+        priority=request.priority,
+        edition=1,
+        media=request.media,
+        capacity=request.capacity,
+        encrypted=encrypted,
+        spares=request.spares,
+        redundancy=request.redundancy,
+        key=request.key,
     )
 
 
@@ -175,32 +180,35 @@ def _choose(site: Site, references: Sequence[str]) -> tuple[StoredPackage, ...]:
     return tuple(chosen.values())
 
 
-def _destinations(site: Site, destinations: Sequence[str], *, encrypt: bool | None, anyway: str) -> tuple[str, ...]:
-    """Check that each destination can take a parcel; return the recipients to encrypt to (none: not encrypted)."""
+def _recipients(site: Site, request: ParcelRequest) -> tuple[str, ...]:
+    """Check that each destination can take a parcel; return the recipients to encrypt for (none: not encrypted)."""
+    destinations = request.destinations
     if not destinations or len(set(destinations)) != len(destinations):
         raise UsageError("name each destination once", hint="--to BR1 --to BR2")
     trust = site.trust()
-    recipients = []
+    cards = []
     with site.catalogue.reading() as connection:
         for code in destinations:
             if code == site.code:
                 raise UsageError(f"{code} is this site", hint="name the sites that shall receive the parcel")
-            recipients.append(trust.site(code).card.recipient)
-            if not sites.addresses(connection, code) and not anyway:
+            cards.append(trust.site(code).card)
+            if not sites.addresses(connection, code) and not request.anyway:
                 raise RefusedError(
                     f"there is no network address to {code}: its package definitions and ship notice could not travel",
                     hint=f"courier channel address add {code} ADDRESS; or give the reason with --anyway REASON",
                     code=Code.NO_ADDRESS,
                 )
-    known = tuple(recipient for recipient in recipients if recipient is not None)
-    if encrypt and len(known) < len(recipients):
-        without = [code for code, recipient in zip(destinations, recipients, strict=True) if recipient is None]
+    known = tuple(card.recipient for card in cards if card.recipient is not None)
+    if (request.encrypt or request.key != "media") and len(known) < len(cards):
+        without = [card.site for card in cards if card.recipient is None]
         raise RefusedError(
             f"the card of {', '.join(without)} has no recipient to encrypt to",
-            hint="get a card made by a present release from that site, or use --no-encrypt",
+            hint="get a card made by a current release from that site, or use --no-encrypt",
             code=Code.NO_RECIPIENT,
         )
-    return known if encrypt is not False and len(known) == len(recipients) else ()
+    if request.key != "media":
+        return (BY_NETWORK,)
+    return known if request.encrypt is not False and len(known) == len(cards) else ()
 
 
 def _contents(site: Site, chosen: Sequence[StoredPackage], compression: Compression) -> Iterator[Content]:
@@ -235,35 +243,36 @@ def _coding(site: Site, entry: FileEntry, compression: Compression) -> str:
 
 
 def _fit(
-    site: Site, head: ParcelHead, chosen: Sequence[StoredPackage], contents: Sequence[Content], recipients: int
+    site: Site, request: LayoutRequest, chosen: Sequence[StoredPackage], contents: Sequence[Content], recipients: int
 ) -> tuple[tuple[PlannedArchive, ...], PackingList, int]:
-    """Archives as large as suits the medium, and the layout they make.
+    """(archives, packing list, most bytes of an archive): archives as large as suits the medium, and their layout.
 
-    What every volume carries grows with the number of archives, which grows as archives shrink: so it is tried until
-    both agree, each time with a little less room.
+    The documents on every volume grow with the number of archives, and that grows as archives shrink: so it is tried
+    until both agree, each time with a little less room.
     """
-    fixed = fixed_sizes(site, contents=1 << 10)
+    fixed = fixed_sizes(card=len(site.card_envelope), contents=1 << 10)
     count, total = 1, sum(content.size for content in contents)
     for _ in range(12):
-        limit = archive_limit(head, room_for_archives(head, count, total, fixed))
+        limit = archive_limit(request, room_for_archives(request, count, total, fixed))
         archives = tuple(plan_archives(contents, plain_limit(limit, recipients)))
         sizes = [_most(archive, recipients) for archive in archives]
-        provisional = [member_records(a, [m.most for m in a.members]) for a in archives]
+        assumed = [member_records(a, [m.most for m in a.members]) for a in archives]
         counter = _Counter()
-        write_contents(site, counter, head.parcel, chosen, provisional)
+        write_contents(site, counter, request.parcel, chosen, assumed)
         size = encrypted_bytes(counter.count, recipients)
-        # Stored sizes may differ in their number of digits from those assumed: a little more room for that.
-        fixed = fixed_sizes(site, contents=size + size // 50 + 256)
+        # Real sizes may differ in their number of digits from those assumed: a little more room for that.
+        fixed = replace(fixed, contents=size + size // 50 + 256)
         count, total = len(archives), sum(sizes)
-        if archive_cost(max(sizes), head.capacity) <= room_for_archives(head, count, total, fixed):
+        if archive_cost(max(sizes), request.capacity) <= room_for_archives(request, count, total, fixed):
             unknown = "0" * 64
             table = TableRef(size=fixed.contents, sha256=unknown)
-            preview = lay_out(head, [(s, unknown) for s in sizes], contents=table, fixed=fixed)
-            return archives, preview.packing, limit
+            layout = lay_out(request, [(s, unknown) for s in sizes], contents=table, fixed=fixed)
+            return archives, layout.packing, limit
     raise AssertionError("archives shrink until they fit or the medium is refused")
 
 
 def _most(archive: PlannedArchive, recipients: int) -> int:
+    """Most bytes that the file of an archive takes."""
     members = [Member(name=m.name, size=m.most, mtime_ns=m.content.mtime_ns) for m in archive.members]
     return encrypted_bytes(archive_size(members), recipients)
 
@@ -289,7 +298,7 @@ def write_contents(
     chosen: Sequence[StoredPackage],
     archives: Sequence[Sequence[MemberRecord]],
 ) -> None:
-    """Write the contents of a parcel."""
+    """Write the contents of a parcel: its packages with their listings, and the members of each of its archives."""
     writer = ContentsWriter(cast(BinaryIO, out), parcel=parcel, packages=len(chosen), archives=len(archives))
     for stored in chosen:
         header = PackageHeader(package=stored.package, version=stored.version, name=stored.name, listing=stored.listing)
@@ -297,13 +306,3 @@ def write_contents(
     for number, members in enumerate(archives, 1):
         writer.archive(number, members)
     writer.close()
-
-
-def restore_script() -> bytes:
-    """The stand-alone restore script, as it is put on every volume."""
-    return resources.files("formats").joinpath("restore.py").read_bytes()
-
-
-def fixed_sizes(site: Site, *, contents: int) -> FixedSizes:
-    """Bytes of what every volume of ours carries, with contents of that size."""
-    return FixedSizes(card=len(site.card_envelope), script=len(restore_script()), contents=contents)

@@ -1,17 +1,20 @@
-"""Bringing back what the catalogue knew of a parcel this site made, from its media: it comes back as Written.
+"""Restoring the record of a parcel that this site made from its media, after the catalogue was lost.
 
-The volumes that are seen are recorded; the archives are not copied.
+The parcel is recorded as Written, with the volumes that were seen; its archives are not copied from the media.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from enum import Enum, auto
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from courier.files import locked, make_folder, write_atomic
 from courier.media.reading import Medium
 from courier.parcel.contents import open_contents
 from courier.parcel.rebuild import Rebuilt, rebuilt_from
-from courier.parcel.recipes import BuiltArchive
+from courier.parcel.recipes import ArchiveRecipe
 from courier.parcel.states import SentEvent, SentState, VolumeEvent, VolumeState, after_sent
 from courier.parcel.transitions import begin_sent, sent_event, sent_volume_event
 from courier.parcel.volume_documents import Head
@@ -20,93 +23,68 @@ from courier.site.catalog import packages, parcels
 from courier.site.catalog.parcels import SentParcel, SentVolume
 from courier.site.home import Site
 from formats.documents.package import PackageDefinition
+from formats.documents.packing import PackingList
 from formats.envelope import parse_envelope
 from formats.errors import NotForUsError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+class _Standing(Enum):
+    """How the parcel of a medium compares with what the catalogue knows."""
+
+    UNKNOWN = auto()
+    LATER_EDITION = auto()
+    SAME = auto()
+    OTHER = auto()
+    """Another build, or an earlier edition: the catalogue is right."""
 
 
 def rebuild_sent(site: Site, medium: Medium, head: Head) -> Rebuilt:
     """Record the parcel of a verified medium as one that this site made, and this medium as one of its volumes."""
-    packing, number = head.packing, head.label.number
+    packing = head.packing
     with locked(site.home / "parcels" / "out" / "lock"):
         with site.catalogue.reading() as connection:
             known = parcels.find_sent(connection, packing.parcel)
-        notes: tuple[str, ...] = ()
-        newer = (
-            known is not None
-            and known.build == packing.build
-            and known.edition < packing.edition
-            and after_sent(known.state, SentEvent.LAID_OUT) is not None
-        )
-        if known is None:
-            notes = _restore_folder(site, head)
-        elif newer:
-            notes = _restore_edition(site, head, before=known.edition)
+        standing = _standing(known, packing)
+        notes = _restore_files(site, head, known, standing)
+        digest = parse_envelope(head.envelope).sha256
         with site.catalogue.writing() as connection:
-            if known is None:
-                digest = parse_envelope(head.envelope).sha256
-                begin_sent(
-                    connection,
-                    site,
-                    SentEvent.REBUILT,
-                    SentParcel(
-                        parcel=packing.parcel,
-                        state=SentState.WRITTEN,
-                        priority=packing.priority,
-                        created_ns=packing.created_ns,
-                        build=packing.build,
-                        packing_list=digest,
-                        edition=packing.edition,
-                        carrier="",
-                        tracking="",
-                        # What was asked for on each medium is not on the media; this takes no more of them.
-                        spares=max((len(group.spares) for group in packing.groups), default=0),
-                        redundancy="fill",
-                    ),
-                    packing.destinations,
-                    f"from {medium.name}",
-                )
-                packages.raise_counter(connection, "parcel", int(packing.parcel[4:]))
-                packages.raise_counter(connection, packages.IDS_LOST, 1)
-                for definition in _definitions(site, head):
-                    parcels.add_sent_package(
-                        connection,
-                        packing.parcel,
-                        definition.package,
-                        definition.version,
-                        listing=definition.listing.sha256,
-                        definition=definition.payload(),
-                    )
-                    packages.raise_counter(connection, definition.package, definition.version)
-                    if definition.package.startswith(site.code):
-                        packages.raise_counter(connection, "package", int(definition.package[3:], 16))
-            if newer:
-                digest, text = parse_envelope(head.envelope).sha256, f"edition {packing.edition}, from {medium.name}"
-                values = {"edition": packing.edition, "packing_list": digest}
-                sent_event(connection, site, packing.parcel, SentEvent.LAID_OUT, text, **values)
-                sent_event(connection, site, packing.parcel, SentEvent.WRITTEN, text)
-            same = known is None or newer or (known.edition == packing.edition and known.build == packing.build)
-            there = {v.number: v for v in parcels.sent_volumes(connection, packing.parcel, packing.edition)}
-            if same and (number not in there or there[number].state != VolumeState.WRITTEN):
-                volume = SentVolume(
-                    parcel=packing.parcel,
-                    edition=packing.edition,
-                    number=number,
-                    state=VolumeState.WRITTEN,
-                    layout=medium.layout,
-                    path=str(Path(medium.name).absolute()),
-                    bytes=packing.volume_bytes(number),
-                    written_ns=packing.created_ns,
-                    seal="",
-                )
-                sent_volume_event(connection, site, volume, VolumeEvent.WRITTEN, f"volume {number} is {medium.name}")
-    return rebuilt_from(head, medium, "sender", known is None, notes)
+            if standing is _Standing.UNKNOWN:
+                _record_parcel(connection, site, medium, packing, digest)
+                _record_packages(connection, site, packing, _definitions(site, head))
+            elif standing is _Standing.LATER_EDITION:
+                _record_edition(connection, site, medium, packing, digest)
+            if standing is not _Standing.OTHER:
+                _record_volume(connection, site, medium, head)
+    return rebuilt_from(head, medium, "sender", standing is _Standing.UNKNOWN, notes)
+
+
+def _standing(known: SentParcel | None, packing: PackingList) -> _Standing:
+    if known is None:
+        return _Standing.UNKNOWN
+    if known.build != packing.build:
+        return _Standing.OTHER
+    if known.edition < packing.edition and after_sent(known.state, SentEvent.LAID_OUT) is not None:
+        return _Standing.LATER_EDITION
+    return _Standing.SAME if known.edition == packing.edition else _Standing.OTHER
+
+
+def _restore_files(site: Site, head: Head, known: SentParcel | None, standing: _Standing) -> tuple[str, ...]:
+    """Restore the documents in the parcel's folder; return what the operator should know."""
+    if standing is _Standing.UNKNOWN:
+        return _restore_folder(site, head)
+    if standing is _Standing.LATER_EDITION and known is not None:
+        return _restore_edition(site, head, before=known.edition)
+    return ()
 
 
 def _restore_folder(site: Site, head: Head) -> tuple[str, ...]:
-    """Put back what the parcel's folder held, but for its archives."""
+    """Restore what the parcel's folder held, except for its archives."""
     folder = make_folder(site.outgoing(head.packing.parcel))
     notes = []
-    recipes = (BuiltArchive.load(folder, n) for n in range(1, len(head.packing.archives) + 1))
+    recipes = (ArchiveRecipe.load(folder, n) for n in range(1, len(head.packing.archives) + 1))
     if not all(recipes):
         notes.append("how its archives are made is not kept here: it cannot be written again from here")
     for name, copy in ((CONTENTS, head.contents), (blocks_name(head.packing.edition), head.blocks)):
@@ -117,24 +95,90 @@ def _restore_folder(site: Site, head: Head) -> tuple[str, ...]:
     write_atomic(folder / packing_name(head.packing.edition), head.envelope)
     if head.packing.encrypted:
         notes.append(
-            "it is sealed for its destinations: which packages it holds cannot be read here; new ones need --id"
+            "it is encrypted for its destinations: which packages it holds cannot be read here; new packages need --id"
         )
     return tuple(notes)
 
 
 def _restore_edition(site: Site, head: Head, *, before: int) -> tuple[str, ...]:
-    """Put the documents of a later edition into the folder of a parcel that was learnt from an earlier one."""
+    """Restore the documents of a later edition of a parcel that was rebuilt from an earlier one."""
     folder, edition = site.outgoing(head.packing.parcel), head.packing.edition
     if head.blocks is not None:
         write_atomic(folder / blocks_name(edition), head.blocks.read_bytes())
     write_atomic(folder / packing_name(edition), head.envelope)
     return (
-        f"it was laid out anew after what was known here (edition {edition}, not {before}): what was known of the "
-        f"volumes before does not count any more; if it was shipped, ship it again",
+        f"it was laid out anew later (edition {edition}, known was {before}): what was known of its volumes does not "
+        "count any more; if it was shipped, ship it again",
     )
 
 
+def _record_parcel(connection: Connection, site: Site, medium: Medium, packing: PackingList, digest: str) -> None:
+    parcel = SentParcel(
+        parcel=packing.parcel,
+        state=SentState.WRITTEN,
+        priority=packing.priority,
+        created_ns=packing.created_ns,
+        build=packing.build,
+        packing_list=digest,
+        edition=packing.edition,
+        carrier="",
+        tracking="",
+        # The redundancy that was asked for is not on the media; `fill` takes no more of them than it did.
+        spares=max((len(group.spares) for group in packing.groups), default=0),
+        redundancy="fill",
+    )
+    begin_sent(connection, site, SentEvent.REBUILT, parcel, packing.destinations, f"from {medium.name}")
+
+
+def _record_packages(
+    connection: Connection, site: Site, packing: PackingList, definitions: Sequence[PackageDefinition]
+) -> None:
+    """Record the packages of a parcel, and raise the counters so that no ID is given out twice."""
+    packages.raise_counter(connection, "parcel", int(packing.parcel[4:]))
+    packages.raise_counter(connection, packages.IDS_LOST, 1)
+    for definition in definitions:
+        parcels.add_sent_package(
+            connection,
+            packing.parcel,
+            definition.package,
+            definition.version,
+            listing=definition.listing.sha256,
+            definition=definition.payload(),
+        )
+        packages.raise_counter(connection, definition.package, definition.version)
+        if definition.package.startswith(site.code):
+            packages.raise_counter(connection, "package", int(definition.package[3:], 16))
+
+
+def _record_edition(connection: Connection, site: Site, medium: Medium, packing: PackingList, digest: str) -> None:
+    text = f"edition {packing.edition}, from {medium.name}"
+    values = {"edition": packing.edition, "packing_list": digest}
+    sent_event(connection, site, packing.parcel, SentEvent.LAID_OUT, text, **values)
+    sent_event(connection, site, packing.parcel, SentEvent.WRITTEN, text)
+
+
+def _record_volume(connection: Connection, site: Site, medium: Medium, head: Head) -> None:
+    """Record the medium as a written volume, unless it is known as written."""
+    packing, number = head.packing, head.label.number
+    known = parcels.sent_volumes(connection, packing.parcel, packing.edition, number)
+    if known and known[0].state == VolumeState.WRITTEN:
+        return
+    volume = SentVolume(
+        parcel=packing.parcel,
+        edition=packing.edition,
+        number=number,
+        state=VolumeState.WRITTEN,
+        layout=medium.layout,
+        path=str(Path(medium.name).absolute()),
+        bytes=packing.volume_bytes(number),
+        written_ns=packing.created_ns,
+        seal="",
+    )
+    sent_volume_event(connection, site, volume, VolumeEvent.WRITTEN, f"volume {number} is {medium.name}")
+
+
 def _definitions(site: Site, head: Head) -> list[PackageDefinition]:
+    """The definitions of the packages of a parcel; none if its contents are damaged, or encrypted for others."""
     if head.contents is None:
         return []
     found = []

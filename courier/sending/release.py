@@ -50,7 +50,7 @@ def judge_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> None:
             destination=arrival.destination,
             build=arrival.build,
             issued_ns=now(),
-            key=encrypt_parcel_key(site, parcel, (arrival.destination,)),
+            key=encrypt_parcel_key(parcel, [site.trust().site(arrival.destination).card]),
         )
         key = site.sign(release.payload(), release_doc.TYPE)
     with site.catalogue.writing() as connection:

@@ -18,10 +18,10 @@ from courier.errors import DamagedError, NotFoundError, RefusedError, UsageError
 from courier.files import TEMP, make_folder, naming_space, path_text, require_space, sweep, write_atomic
 from courier.media.kinds import writing_seconds
 from courier.parcel.block_table import PART_SUFFIX, load_table
-from courier.parcel.recipes import BuiltArchive, compose
+from courier.parcel.recipes import ArchiveRecipe, compose
 from courier.parcel.states import SentState
 from courier.parcel.transitions import log_entry
-from courier.sending.build_again import make_packs
+from courier.sending.missing_files import make_packs
 from courier.sending.outgoing_parcel import OutgoingParcel, open_outgoing
 from courier.site.catalog import messages, parcels, sites
 from courier.site.clock import now
@@ -347,7 +347,7 @@ class _Blocks:
         recipe = self._files.recipe(index)
         return self._files.open(index) if recipe is None else self._made_again(recipe)
 
-    def _made_again(self, recipe: BuiltArchive) -> BinaryIO:
+    def _made_again(self, recipe: ArchiveRecipe) -> BinaryIO:
         self._again = recipe.number - 1
         require_space(self._folder, recipe.pack, purpose="compressing an archive's members again")
         make_packs(self._site, self._parcel, [recipe], self._folder)

@@ -1,7 +1,7 @@
-"""What is written on a volume: every file, from the signed parcel alone, and how many bytes of a medium it takes.
+"""What is written on a volume: every file of it, from the signed parcel alone.
 
-A volume issued again is the same to the byte. The only volume of a parcel has its documents twice, the second time
-behind the payload, where there is room: no other volume could stand in for a damaged one.
+A volume that is written again is the same to the byte. The only volume of a parcel carries its documents twice, the
+second time after the payload, if there is room: no other volume could replace a damaged one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import io
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
+from importlib import resources
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,46 +20,87 @@ from courier.errors import DamagedError
 from courier.files import make_folder, write_atomic
 from courier.media import volume_files as volume
 from courier.media.writing import SourceFile, VolumeSource
-from courier.parcel.volume_layout import FixedSizes, envelope_size, volume_files
+from courier.parcel.volume_layout import FixedSizes, VolumeSpace
 from courier.sending.outgoing_parcel import CARD, CONTENTS, OutgoingParcel
-from courier.sending.plan import restore_script
 from courier.site.home import Site
 from formats.bag import BagFile
 from formats.digest import sha256_hex
 from formats.documents import label as label_doc
 from formats.documents.label import VolumeLabel
+from formats.documents.packing import TableRef
 from formats.envelope import parse_envelope, verified_keys
 from formats.errors import FormatError
 
 
-def medium_bytes(site: Site, parcel: OutgoingParcel, numbers: Sequence[int]) -> dict[int, int]:
-    """Bytes each volume needs on its medium at most, file system included, whatever the layout."""
-    capacity = parcel.packing.capacity
-    return {number: volume.medium_size(_reckoned(site, parcel, number), capacity) for number in numbers}
+@cache
+def restore_script() -> bytes:
+    """The stand-alone restore script, as it is put on every volume."""
+    return resources.files("formats").joinpath("restore.py").read_bytes()
 
 
-def _reckoned(site: Site, parcel: OutgoingParcel, number: int) -> list[tuple[str, int]]:
-    """(path, size at most) of the files of a volume. An only one has copies of its documents where they have room."""
+def fixed_sizes(*, card: int, contents: int) -> FixedSizes:
+    """Bytes of what every volume carries; ``card`` and ``contents`` are those of the card and of the contents."""
+    return FixedSizes(card=card, script=len(restore_script()), contents=contents)
+
+
+def fixed_sizes_of(parcel: OutgoingParcel) -> FixedSizes:
+    """Bytes of what every volume of ``parcel`` carries."""
+    return fixed_sizes(card=(parcel.folder / CARD).stat().st_size, contents=parcel.packing.contents.size)
+
+
+def volume_source(site: Site, parcel: OutgoingParcel, space: VolumeSpace) -> VolumeSource:
+    """Everything that is written on the volume of ``space``, in writing order."""
     packing = parcel.packing
-    fixed = FixedSizes(
-        card=(parcel.folder / CARD).stat().st_size, script=len(restore_script()), contents=packing.contents.size
+    files = _documents(site, parcel, space)
+    others = [BagFile(path=file.path, size=file.size, sha256=file.sha256) for file in files]
+    files += [_from_memory(path, data) for path, data in volume.bag_tags(packing, space.number, others).items()]
+    files += _payload(site, parcel, space.number)
+    files.sort(key=lambda file: volume.writing_order(file.path))
+    return VolumeSource(
+        label=packing.volume_label(space.number),
+        publisher=f"SITE {packing.source}",
+        made_ns=packing.created_ns,
+        files=tuple(files),
+        unit=packing.block_size,
     )
-    reckon = partial(
-        volume_files,
-        packing,
-        number,
-        fixed,
-        name=site.settings.name,
-        listing=envelope_size(len(packing.payload())),
+
+
+def _documents(site: Site, parcel: OutgoingParcel, space: VolumeSpace) -> list[SourceFile]:
+    """The signed documents, the tables, the restore page and script, and second copies where they have room."""
+    packing, folder = parcel.packing, parcel.folder
+    text = volume.restore_page(packing, space.number, name=site.settings.name)
+    page = _from_memory(volume.RESTORE_TEXT, text.encode())
+    script = _from_memory(volume.RESTORE_SCRIPT, restore_script())
+    listing = _from_memory(volume.PACKING_LIST, parcel.envelope)
+    card = _from_memory(volume.CARD, (folder / CARD).read_bytes())
+    contents = _from_disk(volume.contents_path(encrypted=packing.encrypted), folder / CONTENTS, packing.contents)
+    blocks = _from_disk(volume.BLOCKS, parcel.blocks(), packing.blocks)
+    twice = [listing, contents, blocks] if space.copies else []
+    copies = [replace(file, path=volume.copy_path(file.path)) for file in twice]
+    label = _signed_label(site, folder, _label(site, parcel, space.number, [page, script, card, *copies]))
+    # In this order they stand in the tag manifest, which a reader makes again from the label alone.
+    return [page, script, listing, card, _from_memory(volume.LABEL, label), contents, blocks, *copies]
+
+
+def _label(site: Site, parcel: OutgoingParcel, number: int, files: Sequence[SourceFile]) -> VolumeLabel:
+    """The label of a volume, with the digests of ``files``: those that the packing list does not name."""
+    packing = parcel.packing
+    return VolumeLabel(
+        parcel=packing.parcel,
+        source=packing.source,
+        number=number,
+        of=packing.volumes,
+        packing_list=parcel.sent.packing_list,
+        issued_ns=site.signing_time(packing.created_ns),
+        tags=tuple((file.path, file.sha256) for file in files),
     )
-    with_copies = reckon(copies=packing.volumes == 1)
-    fits = volume.medium_size(with_copies, packing.capacity) <= packing.capacity
-    return with_copies if fits else reckon()
 
 
 def _signed_label(site: Site, folder: Path, label: VolumeLabel) -> bytes:
-    """The label's envelope, the same each time. It is kept: a key that was renewed since would sign otherwise, and
-    ECDSA does every time."""
+    """The label's envelope, the same each time.
+
+    It is kept: a key that was renewed since would sign otherwise, and ECDSA signs otherwise each time.
+    """
     kept = folder / "labels" / f"{label.packing_list[:16]}-{label.number:04d}.json"
     with suppress(FileNotFoundError, FormatError):
         envelope = parse_envelope(kept.read_bytes())
@@ -70,70 +112,30 @@ def _signed_label(site: Site, folder: Path, label: VolumeLabel) -> bytes:
     return data
 
 
-def volume_source(site: Site, parcel: OutgoingParcel, number: int) -> VolumeSource:
-    """Everything that is written on a volume."""
-    packing, folder = parcel.packing, parcel.folder
-    made = packing.created_ns
-    documents = {
-        volume.RESTORE_TEXT: volume.restore_page(packing, number, name=site.settings.name).encode(),
-        volume.RESTORE_SCRIPT: restore_script(),
-        volume.PACKING_LIST: parcel.envelope,
-        volume.CARD: (folder / CARD).read_bytes(),
-    }
-    tables = {
-        volume.contents_path(encrypted=packing.encrypted): (folder / CONTENTS, packing.contents),
-        volume.BLOCKS: (parcel.blocks(), packing.blocks),
-    }
-    digests = {path: sha256_hex(data) for path, data in documents.items()}
-    there = {path for path, _ in _reckoned(site, parcel, number)}
-    copies = [path for path in volume.copied(encrypted=packing.encrypted) if volume.copy_path(path) in there]
-    known = {**digests, **{path: ref.sha256 for path, (_, ref) in tables.items()}}
-    label = VolumeLabel(
-        parcel=packing.parcel,
-        source=packing.source,
-        number=number,
-        of=packing.volumes,
-        packing_list=parse_envelope(parcel.envelope).sha256,
-        issued_ns=site.signing_time(made),
-        tags=(
-            *((path, digest) for path, digest in digests.items() if path != volume.PACKING_LIST),
-            *((volume.copy_path(path), known[path]) for path in copies),
-        ),
-    )
-    documents[volume.LABEL] = _signed_label(site, folder, label)
-    files = [
-        SourceFile(path=path, size=len(data), sha256=sha256_hex(data), open=_from_memory(data))
-        for path, data in documents.items()
+def _payload(site: Site, parcel: OutgoingParcel, number: int) -> list[SourceFile]:
+    """The archives and parity files of a volume."""
+    packing, composed = parcel.packing, parcel.files(site)
+    records = packing.files()
+    return [
+        SourceFile(
+            path=packing.path(index),
+            size=records[index].size,
+            sha256=records[index].sha256,
+            open=partial(composed.open, index),
+        )
+        for index in packing.on_volume(number)
     ]
-    files += [
-        SourceFile(path=path, size=ref.size, sha256=ref.sha256, open=_from_disk(file))
-        for path, (file, ref) in tables.items()
-    ]
-    files += [replace(file, path=volume.copy_path(file.path)) for file in files if file.path in copies]
-    others = [BagFile(path=file.path, size=file.size, sha256=file.sha256) for file in files]
-    for path, data in volume.bag_tags(packing, number, others).items():
-        files.append(SourceFile(path=path, size=len(data), sha256=sha256_hex(data), open=_from_memory(data)))
-    everything, built = packing.files(), parcel.files(site)
-    for index in packing.on_volume(number):
-        record = everything[index]
-        opener = partial(built.open, index)
-        files.append(SourceFile(path=packing.path(index), size=record.size, sha256=record.sha256, open=opener))
-    files.sort(key=lambda file: volume.writing_order(file.path))
-    publisher = f"SITE {packing.source}"
-    return VolumeSource(
-        label=packing.volume_label(number),
-        publisher=publisher,
-        made_ns=made,
-        files=tuple(files),
-        unit=packing.block_size,
-    )
 
 
-def _from_memory(data: bytes) -> Callable[[], BinaryIO]:
-    return lambda: io.BytesIO(data)
+def _from_memory(path: str, data: bytes) -> SourceFile:
+    return SourceFile(path=path, size=len(data), sha256=sha256_hex(data), open=partial(io.BytesIO, data))
 
 
-def _from_disk(path: Path) -> Callable[[], BinaryIO]:
+def _from_disk(path: str, file: Path, ref: TableRef) -> SourceFile:
+    return SourceFile(path=path, size=ref.size, sha256=ref.sha256, open=_opener(file))
+
+
+def _opener(path: Path) -> Callable[[], BinaryIO]:
     def open_it() -> BinaryIO:
         try:
             return path.open("rb")

@@ -32,9 +32,9 @@ from courier.receiving.receive import receive_media
 from courier.receiving.repair import queue_request, request_blocks
 from courier.sending.build import build_parcel
 from courier.sending.outgoing_parcel import open_outgoing
-from courier.sending.plan import plan_parcel
+from courier.sending.plan import ParcelRequest, plan_parcel
 from courier.sending.ship import ship_parcel
-from courier.sending.write import write_volumes
+from courier.sending.write import plan_writing, write_volumes
 from courier.site.catalog import Catalogue, messages, packages, parcels, sites
 from courier.site.home import Site, create_site, open_site
 from courier.site.peers import pin_card
@@ -85,14 +85,17 @@ def start(quick: Path) -> Start:
         source = root / f"{code}-{len(media)}.img"
         source.write_bytes(random.Random(len(media)).randbytes(20_000))
         stored = add_package(site, [source], name=source.name)
-        plan = plan_parcel(
-            site, [stored.package], list(destinations), media="drive", capacity=1_000_000, compress="none", encrypt=None
+        request = ParcelRequest(
+            packages=(stored.package,),
+            destinations=tuple(destinations),
+            media="drive",
+            capacity=1_000_000,
+            compress="none",
         )
-        parcel = build_parcel(site, plan)
+        parcel = build_parcel(site, plan_parcel(site, request))
         name = parcel.packing.parcel
-        media[name] = [
-            one.path for one in write_volumes(site, parcel, layout="folder", outs=[make_folder(root / "media" / name)])
-        ]
+        writing = plan_writing(site, parcel, layout="folder", outs=[make_folder(root / "media" / name)])
+        media[name] = [one.path for one in write_volumes(site, writing).volumes]
         routes[name] = tuple(destinations)
     for site in made.values():
         with site.catalogue.writing() as connection:

@@ -45,8 +45,8 @@ import courier.packages.trees
 import courier.parcel.recipes
 import courier.sending.archive_builder
 import courier.sending.build
+import courier.sending.drives
 import courier.sending.plan
-import courier.sending.write
 import formats.archive.reader
 import formats.documents.contents
 import formats.documents.listing
@@ -270,7 +270,7 @@ def free(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets the bytes that seem free on every disk."""
 
     def set_free(count: int) -> None:
-        for module in (courier.files, courier.sending.write):
+        for module in (courier.files, courier.sending.drives):
             monkeypatch.setattr(module, "free_space", lambda _: count)
 
     return set_free

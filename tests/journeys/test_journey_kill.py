@@ -50,8 +50,15 @@ class Killer:
         # A server that has imported everything forks one process a command: the moments fall into the work itself.
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(
-            ["courier.packages.add", "courier.sending.ship", "courier.sending.write", "courier.receiving.receive"]
-            + ["courier.channel.sync", "courier.cli.app", "alembic.command"]
+            [
+                "courier.packages.add",
+                "courier.sending.ship",
+                "courier.sending.write",
+                "courier.receiving.receive",
+                "courier.channel.sync",
+                "courier.cli.app",
+                "alembic.command",
+            ]
         )
         self.killed = 0
 

@@ -41,7 +41,14 @@ from courier.media.kinds import MEDIA
 from courier.media.reading import LAYOUTS, FolderMedium
 from courier.parcel.archive_plan import take_turns
 from courier.parcel.parity_plan import Redundancy
-from courier.parcel.volume_layout import FixedSizes, ParcelHead, archive_cost, lay_out, room_for_archives, volume_files
+from courier.parcel.volume_layout import (
+    FixedSizes,
+    LayoutRequest,
+    archive_cost,
+    lay_out,
+    room_for_archives,
+    volume_files,
+)
 from formats.documents.packing import TableRef
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -146,7 +153,7 @@ def test_what_a_killed_run_left_on_a_drive_takes_no_room_from_the_next(
     def free_space(folder: Path) -> int:
         return 3_500_000 - sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
-    monkeypatch.setattr("courier.sending.write.free_space", free_space)
+    monkeypatch.setattr("courier.sending.drives.free_space", free_space)
     assert len(write_parcel(sites.hq, parcel, layout, drive)) == 4
     # Another parcel's is not ours to judge: its own command may be writing it.
     assert [path for path in drive.iterdir() if path.name.startswith(".courier-tmp-")] == [other]
@@ -164,7 +171,7 @@ def test_an_error_of_a_drive_says_which_drive(sites: Sites, layout: str, monkeyp
         patch.setattr("courier.media.writing.read_back", fails)
         assert str(sites.root / "out") in sites.hq.fails(*command, code=4)["message"]
     with monkeypatch.context() as patch:
-        patch.setattr("courier.parcel.recipes.BuiltFiles.open", lambda *_: Failing())
+        patch.setattr("courier.parcel.recipes.ComposedFiles.open", lambda *_: Failing())
         assert "on our own disk" in sites.hq.fails(*command, code=4)["message"]
     assert list((sites.root / "out").iterdir()) == []
 
@@ -185,7 +192,7 @@ def test_a_refused_layout_for_another_medium_leaves_the_parcel_as_it_was(
     assert sites.hq.fails(*anew, out, code=3)["code"] == "target-exists"
     assert "no folder" in sites.hq.fails(*anew, sites.root / "file", code=2)["message"]
     with monkeypatch.context() as patch:
-        patch.setattr("courier.sending.write.os.access", lambda path, _: path != sites.root)
+        patch.setattr("courier.sending.drives.os.access", lambda path, _: path != sites.root)
         assert sites.hq.fails(*anew, sites.root / "read-only", code=3)["code"] == "permission"
     with locked(sites.hq.path / "parcels" / "out" / parcel / "lock"):
         assert sites.hq.fails(*anew, sites.root / "other", code=9)["code"] == "busy"
@@ -685,8 +692,8 @@ def test_a_receiver_learns_of_a_parcel_and_then_takes_it_in(sites: Sites) -> Non
 # --- capacity ---------------------------------------------------------------------------------------------------------
 
 
-def head_for(capacity: int, *, spares: int = 0, redundancy: str = "none") -> ParcelHead:
-    return ParcelHead(
+def head_for(capacity: int, *, spares: int = 0, redundancy: str = "none") -> LayoutRequest:
+    return LayoutRequest(
         parcel="HQ1-000001",
         source="HQ1",
         name="Headquarters",

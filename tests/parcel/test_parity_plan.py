@@ -1,4 +1,4 @@
-"""Protection: the planned parity keeps its promises, fits where it must, and what mends what is followed to its end."""
+"""Parity: the planned parity keeps its promises, fits where it must, and what mends what is followed to its end."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from parity_samples import B, packing_of
 from courier.errors import NoSpaceError, RefusedError, UsageError
 from courier.parcel.parity_plan import (
     FILL_DEPTH,
-    ProtectionPlan,
+    ParityPlan,
     Redundancy,
     check_waybill,
     parity_blocks,
     payload_blocks,
-    plan_protection,
+    plan_parity,
     promise,
     spare_groups,
 )
-from courier.parcel.parity_repair import BlockAt, Group, Protection, is_beyond, least_request, settle
-from formats import parity
+from courier.parcel.parity_repair import BlockAt, Group, ParcelParity, blocks_to_request, is_beyond_repair, plan_repair
 from formats.blocks import block_count
 from formats.documents.packing import PackingList, ParityGroup
 from formats.errors import MalformedError
+from formats.parity import encode, mend
 from formats.parity.column_files import ColumnFiles
 from formats.parity.layout import MOST_COLUMNS, longest_run, whole_symbols
 
@@ -45,7 +45,7 @@ def share(text: str) -> Redundancy:
 
 
 def small(volumes: Sequence[Sequence[int]], *, spares: int = 0, redundancy: Redundancy = NONE) -> PackingList:
-    plan = plan_protection(volumes, spares=spares, redundancy=redundancy, block_size=B)
+    plan = plan_parity(volumes, spares=spares, redundancy=redundancy, block_size=B)
     return packing_of(volumes, plan, block_size=B)
 
 
@@ -105,7 +105,7 @@ def test_volumes_that_travel_together_are_of_different_groups() -> None:
 @pytest.mark.parametrize("spares", [-1, 255, 1000])
 def test_a_number_of_spare_volumes_that_cannot_be_is_refused(spares: int) -> None:
     with pytest.raises(UsageError):
-        plan_protection([[5]], spares=spares, redundancy=NONE)
+        plan_parity([[5]], spares=spares, redundancy=NONE)
 
 
 def test_more_volumes_than_a_parcel_has_are_refused() -> None:
@@ -116,20 +116,20 @@ def test_more_volumes_than_a_parcel_has_are_refused() -> None:
 @pytest.mark.parametrize("volumes", [1, 2, 3, 50, 254, 255, 300])
 def test_planned_spare_volumes_fit_their_packing_list(volumes: int) -> None:
     sizes = [[3 * MIB + n, 1 + n % 3] for n in range(volumes)]
-    plan = plan_protection(sizes, spares=2, redundancy=NONE)
-    protection = Protection(packing_of(sizes, plan))
+    plan = plan_parity(sizes, spares=2, redundancy=NONE)
+    parity = ParcelParity(packing_of(sizes, plan))
     assert plan.volumes == volumes + 2 * (1 if volumes <= 253 else 2)
-    lost = [block for volume in (1, volumes) for block in protection.blocks_on(volume)]
-    assert settle(protection, lost).left == ()
+    lost = [block for volume in (1, volumes) for block in parity.blocks_on(volume)]
+    assert plan_repair(parity, lost).left == ()
 
 
 def test_any_m_volumes_may_be_lost_and_no_more_of_one_group() -> None:
-    protection = Protection(small([[100, 40], [90], [33], [1]], spares=2))
+    parity = ParcelParity(small([[100, 40], [90], [33], [1]], spares=2))
     for lost in combinations(range(1, 7), 2):
-        assert settle(protection, [b for volume in lost for b in protection.blocks_on(volume)]).left == ()
-    outcome = settle(protection, [b for volume in (1, 2, 3) for b in protection.blocks_on(volume)])
-    assert outcome.steps[0].rows.keys() == {2, 3, 4, 5}
-    assert set(outcome.left) == {BlockAt(file, row) for file in (0, 2, 3) for row in (0, 1)} - {BlockAt(0, 2)}
+        assert plan_repair(parity, [b for volume in lost for b in parity.blocks_on(volume)]).left == ()
+    plan = plan_repair(parity, [b for volume in (1, 2, 3) for b in parity.blocks_on(volume)])
+    assert plan.steps[0].stripes.keys() == {2, 3, 4, 5}
+    assert set(plan.left) == {BlockAt(file, row) for file in (0, 2, 3) for row in (0, 1)} - {BlockAt(0, 2)}
 
 
 # --- redundancy on the medium ---------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_any_m_volumes_may_be_lost_and_no_more_of_one_group() -> None:
 @settings(max_examples=200)
 @given(st.integers(1, 300_000), st.integers(1, 5000))
 def test_an_asked_share_of_the_medium_is_mended_wherever_it_lies(blocks: int, hundredths: int) -> None:
-    plan = plan_protection([[blocks * MIB]], redundancy=Redundancy(share=hundredths))
+    plan = plan_parity([[blocks * MIB]], redundancy=Redundancy(share=hundredths))
     (geometry,) = plan.geometries
     wanted = parity_blocks(blocks, hundredths)
     assert wanted * 10_000 >= (blocks + wanted) * hundredths
@@ -154,7 +154,7 @@ def test_an_asked_share_of_the_medium_is_mended_wherever_it_lies(blocks: int, hu
 @settings(max_examples=200)
 @given(st.lists(st.integers(1, 200 * MIB), min_size=1, max_size=6), st.integers(0, 100 * MIB), st.integers(0, 99_999))
 def test_fill_takes_what_is_left_and_no_more_than_a_tenth(sizes: list[int], room: int, extra: int) -> None:
-    plan = plan_protection([sizes], redundancy=FILL, room=[room], cost=lambda size: size + extra)
+    plan = plan_parity([sizes], redundancy=FILL, room=[room], cost=lambda size: size + extra)
     assert sum(file.size + extra for file in plan.files) <= room
     blocks = sum(block_count(size) for size in sizes)
     for geometry in plan.geometries:
@@ -168,37 +168,37 @@ def test_fill_takes_what_is_left_and_no_more_than_a_tenth(sizes: list[int], room
 
 def test_fill_uses_nearly_all_the_room_it_may() -> None:
     for blocks, room in [(500, 30 * MIB), (4000, 100 * MIB), (24_000, 5000 * MIB), (640, 3 * MIB)]:
-        (geometry,) = plan_protection([[blocks * MIB]], redundancy=FILL, room=[room]).geometries
+        (geometry,) = plan_parity([[blocks * MIB]], redundancy=FILL, room=[room]).geometries
         made = geometry.parity * geometry.rows
         assert made >= 0.85 * min(blocks // 10, room // MIB)
 
 
 def test_without_a_limit_fill_makes_a_tenth() -> None:
-    (geometry,) = plan_protection([[1000 * MIB]], redundancy=FILL).geometries
+    (geometry,) = plan_parity([[1000 * MIB]], redundancy=FILL).geometries
     assert (geometry.data, geometry.rows, geometry.parity) == (40, 25, 4)
 
 
 def test_small_volumes_get_one_stripe() -> None:
-    plan = plan_protection([[200_000, 199_000, 5]], redundancy=share("5%"))
+    plan = plan_parity([[200_000, 199_000, 5]], redundancy=share("5%"))
     assert [file.size for file in plan.files] == [200_000]
-    plan = plan_protection([[229 * MIB]], redundancy=share("10%"))
+    plan = plan_parity([[229 * MIB]], redundancy=share("10%"))
     assert (plan.geometries[0].rows, plan.geometries[0].parity) == (1, 26)
 
 
 def test_none_makes_none() -> None:
-    assert plan_protection([[5], [7]], redundancy=NONE) == ProtectionPlan(volumes=2, files=(), groups=(), geometries=())
+    assert plan_parity([[5], [7]], redundancy=NONE) == ParityPlan(volumes=2, files=(), groups=(), geometries=())
 
 
 def test_what_was_asked_for_and_does_not_fit_is_refused() -> None:
     with pytest.raises(NoSpaceError, match="volume 2"):
-        plan_protection([[5], [100 * MIB]], redundancy=share("5%"), room=[1 * MIB, 5 * MIB])
+        plan_parity([[5], [100 * MIB]], redundancy=share("5%"), room=[1 * MIB, 5 * MIB])
     with pytest.raises(NoSpaceError, match="spare volume 3"):
-        plan_protection([[5], [100 * MIB]], spares=1, redundancy=NONE, spare_room=99 * MIB)
+        plan_parity([[5], [100 * MIB]], spares=1, redundancy=NONE, spare_room=99 * MIB)
 
 
 def test_spare_volumes_have_redundancy_of_their_own() -> None:
     sizes = [[10 * B], [9 * B]]
-    plan = plan_protection(sizes, spares=1, redundancy=share("10%"), block_size=B)
+    plan = plan_parity(sizes, spares=1, redundancy=share("10%"), block_size=B)
     assert [(group.volumes, group.spares) for group in plan.groups] == [
         ((1, 2), (3,)),
         ((1,), ()),
@@ -206,7 +206,7 @@ def test_spare_volumes_have_redundancy_of_their_own() -> None:
         ((3,), ()),
     ]
     assert [file.number for file in plan.files] == list(range(1, len(plan.files) + 1))
-    Protection(packing_of(sizes, plan, block_size=B))
+    ParcelParity(packing_of(sizes, plan, block_size=B))
 
 
 @pytest.mark.parametrize("text", ["none", "fill", "0.3%", "1%", "5%", "7.5%", "50%"])
@@ -226,14 +226,14 @@ def test_a_volume_filled_up_to_its_limit_has_room_for_its_parity(text: str, capa
         pieces = [4095 * MIB] * (blocks // 4095) + ([blocks % 4095 * MIB] if blocks % 4095 else [])
         room = capacity - sum(map(cost, pieces))
         assert room >= 0
-        plan_protection([pieces], redundancy=setting, room=[room], cost=cost)
+        plan_parity([pieces], redundancy=setting, room=[room], cost=cost)
 
 
 # --- waybills -------------------------------------------------------------------------------------------------------
 
 
 def test_a_waybill_may_carry_as_many_volumes_as_parity_covers() -> None:
-    groups = plan_protection([[5]] * 9, spares=2, redundancy=FILL).groups
+    groups = plan_parity([[5]] * 9, spares=2, redundancy=FILL).groups
     for waybill in [[1, 2], [9, 10], [10, 11], []]:
         check_waybill(groups, waybill)
     with pytest.raises(RefusedError, match="1 to 3 travel") as refused:
@@ -244,7 +244,7 @@ def test_a_waybill_may_carry_as_many_volumes_as_parity_covers() -> None:
 
 
 def test_volumes_of_several_groups_are_counted_each_with_its_own() -> None:
-    groups = plan_protection([[5]] * 300, spares=2, redundancy=NONE).groups
+    groups = plan_parity([[5]] * 300, spares=2, redundancy=NONE).groups
     check_waybill(groups, [1, 2, 3, 4])
     with pytest.raises(RefusedError, match="1, 3, 5 travel"):
         check_waybill(groups, [1, 3, 5])
@@ -252,11 +252,11 @@ def test_volumes_of_several_groups_are_counted_each_with_its_own() -> None:
 
 def test_without_spare_volumes_no_volume_may_be_lost() -> None:
     with pytest.raises(RefusedError, match="no spare volumes"):
-        check_waybill(plan_protection([[5 * MIB]], redundancy=FILL).groups, [1])
+        check_waybill(plan_parity([[5 * MIB]], redundancy=FILL).groups, [1])
 
 
 def test_what_a_group_survives_is_said_in_a_sentence() -> None:
-    plan = plan_protection([[5 * MIB], [600 * MIB]], spares=1, redundancy=share("5%"))
+    plan = plan_parity([[5 * MIB], [600 * MIB]], spares=1, redundancy=share("5%"))
     sentences = [promise(group, geometry) for group, geometry in zip(plan.groups, plan.geometries, strict=True)]
     assert sentences[0] == "any 1 of the 3 volumes 1 to 2 and spare 3 may be lost"
     assert sentences[1] == "on volume 1 any 1 of its blocks may be lost, or 1 in a row (1.0 MiB)"
@@ -277,24 +277,24 @@ PARCELS = st.builds(
 
 
 def everything(packing: PackingList) -> list[BlockAt]:
-    protection = Protection(packing)
-    return [block for volume in range(1, packing.volumes + 1) for block in protection.blocks_on(volume)]
+    parity = ParcelParity(packing)
+    return [block for volume in range(1, packing.volumes + 1) for block in parity.blocks_on(volume)]
 
 
 @settings(max_examples=150)
 @given(PARCELS)
-def test_every_block_sits_where_its_seats_say(packing: PackingList) -> None:
-    protection = Protection(packing)
-    seats = [(seat, block) for block in everything(packing) for seat in protection.seats(block)]
-    for seat, block in seats:
-        assert protection.groups[seat.group].at(seat.column, seat.row) == block
+def test_every_block_is_where_its_positions_say(packing: PackingList) -> None:
+    parity = ParcelParity(packing)
+    positions = [(position, block) for block in everything(packing) for position in parity.positions(block)]
+    for position, block in positions:
+        assert parity.groups[position.group].at(position.column, position.row) == block
     stored = sum(
         group.geometry.place(column, row) is not None
-        for group in protection.groups
+        for group in parity.groups
         for column in range(group.geometry.total)
         for row in range(group.geometry.rows)
     )
-    assert len({seat for seat, _ in seats}) == len(seats) == stored
+    assert len({position for position, _ in positions}) == len(positions) == stored
 
 
 class Parcel:
@@ -303,14 +303,14 @@ class Parcel:
     def __init__(self, packing: PackingList) -> None:
         source = random.Random(7)
         self.packing = packing
-        self.protection = Protection(packing)
+        self.parity = ParcelParity(packing)
         archives = len(packing.archives)
         self.files = [
             io.BytesIO(source.randbytes(file.size) if n < archives else b"") for n, file in enumerate(packing.files())
         ]
-        for group in self.protection.groups:
+        for group in self.parity.groups:
             disk = self.disk(group)
-            parity.encode(group.geometry, disk.read, disk.write)
+            encode(group.geometry, disk.read, disk.write)
         self.digests = {block: hashlib.sha256(self.read(block)).digest() for block in everything(packing)}
         self.before = [file.getvalue() for file in self.files[:archives]]
 
@@ -330,15 +330,15 @@ class Parcel:
             self.files[block.file].write(bytes(len(self.read(block))))
 
     def mend(self, bad: Iterable[BlockAt]) -> tuple[BlockAt, ...]:
-        outcome = settle(self.protection, bad)
-        for step in outcome.steps:
-            group = self.protection.groups[step.group]
+        plan = plan_repair(self.parity, bad)
+        for step in plan.steps:
+            group = self.parity.groups[step.group]
             disk = self.disk(group)
 
-            report = parity.mend(group.geometry, step.rows, disk.read, disk.write, check=partial(self.check, group))
+            report = mend(group.geometry, step.stripes, disk.read, disk.write, check=partial(self.check, group))
             assert report.beyond == ()
             assert report.found_bad == frozenset()
-        return outcome.left
+        return plan.left
 
     def content(self) -> list[bytes]:
         return [file.getvalue() for file in self.files[: len(self.before)]]
@@ -351,16 +351,16 @@ def test_what_is_said_to_be_mended_is_and_the_rest_is_named_and_least(
 ) -> None:
     parcel = Parcel(packing)
     volumes = data.draw(st.sets(st.integers(1, packing.volumes), max_size=2))
-    bad = {block for volume in volumes for block in parcel.protection.blocks_on(volume)}
+    bad = {block for volume in volumes for block in parcel.parity.blocks_on(volume)}
     bad |= set(data.draw(st.lists(st.sampled_from(everything(packing)), max_size=12)))
     whole = {block: parcel.read(block) for block in bad}
     parcel.spoil(bad)
     left = parcel.mend(bad)
     wrong = {block for block in bad if hashlib.sha256(parcel.read(block)).digest() != parcel.digests[block]}
-    assert {block for block in wrong if parcel.protection.is_archive(block)} <= set(left)
+    assert {block for block in wrong if parcel.parity.is_archive(block)} <= set(left)
     assert left or parcel.content() == parcel.before
 
-    asked = least_request(parcel.protection, bad)
+    asked = blocks_to_request(parcel.parity, bad)
     assert set(asked) <= set(left)
     assert bool(asked) == bool(left)
     for block in asked:
@@ -375,27 +375,27 @@ def test_what_is_said_to_be_mended_is_and_the_rest_is_named_and_least(
 def test_absent_volumes_that_are_counted_as_beyond_are_and_the_others_are_judged_by_block(
     packing: PackingList, data: st.DataObject
 ) -> None:
-    protection = Protection(packing)
+    parity = ParcelParity(packing)
     absent = data.draw(st.sets(st.integers(1, packing.volumes)))
-    bad = {block for volume in absent for block in protection.blocks_on(volume)}
-    left = settle(protection, bad).left
-    beyond = is_beyond(protection, absent)
+    bad = {block for volume in absent for block in parity.blocks_on(volume)}
+    left = plan_repair(parity, bad).left
+    beyond = is_beyond_repair(parity, absent)
     assert left or not beyond
     # Damage on the others makes it no better.
     bad |= set(data.draw(st.lists(st.sampled_from(everything(packing)), max_size=12)))
-    assert settle(protection, bad).left or not beyond
+    assert plan_repair(parity, bad).left or not beyond
     # Of volumes with the same number of blocks none is short where another is not: there the count is the whole truth.
-    if len({sum(1 for _ in protection.blocks_on(volume)) for volume in protection.data_volumes()}) == 1:
+    if len({sum(1 for _ in parity.blocks_on(volume)) for volume in parity.data_volumes()}) == 1:
         assert beyond == bool(left)
 
 
 def test_a_lost_tape_takes_little_memory_to_judge() -> None:
     blocks = 30_000
-    protection = Protection(small([[blocks * B]] * 2, spares=1, redundancy=share("5%")))
-    lost = list(protection.blocks_on(1))
+    parity = ParcelParity(small([[blocks * B]] * 2, spares=1, redundancy=share("5%")))
+    lost = list(parity.blocks_on(1))
     tracemalloc.start()
     try:
-        assert settle(protection, lost).left == ()
+        assert plan_repair(parity, lost).left == ()
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -404,31 +404,31 @@ def test_a_lost_tape_takes_little_memory_to_judge() -> None:
 
 def test_redundancy_on_the_media_and_spare_volumes_help_each_other() -> None:
     packing = small([[8 * B], [8 * B], [8 * B]], spares=1, redundancy=share("20%"))
-    protection = Protection(packing)
-    assert [group.geometry.parity for group in protection.groups] == [1, 2, 2, 2, 2]
+    parity = ParcelParity(packing)
+    assert [group.geometry.parity for group in parity.groups] == [1, 2, 2, 2, 2]
     # Three bad blocks are beyond each volume's own two columns; two of their stripes are beyond the one spare volume.
     bad = [BlockAt(file, row) for file, row in [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (1, 3)]]
-    outcome = settle(protection, bad)
-    assert outcome.left == ()
-    assert [(step.group, set(step.rows)) for step in outcome.steps] == [(0, {0, 3}), (1, {0}), (2, {0})]
+    plan = plan_repair(parity, bad)
+    assert plan.left == ()
+    assert [(step.group, set(step.stripes)) for step in plan.steps] == [(0, {0, 3}), (1, {0}), (2, {0})]
     # The two blocks of the spare volume that this takes are bad: its own redundancy gives them back first.
-    outcome = settle(protection, [*bad, BlockAt(3, 0), BlockAt(3, 3)])
-    assert outcome.left == ()
-    assert [step.group for step in outcome.steps] == [4, 0, 1, 2]
+    plan = plan_repair(parity, [*bad, BlockAt(3, 0), BlockAt(3, 3)])
+    assert plan.left == ()
+    assert [step.group for step in plan.steps] == [4, 0, 1, 2]
 
 
 def test_of_a_stripe_beyond_parity_only_the_excess_is_asked_for() -> None:
     packing = small([[10 * B]] * 5, spares=2)
-    protection = Protection(packing)
-    bad = [block for volume in (1, 2, 3) for block in protection.blocks_on(volume)]
-    assert len(settle(protection, bad).left) == 30
-    assert len(least_request(protection, bad)) == 10
+    parity = ParcelParity(packing)
+    bad = [block for volume in (1, 2, 3) for block in parity.blocks_on(volume)]
+    assert len(plan_repair(parity, bad).left) == 30
+    assert len(blocks_to_request(parity, bad)) == 10
 
 
 def test_parity_is_not_mended_for_its_own_sake() -> None:
-    protection = Protection(small([[10 * B]] * 3, spares=1, redundancy=share("20%")))
-    outcome = settle(protection, [BlockAt(3, 0), BlockAt(3, 5)])
-    assert (outcome.steps, outcome.left, len(outcome.parity_left)) == ((), (), 2)
+    parity = ParcelParity(small([[10 * B]] * 3, spares=1, redundancy=share("20%")))
+    plan = plan_repair(parity, [BlockAt(3, 0), BlockAt(3, 5)])
+    assert (plan.steps, plan.left, len(plan.parity_left)) == ((), (), 2)
 
 
 # --- packing lists that do not fit ----------------------------------------------------------------------------------
@@ -454,20 +454,20 @@ def _group(group: ParityGroup, **changes: object) -> ParityGroup:
 )
 def test_groups_that_do_not_fit_their_files_are_refused(change: dict[str, object]) -> None:
     sizes = [[10 * B, 7], [9 * B]]
-    plan = plan_protection(sizes, spares=2, redundancy=NONE, block_size=B)
+    plan = plan_parity(sizes, spares=2, redundancy=NONE, block_size=B)
     (group,) = plan.groups
-    broken = ProtectionPlan(
+    broken = ParityPlan(
         volumes=plan.volumes, files=plan.files, groups=(_group(group, **change),), geometries=plan.geometries
     )
     with pytest.raises(MalformedError, match=r"groups\[0\]"):
-        Protection(packing_of(sizes, broken, block_size=B))
+        ParcelParity(packing_of(sizes, broken, block_size=B))
 
 
 @pytest.mark.parametrize("columns", [7, 11, 200])
 def test_columns_that_the_blocks_do_not_fill_are_refused(columns: int) -> None:
-    plan = plan_protection([[10 * B]], redundancy=share("10%"), block_size=B)
-    broken = ProtectionPlan(
+    plan = plan_parity([[10 * B]], redundancy=share("10%"), block_size=B)
+    broken = ParityPlan(
         volumes=1, files=plan.files, groups=(_group(plan.groups[0], columns=columns),), geometries=plan.geometries
     )
     with pytest.raises(MalformedError, match=r"groups\[0\]"):
-        Protection(packing_of([[10 * B]], broken, block_size=B))
+        ParcelParity(packing_of([[10 * B]], broken, block_size=B))

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from parity_samples import B, packing_of
 
 from courier.parcel.parity_files import make_parity
-from courier.parcel.parity_plan import Redundancy, plan_protection
-from courier.parcel.parity_repair import BlockAt, Protection, least_request, settle
+from courier.parcel.parity_plan import Redundancy, plan_parity
+from courier.parcel.parity_repair import BlockAt, ParcelParity, blocks_to_request, plan_repair
 from courier.receiving import mend
 from courier.receiving.mend import mend_media, mend_spool, missing_blocks, would_mend_all
 from courier.receiving.repair import _fill
@@ -37,7 +37,7 @@ class Whole:
     packing: PackingList
     files: tuple[bytes, ...]
     table: BlockTable
-    protection: Protection
+    parity: ParcelParity
 
     def block(self, at: BlockAt) -> bytes:
         return self.files[at.file][at.block * B : (at.block + 1) * B]
@@ -63,7 +63,7 @@ def build(
     volumes: Sequence[Sequence[int]], *, spares: int = 0, redundancy: str = "none", wrong: Iterable[int] = ()
 ) -> Whole:
     """A parcel of random archives of these sizes; ``wrong``: parity files whose bytes (and digests) are made wrong."""
-    plan = plan_protection(volumes, spares=spares, redundancy=Redundancy.parse(redundancy), block_size=B)
+    plan = plan_parity(volumes, spares=spares, redundancy=Redundancy.parse(redundancy), block_size=B)
     packing = packing_of(volumes, plan, block_size=B)
     chance = random.Random(repr(volumes))
     with tempfile.TemporaryDirectory() as name:
@@ -81,7 +81,7 @@ def build(
         hasher.update(data)
         digests.append(hasher.finish()[1])
     table = BlockTable(b"".join(digests), [len(data) for data in files], B)
-    return Whole(packing=packing, files=tuple(files), table=table, protection=Protection(packing))
+    return Whole(packing=packing, files=tuple(files), table=table, parity=ParcelParity(packing))
 
 
 @contextmanager
@@ -146,16 +146,16 @@ def answer(whole: Whole, spool: Spool, wanted: Iterable[BlockAt]) -> None:
 
 
 def lost_with(whole: Whole, volumes: Iterable[int]) -> set[BlockAt]:
-    return {block for volume in volumes for block in whole.protection.blocks_on(volume)}
+    return {block for volume in volumes for block in whole.parity.blocks_on(volume)}
 
 
 def by_network(whole: Whole, spool: Spool) -> int:
     """Mend; ask for the least; take the answer; mend again: it must be whole. Returns the blocks asked for."""
     before = missing_blocks(spool)
-    expected = settle(whole.protection, before).left
+    expected = plan_repair(whole.parity, before).left
     assert mend_spool(spool).left == expected
     nothing_wrong(whole, spool)
-    asked = least_request(whole.protection, missing_blocks(spool))
+    asked = blocks_to_request(whole.parity, missing_blocks(spool))
     assert bool(asked) == bool(expected)
     assert set(asked) <= set(expected)
     answer(whole, spool, asked)
@@ -186,7 +186,7 @@ def test_bad_blocks_within_the_promise_of_each_medium_come_back_from_itself(
 ) -> None:
     whole = build(shape, redundancy=redundancy)
     bad: set[BlockAt] = set()
-    for group in whole.protection.groups:
+    for group in whole.parity.groups:
         for row in range(group.geometry.rows):
             blocks = [at for c in range(group.geometry.total) if (at := group.at(c, row)) is not None]
             bad |= data.draw(st.sets(st.sampled_from(blocks), max_size=group.geometry.parity))
@@ -212,7 +212,7 @@ def test_any_damage_at_all_is_mended_named_or_asked_for_and_nothing_wrong_is_tak
 def test_wrong_parity_signed_as_right_mends_nothing_wrong(
     data: st.DataObject, shape: list[list[int]], redundancy: str
 ) -> None:
-    plan = plan_protection(shape, spares=2, redundancy=Redundancy.parse(redundancy), block_size=B)
+    plan = plan_parity(shape, spares=2, redundancy=Redundancy.parse(redundancy), block_size=B)
     wrong = data.draw(st.sets(st.integers(0, len(plan.files) - 1), min_size=1))
     whole = build(shape, spares=2, redundancy=redundancy, wrong=wrong)
     lost = data.draw(st.sets(st.integers(1, whole.packing.volumes), max_size=2))
@@ -229,7 +229,7 @@ def test_sets_of_every_size_survive_what_they_promise_and_are_mended_by_network_
 ) -> None:
     # The last archive is shorter than the others, as it usually is.
     whole = build([[2 * B + 5]] * (volumes - 1) + [[7]], spares=spares)
-    groups = whole.protection.groups
+    groups = whole.parity.groups
     assert all(len(group.record.spares) == spares for group in groups)
     chance = random.Random(volumes)
     within = [n for g in groups for n in chance.sample([*g.record.volumes, *g.record.spares], spares)]
@@ -270,12 +270,12 @@ def test_volumes_on_their_way_are_counted_and_not_looked_at_block_by_block(monke
     bad = lost_with(whole, set(range(1, whole.packing.volumes + 1)) - here) | {BlockAt(0, 3)}
     judged: list[int] = []
 
-    def counting(protection: Protection, blocks: Iterable[BlockAt], **options: bool) -> object:
+    def counting(parity: ParcelParity, blocks: Iterable[BlockAt], **options: bool) -> object:
         some = list(blocks)
         judged.append(len(some))
-        return settle(protection, some, **options)
+        return plan_repair(parity, some, **options)
 
-    monkeypatch.setattr(mend, "settle", counting)
+    monkeypatch.setattr(mend, "plan_repair", counting)
     with spool_without(whole, bad) as spool:
         assert not would_mend_all(spool)
         assert judged == []

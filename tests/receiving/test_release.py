@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from courier.sending.outgoing_parcel import OutgoingParcel
 from courier.sending.parcel_key import encrypt_parcel_key
 from courier.sending.recall import recall_parcel
 from courier.site.catalog import messages
-from courier.site.home import Site, open_site
+from courier.site.home import open_site
 from courier.site.message_encryption import decrypt_message
 from formats.age import Identity
+from formats.documents.card import SiteCard
 
 
 @pytest.fixture
@@ -194,9 +196,11 @@ def test_a_recall_while_the_key_is_made_ready_keeps_it_here(
         sites.br("channel", "sync")
     place = "courier.sending.ship" if step == "ship" else "courier.sending.release"
 
-    def recalled_meanwhile(site: Site, outgoing: OutgoingParcel, to: tuple[str, ...]) -> bytes:
-        key = encrypt_parcel_key(site, outgoing, to)
+    def recalled_meanwhile(outgoing: OutgoingParcel, cards: Iterable[SiteCard]) -> bytes:
+        key = encrypt_parcel_key(outgoing, cards)
+        site = open_site(sites.hq.path)
         recall_parcel(site, outgoing, "stolen")
+        site.close()
         return key
 
     monkeypatch.setattr(f"{place}.encrypt_parcel_key", recalled_meanwhile)

@@ -338,7 +338,7 @@ def test_a_second_rotation_before_the_first_was_acknowledged_is_asked_for(sites:
     assert run("site", "rotate-key", "--home", sites.hq.path).code == 0
 
 
-@pytest.mark.parametrize("step", ["Builder.build", "make_parity"])
+@pytest.mark.parametrize("step", ["ArchiveBuilder.build", "make_parity"])
 def test_a_key_renewed_while_a_parcel_is_built_does_not_spoil_it(
     sites: Sites, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

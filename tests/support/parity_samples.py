@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from courier.parcel.parity_plan import (
-    ProtectionPlan,
+    ParityPlan,
 )
 from formats.blocks import block_count
 from formats.documents.packing import FileRecord, PackingList, TableRef
@@ -14,7 +14,7 @@ B = 32
 MIB = 1 << 20
 
 
-def packing_of(volumes: Sequence[Sequence[int]], plan: ProtectionPlan, *, block_size: int = MIB) -> PackingList:
+def packing_of(volumes: Sequence[Sequence[int]], plan: ParityPlan, *, block_size: int = MIB) -> PackingList:
     """A packing list with that content and protection; archives are numbered over the volumes in turn."""
     placed = [(size, volume) for volume, sizes in enumerate(volumes, 1) for size in sizes]
     archives = tuple(
