@@ -33,8 +33,8 @@ def sync(
     retry: Annotated[bool, typer.Option("--retry", help="Try failing addresses again, as their retries say.")] = False,
 ) -> None:
     """Deliver and fetch messages now, and import what they complete."""
-    from courier.channel.serve import exchange_locked, synchronise_patiently
-    from courier.channel.sync import synchronise
+    from courier.channel.sync import exchange_locked, synchronise, synchronise_patiently
+    from courier.cli.messages import MESSAGE_HANDLERS
     from courier.cli.report import parcel_status, say_imported
     from courier.errors import UnreachableError
 
@@ -44,9 +44,9 @@ def sync(
 
     with console.site() as site:
         if retry:
-            done = synchronise_patiently(site, told=told, sleep=time.sleep)
+            done = synchronise_patiently(site, handlers=MESSAGE_HANDLERS, told=told)
         else:
-            done = exchange_locked(site, lambda: synchronise(site))
+            done = exchange_locked(site, lambda: synchronise(site, handlers=MESSAGE_HANDLERS))
         console.say(f"Delivered {plural(done.delivered, 'message')}, took in {plural(done.taken, 'message')}.")
         for line in _news(done):
             console.say(line)
@@ -102,8 +102,9 @@ def serve(
     ] = 50,
 ) -> None:
     """Serve peers: they bring messages, and those with the address `poll` fetch theirs. Ends on Ctrl-C or SIGTERM."""
-    from courier.channel.serve import run_server
-    from courier.channel.server import Listening, parse_bind
+    from courier.channel.http_server import Listening, parse_bind
+    from courier.channel.serve import Reports, run_server
+    from courier.cli.messages import MESSAGE_HANDLERS
 
     host, port = parse_bind(bind)
     listening = Listening(host=host, port=port, cert=cert, key=key, behind_proxy=behind_proxy)
@@ -135,7 +136,8 @@ def serve(
             for failure in exchange.failures:
                 log(f"{failure.message} ({failure.hint})")
 
-        run_server(site, listening, rate=rate, every=every, log=log, ready=ready, done=done)
+        reports = Reports(log=log, ready=ready, done=done)
+        run_server(site, listening, handlers=MESSAGE_HANDLERS, rate=rate, every=every, reports=reports)
         console.say("The server has ended; nothing was lost.")
         console.result({"site": site.code, "ended": True})
 
@@ -167,7 +169,9 @@ def status(console: Console) -> None:
             where = f" for {message.site}" if message.direction == "out" else ""
             console.say(f"Dead letter{where} {message.sha256[:12]}, {time_text(message.created_ns)}: {message.reason}")
         for one in bare:
-            console.say(f"Not encrypted to {one.site}, {plural(one.waiting, 'message')} waiting: {one.reason}; {one.hint}")
+            console.say(
+                f"Not encrypted to {one.site}, {plural(one.waiting, 'message')} waiting: {one.reason}; {one.hint}"
+            )
         if ending := site.key_warning():
             console.say(f"Note: {ending}")
         if max(len(queued), len(unanswered), len(dead)) > SHOWN:

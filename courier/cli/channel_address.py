@@ -52,7 +52,7 @@ def _wishes(**given: Any) -> Wishes:
 
 
 def _address_record(found: Address) -> dict[str, Any]:
-    from courier.channel.addresses import Measured
+    from courier.channel.measurement import Measured
     from courier.channel.schedule import Limits, rate_text, week_text
 
     limits, measured = Limits.parse(found.limits), Measured.parse(found.measured)
@@ -196,7 +196,7 @@ def address_test(
     budget: Annotated[str, typer.Option("--budget", metavar="SIZE", help="Bytes to move at most.")] = "4MB",
 ) -> None:
     """Measure round trip and throughput of an address; the result is kept for planning."""
-    from courier.channel.addresses import measure_address
+    from courier.channel.measurement import measure_address
     from courier.media.kinds import parse_size
 
     with console.site() as site:

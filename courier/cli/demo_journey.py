@@ -11,6 +11,7 @@ from typing import Any
 from courier.channel.addresses import add_address
 from courier.channel.sync import synchronise
 from courier.cli.console import Console, size_text
+from courier.cli.messages import MESSAGE_HANDLERS
 from courier.errors import CourierError, DamagedError, NotFoundError, UsageError
 from courier.files import make_folder
 from courier.media.reading import LAYOUTS
@@ -125,7 +126,7 @@ class _Steps:
 
 
 def _sync(site: Site) -> None:
-    done = synchronise(site)
+    done = synchronise(site, handlers=MESSAGE_HANDLERS)
     if done.failures:
         raise done.failures[0]
     if done.refused:
