@@ -29,7 +29,8 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from courier.channel.http_transport import HttpTransport, Signing
+from courier.channel.http_client import HttpClient, RemoteServer, RequestKey
+from courier.channel.http_transport import HttpTransport
 from courier.channel.transport import Outgoing
 from courier.site.catalog import sites
 from courier.site.catalog.sites import Address, PinnedSite
@@ -61,7 +62,7 @@ class Peer:
     """
 
     code: str
-    signing: Signing
+    request_key: RequestKey
     brings: tuple[bytes, ...]
     fetched: Counter[str]
     bare: Counter[str]
@@ -71,7 +72,7 @@ class Peer:
 
     @property
     def signer(self) -> tuple[str, Signer]:
-        return self.signing.key.keyid, self.signing.signer
+        return self.request_key.key.keyid, self.request_key.signer
 
 
 def definition(code: str, number: int) -> bytes:
@@ -112,11 +113,11 @@ def make_peer(hq: Site, folder: Path, number: int, each: int) -> Peer:
         for n in range(each):
             waiting = hq.sign(definition("HQ1", number * each + n), package_doc.TYPE)
             enqueue(connection, waiting, code)
-    signing = Signing(source=code, key=key, signer=signer)
+    request_key = RequestKey(source=code, key=key, signer=signer)
     identities = tuple(keyring.identities())
     return Peer(
         code=code,
-        signing=signing,
+        request_key=request_key,
         brings=brings,
         fetched=Counter(),
         bare=Counter(),
@@ -127,7 +128,8 @@ def make_peer(hq: Site, folder: Path, number: int, each: int) -> Peer:
 
 def visit(peer: Peer, url: str, spool: Path) -> None:
     """One round of a site: bring all, fetch all, acknowledge what was fetched."""
-    transport = HttpTransport(url, "HQ1", signing=peer.signing, spool=spool)
+    server = RemoteServer(url=url, site="HQ1", present_key=peer.request_key)
+    transport = HttpTransport(HttpClient(server), downloads=spool)
     try:
         for n, body in enumerate(peer.brings):
             for _ in range(2 if n % 20 == 0 else 1):

@@ -15,7 +15,7 @@ from courier.site.outbox import enqueue
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents import card as card_doc
 from formats.documents.acknowledgement import AcknowledgedMessage, Acknowledgement
-from formats.envelope import parse_envelope, verified_keys
+from formats.envelope import Envelope, parse_envelope, verified_keys
 from formats.errors import FormatError
 from formats.records import Fields, decode
 
@@ -56,9 +56,8 @@ def _item(message: Message) -> AcknowledgedMessage:
     return AcknowledgedMessage(message=message.sha256, refused=refused, waits=waits)
 
 
-def take_acknowledgement(site: Site, body: bytes) -> str:
-    """Settle the messages that a site acknowledges, of those that were sent to it; return the site."""
-    word, _ = site.trust().verify(body, acknowledgement_doc.KIND, now_ns=now())
+def take_acknowledgement(site: Site, word: Acknowledgement, _envelope: Envelope) -> str:
+    """Settle the messages that a site acknowledges, of those that were sent to it; return an empty text."""
     with site.catalogue.writing() as connection:
         for item in word.messages:
             message = messages.find(connection, "out", item.message, word.site)
@@ -69,7 +68,7 @@ def take_acknowledgement(site: Site, body: bytes) -> str:
             parcel = _parcel_of(connection, message) if item.refused or item.waits else ""
             if messages.settle(connection, message, state=state, reason=reason, now_ns=now()) and parcel:
                 _log_fate(connection, site, message, item, parcel)
-    return word.site
+    return ""
 
 
 def _parcel_of(connection: Connection, message: Message) -> str:
@@ -89,8 +88,8 @@ def _log_fate(connection: Connection, site: Site, message: Message, item: Acknow
     parcels.write_log(connection, log_entry(site, parcel, event, text))
 
 
-def surely_from(site: Site, body: bytes, error: CourierError) -> str:
-    """Whom a refused message is surely from, and may be told so; empty for strangers and for what may yet be cured."""
+def sure_sender(site: Site, body: bytes, error: CourierError) -> str:
+    """The site that a refused message is surely from and may be told; empty for strangers and for what may be cured."""
     if error.code in CURABLE:
         return ""
     try:

@@ -1,29 +1,21 @@
-"""The addresses of other sites: how each is reached, by which priority and within which limits; and testing them."""
+"""The addresses of other sites: how each is reached, in which order they are tried, and within which limits."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import secrets
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from courier.channel.delivery import POLL, Network
-from courier.channel.http_transport import HttpTransport, check_url, require_httpx, trusting
+from courier.channel.connections import POLL
+from courier.channel.http_client import require_httpx, tls_context
 from courier.channel.schedule import MAX_RETRIES, MAX_WAIT_SECONDS, Limits, change
-from courier.errors import NotFoundError, UnreachableError, UsageError
-from courier.files import explain_os
+from courier.errors import NotFoundError, UsageError
 from courier.site.catalog import sites
 from courier.site.catalog.sites import Address
 from courier.site.home import Site
-from courier.site.outbox import PART
 from courier.site.peers import find_site
-
-ENOUGH_SECONDS = 2.0
-"""A measurement that took so long says enough; the rest of its budget is not moved."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,26 +30,6 @@ class Wishes:
     retries: int | None = None
     retry_wait: int | None = None
     ca: Path | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Measured:
-    """What a test of an address found: seconds of a round trip, bytes a second up and down, and bytes it moved."""
-
-    at_ns: int
-    round_trip_ms: float
-    up_bytes_per_second: int
-    down_bytes_per_second: int
-    bytes_moved: int
-
-    def to_text(self) -> str:
-        """As it stands in the catalogue."""
-        return json.dumps({name: getattr(self, name) for name in self.__slots__}, sort_keys=True)
-
-    @classmethod
-    def parse(cls, text: str) -> Measured | None:
-        """From the catalogue; None where the address was never tested."""
-        return cls(**json.loads(text)) if text else None
 
 
 def add_address(site: Site, code: str, text: str, priority: int | None, wishes: Wishes | None = None) -> Address:
@@ -122,13 +94,29 @@ def _spelled(text: str) -> str:
     scheme, colon, _ = text.partition("://")
     if colon and scheme.lower() in ("http", "https"):
         require_httpx()
-        return check_url(text)
+        return _spelled_url(text)
     if colon or not text.strip():
         raise UsageError(
             f"{text[:100]!r} is no address" if colon else "the address is empty",
             hint="a folder, https://HOST:PORT, or poll",
         )
     return str(Path(text).absolute())
+
+
+def _spelled_url(text: str) -> str:
+    """The address of a server as ``https://HOST`` or ``https://HOST:PORT``; raises `UsageError`."""
+    try:
+        parts = urlsplit(text)
+        is_server = bool(parts.hostname) and parts.path in ("", "/")
+        is_bare = not (parts.query or parts.fragment or parts.username)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        is_server, is_bare, port = False, False, ""
+    if not (is_server and is_bare):
+        hint = "write it like https://hq.example.org:8423 (no path: the path of a request is part of what is signed)"
+        raise UsageError(f"{text[:100]!r} is not the address of a server", hint=hint)
+    host = parts.hostname or ""
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
 
 
 def _check_folder(site: Site, text: str, given: str) -> None:
@@ -162,7 +150,7 @@ def _wished(address: Address, wishes: Wishes, *, new: bool) -> Address:
         if not wishes.ca.is_file():
             raise NotFoundError(f"{wishes.ca} is not there", hint="--ca takes the PEM file of the authority to trust")
         ca = str(wishes.ca.absolute())
-        trusting(ca)
+        tls_context(ca)
     return replace(address, limits=limits.to_text(), ca=ca)
 
 
@@ -200,98 +188,3 @@ def list_addresses(site: Site) -> list[Address]:
     """All addresses, by site, in the order they are tried."""
     with site.catalogue.reading() as connection:
         return sites.addresses(connection)
-
-
-def measure_address(
-    site: Site, code: str, text: str | None, *, budget: int, network: Network | None = None
-) -> Measured:
-    """Measure an address (the first of the site, unless named) with at most ``budget`` bytes, and keep the result.
-
-    Raises `UnreachableError`; `UsageError` for `POLL`, which can only be measured from the other side.
-    """
-    if text is None:
-        find_site(site, code)
-        known = [address for address in list_addresses(site) if address.site == code]
-        if not known:
-            raise NotFoundError(f"{code} has no address", hint="courier channel address add CODE ADDRESS")
-        address = known[0]
-    else:
-        address = find_address(site, code, text)
-    if address.address == POLL:
-        raise UsageError(f"{code} fetches from our server: only it can test that way", hint="run the test at that site")
-    if budget < 2:
-        raise UsageError("a test needs a budget of bytes", hint="--budget 4MB")
-    transport = (network or Network()).open(site, address)
-    try:
-        if isinstance(transport, HttpTransport):
-            found = _measure(lambda count: transport.probe(up=count), lambda count: transport.probe(down=count), budget)
-        else:
-            found = _measure_folder(Path(address.address), budget)
-    finally:
-        transport.close()
-    with site.catalogue.writing() as connection:
-        sites.change_address(connection, code, address.address, measured=found.to_text(), failures=0, tried_ns=None)
-    return found
-
-
-def _measure(up: Callable[[int], None], down: Callable[[int], None], budget: int) -> Measured:
-    """Round trips of nothing, then growing parts up and down until half the budget or `ENOUGH_SECONDS` is spent."""
-    down(0)  # opens the connection, which is not measured
-    trips = [_seconds(down, 0) for _ in range(5)]
-    up_rate, up_bytes = _rate(up, budget // 2, min(trips))
-    down_rate, down_bytes = _rate(down, budget // 2, min(trips))
-    return Measured(
-        at_ns=time.time_ns(),
-        round_trip_ms=round(sorted(trips)[2] * 1000, 3),
-        up_bytes_per_second=up_rate,
-        down_bytes_per_second=down_rate,
-        bytes_moved=up_bytes + down_bytes,
-    )
-
-
-def _seconds(act: Callable[[int], None], count: int) -> float:
-    start = time.perf_counter()
-    act(count)
-    return time.perf_counter() - start
-
-
-def _rate(act: Callable[[int], None], budget: int, trip: float) -> tuple[int, int]:
-    """(bytes a second, bytes moved); the round trip that every part costs is not counted."""
-    moved, spent, part = 0, 0.0, 16 << 10
-    best = 0.0
-    while moved < budget and spent < ENOUGH_SECONDS:
-        count = min(part, budget - moved, PART)
-        seconds = _seconds(act, count)
-        moved, spent, part = moved + count, spent + seconds, min(part * 4, PART)
-        best = max(best, count / max(seconds - trip, seconds / 10, 1e-6))
-    return int(best), moved
-
-
-def _measure_folder(folder: Path, budget: int) -> Measured:
-    if not folder.is_dir():
-        raise UnreachableError(f"channel folder {folder}: is not there", hint="mount the share or make the folder")
-    path = folder / f".courier-test-{secrets.token_hex(8)}"
-    data = secrets.token_bytes(PART)
-
-    def up(count: int) -> None:
-        with path.open("r+b" if path.exists() else "wb") as out:  # never made shorter: `down` reads from it
-            out.write(data[:count])
-            out.flush()
-            os.fsync(out.fileno())
-
-    def down(count: int) -> None:
-        if not count:
-            path.exists()
-            return
-        with path.open("rb") as source:
-            if hasattr(os, "posix_fadvise"):  # else what was written is read from memory, and not from the share
-                os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            source.read(count)
-
-    try:
-        return _measure(up, down, budget)
-    except OSError as error:
-        error.filename = str(folder)  # the file's own name says nothing to an operator, or is not told at all
-        raise explain_os(error) from None
-    finally:
-        path.unlink(missing_ok=True)

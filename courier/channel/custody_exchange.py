@@ -21,6 +21,7 @@ from courier.site.home import Site
 from courier.site.outbox import enqueue
 from formats.documents import custody as custody_doc
 from formats.documents.custody import CustodyBatch, CustodyEntry
+from formats.envelope import Envelope
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -79,10 +80,12 @@ def _peers(connection: Connection, site: Site, parcel: str) -> list[str] | None:
     return None if sent.state in NOT_YET_SENT else [goes.site for goes in parcels.destinations(connection, parcel)]
 
 
-def take_batch(site: Site, body: bytes) -> str:
-    """Merge the entries that a site passes on; return the site. What is wrong with one of them is a finding."""
+def take_custody_batch(site: Site, batch: CustodyBatch, _envelope: Envelope) -> str:
+    """Add the entries that a site passes on to our ledger; return an empty text.
+
+    An entry that is wrong is passed over and becomes a finding in the parcel's log.
+    """
     trust = site.trust()
-    batch, _ = trust.verify(body, custody_doc.BATCH_KIND, now_ns=now())
     with site.catalogue.writing() as connection:
         _check_concerned(connection, site, batch)
         for data in batch.entries:
@@ -94,7 +97,7 @@ def take_batch(site: Site, body: bytes) -> str:
                 continue
             if entry is not None:
                 _act(connection, site, batch, entry)
-    return batch.site
+    return ""
 
 
 def _check_concerned(connection: Connection, site: Site, batch: CustodyBatch) -> None:

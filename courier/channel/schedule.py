@@ -60,7 +60,6 @@ _ADMITTED = {
     Level.HIGH: {"high"},
     Level.CLOSED: set[str](),
 }
-_RANK = {"high": 0, "medium": 1, "low": 2}
 OPEN_WEEK = "a" * (HOURS * len(DAYS))
 
 
@@ -155,11 +154,6 @@ class Limits:
 
     def _local(self, now_ns: int) -> datetime:
         return datetime.fromtimestamp(now_ns // SECOND_NS, tz=UTC).astimezone(zone_of(self.zone))
-
-
-def rank(priority: str) -> int:
-    """0 for high, 1 for medium, 2 for low: what goes first."""
-    return _RANK.get(priority, 1)
 
 
 def retry_ns(limits: Limits, failures: int) -> int:

@@ -38,8 +38,8 @@ def sync(
 
     Parcels that become complete by them are imported.
     """
-    from courier.channel.serve import exchange_locked, synchronise_patiently
-    from courier.channel.sync import synchronise
+    from courier.channel.sync import exchange_locked, synchronise, synchronise_patiently
+    from courier.cli.messages import MESSAGE_HANDLERS
     from courier.errors import UnreachableError
 
     console = console_of(context)
@@ -50,9 +50,9 @@ def sync(
 
     with console.site() as site:
         if retry:
-            done = synchronise_patiently(site, told=told, sleep=time.sleep)
+            done = synchronise_patiently(site, handlers=MESSAGE_HANDLERS, told=told)
         else:
-            done = exchange_locked(site, lambda: synchronise(site))
+            done = exchange_locked(site, lambda: synchronise(site, handlers=MESSAGE_HANDLERS))
         console.say(f"Delivered {plural(done.delivered, 'message')}, received {plural(done.taken, 'message')}.")
         for line in _news(done):
             console.say(line)
@@ -128,8 +128,9 @@ def serve(
 
     Sites with the address `poll` fetch their messages from it. It ends on Ctrl-C or SIGTERM.
     """
-    from courier.channel.serve import run_server
-    from courier.channel.server import Listening, parse_bind
+    from courier.channel.http_server import Listening, parse_bind
+    from courier.channel.serve import Reports, run_server
+    from courier.cli.messages import MESSAGE_HANDLERS
 
     console = console_of(context)
     host, port = parse_bind(bind)
@@ -162,7 +163,8 @@ def serve(
             for failure in exchange.failures:
                 log(f"{failure.message} ({failure.hint})")
 
-        run_server(site, listening, rate=rate, every=every, log=log, ready=ready, done=done)
+        reports = Reports(log=log, ready=ready, done=done)
+        run_server(site, listening, handlers=MESSAGE_HANDLERS, rate=rate, every=every, reports=reports)
         console.say("The server has ended; nothing was lost.")
         console.result({"site": site.code, "ended": True})
 

@@ -74,7 +74,7 @@ def _wishes(**given: Any) -> Wishes:
 
 
 def _address_record(found: Address) -> dict[str, Any]:
-    from courier.channel.addresses import Measured
+    from courier.channel.measurement import Measured
     from courier.channel.schedule import Limits, rate_text, week_text
 
     limits, measured = Limits.parse(found.limits), Measured.parse(found.measured)
@@ -242,7 +242,7 @@ def address_test(
 
     The result is kept for planning.
     """
-    from courier.channel.addresses import measure_address
+    from courier.channel.measurement import measure_address
     from courier.media.kinds import parse_size
 
     console = console_of(context)

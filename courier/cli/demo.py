@@ -208,8 +208,9 @@ class _Demo:
 def _sync(site: Site) -> None:
     """Exchange messages; raise the first thing that went wrong."""
     from courier.channel.sync import synchronise
+    from courier.cli.messages import MESSAGE_HANDLERS
 
-    done = synchronise(site)
+    done = synchronise(site, handlers=MESSAGE_HANDLERS)
     if done.failures:
         raise done.failures[0]
     if done.refused:

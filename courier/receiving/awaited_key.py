@@ -1,18 +1,18 @@
-"""What a complete parcel waits for while its key has not come."""
+"""The key of a parcel that comes by network: what is awaited while it has not come, and keeping it once it has."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from courier.site.catalog import letters, messages
+from courier.parcel.keys import identities_for
+from courier.parcel.transitions import log_entry
+from courier.site.catalog import letters, messages, parcels
+from courier.site.catalog.letters import letter_of
 from courier.site.home import Site
 from formats.digest import sha256_hex
 from formats.documents.packing import PackingList
-
-if TYPE_CHECKING:
-    pass
-from courier.parcel.keys import identities_for
+from formats.documents.release import KeyRelease
+from formats.envelope import Envelope, parse_envelope
 
 
 def awaited_key(site: Site, packing: PackingList, seals: Mapping[int, str]) -> tuple[str, str]:
@@ -39,3 +39,18 @@ def awaited_key(site: Site, packing: PackingList, seals: Mapping[int, str]) -> t
     )
     command = f"courier parcel arrived {packing.parcel}{f' {typed}' if typed else ''}"
     return f"{why}: {command}", command
+
+
+def take_key_release(site: Site, release: KeyRelease, envelope: Envelope) -> str:
+    """Keep the key that the sender released, unless the one that is here is as new; return an empty text."""
+    with site.catalogue.writing() as connection:
+        before = letters.find(connection, "release", release.parcel, release.source)
+        if before is not None and _issued_ns(before.envelope) >= release.issued_ns:
+            return ""
+        letters.keep(connection, letter_of("release", release.parcel, release.source, envelope))
+        parcels.write_log(connection, log_entry(site, release.parcel, "key", f"released by {release.source}"))
+    return ""
+
+
+def _issued_ns(envelope: bytes) -> int:
+    return KeyRelease.parse(parse_envelope(envelope).payload).issued_ns

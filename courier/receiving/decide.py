@@ -9,13 +9,16 @@ from courier.errors import RefusedError
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.notices import check_not_recalled
 from courier.parcel.states import ReceivedEvent, ReceivedState, after_received
-from courier.parcel.transitions import begin_received, checked_reason, log_hint, received_event
+from courier.parcel.transitions import begin_received, checked_reason, log_entry, log_hint, received_event
 from courier.receiving.settle import find_build
-from courier.site.catalog import parcels
+from courier.site.catalog import letters, parcels
+from courier.site.catalog.letters import letter_of
 from courier.site.catalog.parcels import ReceivedParcel
 from courier.site.clock import now
 from courier.site.home import Site
-from formats.documents import supersession as supersession_doc
+from formats.documents.recall import Recall
+from formats.documents.supersession import Supersession
+from formats.envelope import Envelope
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -48,16 +51,35 @@ def _decide(site: Site, parcel: str, build: str, event: ReceivedEvent, text: str
     return after
 
 
-def take_supersession(site: Site, body: bytes) -> str:
-    """A sender replaces a parcel: refuse what may still come of it. Return the sender."""
-    word, _ = site.trust().verify(body, supersession_doc.KIND, now_ns=now())
+def take_supersession(site: Site, word: Supersession, _envelope: Envelope) -> str:
+    """The sender has replaced a parcel: refuse what may still come of it. Return an empty text."""
     text = f"superseded by {word.by}" + (f": {word.reason}" if word.reason else "")
     with site.catalogue.writing() as connection:
-        refuse_unwanted(connection, site, word.parcel, word.build, text)
-    return word.source
+        _refuse_unwanted(connection, site, word.parcel, word.build, text)
+    return ""
 
 
-def refuse_unwanted(connection: Connection, site: Site, parcel: str, build: str, text: str) -> None:
+def take_recall(site: Site, recall: Recall, envelope: Envelope) -> str:
+    """The sender has taken a parcel back: it is not imported any more. Return an empty text."""
+    with site.catalogue.writing() as connection:
+        if letters.find(connection, "recall", recall.parcel, recall.source) is not None:
+            return ""
+        letters.keep(connection, letter_of("recall", recall.parcel, recall.source, envelope))
+        text = f"by {recall.source}: {recall.reason or 'no reason given'}"
+        known = parcels.find_received(connection, recall.parcel)
+        if not known:
+            # From now on the parcel is known here: its media, and commands about it, meet a parcel that is refused.
+            _refuse_unwanted(connection, site, recall.parcel, recall.build, f"recalled {text}")
+        for row in known:
+            if row.state == ReceivedState.IMPORTED:
+                text += "; it was imported before, and its packages stay"
+            else:
+                received_event(connection, site, row.parcel, row.build, ReceivedEvent.REFUSED, f"recalled {text}")
+        parcels.write_log(connection, log_entry(site, recall.parcel, "recalled", text))
+    return ""
+
+
+def _refuse_unwanted(connection: Connection, site: Site, parcel: str, build: str, text: str) -> None:
     """Refuse a parcel on its sender's word, also one that nobody here has heard of yet; what is imported stays."""
     rows = parcels.find_received(connection, parcel)
     for row in rows:

@@ -160,7 +160,7 @@ def apply_replies(site: Site, parcel: str, paths: Sequence[Path]) -> int:
     failures: list[CourierError] = []
     for path, named in reply_files(paths):
         try:
-            part = _read_part(site, path)
+            part = _verified_part(site, path)
             if part.parcel == parcel:
                 ours = True
                 taken += _apply(site, part)
@@ -183,23 +183,20 @@ def apply_replies(site: Site, parcel: str, paths: Sequence[Path]) -> int:
     return taken
 
 
-def _read_part(site: Site, path: Path) -> RepairPart:
+def _verified_part(site: Site, path: Path) -> RepairPart:
     if path.stat().st_size > MAX_ENVELOPE:
         raise explain(TooLargeError("larger than any part"), where=str(path))
-    return _verified(site, path.read_bytes(), where=str(path))
-
-
-def take_part(site: Site, body: bytes) -> str:
-    """Act on a part that came by network; return its sender. The import follows by
-    `courier.receiving.receive.settle_all`."""
-    part = _verified(site, body, where="answer to a repair request")
-    _apply(site, part)
-    return part.source
-
-
-def _verified(site: Site, body: bytes, *, where: str) -> RepairPart:
-    part, _ = site.trust().verify(body, PART_KIND, now_ns=now(), where=where)
+    part, _ = site.trust().verify(path.read_bytes(), PART_KIND, now_ns=now(), where=str(path))
     return part
+
+
+def take_repair_part(site: Site, part: RepairPart, _envelope: Envelope) -> str:
+    """Take in the blocks of a part that came by network; return an empty text.
+
+    The import follows by `courier.receiving.settle.settle_all`.
+    """
+    _apply(site, part)
+    return ""
 
 
 def _apply(site: Site, part: RepairPart) -> int:

@@ -22,8 +22,8 @@ from formats.documents.release import KeyRelease
 from formats.envelope import Envelope, parse_envelope
 
 
-def judge_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> None:
-    """Keep an arrival report, and queue the parcel's key for its site if it is right. Again: nothing more happens.
+def take_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> str:
+    """Keep an arrival report, and queue the parcel's key for its site if the report is right; return an empty text.
 
     A newer report has the key released anew, to the site's present recipient: it may have lost the keys it had. Raises
     `RefusedError` for a report that is not right, or when the key may not leave.
@@ -39,7 +39,7 @@ def judge_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> None:
         and _issued(before) >= arrival.issued_ns
         and (released or _issued(before) > arrival.issued_ns)
     ):
-        return
+        return ""
     parcel = open_outgoing(site, arrival.parcel)
     problem = _problem(parcel, arrival)
     key = None
@@ -74,6 +74,7 @@ def judge_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> None:
                 parcels.write_log(connection, log_entry(site, arrival.parcel, "arrival", text))
     if problem is not None:
         raise _wrong(arrival, problem[0], code=problem[1])
+    return ""
 
 
 def _seals_named(arrival: Arrival) -> str:

@@ -63,6 +63,11 @@ class Asked:
 def read_request(site: Site, body: bytes, *, where: str) -> Asked:
     """Verify a request and count what it asks; raises `RefusedError`, `NotFoundError` or `DamagedError`."""
     request, envelope = site.trust().verify(body, REQUEST_KIND, now_ns=now(), where=where)
+    return check_request(site, request, envelope, where=where)
+
+
+def check_request(site: Site, request: RepairRequest, envelope: Envelope, *, where: str) -> Asked:
+    """Count what a verified request asks; raises `RefusedError`, `NotFoundError` or `DamagedError`."""
     if request.source != site.code:
         raise RefusedError(
             f"{where}: {request.site} asks {request.source} for blocks of {request.parcel}, not this site",
@@ -136,12 +141,12 @@ def _table(parcel: OutgoingParcel) -> BlockTable:
         ) from None
 
 
-def take_request(site: Site, body: bytes) -> tuple[str, str]:
-    """Act on a request that came by network: answer it, or keep it for the operator above the limit.
+def take_repair_request(site: Site, request: RepairRequest, envelope: Envelope) -> str:
+    """Answer a request that came by network, or keep it for the operator above the limit.
 
-    Returns the site that asks, and what it is told if its request waits for the operator.
+    Returns what the asking site is told if its request waits for the operator, else an empty text.
     """
-    asked = read_request(site, body, where="repair request")
+    asked = check_request(site, request, envelope, where=REQUEST_KIND.title)
     waiting = _waiting_bytes(site, asked.request.site)
     limit = site.settings.repair_limit
     if asked.bytes + waiting > limit:
@@ -153,12 +158,12 @@ def take_request(site: Site, body: bytes) -> tuple[str, str]:
             f"{asked.request.site} asks for {much} that are sent without asking. Instead, {asked.instead}; or send "
             f"them: courier parcel answer {path_text(kept)} --yes",
         )
-        return asked.request.site, (
+        return (
             f"{much} that {site.code} sends without asking a person: its operator decides. Call there: the blocks, or "
             f"{asked.which} shipped again"
         )
     queue_answer(site, asked)
-    return asked.request.site, ""
+    return ""
 
 
 def _waiting_bytes(site: Site, code: str) -> int:

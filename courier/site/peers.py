@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from courier.error_codes import Code
 from courier.errors import CourierError, NotFoundError, RefusedError, UsageError
 from courier.files import path_text, write_atomic
-from courier.site.catalog import sites
+from courier.site.catalog import parcels, sites
+from courier.site.catalog.parcels import LogEntry
 from courier.site.catalog.sites import Address, PinnedSite
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import encrypt_again
 from courier.site.trust import CARD_HINT, check_card_by_fingerprint, check_newer_card, read_card
 from formats.documents.card import SiteCard
-from formats.envelope import parse_envelope
+from formats.envelope import Envelope, parse_envelope
 from formats.errors import FormatError
 from formats.names import check_site
 
@@ -102,6 +103,30 @@ def pin_card(site: Site, data: bytes, *, fingerprint: str | None) -> Pinned:
         sites.pin(connection, record)
         encrypt_again(connection, card.site)
     return Pinned(card=card, before=before, was_revoked=pinned is not None and bool(pinned.revoked))
+
+
+def verify_card(site: Site, data: bytes) -> tuple[SiteCard, Envelope]:
+    """The card in a message, which must be newer than the pinned one of its site, or that very one.
+
+    Raises `RefusedError` for what `check_newer_card` refuses and for a site that is not trusted, `FormatError` for
+    bytes that are no card.
+    """
+    envelope = parse_envelope(data)
+    known = site.trust().site(SiteCard.parse(envelope.payload).site)
+    return check_newer_card(data, known.card), envelope
+
+
+def take_card(site: Site, card: SiteCard, envelope: Envelope) -> str:
+    """Pin a newer card that came by network; return an empty text, as nothing waits for a person."""
+    with site.catalogue.writing() as connection:
+        pinned = sites.find(connection, card.site)
+        if pinned is not None and card.serial > pinned.serial:
+            sites.pin(connection, replace(pinned, name=card.name, card=envelope.encode(), serial=card.serial))
+            encrypt_again(connection, card.site)
+            text = f"{card.site} has a new card (serial {card.serial}), signed by the key before it"
+            entry = LogEntry(parcel="", at_ns=now(), operator=site.operator, event="card", text=text)
+            parcels.write_log(connection, entry)
+    return ""
 
 
 def find_site(site: Site, code: str) -> tuple[PinnedSite, SiteCard]:

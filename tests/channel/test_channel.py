@@ -11,20 +11,24 @@ from typing import Any
 
 import pytest
 
+from courier.error_codes import Code
+
 pytest.importorskip("httpx")
 
 from channel_network import Pair, Wire, came, definition, make_pair, put, state, travels_as
 from journey import Home
 
 from courier.channel.acknowledgements import acknowledge
-from courier.channel.addresses import Wishes, add_address, list_addresses, measure_address, remove_address, set_address
-from courier.channel.delivery import Run, deliver
+from courier.channel.addresses import Wishes, add_address, list_addresses, remove_address, set_address
+from courier.channel.connections import Run
+from courier.channel.delivery import deliver
+from courier.channel.measurement import measure_address
 from courier.channel.pace import Meter, Pacer
 from courier.channel.schedule import Limits
-from courier.channel.serve import synchronise_patiently
-from courier.channel.sync import take_inbox
+from courier.channel.sync import synchronise_patiently, take_inbox
 from courier.channel.transport import Outgoing, Pace, PausedError, Transport
-from courier.errors import BusyError, NotFoundError, UnreachableError, UsageError
+from courier.cli.messages import MESSAGE_HANDLERS
+from courier.errors import NotFoundError, RefusedError, UnreachableError, UsageError
 from courier.files import make_folder
 from courier.site.catalog import messages, sites
 from courier.site.catalog.sites import Address
@@ -355,7 +359,9 @@ def test_a_sync_that_retries_tries_as_often_as_the_limits_say(pair: Pair, tmp_pa
         naps.append(seconds)
         pair.clock.sleep(seconds)
 
-    done = synchronise_patiently(pair.hq, told=lambda _: None, network=pair.network, sleep=sleep)
+    done = synchronise_patiently(
+        pair.hq, handlers=MESSAGE_HANDLERS, told=lambda _: None, network=pair.network, sleep=sleep
+    )
     assert naps == [90.0, 90.0]
     assert done.unreachable[0][0] == "BR1"
 
@@ -373,9 +379,9 @@ def test_a_failing_address_falls_to_the_next_and_is_left_alone_for_a_while(pair:
     for pause in (30, 31):  # a minute apart: not yet, now
         pair.clock.sleep(pause)
         again = Run(network=pair.network, patient=True)
-        waits.append(again.usable(list_addresses(pair.hq)[0]))
+        waits.append(again.why_not(list_addresses(pair.hq)[0]))
     assert "it is tried again in 30 s" in str(waits[0])
-    assert waits[1] is None
+    assert waits[1] == ""
 
 
 def test_fetching_from_the_second_of_a_sites_servers_is_no_failure(http: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -425,14 +431,14 @@ def test_a_download_goes_on_where_it_was_cut(http: Pair) -> None:
     add_address(http.br, "HQ1", "https://hq1", None)
     spool = http.br.home / "channel" / "fetch" / "HQ1"
     asked = []
-    service = http.network.servers["HQ1"]
+    running = http.network.servers["HQ1"]
 
     def server() -> Any:
         asked.append(1)
-        return None if len(asked) == 4 else service
+        return None if len(asked) == 4 else running
 
     transport = http.transport(http.br, http.hq)
-    transport._http._transport = Wire(server)  # type: ignore[attr-defined]
+    transport._client._http._transport = Wire(server)  # type: ignore[attr-defined]
     with pytest.raises(UnreachableError):
         list(transport.fetch("BR1"))
     (part,) = spool.iterdir()
@@ -471,7 +477,7 @@ def test_a_server_takes_again_what_it_had_not_taken_in_before_it_ended(http: Pai
     home = http.br.home
     http.br.close()
     http.br = open_site(home)
-    assert take_inbox(http.br).taken == 1
+    assert take_inbox(http.br, handlers=MESSAGE_HANDLERS).taken == 1
     assert came(http.br) == []
 
 
@@ -485,7 +491,7 @@ def test_a_revoked_site_is_nobody(http: Pair) -> None:
 
 def test_clocks_that_differ_are_named(http: Pair) -> None:
     transport = http.transport(http.hq, http.br)
-    transport._now = lambda: http.clock() + 301 * 10**9  # type: ignore[attr-defined]
+    transport._client._now = lambda: http.clock() + 301 * 10**9  # type: ignore[attr-defined]
     with pytest.raises(UnreachableError, match="the clocks differ: signed at"):
         transport.deliver("BR1", Outgoing.of(b"x"))
 
@@ -523,10 +529,10 @@ def test_our_own_fault_is_no_dead_letter(pair: Pair, monkeypatch: pytest.MonkeyP
     pair.sync(pair.hq)
 
     def busy(*_: object) -> tuple[str, str]:
-        raise BusyError("catalogue: database is locked", hint="wait")
+        raise RefusedError("catalogue: database is locked", hint="wait", code=Code.BUSY)
 
-    with monkeypatch.context() as patch, pytest.raises(BusyError):
-        patch.setattr("courier.channel.sync.take_message", busy)
+    with monkeypatch.context() as patch, pytest.raises(RefusedError):
+        patch.setattr("courier.channel.incoming.take_message", busy)
         pair.sync(pair.br)
     assert state(pair.br, name, "in") is None
     (done,) = pair.sync(pair.br)

@@ -17,14 +17,17 @@ pytest.importorskip("httpx")
 from channel_network import HOUR_NS, Pair, definition, make_pair, put, state, travels_as
 from journey import Home
 
-from courier.channel import handlers as inbox
-from courier.channel import sync as exchange
-from courier.channel.addresses import add_address, measure_address
-from courier.channel.delivery import Run, deliver
+from courier.channel import handlers, incoming, sync
+from courier.channel.addresses import add_address
+from courier.channel.connections import Run
+from courier.channel.delivery import deliver
 from courier.channel.folder_transport import LEFT_OVER_SECONDS, FolderTransport
+from courier.channel.handlers import TakenMessage
+from courier.channel.measurement import measure_address
 from courier.channel.schedule import EXPIRY_NS
 from courier.channel.sync import synchronise
 from courier.channel.transport import MAX_MESSAGE, Outgoing, RejectedError
+from courier.cli.messages import MESSAGE_HANDLERS
 from courier.errors import NoSpaceError, UnreachableError
 from courier.files import TEMP, make_folder
 from courier.site.catalog import messages
@@ -50,7 +53,7 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is in the outbox but what the test puts there."""
-    monkeypatch.setattr(exchange, "report_to_peers", lambda _: ())
+    monkeypatch.setattr(sync, "report_to_peers", lambda _: ())
 
 
 @pytest.fixture
@@ -240,16 +243,16 @@ def test_a_share_that_goes_half_way_loses_nothing_and_what_was_taken_is_told(
     pair.link()
     put(pair.hq, pair.br, *(definition(pair.hq, n) for n in range(4)))
     pair.sync(pair.hq)
-    real, away = inbox.take_message, pair.share.with_name("away")
-    taken: list[tuple[str, str, str]] = []
+    real, away = handlers.take_message, pair.share.with_name("away")
+    taken: list[TakenMessage] = []
 
-    def take(*args: Any) -> tuple[str, str, str]:
+    def take(*args: Any) -> TakenMessage:
         taken.append(real(*args))
         if len(taken) == 1:
             pair.share.rename(away)
         return taken[-1]
 
-    monkeypatch.setattr(exchange, "take_message", take)
+    monkeypatch.setattr(incoming, "take_message", take)
     (done,) = pair.sync(pair.br)
     assert done.taken == 1
     assert "is not there" in dict(done.unreachable)["HQ1"]
@@ -296,17 +299,17 @@ def test_a_share_we_may_not_delete_on_does_not_fill_the_outbox(pair: Pair, monke
 
 def test_much_garbage_is_not_held_in_memory(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     pair.link()
-    monkeypatch.setattr(exchange, "AGAIN_BYTES", 100)
+    monkeypatch.setattr(incoming, "SECOND_LOOK_BYTES", 100)
     for n in range(10):
         pair.transport(pair.hq, pair.br).deliver("BR1", Outgoing.of(bytes([n]) * 40))
     looked: list[int] = []
-    real = inbox.take_message
+    real = handlers.take_message
 
-    def take(site: Any, body: bytes) -> tuple[str, str, str]:
+    def take(site: Any, body: bytes, table: Any) -> TakenMessage:
         looked.append(len(body))
-        return real(site, body)
+        return real(site, body, table)
 
-    monkeypatch.setattr(exchange, "take_message", take)
+    monkeypatch.setattr(incoming, "take_message", take)
     (done,) = pair.sync(pair.br)
     assert (len(done.refused), len(looked)) == (10, 12)
 
@@ -354,10 +357,10 @@ def test_an_address_that_failed_while_the_clock_was_ahead_is_tried_once_it_is_ri
     right = pair.clock.ns
     (name,) = put(pair.hq, pair.br, definition(pair.hq))
     pair.clock.ns += 24 * HOUR_NS
-    synchronise(pair.hq, network=pair.network, patient=True)
+    synchronise(pair.hq, handlers=MESSAGE_HANDLERS, network=pair.network, patient=True)
     pair.clock.ns = right
     (pair.share / "later").mkdir()
-    synchronise(pair.hq, network=pair.network, patient=True)
+    synchronise(pair.hq, handlers=MESSAGE_HANDLERS, network=pair.network, patient=True)
     assert state(pair.hq, name) == "delivered"
 
 

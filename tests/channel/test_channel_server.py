@@ -28,21 +28,29 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
 import httpx
-from channel_network import Clock, Pair, Sent, answer, came, definition, make_pair, put
+from channel_network import Clock, Pair, Sent, came, definition, make_pair, put
 
-from courier.channel import server as server_room
+from courier.channel import http_application, http_server
 from courier.channel.addresses import Wishes, add_address
-from courier.channel.http_transport import HttpTransport, Signing
+from courier.channel.connections import remote_server
+from courier.channel.fetch import open_inbox
+from courier.channel.http_api import OPERATIONS
+from courier.channel.http_application import Service, make_service
+from courier.channel.http_client import HttpClient
+from courier.channel.http_server import Listening, check_listening, parse_bind, serve
+from courier.channel.http_transport import HttpTransport
 from courier.channel.inbox import MAX_WAITING, FullError, Inbox, OutOfStepError, WrongDigestError
-from courier.channel.openapi import ROUTES, description
+from courier.channel.openapi import description
+from courier.channel.refusal_log import STRANGER_LINES
 from courier.channel.request_signatures import Head, read_claim, sign_head, verify_claim
-from courier.channel.requests import STRANGE_LINES, Service
-from courier.channel.serve import SiteDesk, run_server
-from courier.channel.server import Listening, check_listening, parse_bind, serve
-from courier.channel.sync import open_inbox, synchronise
+from courier.channel.serve import Reports, run_server
+from courier.channel.server_desk import ServerDesk
+from courier.channel.sync import synchronise
 from courier.channel.transport import MAX_MESSAGE, Outgoing
-from courier.errors import BusyError, CourierError, NotFoundError, UnreachableError, UsageError
+from courier.cli.messages import MESSAGE_HANDLERS
+from courier.errors import CourierError, NotFoundError, RefusedError, UnreachableError, UsageError
 from courier.site.catalog import messages
+from courier.site.catalog.sites import Address
 from courier.site.home import Site
 from courier.site.outbox import PART, enqueue
 from formats.envelope import load_public_key
@@ -114,9 +122,9 @@ def forge(http: Pair) -> Forge:
 
 def ask(pair: Pair, sent: Sent) -> tuple[int, str]:
     """(status, code) of BR1's answer."""
-    service = pair.network.servers["BR1"]
-    assert service is not None
-    reply = answer(service, sent)
+    server = pair.network.servers["BR1"]
+    assert server is not None
+    reply = server.ask(sent)
     return reply.status, json.loads(reply.body)["error"]["code"] if reply.body[:9] == b'{"error":' else ""
 
 
@@ -155,9 +163,9 @@ def strangers(forge: Forge) -> dict[str, Sent]:
 
 
 def test_strangers_and_forgers_learn_nothing_whatever_they_ask(forge: Forge) -> None:
-    service = forge.pair.network.servers["BR1"]
-    assert service is not None
-    replies = {name: answer(service, sent) for name, sent in strangers(forge).items()}
+    server = forge.pair.network.servers["BR1"]
+    assert server is not None
+    replies = {name: server.ask(sent) for name, sent in strangers(forge).items()}
     assert {(r.status, r.body, r.headers) for r in replies.values()} == {(401, b"", ())}
     assert came(forge.pair.br) == []
 
@@ -177,7 +185,7 @@ def test_strangers_who_make_up_names_do_not_fill_the_log(forge: Forge) -> None:
     good = forge.put()
     for number in range(300):
         ask(forge.pair, tampered(good, "courier-from", f"{number:03}"))
-    assert len(log) == STRANGE_LINES
+    assert len(log) == STRANGER_LINES
     ask(forge.pair, forge.request("GET", "/nothing"))
     assert log[-1] == "refused a request of HQ1: not-found"  # what a known site does is told all the same
     forge.pair.clock.sleep(3601)
@@ -200,7 +208,7 @@ def test_a_server_started_with_a_clock_ahead_serves_once_it_is_set_right_and_tak
     assert ask(pair, before)[0] == 201
     right = pair.clock.ns
     pair.clock.ns += 24 * 3600 * 10**9
-    service = pair.network.serve(pair.br)
+    server = pair.network.serve(pair.br)
     ahead = [forge.put() for _ in range(20)]
     assert {ask(pair, sent)[0] for sent in ahead} == {201}
     pair.clock.ns = right + 5 * 10**9
@@ -210,7 +218,7 @@ def test_a_server_started_with_a_clock_ahead_serves_once_it_is_set_right_and_tak
     for _ in range(10):
         assert ask(pair, forge.put())[0] == 201
     # What is remembered of the wrong time goes, and keeps nothing else.
-    (peer,) = service._peers.values()
+    (peer,) = server.service.admission._peers.values()
     assert max(peer.nonces.values()) * 10**9 <= pair.clock.ns
     assert len(peer.nonces) <= 12
 
@@ -300,8 +308,8 @@ def test_signatures_of_both_kinds_of_key_hold_and_break(scheme: str) -> None:
 
 def test_the_description_is_what_is_committed_and_what_is_served() -> None:
     committed = json.loads((ROOT / "docs" / "channel-openapi.json").read_text("utf-8"))
-    assert committed == json.loads(json.dumps(description()))
-    served = {(route.method.lower(), route.path) for route in ROUTES}
+    assert committed == json.loads(json.dumps(description(OPERATIONS)))
+    served = {(one.method.lower(), one.path) for one in OPERATIONS}
     assert served == {(method, path) for path, methods in committed["paths"].items() for method in methods}
 
 
@@ -397,7 +405,8 @@ def running(site: Site, listening: Listening | None = None) -> Iterator[Running]
         found.url, found.port = url, int(url.rpartition(":")[2])
         up.set()
 
-    service = Service(SiteDesk(site, arrived=lambda: None), open_inbox(site), log=log.append, rate=1000)
+    desk = ServerDesk(site, arrived=lambda: None)
+    service = make_service(desk, open_inbox(site), log=log.append, rate=1000)
     where = listening or Listening(host="127.0.0.1", port=0, behind_proxy=True)
     found.thread = threading.Thread(target=serve, args=(service, where), kwargs={"ready": ready, "stop": stop})
     found.thread.start()
@@ -411,9 +420,8 @@ def running(site: Site, listening: Listening | None = None) -> Iterator[Running]
 
 
 def client(pair: Pair, url: str, ca: str = "") -> HttpTransport:
-    key = pair.hq.card.keys[0].key
-    signing = Signing(source="HQ1", key=key, signer=pair.hq.keyring.signer(key)[1])
-    return HttpTransport(url, "BR1", signing=signing, spool=pair.hq.home / "spool", ca=ca)
+    address = Address(site="BR1", priority=1, address=url, ca=ca)
+    return HttpTransport(HttpClient(remote_server(pair.hq, address)), downloads=pair.hq.home / "downloads")
 
 
 def talk(port: int, *pieces: bytes, patience: float = 20) -> bytes:
@@ -435,8 +443,8 @@ def raw(sent: Sent, body: bytes) -> bytes:
 
 @pytest.fixture
 def up(http: Pair, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    monkeypatch.setattr(server_room, "HEAD_SECONDS", 1.0)
-    monkeypatch.setattr(server_room, "BODY_SECONDS", 1.0)
+    monkeypatch.setattr(http_server, "HEAD_SECONDS", 1.0)
+    monkeypatch.setattr(http_application, "BODY_SECONDS", 1.0)
     with running(http.br) as found:
         yield found
 
@@ -496,7 +504,7 @@ def test_a_catalogue_that_fails_before_a_site_is_known_is_told_and_logged_too(
         raise CourierError("catalogue: the server closed the connection", hint="check it", code=Code.CATALOGUE)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SiteDesk, "key", gone)
+        patch.setattr(ServerDesk, "key", gone)
         with pytest.raises(UnreachableError, match="503"):
             client(http, up.url).deliver("BR1", Outgoing.of(b"good"))
     assert any("the server closed the connection" in line for line in up.log)
@@ -516,7 +524,7 @@ def test_health_and_description_are_for_everyone_and_say_nothing_of_the_site(htt
     health = talk(up.port, b"GET /v1/health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
     assert health.endswith(b'{"status":"ok"}')
     text = talk(up.port, b"GET /v1/openapi.json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-    assert json.loads(text.partition(b"\r\n\r\n")[2]) == json.loads(json.dumps(description()))
+    assert json.loads(text.partition(b"\r\n\r\n")[2]) == json.loads(json.dumps(description(OPERATIONS)))
     assert b"BR1" not in health + text
     assert not re.search(rb"(?i)\r\nserver:", health)
     answers = {
@@ -574,7 +582,7 @@ def test_own_certificate_and_a_client_that_trusts_it(http: Pair, tmp_path: Path)
 
 
 def _service(site: Site) -> Service:
-    return Service(SiteDesk(site, arrived=lambda: None), open_inbox(site), log=lambda _: None)
+    return make_service(ServerDesk(site, arrived=lambda: None), open_inbox(site), log=lambda _: None)
 
 
 def test_where_to_listen_is_checked(http: Pair, tmp_path: Path) -> None:
@@ -587,7 +595,7 @@ def test_where_to_listen_is_checked(http: Pair, tmp_path: Path) -> None:
             check_listening(listening)
     with pytest.raises(NotFoundError):
         check_listening(Listening(host="x", port=1, cert=tmp_path / "no", key=tmp_path / "no"))
-    with running(http.br) as found, pytest.raises(BusyError, match="in use"):
+    with running(http.br) as found, pytest.raises(RefusedError, match="in use"):
         serve(_service(http.br), Listening(host="127.0.0.1", port=found.port, behind_proxy=True))
 
 
@@ -605,11 +613,12 @@ def test_the_server_takes_in_what_comes_and_makes_its_rounds(http: Pair) -> None
         target=run_server,
         args=(http.br, Listening(host="127.0.0.1", port=0, behind_proxy=True)),
         kwargs={
+            "handlers": MESSAGE_HANDLERS,
             "rate": 100,
             "every": 1,
-            "log": lambda _: None,
-            "ready": ready,
-            "done": lambda exchange: taken.set() if exchange.taken else None,
+            "reports": Reports(
+                log=lambda _: None, ready=ready, done=lambda exchange: taken.set() if exchange.taken else None
+            ),
             "stop": stop,
         },
     )
@@ -620,10 +629,10 @@ def test_the_server_takes_in_what_comes_and_makes_its_rounds(http: Pair) -> None
         envelope = definition(http.hq)
         with http.hq.catalogue.writing() as connection:
             enqueue(connection, envelope, "BR1")
-        assert synchronise(http.hq).delivered == 1
+        assert synchronise(http.hq, handlers=MESSAGE_HANDLERS).delivered == 1
         assert taken.wait(20)
         for _ in range(50):
-            synchronise(http.hq)
+            synchronise(http.hq, handlers=MESSAGE_HANDLERS)
             with http.hq.catalogue.reading() as connection:
                 if not messages.due(connection, 1 << 62):
                     break
@@ -667,7 +676,7 @@ def test_a_server_whose_log_cannot_be_written_takes_in_what_comes_and_can_be_sto
             for number in range(2):  # what is said of the first ended the taking in of the second
                 put(http.hq, http.br, definition(http.hq, number + 1))
                 for _ in range(100):
-                    synchronise(http.hq)
+                    synchronise(http.hq, handlers=MESSAGE_HANDLERS)
                     with http.hq.catalogue.reading() as connection:
                         if not messages.live(connection, "BR1"):
                             break
@@ -690,18 +699,19 @@ from courier.site.home import create_site
 from courier.site.peers import pin_card
 from courier.channel.addresses import Wishes, add_address
 from courier.channel.sync import synchronise
-from courier.channel.server import Listening
-from courier.channel.serve import run_server
+from courier.channel.http_server import Listening
+from courier.channel.serve import Reports, run_server
+from courier.cli.messages import MESSAGE_HANDLERS
 from courier.errors import NotFoundError
 root = Path({str(tmp_path)!r})
 a, b = (create_site(root / code, code=code, name=code) for code in ("AA1", "BB1"))
 pin_card(a, b.card_envelope, fingerprint=b.card.fingerprint)
 add_address(a, "BB1", str(root), None)
-synchronise(a)
+synchronise(a, handlers=MESSAGE_HANDLERS)
 for act in (
     lambda: add_address(a, "BB1", "https://x", None),
-    lambda: run_server(a, Listening(host="127.0.0.1", port=0, behind_proxy=True), rate=1, every=0,
-                       log=print, ready=print, done=print),
+    lambda: run_server(a, Listening(host="127.0.0.1", port=0, behind_proxy=True), handlers=MESSAGE_HANDLERS,
+                       rate=1, every=0, reports=Reports(log=print, ready=print, done=print)),
 ):
     try:
         act()
@@ -736,7 +746,7 @@ def test_a_client_is_not_led_astray_by_a_bad_server(http: Pair) -> None:
     ]
     for status, body, headers in bad:
         transport = http.transport(http.hq, http.br)
-        transport._http._transport = Bad(status, body, headers)  # type: ignore[attr-defined]
+        transport._client._http._transport = Bad(status, body, headers)  # type: ignore[attr-defined]
         fetched: list[Any] = []
         with contextlib.suppress(CourierError):
             fetched = list(transport.fetch("HQ1"))
@@ -770,12 +780,12 @@ class Trickle(httpx.SyncByteStream):
 def asking(pair: Pair, server: Strange) -> HttpTransport:
     transport = pair.transport(pair.hq, pair.br)
     assert isinstance(transport, HttpTransport)
-    transport._http._transport = server
+    transport._client._http._transport = server
     return transport
 
 
 def test_an_answer_that_trickles_is_given_up(http: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("courier.channel.http_transport.REQUEST_SECONDS", 0)
+    monkeypatch.setattr("courier.channel.http_client.REQUEST_SECONDS", 0)
     server = Strange(200, lambda: (b" " for _ in range(60_000)))
     with pytest.raises(UnreachableError, match=r"too slow; .* --cap"):
         list(asking(http, server).fetch("HQ1"))

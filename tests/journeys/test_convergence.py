@@ -24,6 +24,7 @@ from channel_network import HOUR_NS, Clock, Faults, MemoryNetwork, Restart, copy
 
 from courier.channel.addresses import add_address
 from courier.channel.sync import Exchange, synchronise
+from courier.cli.messages import MESSAGE_HANDLERS
 from courier.errors import CourierError
 from courier.files import make_folder
 from courier.packages.add import add_package
@@ -227,7 +228,7 @@ class World:
         raise AssertionError(f"no agreement after {ROUNDS} rounds: {[*self.open_ends(), *self.failures()]}")
 
     def synchronise(self, site: Site) -> None:
-        self.last[site.code] = synchronise(site, network=self.network, patient=True)
+        self.last[site.code] = synchronise(site, handlers=MESSAGE_HANDLERS, network=self.network, patient=True)
 
     def do(self, site: Site, what: str, name: str, code: str) -> None:
         if what == "ship":
@@ -280,7 +281,7 @@ class World:
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("courier.channel.delivery.THREADS", 1)  # so that a seed means the same run again
-    for side in ("http_transport", "requests"):
+    for side in ("http_transport", "http_api"):
         monkeypatch.setattr(f"courier.channel.{side}.PART", PART)
 
 
@@ -333,9 +334,9 @@ def test_a_seed_that_loses_everything_becomes_dead_letters_that_say_why(start: S
     site = world.plain("HQ1")
     ship_parcel(site, open_outgoing(site, name))
     for _ in range(4):
-        synchronise(site, network=world.network)
+        synchronise(site, handlers=MESSAGE_HANDLERS, network=world.network)
         world.clock.sleep(31 * 24 * 3600)
-    synchronise(site, network=world.network)
+    synchronise(site, handlers=MESSAGE_HANDLERS, network=world.network)
     with site.catalogue.reading() as connection:
         dead = messages.in_state(connection, "out", "dead")
         assert not messages.due(connection, 1 << 62)

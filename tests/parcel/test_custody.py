@@ -235,7 +235,8 @@ def test_what_is_altered_in_the_catalogue_is_shown(sites: Sites) -> None:
 
 
 def test_only_the_sites_of_a_parcel_have_a_say_in_its_ledger(tmp_path: Path) -> None:
-    from courier.channel.custody_exchange import take_batch
+    from courier.channel.handlers import take_message
+    from courier.cli.messages import MESSAGE_HANDLERS
     from courier.errors import RefusedError
     from formats.documents import custody as custody_doc
 
@@ -248,7 +249,7 @@ def test_only_the_sites_of_a_parcel_have_a_say_in_its_ledger(tmp_path: Path) -> 
 
     batch = replace(batch, issued_ns=stranger.card.issued_ns + 1)
     with pytest.raises(RefusedError, match="nothing to do with it"):
-        take_batch(hq, stranger.sign(batch.payload(), custody_doc.BATCH_TYPE).encode())
+        take_message(hq, stranger.sign(batch.payload(), custody_doc.BATCH_TYPE).encode(), MESSAGE_HANDLERS)
     assert sites.hq("parcel", "show", parcel)["state"] == "Sent"
 
 

@@ -11,6 +11,7 @@ import pytest
 from journey import FIXTURES, Home, Sites, add, create, make_sites, run, write
 
 from courier.channel.handlers import take_message
+from courier.cli.messages import MESSAGE_HANDLERS
 from courier.sending.outgoing_parcel import OutgoingParcel
 from courier.sending.parcel_key import encrypt_parcel_key
 from courier.sending.recall import recall_parcel
@@ -171,7 +172,7 @@ def take_in(home: Home) -> None:
     """Act on what lies in the share, and hand nothing over: as where the line breaks half-way."""
     for name in list((home.path.parent / "share" / home.code).iterdir()):
         site = open_site(home.path)
-        take_message(site, decrypt_message(name.read_bytes(), site.keyring.identities()))
+        take_message(site, decrypt_message(name.read_bytes(), site.keyring.identities()), MESSAGE_HANDLERS)
         site.close()
 
 

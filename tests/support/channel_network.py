@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from courier.channel.addresses import add_address
-from courier.channel.delivery import Network, signings
+from courier.channel.connections import Network, download_folder, is_server, remote_server
+from courier.channel.fetch import open_inbox
 from courier.channel.folder_transport import FolderTransport
+from courier.channel.http_application import Service, make_app, make_service
+from courier.channel.http_client import HttpClient
 from courier.channel.http_transport import HttpTransport
 from courier.channel.request_signatures import Head
-from courier.channel.requests import Reply, Service
-from courier.channel.serve import SiteDesk
-from courier.channel.sync import Exchange, open_inbox, synchronise
+from courier.channel.server_desk import ServerDesk
+from courier.channel.sync import Exchange, synchronise
 from courier.channel.transport import Outgoing, Pace, Transport
+from courier.cli.messages import MESSAGE_HANDLERS
 from courier.errors import UnreachableError
 from courier.files import make_folder
 from courier.site.catalog import messages
@@ -63,10 +70,57 @@ class Sent:
     body: bytes
 
 
-def answer(service: Service, sent: Sent) -> Reply:
-    """What a server answers to a request."""
-    admitted = service.admit(sent.head, "wire")
-    return admitted if isinstance(admitted, Reply) else service.handle(admitted, sent.body)
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """A response as it was on the wire, without the fields that say how long and of what kind it is."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...]
+
+
+@cache
+def event_loop() -> asyncio.AbstractEventLoop:
+    """The loop in which all servers in memory run, in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="servers", daemon=True).start()
+    return loop
+
+
+class MemoryServer:
+    """The server of one site, asked without sockets."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self._app = make_app(service)
+
+    def ask(self, sent: Sent) -> Reply:
+        """What the server answers to a request."""
+        return asyncio.run_coroutine_threadsafe(self._ask(sent), event_loop()).result()
+
+    async def _ask(self, sent: Sent) -> Reply:
+        head, gathered = sent.head, list[dict[str, Any]]()
+        scope = {
+            "type": "http",
+            "method": head.method,
+            "path": head.path,
+            "raw_path": head.path.encode("latin-1"),
+            "query_string": head.query.encode("latin-1"),
+            "headers": [(name.encode("latin-1"), text.encode("latin-1")) for name, text in head.headers.items()],
+            "client": ("wire", 0),
+        }
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": sent.body, "more_body": False}
+
+        async def send(message: Any) -> None:
+            gathered.append(message)
+
+        await self._app(scope, receive, send)
+        start, *rest = gathered
+        headers = [(name.decode(), text.decode()) for name, text in start["headers"]]
+        told = tuple(item for item in headers if item[0] not in ("content-length", "content-type", "connection"))
+        return Reply(status=start["status"], headers=told, body=b"".join(one.get("body", b"") for one in rest))
 
 
 @dataclass(kw_only=True)
@@ -100,7 +154,7 @@ class Faults:
 class Wire(httpx.BaseTransport):
     """The network between a client and the server of one site; ``server`` gives it, or None while it is down."""
 
-    def __init__(self, server: Callable[[], Service | None], faults: Faults | None = None) -> None:
+    def __init__(self, server: Callable[[], MemoryServer | None], faults: Faults | None = None) -> None:
         self._server, self._faults = server, faults
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -108,41 +162,40 @@ class Wire(httpx.BaseTransport):
         headers = {name.lower(): value for name, value in request.headers.items()}
         path, _, query = request.url.raw_path.decode().partition("?")
         sent = Sent(head=Head(method=request.method, path=path, query=query, headers=headers), body=body)
-        service = self._server()
-        if service is None:
+        server = self._server()
+        if server is None:
             raise httpx.ConnectError("nobody listens", request=request)
-        reply = self._carry(service, sent, request)
+        reply = self._carry(server, sent, request)
         return httpx.Response(
             reply.status, headers=list(reply.headers), stream=httpx.ByteStream(reply.body), request=request
         )
 
-    def _carry(self, service: Service, sent: Sent, request: httpx.Request) -> Reply:
+    def _carry(self, server: MemoryServer, sent: Sent, request: httpx.Request) -> Reply:
         faults = self._faults
         if faults is None:
-            return answer(service, sent)
+            return server.ask(sent)
         fault = faults.happens()
         faults.note(sent, fault=fault)
         if not fault:
-            return answer(service, sent)
+            return server.ask(sent)
         match faults.dice.randrange(6):
             case 0:
                 raise httpx.ConnectError("lost on the way there", request=request)
             case 1:
-                answer(service, sent)
+                server.ask(sent)
                 raise httpx.ReadError("lost on the way back", request=request)
             case 2:
-                answer(service, sent)
-                return answer(service, sent)  # the second is a replay, and its answer is what the client sees
+                server.ask(sent)
+                return server.ask(sent)  # the second is a replay, and its answer is what the client sees
             case 3:
-                later = service
-                faults.late.append((faults.dice.randrange(1, 9), lambda: answer(later, sent)))
+                faults.late.append((faults.dice.randrange(1, 9), lambda: server.ask(sent)))
                 raise httpx.ReadTimeout("delayed", request=request)
             case 4:
                 half = Sent(head=sent.head, body=sent.body[: len(sent.body) // 2])
-                answer(service, half)
+                server.ask(half)
                 raise httpx.WriteError("cut on the way there", request=request)
             case _:
-                whole = answer(service, sent)
+                whole = server.ask(sent)
                 return Reply(status=whole.status, headers=whole.headers, body=whole.body[: len(whole.body) // 2])
 
 
@@ -198,32 +251,28 @@ class MemoryNetwork(Network):
     def __init__(self, clock: Clock, faults: Faults | None = None) -> None:
         super().__init__(clock=clock, sleep=clock.sleep)
         self.faults = faults
-        self.servers: dict[str, Service | None] = {}
+        self.servers: dict[str, MemoryServer | None] = {}
         self.log: list[str] = []
 
-    def serve(self, site: Site, *, rate: int = 10**6) -> Service:
-        """Start (or restart) the server of a site."""
-        desk = SiteDesk(site, arrived=lambda: None, clock=self.clock)
-        service = Service(desk, open_inbox(site), log=self.log.append, rate=rate, now=self.clock)
-        self.servers[site.code] = service
-        return service
+    def serve(self, site: Site, *, rate: int = 10**6) -> MemoryServer:
+        """Start (or restart) the server of a site; it holds no response back, for its clock stands still meanwhile."""
+
+        async def no_sleep(_seconds: float) -> None:
+            pass
+
+        desk = ServerDesk(site, arrived=lambda: None, clock=self.clock)
+        service = make_service(desk, open_inbox(site), log=self.log.append, rate=rate, now=self.clock, sleep=no_sleep)
+        server = self.servers[site.code] = MemoryServer(service)
+        return server
 
     def open(self, site: Site, address: Address, pace: Pace | None = None) -> Transport:
         """See `Network.open`."""
-        if not address.address.startswith("http"):
+        if not is_server(address):
             folder = Path(address.address)
             return FaultyFolder(folder, pace, self.faults) if self.faults else FolderTransport(folder, pace)
-        return HttpTransport(
-            address.address,
-            address.site,
-            signing=signings(site)[0],
-            older=lambda: signings(site, older=True),
-            spool=site.home / "channel" / "fetch" / address.site,
-            pace=pace,
-            wire=Wire(lambda: self.servers.get(address.site), self.faults),
-            now=self.clock,
-            sleep=self.sleep,
-        )
+        wire = Wire(lambda: self.servers.get(address.site), self.faults)
+        client = HttpClient(remote_server(site, address), wire=wire, now=self.clock, sleep=self.sleep)
+        return HttpTransport(client, downloads=download_folder(site, address), pace=pace)
 
     def pass_time(self, ns: int = HOUR_NS) -> None:
         """Let time pass; what was delayed so long arrives."""
@@ -266,7 +315,7 @@ class Pair:
         add_address(self.br, "HQ1", self.way(self.br, self.hq), None)
 
     def sync(self, *who: Site) -> list[Exchange]:
-        return [synchronise(site, network=self.network) for site in who]
+        return [synchronise(site, handlers=MESSAGE_HANDLERS, network=self.network) for site in who]
 
 
 def make_pair(kind: str, homes: Path) -> Iterator[Pair]:

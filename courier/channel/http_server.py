@@ -1,6 +1,6 @@
-"""The sockets of the channel's server: Starlette on uvicorn around `Service`.
+"""The sockets of the channel's server: uvicorn, which serves the application until it is told to stop.
 
-Slow and half-sent requests are cut off: the head of a request has `HEAD_SECONDS`, a body `BODY_SECONDS`.
+A head that is not whole after `HEAD_SECONDS` is cut off; `courier.channel.http_application` does so with bodies.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from courier.channel.request_signatures import Head
-from courier.channel.requests import Reply, Service
 from courier.error_codes import Code
 from courier.errors import BusyError, CourierError, NotFoundError, RefusedError, UsageError
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.responses import Response
+    from courier.channel.http_application import Service
 
 HEAD_SECONDS = 15
-BODY_SECONDS = 60
+"""How long the head of a request may take to come, and a connection may be silent before it."""
 IDLE_SECONDS = 30
 CLOSE_SECONDS = 10
 """How long requests under way are waited for when the server is stopped."""
 CONNECTIONS = 1000
+"""Connections at one time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listening:
-    """Where to listen: ``port`` 0 for any. Own certificate, or plain HTTP behind a proxy that has one."""
+    """Where to listen: ``port`` 0 for any. ``cert`` and ``key``: our own certificate and its private key, PEM files.
+
+    ``behind_proxy``: plain HTTP, for a proxy before it that has the certificate.
+    """
 
     host: str
     port: int
@@ -55,7 +56,7 @@ def parse_bind(text: str) -> tuple[str, int]:
 
 
 def check_listening(listening: Listening) -> None:
-    """Refuse what would serve without TLS by oversight, or cannot be read; raises `UsageError` or `NotFoundError`."""
+    """Refuse to serve without TLS by oversight, and files that are missing; raises `UsageError` or `NotFoundError`."""
     if listening.behind_proxy == (listening.cert is not None):
         raise UsageError(
             "a server needs its own certificate, or a proxy before it that has one: one of the two",
@@ -81,79 +82,6 @@ def require_server() -> None:
         ) from None
 
 
-def make_app(service: Service) -> Any:
-    """The ASGI application of a service."""
-    from anyio import to_thread
-    from starlette.applications import Starlette
-    from starlette.concurrency import run_in_threadpool
-    from starlette.responses import Response
-    from starlette.routing import Route
-
-    async def answer(request: Request) -> Response:
-        address = request.client.host if request.client else ""
-        try:
-            admitted = service.admit(_head(request), address)
-        except (CourierError, OSError) as error:
-            return _response(service.failed(address, error), close=True)
-        if isinstance(admitted, Reply):
-            return _response(admitted, close=True)
-        try:
-            body = await asyncio.wait_for(_body(request, admitted.length), BODY_SECONDS)
-        except (TimeoutError, _TooMuchError):
-            service.half_sent(admitted)
-            return _response(Reply(status=408), close=True)
-        except Exception as error:
-            if type(error).__name__ != "ClientDisconnect":
-                raise
-            service.half_sent(admitted)
-            return _response(Reply(status=408), close=True)
-        try:
-            reply = await run_in_threadpool(service.handle, admitted, body)
-        except (CourierError, OSError) as error:
-            return _response(service.failed(admitted.site, error), close=True)
-        if reply.wait_ns:
-            await asyncio.sleep(reply.wait_ns / 1e9)
-        return _response(reply)
-
-    @contextlib.asynccontextmanager
-    async def lifespan(_app: object) -> Any:
-        # The catalogue has one writer at a time: more threads would only wait for it.
-        to_thread.current_default_thread_limiter().total_tokens = 8
-        yield
-
-    def _response(reply: Reply, *, close: bool = False) -> Response:
-        kind = "application/json" if reply.body[:1] == b"{" and reply.status != 206 else "application/octet-stream"
-        headers = dict(reply.headers) | ({"connection": "close"} if close and reply.status >= 400 else {})
-        return Response(reply.body, reply.status, headers, media_type=kind)
-
-    methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
-    return Starlette(routes=[Route("/{path:path}", answer, methods=methods)], lifespan=lifespan)
-
-
-class _TooMuchError(Exception):
-    """A body longer than it said."""
-
-
-async def _body(request: Request, length: int) -> bytes:
-    gathered = bytearray()
-    async for chunk in request.stream():
-        gathered += chunk
-        if len(gathered) > length:
-            raise _TooMuchError
-    return bytes(gathered)
-
-
-def _head(request: Request) -> Head:
-    path = request.scope.get("raw_path") or request.scope["path"].encode()
-    headers: dict[str, str] = {}
-    for name, value in request.scope["headers"]:
-        text = name.decode("latin-1")
-        # A field that stands twice is joined, as RFC 9421 section 2.1 has it, and so fits no signature of ours.
-        headers[text] = f"{headers[text]}, {value.decode('latin-1')}" if text in headers else value.decode("latin-1")
-    query = request.scope["query_string"].decode("latin-1")
-    return Head(method=request.method, path=path.decode("latin-1"), query=query, headers=headers)
-
-
 def serve(
     service: Service,
     listening: Listening,
@@ -161,13 +89,16 @@ def serve(
     ready: Callable[[str], None] = lambda _: None,
     stop: threading.Event | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM, or ``stop`` is set; requests under way are finished. ``ready`` is told the URL.
+    """Serve until SIGINT or SIGTERM comes or ``stop`` is set; requests under way are finished.
 
-    Raises `UsageError` or `NotFoundError` for what cannot be listened on, `RefusedError` when the port is taken.
+    ``ready`` is called with the URL. Raises `UsageError` or `NotFoundError` where certificate or key are not right,
+    `RefusedError` when the port is taken.
     """
     check_listening(listening)
     require_server()
     import uvicorn
+
+    from courier.channel.http_application import make_app
 
     config = uvicorn.Config(
         make_app(service),
@@ -206,13 +137,13 @@ def serve(
 
 
 class _Server:
-    """uvicorn's server, told to stop by an event and not by signals of its own."""
+    """uvicorn's server, stopped by an event and not by signal handlers of its own."""
 
     def __init__(self, config: Any, ready: Callable[[str], None], stop: threading.Event) -> None:
         import uvicorn
 
         self._server = uvicorn.Server(config)
-        self._config, self._ready, self.stop = config, ready, stop
+        self._ready, self.stop = ready, stop
 
     async def run_on(self, listening: Listening) -> None:
         import socket
@@ -242,7 +173,7 @@ class _Server:
 
 @contextlib.contextmanager
 def _signals(server: _Server) -> Iterator[None]:
-    """SIGINT and SIGTERM stop the server, once; only the main thread may say so."""
+    """Let SIGINT and SIGTERM stop the server meanwhile; only the main thread can set signal handlers."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -257,7 +188,7 @@ def _signals(server: _Server) -> Iterator[None]:
 
 
 def _patient_protocol(service: Service) -> Any:
-    """uvicorn's HTTP/1.1 protocol with an end to its patience: it waits for ever for the rest of a head itself."""
+    """uvicorn's HTTP/1.1 protocol with a time limit for heads: it would wait for ever for the rest of one."""
     try:
         from uvicorn.protocols.http.h11_impl import H11Protocol
     except ImportError:
@@ -280,21 +211,21 @@ def _patient_protocol(service: Service) -> Any:
 
         def send_400_response(self, msg: str) -> None:
             super().send_400_response(msg)
-            service.garbage(self.client[0] if self.client else "")
+            service.refusals.of_stranger(self.client[0] if self.client else "", "what came is no HTTP request")
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._calm()
+            self._stop_alarm()
             super().connection_lost(exc)
 
         def _watch_head(self) -> None:
             busy = self.cycle is not None and not self.cycle.response_complete
             if busy:
-                self._calm()
+                self._stop_alarm()
             elif self._alarm is None:
                 # Also the idle time between two requests: uvicorn's own timer ends with the first byte of the next.
                 self._alarm = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
-        def _calm(self) -> None:
+        def _stop_alarm(self) -> None:
             if self._alarm is not None:
                 self._alarm.cancel()
                 self._alarm = None

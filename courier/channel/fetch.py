@@ -1,0 +1,68 @@
+"""Fetching messages: from our own server's inbox, from every folder, and from the servers of other sites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from courier.channel.connections import POLL, Connections, Run, is_server
+from courier.channel.handlers import Handlers
+from courier.channel.inbox import Inbox
+from courier.channel.incoming import IncomingMessage, Intake, take_all
+from courier.channel.transport import PausedError, RejectedError
+from courier.errors import NotFoundError, UnreachableError, UsageError
+from courier.site.catalog import sites
+from courier.site.catalog.sites import Address
+from courier.site.home import Site
+
+
+def open_inbox(site: Site) -> Inbox:
+    """Where our server keeps what peers bring."""
+    return Inbox(site.home / "channel")
+
+
+def take_from_inbox(site: Site, intake: Intake, handlers: Handlers) -> None:
+    """Take in what peers brought to our server."""
+    take_all(site, _from_inbox(open_inbox(site)), intake, handlers)
+
+
+def fetch_messages(site: Site, run: Run, intake: Intake, handlers: Handlers) -> None:
+    """Take in what waits anywhere: of each site's servers the first that answers is asked, and every folder is."""
+    take_from_inbox(site, intake, handlers)
+    with site.catalogue.reading() as connection:
+        addresses = [address for address in sites.addresses(connection) if address.address != POLL]
+    reached: set[str] = set()
+    failed: dict[str, tuple[str, str]] = {}
+    connections = Connections(site, run)
+    try:
+        for address in addresses:
+            place = f"server of {address.site}" if is_server(address) else address.address
+            if place in reached or run.why_not(address):
+                continue
+            try:
+                take_all(site, _from_address(site, connections, address), intake, handlers)
+            except PausedError as error:
+                run.held.setdefault(address.site, f"{address.address}: {error.message}")
+            except (UnreachableError, RejectedError, NotFoundError, UsageError) as error:
+                failed.setdefault(place, (address.site, error.message))
+                run.broke(site, address, error.message)
+            else:
+                reached.add(place)
+                run.worked(site, address)
+    finally:
+        connections.close()
+    for place, (code, reason) in failed.items():
+        if place not in reached:  # else another address of that server answered
+            run.failed.setdefault(code, reason)
+
+
+def _from_inbox(inbox: Inbox) -> Iterator[IncomingMessage]:
+    for peer, sha256, body in inbox.fetch():
+        yield IncomingMessage(peer=peer, sha256=sha256, body=body, done=partial(inbox.done, peer, sha256))
+
+
+def _from_address(site: Site, connections: Connections, address: Address) -> Iterator[IncomingMessage]:
+    transport = connections.to(address, "high")
+    peer = address.site if is_server(address) else ""
+    for sha256, body in transport.fetch(site.code):
+        yield IncomingMessage(peer=peer, sha256=sha256, body=body, done=partial(transport.done, site.code, sha256))

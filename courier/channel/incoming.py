@@ -1,0 +1,196 @@
+"""Taking messages in: each is opened, acted on, and noted as taken or as a dead letter that says why.
+
+A message is known by the bytes that came and, once it is opened, by its envelope: encrypted anew it is the same
+message. One that was taken before is acknowledged again and does nothing else. One that was refused is judged anew
+whenever it comes, because a card that came since may let it in; it is reported once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+from courier.channel.acknowledgements import sure_sender
+from courier.channel.handlers import Handlers, take_message
+from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError, UsageError
+from courier.site.catalog import messages
+from courier.site.catalog.messages import Message
+from courier.site.clock import now
+from courier.site.home import Site
+from courier.site.message_encryption import decrypt_message, is_encrypted
+from formats.digest import sha256_hex
+from formats.documents import acknowledgement as acknowledgement_doc
+
+if TYPE_CHECKING:
+    from formats.age import Identity
+
+MAX_UNKNOWN = 1000
+"""Dead letters of unknown origin that are kept."""
+SECOND_LOOK_BYTES = 16 << 20
+"""Bytes of refused messages that are kept, the first ones, to be judged once more after all others of a run."""
+OUR_FAULTS = {"busy", "catalogue", "clock"}
+"""Errors that say something of us and nothing of the message: it stays where it is, for the next run."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IncomingMessage:
+    """A message that came, as it travelled. ``peer``: the site that brought it, empty where nobody knows.
+
+    ``done`` is called once the message is dealt with, so that it need not be kept where it came from.
+    """
+
+    peer: str
+    sha256: str
+    body: bytes
+    done: Callable[[], None]
+
+
+@dataclass(kw_only=True, slots=True)
+class Intake:
+    """What became of the messages so far: how many were new and taken, and (name, why) of the dead letters."""
+
+    taken: int = 0
+    refused: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Verdict:
+    """What became of one message: ``taken``, or refused with a reason and remedy; neither where nothing was new."""
+
+    taken: bool = False
+    refused: str = ""
+
+
+@dataclass(kw_only=True, slots=True)
+class _Opened:
+    """A message while it is judged: what it is known by, and what was found out about it.
+
+    ``sender`` is empty while nobody surely sent it. ``reason`` and ``hint``: why it is refused, and the remedy.
+    """
+
+    sha256: str
+    body: bytes
+    sender: str = ""
+    type: str = ""
+    waits: str = ""
+    reason: str = ""
+    hint: str = ""
+
+
+def take_all(site: Site, incoming: Iterable[IncomingMessage], intake: Intake, handlers: Handlers) -> None:
+    """Take each message in and note it in ``intake``, also where the way to the messages breaks half-way.
+
+    Refused ones are judged again at the end: what a site signed with its new key may come before its new card.
+    """
+    identities = cache(site.keyring.identities)
+    again: list[tuple[IncomingMessage, str]] = []
+    room = SECOND_LOOK_BYTES
+    try:
+        for one in incoming:
+            try:
+                verdict = _take_one(site, one, identities, handlers)
+            except RefusedError as error:
+                if error.code != "clock":
+                    raise
+                # That our clock is wrong says nothing of the message: it stays where it is.
+                intake.refused.append((one.sha256, f"{error.message}; it is kept until the clock is right"))
+                continue
+            intake.taken += verdict.taken
+            if verdict.refused:
+                is_kept = len(one.body) <= room
+                room -= len(one.body) if is_kept else 0
+                again.append((one if is_kept else replace(one, body=b""), verdict.refused))
+            one.done()
+    except CourierError:
+        intake.refused += [(one.sha256, reason) for one, reason in again]
+        raise
+    for one, reason in again:
+        if one.body and _take_one(site, one, site.keyring.identities, handlers).taken:
+            intake.taken += 1
+        else:
+            intake.refused.append((one.sha256, reason))
+
+
+def _take_one(
+    site: Site, one: IncomingMessage, identities: Callable[[], list[Identity]], handlers: Handlers
+) -> _Verdict:
+    """Take one message in. Raises `CourierError` for what is our own fault, not the message's."""
+    with site.catalogue.reading() as connection:
+        known = messages.named(connection, "in", one.sha256)
+    if known is not None and known.state == "taken":
+        return _acknowledge_again(site, known)
+    keys = identities() if is_encrypted(one.body) else []
+    opened = _Opened(sha256=one.sha256, body=one.body)
+    try:
+        if is_encrypted(one.body):
+            opened.body = decrypt_message(one.body, keys)
+            opened.sha256 = sha256_hex(opened.body)
+        with site.catalogue.reading() as connection:
+            known = messages.find(connection, "in", opened.sha256) or known
+        if known is not None and known.state == "taken":
+            return _acknowledge_again(site, replace(known, name=one.sha256))
+        message = take_message(site, opened.body, handlers)
+        opened.sender, opened.type, opened.waits = message.sender, message.type, message.waits
+    except (RefusedError, DamagedError, NotFoundError, UsageError) as error:
+        if error.code in OUR_FAULTS:
+            raise
+        _note_refusal(site, one, opened, error)
+    if opened.type == acknowledgement_doc.TYPE:
+        return _drop_acknowledgement(site, known)
+    _keep(site, one, opened, known)
+    if opened.reason and known is not None and known.reason == opened.reason:
+        return _Verdict()
+    return _Verdict(taken=not opened.reason, refused=opened.reason and opened.reason + opened.hint)
+
+
+def _acknowledge_again(site: Site, known: Message) -> _Verdict:
+    """A message that was taken came again, perhaps under another name: its sender has no acknowledgement yet."""
+    with site.catalogue.writing() as connection:
+        messages.set_encryption(connection, known)
+        messages.owe(connection, known, now())
+    return _Verdict()
+
+
+def _note_refusal(site: Site, one: IncomingMessage, opened: _Opened, error: CourierError) -> None:
+    """Note why a message is refused, and whom it is surely from."""
+    opened.sender = sure_sender(site, opened.body, error)
+    opened.hint = f"; {error.hint}" if error.hint else ""
+    is_unknown = bool(one.peer) and not opened.sender
+    opened.reason = f"brought by {one.peer}: {error.message}" if is_unknown else error.message
+
+
+def _drop_acknowledgement(site: Site, known: Message | None) -> _Verdict:
+    """An acknowledgement is neither kept nor answered: there is one for every few messages, of no use a second time."""
+    if known is None:
+        return _Verdict()
+    with site.catalogue.writing() as connection:
+        messages.forget(connection, known)
+    return _Verdict(taken=True)
+
+
+def _keep(site: Site, one: IncomingMessage, opened: _Opened, known: Message | None) -> None:
+    """Note a message as taken or refused, in place of what was known of it; its sender is owed an acknowledgement."""
+    moment = now()
+    kept = Message(
+        direction="in",
+        sha256=opened.sha256,
+        site=opened.sender,
+        type=opened.type,
+        state="refused" if opened.reason else "taken",
+        reason=opened.reason or opened.waits,
+        body=b"",
+        created_ns=moment,
+        settled_ns=moment,
+        attempts=0,
+        size=len(opened.body),
+        due_ns=moment if opened.sender else None,
+        name=one.sha256,
+    )
+    with site.catalogue.writing() as connection:
+        if known is not None:
+            messages.forget(connection, known)
+        messages.put(connection, kept)
+        if not opened.sender:
+            messages.thin_out(connection, keep=MAX_UNKNOWN)

@@ -1,0 +1,139 @@
+"""Measuring an address: round trip and rate of what it carries both ways, within a budget of bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from courier.channel.addresses import find_address, list_addresses
+from courier.channel.connections import POLL, Network
+from courier.channel.http_transport import HttpTransport
+from courier.errors import NotFoundError, UnreachableError, UsageError
+from courier.files import explain_os
+from courier.site.catalog import sites
+from courier.site.home import Site
+from courier.site.outbox import PART
+from courier.site.peers import find_site
+
+ENOUGH_SECONDS = 2.0
+"""A measurement that took so long says enough; the rest of its budget is not moved."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """What a test of an address found: seconds of a round trip, bytes a second up and down, and bytes it moved."""
+
+    at_ns: int
+    round_trip_ms: float
+    up_bytes_per_second: int
+    down_bytes_per_second: int
+    bytes_moved: int
+
+    def to_text(self) -> str:
+        """As it stands in the catalogue."""
+        return json.dumps({name: getattr(self, name) for name in self.__slots__}, sort_keys=True)
+
+    @classmethod
+    def parse(cls, text: str) -> Measured | None:
+        """From the catalogue; None where the address was never tested."""
+        return cls(**json.loads(text)) if text else None
+
+
+def measure_address(
+    site: Site, code: str, text: str | None, *, budget: int, network: Network | None = None
+) -> Measured:
+    """Measure an address (the first of the site, unless named) with at most ``budget`` bytes, and keep the result.
+
+    Raises `UnreachableError`; `UsageError` for `POLL`, which can only be measured from the other side.
+    """
+    if text is None:
+        find_site(site, code)
+        known = [address for address in list_addresses(site) if address.site == code]
+        if not known:
+            raise NotFoundError(f"{code} has no address", hint="courier channel address add CODE ADDRESS")
+        address = known[0]
+    else:
+        address = find_address(site, code, text)
+    if address.address == POLL:
+        raise UsageError(f"{code} fetches from our server: only it can test that way", hint="run the test at that site")
+    if budget < 2:
+        raise UsageError("a test needs a budget of bytes", hint="--budget 4MB")
+    transport = (network or Network()).open(site, address)
+    try:
+        if isinstance(transport, HttpTransport):
+            found = _measure(lambda count: transport.probe(up=count), lambda count: transport.probe(down=count), budget)
+        else:
+            found = _measure_folder(Path(address.address), budget)
+    finally:
+        transport.close()
+    with site.catalogue.writing() as connection:
+        sites.change_address(connection, code, address.address, measured=found.to_text(), failures=0, tried_ns=None)
+    return found
+
+
+def _measure(up: Callable[[int], None], down: Callable[[int], None], budget: int) -> Measured:
+    """Round trips of nothing, then growing parts up and down until half the budget or `ENOUGH_SECONDS` is spent."""
+    down(0)  # opens the connection, which is not measured
+    trips = [_seconds(down, 0) for _ in range(5)]
+    up_rate, up_bytes = _rate(up, budget // 2, min(trips))
+    down_rate, down_bytes = _rate(down, budget // 2, min(trips))
+    return Measured(
+        at_ns=time.time_ns(),
+        round_trip_ms=round(sorted(trips)[2] * 1000, 3),
+        up_bytes_per_second=up_rate,
+        down_bytes_per_second=down_rate,
+        bytes_moved=up_bytes + down_bytes,
+    )
+
+
+def _seconds(act: Callable[[int], None], count: int) -> float:
+    start = time.perf_counter()
+    act(count)
+    return time.perf_counter() - start
+
+
+def _rate(act: Callable[[int], None], budget: int, trip: float) -> tuple[int, int]:
+    """(bytes a second, bytes moved); the round trip that every part costs is not counted."""
+    moved, spent, part = 0, 0.0, 16 << 10
+    best = 0.0
+    while moved < budget and spent < ENOUGH_SECONDS:
+        count = min(part, budget - moved, PART)
+        seconds = _seconds(act, count)
+        moved, spent, part = moved + count, spent + seconds, min(part * 4, PART)
+        best = max(best, count / max(seconds - trip, seconds / 10, 1e-6))
+    return int(best), moved
+
+
+def _measure_folder(folder: Path, budget: int) -> Measured:
+    if not folder.is_dir():
+        raise UnreachableError(f"channel folder {folder}: is not there", hint="mount the share or make the folder")
+    path = folder / f".courier-test-{secrets.token_hex(8)}"
+    data = secrets.token_bytes(PART)
+
+    def up(count: int) -> None:
+        with path.open("r+b" if path.exists() else "wb") as out:  # never made shorter: `down` reads from it
+            out.write(data[:count])
+            out.flush()
+            os.fsync(out.fileno())
+
+    def down(count: int) -> None:
+        if not count:
+            path.exists()
+            return
+        with path.open("rb") as source:
+            if hasattr(os, "posix_fadvise"):  # else what was written is read from memory, and not from the share
+                os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            source.read(count)
+
+    try:
+        return _measure(up, down, budget)
+    except OSError as error:
+        error.filename = str(folder)  # the file's own name says nothing to an operator, or is not told at all
+        raise explain_os(error) from None
+    finally:
+        path.unlink(missing_ok=True)
