@@ -14,7 +14,7 @@ from courier.cli.console import Console, size_text
 from courier.errors import CourierError, DamagedError, NotFoundError, UsageError
 from courier.files import make_folder
 from courier.media.reading import LAYOUTS
-from courier.packages.add import add_package
+from courier.packages.add import add_package, plan_addition
 from courier.receiving.receive import receive_media
 from courier.sending.build import build_parcel
 from courier.sending.outgoing_parcel import open_outgoing
@@ -32,7 +32,7 @@ CAPACITY = 850_000
 
 def demo_image() -> Path:
     """The real image of the demonstration: in the checkout, or where the distribution installed it."""
-    here = Path(__file__).resolve().parent.parent / "fixtures" / IMAGE
+    here = Path(__file__).resolve().parents[2] / "fixtures" / IMAGE
     if here.exists():
         return here
     try:
@@ -72,7 +72,8 @@ def _journey(console: Console, root: Path) -> dict[str, Any]:
         add_address(receiver, "HQ1", str(share), None)
         image = demo_image()
         step(f"Headquarters takes a real OS image into its store: {image.name}, {size_text(image.stat().st_size)}.")
-        stored = add_package(sender, [image], name="Windows PE boot image")
+        with plan_addition(sender, [image], name="Windows PE boot image") as addition:
+            stored = add_package(sender, addition)
         console.say(f"     package {stored.package}, version {stored.version}")
         step(f"It builds a signed, encrypted parcel for media of {size_text(CAPACITY)} each (small, to make several).")
         plan = plan_parcel(

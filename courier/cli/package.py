@@ -47,21 +47,22 @@ def add(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be taken in.")] = False,
 ) -> None:
     """Take files and folders into the store as a package version."""
-    from courier.packages.add import add_package, check_outside
-    from courier.packages.trees import source_size
+    from courier.packages.add import add_package, plan_addition
     from courier.site.catalog import packages
 
-    with console.site() as site:
-        check_outside(site, paths)
-        total = source_size(paths)
+    with (
+        console.site() as site,
+        plan_addition(site, paths, name=name, package=package_id, version=version) as addition,
+    ):
+        size = addition.source.bytes
         if dry_run:
-            console.say(f"Would take in {size_text(total)} as a version of {package_id or 'a new package'}.")
-            console.result({"dry_run": True, "bytes": total, "package_id": package_id, "version": version})
+            console.say(f"Would add {size_text(size)} as a version of {package_id or 'a new package'}.")
+            console.result({"dry_run": True, "bytes": size, "package_id": package_id, "version": version})
             return
-        with console.progress("Adding", total) as progress:
-            stored = add_package(site, paths, name=name, package=package_id, version=version, progress=progress)
-        files, size = plural(stored.listing.files, "file"), size_text(stored.listing.bytes)
-        console.say(f"{stored.package}:{stored.version}  {stored.name}: {files}, {size}")
+        with console.progress("Adding", size) as progress:
+            stored = add_package(site, addition, progress)
+        files = plural(stored.listing.files, "file")
+        console.say(f"{stored.package}:{stored.version}  {stored.name}: {files}, {size_text(stored.listing.bytes)}")
         with site.catalogue.reading() as connection:
             others = [one for one in packages.versions(connection) if one != stored]
         twins = [f"{one.package}:{one.version}" for one in others if one.listing == stored.listing]
@@ -103,7 +104,7 @@ def list_(console: Console) -> None:
 @command(app, "show")
 def show(console: Console, *, reference: REFERENCE) -> None:
     """Show a package version and what it holds."""
-    from courier.packages.add import find_package
+    from courier.packages.find import find_package
     from courier.site.catalog import reports
     from formats.documents.listing import FileEntry, LinkEntry
 
@@ -157,7 +158,7 @@ def verify(
 ) -> None:
     """Read stored content again and compare it with its digests."""
     from courier.errors import DamagedError
-    from courier.packages.add import verify_packages
+    from courier.packages.verify import verify_packages
 
     with console.site() as site:
         with console.progress("Verifying", None) as progress:
@@ -187,7 +188,8 @@ def verify(
 @command(app, "remove")
 def remove(console: Console, *, reference: REFERENCE) -> None:
     """Remove a version, or every version of a package; content that others hold stays."""
-    from courier.packages.add import find_package, remove_package
+    from courier.packages.find import find_package
+    from courier.packages.remove import remove_package
 
     with console.site() as site:
         find_package(site, reference)
@@ -207,7 +209,7 @@ def export(
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="A folder that does not exist yet, or is empty.")],
 ) -> None:
     """Write a package out as files, every one checked on the way."""
-    from courier.packages.add import export_package
+    from courier.packages.export import export_package
 
     with console.site() as site:
         stored = export_package(site, reference, to)

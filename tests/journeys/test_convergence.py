@@ -26,7 +26,7 @@ from courier.channel.addresses import add_address
 from courier.channel.sync import Exchange, synchronise
 from courier.errors import CourierError
 from courier.files import make_folder
-from courier.packages.add import add_package
+from courier.packages.add import add_package, plan_addition
 from courier.parcel.states import ReceivedState, SentState
 from courier.receiving.receive import receive_media
 from courier.receiving.repair import queue_request, request_blocks
@@ -84,7 +84,8 @@ def start(quick: Path) -> Start:
         site = made[code]
         source = root / f"{code}-{len(media)}.img"
         source.write_bytes(random.Random(len(media)).randbytes(20_000))
-        stored = add_package(site, [source], name=source.name)
+        with plan_addition(site, [source], name=source.name) as addition:
+            stored = add_package(site, addition)
         plan = plan_parcel(
             site, [stored.package], list(destinations), media="drive", capacity=1_000_000, compress="none", encrypt=None
         )

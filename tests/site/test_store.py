@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError
+from courier.errors import CourierError, DamagedError, RefusedError
 from courier.files import TEMP
 from courier.packages.trees import write_tree
-from courier.site.store.folder import Store, need
+from courier.site.store.folder import Store
 from formats.digest import sha256_hex
 from formats.documents.listing import EMPTY, Entry, FileEntry, FolderEntry, ListingSummary
 from formats.errors import MalformedError
@@ -219,8 +219,6 @@ def test_a_damaged_listing_is_damage_not_a_crash(store: Store, harm: Callable[[P
 def test_a_missing_content_is_said_to_be_missing(store: Store) -> None:
     with pytest.raises(DamagedError, match="missing"):
         store.open_content("0" * 64)
-    assert isinstance(need("HQ100001"), NotFoundError)
-    assert "HQ100001:3" in need("HQ100001", 3).message
 
 
 def test_one_writer_at_a_time(store: Store) -> None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from courier.errors import DamagedError, NotFoundError
+from courier.errors import DamagedError
 from courier.files import TEMP, locked, make_folder, remove_tree, settle, sweep, sync_folder
 from formats.digest import CHUNK
 from formats.documents.listing import Entry, FileEntry, ListingSummary, read_listing, write_listing
@@ -258,10 +258,3 @@ class Staging:
             path.replace(target)
         for folder in folders:
             sync_folder(folder)
-
-
-def need(package_id: str, version: int | None = None, held: Sequence[int] = ()) -> NotFoundError:
-    """The error for a package that is not in the store; ``held``: versions of it that are."""
-    what = package_id if version is None else f"{package_id}:{version}"
-    there = f"of {package_id} it holds {', '.join(map(str, held[-10:]))}; " if held else ""
-    return NotFoundError(f"package {what} is not in the store", hint=f"{there}courier package list shows what is")
