@@ -81,6 +81,7 @@ PURE = (
     "courier.text",
     "courier.media.kinds",
     "courier.site.trust",
+    "courier.packages.numbering",
     "courier.parcel.archive_plan",
     "courier.parcel.custody",
     "courier.parcel.parity_plan",

@@ -119,13 +119,14 @@ class _Demo:
         add_address(receiver, sender.code, str(share), None)
 
     def _build(self, sender: Site, receiver: Site) -> OutgoingParcel:
-        from courier.packages.add import add_package
+        from courier.packages.add import add_package, plan_addition
         from courier.sending.build import build_parcel
         from courier.sending.plan import ParcelRequest, plan_parcel
 
         image = demo_image()
         self._step(f"Headquarters adds a real OS image to its store: {image.name}, {size_text(image.stat().st_size)}.")
-        stored = add_package(sender, [image], name="Windows PE boot image")
+        with plan_addition(sender, [image], name="Windows PE boot image") as addition:
+            stored = add_package(sender, addition)
         self._detail(f"package {stored.package}, version {stored.version}")
         size = size_text(CAPACITY)
         self._step(f"It builds a signed, encrypted parcel for media of {size} each (so small to make several).")

@@ -65,21 +65,22 @@ def add(
     dry_run: DRY_RUN = False,
 ) -> None:
     """Add files or a folder to the store as a package version."""
-    from courier.packages.add import add_package, check_outside, notes_on
-    from courier.packages.trees import source_size
+    from courier.packages.add import add_package, notes_on, plan_addition
 
     console = console_of(context)
-    with console.site() as site:
-        check_outside(site, paths)
-        total = source_size(paths)
+    with (
+        console.site() as site,
+        plan_addition(site, paths, name=name, package=package_id, version=version) as addition,
+    ):
+        size = addition.source.bytes
         if dry_run:
-            console.say(f"Would add {size_text(total)} as a version of {package_id or 'a new package'}.")
-            console.result({"dry_run": True, "bytes": total, "package_id": package_id, "version": version})
+            console.say(f"Would add {size_text(size)} as a version of {package_id or 'a new package'}.")
+            console.result({"dry_run": True, "bytes": size, "package_id": package_id, "version": version})
             return
-        with console.progress("Adding", total) as progress:
-            stored = add_package(site, paths, name=name, package=package_id, version=version, progress=progress)
-        files, size = plural(stored.listing.files, "file"), size_text(stored.listing.bytes)
-        console.say(f"{stored.package}:{stored.version}  {stored.name}: {files}, {size}")
+        with console.progress("Adding", size) as progress:
+            stored = add_package(site, addition, progress)
+        files = plural(stored.listing.files, "file")
+        console.say(f"{stored.package}:{stored.version}  {stored.name}: {files}, {size_text(stored.listing.bytes)}")
         for note in notes_on(site, stored):
             console.say(f"  note: {note}")
         console.result(describe(stored))
@@ -116,7 +117,7 @@ def list_(context: typer.Context) -> None:
 @command(app, "show", examples=["courier package show HQ100001", "courier package show HQ100001:3"])
 def show(context: typer.Context, *, reference: REFERENCE) -> None:
     """Show a package version and the files in it."""
-    from courier.packages.add import find_package
+    from courier.packages.find import find_package
     from courier.site.catalog import reports
     from formats.documents.listing import FileEntry, LinkEntry
 
@@ -179,7 +180,7 @@ def verify(
 ) -> None:
     """Read the stored content again and compare it with its digests."""
     from courier.errors import DamagedError
-    from courier.packages.add import verify_packages
+    from courier.packages.verify import verify_packages
 
     console = console_of(context)
     with console.site() as site:
@@ -213,7 +214,8 @@ def remove(context: typer.Context, *, reference: REFERENCE) -> None:
 
     Content that other packages hold too is kept.
     """
-    from courier.packages.add import find_package, remove_package
+    from courier.packages.find import find_package
+    from courier.packages.remove import remove_package
 
     console = console_of(context)
     with console.site() as site:
@@ -237,7 +239,7 @@ def export(
 
     Every file is checked while it is written.
     """
-    from courier.packages.add import export_package
+    from courier.packages.export import export_package
 
     console = console_of(context)
     with console.site() as site:

@@ -1,1 +1,1 @@
-"""Packages: into the store, checked, out of it, removed, retired."""
+"""Packages in a site's store: added, found, exported, verified, removed and retired."""

@@ -1,10 +1,10 @@
-"""Retiring package versions: announced by their source site, marked wherever they are held."""
+"""Retiring package versions: their source site announces that one is not to be used any more, and all sites mark it."""
 
 from __future__ import annotations
 
 from courier.error_codes import Code
 from courier.errors import NotFoundError, RefusedError, UsageError
-from courier.packages.add import parse_reference
+from courier.packages.find import parse_reference
 from courier.parcel.transitions import log_entry
 from courier.site.catalog import packages, parcels, reports, sites
 from courier.site.clock import now
@@ -16,48 +16,52 @@ from formats.envelope import Envelope
 
 
 def retire_package(site: Site, reference: str, reason: str) -> int:
-    """Retire a version of our own package and tell every site we have an address to; return how many are told.
+    """Retire a version of one of our packages and queue the announcement; return to how many sites it goes.
 
-    Raises `UsageError`, `NotFoundError` for a version that was never made, `RefusedError` for another site's package.
+    These are all trusted sites that have a network address. Raises `UsageError`, `NotFoundError` for a version that was
+    never made, `RefusedError` for another site's package.
     """
     package, version = parse_reference(reference)
     if version is None:
-        raise UsageError(f"which version of {package}?", hint=f"courier package retire {package}:1")
+        raise UsageError(f"which version of {package}?", hint=f"name it: courier package retire {package}:1")
     if len(reason) > retirement_doc.MAX_REASON:
-        raise UsageError(f"a reason of more than {retirement_doc.MAX_REASON} characters", hint="make it shorter")
+        raise UsageError(f"a reason has at most {retirement_doc.MAX_REASON} characters", hint="make it shorter")
     if not package.startswith(site.code):
-        hint = f"ask {package[:3]} to retire it"
         raise RefusedError(
-            f"{package} is a package of {package[:3]}: only it retires it", hint=hint, code=Code.FOREIGN_PACKAGE
+            f"{package} is a package of {package[:3]}: only that site retires it",
+            hint=f"ask {package[:3]} to retire it",
+            code=Code.FOREIGN_PACKAGE,
         )
-    word = Retirement(package=package, version=version, site=site.code, issued_ns=now(), reason=reason)
-    envelope = site.sign(word.payload(), retirement_doc.TYPE)
+    retirement = Retirement(package=package, version=version, site=site.code, issued_ns=now(), reason=reason)
+    envelope = site.sign(retirement.payload(), retirement_doc.TYPE)
     with site.catalogue.writing() as connection:
         if version > packages.read_counter(connection, package):
-            hint = "courier package list shows what there is"
-            raise NotFoundError(f"{package}:{version} was never made here", hint=hint)
-        peers = {one.code for one in sites.everyone(connection) if not one.revoked}
+            raise NotFoundError(
+                f"{package}:{version} was never made here", hint="courier package list shows all packages"
+            )
+        peers = {peer.code for peer in sites.everyone(connection) if not peer.revoked}
         peers &= {address.site for address in sites.addresses(connection)}
         reports.retire(
-            connection, package, version, reason=reason, retired_ns=word.issued_ns, envelope=envelope.encode()
+            connection, package, version, reason=reason, retired_ns=retirement.issued_ns, envelope=envelope.encode()
         )
         for code in sorted(peers):
             enqueue(connection, envelope, code)
     return len(peers)
 
 
-def take_retirement(site: Site, word: Retirement, envelope: Envelope) -> str:
-    """Mark a version as retired, as its source site says; return an empty text. What is in the store stays."""
+def take_retirement(site: Site, retirement: Retirement, envelope: Envelope) -> str:
+    """Mark a version as retired when its source site says so; return an empty text. What is in the store stays."""
     with site.catalogue.writing() as connection:
         new = reports.retire(
             connection,
-            word.package,
-            word.version,
-            reason=word.reason,
-            retired_ns=word.issued_ns,
+            retirement.package,
+            retirement.version,
+            reason=retirement.reason,
+            retired_ns=retirement.issued_ns,
             envelope=envelope.encode(),
         )
         if new:
-            text = f"{word.package}:{word.version} by {word.site}: {word.reason or 'no reason given'}"
+            reason = retirement.reason or "no reason given"
+            text = f"{retirement.package}:{retirement.version} by {retirement.site}: {reason}"
             parcels.write_log(connection, log_entry(site, "", "retired", text))
     return ""

@@ -25,7 +25,7 @@ from courier.files import (
     sweep,
     write_atomic,
 )
-from courier.packages.add import definition_of
+from courier.packages.find import definition_of
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.encryption import ParcelEncryptor
 from courier.parcel.parity_files import make_parity

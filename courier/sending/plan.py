@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 from courier.error_codes import Code
 from courier.errors import RefusedError, UsageError
-from courier.packages.add import find_package
+from courier.packages.find import find_package
 from courier.parcel.archive_plan import Content, PlannedArchive, plan_archives
 from courier.parcel.encryption import BY_NETWORK, encrypted_bytes, plain_limit
 from courier.parcel.parity_plan import Redundancy

@@ -27,7 +27,7 @@ from courier.channel.sync import Exchange, synchronise
 from courier.cli.messages import MESSAGE_HANDLERS
 from courier.errors import CourierError
 from courier.files import make_folder
-from courier.packages.add import add_package
+from courier.packages.add import add_package, plan_addition
 from courier.parcel.states import ReceivedState, SentState
 from courier.receiving.receive import receive_media
 from courier.receiving.repair import queue_request, request_blocks
@@ -85,7 +85,8 @@ def start(quick: Path) -> Start:
         site = made[code]
         source = root / f"{code}-{len(media)}.img"
         source.write_bytes(random.Random(len(media)).randbytes(20_000))
-        stored = add_package(site, [source], name=source.name)
+        with plan_addition(site, [source], name=source.name) as addition:
+            stored = add_package(site, addition)
         request = ParcelRequest(
             packages=(stored.package,),
             destinations=tuple(destinations),

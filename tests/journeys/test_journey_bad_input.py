@@ -820,7 +820,8 @@ def test_a_climbing_path_in_a_package(sites: Sites, name: str) -> None:
     (sites.root / "evil file").write_bytes(b"evil")
     walk = [(name, sites.root / "evil file", (sites.root / "evil file").lstat())]
     with rogue() as patch:
-        patch.setattr(courier.packages.trees, "_walk_all", lambda _: iter(walk))
+        patch.setattr(courier.packages.trees, "_walk_roots", lambda _: iter(walk))
+        patch.setattr(courier.packages.trees.SourceTree, "_path", lambda *_: sites.root / "evil file")
         patch.setattr(formats.documents.listing.ListingCheck, "add", _add_unchecked)
         package = add(sites.hq, sites.root / "evil file")
         _, volumes = sent(sites.hq, package, out=sites.root / "m")
@@ -862,7 +863,7 @@ def another(sites: Sites, package: str, data: bytes) -> Home:
     shutil.copytree(sites.hq.path, restored.path)
     restored("package", "remove", package)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("courier.packages.add._number", lambda *_: ("HQ100001", 1))
+        patch.setattr("courier.packages.add.choose_number", lambda *_: ("HQ100001", 1))
         assert add(restored, write_files(sites.root / "restored files", a=data)) == package
     return restored
 
@@ -894,7 +895,7 @@ def test_a_version_that_the_store_holds_with_other_content(sites: Sites) -> None
     assert sites.br("parcel", "receive", *volumes)["imported"]
     sites.hq("package", "remove", package)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("courier.packages.add._number", lambda *_: ("HQ100001", 1))
+        patch.setattr("courier.packages.add.choose_number", lambda *_: ("HQ100001", 1))
         add(sites.hq, write_files(sites.root / "g", a=b"other"))
     _, others = sent(sites.hq, package, out=sites.root / "m2", capacity="5MB")
     sites.sync()

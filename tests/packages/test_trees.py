@@ -14,11 +14,11 @@ from typing import BinaryIO
 import pytest
 
 from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError, UsageError
-from courier.packages import trees as tree
-from courier.packages.trees import read_tree, source_size, write_tree
+from courier.packages import trees
+from courier.packages.trees import read_tree, scan_tree, write_tree
 from courier.site.store.folder import FolderStore
 from formats.digest import sha256_hex
-from formats.documents.listing import EMPTY, Entry, FileEntry, FolderEntry, LinkEntry
+from formats.documents.listing import EMPTY, Entry, FileEntry, FolderEntry, LinkEntry, ListingSummary
 from formats.errors import FormatError, IllegalNameError
 
 posix = pytest.mark.skipif(os.name != "posix", reason="elsewhere: POSIX only")
@@ -84,7 +84,20 @@ def digest_only(stream: BinaryIO) -> tuple[str, int]:
 
 
 def entries(*paths: Path) -> list[Entry]:
-    return list(read_tree(paths, digest_only))
+    with scan_tree(paths) as tree:
+        return list(read_tree(tree, digest_only))
+
+
+def scanned_bytes(*paths: Path) -> int:
+    with scan_tree(paths) as tree:
+        return tree.bytes
+
+
+def stage(store: FolderStore, source: Path) -> ListingSummary:
+    with scan_tree([source]) as tree, store.lock(), store.stage() as staging:
+        summary = staging.add_listing(read_tree(tree, staging.add))
+        staging.commit()
+    return summary
 
 
 def facts(root: Path) -> dict[str, tuple[object, ...]]:
@@ -102,9 +115,7 @@ def facts(root: Path) -> dict[str, tuple[object, ...]]:
 def test_a_rich_tree_comes_out_as_it_went_in(tmp_path: Path, source: Path) -> None:
     store = FolderStore(tmp_path / "store")
     before = facts(source)
-    with store.lock(), store.stage() as staging:
-        summary = staging.add_listing(read_tree([source], staging.add))
-        staging.commit()
+    summary = stage(store, source)
     write_tree(store.entries(summary), tmp_path / "out", store.open_content)
     after = facts(tmp_path / "out")
     assert after.keys() == before.keys()
@@ -113,7 +124,7 @@ def test_a_rich_tree_comes_out_as_it_went_in(tmp_path: Path, source: Path) -> No
     assert entries(tmp_path / "out") == entries(source)
     assert (
         summary.bytes
-        == source_size([source])
+        == scanned_bytes(source)
         == sum(p.lstat().st_size for p in source.rglob("*") if p.is_file() and not p.is_symlink())
     )
     assert facts(source) == before
@@ -122,9 +133,7 @@ def test_a_rich_tree_comes_out_as_it_went_in(tmp_path: Path, source: Path) -> No
 
 def test_the_same_content_is_kept_once_and_empty_files_not_at_all(tmp_path: Path, source: Path) -> None:
     store = FolderStore(tmp_path / "store")
-    with store.stage() as staging:
-        summary = staging.add_listing(read_tree([source], staging.add))
-        staging.commit()
+    summary = stage(store, source)
     kept = [path for path in (tmp_path / "store/content").rglob("*") if path.is_file()]
     wanted = {e.sha256 for e in store.entries(summary) if isinstance(e, FileEntry) and e.size}
     assert sorted(path.name for path in kept) == sorted(wanted)
@@ -147,7 +156,7 @@ def test_one_folder_is_its_content_and_several_paths_stand_under_their_names(tmp
         ("b/x", FileEntry),
         ("l", LinkEntry),
     ]
-    assert source_size([tmp_path / "b", tmp_path / "a.wim"]) == 3
+    assert scanned_bytes(tmp_path / "b", tmp_path / "a.wim") == 3
 
 
 def test_paths_that_are_not_there_or_have_one_name_are_refused(tmp_path: Path) -> None:
@@ -157,7 +166,7 @@ def test_paths_that_are_not_there_or_have_one_name_are_refused(tmp_path: Path) -
     with pytest.raises(NotFoundError):
         entries(tmp_path / "nothing")
     with pytest.raises(NotFoundError):
-        source_size([tmp_path / "a", tmp_path / "nothing"])
+        scan_tree([tmp_path / "a", tmp_path / "nothing"])
     with pytest.raises(UsageError):
         entries(tmp_path / "a/x", tmp_path / "b/x")
 
@@ -245,8 +254,41 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
 
     for take in (append, overwrite, truncate, partly):
         path.write_bytes(b"old")
-        with pytest.raises(RefusedError, match="changed while it was read"):
-            list(read_tree([tmp_path], take))
+        with scan_tree([tmp_path]) as tree, pytest.raises(RefusedError, match="changed while it was read"):
+            list(read_tree(tree, take))
+
+
+def test_a_file_that_became_something_else_since_the_survey_is_refused(tmp_path: Path) -> None:
+    def is_gone(path: Path) -> None:
+        path.unlink()
+
+    def is_a_link(path: Path) -> None:
+        path.rename(tmp_path / "aside")
+        path.symlink_to(tmp_path / "aside")
+
+    def is_a_pipe(path: Path) -> None:
+        path.unlink()
+        os.mkfifo(path)
+
+    for n, replace in enumerate((is_gone, is_a_link, is_a_pipe)):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        (folder / "a").write_bytes(DATA)
+        with scan_tree([folder]) as tree:
+            replace(folder / "a")
+            with pytest.raises(RefusedError, match="a changed while it was read"):
+                list(read_tree(tree, digest_only))
+
+
+def test_a_survey_reads_no_content_and_holds_little_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trees, "_IN_MEMORY", 1000)
+    for n in range(40):
+        (tmp_path / f"{n:02}").write_bytes(DATA)
+        (tmp_path / f"{n:02}").chmod(0)
+    with scan_tree([tmp_path]) as tree:
+        assert (tree.entries, tree.bytes) == (40, 40 * len(DATA))
+        assert [entry.name for _, entry in tree.walk()] == [f"{n:02}" for n in range(40)]
+        assert tree._lines._rolled  # type: ignore[attr-defined]  # what is over the limit is on the disk
 
 
 # --- writing out ----------------------------------------------------------------------------------------------------
@@ -298,7 +340,7 @@ def test_everything_is_flushed_before_the_folder_gets_its_name(tmp_path: Path, m
         assert not (tmp_path / "out").exists()
         settled.extend(path.name for path in paths)
 
-    monkeypatch.setattr(tree, "settle", settle)
+    monkeypatch.setattr(trees, "settle", settle)
     write_tree([FolderEntry(path="d", mtime_ns=0), file_entry("d/a"), file_entry("b")], tmp_path / "out", opened)
     assert sorted(settled) == ["a", "b"]
 
@@ -331,11 +373,11 @@ def test_a_listing_cannot_write_through_a_link(tmp_path: Path) -> None:
     ],
 )
 def test_what_windows_reads_as_a_way_out_is_refused_there(path: str) -> None:
-    tree.check_native(path, windows=False)
+    trees.check_native(path, windows=False)
     with pytest.raises(RefusedError):
-        tree.check_native(path, windows=True)
+        trees.check_native(path, windows=True)
     for kept in ("a/b", "../a", ".", "", "./..a", "Übung/\U0001f4bf"):
-        tree.check_native(kept, windows=True)
+        trees.check_native(kept, windows=True)
 
 
 def test_umask_is_kept_for_executables(tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+"""Removing package versions from the store, and deleting the content that nothing needs any more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from courier.packages.find import matching_versions, parse_reference
+from courier.parcel.recipes import pinned
+from courier.parcel.states import ON_ITS_WAY
+from courier.site.catalog import packages, parcels
+from courier.site.home import Site
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Removal:
+    """What was removed: (package ID, version) of each, and the bytes of content that this freed."""
+
+    versions: tuple[tuple[str, int], ...]
+    freed: int
+
+
+def remove_package(site: Site, reference: str) -> Removal:
+    """Remove a version, or every version of a package; content that another package holds stays.
+
+    Content of a parcel on its way stays too: the parcel is written from the store, and the receiver may ask for its
+    blocks. Raises `UsageError`, and `NotFoundError` when the store holds no such version.
+    """
+    package, version = parse_reference(reference)
+    with site.store.lock():
+        with site.catalogue.writing() as connection:
+            chosen = matching_versions(packages.versions(connection, package), package, version)
+            for stored in chosen:
+                packages.raise_counter(connection, package, stored.version)
+                packages.remove(connection, package, stored.version)
+        freed = _delete_unneeded(site)
+    return Removal(versions=tuple((stored.package, stored.version) for stored in chosen), freed=freed)
+
+
+def _delete_unneeded(site: Site) -> int:
+    """Delete content that no package and no parcel on its way needs; return the bytes freed."""
+    with site.catalogue.reading() as connection:
+        kept = [stored.listing for stored in packages.versions(connection)]
+        under_way = [sent.parcel for sent in parcels.all_sent(connection) if sent.state in ON_ITS_WAY]
+    needed = (sha256 for parcel in under_way for sha256 in pinned(site.outgoing(parcel)))
+    return site.store.collect(kept, needed)

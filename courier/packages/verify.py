@@ -1,0 +1,36 @@
+"""Verifying stored packages: their content is read again and compared with its digests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from courier.packages.find import find_package
+from courier.site.catalog import packages
+from courier.site.catalog.packages import StoredPackage
+from courier.site.home import Site
+from courier.site.store.content_store import Finding
+
+
+def verify_packages(
+    site: Site, reference: str | None, progress: Callable[[int], None] = lambda _: None
+) -> list[tuple[StoredPackage, list[Finding]]]:
+    """Read the content of one version, or of all, again; return each version with what is wrong with it.
+
+    Damaged content is taken out of use, so that adding or receiving it again replaces it. ``progress`` is told the
+    bytes of each version once it is read. Raises `NotFoundError` for a version that the store does not hold.
+    """
+    if reference is not None:
+        chosen = [find_package(site, reference)]
+    else:
+        with site.catalogue.reading() as connection:
+            chosen = packages.versions(connection)
+    result = []
+    for stored in chosen:
+        findings = list(site.store.verify(stored.listing))
+        if findings:
+            with site.store.lock():
+                for finding in findings:
+                    site.store.quarantine(finding.sha256)
+        result.append((stored, findings))
+        progress(stored.listing.bytes)
+    return result
