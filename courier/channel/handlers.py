@@ -17,7 +17,7 @@ from courier.errors import RefusedError, explain
 from courier.packages.retirement import take_retirement
 from courier.parcel.states import ReceivedEvent, ReceivedState, SentEvent
 from courier.parcel.transitions import begin_received, log_entry, received_event, sent_event
-from courier.receiving.decide import refuse_unwanted, take_supersession
+from courier.receiving.refuse import refuse_unwanted, take_supersession
 from courier.receiving.repair import take_part
 from courier.sending.release import judge_arrival
 from courier.sending.repair_answer import take_request

@@ -19,8 +19,8 @@ from courier.channel.inbox import Inbox
 from courier.channel.reports import report_to_peers
 from courier.channel.transport import PausedError, RejectedError
 from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError, UnreachableError, UsageError
+from courier.receiving.complete import ParcelStatus, complete_all
 from courier.receiving.receipts import sign_receipts_anew
-from courier.receiving.settle import ParcelStatus, settle_all
 from courier.sending.retention import keep_quota
 from courier.site.catalog import messages, parcels, sites
 from courier.site.catalog.messages import Message
@@ -93,7 +93,7 @@ def synchronise(site: Site, *, network: Network | None = None, patient: bool = F
     _queue_news(site)
     deliver(site, run)
     came = _fetch(site, run)
-    settled = settle_all(site)
+    settled = complete_all(site)
     _queue_news(site)
     acknowledge(site)
     deliver(site, run)
@@ -105,7 +105,7 @@ def take_inbox(site: Site) -> Exchange:
     """Take what peers brought to our server, and import what can be imported; nothing is delivered."""
     came, end = Came(), _log_end(site)
     _take_all(site, _inbox(site), came)
-    settled = settle_all(site) if came.taken else []
+    settled = complete_all(site) if came.taken else []
     share_ledgers(site)
     acknowledge(site)
     return _exchange(site, Run(network=Network()), came, settled, end)

@@ -36,7 +36,7 @@ def fail(console: Console, *, parcel: PARCEL, reason: REASON) -> None:
 
 def refuse(console: Console, *, parcel: PARCEL, reason: REASON) -> None:
     """Refuse a parcel that was announced or arrives: nothing more of it is taken, and it is not imported."""
-    from courier.receiving.decide import refuse_parcel
+    from courier.receiving.refuse import refuse_parcel
 
     with console.site() as site:
         state = refuse_parcel(site, parcel, reason)
@@ -46,7 +46,7 @@ def refuse(console: Console, *, parcel: PARCEL, reason: REASON) -> None:
 
 def accept(console: Console, *, parcel: PARCEL) -> None:
     """Take a parcel after all that was refused."""
-    from courier.receiving.decide import accept_parcel
+    from courier.receiving.refuse import accept_parcel
 
     with console.site() as site:
         state = accept_parcel(site, parcel)

@@ -36,22 +36,22 @@ def receive(
     hold: Annotated[bool, typer.Option("--hold", help="Do not import before: courier parcel import PARCEL.")] = False,
 ) -> None:
     """Take volumes in, in any order, any number of times; import when all is here and agreed."""
-    from courier.cli.report import parcel_status, say_status, say_taken, taken_volume
+    from courier.cli.report import parcel_status, say_status, say_taken, volume_result
     from courier.errors import DamagedError
     from courier.media.reading import Medium, TapeMedium
-    from courier.parcel.volume_documents import Head
+    from courier.parcel.volume_documents import VolumeDocuments
     from courier.receiving.receive import receive_media
-    from courier.receiving.received_volume import TakenVolume
+    from courier.receiving.volume_result import VolumeResult
 
-    def looking(medium: Medium, head: Head) -> None:
+    def looking(medium: Medium, documents: VolumeDocuments) -> None:
         first = medium.first if isinstance(medium, TapeMedium) else None
         reel = f", reel {first.reel}" if first is not None and first.reel > 1 else ""
-        console.say(f"{medium.name}: {head.packing.parcel} from {head.packing.source}, volume "
-                    f"{head.label.number} of {head.label.of} ({medium.layout}{reel})")  # fmt: skip
+        console.say(f"{medium.name}: {documents.packing.parcel} from {documents.packing.source}, volume "
+                    f"{documents.label.number} of {documents.label.of} ({medium.layout}{reel})")  # fmt: skip
 
-    def taken(volume: TakenVolume) -> None:
+    def taken(volume: VolumeResult) -> None:
         say_taken(console, volume)
-        console.event({"volume": taken_volume(volume)})
+        console.event({"volume": volume_result(volume)})
 
     with console.site() as site:
         with console.progress("Receiving", None) as progress:
@@ -59,7 +59,7 @@ def receive(
                 site, media, hold=hold, progress=progress, looking=looking, taken=taken, ask=console.change_media
             )
         parcels = [parcel_status(status) for status in done.parcels]
-        volumes = [taken_volume(volume) for volume in done.volumes]
+        volumes = [volume_result(volume) for volume in done.volumes]
         document: dict[str, Any] = {"volumes": volumes, "parcels": parcels}
         if len(parcels) == 1:
             document |= parcels[0]
@@ -127,7 +127,7 @@ def verify(
                     trust,
                     media,
                     progress=progress,
-                    admit=lambda head: look_at(site, trust, head.packing, head.envelope),
+                    admit=lambda documents: look_at(site, trust, documents.packing, documents.envelope),
                     ask=console.change_media,
                 )
             verdicts += found
@@ -211,11 +211,11 @@ def import_(console: Console, *, parcel: PARCEL) -> None:
     from courier.cli.report import parcel_status, say_status
     from courier.errors import DamagedError, RefusedError
     from courier.parcel.states import ReceivedState
-    from courier.receiving.settle import find_build, settle_parcel
+    from courier.receiving.complete import complete_parcel, find_build
 
     with console.site() as site:
         build = find_build(site, parcel)
-        status = settle_parcel(site, parcel, build, release=True)
+        status = complete_parcel(site, parcel, build, release=True)
         document = parcel_status(status)
         say_status(console, status)
         if status.missing_blocks or status.missing_volumes:
@@ -250,7 +250,7 @@ def arrived(
     """Report to the sender that all volumes are here, with the seals read on them, so that it releases the key."""
     from courier.cli.parcel_ship import read_seals
     from courier.receiving.arrival import report_arrival
-    from courier.receiving.settle import find_build
+    from courier.receiving.complete import find_build
 
     seals = read_seals(seal)
     odd: list[str] = []

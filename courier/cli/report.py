@@ -7,8 +7,8 @@ from typing import Any
 from courier.cli.console import Console, size_text
 from courier.parcel.states import ReceivedState
 from courier.parcel.verdict import spans_text
-from courier.receiving.received_volume import TakenVolume
-from courier.receiving.settle import ParcelStatus
+from courier.receiving.complete import ParcelStatus
+from courier.receiving.volume_result import VolumeResult
 from courier.text import plural
 
 OUTCOMES = {
@@ -18,7 +18,7 @@ OUTCOMES = {
 }
 
 
-def taken_volume(volume: TakenVolume) -> dict[str, Any]:
+def volume_result(volume: VolumeResult) -> dict[str, Any]:
     """A volume that was read, as JSON."""
     return {
         "parcel_id": volume.parcel,
@@ -53,7 +53,7 @@ def parcel_status(status: ParcelStatus) -> dict[str, Any]:
     }
 
 
-def say_taken(console: Console, volume: TakenVolume) -> None:
+def say_taken(console: Console, volume: VolumeResult) -> None:
     """A volume that was read, for people."""
     where = f"{volume.parcel} volume {volume.number} of {volume.of}"
     if volume.damaged_blocks:

@@ -14,7 +14,7 @@ from courier.parcel.rebuild import Rebuilt, rebuilt_from
 from courier.parcel.recipes import BuiltArchive
 from courier.parcel.states import SentEvent, SentState, VolumeEvent, VolumeState, after_sent
 from courier.parcel.transitions import begin_sent, sent_event, sent_volume_event
-from courier.parcel.volume_documents import Head
+from courier.parcel.volume_documents import VolumeDocuments
 from courier.sending.outgoing_parcel import CARD, CONTENTS, blocks_name, packing_name
 from courier.site.catalog import packages, parcels
 from courier.site.catalog.parcels import SentParcel, SentVolume
@@ -24,9 +24,9 @@ from formats.envelope import parse_envelope
 from formats.errors import NotForUsError
 
 
-def rebuild_sent(site: Site, medium: Medium, head: Head) -> Rebuilt:
+def rebuild_sent(site: Site, medium: Medium, documents: VolumeDocuments) -> Rebuilt:
     """Record the parcel of a verified medium as one that this site made, and this medium as one of its volumes."""
-    packing, number = head.packing, head.label.number
+    packing, number = documents.packing, documents.label.number
     with locked(site.home / "parcels" / "out" / "lock"):
         with site.catalogue.reading() as connection:
             known = parcels.find_sent(connection, packing.parcel)
@@ -38,12 +38,12 @@ def rebuild_sent(site: Site, medium: Medium, head: Head) -> Rebuilt:
             and after_sent(known.state, SentEvent.LAID_OUT) is not None
         )
         if known is None:
-            notes = _restore_folder(site, head)
+            notes = _restore_folder(site, documents)
         elif newer:
-            notes = _restore_edition(site, head, before=known.edition)
+            notes = _restore_edition(site, documents, before=known.edition)
         with site.catalogue.writing() as connection:
             if known is None:
-                digest = parse_envelope(head.envelope).sha256
+                digest = parse_envelope(documents.envelope).sha256
                 begin_sent(
                     connection,
                     site,
@@ -67,7 +67,7 @@ def rebuild_sent(site: Site, medium: Medium, head: Head) -> Rebuilt:
                 )
                 packages.raise_counter(connection, "parcel", int(packing.parcel[4:]))
                 packages.raise_counter(connection, packages.IDS_LOST, 1)
-                for definition in _definitions(site, head):
+                for definition in _definitions(site, documents):
                     parcels.add_sent_package(
                         connection,
                         packing.parcel,
@@ -80,7 +80,10 @@ def rebuild_sent(site: Site, medium: Medium, head: Head) -> Rebuilt:
                     if definition.package.startswith(site.code):
                         packages.raise_counter(connection, "package", int(definition.package[3:], 16))
             if newer:
-                digest, text = parse_envelope(head.envelope).sha256, f"edition {packing.edition}, from {medium.name}"
+                digest, text = (
+                    parse_envelope(documents.envelope).sha256,
+                    f"edition {packing.edition}, from {medium.name}",
+                )
                 values = {"edition": packing.edition, "packing_list": digest}
                 sent_event(connection, site, packing.parcel, SentEvent.LAID_OUT, text, **values)
                 sent_event(connection, site, packing.parcel, SentEvent.WRITTEN, text)
@@ -99,47 +102,47 @@ def rebuild_sent(site: Site, medium: Medium, head: Head) -> Rebuilt:
                     seal="",
                 )
                 sent_volume_event(connection, site, volume, VolumeEvent.WRITTEN, f"volume {number} is {medium.name}")
-    return rebuilt_from(head, medium, "sender", known is None, notes)
+    return rebuilt_from(documents, medium, "sender", known is None, notes)
 
 
-def _restore_folder(site: Site, head: Head) -> tuple[str, ...]:
+def _restore_folder(site: Site, documents: VolumeDocuments) -> tuple[str, ...]:
     """Put back what the parcel's folder held, but for its archives."""
-    folder = make_folder(site.outgoing(head.packing.parcel))
+    folder = make_folder(site.outgoing(documents.packing.parcel))
     notes = []
-    recipes = (BuiltArchive.load(folder, n) for n in range(1, len(head.packing.archives) + 1))
+    recipes = (BuiltArchive.load(folder, n) for n in range(1, len(documents.packing.archives) + 1))
     if not all(recipes):
         notes.append("how its archives are made is not kept here: it cannot be written again from here")
-    for name, copy in ((CONTENTS, head.contents), (blocks_name(head.packing.edition), head.blocks)):
+    for name, copy in ((CONTENTS, documents.contents), (blocks_name(documents.packing.edition), documents.blocks)):
         if copy is not None:
             write_atomic(folder / name, copy.read_bytes())
     if not (folder / CARD).exists():
         write_atomic(folder / CARD, site.card_envelope)
-    write_atomic(folder / packing_name(head.packing.edition), head.envelope)
-    if head.packing.encrypted:
+    write_atomic(folder / packing_name(documents.packing.edition), documents.envelope)
+    if documents.packing.encrypted:
         notes.append(
             "it is sealed for its destinations: which packages it holds cannot be read here; new ones need --id"
         )
     return tuple(notes)
 
 
-def _restore_edition(site: Site, head: Head, *, before: int) -> tuple[str, ...]:
+def _restore_edition(site: Site, documents: VolumeDocuments, *, before: int) -> tuple[str, ...]:
     """Put the documents of a later edition into the folder of a parcel that was learnt from an earlier one."""
-    folder, edition = site.outgoing(head.packing.parcel), head.packing.edition
-    if head.blocks is not None:
-        write_atomic(folder / blocks_name(edition), head.blocks.read_bytes())
-    write_atomic(folder / packing_name(edition), head.envelope)
+    folder, edition = site.outgoing(documents.packing.parcel), documents.packing.edition
+    if documents.blocks is not None:
+        write_atomic(folder / blocks_name(edition), documents.blocks.read_bytes())
+    write_atomic(folder / packing_name(edition), documents.envelope)
     return (
         f"it was laid out anew after what was known here (edition {edition}, not {before}): what was known of the "
         f"volumes before does not count any more; if it was shipped, ship it again",
     )
 
 
-def _definitions(site: Site, head: Head) -> list[PackageDefinition]:
-    if head.contents is None:
+def _definitions(site: Site, documents: VolumeDocuments) -> list[PackageDefinition]:
+    if documents.contents is None:
         return []
     found = []
     try:
-        with open_contents(site, head.packing, head.contents) as contents:
+        with open_contents(site, documents.packing, documents.contents) as contents:
             for header, entries in contents.packages():
                 for _ in entries:
                     pass
@@ -149,8 +152,8 @@ def _definitions(site: Site, head: Head) -> list[PackageDefinition]:
                         version=header.version,
                         name=header.name,
                         site=site.code,
-                        created_ns=head.packing.created_ns,
-                        issued_ns=site.signing_time(head.packing.created_ns),
+                        created_ns=documents.packing.created_ns,
+                        issued_ns=site.signing_time(documents.packing.created_ns),
                         listing=header.listing,
                     )
                 )
