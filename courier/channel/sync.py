@@ -21,8 +21,8 @@ from courier.channel.reports import report_to_peers
 from courier.channel.schedule import SECOND_NS, Limits, retry_ns
 from courier.errors import BusyError, CourierError
 from courier.files import locked
+from courier.receiving.complete import ParcelStatus, complete_all
 from courier.receiving.receipts import sign_receipts_anew
-from courier.receiving.settle import ParcelStatus, settle_all
 from courier.sending.retention import keep_quota
 from courier.site.catalog import parcels, sites
 from courier.site.catalog.parcels import LogEntry
@@ -65,7 +65,7 @@ def synchronise(site: Site, *, handlers: Handlers, network: Network | None = Non
     _queue_news(site)
     deliver(site, run)
     fetch_messages(site, run, intake, handlers)
-    settled = settle_all(site)
+    settled = complete_all(site)
     _queue_news(site)
     acknowledge(site)
     deliver(site, run)
@@ -77,7 +77,7 @@ def take_inbox(site: Site, *, handlers: Handlers) -> Exchange:
     """Take in what peers brought to our server and import what can be imported; nothing is delivered."""
     intake, log_end = Intake(), _log_end(site)
     take_from_inbox(site, intake, handlers)
-    settled = settle_all(site) if intake.taken else []
+    settled = complete_all(site) if intake.taken else []
     share_ledgers(site)
     acknowledge(site)
     return _exchange(site, Run(network=Network()), intake, settled, log_end)

@@ -9,7 +9,7 @@ from courier.channel.reports import take_report
 from courier.packages.definitions import take_definition
 from courier.packages.retirement import take_retirement
 from courier.receiving.awaited_key import take_key_release
-from courier.receiving.decide import take_recall, take_supersession
+from courier.receiving.refuse import take_recall, take_supersession
 from courier.receiving.repair import take_repair_part
 from courier.receiving.ship_notice import take_ship_notice
 from courier.sending.confirmation import take_receipt

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import PARCEL, command, console_of, group
-from courier.cli.received_parcel import parcel_status, say_status, say_taken, taken_volume
+from courier.cli.received_parcel import parcel_status, say_status, say_taken, volume_result
 from courier.cli.seals import read_seals
 from courier.text import plural
 
 if TYPE_CHECKING:
     from courier.media.reading import Medium
-    from courier.parcel.volume_documents import Head
-    from courier.receiving.received_volume import TakenVolume
+    from courier.parcel.volume_documents import VolumeDocuments
+    from courier.receiving.volume_result import VolumeResult
 
 app = group("")
 
@@ -51,12 +51,12 @@ def receive(
 
     console = console_of(context)
 
-    def looking(medium: Medium, head: Head) -> None:
-        console.say(_medium_text(medium, head))
+    def looking(medium: Medium, documents: VolumeDocuments) -> None:
+        console.say(_medium_text(medium, documents))
 
-    def taken(volume: TakenVolume) -> None:
+    def taken(volume: VolumeResult) -> None:
         say_taken(console, volume)
-        console.event({"volume": taken_volume(volume)})
+        console.event({"volume": volume_result(volume)})
 
     with console.site() as site:
         with console.progress("Receiving", None) as progress:
@@ -64,7 +64,7 @@ def receive(
                 site, media, hold=hold, progress=progress, looking=looking, taken=taken, ask=console.change_media
             )
         parcels = [parcel_status(status) for status in done.parcels]
-        volumes = [taken_volume(volume) for volume in done.volumes]
+        volumes = [volume_result(volume) for volume in done.volumes]
         document: dict[str, Any] = {"volumes": volumes, "parcels": parcels}
         if len(parcels) == 1:
             document |= parcels[0]
@@ -79,26 +79,26 @@ def receive(
         console.result(document)
 
 
-def _medium_text(medium: Medium, head: Head) -> str:
+def _medium_text(medium: Medium, documents: VolumeDocuments) -> str:
     from courier.media.reading import TapeMedium
 
     first = medium.first if isinstance(medium, TapeMedium) else None
     reel = f", reel {first.reel}" if first is not None and first.reel > 1 else ""
     return (
-        f"{medium.name}: {head.packing.parcel} from {head.packing.source}, volume {head.label.number} of "
-        f"{head.label.of} ({medium.layout}{reel})"
+        f"{medium.name}: {documents.packing.parcel} from {documents.packing.source}, volume "
+        f"{documents.label.number} of {documents.label.of} ({medium.layout}{reel})"
     )
 
 
 @command(app, "import", examples=["courier parcel import HQ1-000042"])
 def import_(context: typer.Context, *, parcel: PARCEL) -> None:
     """Import a complete parcel that was held, all or nothing."""
+    from courier.receiving.complete import complete_parcel, find_build
     from courier.receiving.incomplete import not_imported
-    from courier.receiving.settle import find_build, settle_parcel
 
     console = console_of(context)
     with console.site() as site:
-        status = settle_parcel(site, parcel, find_build(site, parcel), release=True)
+        status = complete_parcel(site, parcel, find_build(site, parcel), release=True)
         say_status(console, status)
         if error := not_imported(status):
             console.error(error, parcel_status(status))
@@ -124,7 +124,7 @@ def arrived(
     back by network.
     """
     from courier.receiving.arrival import report_arrival
-    from courier.receiving.settle import find_build
+    from courier.receiving.complete import find_build
 
     console = console_of(context)
     seals = read_seals(seal)
@@ -160,7 +160,7 @@ def refuse(
 
     Nothing more of it is received, and it is not imported.
     """
-    from courier.receiving.decide import refuse_parcel
+    from courier.receiving.refuse import refuse_parcel
 
     console = console_of(context)
     with console.site() as site:
@@ -172,7 +172,7 @@ def refuse(
 @command(app, "accept", examples=["courier parcel accept HQ1-000042"])
 def accept(context: typer.Context, *, parcel: PARCEL) -> None:
     """Accept a parcel after all that was refused here."""
-    from courier.receiving.decide import accept_parcel
+    from courier.receiving.refuse import accept_parcel
 
     console = console_of(context)
     with console.site() as site:

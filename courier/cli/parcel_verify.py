@@ -95,7 +95,7 @@ def _verdicts(
                     trust,
                     media,
                     progress=progress,
-                    admit=lambda head: look_at(site, trust, head.packing, head.envelope),
+                    admit=lambda documents: look_at(site, trust, documents.packing, documents.envelope),
                     ask=console.change_media,
                 )
             verdicts += found

@@ -9,8 +9,8 @@ from courier.parcel.states import ReceivedState
 from courier.text import plural
 
 if TYPE_CHECKING:
-    from courier.receiving.received_volume import TakenVolume
-    from courier.receiving.settle import ParcelStatus
+    from courier.receiving.complete import ParcelStatus
+    from courier.receiving.volume_result import VolumeResult
 
 OUTCOMES = {
     "imported": "imported",
@@ -20,7 +20,7 @@ OUTCOMES = {
 """What became of a package of an imported parcel, for people."""
 
 
-def taken_volume(volume: TakenVolume) -> dict[str, Any]:
+def volume_result(volume: VolumeResult) -> dict[str, Any]:
     """A volume that was read, as JSON."""
     return {
         "parcel_id": volume.parcel,
@@ -55,7 +55,7 @@ def parcel_status(status: ParcelStatus) -> dict[str, Any]:
     }
 
 
-def say_taken(console: Console, volume: TakenVolume) -> None:
+def say_taken(console: Console, volume: VolumeResult) -> None:
     """Say how a volume was received."""
     from courier.parcel.verdict import spans_text
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from courier.errors import CourierError
 from courier.files import TEMP, locked, make_folder, sweep
 from courier.media.reading import Medium, find_all_media
-from courier.parcel.volume_documents import Head
+from courier.parcel.volume_documents import VolumeDocuments
 from courier.parcel.volume_reader import VolumeReader
 from courier.site.clock import now
 from courier.site.home import Site
@@ -34,12 +34,12 @@ class Rebuilt:
     notes: tuple[str, ...]
 
 
-def rebuilt_from(head: Head, medium: Medium, side: str, new: bool, notes: tuple[str, ...]) -> Rebuilt:
+def rebuilt_from(documents: VolumeDocuments, medium: Medium, side: str, new: bool, notes: tuple[str, ...]) -> Rebuilt:
     """What a medium told."""
     return Rebuilt(
-        parcel=head.packing.parcel,
-        number=head.label.number,
-        of=head.label.of,
+        parcel=documents.packing.parcel,
+        number=documents.label.number,
+        of=documents.label.of,
         path=medium.name,
         side=side,
         new=new,
@@ -51,8 +51,8 @@ def rebuild(
     site: Site,
     paths: Sequence[Path],
     *,
-    sent: Callable[[Site, Medium, Head], Rebuilt],
-    received: Callable[[Site, Medium, Head], Rebuilt],
+    sent: Callable[[Site, Medium, VolumeDocuments], Rebuilt],
+    received: Callable[[Site, Medium, VolumeDocuments], Rebuilt],
 ) -> tuple[list[Rebuilt], list[tuple[str, CourierError]]]:
     """Record the parcel of every volume at ``paths``, by ``sent`` where this site made it, else by ``received``.
 
@@ -68,9 +68,9 @@ def rebuild(
         for medium in media:
             try:
                 with tempfile.TemporaryDirectory(dir=root, prefix=TEMP) as scratch:
-                    head = VolumeReader(medium, site.trust(), scratch=Path(scratch), now_ns=now()).head()
-                    record = sent if head.packing.source == site.code else received
-                    found.append(record(site, medium, head))
+                    documents = VolumeReader(medium, site.trust(), scratch=Path(scratch), now_ns=now()).documents()
+                    record = sent if documents.packing.source == site.code else received
+                    found.append(record(site, medium, documents))
             except CourierError as error:
                 failures.append((medium.name, error))
     return found, failures

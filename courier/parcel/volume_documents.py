@@ -42,7 +42,7 @@ MAX_TAGS = 4096
 
 
 @dataclass(kw_only=True, slots=True)
-class Head:
+class VolumeDocuments:
     """What a volume says of itself, verified. ``findings`` are faults of its documents that do not stop a reader.
 
     ``contents`` and ``blocks`` are copies in the scratch folder, checked by their signed digests; None where this
@@ -59,7 +59,7 @@ class Head:
     labelled: bool = True
 
 
-class Documents:
+class DocumentReader:
     """The documents of one medium: `take` each as it comes, then ask for what is `verified`."""
 
     def __init__(self, medium: Medium, trust: Trust, *, scratch: Path, now_ns: int) -> None:
@@ -116,10 +116,10 @@ class Documents:
                 return
         self._tags[path] = digest.hexdigest()
 
-    def verified(self, known: Callable[[str], bytes | None], first: str) -> Head:
+    def verified(self, known: Callable[[str], bytes | None], first: str) -> VolumeDocuments:
         """Who is to be trusted for what they say, and what that is; ``first``: path of the payload's first file.
 
-        ``known`` as for `courier.parcel.volume_reader.VolumeReader.head`. Raises as that does.
+        ``known`` as for `courier.parcel.volume_reader.VolumeReader.documents`. Raises as that does.
         """
         name = self._medium.name
         if not self._kept:
@@ -164,14 +164,16 @@ class Documents:
                 "RESTORE.txt and restore.py cannot be checked: do not use them"
             )
         self._check_label(label, packing, digest)
-        head = Head(packing=packing, envelope=envelope or b"", label=label, findings=findings, labelled=labelled)
-        self._tables(head)
+        documents = VolumeDocuments(
+            packing=packing, envelope=envelope or b"", label=label, findings=findings, labelled=labelled
+        )
+        self._tables(documents)
         for path, sha256 in label.tags:
             if self._tags.get(path) != sha256 and not path.startswith(volume.COPIES):
-                head.findings.append(f"{path} is missing, damaged or altered on this medium: do not use it")
-        return head
+                documents.findings.append(f"{path} is missing, damaged or altered on this medium: do not use it")
+        return documents
 
-    def of_further_reel(self, reel: TapeLabel, before: Callable[[str, int], bytes | None]) -> Head:
+    def of_further_reel(self, reel: TapeLabel, before: Callable[[str, int], bytes | None]) -> VolumeDocuments:
         """What a reel without documents belongs to, by its tape label; its blocks are judged by the packing list."""
         envelope = before(reel.label, reel.created_ns)
         if envelope is None:
@@ -182,19 +184,19 @@ class Documents:
             )
         packing, digest = self._packing(envelope)
         label = _stand_in(packing, digest, _number_of(packing, reel.label))
-        return Head(packing=packing, envelope=envelope, label=label, labelled=False)
+        return VolumeDocuments(packing=packing, envelope=envelope, label=label, labelled=False)
 
-    def bag_findings(self, head: Head) -> list[str]:
+    def bag_findings(self, documents: VolumeDocuments) -> list[str]:
         """A note for each of BagIt's own files that is not as what is signed makes it: stock tools go by these.
 
-        Nothing of ours does, so the volume is no worse for it. Call it after `head`.
+        Nothing of ours does, so the volume is no worse for it. Call it after `documents`.
         """
-        if not head.labelled:
+        if not documents.labelled:
             return []
-        digests = {volume.PACKING_LIST: sha256_hex(head.envelope), volume.LABEL: self._tags[volume.LABEL]}
+        digests = {volume.PACKING_LIST: sha256_hex(documents.envelope), volume.LABEL: self._tags[volume.LABEL]}
         return [
             f"{path} is missing, damaged or altered on this medium: stock tools cannot check it; we do without"
-            for path, data in volume.signed_tags(head.packing, head.label, digests).items()
+            for path, data in volume.signed_tags(documents.packing, documents.label, digests).items()
             if self._tags.get(path) != sha256_hex(data)
         ]
 
@@ -209,9 +211,9 @@ class Documents:
         if len(self._tags) < MAX_TAGS:
             self._tags[path] = digest.hexdigest()
 
-    def copy_findings(self, head: Head) -> list[str]:
+    def copy_findings(self, documents: VolumeDocuments) -> list[str]:
         """A note for each damaged copy of a document; call it when all that is on the medium has come."""
-        tags = [(path, sha256) for path, sha256 in head.label.tags if path.startswith(volume.COPIES)]
+        tags = [(path, sha256) for path, sha256 in documents.label.tags if path.startswith(volume.COPIES)]
         return [
             f"{path} is missing, damaged or altered on this medium" for path, sha in tags if self._tags.get(path) != sha
         ]
@@ -290,8 +292,8 @@ class Documents:
                 code=Code.MIXED_VOLUME,
             )
 
-    def _tables(self, head: Head) -> None:
-        packing = head.packing
+    def _tables(self, documents: VolumeDocuments) -> None:
+        packing = documents.packing
         contents = volume.contents_path(encrypted=packing.encrypted)
         for path, ref in ((contents, packing.contents), (volume.BLOCKS, packing.blocks)):
             copy = self._scratch / Path(path).name
@@ -299,13 +301,13 @@ class Documents:
                 self._copy(path)
                 there = self._is_table(path, ref)
                 also = "; its copy there is used" if there else "; another volume has it too" * (packing.volumes > 1)
-                head.findings.append(f"{path} is missing, damaged or altered on this medium{also}")
+                documents.findings.append(f"{path} is missing, damaged or altered on this medium{also}")
                 if not there:
                     continue
             if path == volume.BLOCKS:
-                head.blocks = copy
+                documents.blocks = copy
             else:
-                head.contents = copy
+                documents.contents = copy
 
     def _is_table(self, path: str, ref: TableRef) -> bool:
         copy = self._scratch / Path(path).name

@@ -17,7 +17,7 @@ from courier.errors import DamagedError, explain
 from courier.files import explain_os
 from courier.media import volume_files as volume
 from courier.media.reading import Medium, TapeMedium
-from courier.parcel.volume_documents import Documents, Head
+from courier.parcel.volume_documents import DocumentReader, VolumeDocuments
 from courier.site.trust import Trust
 from formats.documents.packing import PackingList
 from formats.errors import FormatError, MalformedError, UnreadableError
@@ -36,12 +36,12 @@ class ReadBlock:
 
 
 class VolumeReader:
-    """Reads one medium: `head` first, then `blocks`."""
+    """Reads one medium: `documents` first, then `blocks`."""
 
     def __init__(self, medium: Medium, trust: Trust, *, scratch: Path, now_ns: int) -> None:
         """``scratch`` is a folder for copies of the two large tables."""
         self._medium = medium
-        self._documents = Documents(medium, trust, scratch=scratch, now_ns=now_ns)
+        self._document_reader = DocumentReader(medium, trust, scratch=scratch, now_ns=now_ns)
         self._walk = medium.walk()
         self._next: tuple[str, int, BinaryIO] | None = None
         self._unexpected: list[str] = []
@@ -49,11 +49,11 @@ class VolumeReader:
         self._ended = False
         self.seen: set[int] = set()
 
-    def head(
+    def documents(
         self,
         known: Callable[[str], bytes | None] = lambda _: None,
         before: Callable[[str, int], bytes | None] = lambda _label, _created_ns: None,
-    ) -> Head:
+    ) -> VolumeDocuments:
         """Read and verify the documents. Raises `RefusedError` for a volume that is not to be trusted, `DamagedError`
         otherwise.
 
@@ -67,13 +67,13 @@ class VolumeReader:
                 if path.startswith("data/"):
                     self._next = path, size, stream
                     break
-                self._documents.take(path, size, stream)
+                self._document_reader.take(path, size, stream)
         except FormatError as error:
             raise explain(error, where=self._medium.name, hint=_hint(error)) from None
         reel = self._medium.first if isinstance(self._medium, TapeMedium) else None
-        if self._documents.none and reel is not None and reel.reel > 1:
-            return self._documents.of_further_reel(reel, before)
-        return self._documents.verified(known, self._next[0] if self._next is not None else "")
+        if self._document_reader.none and reel is not None and reel.reel > 1:
+            return self._document_reader.of_further_reel(reel, before)
+        return self._document_reader.verified(known, self._next[0] if self._next is not None else "")
 
     def _advance(self) -> tuple[str, int, BinaryIO] | None:
         try:
@@ -90,14 +90,14 @@ class VolumeReader:
                 "courier parcel repair PARCEL --from-network",
             ) from None
 
-    def bag_findings(self, head: Head) -> list[str]:
-        """See `Documents.bag_findings`; call it after `head`."""
-        return self._documents.bag_findings(head)
+    def bag_findings(self, documents: VolumeDocuments) -> list[str]:
+        """See `DocumentReader.bag_findings`; call it after `documents`."""
+        return self._document_reader.bag_findings(documents)
 
-    def copy_findings(self, head: Head) -> list[str]:
-        """See `Documents.copy_findings`; there are none unless `blocks` has come to the end of the volume."""
+    def copy_findings(self, documents: VolumeDocuments) -> list[str]:
+        """See `DocumentReader.copy_findings`; there are none unless `blocks` has come to the end of the volume."""
         goes_on = isinstance(self._medium, TapeMedium) and self._medium.continues
-        return self._documents.copy_findings(head) if self._ended and not goes_on else []
+        return self._document_reader.copy_findings(documents) if self._ended and not goes_on else []
 
     def tape_findings(self) -> list[str]:
         """A note for each thing of a tape, but its files, that was damaged: labels, indexes, marks; we do without.
@@ -134,7 +134,7 @@ class VolumeReader:
                     if path.startswith("data/"):
                         self._note_unexpected(path)
                     elif path.startswith(volume.COPIES):
-                        self._documents.note_copy(path, stream)
+                        self._document_reader.note_copy(path, stream)
                 else:
                     self.seen.add(index)
                     yield from self._file(packing, index, size, stream, wanted)

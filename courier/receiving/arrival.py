@@ -36,7 +36,7 @@ def report_arrival(
 
     Raises `NotFoundError` for a volume that has not been received, `RefusedError` while one is missing.
     """
-    folder = site.arriving(parcel, build)
+    folder = site.incoming(parcel, build)
     if not Spool.exists(folder):
         raise NotFoundError(f"nothing of {parcel} is waiting here", hint="courier parcel receive MEDIUM")
     packing = Spool.open(folder).packing

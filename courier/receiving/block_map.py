@@ -38,7 +38,7 @@ def block_map(here: Sequence[int], width: int = WIDTH) -> str:
 
 def volume_blocks(site: Site, parcel: str, build: str) -> tuple[VolumeBlocks, ...]:
     """The block state of every volume of a build that arrives; empty where nothing gathers (any more)."""
-    folder = site.arriving(parcel, build)
+    folder = site.incoming(parcel, build)
     if not Spool.exists(folder):
         return ()
     spool = Spool.open(folder)

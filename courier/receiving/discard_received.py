@@ -24,7 +24,7 @@ def discard_received(site: Site, parcel: str) -> int | None:
         if row.state in (ReceivedState.IMPORTED, ReceivedState.ANNOUNCED):
             continue
         with locked(site.home / "parcels" / "in" / "lock"):
-            folder = site.arriving(parcel, row.build)
+            folder = site.incoming(parcel, row.build)
             # Without it the folder is no spool: a kill leaves the parcel as it was, or forgotten.
             (folder / PACKING_LIST).unlink(missing_ok=True)
             freed += remove_folder(folder)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from courier.files import locked
 from courier.media.reading import Medium
 from courier.parcel.rebuild import Rebuilt, rebuilt_from
-from courier.parcel.volume_documents import Head
-from courier.receiving.begin import begin_spool
+from courier.parcel.volume_documents import VolumeDocuments
+from courier.receiving.open_spool import open_spool
 from courier.site.catalog import parcels
 from courier.site.home import Site
 
 
-def rebuild_received(site: Site, medium: Medium, head: Head) -> Rebuilt:
+def rebuild_received(site: Site, medium: Medium, documents: VolumeDocuments) -> Rebuilt:
     """Record the parcel of a verified medium as one that arrives here; a parcel that is known stays as it is."""
     with site.catalogue.reading() as connection:
-        known = parcels.find_received(connection, head.packing.parcel, head.packing.build)
+        known = parcels.find_received(connection, documents.packing.parcel, documents.packing.build)
     with locked(site.home / "parcels" / "in" / "lock"):
-        spool = begin_spool(site, head, hold=False)
-    return rebuilt_from(head, medium, "receiver", not known, () if spool else ("imported before",))
+        spool = open_spool(site, documents, hold=False)
+    return rebuilt_from(documents, medium, "receiver", not known, () if spool else ("imported before",))

@@ -16,13 +16,13 @@ from courier.files import TEMP, locked, make_folder, naming_space, remove_tree, 
 from courier.media.reading import Medium, find_all_media
 from courier.media.tape_reels import Ask, nobody
 from courier.parcel.custody_ledger import note_received
-from courier.parcel.volume_documents import Head
+from courier.parcel.volume_documents import VolumeDocuments
 from courier.parcel.volume_reader import VolumeReader
-from courier.receiving.begin import begin_spool, known_packing_list, packing_list_of
-from courier.receiving.received_volume import TakenVolume, record_volume, taken_volume
-from courier.receiving.settle import ParcelStatus, settle_parcel, status_of
+from courier.receiving.complete import ParcelStatus, complete_parcel, status_of
+from courier.receiving.open_spool import known_packing_list, open_spool, packing_list_of
 from courier.receiving.spool import Filling, Spool
 from courier.receiving.straight import import_straight
+from courier.receiving.volume_result import VolumeResult, record_volume, volume_result
 from courier.site.clock import now
 from courier.site.home import Site
 from formats.envelope import parse_envelope
@@ -32,7 +32,7 @@ from formats.envelope import parse_envelope
 class Received:
     """What `receive_media` did: each medium, media that failed, and the parcels they belong to."""
 
-    volumes: tuple[TakenVolume, ...]
+    volumes: tuple[VolumeResult, ...]
     failures: tuple[tuple[str, CourierError], ...]
     parcels: tuple[ParcelStatus, ...]
 
@@ -43,8 +43,8 @@ def receive_media(
     *,
     hold: bool = False,
     progress: Callable[[int], None] = lambda _: None,
-    looking: Callable[[Medium, Head], None] = lambda _medium, _head: None,
-    taken: Callable[[TakenVolume], None] = lambda _: None,
+    looking: Callable[[Medium, VolumeDocuments], None] = lambda _medium, _head: None,
+    taken: Callable[[VolumeResult], None] = lambda _: None,
     ask: Ask = nobody,
 ) -> Received:
     """Take in every volume at ``paths``; then import what is complete and agreed, unless ``hold``.
@@ -56,10 +56,10 @@ def receive_media(
     site.unlock()
     told: set[str] = set()
 
-    def look(medium: Medium, head: Head) -> None:
+    def look(medium: Medium, documents: VolumeDocuments) -> None:
         if medium.name not in told:
             told.add(medium.name)
-            looking(medium, head)
+            looking(medium, documents)
 
     straight = None if hold else import_straight(site, media, progress=progress, looking=look)
     if straight is not None:
@@ -67,7 +67,7 @@ def receive_media(
         for one in volumes:
             taken(one)
         return Received(volumes=volumes, failures=(), parcels=(status,))
-    results: list[TakenVolume] = []
+    results: list[VolumeResult] = []
     failures: list[tuple[str, CourierError]] = []
     builds: dict[tuple[str, str], None] = {}
     opened: dict[Path, Spool] = {}
@@ -84,7 +84,7 @@ def receive_media(
     for parcel, build in builds:
         note_received(site, parcel, build)
         try:
-            statuses.append(settle_parcel(site, parcel, build))
+            statuses.append(complete_parcel(site, parcel, build))
         except CourierError as error:
             failures.append((parcel, error))
             statuses.append(status_of(site, parcel, build))
@@ -98,8 +98,8 @@ def _take(
     *,
     hold: bool,
     progress: Callable[[int], None],
-    looking: Callable[[Medium, Head], None],
-) -> TakenVolume:
+    looking: Callable[[Medium, VolumeDocuments], None],
+) -> VolumeResult:
     root = make_folder(site.home / "parcels" / "in")
     spool: Spool | None = None
 
@@ -111,15 +111,15 @@ def _take(
         scratch = make_folder(root / f"{TEMP}tables")
         try:
             reader = VolumeReader(medium, site.trust(), scratch=scratch, now_ns=now())
-            head = reader.head(
+            documents = reader.documents(
                 lambda digest: known_packing_list(site, digest),
                 lambda label, created_ns: packing_list_of(site, label, created_ns),
             )
-            looking(medium, head)
-            spool = begin_spool(site, head, hold=hold, where=medium.name, opened=opened)
+            looking(medium, documents)
+            spool = open_spool(site, documents, hold=hold, where=medium.name, opened=opened)
             if spool is not None:
-                spool.note_edition(head.envelope)
-            return _gather(site, medium, reader, head, spool, progress)
+                spool.note_edition(documents.envelope)
+            return _gather(site, medium, reader, documents, spool, progress)
         finally:
             remove_tree(scratch)
 
@@ -128,18 +128,18 @@ def _gather(
     site: Site,
     medium: Medium,
     reader: VolumeReader,
-    head: Head,
+    documents: VolumeDocuments,
     spool: Spool | None,
     progress: Callable[[int], None],
-) -> TakenVolume:
+) -> VolumeResult:
     """Take the blocks that are still missing; say what could not be had."""
-    packing, number = head.packing, head.label.number
+    packing, number = documents.packing, documents.label.number
     bad: dict[int, list[int]] = {}
     all_here = spool is None
     if spool is not None:
         fillings: dict[int, Filling] = {}
         # Parity belongs to one edition; archives are the same in all.
-        same = parse_envelope(head.envelope).sha256 == spool.digest
+        same = parse_envelope(documents.envelope).sha256 == spool.digest
         wanted = [index for index in packing.on_volume(number) if same or index < len(packing.archives)]
         haves = {index: spool.have(index) for index in wanted}
         all_here = bool(haves) and all(all(have) for have in haves.values())
@@ -160,12 +160,12 @@ def _gather(
         for index, have in haves.items():
             bad[index] = [block for block, here in enumerate(have) if not here]
         if not same and packing.parity and any(bad.values()):
-            head.findings.append(
+            documents.findings.append(
                 f"its parity is of another layout (edition {packing.edition}) than what gathers here (edition "
                 f"{spool.packing.edition}) and does not count; where all of its layout is at hand, courier parcel "
                 f"discard {packing.parcel} and receive that alone"
             )
-    one = taken_volume(medium, reader, head, {index: blocks for index, blocks in bad.items() if blocks})
+    one = volume_result(medium, reader, documents, {index: blocks for index, blocks in bad.items() if blocks})
     if spool is not None:
         with site.catalogue.writing() as connection:
             record_volume(connection, site, one, packing.edition)

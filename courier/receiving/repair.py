@@ -18,8 +18,8 @@ from courier.parcel.notices import check_not_recalled, refused_here
 from courier.parcel.parity_repair import BlockAt, ParcelParity, blocks_to_request
 from courier.parcel.states import ReceivedState
 from courier.parcel.transitions import log_entry
+from courier.receiving.complete import ParcelStatus, complete_parcel, find_build, status_of
 from courier.receiving.mend import mend_spool, missing_blocks
-from courier.receiving.settle import ParcelStatus, find_build, settle_parcel, status_of
 from courier.receiving.spool import Spool
 from courier.site.catalog import parcels, sites
 from courier.site.clock import now
@@ -46,7 +46,7 @@ def _spool(site: Site, parcel: str) -> tuple[Spool | None, str]:
     Raises `NotFoundError` where none is begun, `RefusedError` where the parcel is refused here.
     """
     build = find_build(site, parcel)
-    folder = site.arriving(parcel, build)
+    folder = site.incoming(parcel, build)
     status = status_of(site, parcel, build)
     if status.state == ReceivedState.REFUSED:
         check_not_recalled(site, site.trust(), parcel, status.source)
@@ -74,7 +74,7 @@ def repair_parcel(site: Site, parcel: str) -> Repaired:
         report = mend_spool(spool)
     if report.mended:
         _log(site, parcel, "mended", f"{plural(report.mended, 'block')} mended from parity")
-    status = settle_parcel(site, parcel, build)
+    status = complete_parcel(site, parcel, build)
     return Repaired(mended=report.mended, left=report.left, status=status)
 
 
@@ -193,7 +193,7 @@ def _verified_part(site: Site, path: Path) -> RepairPart:
 def take_repair_part(site: Site, part: RepairPart, _envelope: Envelope) -> str:
     """Take in the blocks of a part that came by network; return an empty text.
 
-    The import follows by `courier.receiving.settle.settle_all`.
+    The import follows by `courier.receiving.complete.settle_all`.
     """
     _apply(site, part)
     return ""
@@ -208,7 +208,7 @@ def _apply(site: Site, part: RepairPart) -> int:
             hint="receive a volume of the parcel first; if it was discarded, its volumes are received anew",
             code=Code.UNKNOWN_PARCEL,
         )
-    folder = site.arriving(part.parcel, part.build)
+    folder = site.incoming(part.parcel, part.build)
     if rows[0].state == ReceivedState.REFUSED or not Spool.exists(folder):
         return 0
     root, purpose = site.home / "parcels" / "in", f"taking an answer for {part.parcel}"

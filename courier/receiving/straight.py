@@ -17,14 +17,14 @@ from courier.parcel.custody_ledger import Happened, record, record_received
 from courier.parcel.notices import Admission
 from courier.parcel.states import ReceivedEvent
 from courier.parcel.transitions import received_event
-from courier.parcel.volume_documents import Head
+from courier.parcel.volume_documents import VolumeDocuments
 from courier.parcel.volume_reader import VolumeReader
-from courier.receiving.begin import begin_spool
+from courier.receiving.complete import ParcelStatus, admission_of, status_of
 from courier.receiving.import_parcel import import_parcel
-from courier.receiving.received_volume import TakenVolume, record_volume, taken_volume
-from courier.receiving.settle import ParcelStatus, admission_of, status_of
+from courier.receiving.open_spool import open_spool
 from courier.receiving.spool import Spool
 from courier.receiving.straight_archives import archives_of, bad_parity
+from courier.receiving.volume_result import VolumeResult, record_volume, volume_result
 from courier.site.catalog import parcels
 from courier.site.clock import now
 from courier.site.home import Site
@@ -36,8 +36,12 @@ if TYPE_CHECKING:
 
 
 def import_straight(
-    site: Site, media: Sequence[Medium], *, progress: Callable[[int], None], looking: Callable[[Medium, Head], None]
-) -> tuple[tuple[TakenVolume, ...], ParcelStatus] | None:
+    site: Site,
+    media: Sequence[Medium],
+    *,
+    progress: Callable[[int], None],
+    looking: Callable[[Medium, VolumeDocuments], None],
+) -> tuple[tuple[VolumeResult, ...], ParcelStatus] | None:
     """Import a parcel straight from ``media`` if they are all of it and nothing is awaited; None where they are not."""
     whole = [medium for medium in media if isinstance(medium, RandomMedium)]
     if not whole or len(whole) < len(media):
@@ -60,29 +64,29 @@ def _import(
     media: Sequence[RandomMedium],
     scratch: Path,
     progress: Callable[[int], None],
-    looking: Callable[[Medium, Head], None],
-) -> tuple[tuple[TakenVolume, ...], ParcelStatus] | None:
+    looking: Callable[[Medium, VolumeDocuments], None],
+) -> tuple[tuple[VolumeResult, ...], ParcelStatus] | None:
     trust = site.trust()
     spool, admission, envelope = None, None, b""
     by_number: dict[int, RandomMedium] = {}
-    volumes: list[TakenVolume] = []
+    volumes: list[VolumeResult] = []
     for medium in media:
         reader = VolumeReader(medium, trust, scratch=scratch, now_ns=now())
         try:
-            head = reader.head()
+            documents = reader.documents()
             if spool is None or admission is None:
-                needed = {file.volume for file in head.packing.archives}
-                begun = _begin(site, head) if len(needed) <= len(media) else None
+                needed = {file.volume for file in documents.packing.archives}
+                begun = _begin(site, documents) if len(needed) <= len(media) else None
                 if begun is None:
                     return None
                 spool, admission = begun
-                envelope = head.envelope
-            if head.envelope != envelope or head.label.number in by_number:
+                envelope = documents.envelope
+            if documents.envelope != envelope or documents.label.number in by_number:
                 return None
-            looking(medium, head)
-            bad = bad_parity(reader, head, spool.table, progress)
-            volumes.append(taken_volume(medium, reader, head, bad))
-            by_number[head.label.number] = medium
+            looking(medium, documents)
+            bad = bad_parity(reader, documents, spool.table, progress)
+            volumes.append(volume_result(medium, reader, documents, bad))
+            by_number[documents.label.number] = medium
         finally:
             reader.close()
     if spool is None or admission is None or not needed <= by_number.keys():
@@ -105,13 +109,13 @@ def _import(
     return tuple(volumes), status
 
 
-def _begin(site: Site, head: Head) -> tuple[Spool, Admission] | None:
+def _begin(site: Site, documents: VolumeDocuments) -> tuple[Spool, Admission] | None:
     """An empty spool for what must be recorded in any case, and what admits the import; None where that waits."""
-    spool = begin_spool(site, head, hold=False, straight=True)
+    spool = open_spool(site, documents, hold=False, straight=True)
     if spool is None or any(state.good for state in spool.states()):
         return None
     with site.catalogue.reading() as connection:
-        (row,) = parcels.find_received(connection, head.packing.parcel, head.packing.build)
-    spool.note_edition(head.envelope)
+        (row,) = parcels.find_received(connection, documents.packing.parcel, documents.packing.build)
+    spool.note_edition(documents.envelope)
     admission = admission_of(site, spool)
     return None if admission.awaiting or row.hold else (spool, admission)

@@ -16,7 +16,7 @@ from threading import Lock
 from typing import BinaryIO
 
 from courier.media.reading import RandomMedium
-from courier.parcel.volume_documents import Head
+from courier.parcel.volume_documents import VolumeDocuments
 from courier.parcel.volume_reader import VolumeReader
 from formats.blocks import BlockTable
 from formats.documents.packing import PackingList
@@ -28,13 +28,13 @@ AHEAD = 6
 
 
 def bad_parity(
-    reader: VolumeReader, head: Head, table: BlockTable, progress: Callable[[int], None]
+    reader: VolumeReader, documents: VolumeDocuments, table: BlockTable, progress: Callable[[int], None]
 ) -> dict[int, list[int]]:
     """Read what a medium holds beside archives, and name files that are not to be there (``reader.unexpected``).
 
     Returns the parity blocks that are not good, by file.
     """
-    packing, number = head.packing, head.label.number
+    packing, number = documents.packing, documents.label.number
     parity = [index for index in packing.on_volume(number) if index >= len(packing.archives)]
     bad = {index: set(range(table.count(index))) for index in parity}
     for read in reader.blocks(packing, number, lambda index, _: index in bad):

@@ -12,7 +12,7 @@ from courier.media.tape_reels import Ask, nobody
 from courier.parcel.block_table import load_table
 from courier.parcel.notices import judge
 from courier.parcel.verdict import Verdict, check_files, signed_by, spans_text, spoilt, untrusted_packing_list
-from courier.parcel.volume_documents import Head
+from courier.parcel.volume_documents import VolumeDocuments
 from courier.parcel.volume_reader import VolumeReader
 from courier.receiving.spool import PACKING_LIST, Spool
 from courier.site.clock import now
@@ -39,8 +39,8 @@ def verify_media(
     paths: Sequence[Path],
     *,
     progress: Callable[[int], None] = lambda _: None,
-    looking: Callable[[Medium, Head], None] = lambda _medium, _head: None,
-    admit: Callable[[Head], Sequence[str]] = lambda _: (),
+    looking: Callable[[Medium, VolumeDocuments], None] = lambda _medium, _head: None,
+    admit: Callable[[VolumeDocuments], Sequence[str]] = lambda _: (),
     ask: Ask = nobody,
 ) -> tuple[list[Verdict], list[tuple[str, CourierError]]]:
     """Check every volume at ``paths``, all of it; return verdicts, and errors of media that are not to be trusted.
@@ -74,18 +74,18 @@ def _verify(
     medium: Medium,
     scratch: Path,
     progress: Callable[[int], None],
-    looking: Callable[[Medium, Head], None],
-    admit: Callable[[Head], Sequence[str]],
+    looking: Callable[[Medium, VolumeDocuments], None],
+    admit: Callable[[VolumeDocuments], Sequence[str]],
 ) -> Verdict:
     reader = VolumeReader(medium, trust, scratch=scratch, now_ns=now())
-    head = reader.head()
-    looking(medium, head)
-    notes = [*admit(head), *reader.bag_findings(head)]
-    packing, number = head.packing, head.label.number
-    problems = list(head.findings)
+    documents = reader.documents()
+    looking(medium, documents)
+    notes = [*admit(documents), *reader.bag_findings(documents)]
+    packing, number = documents.packing, documents.label.number
+    problems = list(documents.findings)
     damaged = 0
-    if head.blocks is not None:
-        table = load_table(head.blocks, packing)
+    if documents.blocks is not None:
+        table = load_table(documents.blocks, packing)
         bad = {index: set(range(table.count(index))) for index in packing.on_volume(number)}
         for read in reader.blocks(packing, number, lambda _index, _block: True):
             if read.data is not None and table.is_good(read.index, read.block, read.data):
@@ -101,7 +101,7 @@ def _verify(
                 f"{reels} of its tape not given: name the folders of all reels together, or verify it "
                 "in a drive, at a terminal"
             )
-        notes += [*reader.copy_findings(head), *reader.tape_findings()]
+        notes += [*reader.copy_findings(documents), *reader.tape_findings()]
     return Verdict(
         what=medium.name,
         parcel=packing.parcel,
@@ -113,7 +113,11 @@ def _verify(
         notes=tuple(notes),
         reasons=(
             signed_by(packing),
-            *([f"label and packing list belong together: {packing.volume_label(number)}"] if head.labelled else []),
+            *(
+                [f"label and packing list belong together: {packing.volume_label(number)}"]
+                if documents.labelled
+                else []
+            ),
         ),
     )
 

@@ -17,7 +17,7 @@ from courier.parcel.rebuild import Rebuilt, rebuilt_from
 from courier.parcel.recipes import ArchiveRecipe
 from courier.parcel.states import SentEvent, SentState, VolumeEvent, VolumeState, after_sent
 from courier.parcel.transitions import begin_sent, sent_event, sent_volume_event
-from courier.parcel.volume_documents import Head
+from courier.parcel.volume_documents import VolumeDocuments
 from courier.sending.outgoing_parcel import CARD, CONTENTS, blocks_name, packing_name
 from courier.site.catalog import packages, parcels
 from courier.site.catalog.parcels import SentParcel, SentVolume
@@ -41,24 +41,24 @@ class _Standing(Enum):
     """Another build, or an earlier edition: the catalogue is right."""
 
 
-def rebuild_sent(site: Site, medium: Medium, head: Head) -> Rebuilt:
+def rebuild_sent(site: Site, medium: Medium, documents: VolumeDocuments) -> Rebuilt:
     """Record the parcel of a verified medium as one that this site made, and this medium as one of its volumes."""
-    packing = head.packing
+    packing = documents.packing
     with locked(site.home / "parcels" / "out" / "lock"):
         with site.catalogue.reading() as connection:
             known = parcels.find_sent(connection, packing.parcel)
         standing = _standing(known, packing)
-        notes = _restore_files(site, head, known, standing)
-        digest = parse_envelope(head.envelope).sha256
+        notes = _restore_files(site, documents, known, standing)
+        digest = parse_envelope(documents.envelope).sha256
         with site.catalogue.writing() as connection:
             if standing is _Standing.UNKNOWN:
                 _record_parcel(connection, site, medium, packing, digest)
-                _record_packages(connection, site, packing, _definitions(site, head))
+                _record_packages(connection, site, packing, _definitions(site, documents))
             elif standing is _Standing.LATER_EDITION:
                 _record_edition(connection, site, medium, packing, digest)
             if standing is not _Standing.OTHER:
-                _record_volume(connection, site, medium, head)
-    return rebuilt_from(head, medium, "sender", standing is _Standing.UNKNOWN, notes)
+                _record_volume(connection, site, medium, documents)
+    return rebuilt_from(documents, medium, "sender", standing is _Standing.UNKNOWN, notes)
 
 
 def _standing(known: SentParcel | None, packing: PackingList) -> _Standing:
@@ -71,41 +71,43 @@ def _standing(known: SentParcel | None, packing: PackingList) -> _Standing:
     return _Standing.SAME if known.edition == packing.edition else _Standing.OTHER
 
 
-def _restore_files(site: Site, head: Head, known: SentParcel | None, standing: _Standing) -> tuple[str, ...]:
+def _restore_files(
+    site: Site, documents: VolumeDocuments, known: SentParcel | None, standing: _Standing
+) -> tuple[str, ...]:
     """Restore the documents in the parcel's folder; return what the operator should know."""
     if standing is _Standing.UNKNOWN:
-        return _restore_folder(site, head)
+        return _restore_folder(site, documents)
     if standing is _Standing.LATER_EDITION and known is not None:
-        return _restore_edition(site, head, before=known.edition)
+        return _restore_edition(site, documents, before=known.edition)
     return ()
 
 
-def _restore_folder(site: Site, head: Head) -> tuple[str, ...]:
+def _restore_folder(site: Site, documents: VolumeDocuments) -> tuple[str, ...]:
     """Restore what the parcel's folder held, except for its archives."""
-    folder = make_folder(site.outgoing(head.packing.parcel))
+    folder = make_folder(site.outgoing(documents.packing.parcel))
     notes = []
-    recipes = (ArchiveRecipe.load(folder, n) for n in range(1, len(head.packing.archives) + 1))
+    recipes = (ArchiveRecipe.load(folder, n) for n in range(1, len(documents.packing.archives) + 1))
     if not all(recipes):
         notes.append("how its archives are made is not kept here: it cannot be written again from here")
-    for name, copy in ((CONTENTS, head.contents), (blocks_name(head.packing.edition), head.blocks)):
+    for name, copy in ((CONTENTS, documents.contents), (blocks_name(documents.packing.edition), documents.blocks)):
         if copy is not None:
             write_atomic(folder / name, copy.read_bytes())
     if not (folder / CARD).exists():
         write_atomic(folder / CARD, site.card_envelope)
-    write_atomic(folder / packing_name(head.packing.edition), head.envelope)
-    if head.packing.encrypted:
+    write_atomic(folder / packing_name(documents.packing.edition), documents.envelope)
+    if documents.packing.encrypted:
         notes.append(
             "it is encrypted for its destinations: which packages it holds cannot be read here; new packages need --id"
         )
     return tuple(notes)
 
 
-def _restore_edition(site: Site, head: Head, *, before: int) -> tuple[str, ...]:
+def _restore_edition(site: Site, documents: VolumeDocuments, *, before: int) -> tuple[str, ...]:
     """Restore the documents of a later edition of a parcel that was rebuilt from an earlier one."""
-    folder, edition = site.outgoing(head.packing.parcel), head.packing.edition
-    if head.blocks is not None:
-        write_atomic(folder / blocks_name(edition), head.blocks.read_bytes())
-    write_atomic(folder / packing_name(edition), head.envelope)
+    folder, edition = site.outgoing(documents.packing.parcel), documents.packing.edition
+    if documents.blocks is not None:
+        write_atomic(folder / blocks_name(edition), documents.blocks.read_bytes())
+    write_atomic(folder / packing_name(edition), documents.envelope)
     return (
         f"it was laid out anew later (edition {edition}, known was {before}): what was known of its volumes does not "
         "count any more; if it was shipped, ship it again",
@@ -157,9 +159,9 @@ def _record_edition(connection: Connection, site: Site, medium: Medium, packing:
     sent_event(connection, site, packing.parcel, SentEvent.WRITTEN, text)
 
 
-def _record_volume(connection: Connection, site: Site, medium: Medium, head: Head) -> None:
+def _record_volume(connection: Connection, site: Site, medium: Medium, documents: VolumeDocuments) -> None:
     """Record the medium as a written volume, unless it is known as written."""
-    packing, number = head.packing, head.label.number
+    packing, number = documents.packing, documents.label.number
     known = parcels.sent_volumes(connection, packing.parcel, packing.edition, number)
     if known and known[0].state == VolumeState.WRITTEN:
         return
@@ -177,13 +179,13 @@ def _record_volume(connection: Connection, site: Site, medium: Medium, head: Hea
     sent_volume_event(connection, site, volume, VolumeEvent.WRITTEN, f"volume {number} is {medium.name}")
 
 
-def _definitions(site: Site, head: Head) -> list[PackageDefinition]:
+def _definitions(site: Site, documents: VolumeDocuments) -> list[PackageDefinition]:
     """The definitions of the packages of a parcel; none if its contents are damaged, or encrypted for others."""
-    if head.contents is None:
+    if documents.contents is None:
         return []
     found = []
     try:
-        with open_contents(site, head.packing, head.contents) as contents:
+        with open_contents(site, documents.packing, documents.contents) as contents:
             for header, entries in contents.packages():
                 for _ in entries:
                     pass
@@ -193,8 +195,8 @@ def _definitions(site: Site, head: Head) -> list[PackageDefinition]:
                         version=header.version,
                         name=header.name,
                         site=site.code,
-                        created_ns=head.packing.created_ns,
-                        issued_ns=site.signing_time(head.packing.created_ns),
+                        created_ns=documents.packing.created_ns,
+                        issued_ns=site.signing_time(documents.packing.created_ns),
                         listing=header.listing,
                     )
                 )

@@ -142,7 +142,7 @@ class Site:
         """The folder of a parcel that this site made."""
         return self.home / "parcels" / "out" / parcel
 
-    def arriving(self, parcel: str, build: str) -> Path:
+    def incoming(self, parcel: str, build: str) -> Path:
         """The spool folder of a build of a parcel that arrives."""
         return self.home / "parcels" / "in" / f"{parcel}-{build[:16]}"
 

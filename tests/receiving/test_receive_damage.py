@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from journey import FIXTURES, Home, Sites, add, create, make_sites, sent, write
 
-from courier.parcel import volume_documents as head
+from courier.parcel import volume_documents
 from courier.parcel import volume_reader as intake
 
 TABLES = ("contents", "blocks.bin", "packing-list.json")
@@ -115,7 +115,7 @@ def test_a_damaged_spool_does_not_keep_other_parcels_from_being_settled(tmp_path
 def test_files_without_number_on_a_medium_are_neither_kept_nor_all_named(
     br: Home, volumes: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(head, "MAX_TAGS", 64)
+    monkeypatch.setattr(volume_documents, "MAX_TAGS", 64)
     for number in range(200):
         (volumes[0] / "data" / f"stray-{number:03}").write_bytes(b"stray")
         (volumes[0] / "zz").mkdir(exist_ok=True)

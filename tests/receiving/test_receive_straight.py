@@ -194,7 +194,7 @@ def test_space_for_the_archives_is_not_asked_for_where_they_are_not_copied(
         asked.append(needed)
         require_space(folder, needed, purpose=purpose)
 
-    monkeypatch.setattr("courier.receiving.begin.require_space", require)
+    monkeypatch.setattr("courier.receiving.open_spool.require_space", require)
     assert sites.br("parcel", "receive", *volumes)["state"] == "Imported"
     expanded = 3_000_000 + len(b"the same line\n") * 200_000 + 5
     assert asked == [expanded]

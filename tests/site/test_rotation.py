@@ -14,8 +14,8 @@ from journey import FIXTURES, Home, Sites, add, create, make_sites, run, sent, w
 
 import courier.sending.build
 from courier.channel.folder_transport import FolderTransport
+from courier.receiving.complete import complete_parcel, find_build
 from courier.receiving.receipts import sign_receipts_anew
-from courier.receiving.settle import find_build, settle_parcel
 from courier.site.home import open_site
 from courier.site.rotation import rotate_key
 
@@ -370,7 +370,7 @@ def test_a_key_renewed_during_an_import_does_not_spoil_the_receipt(sites: Sites)
     sites.br("parcel", "receive", "--hold", *volumes)
     importing = open_site(sites.br.path)
     sites.br("site", "rotate-key")
-    settle_parcel(importing, parcel, find_build(importing, parcel), release=True)
+    complete_parcel(importing, parcel, find_build(importing, parcel), release=True)
     importing.close()
     sites.sync(sites.br, sites.hq)
     assert sites.hq("parcel", "show", parcel)["state"] == "Confirmed"

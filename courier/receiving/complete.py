@@ -53,7 +53,7 @@ class ParcelStatus:
     report: str = ""
 
 
-def settle_parcel(site: Site, parcel: str, build: str, *, release: bool = False) -> ParcelStatus:
+def complete_parcel(site: Site, parcel: str, build: str, *, release: bool = False) -> ParcelStatus:
     """Bring a parcel as far as it goes now: held when complete, imported when all agrees.
 
     ``release``: the operator asks for the import, so a hold ends. Raises what stands against the import.
@@ -61,16 +61,16 @@ def settle_parcel(site: Site, parcel: str, build: str, *, release: bool = False)
     row = _row(site, parcel, build)
     if row.state == ReceivedState.IMPORTED:
         # A run that was killed after its import could not give back the space.
-        remove_tree(site.arriving(parcel, build))
+        remove_tree(site.incoming(parcel, build))
     if row.state == ReceivedState.REFUSED:
         check_not_recalled(site, site.trust(), parcel, row.source)
     if row.state == ReceivedState.REFUSED and release:
         raise refused_here(parcel)
     if row.state in (ReceivedState.IMPORTED, ReceivedState.ANNOUNCED, ReceivedState.REFUSED):
         return status_of(site, parcel, build)
-    if not Spool.exists(site.arriving(parcel, build)):
+    if not Spool.exists(site.incoming(parcel, build)):
         return status_of(site, parcel, build)
-    spool = Spool.open(site.arriving(parcel, build))
+    spool = Spool.open(site.incoming(parcel, build))
     mended = 0 if spool.complete else _mend(site, spool)
     if not spool.complete:
         return replace(status_of(site, parcel, build), mended=mended)
@@ -127,18 +127,18 @@ def _to_come(site: Site, packing: PackingList) -> set[int]:
     return set(range(1, packing.volumes + 1)) - seen
 
 
-def settle_all(site: Site) -> list[tuple[ParcelStatus | None, CourierError | None]]:
-    """`settle_parcel` for every parcel that is held, or became complete; used after messages have come."""
+def complete_all(site: Site) -> list[tuple[ParcelStatus | None, CourierError | None]]:
+    """`complete_parcel` for every parcel that is held, or became complete; used after messages have come."""
     with site.catalogue.reading() as connection:
         everything = parcels.all_received(connection)
     for row in everything:
         if row.state == ReceivedState.IMPORTED:
-            remove_tree(site.arriving(row.parcel, row.build))
+            remove_tree(site.incoming(row.parcel, row.build))
     results: list[tuple[ParcelStatus | None, CourierError | None]] = []
     for row in everything:
         try:
             if is_open(row.state) or _arrived(site, row):
-                results.append((settle_parcel(site, row.parcel, row.build), None))
+                results.append((complete_parcel(site, row.parcel, row.build), None))
         except CourierError as error:
             results.append((None, error))
     return results
@@ -146,7 +146,7 @@ def settle_all(site: Site) -> list[tuple[ParcelStatus | None, CourierError | Non
 
 def _arrived(site: Site, row: ReceivedParcel) -> bool:
     """Whether an arriving parcel became complete, or can be mended now, by blocks that came by network."""
-    folder = site.arriving(row.parcel, row.build)
+    folder = site.incoming(row.parcel, row.build)
     if row.state != ReceivedState.ARRIVING or not Spool.exists(folder):
         return False
     spool = Spool.open(folder)
@@ -215,7 +215,7 @@ def status_of(site: Site, parcel: str, build: str) -> ParcelStatus:
     row = _row(site, parcel, build)
     with site.catalogue.reading() as connection:
         volumes = tuple(parcels.received_volumes(connection, parcel, build))
-    folder = site.arriving(parcel, build)
+    folder = site.incoming(parcel, build)
     if row.state == ReceivedState.IMPORTED or not Spool.exists(folder):
         return ParcelStatus(
             parcel=parcel,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from courier.media.reading import Medium
 from courier.parcel.states import VolumeEvent, VolumeState
 from courier.parcel.transitions import received_volume_event
-from courier.parcel.volume_documents import Head
+from courier.parcel.volume_documents import VolumeDocuments
 from courier.parcel.volume_reader import VolumeReader
 from courier.site.catalog.parcels import ReceivedVolume
 from courier.site.clock import now
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TakenVolume:
+class VolumeResult:
     """How one medium was taken in. ``bad``: (file path, ranges of blocks that could not be had from this medium).
 
     It is not ``read`` where all that it holds is here already. ``lacking``: the reels of its tape that were not given.
@@ -41,13 +41,20 @@ class TakenVolume:
     lacking: str = ""
 
 
-def taken_volume(medium: Medium, reader: VolumeReader, head: Head, missing: Mapping[int, Sequence[int]]) -> TakenVolume:
+def volume_result(
+    medium: Medium, reader: VolumeReader, documents: VolumeDocuments, missing: Mapping[int, Sequence[int]]
+) -> VolumeResult:
     """How a medium was taken in whose blocks have been read; ``missing``: those of its blocks that are not here."""
-    packing, number = head.packing, head.label.number
-    findings = [*head.findings, *reader.bag_findings(head), *reader.copy_findings(head), *reader.tape_findings()]
+    packing, number = documents.packing, documents.label.number
+    findings = [
+        *documents.findings,
+        *reader.bag_findings(documents),
+        *reader.copy_findings(documents),
+        *reader.tape_findings(),
+    ]
     findings += [f"{text}: not taken" for text in reader.unexpected()]
     damaged = sum(len(blocks) for blocks in missing.values())
-    return TakenVolume(
+    return VolumeResult(
         parcel=packing.parcel,
         build=packing.build,
         number=number,
@@ -62,7 +69,7 @@ def taken_volume(medium: Medium, reader: VolumeReader, head: Head, missing: Mapp
     )
 
 
-def record_volume(connection: Connection, site: Site, one: TakenVolume, edition: int) -> None:
+def record_volume(connection: Connection, site: Site, one: VolumeResult, edition: int) -> None:
     """Record that a volume of an edition was read, and how."""
     text = f"volume {one.number} of {one.of} from {one.path}: {one.state}"
     if one.damaged_blocks:

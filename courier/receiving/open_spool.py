@@ -10,7 +10,7 @@ from courier.files import make_folder, require_space, sweep, write_atomic
 from courier.parcel.notices import check_not_recalled, refused_here
 from courier.parcel.states import ReceivedEvent, ReceivedState
 from courier.parcel.transitions import begin_received, received_event
-from courier.parcel.volume_documents import Head
+from courier.parcel.volume_documents import VolumeDocuments
 from courier.receiving.import_parcel import expanded_bytes, is_held
 from courier.receiving.spool import EDITIONS, PACKING_LIST, Spool
 from courier.site.catalog import parcels
@@ -54,9 +54,9 @@ def packing_list_of(site: Site, label: str, created_ns: int) -> bytes | None:
     return None
 
 
-def begin_spool(
+def open_spool(
     site: Site,
-    head: Head,
+    documents: VolumeDocuments,
     *,
     hold: bool,
     where: str = "",
@@ -71,62 +71,64 @@ def begin_spool(
     Raises `RefusedError` for another build of a parcel of which volumes came before, `NoSpaceError`, and `DamagedError`
     where a new spool would need a table that is damaged on this medium.
     """
-    packing = head.packing
+    packing = documents.packing
     with site.catalogue.reading() as connection:
         known = parcels.find_received(connection, packing.parcel)
     same = next((row for row in known if row.build == packing.build), None)
     others = [row for row in known if row.build != packing.build and row.state != ReceivedState.ANNOUNCED]
     imported = same is not None and same.state == ReceivedState.IMPORTED
-    if imported and (head.contents is None or is_held(site, packing, head.contents)):
+    if imported and (documents.contents is None or is_held(site, packing, documents.contents)):
         return None
     check_not_recalled(site, site.trust(), packing.parcel, packing.source)
     if any(row.state == ReceivedState.REFUSED for row in known):
-        raise refused_here(packing.parcel, where=where or head.label.label)
+        raise refused_here(packing.parcel, where=where or documents.label.label)
     if packing.encrypted and packing.source == site.code and site.code not in packing.destinations:
         raise RefusedError(
-            f"{where or head.label.label}: {packing.parcel} was made here, at {site.code}, and is sealed for "
+            f"{where or documents.label.label}: {packing.parcel} was made here, at {site.code}, and is sealed for "
             f"{', '.join(packing.destinations)}",
             hint=f"receive it at {packing.destinations[0]}: --home or COURIER_HOME says which site a command is for",
             code=Code.OWN_PARCEL,
         )
     if same is None and others:
         raise RefusedError(
-            f"{where or head.label.label}: a volume of another build of {packing.parcel} than those received before",
+            f"{where or documents.label.label}: a volume of another build of {packing.parcel} than those received before",
             hint=f"ask {packing.source} which is right; courier parcel discard {packing.parcel} forgets the other",
             code=Code.OTHER_BUILD,
         )
-    folder = site.arriving(packing.parcel, packing.build)
+    folder = site.incoming(packing.parcel, packing.build)
     opened = {} if opened is None else opened
     if Spool.exists(folder):
         if folder in opened:
             return opened[folder]
-        Spool.heal(folder, packing, head.envelope, contents=head.contents, blocks=head.blocks)
+        Spool.heal(folder, packing, documents.envelope, contents=documents.contents, blocks=documents.blocks)
         spool = opened[folder] = Spool.open(folder)
         sweep(folder / "archives")
         coming = 0 if straight else spool.missing_bytes()
         require_space(site.home, coming + _expanded(folder), purpose="receiving the parcel")
-        _note_arrival(site, head, same, hold=hold)
+        _note_arrival(site, documents, same, hold=hold)
         return spool
-    if head.contents is None or head.blocks is None:
+    if documents.contents is None or documents.blocks is None:
         raise DamagedError(
-            f"{where or head.label.label}: a table that every volume carries is damaged on this one",
+            f"{where or documents.label.label}: a table that every volume carries is damaged on this one",
             hint="receive another volume of the parcel first, then this one again"
             if packing.volumes > 1
             else "read it in another drive; or have the volume sent again: no other has the table",
         )
-    expanded = expanded_bytes(site, head.packing, head.contents)
+    expanded = expanded_bytes(site, documents.packing, documents.contents)
     needed = expanded + (0 if straight else sum(file.size for file in packing.files()))
     require_space(site.home, needed, purpose="receiving the parcel (archives and what they expand to)")
     make_folder(folder)
     write_atomic(folder / "expanded", str(expanded).encode())
-    spool = opened[folder] = Spool.begin(folder, packing, head.envelope, contents=head.contents, blocks=head.blocks)
-    _note_arrival(site, head, same, hold=hold)
+    spool = opened[folder] = Spool.begin(
+        folder, packing, documents.envelope, contents=documents.contents, blocks=documents.blocks
+    )
+    _note_arrival(site, documents, same, hold=hold)
     return spool
 
 
-def _note_arrival(site: Site, head: Head, same: ReceivedParcel | None, *, hold: bool) -> None:
+def _note_arrival(site: Site, documents: VolumeDocuments, same: ReceivedParcel | None, *, hold: bool) -> None:
     """Record that a build arrives; again, after a kill came in between, and when a later command asks for a hold."""
-    packing = head.packing
+    packing = documents.packing
     with site.catalogue.writing() as connection:
         if same is not None and same.state == ReceivedState.IMPORTED:
             text = "the store does not hold all that it brought any more"
@@ -136,7 +138,7 @@ def _note_arrival(site: Site, head: Head, same: ReceivedParcel | None, *, hold: 
                 parcels.change_received(connection, packing.parcel, packing.build, hold=1)
             if not same.packing_list:
                 # Its sender's word against it was all that was known of it.
-                digest = parse_envelope(head.envelope).sha256
+                digest = parse_envelope(documents.envelope).sha256
                 parcels.change_received(connection, packing.parcel, packing.build, packing_list=digest)
             return
         for row in parcels.find_received(connection, packing.parcel):
@@ -151,13 +153,13 @@ def _note_arrival(site: Site, head: Head, same: ReceivedParcel | None, *, hold: 
                 build=packing.build,
                 source=packing.source,
                 state=ReceivedState.ARRIVING,
-                packing_list=parse_envelope(head.envelope).sha256,
+                packing_list=parse_envelope(documents.envelope).sha256,
                 hold=int(hold),
                 first_ns=now(),
                 imported_ns=None,
                 receipt=None,
             ),
-            f"the first volume seen is {head.label.number} of {head.label.of}",
+            f"the first volume seen is {documents.label.number} of {documents.label.of}",
         )
 
 
