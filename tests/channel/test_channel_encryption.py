@@ -153,7 +153,10 @@ def test_the_status_names_the_sites_to_which_messages_go_bare_until_their_card_h
     home = Home(code="HQ1", path=pair.hq.home)
     pair.link()
     put(pair.hq, pair.br, definition(pair.hq))
-    assert (home("channel", "status")["not_encrypted"], "Not encrypted" in home.says("channel", "status")) == ([], False)
+    assert (home("channel", "status")["not_encrypted"], "Not encrypted" in home.says("channel", "status")) == (
+        [],
+        False,
+    )
     card = replace(pair.br.card, recipient=None, serial=pair.br.card.serial + 1)
     bare = pair.br.sign(card.payload(), card_doc.TYPE).encode()
     pin_card(pair.hq, bare, fingerprint=card.fingerprint)
