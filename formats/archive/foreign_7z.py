@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, cast
 from formats.archive.foreign_header import (
     AES,
     LZMA,
+    LZMA2,
     METHODS,
     Coder,
     Folder,
@@ -97,7 +98,7 @@ class ForeignArchive:
             coder, size = folder.coders[n], folder.outputs[n]
             if coder.method == AES:
                 data = _decrypt(data, coder, self._need_password())[:size]
-            elif coder.method == LZMA:
+            elif coder.method in (LZMA, LZMA2):
                 data = _unpack(data, coder, size, wrong=_WRONG if self._password is not None else "")
             elif coder.method != b"\0":
                 raise UnexpectedError(f"the header is packed with {METHODS[coder.method][0]}", place="header")
@@ -221,21 +222,25 @@ class _Stream(Counted):
         return self.count
 
 
-def _unpack(data: bytes, coder: Coder, size: int, *, wrong: str) -> bytes:
+def _filter(coder: Coder, size: int) -> dict[str, int]:
+    """The decoder of a packed header of ``size`` bytes, for `lzma`."""
+    # No distance is longer than what is unpacked: a dictionary beyond that is claimed for nothing.
+    if coder.method == LZMA2:
+        return {"id": lzma.FILTER_LZMA2, "dict_size": max(4096, min(METHODS[LZMA2][1](coder.properties), size))}
     first, dictionary = struct.unpack("<BI", coder.properties)
     rest, lc = divmod(first, 9)
     pb, lp = divmod(rest, 5)
-    # No distance is longer than what is unpacked: a dictionary beyond that is claimed for nothing.
-    room = max(4096, min(dictionary, size))
+    return {"id": lzma.FILTER_LZMA1, "dict_size": max(4096, min(dictionary, size)), "lc": lc, "lp": lp, "pb": pb}
+
+
+def _unpack(data: bytes, coder: Coder, size: int, *, wrong: str) -> bytes:
     try:
-        decoder = lzma.LZMADecompressor(
-            lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA1, "dict_size": room, "lc": lc, "lp": lp, "pb": pb}]
-        )
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[_filter(coder, size)])
         return decoder.decompress(data, size)
     except (lzma.LZMAError, ValueError):
         if wrong:
             raise NotForUsError(wrong) from None
-        raise MalformedError("the packed header is not an LZMA stream", place="header") from None
+        raise MalformedError("the packed header cannot be unpacked", place="header") from None
 
 
 def _decrypt(data: bytes, coder: Coder, password: str) -> bytes:

@@ -33,6 +33,7 @@ _UNIX = 0x8000
 
 AES = bytes.fromhex("06f10701")
 LZMA = bytes.fromhex("030101")
+LZMA2 = b"\x21"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,7 +110,7 @@ def _check_cycles(properties: bytes) -> int:
 
 METHODS: dict[bytes, tuple[str, Callable[[bytes], int]]] = {
     b"\0": ("Copy", _no_memory),
-    b"\x21": ("LZMA2", _lzma2_memory),
+    LZMA2: ("LZMA2", _lzma2_memory),
     b"\3": ("Delta", _no_memory),
     b"\4": ("BCJ", _no_memory),
     b"\5": ("PPC", _no_memory),

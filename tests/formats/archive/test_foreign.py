@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,8 +22,10 @@ from stock import stock_tool
 from formats.archive.foreign_7z import ForeignArchive
 from formats.archive.foreign_member import ForeignMember, Kind
 from formats.archive.foreign_tar import ForeignTar
+from formats.archive.foreign_write import Parts, write_7z
 from formats.archive.foreign_zip import ForeignZip
 from formats.errors import (
+    DigestMismatchError,
     FormatError,
     IllegalNameError,
     MalformedError,
@@ -242,3 +245,52 @@ def test_damage_is_refused_with_an_error_of_ours(
     damaged[int(at * (len(damaged) - 1))] = value
     with contextlib.suppress(FormatError):
         read(make(io.BytesIO(damaged)))
+
+
+@pytest.mark.parametrize("level", [None, 1])
+@pytest.mark.parametrize("limit", [0, 40_000])
+def test_what_is_written_is_read_by_7_zip_and_by_us(tree: Path, tmp_path: Path, level: int | None, limit: int) -> None:
+    def member(name: str, kind: Kind = Kind.FILE, **more: Any) -> ForeignMember:
+        return ForeignMember(
+            path=name, kind=kind, size=len(FILES.get(name, b"")), mtime_ns=1_700_000_000_123_456_700, **more
+        )
+
+    members: list[tuple[ForeignMember, Callable[[], BinaryIO]]] = [
+        (member("bare", Kind.FOLDER, mode=0o750), io.BytesIO),
+        *((member(name, mode=0o640), partial(io.BytesIO, data)) for name, data in FILES.items()),
+        (member("link", Kind.LINK, mode=0o777, target="sub/deep/x"), io.BytesIO),
+    ]
+
+    def open_part(number: int) -> BinaryIO:
+        return (tmp_path / (f"out.7z.{number:03d}" if limit else "out.7z")).open("w+b")
+
+    with Parts(open_part, limit) as parts:
+        write_7z(parts, members, level=level)
+    first = tmp_path / ("out.7z.001" if limit else "out.7z")
+    assert parts.count == 1 if not limit else parts.count > 1
+    subprocess.run([stock_tool("7z"), "t", str(first)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([stock_tool("7z"), "x", f"-o{tmp_path / 'x'}", str(first)], check=True, stdout=subprocess.DEVNULL)
+    assert {name: (tmp_path / "x" / name).read_bytes() for name in FILES} == FILES
+    assert (tmp_path / "x" / "text").stat().st_mtime_ns == 1_700_000_000_123_456_700
+    assert (tmp_path / "x" / "bare").stat().st_mode & 0o777 == 0o750
+    assert (tmp_path / "x" / "link").readlink() == Path("sub/deep/x")
+    if not limit:
+        with first.open("rb") as source:
+            again, found = read(ForeignArchive(source))
+        assert (found, [again[m.path] for m, _ in members]) == (FILES, [m for m, _ in members])
+
+
+def test_the_same_members_make_the_same_bytes(tmp_path: Path) -> None:
+    made = []
+    for name in ("a", "b"):
+        with Parts(lambda _, name=name: (tmp_path / name).open("w+b"), 0) as parts:  # type: ignore[misc]
+            member = ForeignMember(path="x", kind=Kind.FILE, size=5, mtime_ns=0, mode=None)
+            write_7z(parts, [(member, lambda: io.BytesIO(b"hello"))], level=1)
+        made.append((tmp_path / name).read_bytes())
+    assert made[0] == made[1]
+
+
+def test_content_that_is_shorter_than_listed_is_an_error(tmp_path: Path) -> None:
+    member = ForeignMember(path="x", kind=Kind.FILE, size=6, mtime_ns=0, mode=None)
+    with Parts(lambda _: (tmp_path / "out").open("w+b"), 0) as parts, pytest.raises(DigestMismatchError):
+        write_7z(parts, [(member, lambda: io.BytesIO(b"hello"))], level=None)
