@@ -147,7 +147,8 @@ def _writer() -> Any:
     class Writer(py7zr.SevenZipFile):
         member: ForeignMember
 
-        def _make_file_info_from_name(self, bio: Any, size: int, _arcname: str) -> Any:
+        # py7zr has a static method there, which it calls on the instance.
+        def _make_file_info_from_name(self, bio: Any, size: int, _arcname: str) -> Any:  # type: ignore[override]
             member = self.member
             time = ArchiveTimestamp(to_filetime(member.mtime_ns or from_filetime(0)))
             # A folder has no stream; py7zr writes one for whatever has data.
