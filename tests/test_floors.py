@@ -50,6 +50,7 @@ FLOORS = (
             "formats.bag",
             "formats.envelope",
             "formats.iso*",
+            "formats.pax",
             "formats.parity*",
             "formats.restore",
             "formats.tape*",

@@ -71,7 +71,7 @@ class _Folder:
     size: int
 
 
-class _Cursor:
+class Cursor:
     """A place in a header; every step checks that there is as much left."""
 
     def __init__(self, data: bytes | memoryview) -> None:
@@ -80,15 +80,18 @@ class _Cursor:
 
     @property
     def left(self) -> int:
+        """Bytes that are left."""
         return len(self._data) - self._at
 
     def take(self, size: int) -> memoryview:
+        """The next ``size`` bytes; raises `MalformedError` where there are fewer."""
         if size > self.left:
             raise MalformedError("ends early", place="header")
         self._at += size
         return self._data[self._at - size : self._at]
 
     def byte(self) -> int:
+        """The next byte."""
         return self.take(1)[0]
 
     def number(self) -> int:
@@ -110,6 +113,7 @@ class _Cursor:
         return value
 
     def want(self, *values: int) -> None:
+        """Pass over these bytes; raises `MalformedError` where others stand."""
         for value in values:
             found = self.byte()
             if found != value:
@@ -123,6 +127,7 @@ class _Cursor:
         return True
 
     def end(self) -> None:
+        """Raise `MalformedError` where anything is left."""
         if self.left:
             raise MalformedError("goes on after its end", place="header")
 
@@ -162,7 +167,7 @@ def _method(folder: _Folder) -> str:
     return "encrypted" if folder.method == _AES else f"packed by method {folder.method.hex()}"
 
 
-def _coder(cursor: _Cursor) -> tuple[bytes, bytes]:
+def _coder(cursor: Cursor) -> tuple[bytes, bytes]:
     """Method and properties of a folder (clause Folder), which must be of one simple coder."""
     if cursor.number() != 1:
         raise MalformedError("a folder of several methods: packed or encrypted", place="header")
@@ -175,13 +180,13 @@ def _coder(cursor: _Cursor) -> tuple[bytes, bytes]:
     return method, bytes(cursor.take(cursor.number()))
 
 
-def _digests(cursor: _Cursor, count: int) -> tuple[int, ...]:
+def _digests(cursor: Cursor, count: int) -> tuple[int, ...]:
     """Clause Digests; every one must be there."""
     cursor.want(1)
     return cursor.values(count, "I")
 
 
-def _folders(cursor: _Cursor) -> list[_Folder]:
+def _folders(cursor: Cursor) -> list[_Folder]:
     """Clauses PackInfo and Coders Info as far as the sizes; each packed stream is a folder, without gaps between."""
     cursor.want(Id.PACK)
     start = START_SIZE + cursor.number()
@@ -206,7 +211,7 @@ def parse_packed(data: bytes, *, start: Start) -> PackedHeader | None:
 
     Raises `MalformedError` or `TooLargeError`; the packed header must lie right before its description.
     """
-    cursor = _Cursor(data)
+    cursor = Cursor(data)
     if not cursor.next_is(Id.ENCODED_HEADER):
         return None
     folders = _folders(cursor)
@@ -252,7 +257,7 @@ def unpack_header(data: bytes, packed: PackedHeader) -> bytes:
     return header
 
 
-def _streams(cursor: _Cursor, *, end: int) -> list[tuple[int, int, int]]:
+def _streams(cursor: Cursor, *, end: int) -> list[tuple[int, int, int]]:
     """Offset, size and CRC-32 of every member (clause Streams Info); the data must reach to ``end``."""
     folders = _folders(cursor)
     cursor.want(Id.END)
@@ -290,7 +295,7 @@ def _streams(cursor: _Cursor, *, end: int) -> list[tuple[int, int, int]]:
     return list(zip(accumulate(sizes, initial=START_SIZE), sizes, crcs, strict=False))
 
 
-def _names(body: _Cursor, count: int) -> list[str]:
+def _names(body: Cursor, count: int) -> list[str]:
     body.want(0)
     if body.left > count * MAX_NAME:
         raise TooLargeError(f"names of {body.left} bytes for {count} members", place="header")
@@ -316,7 +321,7 @@ def _check_attributes(value: int, name: str) -> None:
         raise UnexpectedError(f"not a plain file (attributes 0x{value:08x})", place=name)
 
 
-def _files(cursor: _Cursor, count: int) -> list[tuple[str, int]]:
+def _files(cursor: Cursor, count: int) -> list[tuple[str, int]]:
     """Name and FILETIME of ``count`` members (clause FilesInfo)."""
     cursor.want(Id.FILES)
     listed = cursor.count("members")
@@ -324,7 +329,7 @@ def _files(cursor: _Cursor, count: int) -> list[tuple[str, int]]:
     times: Sequence[int] = ()
     attributes: Sequence[int] = ()
     while (kind := cursor.byte()) != Id.END:
-        body = _Cursor(cursor.take(cursor.number()))
+        body = Cursor(cursor.take(cursor.number()))
         if kind == Id.DUMMY:
             if any(body.take(body.left)):
                 raise MalformedError("padding is not of zeros", place="header")
@@ -359,7 +364,7 @@ def parse_header(data: bytes, *, end: int) -> list[Stored]:
     Raises `MalformedError`, `TooLargeError`, `IllegalNameError`, or `UnexpectedError` for what is not a plain file with
     content.
     """
-    cursor = _Cursor(data)
+    cursor = Cursor(data)
     cursor.want(Id.HEADER, Id.MAIN_STREAMS)
     streams = _streams(cursor, end=end)
     files = _files(cursor, len(streams))

@@ -31,7 +31,9 @@ DEBIAN_PACKAGES = {
     "wimapply": "wimtools",
     "wimlib-imagex": "wimtools",
     "wimverify": "wimtools",
+    "tar": "tar",
     "xorriso": "xorriso",
+    "zip": "zip",
     "zstd": "zstd",
 }
 """Tool -> the Debian package that installs it. A new tool is a line here and nothing else."""
