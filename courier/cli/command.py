@@ -47,9 +47,12 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Call
             inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
             for key, (annotation, default) in _COMMON.items()
         ]
+        common.append(inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
 
         @functools.wraps(function)
         def run(**options: Any) -> None:
+            context = options.pop("context")
+            CURRENT.command = context.command_path.removeprefix(context.find_root().command_path).strip()
             for key in _COMMON:
                 value = options.pop(key)
                 if value:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError
+from courier.text import one_line
 
 if TYPE_CHECKING:
     from courier.site.home import Site
@@ -20,9 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Console:
-    """One command's way to the operator, and the options every command has."""
+    """One command's way to the operator, and the options every command has; ``command``: its name, for the log."""
 
     home: Path | None = None
+    command: str = ""
     json: bool = False
     json_lines: bool = False
     quiet: bool = False
@@ -37,21 +41,21 @@ class Console:
     def site(self, *, lost_catalogue: bool = False) -> Iterator[Site]:
         """The site of this command, opened; ``lost_catalogue`` as for `courier.site.home.open_site`."""
         from courier.site.home import open_site
+        from courier.site.log import logged
         from courier.site.settings import find_home
 
-        site = open_site(find_home(self.home), lost_catalogue=lost_catalogue)
-        try:
+        home = find_home(self.home)
+        with logged(home, self.command), closing(open_site(home, lost_catalogue=lost_catalogue)) as site:
             yield site
-        finally:
-            site.close()
 
     def say(self, text: str = "") -> None:
         """A line for people, unless they asked for quiet."""
         if self.for_people and not self.quiet:
-            _put(_one_line(text))
+            _put(one_line(text))
 
     def warn(self, text: str) -> None:
-        """A line for people that quiet does not hide, on stderr."""
+        """A line for people that quiet does not hide, on stderr, and in the log of the site."""
+        _log(logging.WARNING, text)
         if self.for_people:
             print(text, file=sys.stderr, flush=True)
 
@@ -59,7 +63,7 @@ class Console:
         """Columns for people; numbers to the right."""
         if not self.for_people or self.quiet:
             return
-        cells = [[_one_line(str(cell)) for cell in row] for row in rows]
+        cells = [[one_line(str(cell)) for cell in row] for row in rows]
         widths = [max(len(line[n]) for line in [list(headings), *cells]) for n in range(len(headings))]
         numeric = [bool(rows) and all(isinstance(row[n], int) for row in rows) for n in range(len(headings))]
         for line in [list(headings), *cells]:
@@ -80,18 +84,19 @@ class Console:
 
     def error(self, error: CourierError, document: dict[str, Any] | None = None, *, about: str = "") -> None:
         """What went wrong, with what (``about``), and what to do: two lines on stderr, or in the JSON document."""
-        message = _one_line(_about(about, error))
+        message = one_line(_about(about, error))
+        _log(logging.ERROR, f"{error.code}: {message}")
         if self.for_people:
             print(f"courier: {message}", file=sys.stderr)
-            print(f"  -> {_one_line(error.hint)}", file=sys.stderr, flush=True)
+            print(f"  -> {one_line(error.hint)}", file=sys.stderr, flush=True)
         else:
-            described = {"code": error.code, "message": message, "hint": _one_line(error.hint)}
+            described = {"code": error.code, "message": message, "hint": one_line(error.hint)}
             self.result({**(document or {}), "error": described})
 
     def errors(self, failures: Sequence[tuple[str, CourierError]], document: dict[str, Any]) -> int:
         """What went wrong with each thing of several, the last as the error of the command; return its exit code."""
         for name, error in failures[:-1]:
-            self.warn(f"courier: {_one_line(_about(name, error))}\n  -> {_one_line(error.hint)}")
+            self.warn(f"courier: {one_line(_about(name, error))}\n  -> {one_line(error.hint)}")
         name, last = failures[-1]
         self.error(last, document, about=name)
         return last.exit_code
@@ -152,6 +157,13 @@ def _put(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _log(level: int, text: str) -> None:
+    # The logger has handlers only while a site is open (`courier.site.log.logged`).
+    logger = logging.getLogger("courier")
+    if logger.handlers:
+        logger.log(level, "%s", text)
+
+
 def _about(name: str, error: CourierError) -> str:
     return error.message if name in error.message else f"{name}: {error.message}"
 
@@ -159,11 +171,6 @@ def _about(name: str, error: CourierError) -> str:
 def _is_terminal(stream: TextIO | None) -> bool:
     """Whether a person is at the other end; a stream that was closed is None."""
     return stream is not None and stream.isatty()
-
-
-def _one_line(text: str) -> str:
-    """Text from media or messages, made fit for one line of a terminal: no control characters."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def size_text(count: int) -> str:

@@ -170,4 +170,3 @@ class _KeptEnvelope(View):
         piece = messages.read(self._connection, sha256, site, self._position, len(into))
         into[: len(piece)] = piece
         return len(piece)
-
