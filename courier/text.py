@@ -1,4 +1,4 @@
-"""How things are said to people, at every floor: in messages, in logs, on screens."""
+"""Texts for people: how numbers, lists and foreign texts are written in messages, in logs and on screens."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from formats.blocks import ranges
 
 
 def plural(count: int, word: str) -> str:
-    """``1 volume``, ``3 volumes``."""
+    """A number of things: ``1 volume``, ``3 volumes``."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def listed(numbers: Iterable[int]) -> str:
-    """Sorted numbers: ``1 to 3, 7``."""
+    """Sorted numbers, with ranges: ``1 to 3, 7``."""
     return ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in ranges(numbers))
+
+
+def one_line(text: str) -> str:
+    """Text from media, messages or errors, made fit for one line: control characters are escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

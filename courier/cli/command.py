@@ -133,6 +133,7 @@ class Command(TyperCommand):
 
     def invoke(self, context: Any) -> Any:
         """Check the texts, then run the command. Raises `UsageError`."""
+        context.obj.command = context.command_path.removeprefix(context.find_root().command_path).strip()
         for parameter in self.params:
             check_texts(parameter, context.params.get(parameter.name))
         return super().invoke(context)

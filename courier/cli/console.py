@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError
+from courier.text import one_line
 
 if TYPE_CHECKING:
     from courier.site.home import Site
@@ -27,9 +30,13 @@ _UNLIMITED = 100_000
 
 @dataclass(kw_only=True)
 class Console:
-    """How one command speaks with the operator, and the options that every command has."""
+    """How one command speaks with the operator, and the options that every command has.
+
+    ``command``: its name, for the log.
+    """
 
     home: Path | None = None
+    command: str = ""
     json: bool = False
     json_lines: bool = False
     quiet: bool = False
@@ -44,21 +51,21 @@ class Console:
     def site(self, *, lost_catalogue: bool = False) -> Iterator[Site]:
         """Open the site of this command; ``lost_catalogue`` as for `courier.site.home.open_site`."""
         from courier.site.home import open_site
+        from courier.site.log import logged
         from courier.site.settings import find_home
 
-        site = open_site(find_home(self.home), lost_catalogue=lost_catalogue)
-        try:
+        home = find_home(self.home)
+        with logged(home, self.command), closing(open_site(home, lost_catalogue=lost_catalogue)) as site:
             yield site
-        finally:
-            site.close()
 
     def say(self, text: str = "") -> None:
         """Print a line for people, unless ``--quiet`` was given."""
         if self.for_people and not self.quiet:
-            _put(_one_line(text))
+            _put(one_line(text))
 
     def warn(self, text: str) -> None:
-        """Print a line for people on stderr, also with ``--quiet``."""
+        """Print a line for people on stderr, also with ``--quiet``, and write it into the log of the site."""
+        _log(logging.WARNING, text)
         if self.for_people:
             print(text, file=sys.stderr, flush=True)
 
@@ -84,22 +91,23 @@ class Console:
             self.event(document)
 
     def error(self, error: CourierError, document: dict[str, Any] | None = None, *, about: str = "") -> None:
-        """Report an error and what to do about it: two lines on stderr, or in the JSON document.
+        """Report an error and what to do about it: two lines on stderr, or in the JSON document; also in the log.
 
         ``about`` names the thing it is about, where the message does not.
         """
-        message = _one_line(_about(about, error))
+        message = one_line(_about(about, error))
+        _log(logging.ERROR, f"{error.code}: {message}")
         if self.for_people:
             print(f"courier: {message}", file=sys.stderr)
-            print(f"  -> {_one_line(error.hint)}", file=sys.stderr, flush=True)
+            print(f"  -> {one_line(error.hint)}", file=sys.stderr, flush=True)
         else:
-            described = {"code": error.code, "message": message, "hint": _one_line(error.hint)}
+            described = {"code": error.code, "message": message, "hint": one_line(error.hint)}
             self.result({**(document or {}), "error": described})
 
     def errors(self, failures: Sequence[tuple[str, CourierError]], document: dict[str, Any]) -> int:
         """Report an error for each of several things, the last as the error of the command; return its exit code."""
         for name, error in failures[:-1]:
-            self.warn(f"courier: {_one_line(_about(name, error))}\n  -> {_one_line(error.hint)}")
+            self.warn(f"courier: {one_line(_about(name, error))}\n  -> {one_line(error.hint)}")
         name, last = failures[-1]
         self.error(last, document, about=name)
         return last.exit_code
@@ -166,6 +174,13 @@ def _put(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _log(level: int, text: str) -> None:
+    # The logger has handlers only while a site is open (`courier.site.log.logged`).
+    logger = logging.getLogger("courier")
+    if logger.handlers:
+        logger.log(level, "%s", text)
+
+
 def _terminal_width() -> int:
     """Columns that a table may take; output that goes into a file or a pipe is never wrapped."""
     if _is_terminal(sys.stdout) or "COLUMNS" in os.environ:
@@ -180,7 +195,7 @@ def _table_lines(headings: Sequence[str], rows: Sequence[Sequence[object]], *, w
     from rich.table import Table
     from rich.text import Text
 
-    cells = [list(headings), *([_one_line(str(cell)) for cell in row] for row in rows)]
+    cells = [list(headings), *([one_line(str(cell)) for cell in row] for row in rows)]
     columns = list(zip(*cells, strict=True))
     texts = [max(map(cell_len, column)) for column in columns]
     words = [max(cell_len(word) for cell in column for word in cell.split() or [""]) for column in columns]
@@ -214,11 +229,6 @@ def _about(name: str, error: CourierError) -> str:
 def _is_terminal(stream: TextIO | None) -> bool:
     """Whether a stream is a terminal; a stream that was closed is None."""
     return stream is not None and stream.isatty()
-
-
-def _one_line(text: str) -> str:
-    """Text from media or messages with its control characters escaped, so that a terminal shows it in one line."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def size_text(count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,6 +51,7 @@ def init(
     """Make the home of a site: its keys, catalogue and store."""
     from courier.errors import UsageError
     from courier.site.home import create_site
+    from courier.site.log import logged
     from courier.site.settings import find_home
     from formats.errors import FormatError
     from formats.names import check_site
@@ -62,14 +64,14 @@ def init(
         raise UsageError("the name of a site is one line of text", hint='give it like --name "Headquarters"')
     console = console_of(context)
     home = find_home(console.home)
-    made = create_site(home, code=site, name=name, catalogue=catalogue, key=key, passphrase=passphrase)
-    try:
+    with (
+        closing(create_site(home, code=site, name=name, catalogue=catalogue, key=key, passphrase=passphrase)) as made,
+        logged(home, console.command),
+    ):
         console.say(f"Site {site} ({name}) at {home}")
         console.say(f"Fingerprint: {made.card.fingerprint}")
         console.say("Next: courier site card --out CARD, hand it to the other sites; courier site trust THEIR-CARD")
         console.result({"site": site, "name": name, "home": str(home), "fingerprint": made.card.fingerprint})
-    finally:
-        made.close()
 
 
 @command(app, "card", examples=["courier site card --out HQ1.card"])

@@ -91,7 +91,7 @@ def open_spool(
         )
     if same is None and others:
         raise RefusedError(
-            f"{where or documents.label.label}: a volume of another build of {packing.parcel} than those received before",
+            f"{where or documents.label.label}: a volume of another build of {packing.parcel} than those before it",
             hint=f"ask {packing.source} which is right; courier parcel discard {packing.parcel} forgets the other",
             code=Code.OTHER_BUILD,
         )

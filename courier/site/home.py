@@ -19,6 +19,7 @@ from courier.site.catalog import Catalogue, open_catalogue, packages, sites
 from courier.site.catalog.database import sqlite_url
 from courier.site.clock import now
 from courier.site.keyring import Keyring
+from courier.site.log import LOG_FOLDER
 from courier.site.settings import SETTINGS, Settings
 from courier.site.store.content_store import ContentStore
 from courier.site.store.folder import FolderStore
@@ -28,7 +29,7 @@ from formats.envelope import Envelope, sign
 from formats.errors import FormatError
 from formats.records import format_time
 
-_PARTS = {CARD, "keys", "store", "parcels", "channel", "lost+found"} | {
+_PARTS = {CARD, "keys", "store", "parcels", "channel", LOG_FOLDER, "lost+found"} | {
     f"catalogue.sqlite{more}" for more in ("", "-wal", "-shm", "-journal")
 }
 """What a home holds beside its settings (lost+found: where it is a file system of its own)."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import BinaryIO, cast
 
 from formats.archive.foreign_member import MAX_FILES, MAX_TARGET, Counted, ForeignMember, Kind, Sink
-from formats.codecs import load_zstd
+from formats.codecs.zstd import zstd_library
 from formats.digest import CHUNK
 from formats.errors import MalformedError, TooLargeError, UnexpectedError
 from formats.names import check_path
@@ -41,7 +41,7 @@ def _plain(source: BinaryIO) -> BinaryIO:
     if packed == "xz":
         return cast(BinaryIO, io.BufferedReader(_Xz(source), CHUNK))
     if packed == "zstd":
-        zstd = load_zstd()
+        zstd = zstd_library()
         return cast(
             BinaryIO, zstd.ZstdFile(source, options={zstd.DecompressionParameter.window_log_max: MAX_WINDOW_LOG})
         )

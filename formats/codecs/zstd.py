@@ -22,7 +22,7 @@ _SAMPLES = 16
 
 
 @cache
-def _library() -> Any:
+def zstd_library() -> Any:
     """The zstd module: the standard library's from Python 3.14 on, its backport before."""
     try:
         from compression import zstd  # type: ignore[import-not-found,unused-ignore]
@@ -58,12 +58,12 @@ class Zstd(Codec):
             source.seek(place)
             data = source.read(_SAMPLE)
             taken += len(data)
-            compressed += len(_library().compress(data, 1))
+            compressed += len(zstd_library().compress(data, 1))
         return compressed < taken * 0.9
 
     def encode(self, pieces: Iterable[bytes], *, length: int, level: int) -> Iterator[bytes]:
         """One frame; ``level`` is zstd's own, from 1 to 22; 0 is its default."""
-        zstd = _library()
+        zstd = zstd_library()
         options = {
             zstd.CompressionParameter.compression_level: level,
             zstd.CompressionParameter.checksum_flag: 1,
@@ -78,7 +78,7 @@ class Zstd(Codec):
         yield compressor.flush()
 
     def _decode(self, source: BinaryIO, place: str) -> Iterator[bytes]:
-        zstd = _library()
+        zstd = zstd_library()
         decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG})
         try:
             while not decompressor.eof:

@@ -658,10 +658,13 @@ def test_the_command_ends_cleanly_when_it_is_told_to(http: Pair, number: signal.
         rest = process.stdout.read()
         assert process.wait(30) == 0
     assert '"ended": true' in rest
+    log = (http.br.home / "log/courier.log").read_text()
+    assert " channel serve: begun\n" in log
+    assert " channel serve: done in " in log
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="elsewhere: Linux has a disk that is always full")
-def test_a_server_whose_log_cannot_be_written_takes_in_what_comes_and_can_be_stopped(http: Pair) -> None:
+def test_a_server_whose_output_cannot_be_written_takes_in_what_comes_and_can_be_stopped(http: Pair) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -687,6 +690,8 @@ def test_a_server_whose_log_cannot_be_written_takes_in_what_comes_and_can_be_sto
             process.wait(20)
         finally:
             process.kill()
+    lines = (http.br.home / "log/courier.log").read_text().splitlines()
+    assert sum(" channel serve: message " in line and "(package) from HQ1 taken in" in line for line in lines) == 2
 
 
 def test_without_the_extra_the_folder_works_and_https_says_what_is_missing(tmp_path: Path) -> None:

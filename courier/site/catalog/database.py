@@ -16,6 +16,7 @@ from courier.error_codes import Code
 from courier.errors import BusyError, CourierError, NoSpaceError, RefusedError, UsageError
 from courier.files import free_space
 from courier.site.catalog.schema import HEAD
+from courier.site.log import log_notes, noting
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -47,8 +48,10 @@ class Catalogue:
         """One transaction: committed at the end of the block, rolled back on an error. Raises `RefusedError` when
         others write for longer than `BUSY_SECONDS`.
         """
-        with self._turn, _translated(self._engine), self._engine.begin() as connection:
-            yield connection
+        with self._turn, _translated(self._engine):
+            with self._engine.begin() as connection, noting(connection) as notes:
+                yield connection
+            log_notes(notes)
 
     def close(self) -> None:
         """Give the connections back."""

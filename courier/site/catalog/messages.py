@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,6 +11,7 @@ from sqlalchemy import Connection, Select, and_, delete, func, insert, literal, 
 from sqlalchemy import case as sql_case
 
 from courier.site.catalog.schema import message
+from courier.site.log import note
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +61,20 @@ def put(connection: Connection, new: Message) -> bool:
         forget(connection, there)
     new = replace(new, size=new.size or len(new.body), name=new.name or new.sha256)
     connection.execute(insert(message).values({name: getattr(new, name) for name in Message.__slots__}))
+    if new.direction == "out":
+        note(connection, f"{_named(new)} for {new.site} queued")
+    elif new.state == "refused":
+        who = f" from {new.site}" if new.site else ""
+        note(connection, f"dead letter: {_named(new)}{who} refused: {new.reason}", level=logging.WARNING)
+    else:
+        note(connection, f"{_named(new)} from {new.site} taken in{': ' if new.reason else ''}{new.reason}")
     return True
+
+
+def _named(one: Message) -> str:
+    """A message for the log, by its type and ID."""
+    kind = one.type.removeprefix("application/vnd.courier.").removesuffix("+json")
+    return f"message {one.sha256} ({kind or 'unknown'})"
 
 
 def _this(one: Message) -> Any:
@@ -139,6 +154,7 @@ def delivered(connection: Connection, one: Message, *, due_ns: int, now_ns: int)
     times = sql_case((message.c.state == "queued", 1), else_=message.c.attempts + 1)
     values = {"state": "delivered", "reason": "", "settled_ns": now_ns, "due_ns": due_ns, "attempts": times}
     connection.execute(statement.values(**values))
+    note(connection, f"{_named(one)} for {one.site} handed over")
 
 
 def handed_over(one: Message) -> int:
@@ -152,13 +168,20 @@ def settle(connection: Connection, one: Message, *, state: str, reason: str = ""
     if state == "settled":
         values["body"] = b""
     statement = update(message).where(_this(one), message.c.state != "settled")
-    return connection.execute(statement.values(**values)).rowcount > 0
+    changed = connection.execute(statement.values(**values)).rowcount > 0
+    if changed and state == "dead":
+        note(connection, f"dead letter: {_named(one)} for {one.site}: {reason}", level=logging.WARNING)
+    elif changed:
+        note(connection, f"{_named(one)} for {one.site} acknowledged")
+    return changed
 
 
 def attempted(connection: Connection, tried: Message, *, reason: str) -> None:
     """Count a delivery that failed, of a message that was never handed over; it stays as it is."""
     times = sql_case((message.c.state == "queued", message.c.attempts + 1), else_=message.c.attempts)
     connection.execute(update(message).where(_this(tried)).values(attempts=times, reason=reason))
+    if reason != tried.reason:
+        note(connection, f"{_named(tried)} for {tried.site} waits: {reason}")
 
 
 def live(connection: Connection, site: str) -> list[Message]:
@@ -190,6 +213,7 @@ def revive(connection: Connection, one: Message) -> None:
     """Queue a dead letter of the outbox again."""
     values = {"state": "queued", "reason": "", "settled_ns": None, "due_ns": None, "attempts": 0}
     connection.execute(update(message).where(_this(one), message.c.state == "dead").values(**values))
+    note(connection, f"{_named(one)} for {one.site} queued again")
 
 
 def owed(connection: Connection, limit: int) -> dict[str, list[Message]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from courier.site.catalog.schema import counter, definition, package
+from courier.site.log import note
 from formats.documents.listing import ListingSummary
 
 
@@ -50,6 +51,8 @@ def add(connection: Connection, new: StoredPackage) -> None:
             origin=new.origin,
         )
     )
+    how = "added" if new.origin == "added" else f"imported from {new.origin}"
+    note(connection, f"package {new.package}:{new.version} ({new.name}) {how}")
 
 
 def versions(connection: Connection, package_id: str | None = None) -> list[StoredPackage]:
@@ -70,7 +73,10 @@ def find(connection: Connection, package_id: str, version: int) -> StoredPackage
 def remove(connection: Connection, package_id: str, version: int) -> bool:
     """Forget a version; False when it is not there. Its content is collected by the store."""
     statement = delete(package).where(package.c.package == package_id, package.c.version == version)
-    return connection.execute(statement).rowcount > 0
+    removed = connection.execute(statement).rowcount > 0
+    if removed:
+        note(connection, f"package {package_id}:{version} removed")
+    return removed
 
 
 def next_version(connection: Connection, package_id: str) -> int:

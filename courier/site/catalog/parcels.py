@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from courier.site.catalog.schema import log, notice, received, received_volume, sent, sent_package, sent_to, sent_volume
+from courier.site.log import note
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -260,6 +261,7 @@ def notices(connection: Connection, parcel: str | None = None) -> list[tuple[byt
 def write_log(connection: Connection, entry: LogEntry) -> None:
     """Append to the log; nothing is ever taken out of it."""
     connection.execute(insert(log).values(_values(entry)))
+    note(connection, f"{entry.parcel or 'site'}: {entry.event}{': ' if entry.text else ''}{entry.text}")
 
 
 _LOG = select(log.c.parcel, log.c.at_ns, log.c.operator, log.c.event, log.c.text).order_by(log.c.id)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from courier.site.catalog.schema import address, site
+from courier.site.log import note
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,11 +58,15 @@ def pin(connection: Connection, pinned: PinnedSite) -> None:
             pinned_ns=pinned.pinned_ns,
         )
     )
+    note(connection, f"card {pinned.serial} of {pinned.code} pinned")
 
 
 def revoke(connection: Connection, code: str, reason: str) -> bool:
     """Trust the site no more; False when it is not pinned."""
-    return connection.execute(update(site).where(site.c.code == code).values(revoked=reason)).rowcount > 0
+    revoked = connection.execute(update(site).where(site.c.code == code).values(revoked=reason)).rowcount > 0
+    if revoked:
+        note(connection, f"site {code} revoked: {reason}")
+    return revoked
 
 
 def find(connection: Connection, code: str) -> PinnedSite | None:

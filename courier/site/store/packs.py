@@ -126,7 +126,7 @@ class Packs:
         """
         with self._path(content.pack).open("rb", buffering=0) as source:
             source.seek(content.offset)
-            return source.read(content.length)
+            return bytes(source.read(content.length))
 
     def contents(self) -> Iterator[PackedContent]:
         """Every packed content, in the order of the SHA-256."""
@@ -243,7 +243,7 @@ class PackStaging:
             self._out.flush()
         with self._paths[row[0]].open("rb") as source:
             source.seek(row[1])
-            return source.read(row[2])
+            return source.read(int(row[2]))
 
     def add(self, digest: bytes, data: bytes) -> None:
         """Stage a content with this SHA-256; one that was staged before is kept once."""
