@@ -243,7 +243,8 @@ class PackStaging:
             self._out.flush()
         with self._paths[row[0]].open("rb") as source:
             source.seek(row[1])
-            return source.read(int(row[2]))
+            data: bytes = source.read(row[2])
+            return data
 
     def add(self, digest: bytes, data: bytes) -> None:
         """Stage a content with this SHA-256; one that was staged before is kept once."""
