@@ -191,13 +191,13 @@ class TapeMedium:
         reader = self._reader
         if reader is None or not lost:
             return ""
-        begins, broken = reader.begins, reader.broken
+        first, unfinished = reader.first_section, reader.unfinished
         places = [(volume.writing_order(path), byte) for path, byte in lost]
-        before = begins is None or begins.is_index or min(places) < (volume.writing_order(begins.path), begins.offset)
+        before = first is None or first.is_index or min(places) < (volume.writing_order(first.path), first.offset)
         after = False
-        if broken is not None and not broken.is_index:
-            end = broken.offset + broken.blocks * broken.block_size
-            after = max(places) >= (volume.writing_order(broken.path), end)
+        if unfinished is not None and not unfinished.is_index:
+            end = unfinished.offset + unfinished.blocks * unfinished.block_size
+            after = max(places) >= (volume.writing_order(unfinished.path), end)
         return lacking(self.first.reel if self.first else 1, reader.reel, before=before, after=after)
 
 

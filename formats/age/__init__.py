@@ -1,9 +1,9 @@
-"""Sealed files: the age format, age-encryption.org/v1 (https://c2sp.org/age), to X25519 recipients, binary form only.
+"""Encrypted files in the age format, age-encryption.org/v1 (https://c2sp.org/age): X25519 recipients, binary form.
 
-`EncryptedView` is one that is made while it is read, from anywhere; `EncryptingWriter` writes one of which nothing is
-known beforehand; `open_encrypted` reads them; stock ``age`` does as well. The header is `formats.age.header`'s, the
-payload is laid out in `formats.age.payload`. Much at once is sealed and opened by two threads. All take a few MiB of
-memory, whatever the file's size.
+`EncryptingWriter` encrypts content of unknown size as it is written. `EncryptedView` encrypts content of known size as
+it is read, from any byte on. `open_encrypted` decrypts, from any byte on; stock ``age`` does as well.
+`formats.age.header` has the header and the keys, `formats.age.payload` the layout of the rest. Each takes a few MiB of
+memory, whatever the size of the file, and two threads where much is read at once.
 """
 
 from formats.age.header import Identity, parse_recipient

@@ -1,11 +1,11 @@
-"""Bech32 (BIP 173): the spelling of age recipients and identities, 90 characters at most, one case throughout."""
+"""Bech32 (BIP 173), the text form of age recipients and identities: at most 90 characters, all of one case."""
 
 from __future__ import annotations
 
 from formats.errors import MalformedError
 
 MAX_LENGTH = 90
-"""Characters of the longest string; up to there the checksum finds any four wrong ones (BIP 173)."""
+"""Characters in the longest string; up to this length the checksum finds any four wrong characters (BIP 173)."""
 
 _ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _VALUES = {character: value for value, character in enumerate(_ALPHABET)}
@@ -28,7 +28,7 @@ def _expand(prefix: str) -> list[int]:
 
 
 def _fives(data: bytes) -> list[int]:
-    """The bits of ``data`` in groups of five, the last filled up with zeros."""
+    """The bits of ``data`` in groups of five, the last group filled up with zeros."""
     groups = -(-len(data) * 8 // 5)
     number = int.from_bytes(data, "big") << groups * 5 - len(data) * 8
     return [number >> 5 * n & 31 for n in reversed(range(groups))]
@@ -45,7 +45,7 @@ def _eights(values: list[int]) -> bytes:
 
 
 def encode(prefix: str, data: bytes) -> str:
-    """The Bech32 string of ``data`` after a lower-case ``prefix``, in lower case (``.upper()`` is the same string)."""
+    """The Bech32 string of ``data`` with a lower-case ``prefix``, in lower case; ``.upper()`` of it means the same."""
     values = _fives(data)
     checksum = _polymod(_expand(prefix) + values + [0] * 6) ^ 1
     values += [checksum >> 5 * n & 31 for n in reversed(range(6))]
@@ -53,11 +53,11 @@ def encode(prefix: str, data: bytes) -> str:
 
 
 def decode(text: str) -> tuple[str, bytes]:
-    """The prefix (as it is written) and data of a Bech32 string; raises `MalformedError`, which never quotes it."""
+    """The prefix, in the case it is written in, and the data; raises `MalformedError`, which never quotes the text."""
     if len(text) > MAX_LENGTH:
         raise MalformedError(f"longer than the {MAX_LENGTH} characters of Bech32")
     if not all("!" <= c <= "~" for c in text):
-        raise MalformedError("a character that is none of Bech32's")
+        raise MalformedError("holds a character that Bech32 does not have")
     if text not in (text.lower(), text.upper()):
         raise MalformedError("Bech32 in mixed case")
     prefix, separator, rest = text.rpartition("1")

@@ -1,8 +1,9 @@
 """The keys and the header of the age format, age-encryption.org/v1 (https://c2sp.org/age), for X25519 recipients.
 
-A header is text: a version line, a stanza for each recipient that wraps the file key for it, and a MAC over all that by
-the file key. Stanzas of other kinds are passed over, as the specification asks; of ours, not one may be ill-formed.
-One encoding per meaning: base64 without padding, canonical; recipients in lower case, identities in upper case.
+A header is text: a version line, for each recipient a stanza that holds the file key encrypted for it, and a MAC of all
+that, made with the file key. Stanzas of other kinds are ignored, as the specification asks; X25519 stanzas must be well
+formed. Each meaning has one spelling: base64 is canonical and without padding, recipients are in lower case, identities
+in upper case.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from formats.age.bech32 import decode, encode
 from formats.errors import DigestMismatchError, MalformedError, NotForUsError, TooLargeError, UnknownFormatError
 
 MAX_HEADER = 256 << 10
-"""Bytes of the largest header that is written or read (2,600 recipients)."""
+"""Bytes in the largest header that is written or read (2,600 recipients)."""
 FILE_KEY_SIZE = 16
 NONCE_SIZE = 16
 
@@ -49,7 +50,7 @@ def derive(secret: bytes, *, salt: bytes, info: bytes, length: int = 32) -> byte
 
 
 class Identity:
-    """A private X25519 key, which opens what is sealed to its ``recipient``. It shows itself only in `to_text`."""
+    """A private X25519 key, which decrypts what is encrypted to its ``recipient``. Only `to_text` shows it."""
 
     __slots__ = ("_private", "_public")
 
@@ -66,26 +67,26 @@ class Identity:
 
     @classmethod
     def from_text(cls, text: str) -> Identity:
-        """The identity of its text, ``AGE-SECRET-KEY-1...``; raises `MalformedError`, which never quotes it."""
+        """The identity that ``AGE-SECRET-KEY-1...`` stands for; raises `MalformedError`, which never quotes it."""
         prefix, secret = decode(text)
         if prefix != "AGE-SECRET-KEY-":
             raise MalformedError("not an X25519 identity (AGE-SECRET-KEY-1...)")
         return cls(secret)
 
     def to_text(self) -> str:
-        """The secret itself, ``AGE-SECRET-KEY-1...``, for a key file or another sealed message and nothing else."""
+        """The secret as text, ``AGE-SECRET-KEY-1...``, for a key file or an encrypted message and nothing else."""
         return encode("age-secret-key-", self._private.private_bytes_raw()).upper()
 
     @property
     def recipient(self) -> str:
-        """The public key to which others seal, ``age1...``."""
+        """The public key to which others encrypt, ``age1...``."""
         return encode("age", self._public)
 
     def __repr__(self) -> str:
         return f"<Identity of {self.recipient}>"
 
     def unwrap(self, share: bytes, wrapped: bytes) -> bytes | None:
-        """The file key in the stanza of the ephemeral ``share``, or None if it is wrapped for another recipient."""
+        """The file key in the stanza with the ephemeral ``share``, or None if the stanza is for another recipient."""
         secret = _exchange(self._private, share)
         key = derive(secret, salt=share + self._public, info=_X25519_INFO)
         try:
@@ -95,12 +96,14 @@ class Identity:
 
 
 def parse_recipient(text: str) -> bytes:
-    """The 32 bytes of a recipient, ``age1...``; raises `MalformedError`, also for a point of low order (RFC 7748,
-    6.1)."""
+    """The 32 bytes of a recipient, ``age1...``.
+
+    Raises `MalformedError`, also for a point of low order (RFC 7748, 6.1).
+    """
     prefix, point = decode(text)
     if prefix != "age" or len(point) != _KEY_SIZE:
         raise MalformedError("not an X25519 recipient (age1...)")
-    # Whatever is sealed to such a point, anybody opens.
+    # Anybody can decrypt what is encrypted to a point of low order.
     _exchange(X25519PrivateKey.from_private_bytes(bytes(_KEY_SIZE)), point)
     return point
 
@@ -113,11 +116,11 @@ def _exchange(private: X25519PrivateKey, point: bytes) -> bytes:
 
 
 class KeySource:
-    """Where a sealed file's keys come from: the system's random source, or a seed and the file's context.
+    """Where the keys of an encrypted file come from: the system's random source, or a seed and a context.
 
     With a seed of 32 bytes, each key is HKDF-SHA-256 with the salt ``courier-seal/1`` and the info
-    ``NAME 0x00 SHA-256(context) RECIPIENT``; NAME is ``file key`` (16 bytes), ``payload nonce`` (16 bytes), or
-    ``ephemeral`` (32 bytes), and RECIPIENT is the 32 bytes of the ephemeral key's recipient, else empty.
+    ``NAME 0x00 SHA-256(context) RECIPIENT``. NAME is ``file key`` (16 bytes), ``payload nonce`` (16 bytes) or
+    ``ephemeral`` (32 bytes); RECIPIENT is the 32 bytes of the recipient for an ephemeral key, and empty otherwise.
     """
 
     __slots__ = ("_context", "_seed")
@@ -136,7 +139,7 @@ class KeySource:
         return derive(self._seed, salt=_SEED_SALT, info=name + b"\0" + self._context + recipient, length=size)
 
     def file_key(self) -> bytes:
-        """The 16 bytes from which the keys of header and payload come."""
+        """The 16 bytes from which the keys of header and payload are derived."""
         return self._draw(b"file key", FILE_KEY_SIZE)
 
     def payload_nonce(self) -> bytes:
@@ -150,7 +153,7 @@ class KeySource:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stanza:
-    """What wraps the file key for one recipient; the first argument is its kind."""
+    """The part of a header that holds the file key for one recipient; the first argument is its kind."""
 
     arguments: tuple[bytes, ...]
     body: bytes
@@ -158,7 +161,7 @@ class Stanza:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Header:
-    """A parsed header of ``size`` bytes; ``mac`` is over its first ``size`` - 45, up to and including the ``---``."""
+    """A parsed header of ``size`` bytes; ``mac`` covers its first ``size`` - 45 bytes, including the ``---``."""
 
     stanzas: tuple[Stanza, ...]
     mac: bytes
@@ -179,7 +182,7 @@ def _to_base64(data: bytes) -> bytes:
 
 
 def _from_base64(text: bytes, what: str) -> bytes:
-    """Raises `MalformedError` for all but the one spelling that `_to_base64` gives (RFC 4648, 3.5)."""
+    """The bytes of ``text``; raises `MalformedError` unless it is spelled as `_to_base64` does (RFC 4648, 3.5)."""
     if _BASE64.fullmatch(text):
         try:
             data = base64.b64decode(text + b"=" * (-len(text) % 4))
@@ -197,8 +200,8 @@ def _mac(file_key: bytes, header: bytes) -> bytes:
 def header_bytes(file_key: bytes, recipients: Sequence[str], keys: KeySource) -> bytes:
     """The header that wraps ``file_key`` for each recipient, ``age1...``, in this order.
 
-    Raises `MalformedError` for what is no recipient, for one that stands twice and for none at all, `TooLargeError`
-    beyond `MAX_HEADER`.
+    Raises `MalformedError` for an invalid recipient, for one given twice and for none at all, and `TooLargeError` for
+    a header over `MAX_HEADER`.
     """
     if not recipients or len(set(recipients)) != len(recipients):
         raise MalformedError("recipients: at least one, each once")
@@ -217,7 +220,7 @@ def header_bytes(file_key: bytes, recipients: Sequence[str], keys: KeySource) ->
 
 
 def parse_header(data: bytes) -> Header:
-    """Parse the header at the beginning of ``data``, which has `MAX_HEADER` bytes or all there are.
+    """Parse the header at the beginning of ``data``, the first `MAX_HEADER` bytes of a file or all of them.
 
     Raises `UnknownFormatError` for another version of age and for its ASCII armour, `TooLargeError`, `MalformedError`.
     """
@@ -234,7 +237,7 @@ def parse_header(data: bytes) -> Header:
         stanzas.append(stanza)
     line, end = _line(data, at)
     if not stanzas or len(line) != 3 + _END_SIZE - 1 or not line.startswith(b"--- "):
-        raise MalformedError("neither a stanza nor the header's last line", place="header")
+        raise MalformedError("neither a stanza nor the last line of a header", place="header")
     return Header(stanzas=tuple(stanzas), mac=_from_base64(line[4:], "the MAC"), size=end)
 
 
@@ -278,11 +281,10 @@ def _wrapped_keys(header: Header) -> Iterator[tuple[bytes, bytes]]:
 
 
 def unwrap_file_key(data: bytes, header: Header, identities: Sequence[Identity]) -> bytes:
-    """The file key of the file that begins with ``data``, its header authenticated.
+    """The file key of the file that begins with ``data``, after its header has been authenticated.
 
-    Raises `NotForUsError` if no identity opens a stanza, `MalformedError` for an X25519 stanza of wrong form (none may
-    be, even if another opens) or a passphrase beside others, `DigestMismatchError` if the header is not the one that
-    was sealed.
+    Raises `NotForUsError` if no identity opens a stanza, `MalformedError` for any X25519 stanza of wrong form or a
+    passphrase beside other stanzas, and `DigestMismatchError` if the header was altered or damaged.
     """
     wrapped = list(_wrapped_keys(header))
     for share, body in wrapped:
@@ -293,4 +295,4 @@ def unwrap_file_key(data: bytes, header: Header, identities: Sequence[Identity])
             if not hmac.compare_digest(_mac(file_key, data[: header.size - _END_SIZE]), header.mac):
                 raise DigestMismatchError("altered or damaged: it does not fit its MAC", place="header")
             return file_key
-    raise NotForUsError("sealed for other keys than those at hand")
+    raise NotForUsError("encrypted for other keys than those at hand")

@@ -1,8 +1,8 @@
-"""The payload of a sealed file: a nonce of 16 bytes, then chunks of 64 KiB, the last one shorter or as long.
+"""The payload of an encrypted file: a nonce of 16 bytes, then chunks of 64 KiB, of which the last may be shorter.
 
-Each chunk is encrypted and authenticated by ChaCha20-Poly1305 under its number and whether it is the last, so a part
-can be read without the rest, and a file cut, extended or put together from others is found out
-(https://c2sp.org/age, Payload). An empty content is one empty chunk; else no chunk is empty.
+ChaCha20-Poly1305 encrypts and authenticates each chunk, with its number and whether it is the last as the nonce. So a
+part can be read without the rest, and a file that was cut, extended or put together from others is detected
+(https://c2sp.org/age, Payload). Empty content is one empty chunk; otherwise no chunk is empty.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from formats.age.header import NONCE_SIZE, derive, header_size
 CHUNK = 64 << 10
 """Bytes of plain content in every chunk but the last."""
 TAG = 16
-"""Bytes that a chunk grows by."""
+"""Bytes that encryption adds to a chunk."""
 ENCRYPTED_CHUNK = CHUNK + TAG
-"""Bytes of every sealed chunk but the last."""
+"""Bytes of every encrypted chunk but the last."""
 
 
 @cache
 def pool() -> ThreadPoolExecutor:
-    """The threads that seal and open beside the caller's, for all files: where hundreds are open, none has its own.
+    """The threads that encrypt and decrypt beside the caller's; all open files share them.
 
-    What is given to them waits for nothing but what it reads.
+    A task given to them waits for nothing but the file that it reads.
     """
-    return ThreadPoolExecutor(2, thread_name_prefix="seal")
+    return ThreadPoolExecutor(2, thread_name_prefix="age")
 
 
 def payload_cipher(file_key: bytes, nonce: bytes) -> ChaCha20Poly1305:
@@ -37,15 +37,15 @@ def payload_cipher(file_key: bytes, nonce: bytes) -> ChaCha20Poly1305:
 
 
 def chunk_nonce(number: int, *, last: bool) -> bytes:
-    """The nonce of a chunk, counted from 0."""
+    """The nonce of chunk ``number``, counted from 0."""
     return number.to_bytes(11, "big") + (b"\1" if last else b"\0")
 
 
 def chunk_count(size: int, each: int) -> int:
-    """Chunks that ``size`` bytes make at ``each`` bytes a chunk."""
+    """Number of chunks of ``each`` bytes that ``size`` bytes fill, the last perhaps in part."""
     return -(-size // each)
 
 
 def encrypted_size(plain: int, recipients: int) -> int:
-    """Bytes of the sealed file of ``plain`` bytes for so many recipients, header and all: exact."""
+    """Exact bytes of the encrypted file, header included, that ``plain`` bytes make for so many recipients."""
     return header_size(recipients) + NONCE_SIZE + plain + TAG * max(1, chunk_count(plain, CHUNK))

@@ -1,4 +1,4 @@
-"""Reading sealed files, from anywhere, and nothing from them that is not authenticated."""
+"""Decrypts files from any byte on, and gives nothing that is not authenticated."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from formats.errors import DigestMismatchError, MalformedError, UnreadableError
 from formats.streams import View
 
 _BATCH = 16
-"""Chunks that are opened at once where a file is read on: 1 MiB."""
-_UNDER_WAY = 3
-"""Batches that are opened before they are asked for, at most."""
+"""Chunks (1 MiB) decrypted at once where a file is read in order."""
+_AHEAD = 3
+"""The most batches decrypted ahead of the reader."""
 
 
 class _Opener:
-    """What the threads of an `DecryptedFile` do; they know this and not the stream, which so can be collected."""
+    """What the threads of a `DecryptedFile` work on. They hold no reference to the stream, so that it can be freed."""
 
     def __init__(self, cipher: ChaCha20Poly1305, source: BinaryIO, payload: int, end: int) -> None:
         size = end - payload
         self.chunks = chunk_count(size, ENCRYPTED_CHUNK)
         self.size = size - self.chunks * TAG
         if self.chunks == 0 or size - (self.chunks - 1) * ENCRYPTED_CHUNK < TAG + (self.chunks > 1):
-            raise MalformedError("the sealed file ends within a chunk", place=f"chunk {max(0, self.chunks - 1)}")
+            raise MalformedError("the encrypted file ends within a chunk", place=f"chunk {max(0, self.chunks - 1)}")
         self._cipher = cipher
         self._source = source
         self._payload = payload
@@ -40,14 +40,14 @@ class _Opener:
         self._spare: deque[bytearray] = deque()
 
     def load(self, first: int, count: int) -> memoryview:
-        """The content of chunks; who has done with it hands it to `take_back`."""
+        """Decrypt ``count`` chunks from ``first`` on; hand the memory back by `take_back` afterwards."""
         size = min(count * CHUNK, self.size - first * CHUNK)
         encrypted_length = size + count * TAG
         with self._lock:
             encrypted = memoryview(_read(self._source, self._payload + first * ENCRYPTED_CHUNK, encrypted_length))
         if len(encrypted) != encrypted_length:
             raise UnreadableError(
-                "the sealed file has become shorter", place=f"chunk {first + len(encrypted) // ENCRYPTED_CHUNK}"
+                "the encrypted file has become shorter", place=f"chunk {first + len(encrypted) // ENCRYPTED_CHUNK}"
             )
         try:
             buffer = self._spare.pop()
@@ -62,19 +62,19 @@ class _Opener:
                     chunk_nonce(first + n, last=last), chunk, None, plain[n * CHUNK : (n + 1) * CHUNK]
                 )
             except InvalidTag:
-                raise self._why(first + n, chunk, last=last) from None
+                raise self._fault_of(first + n, chunk, last=last) from None
         return plain
 
-    def _why(self, number: int, chunk: memoryview, *, last: bool) -> DigestMismatchError | MalformedError:
-        """What is wrong with a chunk: tried as what it should not be, it says whether the file was cut or extended."""
+    def _fault_of(self, number: int, chunk: memoryview, *, last: bool) -> DigestMismatchError | MalformedError:
+        """What is wrong with a chunk. If it fits the opposite of ``last``, the file was cut or extended."""
         place = f"chunk {number}"
         try:
             self._cipher.decrypt(chunk_nonce(number, last=not last), chunk, None)
         except InvalidTag:
             return DigestMismatchError("altered, damaged or out of its place", place=place)
         if last:
-            return MalformedError("the sealed file is cut off after this chunk, which is not its last", place=place)
-        return MalformedError("the sealed file goes on after this chunk, which is its last", place=place)
+            return MalformedError("the encrypted file is cut off after this chunk, which is not its last", place=place)
+        return MalformedError("the encrypted file goes on after this chunk, which is its last", place=place)
 
     def take_back(self, plain: memoryview) -> None:
         """Use the memory of ``plain`` again."""
@@ -96,12 +96,12 @@ def _read(source: BinaryIO, offset: int, size: int) -> bytes:
 
 
 class DecryptedFile(View):
-    """The plain content of a sealed file, to be read from anywhere; made by `open_encrypted`.
+    """The plain content of an encrypted file, readable from any byte on; made by `open_encrypted`.
 
-    `read` and `readinto` give all they are asked for, fewer at the end only, and nothing that is not authenticated.
-    They raise `DigestMismatchError` for a chunk that is altered, damaged or out of its place, `MalformedError` where
-    the file was put together otherwise than it was sealed, `UnreadableError` where the medium fails. One thread at a
-    time uses it. Closing it leaves the source open.
+    `read` and `readinto` give all the bytes asked for, fewer only at the end, and none that is not authenticated. They
+    raise `DigestMismatchError` for a chunk that is altered, damaged or out of its place, `MalformedError` where the
+    file was cut or extended, and `UnreadableError` where the medium fails. One thread at a time may use it. Closing it
+    leaves the source open.
     """
 
     def __init__(self, opener: _Opener) -> None:
@@ -139,20 +139,20 @@ class DecryptedFile(View):
         return len(piece)
 
     def _piece(self) -> memoryview:
-        """The content from the present position to the end of the batch that it is in; nothing at the end."""
+        """The content from the present position to the end of its batch; nothing at the end of the file."""
         if self.closed:
             raise ValueError("read of a closed stream")
         if self._position >= self.size:
             return memoryview(b"")
         if not 0 <= self._position - self._first * CHUNK < len(self._plain):
-            self._turn(self._position // CHUNK)
+            self._go_to(self._position // CHUNK)
         return self._plain[self._position - self._first * CHUNK :]
 
-    def _turn(self, chunk: int) -> None:
+    def _go_to(self, chunk: int) -> None:
         """Make the batch that begins with ``chunk`` the present one.
 
-        Who reads on gets batches that double up to 1 MiB, and from then on the next ones are opened meanwhile; who goes
-        elsewhere gets the one chunk.
+        While a file is read in order, batches double up to 1 MiB, and from then on the next ones are decrypted ahead.
+        After a seek, only the one chunk is decrypted.
         """
         follows = chunk == self._first + chunk_count(len(self._plain), CHUNK)
         self._window = min(2 * self._window, _BATCH) if follows else 1
@@ -171,17 +171,17 @@ class DecryptedFile(View):
         self._plain = self._opener.load(chunk, count)
 
     def _look_ahead(self, chunk: int) -> None:
-        """Have the batches from ``chunk`` on opened meanwhile, which are not yet."""
+        """Begin to decrypt the batches from ``chunk`` on, as far as that has not begun."""
         if self._ahead:
             first, count, _ = self._ahead[-1]
             chunk = first + count
-        while len(self._ahead) < _UNDER_WAY and chunk < self._opener.chunks:
+        while len(self._ahead) < _AHEAD and chunk < self._opener.chunks:
             count = min(_BATCH, self._opener.chunks - chunk)
             self._ahead.append((chunk, count, pool().submit(self._opener.load, chunk, count)))
             chunk += count
 
     def close(self) -> None:
-        """Give back memory; the source stays open, and nothing of this stream reads it any more."""
+        """Release memory. The source stays open, and this stream does not read it any more."""
         self._forget_ahead()
         super().close()
 
@@ -192,12 +192,12 @@ class DecryptedFile(View):
 
 
 def open_encrypted(source: BinaryIO, identities: Sequence[Identity]) -> DecryptedFile:
-    """Open the sealed file that is all of ``source``, which is seekable and nobody else's while it is read.
+    """Open the encrypted file ``source``, which is seekable, and used by nobody else while it is read.
 
-    Header and last chunk are read and authenticated here, so a file that was cut or extended at its end is refused
-    before anything is read from it. Raises `NotForUsError` if no identity opens it (also where only a passphrase or a
-    key of another kind would), `UnknownFormatError` for other versions of age and its ASCII armour, `MalformedError` or
-    `TooLargeError` for what is not a sealed file, `DigestMismatchError` where it is not as it was sealed,
+    The header and the last chunk are read and authenticated here, so that a file that was cut or extended is refused
+    before any content is given. Raises `NotForUsError` if no identity opens it (also where only a passphrase or a key
+    of another kind would), `UnknownFormatError` for other versions of age and its ASCII armour, `MalformedError` or
+    `TooLargeError` for what is not an encrypted file, `DigestMismatchError` where it was altered or damaged, and
     `UnreadableError` where the medium fails.
     """
     try:
@@ -209,5 +209,5 @@ def open_encrypted(source: BinaryIO, identities: Sequence[Identity]) -> Decrypte
     file_key = unwrap_file_key(start, header, identities)
     nonce = _read(source, header.size, NONCE_SIZE)
     if len(nonce) != NONCE_SIZE:
-        raise MalformedError("the sealed file ends in its nonce", place="payload")
+        raise MalformedError("the encrypted file ends in its nonce", place="payload")
     return DecryptedFile(_Opener(payload_cipher(file_key, nonce), source, header.size + NONCE_SIZE, end))

@@ -1,4 +1,4 @@
-"""A sealed file that is kept nowhere: the bytes `formats.age.writer.EncryptingWriter` makes, read from anywhere."""
+"""Encrypts content of known size while it is read, from any byte on, with the bytes that `EncryptingWriter` makes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from formats.errors import UnreadableError
 from formats.streams import View
 
 _AT_ONCE = 8
-"""Chunks of plain content that are read at once."""
+"""Chunks of plain content read at once."""
 _MUCH = 32
-"""Chunks that are worth a second thread: sealing them takes longer than waking it."""
+"""Chunks from which a second thread is worth it, because encrypting them takes longer than waking it."""
 
 
 class EncryptedView(View):
-    """What sealing ``size`` bytes of ``plain`` gives, to be read and sought in; one thread at a time uses it.
+    """The encrypted file of ``size`` bytes of ``plain``, readable and seekable; one thread at a time may use it.
 
-    ``plain`` is seekable, nobody else's, and closed with the view. Everything said of ``seed`` and ``context`` at
-    `EncryptingWriter` holds: the same content comes out as the same bytes, and **no other content may ever be sealed
-    with them**. Whoever lets a sealed file out has compared it with its digest before.
+    ``plain`` is seekable, used by nobody else, and closed with the view. For ``seed`` and ``context``, see
+    `EncryptingWriter`: the same content gives the same bytes, and **no other content may ever be encrypted with them**.
+    The view does not check the content, so compare what it gives with a digest before anybody else gets it.
 
-    Raises as `header_bytes` does; reading raises `UnreadableError` where the content ends early, and what reading it
-    raises.
+    Raises what `header_bytes` raises. Reading raises `UnreadableError` where the content ends early, and what reading
+    the content raises.
     """
 
     def __init__(self, plain: BinaryIO, size: int, recipients: Sequence[str], *, seed: bytes, context: bytes) -> None:
@@ -39,7 +39,7 @@ class EncryptedView(View):
         super().__init__(len(self._head) + size + self._chunks * TAG)
         self._reading = Lock()
         self._buffers: list[bytearray] = []
-        # A chunk of which only a part was asked for: what reads on asks for the rest of it next.
+        # The chunk of which a part was read last: a caller that reads on asks for the rest of it next.
         self._part = -1, b""
 
     def _fill(self, into: memoryview) -> int:
@@ -65,7 +65,7 @@ class EncryptedView(View):
         return min(CHUNK, self._plain_size - chunk * CHUNK)
 
     def _read_and_encrypt(self, first: int, count: int, into: memoryview) -> None:
-        """Seal chunks into ``into``: many of them in two threads, each of which reads for itself what it seals next."""
+        """Encrypt chunks into ``into``. Where they are many, two threads read and encrypt in turn."""
         starts = iter(range(0, count, _AT_ONCE))
 
         def work(buffer: bytearray) -> None:
@@ -85,7 +85,7 @@ class EncryptedView(View):
         try:
             work(self._buffer(0))
         finally:
-            # Nobody may go on with memory that is still being written to. One that has not begun finds nothing to do.
+            # Wait for the other thread: the caller must not go on with memory that is still written to.
             if not other.cancel():
                 other.result()
 
@@ -95,7 +95,7 @@ class EncryptedView(View):
         return self._buffers[number]
 
     def _read(self, first: int, count: int, buffer: bytearray) -> memoryview:
-        """The content of chunks, in ``buffer``."""
+        """Read the content of chunks into ``buffer``."""
         size = (count - 1) * CHUNK + self._length(first + count - 1)
         plain = memoryview(buffer)[:size]
         self._plain.seek(first * CHUNK)

@@ -1,4 +1,4 @@
-"""Writing a sealed file from beginning to end, for content that comes bit by bit and of no known size."""
+"""Encrypts content of unknown size while it is written."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ if TYPE_CHECKING:
 
 
 class EncryptingWriter(Stream):
-    """A stream to write plain content into, which writes the sealed file to ``out``, forward only.
+    """A stream that encrypts what is written into it, and writes the encrypted file to ``out``, forward only.
 
-    `close` ends the sealed file and leaves ``out`` open and not flushed. It alone makes a whole file: after an error,
-    at the end of a ``with`` block that one leaves, or if it is forgotten, the last chunk is not there, so that nobody
-    opens what there is.
+    Only `close` completes the encrypted file; it leaves ``out`` open and not flushed. After an error, or where a
+    ``with`` block ends with one, the last chunk is missing, so that nobody can decrypt what was written.
 
-    Without ``seed`` all keys are random. With a ``seed`` of 32 bytes, which is kept as secret as a private key, they
-    are derived from it and ``context`` (see `KeySource`), and the same content for the same recipients gives the same
-    bytes. **One seed and context must never seal two different contents:** whoever has both sealed files then reads
-    much of them without any key. So ``context`` names what determines every byte of the content: not only the parcel
-    and the archive's number, but the digest of the build or, best, of the archive's definition.
+    Without ``seed`` all keys are random. With a ``seed`` of 32 bytes, which must be kept as secret as a private key,
+    they are derived from it and ``context`` (see `KeySource`), so that the same content for the same recipients gives
+    the same bytes. **Never encrypt two different contents with one seed and context:** whoever has both encrypted files
+    can then read much of them without a key. So ``context`` names all that determines the content: not only the parcel
+    and the number of the archive, but the digest of the build or, best, of the archive's definition.
 
-    Raises `MalformedError` and `TooLargeError` for the recipients (see `header_bytes`), ValueError for a seed of
-    another length, or for one without context or the other way round.
+    Raises `MalformedError` or `TooLargeError` for the recipients (see `header_bytes`), and ValueError for a seed of
+    another length, a seed without context, or a context without seed.
     """
 
     def __init__(
@@ -38,7 +37,7 @@ class EncryptingWriter(Stream):
         file_key, nonce = keys.file_key(), keys.payload_nonce()
         self._out = out
         self._cipher = payload_cipher(file_key, nonce)
-        # The last chunk is sealed in another way, so a full one stays here until there is more.
+        # The last chunk has another nonce, so a full chunk is kept here until there is more.
         self._chunk = memoryview(bytearray(CHUNK))
         self._filled = 0
         self._number = 0
@@ -54,13 +53,13 @@ class EncryptingWriter(Stream):
         return True
 
     def tell(self) -> int:
-        """Bytes of plain content that were written."""
+        """Bytes of plain content written so far."""
         return self._number * CHUNK + self._filled
 
     def write(self, data: ReadableBuffer, /) -> int:
         """Write all of ``data``; returns its size in bytes."""
         if self.closed:
-            raise ValueError("write to a closed seal")
+            raise ValueError("write to a closed encrypted file")
         view = memoryview(data).cast("B")
         done = 0
         try:
@@ -84,7 +83,7 @@ class EncryptingWriter(Stream):
         self._filled = 0
 
     def close(self) -> None:
-        """Write what remains and end the sealed file; does nothing after a `write` that raised, or `abort`."""
+        """Write what remains and complete the file; does nothing after `abort` or after a `write` that raised."""
         if self.closed:
             return
         try:
@@ -93,7 +92,7 @@ class EncryptingWriter(Stream):
             self.abort()
 
     def abort(self) -> None:
-        """Stop without ending the sealed file, which nobody can open then."""
+        """Stop without completing the file, which nobody can decrypt then."""
         super().close()
 
     def __exit__(
@@ -105,5 +104,5 @@ class EncryptingWriter(Stream):
             self.abort()
 
     def __del__(self) -> None:
-        # The base class would close, and so make a whole file of what was given up.
+        # The base class would close, and so complete a file that was given up.
         self.abort()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, BinaryIO, cast
 
+from formats.archive.cursor import Cursor
 from formats.archive.foreign_header import (
     AES,
     LZMA,
@@ -28,7 +29,6 @@ from formats.archive.foreign_header import (
 )
 from formats.archive.foreign_member import Counted, ForeignMember, Kind, LinkTarget, Sink
 from formats.archive.header import MAX_HEADER, START_SIZE, Id
-from formats.archive.parse import Cursor
 from formats.errors import DigestMismatchError, MalformedError, NotForUsError, TooLargeError, UnexpectedError
 
 _KEY_BATCH = 64

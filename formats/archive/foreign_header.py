@@ -13,9 +13,9 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from formats.archive.cursor import Cursor
 from formats.archive.foreign_member import MAX_FILES, MAX_TARGET, ForeignMember, Kind
 from formats.archive.header import MAX_HEADER, SIGNATURE, START_SIZE, VERSION, Id, from_filetime
-from formats.archive.parse import Cursor
 from formats.errors import MalformedError, TooLargeError, UnexpectedError, UnknownFormatError
 from formats.names import check_path
 

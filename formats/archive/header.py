@@ -1,10 +1,10 @@
-"""The records of a 7z archive of ours and their bytes: 7zFormat.txt (7-Zip 18.06), the part that COPY needs.
+"""The records of a 7z archive that stores its members, and their bytes (7zFormat.txt of 7-Zip 18.06).
 
     start header   32 bytes: signature, version 0.4, CRC-32 of the rest, offset, size and CRC-32 of the header
     data           the members one after the other, nothing between them
     header         plain: one folder of one COPY coder; of every member its size, CRC-32, name, time and attributes
 
-The reader of the same bytes is `formats.archive.parse`.
+`formats.archive.parse` reads them.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from formats.errors import MalformedError
 from formats.names import MAX_MEMBER, fold
 
 ARCHIVE_LIMIT = (4 << 30) - 1
-"""Bytes in an archive at most: what FAT32 and ISO 9660 hold as one file."""
+"""The most bytes in an archive: what FAT32 and ISO 9660 hold as one file."""
 MAX_MEMBERS = 65_536
-"""Members in an archive at most, so that its member list fits in memory."""
+"""The most members in an archive, so that the list of them fits in memory."""
 MAX_NAME = 4 * MAX_MEMBER + 2
-"""Bytes of a member name in a header at most: UTF-16 with its ending zero."""
+"""The most bytes of a member name in a header: UTF-16 with a zero at its end."""
 MAX_HEADER = 64 << 20
-"""Bytes of an unpacked header at most; `MAX_MEMBERS` of the longest names take 54 MB."""
+"""The most bytes of an unpacked header; `MAX_MEMBERS` of the longest names take 54 MB."""
 
 SIGNATURE = b"7z\xbc\xaf\x27\x1c"
 VERSION = b"\0\4"
 START_SIZE = 32
 COPY = b"\0"
 ATTRIBUTES = 0o100644 << 16 | 0x8000 | 0x20
-"""Of every member: FILE_ATTRIBUTE_ARCHIVE, and in the Unix extension a regular file of mode 0644."""
+"""The attributes of every member: FILE_ATTRIBUTE_ARCHIVE, and in the Unix extension a regular file of mode 0644."""
 
 _EPOCH = 116_444_736_000_000_000
 """1970-01-01 in FILETIME: units of 100 ns since 1601-01-01 UTC."""
@@ -70,8 +70,8 @@ class Id(IntEnum):
 class Member:
     """One file of an archive.
 
-    ``name`` is legal by `formats.names.check_member`; ``size`` is in bytes, 1 or more; ``mtime_ns`` is the time of
-    last change in nanoseconds since 1970, UTC, of which an archive keeps `stored_time`.
+    ``name`` is legal by `formats.names.check_member`; ``size`` is in bytes, 1 or more; ``mtime_ns`` is the time of the
+    last change in nanoseconds since 1970, UTC, which an archive keeps rounded (`stored_time`).
     """
 
     name: str
@@ -81,7 +81,7 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stored:
-    """A member as it lies in an archive: ``offset`` in bytes from the archive's start, CRC-32 of its content."""
+    """A member in an archive: ``offset`` of its content in bytes from the start of the archive, and its CRC-32."""
 
     member: Member
     offset: int
@@ -89,7 +89,7 @@ class Stored:
 
 
 def to_filetime(ns: int) -> int:
-    """The FILETIME of ``ns`` nanoseconds since 1970: rounded down to 100 ns, kept within 1601 to 9999."""
+    """The FILETIME of ``ns`` nanoseconds since 1970: rounded down to 100 ns, and kept within the years 1601 to 9999."""
     return min(max(ns // 100 + _EPOCH, 0), LAST_TIME)
 
 
@@ -99,16 +99,16 @@ def from_filetime(filetime: int) -> int:
 
 
 def stored_time(mtime_ns: int) -> int:
-    """What an archive gives back of a time: rounded down to 100 ns, the nearest one of the years 1601 to 9999."""
+    """The time that an archive keeps for ``mtime_ns``: rounded down to 100 ns, and within the years 1601 to 9999."""
     return from_filetime(to_filetime(mtime_ns))
 
 
 def check_clashes(names: Sequence[str]) -> None:
-    """Raise `MalformedError` where legal member names could not be files side by side on every file system.
+    """Raise `MalformedError` where two member names cannot both be files on every file system.
 
-    Two names clash when they are the same, or one is a folder of the other, with case and Unicode form ignored.
+    Two names clash when they are equal, or one is a folder of the other, with case and Unicode form ignored.
     """
-    # With NUL for the slash, what lies in a folder comes right after a file of the folder's name.
+    # With NUL in place of the slash, what lies in a folder sorts right after a file that has the name of the folder.
     keys = sorted((fold(name).replace("/", "\0"), name) for name in names)
     for (key, first), (next_key, second) in pairwise(keys):
         if next_key == key:
@@ -118,7 +118,7 @@ def check_clashes(names: Sequence[str]) -> None:
 
 
 def number(value: int) -> bytes:
-    """The shortest form of 7z's UINT64: the leading ones of the first byte count the bytes that follow."""
+    """The shortest form of a UINT64 of 7z: the leading one bits of the first byte count the bytes that follow."""
     extra = 0
     while extra < 8 and value >> (7 * extra + 7):
         extra += 1
@@ -127,7 +127,7 @@ def number(value: int) -> bytes:
 
 
 def number_size(value: int) -> int:
-    """Bytes of `number`."""
+    """Bytes that `number` makes of ``value``."""
     return min(max(1, (value.bit_length() + 6) // 7), 9)
 
 
@@ -172,7 +172,7 @@ def _property(kind: Id, body: bytes) -> bytes:
 
 
 def header_bytes(stored: Sequence[Stored]) -> bytes:
-    """The header of an archive of these members, in their order; offsets follow from the sizes."""
+    """The header of an archive of these members, in their order."""
     members = [item.member for item in stored]
     count = len(members)
     data = number(sum(member.size for member in members))
@@ -197,7 +197,7 @@ def header_bytes(stored: Sequence[Stored]) -> bytes:
             substreams,
             bytes([Id.END, Id.FILES]),
             number(count),
-            # Before the values: (all are defined,) they are not external.
+            # The first bytes say that all values are defined (times and attributes), and that they are not external.
             _property(Id.NAMES, b"\0" + names),
             _property(Id.MTIME, b"\1\0" + times),
             _property(Id.ATTRIBUTES, b"\1\0" + struct.pack("<I", ATTRIBUTES) * count),

@@ -1,8 +1,8 @@
-"""Reads what `formats.archive.header` writes, and the same as 7-Zip's ``-mx0`` writes it; refuses all other 7z.
+"""Parses the headers that `formats.archive.header` and 7-Zip's ``-mx0`` write; refuses all other 7z archives.
 
-7-Zip makes a folder of each member, pads with kDummy and packs the header with LZMA: that much is read besides our
-own form. Every count is held against its limit before anything is made of it, so that memory stays in proportion to
-`MAX_MEMBERS` and `MAX_HEADER` whatever a header claims. Clauses named are those of 7zFormat.txt.
+7-Zip makes a folder of each member, pads with kDummy, and packs the header with LZMA. Every count is compared with its
+limit before it is used, so that memory is bounded by `MAX_MEMBERS` and `MAX_HEADER` whatever a header claims. Clauses
+are those of 7zFormat.txt.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from formats.archive.cursor import Cursor
 from formats.archive.header import (
     ARCHIVE_LIMIT,
     COPY,
@@ -42,7 +43,7 @@ _FILE_ATTRIBUTES = 0x1 | 0x2 | 0x4 | 0x20 | 0x80 | 0x2000 | _UNIX
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Start:
-    """Where the header lies: ``offset`` from the archive's start and ``size`` in bytes; its CRC-32."""
+    """Where the header lies: ``offset`` from the start of the archive and ``size`` in bytes; and its CRC-32."""
 
     offset: int
     size: int
@@ -51,7 +52,7 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackedHeader:
-    """A header packed with LZMA: where it lies, its coder's properties, its unpacked size in bytes and CRC-32."""
+    """A header packed with LZMA: where it lies, the properties of its coder, its unpacked size in bytes and CRC-32."""
 
     offset: int
     size: int
@@ -62,78 +63,13 @@ class PackedHeader:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Folder:
-    """A folder of one coder: ``offset`` of its packed stream from the archive's start, sizes in bytes."""
+    """A folder of one coder: ``offset`` of its packed stream from the start of the archive, and sizes in bytes."""
 
     method: bytes
     properties: bytes
     offset: int
     packed: int
     size: int
-
-
-class Cursor:
-    """A place in a header; every step checks that there is as much left."""
-
-    def __init__(self, data: bytes | memoryview) -> None:
-        self._data = memoryview(data)
-        self._at = 0
-
-    @property
-    def left(self) -> int:
-        """Bytes that are left."""
-        return len(self._data) - self._at
-
-    def take(self, size: int) -> memoryview:
-        """The next ``size`` bytes; raises `MalformedError` where there are fewer."""
-        if size > self.left:
-            raise MalformedError("ends early", place="header")
-        self._at += size
-        return self._data[self._at - size : self._at]
-
-    def byte(self) -> int:
-        """The next byte."""
-        return self.take(1)[0]
-
-    def number(self) -> int:
-        """UINT64 in its shortest form."""
-        first = self.byte()
-        extra = 8 - (first ^ 0xFF).bit_length()
-        value = int.from_bytes(self.take(extra), "little") | (first & 0x7F >> extra) << 8 * extra
-        if extra and not value >> 7 * extra:
-            raise MalformedError("a number is not in its shortest form", place="header")
-        return value
-
-    def count(self, what: str) -> int:
-        """A number of things, 1 to `MAX_MEMBERS`."""
-        value = self.number()
-        if value > MAX_MEMBERS:
-            raise TooLargeError(f"{value} {what}, {MAX_MEMBERS} are the limit", place="header")
-        if value == 0:
-            raise MalformedError(f"no {what}", place="header")
-        return value
-
-    def want(self, *values: int) -> None:
-        """Pass over these bytes; raises `MalformedError` where others stand."""
-        for value in values:
-            found = self.byte()
-            if found != value:
-                raise MalformedError(f"0x{found:02x} where 0x{value:02x} must stand", place="header")
-
-    def next_is(self, value: int) -> bool:
-        """Whether ``value`` stands next; it is passed over if so."""
-        if not self.left or self._data[self._at] != value:
-            return False
-        self._at += 1
-        return True
-
-    def end(self) -> None:
-        """Raise `MalformedError` where anything is left."""
-        if self.left:
-            raise MalformedError("goes on after its end", place="header")
-
-    def values(self, count: int, code: str) -> tuple[int, ...]:
-        """Exactly ``count`` little-endian integers of `struct`'s ``code``."""
-        return struct.unpack(f"<{count}{code}", self.take(count * struct.calcsize(f"<{code}")))
 
 
 def parse_start(data: bytes, *, size: int) -> Start:
@@ -168,7 +104,7 @@ def _method(folder: _Folder) -> str:
 
 
 def _coder(cursor: Cursor) -> tuple[bytes, bytes]:
-    """Method and properties of a folder (clause Folder), which must be of one simple coder."""
+    """Method and properties of a folder, which must have one simple coder (clause Folder)."""
     if cursor.number() != 1:
         raise MalformedError("a folder of several methods: packed or encrypted", place="header")
     flags = cursor.byte()
@@ -181,13 +117,13 @@ def _coder(cursor: Cursor) -> tuple[bytes, bytes]:
 
 
 def _digests(cursor: Cursor, count: int) -> tuple[int, ...]:
-    """Clause Digests; every one must be there."""
+    """The CRC-32s of ``count`` streams, all of which must be there (clause Digests)."""
     cursor.want(1)
     return cursor.values(count, "I")
 
 
 def _folders(cursor: Cursor) -> list[_Folder]:
-    """Clauses PackInfo and Coders Info as far as the sizes; each packed stream is a folder, without gaps between."""
+    """The folders, each of one packed stream, without gaps between them (clauses PackInfo, Coders Info)."""
     cursor.want(Id.PACK)
     start = START_SIZE + cursor.number()
     count = cursor.count("packed streams")
@@ -207,7 +143,7 @@ def _folders(cursor: Cursor) -> list[_Folder]:
 
 
 def parse_packed(data: bytes, *, start: Start) -> PackedHeader | None:
-    """What clause HeaderInfo says of a packed header, or None where ``data`` is a plain one.
+    """The description of a packed header, or None where ``data`` is a plain header (clause HeaderInfo).
 
     Raises `MalformedError` or `TooLargeError`; the packed header must lie right before its description.
     """
@@ -236,11 +172,11 @@ def parse_packed(data: bytes, *, start: Start) -> PackedHeader | None:
 
 
 def unpack_header(data: bytes, packed: PackedHeader) -> bytes:
-    """The plain header of its LZMA stream; raises `MalformedError`, or `TooLargeError` for one that is packed twice."""
+    """Unpack a header; raises `MalformedError`, or `TooLargeError` for one that is packed twice."""
     first, dictionary = struct.unpack("<BI", packed.properties)
     rest, lc = divmod(first, 9)
     pb, lp = divmod(rest, 5)
-    # No distance is longer than what is unpacked: a dictionary beyond that is claimed for nothing.
+    # No distance is longer than the unpacked header, so a larger dictionary is never needed.
     room = max(4096, min(dictionary, packed.unpacked))
     try:
         decoder = lzma.LZMADecompressor(
@@ -258,7 +194,7 @@ def unpack_header(data: bytes, packed: PackedHeader) -> bytes:
 
 
 def _streams(cursor: Cursor, *, end: int) -> list[tuple[int, int, int]]:
-    """Offset, size and CRC-32 of every member (clause Streams Info); the data must reach to ``end``."""
+    """Offset, size and CRC-32 of every member, whose data must end at byte ``end`` (clause Streams Info)."""
     folders = _folders(cursor)
     cursor.want(Id.END)
     offset = START_SIZE
@@ -314,7 +250,7 @@ def _names(body: Cursor, count: int) -> list[str]:
 
 
 def _check_attributes(value: int, name: str) -> None:
-    """A regular file of whatever permissions, without set-ID and sticky bits."""
+    """Raise `UnexpectedError` unless these are of a regular file without set-ID and sticky bits."""
     low, mode = value & 0xFFFF, value >> 16
     # Windows' folder (0x10), device (0x40) and reparse point (0x400) are among those not allowed.
     if low & ~_FILE_ATTRIBUTES or (mode & ~0o777 != 0o100000 if low & _UNIX else mode):
@@ -344,7 +280,7 @@ def _files(cursor: Cursor, count: int) -> list[tuple[str, int]]:
             body.want(1, 0)
             attributes = body.values(listed, "I")
         else:
-            raise MalformedError(f"property 0x{kind:02x} stands twice, or is none of ours", place="header")
+            raise MalformedError(f"property 0x{kind:02x} is given twice, or is not supported", place="header")
         body.end()
     if listed != count:
         raise MalformedError(f"{listed} members, content of {count}", place="header")
@@ -359,10 +295,10 @@ def _files(cursor: Cursor, count: int) -> list[tuple[str, int]]:
 
 
 def parse_header(data: bytes, *, end: int) -> list[Stored]:
-    """The members that a plain header lists (clause Header); their data must reach to byte ``end`` of the archive.
+    """The members that a plain header lists, whose data must end at byte ``end`` of the archive (clause Header).
 
-    Raises `MalformedError`, `TooLargeError`, `IllegalNameError`, or `UnexpectedError` for what is not a plain file with
-    content.
+    Raises `MalformedError`, `TooLargeError`, `IllegalNameError`, and `UnexpectedError` for a member that is not a plain
+    file with content.
     """
     cursor = Cursor(data)
     cursor.want(Id.HEADER, Id.MAIN_STREAMS)

@@ -1,7 +1,7 @@
-"""An archive that is kept nowhere: the bytes `formats.archive.write_archive` makes, read from anywhere.
+"""Composes an archive while it is read, with the bytes that `formats.archive.write_archive` makes.
 
-All that an archive adds to its members' content are 32 bytes before it and a header after it. Where the content, its
-sizes and its CRC-32s are at hand, the archive need not be written to be read.
+An archive adds 32 bytes before the content of its members, and a header after it. Where the content, its sizes and its
+CRC-32s are known, the archive need not be written to be read.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from formats.streams import View
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Span:
-    """A member and where its content is: ``member.size`` bytes from ``offset`` of what ``open`` gives, of this CRC-32.
+    """A member, its CRC-32, and where its content is: from byte ``offset`` of what ``open`` gives.
 
-    ``open`` gives a seekable stream of its own every time.
+    ``open`` gives a new seekable stream every time.
     """
 
     member: Member
@@ -30,11 +30,11 @@ class Span:
 
 
 class ArchiveView(View):
-    """The archive of ``spans``, to be read and sought in; one thread at a time uses it.
+    """The archive of ``spans``, readable and seekable; one thread at a time may use it.
 
-    Content is not checked: whoever reads the archive compares it with its digest. Raises `MalformedError` for no
-    members, or names that clash; reading raises `UnreadableError` where content ends early, and what reading the
-    content raises.
+    The content is not checked, so compare the archive with its digest. Raises `MalformedError` where there is no
+    member, or names clash. Reading raises `UnreadableError` where content ends early, and what reading the content
+    raises.
     """
 
     def __init__(self, spans: Sequence[Span]) -> None:

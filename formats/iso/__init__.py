@@ -1,7 +1,7 @@
-"""ISO images: the files of one volume in three trees over the same data. Writer (through pycdlib) and reader.
+"""ISO images: the files of one volume, named by three trees over the same data.
 
-`formats.iso.writer` is the door to pycdlib, with `formats.iso.layout` and `formats.iso.mastering`; `formats.iso.reader`
-reads without it, through `formats.iso.disc` and `formats.iso.udf`.
+`formats.iso.writer` writes them with pycdlib (`formats.iso.layout`, `formats.iso.mastering`). `formats.iso.reader`
+reads them without it (`formats.iso.disc`, `formats.iso.udf`); decision 0013 says why.
 """
 
 from formats.iso.layout import MAX_FILE, iso_size

@@ -1,4 +1,4 @@
-"""A disc or image under a reader: its blocks, the list of its files within limits, a stream over one file's data."""
+"""The disc or image that is being read: its blocks, the list of its files, and a stream over the data of a file."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from formats.iso.layout import BLOCK
 from formats.names import check_path
 
 MAX_ENTRIES = 100_000
-"""Files and folders that a reader lists; a volume of ours has some thousands at most."""
+"""The most files and folders that a reader lists; a volume of a parcel has some thousands."""
 MAX_FOLDER = 16 << 20
-"""Bytes of structure in one folder."""
+"""The most bytes of structure in one folder."""
 MAX_STRUCTURE = 128 << 20
-"""Bytes of structure in all folders together."""
+"""The most bytes of structure in all folders together."""
 MAX_DEPTH = 64
-"""Components in a path."""
+"""The most components in a path."""
 MAX_PATH = 1000
-"""Characters in a path."""
+"""The most characters in a path."""
 
 
 class Disc:
-    """Reads of a seekable source that threads may share; the source stays the caller's."""
+    """Reads from a seekable source, by several threads if need be; the caller closes the source."""
 
     def __init__(self, source: BinaryIO) -> None:
         self._source: BinaryIO | None = source
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Let go of the source."""
+        """Stop reading from the source."""
         self._source = None
 
     def read(self, offset: int, size: int) -> bytes:
-        """Exactly ``size`` bytes from byte ``offset``; `OSError` where the medium fails or ends."""
+        """Exactly ``size`` bytes from byte ``offset``; raises `OSError` where the medium fails or ends."""
         pieces = []
         with self._lock:
             if self._source is None:
@@ -47,13 +47,13 @@ class Disc:
             while size:
                 data = self._source.read(size)
                 if not data:
-                    raise OSError(errno.EIO, f"the medium ends there, {size} bytes short of what is to be read")
+                    raise OSError(errno.EIO, f"the medium ends {size} bytes before the end of what is to be read")
                 pieces.append(data)
                 size -= len(data)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def size(self) -> int:
-        """Bytes on the medium; `UnreadableError` if it does not say."""
+        """Bytes on the medium; raises `UnreadableError` if it does not say."""
         with self._lock:
             if self._source is None:
                 raise ValueError("the reader of this image is closed")
@@ -63,7 +63,10 @@ class Disc:
                 raise UnreadableError(error.strerror or str(error)) from error
 
     def structure(self, block: int, size: int) -> bytes:
-        """``size`` bytes of structure from ``block``; `UnreadableError` where the medium fails or ends."""
+        """``size`` bytes of structure from block ``block``.
+
+        Raises `UnreadableError` where the medium fails or ends, and `TooLargeError` beyond `MAX_FOLDER`.
+        """
         if size > MAX_FOLDER:
             raise TooLargeError(f"{size} bytes of structure, where {MAX_FOLDER} are read", place=f"block {block}")
         try:
@@ -74,7 +77,7 @@ class Disc:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DiscFile:
-    """A regular file: its path, its size in bytes, and where its data lie: (byte offset, bytes) of each extent."""
+    """A regular file: its path, its size in bytes, and (byte offset, bytes) of each extent of its data."""
 
     path: str
     size: int
@@ -82,12 +85,12 @@ class DiscFile:
 
     @property
     def place(self) -> tuple[int, str]:
-        """Sorts files by where their data lie; an empty file lies nowhere."""
+        """The key that sorts files by where their data lie, empty files first."""
         return (self.extents[0][0] if self.size else 0), self.path
 
 
 class Listing:
-    """The files found while a tree is walked; refuses loops, names that climb out, and more than the limits."""
+    """The files found in a tree; refuses loops, names that lead out of it, and more than the limits of this module."""
 
     def __init__(self) -> None:
         self.files: list[DiscFile] = []
@@ -103,14 +106,14 @@ class Listing:
             raise TooLargeError(f"over {MAX_STRUCTURE} bytes of structure")
 
     def enter(self, block: int, size: int, *, place: str) -> None:
-        """Note that the folder at ``block`` is being read; raise `MalformedError` if it has been."""
+        """Count the folder at ``block`` as read; raise `MalformedError` if it has been read already."""
         if block in self._entered:
-            raise MalformedError("a folder stands in the tree twice", place=place)
+            raise MalformedError("a folder is in the tree twice", place=place)
         self._entered.add(block)
         self.charge(size)
 
     def count(self, place: str) -> None:
-        """Note an entry of a folder; raise `TooLargeError` beyond `MAX_ENTRIES`."""
+        """Count an entry of a folder; raise `TooLargeError` beyond `MAX_ENTRIES`."""
         self._entries += 1
         if self._entries > MAX_ENTRIES:
             raise TooLargeError(f"over {MAX_ENTRIES} files and folders", place=place)
@@ -118,14 +121,14 @@ class Listing:
     def component(self, name: str, *, place: str) -> str:
         """Return ``name`` if it may be one component of a path; raise `MalformedError` otherwise."""
         if "/" in name or len(place) + len(name) > MAX_PATH or place.count("/") >= MAX_DEPTH:
-            raise MalformedError(f"{name!a} is no name, or its path is too long", place=place)
+            raise MalformedError(f"{name!a} is not a name, or its path is too long", place=place)
         try:
             return check_path(name, place=place)
         except IllegalNameError as error:
             raise MalformedError(error.message, place=place) from None
 
     def add(self, path: str, extents: list[tuple[int, int]]) -> None:
-        """Note a file; raise `MalformedError` if the path is taken."""
+        """Add a file; raise `MalformedError` if there is one of this path."""
         if path in self._paths:
             raise MalformedError("two files have this path", place=path)
         self._paths.add(path)
@@ -133,7 +136,7 @@ class Listing:
 
 
 class Content(io.BufferedIOBase):
-    """A file's data as a seekable stream, straight over its extents; a read that fails does not move."""
+    """The data of a file as a seekable stream; a read that fails does not move the position."""
 
     def __init__(self, disc: Disc, file: DiscFile) -> None:
         self._disc = disc
@@ -154,7 +157,7 @@ class Content(io.BufferedIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move as files do; past the end there is nothing to read."""
+        """Move as in any file; past the end there is nothing to read."""
         self._check_open()
         position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}[whence]
         if position < 0:
@@ -163,7 +166,7 @@ class Content(io.BufferedIOBase):
         return position
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Up to ``size`` bytes, all there are if it is None or below 0; fewer only at the end of the file."""
+        """``size`` bytes, fewer only at the end of the file; all that are left if ``size`` is None or below 0."""
         self._check_open()
         left = max(0, self._file.size - self._position)
         wanted = left if size is None or size < 0 else min(size, left)

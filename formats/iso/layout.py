@@ -1,8 +1,7 @@
-"""How the files of one volume stand in an ISO image: which paths it can hold, what each is called in ISO 9660, how
-many bytes the image takes.
+"""The layout of an ISO image: which paths it can hold, what each is called in ISO 9660, and how many bytes it takes.
 
-Pure arithmetic over names and sizes, so that a planner can ask thousands of times what fits a medium. It states the
-layout that `formats.iso.write_iso` makes (docs/formats.md, "ISO image"), block by block of 2048 bytes:
+Pure arithmetic over names and sizes, so that a planner can ask thousands of times what fits on a medium. An image of
+`formats.iso.write_iso` (docs/formats.md, "ISO image") has these blocks of 2048 bytes:
 
 ====================  ==========================================================================
 0 to 256              system area, ISO 9660, Joliet and UDF volume descriptors, first UDF anchor
@@ -28,13 +27,13 @@ from formats.names import fold, is_portable
 BLOCK = 2048
 """Bytes in a block of the image: the sector of every optical disc (ECMA-119 6.1.2)."""
 MAX_FILE = (1 << 32) - BLOCK
-"""Bytes in the largest file, 4 GiB less a block: one extent holds it, which every reader since 1988 can follow."""
+"""Bytes in the largest file, 4 GiB less a block: it is one extent, which every reader since 1988 understands."""
 MAX_COMPONENT = 64
 """Characters in one component of a path (Joliet specification, "Joliet Directory Record")."""
 MAX_COMPONENTS = 8
-"""Components in a path: seven folders below the root and a file (ECMA-119 6.8.2.1), so that nothing is relocated."""
+"""The most components in a path: seven folders and a file (ECMA-119 6.8.2.1), so that no folder is relocated."""
 MAX_BLOCKS = (1 << 32) - 1
-"""Blocks in the largest image: its size has 32 bits (ECMA-119 8.4.8)."""
+"""Blocks in the largest image, because its size has 32 bits (ECMA-119 8.4.8)."""
 
 _FIXED = 257 + 2
 _NOT_D = re.compile(r"[^A-Z0-9_]")
@@ -47,7 +46,7 @@ _TWO_PARTS = re.compile(r"(.*)\.([^.]+)")
 
 @dataclass(slots=True)
 class Folder:
-    """One folder being laid out: names of its files with their sizes in bytes, and of its folders."""
+    """A folder of an image: the names of its files with their sizes in bytes, and its folders by name."""
 
     files: dict[str, int] = field(default_factory=dict)
     folders: dict[str, Folder] = field(default_factory=dict)
@@ -63,8 +62,8 @@ class Folder:
     def identifiers(self) -> dict[str, str]:
         """The ISO 9660 identifier of each entry, without version: ``000001.7z`` -> ``000001.7Z``.
 
-        Distinct, of d-characters, and the same whatever order the files came in. Only a reader with neither Rock
-        Ridge nor Joliet nor UDF shows them.
+        They are distinct, made of d-characters, and do not depend on the order in which the files came. Only a reader
+        without Rock Ridge, Joliet and UDF shows them.
         """
         taken: set[str] = set()
         following: dict[str, int] = {}
@@ -90,10 +89,10 @@ def _mangle(text: str, longest: int) -> str:
 
 
 def check_iso_path(path: str) -> str:
-    """Return ``path`` if every view of an image can hold it just so; raise `IllegalNameError` otherwise.
+    """Return ``path`` if every tree of an image can hold it unchanged; raise `IllegalNameError` otherwise.
 
-    Portable (`formats.names.is_portable`), ASCII, no ``;`` (it separates the version of an ISO 9660 and Joliet
-    name), at most `MAX_COMPONENTS` components of at most `MAX_COMPONENT` characters.
+    It must be portable (`formats.names.is_portable`), ASCII, without ``;`` (which separates the version of an ISO 9660
+    or Joliet name), and of at most `MAX_COMPONENTS` components of at most `MAX_COMPONENT` characters.
     """
     parts = path.split("/")
     if not path.isascii() or ";" in path or not is_portable(path):
@@ -106,9 +105,9 @@ def check_iso_path(path: str) -> str:
 def tree_of(paths_and_sizes: Iterable[tuple[str, int]]) -> Folder:
     """The folders that hold these files (sizes in bytes).
 
-    Raises `IllegalNameError` for a path that `check_iso_path` refuses, that stands twice, that another one has as its
-    folder, or that differs from another only in case (Windows shows but one of them); `TooLargeError` for a size below
-    zero or over `MAX_FILE`.
+    Raises `IllegalNameError` for a path that `check_iso_path` refuses, that is given twice, that is a folder of another
+    one, or that differs from another only in case (Windows shows only one of them), and `TooLargeError` for a size
+    below zero or over `MAX_FILE`.
     """
     root = Folder()
     spelling: dict[str, str] = {}
@@ -132,7 +131,7 @@ def tree_of(paths_and_sizes: Iterable[tuple[str, int]]) -> Folder:
 
 
 def blocks_of(size: int) -> int:
-    """Blocks that ``size`` bytes take."""
+    """Number of blocks that ``size`` bytes take."""
     return -(-size // BLOCK)
 
 
@@ -141,7 +140,7 @@ def _even(length: int) -> int:
 
 
 def _packed(lengths: Iterable[int]) -> int:
-    """Blocks of a folder whose records have these lengths, none crossing a block's edge (ECMA-119 6.8.1.1)."""
+    """Number of blocks of a folder with records of these lengths, none of which crosses a block (ECMA-119 6.8.1.1)."""
     blocks, used = 1, 0
     for length in lengths:
         if used + length > BLOCK:
@@ -151,17 +150,17 @@ def _packed(lengths: Iterable[int]) -> int:
 
 
 def _path_tables(bytes_of_one: int) -> int:
-    """Blocks of the little-endian and the big-endian path table, each in pairs of blocks."""
+    """Number of blocks of the little-endian and the big-endian path table, each a multiple of two blocks."""
     return 2 * 2 * blocks_of(-(-bytes_of_one // 2))
 
 
 def _folder_blocks(folder: Folder, identifiers: dict[str, str], *, is_root: bool) -> int:
-    """Blocks of one folder in the UDF, ISO 9660 and Joliet trees, with the UDF entries of it and its files.
+    """Number of blocks of one folder in the UDF, ISO 9660 and Joliet trees, with the UDF entries of it and its files.
 
-    ECMA-167 4/14.4 gives a UDF name 38 bytes and itself with one byte of encoding, to a multiple of 4 (40 for the
-    parent's). ECMA-119 9.1 gives a record 33 bytes and the identifier, even; Rock Ridge 1.09 adds RR (5), NM (5 and
-    the name), PX (36) and TF (26); the root's first record adds SP (7) and CE (28). Joliet names have two bytes a
-    character.
+    A UDF name takes 38 bytes, one byte for the encoding and its own bytes, rounded up to a multiple of 4 (40 bytes for
+    the parent; ECMA-167 4/14.4). A directory record takes 33 bytes and the identifier, rounded up to an even number
+    (ECMA-119 9.1). Rock Ridge 1.09 adds RR (5 bytes), NM (5 and the name), PX (36) and TF (26), and SP (7) and CE (28)
+    in the first record of the root. Joliet names have two bytes a character.
     """
     names = sorted(identifiers)
     udf = 40 + sum(-(-(39 + len(name)) // 4) * 4 for name in names)
@@ -174,14 +173,14 @@ def _folder_blocks(folder: Folder, identifiers: dict[str, str], *, is_root: bool
 
 
 def record_identifier(identifier: str, is_folder: bool) -> str:
-    """What a directory record says; a file's has separators and a version, ``README.;1`` (ECMA-119 7.5.1)."""
+    """An identifier as a directory record has it; a file's ends with a version, ``README.;1`` (ECMA-119 7.5.1)."""
     if is_folder:
         return identifier
     return f"{identifier}{'' if '.' in identifier else '.'};1"
 
 
 def iso_size(paths_and_sizes: Sequence[tuple[str, int]]) -> int:
-    """Bytes of the image that `formats.iso.write_iso` makes of these files, exactly; the order does not matter.
+    """Exact bytes of the image that `formats.iso.write_iso` makes of these files, in whatever order.
 
     Raises `IllegalNameError` and `TooLargeError` as `tree_of` does, and `TooLargeError` beyond `MAX_BLOCKS` blocks.
     """

@@ -1,8 +1,7 @@
-"""Masters an image with pycdlib: builds the three trees, puts what pycdlib takes from the clock and from chance right.
+"""Masters an image with pycdlib, and makes it reproducible.
 
-pycdlib dates each structure with the moment it is made, in the zone of the machine, and draws a random volume set
-identifier. The fields are set after building rather than by stepping in for `time` and `random`, which other threads
-use.
+pycdlib dates each structure with the present time in the zone of the machine, and draws a random volume set identifier.
+These fields are set after building, because replacing `time` and `random` would disturb other threads.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ _COPY = 1 << 20  # a quarter faster than pycdlib's own 32 KiB
 _FILE_MODE = 0o100444
 _FOLDER_MODE = 0o040555
 _DESCRIPTORS = (16, 17)  # blocks of the ISO 9660 and the Joliet volume descriptor
-_MODIFIED = 830  # where a volume descriptor says when it was modified (ECMA-119 8.4.27)
+_MODIFIED = 830  # offset of the time of modification in a volume descriptor (ECMA-119 8.4.27)
 _TIMES = ("creation_time", "access_time", "modification_time", "attribute_change_time")
 
 
 class Image:
-    """An image of files that are still to be read; a context manager.
+    """An image of files that have not been read yet; a context manager.
 
-    ``listing`` has path and size in bytes of each file, ``sources`` what pycdlib reads each from: it seeks to the
-    start, then reads the size. Raises `MalformedError` if pycdlib makes no image of them.
+    ``listing`` has the path and size in bytes of each file, and ``sources`` the streams to read them from: pycdlib
+    seeks to the start, then reads that many bytes. Raises `MalformedError` if pycdlib cannot make the image.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class Image:
     def write(self, out: BinaryIO) -> None:
         """Write the image to ``out``, which is empty; it is left at its end."""
         self._image.write_fp(out, blocksize=_COPY)
-        # Here pycdlib writes the moment of writing whatever the field says.
+        # pycdlib writes the present time here, whatever the field says.
         for block in _DESCRIPTORS:
             out.seek(block * BLOCK + _MODIFIED)
             out.write(_descriptor_date(self._moment))
@@ -122,7 +121,7 @@ def _add(
 
 
 def _lay_in_order(image: PyCdlib) -> None:
-    """Move the data into the order the files were added in; pycdlib lays them by folder and name."""
+    """Put the data into the order in which the files were added; pycdlib sorts them by folder and name."""
     partition = image.udf_main_descs.partitions[0].part_start_location
     filled = [inode for inode in image.inodes if inode.get_data_length()]
     block = min((inode.extent_location() for inode in filled), default=0)
@@ -134,7 +133,7 @@ def _lay_in_order(image: PyCdlib) -> None:
 
 
 def _date(image: Any, moment: datetime) -> None:
-    """Give every structure the date ``moment``: pycdlib takes the clock's, in the zone of the machine."""
+    """Date every structure ``moment`` instead of the present time."""
     seven = DirectoryRecordDate()
     seven.parse(bytes([moment.year - 1900, moment.month, moment.day, moment.hour, moment.minute, moment.second, 0]))
     for descriptor in (image.pvd, image.joliet_vd):
@@ -176,9 +175,9 @@ def _records(root: Any) -> Iterator[Any]:
 
 
 def _identify(image: PyCdlib, volume_id: str, moment: datetime) -> None:
-    """A UDF volume set identifier that repeats: the time in 8 hex digits, then 8 unique ones (UDF 2.60, 2.2.2.5).
+    """Set a reproducible UDF volume set identifier: the time in 8 hex digits, then 8 unique ones (UDF 2.60, 2.2.2.5).
 
-    pycdlib draws the latter at random, others for the reserve sequence than for the main one.
+    pycdlib draws the latter at random, and others for the reserve sequence than for the main one.
     """
     time = int(moment.timestamp()) & 0xFFFFFFFF
     unique = hashlib.sha256(f"{volume_id} {moment.isoformat()}".encode()).hexdigest()[:8]
@@ -188,5 +187,5 @@ def _identify(image: PyCdlib, volume_id: str, moment: datetime) -> None:
 
 
 def _descriptor_date(moment: datetime) -> bytes:
-    """A date of a volume descriptor: digits to hundredths of a second, offset from UTC (ECMA-119 8.4.26.1)."""
+    """A date of a volume descriptor: digits down to hundredths of a second, offset from UTC (ECMA-119 8.4.26.1)."""
     return f"{moment:%Y%m%d%H%M%S}00".encode() + b"\0"

@@ -1,10 +1,9 @@
-"""Reads the files of an ISO image or disc, ours or one re-mastered from the same files by another tool.
+"""Reads the files of an ISO image or disc, written by us or mastered again from the same files by another tool.
 
-A disc is small structures over large data, and the structures are what a scratch makes useless. They are therefore read
-defensively: every number that stands twice on the disc is compared, nothing is believed about a length before it is
-bounded, and the trees are tried in turn (Rock Ridge, Joliet, UDF, bare ISO 9660) until one can be read from end to end.
-What is refused raises `MalformedError`, `TooLargeError` or `UnreadableError`; what lies in the files is another's to
-judge.
+A disc is small structures that describe large data, and one scratch in the structures can make the data unreachable. So
+they are read with care: every number that is on the disc twice is compared, every length is bounded before it is used,
+and the trees are tried in turn (Rock Ridge, Joliet, UDF, bare ISO 9660) until one can be read from end to end. What is
+refused raises `MalformedError`, `TooLargeError` or `UnreadableError`. The content of files is not judged here.
 
 Clauses are those of ECMA-119 (ISO 9660), of the Rock Ridge and System Use protocols (IEEE P1281, P1282), and of the
 Joliet specification.
@@ -25,7 +24,7 @@ from formats.iso.layout import BLOCK
 from formats.iso.udf import udf_files
 
 _FIRST_DESCRIPTOR = 16
-_DESCRIPTORS_LOOKED_AT = 32  # blocks; a damaged one among them is passed over
+_DESCRIPTORS_LOOKED_AT = 32  # number of blocks; damaged ones among them are skipped
 _JOLIET = (b"%/@", b"%/C", b"%/E")
 _FOLDER, _ASSOCIATED, _CONTINUED = 0x02, 0x04, 0x80  # 9.1.6
 _MAX_CONTINUATIONS = 16
@@ -55,14 +54,14 @@ class _SystemUse:
 
 
 class _AbsentError(MalformedError):
-    """The volume has no such tree."""
+    """The volume does not have the tree that was asked for."""
 
 
 class IsoReader:
-    """The files of an image; a context manager over a seekable binary file or block device, which stays the caller's.
+    """The files of an image on a seekable binary file or block device, which the caller closes. A context manager.
 
-    ``volume_id`` is the volume's label, ``HQ1_000042_V003``. Raises `MalformedError` for what is no image or has no
-    tree that is whole, `TooLargeError` for one beyond the limits of `formats.iso.disc`, `UnreadableError` where the
+    ``volume_id`` is the label of the volume, ``HQ1_000042_V003``. Raises `MalformedError` for what is not an image or
+    has no complete tree, `TooLargeError` beyond the limits of `formats.iso.disc`, and `UnreadableError` where the
     medium fails.
     """
 
@@ -91,20 +90,20 @@ class IsoReader:
         self._disc.close()
 
     def files(self) -> list[tuple[str, int]]:
-        """Path and size in bytes of every regular file, in the order their data lie on the disc, empty ones first."""
+        """Path and size in bytes of every regular file, in the order of their data on the disc, empty files first."""
         return [(file.path, file.size) for file in self._files.values()]
 
     def open(self, path: str) -> BinaryIO:
-        """A seekable stream over a file's data; `KeyError` if there is no such file.
+        """A seekable stream over the data of a file; raises `KeyError` if there is no such file.
 
-        Where the medium fails or ends, reading raises `OSError` and does not move: seek past the place and go on.
-        Streams of one reader may be read from several threads. The stream ends with the reader.
+        Where the medium fails or ends, reading raises `OSError` and does not move: seek past the place and read on.
+        Several threads may read streams of one reader. A stream cannot be read after its reader is closed.
         """
         return cast(BinaryIO, Content(self._disc, self._files[path]))
 
 
 def _first_whole(trees: list[Callable[[], tuple[str, list[DiscFile]]]]) -> tuple[str, list[DiscFile]]:
-    """What the first tree gives that can be read whole; otherwise raises what is wrong with the first there is."""
+    """What the first complete tree gives; raises what is wrong with the first tree if none is complete."""
     first: FormatError | None = None
     for tree in trees:
         try:
@@ -116,7 +115,7 @@ def _first_whole(trees: list[Callable[[], tuple[str, list[DiscFile]]]]) -> tuple
 
 
 def _descriptors(disc: Disc) -> tuple[bytes | None, bytes | None]:
-    """The primary and the Joliet volume descriptor (8.4, 8.5), each if there is a good one."""
+    """The primary and the Joliet volume descriptor (8.4, 8.5), each None if there is no good one."""
     primary = joliet = None
     for block in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + _DESCRIPTORS_LOOKED_AT):
         try:
@@ -137,8 +136,11 @@ def _descriptors(disc: Disc) -> tuple[bytes | None, bytes | None]:
 
 
 def _iso_files(disc: Disc, descriptor: bytes, kind: str) -> list[DiscFile]:
-    """The files of a tree of directory records: ``kind`` says where their names are, ``rock ridge``, ``joliet`` or
-    ``bare``, which is refused where there is Rock Ridge, for it would give other names than the true ones."""
+    """The files of a tree of directory records.
+
+    ``kind`` says which names they have: ``rock ridge``, ``joliet`` or ``bare``. Bare names are refused where there is
+    Rock Ridge, because they are not the true names.
+    """
     root = _record(descriptor[156:190], "root")
     listing = Listing()
     skip = None if kind == "joliet" else _skipped(_record_at(disc, root.block).system_use)
@@ -150,14 +152,18 @@ def _iso_files(disc: Disc, descriptor: bytes, kind: str) -> list[DiscFile]:
     while todo:
         prefix, block, size = todo.popleft()
         listing.enter(block, size, place=prefix or "/")
-        extents: list[tuple[int, int]] = []  # of the file whose records are being read: all but its last say so
+        extents: list[
+            tuple[int, int]
+        ] = []  # of the file whose records are being read; all records but its last say that another follows
         for record in _folder(disc, block, size, prefix or "/"):
             listing.count(prefix or "/")
             use = _SystemUse() if skip is None else _system_use(disc, listing, record, skip)
             if use.is_relocated or record.flags & _ASSOCIATED:
                 continue
             path = prefix + listing.component(_name(record, use, kind), place=prefix or "/")
-            if use.child is not None:  # a folder moved because it lay too deep: its own first record has its size
+            if (
+                use.child is not None
+            ):  # a folder that was relocated because it lay too deep: its first record has its size
                 todo.append((path + "/", use.child, _record_at(disc, use.child).size))
             elif record.flags & _FOLDER:
                 todo.append((path + "/", record.block, record.size))
@@ -170,7 +176,7 @@ def _iso_files(disc: Disc, descriptor: bytes, kind: str) -> list[DiscFile]:
 
 
 def _folder(disc: Disc, block: int, size: int, place: str) -> Iterator[_Record]:
-    """The records of a folder but for its own and its parent's, which it must begin with."""
+    """The records of a folder without the first two, which must be its own and its parent's."""
     data = disc.structure(block, size)
     at = number = 0
     while at < len(data):
@@ -195,7 +201,7 @@ def _record(data: bytes, place: str) -> _Record:
     if len(data) < 34 or data[0] != len(data) or not 1 <= data[32] <= len(data) - 33:
         raise MalformedError("a directory record has impossible lengths", place=place)
     if data[1] or data[26] or data[27]:
-        raise MalformedError("a file with an attribute record, or interleaved", place=place)
+        raise MalformedError("a file that is interleaved, or has an attribute record", place=place)
     end = 33 + data[32]
     return _Record(
         block=_both(data, 2, place),
@@ -207,13 +213,13 @@ def _record(data: bytes, place: str) -> _Record:
 
 
 def _record_at(disc: Disc, block: int) -> _Record:
-    """The record a folder begins with, its own."""
+    """The first record of a folder, which describes the folder itself."""
     data = disc.structure(block, BLOCK)
     return _record(data[: data[0]], f"block {block}")
 
 
 def _skipped(system_use: bytes) -> int | None:
-    """How many bytes precede Rock Ridge in each record, by the root's SP entry (P1281 5.3); None without one."""
+    """Bytes before Rock Ridge in each record, by the SP entry of the root (P1281 5.3); None without it."""
     if len(system_use) >= 7 and system_use[:6] == b"SP\x07\x01\xbe\xef":
         return system_use[6]
     return None
@@ -262,7 +268,7 @@ def _both(data: bytes, at: int, place: str) -> int:
     """A number in both byte orders (7.3.3)."""
     little, big = data[at : at + 4], data[at + 4 : at + 8]
     if len(big) < 4 or little != big[::-1]:
-        raise MalformedError("a number says two things in its two byte orders", place=place)
+        raise MalformedError("a number has two values in its two byte orders", place=place)
     return int.from_bytes(little, "little")
 
 

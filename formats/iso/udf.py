@@ -1,8 +1,8 @@
-"""Reads the UDF tree of an image: the one that is left when a scratch takes the blocks where ISO 9660 and Joliet begin.
+"""Reads the UDF tree of an image, which often survives a scratch where ISO 9660 and Joliet begin.
 
-UDF keeps a second and a third anchor, a reserve of its volume descriptors, and a CRC in every structure. Read here is
-what our images and every mastered disc have: one partition of plain blocks (ECMA-167 3rd edition; UDF 1.02 to 2.60),
-not the metadata partitions, sparing tables and virtual partitions of rewritable media.
+UDF has up to three anchors, a copy of its volume descriptors, and a CRC in every structure. What our images and every
+mastered disc have is read: one partition of plain blocks (ECMA-167 3rd edition; UDF 1.02 to 2.60). The metadata
+partitions, sparing tables and virtual partitions of rewritable media are not.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _IS_FOLDER, _IS_DELETED, _IS_PARENT = 0x02, 0x04, 0x08  # 4/14.4.3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Volume:
-    """Where things are: first block and blocks of the partition, block of the file set in it."""
+    """The label of the volume, the first block and the length in blocks of its partition, and its file set's block."""
 
     name: str
     start: int
@@ -52,7 +52,7 @@ class _Entry:
 
 
 def udf_files(disc: Disc) -> tuple[str, list[DiscFile]]:
-    """The volume's label and its regular files; raises `FormatError` classes if the tree is not whole."""
+    """The label of the volume and its regular files; raises a `FormatError` if the tree is not complete."""
     volume = _volume(disc)
     file_set = _tagged(disc, volume, volume.file_set, _FILE_SET)
     listing = Listing()
@@ -76,7 +76,7 @@ def udf_files(disc: Disc) -> tuple[str, list[DiscFile]]:
 
 
 def _volume(disc: Disc) -> _Volume:
-    """The volume, by the first anchor and the first sequence of descriptors that are good (3/8.4.2)."""
+    """The volume, by the first good anchor and the first good sequence of descriptors (3/8.4.2)."""
     last = disc.size() // BLOCK - 1
     first: FormatError | None = None
     for block in (256, last, last - 256):
@@ -111,7 +111,7 @@ def _sequence(disc: Disc, start: int, blocks: int) -> _Volume:
         raise MalformedError("no UDF partition or logical volume", place=f"block {start}")
     block_size, table_length, maps = struct.unpack_from("<I", logical, 212) + struct.unpack_from("<II", logical, 264)
     if block_size != BLOCK or (table_length, maps) != (6, 1) or logical[440:442] != b"\1\6":
-        raise MalformedError("a UDF volume of another kind than mastered discs", place=f"block {start}")
+        raise MalformedError("a UDF volume of another kind than on mastered discs", place=f"block {start}")
     name = logical[84:212]
     return _Volume(
         name=_characters(name[: min(name[127], 127)]),
@@ -122,7 +122,7 @@ def _sequence(disc: Disc, start: int, blocks: int) -> _Volume:
 
 
 def _check(data: bytes, kind: int, location: int | None) -> bytes:
-    """Return ``data`` if it begins with a descriptor of this kind for this place, whole by its CRC (3/7.2)."""
+    """Return ``data`` if it begins with a descriptor of this kind and location that has its CRC (3/7.2)."""
     if len(data) < 16:
         raise MalformedError("a UDF descriptor is cut off")
     found, _, checksum, _, _, crc, length, place = struct.unpack_from("<HHBBHHHI", data)
@@ -187,7 +187,7 @@ def _extents(data: bytes, volume: _Volume, step: int, place: str) -> Iterator[tu
 
 
 def _content(disc: Disc, entry: _Entry) -> bytes:
-    """The names of a folder."""
+    """The bytes of a folder."""
     if entry.size > MAX_FOLDER:
         raise TooLargeError(f"a folder of {entry.size} bytes, where {MAX_FOLDER} are read")
     return b"".join(
@@ -196,7 +196,7 @@ def _content(disc: Disc, entry: _Entry) -> bytes:
 
 
 def _names(data: bytes, volume: _Volume, place: str) -> Iterator[tuple[str, int, int]]:
-    """Name, flags and block of the entry of each file identifier in a folder (4/14.4)."""
+    """Name, flags and entry block of each file identifier in a folder (4/14.4)."""
     at = 0
     while at < len(data):
         if at + 38 > len(data):
@@ -211,7 +211,7 @@ def _names(data: bytes, volume: _Volume, place: str) -> Iterator[tuple[str, int,
 
 
 def _characters(text: bytes) -> str:
-    """OSTA Compressed Unicode (UDF 2.60, 2.1.1)."""
+    """Decode OSTA Compressed Unicode (UDF 2.60, 2.1.1)."""
     try:
         if text[:1] == b"\x08":
             return text[1:].decode("latin-1")

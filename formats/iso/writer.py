@@ -1,11 +1,8 @@
-"""ISO images: the only door to pycdlib. Writes the files of one volume, reads such an image back.
+"""Writes the files of one volume as an ISO image.
 
-An image names every file by its true path in three independent trees over the same data: ISO 9660 with Rock Ridge
-(1.09: bsdtar shows every size as 0 under 1.12), Joliet, and UDF, so that any system of the last thirty years mounts it.
-The same input gives the same bytes, whatever the clock, the time zone and the machine.
-
-`formats.iso.layout` knows the layout, and `formats.iso.mastering` masters it with pycdlib. `formats.iso.reader` reads
-without, for pycdlib's parser takes a whole disc for lost at the first flaw, and raises what is outside its own family.
+An image names every file by its true path in three independent trees over the same data, so that any system of the last
+thirty years mounts it: ISO 9660 with Rock Ridge (1.09, because bsdtar shows every size as 0 under 1.12), Joliet, and
+UDF. The same input gives the same bytes, whatever the clock, the time zone and the machine.
 """
 
 from __future__ import annotations
@@ -20,15 +17,15 @@ from typing import BinaryIO
 from formats.errors import DigestMismatchError, IllegalNameError, MalformedError, TooLargeError
 from formats.iso.layout import iso_size
 
-_LONGEST_TEXT = 64  # a 128-byte field of Joliet's holds as many characters
+_LONGEST_TEXT = 64  # characters in a 128-byte field of Joliet
 _D_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IsoFile:
-    """A file to write: ``path`` ("data/archives/000001.7z", see `formats.iso.layout.check_iso_path`), its ``size``
-    in bytes, and ``open``, which gives a fresh stream of exactly that many bytes; `write_iso` opens it once, reads it
-    from start to end, and closes it.
+    """A file to write: ``path`` (see `formats.iso.layout.check_iso_path`), ``size`` in bytes, and ``open``.
+
+    ``open`` gives a new stream of exactly ``size`` bytes. `write_iso` opens it once, reads it whole, and closes it.
     """
 
     path: str
@@ -37,7 +34,7 @@ class IsoFile:
 
 
 class _Source(io.BufferedIOBase):
-    """What pycdlib reads a file from: opened when its turn comes, never shorter or longer than its size."""
+    """The stream that pycdlib reads a file from: opened at the first read, never shorter or longer than its size."""
 
     def __init__(self, file: IsoFile, progress: Callable[[int], None] | None) -> None:
         self._file = file
@@ -46,12 +43,12 @@ class _Source(io.BufferedIOBase):
         self._stream: BinaryIO | None = None
 
     def seek(self, _offset: int, _whence: int = io.SEEK_SET, /) -> int:
-        """Open the file; pycdlib seeks to the start before it reads, once."""
+        """Open the file; pycdlib seeks to the start once, before it reads."""
         self._stream = self._file.open()
         return 0
 
     def read(self, size: int | None = None, /) -> bytes:
-        """Exactly ``size`` bytes: pycdlib takes a short answer for the end and pads with zeros."""
+        """Exactly ``size`` bytes: pycdlib would take fewer for the end, and pad with zeros."""
         pieces = []
         size = wanted = self._left if size is None else size
         while wanted:
@@ -94,24 +91,24 @@ def write_iso(
     created_ns: int,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write an image of ``files`` to ``out``, a seekable file open for reading and writing, in place of what it held.
+    """Write an image of ``files`` to ``out``, a seekable file open for reading and writing, instead of what it held.
 
-    Its length is `iso_size` of the same files, and their data lie in the order given, each read and written once.
-    ``volume_id`` (``HQ1_000042_V003``) has 1 to 16 d-characters (A-Z 0-9 _); ``publisher`` and ``application`` are
-    shown to people: cut to 64 characters, accents dropped, other characters beyond ASCII made ``?``. Every date is
-    ``created_ns`` (nanoseconds since 1970) in whole seconds, UTC. ``progress`` is told of every piece of file data
-    copied, in bytes.
+    The image has `iso_size` bytes, and the data of the files lie in the order given, each read and written once.
+    ``volume_id`` (``HQ1_000042_V003``) has 1 to 16 d-characters (A-Z 0-9 _). ``publisher`` and ``application`` are for
+    people: they are cut to 64 characters, accents are dropped, and other characters beyond ASCII become ``?``. Every
+    date is ``created_ns`` (nanoseconds since 1970) in whole seconds, UTC. ``progress`` is told the bytes of every piece
+    of file data copied.
 
-    Raises `IllegalNameError` and `TooLargeError` for files and names that no image holds (nothing is written then),
-    `DigestMismatchError` for a file that is shorter or longer than its size, and passes on what reading and writing
-    raise.
+    Raises `IllegalNameError` and `TooLargeError` for files and names that an image cannot hold (before anything is
+    written), and `DigestMismatchError` for a file that is shorter or longer than its size. Errors of reading and
+    writing pass through.
     """
     listing = [(file.path, file.size) for file in files]
     size = iso_size(listing)
     if not 1 <= len(volume_id) <= 16 or not _D_CHARACTERS.issuperset(volume_id):
         raise IllegalNameError("a volume ID has 1 to 16 characters A-Z 0-9 _", place=ascii(volume_id))
     moment = _moment(created_ns)
-    from formats.iso.mastering import Image  # pycdlib takes a while to import, and reading does without
+    from formats.iso.mastering import Image  # here, because importing pycdlib takes time that reading need not spend
 
     sources = [_Source(file, progress) for file in files]
     try:
@@ -124,11 +121,11 @@ def write_iso(
             moment=moment,
         ) as image:
             if image.size != size:
-                raise MalformedError(f"laid out in {image.size} bytes where {size} were reckoned")
+                raise MalformedError(f"laid out in {image.size} bytes instead of {size}")
             out.seek(0)
             out.truncate(0)
             for file, source in zip(files, sources, strict=True):
-                if not file.size:  # pycdlib never looks at these
+                if not file.size:  # pycdlib does not read these
                     source.seek(0)
                     source.finish()
             image.write(out)
@@ -148,6 +145,6 @@ def _moment(created_ns: int) -> datetime:
 
 
 def _text(text: str) -> str:
-    """As `write_iso` says; a text that began with ``_`` would name a file (ECMA-119 8.4.20)."""
+    """Text for people as an image holds it; a ``_`` at its beginning would name a file (ECMA-119 8.4.20)."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return "".join(c if " " <= c <= "~" else "?" for c in plain).lstrip("_")[:_LONGEST_TEXT]

@@ -1,8 +1,8 @@
 """The field GF(2^8) of the parity code: arithmetic, the points of columns, and the factors that give columns back.
 
-Elements are integers below 256 whose bits are the coefficients of a polynomial; products are taken modulo x^8 + x^4 +
-x^3 + x^2 + 1. The code is specified in docs/parity.md: a stripe is good when, for every exponent i of `exponents`, the
-sum of ``point(c) ** i`` times the symbol of column c is zero.
+Elements are integers below 256 whose bits are the coefficients of a polynomial; products are taken modulo
+x^8 + x^4 + x^3 + x^2 + 1. docs/parity.md specifies the code: a stripe is good when, for every exponent i of
+`exponents`, the sum of ``point(c) ** i`` times the symbol of column c is zero.
 """
 
 from __future__ import annotations

@@ -44,8 +44,7 @@ class Solver:
 
     @staticmethod
     def memory(checks: int) -> int:
-        """Bytes of memory used for each byte of ``size``, the columns returned included (they exist twice for a
-        moment)."""
+        """Bytes of memory for each byte of ``size``, with the columns returned (which exist twice for a moment)."""
         return 4 * checks + 8
 
     def recover(
@@ -117,8 +116,7 @@ class Solver:
         return [a, c, b]
 
     def _add_products(self, strips: Sequence[_Array], wanted: Sequence[tuple[int, _Array]]) -> None:
-        """Add ``strips`` times each factor of ``wanted`` to its array; sums that several products share are made
-        once."""
+        """Add ``strips`` times each factor of ``wanted`` to its array; sums that products share are made once."""
         size = self._length // 8
         halves = [{1 << at: strips[half + at] for at in range(4)} for half in (0, 4)]
         used = 0

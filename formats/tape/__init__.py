@@ -1,10 +1,13 @@
-"""Labelled tapes (ISO 1001, ANSI X3.27): one parcel volume as one tape, or a chain of them. Writer and reader.
+"""Labelled tapes (ISO 1001, ANSI X3.27): a parcel volume on one tape, or on a chain of tapes (reels).
 
-The same writer and reader serve a real drive, a folder that mirrors a tape file by file, and a drive in memory, through
-the five verbs of `Drive`. ``docs/tape.md`` specifies every byte. The parts: `formats.tape.records` (of 80 bytes),
-`formats.tape.labels`, `formats.tape.index`, `formats.tape.writer`, `formats.tape.runs` (labels between two marks),
-`formats.tape.walk` and `formats.tape.reader`, `formats.tape.stream` (a file while it is read), `formats.tape.names`
-(the files of a folder).
+The writer and the reader use a drive through the five methods of `Drive`, so that it may be a real one or a folder that
+mirrors a tape. ``docs/tape.md`` specifies every byte; decision 0014 says why no library is used.
+
+- `formats.tape.records`: the 80-character records of labels; `formats.tape.labels`: the labels;
+  `formats.tape.runs`: the labels between two marks; `formats.tape.index`: the list of files on the tape
+- `formats.tape.writer` writes; `formats.tape.reader` reads; `formats.tape.scan` reads labels alone;
+  `formats.tape.stream` is a file while it is read
+- `formats.tape.names`: how a folder that mirrors a tape names its files
 """
 
 from __future__ import annotations
@@ -12,9 +15,9 @@ from __future__ import annotations
 from formats.tape.drive import BLOCK, MARK_BYTES, Drive, EndOfMediumError, EndOfTapeError, LostBytesError
 from formats.tape.index import IndexEntry, TapeIndex
 from formats.tape.labels import VolumeLabel, reel_id
-from formats.tape.reader import TapeScan, read_volume_label, scan_volume, walk_volume
+from formats.tape.reader import TapeReader
+from formats.tape.scan import TapeScan, read_volume_label, scan_volume, walk_volume
 from formats.tape.stream import TapeStream
-from formats.tape.walk import TapeReader
 from formats.tape.writer import TapeFile, tape_size, write_volume
 
 __all__ = [

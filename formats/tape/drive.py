@@ -1,8 +1,7 @@
-"""What the tape layout asks of a drive: five verbs, whatever stands behind them.
+"""The interface of a tape drive.
 
-A tape is a sequence of blocks and tape marks. A drive moves over it in one direction; the only way back is the whole
-way, `Drive.rewind`. Drives are in `formats.tape.memory` (in memory) and `courier.media.tape_drive` (a folder, a
-device).
+A tape is a sequence of blocks and tape marks. A drive moves forward over it; the only way back is `Drive.rewind`, to
+the start. `courier.media.tape_drive` has the drives: a device, and a folder that mirrors a tape.
 """
 
 from __future__ import annotations
@@ -12,22 +11,22 @@ from typing import Protocol
 from formats.errors import NoRoomError, UnreadableError
 
 BLOCK = 256 << 10
-"""Bytes in a data block, unless the writer is told another size: what LTO drives stream with and every host takes."""
+"""Bytes in a data block unless another size is asked for: LTO drives stream with it, and every host can read it."""
 MAX_BLOCK = 4 << 20
 """Bytes in the largest data block that labels may announce."""
 MARK_BYTES = 256
-"""Bytes that a tape mark counts as where capacity is reckoned: more than a drive spends on one in the stream. In a
-folder, where a mark costs nothing, this room holds the run's line of ``SHA256SUMS``."""
+"""Bytes that a tape mark counts as in a capacity, which is more than a drive uses for one. In a folder that mirrors a
+tape, a mark takes no room, and these bytes are for the line of ``SHA256SUMS``."""
 
 
 class EndOfTapeError(UnreadableError):
-    """Nothing more is recorded: a blank tape, or the place past the last mark. Reading on raises it again."""
+    """Nothing more is recorded: the tape is blank, or the last mark has been passed. Reading on raises it again."""
 
     code = "end-of-tape"
 
 
 class EndOfMediumError(NoRoomError):
-    """The physical end of the medium: the block or mark has not been written, and none will be."""
+    """The physical end of the medium: the block or mark was not written, and no other will be."""
 
 
 class LostBytesError(UnreadableError):
@@ -40,27 +39,27 @@ class LostBytesError(UnreadableError):
 
 
 class Drive(Protocol):
-    """A drive with a tape in it, standing between two blocks or marks."""
+    """A drive with a tape in it, whose position is between two blocks or marks."""
 
     def write_block(self, data: bytes | memoryview) -> bool:
-        """Write one block (1 byte or more) and let go of whatever stood from here on.
+        """Write one block of 1 byte or more; all that was recorded from here on is lost.
 
-        True is the early warning: the end is near, what a label group needs still fits. Raises `EndOfMediumError`, with
-        nothing written, and `OSError` when the drive fails.
+        Returns True as the early warning: the end of the tape is near, and what a label group needs still fits. Raises
+        `EndOfMediumError`, with nothing written, and `OSError` when the drive fails.
         """
 
     def write_mark(self, count: int = 1) -> None:
-        """Write tape marks. Raises `EndOfMediumError` and `OSError`."""
+        """Write ``count`` tape marks. Raises `EndOfMediumError` and `OSError`."""
 
     def read_block(self, limit: int) -> bytes | None:
-        """The next block, or None for a tape mark; either way the tape moves past it.
+        """The next block, or None for a tape mark; the tape moves past it.
 
-        Raises `EndOfTapeError`; `UnreadableError` for a block that is damaged or longer than ``limit`` bytes, and the
-        next call goes on with the block after it. No drive raises `UnreadableError` without end.
+        Raises `EndOfTapeError`, and `UnreadableError` for a block that is damaged or longer than ``limit`` bytes; the
+        next call reads the block after it. A drive must not raise `UnreadableError` for ever.
         """
 
     def skip_run(self) -> None:
-        """Go past the next tape mark without reading what stands before it. Raises `EndOfTapeError`."""
+        """Go past the next tape mark without reading what is before it. Raises `EndOfTapeError`."""
 
     def rewind(self) -> None:
-        """Go to the start; when something was written, first make sure that it is on the medium."""
+        """Go to the start, after making sure that all that was written is on the medium."""

@@ -1,7 +1,7 @@
-"""The index of a tape: the first and the last tape file, which list those between them.
+"""The index of a tape: its first and its last tape file, which list the files between them.
 
-The first is written before the data, so it has the digests only where the writer was given them; the last has all. An
-unknown digest stands as 64 hyphens, so that both indexes have the same length and the size of a tape is known exactly.
+The first is written before the data, so it has only the digests that the writer was given; the last has all. An unknown
+digest is 64 hyphens, so that both have the same length and the size of a tape is known exactly.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from formats.tape.drive import MAX_BLOCK
 from formats.tape.labels import MAX_NUMBER, MAX_PATH, MAX_SIZE, check_tape_path, check_volume_id
 
 INDEX_PATH = "TAPE-INDEX.json"
-"""The path of both indexes in their labels; "content" I tells them from a payload file of that name."""
+"""The path of both indexes in their labels; the field "content" is I for them, and D for a payload file."""
 MAX_FILES = MAX_NUMBER - 2
-"""Files a set holds beside its two indexes: file sequence numbers have four digits."""
+"""The most files of a set beside its two indexes, because file sequence numbers have four digits."""
 MAX_INDEX = 16 << 20
-"""Bytes of an index that readers take."""
+"""The most bytes of an index that is read."""
 
 _UNKNOWN = "-" * 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexEntry:
-    """A payload file: its tape file number (from 2), path, size in bytes, data blocks on all reels, and SHA-256."""
+    """A payload file: its tape file number (from 2), path, size in bytes, blocks on all reels, and SHA-256."""
 
     number: int
     path: str
@@ -45,7 +45,7 @@ class TapeIndex:
     files: tuple[IndexEntry, ...]
 
     def encode(self) -> bytes:
-        """The tape file: canonical JSON (`formats.records`)."""
+        """The bytes of the index: canonical JSON (`formats.records`)."""
         return encode(
             {
                 "format": "courier-tape-index/1",
@@ -110,8 +110,8 @@ def make_index(
 ) -> TapeIndex:
     """The index of files given as (path, size, SHA-256 or None), in writing order.
 
-    Raises `IllegalNameError` for a path that cannot stand on a tape, `MalformedError` for one given twice,
-    `TooLargeError` for a file or a number of files beyond the labels' digits.
+    Raises `IllegalNameError` for a path that labels cannot hold, `MalformedError` for one given twice, and
+    `TooLargeError` for a size or a number of files that has too many digits for labels.
     """
     if len(files) > MAX_FILES:
         raise TooLargeError(f"{len(files)} files; a labelled tape holds {MAX_FILES}")

@@ -1,12 +1,12 @@
 """Tape labels: the 80-character records before and after every file of a labelled tape (ISO 1001, ANSI X3.27).
 
-Their fields are in `formats.tape.records`. The standard labels (VOL1, HDR1, HDR2, EOF1, EOF2, EOV1, EOV2) are what any
-program for labelled tapes reads. They have no room for a path, a size past six digits of blocks, or a digest: these
-stand in user labels (UVL, UHL, UTL), which the standard leaves to the writer. The first three fields of UHL1 lie where
-CERN's CASTOR and CTA have them (AUL format), for the same reason as theirs: a block length over 99,999 does not fit
-HDR2, which then holds zeros.
+`formats.tape.records` has their fields. Any program for labelled tapes reads the standard labels (VOL1, HDR1, HDR2,
+EOF1, EOF2, EOV1, EOV2). They have no room for a path, for more than six digits of blocks, or for a digest: these are in
+user labels (UVL, UHL, UTL), which the standard leaves to the writer. The first three fields of UHL1 are where CERN's
+CASTOR and CTA have them (AUL format), for the same reason: a block length over 99,999 does not fit into HDR2, which
+then holds zeros.
 
-Both user groups carry a CRC-32 of all records they belong to, so that a garbled label is known as one.
+The user labels hold a CRC-32 of all records of their group, so that a garbled label is detected.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from formats.tape.records import (
 )
 
 MAX_PATH = 500
-"""Characters in a path; a label group holds at most seven records of it."""
+"""The most characters in a path; a label group has at most seven records for it."""
 MAX_NUMBER = 9_999
 """The highest file sequence number, file section number and reel number: four digits in HDR1."""
 MAX_SIZE = 10**15 - 1
-"""Bytes in the largest file: fifteen digits."""
+"""Bytes in the largest file, of which labels hold fifteen digits."""
 MAX_RECORDS = 24
-"""Labels in one run between tape marks: VOL1, UVL1, HDR1, HDR2, UHL1 to 9 are thirteen."""
+"""The most labels read between two tape marks; VOL1, UVL1, HDR1, HDR2 and UHL1 to UHL9 are thirteen."""
 
 Kind = Literal["HDR", "EOF", "EOV"]
 
@@ -59,7 +59,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VolumeLabel:
-    """VOL1 and UVL1: what one reel is. ``set_id`` is the ``volume_id`` of reel 1; ``created_ns`` since 1970, UTC."""
+    """VOL1 and UVL1: what a reel is. ``set_id`` is the ``volume_id`` of reel 1; ``created_ns`` is since 1970, UTC."""
 
     volume_id: str
     owner: str
@@ -71,11 +71,11 @@ class VolumeLabel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileLabel:
-    """A label group before (HDR) or after (EOF, EOV) the data blocks of a file, or of its section on this reel.
+    """A group of labels before (HDR) or after (EOF, EOV) the data of a file, or of its section on this reel.
 
-    ``number`` counts tape files from 1, in writing order, over all reels; ``section`` counts the reels a file is on;
-    the section begins at byte ``offset`` of the file. ``blocks`` (of the section) and ``sha256`` (of the file from its
-    start to the end of the section) are 0 and "" in HDR. ``date`` is six characters of HDR1, see `label_date`.
+    ``number`` counts tape files from 1, in writing order, over all reels. ``section`` counts the reels that a file is
+    on; the section begins at byte ``offset`` of the file. ``blocks`` (of the section) and ``sha256`` (of the file from
+    its start to the end of the section) are 0 and "" in HDR. ``date`` is six characters of HDR1, see `label_date`.
     """
 
     kind: Kind
@@ -93,24 +93,24 @@ class FileLabel:
 
 
 def label_date(created_ns: int) -> str:
-    """The day of a moment (nanoseconds since 1970, UTC) as labels have it: a space for 19.. or 0 for 20.., then yyddd.
+    """The day of a time (nanoseconds since 1970, UTC) as labels have it: a space for 19.. or 0 for 20.., then yyddd.
 
-    Raises `MalformedError` outside the years 1900 to 2099, which labels cannot tell apart.
+    Raises `MalformedError` outside the years 1900 to 2099.
     """
     try:
         moment = _EPOCH + timedelta(seconds=created_ns // 10**9)
     except OverflowError:
         raise MalformedError(f"time out of range: {created_ns} ns since 1970") from None
     if not 1900 <= moment.year <= 2099:
-        raise MalformedError(f"the year {moment.year} cannot stand in a tape label")
+        raise MalformedError(f"the year {moment.year} does not fit into a tape label")
     return f"{' ' if moment.year < 2000 else '0'}{moment:%y%j}"
 
 
 def reel_id(label: str, reel: int) -> str:
-    """The volume identifier of a reel of a parcel volume, unless the operator has another.
+    """The volume identifier of a reel of a parcel volume, unless the operator gives another.
 
-    Two digits of the parcel, three of the volume, one for the reel (1 to 9, A to Z): the first reel of
-    ``HQ1_000042_V003`` is ``420031``. For another label the first five are its CRC-32, in base 36.
+    It has two digits of the parcel, three of the volume, and one for the reel (1 to 9, A to Z): the first reel of
+    ``HQ1_000042_V003`` is ``420031``. For a label of another form, the first five are its CRC-32 in base 36.
     """
     if not 1 <= reel < len(_DIGITS):
         raise TooLargeError(f"no volume identifier for reel {reel}", place=label)
@@ -122,30 +122,34 @@ def reel_id(label: str, reel: int) -> str:
 
 
 def check_volume_id(text: str) -> str:
-    """Return ``text`` if it is six characters A-Z 0-9, as on a cartridge's barcode; raise `IllegalNameError`
-    otherwise."""
+    """Return ``text`` if it is six characters A-Z 0-9, as on a barcode; raise `IllegalNameError` otherwise."""
     if not _VOLUME_ID.fullmatch(text):
         raise IllegalNameError("not a volume identifier (six characters A-Z 0-9)", place=ascii(text))
     return text
 
 
 def check_label(text: str) -> str:
-    """Return ``text`` if it can name a parcel volume in UVL1: 1 to 32 visible ASCII characters; else
-    `IllegalNameError`."""
+    """Return ``text`` if it can name a parcel volume in UVL1 (1 to 32 visible ASCII characters).
+
+    Raises `IllegalNameError` otherwise.
+    """
     if not _LABEL.fullmatch(text):
         raise IllegalNameError("not a volume name of 1 to 32 ASCII characters without spaces", place=ascii(text))
     return text
 
 
 def check_tape_path(path: str) -> str:
-    """Return ``path`` if a label can hold it: `formats.names.check_path`, printable ASCII, at most `MAX_PATH`."""
+    """Return ``path`` if a label can hold it; raise `IllegalNameError` otherwise.
+
+    It must pass `formats.names.check_path`, and be printable ASCII of at most `MAX_PATH` characters.
+    """
     if not _PATH.fullmatch(path):
         raise IllegalNameError(f"a path on tape is 1 to {MAX_PATH} printable ASCII characters", place=ascii(path))
     return check_path(path)
 
 
 def volume_records(label: VolumeLabel) -> list[bytes]:
-    """VOL1 and UVL1."""
+    """The records VOL1 and UVL1."""
     return add_checksum(
         [
             compose_record(
@@ -166,7 +170,7 @@ def volume_records(label: VolumeLabel) -> list[bytes]:
 
 
 def file_records(label: FileLabel) -> list[bytes]:
-    """The group of a file: HDR1, HDR2, UHL1 to UHLn, or the same of EOF or EOV with UTL."""
+    """The records of a file: HDR1, HDR2 and UHL1 to UHLn, or the same with EOF or EOV and UTL."""
     kind, user = label.kind, _USER[label.kind]
     records = [
         compose_record(
@@ -215,12 +219,12 @@ def group_size(path: str) -> int:
 
 
 def is_label(block: bytes) -> bool:
-    """Whether a block looks like a label at all, of ours or another's."""
+    """Whether a block looks like a label, of this program or another."""
     return len(block) == RECORD and block[:3] in {b"VOL", b"UVL", b"HDR", b"UHL", b"EOF", b"EOV", b"UTL"}
 
 
 def is_ours(record: bytes) -> bool:
-    """Whether a record, whole or garbled, bears a mark of this layout."""
+    """Whether a record, good or garbled, has a mark of this layout."""
     name = record[:4].decode("ascii", "replace")
     return len(record) == RECORD and any(
         column.fixed in (TAG, IMPLEMENTATION) and record[column.first - 1 : column.last] == column.fixed.encode()
@@ -229,9 +233,9 @@ def is_ours(record: bytes) -> bool:
 
 
 def find_volume_label(records: Sequence[bytes]) -> VolumeLabel:
-    """The reel's label among the records of a run.
+    """The label of the reel among the records of a run.
 
-    Raises `MalformedError` where it is missing or garbled, `UnknownFormatError` for a labelled tape that is not of this
+    Raises `MalformedError` where it is missing or garbled, and `UnknownFormatError` for a labelled tape of another
     layout.
     """
     vol1 = next((record for record in records if record[:4] == b"VOL1"), None)
@@ -252,7 +256,7 @@ def find_volume_label(records: Sequence[bytes]) -> VolumeLabel:
         created_ns=int(own["creation time"]),
     )
     if volume_records(label) != [vol1, uvl1]:
-        raise MalformedError("a field holds what it may not", place="VOL1")
+        raise MalformedError("a field has a value that is not allowed", place="VOL1")
     return label
 
 
@@ -297,5 +301,5 @@ def find_file_label(records: Sequence[bytes]) -> FileLabel:
         and has_digest == bool(re.fullmatch("[0-9a-f]{64}", label.sha256))
         and file_records(label) == group
     ):
-        raise MalformedError("a field holds what it may not", place=place)
+        raise MalformedError("a field has a value that is not allowed", place=place)
     return label

@@ -1,7 +1,7 @@
-"""How a folder that mirrors a tape names its files: one for every run of blocks between two tape marks.
+"""The names of the files in a folder that mirrors a tape: one file for every run of blocks between two tape marks.
 
-The five digits in front are all that matters to a reader: the number of the run, from 0. What follows is for people,
-and the last resort where labels are lost: ``00004-data+archives+000001.7z`` says its path in any copy of the folder.
+A reader needs only the five digits at the beginning, the number of the run from 0. The rest is for people, and the last
+resort where labels are lost: ``00004-data+archives+000001.7z`` gives its path in any copy of the folder.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from formats.tape.index import INDEX_PATH
 from formats.tape.labels import check_tape_path, find_file_label
 
 LONGEST = 180
-"""Characters in a name; with its digest it fits `formats.tape.drive.MARK_BYTES`."""
+"""The most characters in a name; with a digest it fits into `formats.tape.drive.MARK_BYTES`."""
 MAX_RUN = 99_999
 
 RunKind = Literal["header", "data", "trailer"]
@@ -26,13 +26,13 @@ _LABEL_SUFFIX = ".label"
 
 
 def run_kind(number: int) -> RunKind:
-    """What a run holds by its place: every tape file is three runs."""
+    """What run ``number`` holds: every tape file is three runs."""
     kinds: tuple[RunKind, ...] = ("header", "data", "trailer")
     return kinds[number % 3]
 
 
 def run_number(name: str) -> int | None:
-    """The number of the run in a file of this name, or None if the file is no part of the tape."""
+    """The number of the run in a file of this name, or None if the file is not part of the tape."""
     match = _RUN.match(name)
     return int(match[1]) if match else None
 
@@ -47,8 +47,8 @@ def label_name(number: int, first_record: bytes) -> str:
 def data_name(number: int, labels: Sequence[bytes]) -> str:
     """The name of a run of data; ``labels`` are the records of the run before it.
 
-    The path with ``+`` for ``/``, and ``%`` with two hexadecimal digits for whatever a file system might not take; a
-    path too long for a name becomes ``file``.
+    It is the path with ``+`` for ``/``, and ``%`` and two hexadecimal digits for a character that a file system might
+    refuse; a path that is too long becomes ``file``.
     """
     try:
         path = find_file_label(labels).path
@@ -61,7 +61,7 @@ def data_name(number: int, labels: Sequence[bytes]) -> str:
 
 
 def path_of(name: str) -> str | None:
-    """The path that `data_name` put into a name; None if there is none, or it was too long."""
+    """The path in a name that `data_name` made; None if it has none, or the path was too long."""
     text = name[6:]
     if name[5:6] != "-" or text in ("", "data", "file"):
         return None
@@ -73,6 +73,6 @@ def path_of(name: str) -> str | None:
 
 
 def bears_tape_name(name: str) -> bool:
-    """Whether a file of this name marks its folder as a tape: a run of labels, or an index."""
+    """Whether a file of this name shows that its folder mirrors a tape: it is a run of labels, or an index."""
     number = run_number(name)
     return number is not None and (name.endswith(_LABEL_SUFFIX) or name[6:] == INDEX_PATH)

@@ -1,6 +1,6 @@
-"""The 80-character records that tape labels are made of (ISO 1001, ANSI X3.27): their fields, and their checksums.
+"""The 80-character records of tape labels (ISO 1001, ANSI X3.27): their fields and checksums.
 
-`COLUMNS` is the whole layout; records are composed and read by it, and ``docs/tape.md`` shows it.
+`COLUMNS` is the layout by which records are composed and read; ``docs/tape.md`` shows it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from formats.errors import MalformedError, TooLargeError
 RECORD = 80
 """Bytes in a label."""
 TAG = "CPT1"
-"""What marks a user label as one of this layout: courier parcel tape, version 1."""
+"""The mark of a user label of this layout: courier parcel tape, version 1."""
 IMPLEMENTATION = "COURIER TAPE1"
 
 Value = str | int
@@ -25,9 +25,10 @@ _A_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 !\"%&'()*+,-./:;
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
-    """A field: its name, its first and last character (from 1, as the standards count), and what it always holds.
+    """A field of a record: its name, and its first and last character, counted from 1 as in the standards.
 
-    ``fixed`` is None for a field with a value: text is set left and filled with spaces, a ``number`` right with zeros.
+    ``fixed`` is the text that the field always holds, or None for a field with a value. Text is filled up with spaces
+    on the right, a ``number`` with zeros on the left.
     """
 
     name: str
@@ -117,11 +118,11 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "UTL1": _USER_1,
     "UTL2": (_text("sha256", 5, 68), _number("section blocks", 69, 80)),
 }
-"""Label -> its fields, after the identifier in characters 1 to 4. UHL2 to UHL8, UTL3 to UTL9: the path's pieces."""
+"""Label -> its fields after the identifier in characters 1 to 4. UHL2 to UHL8 and UTL3 to UTL9 hold the path."""
 
 
 def a_characters(text: str) -> str:
-    """``text`` in the standard's a-characters: upper case, without accents, a space for what has no place there."""
+    """``text`` in a-characters of the standard: upper case, without accents, and a space for any other character."""
     plain = unicodedata.normalize("NFKD", text).upper()
     return "".join(
         character if character in _A_CHARACTERS else " " for character in plain if not unicodedata.combining(character)
@@ -129,7 +130,7 @@ def a_characters(text: str) -> str:
 
 
 def compose_record(name: str, values: dict[str, Value]) -> bytes:
-    """A record. Text that is too long is cut; a number that is too long raises `TooLargeError`."""
+    """The record ``name`` with these values. Text that is too long is cut; such a number raises `TooLargeError`."""
     record = name
     for column in COLUMNS[name]:
         if column.fixed is not None:
@@ -147,7 +148,7 @@ def compose_record(name: str, values: dict[str, Value]) -> bytes:
 
 
 def split_record(record: bytes) -> dict[str, str]:
-    """The fields of a record, without the spaces that fill them; raises `MalformedError`."""
+    """The fields of a record, without the spaces at their end; raises `MalformedError`."""
     name = record[:4].decode("ascii", "replace")
     try:
         text = record.decode("ascii")
@@ -163,18 +164,18 @@ def split_record(record: bytes) -> dict[str, str]:
 
 
 def _checksum(records: Sequence[bytes], at: int) -> bytes:
-    """CRC-32 over ``records``, eight upper-case hexadecimal digits, its own eight characters taken as spaces."""
+    """CRC-32 of ``records`` in eight upper-case hexadecimal digits, with spaces in the field of the checksum itself."""
     body = b"".join(record[:72] + b" " * 8 if n == at else record for n, record in enumerate(records))
     return b"%08X" % zlib.crc32(body)
 
 
 def add_checksum(records: list[bytes], at: int) -> list[bytes]:
-    """Put the checksum of all records into the one ``at``; return them."""
+    """Put the checksum of all ``records`` into record number ``at``, and return them."""
     records[at] = records[at][:72] + _checksum(records, at)
     return records
 
 
 def check_checksum(records: Sequence[bytes], at: int, *, place: str = "VOL1") -> None:
-    """Raise `MalformedError` unless the record ``at`` has the checksum of all."""
+    """Raise `MalformedError` unless record number ``at`` holds the checksum of all ``records``."""
     if any(len(record) != RECORD for record in records) or records[at][72:] != _checksum(records, at):
-        raise MalformedError("the checksum of the labels does not fit", place=place)
+        raise MalformedError("the labels do not have their checksum", place=place)

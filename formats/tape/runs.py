@@ -1,4 +1,4 @@
-"""A run of labels: the records between two tape marks, as far as they can be read."""
+"""Reads a run of labels: the records between two tape marks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from formats.tape.records import RECORD
 
 @dataclass(kw_only=True, slots=True)
 class LabelRun:
-    """The records between two marks. ``foreign``: too many, or too long, for labels; ``ended``: the recording is."""
+    """The records between two marks, as far as they can be read.
+
+    ``foreign``: they are too many or too long for labels. ``ended``: the recording ends with them.
+    """
 
     records: list[bytes] = field(default_factory=list)
     unreadable: bool = False
@@ -21,11 +24,11 @@ class LabelRun:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing at all stands before the mark."""
+        """Whether there is nothing at all before the mark."""
         return not (self.records or self.unreadable or self.foreign)
 
     def file(self) -> FileLabel | None:
-        """The label of a file, if it is here and good."""
+        """The label of a file, or None if there is no good one."""
         try:
             return find_file_label(self.records)
         except FormatError:
@@ -33,7 +36,7 @@ class LabelRun:
 
 
 def read_labels(drive: Drive) -> LabelRun:
-    """Read labels up to and with the next mark; of a run that cannot be labels, no more than tells so."""
+    """Read labels up to and including the next mark, or only until it is clear that they are not labels."""
     run = LabelRun()
     for _ in range(MAX_RECORDS + 1):
         try:

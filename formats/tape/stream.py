@@ -1,4 +1,4 @@
-"""One file of a tape as a stream: read forward, with the places that could not be read known to the byte."""
+"""A file of a tape as a stream that is read forward, and names the bytes that could not be read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from formats.tape.drive import LostBytesError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Piece:
-    """Bytes ``start`` to ``end`` of a file as they came off the tape; ``data`` is None where they could not be read."""
+    """Bytes ``start`` to ``end`` of a file; ``data`` is None if they could not be read, for ``reason``."""
 
     start: int
     end: int
@@ -23,16 +23,16 @@ class Piece:
 class TapeStream(io.BufferedIOBase):
     """A file on tape. ``pieces`` cover it from byte 0 to ``size``, in order, without a gap.
 
-    `read` gives all it was asked for, or fewer bytes at the end of the file. Where one of them is lost it raises
-    `LostBytesError` and does not move: read what stands before, or seek past the loss and go on, as on a disc. `seek`
-    goes forward only, and past the end there is nothing to read.
+    `read` gives all the bytes asked for, fewer only at the end of the file. Where one of them is lost, it raises
+    `LostBytesError` and does not move: read the bytes before it, or seek past the loss and go on. `seek` goes forward
+    only, and past the end there is nothing to read.
     """
 
     def __init__(self, path: str, size: int, pieces: Iterator[Piece]) -> None:
         self.path = path
         self.size = size
         self.lost: list[tuple[int, int]] = []
-        """Every range (start, end) found lost so far."""
+        """The ranges (start, end) found lost so far."""
         self._pieces = pieces
         self._held: deque[Piece] = deque()
         self._fetched = 0
@@ -43,7 +43,7 @@ class TapeStream(io.BufferedIOBase):
         return True
 
     def seekable(self) -> bool:
-        """Never: a tape does not go back. `seek` forward works all the same."""
+        """Never, because a tape does not go back; `seek` forward works all the same."""
         return False
 
     def tell(self) -> int:
@@ -51,7 +51,7 @@ class TapeStream(io.BufferedIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go forward; raises `io.UnsupportedOperation` for a place before this one."""
+        """Go forward; raises `io.UnsupportedOperation` for a position before the present one."""
         self._check_open()
         position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
         if position < self._position:
@@ -60,7 +60,7 @@ class TapeStream(io.BufferedIOBase):
         return position
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Up to ``size`` bytes, all there are if it is None or below 0. Raises `LostBytesError`."""
+        """``size`` bytes, fewer at the end only; all that are left if None or below 0. Raises `LostBytesError`."""
         self._check_open()
         left = max(0, self.size - self._position)
         end = self._position + (left if size is None or size < 0 else min(size, left))
@@ -82,12 +82,12 @@ class TapeStream(io.BufferedIOBase):
         return self.read(size)
 
     def close(self) -> None:
-        """Let go of what is held; the walk goes on past the rest of the file."""
+        """Free what is held; the reader of the tape skips the rest of the file."""
         self._held.clear()
         super().close()
 
     def _until(self, end: int) -> Iterator[Piece]:
-        """The held pieces up to byte ``end``, those that are still on the tape fetched and held."""
+        """The pieces up to byte ``end``; those that are still on the tape are read and held."""
         if end <= self._position:
             return
         for piece in self._held:

@@ -1,9 +1,9 @@
-"""Writing a parcel volume as a labelled tape, or as a chain of tapes (reels) when one is too short.
+"""Writes a parcel volume on a labelled tape, or on a chain of tapes (reels) when one is too short.
 
-Order on the tape: VOL1, then for each tape file its HDR labels, a mark, its data blocks, a mark, its EOF labels, a
-mark; one more mark ends the tape. A reel is left only between the HDR labels of a file and its end, so every reel but
-the last ends in EOV labels, and the file it breaks off goes on as the next reel's first. Past its early warning a drive
-needs room for a unit of data and three label groups at most. Data are read, hashed and written once.
+A tape has VOL1, then for each tape file its HDR labels, a mark, its data blocks, a mark, its EOF labels and a mark; one
+more mark ends the tape. Reels are changed only within a file, so every reel but the last ends with EOV labels, and its
+last file continues as the first of the next reel. After its early warning a drive needs room for one unit of data and
+three label groups. Data are read, hashed and written once.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ from formats.tape.records import RECORD
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TapeFile:
-    """A file to write: ``path`` (`formats.tape.labels.check_tape_path`), ``size`` in bytes, and ``open``, which gives a
-    fresh stream of exactly that many; it is opened once, read from start to end, and closed. With ``sha256`` the first
-    index can name it, and what is read is compared with it.
+    """A file to write: ``path`` (`formats.tape.labels.check_tape_path`), ``size`` in bytes, and ``open``.
+
+    ``open`` gives a new stream of exactly ``size`` bytes, which is opened once, read whole, and closed. If ``sha256``
+    is given, the first index has it, and what is read is compared with it.
     """
 
     path: str
@@ -48,10 +49,10 @@ class TapeFile:
 
 
 def tape_size(files: Sequence[tuple[str, int]], *, block_size: int = BLOCK) -> int:
-    """Bytes that `write_volume` puts on one reel for files of these paths and sizes: exactly, labels and both indexes
-    included, and each tape mark counted as `MARK_BYTES`. A further reel adds its labels and marks.
+    """Exact bytes that `write_volume` puts on one reel for files of these paths and sizes.
 
-    Raises what `write_volume` raises for such files.
+    Labels and both indexes are included, and each tape mark counts as `MARK_BYTES`. A further reel adds its labels and
+    marks. Raises what `write_volume` raises for such files.
     """
     index = make_index(
         [(path, size, None) for path, size in files], set_id="000000", created_ns=0, block_size=block_size
@@ -74,19 +75,19 @@ def write_volume(
     next_reel: Callable[[int], Drive] | None = None,
     unit: int = 1,
 ) -> TapeIndex:
-    """Write a volume from the start of the tape, whatever is on it; return its index, which has every digest.
+    """Write a volume from the start of the tape, over whatever it holds; return its index, which has every digest.
 
     ``label`` is the parcel volume (``HQ1_000042_V003``), ``owner`` who publishes it, ``created_ns`` when it was made
-    (nanoseconds since 1970, UTC). ``volume_id`` gives the identifier of each reel (six characters A-Z 0-9, as on its
-    barcode), counted from 1; without it, see `formats.tape.labels.reel_id`. When a drive warns that its end is near,
-    ``next_reel`` is asked for the drive with the reel of that number, from 2; without it, writing goes on to the very
-    end. A file is broken off at a multiple of ``unit`` bytes (a multiple of ``block_size``, or 1 for any block), so
-    that what is checked by such units never needs two reels. Each reel is rewound when it is done, and by then on the
-    medium.
+    (nanoseconds since 1970, UTC). ``volume_id`` gives the identifier of each reel, counted from 1 (six characters A-Z
+    0-9, as on its barcode); without it, see `formats.tape.labels.reel_id`. When a drive warns that its end is near,
+    ``next_reel`` is asked for the drive with the reel of the given number, from 2; without it, writing goes on to the
+    very end. A file is cut at a multiple of ``unit`` bytes (a multiple of ``block_size``, or 1 for any block), so that
+    no such unit lies on two reels. Each reel is rewound at its end, and is on the medium by then.
 
-    Raises `NoRoomError` when the reels do not hold it, `DigestMismatchError` when a stream is shorter, longer or other
-    than was said, `IllegalNameError`, `MalformedError` and `TooLargeError` for what labels cannot hold (nothing is
-    written then), and `OSError` from the drive. After an error the tape is not whole, and its lacking end tells.
+    Raises `NoRoomError` when the volume does not fit on the reels, `DigestMismatchError` when a stream is shorter,
+    longer or other than its file says, `IllegalNameError`, `MalformedError` and `TooLargeError` for what labels cannot
+    hold (before anything is written), and `OSError` from the drive. After an error the tape has no end, which readers
+    notice.
     """
     identify = volume_id or (lambda reel: reel_id(label, reel))
     set_id = check_volume_id(identify(1))
@@ -123,7 +124,7 @@ def write_volume(
 
 
 class _Reels:
-    """The tape being written, and the reels before it."""
+    """The reels of a volume, of which one is being written."""
 
     def __init__(
         self,
@@ -142,7 +143,7 @@ class _Reels:
     def _begin(self, drive: Drive) -> None:
         self._drive = drive
         self._near_end = False
-        self._got_on = False  # whether this reel has taken a block, or the end of a file
+        self._has_data = False  # whether a block or the end of a file has been written on this reel
         drive.rewind()
         self._put(volume_records(self._label))
 
@@ -151,7 +152,7 @@ class _Reels:
             self._near_end |= self._drive.write_block(record)
 
     def write(self, head: FileLabel, file: TapeFile) -> str:
-        """Write one tape file whole, over as many reels as it takes; return its SHA-256."""
+        """Write one tape file, over as many reels as it takes; return its SHA-256."""
         try:
             with _SideDigest() as digest:
                 return self._sections(replace(head, size=file.size), file, digest)
@@ -163,20 +164,20 @@ class _Reels:
     def _sections(self, head: FileLabel, file: TapeFile, digest: _SideDigest) -> str:
         offset = blocks = 0
         self._open_section(head)
-        if file.size == 0 and self._is_leaving(offset):
-            head = self._go_on(replace(head, sha256=digest.hexdigest()), offset)
+        if file.size == 0 and self._must_change_reel(offset):
+            head = self._change_reel(replace(head, sha256=digest.hexdigest()), offset)
         for block in _blocks(file, head.block_size):
-            if self._is_leaving(offset):
-                head = self._go_on(replace(head, blocks=blocks, sha256=digest.hexdigest()), offset)
+            if self._must_change_reel(offset):
+                head = self._change_reel(replace(head, blocks=blocks, sha256=digest.hexdigest()), offset)
                 blocks = 0
             self._put([block])
             digest.update(block)
-            self._got_on = True
+            self._has_data = True
             offset += len(block)
             blocks += 1
         whole = digest.hexdigest()
         self._close_section(replace(head, kind="EOF", blocks=blocks, sha256=whole))
-        self._got_on = True
+        self._has_data = True
         return whole
 
     def _open_section(self, head: FileLabel) -> None:
@@ -188,12 +189,12 @@ class _Reels:
         self._put(file_records(trailer))
         self._drive.write_mark()
 
-    def _is_leaving(self, offset: int) -> bool:
+    def _must_change_reel(self, offset: int) -> bool:
         return self._near_end and self._next_reel is not None and offset % self._unit == 0
 
-    def _go_on(self, section: FileLabel, offset: int) -> FileLabel:
-        """Close the section and the reel, begin the next reel and there the next section, at byte ``offset``."""
-        if not self._got_on or self._next_reel is None:
+    def _change_reel(self, section: FileLabel, offset: int) -> FileLabel:
+        """Close the section and the reel; begin the next section, at byte ``offset`` of the file, on the next reel."""
+        if not self._has_data or self._next_reel is None:
             raise NoRoomError(f"reel {self._label.reel} has no room for anything but labels", place=self._label.label)
         self._close_section(replace(section, kind="EOV"))
         self.end()
@@ -253,13 +254,13 @@ class _SideDigest:
 
 
 def _blocks(file: TapeFile, block_size: int) -> Iterator[memoryview]:
-    """The file in blocks, the last as short as it comes; raises `DigestMismatchError` unless it has its size."""
+    """The file in blocks, of which the last may be shorter; raises `DigestMismatchError` unless it has its size."""
     step = max(1, CHUNK // block_size) * block_size
     left = file.size
     with closing(file.open()) as source:
         while left:
             wanted = min(left, step)
-            view = memoryview(_exactly(source, wanted))
+            view = memoryview(_read(source, wanted))
             if len(view) < wanted:
                 raise DigestMismatchError(
                     f"ended after {file.size - left + len(view)} of {file.size} bytes", place=file.path
@@ -271,8 +272,8 @@ def _blocks(file: TapeFile, block_size: int) -> Iterator[memoryview]:
             raise DigestMismatchError(f"goes on past its {file.size} bytes", place=file.path)
 
 
-def _exactly(source: BinaryIO, size: int) -> bytes:
-    """``size`` bytes; fewer only at the end of the source, which may give them in several pieces."""
+def _read(source: BinaryIO, size: int) -> bytes:
+    """``size`` bytes, fewer only at the end of the source, which may give them in several pieces."""
     pieces = []
     while size and (data := source.read(size)):
         pieces.append(data)

@@ -47,7 +47,7 @@ import courier.sending.archive_builder
 import courier.sending.build
 import courier.sending.drives
 import courier.sending.plan
-import formats.archive.reader
+import formats.archive.writer
 import formats.documents.contents
 import formats.documents.listing
 from courier.files import RESERVE
@@ -738,7 +738,7 @@ def rogue(change_members: Callable[[Members], Members] = lambda members: members
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(courier.parcel.recipes, "ArchiveView", view)
         for module, check in (
-            (formats.archive.reader, "check_member"),
+            (formats.archive.writer, "check_member"),
             (formats.documents.contents, "check_member"),
             (formats.documents.listing, "check_path"),
             (courier.packages.trees, "check_path"),

@@ -755,7 +755,7 @@ def test_blocks_that_vanished_without_an_error_are_a_finding() -> None:
     reader = TapeReader(drive)
     lost = {path: salvage(stream, size)[1] for path, size, stream in reader.walk()}
     assert lost["data/archives/000001.7z"]
-    assert any("9 blocks were read, where 10 were written" in finding for finding in reader.findings)
+    assert any("9 blocks were read, 10 were written" in finding for finding in reader.findings)
 
 
 def test_a_tape_without_its_second_mark_is_read_with_a_finding() -> None:
