@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import DamagedError, NotFoundError, RefusedError, UsageError
-from courier.files import TEMP, make_folder, remove_tree, settle, sweep_beside, sync_folder
+from courier.files import TEMP, flush_files, make_folder, remove_tree, sweep_beside, sync_folder
 from formats.digest import CHUNK, HashingReader
 from formats.documents.listing import Entry, FileEntry, FolderEntry, LinkEntry, path_key
 from formats.names import check_link, check_path, windows_keeps
@@ -137,7 +137,7 @@ def write_tree(entries: Iterable[Entry], target: Path, open_content: Callable[[s
                 case FileEntry():
                     _write_file(entry, path, open_content)
                     files.append(path)
-        settle(files)
+        flush_files(files)
         for folder in reversed(folders):
             # After their content, which changes a folder's time.
             os.utime(temporary.joinpath(*folder.path.split("/")), ns=(folder.mtime_ns, folder.mtime_ns))
