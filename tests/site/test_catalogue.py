@@ -49,7 +49,7 @@ def _as_server_user(command: list[str]) -> list[str]:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """Starts a PostgreSQL server on a socket in a new folder; gives the URL of its databases, with ``{}`` for the name."""
+    """Starts a PostgreSQL server on a socket in a new folder; gives its URL, with ``{}`` for the database."""
     initdb, pg_ctl = stock_tool("initdb"), stock_tool("pg_ctl")
     pytest.importorskip("psycopg")
     # Not below pytest's folder, which only its owner may enter; and the path of a socket is short.

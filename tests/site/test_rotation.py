@@ -229,7 +229,7 @@ def test_since_when_keys_are_lost_must_be_possible(sites: Sites) -> None:
 def test_a_clock_before_the_key_neither_spoils_the_home_nor_sends_what_nobody_believes(
     sites: Sites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With an empty clock battery: what was signed then was refused elsewhere, and a new card made the home unusable."""
+    """With an empty clock battery: what was signed then was refused elsewhere; a new card made the home unusable."""
     package = add(sites.hq, FIXTURES / "boot.wim")
     parcel = create(sites.hq, package)
     write(sites.hq, parcel, "folder", sites.root / "media")
