@@ -1,7 +1,7 @@
-"""Files on disk: the one atomic writer, a settled batch, locks, free space, and the system's own errors translated.
+"""Files on disk: writing them whole or not at all, flushing, locks, free space, and the system's errors in words.
 
-A name appears only with its whole content behind it: data go to a temporary name beside the target, are flushed to
-the disk, renamed, and the folder is flushed (decision 8 of the design: a kill at any instant loses nothing).
+A file appears under its name only when it is whole: it is written under a temporary name beside it, flushed to the
+disk and renamed, and the folder is flushed. So a kill or a power cut at any moment loses nothing.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from courier.error_codes import Code
 from courier.errors import BusyError, CourierError, NoSpaceError, NotFoundError, RefusedError, UsageError
 
 TEMP = ".courier-tmp-"
-"""What names of files and folders begin with that are not whole yet; what a kill leaves is told by it to be ours."""
-# Not every system has all of these.
+"""Beginning of the names of files and folders that are not whole yet; what a kill leaves is recognised by it."""
+# Error numbers of a drive that is not there or has no medium in it; not every system has all of them.
 _NO_MEDIUM = {getattr(errno, name) for name in ("ENXIO", "ENODEV", "ENOMEDIUM") if hasattr(errno, name)}
 WRITE_OUT = 32 << 20
 """Bytes written to a file before the system is asked to put them on the disk."""
 RESERVE = 64 << 20
-"""Bytes that are left free on a disk we write to."""
+"""Bytes that are left free on a disk of ours that is written to."""
 
 
 def path_text(path: Path) -> str:
-    """A path as a text for people and records; what of it is not UTF-8 is escaped."""
+    """A path as text for people and records; bytes that are not UTF-8 are escaped."""
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 
@@ -52,7 +52,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> Path:
-    """Make ``folder`` and its parents if they are not there, flushed to disk; return it."""
+    """Make ``folder`` and its parents if they do not exist, flushed to disk; return ``folder``."""
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -62,10 +62,10 @@ def make_folder(folder: Path) -> Path:
 
 @contextlib.contextmanager
 def atomic_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
-    """Write ``path`` whole or not at all: yields the temporary file, opened ``w+b``.
+    """Write ``path`` whole or not at all: yields the temporary file, opened for writing and reading (``w+b``).
 
-    On an error the temporary file is removed and ``path`` is as it was. ``private`` makes it readable by its owner
-    only, from its first byte.
+    On an error the temporary file is removed and ``path`` stays as it was. ``private``: the file is readable by its
+    owner only, from its first byte.
     """
     if not path.name:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -80,7 +80,7 @@ def atomic_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename == str(temporary):
-            # The name that was asked for, not ours.
+            # The error names the file that was asked for, not the temporary one.
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
     sync_folder(path.parent)
@@ -106,31 +106,32 @@ def read_private(path: Path) -> bytes:
 
 
 def writing_out(out: BinaryIO, progress: Callable[[int], None] = lambda _: None) -> Callable[[int], None]:
-    """``progress``, told of bytes written to ``out``, that has the system put them on the disk while we go on.
+    """A function to call with the bytes just written to ``out``; it calls ``progress``.
 
-    Where it cannot be asked, most of a large file waits in memory until it is flushed, and the disk waits meanwhile.
+    It has the system write the data to the disk while the caller goes on. Otherwise most of a large file waits in
+    memory until it is flushed at the end. On systems without `os.posix_fadvise` it is ``progress`` itself.
     """
     if not hasattr(os, "posix_fadvise"):
         return progress
     unwritten = 0
 
-    def told(count: int) -> None:
+    def written(count: int) -> None:
         nonlocal unwritten
         progress(count)
         unwritten += count
         if unwritten >= WRITE_OUT:
-            # Linux begins to write what is to be dropped from memory, and does not wait for it.
+            # Linux starts to write what it is told to drop from memory, and does not wait for it.
             os.posix_fadvise(out.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             unwritten = 0
 
-    return told
+    return written
 
 
-def settle(paths: list[Path]) -> None:
-    """Flush the data of freshly written files to disk, before they get their final names.
+def flush_files(paths: list[Path]) -> None:
+    """Flush the data of new files to disk, before they get their final names.
 
-    Many small files are flushed by one `os.sync` where the system has it (Linux waits for it to finish), because a
-    flush each costs a disk turn each.
+    Where the system has `os.sync`, many files are flushed by one call of it, because flushing each takes a write of the
+    disk each. Linux waits for it to finish.
     """
     if len(paths) > 64 and hasattr(os, "sync"):
         os.sync()
@@ -144,7 +145,7 @@ def settle(paths: list[Path]) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a killed run left under temporary names in ``folder``. Call it under the site's lock only."""
+    """Remove what a killed command left under temporary names in ``folder``. Call it under the folder's lock only."""
     if folder.is_dir():
         for path in folder.iterdir():
             if path.name.startswith(TEMP):
@@ -152,14 +153,14 @@ def sweep(folder: Path) -> None:
 
 
 def sweep_beside(target: Path) -> None:
-    """Remove what a killed run left of ``target`` under temporary names beside it. Nobody else may be writing it."""
+    """Remove what a killed command left of ``target`` beside it. Nobody else may be writing ``target``."""
     for path in target.parent.glob(f"{TEMP}*"):
         if path.name.endswith(f"-{target.name[-40:]}"):
             remove_tree(path)
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a file or folder, if it is there."""
+    """Remove a file, a link, or a folder with all in it, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -167,24 +168,27 @@ def remove_tree(path: Path) -> None:
 
 
 def standing_folder(folder: Path) -> Path:
-    """``folder``, or where it would be made: the nearest above it that exists."""
+    """``folder``, or the nearest folder above it that exists."""
     while not folder.exists():
         folder = folder.parent
     return folder
 
 
 def free_space(folder: Path) -> int:
-    """Bytes free for us on the disk that holds ``folder`` (or would, once made)."""
+    """Bytes free for us on the disk that holds ``folder``, or will once it is made."""
     return shutil.disk_usage(standing_folder(folder)).free
 
 
 def disk_of(folder: Path) -> int:
-    """What tells the disk of ``folder`` (or where it would be made) from others."""
+    """Device number of the disk that holds ``folder``, or will once it is made."""
     return standing_folder(folder).stat().st_dev
 
 
 def require_space(folder: Path, needed: int, *, purpose: str) -> None:
-    """Raise `NoSpaceError` unless the disk of ``folder`` holds ``needed`` bytes more and `RESERVE` besides."""
+    """Raise `NoSpaceError` unless the disk of ``folder`` has room for ``needed`` bytes more and `RESERVE`.
+
+    ``purpose`` begins the message: "adding the package".
+    """
     free = free_space(folder)
     if free < needed + RESERVE:
         raise NoSpaceError(
@@ -195,7 +199,7 @@ def require_space(folder: Path, needed: int, *, purpose: str) -> None:
 
 @contextlib.contextmanager
 def naming_space(folder: Path, needed: Callable[[], int], *, purpose: str) -> Iterator[None]:
-    """Raise `NoSpaceError` where a disk fills up in the block: with the place, the bytes ``needed``, and those free.
+    """Raise `NoSpaceError` when the disk of ``folder`` fills up in the block, with the bytes ``needed`` and free.
 
     The system's own error says neither. `require_space` comes before the first byte; this is for what others write
     meanwhile, for quotas, and for file systems that take no file so large.
@@ -214,7 +218,7 @@ def naming_space(folder: Path, needed: Callable[[], int], *, purpose: str) -> It
         most, free = needed(), free_space(folder)
         hint = "free space there, or use another disk or medium, then run the same command again"
         if free > most:
-            hint = f"its bytes would do, so it is out of file entries (df -i) or of a quota: {hint}"
+            hint = f"there are bytes enough, so it is out of file entries (df -i) or of a quota: {hint}"
         raise NoSpaceError(
             f"{purpose}: the disk of {folder} is full ({error.strerror}); {most:,} bytes are needed in all, "
             f"{free:,} are free",
@@ -246,7 +250,7 @@ def explain_os(error: OSError) -> CourierError:
     """The `CourierError` for an error of the operating system."""
     where = error.filename if isinstance(error.filename, str) else str(error.filename or "")
     if Path(where).name.startswith(TEMP):
-        where = str(Path(where).parent)  # a name of ours says nothing to an operator
+        where = str(Path(where).parent)  # a temporary name says nothing to an operator
     text = f"{where}: {error.strerror}" if where else str(error.strerror or error)
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:

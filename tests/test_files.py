@@ -21,12 +21,12 @@ from courier.files import (
     TEMP,
     atomic_file,
     explain_os,
+    flush_files,
     free_space,
     locked,
     make_folder,
     remove_tree,
     require_space,
-    settle,
     sweep,
     sync_folder,
     write_atomic,
@@ -153,7 +153,7 @@ def test_a_batch_is_flushed_before_it_is_named(tmp_path: Path, count: int, monke
     flushed: list[object] = []
     monkeypatch.setattr(os, "fsync", flushed.append)
     monkeypatch.setattr(os, "sync", lambda: flushed.extend(paths), raising=False)
-    settle(paths)
+    flush_files(paths)
     assert len(flushed) == count
 
 

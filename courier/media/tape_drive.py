@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.files import settle, sync_folder
+from courier.files import flush_files, sync_folder
 from courier.media.tape_device import DeviceDrive
 from formats.digest import sha256_hex
 from formats.errors import FormatError, UnexpectedError, UnreadableError
@@ -163,7 +163,7 @@ class DirectoryDrive(contextlib.AbstractContextManager["DirectoryDrive"]):
             sums = self._folder / SUMS
             with sums.open("xb") as out:
                 out.write("".join(lines).encode())
-            settle([*self._sums, sums])
+            flush_files([*self._sums, sums])
             sync_folder(self._folder)
             self._sums = {}
             self._runs = self._list()

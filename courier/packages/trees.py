@@ -20,7 +20,7 @@ from typing import IO, BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import DamagedError, NotFoundError, RefusedError, UsageError
-from courier.files import TEMP, make_folder, remove_tree, settle, sweep_beside, sync_folder
+from courier.files import TEMP, flush_files, make_folder, remove_tree, sweep_beside, sync_folder
 from formats.digest import CHUNK, HashingReader
 from formats.documents.listing import Entry, FileEntry, FolderEntry, LinkEntry, path_key
 from formats.names import check_link, check_path, windows_keeps
@@ -250,7 +250,7 @@ def _write_entries(entries: Iterable[Entry], root: Path, open_content: Callable[
             case FileEntry():
                 _write_file(entry, path, open_content)
                 files.append(path)
-    settle(files)
+    flush_files(files)
     # Last, because writing into a folder changes its time.
     for path, mtime_ns in reversed(folders):
         os.utime(path, ns=(mtime_ns, mtime_ns))

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO, Protocol, cast
 
-from courier.files import settle
+from courier.files import flush_files
 from courier.parcel.parity_repair import ParcelParity
 from formats.blocks import BlockHasher
 from formats.digest import CHUNK
@@ -138,7 +138,7 @@ def make_parity(
                 progress(len(data))
 
             encode(group.geometry, blocks.read, write)
-        settle([path(index) for index in made])
+        flush_files([path(index) for index in made])
     return [_digests(path(archives + n)) for n in range(len(packing.parity))]
 
 

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import DamagedError
-from courier.files import make_folder, remove_tree, settle, sync_folder, write_atomic
+from courier.files import flush_files, make_folder, remove_tree, sync_folder, write_atomic
 from courier.parcel.block_table import load_table
 from formats.blocks import BlockTable
 from formats.documents.packing import PackingList
@@ -209,7 +209,7 @@ class Spool:
 
 
 def _put_tables(folder: Path, envelope: bytes, *, contents: Path, blocks: Path) -> None:
-    settle([contents, blocks])
+    flush_files([contents, blocks])
     contents.replace(folder / CONTENTS)
     blocks.replace(folder / BLOCKS)
     # The packing list comes last: a folder without it is not a spool yet.

@@ -49,7 +49,10 @@ def _checked_card(data: bytes, where: str) -> SiteCard:
 
 
 def own_card(home: Path, code: str) -> tuple[SiteCard, bytes]:
-    """This site's card and its envelope; raises `RefusedError` or `DamagedError`, naming the file."""
+    """The card in the home of site ``code``, and its envelope.
+
+    Raises `RefusedError` or `DamagedError`, naming the file, when it is missing, damaged, or another site's.
+    """
     path, hint = home / CARD, "restore it from a backup of the site home"
     try:
         envelope = path.read_bytes()
@@ -69,13 +72,13 @@ def own_card(home: Path, code: str) -> tuple[SiteCard, bytes]:
 
 @lru_cache(maxsize=4096)
 def pinned_card(data: bytes) -> SiteCard:
-    """A card that was checked when it was pinned."""
-    # Kept, because a server looks at hundreds of cards for every message it takes in.
+    """The card in an envelope that was verified when it was pinned; it is not verified again."""
+    # Cached, because a server reads hundreds of cards for every message that it takes in.
     return SiteCard.parse(parse_envelope(data).payload)
 
 
 def clock_before_key(card: SiteCard, moment_ns: int) -> RefusedError:
-    """The error for a clock that stands before the site's signing key: the clock is wrong now, or was wrong then."""
+    """The error for a clock that is before the site's signing key was made: it is wrong now, or was wrong then."""
     return RefusedError(
         f"this computer's clock says {format_time(moment_ns)[:19]}Z, before the signing key of {card.site} was made, "
         f"{format_time(card.keys[0].valid_from_ns)[:19]}Z",

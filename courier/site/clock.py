@@ -1,4 +1,4 @@
-"""The clock: the present moment, asked in one place."""
+"""The clock: the one place that asks for the present time."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import time
 
 
 def now() -> int:
-    """The present moment, nanoseconds since 1970 (UTC)."""
+    """The present time in nanoseconds since 1970 (UTC)."""
     return time.time_ns()

@@ -1,7 +1,8 @@
-"""A site, opened: its home folder with all the rooms of the hands' floor, joined for the journeys.
+"""A site's home folder: making it, opening it, and the opened site that every command works with.
 
-Home folder: ``site.json`` settings, ``card.json`` own signed card, ``keys/``, ``catalogue.sqlite``, ``store/``,
-``parcels/out/PARCEL`` and ``parcels/in/PARCEL-BUILD``.
+What lies in it: ``site.json`` settings, ``card.json`` the site's own signed card, ``keys/``, ``catalogue.sqlite``,
+``store/`` package content, ``parcels/out/PARCEL`` parcels made here, ``parcels/in/PARCEL-BUILD`` parcels that arrive,
+``channel/`` messages under way, and ``log/``.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ from formats.records import format_time
 _PARTS = {CARD, "keys", "store", "parcels", "channel", LOG_FOLDER, "lost+found"} | {
     f"catalogue.sqlite{more}" for more in ("", "-wal", "-shm", "-journal")
 }
-"""What a home holds beside its settings (lost+found: where it is a file system of its own)."""
+"""What a home holds besides its settings. ``lost+found`` is there where the home is a file system of its own."""
 KEY_WARNING_NS = 90 * 24 * 3600 * 10**9
-"""How long before its end a key is said to end: a new card has to reach every other site meanwhile."""
+"""How long before the end of a signing key commands warn of it: its successor has to reach every other site."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,26 +55,26 @@ class Site:
 
     @property
     def card(self) -> SiteCard:
-        """This site's card as it is now: a build, an import or a server may run while its key is renewed."""
+        """This site's card, read anew each time: the key may be renewed during a build, an import or a server's run."""
         return own_card(self.home, self.code)[0]
 
     @property
     def card_envelope(self) -> bytes:
-        """The envelope of that card."""
+        """The signed envelope of this site's card."""
         return own_card(self.home, self.code)[1]
 
     @cached_property
     def operator(self) -> str:
-        """Who is at work, for the log."""
+        """The name of the user that runs this command, as it is recorded in logs and custody entries."""
         try:
             name = getpass.getuser()
         except (KeyError, OSError, ImportError):
             return "unknown"
-        # From the environment, where it may be anything; it goes into signed entries.
+        # It may come from the environment and hold anything, and it goes into signed entries.
         return name.encode("utf-8", "backslashreplace").decode().replace("\0", "")[:200]
 
     def trust(self) -> Trust:
-        """What this site trusts now."""
+        """The sites that this site trusts now, and its own policy."""
         with self.catalogue.reading() as connection:
             pinned = sites.everyone(connection)
         known = {site.code: KnownSite(card=pinned_card(site.card), revoked=site.revoked) for site in pinned}
@@ -81,24 +82,27 @@ class Site:
         return Trust(own=self.code, known=known, max_transit_days=self.settings.max_transit_days)
 
     def sign(self, payload: bytes, payload_type: str) -> Envelope:
-        """Sign a document with the site's key as it is now: what it says of its time must be of now, too."""
+        """Sign a document with the site's present key.
+
+        The time that the document gives must be within the key's validity: see `signing_time`.
+        """
         return sign(payload, payload_type, [self.keyring.signer(self.card.keys[0].key)])
 
     def signing_time(self, made_ns: int) -> int:
-        """The moment to write into a document that was settled at ``made_ns`` and is signed by the present key.
+        """The time (nanoseconds, UTC) to write into a document that was made at ``made_ns`` and is signed now.
 
-        A key speaks for no time before it was made; for the same key the moment is always the same. What was settled
-        while the clock was ahead is signed as of when the key was made: in the future nobody would believe it.
+        It is ``made_ns``, but never before the signing key was made, for other sites would refuse that. What was made
+        in the future, by a clock that was ahead, is dated when the key was made. For the same key it is always the
+        same.
         """
         begun = self.card.keys[0].valid_from_ns
         return max(made_ns, begun) if made_ns <= now() else begun
 
     def check_key(self) -> None:
-        """Raise `RefusedError` when nothing signed now would be believed: the clock stands before the key, or it has
-        ended.
+        """Raise `RefusedError` unless other sites will believe what is signed now.
 
-        Or when the key cannot be had (`unlock`). What goes on media cannot be signed again once it is under way, so it
-        is asked before, not found out there.
+        They do not when this computer's clock is before the key was made, or the key has ended. Raises as `unlock` does
+        too. Call it before signing what goes on media, which cannot be signed again once it is under way.
         """
         moment, key = now(), self.card.keys[0]
         if moment < key.valid_from_ns:
@@ -112,18 +116,18 @@ class Site:
         self.unlock()
 
     def unlock(self) -> None:
-        """Have the signing key at hand: a secret is asked for, or found to be missing, before hours of work.
+        """Load the signing key, and ask for its passphrase or PIN where it has one, before hours of work begin.
 
-        Raises `RefusedError` or `NotFoundError`.
+        Raises `RefusedError` or `NotFoundError` when it cannot be loaded.
         """
         self.keyring.signer(self.card.keys[0].key)
 
     def key_has_ended(self) -> bool:
-        """Whether the time of the signing key is over: it vouches for no new card any more."""
+        """Whether the validity of the signing key is over, so that it can sign no new card either."""
         return now() >= self.card.keys[0].valid_until_ns
 
     def key_warning(self) -> str:
-        """What is to be said of the signing key, when it ends within `KEY_WARNING_NS` or has ended; else empty."""
+        """A warning when the signing key has ended or ends within `KEY_WARNING_NS`; otherwise empty."""
         until = self.card.keys[0].valid_until_ns
         end = f"until {format_time(until)[:10]}"
         if self.key_has_ended():
@@ -155,13 +159,14 @@ class Site:
 def create_site(
     home: Path, *, code: str, name: str, catalogue: str = "", key: str = "file", passphrase: bool = False
 ) -> Site:
-    """Make a site home: keys, card, catalogue, store. Raises `UsageError` when there is one already, or something else.
+    """Make a site home: keys, card, catalogue and store; return the site, opened.
 
-    ``key`` and ``passphrase`` as for `Keyring.add`.
+    ``catalogue``: an SQLAlchemy URL, or empty for an SQLite file in the home. ``key`` and ``passphrase`` as for
+    `Keyring.add`. The settings are written last: a home without them, because its making was interrupted or they were
+    lost, keeps its keys, its card and its catalogue.
 
-    The settings are written last. A home that has all but them, half made or with the settings lost, keeps its keys,
-    its card and what the catalogue knows; raises `RefusedError` where the card is another site's, or lost beside
-    a catalogue.
+    Raises `UsageError` when the home is a site's already or holds something else, and `RefusedError` when its card is
+    another site's, or is missing where there is a catalogue.
     """
     if (home / SETTINGS).exists():
         raise UsageError(f"{home} is already the home of site {Settings.load(home).site}", hint="name another --home")
@@ -200,9 +205,9 @@ def create_site(
 
 
 def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
-    """Open a site home; raises `NotFoundError`, or `RefusedError` where a part of it is missing.
+    """Open a site home. Raises `NotFoundError` when there is none, `RefusedError` when a part of it is missing.
 
-    ``lost_catalogue``: a catalogue that is gone is begun anew, to be rebuilt from media.
+    ``lost_catalogue``: a catalogue that is missing is begun anew, to be rebuilt from media.
     """
     settings = Settings.load(home)
     catalogue = home / "catalogue.sqlite"

@@ -1,10 +1,10 @@
 """The site's private keys: signing keys, and the identities that content for this site is encrypted to.
 
-A signing key lies in a file of the key folder, in an environment variable, or on a PKCS#11 token; ``KEYID.pem`` or
-``KEYID.uri`` says which. Key files are readable by their owner only (a laxer one is refused), and encrypted with a
-passphrase if that was asked for. Private keys never leave this room: callers get securesystemslib's signers.
+A signing key is in a file of the key folder (``KEYID.pem``), or ``KEYID.uri`` says which environment variable or
+PKCS#11 token has it. Key files may be readable by their owner only, otherwise they are refused; they are encrypted with
+a passphrase if that was asked for. Private keys never leave this module: callers get securesystemslib's signers.
 
-Secrets come from `ask`: an environment variable, else a person at the terminal; they are asked for once.
+Passphrase and PIN come from an environment variable, or from the person at the terminal, who is asked once.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from formats.age import Identity
 
 IDENTITY = "recipient.key"
+"""File of the site's age identities in the key folder."""
 PASSPHRASE = "COURIER_KEY_PASSPHRASE"
 """Environment variable of the passphrase of the site's key files."""
 PIN = "COURIER_TOKEN_PIN"
@@ -39,11 +40,11 @@ TOKEN_MODULE = "PYKCS11LIB"
 _RESTORE = "restore the keys folder from your own safe copy, or, if it is lost: courier site rotate-key --lost"
 
 Ask = Callable[[str, str], str]
-"""(environment variable, what it is) -> the secret."""
+"""(environment variable, what the secret is, in words) -> the secret."""
 
 
 def ask_secret(variable: str, what: str) -> str:
-    """A secret from the environment, else from the person at the terminal; raises `RefusedError` where nobody is."""
+    """A secret from the environment, or from the person at the terminal; raises `RefusedError` without either."""
     if variable in os.environ:
         return os.environ[variable]
     if not sys.stdin.isatty():
@@ -56,7 +57,7 @@ def ask_secret(variable: str, what: str) -> str:
 
 
 class Keyring:
-    """The key folder of a site home."""
+    """The key folder of a site home; ``ask`` gets the secrets that its keys need."""
 
     def __init__(self, folder: Path, ask: Ask = ask_secret) -> None:
         self._folder = folder
@@ -65,7 +66,7 @@ class Keyring:
         self._confirmed = False
 
     def _new_passphrase(self) -> bytes:
-        """The passphrase to lock new keys with; a person types it twice, because a slip would lock the site out."""
+        """The passphrase to encrypt new keys with. A person types it twice: a slip would lock the site out."""
         known = PASSPHRASE in self._secrets or PASSPHRASE in os.environ
         passphrase = self._secret(PASSPHRASE, "passphrase of the site's keys")
         if not known and not self._confirmed and self._ask(PASSPHRASE, "same passphrase again") != passphrase:
@@ -84,12 +85,12 @@ class Keyring:
     # --- signing keys -----------------------------------------------------------------------------------------------
 
     def add(self, where: str, *, passphrase: bool) -> PublicKey:
-        """Make or find the signing key that ``where`` names, remember where it is, and return its public half.
+        """Make or find the signing key that ``where`` names, record where it is, and return its public half.
 
         ``file``: a new Ed25519 key in the key folder, encrypted when a ``passphrase`` is asked for; ``env:NAME``: the
         PEM private key that this environment variable holds; ``pkcs11:id=N;token=LABEL``: the ECDSA P-256 key with
-        this ID on a token (securesystemslib signs with no other kind there, Ed25519 neither). Raises `UsageError` for
-        anything else, `RefusedError` or `NotFoundError` when the key cannot be had.
+        this ID on a token (securesystemslib uses no other kind there, not even Ed25519). Raises `UsageError` for
+        anything else, `RefusedError` or `NotFoundError` when the key cannot be loaded.
         """
         kind, _, rest = where.partition(":")
         make_folder(self._folder)
@@ -113,8 +114,10 @@ class Keyring:
         return public
 
     def signer(self, key: PublicKey) -> tuple[str, Signer]:
-        """(key ID, signer) of ``key``; raises `NotFoundError` when its private half is not here, `RefusedError` when
-        locked."""
+        """(key ID, signer) of ``key``.
+
+        Raises `NotFoundError` when its private half is not here, `RefusedError` when it cannot be opened.
+        """
         from securesystemslib.signer import CryptoSigner
 
         file, uri = self._folder / f"{key.keyid}.pem", self._folder / f"{key.keyid}.uri"
@@ -133,11 +136,11 @@ class Keyring:
         return key.keyid, CryptoSigner(private, _sslib_key(key))
 
     def signers(self, keys: Sequence[PublicKey]) -> list[tuple[str, Signer]]:
-        """`signer` of each of ``keys``."""
+        """The (key ID, signer) of each of ``keys``; raises as `signer` does."""
         return [self.signer(key) for key in keys]
 
     def has(self, key: PublicKey) -> bool:
-        """Whether the private half of ``key`` is known here."""
+        """Whether the private half of ``key`` is here, or it is recorded where it is."""
         return any((self._folder / f"{key.keyid}.{ending}").exists() for ending in ("pem", "uri"))
 
     @property
@@ -158,12 +161,14 @@ class Keyring:
             raise NotFoundError(
                 f"environment variable {name}, which holds the signing key, is not set", hint=f"set {name}"
             )
-        # What is not UTF-8 is no PEM either.
+        # Text that is not UTF-8 is not PEM either, and refused as such.
         return self._load(os.environ[name].encode(errors="replace"), f"environment variable {name}")
 
     def _new_from_environment(self, name: str) -> PublicKey:
-        """The key that a variable holds, for a site or card that is to be made with it; raises `UsageError` for no
-        such."""
+        """The public half of the key that an environment variable holds, for a new card.
+
+        Raises `UsageError` when it holds no key that can be used.
+        """
         hint = "an Ed25519 or ECDSA P-256 private key in PEM (openssl genpkey -algorithm ed25519), or --key file"
         try:
             return self._public(self._from_environment(name))
@@ -218,10 +223,9 @@ class Keyring:
     def generate_identity(self, *, passphrase: bool = False, lost: bool = False) -> str:
         """Make a new age identity, keep it, and return its recipient (``age1...``). Older identities are kept too.
 
-        ``lost``: go on where they cannot be read any more; their file is put aside.
-
-        Without a passphrase the file is one that stock age takes with ``-i``; with one, each identity is an encrypted
-        PKCS #8 block.
+        ``passphrase``: encrypt the file, each identity as a PKCS #8 block; without it, stock age takes the file with
+        ``-i``. ``lost``: where the older identities cannot be read any more, put their file aside and go on; otherwise
+        that raises `RefusedError`.
         """
         from formats.age import Identity
 
@@ -241,7 +245,10 @@ class Keyring:
         return identity.recipient
 
     def identities(self) -> list[Identity]:
-        """Every age identity of the site, the newest first; none where the file is gone. Raises `RefusedError`."""
+        """Every age identity of the site, the newest first; none when their file is missing.
+
+        Raises `RefusedError` when the file cannot be opened or is damaged.
+        """
         from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
         from formats.age import Identity
@@ -260,7 +267,7 @@ class Keyring:
             end = "-----END ENCRYPTED PRIVATE KEY-----\n"
             *blocks, rest = text.split(end)
             keys = [self._load(f"{block}{end}".encode(), str(path)) for block in blocks]
-            # A signing key has as many bytes, but nothing was ever encrypted to it.
+            # An Ed25519 signing key has as many bytes as an X25519 identity, but nothing was ever encrypted to it.
             if rest.strip() or not all(isinstance(key, X25519PrivateKey) for key in keys):
                 raise not_one
             found = [Identity(key.private_bytes_raw()) for key in keys]
@@ -301,7 +308,7 @@ class Keyring:
         try:
             return load_pem_private_key(pem, passphrase)
         except (ValueError, TypeError, UnsupportedAlgorithm):
-            # What the library says may quote the key: it is not passed on.
+            # The library's own message is not passed on, because it may quote the key.
             if encrypted:
                 self._secrets.pop(PASSPHRASE, None)
                 raise RefusedError(
@@ -320,7 +327,7 @@ class Keyring:
 
 
 class _TokenSigner:
-    """securesystemslib's token signer, its many kinds of errors turned into one of ours."""
+    """securesystemslib's signer for a token, whose many kinds of errors become `RefusedError`."""
 
     def __init__(self, signer: Signer) -> None:
         self._signer = signer
@@ -355,13 +362,15 @@ def _token_place(rest: str) -> tuple[int, str]:
 
 def _no_tokens() -> RefusedError:
     return RefusedError(
-        "this installation knows no tokens", hint='pip install "courier-parcels[pkcs11]"', code=Code.NO_TOKEN_SUPPORT
+        "this installation has no support for tokens",
+        hint='pip install "courier-parcels[pkcs11]"',
+        code=Code.NO_TOKEN_SUPPORT,
     )
 
 
 def _token_error(error: Exception) -> RefusedError:
     why = str(error) or type(error).__name__
-    # What securesystemslib says where the ID is that of an Ed25519 or RSA key, or of none.
+    # securesystemslib says so when the ID is that of an Ed25519 or RSA key, or of no key.
     if "could not find ECDSA key" in why:
         why = "no ECDSA P-256 key with this ID on it, and keys of other kinds (Ed25519, RSA) cannot be used on a token"
     hint = f"is the token in, does {TOKEN_MODULE} name its PKCS#11 module, are the key's ID and the PIN ({PIN}) right?"

@@ -22,11 +22,14 @@ from formats.errors import FormatError
 from formats.names import check_site
 
 MAX_CARD = 1 << 20
-"""Bytes of the largest file that is taken for a card."""
+"""Bytes of the largest file that is read as a card."""
 
 
 def read_card_file(path: Path) -> tuple[bytes, SiteCard]:
-    """A card's bytes and the card; raises `RefusedError` or `DamagedError`, naming the file, for what is none."""
+    """The bytes of a card's file, and the card.
+
+    Raises `RefusedError` or `DamagedError`, naming the file, when it is no card or a damaged one.
+    """
     with path.open("rb") as source:
         data = source.read(MAX_CARD + 1)
     if len(data) > MAX_CARD:
@@ -35,9 +38,12 @@ def read_card_file(path: Path) -> tuple[bytes, SiteCard]:
 
 
 def write_card(site: Site, path: Path) -> None:
-    """Write this site's card to a file, over another card too; raises `UsageError` where anything else is."""
+    """Write this site's card to a file; another card or an empty file there is replaced.
+
+    Raises `UsageError` when the file holds anything else.
+    """
     if path.exists() and not path.is_dir() and not (path.is_file() and _is_replaceable(path)):
-        raise UsageError(f"{path} exists, and is no site card", hint="name another file for the card")
+        raise UsageError(f"{path} exists and is not a site card", hint="name another file for the card")
     write_atomic(path, site.card_envelope)
 
 
@@ -50,7 +56,7 @@ def _is_replaceable(path: Path) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pinned:
-    """A card that was pinned, and the one that was pinned ``before``: None for the first, or the very same."""
+    """A card that was pinned; ``before``: the card pinned until then, or None for the first card of a site."""
 
     card: SiteCard
     before: SiteCard | None
@@ -58,16 +64,16 @@ class Pinned:
 
     @property
     def is_same(self) -> bool:
-        """Whether that very card was pinned before."""
+        """Whether the same card was pinned already."""
         return self.before is not None and self.before.payload() == self.card.payload()
 
 
 def pin_card(site: Site, data: bytes, *, fingerprint: str | None) -> Pinned:
-    """Pin a site's card; return it and the one before it.
+    """Pin the card of another site; return it and the one before it.
 
-    The first card of a site is pinned on the operator's word; a newer one must be signed by a key of the card before
-    it, unless the fingerprint is given. Raises `RefusedError` when the fingerprint does not fit, `UsageError` for half
-    of one.
+    The first card of a site is pinned on the operator's word. A newer one must be signed by a key of the pinned card,
+    unless ``fingerprint`` is given, as the other site reads it out. Raises `RefusedError` when the fingerprint differs
+    or the card may not replace the pinned one, `UsageError` for an incomplete fingerprint or this site's own card.
     """
     card = read_card(data)
     if card.site == site.code:
@@ -76,7 +82,7 @@ def pin_card(site: Site, data: bytes, *, fingerprint: str | None) -> Pinned:
     told = None if fingerprint is None else re.sub(r"[\s:-]", "", fingerprint).lower()
     if told is not None and re.fullmatch("[0-9a-f]{64}", told) is None:
         raise UsageError(
-            f"{fingerprint!r} is no fingerprint: it has 64 digits 0-9 a-f, in sixteen groups of four",
+            f"{fingerprint!r} is not a fingerprint, which has 64 digits 0-9 a-f, in sixteen groups of four",
             hint="give all of what the other site reads out (there: courier site card --out FILE)",
         )
     if told is not None and told != keyid:
@@ -130,7 +136,7 @@ def take_card(site: Site, card: SiteCard, envelope: Envelope) -> str:
 
 
 def find_site(site: Site, code: str) -> tuple[PinnedSite, SiteCard]:
-    """A pinned site, revoked or not; raises `NotFoundError`."""
+    """A pinned site, revoked or not, and its card; raises `NotFoundError`."""
     with site.catalogue.reading() as connection:
         pinned = sites.find(connection, _code(code))
     if pinned is None:
@@ -139,7 +145,7 @@ def find_site(site: Site, code: str) -> tuple[PinnedSite, SiteCard]:
 
 
 def list_sites(site: Site) -> list[tuple[PinnedSite, SiteCard, list[Address]]]:
-    """Every pinned site with its addresses."""
+    """Every pinned site with its card and its addresses, by code."""
     with site.catalogue.reading() as connection:
         everyone = sites.everyone(connection)
         return [
@@ -149,7 +155,7 @@ def list_sites(site: Site) -> list[tuple[PinnedSite, SiteCard, list[Address]]]:
 
 
 def revoke_site(site: Site, code: str, reason: str) -> None:
-    """Trust a site no more; raises `NotFoundError`."""
+    """Stop trusting a site; ``reason`` is kept and shown. Raises `NotFoundError` when no card of it is pinned."""
     with site.catalogue.writing() as connection:
         if not sites.revoke(connection, _code(code), reason or "by the operator"):
             raise NotFoundError(f"no card of site {code} is pinned", hint="courier site list")

@@ -1,10 +1,10 @@
-"""This site's own keys over time: a new card when the keys are renewed, or when they are lost.
+"""Renewing this site's keys: a new card when they are renewed, or when they were lost.
 
-Rotation: the new card is signed by the new key and by the old ones that are still the site's alone, so every site that
-has pinned one of its cards takes it by itself. The old keys stay listed, their time for signing over, so that parcels
-under way still verify. Keys that were lost or stolen cannot vouch for the new card: it is signed by the new key alone,
-lists the old one as revoked, and every other site pins it by its fingerprint, compared by phone. So is a key replaced
-that is not valid yet, because it was made while the clock was ahead: nobody believes it, so it vouches for nothing.
+A new card is signed by the new key and by the old keys that nobody else has, so every site that has pinned an earlier
+card takes it by itself. The old keys stay on the card, no longer valid for signing, so that parcels under way still
+verify. Keys that were lost or stolen cannot sign the new card: it is signed by the new key alone, lists the old one as
+revoked, and every other site pins it by its fingerprint, compared by phone. A key that is not valid yet, because it was
+made while the clock was ahead, is replaced in that way too, for no site believes it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from formats.records import format_time
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rotation:
-    """A new card of this site; ``told``: the sites it is queued to; ``place``: where the new signing key is."""
+    """A new card of this site; ``told``: the sites that it is queued for; ``place``: where the new signing key is."""
 
     card: SiteCard
     told: tuple[str, ...]
@@ -37,11 +37,12 @@ class Rotation:
 def rotate_key(
     site: Site, *, where: str = "file", passphrase: bool = False, lost: bool = False, since_ns: int | None = None
 ) -> Rotation:
-    """Give this site a new signing key and a new recipient, and tell every site that has an address.
+    """Give this site a new signing key and a new recipient, and queue its new card for every site with an address.
 
-    ``where`` and ``passphrase`` as for `Keyring.add`; keys that were encrypted stay so. ``lost``: the present keys are
-    lost or in other hands, since ``since_ns`` (None: since now); they may be not valid yet. Raises `UsageError` for a
-    moment that cannot be, `RefusedError` or `NotFoundError` when a key cannot be had.
+    ``where`` and ``passphrase`` as for `Keyring.add`; where the keys were encrypted, the new ones are too. ``lost``:
+    the present keys are lost or in other hands, since ``since_ns`` (nanoseconds, UTC; None: since now). Raises
+    `UsageError` when that moment is impossible, `RefusedError` or `NotFoundError` when a key cannot be loaded, and
+    `RefusedError` when the present key is not valid yet and not ``lost``.
     """
     with locked(site.home / "keys" / "lock"):
         old, moment = site.card, now()
@@ -50,8 +51,8 @@ def rotate_key(
             raise clock_before_key(old, moment)
         if lost and since_ns is not None:
             _check_since(old, since, moment)
-        # The keys that vouch for the new card are unlocked before anything is changed.
-        vouching = [] if lost else site.keyring.signers([old.keys[0].key, *_still_here(site, old)])
+        # The keys that sign the new card are loaded before anything is changed.
+        older = [] if lost else site.keyring.signers([old.keys[0].key, *_older_keys(site, old)])
         passphrase = passphrase or site.keyring.is_locked
         key = site.keyring.add(where, passphrase=passphrase)
         if any(key.keyid == known.key.keyid for known in old.keys):
@@ -65,22 +66,22 @@ def rotate_key(
             keys=(new, *(_given_up(key, moment, since if lost else None) for key in old.keys))[:MAX_KEYS],
             recipient=recipient,
         )
-        envelope = sign(card.payload(), card_doc.TYPE, [site.keyring.signer(key), *vouching])
+        envelope = sign(card.payload(), card_doc.TYPE, [site.keyring.signer(key), *older])
         write_atomic(site.home / CARD, envelope.encode())
         told = announce_card(site)
     return Rotation(card=card, told=told, place=site.keyring.place(key))
 
 
 def _given_up(key: SiteKey, moment: int, since: int | None) -> SiteKey:
-    """An older key on the new card: its time is over; revoked where it was lost while it could still sign."""
-    # A key that is not valid yet keeps its time: one that ends before it begins could be read by nobody, us neither.
+    """An older key as the new card lists it: no longer valid, and revoked if it was lost while it was valid."""
+    # A key that is not valid yet keeps its validity: a card with a key that ends before it begins is malformed.
     until = min(key.valid_until_ns, moment) if key.valid_from_ns < moment else key.valid_until_ns
     lost = since is not None and key.revoked_ns is None and since < key.valid_until_ns
     return replace(key, valid_until_ns=until, revoked_ns=since if lost else key.revoked_ns)
 
 
 def _check_since(old: SiteCard, since: int, moment: int) -> None:
-    """Raise `UsageError` for a loss before the first of the keys that could sign until now, or in the future."""
+    """Raise `UsageError` when the keys cannot have been lost then: before they were made, or in the future."""
     begun = min(key.valid_from_ns for key in old.keys if key is old.keys[0] or key.valid_until_ns > moment)
     if not begun < since <= moment:
         raise UsageError(
@@ -89,20 +90,23 @@ def _check_since(old: SiteCard, since: int, moment: int) -> None:
         )
 
 
-def _still_here(site: Site, card: SiteCard) -> list[PublicKey]:
-    """Older keys, of which another site may have pinned the last: they vouch too, as many as an envelope takes."""
+def _older_keys(site: Site, card: SiteCard) -> list[PublicKey]:
+    """The older keys that are still ours, as many as an envelope has room for.
+
+    They sign the new card too, for a site that missed the last renewal knows only them.
+    """
     older = [key.key for key in card.keys[1:] if key.revoked_ns is None and site.keyring.has(key.key)]
     return older[: MAX_SIGNATURES - 2]
 
 
 def key_not_valid_yet(site: Site) -> str:
-    """What is to be said where the present key was made later than this computer's clock stands; else empty."""
+    """A warning when this computer's clock is before the present key was made; otherwise empty."""
     moment = now()
     return clock_before_key(site.card, moment).message if moment <= site.card.keys[0].valid_from_ns else ""
 
 
 def unacknowledged(site: Site) -> tuple[str, ...]:
-    """The sites that the card of the last rotation is on its way to: none of them has said yet that it has it."""
+    """The sites that have not acknowledged this site's present card yet."""
     if site.card.serial == 1:
         return ()
     name = sha256_hex(site.card_envelope)
@@ -113,10 +117,10 @@ def unacknowledged(site: Site) -> tuple[str, ...]:
 
 
 def announce_card(site: Site) -> tuple[str, ...]:
-    """Queue this site's card to every trusted site that has an address and was not told of it; return all these.
+    """Queue this site's card for every trusted site that has an address; return these sites.
 
-    Called again by every exchange: a rotation that was killed before its card was queued, and a site that was given an
-    address since, would else leave the other side with a card that knows nothing of the keys we sign with.
+    Does nothing for a site that it was queued for before. Every exchange calls it again: the renewal may have been
+    killed before the card was queued, or a site may have got an address since.
     """
     data = site.card_envelope
     envelope, name = parse_envelope(data), sha256_hex(data)
@@ -125,7 +129,7 @@ def announce_card(site: Site) -> tuple[str, ...]:
         codes = tuple(p.code for p in sites.everyone(connection) if p.code in reached and not p.revoked)
         for code in codes:
             for older in messages.live(connection, code):
-                # Behind the present card it would come as one that was rolled back.
+                # An older card that arrives after the present one would be refused as rolled back.
                 if older.type == card_doc.TYPE and older.sha256 != name:
                     messages.forget(connection, older)
             if messages.find(connection, "out", name, code) is None:

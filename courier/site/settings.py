@@ -1,4 +1,4 @@
-"""The site home: where it is, and what its one settings file says."""
+"""A site's settings file, and where its home is."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from formats.records import encode, open_document
 
 SETTINGS = "site.json"
 REPAIR_LIMIT = 256 << 20
+"""Default of `Settings.repair_limit`, in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """A site's settings. ``catalogue`` is an SQLAlchemy URL, or empty for the SQLite file in the home.
+    """A site's settings.
 
-    ``max_transit_days``: parcels that were under way longer are not imported; 0: however long it takes;
-    ``parcel_quota``: bytes of built parcels to keep, 0: all; ``repair_limit``: bytes of blocks that are sent to a site
-    that asks for repair without asking the operator.
-    ``media``: kinds of media that this site can read, told to senders; none: not said.
+    ``catalogue``: an SQLAlchemy URL, or empty for the SQLite file in the home. ``max_transit_days``: parcels that were
+    under way longer are not imported; 0: no limit. ``parcel_quota``: bytes of built parcels to keep; 0: all.
+    ``repair_limit``: bytes of blocks that a repair request gets without the operator's consent. ``media``: kinds of
+    media that this site can read, as other sites are told; empty: not told.
     """
 
     site: str
@@ -35,7 +36,7 @@ class Settings:
     media: tuple[str, ...] = ()
 
     def save(self, home: Path) -> None:
-        """Write them into ``home``."""
+        """Write the settings into ``home``."""
         record = {
             "format": "courier-settings/1",
             "site": self.site,
@@ -50,8 +51,10 @@ class Settings:
 
     @classmethod
     def load(cls, home: Path) -> Settings:
-        """Read them from ``home``; raises `NotFoundError` when there is no site, `RefusedError` when the file is
-        damaged."""
+        """Read the settings from ``home``.
+
+        Raises `NotFoundError` when it is no site home, `RefusedError` when the file is damaged.
+        """
         path = home / SETTINGS
         try:
             data = path.read_bytes()
@@ -76,7 +79,7 @@ class Settings:
 
 
 def find_home(given: Path | None) -> Path:
-    """The site home: ``given`` (``--home``), else ``$COURIER_HOME``, else the platform's data folder."""
+    """Where the site home is: ``given`` (``--home``), else ``$COURIER_HOME``, else the platform's data folder."""
     if given is not None:
         return given.absolute()
     if named := os.environ.get("COURIER_HOME"):

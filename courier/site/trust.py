@@ -1,12 +1,13 @@
-"""Trust: who may sign what for whom, in one pure class that takes bytes and ``now``.
+"""Trust: who may sign what for whom. Pure: it takes bytes and the time, and reads nothing.
 
-Rules: only sites whose card is pinned; a signature counts when the key was valid at the time the document gives; a
-document must be by the site it says it is from, and for us when it says for whom. Verify first, parse after.
+The rules: only sites whose card is pinned are trusted. A signature counts when its key was valid at the time that the
+document gives. A document must be signed by the site that it says it is from, and where it says whom it is for, this
+site must be among them. Bytes are verified before they are parsed.
 
-A revoked key is in other hands since some moment, and those hands write any date they like. What it signed counts when
-it is dated before that moment *and* was here before it. A medium may arrive later: its packing list and labels count
-by their date, because nothing is imported without a ship notice that names that very packing list, and the notice is
-either older than the revocation here or signed anew by a good key.
+A revoked key has been in other hands since some moment, and they can write any date. What it signed counts only when
+it is dated before that moment *and* came here before it. A medium may arrive later: its packing list and labels count
+by their date alone, because nothing is imported without a ship notice that names exactly that packing list, and the
+notice either came here before the revocation or was signed anew by a good key.
 """
 
 from __future__ import annotations
@@ -38,16 +39,17 @@ _RESTORED = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KnownSite:
-    """A pinned card, and why the site is revoked (empty while it is trusted)."""
+    """A pinned card; ``revoked`` says why the site is not trusted any more, or is empty."""
 
     card: SiteCard
     revoked: str = ""
 
 
 def read_card(data: bytes, *, where: str = "site card") -> SiteCard:
-    """Parse a card and check that it is signed by its own current key; raises `RefusedError` or `DamagedError`.
+    """Parse a card and check that it is signed by its own current key; ``where`` names it in errors.
 
-    That the card is *who it says* is for the operator to settle, by its fingerprint.
+    Whether it really is the card of the site that it names is for the operator to find out, by its fingerprint. Raises
+    `RefusedError` or `DamagedError`.
     """
     try:
         envelope = parse_envelope(data)
@@ -70,10 +72,10 @@ def read_card(data: bytes, *, where: str = "site card") -> SiteCard:
 
 
 def check_newer_card(data: bytes, pinned: SiteCard) -> SiteCard:
-    """A card that replaces ``pinned``, or is that very card; raises `RefusedError`.
+    """The card in ``data``, when it may replace ``pinned`` or is the same card; otherwise raises `RefusedError`.
 
-    A newer one has a higher serial, was issued no earlier, and is signed by a key of the pinned card that was valid
-    when it was issued: a key that is still named for documents under way makes no new card.
+    A newer card has a higher serial, was not issued earlier, and is signed by a key of the pinned card that was valid
+    when it was issued. Keys that the pinned card lists only for documents under way cannot sign a new card.
     """
     card = read_card(data)
     if card.site != pinned.site:
@@ -95,8 +97,10 @@ def check_newer_card(data: bytes, pinned: SiteCard) -> SiteCard:
 
 
 def check_card_by_fingerprint(card: SiteCard, pinned: SiteCard) -> None:
-    """A card whose fingerprint the operator was told replaces any pinned one, but for one: raises `RefusedError` for a
-    card by a key that the pinned card lists as given up or revoked, which is an old card shown again.
+    """Raise `RefusedError` when a card may not replace ``pinned`` even though the operator gave its fingerprint.
+
+    That is so for an old card that is shown again: one whose key the pinned card lists as ended or revoked, or one of
+    the same key with a lower serial.
     """
     current = card.keys[0].key.keyid
     for key in pinned.keys:
@@ -109,7 +113,7 @@ def check_card_by_fingerprint(card: SiteCard, pinned: SiteCard) -> None:
 
 def _rolled_back(card: SiteCard, pinned: SiteCard) -> RefusedError:
     return RefusedError(
-        f"card {card.serial} of {card.site} is older than, or another than, the pinned card {pinned.serial}",
+        f"card {card.serial} of {card.site} is older than the pinned card {pinned.serial}, or contradicts it",
         hint=f"ask {card.site} for its present card; {_RESTORED.format(card.site)}",
         code=Code.ROLLED_BACK_CARD,
     )
@@ -123,9 +127,10 @@ class Trust:
     """What a site trusts: itself and the sites it has pinned."""
 
     def __init__(self, *, own: str | None, known: Mapping[str, KnownSite], max_transit_days: int = 0) -> None:
-        """``own`` is our site code, or None where there is no site (verification with a card alone).
+        """``own``: this site's code, or None where there is no site (verification with a card alone).
 
-        ``max_transit_days``: the site's policy, how long a parcel may be under way; 0: as long as it takes.
+        ``known``: the trusted and revoked sites by code. ``max_transit_days``: how many days a parcel may be under way
+        by this site's policy; 0: no limit.
         """
         self._own = own
         self._known = known
@@ -164,11 +169,11 @@ class Trust:
         arrived_ns: int | None = None,
         on_medium: bool = False,
     ) -> tuple[Document, Envelope]:
-        """The document in envelope ``data``, after every rule of this room has been kept.
+        """The document in envelope ``data``, and the envelope, when every rule of this module holds.
 
-        ``where`` names the document in errors (its kind, where nothing is given). ``arrived_ns`` is when it came here
-        (None: now); ``on_medium``: it came by courier (see the rule for revoked keys above). Raises `RefusedError`,
-        or `DamagedError` for bytes that are no envelope at all.
+        ``where`` names the document in errors; without it, its kind does. ``arrived_ns``: when it came here, in
+        nanoseconds (UTC); None: now. ``on_medium``: it came by courier (see the rule for revoked keys above). Raises
+        `RefusedError`, or `DamagedError` for bytes that are no envelope.
         """
         where = where or kind.title
         try:
@@ -208,8 +213,7 @@ class Trust:
         return document, envelope
 
     def check_transit(self, sent_ns: int, *, now_ns: int, where: str) -> None:
-        """Keep the site's policy for how long a parcel may have been under way since ``sent_ns``; raises
-        `RefusedError`."""
+        """Raise `RefusedError` when a parcel sent at ``sent_ns`` has been under way longer than the policy allows."""
         days = (now_ns - sent_ns) // DAY_NS
         if self._max_transit_days and days >= self._max_transit_days:
             raise RefusedError(
@@ -233,7 +237,7 @@ class Trust:
 
 
 def _sender(envelope: Envelope) -> str:
-    """Whom a document says it is from; only tells which pinned key to verify with."""
+    """The site that a document says it is from, not verified yet: it tells which pinned keys to verify with."""
     fields = Fields(decode(envelope.head))
     return fields.text("from", pattern="[A-Z0-9]{3}")
 

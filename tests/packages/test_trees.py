@@ -334,15 +334,15 @@ def test_an_error_on_the_way_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_everything_is_flushed_before_the_folder_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settled: list[str] = []
+    flushed: list[str] = []
 
-    def settle(paths: list[Path]) -> None:
+    def flush_files(paths: list[Path]) -> None:
         assert not (tmp_path / "out").exists()
-        settled.extend(path.name for path in paths)
+        flushed.extend(path.name for path in paths)
 
-    monkeypatch.setattr(trees, "settle", settle)
+    monkeypatch.setattr(trees, "flush_files", flush_files)
     write_tree([FolderEntry(path="d", mtime_ns=0), file_entry("d/a"), file_entry("b")], tmp_path / "out", opened)
-    assert sorted(settled) == ["a", "b"]
+    assert sorted(flushed) == ["a", "b"]
 
 
 def test_a_listing_cannot_write_through_a_link(tmp_path: Path) -> None:

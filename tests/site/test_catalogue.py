@@ -49,7 +49,7 @@ def _as_server_user(command: list[str]) -> list[str]:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """Starts a PostgreSQL server of its own on a socket in a new folder; the URL of its databases, ``{}`` for which."""
+    """Starts a PostgreSQL server on a socket in a new folder; gives its URL, with ``{}`` for the database."""
     initdb, pg_ctl = stock_tool("initdb"), stock_tool("pg_ctl")
     pytest.importorskip("psycopg")
     # Not below pytest's folder, which only its owner may enter; and the path of a socket is short.
@@ -102,7 +102,7 @@ def catalogue(url: str) -> Iterator[Catalogue]:
 
 @contextlib.contextmanager
 def raw(url: str, *, autocommit: bool = False) -> Iterator[Connection]:
-    """A connection beside ours."""
+    """A connection that is not the catalogue's own."""
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
     try:
         if autocommit:
@@ -136,7 +136,7 @@ def test_an_empty_database_is_given_the_schema_and_opened_again_as_it_is(url: st
 
 
 def _filled(column: Any, row: int) -> Any:
-    """A value for a column of a table, as its type will have it."""
+    """A value that the type of a column allows."""
     kind = column["type"].python_type
     if kind is bytes:
         return BYTES + bytes([row])
@@ -321,7 +321,7 @@ for _ in range(int(sys.argv[2])):
 
 
 def test_processes_that_open_and_write_at_once_never_allot_a_number_twice(url: str) -> None:
-    """From the first opening on: one of them makes the schema, the others wait for it."""
+    """They open the new catalogue together: one of them makes the schema, and the others wait for it."""
     running = [
         subprocess.Popen(
             [sys.executable, "-c", ALLOT, url, "15"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -608,7 +608,7 @@ def test_messages_wait_are_counted_and_settle(catalogue: Catalogue) -> None:
 
 
 def test_every_state_and_event_the_journeys_write_fits_its_column() -> None:
-    """SQLite does not mind how long a text is; PostgreSQL does."""
+    """PostgreSQL limits the length of texts, SQLite does not."""
     from courier.parcel.states import ReceivedState, SentState, VolumeState
     from formats.documents.packing import PRIORITIES
 
@@ -697,7 +697,7 @@ def test_a_server_that_does_not_answer_is_an_error_for_people_without_its_passwo
 
 
 def test_an_installation_below_an_odd_path_migrates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """alembic's settings give ``%`` a meaning of its own."""
+    """In alembic's settings ``%`` has a meaning."""
     odd = tmp_path / "50% of (all) [disks]"
     shutil.copytree(Path(database.__file__).parent / "migrations", odd / "migrations")
     monkeypatch.setattr(database, "__file__", str(odd / "database.py"))

@@ -1,4 +1,4 @@
-"""The site's keys: in owner-only files, encrypted ones, the environment, a token; and that none ever shows itself."""
+"""The site's keys: in files of the owner only, encrypted files, the environment, or a token; none is ever shown."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_another_key_in_the_environment_or_none_is_refused(tmp_path: Path, monke
 def test_a_site_is_not_made_with_a_key_of_another_kind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    """There is no site yet, so nothing to restore: the kinds that are possible are named."""
+    """There is no site yet, so no backup is proposed: the message names the kinds of keys that are possible."""
     makers: dict[str, Callable[[], PrivateKeyTypes]] = {
         "rsa": lambda: rsa.generate_private_key(65537, 2048),
         "p384": lambda: generate_private_key(SECP384R1()),
@@ -192,7 +192,7 @@ def test_a_place_that_is_none_is_refused(tmp_path: Path, where: str) -> None:
 
 @pytest.fixture
 def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A SoftHSM token with a P-256 key; the place of the key."""
+    """A SoftHSM token with a P-256 key; gives the ``pkcs11:`` place of the key."""
     pytest.importorskip("pkcs11")
     tool, maker = stock_tool("softhsm2-util"), stock_tool("pkcs11-tool")
     found = [*Path("/usr/lib").glob("softhsm/libsofthsm2.so"), *Path("/usr/lib").glob("*/softhsm/libsofthsm2.so")]
@@ -211,7 +211,7 @@ def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_site_whose_key_is_on_a_token_sends_a_parcel(tmp_path: Path, token: str) -> None:
-    """In processes of their own: a PKCS#11 module is loaded once for a process."""
+    """Each in its own process, because a process loads a PKCS#11 module only once."""
     home = tmp_path / "HQ1"
     shown = run_process("init", "--site", "HQ1", "--name", "H", "--key", token, "--home", home, "--json").document
     assert [path.suffix for path in (home / "keys").iterdir() if path.suffix in (".pem", ".uri")] == [".uri"]
@@ -251,7 +251,7 @@ def test_an_ed25519_key_on_a_token_is_refused_and_says_which_kind_it_takes(tmp_p
 
 
 def secrets_of(home: Home) -> list[str]:
-    """Every run of a private key's text that could show itself."""
+    """The texts of a private key that must be found nowhere."""
     found = []
     for path in [*(home.path / "keys").iterdir(), *home.path.glob("parcels/out/*/*.key")]:
         data = path.read_bytes()
@@ -322,7 +322,7 @@ def test_a_site_with_a_passphrase_receives_a_parcel(tmp_path: Path, monkeypatch:
 def test_a_key_that_is_not_at_hand_is_missed_before_the_work_not_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A build, a set of volumes or an import takes hours, and ends with a signature."""
+    """A build, writing volumes or an import takes hours and ends with a signature, so the key is asked for first."""
     sites = Home(code="HQ1", path=tmp_path / "HQ1"), Home(code="BR1", path=tmp_path / "BR1")
     for home in sites:
         monkeypatch.setenv(f"KEY_OF_{home.code}", pem())

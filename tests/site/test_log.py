@@ -43,7 +43,7 @@ def texts(home: Path, command: str) -> list[str]:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A folder that passes for a site home."""
+    """A folder that is taken for a site home, because it has a settings file."""
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / SETTINGS).write_bytes(b"{}")
     return tmp_path / "home"

@@ -152,7 +152,7 @@ def test_collecting_keeps_what_is_needed_and_gives_the_room_back(
     assert [got(Packs(root / "packs"), data) for data in kept] == kept
 
 
-@pytest.mark.parametrize("step", ["settle", "sync_folder", "_transaction"])
+@pytest.mark.parametrize("step", ["flush_files", "sync_folder", "_transaction"])
 def test_a_run_that_is_stopped_while_it_commits_loses_nothing(
     folder: Path, tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

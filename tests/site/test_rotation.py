@@ -1,4 +1,4 @@
-"""Keys over time, typed as an operator types it: renewed, lost, a year under way, clocks that are wrong."""
+"""Renewed and lost keys, parcels a year under way, and wrong clocks, as an operator meets them."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def sites(tmp_path: Path) -> Sites:
 
 
 def typed(home: Home, *arguments: object) -> str:
-    """What a command that must be refused says to a script that does not give ``--yes``."""
+    """The error of a command that a script gives without ``--yes`` and that must be refused."""
     return run(*arguments, "--home", home.path, code=3).err
 
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, days: int) -> None:
-    """From now on this computer's clock is ``days`` ahead."""
+    """Set this computer's clock ``days`` ahead from now on."""
     real = time.time_ns
 
     def moved() -> int:
@@ -103,7 +103,7 @@ def test_a_site_that_missed_some_cards_takes_the_newest(sites: Sites) -> None:
 def test_what_comes_before_the_card_it_needs_leaves_no_dead_letter_and_the_card_is_told(
     sites: Sites, order: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An acknowledgement by the new key is looked at again once the card is there: one of the orders has it first."""
+    """An acknowledgement signed by the new key may come before the card; it is judged again once the card is there."""
     sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "media")
     sites.sync(sites.hq)
     sites.br("site", "rotate-key")
@@ -202,7 +202,7 @@ def test_a_parcel_a_year_under_way_is_imported_unless_policy_says_otherwise(
 
 
 def test_a_clock_that_is_wrong_is_said_and_nothing_is_lost_by_it(sites: Sites) -> None:
-    """The receiver's clock stands a year back: media and messages wait, and are taken when it is right."""
+    """The receiver's clock is a year behind: media and messages wait, and are accepted once it is right."""
     _, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "media")
     sites.hq("channel", "sync")
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -229,7 +229,7 @@ def test_since_when_keys_are_lost_must_be_possible(sites: Sites) -> None:
 def test_a_clock_before_the_key_neither_spoils_the_home_nor_sends_what_nobody_believes(
     sites: Sites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A dead clock battery: what was signed with it was refused at the destination; a new card closed the home."""
+    """With an empty clock battery: what was signed then was refused elsewhere; a new card made the home unusable."""
     package = add(sites.hq, FIXTURES / "boot.wim")
     parcel = create(sites.hq, package)
     write(sites.hq, parcel, "folder", sites.root / "media")
@@ -254,7 +254,7 @@ def test_a_clock_before_the_key_neither_spoils_the_home_nor_sends_what_nobody_be
 def test_a_key_made_while_the_clock_was_ahead_is_replaced_by_phone(
     sites: Sites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody believes it before its time; the other site, told of it meanwhile, takes the next card by fingerprint."""
+    """No site believes a key that is not valid yet; one that has pinned it takes the next card by its fingerprint."""
     with monkeypatch.context() as ahead:
         set_clock(ahead, 400)
         sites.hq("site", "rotate-key")
@@ -293,7 +293,7 @@ def test_a_site_made_while_the_clock_was_ahead_has_a_way_out_too(tmp_path: Path)
 def test_an_older_key_that_still_signed_while_the_clock_was_ahead_is_lost_with_it(
     sites: Sites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its time was to end in a year: whoever took the keys could have signed with it until then."""
+    """The key was valid for another year: whoever has it could have signed until then."""
     _, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "media")
     sites.hq("channel", "sync")
     with monkeypatch.context() as ahead:
@@ -307,7 +307,7 @@ def test_an_older_key_that_still_signed_while_the_clock_was_ahead_is_lost_with_i
 
 
 def test_a_home_restored_from_before_a_rotation_is_led_out_by_the_hints(sites: Sites) -> None:
-    """Its key was given up, so no chain of cards reaches the pinned one: a new key, compared by phone, does."""
+    """No chain of cards leads to the pinned one, for its key has ended; a fingerprint compared by phone replaces it."""
     shutil.copytree(sites.hq.path, sites.root / "backup")
     sites.hq("site", "rotate-key")
     sites.sync()
@@ -329,7 +329,7 @@ def test_a_home_restored_from_before_a_rotation_is_led_out_by_the_hints(sites: S
 
 
 def test_a_second_rotation_before_the_first_was_acknowledged_is_asked_for(sites: Sites) -> None:
-    """Enter pressed twice: each rotation uses up a place on the card."""
+    """An operator presses Enter twice; each renewal uses up a place on the card."""
     sites.hq("site", "rotate-key")
     said = typed(sites.hq, "site", "rotate-key")
     assert "BR1 did not acknowledge card 2, made 20" in said
@@ -342,7 +342,7 @@ def test_a_second_rotation_before_the_first_was_acknowledged_is_asked_for(sites:
 def test_a_key_renewed_while_a_parcel_is_built_does_not_spoil_it(
     sites: Sites, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """A build takes hours: what the key it began with signed at its end would be refused at the destination alone."""
+    """A build takes hours: signed by the key that it began with, it would be refused, but only at its destination."""
     whole = attrgetter(step)(courier.sending.build)
 
     def renewing(*arguments: object, **options: object) -> object:
@@ -378,7 +378,7 @@ def test_a_key_renewed_during_an_import_does_not_spoil_the_receipt(sites: Sites)
 
 
 def test_two_rotations_at_one_time_follow_each_other(sites: Sites) -> None:
-    """The second, begun before the first was done, would else make a card that knows nothing of the first's key."""
+    """Otherwise the second, begun before the first is done, would make a card without the key of the first."""
     waiting = open_site(sites.hq.path)
     sites.hq("site", "rotate-key")
     assert rotate_key(waiting).card.serial == 3
@@ -405,7 +405,7 @@ def test_the_end_of_a_key_is_said_while_a_new_card_is_still_taken(
 def test_a_key_that_has_ended_is_said_and_its_successor_pinned_by_phone(
     sites: Sites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It vouches for no new card: without a word the site would be heard by nobody, from one day to the next."""
+    """It can sign no new card: without a warning, no site would believe this one from one day to the next."""
     set_clock(monkeypatch, 5 * 365 + 1)
     assert "pins the new card by its fingerprint" in sites.br.says("channel", "sync")
     assert "pin the new card by its fingerprint" in typed(sites.br, "site", "rotate-key")
@@ -417,7 +417,7 @@ def test_a_key_that_has_ended_is_said_and_its_successor_pinned_by_phone(
 
 
 def test_a_card_is_written_over_nothing_but_a_card(sites: Sites) -> None:
-    """A slip in a name would cost an image, or for the superuser a device."""
+    """A wrong name would otherwise overwrite an image, or a device for the superuser."""
     mine, image, pipe = sites.root / "HQ1.card", sites.root / "boot.wim", sites.root / "pipe"
     image.write_bytes(b"image")
     (sites.root / "empty").touch()
@@ -443,7 +443,7 @@ def test_half_a_fingerprint_is_no_alarm(sites: Sites) -> None:
 
 
 def test_a_receipt_under_way_when_the_key_was_lost_is_signed_anew(sites: Sites) -> None:
-    """It is refused as it is, and no command makes a receipt: its parcel would never be confirmed."""
+    """The old receipt is refused and no command makes a new one: the parcel would never be confirmed."""
     parcel, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "media")
     sites.sync()
     assert sites.br("parcel", "receive", *volumes)["state"] == "Imported"

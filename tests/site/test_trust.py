@@ -1,4 +1,4 @@
-"""Trust: every attack on who may say what, and that each is refused for its own reason."""
+"""Trust: every attack on who may sign what is refused, each with its own error code."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_a_document_signed_with_an_old_key_after_its_end_or_a_new_one_before_its
 
 
 def test_validity_is_judged_when_it_was_signed_not_when_it_is_read() -> None:
-    """Parcels may be under way longer than a key lives."""
+    """Parcels may be under way for longer than a key is valid."""
     assert take(notice(HQ), now_ns=NOW + 1000 * DAY)
 
 
@@ -256,7 +256,7 @@ def test_a_card_signed_by_itself_is_read() -> None:
 
 
 def test_a_forged_card_is_refused() -> None:
-    """Not signed by the current key it names: by another, by an older one of its own, or altered."""
+    """It is signed by another key, or an older one of its own, and not by its current key; or it was altered."""
     assert card_refusal(signed_card(HQ_CARD, EVE)) == "forged-card"
     assert card_refusal(signed_card(make_card("HQ1", site_key(HQ_NEW), site_key(HQ)), HQ)) == "forged-card"
     envelope = parse_envelope(signed_card(HQ_CARD, HQ))
@@ -308,7 +308,7 @@ def test_a_card_of_another_site_does_not_replace_the_pinned_one() -> None:
 
 @pytest.mark.parametrize("issued_ns", [NOW, NOW - DAY, NOW - 2 * DAY, NOW - 60 * DAY])
 def test_a_stolen_old_key_makes_no_new_card(issued_ns: int) -> None:
-    """The pinned card still names the old key, for documents under way; its time for signing is over.
+    """The pinned card still lists the old key for documents under way, but it is no longer valid for signing.
 
     Nor does it help to date the card back into the old key's time: a card is newer than the one before it.
     """

@@ -1,4 +1,4 @@
-"""Statements about custody entries: what a site has of each parcel's ledger, and to whom it passed it on."""
+"""Statements about custody entries: those of each parcel that a site has, and which sites have them too."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from courier.site.catalog.schema import custody
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeptEntry:
-    """An entry: ``entry`` is the SHA-256 of its payload. ``due``: 1 while it may have to be passed on.
+    """A custody entry that is kept here, as its signed envelope.
 
-    ``shared``: sites that have it, as far as we know, comma-separated.
+    ``entry``: SHA-256 of its payload. ``due``: 1 while it may have to be passed on to other sites, else 0. ``shared``:
+    codes of the sites that are known to have it, separated by commas.
     """
 
     parcel: str
@@ -26,29 +27,29 @@ class KeptEntry:
 
 
 def keep(connection: Connection, new: KeptEntry) -> None:
-    """Keep an entry that is not there yet."""
+    """Keep an entry that is not kept yet."""
     connection.execute(insert(custody).values({name: getattr(new, name) for name in KeptEntry.__slots__}))
 
 
 def change(connection: Connection, parcel: str, entry: str, **values: object) -> None:
-    """Change what is kept of an entry."""
+    """Change fields of an entry that is kept."""
     where = (custody.c.parcel == parcel, custody.c.entry == entry)
     connection.execute(update(custody).where(*where).values(**values))
 
 
 def of_parcel(connection: Connection, parcel: str) -> list[KeptEntry]:
-    """All entries about a parcel."""
+    """All entries about a parcel, in the order they came."""
     query = select(custody).where(custody.c.parcel == parcel).order_by(custody.c.received_ns, custody.c.entry)
     return [KeptEntry(**row._mapping) for row in connection.execute(query)]
 
 
 def due(connection: Connection) -> list[str]:
-    """Parcels that have entries which may have to be passed on."""
+    """IDs of the parcels with entries that may have to be passed on."""
     query = select(custody.c.parcel).where(custody.c.due == 1).distinct().order_by(custody.c.parcel)
     return list(connection.execute(query).scalars())
 
 
 def note_shared(connection: Connection, kept: KeptEntry, sites: Iterable[str], *, due: int) -> None:
-    """Note that these sites have an entry."""
+    """Record that these sites have an entry, and whether (1) others may still have to get it."""
     known = set(filter(None, kept.shared.split(","))) | set(sites)
     change(connection, kept.parcel, kept.entry, shared=",".join(sorted(known)), due=due)

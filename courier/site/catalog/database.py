@@ -1,7 +1,8 @@
 """Opening the catalogue: engine, migrations, transactions.
 
-Either database behaves alike: one writer at a time, who holds the lock from the beginning of his transaction (so what
-he reads in it stays true until he is done, and no number is allotted twice); readers wait for nobody and see one state.
+SQLite and PostgreSQL behave alike. There is one writer at a time; it holds the lock from the beginning of its
+transaction, so what it reads stays true until the end, and no number is given out twice. Readers wait for nobody, and
+all that one connection reads is one state of the catalogue.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 BUSY_SECONDS = 30
+"""How long a writer waits for another."""
 _ROOM_TO_OPEN = 1 << 20
-"""Bytes free without which opening a local catalogue, even to read, may fail."""
+"""Free bytes that opening a local catalogue may need, even only to read it."""
 _READ = "courier_read"
 _WRITER = 0x636F7572
 """The key of the advisory lock that a writer holds in PostgreSQL."""
@@ -34,35 +36,40 @@ class Catalogue:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        # SQLite lets others wait for its one writer by sleeping ever longer; threads of one process take turns instead.
+        # In SQLite others wait for the writer by sleeping ever longer; threads of one process take turns by a lock.
         self._turn = threading.RLock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection to read with: all that is read through it is one state of the catalogue."""
+        """A connection for reading; all that is read through it is one state of the catalogue."""
         with _translated(self._engine), self._engine.connect().execution_options(**{_READ: True}) as connection:
             yield connection
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction: committed at the end of the block, rolled back on an error. Raises `RefusedError` when
-        others write for longer than `BUSY_SECONDS`.
+        """A connection for one transaction: committed at the end of the block, rolled back on an error.
+
+        Raises `RefusedError` when others write for longer than `BUSY_SECONDS`.
         """
-        with self._turn, _translated(self._engine):
-            with self._engine.begin() as connection, noting(connection) as notes:
-                yield connection
-            log_notes(notes)
+        with (
+            self._turn,
+            _translated(self._engine),
+            self._engine.begin() as connection,
+            noting(connection) as notes,
+        ):
+            yield connection
+        log_notes(notes)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
         self._engine.dispose()
 
 
 def open_catalogue(url: str) -> Catalogue:
     """Open the catalogue at an SQLAlchemy URL and bring its schema up to date.
 
-    Raises `UsageError` for a URL of no database that can be used here, `RefusedError` when the schema is newer than
-    ours.
+    Raises `UsageError` when the URL names no database that can be used, `RefusedError` when the schema was made by a
+    newer release.
     """
     from sqlalchemy import inspect, text
 
@@ -92,7 +99,7 @@ def _engine(url: str) -> Engine:
         if kind not in ("sqlite", "postgresql"):
             raise ArgumentError(f"a catalogue is kept in SQLite or PostgreSQL, not in {kind}")
         if parsed.drivername == "postgresql":
-            # Whichever driver this SQLAlchemy takes by default.
+            # Releases of SQLAlchemy differ in the driver that they take by default.
             parsed = parsed.set(drivername="postgresql+psycopg")
         engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS} if kind == "sqlite" else {})
     except ArgumentError as error:
@@ -112,7 +119,7 @@ def sqlite_url(path: Path) -> str:
 
 
 def _sqlite_connect(connection: Any, _record: object) -> None:
-    # The driver's own transaction handling is off: `_sqlite_begin` begins them, so that they hold schema changes too.
+    # Transactions are begun by `_sqlite_begin`, not by the driver, so that they cover changes of the schema too.
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
@@ -121,7 +128,7 @@ def _sqlite_connect(connection: Any, _record: object) -> None:
 
 
 def _sqlite_begin(connection: Connection) -> None:
-    # A transaction that writes takes the lock at once: one that upgraded later could be refused half-way.
+    # A writer takes the lock at once: taking it later, half-way through the transaction, could be refused.
     connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get(_READ) else "BEGIN IMMEDIATE")
 
 
@@ -147,7 +154,7 @@ def _migrate(engine: Engine) -> None:
 
 @contextlib.contextmanager
 def _translated(engine: Engine) -> Iterator[None]:
-    """Database errors as ours."""
+    """Turn errors of the database into a `CourierError` that names the catalogue, without its password."""
     from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
     local = engine.dialect.name == "sqlite" and engine.url.database
@@ -156,7 +163,7 @@ def _translated(engine: Engine) -> Iterator[None]:
         yield
     except OperationalError as error:
         text = " ".join(str(error.orig).split())
-        # Where not even the file of its shared memory can grow, SQLite tells of an input/output error only.
+        # SQLite only says "disk I/O error" when not even the file of its shared memory can grow.
         no_room = local and "disk I/O error" in text and free_space(Path(local)) < _ROOM_TO_OPEN
         if no_room or "full" in text or "No space left" in text:
             free = f" ({free_space(Path(local)):,} bytes are free there)" if local else ""

@@ -1,6 +1,6 @@
-"""Statements about letters: signed documents about a parcel that are kept as they are, one of a kind for each site.
+"""Statements about letters: signed documents about a parcel that are kept as they are, one of each kind for a site.
 
-Kinds: ``recall`` (at the receiver), ``arrival`` (at both ends), ``release`` (at both ends).
+The kinds are ``recall`` (kept by the receiver), and ``arrival`` and ``release`` (kept by sender and receiver).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from formats.envelope import Envelope
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Letter:
-    """A document about ``parcel``, from or to ``site``: its envelope, and when it was kept (UTC, nanoseconds)."""
+    """A document about ``parcel`` from or to ``site``: its envelope, and when it was kept (nanoseconds, UTC)."""
 
     kind: str
     parcel: str
@@ -26,19 +26,19 @@ class Letter:
 
 
 def letter_of(kind: str, parcel: str, site: str, envelope: Envelope) -> Letter:
-    """The letter that keeps ``envelope`` as of now."""
+    """A letter with that envelope, dated now."""
     return Letter(kind=kind, parcel=parcel, site=site, envelope=envelope.encode(), at_ns=now())
 
 
 def keep(connection: Connection, new: Letter) -> None:
-    """Keep a letter, in place of an earlier one of its kind."""
+    """Keep a letter, in place of the one of the same kind, parcel and site."""
     where = (letter.c.kind == new.kind, letter.c.parcel == new.parcel, letter.c.site == new.site)
     connection.execute(delete(letter).where(*where))
     connection.execute(insert(letter).values({name: getattr(new, name) for name in Letter.__slots__}))
 
 
 def find(connection: Connection, kind: str, parcel: str, site: str) -> Letter | None:
-    """The letter of a kind."""
+    """The letter of that kind, parcel and site, if there is one."""
     query = select(letter).where(letter.c.kind == kind, letter.c.parcel == parcel, letter.c.site == site)
     row = connection.execute(query).first()
     return Letter(**row._mapping) if row else None

@@ -16,15 +16,16 @@ from courier.site.log import note
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """A signed message: ``body`` is its envelope, ``sha256`` that of its bytes, ``size`` counts them.
+    """A signed message. ``body`` is its envelope, ``sha256`` the digest of those bytes, ``size`` their number.
 
-    ``name`` is the SHA-256 of the bytes that travel: of the same bytes, or of the envelope sealed to ``recipient`` with
-    what ``seed`` gives (a secret). A message that came and could not be opened has no other name.
+    ``name``: SHA-256 of the bytes that travel, which are the envelope, or the envelope encrypted to ``recipient`` with
+    keys made from ``seed``, a secret. Of a message that came and could not be decrypted, ``sha256`` is the same.
 
-    Out: for ``site``; ``state`` queued, delivered (handed over, not yet acknowledged; again at ``due_ns``), settled
-    (acknowledged; the body is not kept) or dead (``reason`` says why). In: from ``site`` (empty when unknown);
-    ``state`` taken (``reason``: what it waits for, if a person must decide) or refused (a dead letter, ``reason`` says
-    why); while ``due_ns`` is set an acknowledgement is owed. ``priority``: high, medium or low.
+    ``direction`` is ``out`` or ``in``. Out: the message is for ``site``. Its ``state`` is queued, delivered (handed
+    over, not acknowledged yet; it is sent again at ``due_ns``), settled (acknowledged; the body is not kept) or dead
+    (``reason`` says why). In: the message is from ``site``, empty when that is unknown. Its ``state`` is taken
+    (``reason``: what it waits for, if a person must decide) or refused (a dead letter; ``reason`` says why); while
+    ``due_ns`` is set, its acknowledgement has not been sent. ``priority``: high, medium or low.
     """
 
     direction: str
@@ -46,14 +47,14 @@ class Message:
 
 
 LIVE = ("queued", "delivered")
-"""States of messages that the other site has not acted on yet."""
+"""States of messages that the other site has not acknowledged yet."""
 AHEAD_NS = 24 * 3600 * 10**9
-"""What was noted further in the future than this was noted while the clock was wrong."""
+"""A recorded time that is further in the future than this was recorded while the clock was wrong."""
 _HEAD = [column for column in message.c if column.name != "body"] + [literal(b"").label("body")]
 
 
 def put(connection: Connection, new: Message) -> bool:
-    """Keep a message; False when that very message is there already. One that died in the outbox is queued again."""
+    """Keep a message; False when it is kept already. A dead letter of the outbox is queued again."""
     there = find(connection, new.direction, new.sha256, new.site)
     if there is not None and not (new.direction == "out" and there.state == "dead"):
         return False
@@ -82,12 +83,12 @@ def _this(one: Message) -> Any:
 
 
 def forget(connection: Connection, one: Message) -> None:
-    """Remove a message and all that is known of it."""
+    """Delete a message and all that is known of it."""
     connection.execute(delete(message).where(_this(one)))
 
 
 def find(connection: Connection, direction: str, sha256: str, site: str | None = None) -> Message | None:
-    """A message by name, without its body."""
+    """A message by the SHA-256 of its envelope, without its body."""
     query = select(*_HEAD).where(message.c.direction == direction, message.c.sha256 == sha256)
     if site is not None:
         query = query.where(message.c.site == site)
@@ -96,7 +97,7 @@ def find(connection: Connection, direction: str, sha256: str, site: str | None =
 
 
 def named(connection: Connection, direction: str, name: str, site: str | None = None) -> Message | None:
-    """A message by the name it travels by, without its body."""
+    """A message by the SHA-256 of the bytes that travel, without its body."""
     query = select(*_HEAD).where(message.c.direction == direction, message.c.name == name)
     if site is not None:
         query = query.where(message.c.site == site)
@@ -105,13 +106,13 @@ def named(connection: Connection, direction: str, name: str, site: str | None = 
 
 
 def set_encryption(connection: Connection, one: Message) -> None:
-    """Keep under which name, for which recipient and with which seed a message travels from now on."""
+    """Record the name, recipient and seed of a message that was encrypted anew."""
     values = {"name": one.name, "recipient": one.recipient, "seed": one.seed}
     connection.execute(update(message).where(_this(one)).values(**values))
 
 
 def read(connection: Connection, sha256: str, site: str, offset: int, length: int) -> bytes:
-    """A piece of the body of a message for ``site``; empty when it is not kept (any more)."""
+    """Up to ``length`` bytes at ``offset`` of the body of a message for ``site``; empty when it is not kept."""
     query = select(func.substr(message.c.body, offset + 1, length)).where(
         message.c.direction == "out", message.c.sha256 == sha256, message.c.site == site
     )
@@ -128,9 +129,9 @@ def queued(connection: Connection, site: str | None = None) -> list[Message]:
 
 
 def due(connection: Connection, now_ns: int, site: str | None = None, limit: int | None = None) -> list[Message]:
-    """Messages to hand over now, without bodies: queued ones, and delivered ones whose time has come again.
+    """Messages to hand over now, without bodies: queued ones, and delivered ones that are due to be sent again.
 
-    High priority first, then the oldest. One that was handed over in the future was so by a wrong clock: it is due.
+    High priority comes first, then the oldest. A message that was handed over in the future, by a wrong clock, is due.
     """
     come = or_(message.c.due_ns <= now_ns, message.c.settled_ns > now_ns + AHEAD_NS)
     waiting = or_(message.c.state == "queued", and_(message.c.state == "delivered", come))
@@ -146,9 +147,9 @@ def _heads(connection: Connection, query: Select[Any]) -> list[Message]:
 
 
 def delivered(connection: Connection, one: Message, *, due_ns: int, now_ns: int) -> None:
-    """A message was handed over; it goes again at ``due_ns`` unless it is acknowledged before.
+    """Record that a message was handed over; it is sent again at ``due_ns`` unless it is acknowledged before.
 
-    From now on ``attempts`` counts how often it was handed over.
+    From the first time on, ``attempts`` counts how often it was handed over.
     """
     statement = update(message).where(_this(one), message.c.state.in_(LIVE))
     times = sql_case((message.c.state == "queued", 1), else_=message.c.attempts + 1)
@@ -158,12 +159,15 @@ def delivered(connection: Connection, one: Message, *, due_ns: int, now_ns: int)
 
 
 def handed_over(one: Message) -> int:
-    """How often a message was handed over, once it is handed over now."""
+    """How often a message has been handed over, counting the present time."""
     return 1 if one.state == "queued" else one.attempts + 1
 
 
 def settle(connection: Connection, one: Message, *, state: str, reason: str = "", now_ns: int) -> bool:
-    """End a message of the outbox: settled (its body is given up) or dead; False when it was settled before."""
+    """End a message of the outbox: settled (its body is deleted) or dead, because of ``reason``.
+
+    Returns False when it was settled before.
+    """
     values: dict[str, Any] = {"state": state, "reason": reason, "settled_ns": now_ns, "due_ns": None}
     if state == "settled":
         values["body"] = b""
@@ -177,7 +181,7 @@ def settle(connection: Connection, one: Message, *, state: str, reason: str = ""
 
 
 def attempted(connection: Connection, tried: Message, *, reason: str) -> None:
-    """Count a delivery that failed, of a message that was never handed over; it stays as it is."""
+    """Record why a delivery failed, and count it where the message was never handed over."""
     times = sql_case((message.c.state == "queued", message.c.attempts + 1), else_=message.c.attempts)
     connection.execute(update(message).where(_this(tried)).values(attempts=times, reason=reason))
     if reason != tried.reason:
@@ -185,27 +189,27 @@ def attempted(connection: Connection, tried: Message, *, reason: str) -> None:
 
 
 def live(connection: Connection, site: str) -> list[Message]:
-    """Messages for a site that are not settled and not dead, without bodies."""
+    """Messages for a site that are queued or delivered, without bodies."""
     waiting = message.c.state.in_(LIVE)
     query = select(*_HEAD).where(message.c.direction == "out", message.c.site == site, waiting)
     return _heads(connection, query)
 
 
 def unsettled(connection: Connection, site: str, types: Collection[str]) -> list[Message]:
-    """Messages of these types for a site that it has not acknowledged, dead letters too, without bodies."""
+    """Messages of these types that a site has not acknowledged, including dead letters, without bodies."""
     mine = and_(message.c.direction == "out", message.c.site == site, message.c.type.in_(types))
     return _heads(connection, select(*_HEAD).where(mine, message.c.state != "settled"))
 
 
 def expired(connection: Connection, before_ns: int) -> list[Message]:
-    """Messages of the outbox made before a moment and not acknowledged, without bodies."""
+    """Messages of the outbox that were made before ``before_ns`` and are not acknowledged, without bodies."""
     waiting = message.c.state.in_(LIVE)
     query = select(*_HEAD).where(message.c.direction == "out", waiting, message.c.created_ns < before_ns)
     return _heads(connection, query)
 
 
 def dead_ahead(connection: Connection, now_ns: int) -> list[Message]:
-    """Dead letters of the outbox that died in the future, by a wrong clock, without bodies."""
+    """Dead letters of the outbox that are dated in the future, by a wrong clock, without bodies."""
     return [one for one in in_state(connection, "out", "dead") if (one.settled_ns or 0) > now_ns + AHEAD_NS]
 
 
@@ -217,7 +221,7 @@ def revive(connection: Connection, one: Message) -> None:
 
 
 def owed(connection: Connection, limit: int) -> dict[str, list[Message]]:
-    """Messages that came and are not acknowledged yet, by the site that sent them; at most ``limit`` of each."""
+    """Messages that came and are not acknowledged yet, by the site that sent them; at most ``limit`` a site."""
     query = select(*_HEAD).where(message.c.direction == "in", message.c.due_ns.is_not(None), message.c.site != "")
     found: dict[str, list[Message]] = {}
     for one in _heads(connection, query.order_by(message.c.due_ns, message.c.sha256)):
@@ -228,7 +232,7 @@ def owed(connection: Connection, limit: int) -> dict[str, list[Message]]:
 
 
 def owe(connection: Connection, one: Message, due_ns: int | None) -> None:
-    """Note that an acknowledgement of a message that came is owed, or (None) that it has been written."""
+    """Record since when the acknowledgement of a message is owed, or (None) that it has been queued."""
     connection.execute(update(message).where(_this(one)).values(due_ns=due_ns))
 
 
@@ -249,7 +253,7 @@ def in_state(connection: Connection, direction: str, state: str, limit: int | No
 
 
 def thin_out(connection: Connection, keep: int) -> None:
-    """Of the dead letters from nobody known keep the newest ``keep``: strangers do not fill our disk."""
+    """Delete dead letters of unknown senders but for the newest ``keep``, so that strangers cannot fill the disk."""
     unknown = and_(message.c.direction == "in", message.c.state == "refused", message.c.site == "")
     newest = select(message.c.sha256).where(unknown).order_by(message.c.created_ns.desc()).limit(keep)
     connection.execute(delete(message).where(unknown, message.c.sha256.not_in(newest.scalar_subquery())))

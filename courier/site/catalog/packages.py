@@ -1,4 +1,4 @@
-"""Statements about packages: versions in the store, definitions received, IDs and versions allotted."""
+"""Statements about packages: versions in the store, definitions received, and the numbers given out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from formats.documents.listing import ListingSummary
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredPackage:
-    """A package version in the store. ``origin``: ``added``, or the ID of the parcel it came with."""
+    """A package version in the store.
+
+    ``created_ns``: when its source site made it; ``added_ns``: when it came into this store. ``origin``: ``added``, or
+    the ID of the parcel that it came with.
+    """
 
     package: str
     version: int
@@ -36,7 +40,7 @@ def _stored(row: Row[tuple[object, ...]]) -> StoredPackage:
 
 
 def add(connection: Connection, new: StoredPackage) -> None:
-    """Record a version; its content must be in the store."""
+    """Record a version whose content is in the store."""
     connection.execute(
         insert(package).values(
             package=new.package,
@@ -56,7 +60,7 @@ def add(connection: Connection, new: StoredPackage) -> None:
 
 
 def versions(connection: Connection, package_id: str | None = None) -> list[StoredPackage]:
-    """Versions in the store, of one package or of all, oldest version first."""
+    """Versions in the store, of one package or of all, by package and version."""
     query = select(package).order_by(package.c.package, package.c.version)
     if package_id is not None:
         query = query.where(package.c.package == package_id)
@@ -64,14 +68,14 @@ def versions(connection: Connection, package_id: str | None = None) -> list[Stor
 
 
 def find(connection: Connection, package_id: str, version: int) -> StoredPackage | None:
-    """One version."""
+    """One version, if it is in the store."""
     query = select(package).where(package.c.package == package_id, package.c.version == version)
     row = connection.execute(query).first()
     return _stored(row) if row else None
 
 
 def remove(connection: Connection, package_id: str, version: int) -> bool:
-    """Forget a version; False when it is not there. Its content is collected by the store."""
+    """Delete a version's record; False when there is none. Its content is deleted by `ContentStore.collect`."""
     statement = delete(package).where(package.c.package == package_id, package.c.version == version)
     removed = connection.execute(statement).rowcount > 0
     if removed:
@@ -80,9 +84,9 @@ def remove(connection: Connection, package_id: str, version: int) -> bool:
 
 
 def next_version(connection: Connection, package_id: str) -> int:
-    """One more than the highest version ever used for the package, here or in a definition by its source site.
+    """One more than the highest version of the package that was ever used, here or in a definition by its source site.
 
-    What other sites say of the package does not count: one of them could use the numbers up.
+    Definitions by other sites do not count: one of them could use up the numbers.
     """
     here = select(func.max(package.c.version)).where(package.c.package == package_id)
     told = select(func.max(definition.c.version)).where(
@@ -93,16 +97,16 @@ def next_version(connection: Connection, package_id: str) -> int:
 
 
 IDS_LOST = "ids-lost"
-"""A counter that is above 0 where the catalogue was lost and begun anew: which numbers were given out is not known."""
+"""A counter that is above 0 when the catalogue was lost and begun anew: it is not known which numbers were used."""
 
 
 def read_counter(connection: Connection, name: str) -> int:
-    """The last number allotted under ``name``, 0 if none."""
+    """The last number given out under ``name``; 0 when there was none."""
     return connection.execute(select(counter.c.value).where(counter.c.name == name)).scalar() or 0
 
 
 def raise_counter(connection: Connection, name: str, value: int) -> None:
-    """Remember ``value`` as the last number allotted under ``name``, unless a higher one is remembered."""
+    """Record ``value`` as the last number given out under ``name``, unless a higher one is recorded."""
     if read_counter(connection, name) >= value:
         return
     changed = connection.execute(update(counter).where(counter.c.name == name).values(value=value)).rowcount
@@ -113,9 +117,10 @@ def raise_counter(connection: Connection, name: str, value: int) -> None:
 def keep_definition(
     connection: Connection, package_id: str, version: int, site: str, *, listing: str, envelope: bytes, received_ns: int
 ) -> None:
-    """Keep a definition received from ``site``, in place of an earlier one of the same content.
+    """Keep a definition that came from ``site``, in place of an earlier one with the same listing.
 
-    One of other content stands beside it: which counts is for the ship notice to say, not for the order they came in.
+    Definitions with different listings are kept side by side: the ship notice says which of them counts, not the order
+    in which they came.
     """
     where = (definition.c.package == package_id, definition.c.version == version, definition.c.site == site)
     connection.execute(delete(definition).where(*where, definition.c.listing == listing))
@@ -127,9 +132,9 @@ def keep_definition(
 
 
 def find_definitions(connection: Connection, package_id: str, version: int, site: str) -> dict[str, tuple[bytes, int]]:
-    """(envelope, when it came) of the definitions that ``site`` signed, by the listing they name.
+    """(envelope, when it came) of the definitions that ``site`` signed, by the SHA-256 of the listing they name.
 
-    There is one, but after a mishap.
+    There is more than one only when that site contradicted itself.
     """
     query = select(definition.c.listing, definition.c.envelope, definition.c.received_ns).where(
         definition.c.package == package_id, definition.c.version == version, definition.c.site == site

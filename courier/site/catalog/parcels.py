@@ -1,4 +1,4 @@
-"""Statements about parcels: those sent, those received, their volumes, and the log of each."""
+"""Statements about parcels: those sent and received, their volumes, and the log of each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from courier.site.log import note
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SentParcel:
-    """A parcel this site made; ``packing_list`` and ``edition`` are those of its newest layout."""
+    """A parcel that this site made; ``packing_list`` (SHA-256) and ``edition`` are those of its newest layout."""
 
     parcel: str
     state: str
@@ -31,7 +31,7 @@ class SentParcel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SentTo:
-    """One destination of a sent parcel; ``receipt`` is its signed answer, once it came."""
+    """One destination of a sent parcel; ``receipt`` is its signed answer once that has come."""
 
     parcel: str
     site: str
@@ -41,7 +41,7 @@ class SentTo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SentVolume:
-    """A volume of a sent parcel in one edition; ``bytes`` are those on the medium, file system included."""
+    """A volume of a sent parcel in one edition; ``bytes`` counts those on the medium, with the file system."""
 
     parcel: str
     edition: int
@@ -56,7 +56,7 @@ class SentVolume:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReceivedParcel:
-    """A build of a parcel of which media arrived. ``hold``: 1 while the operator wants no import."""
+    """A build of a parcel that is announced or arrives. ``hold``: 1 while the operator does not want it imported."""
 
     parcel: str
     build: str
@@ -71,7 +71,7 @@ class ReceivedParcel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReceivedVolume:
-    """A volume as it was last seen; ``damaged_blocks`` were bad in that reading."""
+    """A volume as it was last read; ``damaged_blocks``: how many blocks were bad in that reading."""
 
     parcel: str
     build: str
@@ -84,7 +84,7 @@ class ReceivedVolume:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogEntry:
-    """One thing that happened to a parcel here; ``parcel`` is empty for what concerns the site."""
+    """One thing that happened to a parcel here; ``parcel`` is empty for what concerns the whole site."""
 
     parcel: str
     at_ns: int
@@ -98,7 +98,7 @@ def _values(record: object) -> dict[str, object]:
 
 
 def add_sent(connection: Connection, new: SentParcel, destinations: Iterable[str]) -> None:
-    """Record a parcel that was built."""
+    """Record a parcel of ours and its destinations."""
     connection.execute(insert(sent).values(_values(new)))
     for code in destinations:
         connection.execute(insert(sent_to).values(parcel=new.parcel, site=code, receipt=None, confirmed_ns=None))
@@ -107,13 +107,13 @@ def add_sent(connection: Connection, new: SentParcel, destinations: Iterable[str
 def add_sent_package(
     connection: Connection, parcel: str, package: str, version: int, *, listing: str, definition: bytes
 ) -> None:
-    """Record a package version that a sent parcel carries; ``definition`` is its definition's payload."""
+    """Record a package version that a sent parcel carries; ``definition`` is the payload of its definition."""
     values = {"parcel": parcel, "package": package, "version": version, "listing": listing, "definition": definition}
     connection.execute(insert(sent_package).values(values))
 
 
 def sent_packages(connection: Connection, parcel: str) -> list[tuple[str, int, str, bytes]]:
-    """(package, version, listing, definition payload) of what a sent parcel carries."""
+    """(package, version, listing, payload of the definition) of each package that a sent parcel carries."""
     columns = (sent_package.c.package, sent_package.c.version, sent_package.c.listing, sent_package.c.definition)
     query = select(*columns).where(sent_package.c.parcel == parcel)
     rows = connection.execute(query.order_by(sent_package.c.package, sent_package.c.version))
@@ -121,7 +121,7 @@ def sent_packages(connection: Connection, parcel: str) -> list[tuple[str, int, s
 
 
 def forget_sent(connection: Connection, parcel: str) -> None:
-    """Forget a parcel that was planned and never built."""
+    """Delete the record of a parcel that was planned and never built."""
     for table in (sent, sent_to):
         connection.execute(delete(table).where(table.c.parcel == parcel))
 
@@ -132,13 +132,13 @@ def change_sent(connection: Connection, parcel: str, **values: object) -> None:
 
 
 def find_sent(connection: Connection, parcel: str) -> SentParcel | None:
-    """A parcel this site made."""
+    """A parcel that this site made, if there is one of that ID."""
     row = connection.execute(select(sent).where(sent.c.parcel == parcel)).first()
     return SentParcel(**row._mapping) if row else None
 
 
 def all_sent(connection: Connection) -> list[SentParcel]:
-    """Parcels this site made, in creation order."""
+    """The parcels that this site made, in the order they were made."""
     return [SentParcel(**row._mapping) for row in connection.execute(select(sent).order_by(sent.c.parcel))]
 
 
@@ -155,7 +155,7 @@ def keep_receipt(connection: Connection, parcel: str, site: str, *, receipt: byt
 
 
 def put_sent_volume(connection: Connection, volume: SentVolume) -> None:
-    """Record the state of a volume, in place of an earlier one."""
+    """Record a volume, in place of its earlier state."""
     connection.execute(
         delete(sent_volume).where(
             sent_volume.c.parcel == volume.parcel,
@@ -175,7 +175,7 @@ def sent_volumes(connection: Connection, parcel: str, edition: int, number: int 
 
 
 def put_received(connection: Connection, new: ReceivedParcel) -> None:
-    """Record a build that arrives, or its new state."""
+    """Record a build that is announced or arrives, in place of what was known of it."""
     where = (received.c.parcel == new.parcel, received.c.build == new.build)
     connection.execute(delete(received).where(*where))
     connection.execute(insert(received).values(_values(new)))
@@ -188,7 +188,7 @@ def change_received(connection: Connection, parcel: str, build: str, **values: o
 
 
 def find_received(connection: Connection, parcel: str, build: str | None = None) -> list[ReceivedParcel]:
-    """Builds of a parcel that arrived (more than one is unusual)."""
+    """Builds of a parcel that were announced or arrive; more than one is unusual."""
     query = select(received).where(received.c.parcel == parcel).order_by(received.c.first_ns)
     if build is not None:
         query = query.where(received.c.build == build)
@@ -196,25 +196,25 @@ def find_received(connection: Connection, parcel: str, build: str | None = None)
 
 
 def all_received(connection: Connection) -> list[ReceivedParcel]:
-    """All builds that arrived, by parcel."""
+    """All builds that were announced or arrive, by parcel."""
     query = select(received).order_by(received.c.parcel, received.c.first_ns)
     return [ReceivedParcel(**row._mapping) for row in connection.execute(query)]
 
 
 def forget_received(connection: Connection, parcel: str, build: str) -> None:
-    """Forget a build that arrived."""
+    """Delete the record of a build that arrives, and of its volumes."""
     forget_received_volumes(connection, parcel, build)
     connection.execute(delete(received).where(received.c.parcel == parcel, received.c.build == build))
 
 
 def forget_received_volumes(connection: Connection, parcel: str, build: str) -> None:
-    """Forget which volumes of a build were seen; what is known of the parcel stays."""
+    """Delete the records of a build's volumes; what is known of the parcel stays."""
     table = received_volume
     connection.execute(delete(table).where(table.c.parcel == parcel, table.c.build == build))
 
 
 def put_received_volume(connection: Connection, volume: ReceivedVolume) -> None:
-    """Record how a volume was seen, in place of an earlier reading."""
+    """Record how a volume was read, in place of an earlier reading."""
     connection.execute(
         delete(received_volume).where(
             received_volume.c.parcel == volume.parcel,
@@ -229,7 +229,7 @@ def put_received_volume(connection: Connection, volume: ReceivedVolume) -> None:
 def received_volumes(
     connection: Connection, parcel: str, build: str, number: int | None = None
 ) -> list[ReceivedVolume]:
-    """Volumes of a build that were seen (or one of them), by edition and number."""
+    """The volumes of a build that were read (or one of them), by edition and number."""
     query = select(received_volume).where(received_volume.c.parcel == parcel, received_volume.c.build == build)
     if number is not None:
         query = query.where(received_volume.c.number == number)
@@ -240,7 +240,7 @@ def received_volumes(
 def keep_notice(
     connection: Connection, parcel: str, packing_list: str, *, build: str, envelope: bytes, received_ns: int
 ) -> None:
-    """Keep a ship notice that came."""
+    """Keep a ship notice that came; ``packing_list`` is the SHA-256 of the packing list that it names."""
     where = (notice.c.parcel == parcel, notice.c.packing_list == packing_list)
     connection.execute(delete(notice).where(*where))
     connection.execute(
@@ -259,7 +259,7 @@ def notices(connection: Connection, parcel: str | None = None) -> list[tuple[byt
 
 
 def write_log(connection: Connection, entry: LogEntry) -> None:
-    """Append to the log; nothing is ever taken out of it."""
+    """Append to the log of a parcel, from which nothing is ever deleted; it is mirrored in the site's log file."""
     connection.execute(insert(log).values(_values(entry)))
     note(connection, f"{entry.parcel or 'site'}: {entry.event}{': ' if entry.text else ''}{entry.text}")
 
@@ -273,10 +273,10 @@ def read_log(connection: Connection, parcel: str) -> list[LogEntry]:
 
 
 def log_end(connection: Connection) -> int:
-    """Where the log ends now, for `read_log_since`."""
+    """The end of the log now, for `read_log_since`."""
     return int(connection.execute(select(func.coalesce(func.max(log.c.id), 0))).scalar_one())
 
 
 def read_log_since(connection: Connection, end: int) -> list[LogEntry]:
-    """What happened here since the log had that end, in order."""
+    """What happened here after that end of the log, in order."""
     return [LogEntry(**row._mapping) for row in connection.execute(_LOG.where(log.c.id > end))]

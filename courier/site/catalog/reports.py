@@ -1,4 +1,4 @@
-"""Statements about site reports, those that came and those that went out, and about retired packages."""
+"""Statements about site reports, received and sent, and about retired packages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from courier.site.catalog.schema import report, reported, retired
 
 
 def keep(connection: Connection, site: str, *, issued_ns: int, envelope: bytes) -> bool:
-    """Keep a site's report; False when the one that is kept is as new."""
+    """Keep a site's report; False when the one that is kept is as new or newer."""
     there = connection.execute(select(report.c.issued_ns).where(report.c.site == site)).scalar()
     if there is not None and there >= issued_ns:
         return False
@@ -18,19 +18,19 @@ def keep(connection: Connection, site: str, *, issued_ns: int, envelope: bytes) 
 
 
 def find(connection: Connection, site: str) -> tuple[int, bytes] | None:
-    """When a site last reported, and its report's envelope."""
+    """(time of issue, envelope) of a site's newest report, if it ever sent one."""
     row = connection.execute(select(report.c.issued_ns, report.c.envelope).where(report.c.site == site)).first()
     return (row.issued_ns, bytes(row.envelope)) if row else None
 
 
 def last_reported(connection: Connection) -> dict[str, tuple[int, str, int]]:
-    """What we last told each site: when, the digest of the facts, and the bytes that were free."""
+    """Our last report to each site: (time of issue, SHA-256 of what it said, bytes free)."""
     rows = connection.execute(select(reported))
     return {row.site: (row.issued_ns, row.facts, row.free) for row in rows}
 
 
 def note_reported(connection: Connection, site: str, *, issued_ns: int, facts: str, free: int) -> None:
-    """Remember what we told a site."""
+    """Record our last report to a site; ``facts`` is the SHA-256 of what it said, without the free space."""
     connection.execute(delete(reported).where(reported.c.site == site))
     connection.execute(insert(reported).values(site=site, issued_ns=issued_ns, facts=facts, free=free))
 
@@ -38,7 +38,7 @@ def note_reported(connection: Connection, site: str, *, issued_ns: int, facts: s
 def retire(
     connection: Connection, package: str, version: int, *, reason: str, retired_ns: int, envelope: bytes
 ) -> bool:
-    """Note that a version is retired; False when it was before."""
+    """Record that a package version is retired; False when that was recorded before."""
     if (package, version) in retirements(connection):
         return False
     values = {"package": package, "version": version, "reason": reason, "retired_ns": retired_ns, "envelope": envelope}
@@ -47,6 +47,6 @@ def retire(
 
 
 def retirements(connection: Connection) -> dict[tuple[str, int], str]:
-    """The retired package versions, and why."""
+    """The reason for each retired (package, version)."""
     rows = connection.execute(select(retired.c.package, retired.c.version, retired.c.reason))
     return {(package, version): reason for package, version, reason in rows}

@@ -163,11 +163,11 @@ message = Table(
     Column("settled_ns", BigInteger, nullable=True),
     Column("attempts", Integer, nullable=False),
     Column("priority", String(10), nullable=False),
-    Column("size", BigInteger, nullable=False, comment="of the message, also where its body is not kept any more"),
+    Column("size", BigInteger, nullable=False, comment="of the message, also when its body is not kept any more"),
     Column("due_ns", BigInteger, nullable=True, comment="out: not before; in: an acknowledgement is owed since"),
     Column("name", String(64), nullable=False, comment="SHA-256 of the bytes that travel"),
-    Column("recipient", Text, nullable=False, comment="out: whom it is sealed to; empty while it is not"),
-    Column("seed", LargeBinary, nullable=False, comment="out: what the keys of its cover come from; secret"),
+    Column("recipient", Text, nullable=False, comment="out: whom it is encrypted to; empty: not encrypted"),
+    Column("seed", LargeBinary, nullable=False, comment="out: what the keys of its encryption are made from; secret"),
     Index("ix_message_state", "direction", "state"),
     Index("ix_message_name", "direction", "name"),
 )
@@ -228,7 +228,7 @@ retired = Table(
     Column("version", BigInteger, primary_key=True),
     Column("reason", Text, nullable=False),
     Column("retired_ns", BigInteger, nullable=False),
-    Column("envelope", LargeBinary, nullable=False, comment="the source site's signed word"),
+    Column("envelope", LargeBinary, nullable=False, comment="the retirement, signed by the source site"),
 )
 
 counter = Table(

@@ -12,7 +12,7 @@ from courier.site.log import note
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PinnedSite:
-    """A site whose card is pinned; ``revoked`` says why it is not trusted any more, or is empty."""
+    """A site whose card is pinned; ``revoked`` says why it is not trusted any more, and is empty while it is."""
 
     code: str
     name: str
@@ -24,11 +24,11 @@ class PinnedSite:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Address:
-    """How a site is reached: priority 1 is tried first.
+    """How a site is reached over the network; the address with priority 1 is tried first.
 
     ``limits``: as `courier.channel.schedule.Limits.to_text` writes them. ``ca``: file of the certificate authority that
-    is trusted for it, or empty for the system's. ``failures`` in a row, the last at ``tried_ns``. ``measured``: JSON of
-    what the last test measured, or empty.
+    is trusted for it; empty: those of the system. ``failures``: how often it failed in a row, the last time at
+    ``tried_ns``. ``measured``: what the last test measured, as JSON; empty: it was not tested.
     """
 
     site: str
@@ -46,7 +46,7 @@ def _pinned(row: Row[tuple[object, ...]]) -> PinnedSite:
 
 
 def pin(connection: Connection, pinned: PinnedSite) -> None:
-    """Keep a card, in place of an older one of the site."""
+    """Keep the card of a site, in place of an older one."""
     connection.execute(delete(site).where(site.c.code == pinned.code))
     connection.execute(
         insert(site).values(
@@ -62,7 +62,7 @@ def pin(connection: Connection, pinned: PinnedSite) -> None:
 
 
 def revoke(connection: Connection, code: str, reason: str) -> bool:
-    """Trust the site no more; False when it is not pinned."""
+    """Record that a site is not trusted any more; False when no card of it is pinned."""
     revoked = connection.execute(update(site).where(site.c.code == code).values(revoked=reason)).rowcount > 0
     if revoked:
         note(connection, f"site {code} revoked: {reason}")
@@ -70,7 +70,7 @@ def revoke(connection: Connection, code: str, reason: str) -> bool:
 
 
 def find(connection: Connection, code: str) -> PinnedSite | None:
-    """The pinned site of that code."""
+    """The site of that code, if a card of it is pinned."""
     row = connection.execute(select(site).where(site.c.code == code)).first()
     return _pinned(row) if row else None
 
@@ -86,13 +86,13 @@ def add_address(connection: Connection, new: Address) -> None:
 
 
 def change_address(connection: Connection, code: str, text: str, **values: object) -> bool:
-    """Change fields of an address; False when there is none such."""
+    """Change fields of an address; False when there is no such address."""
     statement = update(address).where(address.c.site == code, address.c.address == text)
     return connection.execute(statement.values(**values)).rowcount > 0
 
 
 def find_address(connection: Connection, code: str, text: str) -> Address | None:
-    """An address as it stands now."""
+    """An address as it is now, if it is still there."""
     row = connection.execute(select(address).where(address.c.site == code, address.c.address == text)).first()
     return Address(**row._mapping) if row else None
 

@@ -97,7 +97,7 @@ class ContentStore(Protocol):
         """Hold the store's lock: one writer at a time. Raises `RefusedError` at once when another command holds it."""
 
     def space(self) -> StoreSpace:
-        """The room for more content."""
+        """How much more content there is room for."""
 
     def require_space(self, needed: int, *, purpose: str) -> None:
         """Raise `NoSpaceError` unless there is room for ``needed`` bytes more and the reserve.

@@ -20,13 +20,13 @@ from courier.errors import DamagedError
 from courier.files import (
     RESERVE,
     TEMP,
+    flush_files,
     free_space,
     locked,
     make_folder,
     naming_space,
     remove_tree,
     require_space,
-    settle,
     sweep,
     sync_folder,
     writing_out,
@@ -114,7 +114,7 @@ class FolderStore(ContentStore):
 
     def move_in(self, contents: dict[str, Path], listings: dict[str, Path]) -> None:
         """Move staged files, by their SHA-256, to where they belong, flushed to disk."""
-        settle([*contents.values(), *listings.values()])
+        flush_files([*contents.values(), *listings.values()])
         folders = set()
         for place, files in ((self._content, contents), (self._listing, listings)):
             for sha256, path in files.items():

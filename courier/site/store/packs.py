@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.files import make_folder, settle, sync_folder
+from courier.files import flush_files, make_folder, sync_folder
 
 MAGIC = b"courier-pack/1\n\0"
 LARGEST = 64 << 10
@@ -203,7 +203,7 @@ class Packs:
         make_folder(self._folder)
         index = self._index()
         assert index is not None, "the folder was made just now"
-        settle(staged)
+        flush_files(staged)
         first = self._next_number()
         for at, path in enumerate(staged):
             path.replace(self._path(first + at))

@@ -1,4 +1,4 @@
-"""Messages are sealed: the name they travel by, whom they are sealed to, and with what."""
+"""Messages are encrypted: the name they travel by, their recipient, and the seed of their keys."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Messages that were queued before travel as they are."""
+    """Add the columns; messages that were queued before travel unencrypted."""
     op.add_column("message", sa.Column("name", sa.String(64), nullable=False, server_default=""))
     op.add_column("message", sa.Column("recipient", sa.Text(), nullable=False, server_default=""))
     op.add_column("message", sa.Column("seed", sa.LargeBinary(), nullable=False, server_default=sa.text("''")))
