@@ -58,9 +58,9 @@ class Console:
             _put(_one_line(text))
 
     def warn(self, text: str) -> None:
-        """Print a line for people on stderr, also with ``--quiet``."""
+        """Print lines for people on stderr, also with ``--quiet``."""
         if self.for_people:
-            print(text, file=sys.stderr, flush=True)
+            print("\n".join(map(_one_line, text.split("\n"))), file=sys.stderr, flush=True)
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print columns for people; a column of whole numbers is aligned to the right.
