@@ -22,6 +22,8 @@ MAX_TEXT = 1000
 """Longest text of an option or argument, in characters: what the documents that it goes into allow."""
 MAX_PLACE = 4096
 """Longest path or URL, in characters."""
+NO_LIMIT = 10**9
+"""A highest number from here on is no limit that an operator could meet; the help leaves it out."""
 _PLACES = {"ADDRESS", "[ADDRESS]", "URL", "KEY"}
 
 PARCEL = Annotated[str, typer.Argument(metavar="PARCEL", help="ID of a parcel, such as HQ1-000042.")]
@@ -187,8 +189,8 @@ def described(parameter: Any) -> tuple[str, str]:
     if type(parameter.default) in (int, str) and parameter.default != "":
         notes.append(f"default: {parameter.default}")
     least, most = getattr(parameter, "min", None), getattr(parameter, "max", None)
-    if least is not None and most is not None:
-        notes.append(f"{least} to {most}")
+    if least is not None:
+        notes.append(f"{least:,} to {most:,}" if most is not None and most < NO_LIMIT else f"{least:,} or more")
     return name, f"{parameter.help} ({'; '.join(notes)})" if notes else parameter.help
 
 

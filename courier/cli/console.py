@@ -64,10 +64,10 @@ class Console:
             _put(one_line(text))
 
     def warn(self, text: str) -> None:
-        """Print a line for people on stderr, also with ``--quiet``, and write it into the log of the site."""
+        """Print lines for people on stderr, also with ``--quiet``, and write them into the log of the site."""
         _log(logging.WARNING, text)
         if self.for_people:
-            print(text, file=sys.stderr, flush=True)
+            print("\n".join(map(one_line, text.split("\n"))), file=sys.stderr, flush=True)
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print columns for people; a column of whole numbers is aligned to the right.

@@ -135,11 +135,11 @@ def show(context: typer.Context, *, reference: REFERENCE) -> None:
             console.say(f"RETIRED: {retired[key] or 'no reason given'}")
         for entry in site.store.entries(stored.listing) if console.for_people else ():
             if isinstance(entry, FileEntry):
-                console.say(f"  {entry.size:>15,}  {_shown(entry.path)}{' *' if entry.executable else ''}")
+                console.say(f"  {entry.size:>15,}  {entry.path}{' *' if entry.executable else ''}")
             elif isinstance(entry, LinkEntry):
-                console.say(f"  {'':>15}  {_shown(entry.path)} -> {_shown(entry.target)}")
+                console.say(f"  {'':>15}  {entry.path} -> {entry.target}")
             else:
-                console.say(f"  {'':>15}  {_shown(entry.path)}/")
+                console.say(f"  {'':>15}  {entry.path}/")
         console.result({**describe(stored), "retired": key in retired, "retired_reason": retired.get(key, "")})
 
 
@@ -166,10 +166,6 @@ def retire(
         console.result({"package_id": reference.split(":")[0], "retired": True, "queued": told})
 
 
-def _shown(path: str) -> str:
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in path)
-
-
 @command(app, "verify", examples=["courier package verify", "courier package verify HQ100001:3"])
 def verify(
     context: typer.Context,
@@ -193,7 +189,7 @@ def verify(
             verdict = "good" if not findings else plural(len(findings), "file") + " damaged"
             console.say(f"{stored.package}:{stored.version}  {verdict}")
             for finding in findings:
-                console.warn(f"  {_shown(finding.path)}: {finding.problem}")
+                console.warn(f"  {finding.path}: {finding.problem}")
             problems = [{"path": finding.path, "problem": finding.problem} for finding in findings]
             documents.append({**describe(stored), "state": "damaged" if findings else "good", "problems": problems})
         if bad:

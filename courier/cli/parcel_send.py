@@ -24,7 +24,7 @@ MEDIA = Annotated[
 ]
 CAPACITY = Annotated[
     str | None,
-    typer.Option("--capacity", metavar="SIZE", help="Usable bytes of a medium of any other kind, such as 64GB."),
+    typer.Option("--capacity", metavar="SIZE", help="Usable size of a medium of any other kind, such as 64GB."),
 ]
 
 

@@ -242,7 +242,7 @@ def rotate(
 ) -> None:
     """Make new keys and a new card, and send the card to the sites.
 
-    Parcels that are under way stay valid, unless the old keys are lost (--lost).
+    Parcels that are under way stay valid; with --lost, only what was signed before the keys were lost.
     """
     from courier.errors import UsageError
     from courier.site.rotation import key_not_valid_yet, rotate_key, unacknowledged

@@ -55,6 +55,6 @@ def not_imported(status: ParcelStatus) -> CourierError | None:
         f"{parcel} is held, awaiting {'; '.join(status.awaiting) or 'media'}",
         hint=f"report the arrival: {status.report}, then courier channel sync; the import follows when the key is here"
         if status.report
-        else "courier channel sync fetches what comes by network; the import then follows without another command",
+        else "courier channel sync fetches what comes by network; the import then follows by itself",
         code=Code.HELD,
     )

@@ -183,6 +183,23 @@ def test_the_home_is_named_by_the_environment_or_by_an_option_anywhere(sites: Si
     assert by_environment.document == run("--home", sites.hq.path, "package", "list", "--json").document
 
 
+def test_the_common_options_mean_the_same_before_the_command_as_after_it(sites: Sites) -> None:
+    home, listed = sites.hq.path, ("package", "list")
+    document = run(*listed, "--home", home, "--json").document
+    assert run("--home", home, "--json", *listed).document == document
+    assert run("--json", *listed, "--home", home).document == document
+    assert json.loads(run("--json-lines", "--home", home, *listed).out) == document
+    assert run("--quiet", "--home", home, *listed).out == ""
+    reference = add(sites.hq, FIXTURES / "disk.raw")
+    run("package", "remove", reference, "--home", home, code=3)
+    run("--yes", "--home", home, "package", "remove", reference)
+
+
+def test_a_group_without_a_command_prints_its_help(sites: Sites) -> None:
+    for group in COMMANDS:
+        assert run(*group, code=2).out == run(*group, "--help").out
+
+
 KEYS: dict[tuple[str, ...], set[str]] = {
     ("package", "list"): {"packages"},
     ("package", "show", "HQ100001"): {"package_id", "version", "name", "bytes", "files"},

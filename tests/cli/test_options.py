@@ -1,4 +1,4 @@
-"""Numbers that make no sense, and texts that are no line, are refused with exit code 2 at every option."""
+"""Every option refuses numbers that make no sense and texts that are not one line, with exit code 2."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from journey import FIXTURES, SMALL, Sites, add, make_sites, run, sent
 from courier.cli.app import app
 
 SIZES = {"SIZE", "RATE", "BLOCK/DELAY", "VOLUMES", "VOLUME=SERIAL", "HOST:PORT"}
-"""What the help calls options whose text holds a number."""
+"""Names in the help of the values of options whose text holds a number."""
 ABSURD = ("-1", "1" + "0" * 30, "9" * 5000, "nan", "1e400", "inf", "\u00b2", "")
 ZERO_MEANS_SOMETHING = {
     *("parcel create --spare-volumes", "parcel drill --seed", "parcel limits --quota", "parcel limits --repair"),

@@ -140,7 +140,7 @@ def test_a_medium_whose_content_is_here_is_not_called_good_unread(br: Home, volu
     br("parcel", "receive", *(volumes if whole else volumes[:1]))
     spoil(next((volumes[0] / "data" / "archives").iterdir()), "altered")
     said = br.says("parcel", "receive", volumes[0])
-    assert "not read again, as all of it is here" in said
+    assert "not read again, because all of it is here" in said
     assert "good" not in said
     assert br.fails("parcel", "verify", volumes[0], code=4)["code"] == "damaged"
 
