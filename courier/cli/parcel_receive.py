@@ -44,7 +44,7 @@ def receive(
     from courier.receiving.received_volume import TakenVolume
 
     def looking(medium: Medium, head: Head) -> None:
-        first = medium.first if isinstance(medium, TapeMedium) else None
+        first = medium.first_label if isinstance(medium, TapeMedium) else None
         reel = f", reel {first.reel}" if first is not None and first.reel > 1 else ""
         console.say(f"{medium.name}: {head.packing.parcel} from {head.packing.source}, volume "
                     f"{head.label.number} of {head.label.of} ({medium.layout}{reel})")  # fmt: skip

@@ -70,7 +70,7 @@ class VolumeReader:
                 self._documents.take(path, size, stream)
         except FormatError as error:
             raise explain(error, where=self._medium.name, hint=_hint(error)) from None
-        reel = self._medium.first if isinstance(self._medium, TapeMedium) else None
+        reel = self._medium.first_label if isinstance(self._medium, TapeMedium) else None
         if self._documents.none and reel is not None and reel.reel > 1:
             return self._documents.of_further_reel(reel, before)
         return self._documents.verified(known, self._next[0] if self._next is not None else "")

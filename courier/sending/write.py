@@ -25,7 +25,7 @@ from courier.files import (
     standing_folder,
 )
 from courier.media.reading import Layout, find_media
-from courier.media.tape_drive import is_tape_device
+from courier.media.tape_device import is_tape_device
 from courier.media.writing import VolumeSource, read_back, volume_target, write_volume_to
 from courier.parcel.archive_plan import take_turns
 from courier.parcel.custody_ledger import Happened, record

@@ -1,7 +1,7 @@
 """What the tape layout asks of a drive: five verbs, whatever stands behind them.
 
 A tape is a sequence of blocks and tape marks. A drive moves over it in one direction; the only way back is the whole
-way, `Drive.rewind`. Drives are in `formats.tape.memory` (in memory) and `courier.media.tape_drive` (a folder, a
+way, `Drive.rewind`. Drives are in `formats.tape.memory` (in memory) and `courier.media.tape_folder` (a folder, a
 device).
 """
 
