@@ -82,7 +82,7 @@ def receive(
 def _medium_text(medium: Medium, documents: VolumeDocuments) -> str:
     from courier.media.reading import TapeMedium
 
-    first = medium.first if isinstance(medium, TapeMedium) else None
+    first = medium.first_label if isinstance(medium, TapeMedium) else None
     reel = f", reel {first.reel}" if first is not None and first.reel > 1 else ""
     return (
         f"{medium.name}: {documents.packing.parcel} from {documents.packing.source}, volume "

@@ -1,7 +1,7 @@
-"""Media: finding volumes and reading them, as a folder, an ISO image or a labelled tape.
+"""Finding volumes and reading them: folders, ISO images and labelled tapes.
 
-One interface for all: `Medium.walk` yields every file of the volume once, what tells about the volume before its
-payload, in one pass that a tape can follow. Readers never write to a medium. `courier.media.writing` writes them.
+All have one interface: `Medium.walk` yields every file of the volume once, documents before the payload, in one pass
+that suits a tape. Readers never write to a medium; `courier.media.writing` writes volumes.
 """
 
 from __future__ import annotations
@@ -18,46 +18,56 @@ from courier.error_codes import Code
 from courier.errors import NotFoundError, UsageError
 from courier.files import TEMP, path_text
 from courier.media import volume_files as volume
-from courier.media.tape_drive import is_tape_device, is_tape_folder, open_tape
-from courier.media.tape_reels import Ask, ask_for_reel, chains, lacking, nobody
+from courier.media.tape_device import is_tape_device
+from courier.media.tape_folder import is_tape_folder
+from courier.media.tape_reels import Ask, ask_for_reel, group_reels, missing_reels, nobody, open_tape
 from formats.errors import FormatError, MalformedError
 from formats.iso.reader import IsoReader
 from formats.tape import Drive, TapeReader, VolumeLabel
 
 Layout = Literal["folder", "iso", "tape"]
-_PASSED_OVER = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ELOOP)
-BLANK = 1 << 20
-"""Bytes at the start of a disc that are looked at to tell a blank one from a damaged one."""
 LAYOUTS: tuple[Layout, ...] = ("folder", "iso", "tape")
+"""The forms that a volume is written in."""
+BLANK = 1 << 20
+"""Bytes at the start of a disc that tell a blank one, where all are zero, from a damaged one."""
+_PASSED_OVER = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ELOOP)
+"""Errors of things in a folder that are no concern of ours: what we may not look into, and links that lead nowhere."""
 
 
 class Medium(Protocol):
-    """A volume to read. ``name`` is how messages call it."""
+    """A volume to read.
+
+    ``name`` is what messages call it, ``layout`` the form it was written in. Making one reads nothing; only `walk` and
+    `RandomMedium.files` open the medium, and neither changes anything on it.
+    """
 
     name: str
     layout: Layout
 
     def walk(self) -> Iterator[tuple[str, int, BinaryIO]]:
-        """(path, size, stream) of every file, each stream to be read before the next is asked for.
+        """Yield (path in the volume, size in bytes, stream) of every file once, in the order of `writing_order`.
 
-        A stream seeks forward at least. Unreadable places raise `OSError` or `UnreadableError` from `read`; seeking
-        past them goes on. Raises errors of `formats.errors` for a volume that is not one.
+        A stream may be read, wholly, partly or not at all, until the next file is asked for; it seeks forward at least.
+        A place that cannot be read raises `OSError` or `UnreadableError` from ``read``; after a seek past it reading
+        goes on. Each call of `walk` is a new pass from the first file. Raises `OSError` when the medium does not open,
+        and errors of `formats.errors` for what is no volume, or one whose directories are destroyed.
         """
 
 
 @runtime_checkable
 class RandomMedium(Medium, Protocol):
-    """A volume whose files can be read in any order and sought in: all but tape."""
+    """A volume whose files can be opened in any order: all but tapes."""
 
     def files(self) -> AbstractContextManager[Callable[[str], BinaryIO]]:
-        """What opens a file by its path, while the medium is open.
+        """Open the medium; the context gives a function that opens a file by its path in the volume.
 
-        Raises `KeyError` or `FileNotFoundError` for a path that is not there, and as `walk` does.
+        Streams seek in both directions, and several may be open at once. The function raises `KeyError` for a path that
+        is not there; the medium itself raises as `walk` does.
         """
 
 
 class FolderMedium:
-    """A volume in a plain folder, on a drive or a mounted disc."""
+    """A volume in a plain folder: on a drive, or a disc that is mounted."""
 
     layout: Layout = "folder"
 
@@ -66,7 +76,7 @@ class FolderMedium:
         self._root = root
 
     def walk(self) -> Iterator[tuple[str, int, BinaryIO]]:
-        """See `Medium.walk`. Links are not followed; what is not a regular file is passed over."""
+        """See `Medium.walk`. Links are not followed, and what is not a regular file is passed over."""
         found = []
         for folder, _, names in os.walk(self._root):
             for name in names:
@@ -121,10 +131,10 @@ class IsoMedium:
 
 
 class TapeMedium:
-    """A volume in tape style: in a folder for each of its reels, or on the tape in a drive (a no-rewind device).
+    """A volume on labelled tape: in a drive (a no-rewind device), or in a folder that mirrors each of its reels.
 
-    ``further`` are the folders of the reels that follow the first given. In a drive a person (``ask``) puts them in.
-    Where the next reel is not given, the walk ends with the last that is.
+    ``path`` is the device or the folder of the first reel, ``further`` the folders of the reels that follow it. In a
+    drive ``ask`` has a person change the reels. Where a next reel is not given, the walk ends with the last one.
     """
 
     layout: Layout = "tape"
@@ -133,15 +143,15 @@ class TapeMedium:
         self.name = path_text(path)
         self.path = path
         self.findings: list[str] = []
-        """What the last whole `walk` found damaged and made good, one line each."""
-        self.first: VolumeLabel | None = None
-        """The label of the first reel given, once a walk has passed it and unless it is garbled."""
+        """What the last complete `walk` found damaged but could read all the same, one line each."""
+        self.first_label: VolumeLabel | None = None
+        """The volume label of the first reel, once a walk has read it; None where it is garbled."""
         self._reader: TapeReader | None = None
         self._further = list(further)
         self._ask = ask
 
     def again(self) -> TapeMedium | None:
-        """The same reels for another pass while one goes on; None for a drive, which has one head."""
+        """Return the same reels for a second pass beside one under way; None for a drive, which can be at one place."""
         return None if is_tape_device(self.path) else TapeMedium(self.path, further=self._further)
 
     def walk(self) -> Generator[tuple[str, int, BinaryIO]]:
@@ -163,7 +173,7 @@ class TapeMedium:
                         label=before.label if before else "",
                         number=number,
                         set_id=before.set_id if before else "",
-                        why=f"The volume goes on on reel {number}. ",
+                        why=f"The volume continues on reel {number}. ",
                     )
                 drives.append(stack.enter_context(open_tape(folder or self.path)))
                 return drives[-1]
@@ -171,7 +181,7 @@ class TapeMedium:
             reader = TapeReader(drives[0], next_reel=next_reel)
             files = reader.walk()
             file = next(files, None)
-            self.first = reader.volume
+            self.first_label = reader.volume
             while file is not None:
                 yield file
                 file = next(files, None)
@@ -180,13 +190,13 @@ class TapeMedium:
 
     @property
     def continues(self) -> bool:
-        """Whether the last whole `walk` came to the end of a reel that is not the last."""
+        """Whether the last complete `walk` ended on a reel that is not the last of the volume."""
         return self._reader is not None and self._reader.continues
 
     def lacking(self, lost: Sequence[tuple[str, int]]) -> str:
-        """Which reels hold what is ``lost`` and were not given to the last whole `walk`, for people; "" if none does.
+        """Name, for people, the reels that hold what is ``lost`` and were not given to the last complete `walk`.
 
-        ``lost``: places (path, byte) of payload files.
+        ``lost`` are places in payload files: (path, offset in bytes). The text is empty if no such reel is missing.
         """
         reader = self._reader
         if reader is None or not lost:
@@ -198,66 +208,68 @@ class TapeMedium:
         if unfinished is not None and not unfinished.is_index:
             end = unfinished.offset + unfinished.blocks * unfinished.block_size
             after = max(places) >= (volume.writing_order(unfinished.path), end)
-        return lacking(self.first.reel if self.first else 1, reader.reel, before=before, after=after)
+        first_reel = self.first_label.reel if self.first_label else 1
+        return missing_reels(first_reel, reader.reel, before=before, after=after)
 
 
 def find_all_media(paths: Sequence[Path], ask: Ask = nobody) -> list[Medium]:
-    """The volumes at all ``paths`` (`find_media`); folders that mirror reels of one volume are one medium.
+    """Return the volumes at all ``paths`` (see `find_media`); folders of the reels of one volume become one medium.
 
     ``ask`` has a person change the reels in a tape drive.
     """
     media = [medium for path in paths for medium in find_media(path)]
     tapes = [medium.path for medium in media if isinstance(medium, TapeMedium) and not is_tape_device(medium.path)]
-    # A chain stands where a folder of it stood, those of one volume from the first reel on: it tells of the others.
-    chained = iter(chains(tapes))
+    # A volume takes the place of one of its folders. Where reels are missing between, it has several runs of reels, and
+    # that of the first reel comes first, because it describes the others.
+    runs = iter(group_reels(tapes))
     found: list[Medium] = []
     for medium in media:
         if not isinstance(medium, TapeMedium):
             found.append(medium)
         elif is_tape_device(medium.path):
             found.append(TapeMedium(medium.path, ask=ask))
-        elif (chain := next(chained, None)) is not None:
-            found.append(TapeMedium(chain[0], further=chain[1:]))
+        elif (reels := next(runs, None)) is not None:
+            found.append(TapeMedium(reels[0], further=reels[1:]))
     return found
 
 
 def find_media(path: Path) -> list[Medium]:
-    """The volumes at ``path``: itself, or, in a folder of many, each of those in it. Raises `NotFoundError` or
-    `UsageError`.
+    """Return the volume at ``path``, or, for a folder of volumes, each of them. Raises `NotFoundError`, `UsageError`.
 
-    Passed over in a folder are hidden names, links that lead nowhere, and what we may not look into: a drive has such
-    things of its system's own (``lost+found``, ``._NAME`` beside each file). What cannot be looked at because the drive
-    fails there is among the volumes, so that reading it says so.
+    In a folder hidden names, links that lead nowhere and what we may not look into are passed over: operating systems
+    leave such things on drives (``lost+found``, ``._NAME`` beside each file). What the drive fails to show is returned
+    as a volume, so that reading it reports the failure.
     """
     if not path.exists():
         raise NotFoundError(f"{path} does not exist", hint="check the path, or whether the medium is mounted")
-    medium = _medium(path)
+    medium = _medium_at(path)
     if medium is not None:
-        return [medium, *_beside(medium, path)]
+        return [medium, *_volumes_below(medium, path)]
     if path.is_dir():
-        media = [found for child in sorted(path.iterdir()) if (found := _inside(child)) is not None]
+        media = [found for child in sorted(path.iterdir()) if (found := _medium_in_folder(child)) is not None]
         if media:
             return media
     raise UsageError(
-        f"{path} is no volume of a parcel, nor a folder of volumes",
+        f"{path} is not a volume of a parcel, nor a folder of volumes",
         hint="name an ISO image, a mounted disc, a tape or volume folder, or a folder of these",
         code=Code.NOT_A_VOLUME,
     )
 
 
-def _beside(medium: Medium, path: Path) -> list[Medium]:
-    """The volumes in folders of a drive whose top is a volume itself: somebody has copied one of several to its top."""
+def _volumes_below(medium: Medium, path: Path) -> list[Medium]:
+    """Return the volumes in folders of a drive whose top folder is a volume too: somebody copied one of them there."""
     if not isinstance(medium, FolderMedium):
         return []
     folders = [child for child in sorted(path.iterdir()) if child.name not in ("data", "courier") and child.is_dir()]
-    return [found for child in folders if (found := _inside(child)) is not None]
+    return [found for child in folders if (found := _medium_in_folder(child)) is not None]
 
 
-def _inside(path: Path) -> Medium | None:
+def _medium_in_folder(path: Path) -> Medium | None:
+    """Return the volume at a path in a folder of volumes, if there is one (see `find_media`)."""
     if path.name.startswith("."):
         return None
     try:
-        return _medium(path)
+        return _medium_at(path)
     except OSError as error:
         if error.errno in _PASSED_OVER:
             return None
@@ -267,11 +279,12 @@ def _inside(path: Path) -> Medium | None:
     return FolderMedium(path) if is_folder else IsoMedium(path)
 
 
-def _medium(path: Path) -> Medium | None:
+def _medium_at(path: Path) -> Medium | None:
+    """Return the volume at a path, told by names and first bytes; None where there is none. Raises `OSError`."""
     if path.name.startswith(TEMP):
         return None
     if path.is_dir():
-        # A drive may have a folder of that name for another purpose: one of the two tells what the volume is.
+        # Not the folder "courier" alone, which a drive may have for another purpose.
         if any((path / name).exists() for name in ("bagit.txt", volume.PACKING_LIST, volume.LABEL)):
             return FolderMedium(path)
         return TapeMedium(path) if is_tape_folder(path) else None

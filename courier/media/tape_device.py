@@ -1,6 +1,6 @@
 """A tape drive of Linux, through its no-rewind device (/dev/nst0): block writes, tape marks, the ends of a tape.
 
-Written after st(4) and the kernel's st driver; hardware was not at hand (``docs/tape.md``).
+Written after st(4) and the source of the kernel's st driver; never run on hardware (``docs/tape.md``).
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import struct
 from pathlib import Path
 from typing import Protocol
@@ -18,26 +19,35 @@ from formats.errors import UnreadableError
 from formats.tape import EndOfMediumError, EndOfTapeError
 
 
+def is_tape_device(path: Path) -> bool:
+    """Whether ``path`` is a tape device of Linux (/dev/nst0): a character device of the st driver, major number 9."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return stat.S_ISCHR(status.st_mode) and hasattr(os, "major") and os.major(status.st_rdev) == 9
+
+
 class TapeCalls(Protocol):
-    """The calls of an open tape device; each raises `OSError`."""
+    """The system calls on an open tape device. Each raises `OSError`."""
 
     def read(self, limit: int) -> bytes:
-        """read(2): one block, or nothing at a mark."""
+        """read(2): return one block of at most ``limit`` bytes, or no bytes at a tape mark."""
 
     def write(self, data: bytes | memoryview) -> int:
-        """write(2): one block."""
+        """write(2): write one block; return the bytes written."""
 
     def operate(self, operation: int, count: int) -> None:
-        """MTIOCTOP."""
+        """MTIOCTOP: carry out an operation (``MTFSF``, ``MTREW``, ...) ``count`` times."""
 
     def status(self) -> int:
-        """The generic status bits (``mt_gstat``) of MTIOCGET."""
+        """MTIOCGET: return the generic status bits (``mt_gstat``)."""
 
     def position(self) -> int:
-        """The block number of MTIOCPOS; blocks and marks count alike."""
+        """MTIOCPOS: return the block number; tape marks count as blocks."""
 
     def close(self) -> None:
-        """close(2)."""
+        """close(2): close the device."""
 
 
 # linux/mtio.h; request numbers are those of asm-generic/ioctl.h (x86, Arm, RISC-V, s390).
@@ -94,19 +104,19 @@ class _LinuxTape:
 class DeviceDrive(contextlib.AbstractContextManager["DeviceDrive"]):
     """A tape drive of Linux (/dev/nst0), in variable-block mode. A context manager.
 
-    ``calls`` stand in for the device in tests. Errors of the drive that are neither a bad block nor an end come as
-    `OSError`.
+    Tests give ``calls`` in place of the device. Errors of the drive that are neither a bad block nor an end of the tape
+    are raised as `OSError`.
     """
 
-    _MOST_FAILURES = 64  # failed reads in a row that count as the end of the tape: each may take the drive minutes
-    _MOST_SKIPPED = 1_000  # blocks left out by one failed read; a drive that claims more counts otherwise
+    _MOST_FAILURES = 64  # failed reads in a row that count as the end of the tape, as each may take minutes
+    _MOST_SKIPPED = 1_000  # blocks that one failed read may skip; if a drive says more, its positions mean nothing
 
     def __init__(self, path: Path, *, writing: bool = False, calls: TapeCalls | None = None) -> None:
         self._name = str(path)
         self._tape = calls if calls is not None else _LinuxTape(path, writing=writing)
         self._mark = MTWEOFI
         self._wrote = self._warned = False
-        self._at: int | None = None  # blocks and marks before this place, while that is known
+        self._at: int | None = None  # blocks and marks before this position; None where not known
         self._skipped = self._failures = 0
         with contextlib.ExitStack() as failed:
             failed.callback(self._tape.close)
@@ -117,14 +127,14 @@ class DeviceDrive(contextlib.AbstractContextManager["DeviceDrive"]):
         self.close()
 
     def close(self) -> None:
-        """Close the device; a no-rewind device leaves the tape where it stands."""
+        """Close the device; the tape is not rewound."""
         self._tape.close()
 
     def write_block(self, data: bytes | memoryview) -> bool:
         """See `Drive.write_block`.
 
-        Past the early warning the st driver fails every other write with ENOSPC, nothing written, and takes the next:
-        two failures in a row are the physical end (st(4), "end of medium").
+        Past the early warning the st driver fails every other write with ENOSPC, writing nothing, and accepts the next.
+        Two failures in a row are the physical end of the tape (st(4), "end of medium").
         """
         self._wrote = True
         for _ in range(2):
@@ -143,8 +153,8 @@ class DeviceDrive(contextlib.AbstractContextManager["DeviceDrive"]):
     def write_mark(self, count: int = 1) -> None:
         """See `Drive.write_mark`.
 
-        The drive is not made to empty its buffer at each mark (MTWEOFI), which on LTO would cost a stop of the tape and
-        megabytes of padding; `rewind` does that once.
+        MTWEOFI does not flush the drive's buffer at each mark, which on LTO would stop the tape and pad megabytes;
+        `rewind` flushes it once.
         """
         self._wrote = True
         try:
@@ -154,14 +164,14 @@ class DeviceDrive(contextlib.AbstractContextManager["DeviceDrive"]):
                 raise EndOfMediumError("the end of the tape", place=self._name) from None
             if self._mark == MTWEOF:
                 raise
-            self._mark = MTWEOF  # a drive or kernel that does not know the other
+            self._mark = MTWEOF  # this drive or kernel does not know MTWEOFI
             self.write_mark(count)
 
     def read_block(self, limit: int) -> bytes | None:
         """See `Drive.read_block`."""
         if self._skipped:
             self._skipped -= 1
-            raise UnreadableError("the drive went past it with the block before", place=self._name)
+            raise UnreadableError("the drive skipped it along with the block before", place=self._name)
         try:
             data = self._tape.read(limit)
         except OSError as error:
@@ -182,7 +192,7 @@ class DeviceDrive(contextlib.AbstractContextManager["DeviceDrive"]):
             raise EndOfTapeError("nothing more is recorded", place=self._name)
         self._moved()
         if self._position() != self._at:
-            self._at = None  # this drive counts otherwise: its numbers say nothing about lost blocks
+            self._at = None  # this drive counts in another way: its positions cannot tell how many blocks were lost
         return None
 
     def _moved(self) -> None:
@@ -196,7 +206,7 @@ class DeviceDrive(contextlib.AbstractContextManager["DeviceDrive"]):
             return None
 
     def _pass_failure(self) -> None:
-        """Get past a block that cannot be read, and count what the drive left out; raises `EndOfTapeError`."""
+        """Move past a block that cannot be read, and count the blocks the drive skipped; raises `EndOfTapeError`."""
         self._failures += 1
         if self._failures > self._MOST_FAILURES or self._tape.status() & GMT_EOD:
             raise EndOfTapeError("nothing more can be read", place=self._name)
@@ -207,7 +217,7 @@ class DeviceDrive(contextlib.AbstractContextManager["DeviceDrive"]):
             try:
                 self._tape.operate(MTFSR, 1)
             except OSError:
-                raise EndOfTapeError("the drive does not get past this place", place=self._name) from None
+                raise EndOfTapeError("the drive cannot move past this place", place=self._name) from None
             position = self._at + 1
         skipped = position - self._at - 1
         if skipped > self._MOST_SKIPPED:

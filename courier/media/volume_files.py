@@ -1,8 +1,8 @@
-"""What lies on a volume, beside its payload, and how many bytes a medium needs for all of it. Pure.
+"""The files of a volume beside its payload, and how many bytes a medium needs for all of them. Pure.
 
-A volume is a BagIt bag (decision 3 of the design). Below ``courier/`` stand the documents that every volume carries:
-the packing list, the volume's own label, the sender's card, the contents and the block table. They are written before
-the payload, so that a reader in one pass knows what it is looking at.
+A volume is a BagIt bag (RFC 8493). In its folder ``courier/`` are the documents that every volume carries: the packing
+list, the volume's label, the sender's card, the contents and the block table. They are written before the payload, so
+that a reader in one pass knows what it is reading. ``docs/formats.md`` specifies all of them.
 """
 
 from __future__ import annotations
@@ -24,30 +24,33 @@ LABEL = "courier/volume-label.json"
 CARD = "courier/site-card.json"
 BLOCKS = "courier/blocks.bin"
 COPIES = "courier/copy/"
-"""Behind the payload of the only volume of a parcel stand its packing list and tables once more: no other has them."""
+"""Folder, behind the payload, of second copies of packing list, contents and block table; on an only volume alone."""
 RESTORE_TEXT = "RESTORE.txt"
 RESTORE_SCRIPT = "restore.py"
 SMALL_DISK = 8 << 30
-"""Up to this capacity a drive is reckoned with 4 KiB clusters, above it with 128 KiB (exFAT's default past 32 GB)."""
+"""Largest capacity in bytes of a drive taken to have clusters of 4 KiB; larger ones are taken to have 128 KiB.
+
+exFAT has 128 KiB by default above 32 GB.
+"""
 
 
 def contents_path(*, encrypted: bool) -> str:
-    """Path on every volume of the contents."""
+    """Return the path of the contents on a volume."""
     return f"courier/contents.jsonl.gz{'.age' if encrypted else ''}"
 
 
 def copy_path(path: str) -> str:
-    """Where the copy of a document below ``courier/`` stands."""
+    """Return the path of the second copy of a document below ``courier/``."""
     return COPIES + path.removeprefix(FOLDER)
 
 
 def copied(*, encrypted: bool) -> tuple[str, ...]:
-    """The documents of which an only volume has a copy."""
+    """Return the paths of the documents that an only volume has twice."""
     return PACKING_LIST, contents_path(encrypted=encrypted), BLOCKS
 
 
 def payload_files(packing: PackingList, number: int) -> list[BagFile]:
-    """The payload of a volume, in the order it is written."""
+    """Return the payload of a volume in writing order."""
     files = packing.files()
     return [
         BagFile(path=packing.path(index), size=files[index].size, sha256=files[index].sha256)
@@ -56,7 +59,7 @@ def payload_files(packing: PackingList, number: int) -> list[BagFile]:
 
 
 def bag_info(packing: PackingList, number: int) -> dict[str, str]:
-    """The fields of ``bag-info.txt``."""
+    """Return the fields of ``bag-info.txt``."""
     made = datetime.fromtimestamp(packing.created_ns // 10**9, UTC)
     return {
         "Source-Organization": f"Site {packing.source}",
@@ -70,12 +73,18 @@ def bag_info(packing: PackingList, number: int) -> dict[str, str]:
 
 
 def bag_tags(packing: PackingList, number: int, others: Sequence[BagFile]) -> dict[str, bytes]:
-    """The tag files that make a volume a bag; ``others`` are the documents below ``courier/`` and the restore page."""
+    """Return the tag files that make a volume a bag: path and bytes.
+
+    ``others`` are all files beside payload and tag files: documents, ``RESTORE.txt`` and ``restore.py``.
+    """
     return tag_files(payload=payload_files(packing, number), info=bag_info(packing, number), others=others)
 
 
 def signed_tags(packing: PackingList, label: VolumeLabel, digests: Mapping[str, str]) -> dict[str, bytes]:
-    """The tag files of a volume as what is signed makes them; ``digests``: SHA-256 of its packing list and label."""
+    """Return the tag files that follow from what is signed, to compare those on a medium with.
+
+    ``digests`` are the SHA-256 of the packing list's and the label's file, by path.
+    """
     known = {**digests, **dict(label.tags), BLOCKS: packing.blocks.sha256}
     known[contents_path(encrypted=packing.encrypted)] = packing.contents.sha256
     copies = map(copy_path, copied(encrypted=packing.encrypted))
@@ -87,7 +96,7 @@ def signed_tags(packing: PackingList, label: VolumeLabel, digests: Mapping[str, 
 
 
 def writing_order(path: str) -> tuple[int, str]:
-    """Sort key: what tells a reader what it is looking at first, then the tables, then the payload, then copies."""
+    """Return the sort key of a path in writing order: signed documents first, then tables, payload, second copies."""
     first = ("bagit.txt", "bag-info.txt", RESTORE_TEXT, RESTORE_SCRIPT, PACKING_LIST, LABEL, CARD)
     if path in first:
         return first.index(path), ""
@@ -97,18 +106,21 @@ def writing_order(path: str) -> tuple[int, str]:
 
 
 def cluster_size(capacity: int) -> int:
-    """Bytes of a cluster on a drive of ``capacity``."""
+    """Return the bytes of a cluster on a drive of ``capacity`` bytes."""
     return 4 << 10 if capacity <= SMALL_DISK else 128 << 10
 
 
 def folder_size(files: Sequence[tuple[str, int]], capacity: int) -> int:
-    """Bytes a FAT32 or exFAT drive of ``capacity`` needs for ``files``: whole clusters, and some for its folders."""
+    """Return the bytes that ``files`` (path, size) need on a FAT32 or exFAT drive of ``capacity`` bytes.
+
+    Each takes whole clusters; the folders take eight more.
+    """
     cluster = cluster_size(capacity)
     return sum(-(-size // cluster) * cluster for _, size in files) + 8 * cluster
 
 
 def medium_size(files: Sequence[tuple[str, int]], capacity: int) -> int:
-    """Bytes ``files`` need on a medium of ``capacity``, in whichever of the three layouts needs most.
+    """Return the bytes that ``files`` (path, size) need on a medium of ``capacity``, in the layout that needs most.
 
     A layout that cannot hold them at all (no disc image has more than 8.7 TB) does not count.
     """
@@ -122,7 +134,10 @@ def medium_size(files: Sequence[tuple[str, int]], capacity: int) -> int:
 
 
 def restore_page(packing: PackingList, number: int, *, name: str) -> str:
-    """The page that tells a person what this volume is and how to restore it; ``name``: the sending site's."""
+    """Return the text of ``RESTORE.txt``: what this volume is, and how to restore the parcel without this toolkit.
+
+    ``name`` is the name of the sending site.
+    """
     made = datetime.fromtimestamp(packing.created_ns // 10**9, UTC)
     lines = [
         f"{packing.volume_label(number)}: VOLUME {number} OF {packing.volumes} OF PARCEL {packing.parcel}",

@@ -1,14 +1,14 @@
 """Writing a volume as a folder, an ISO image or a labelled tape, and reading it back.
 
-A writer writes beside its target, reads back and compares, and gives the volume its name only then. A tape in a drive
-has no name to give: it is good when reading it back has said so.
+A volume is written under a temporary name beside its target, read back and compared, and only then renamed. A tape in a
+drive has no name: it counts as written when reading it back has succeeded.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -17,8 +17,8 @@ from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, RefusedError, UsageError, explain
 from courier.files import TEMP, atomic_file, make_folder, remove_tree, sync_folder, writing_out
 from courier.media.reading import FolderMedium, IsoMedium, Layout, Medium, TapeMedium
-from courier.media.tape_drive import is_tape_device, open_tape
-from courier.media.tape_reels import Ask, ask_for_blank, ask_for_reel, nobody, what_bars
+from courier.media.tape_device import is_tape_device
+from courier.media.tape_reels import Ask, ask_for_blank, ask_for_reel, nobody, open_tape, what_is_on
 from formats.digest import CHUNK, SideHash
 from formats.errors import FormatError
 from formats.iso import IsoFile, write_iso
@@ -27,7 +27,7 @@ from formats.tape import Drive, TapeFile, reel_id, tape_size, write_volume
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceFile:
-    """A file to put on a volume: ``open`` gives a fresh stream of ``size`` bytes with digest ``sha256``."""
+    """A file to put on a volume: ``open`` returns a new stream of its ``size`` bytes, whose SHA-256 is ``sha256``."""
 
     path: str
     size: int
@@ -37,9 +37,10 @@ class SourceFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VolumeSource:
-    """A whole volume to write: its label, who publishes it, when it was made (UTC), its files in writing order.
+    """A volume to write: its label, publisher, time of making (UTC, nanoseconds) and files in writing order.
 
-    ``unit``: bytes of the blocks that its files are checked by; none of them is cut where a tape goes on on another.
+    ``unit`` is the bytes of the blocks in which files are checked: where a tape continues on another reel, no such
+    block is cut in two.
     """
 
     label: str
@@ -49,11 +50,13 @@ class VolumeSource:
     unit: int = 1
 
 
+_ENDINGS: dict[Layout, str] = {"folder": "", "iso": ".iso", "tape": ".tape"}
+"""How the name of a volume's folder or file ends, after its label."""
+
+
 def volume_target(folder: Path, label: str, layout: Layout) -> Path:
-    """Where a volume is written below ``folder``; a tape device is itself the place."""
-    if is_tape_device(folder):
-        return folder
-    return folder / {"folder": label, "iso": f"{label}.iso", "tape": f"{label}.tape"}[layout]
+    """Return where a volume is written in ``folder``; a tape device is itself the place."""
+    return folder if is_tape_device(folder) else folder / f"{label}{_ENDINGS[layout]}"
 
 
 def write_volume_to(
@@ -61,68 +64,89 @@ def write_volume_to(
 ) -> tuple[int, int]:
     """Write a volume to ``target``, read it back and compare; return the bytes on it, and how many media it took.
 
-    It takes one, but for a tape in a drive that ends before the volume does: then ``ask`` has a person put in the next
-    reel, and all of them again to read them back. ``progress`` is told bytes as they are written and as they are read
-    back. On an error nothing stands at ``target``. Raises `DamagedError` when the medium does not hold what was
-    written.
+    It takes one medium, unless a tape in a drive ends before the volume does: then ``ask`` has a person put in the next
+    reel, and all of them again for reading back. ``progress`` is told bytes as they are written, and again as they are
+    read back. After an error there is nothing at ``target``. Raises `UsageError` where something is there already,
+    `DamagedError` when the medium does not hold what was written.
     """
     if is_tape_device(target):
         return _write_reels(target, source, progress, ask)
     make_folder(target.parent)
     if target.exists():
         raise UsageError(f"{target} exists", hint="name another folder, or remove it")
-    if layout == "iso":
-        with atomic_file(target) as out:
-            copied = writing_out(out, progress)
-            files = [IsoFile(path=file.path, size=file.size, open=_checked(file, copied)) for file in source.files]
-            write_iso(
-                out,
-                files,
-                volume_id=source.label,
-                publisher=source.publisher,
-                application="COURIER PARCEL",
-                created_ns=source.made_ns,
-            )
-            out.flush()
-            os.fsync(out.fileno())
-            forget_cached(Path(out.name))
-            read_back(IsoMedium(Path(out.name)), source, progress)
-        return target.stat().st_size, 1
+    write = {"folder": _write_folder, "iso": _write_iso, "tape": _write_tape_folder}[layout]
+    return write(target, source, progress), 1
+
+
+def _write_iso(target: Path, source: VolumeSource, progress: Callable[[int], None]) -> int:
+    """Write an ISO image and read it back; return its bytes."""
+    with atomic_file(target) as out:
+        copied = writing_out(out, progress)
+        files = [IsoFile(path=file.path, size=file.size, open=_checked(file, copied)) for file in source.files]
+        write_iso(
+            out,
+            files,
+            volume_id=source.label,
+            publisher=source.publisher,
+            application="COURIER PARCEL",
+            created_ns=source.made_ns,
+        )
+        out.flush()
+        os.fsync(out.fileno())
+        forget_cached(Path(out.name))
+        read_back(IsoMedium(Path(out.name)), source, progress)
+    return target.stat().st_size
+
+
+def _write_folder(target: Path, source: VolumeSource, progress: Callable[[int], None]) -> int:
+    """Write a plain folder and read it back; return the bytes of its files."""
+    with _new_folder(target) as root:
+        for file in source.files:
+            path = root.joinpath(*file.path.split("/"))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as out, _checked(file, writing_out(out, progress))() as stream:
+                while data := stream.read(CHUNK):
+                    out.write(data)
+            os.utime(path, ns=(source.made_ns, source.made_ns))
+        written = _flush_tree(root)
+        read_back(FolderMedium(root), source, progress)
+    return written
+
+
+def _write_tape_folder(target: Path, source: VolumeSource, progress: Callable[[int], None]) -> int:
+    """Write a folder that mirrors a labelled tape, and read it back; return the bytes a tape needs for it."""
+    with _new_folder(target) as root:
+        try:
+            with open_tape(root, writing=True) as drive:
+                _write_tape(drive, source, progress)
+        except FormatError as error:
+            raise explain(error, where=str(root)) from None
+        for path in root.iterdir():
+            forget_cached(path)
+        read_back(TapeMedium(root), source, progress)
+    return _tape_bytes(source)
+
+
+@contextmanager
+def _new_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``target`` that gets its name at the end; after an error it is removed."""
     temporary = target.parent / f"{TEMP}{os.getpid()}-{target.name[-40:]}"
     remove_tree(temporary)
     temporary.mkdir()
     try:
-        if layout == "folder":
-            written = _write_folder(temporary, source, progress)
-            read_back(FolderMedium(temporary), source, progress)
-        else:
-            written = _write_tape_folder(temporary, source, progress)
+        yield temporary
         temporary.rename(target)
     except BaseException:
         remove_tree(temporary)
         raise
     sync_folder(target.parent)
-    return written, 1
 
 
 def _tape_bytes(source: VolumeSource) -> int:
     return tape_size([(file.path, file.size) for file in source.files])
 
 
-def _write_tape_folder(folder: Path, source: VolumeSource, progress: Callable[[int], None]) -> int:
-    """Write a labelled tape in a folder, and read it back."""
-    try:
-        with open_tape(folder, writing=True) as drive:
-            _write_volume(drive, source, progress)
-    except FormatError as error:
-        raise explain(error, where=str(folder)) from None
-    for path in folder.iterdir():
-        forget_cached(path)
-    read_back(TapeMedium(folder), source, progress)
-    return _tape_bytes(source)
-
-
-def _write_volume(
+def _write_tape(
     drive: Drive,
     source: VolumeSource,
     progress: Callable[[int], None],
@@ -144,12 +168,12 @@ def _write_volume(
 
 
 def _write_reels(device: Path, source: VolumeSource, progress: Callable[[int], None], ask: Ask) -> tuple[int, int]:
-    """Write the tape in a drive, and further ones if a person changes them; read all back. See `write_volume_to`."""
-    found = what_bars(device, label=source.label, number=1)
+    """Write the tape in a drive, and further reels if a person changes them; read all back. See `write_volume_to`."""
+    found = what_is_on(device, label=source.label, number=1)
     if found:
         raise RefusedError(
             f"the tape in {device} is not blank: it holds {found}",
-            hint=f"put in a blank tape; to give this one up: mt -f {device} rewind && mt -f {device} weof 2",
+            hint=f"put in a blank tape; to erase this one: mt -f {device} rewind && mt -f {device} weof 2",
             code=Code.TAPE_NOT_BLANK,
         )
     reels = 1
@@ -157,7 +181,7 @@ def _write_reels(device: Path, source: VolumeSource, progress: Callable[[int], N
 
         def next_reel(number: int) -> Drive:
             nonlocal reels
-            # A drive is opened anew for another tape: what the system knew of the one before does not hold for it.
+            # The device is closed and opened for each tape: what the system knows of the last one is not true of it.
             stack.close()
             ask_for_blank(device, ask, label=source.label, number=number)
             reels = number
@@ -165,7 +189,7 @@ def _write_reels(device: Path, source: VolumeSource, progress: Callable[[int], N
 
         try:
             drive = stack.enter_context(open_tape(device, writing=True))
-            _write_volume(drive, source, progress, next_reel if ask("") else None)
+            _write_tape(drive, source, progress, next_reel if ask("") else None)
         except FormatError as error:
             raise explain(error, where=str(device)) from None
     if reels > 1:
@@ -175,19 +199,8 @@ def _write_reels(device: Path, source: VolumeSource, progress: Callable[[int], N
     return _tape_bytes(source), reels
 
 
-def _write_folder(root: Path, source: VolumeSource, progress: Callable[[int], None]) -> int:
-    for file in source.files:
-        path = root.joinpath(*file.path.split("/"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as out, _checked(file, writing_out(out, progress))() as stream:
-            while data := stream.read(CHUNK):
-                out.write(data)
-        os.utime(path, ns=(source.made_ns, source.made_ns))
-    return _settle_tree(root)
-
-
-def _settle_tree(root: Path) -> int:
-    """Flush a tree to disk, drop it from memory, and return its bytes."""
+def _flush_tree(root: Path) -> int:
+    """Flush all files below ``root`` to the disk and drop them from memory; return their bytes."""
     total = 0
     for folder, _, names in os.walk(root, topdown=False):
         for name in names:
@@ -204,7 +217,7 @@ def _settle_tree(root: Path) -> int:
 
 
 def forget_cached(path: Path) -> None:
-    """Ask the system to drop a file from memory, so that reading it back reads the medium (where it can be asked)."""
+    """Ask the system to drop a file from memory, so that reading it back reads the medium; not all systems can."""
     if hasattr(os, "posix_fadvise"):
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -214,7 +227,11 @@ def forget_cached(path: Path) -> None:
 
 
 class _CheckedStream:
-    """A source on its way to a medium: what leaves must be what was signed."""
+    """A file on its way to a medium, checked against the SHA-256 that was signed.
+
+    At its end ``read`` raises `DamagedError` if the bytes differ. A stream that is not read straight from its start to
+    its end is not checked; reading the medium back still is.
+    """
 
     def __init__(self, file: SourceFile, progress: Callable[[int], None]) -> None:
         self._file = file
@@ -227,8 +244,8 @@ class _CheckedStream:
         try:
             data = self._raw.read(size)
         except OSError as error:
-            # The medium that is being written has no part in it.
-            where = error.filename or f"what {self._file.path} is made of, on our own disk"
+            # Say that our own disk failed, not the medium that is being written.
+            where = error.filename or f"the content of {self._file.path}, on our own disk"
             raise OSError(error.errno, error.strerror, where) from None
         self._digest.update(data)
         self._progress(len(data))
@@ -236,9 +253,9 @@ class _CheckedStream:
         if self._hashed and (done or not data):
             if self._digest.count != self._file.size or self._digest.hexdigest() != self._file.sha256:
                 raise DamagedError(
-                    f"{self._file.path} is not what was signed any more: what it is made of changed on our own disk",
-                    hint="courier package verify names damaged content: add it again; or courier parcel discard this "
-                    "parcel and write it again, which makes all else of it anew",
+                    f"{self._file.path} differs from what was signed: its content changed on our own disk",
+                    hint="courier package verify names damaged content, to be added again; if there is none, courier "
+                    "parcel discard and then courier parcel write make all other files of the parcel again",
                     code=Code.BUILD_DAMAGED,
                 )
             self._hashed = False
@@ -254,7 +271,7 @@ class _CheckedStream:
         return self._raw.tell()
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        # The mastering library seeks to the start before it reads; anything else is not a straight copy.
+        # The mastering library seeks to the start before it reads; any other seek ends the checking.
         at = self._raw.seek(offset, whence)
         self._hashed = self._hashed and at == self._digest.count
         return at
@@ -275,13 +292,13 @@ def _checked(file: SourceFile, progress: Callable[[int], None]) -> Callable[[], 
 
 
 def read_back(medium: Medium, source: VolumeSource, progress: Callable[[int], None]) -> None:
-    """Compare every file on a medium with what was to be written; raises `DamagedError` or what the medium raises."""
+    """Read a medium and compare every file with what was to be written; raises `DamagedError`, `OSError`."""
     expected = {file.path: file for file in source.files}
     try:
         for path, size, stream in medium.walk():
             file = expected.pop(path, None)
             if file is None:
-                raise _differs(medium, path, "was not to be there")
+                raise _differs(medium, path, "should not be there")
             with SideHash() as digest:
                 while data := stream.read(CHUNK):
                     digest.update(data)
@@ -292,7 +309,7 @@ def read_back(medium: Medium, source: VolumeSource, progress: Callable[[int], No
     except FormatError as error:
         raise explain(error, where=f"reading back {medium.name}", hint=_READ_BACK) from None
     if isinstance(medium, TapeMedium) and medium.findings:
-        raise _differs(medium, medium.findings[0], "(what is written must be whole, though it could be read)")
+        raise _differs(medium, medium.findings[0], "(its files are whole, but a new tape must have no fault)")
     if expected:
         raise _differs(medium, next(iter(expected)), "is not there")
 

@@ -70,7 +70,7 @@ class VolumeReader:
                 self._document_reader.take(path, size, stream)
         except FormatError as error:
             raise explain(error, where=self._medium.name, hint=_hint(error)) from None
-        reel = self._medium.first if isinstance(self._medium, TapeMedium) else None
+        reel = self._medium.first_label if isinstance(self._medium, TapeMedium) else None
         if self._document_reader.none and reel is not None and reel.reel > 1:
             return self._document_reader.of_further_reel(reel, before)
         return self._document_reader.verified(known, self._next[0] if self._next is not None else "")

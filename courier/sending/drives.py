@@ -10,7 +10,7 @@ from courier.error_codes import Code
 from courier.errors import NoSpaceError, NotFoundError, RefusedError, UsageError
 from courier.files import TEMP, disk_of, free_space, remove_tree, standing_folder
 from courier.media.reading import Layout
-from courier.media.tape_drive import is_tape_device
+from courier.media.tape_device import is_tape_device
 from courier.media.writing import volume_target
 from courier.parcel.archive_plan import take_turns
 from courier.parcel.states import VolumeState

@@ -1,7 +1,7 @@
 """The interface of a tape drive.
 
 A tape is a sequence of blocks and tape marks. A drive moves forward over it; the only way back is `Drive.rewind`, to
-the start. `courier.media.tape_drive` has the drives: a device, and a folder that mirrors a tape.
+the start. The drives are `courier.media.tape_device` and `courier.media.tape_folder`, a folder that mirrors a tape.
 """
 
 from __future__ import annotations

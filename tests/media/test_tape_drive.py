@@ -24,8 +24,9 @@ from stock import stock_tool
 
 from courier.errors import UsageError
 from courier.media import tape_device as tapedevice
-from courier.media.tape_device import DeviceDrive
-from courier.media.tape_drive import DirectoryDrive, is_tape_device, is_tape_folder, open_tape
+from courier.media.tape_device import DeviceDrive, is_tape_device
+from courier.media.tape_folder import FolderDrive, is_tape_folder
+from courier.media.tape_reels import open_tape
 from formats.errors import FormatError, NoRoomError, UnexpectedError, UnreadableError
 from formats.tape import (
     BLOCK,
@@ -78,7 +79,7 @@ def read_all(drive: Drive, **options: Any) -> dict[str, bytes]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     target = tmp_path / "HQ1_000042_V003.tape"
-    write(DirectoryDrive(target, writing=True))
+    write(FolderDrive(target, writing=True))
     return target
 
 
@@ -121,7 +122,7 @@ def test_a_folder_names_every_run_and_holds_the_files_byte_for_byte(folder: Path
 
 def test_a_folder_reads_back_and_reading_changes_nothing(folder: Path) -> None:
     before = state(folder)
-    with DirectoryDrive(folder) as drive:
+    with FolderDrive(folder) as drive:
         assert read_all(drive) == FILES
         assert read_all(drive) == FILES, "a second time too"
         scan = scan_volume(drive)
@@ -169,14 +170,14 @@ def test_folder_and_tape_are_one_and_the_same(
     folder = tmp_path_factory.mktemp("tape") / "v"
     tape = MemoryDrive()
     write(tape, content, block_size=block_size)
-    with DirectoryDrive(folder, writing=True) as drive:
+    with FolderDrive(folder, writing=True) as drive:
         write(drive, content, block_size=block_size)
         assert read_all(drive) == content
     again, copied = MemoryDrive(), folder.with_name("copied")
-    with DirectoryDrive(folder) as drive:
+    with FolderDrive(folder) as drive:
         copy_tape(drive, again, block_size=block_size)
     assert again.tape == tape.tape
-    with DirectoryDrive(copied, writing=True) as drive:
+    with FolderDrive(copied, writing=True) as drive:
         copy_tape(tape, drive)
     assert {name: data for name, (_, data) in state(copied).items()} == {
         name: data for name, (_, data) in state(folder).items()
@@ -201,21 +202,21 @@ def test_names_give_the_path_back(path: str) -> None:
 
 def test_a_path_too_long_for_a_name_is_in_the_labels_only(tmp_path: Path) -> None:
     content = {"d/" * 100 + "x": b"deep"}
-    write(DirectoryDrive(tmp_path / "t", writing=True), content)
+    write(FolderDrive(tmp_path / "t", writing=True), content)
     assert (tmp_path / "t" / "00004-file").read_bytes() == b"deep"
-    assert read_all(DirectoryDrive(tmp_path / "t")) == content
+    assert read_all(FolderDrive(tmp_path / "t")) == content
 
 
 def test_a_folder_read_from_a_tape_by_dd_has_numbers_only_and_is_read_all_the_same(folder: Path) -> None:
     for path in sorted(folder.glob("0*")):
         path.rename(folder / path.name[:5])
-    assert read_all(DirectoryDrive(folder)) == FILES
+    assert read_all(FolderDrive(folder)) == FILES
 
 
 def test_a_folder_with_a_tape_in_it_is_not_written_over(folder: Path) -> None:
     before = state(folder)
     with pytest.raises(FileExistsError):
-        write(DirectoryDrive(folder, writing=True), {"new": b""})
+        write(FolderDrive(folder, writing=True), {"new": b""})
     assert state(folder) == before
 
 
@@ -235,13 +236,13 @@ def test_other_files_in_the_folder_are_passed_over(folder: Path) -> None:
     (folder / "README.txt").write_text("found on LTO000042")
     (folder / ".00003-HDR1.label.swp").write_bytes(b"x")
     (folder / "00099-link").symlink_to(folder / "SHA256SUMS")
-    assert read_all(DirectoryDrive(folder)) == FILES
+    assert read_all(FolderDrive(folder)) == FILES
 
 
 def test_two_files_of_one_number_are_refused(folder: Path) -> None:
     (folder / "00004-other").touch()
     with pytest.raises(UnexpectedError, match=r"00004-bagit\.txt and 00004-other"):
-        DirectoryDrive(folder)
+        FolderDrive(folder)
 
 
 @given(st.sets(st.sampled_from(range(0, 21, 3)), min_size=1), st.sets(st.sampled_from(range(2, 21, 3))), st.randoms())
@@ -251,7 +252,7 @@ def test_labels_missing_or_garbled_are_made_good_from_what_is_there(
 ) -> None:
     folder = tmp_path_factory.mktemp("tape") / "v"
     content = {path: data[:1000] for path, data in FILES.items()}
-    write(DirectoryDrive(folder, writing=True), content)
+    write(FolderDrive(folder, writing=True), content)
     for number in headers | trailers:
         path = next(folder.glob(f"{number:05d}-*"))
         match rng.choice(["missing", "cut", "garbled", "empty", "noise"]):
@@ -267,7 +268,7 @@ def test_labels_missing_or_garbled_are_made_good_from_what_is_there(
                 path.write_bytes(b"")
             case "noise":
                 path.write_bytes(rng.randbytes(5000))
-    drive = DirectoryDrive(folder)
+    drive = FolderDrive(folder)
     reader = TapeReader(drive)
     assert {path: stream.read() for path, _, stream in reader.walk()} == content
     assert drive.findings
@@ -277,14 +278,14 @@ def test_labels_missing_or_garbled_are_made_good_from_what_is_there(
 def test_all_labels_and_indexes_lost_the_names_still_tell(folder: Path) -> None:
     for path in [*folder.glob("*.label"), *folder.glob("*INDEX*")]:
         path.unlink()
-    assert read_all(DirectoryDrive(folder)) == FILES
+    assert read_all(FolderDrive(folder)) == FILES
 
 
 def test_a_missing_or_short_data_file_is_lost_bytes_of_that_file_alone(folder: Path) -> None:
     (folder / "00004-bagit.txt").unlink()
     os.truncate(folder / "00010-data+archives+000001.7z", 1000)
     lost = {}
-    for path, size, stream in walk_volume(DirectoryDrive(folder)):
+    for path, size, stream in walk_volume(FolderDrive(folder)):
         assert size == len(FILES[path])
         try:
             assert stream.read() == FILES[path]
@@ -297,7 +298,7 @@ def test_a_copy_that_broke_off_names_what_is_not_there(folder: Path) -> None:
     for copy in sorted(folder.iterdir())[10:]:
         copy.unlink()
     read = {}
-    for path, _, stream in walk_volume(DirectoryDrive(folder)):
+    for path, _, stream in walk_volume(FolderDrive(folder)):
         try:
             read[path] = stream.read()
         except LostBytesError:
@@ -333,7 +334,7 @@ def test_bad_sectors_under_the_folder_lose_their_block_alone(
 
     monkeypatch.setattr(Path, "open", opened)
     start = bad.start // BLOCK * BLOCK
-    for path, _, stream in walk_volume(DirectoryDrive(folder)):
+    for path, _, stream in walk_volume(FolderDrive(folder)):
         data = FILES[path]
         if path == "data/archives/000001.7z":
             assert stream.read(start) == data[:start]
@@ -352,10 +353,10 @@ def test_reels_in_folders_chain(tmp_path: Path) -> None:
     folders = []
     for number, reel in enumerate(drive for drive in reels if drive.tape):
         folders.append(tmp_path / f"reel{number + 1}")
-        copy_tape(reel, DirectoryDrive(folders[-1], writing=True), block_size=1024)
+        copy_tape(reel, FolderDrive(folders[-1], writing=True), block_size=1024)
     assert len(folders) > 2
     assert (folders[1] / "00002-EOV1.label").exists()
-    drives = [DirectoryDrive(folder) for folder in folders]
+    drives = [FolderDrive(folder) for folder in folders]
     assert read_all(drives[0], next_reel=lambda number: drives[number - 1]) == content
     check = [stock_tool("sha256sum"), "-c", "--strict", "--quiet", "SHA256SUMS"]
     assert all(subprocess.run(check, cwd=folder, check=False).returncode == 0 for folder in folders)
@@ -667,14 +668,14 @@ def test_the_pages_commands_put_a_folder_on_a_tape_and_back(
     shell(commands("read"), back, path=path)
     assert is_tape_folder(back)
     assert len(list(back.iterdir())) == 21
-    assert read_all(DirectoryDrive(back)) == FILES
+    assert read_all(FolderDrive(back)) == FILES
 
 
 def test_the_pages_commands_unpack_a_folder(tmp_path: Path) -> None:
     stock_tool("sha256sum")
     payload = {path: data for path, data in FILES.items() if path.startswith("data/")}
     manifest = "".join(f"{hashlib.sha256(data).hexdigest()}  {path}\n" for path, data in payload.items()).encode()
-    write(DirectoryDrive(tmp_path / "v.tape", writing=True), FILES | {"manifest-sha256.txt": manifest})
+    write(FolderDrive(tmp_path / "v.tape", writing=True), FILES | {"manifest-sha256.txt": manifest})
     shell(commands("unpack"), tmp_path / "v.tape")
     bag = tmp_path / "bag"
     found = {path.relative_to(bag).as_posix(): path.read_bytes() for path in bag.rglob("*") if path.is_file()}
@@ -689,7 +690,7 @@ def drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pat
     """A file that passes for a tape device, and the tapes that were in it: the last is in it now."""
     path, tapes = tmp_path / "nst0", [FakeSt()]
     path.touch()
-    for module in ("media.tape_drive", "media.reading", "media.writing", "sending.drives"):
+    for module in ("media.tape_reels", "media.reading", "media.writing", "sending.drives"):
         monkeypatch.setattr(f"courier.{module}.is_tape_device", lambda found: found == path)
     monkeypatch.setattr(tapedevice, "_LinuxTape", lambda _path, writing: tapes[-1])
     yield path, tapes

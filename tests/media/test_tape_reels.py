@@ -19,7 +19,7 @@ from journey import Sites, add, create, exported, make_sites, run
 from stock import stock_tool
 
 from courier.media import tape_device as tapedevice
-from courier.media.tape_drive import DirectoryDrive
+from courier.media.tape_folder import FolderDrive
 from formats.tape import read_volume_label
 
 MB = 1_000_000
@@ -59,7 +59,7 @@ def station(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Station
     path = tmp_path / "nst0"
     path.touch()
     here = Station(path=path, tape=reel())
-    for module in ("media.tape_drive", "media.reading", "media.writing", "sending.drives"):
+    for module in ("media.tape_reels", "media.reading", "media.writing", "sending.drives"):
         monkeypatch.setattr(f"courier.{module}.is_tape_device", lambda found: found == path)
     monkeypatch.setattr(tapedevice, "_LinuxTape", lambda _path, writing: here.tape)
     yield here
@@ -235,7 +235,7 @@ def test_a_person_is_asked_for_each_reel_and_told_which_is_wrong(tmp_path: Path,
     with a_person(station, three, two, three) as asked:
         verdict = made.sites.br("parcel", "verify", station.path)["volumes"][0]
     assert verdict["state"] == "good"
-    assert "goes on on reel 2" in asked[0]
+    assert "continues on reel 2" in asked[0]
     assert "holds reel 3 of volume HQ1_000001_V001. " in asked[1]
     station.tape = one
     with a_person(station, two, three):
@@ -306,7 +306,7 @@ def folders(tmp_path: Path, station: Station) -> tuple[Written, Path]:
     root = tmp_path / "reels"
     root.mkdir()
     for tape, name in zip(made.reels, ("c", "a", "b"), strict=True):
-        with DirectoryDrive(root / name, writing=True) as drive:
+        with FolderDrive(root / name, writing=True) as drive:
             copy_tape(device(tape), drive)
         for path in sorted((root / name).glob("0*")):
             path.rename(root / name / f"{path.name[:5]}{path.suffix if path.suffix == '.label' else ''}")

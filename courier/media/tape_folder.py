@@ -1,8 +1,8 @@
-"""Drives for labelled tapes: a folder that mirrors a tape, and a real tape device.
+"""A folder that mirrors a tape, as a `formats.tape` drive.
 
-Both are a `Drive` of `formats.tape`, whose writer and reader do the rest. The folder holds one file for every run of
-blocks between two tape marks, byte for byte what stands there, named by `formats.tape.names`; it can be copied to an
-LTFS volume as it is, or written to a tape file by file with ``dd`` and ``mt`` (``docs/tape.md``). Reading never writes.
+The folder holds one file for every run of blocks between two tape marks, with the same bytes, named by
+`formats.tape.names`. It can be copied to an LTFS volume as it is, or written to a tape file by file with ``dd`` and
+``mt`` (``docs/tape.md``). Reading never writes.
 """
 
 from __future__ import annotations
@@ -12,25 +12,22 @@ import errno
 import hashlib
 import io
 import os
-import stat
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from courier.files import flush_files, sync_folder
-from courier.media.tape_device import DeviceDrive
 from formats.digest import sha256_hex
 from formats.errors import FormatError, UnexpectedError, UnreadableError
-from formats.tape import BLOCK, Drive, EndOfTapeError
+from formats.tape import BLOCK, EndOfTapeError
 from formats.tape.index import INDEX_PATH
 from formats.tape.labels import MAX_RECORDS, FileLabel, file_records, find_file_label, find_volume_label
 from formats.tape.names import bears_tape_name, data_name, label_name, path_of, run_kind, run_number
 from formats.tape.records import RECORD
 
 SUMS = "SHA256SUMS"
-"""The one file of a tape folder that is not on the tape: what ``sha256sum -c SHA256SUMS`` checks a copy by."""
+"""The only file of the folder that is not on the tape: ``sha256sum -c SHA256SUMS`` checks a copy of the folder."""
 
 
 def is_tape_folder(path: Path) -> bool:
@@ -42,37 +39,14 @@ def is_tape_folder(path: Path) -> bool:
         return False
 
 
-def is_tape_device(path: Path) -> bool:
-    """Whether ``path`` is a tape device of Linux (/dev/nst0): a character device of the st driver, major 9."""
-    try:
-        status = path.stat()
-    except OSError:
-        return False
-    return stat.S_ISCHR(status.st_mode) and hasattr(os, "major") and os.major(status.st_rdev) == 9
+class FolderDrive(contextlib.AbstractContextManager["FolderDrive"]):
+    """A folder used as a tape: one numbered file for each run of blocks. A context manager.
 
-
-@contextlib.contextmanager
-def open_tape(path: Path, *, writing: bool = False) -> Iterator[Drive]:
-    """The drive for a tape folder or a tape device, rewound by whoever uses it; closed in the end.
-
-    Raises `UsageError` where this system has no tape devices, `OSError` when the device does not open (no tape, no
-    right).
-    """
-    if is_tape_device(path):
-        with DeviceDrive(path, writing=writing) as device:
-            yield device
-    else:
-        with DirectoryDrive(path, writing=writing) as folder:
-            yield folder
-
-
-class DirectoryDrive(contextlib.AbstractContextManager["DirectoryDrive"]):
-    """A folder as a tape: numbered files, one a run of blocks. A context manager.
-
-    ``writing`` makes the folder and fills it; a tape that stands in it is not overwritten (`FileExistsError`). The
-    first `rewind` after writing flushes all of it to the disk and adds `SUMS`. Reading, a run whose file is missing is
-    one unreadable place, and header labels that are missing or garbled are made good from the labels behind the data,
-    else from the file's name: ``findings`` says so. Raises `UnexpectedError` for a folder with two files of one number.
+    With ``writing`` the folder is made and filled; files that are there already are not overwritten
+    (`FileExistsError`). The first `rewind` after writing flushes all files to the disk and adds `SUMS`. When reading, a
+    run whose file is missing counts as one unreadable place. Header labels that are missing or garbled are restored
+    from the trailer labels, or else from the file's name, and ``findings`` says so, a line each. Raises
+    `UnexpectedError` for a folder with two files of one number.
     """
 
     def __init__(self, folder: Path, *, writing: bool = False) -> None:
@@ -95,7 +69,7 @@ class DirectoryDrive(contextlib.AbstractContextManager["DirectoryDrive"]):
         self.close()
 
     def close(self) -> None:
-        """Close the file of the run the drive stands in."""
+        """Close the file of the current run."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -144,7 +118,7 @@ class DirectoryDrive(contextlib.AbstractContextManager["DirectoryDrive"]):
             self._number += 1
 
     def _sum(self) -> None:
-        """Note the digest of the run that was just closed: of labels their own, of data what its labels say."""
+        """Note the digest of the run that was just closed: computed for labels, taken from the labels for data."""
         if run_kind(self._number) == "data":
             return
         paths = list(self._sums)
@@ -170,7 +144,7 @@ class DirectoryDrive(contextlib.AbstractContextManager["DirectoryDrive"]):
         self._number, self._offset, self._queue = 0, 0, None
 
     def read_block(self, limit: int) -> bytes | None:
-        """See `Drive.read_block`. In a run of data a block is ``limit`` bytes: the folder does not keep their edges."""
+        """See `Drive.read_block`. Data come in blocks of ``limit`` bytes, whatever they are on a tape."""
         last = max(self._runs, default=-1)
         if self._number > last:
             if self._number == last + 1 and run_kind(last) == "trailer":
@@ -190,7 +164,7 @@ class DirectoryDrive(contextlib.AbstractContextManager["DirectoryDrive"]):
         return None
 
     def _open_run(self) -> deque[bytes | UnreadableError]:
-        """Begin to read a run: its records if it is labels, none if it is data in an open file."""
+        """Begin to read a run; return the records of labels, and nothing for data, whose file is then open."""
         path = self._runs.get(self._number)
         kind = run_kind(self._number)
         records: list[bytes] = []
@@ -204,33 +178,35 @@ class DirectoryDrive(contextlib.AbstractContextManager["DirectoryDrive"]):
             else:
                 records = _read_records(path)
                 if not records:
-                    raise OSError(errno.EIO, "the file is empty, where labels stand on a tape")
+                    raise OSError(errno.EIO, "the file is empty, though a tape has labels there")
         except OSError as error:
             problem = UnreadableError(error.strerror or str(error), place=f"{self._folder}, run {self._number:05d}")
         if kind == "header":
-            records = self._made_good(records)
+            records = self._restored(records)
         return deque(records) if records or problem is None else deque([problem])
 
-    def _made_good(self, records: list[bytes]) -> list[bytes]:
-        """Header labels as they are; where they are missing or garbled, as they must have been, if that is known."""
+    def _restored(self, records: list[bytes]) -> list[bytes]:
+        """Return header labels, restored where they are missing or garbled and it is known what they said."""
         with contextlib.suppress(FormatError):
             find_file_label(records)
             return records
-        instead = self._label_instead(records)
+        instead = self._lost_label(records)
         if instead is None:
             return records
-        self.findings.append(f"labels of run {self._number:05d} are lost; {instead.path} is named otherwise")
+        self.findings.append(
+            f"labels of run {self._number:05d} are lost; other labels or the file's name say {instead.path}"
+        )
         return [*(record for record in records if record[:3] in (b"VOL", b"UVL")), *file_records(instead)]
 
-    def _label_instead(self, records: list[bytes]) -> FileLabel | None:
-        """The label that garbled header labels must have been."""
-        behind = self._runs.get(self._number + 2)
+    def _lost_label(self, records: list[bytes]) -> FileLabel | None:
+        """Return what garbled header labels must have said; None where that is not known."""
+        trailer = self._runs.get(self._number + 2)
         with contextlib.suppress(OSError, FormatError):
-            if behind is not None:
-                return replace(find_file_label(_read_records(behind)), kind="HDR", blocks=0, sha256="")
+            if trailer is not None:
+                return replace(find_file_label(_read_records(trailer)), kind="HDR", blocks=0, sha256="")
         with contextlib.suppress(FormatError):
             if find_volume_label(records).reel > 1:
-                return None  # it goes on from another reel, at a place that a name does not tell
+                return None  # the file may go on from the reel before, at an offset that its name does not tell
         data = self._runs.get(self._number + 1)
         path = path_of(data.name) if data else None
         if data is None or path is None:
@@ -247,7 +223,7 @@ class DirectoryDrive(contextlib.AbstractContextManager["DirectoryDrive"]):
         )
 
     def _read_data(self, file: BinaryIO, limit: int) -> bytes:
-        """Up to ``limit`` bytes, fewer only at the end of the file."""
+        """Read ``limit`` bytes, fewer only at the end of the file."""
         pieces = []
         try:
             while limit and (data := file.read(limit)):
@@ -257,7 +233,7 @@ class DirectoryDrive(contextlib.AbstractContextManager["DirectoryDrive"]):
         except OSError as error:
             place = self._offset
             self._offset += limit
-            # Beyond the end the run is over, however the file behaves there.
+            # Past its end the file may answer in any way: the run is over there.
             if self._offset >= os.fstat(file.fileno()).st_size:
                 self.close()
             else:
