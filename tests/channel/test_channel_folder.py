@@ -255,7 +255,7 @@ def test_a_share_that_goes_half_way_loses_nothing_and_what_was_taken_is_told(
     monkeypatch.setattr(incoming, "take_message", take)
     (done,) = pair.sync(pair.br)
     assert done.taken == 1
-    assert "is not there" in dict(done.unreachable)["HQ1"]
+    assert "does not exist" in dict(done.unreachable)["HQ1"]
     away.rename(pair.share)
     (done,) = pair.sync(pair.br)
     assert (done.taken, done.unreachable) == (3, ())
@@ -377,9 +377,9 @@ def test_slips_with_addresses_are_told_with_their_remedy(pair: Pair, tmp_path: P
         (pair.hq.home, "is in the home of this site"),
         (pair.hq.home / "store", "is in the home of this site"),
         (tmp_path / "file", "is a file"),
-        ("hq.example:8443", "is no folder"),
-        ("https:/hq.example", "is no folder"),
-        ("ftp://hq.example", "is no address"),
+        ("hq.example:8443", "is not an existing folder"),
+        ("https:/hq.example", "is not an existing folder"),
+        ("ftp://hq.example", "is not an address"),
         (" ", "the address is empty"),
     ):
         assert word in hq.fails("channel", "address", "add", "BR1", where, code=2)["message"]
