@@ -114,7 +114,7 @@ class Limits:
                 retry_seconds=fields.integer("retry_seconds", maximum=MAX_WAIT_SECONDS),
             )
             if len(limits.caps) != HOURS:
-                raise RefusedError("limits of an address: there must be 24 caps", hint="courier channel address set CODE ADDRESS")
+                raise RefusedError("limits of an address: not 24 caps", hint="courier channel address set CODE ADDRESS")
             zone_of(limits.zone)
         except (FormatError, UsageError) as error:
             message = f"limits of an address: {error.message}"

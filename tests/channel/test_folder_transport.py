@@ -17,7 +17,7 @@ pytest.importorskip("httpx")
 from channel_network import HOUR_NS, Pair, definition, make_pair, put, state, travels_as
 from journey import Home
 
-from courier.channel import handlers, incoming, sync
+from courier.channel import handlers, incoming
 from courier.channel.addresses import add_address
 from courier.channel.connections import Run
 from courier.channel.delivery import deliver
@@ -48,12 +48,6 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for site in made:
         site.close()
     return root
-
-
-@pytest.fixture
-def no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is in the outbox but what the test puts there."""
-    monkeypatch.setattr(sync, "report_to_peers", lambda _: ())
 
 
 @pytest.fixture
