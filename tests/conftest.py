@@ -10,9 +10,14 @@ import os
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from channel_network import Pair
+    from http_requests import Forge
 
 CI = os.environ.get("COURIER_CI") == "1"
 
@@ -67,3 +72,25 @@ def pair_homes(quick: Path) -> Path:
     hq.close()
     br.close()
     return root
+
+
+@pytest.fixture
+def no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the sites' reports of themselves out of tests that count messages (test_reports.py has the reports)."""
+    monkeypatch.setattr("courier.channel.sync.report_to_peers", lambda site: 0)
+
+
+@pytest.fixture
+def http(pair_homes: Path) -> Iterator[Pair]:
+    """Two sites that reach each other's server."""
+    from channel_network import make_pair
+
+    yield from make_pair("http", pair_homes)
+
+
+@pytest.fixture
+def forge(http: Pair) -> Forge:
+    """Makes requests of HQ1 to BR1."""
+    from http_requests import Forge
+
+    return Forge(pair=http)

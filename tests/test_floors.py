@@ -92,6 +92,7 @@ PURE = (
     "courier.parcel.volume_layout",
     "courier.media.volume_files",
     "courier.sending.readiness",
+    "courier.channel.refusal_log",
     "courier.channel.schedule",
 )
 """Modules of pure judgement: no input or output, and the clock is an argument. They import only pure modules and
@@ -106,6 +107,7 @@ DOORS = {
     "httpx": "courier.channel*",
     "starlette": "courier.channel*",
     "uvicorn": "courier.channel*",
+    "anyio": "courier.channel*",
 }
 """Library -> the only room that imports it, so that its traps are translated in one place."""
 

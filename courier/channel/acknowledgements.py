@@ -1,4 +1,4 @@
-"""Acknowledgements: what keeps a message in the sender's outbox until the other site has surely acted on it."""
+"""Acknowledgements: signed lists of the messages that a site took or refused; till then the sender keeps them."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 CURABLE = {"unknown-site", "revoked-site", "bad-signature", "unknown-key", "key-not-valid", "clock", "card-not-chained"}
-"""Refusals that another message (a card), the operator or time may cure: not answered, so that the message comes again
-and is judged anew."""
+"""Codes of refusals that another message (a card), the operator or time may cure: they are not acknowledged, so that
+the message comes again and is judged anew."""
 
 MAX_QUEUED = 8
-"""Acknowledgements that wait for one site: where they do not go, what is owed beyond them waits to be put together."""
+"""Acknowledgements that wait for one site. Beyond that nothing more is queued, and the next names all that is owed."""
 
 
 def acknowledge(site: Site) -> int:
-    """Queue the acknowledgements that are owed, one to each site that can be reached; return the messages they name."""
+    """Queue one acknowledgement for each site that is owed one and has an address; return the messages named."""
     count = 0
     with site.catalogue.reading() as connection:
         reachable = {address.site for address in sites.addresses(connection)}
@@ -57,7 +57,7 @@ def _item(message: Message) -> AcknowledgedMessage:
 
 
 def take_acknowledgement(site: Site, word: Acknowledgement, _envelope: Envelope) -> str:
-    """Settle the messages that a site acknowledges, of those that were sent to it; return an empty text."""
+    """Settle those messages to a site that it acknowledges; return an empty text, as nothing waits for a person."""
     with site.catalogue.writing() as connection:
         for item in word.messages:
             message = messages.find(connection, "out", item.message, word.site)
@@ -67,12 +67,12 @@ def take_acknowledgement(site: Site, word: Acknowledgement, _envelope: Envelope)
             # Read before it is settled: a settled message has no body any more.
             parcel = _parcel_of(connection, message) if item.refused or item.waits else ""
             if messages.settle(connection, message, state=state, reason=reason, now_ns=now()) and parcel:
-                _log_fate(connection, site, message, item, parcel)
+                _log_answer(connection, site, message, item, parcel)
     return ""
 
 
 def _parcel_of(connection: Connection, message: Message) -> str:
-    """The parcel that a message of ours is about; empty for one about none, and where its body is not kept any more."""
+    """The ID of the parcel that a message of ours is about; empty where it is about none, or its body is gone."""
     body = messages.read(connection, message.sha256, message.site, 0, message.size)
     if not body:
         return ""
@@ -80,8 +80,8 @@ def _parcel_of(connection: Connection, message: Message) -> str:
     return fields.text("parcel") if fields.has("parcel") else ""
 
 
-def _log_fate(connection: Connection, site: Site, message: Message, item: AcknowledgedMessage, parcel: str) -> None:
-    """Note in a parcel's log that a message about it was refused or waits: who awaits an answer learns it there."""
+def _log_answer(connection: Connection, site: Site, message: Message, item: AcknowledgedMessage, parcel: str) -> None:
+    """Note in a parcel's log that a message of ours about it was refused, or waits for a person, at the other site."""
     kind = message.type.removeprefix("application/vnd.courier.").removesuffix("+json")
     event, how = ("refused-there", "by") if item.refused else ("waits-there", "at")
     text = f"our {kind}, {how} {message.site}: {item.refused or item.waits}"

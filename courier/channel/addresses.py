@@ -20,7 +20,7 @@ from courier.site.peers import find_site
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wishes:
-    """What an operator wants of an address; None leaves it as it is (or as it is by default)."""
+    """What an operator asks of an address; None leaves it as it is, or as it is by default."""
 
     priority: int | None = None
     schedule: str | None = None
@@ -33,7 +33,7 @@ class Wishes:
 
 
 def add_address(site: Site, code: str, text: str, priority: int | None, wishes: Wishes | None = None) -> Address:
-    """Add a way to reach a pinned site; without ``priority`` it comes after those there are.
+    """Add an address of a pinned site; without ``priority`` it comes after those that there are.
 
     ``text`` is a folder, an http(s) URL, or `POLL`. Raises `UsageError`, or `NotFoundError` for a site that is not
     pinned.
@@ -45,11 +45,11 @@ def add_address(site: Site, code: str, text: str, priority: int | None, wishes: 
     given, text = text, _spelled(text)
     if text != POLL and "://" not in text:
         _check_folder(site, text, given)
-    new = _wished(Address(site=code, priority=0, address=text), wishes, new=True)
+    new = _changed(Address(site=code, priority=0, address=text), wishes, new=True)
     with site.catalogue.writing() as connection:
         there = sites.addresses(connection, code)
         if any(known.address == text for known in there):
-            raise UsageError(f"{text} is an address of {code} already", hint="courier channel address set changes it")
+            raise UsageError(f"{text} is already an address of {code}", hint="courier channel address set changes it")
         used = {known.priority: known.address for known in there}
         new = replace(new, priority=_free(priority, used, code) or max(used, default=0) + 1)
         sites.add_address(connection, new)
@@ -57,10 +57,12 @@ def add_address(site: Site, code: str, text: str, priority: int | None, wishes: 
 
 
 def set_address(site: Site, code: str, text: str, wishes: Wishes) -> Address:
-    """Change priority or limits of an address; transfers under way mind it at once. Raises `NotFoundError` or
-    `UsageError`."""
+    """Change priority or limits of an address; transfers under way keep to them at once.
+
+    Raises `NotFoundError` or `UsageError`.
+    """
     found = find_address(site, code, text)
-    changed = _wished(found, wishes, new=False)
+    changed = _changed(found, wishes, new=False)
     with site.catalogue.writing() as connection:
         others = [known for known in sites.addresses(connection, code) if known.address != found.address]
         used = {known.priority: known.address for known in others}
@@ -71,24 +73,26 @@ def set_address(site: Site, code: str, text: str, wishes: Wishes) -> Address:
 
 
 def poll_before(site: Site, address: Address) -> int | None:
-    """The priority of a `POLL` address of the same site that stands before this one, so that nothing goes by this."""
+    """The priority of the site's `POLL` address if it comes before this one, which is then never used; else None."""
     with site.catalogue.reading() as connection:
         poll = sites.find_address(connection, address.site, POLL)
     return poll.priority if poll is not None and poll.priority < address.priority else None
 
 
 def _free(priority: int | None, used: dict[int, str], code: str) -> int | None:
+    """A priority that no other address of the site has; raises `UsageError`."""
     if priority is not None and not 1 <= priority <= 1000:
         raise UsageError("a priority is a number from 1 (tried first) to 1000", hint="leave it out to come last")
     if priority in used:
         raise UsageError(
-            f"{code} has an address of priority {priority} already: {used[priority]}",
+            f"{code} already has an address of priority {priority}: {used[priority]}",
             hint=f"move that one first: courier channel address set {code} {used[priority]} --priority N",
         )
     return priority
 
 
 def _spelled(text: str) -> str:
+    """An address in its one spelling: `POLL`, a server's URL, or the absolute path of a folder. Raises `UsageError`."""
     if text.lower() == POLL:
         return POLL
     scheme, colon, _ = text.partition("://")
@@ -97,7 +101,7 @@ def _spelled(text: str) -> str:
         return _spelled_url(text)
     if colon or not text.strip():
         raise UsageError(
-            f"{text[:100]!r} is no address" if colon else "the address is empty",
+            f"{text[:100]!r} is not an address" if colon else "the address is empty",
             hint="a folder, https://HOST:PORT, or poll",
         )
     return str(Path(text).absolute())
@@ -120,7 +124,7 @@ def _spelled_url(text: str) -> str:
 
 
 def _check_folder(site: Site, text: str, given: str) -> None:
-    """Refuse what is no folder to share, or was surely not meant as one; it need not be there now."""
+    """Refuse what is no folder to share, or was surely not meant as one; the folder need not exist yet."""
     folder = Path(text)
     if folder.is_dir():
         if folder.resolve().is_relative_to(site.home.resolve()):
@@ -128,34 +132,42 @@ def _check_folder(site: Site, text: str, given: str) -> None:
     elif folder.exists():
         raise UsageError(f"{text} is a file", hint="name a folder that both sites reach")
     elif re.fullmatch(r"https?:.*|[\w.-]+:[0-9]{1,5}", given):
-        raise UsageError(f"{given[:100]!r} is no folder that is there", hint="a server is written https://HOST:PORT")
+        raise UsageError(f"{given[:100]!r} is not an existing folder", hint="a server is written https://HOST:PORT")
 
 
-def _wished(address: Address, wishes: Wishes, *, new: bool) -> Address:
-    limits = Limits.parse(address.limits)
+def _changed(address: Address, wishes: Wishes, *, new: bool) -> Address:
+    """The address with what was asked; a ``new`` one has this computer's time zone. Raises `UsageError` and others."""
+    limits = _changed_limits(Limits.parse(address.limits), wishes, new=new)
+    ca = address.ca if wishes.ca is None else _checked_ca(address, wishes.ca)
+    return replace(address, limits=limits.to_text(), ca=ca)
+
+
+def _changed_limits(limits: Limits, wishes: Wishes, *, new: bool) -> Limits:
     zone = wishes.zone or (local_zone() if new or (wishes.schedule and limits.zone == "UTC") else None)
     limits = change(limits, schedule=wishes.schedule, zone=zone, cap=wishes.cap, pulse=wishes.pulse)
     if wishes.retries is not None:
         if not 0 <= wishes.retries <= MAX_RETRIES:
-            raise UsageError(f"retries are 0 to {MAX_RETRIES}", hint="2 is usual")
+            raise UsageError(f"there can be 0 to {MAX_RETRIES} retries", hint="2 is usual")
         limits = replace(limits, retries=wishes.retries)
     if wishes.retry_wait is not None:
         if not 1 <= wishes.retry_wait <= MAX_WAIT_SECONDS:
             raise UsageError(f"a retry waits 1 to {MAX_WAIT_SECONDS} seconds", hint="60 is usual")
         limits = replace(limits, retry_seconds=wishes.retry_wait)
-    ca = address.ca
-    if wishes.ca is not None:
-        if not address.address.startswith("https://"):
-            raise UsageError("--ca is for https addresses", hint="leave it out")
-        if not wishes.ca.is_file():
-            raise NotFoundError(f"{wishes.ca} is not there", hint="--ca takes the PEM file of the authority to trust")
-        ca = str(wishes.ca.absolute())
-        tls_context(ca)
-    return replace(address, limits=limits.to_text(), ca=ca)
+    return limits
+
+
+def _checked_ca(address: Address, path: Path) -> str:
+    """The absolute path of a file of certificates that can be read; raises `UsageError` or `NotFoundError`."""
+    if not address.address.startswith("https://"):
+        raise UsageError("--ca is for https addresses", hint="leave it out")
+    if not path.is_file():
+        raise NotFoundError(f"{path} does not exist", hint="--ca takes the PEM file of the authority to trust")
+    tls_context(str(path.absolute()))
+    return str(path.absolute())
 
 
 def local_zone() -> str:
-    """The IANA name of this computer's time zone, ``UTC`` where it has none."""
+    """The IANA name of this computer's time zone; ``UTC`` where it has none."""
     from zoneinfo import available_timezones
 
     named = os.environ.get("TZ", "").removeprefix(":")
@@ -166,14 +178,14 @@ def local_zone() -> str:
 
 
 def find_address(site: Site, code: str, text: str) -> Address:
-    """An address of a site, as it was given or as it is spelled; raises `NotFoundError`."""
+    """The address of a site that is spelled as ``text``, or is that folder; raises `NotFoundError`."""
     find_site(site, code)
     with site.catalogue.reading() as connection:
         known = sites.addresses(connection, code)
     spellings = {text, text.rstrip("/"), str(Path(text).absolute())}
     found = next((address for address in known if address.address in spellings), None)
     if found is None:
-        raise NotFoundError(f"{text} is no address of {code}", hint="courier channel address list")
+        raise NotFoundError(f"{text} is not an address of {code}", hint="courier channel address list")
     return found
 
 
@@ -185,6 +197,6 @@ def remove_address(site: Site, code: str, text: str) -> None:
 
 
 def list_addresses(site: Site) -> list[Address]:
-    """All addresses, by site, in the order they are tried."""
+    """All addresses, by site, in the order in which they are tried."""
     with site.catalogue.reading() as connection:
         return sites.addresses(connection)

@@ -1,7 +1,7 @@
-"""Custody entries on their way between sites: each site of a parcel ends up with the whole ledger.
+"""Sharing custody entries: every site of a parcel gets the whole ledger of it.
 
-A receiver passes entries on to the parcel's sender, the sender to every destination: in batches, with the next
-``channel sync``. What came from a site, or was given to it, is not sent there again.
+A receiver sends its entries to the parcel's sender, the sender sends them to every destination: in batches, with the
+next ``channel sync``. An entry that came from a site, or was sent to it, is not sent there again.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 NOT_YET_SENT = (SentState.PLANNED, SentState.BUILT, SentState.WRITTEN)
 BATCH_BYTES = 4 << 20
-"""Bytes of entries in one batch, more or less."""
+"""Bytes of entries in one batch; a single larger entry goes alone."""
 
 
 def share_ledgers(site: Site) -> int:
-    """Queue the entries that other sites do not have yet; return the number of batches."""
+    """Queue the entries that other sites do not have yet; return how many batches."""
     count = 0
     with site.catalogue.reading() as connection:
         waiting = rows.due(connection)
@@ -73,7 +73,7 @@ def _batches(kept: list[KeptEntry]) -> list[list[KeptEntry]]:
 
 
 def _peers(connection: Connection, site: Site, parcel: str) -> list[str] | None:
-    """The sites that shall have our entries of a parcel; None while it has not left this site."""
+    """The sites that are to have our entries of a parcel; None while it has not left this site."""
     sent = parcels.find_sent(connection, parcel)
     if sent is None:
         return [parcel[:3]] if parcel[:3] != site.code else []
@@ -96,24 +96,24 @@ def take_custody_batch(site: Site, batch: CustodyBatch, _envelope: Envelope) -> 
                 parcels.write_log(connection, log_entry(site, batch.parcel, FINDING, text))
                 continue
             if entry is not None:
-                _act(connection, site, batch, entry)
+                _note_arrival(connection, site, batch, entry)
     return ""
 
 
 def _check_concerned(connection: Connection, site: Site, batch: CustodyBatch) -> None:
-    """Only the sites of a parcel have a say in its ledger."""
+    """Raise `RefusedError` unless a batch is from the parcel's sender, or here at the sender from a destination."""
     ours = batch.parcel.startswith(site.code)
     goes_to = [goes.site for goes in parcels.destinations(connection, batch.parcel)] if ours else [batch.parcel[:3]]
     if batch.site not in goes_to:
         raise RefusedError(
-            f"custody entries of {batch.parcel} by {batch.site}, which has nothing to do with it",
+            f"custody entries of {batch.parcel} by {batch.site}, which is neither its sender nor a destination",
             hint=f"ask {batch.site} how it came by the parcel",
             code=Code.NOT_CONCERNED,
         )
 
 
-def _act(connection: Connection, site: Site, batch: CustodyBatch, entry: CustodyEntry) -> None:
-    """A destination has volumes in its hands: the parcel is arriving."""
+def _note_arrival(connection: Connection, site: Site, batch: CustodyBatch, entry: CustodyEntry) -> None:
+    """Note that our parcel is arriving, where the entry says that a destination has volumes of it."""
     if entry.event == "received" and entry.site == batch.site and batch.parcel.startswith(site.code):
         numbers = ", ".join(map(str, entry.volumes[:20])) + (" ..." if len(entry.volumes) > 20 else "")
         what = f"volume{'' if len(entry.volumes) == 1 else 's'} {numbers or 'of it'}"

@@ -127,8 +127,7 @@ def _deliver_queue(site: Site, run: Run, queue: _Queue) -> None:
 def _deliver_message(
     site: Site, run: Run, connections: Connections, message: Message, addresses: list[Address]
 ) -> _Obstacle | None:
-    """Deliver a message by the first address that works; return what stands against it by the last one that was tried,
-    or None once it is delivered."""
+    """Deliver a message by the first address that works; return None, or what stands against the last one tried."""
     obstacle: _Obstacle | None = _Obstacle(reason=NO_ADDRESS)
     for address in addresses:
         if address.address == POLL:

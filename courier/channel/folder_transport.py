@@ -1,8 +1,8 @@
-"""The shared folder: any mounted share, sync tool, or a stick carried the other way.
+"""The folder transport: messages through a mounted share, a folder that a tool synchronises, or a stick.
 
-``ADDRESS/BR1/HEX.msg`` is a message for site BR1, named by the SHA-256 of its bytes. A message appears whole or not
-at all; the receiving site removes it once it is taken. A file that is not what its name says is left alone: a sync
-tool may still be writing it.
+``FOLDER/BR1/HEX.msg`` is a message for site BR1, named by the SHA-256 of its bytes. A message appears whole or not
+at all; the receiving site removes it once it is taken. A file whose bytes do not have the digest in its name is left
+alone: a tool may still be writing it.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from courier.files import TEMP, atomic_file, make_folder
 
 _NAME = re.compile(r"([0-9a-f]{64})\.msg")
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-"""Whoever writes to the share may put a link or a pipe in a file's place at any moment: neither is read."""
+"""Flags to open a message with. Whoever writes to the share may put a link or a pipe in its place: neither is read."""
 _REPLACED = {errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EISDIR}
-"""What opening such a file gives, or one that another run has taken meanwhile."""
+"""Errors of opening a link, a pipe, a folder, or a file that another run has taken meanwhile."""
 LEFT_OVER_SECONDS = 7 * 24 * 3600
-"""What a killed sender left half-written for us is removed when it has not grown for so long."""
+"""A temporary file that a killed sender left for us is removed when it has not grown for this time."""
 
 
 class FolderTransport:
-    """Messages through a folder that both sites reach."""
+    """Messages through a folder that both sites reach; see `courier.channel.transport.Transport`."""
 
     def __init__(self, folder: Path, pace: Pace | None = None) -> None:
         self._folder = folder
@@ -123,7 +123,7 @@ class FolderTransport:
         except OSError as error:  # a share that hangs or whose server forgot it
             raise self._broken(error) from None
         if not there:
-            raise self._unreachable("is not there")
+            raise self._unreachable("it does not exist")
 
     def _broken(self, error: OSError, *, making: Path | None = None) -> UnreachableError:
         path = Path(str(error.filename or self._folder))

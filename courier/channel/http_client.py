@@ -200,7 +200,7 @@ class HttpClient:
         if answer.status == 401:
             return self.unreachable(f"it does not know this site's key, or is not {self._server.site}")
         if answer.status == 408:
-            return self.unreachable(f"what was sent did not come there in time; {SMALLER_HINT}")
+            return self.unreachable(f"the request did not arrive there in time; {SMALLER_HINT}")
         if answer.status in (400, 411, 413, 416, 422) and message:
             return RejectedError(
                 f"{self._server.url} does not take the message: {message}", hint="the message is tried again later"
@@ -220,7 +220,7 @@ def _explained(text: str) -> str:
     """What a failed connection means for an operator, where its own words do not say so."""
     if "CERTIFICATE_VERIFY_FAILED" in text:
         why = text.partition("certificate verify failed: ")[2].partition(" (_ssl")[0] or "not trusted"
-        return f"its certificate is not accepted: {why}; name its own one with channel address set ... --ca FILE"
+        return f"its certificate is not accepted: {why}; name its authority with channel address set ... --ca FILE"
     if "record layer" in text.lower() or "WRONG_VERSION_NUMBER" in text:
         return f"it does not speak TLS there; is it an http:// address? ({text})"
     return text

@@ -59,14 +59,14 @@ def check_listening(listening: Listening) -> None:
     """Refuse to serve without TLS by oversight, and files that are missing; raises `UsageError` or `NotFoundError`."""
     if listening.behind_proxy == (listening.cert is not None):
         raise UsageError(
-            "a server needs its own certificate, or a proxy before it that has one: one of the two",
+            "a server needs either its own certificate or a proxy in front of it that has one",
             hint="--cert FILE --key FILE, or --behind-proxy",
         )
     if (listening.cert is None) != (listening.key is None):
-        raise UsageError("certificate and key go together", hint="--cert FILE --key FILE")
+        raise UsageError("a certificate and its private key are given together", hint="--cert FILE --key FILE")
     for path in (listening.cert, listening.key):
         if path is not None and not path.is_file():
-            raise NotFoundError(f"{path} is not there", hint="--cert FILE --key FILE, both PEM")
+            raise NotFoundError(f"{path} does not exist", hint="--cert FILE --key FILE, both PEM")
 
 
 def require_server() -> None:

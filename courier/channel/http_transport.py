@@ -49,7 +49,7 @@ class HttpTransport:
                 raise self._client.problem(answer)
             # A server that keeps setting us back must not keep us for ever.
             if next_offset <= offset and steps > MAX_STEPS_BACK:
-                raise self._client.unreachable("its upload does not go on")
+                raise self._client.unreachable("the upload makes no progress")
             offset = next_offset
 
     def _begin_at(self, message: Outgoing) -> int:

@@ -1,8 +1,8 @@
-"""What peers brought to our server: messages that wait to be taken in, and uploads that are not whole yet.
+"""The inbox of our server: messages that peers brought and that wait to be taken in, and uploads that are not whole.
 
 ``in/BR1/HEX.msg`` is a whole message that site BR1 brought, ``part/BR1/HEX-SIZE.part`` the beginning of one. A message
-is in ``in`` only when its bytes have the digest it is named by, flushed to disk; so an answer that says so is true
-whatever happens next. Both are bounded for each site: no peer fills the disk.
+is in ``in`` only when its bytes have the digest in its name and are flushed to disk, so that the answer which says so
+stays true. Both are bounded for each site: no peer fills the disk.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from courier.errors import CourierError
 from courier.files import make_folder, sync_folder, write_atomic
 
 MAX_WAITING_BYTES = 4 * MAX_MESSAGE
+"""Bytes of messages from one site that may wait to be taken in."""
 MAX_WAITING = 4096
-"""Messages, and their bytes, that may wait for one site to be taken in."""
+"""Messages from one site that may wait to be taken in."""
 MAX_PART_BYTES = 4 * MAX_MESSAGE
-"""Bytes of one site's uploads that are not whole."""
+"""Bytes that one site's uploads may have together once they are whole."""
 PART_LIFE_SECONDS = 7 * 24 * 3600
-"""An upload that has not grown for so long is given up."""
+"""An upload that has not grown for this time is given up."""
 _PART = re.compile(r"([0-9a-f]{64})-([0-9]{1,10})\.part")
 _NAME = re.compile(r"([0-9a-f]{64})\.msg")
 
 
 class OutOfStepError(CourierError):
-    """A part does not begin where the upload stands; ``offset`` is where it does."""
+    """A part does not begin where the bytes of the upload end; ``offset`` is where it must begin."""
 
     code = Code.OUT_OF_STEP
 
@@ -42,19 +43,19 @@ class OutOfStepError(CourierError):
 
 
 class WrongDigestError(CourierError):
-    """The whole of an upload is not what its name says; it was given up."""
+    """An upload came whole and does not have the digest in its name; it was given up."""
 
     code = Code.WRONG_DIGEST
 
 
 class FullError(CourierError):
-    """Too much of this site's waits already."""
+    """Too many messages or uploads of this site wait already."""
 
     code = Code.FULL
 
 
 class Inbox:
-    """The inbox folder of a server. Safe to use from several threads; messages may be taken by another process."""
+    """The inbox in a folder. Safe to use from several threads; another process may take messages meanwhile."""
 
     def __init__(self, folder: Path) -> None:
         self._in, self._part = folder / "in", folder / "part"
@@ -70,7 +71,7 @@ class Inbox:
         return (found.stat().st_size if found else 0), False
 
     def store(self, peer: str, sha256: str, *, start: int, total: int, data: bytes) -> int:
-        """Keep a part that begins at ``start``; return the bytes that are here now (``total``: the message is whole).
+        """Keep a part that begins at byte ``start`` of ``total``; return how many bytes are here now.
 
         Raises `OutOfStepError`, `WrongDigestError`, `FullError`.
         """
@@ -122,7 +123,7 @@ class Inbox:
             raise WrongDigestError(f"what came is not {sha256[:12]}", hint="send the message again from its beginning")
 
     def fetch(self) -> Iterator[tuple[str, str, bytes]]:
-        """(site that brought it, name, bytes) of every whole message; call `done` for each."""
+        """(site that brought it, name, bytes) of every whole message; call `done` for each that was dealt with."""
         for box in sorted(self._in.iterdir()) if self._in.is_dir() else []:
             names = sorted(os.listdir(box)) if box.is_dir() else []  # noqa: PTH208
             for name in names:
@@ -136,7 +137,7 @@ class Inbox:
                 yield box.name, match[1], body
 
     def done(self, peer: str, sha256: str) -> None:
-        """The message was taken in or refused."""
+        """Remove a message that was taken in or refused."""
         path = self._path(peer, sha256)
         size = path.stat().st_size if path.exists() else 0
         path.unlink(missing_ok=True)
@@ -145,7 +146,7 @@ class Inbox:
             self._waiting[peer] = max(0, count - 1), max(0, total - size)
 
     def sweep(self) -> None:
-        """Give up uploads that have not grown for a week, and what a killed run left."""
+        """Give up uploads that have not grown for a week, and remove what a killed process left."""
         oldest = time.time() - PART_LIFE_SECONDS
         for folder in (self._part, self._in):
             for path in folder.glob("*/*") if folder.is_dir() else []:

@@ -21,12 +21,12 @@ from courier.site.outbox import PART
 from courier.site.peers import find_site
 
 ENOUGH_SECONDS = 2.0
-"""A measurement that took so long says enough; the rest of its budget is not moved."""
+"""A measurement in one direction ends after this time, though its budget is not spent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """What a test of an address found: seconds of a round trip, bytes a second up and down, and bytes it moved."""
+    """What a test of an address found at ``at_ns`` (UTC): round trip, rates both ways, and the bytes it moved."""
 
     at_ns: int
     round_trip_ms: float
@@ -35,7 +35,7 @@ class Measured:
     bytes_moved: int
 
     def to_text(self) -> str:
-        """As it stands in the catalogue."""
+        """As it is kept in the catalogue."""
         return json.dumps({name: getattr(self, name) for name in self.__slots__}, sort_keys=True)
 
     @classmethod
@@ -47,7 +47,7 @@ class Measured:
 def measure_address(
     site: Site, code: str, text: str | None, *, budget: int, network: Network | None = None
 ) -> Measured:
-    """Measure an address (the first of the site, unless named) with at most ``budget`` bytes, and keep the result.
+    """Measure an address (``text``, or the first of the site) with at most ``budget`` bytes, and keep the result.
 
     Raises `UnreachableError`; `UsageError` for `POLL`, which can only be measured from the other side.
     """
@@ -77,7 +77,7 @@ def measure_address(
 
 
 def _measure(up: Callable[[int], None], down: Callable[[int], None], budget: int) -> Measured:
-    """Round trips of nothing, then growing parts up and down until half the budget or `ENOUGH_SECONDS` is spent."""
+    """Time empty round trips, then growing parts up and down until half the budget or `ENOUGH_SECONDS` is spent."""
     down(0)  # opens the connection, which is not measured
     trips = [_seconds(down, 0) for _ in range(5)]
     up_rate, up_bytes = _rate(up, budget // 2, min(trips))
@@ -98,7 +98,7 @@ def _seconds(act: Callable[[int], None], count: int) -> float:
 
 
 def _rate(act: Callable[[int], None], budget: int, trip: float) -> tuple[int, int]:
-    """(bytes a second, bytes moved); the round trip that every part costs is not counted."""
+    """(bytes a second, bytes moved); the ``trip`` in seconds that every part takes is not counted."""
     moved, spent, part = 0, 0.0, 16 << 10
     best = 0.0
     while moved < budget and spent < ENOUGH_SECONDS:
@@ -111,7 +111,7 @@ def _rate(act: Callable[[int], None], budget: int, trip: float) -> tuple[int, in
 
 def _measure_folder(folder: Path, budget: int) -> Measured:
     if not folder.is_dir():
-        raise UnreachableError(f"channel folder {folder}: is not there", hint="mount the share or make the folder")
+        raise UnreachableError(f"channel folder {folder}: it does not exist", hint="mount the share or make the folder")
     path = folder / f".courier-test-{secrets.token_hex(8)}"
     data = secrets.token_bytes(PART)
 

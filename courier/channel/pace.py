@@ -1,4 +1,4 @@
-"""Keeping to the limits of an address while a transfer runs: a meter shared by its transfers, and a pace for each."""
+"""Keeping to the limits of an address while transfers run: they share one meter, and each has a pacer."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from courier.channel.transport import PausedError
 from courier.site.outbox import PART
 
 LOOK_AGAIN_NS = SECOND_NS
-"""The longest sleep before the limits are read anew."""
+"""The longest sleep before the limits are read again (nanoseconds)."""
 AHEAD_NS = 60 * SECOND_NS
-"""What is noted further ahead than this was noted before the clock was set back."""
+"""A transfer that is noted further ahead of the clock was noted before the clock was set back (nanoseconds)."""
 
 
 class Meter:
-    """What went last through one address, by whichever transfer."""
+    """When the last piece went through one address, by whichever transfer, and how many bytes it had."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -25,7 +25,7 @@ class Meter:
         self.last_count = 0
 
     def wait_ns(self, limits: Limits, now_ns: int) -> int:
-        """How long the next piece must wait under ``limits``, which may have changed since the last one went."""
+        """Nanoseconds that the next piece must wait under ``limits``, which may have changed since the last piece."""
         if not self.last_count:
             return 0
         # A clock that was set back must not make us wait for the moment it was set back from. A reply that is held
@@ -36,12 +36,12 @@ class Meter:
         return max(0, limits.pause_ns(self.last_count, now_ns) - since)
 
     def moved(self, count: int, now_ns: int) -> None:
-        """So many bytes went now."""
+        """Note that ``count`` bytes go at ``now_ns``."""
         self.last_ns, self.last_count = now_ns, count
 
 
 class Pacer:
-    """`Pace` of a transfer of messages of one ``priority``; ``limits`` reads them anew from the catalogue each time."""
+    """The `Pace` of transfers of messages of one ``priority``; ``limits`` gives the limits as they are when asked."""
 
     def __init__(
         self,
@@ -70,13 +70,13 @@ class Pacer:
                 self._sleep(min(wait, LOOK_AGAIN_NS) / SECOND_NS)
 
     def moved(self, count: int) -> None:
-        """See `Pace.moved`: the piece was counted whole when it was let go; a shorter one counts as what it was."""
+        """See `Pace.moved`. The piece was counted whole when it was let go; a shorter one counts as what it was."""
         with self._meter.lock:
             self._meter.last_count = min(self._meter.last_count, max(count, 1))
 
 
 def paused(limits: Limits, priority: str, now_ns: int) -> PausedError:
-    """What to say when the schedule takes no message of a priority now."""
+    """The error that says until when the schedule takes no message of a priority."""
     from formats.records import format_time
 
     opens = limits.opens_ns(priority, now_ns)

@@ -1,4 +1,4 @@
-"""Site reports on their way: ours to the sites we have an address to, theirs into the catalogue."""
+"""Site reports: ours are queued for the sites that we have an address to, theirs are kept in the catalogue."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ DAY_NS = 24 * 3600 * 10**9
 
 
 def report_to_peers(site: Site) -> int:
-    """Queue a report to every site that has none of ours, or an older one than a day, or one that is not true any more.
+    """Queue a report for every site whose last one from us is a day old or not true any more; return how many.
 
-    Free space counts as changed when it differs by a tenth. Returns the number queued.
+    Free space counts as changed when it differs by more than a tenth.
     """
     moment = now()
     with site.catalogue.reading() as connection:

@@ -1,6 +1,6 @@
-"""Requests signed by a site's key: HTTP Message Signatures (RFC 9421), in one spelling.
+"""Signing and verifying requests by a site's key: HTTP Message Signatures (RFC 9421), in one spelling.
 
-Every request but those of `PUBLIC` carries:
+Every request but those of public operations carries these fields:
 
 - ``Courier-From`` and ``Courier-To``: the codes of the site that asks and of the site that is asked;
 - ``Content-Digest: sha-256=:BASE64:`` of the request's body, the empty one too (RFC 9530);
@@ -10,8 +10,8 @@ Every request but those of `PUBLIC` carries:
 COMPONENTS are, in this order, ``"@method" "@path" "@query" "courier-from" "courier-to" "content-digest"``, and then
 ``"content-range"`` and ``"range"`` where the request has them. ``created`` is Unix time; ``nonce`` is 32, ``keyid``
 64 lower-case hexadecimal digits (the key ID of the site card); ``alg`` is ``ed25519`` or ``ecdsa-p256-sha256``
-(RFC 9421, section 3.3). The signature base is that of section 2.5. The site asked is part of what is signed, so that
-it cannot pass a request on to a third one.
+(RFC 9421, section 3.3). The signature base is that of section 2.5. The code of the site that is asked is signed too, so
+that it cannot pass a request on to a third one. docs/decisions/0016-http-signatures.md says why this is our own code.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Head:
-    """A request without its body. ``query`` has no question mark; names of ``headers`` are in lower case."""
+    """A request without its body. ``query`` is without its question mark; names of ``headers`` are in lower case."""
 
     method: str
     path: str
@@ -53,7 +53,7 @@ class Head:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """What a request says of its signature, not yet verified."""
+    """What a request says of its signature, not verified yet. ``base`` is what was signed, ``created`` Unix seconds."""
 
     source: str
     to: str
@@ -86,7 +86,7 @@ def _base(head: Head, params: str) -> bytes:
 def sign_head(
     head: Head, *, source: str, to: str, body: bytes, key: PublicKey, signer: Signer, created: int, nonce: str
 ) -> dict[str, str]:
-    """The fields to add to a request so that it is signed by a site's key; ``created`` in Unix seconds."""
+    """The header fields that sign a request of site ``source`` to site ``to``; ``created`` in Unix seconds."""
     headers = {"courier-from": source, "courier-to": to, "content-digest": content_digest(body)}
     whole = Head(method=head.method, path=head.path, query=head.query, headers={**head.headers, **headers})
     alg = ALGORITHMS[key.scheme]

@@ -1,7 +1,7 @@
-"""When and how fast an address may be used, and when to try again. Pure: the present moment is an argument.
+"""When and how fast an address may be used, and when a failed one is tried again. Pure: the time is an argument.
 
-The rules are the domain's: a schedule by hour and weekday with four levels, in the sender's time zone; a cap in bytes
-a second by hour, or pulse mode (a block, then a delay); two retries a minute apart, then back-off.
+There is a schedule by hour and weekday with four levels, in the sender's time zone; a cap in bytes a second by hour, or
+pulse mode (a block, then a delay); two retries a minute apart, then ever longer pauses.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ MAX_RETRIES = 100
 MAX_WAIT_SECONDS = 7 * 24 * 3600
 
 THREADS = 5
-"""Transfers at one time, to all sites together."""
+"""Deliveries at one time, to all sites together."""
 THREADS_PER_SITE = 3
-"""Transfers at one time to one site."""
+"""Deliveries at one time to one site."""
 EXPIRY_NS = 90 * 24 * 3600 * SECOND_NS
-"""A message that has not been acknowledged for so long becomes a dead letter."""
+"""A message that has not been acknowledged for this time becomes a dead letter."""
 RESEND_FIRST_NS = 3600 * SECOND_NS
 RESEND_LAST_NS = 24 * 3600 * SECOND_NS
-"""A message that was handed over is handed over again after an hour without acknowledgement, then after two, four ...
+"""A message that was delivered is delivered again after an hour without an acknowledgement, then after two, four ...
 and at last once a day."""
 BACK_OFF_LAST_NS = 3600 * SECOND_NS
 """The longest pause between two tries of an address that fails."""
@@ -81,7 +81,7 @@ class Limits:
     retry_seconds: int = 60
 
     def to_text(self) -> str:
-        """As it stands in the catalogue; the defaults are the empty text."""
+        """As it is kept in the catalogue; the defaults are the empty text."""
         if self == Limits():
             return ""
         return encode(
@@ -122,16 +122,16 @@ class Limits:
         return limits
 
     def level(self, now_ns: int) -> Level:
-        """What the address takes at a moment (nanoseconds since 1970, UTC)."""
+        """Which messages the address takes at a time (nanoseconds since 1970, UTC)."""
         moment = self._local(now_ns)
         return _LEVELS[self.week[moment.weekday() * HOURS + moment.hour]]
 
     def admits(self, priority: str, now_ns: int) -> bool:
-        """Whether a message of that priority may go at that moment."""
+        """Whether a message of a priority may go at a time."""
         return priority in _ADMITTED[self.level(now_ns)]
 
     def opens_ns(self, priority: str, now_ns: int) -> int | None:
-        """The next full hour at which a message of that priority may go; None when no hour of the week takes it."""
+        """When a message of a priority may next go, to a quarter of an hour; None when no hour of the week takes it."""
         hour = 3600 * SECOND_NS
         start = now_ns - now_ns % (hour // 4)
         # Quarter hours, because zones are offset by them; eight days, because a clock change may skip an hour.
@@ -139,14 +139,14 @@ class Limits:
         return next((start + n * hour // 4 for n in quarters if self.admits(priority, start + n * hour // 4)), None)
 
     def block(self, now_ns: int, longest: int) -> int:
-        """How many bytes may go as one piece now: a pulse block, or about a second's worth under a cap."""
+        """How many bytes may go as one piece now, at most ``longest``: a pulse block, or a second's worth of a cap."""
         if self.pulse_bytes:
             return min(self.pulse_bytes, longest)
         cap = self.caps[self._local(now_ns).hour]
         return min(max(cap, 512), longest) if cap else longest
 
     def pause_ns(self, count: int, now_ns: int) -> int:
-        """How long after the start of a piece of ``count`` bytes the next may start."""
+        """Nanoseconds from the start of a piece of ``count`` bytes until the next may start."""
         if self.pulse_bytes:
             return self.pulse_ms * 10**6
         cap = self.caps[self._local(now_ns).hour]
@@ -157,14 +157,14 @@ class Limits:
 
 
 def retry_ns(limits: Limits, failures: int) -> int:
-    """Pause after so many failures in a row of an address: the retries at their distance, then twice it each time."""
+    """Nanoseconds to wait after ``failures`` in a row: as the limits say for retries, then twice as long each time."""
     wait = limits.retry_seconds * SECOND_NS
     beyond = min(max(0, failures - limits.retries), 32)
     return max(wait, min(wait << beyond, BACK_OFF_LAST_NS))
 
 
 def resend_ns(attempts: int) -> int:
-    """Pause before a message that was handed over ``attempts`` times without acknowledgement goes again."""
+    """Nanoseconds until a message that was delivered ``attempts`` times, and not acknowledged, is delivered again."""
     return min(RESEND_FIRST_NS << min(max(0, attempts - 1), 16), RESEND_LAST_NS)
 
 
@@ -173,7 +173,7 @@ def zone_of(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise UsageError(f"no time zone is called {name[:60]!r}", hint="write it like Europe/Berlin or UTC") from None
+        raise UsageError(f"unknown time zone {name[:60]!r}", hint="write it like Europe/Berlin or UTC") from None
 
 
 _RULE = re.compile(r"(?:(?P<days>[a-z,-]+)\s+)??(?:(?P<start>\d{1,2})-(?P<end>\d{1,2})\s+)?(?P<level>[a-z+]+)")
@@ -202,7 +202,7 @@ def parse_week(text: str) -> str:
 
 def _bad_week(rule: str) -> UsageError:
     hint = "write it like 'mon-fri 8-18 high; sat,sun closed' (levels: all, medium, high, closed)"
-    return UsageError(f"{rule[:60]!r} is no rule of a schedule", hint=hint)
+    return UsageError(f"{rule[:60]!r} is not a rule of a schedule", hint=hint)
 
 
 def _rules(text: str) -> list[str]:
@@ -233,14 +233,16 @@ def _hours(start: str | None, end: str | None, rule: str) -> list[int]:
 
 
 def parse_caps(text: str) -> tuple[int, ...]:
-    """24 caps from rules such as ``200KB/s`` or ``8-18 200KB/s; 18-8 5MB/s``; ``none`` is no cap. Raises
-    `UsageError`."""
+    """24 caps from rules such as ``200KB/s`` or ``8-18 200KB/s; 18-8 5MB/s``; ``none`` is no cap.
+
+    Raises `UsageError`.
+    """
     caps = [0] * HOURS
     for rule in _rules(text) or [""]:
         match = re.fullmatch(r"(?:(\d{1,2})-(\d{1,2}) )?([0-9.]+ ?[a-z]*?|none)(?:/s)?", rule)
         if match is None:
             hint = "write it like 200KB/s, or '8-18 200KB/s; 18-8 5MB/s'"
-            raise UsageError(f"{rule[:60]!r} is no cap", hint=hint)
+            raise UsageError(f"{rule[:60]!r} is not a cap", hint=hint)
         cap = 0 if match[3] == "none" else parse_size(match[3])
         if match[3] != "none" and not 512 <= cap <= 10**12:
             raise UsageError(f"a cap of {match[3]} a second is out of range", hint="512 bytes to 1 TB; none for no cap")
@@ -250,13 +252,15 @@ def parse_caps(text: str) -> tuple[int, ...]:
 
 
 def parse_pulse(text: str) -> tuple[int, int]:
-    """(block bytes, delay in milliseconds) of ``64KB/5s`` or ``1MiB/250ms``; ``none`` is (0, 0). Raises
-    `UsageError`."""
+    """(block bytes, delay in milliseconds) of ``64KB/5s`` or ``1MiB/250ms``; ``none`` is (0, 0).
+
+    Raises `UsageError`.
+    """
     if text.strip().lower() == "none":
         return 0, 0
     match = re.fullmatch(r"\s*([0-9.]+\s*[a-zA-Z]*)\s*/\s*(\d{1,6})\s*(ms|s)\s*", text)
     if match is None:
-        raise UsageError(f"{text[:60]!r} is no pulse", hint="write block and delay like 64KB/5s or 1MiB/250ms")
+        raise UsageError(f"{text[:60]!r} is not a pulse", hint="write block and delay like 64KB/5s or 1MiB/250ms")
     block, delay = parse_size(match[1]), int(match[2]) * (1000 if match[3] == "s" else 1)
     if not 512 <= block <= 1 << 30 or not 1 <= delay <= 3_600_000:
         raise UsageError(
@@ -266,8 +270,10 @@ def parse_pulse(text: str) -> tuple[int, int]:
 
 
 def change(limits: Limits, *, schedule: str | None, zone: str | None, cap: str | None, pulse: str | None) -> Limits:
-    """Limits with what the operator named changed; a cap ends pulse mode and the other way round. Raises
-    `UsageError`."""
+    """The limits with those changes that are not None; a cap ends pulse mode and the other way round.
+
+    Raises `UsageError`.
+    """
     if cap is not None and pulse is not None and cap != "none" and pulse != "none":
         raise UsageError("--cap and --pulse exclude each other", hint="give one of them")
     if schedule is not None:
@@ -284,7 +290,7 @@ def change(limits: Limits, *, schedule: str | None, zone: str | None, cap: str |
 
 
 def week_text(week: str) -> str:
-    """The rules that `parse_week` reads as this week; days alike are named together."""
+    """The rules that `parse_week` reads as this week; equal days are named together."""
     by_day = [week[day * HOURS : (day + 1) * HOURS] for day in range(len(DAYS))]
     rules = []
     for pattern in dict.fromkeys(by_day):
@@ -299,7 +305,7 @@ def week_text(week: str) -> str:
 
 
 def rate_text(limits: Limits) -> str:
-    """Cap or pulse, for people, in the words that set them; ``none`` for neither."""
+    """Cap or pulse as an operator would write it; ``none`` for neither."""
     if limits.pulse_bytes:
         return f"pulse {_bytes(limits.pulse_bytes)}/{limits.pulse_ms}ms"
     if not any(limits.caps):
@@ -311,7 +317,7 @@ def rate_text(limits: Limits) -> str:
 
 
 def _bytes(count: int) -> str:
-    """An exact size in the largest unit that is one."""
+    """A size in the largest unit that gives a whole number."""
     units = (("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
     return next((f"{count // size}{unit}" for unit, size in units if count % size == 0), f"{count}B")
 

@@ -132,7 +132,7 @@ def _log_end(site: Site) -> int:
 
 
 def _queue_news(site: Site) -> None:
-    """Queue what other sites are to know of what happened here."""
+    """Queue what other sites must be told: a new card, receipts signed anew, reports, custody entries."""
     if site.card.serial > 1:
         announce_card(site)
     sign_receipts_anew(site)

@@ -1,7 +1,7 @@
-"""What a transport does, whatever it is made of.
+"""What every transport does: the interface to a way by which messages reach another site.
 
-A message is a file named by the SHA-256 of its bytes. Transports carry it at least once, in any order; one that comes
-twice does no harm. A transport may lose what it took: the sender keeps a message until the other site's signed
+A message is a file named by the SHA-256 of its bytes. Transports carry it at least once, in any order; a message that
+comes twice does no harm. A transport may lose a message: the sender keeps it until the other site's signed
 acknowledgement names it (`formats.documents.acknowledgement`).
 """
 
@@ -17,17 +17,17 @@ from courier.errors import CourierError, UnreachableError
 from courier.site.outbox import PART
 
 MAX_MESSAGE = (64 << 20) + (17 << 10)
-"""Bytes of the largest message: an envelope of `formats.envelope.MAX_ENVELOPE`, and what sealing adds to it."""
+"""Bytes of the largest message: an envelope of `formats.envelope.MAX_ENVELOPE`, and what encryption adds to it."""
 
 
 class PausedError(UnreachableError):
-    """The address's own limits allow no transfer now; nothing has failed, the message waits."""
+    """The limits of the address allow no transfer now. Nothing has failed; the message waits."""
 
     code = Code.PAUSED
 
 
 class RejectedError(CourierError):
-    """The other side answered, and will not have this message; other messages may go."""
+    """The other side answered and does not take this message; other messages may go."""
 
     exit_code = 3
     code = Code.REJECTED
@@ -35,7 +35,7 @@ class RejectedError(CourierError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outgoing:
-    """A message to hand over: its name, size in bytes, and a way to read any piece of it (offset, length)."""
+    """A message to deliver: its name, its size in bytes, and a function that reads a piece of it (offset, length)."""
 
     sha256: str
     size: int
@@ -43,19 +43,19 @@ class Outgoing:
 
     @classmethod
     def of(cls, body: bytes) -> Outgoing:
-        """A message whose bytes are at hand."""
+        """A message whose bytes are in memory."""
         sha256 = hashlib.sha256(body).hexdigest()
         return cls(sha256=sha256, size=len(body), read=lambda offset, length: body[offset : offset + length])
 
 
 class Pace(Protocol):
-    """The limits of an address, asked piece by piece, so that a change counts while a transfer runs."""
+    """The pace of a transfer: asked before each piece, so that a change of limits counts while the transfer runs."""
 
     def block(self) -> int:
-        """Bytes of the next piece, `PART` at most, after waiting until it may go. Raises `PausedError`."""
+        """Wait until the next piece may go, and return its size in bytes, `PART` at most. Raises `PausedError`."""
 
     def moved(self, count: int) -> None:
-        """So many bytes have gone."""
+        """Note that ``count`` bytes have gone."""
 
 
 class Unlimited:
@@ -73,13 +73,13 @@ class Transport(Protocol):
     """A way to another site. Messages are named by the SHA-256 of their bytes; delivering one twice does no harm."""
 
     def deliver(self, to: str, message: Outgoing) -> None:
-        """Hand a message over for site ``to``. Raises `UnreachableError` (`PausedError`), or `RejectedError`."""
+        """Deliver a message for site ``to``. Raises `UnreachableError`, `PausedError` or `RejectedError`."""
 
     def fetch(self, own: str) -> Iterator[tuple[str, bytes]]:
         """(name, bytes) of every message that waits for site ``own``. Raises `UnreachableError`."""
 
     def done(self, own: str, sha256: str) -> None:
-        """The message was taken or refused for good: it need not be kept any longer. Never raises."""
+        """Say that a message for site ``own`` was taken or refused, and need not be kept any longer. Never raises."""
 
     def close(self) -> None:
-        """Give connections back."""
+        """Close what is open."""

@@ -248,7 +248,7 @@ def test_only_the_sites_of_a_parcel_have_a_say_in_its_ledger(tmp_path: Path) -> 
     from dataclasses import replace
 
     batch = replace(batch, issued_ns=stranger.card.issued_ns + 1)
-    with pytest.raises(RefusedError, match="nothing to do with it"):
+    with pytest.raises(RefusedError, match="neither its sender nor a destination"):
         take_message(hq, stranger.sign(batch.payload(), custody_doc.BATCH_TYPE).encode(), MESSAGE_HANDLERS)
     assert sites.hq("parcel", "show", parcel)["state"] == "Sent"
 

@@ -39,23 +39,14 @@ from courier.site.peers import revoke_site
 from courier.site.rotation import rotate_key
 from formats.envelope import Envelope
 
+pytestmark = pytest.mark.usefixtures("no_reports")
+
 BIG = random.Random(6).randbytes(3 * PART + 12_345)
 
 
 @pytest.fixture(params=["folder", "http"])
 def pair(request: pytest.FixtureRequest, pair_homes: Path) -> Iterator[Pair]:
     yield from make_pair(request.param, pair_homes)
-
-
-@pytest.fixture
-def http(pair_homes: Path) -> Iterator[Pair]:
-    yield from make_pair("http", pair_homes)
-
-
-@pytest.fixture(autouse=True)
-def no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These tests count messages: what the sites report of themselves stays out of it (tests/test_reports.py)."""
-    monkeypatch.setattr("courier.channel.sync.report_to_peers", lambda site: 0)
 
 
 def arrived(pair: Pair, at: Site) -> list[bytes]:

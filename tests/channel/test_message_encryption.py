@@ -1,5 +1,4 @@
-"""Messages are encrypted by themselves: who carries them reads nothing, and what is not for a site does nothing
-there."""
+"""Messages are encrypted by themselves: who carries them reads nothing; what is not for a site does nothing to it."""
 
 from __future__ import annotations
 

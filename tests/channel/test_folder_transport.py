@@ -17,7 +17,7 @@ pytest.importorskip("httpx")
 from channel_network import HOUR_NS, Pair, definition, make_pair, put, state, travels_as
 from journey import Home
 
-from courier.channel import handlers, incoming, sync
+from courier.channel import handlers, incoming
 from courier.channel.addresses import add_address
 from courier.channel.connections import Run
 from courier.channel.delivery import deliver
@@ -48,12 +48,6 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for site in made:
         site.close()
     return root
-
-
-@pytest.fixture
-def no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is in the outbox but what the test puts there."""
-    monkeypatch.setattr(sync, "report_to_peers", lambda _: ())
 
 
 @pytest.fixture
@@ -255,7 +249,7 @@ def test_a_share_that_goes_half_way_loses_nothing_and_what_was_taken_is_told(
     monkeypatch.setattr(incoming, "take_message", take)
     (done,) = pair.sync(pair.br)
     assert done.taken == 1
-    assert "is not there" in dict(done.unreachable)["HQ1"]
+    assert "does not exist" in dict(done.unreachable)["HQ1"]
     away.rename(pair.share)
     (done,) = pair.sync(pair.br)
     assert (done.taken, done.unreachable) == (3, ())
@@ -377,9 +371,9 @@ def test_slips_with_addresses_are_told_with_their_remedy(pair: Pair, tmp_path: P
         (pair.hq.home, "is in the home of this site"),
         (pair.hq.home / "store", "is in the home of this site"),
         (tmp_path / "file", "is a file"),
-        ("hq.example:8443", "is no folder"),
-        ("https:/hq.example", "is no folder"),
-        ("ftp://hq.example", "is no address"),
+        ("hq.example:8443", "is not an existing folder"),
+        ("https:/hq.example", "is not an existing folder"),
+        ("ftp://hq.example", "is not an address"),
         (" ", "the address is empty"),
     ):
         assert word in hq.fails("channel", "address", "add", "BR1", where, code=2)["message"]
