@@ -187,10 +187,7 @@ def require_space(folder: Path, needed: int, *, purpose: str) -> None:
     """Raise `NoSpaceError` unless the disk of ``folder`` holds ``needed`` bytes more and `RESERVE` besides."""
     free = free_space(folder)
     if free < needed + RESERVE:
-        raise NoSpaceError(
-            f"{purpose} needs {needed:,} bytes (and {RESERVE:,} in reserve) at {folder}; {free:,} are free",
-            hint=f"free {needed + RESERVE - free:,} bytes there, or use another disk",
-        )
+        raise NoSpaceError.short_of(purpose, needed=needed, free=free, reserve=RESERVE, place=str(folder))
 
 
 @contextlib.contextmanager

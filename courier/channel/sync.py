@@ -19,7 +19,8 @@ from courier.channel.inbox import Inbox
 from courier.channel.reports import report_to_peers
 from courier.channel.transport import PausedError, RejectedError
 from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError, UnreachableError, UsageError
-from courier.receiving.complete import ParcelStatus, complete_all
+from courier.receiving.complete import complete_all
+from courier.receiving.parcel_status import ParcelStatus
 from courier.receiving.receipts import sign_receipts_anew
 from courier.sending.retention import keep_quota
 from courier.site.catalog import messages, parcels, sites

@@ -36,7 +36,7 @@ def receive(
     hold: Annotated[bool, typer.Option("--hold", help="Do not import before: courier parcel import PARCEL.")] = False,
 ) -> None:
     """Take volumes in, in any order, any number of times; import when all is here and agreed."""
-    from courier.cli.report import parcel_status, say_status, say_taken, volume_result
+    from courier.cli.report import parcel_status, say_status, say_volume, volume_result
     from courier.errors import DamagedError
     from courier.media.reading import Medium, TapeMedium
     from courier.parcel.volume_documents import VolumeDocuments
@@ -49,14 +49,14 @@ def receive(
         console.say(f"{medium.name}: {documents.packing.parcel} from {documents.packing.source}, volume "
                     f"{documents.label.number} of {documents.label.of} ({medium.layout}{reel})")  # fmt: skip
 
-    def taken(volume: VolumeResult) -> None:
-        say_taken(console, volume)
+    def received(volume: VolumeResult) -> None:
+        say_volume(console, volume)
         console.event({"volume": volume_result(volume)})
 
     with console.site() as site:
         with console.progress("Receiving", None) as progress:
             done = receive_media(
-                site, media, hold=hold, progress=progress, looking=looking, taken=taken, ask=console.change_media
+                site, media, hold=hold, progress=progress, looking=looking, received=received, ask=console.change_media
             )
         parcels = [parcel_status(status) for status in done.parcels]
         volumes = [volume_result(volume) for volume in done.volumes]
@@ -103,7 +103,7 @@ def verify(
 ) -> None:
     """Check everything, without taking anything in; works offline."""
     from courier.errors import CourierError, DamagedError, NotFoundError
-    from courier.parcel.notices import look_at
+    from courier.parcel.notices import compare_with_notices
     from courier.receiving.verify import trust_of_cards, verify_media, verify_received
     from courier.sending.verify_sent import verify_sent
 
@@ -127,7 +127,7 @@ def verify(
                     trust,
                     media,
                     progress=progress,
-                    admit=lambda documents: look_at(site, trust, documents.packing, documents.envelope),
+                    admit=lambda documents: compare_with_notices(site, trust, documents.packing, documents.envelope),
                     ask=console.change_media,
                 )
             verdicts += found
@@ -211,7 +211,8 @@ def import_(console: Console, *, parcel: PARCEL) -> None:
     from courier.cli.report import parcel_status, say_status
     from courier.errors import DamagedError, RefusedError
     from courier.parcel.states import ReceivedState
-    from courier.receiving.complete import complete_parcel, find_build
+    from courier.receiving.complete import complete_parcel
+    from courier.receiving.parcel_status import find_build
 
     with console.site() as site:
         build = find_build(site, parcel)
@@ -250,7 +251,7 @@ def arrived(
     """Report to the sender that all volumes are here, with the seals read on them, so that it releases the key."""
     from courier.cli.parcel_ship import read_seals
     from courier.receiving.arrival import report_arrival
-    from courier.receiving.complete import find_build
+    from courier.receiving.parcel_status import find_build
 
     seals = read_seals(seal)
     odd: list[str] = []

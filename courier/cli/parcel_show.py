@@ -67,7 +67,7 @@ def show(console: Console, *, parcel: PARCEL) -> None:
     """Show a parcel: its state, and a table of its volumes, with a map of the blocks that are here."""
     from courier.cli.custody import warn_of_seals
     from courier.errors import NotFoundError
-    from courier.receiving.complete import find_build, status_of
+    from courier.receiving.parcel_status import find_build, status_of
     from courier.sending.outgoing_parcel import open_outgoing
     from courier.sending.repair_answer import waiting_requests
 

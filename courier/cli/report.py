@@ -7,7 +7,7 @@ from typing import Any
 from courier.cli.console import Console, size_text
 from courier.parcel.states import ReceivedState
 from courier.parcel.verdict import spans_text
-from courier.receiving.complete import ParcelStatus
+from courier.receiving.parcel_status import ParcelStatus
 from courier.receiving.volume_result import VolumeResult
 from courier.text import plural
 
@@ -53,7 +53,7 @@ def parcel_status(status: ParcelStatus) -> dict[str, Any]:
     }
 
 
-def say_taken(console: Console, volume: VolumeResult) -> None:
+def say_volume(console: Console, volume: VolumeResult) -> None:
     """A volume that was read, for people."""
     where = f"{volume.parcel} volume {volume.number} of {volume.of}"
     if volume.damaged_blocks:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from journey import Sites, add, exported, make_sites, noise, sent, write_files
 
-from courier.files import require_space
+from courier.parcel.import_checks import Room
 from courier.receiving import import_parcel as importing
+from courier.receiving.import_facts import room_at
 from courier.receiving.spool import Filling
 
 
@@ -190,11 +191,11 @@ def test_space_for_the_archives_is_not_asked_for_where_they_are_not_copied(
     sites.sync()
     asked: list[int] = []
 
-    def require(folder: Path, needed: int, *, purpose: str) -> None:
+    def room(folder: Path, needed: int, *, purpose: str) -> Room:
         asked.append(needed)
-        require_space(folder, needed, purpose=purpose)
+        return room_at(folder, needed, purpose=purpose)
 
-    monkeypatch.setattr("courier.receiving.open_spool.require_space", require)
+    monkeypatch.setattr("courier.receiving.open_spool.room_at", room)
     assert sites.br("parcel", "receive", *volumes)["state"] == "Imported"
     expanded = 3_000_000 + len(b"the same line\n") * 200_000 + 5
     assert asked == [expanded]
