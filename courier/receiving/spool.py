@@ -1,7 +1,7 @@
 """The spool: where the files of a parcel that arrives gather, block by block, until all are here and good.
 
 Each build has one folder below ``parcels/in``. ``archives/000001.7z`` is written in place and sparse. Its map
-``archives/000001.7z.have`` is one byte a block: 1 where the block is here and had its signed digest when it was written.
+``archives/000001.7z.have`` is one byte a block: 1 where the block is here and had its signed digest when written.
 Only blocks that agree with the signed block table are ever written, so media can be read in any order and any number of
 times: each reading only adds blocks.
 """
