@@ -53,6 +53,14 @@ class NoSpaceError(CourierError):
     exit_code = 5
     code = Code.NO_SPACE
 
+    @classmethod
+    def short_of(cls, purpose: str, *, needed: int, free: int, reserve: int, place: str) -> NoSpaceError:
+        """The error for a disk at ``place`` that has ``free`` bytes where ``needed`` and a ``reserve`` are wanted."""
+        return cls(
+            f"{purpose} needs {needed:,} bytes (and {reserve:,} in reserve) at {place}; {free:,} are free",
+            hint=f"free {needed + reserve - free:,} bytes there, or use another disk",
+        )
+
 
 class NotFoundError(CourierError):
     """A site, package, parcel, volume or file is not there."""

@@ -191,10 +191,7 @@ def require_space(folder: Path, needed: int, *, purpose: str) -> None:
     """
     free = free_space(folder)
     if free < needed + RESERVE:
-        raise NoSpaceError(
-            f"{purpose} needs {needed:,} bytes (and {RESERVE:,} in reserve) at {folder}; {free:,} are free",
-            hint=f"free {needed + RESERVE - free:,} bytes there, or use another disk",
-        )
+        raise NoSpaceError.short_of(purpose, needed=needed, free=free, reserve=RESERVE, place=str(folder))
 
 
 @contextlib.contextmanager

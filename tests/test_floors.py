@@ -85,6 +85,7 @@ PURE = (
     "courier.packages.numbering",
     "courier.parcel.archive_plan",
     "courier.parcel.custody",
+    "courier.parcel.import_checks",
     "courier.parcel.parity_plan",
     "courier.parcel.parity_repair",
     "courier.parcel.seals",

@@ -21,7 +21,8 @@ from courier.channel.reports import report_to_peers
 from courier.channel.schedule import SECOND_NS, Limits, retry_ns
 from courier.errors import BusyError, CourierError
 from courier.files import locked
-from courier.receiving.complete import ParcelStatus, complete_all
+from courier.receiving.complete import complete_all
+from courier.receiving.parcel_status import ParcelStatus
 from courier.receiving.receipts import sign_receipts_anew
 from courier.sending.retention import keep_quota
 from courier.site.catalog import parcels, sites

@@ -8,7 +8,7 @@ from courier.channel.handlers import Handler, handlers_by_type
 from courier.channel.reports import take_report
 from courier.packages.definitions import take_definition
 from courier.packages.retirement import take_retirement
-from courier.receiving.awaited_key import take_key_release
+from courier.receiving.key_release import take_key_release
 from courier.receiving.refuse import take_recall, take_supersession
 from courier.receiving.repair import take_repair_part
 from courier.receiving.ship_notice import take_ship_notice

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import PARCEL, command, console_of, group
-from courier.cli.received_parcel import parcel_status, say_status, say_taken, volume_result
+from courier.cli.received_parcel import parcel_status, say_status, say_volume, volume_result
 from courier.cli.seals import read_seals
 from courier.text import plural
 
@@ -54,14 +54,14 @@ def receive(
     def looking(medium: Medium, documents: VolumeDocuments) -> None:
         console.say(_medium_text(medium, documents))
 
-    def taken(volume: VolumeResult) -> None:
-        say_taken(console, volume)
+    def received(volume: VolumeResult) -> None:
+        say_volume(console, volume)
         console.event({"volume": volume_result(volume)})
 
     with console.site() as site:
         with console.progress("Receiving", None) as progress:
             done = receive_media(
-                site, media, hold=hold, progress=progress, looking=looking, taken=taken, ask=console.change_media
+                site, media, hold=hold, progress=progress, looking=looking, received=received, ask=console.change_media
             )
         parcels = [parcel_status(status) for status in done.parcels]
         volumes = [volume_result(volume) for volume in done.volumes]
@@ -93,8 +93,9 @@ def _medium_text(medium: Medium, documents: VolumeDocuments) -> str:
 @command(app, "import", examples=["courier parcel import HQ1-000042"])
 def import_(context: typer.Context, *, parcel: PARCEL) -> None:
     """Import a complete parcel that was held, all or nothing."""
-    from courier.receiving.complete import complete_parcel, find_build
+    from courier.receiving.complete import complete_parcel
     from courier.receiving.incomplete import not_imported
+    from courier.receiving.parcel_status import find_build
 
     console = console_of(context)
     with console.site() as site:
@@ -124,7 +125,7 @@ def arrived(
     back by network.
     """
     from courier.receiving.arrival import report_arrival
-    from courier.receiving.complete import find_build
+    from courier.receiving.parcel_status import find_build
 
     console = console_of(context)
     seals = read_seals(seal)

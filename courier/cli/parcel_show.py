@@ -13,7 +13,7 @@ from courier.text import plural
 from formats.records import format_time
 
 if TYPE_CHECKING:
-    from courier.receiving.complete import ParcelStatus
+    from courier.receiving.parcel_status import ParcelStatus
     from courier.site.home import Site
 
 app = group("")
@@ -71,7 +71,7 @@ def show(context: typer.Context, *, parcel: PARCEL) -> None:
     """
     from courier.cli.custody import warn_of_seals
     from courier.errors import NotFoundError
-    from courier.receiving.complete import find_build, status_of
+    from courier.receiving.parcel_status import find_build, status_of
     from courier.sending.outgoing_parcel import open_outgoing
     from courier.sending.repair_answer import waiting_requests
 

@@ -70,7 +70,7 @@ def _verdicts(
 ) -> tuple[list[Verdict], list[tuple[str, CourierError]]]:
     """The verdict on each parcel and medium, and an error for each medium that has none."""
     from courier.errors import NotFoundError
-    from courier.parcel.notices import look_at
+    from courier.parcel.notices import compare_with_notices
     from courier.receiving.verify import trust_of_cards, verify_media, verify_received
     from courier.sending.verify_sent import verify_sent
 
@@ -95,7 +95,7 @@ def _verdicts(
                     trust,
                     media,
                     progress=progress,
-                    admit=lambda documents: look_at(site, trust, documents.packing, documents.envelope),
+                    admit=lambda documents: compare_with_notices(site, trust, documents.packing, documents.envelope),
                     ask=console.change_media,
                 )
             verdicts += found

@@ -9,7 +9,7 @@ from courier.parcel.states import ReceivedState
 from courier.text import plural
 
 if TYPE_CHECKING:
-    from courier.receiving.complete import ParcelStatus
+    from courier.receiving.parcel_status import ParcelStatus
     from courier.receiving.volume_result import VolumeResult
 
 OUTCOMES = {
@@ -55,7 +55,7 @@ def parcel_status(status: ParcelStatus) -> dict[str, Any]:
     }
 
 
-def say_taken(console: Console, volume: VolumeResult) -> None:
+def say_volume(console: Console, volume: VolumeResult) -> None:
     """Say how a volume was received."""
     from courier.parcel.verdict import spans_text
 

@@ -91,9 +91,12 @@ class Ledger:
         all ledgers of the same entries are the same.
         """
         envelope, entry = read_entry(data)
+        return self.add_read(envelope.sha256, entry, data)
+
+    def add_read(self, name: str, entry: CustodyEntry, data: bytes) -> str | None:
+        """As `add`, for an envelope that has been parsed already."""
         if entry.parcel != self.parcel:
             raise MalformedError(f"an entry of {entry.parcel}, not of {self.parcel}")
-        name = envelope.sha256
         there = self.envelopes.get(name)
         if there is not None:
             self.envelopes[name] = min(there, data)
@@ -101,7 +104,7 @@ class Ledger:
         self.envelopes[name], self.entries[name] = data, entry
         return name
 
-    def heads(self) -> list[Link]:
+    def last_entries(self) -> list[Link]:
         """The last entry of every chain; of a fork, the one whose name sorts first."""
         last: dict[tuple[str, str], tuple[int, str]] = {}
         for name in sorted(self.entries):

@@ -9,13 +9,12 @@ from pathlib import Path
 from courier.error_codes import Code
 from courier.errors import NotFoundError, RefusedError, UsageError
 from courier.parcel.custody_ledger import (
+    CustodyBook,
     Happened,
     append_to_file,
     known_here,
-    ledger_of_file,
     load,
-    parcels_of_file,
-    record,
+    read_ledger_file,
     seals_on,
     write_file,
 )
@@ -50,10 +49,10 @@ def look_ahead(parcel: str, wanted: HandEntry, ledger_file: Path | None) -> str:
     `add_by_hand` does.
     """
     _check(parcel, wanted)
-    there = parcels_of_file(ledger_file) if ledger_file is not None and ledger_file.exists() else set()
-    if not there or parcel in there:
+    file = read_ledger_file(ledger_file, parcel) if ledger_file is not None else None
+    if file is None or not file.others or file.ledger.entries:
         return ""
-    shown = ", ".join(sorted(there)[:10]) + (" ..." if len(there) > 10 else "")
+    shown = ", ".join(sorted(file.others)[:10]) + (" ..." if len(file.others) > 10 else "")
     return f"{ledger_file} has no entry of {parcel} yet; it is a ledger of {shown}"
 
 
@@ -73,9 +72,10 @@ def add_by_hand(site: Site, parcel: str, wanted: HandEntry, ledger_file: Path | 
     _check(parcel, wanted)
     trust = site.trust()
     if ledger_file is not None:
-        on = seals_on(ledger_of_file(ledger_file, parcel), trust)
         new = not ledger_file.exists()
-        done = _written(append_to_file(site, ledger_file, parcel, _what(on, wanted)), on, wanted)
+        file = read_ledger_file(ledger_file, parcel)
+        on = seals_on(file.ledger, trust)
+        done = _written(append_to_file(site, file, _what(on, wanted)), on, wanted)
         note = f"Note: {ledger_file} was not there: it is a new ledger now, with this entry alone"
         return replace(done, warnings=(*done.warnings, note)) if new else done
     if not known_here(site, parcel):
@@ -90,11 +90,10 @@ def add_by_hand(site: Site, parcel: str, wanted: HandEntry, ledger_file: Path | 
             numbers = {*wanted.volumes, *wanted.intact, *wanted.broken, *(n for n, _ in wanted.seals)}
             if any(number > last for number in numbers):
                 raise NotFoundError(f"{parcel} has no volume {max(numbers)}", hint=f"its volumes are 1 to {last}")
-        on = seals_on(load(connection, parcel)[0], trust)
-        record(connection, site, parcel, _what(on, wanted))
-        ledger, _ = load(connection, parcel)
-    own = [e for e in ledger.entries.values() if (e.site, e.book) == (site.code, custody_doc.MAIN)]
-    return _written(max(own, key=lambda entry: entry.number), on, wanted)
+        book = CustodyBook(connection, site, parcel)
+        on = seals_on(book.ledger, trust)
+        entry = book.write(_what(on, wanted))
+    return _written(entry, on, wanted)
 
 
 def _written(entry: CustodyEntry, on: Mapping[int, PutOn], wanted: HandEntry) -> HandWritten:
@@ -148,6 +147,6 @@ def export_ledger(site: Site, parcel: str, out: Path) -> int:
             f"{out} exists", hint="name a new file; courier parcel custody merge takes one in", code=Code.TARGET_EXISTS
         )
     with site.catalogue.reading() as connection:
-        ledger, _ = load(connection, parcel)
+        ledger = load(connection, parcel)
     write_file(out, [ledger.envelopes[name] for name in ledger.order()])
     return len(ledger.entries)

@@ -7,8 +7,9 @@ the entries it does not have yet. One envelope a line, nothing else.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,10 @@ NEVER_TRUE = {"bad-signature", "malformed"}
 """Refusals that no later card, key or clock can cure: such an entry is not kept."""
 
 
+VERIFIED = "every block agrees with the packing list"
+"""Note of the entry that is written when all content of a parcel is here and good."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Happened:
     """What an entry shall say; see `CustodyEntry`."""
@@ -61,14 +66,29 @@ class Merged:
     refused: tuple[tuple[int, str], ...]
 
 
-def load(connection: Connection, parcel: str) -> tuple[Ledger, dict[str, str]]:
-    """The ledger of a parcel, and what stands in the catalogue that is no such entry any more: name and reason."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LedgerFile:
+    """A ledger file as it was read: its lines, the ledger of the parcel in question, and the ``others`` it tells of."""
+
+    path: Path
+    lines: tuple[bytes, ...]
+    ledger: Ledger
+    others: frozenset[str]
+
+
+def load(connection: Connection, parcel: str) -> Ledger:
+    """The ledger of a parcel, of all entries in the catalogue that are as they were when they were kept."""
+    return _ledger_of(parcel, rows.of_parcel(connection, parcel))[0]
+
+
+def _ledger_of(parcel: str, entries: Iterable[KeptEntry]) -> tuple[Ledger, dict[str, str]]:
+    """The ledger of these entries; and by name, with the reason, those that were altered since they were kept."""
     ledger, broken = Ledger(parcel=parcel), {}
-    for kept in rows.of_parcel(connection, parcel):
+    for kept in entries:
         try:
-            envelope, _ = read_entry(kept.envelope)
+            envelope, entry = read_entry(kept.envelope)
             if envelope.sha256 == kept.entry:
-                ledger.add(kept.envelope)
+                ledger.add_read(kept.entry, entry, kept.envelope)
             else:
                 broken[kept.entry] = "the entry kept under this name was altered since"
         except FormatError as error:
@@ -76,11 +96,45 @@ def load(connection: Connection, parcel: str) -> tuple[Ledger, dict[str, str]]:
     return ledger, broken
 
 
-def next_entry(site: Site, ledger: Ledger, book: str, what: Happened) -> bytes:
-    """A signed entry at the end of this site's chain in ``book``; the ledger has it then."""
-    heads = ledger.heads()
-    own = next((link for link in heads if (link.site, link.book) == (site.code, book)), None)
-    others = [link for link in heads if link is not own][: custody_doc.MAX_AFTER]
+class CustodyBook:
+    """What this site writes into the custody ledger of one parcel, within the caller's transaction.
+
+    The ledger is read once, with the first entry, however many follow in the transaction.
+    """
+
+    def __init__(self, connection: Connection, site: Site, parcel: str) -> None:
+        self._connection = connection
+        self._site = site
+        self._parcel = parcel
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger as it stands, the entries written here among it."""
+        return load(self._connection, self._parcel)
+
+    def write(self, what: Happened) -> CustodyEntry:
+        """Sign an entry and keep it at the end of this site's chain."""
+        name = next_entry(self._site, self.ledger, MAIN, what)
+        data = self.ledger.envelopes[name]
+        rows.keep(self._connection, KeptEntry(parcel=self._parcel, entry=name, envelope=data, received_ns=now()))
+        return self.ledger.entries[name]
+
+    def write_received(self, build: str) -> None:
+        """Enter every volume of a build that has come and that no entry of ours names yet."""
+        seen = {v.number: v for v in parcels.received_volumes(self._connection, self._parcel, build)}
+        own = (e for e in self.ledger.entries.values() if e.site == self._site.code and e.event == "received")
+        new = tuple(sorted(seen.keys() - {number for entry in own for number in entry.volumes}))
+        if new:
+            bad = [str(number) for number in new if seen[number].state == VolumeState.DAMAGED]
+            note = f"damaged: volumes {', '.join(bad)}" if bad else ""
+            self.write(Happened(event="received", volumes=new, note=note))
+
+
+def next_entry(site: Site, ledger: Ledger, book: str, what: Happened) -> str:
+    """Sign an entry and put it at the end of this site's chain in ``book`` of the ledger; return its name."""
+    last = ledger.last_entries()
+    own = next((link for link in last if (link.site, link.book) == (site.code, book)), None)
+    others = [link for link in last if link is not own][: custody_doc.MAX_AFTER]
     entry = CustodyEntry(
         parcel=ledger.parcel,
         site=site.code,
@@ -97,39 +151,16 @@ def next_entry(site: Site, ledger: Ledger, book: str, what: Happened) -> bytes:
         tracking=what.tracking,
         note=what.note[: custody_doc.MAX_TEXT],
     )
-    data = site.sign(entry.payload(), custody_doc.TYPE).encode()
-    ledger.add(data)
-    return data
+    envelope = site.sign(entry.payload(), custody_doc.TYPE)
+    ledger.add_read(envelope.sha256, entry, envelope.encode())
+    return envelope.sha256
 
 
 def record(connection: Connection, site: Site, parcel: str, *things: Happened) -> None:
     """Write entries about a parcel into this site's book, in the caller's transaction."""
-    ledger, _ = load(connection, parcel)
+    book = CustodyBook(connection, site, parcel)
     for what in things:
-        data = next_entry(site, ledger, MAIN, what)
-        name = read_entry(data)[0].sha256
-        rows.keep(connection, KeptEntry(parcel=parcel, entry=name, envelope=data, received_ns=now()))
-
-
-def note_received(site: Site, parcel: str, build: str) -> None:
-    """The custody ledger names every volume when it first came; a run that was killed is made good by the next."""
-    with site.catalogue.writing() as connection:
-        record_received(connection, site, parcel, build)
-
-
-def record_received(connection: Connection, site: Site, parcel: str, build: str) -> None:
-    """`note_received`, within a transaction."""
-    seen = {v.number: v for v in parcels.received_volumes(connection, parcel, build)}
-    ledger, _ = load(connection, parcel)
-    told: set[int] = set()
-    for entry in ledger.entries.values():
-        if entry.site == site.code and entry.event == "received":
-            told.update(entry.volumes)
-    new = tuple(sorted(seen.keys() - told))
-    if new:
-        bad = [str(number) for number in new if seen[number].state == VolumeState.DAMAGED]
-        note = f"damaged: volumes {', '.join(bad)}" if bad else ""
-        record(connection, site, parcel, Happened(event="received", volumes=new, note=note))
+        book.write(what)
 
 
 def check_signature(trust: Trust, data: bytes, entry: CustodyEntry, *, arrived_ns: int | None = None) -> None:
@@ -155,7 +186,7 @@ def merge(
     fault = _fault(trust, data, entry)
     if fault is not None and fault.code in NEVER_TRUE:
         raise fault
-    there = next((kept for kept in rows.of_parcel(connection, entry.parcel) if kept.entry == envelope.sha256), None)
+    there = rows.find(connection, entry.parcel, envelope.sha256)
     if there is None:
         kept = KeptEntry(parcel=entry.parcel, entry=envelope.sha256, envelope=data, received_ns=now(), shared=came_from)
         rows.keep(connection, kept)
@@ -187,8 +218,9 @@ def _stands(trust: Trust, kept: KeptEntry) -> bool:
 def view_ledger(site: Site, parcel: str) -> LedgerView:
     """The ledger of a parcel as it stands here, every signature and link checked."""
     with site.catalogue.reading() as connection:
-        ledger, broken = load(connection, parcel)
-        arrived = {kept.envelope: kept.received_ns for kept in rows.of_parcel(connection, parcel)}
+        entries = rows.of_parcel(connection, parcel)
+    ledger, broken = _ledger_of(parcel, entries)
+    arrived = {kept.envelope: kept.received_ns for kept in entries}
     trust = site.trust()
     return ledger.view(
         lambda data, entry: check_signature(trust, data, entry, arrived_ns=arrived.get(data)),
@@ -212,7 +244,7 @@ def known_here(site: Site, parcel: str) -> bool:
 
 
 def read_file(path: Path) -> list[bytes]:
-    """The lines of a ledger file; raises `NotFoundError`, `RefusedError`."""
+    """The lines of a ledger file; raises `NotFoundError`, `RefusedError`, or `UsageError` for a folder."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder", hint="name the ledger file in it")
     try:
@@ -228,32 +260,27 @@ def read_file(path: Path) -> list[bytes]:
     return [line for line in data.split(b"\n") if line]
 
 
-def parcels_of_file(path: Path) -> set[str]:
-    """The parcels that a ledger file has entries of. Raises `RefusedError` for bad lines."""
-    return {parcel for parcel, _ in _entries_of_file(path)}
+def read_ledger_file(path: Path, parcel: str) -> LedgerFile:
+    """A ledger file, and the ledger of one parcel in it; empty when there is no such file.
 
-
-def ledger_of_file(path: Path, parcel: str) -> Ledger:
-    """The entries about a parcel in a ledger file; empty when there is no such file. Raises `RefusedError` for bad
-    lines."""
-    ledger = Ledger(parcel=parcel)
-    for about, line in _entries_of_file(path) if path.exists() else ():
-        if about == parcel:
-            ledger.add(line)
-    return ledger
-
-
-def _entries_of_file(path: Path) -> Iterator[tuple[str, bytes]]:
-    """(parcel, line) of every entry in a ledger file."""
-    for number, line in enumerate(read_file(path), 1):
+    Raises `RefusedError` for bad lines, and as `read_file` does.
+    """
+    lines = read_file(path) if path.exists() else []
+    ledger, others = Ledger(parcel=parcel), set()
+    for number, line in enumerate(lines, 1):
         try:
-            yield read_entry(line)[1].parcel, line
+            envelope, entry = read_entry(line)
+            if entry.parcel == parcel:
+                ledger.add_read(envelope.sha256, entry, line)
+            else:
+                others.add(entry.parcel)
         except FormatError as error:
             raise RefusedError(
                 f"{path}, line {number}: {error}",
                 hint="it was altered: keep the file as it is, and write into another one",
                 code=Code.LEDGER_ALTERED,
             ) from None
+    return LedgerFile(path=path, lines=tuple(lines), ledger=ledger, others=frozenset(others))
 
 
 def write_file(path: Path, lines: Iterable[bytes]) -> None:
@@ -261,13 +288,13 @@ def write_file(path: Path, lines: Iterable[bytes]) -> None:
     write_atomic(path, b"".join(line + b"\n" for line in lines))
 
 
-def append_to_file(site: Site, path: Path, parcel: str, what: Happened) -> CustodyEntry:
+def append_to_file(site: Site, file: LedgerFile, what: Happened) -> CustodyEntry:
     """Add an entry to a ledger file; a site's chain in one file is a book of its own."""
-    ledger = ledger_of_file(path, parcel)
+    ledger = file.ledger
     books = {e.book for e in ledger.entries.values() if e.site == site.code and e.book != MAIN}
-    data = next_entry(site, ledger, min(books) if books else secrets.token_hex(8), what)
-    write_file(path, [*(read_file(path) if path.exists() else []), data])
-    return read_entry(data)[1]
+    name = next_entry(site, ledger, min(books) if books else secrets.token_hex(8), what)
+    write_file(file.path, [*file.lines, ledger.envelopes[name]])
+    return ledger.entries[name]
 
 
 def merge_file(site: Site, path: Path) -> Merged:

@@ -45,6 +45,7 @@ MAX_TAGS = 4096
 class VolumeDocuments:
     """What a volume says of itself, verified. ``findings`` are faults of its documents that do not stop a reader.
 
+    ``packing`` is its packing list, ``envelope`` the signed envelope of that, ``digest`` the SHA-256 of its payload.
     ``contents`` and ``blocks`` are copies in the scratch folder, checked by their signed digests; None where this
     medium's copy is damaged (another volume has the same). ``labelled``: the label is the medium's own; else it was
     damaged, and stands for what the payload tells.
@@ -52,11 +53,21 @@ class VolumeDocuments:
 
     packing: PackingList
     envelope: bytes
+    digest: str
     label: VolumeLabel
     contents: Path | None = None
     blocks: Path | None = None
     findings: list[str] = field(default_factory=list)
     labelled: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _SignedPacking:
+    """A verified packing list, its envelope, and the SHA-256 of its payload."""
+
+    packing: PackingList
+    envelope: bytes
+    digest: str
 
 
 class DocumentReader:
@@ -117,14 +128,13 @@ class DocumentReader:
         self._tags[path] = digest.hexdigest()
 
     def verified(self, known: Callable[[str], bytes | None], first: str) -> VolumeDocuments:
-        """Who is to be trusted for what they say, and what that is; ``first``: path of the payload's first file.
+        """What the documents say, once their signatures are verified; ``first``: path of the payload's first file.
 
         ``known`` as for `courier.parcel.volume_reader.VolumeReader.documents`. Raises as that does.
         """
-        name = self._medium.name
         if not self._kept:
             raise RefusedError(
-                f"{name}: no volume of a parcel (it has neither packing list nor label)",
+                f"{self._medium.name}: no volume of a parcel (it has neither packing list nor label)",
                 hint="name a volume made by courier parcel write",
                 code=Code.NOT_A_VOLUME,
             )
@@ -134,10 +144,37 @@ class DocumentReader:
             label = self._label(self._kept.get(volume.LABEL))
         except DamagedError as error:
             label_error = error
-        envelope = self._kept.get(volume.PACKING_LIST)
-        findings = []
+        signed, findings = self._own_or_spare_packing(label, known)
+        labelled = label is not None
+        if label is None:
+            # Every block is judged by what the packing list signs, so the number need not be signed again.
+            number = _number_by_payload(signed.packing, first)
+            if number is None:
+                raise label_error or AssertionError
+            label = _stand_in(signed.packing, signed.digest, number)
+            findings.append(
+                f"{volume.LABEL} is missing or damaged on this medium; by its payload it is volume {number}. "
+                "RESTORE.txt and restore.py cannot be checked: do not use them"
+            )
+        self._check_label(label, signed.packing, signed.digest)
+        documents = VolumeDocuments(
+            packing=signed.packing,
+            envelope=signed.envelope,
+            digest=signed.digest,
+            label=label,
+            findings=findings,
+            labelled=labelled,
+        )
+        self._tables(documents)
+        self._check_tags(documents)
+        return documents
+
+    def _own_or_spare_packing(
+        self, label: VolumeLabel | None, known: Callable[[str], bytes | None]
+    ) -> tuple[_SignedPacking, list[str]]:
+        """The packing list of the medium or, where that is damaged, the one that stands in for it, with a finding."""
         try:
-            packing, digest = self._packing(envelope)
+            return self._packing(self._kept.get(volume.PACKING_LIST)), []
         except CourierError as error:
             copy = self._good_copy(label)
             # The label is signed, and names its packing list by digest: what stands in is that very one.
@@ -149,29 +186,13 @@ class DocumentReader:
                 raise
             how = "damaged" if isinstance(error, DamagedError) else "damaged or altered"
             whose = "its copy there" if copy else "the one of another volume"
-            findings.append(f"{volume.PACKING_LIST} is {how} on this medium; {whose} is used")
-            envelope = spare
-            packing, digest = self._packing(spare)
-        labelled = label is not None
-        if label is None:
-            # Every block is judged by what the packing list signs, so the number need not be signed again.
-            number = _number_by_payload(packing, first)
-            if number is None:
-                raise label_error or AssertionError
-            label = _stand_in(packing, digest, number)
-            findings.append(
-                f"{volume.LABEL} is missing or damaged on this medium; by its payload it is volume {number}. "
-                "RESTORE.txt and restore.py cannot be checked: do not use them"
-            )
-        self._check_label(label, packing, digest)
-        documents = VolumeDocuments(
-            packing=packing, envelope=envelope or b"", label=label, findings=findings, labelled=labelled
-        )
-        self._tables(documents)
-        for path, sha256 in label.tags:
+            finding = f"{volume.PACKING_LIST} is {how} on this medium; {whose} is used"
+        return self._packing(spare), [finding]
+
+    def _check_tags(self, documents: VolumeDocuments) -> None:
+        for path, sha256 in documents.label.tags:
             if self._tags.get(path) != sha256 and not path.startswith(volume.COPIES):
                 documents.findings.append(f"{path} is missing, damaged or altered on this medium: do not use it")
-        return documents
 
     def of_further_reel(self, reel: TapeLabel, before: Callable[[str, int], bytes | None]) -> VolumeDocuments:
         """What a reel without documents belongs to, by its tape label; its blocks are judged by the packing list."""
@@ -182,9 +203,10 @@ class DocumentReader:
                 hint="give reel 1 first, then this one again; folders of reels: all together, in one folder",
                 code=Code.REEL_MISSING,
             )
-        packing, digest = self._packing(envelope)
-        label = _stand_in(packing, digest, _number_of(packing, reel.label))
-        return VolumeDocuments(packing=packing, envelope=envelope, label=label, labelled=False)
+        signed = self._packing(envelope)
+        packing = signed.packing
+        label = _stand_in(packing, signed.digest, _number_of(packing, reel.label))
+        return VolumeDocuments(packing=packing, envelope=envelope, digest=signed.digest, label=label, labelled=False)
 
     def bag_findings(self, documents: VolumeDocuments) -> list[str]:
         """A note for each of BagIt's own files that is not as what is signed makes it: stock tools go by these.
@@ -254,7 +276,7 @@ class DocumentReader:
         """The medium's own copy of the packing list, where it is the one that the label (if there is any) names."""
         data = self._copy(volume.PACKING_LIST)
         try:
-            digest = self._packing(data)[1] if data is not None else None
+            digest = self._packing(data).digest if data is not None else None
         except CourierError:
             return None
         return data if label is None or digest == label.packing_list else None
@@ -262,8 +284,9 @@ class DocumentReader:
     def _label(self, data: bytes | None) -> VolumeLabel:
         return self._trusted(data, volume.LABEL, label_doc.KIND)[0]
 
-    def _packing(self, data: bytes | None) -> tuple[PackingList, str]:
-        return self._trusted(data, volume.PACKING_LIST, packing_doc.KIND)
+    def _packing(self, data: bytes | None) -> _SignedPacking:
+        packing, digest = self._trusted(data, volume.PACKING_LIST, packing_doc.KIND)
+        return _SignedPacking(packing=packing, envelope=data or b"", digest=digest)
 
     def _trusted(self, data: bytes | None, path: str, kind: DocumentKind[Signed]) -> tuple[Signed, str]:
         where = f"{self._medium.name}: {path}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -19,9 +19,12 @@ from courier.media import volume_files as volume
 from courier.media.reading import Medium, TapeMedium
 from courier.parcel.volume_documents import DocumentReader, VolumeDocuments
 from courier.site.trust import Trust
+from formats.blocks import BlockTable
 from formats.documents.packing import PackingList
 from formats.errors import FormatError, MalformedError, UnreadableError
 
+PAYLOAD = "data/"
+"""Folder of a bag in which the payload lies (RFC 8493, 2.1.2)."""
 MAX_NAMED = 32
 """Files of one medium that are named as being none of the parcel's; more are counted."""
 
@@ -36,7 +39,11 @@ class ReadBlock:
 
 
 class VolumeReader:
-    """Reads one medium: `documents` first, then `blocks`."""
+    """Reads one medium: `documents` first, then `blocks`.
+
+    `blocks` may be called again, and after `close`, for every medium but a tape in a drive; the documents are not read
+    again for that.
+    """
 
     def __init__(self, medium: Medium, trust: Trust, *, scratch: Path, now_ns: int) -> None:
         """``scratch`` is a folder for copies of the two large tables."""
@@ -47,6 +54,7 @@ class VolumeReader:
         self._unexpected: list[str] = []
         self._unnamed = 0
         self._ended = False
+        self._at_payload = False
         self.seen: set[int] = set()
 
     def documents(
@@ -64,10 +72,11 @@ class VolumeReader:
         try:
             while (found := self._advance()) is not None:
                 path, size, stream = found
-                if path.startswith("data/"):
+                if path.startswith(PAYLOAD):
                     self._next = path, size, stream
                     break
                 self._document_reader.take(path, size, stream)
+            self._at_payload = True
         except FormatError as error:
             raise explain(error, where=self._medium.name, hint=_hint(error)) from None
         reel = self._medium.first_label if isinstance(self._medium, TapeMedium) else None
@@ -122,16 +131,19 @@ class VolumeReader:
     def blocks(self, packing: PackingList, number: int, wanted: Callable[[int, int], bool]) -> Iterator[ReadBlock]:
         """Read the payload of volume ``number``: the blocks that are ``wanted`` (index, block), in order.
 
-        Blocks past a truncated end are not yielded. Files the packing list does not put on this volume are
-        told by `unexpected`, files that are there by `seen`.
+        Blocks past a truncated end are not yielded. Files that the packing list does not put on this volume are
+        named by `unexpected`, files that are there by `seen`.
         """
         indexes = {packing.path(index): index for index in packing.on_volume(number)}
         try:
+            if not self._at_payload:
+                self._rewind()
+            self._at_payload = False
             while self._next is not None:
                 path, size, stream = self._next
                 index = indexes.get(path)
                 if index is None or index in self.seen:
-                    if path.startswith("data/"):
+                    if path.startswith(PAYLOAD):
                         self._note_unexpected(path)
                     elif path.startswith(volume.COPIES):
                         self._document_reader.note_copy(path, stream)
@@ -142,6 +154,17 @@ class VolumeReader:
             self._ended = True
         except FormatError as error:
             raise explain(error, where=self._medium.name, hint=_read_on(error, packing.parcel)) from None
+
+    def _rewind(self) -> None:
+        """Begin a new reading of the payload; the documents before it are passed over."""
+        self.close()
+        self._walk = self._medium.walk()
+        self.seen.clear()
+        self._unexpected.clear()
+        self._unnamed, self._ended = 0, False
+        self._next = self._advance()
+        while self._next is not None and not self._next[0].startswith(PAYLOAD):
+            self._next = self._advance()
 
     def _file(
         self, packing: PackingList, index: int, size: int, stream: BinaryIO, wanted: Callable[[int, int], bool]
@@ -178,8 +201,29 @@ class VolumeReader:
         return [*found, f"{self._unnamed} more are not in the packing list"] if self._unnamed else found
 
     def close(self) -> None:
-        """Close the medium."""
+        """Close the medium; a later reading of its blocks opens it again."""
+        self._at_payload = False
         self._walk.close()  # type: ignore[attr-defined]
+
+
+def bad_blocks(
+    reader: VolumeReader,
+    documents: VolumeDocuments,
+    table: BlockTable,
+    files: Collection[int],
+    progress: Callable[[int], None],
+) -> dict[int, list[int]]:
+    """Read these files of a volume (their indexes), and return by file the blocks without their signed digest.
+
+    Every other file is passed over, but `VolumeReader.unexpected` names those that are not the parcel's. ``progress``
+    is called with the bytes of each good block.
+    """
+    bad = {index: set(range(table.count(index))) for index in files}
+    for read in reader.blocks(documents.packing, documents.label.number, lambda index, _: index in bad):
+        if read.data is not None and table.is_good(read.index, read.block, read.data):
+            bad[read.index].discard(read.block)
+            progress(len(read.data))
+    return {index: sorted(blocks) for index, blocks in bad.items() if blocks}
 
 
 def _hint(error: FormatError) -> str:

@@ -6,18 +6,18 @@ SHA-256. The catalogue learns of the packages, and the receipt is queued, in one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from courier.error_codes import Code
-from courier.errors import CourierError, DamagedError, RefusedError, explain
+from courier.errors import CourierError, DamagedError, explain
 from courier.parcel.contents import open_contents
-from courier.parcel.custody_ledger import Happened, record
+from courier.parcel.custody_ledger import CustodyBook, Happened
 from courier.parcel.encryption import opened
+from courier.parcel.import_checks import Admission, PackageVersion, version_error
 from courier.parcel.keys import identities_for
-from courier.parcel.notices import Admission
 from courier.parcel.states import ReceivedEvent
 from courier.parcel.transitions import received_event
 from courier.receiving.spool import Spool
@@ -28,13 +28,13 @@ from courier.site.home import Site
 from courier.site.outbox import enqueue
 from courier.site.store.content_store import IncomingContent, Staging
 from courier.text import plural
+from formats.age import Identity
 from formats.archive import ArchiveReader
 from formats.codecs import CODECS
 from formats.digest import CHUNK
 from formats.documents import receipt as receipt_doc
 from formats.documents.contents import ContentsReader, MemberRecord, PackageHeader
 from formats.documents.listing import FileEntry
-from formats.documents.package import PackageDefinition
 from formats.documents.packing import PackingList
 from formats.documents.receipt import Outcome, Receipt, ReceiptPackage, ReceiptVolume
 from formats.errors import DigestMismatchError, FormatError, UnexpectedError
@@ -53,14 +53,19 @@ class ImportedParcel:
 def expanded_bytes(site: Site, packing: PackingList, path: Path) -> int:
     """Bytes that an import will add to the store: content that is not held yet, each once.
 
-    While the key of the parcel has not come, it is as many as its archives have.
+    ``path``: the parcel's contents. While the key of the parcel has not come, it is as many as its archives have.
     """
-    if packing.key != "media" and not identities_for(site, packing):
+    identities = identities_for(site, packing) if packing.encrypted else []
+    if packing.key != "media" and not identities:
         return sum(file.size for file in packing.archives)
+    return _new_bytes(site, packing, path, identities)
+
+
+def _new_bytes(site: Site, packing: PackingList, path: Path, identities: Sequence[Identity]) -> int:
     seen: set[bytes] = set()
     total = 0
     try:
-        with open_contents(site, packing, path) as contents:
+        with open_contents(site, packing, path, identities) as contents:
             for _, entries in contents.packages():
                 for entry in entries:
                     if not isinstance(entry, FileEntry) or site.store.has(entry.sha256, entry.size):
@@ -96,39 +101,42 @@ def import_parcel(
     admission: Admission,
     *,
     open_archive: Callable[[int], BinaryIO] | None = None,
-    arrived: Callable[[Connection], None] = lambda _: None,
+    arrived: Callable[[Connection, CustodyBook], None] = lambda _connection, _book: None,
 ) -> ImportedParcel:
     """Import a complete, admitted parcel. Raises `RefusedError` or `DamagedError`, with the store as it was.
 
-    ``open_archive``: where its archives are read from, if not from the spool. ``arrived`` records what came, in the
-    transaction that records the import.
+    ``open_archive`` opens an archive by its index, where that is not to be read from the spool. ``arrived`` records
+    what came, in the transaction that records the import, and in the custody ledger.
     """
     packing = spool.packing
     site.unlock()
-    purpose = f"importing {packing.parcel}"
-
-    def expanded() -> int:
-        return expanded_bytes(site, packing, spool.contents())
-
     if not spool.tables_are_good:
         raise DamagedError(
             f"{packing.parcel}: a table changed on our own disk since it was received; nothing imported",
             hint="receive any volume of the parcel again: it brings the table; and check this computer's disk",
             code=Code.SPOOL_DAMAGED,
         )
+    identities = identities_for(site, packing) if packing.encrypted else []
+    purpose = f"importing {packing.parcel}"
+
+    def expanded() -> int:
+        return _new_bytes(site, packing, spool.contents(), identities)
+
     if packing.key != "media":
+        # Before its key came nobody could tell how much the parcel holds that is new here.
         site.store.require_space(expanded(), purpose=purpose)
     with site.store.naming_space(expanded, purpose=purpose), site.store.lock(), site.store.stage() as staging:
         try:
-            with open_contents(site, packing, spool.contents()) as contents:
+            with open_contents(site, packing, spool.contents(), identities) as contents:
                 headers = _stage_listings(contents, staging, admission)
-                _stage_archives(site, packing, contents, staging, open_archive or spool.open_file)
+                _stage_archives(packing, contents, staging, open_archive or spool.open_file, identities)
             _check_covered(headers, staging)
         except FormatError as error:
-            raise _explain(site, spool, error) from None
+            lost = 0 if open_archive else _drop_bad_blocks(spool)
+            raise _blocks_lost(site, packing, lost) if lost else explain(error, where=packing.parcel) from None
         outcomes = _outcomes(site, headers)
         staging.commit()
-        _record(site, spool, headers, outcomes, admission.definitions, arrived)
+        _record(site, _Record(packing=packing, headers=headers, outcomes=outcomes, admission=admission), arrived)
     spool.remove()
     return ImportedParcel(packages=tuple(outcomes))
 
@@ -150,15 +158,14 @@ def _stage_listings(contents: ContentsReader, staging: Staging, admission: Admis
 
 
 def _stage_archives(
-    site: Site,
     packing: PackingList,
     contents: ContentsReader,
     staging: Staging,
     open_archive: Callable[[int], BinaryIO],
+    identities: Sequence[Identity],
 ) -> None:
     """Put every member's bytes in place; a content cut in parts grows archive by archive."""
     growing: dict[str, IncomingContent] = {}
-    identities = identities_for(site, packing) if packing.encrypted else []
     try:
         for number, members in contents.archives():
             index = number - 1
@@ -168,7 +175,7 @@ def _stage_archives(
                 reader.expect([(member.name, member.size) for member in members])
                 for position, member in enumerate(members):
                     with reader.open(position) as source:
-                        _take_member(source, member, staging, growing, f"{place}: {member.name}")
+                        _stage_member(source, member, staging, growing, f"{place}: {member.name}")
         for sha256 in growing:
             raise UnexpectedError(f"content {sha256} is cut in parts, and some are missing")
     finally:
@@ -176,7 +183,7 @@ def _stage_archives(
             content.abandon()
 
 
-def _take_member(
+def _stage_member(
     source: BinaryIO, member: MemberRecord, staging: Staging, growing: dict[str, IncomingContent], place: str
 ) -> None:
     if member.offset == 0 and member.sha256 not in growing and not staging.holds(member.sha256, member.of):
@@ -212,120 +219,134 @@ def _check_covered(headers: list[PackageHeader], staging: Staging) -> None:
                 )
 
 
-def _explain(site: Site, spool: Spool, error: FormatError) -> CourierError:
-    """An error during import: if our own disk lost blocks since they were received, say that and ask for them again."""
+def held_listings(site: Site, versions: Iterable[PackageVersion]) -> Mapping[PackageVersion, str]:
+    """The digest of the listing of each of these package versions that is in the store."""
+    with site.catalogue.reading() as connection:
+        found = ((version, packages.find(connection, *version)) for version in versions)
+        return {version: stored.listing.sha256 for version, stored in found if stored is not None}
+
+
+def own_numbers(site: Site, versions: Iterable[PackageVersion]) -> Mapping[str, int]:
+    """The highest version that this site has given to each of these packages that is its own."""
+    own = {package for package, _ in versions if package.startswith(site.code)}
+    with site.catalogue.reading() as connection:
+        return {package: packages.read_counter(connection, package) for package in own}
+
+
+def _drop_bad_blocks(spool: Spool) -> int:
+    """Forget the archive blocks that our own disk has lost since they were received; return how many."""
     lost = 0
     for index in range(len(spool.packing.archives)):
         for block in spool.bad_blocks(index):
             spool.drop_block(index, block)
             lost += 1
-    if lost:
-        with site.catalogue.writing() as connection:
-            parcel, build = spool.packing.parcel, spool.packing.build
-            text = f"{plural(lost, 'block')} changed on our own disk"
-            received_event(connection, site, parcel, build, ReceivedEvent.SPOILT, text)
-        return DamagedError(
-            f"{spool.packing.parcel}: {lost} blocks changed on our own disk since they were received; nothing imported",
-            hint="receive the volumes again: only what is missing is read; and check this computer's disk",
-            code=Code.SPOOL_DAMAGED,
-        )
-    return explain(error, where=spool.packing.parcel)
+    return lost
+
+
+def _blocks_lost(site: Site, packing: PackingList, lost: int) -> CourierError:
+    """Record that our own disk lost blocks; return the error that asks for them again."""
+    with site.catalogue.writing() as connection:
+        text = f"{plural(lost, 'block')} changed on our own disk"
+        received_event(connection, site, packing.parcel, packing.build, ReceivedEvent.SPOILT, text)
+    return DamagedError(
+        f"{packing.parcel}: {plural(lost, 'block')} changed on our own disk since the volumes were received; nothing "
+        "imported",
+        hint="receive the volumes again: only what is missing is read; and check this computer's disk",
+        code=Code.SPOOL_DAMAGED,
+    )
 
 
 def _outcomes(site: Site, headers: list[PackageHeader]) -> list[ReceiptPackage]:
+    """What becomes of each package. It is judged once more, for the store may have changed since the parcel was
+    admitted.
+    """
+    items = [(header.package, header.version) for header in headers]
+    held, numbered = held_listings(site, items), own_numbers(site, items)
     outcomes = []
     with site.catalogue.reading() as connection:
         for header in headers:
-            _check_own(site, header, packages.read_counter(connection, header.package))
-            held = packages.versions(connection, header.package)
-            same = next((stored for stored in held if stored.version == header.version), None)
-            if same is not None and same.listing != header.listing:
-                raise RefusedError(
-                    f"{header.package}:{header.version} is in the store with other content than the parcel's",
-                    hint=f"if the parcel's is the right one: courier package remove {header.package}:{header.version}, "
-                    "then import again",
-                    code=Code.VERSION_CONFLICT,
-                )
-            if same is not None:
+            item, listing = (header.package, header.version), header.listing.sha256
+            error = version_error(item, listing, site=site.code, held=held, numbered=numbered)
+            if error is not None:
+                raise error
+            if item in held:
                 outcome = Outcome.ALREADY_HELD
-            elif any(stored.version > header.version for stored in held):
+            elif any(stored.version > header.version for stored in packages.versions(connection, header.package)):
                 outcome = Outcome.IMPORTED_OLDER
             else:
                 outcome = Outcome.IMPORTED
             outcomes.append(
-                ReceiptPackage(
-                    package=header.package, version=header.version, listing=header.listing.sha256, outcome=outcome
-                )
+                ReceiptPackage(package=header.package, version=header.version, listing=listing, outcome=outcome)
             )
     return outcomes
 
 
-def _check_own(site: Site, header: PackageHeader, last_made: int) -> None:
-    """A version of our own package that we never made is nobody's to bring; it would use up our numbers."""
-    if header.package.startswith(site.code) and header.version > last_made:
-        raise RefusedError(
-            f"the parcel holds {header.package}:{header.version}, a version of this site's own package never made here",
-            hint="ask the sender where it comes from",
-            code=Code.FOREIGN_VERSION,
-        )
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Record:
+    """What is recorded of an import."""
+
+    packing: PackingList
+    headers: Sequence[PackageHeader]
+    outcomes: Sequence[ReceiptPackage]
+    admission: Admission
 
 
-def _record(
-    site: Site,
-    spool: Spool,
-    headers: list[PackageHeader],
-    outcomes: list[ReceiptPackage],
-    definitions: Mapping[tuple[str, int], PackageDefinition],
-    arrived: Callable[[Connection], None],
-) -> None:
-    packing, moment = spool.packing, now()
+def _record(site: Site, what: _Record, arrived: Callable[[Connection, CustodyBook], None]) -> None:
+    """Record an import and queue its receipt, in one transaction."""
+    packing, moment = what.packing, now()
+    names = ", ".join(f"{o.package}:{o.version} {o.outcome}" for o in what.outcomes)
     with site.catalogue.writing() as connection:
-        arrived(connection)
-        row = parcels.find_received(connection, packing.parcel, packing.build)[0]
-        seen = {volume.number: volume for volume in parcels.received_volumes(connection, packing.parcel, packing.build)}
-        receipt = Receipt(
-            parcel=packing.parcel,
-            source=packing.source,
-            destination=site.code,
-            build=packing.build,
-            packing_list=row.packing_list,
-            issued_ns=moment,
-            packages=tuple(outcomes),
-            volumes=tuple(
-                ReceiptVolume(
-                    number=number,
-                    received=number in seen,
-                    damaged_blocks=seen[number].damaged_blocks if number in seen else 0,
-                )
-                for number in range(1, packing.volumes + 1)
-            ),
-        )
+        book = CustodyBook(connection, site, packing.parcel)
+        arrived(connection, book)
+        receipt = _receipt(connection, site, what, moment)
         envelope = site.sign(receipt.payload(), receipt_doc.TYPE)
-        for header, outcome in zip(headers, outcomes, strict=True):
-            if outcome.outcome == Outcome.ALREADY_HELD:
-                continue
-            packages.add(
-                connection,
-                StoredPackage(
-                    package=header.package,
-                    version=header.version,
-                    name=header.name,
-                    listing=header.listing,
-                    created_ns=definitions[header.package, header.version].created_ns,
-                    added_ns=moment,
-                    origin=packing.parcel,
-                ),
-            )
+        for header, outcome in zip(what.headers, what.outcomes, strict=True):
+            if outcome.outcome != Outcome.ALREADY_HELD:
+                packages.add(connection, _stored_package(header, what, moment))
         received_event(
             connection,
             site,
             packing.parcel,
             packing.build,
             ReceivedEvent.IMPORTED,
-            ", ".join(f"{o.package}:{o.version} {o.outcome}" for o in outcomes),
+            names,
             imported_ns=moment,
             receipt=envelope.encode(),
         )
-        names = ", ".join(f"{o.package}:{o.version} {o.outcome}" for o in outcomes)
-        record(connection, site, packing.parcel, Happened(event="imported", note=names))
+        book.write(Happened(event="imported", note=names))
         enqueue(connection, envelope, packing.source)
+
+
+def _receipt(connection: Connection, site: Site, what: _Record, moment_ns: int) -> Receipt:
+    packing = what.packing
+    (row,) = parcels.find_received(connection, packing.parcel, packing.build)
+    seen = {volume.number: volume for volume in parcels.received_volumes(connection, packing.parcel, packing.build)}
+    return Receipt(
+        parcel=packing.parcel,
+        source=packing.source,
+        destination=site.code,
+        build=packing.build,
+        packing_list=row.packing_list,
+        issued_ns=moment_ns,
+        packages=tuple(what.outcomes),
+        volumes=tuple(
+            ReceiptVolume(
+                number=number,
+                received=number in seen,
+                damaged_blocks=seen[number].damaged_blocks if number in seen else 0,
+            )
+            for number in range(1, packing.volumes + 1)
+        ),
+    )
+
+
+def _stored_package(header: PackageHeader, what: _Record, moment_ns: int) -> StoredPackage:
+    return StoredPackage(
+        package=header.package,
+        version=header.version,
+        name=header.name,
+        listing=header.listing,
+        created_ns=what.admission.definitions[header.package, header.version].created_ns,
+        added_ns=moment_ns,
+        origin=what.packing.parcel,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, RefusedError
 from courier.parcel.states import ReceivedState
-from courier.receiving.complete import ParcelStatus
+from courier.receiving.parcel_status import ParcelStatus
 from courier.receiving.receive import Received
 from courier.text import plural
 

@@ -1,133 +1,121 @@
-"""The spool a volume belongs to: whether it may arrive here, is there room, and what was known of its parcel before."""
+"""Opening the spool that a volume belongs to: whether the volume may be received here, and whether there is room."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from courier.error_codes import Code
-from courier.errors import DamagedError, RefusedError
-from courier.files import make_folder, require_space, sweep, write_atomic
-from courier.parcel.notices import check_not_recalled, refused_here
+from courier.errors import DamagedError
+from courier.files import make_folder, sweep, write_atomic
+from courier.parcel.import_checks import Facts, Stage, judge
 from courier.parcel.states import ReceivedEvent, ReceivedState
 from courier.parcel.transitions import begin_received, received_event
 from courier.parcel.volume_documents import VolumeDocuments
+from courier.receiving.import_facts import arrival_facts, room_at
 from courier.receiving.import_parcel import expanded_bytes, is_held
-from courier.receiving.spool import EDITIONS, PACKING_LIST, Spool
+from courier.receiving.spool import Spool
 from courier.site.catalog import parcels
 from courier.site.catalog.parcels import ReceivedParcel
 from courier.site.clock import now
 from courier.site.home import Site
-from formats.documents.packing import PackingList
-from formats.envelope import parse_envelope
-from formats.errors import FormatError
+from courier.site.trust import Trust
 
 
-def known_packing_list(site: Site, digest: str) -> bytes | None:
-    """The envelope of a packing list that came with another volume, by its digest."""
-    for path in (site.home / "parcels" / "in").glob(f"*/{PACKING_LIST}"):
-        data = path.read_bytes()
-        try:
-            if parse_envelope(data).sha256 == digest:
-                return data
-        except FormatError:
-            # Damaged on our own disk: a volume of that parcel puts it right.
-            continue
-    return None
+@dataclass(kw_only=True, slots=True)
+class OpenSpools:
+    """The spools that one command has opened so far, by folder.
 
-
-def packing_list_of(site: Site, label: str, created_ns: int) -> bytes | None:
-    """The envelope of the packing list that came with the first reel of a volume, by what every reel's label says.
-
-    ``label``: the volume's; ``created_ns``: when its layout was made, which no two layouts of a parcel share.
+    ``roomy``: folders of those for which the disk has room for all that is missing. Room is judged once a command, not
+    again for each of a thousand volumes. ``held``: folders of builds that were imported and are all in the store still.
     """
-    folder = site.home / "parcels" / "in"
-    for path in [*folder.glob(f"*/{PACKING_LIST}"), *folder.glob(f"*/{EDITIONS}/*")]:
-        data = path.read_bytes()
-        try:
-            packing = PackingList.parse(parse_envelope(data).payload)
-        except FormatError:
-            continue  # as above
-        if packing.created_ns == created_ns and any(
-            packing.volume_label(number) == label for number in range(1, packing.volumes + 1)
-        ):
-            return data
-    return None
+
+    by_folder: dict[Path, Spool] = field(default_factory=dict)
+    roomy: set[Path] = field(default_factory=set)
+    held: set[Path] = field(default_factory=set)
 
 
-def open_spool(
-    site: Site,
-    documents: VolumeDocuments,
-    *,
-    hold: bool,
-    where: str = "",
-    opened: dict[Path, Spool] | None = None,
-    straight: bool = False,
-) -> Spool | None:
-    """The spool of the build this volume belongs to, begun if need be; None when it was imported and is still held.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpoolRequest:
+    """The volume whose spool is to be opened.
 
-    ``where`` names the medium in errors. ``opened`` remembers the spools of one command, so that the space for all
-    that is missing is judged once, not again for each of a thousand volumes. ``straight``: nothing will gather in it.
-
-    Raises `RefusedError` for another build of a parcel of which volumes came before, `NoSpaceError`, and `DamagedError`
-    where a new spool would need a table that is damaged on this medium.
+    ``where`` names its medium in messages. ``hold``: the operator wants no import yet. ``gathers``: its blocks will be
+    written into the spool, so that the disk needs room for them, too.
     """
-    packing = documents.packing
+
+    documents: VolumeDocuments
+    trust: Trust
+    where: str
+    hold: bool = False
+    gathers: bool = True
+
+
+def open_spool(site: Site, request: SpoolRequest, opened: OpenSpools) -> Spool | None:
+    """The spool of the build that a volume belongs to, begun if need be.
+
+    None where its parcel was imported and the store still holds all of it. Raises `RefusedError` where the volume may
+    not be received here, `NoSpaceError`, and `DamagedError` where a spool is to be begun and this medium has not both
+    of the tables for it.
+    """
+    documents, packing = request.documents, request.documents.packing
     with site.catalogue.reading() as connection:
         known = parcels.find_received(connection, packing.parcel)
     same = next((row for row in known if row.build == packing.build), None)
-    others = [row for row in known if row.build != packing.build and row.state != ReceivedState.ANNOUNCED]
-    imported = same is not None and same.state == ReceivedState.IMPORTED
-    if imported and (documents.contents is None or is_held(site, packing, documents.contents)):
-        return None
-    check_not_recalled(site, site.trust(), packing.parcel, packing.source)
-    if any(row.state == ReceivedState.REFUSED for row in known):
-        raise refused_here(packing.parcel, where=where or documents.label.label)
-    if packing.encrypted and packing.source == site.code and site.code not in packing.destinations:
-        raise RefusedError(
-            f"{where or documents.label.label}: {packing.parcel} was made here, at {site.code}, and is sealed for "
-            f"{', '.join(packing.destinations)}",
-            hint=f"receive it at {packing.destinations[0]}: --home or COURIER_HOME says which site a command is for",
-            code=Code.OWN_PARCEL,
-        )
-    if same is None and others:
-        raise RefusedError(
-            f"{where or documents.label.label}: a volume of another build of {packing.parcel} than those before it",
-            hint=f"ask {packing.source} which is right; courier parcel discard {packing.parcel} forgets the other",
-            code=Code.OTHER_BUILD,
-        )
     folder = site.incoming(packing.parcel, packing.build)
-    opened = {} if opened is None else opened
-    if Spool.exists(folder):
-        if folder in opened:
-            return opened[folder]
-        Spool.heal(folder, packing, documents.envelope, contents=documents.contents, blocks=documents.blocks)
-        spool = opened[folder] = Spool.open(folder)
-        sweep(folder / "archives")
-        coming = 0 if straight else spool.missing_bytes()
-        require_space(site.home, coming + _expanded(folder), purpose="receiving the parcel")
-        _note_arrival(site, documents, same, hold=hold)
+    imported = same is not None and same.state == ReceivedState.IMPORTED
+    if folder in opened.held or (imported and _is_still_held(site, documents)):
+        opened.held.add(folder)
+        return None
+    facts = arrival_facts(site, request.trust, packing, known, where=request.where)
+    judge(facts, Stage.RECEIVE)
+    if folder in opened.by_folder:
+        spool = opened.by_folder[folder]
+        if request.gathers and folder not in opened.roomy:
+            _check_room(site, facts, spool.missing_bytes() + _expanded(folder), "receiving the parcel")
+            opened.roomy.add(folder)
         return spool
+    spool = _reopen(site, request, facts, folder) if Spool.exists(folder) else _begin(site, request, facts, folder)
+    opened.by_folder[folder] = spool
+    if request.gathers:
+        opened.roomy.add(folder)
+    _note_arrival(site, documents, same, hold=request.hold)
+    return spool
+
+
+def _is_still_held(site: Site, documents: VolumeDocuments) -> bool:
+    return documents.contents is None or is_held(site, documents.packing, documents.contents)
+
+
+def _reopen(site: Site, request: SpoolRequest, facts: Facts, folder: Path) -> Spool:
+    spool = Spool.reopen(folder, request.documents)
+    sweep(folder / "archives")
+    coming = spool.missing_bytes() if request.gathers else 0
+    _check_room(site, facts, coming + _expanded(folder), "receiving the parcel")
+    return spool
+
+
+def _begin(site: Site, request: SpoolRequest, facts: Facts, folder: Path) -> Spool:
+    documents, packing = request.documents, request.documents.packing
     if documents.contents is None or documents.blocks is None:
         raise DamagedError(
-            f"{where or documents.label.label}: a table that every volume carries is damaged on this one",
+            f"{request.where}: a table that every volume carries is damaged on this one",
             hint="receive another volume of the parcel first, then this one again"
             if packing.volumes > 1
             else "read it in another drive; or have the volume sent again: no other has the table",
         )
-    expanded = expanded_bytes(site, documents.packing, documents.contents)
-    needed = expanded + (0 if straight else sum(file.size for file in packing.files()))
-    require_space(site.home, needed, purpose="receiving the parcel (archives and what they expand to)")
+    expanded = expanded_bytes(site, packing, documents.contents)
+    coming = sum(file.size for file in packing.files()) if request.gathers else 0
+    _check_room(site, facts, coming + expanded, "receiving the parcel (archives and what they expand to)")
     make_folder(folder)
     write_atomic(folder / "expanded", str(expanded).encode())
-    spool = opened[folder] = Spool.begin(
-        folder, packing, documents.envelope, contents=documents.contents, blocks=documents.blocks
-    )
-    _note_arrival(site, documents, same, hold=hold)
-    return spool
+    return Spool.begin(folder, documents)
+
+
+def _check_room(site: Site, facts: Facts, needed: int, purpose: str) -> None:
+    judge(replace(facts, room=room_at(site.home, needed, purpose=purpose)), Stage.ROOM)
 
 
 def _note_arrival(site: Site, documents: VolumeDocuments, same: ReceivedParcel | None, *, hold: bool) -> None:
-    """Record that a build arrives; again, after a kill came in between, and when a later command asks for a hold."""
+    """Record that a build arrives, or that a hold is asked for; a command that was killed is made good by the next."""
     packing = documents.packing
     with site.catalogue.writing() as connection:
         if same is not None and same.state == ReceivedState.IMPORTED:
@@ -137,9 +125,8 @@ def _note_arrival(site: Site, documents: VolumeDocuments, same: ReceivedParcel |
             if hold:
                 parcels.change_received(connection, packing.parcel, packing.build, hold=1)
             if not same.packing_list:
-                # Its sender's word against it was all that was known of it.
-                digest = parse_envelope(documents.envelope).sha256
-                parcels.change_received(connection, packing.parcel, packing.build, packing_list=digest)
+                # So far only its sender's word against it was known.
+                parcels.change_received(connection, packing.parcel, packing.build, packing_list=documents.digest)
             return
         for row in parcels.find_received(connection, packing.parcel):
             if row.state == ReceivedState.ANNOUNCED and row.build != packing.build:
@@ -153,7 +140,7 @@ def _note_arrival(site: Site, documents: VolumeDocuments, same: ReceivedParcel |
                 build=packing.build,
                 source=packing.source,
                 state=ReceivedState.ARRIVING,
-                packing_list=parse_envelope(documents.envelope).sha256,
+                packing_list=documents.digest,
                 hold=int(hold),
                 first_ns=now(),
                 imported_ns=None,
@@ -164,6 +151,7 @@ def _note_arrival(site: Site, documents: VolumeDocuments, same: ReceivedParcel |
 
 
 def _expanded(folder: Path) -> int:
+    """Bytes that the import will add to the store, as they were known when the spool was begun."""
     try:
         return int((folder / "expanded").read_text())
     except (FileNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""Bringing back what the catalogue knew of a parcel that arrives, from its media: its spool begins again, empty."""
+"""Rebuilding what the catalogue knew of a received parcel from its media: its spool begins again, empty."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from courier.files import locked
 from courier.media.reading import Medium
 from courier.parcel.rebuild import Rebuilt, rebuilt_from
 from courier.parcel.volume_documents import VolumeDocuments
-from courier.receiving.open_spool import open_spool
+from courier.receiving.open_spool import OpenSpools, SpoolRequest, open_spool
 from courier.site.catalog import parcels
 from courier.site.home import Site
 
 
 def rebuild_received(site: Site, medium: Medium, documents: VolumeDocuments) -> Rebuilt:
-    """Record the parcel of a verified medium as one that arrives here; a parcel that is known stays as it is."""
+    """Record the parcel of a verified medium as one that arrives here; what is known of it stays as it is.
+
+    Raises as `open_spool` does.
+    """
     with site.catalogue.reading() as connection:
         known = parcels.find_received(connection, documents.packing.parcel, documents.packing.build)
     with locked(site.home / "parcels" / "in" / "lock"):
-        spool = open_spool(site, documents, hold=False)
+        request = SpoolRequest(documents=documents, trust=site.trust(), where=documents.label.label)
+        spool = open_spool(site, request, OpenSpools())
     return rebuilt_from(documents, medium, "receiver", not known, () if spool else ("imported before",))

@@ -10,7 +10,7 @@ from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.notices import check_not_recalled
 from courier.parcel.states import ReceivedEvent, ReceivedState, after_received
 from courier.parcel.transitions import begin_received, checked_reason, log_entry, log_hint, received_event
-from courier.receiving.complete import find_build
+from courier.receiving.parcel_status import find_build
 from courier.site.catalog import letters, parcels
 from courier.site.catalog.letters import letter_of
 from courier.site.catalog.parcels import ReceivedParcel

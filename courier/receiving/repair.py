@@ -14,12 +14,14 @@ from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError, explain
 from courier.files import locked, naming_space, path_text, write_atomic
 from courier.parcel.block_table import PART_SUFFIX
-from courier.parcel.notices import check_not_recalled, refused_here
+from courier.parcel.import_checks import refused_here
+from courier.parcel.notices import check_not_recalled
 from courier.parcel.parity_repair import BlockAt, ParcelParity, blocks_to_request
 from courier.parcel.states import ReceivedState
 from courier.parcel.transitions import log_entry
-from courier.receiving.complete import ParcelStatus, complete_parcel, find_build, status_of
+from courier.receiving.complete import complete_parcel
 from courier.receiving.mend import mend_spool, missing_blocks
+from courier.receiving.parcel_status import ParcelStatus, find_build, status_of
 from courier.receiving.spool import Spool
 from courier.site.catalog import parcels, sites
 from courier.site.clock import now

@@ -1,9 +1,9 @@
-"""The spool: where the archives of an arriving parcel gather, block by block, until all are here and good.
+"""The spool: where the files of a parcel that arrives gather, block by block, until all are here and good.
 
-One folder a build, below ``parcels/in``. ``archives/000001.7z`` is written in place, sparse;
-``archives/000001.7z.have`` is one byte a block, 1 where the block is here and had
-its signed digest when it was written. Only blocks that match
-the signed block table are ever written, so any reading, in any order, any number of times, only adds.
+Each build has one folder below ``parcels/in``. ``archives/000001.7z`` is written in place and sparse. Its map
+``archives/000001.7z.have`` is one byte a block: 1 where the block is here and had its signed digest when written.
+Only blocks that agree with the signed block table are ever written, so media can be read in any order and any number of
+times: each reading only adds blocks.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from courier.error_codes import Code
 from courier.errors import DamagedError
 from courier.files import flush_files, make_folder, remove_tree, sync_folder, write_atomic
 from courier.parcel.block_table import load_table
+from courier.parcel.volume_documents import VolumeDocuments
 from formats.blocks import BlockTable
 from formats.documents.packing import PackingList
 from formats.envelope import parse_envelope
@@ -48,44 +49,56 @@ class FileState:
 
 
 class Spool:
-    """What is here of one build of a parcel. ``packing`` is the packing list the spool was begun with."""
+    """What is here of one build of a parcel.
 
-    def __init__(self, folder: Path, packing: PackingList, table: BlockTable) -> None:
+    ``packing`` is the packing list the spool was begun with, ``digest`` the SHA-256 of its payload. ``checked``: its
+    two tables have just been compared with their signed digests.
+    """
+
+    def __init__(
+        self, folder: Path, packing: PackingList, table: BlockTable, *, digest: str, checked: bool = False
+    ) -> None:
         self.folder = folder
         self.packing = packing
         self.table = table
+        self.digest = digest
+        self._checked = checked
 
     @classmethod
-    def begin(cls, folder: Path, packing: PackingList, envelope: bytes, *, contents: Path, blocks: Path) -> Spool:
-        """Make the spool of a build; the two tables must have been checked, and are moved in."""
+    def begin(cls, folder: Path, documents: VolumeDocuments) -> Spool:
+        """Make the spool of a build from a volume that has both of its tables; they are moved into the spool."""
         make_folder(folder / "archives")
         make_folder(folder / EDITIONS)
-        _put_tables(folder, envelope, contents=contents, blocks=blocks)
-        return cls.open(folder)
+        return cls._with_tables_of(folder, documents)
 
     @classmethod
-    def heal(
-        cls, folder: Path, packing: PackingList, envelope: bytes, *, contents: Path | None, blocks: Path | None
-    ) -> None:
-        """Put tables that were damaged on our own disk right from a volume's, which must have been checked.
+    def reopen(cls, folder: Path, documents: VolumeDocuments) -> Spool:
+        """Open a spool that was begun; where its tables were damaged on our own disk, the volume's replace them.
 
-        ``packing`` and ``envelope`` are the volume's, of the same build. Blocks that gathered stay; parity stays
-        where it belongs to the volume's edition. What this volume cannot put right is left as it is.
+        ``documents``: those of a volume of the same build. Blocks that gathered stay; parity stays where it belongs to
+        the volume's edition. Raises `DamagedError` for what this volume cannot put right.
         """
-        digest = parse_envelope(envelope).sha256
-        own = _own_packing(folder, digest)
-        if own is not None and _has_tables(folder, own):
-            return
-        if contents is None or blocks is None:
-            return
-        others = {path.name for path in (folder / EDITIONS).glob("*")} - {digest}
-        if own != packing and others:
-            # The blocks of another edition's parity would pass for those of this one.
-            archives = {f"{Path(packing.path(index)).name}.have" for index in range(len(packing.archives))}
-            for kept in (folder / "archives").glob("*.have"):
-                if kept.name not in archives:
-                    kept.unlink()
-        _put_tables(folder, envelope, contents=contents, blocks=blocks)
+        own = _own_packing(folder, documents.digest)
+        if own is not None and _has_tables(folder, own[0]):
+            return cls(folder, own[0], load_table(folder / BLOCKS, own[0]), digest=own[1], checked=True)
+        if documents.contents is None or documents.blocks is None:
+            return cls.open(folder)
+        others = {path.name for path in (folder / EDITIONS).glob("*")} - {documents.digest}
+        if others and (own is None or own[0] != documents.packing):
+            _forget_parity(folder, documents.packing)
+        return cls._with_tables_of(folder, documents)
+
+    @classmethod
+    def _with_tables_of(cls, folder: Path, documents: VolumeDocuments) -> Spool:
+        if documents.contents is None or documents.blocks is None:
+            raise ValueError("a volume with both tables is needed")
+        flush_files([documents.contents, documents.blocks])
+        documents.contents.replace(folder / CONTENTS)
+        documents.blocks.replace(folder / BLOCKS)
+        # The packing list comes last: a folder without it is not a spool yet.
+        write_atomic(folder / PACKING_LIST, documents.envelope)
+        table = load_table(folder / BLOCKS, documents.packing)
+        return cls(folder, documents.packing, table, digest=documents.digest, checked=True)
 
     @classmethod
     def exists(cls, folder: Path) -> bool:
@@ -105,7 +118,7 @@ class Spool:
                 hint="receive any volume of the parcel again: it brings what is damaged here; and check the disk",
                 code=Code.SPOOL_DAMAGED,
             ) from None
-        return cls(folder, packing, table)
+        return cls(folder, packing, table, digest=envelope.sha256)
 
     def path(self, index: int) -> Path:
         """Where file ``index`` (of ``packing.files()``) gathers."""
@@ -131,8 +144,9 @@ class Spool:
 
     @property
     def tables_are_good(self) -> bool:
-        """Whether contents and block table still have their signed digests."""
-        return _has_tables(self.folder, self.packing)
+        """Whether contents and block table have their signed digests; they are read where that was not checked yet."""
+        self._checked = self._checked or _has_tables(self.folder, self.packing)
+        return self._checked
 
     def state(self, index: int) -> FileState:
         """How much of a file is here."""
@@ -147,16 +161,11 @@ class Spool:
         """Whether all content is here; parity does not count."""
         return all(self.state(index).whole for index in range(len(self.packing.archives)))
 
-    @property
-    def digest(self) -> str:
-        """The digest of the packing list that the spool was begun with."""
-        return parse_envelope((self.folder / PACKING_LIST).read_bytes()).sha256
-
-    def note_edition(self, envelope: bytes) -> None:
+    def note_edition(self, documents: VolumeDocuments) -> None:
         """Remember that a volume with this packing list, of the same build, has come."""
-        path = self.folder / EDITIONS / parse_envelope(envelope).sha256
+        path = self.folder / EDITIONS / documents.digest
         if not path.exists():
-            write_atomic(path, envelope)
+            write_atomic(path, documents.envelope)
 
     def editions(self) -> frozenset[str]:
         """The digests of every packing list that came with a volume."""
@@ -166,17 +175,16 @@ class Spool:
         """Bytes that still have to come."""
         total = 0
         for index, file in enumerate(self.packing.files()):
-            state = self.state(index)
-            if state.good == 0:
+            have = self.have(index)
+            if not any(have):
                 total += file.size
-            elif not state.whole:
-                have = self.have(index)
-                total += sum(self.table.length(index, n) for n, here in enumerate(have) if not here)
+            else:
+                total += sum(self.table.length(index, block) for block, here in enumerate(have) if not here)
         return total
 
-    def filling(self, index: int) -> Filling:
-        """Write blocks of a file; use it as a context manager."""
-        return Filling(self, index)
+    def filling(self, index: int, have: bytearray | None = None) -> Filling:
+        """Write blocks of a file; use it as a context manager. ``have``: the file's map, where it was read already."""
+        return Filling(self, index, have)
 
     def open_file(self, index: int) -> BinaryIO:
         """A file to read; raises `DamagedError` while blocks are missing."""
@@ -208,22 +216,26 @@ class Spool:
         remove_tree(self.folder)
 
 
-def _put_tables(folder: Path, envelope: bytes, *, contents: Path, blocks: Path) -> None:
-    flush_files([contents, blocks])
-    contents.replace(folder / CONTENTS)
-    blocks.replace(folder / BLOCKS)
-    # The packing list comes last: a folder without it is not a spool yet.
-    write_atomic(folder / PACKING_LIST, envelope)
+def _forget_parity(folder: Path, packing: PackingList) -> None:
+    """Forget the parity blocks that gathered: those of another edition would pass for those of this packing list's."""
+    archives = {f"{Path(packing.path(index)).name}.have" for index in range(len(packing.archives))}
+    for kept in (folder / "archives").glob("*.have"):
+        if kept.name not in archives:
+            kept.unlink()
 
 
-def _own_packing(folder: Path, coming: str) -> PackingList | None:
-    """The packing list of a spool, if it is one that came with a volume; ``coming``: the digest of one that comes."""
+def _own_packing(folder: Path, coming: str) -> tuple[PackingList, str] | None:
+    """The packing list of a spool and its digest, if it is one that came with a volume.
+
+    ``coming``: the digest of a packing list that comes with a volume now.
+    """
     try:
         envelope = parse_envelope((folder / PACKING_LIST).read_bytes())
         packing = PackingList.parse(envelope.payload)
     except (FormatError, OSError):
         return None
-    return packing if envelope.sha256 == coming or (folder / EDITIONS / envelope.sha256).exists() else None
+    came = envelope.sha256 == coming or (folder / EDITIONS / envelope.sha256).exists()
+    return (packing, envelope.sha256) if came else None
 
 
 def _has_tables(folder: Path, packing: PackingList) -> bool:
@@ -238,12 +250,12 @@ def _has_tables(folder: Path, packing: PackingList) -> bool:
 
 
 class Filling:
-    """Blocks on their way into one file of a spool."""
+    """Writes blocks into one file of a spool; ``have`` is the map of those that are here, kept up to date."""
 
-    def __init__(self, spool: Spool, index: int) -> None:
+    def __init__(self, spool: Spool, index: int, have: bytearray | None = None) -> None:
         self._spool = spool
         self._index = index
-        self.have = spool.have(index)
+        self.have = spool.have(index) if have is None else have
         self._unsettled = 0
 
     def __enter__(self) -> Filling:
@@ -257,12 +269,12 @@ class Filling:
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._settle()
+            self._flush()
         finally:
             os.close(self._handle)
 
     def write(self, block: int, data: bytes | memoryview) -> bool:
-        """Keep a block if it has its signed digest; say whether it had."""
+        """Write a block if it has its signed digest; return whether it had."""
         table = self._spool.table
         if not table.is_good(self._index, block, data):
             return False
@@ -273,10 +285,10 @@ class Filling:
         self.have[block] = 1
         self._unsettled += len(data)
         if self._unsettled >= SETTLE_BYTES:
-            self._settle()
+            self._flush()
         return True
 
-    def _settle(self) -> None:
+    def _flush(self) -> None:
         # Data first, then the map that says they are there.
         if self._unsettled:
             os.fsync(self._handle)

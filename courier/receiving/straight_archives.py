@@ -1,10 +1,4 @@
-"""The receiver's journey when a whole parcel is at hand: from its media straight into the store.
-
-Where every volume with content is named at once, and the notice and the definitions have come, there is nothing to
-wait for, and the spool would only be a second copy of all. Every block is compared with the signed block table before
-a byte of it is used. Whatever is not as it should be ends the attempt, with the store as it was and nothing recorded;
-then the volumes gather in the spool, block by block, as they always do.
-"""
+"""Archives that are read from their media for an import: every block is compared before a byte of it is used."""
 
 from __future__ import annotations
 
@@ -16,8 +10,6 @@ from threading import Lock
 from typing import BinaryIO
 
 from courier.media.reading import RandomMedium
-from courier.parcel.volume_documents import VolumeDocuments
-from courier.parcel.volume_reader import VolumeReader
 from formats.blocks import BlockTable
 from formats.documents.packing import PackingList
 from formats.errors import DigestMismatchError, UnreadableError
@@ -27,28 +19,14 @@ AHEAD = 6
 """Blocks that are read and compared while the one before them is used."""
 
 
-def bad_parity(
-    reader: VolumeReader, documents: VolumeDocuments, table: BlockTable, progress: Callable[[int], None]
-) -> dict[int, list[int]]:
-    """Read what a medium holds beside archives, and name files that are not to be there (``reader.unexpected``).
-
-    Returns the parity blocks that are not good, by file.
-    """
-    packing, number = documents.packing, documents.label.number
-    parity = [index for index in packing.on_volume(number) if index >= len(packing.archives)]
-    bad = {index: set(range(table.count(index))) for index in parity}
-    for read in reader.blocks(packing, number, lambda index, _: index in bad):
-        if read.data is not None and table.is_good(read.index, read.block, read.data):
-            bad[read.index].discard(read.block)
-            progress(len(read.data))
-    return {index: sorted(blocks) for index, blocks in bad.items() if blocks}
-
-
 @contextmanager
 def archives_of(
     media: Mapping[int, RandomMedium], packing: PackingList, table: BlockTable, progress: Callable[[int], None]
 ) -> Iterator[Callable[[int], BinaryIO]]:
-    """What opens archive ``index`` on the medium that holds it; ``media`` by volume, of which one is open at a time."""
+    """A function that opens an archive, by its index, on the medium that holds it.
+
+    ``media``: by volume number; one of them is open at a time.
+    """
     present: tuple[int, Callable[[str], BinaryIO]] | None = None
     with ExitStack() as stack, ThreadPoolExecutor(2, thread_name_prefix="blocks") as pool:
         medium = stack.enter_context(ExitStack())
@@ -69,10 +47,10 @@ def archives_of(
 
 
 class CheckedFile(View):
-    """A file of a medium, block by block: nothing comes out of it that has not its signed digest.
+    """A file of a medium, of which only blocks with their signed digest can be read.
 
-    Blocks are read and compared ahead by the threads of ``pool``. Raises `DigestMismatchError` for a block that is
-    another, `UnreadableError` where the medium fails or ends.
+    Blocks are read and compared ahead by the threads of ``pool``. Raises `DigestMismatchError` for a block that
+    differs, and `UnreadableError` where the medium fails or ends.
     """
 
     def __init__(

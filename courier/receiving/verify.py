@@ -1,25 +1,27 @@
-"""Verification without taking anything in: media against their signed packing lists, or a parcel on our own disk."""
+"""Verification, which receives nothing: media against their signed packing lists, or a parcel on our own disk."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from courier.errors import CourierError
 from courier.media.reading import Medium, find_all_media
 from courier.media.tape_reels import Ask, nobody
 from courier.parcel.block_table import load_table
-from courier.parcel.notices import judge
+from courier.parcel.import_checks import Stage, judge
 from courier.parcel.verdict import Verdict, check_files, signed_by, spans_text, spoilt, untrusted_packing_list
 from courier.parcel.volume_documents import VolumeDocuments
-from courier.parcel.volume_reader import VolumeReader
+from courier.parcel.volume_reader import VolumeReader, bad_blocks
+from courier.receiving.import_facts import import_facts
 from courier.receiving.spool import PACKING_LIST, Spool
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.peers import read_card_file
 from courier.site.trust import KnownSite, Trust
 from formats.blocks import ranges
+from formats.documents.packing import PackingList
 
 SPOILT_HINT = "keep the media: when it is imported all is read once more, and what is bad is asked for again"
 """What to do where content that gathers here has changed on our own disk."""
@@ -43,10 +45,12 @@ def verify_media(
     admit: Callable[[VolumeDocuments], Sequence[str]] = lambda _: (),
     ask: Ask = nobody,
 ) -> tuple[list[Verdict], list[tuple[str, CourierError]]]:
-    """Check every volume at ``paths``, all of it; return verdicts, and errors of media that are not to be trusted.
+    """Check every byte of every volume at ``paths``.
 
-    ``admit`` raises `RefusedError` for a parcel that would not be taken here, whatever its signatures; it returns
-    notes. ``ask`` has a person put in the next reel of a tape.
+    Returns the verdicts, and (name, error) of media that cannot be read or are not to be trusted. ``admit`` returns
+    notes on a volume, and raises `RefusedError` where its parcel would not be received here, whatever is signed.
+    ``progress`` is called with bytes that were read and are good, ``looking`` with each medium whose documents are
+    verified. ``ask`` has a person put in the next reel of a tape.
     """
     verdicts, failures = [], []
     for medium in find_all_media(paths, ask):
@@ -59,7 +63,7 @@ def verify_media(
 
 
 def _together(failures: Sequence[tuple[str, CourierError]]) -> list[tuple[str, CourierError]]:
-    """Media that failed, those with the same error as one: the card of the wrong site is said once."""
+    """The media that failed, those with the same error in one entry: that a card is of the wrong site is said once."""
     found: dict[str, tuple[list[str], CourierError]] = {}
     for name, error in failures:
         found.setdefault(error.message, ([], error))[0].append(name)
@@ -82,25 +86,12 @@ def _verify(
     looking(medium, documents)
     notes = [*admit(documents), *reader.bag_findings(documents)]
     packing, number = documents.packing, documents.label.number
-    problems = list(documents.findings)
-    damaged = 0
+    problems, damaged = list(documents.findings), 0
     if documents.blocks is not None:
         table = load_table(documents.blocks, packing)
-        bad = {index: set(range(table.count(index))) for index in packing.on_volume(number)}
-        for read in reader.blocks(packing, number, lambda _index, _block: True):
-            if read.data is not None and table.is_good(read.index, read.block, read.data):
-                bad[read.index].discard(read.block)
-                progress(len(read.data))
+        bad = bad_blocks(reader, documents, table, packing.on_volume(number), progress)
         damaged = sum(len(blocks) for blocks in bad.values())
-        for index, blocks in bad.items():
-            if blocks:
-                problems.append(f"{packing.path(index)}: {spans_text(ranges(blocks))} damaged or missing")
-        problems += reader.unexpected()
-        if reels := reader.lacking_reels(packing, bad):
-            problems.append(
-                f"{reels} of its tape not given: name the folders of all reels together, or verify it "
-                "in a drive, at a terminal"
-            )
+        problems += _payload_problems(reader, packing, bad)
         notes += [*reader.copy_findings(documents), *reader.tape_findings()]
     return Verdict(
         what=medium.name,
@@ -111,15 +102,28 @@ def _verify(
         damaged_blocks=damaged,
         problems=tuple(problems),
         notes=tuple(notes),
-        reasons=(
-            signed_by(packing),
-            *(
-                [f"label and packing list belong together: {packing.volume_label(number)}"]
-                if documents.labelled
-                else []
-            ),
-        ),
+        reasons=(signed_by(packing), *_label_reason(documents)),
     )
+
+
+def _payload_problems(reader: VolumeReader, packing: PackingList, bad: Mapping[int, Sequence[int]]) -> list[str]:
+    """What is wrong with the payload of a volume that has been read; ``bad``: its bad blocks, by file."""
+    problems = [
+        f"{packing.path(index)}: {spans_text(ranges(blocks))} damaged or missing" for index, blocks in bad.items()
+    ]
+    problems += reader.unexpected()
+    if reels := reader.lacking_reels(packing, bad):
+        problems.append(
+            f"{reels} of its tape not given: name the folders of all reels together, or verify it in a drive, at a "
+            "terminal"
+        )
+    return problems
+
+
+def _label_reason(documents: VolumeDocuments) -> Iterator[str]:
+    if documents.labelled:
+        label = documents.packing.volume_label(documents.label.number)
+        yield f"label and packing list belong together: {label}"
 
 
 def verify_received(site: Site, parcel: str, progress: Callable[[int], None] = lambda _: None) -> Verdict | None:
@@ -131,15 +135,15 @@ def verify_received(site: Site, parcel: str, progress: Callable[[int], None] = l
     packing = spool.packing
     errors = untrusted_packing_list(site.trust(), spool.folder / PACKING_LIST)
     reasons = [signed_by(packing)] if not errors else []
-    coming = 0
-    if missing := sum(not state.whole for state in spool.states()[: len(packing.archives)]):
-        coming = spool.missing_bytes()
-        reasons.append(f"{missing} of {len(packing.archives)} archives are not all here yet; {coming:,} bytes to come")
+    coming, text = _to_come(spool)
+    reasons += [text] if text else []
     try:
-        reasons += [f"awaiting {item}" for item in judge(site, packing, spool.editions()).awaiting]
+        awaited = judge(import_facts(site, packing, spool.editions(), hold=False), Stage.AGREE).awaiting
     except CourierError as error:
         # A site that is not trusted any more has been named by its signature.
         errors += [error] if error.message not in [known.message for known in errors] else []
+    else:
+        reasons += [f"awaiting {item}" for item in awaited]
     here = [spool.have(index) for index in range(len(packing.files()))]
     problems, unread, damaged = check_files(
         packing, spool.table, here, lambda index: spool.path(index).open("rb"), progress
@@ -157,3 +161,13 @@ def verify_received(site: Site, parcel: str, progress: Callable[[int], None] = l
         errors=tuple(errors) if errors or not problems else (spoilt(parcel, SPOILT_HINT),),
         incomplete=coming > 0,
     )
+
+
+def _to_come(spool: Spool) -> tuple[int, str]:
+    """The bytes that are still to come, and that in words; nothing where all archives are here."""
+    archives = len(spool.packing.archives)
+    missing = sum(not spool.state(index).whole for index in range(archives))
+    if not missing:
+        return 0, ""
+    coming = spool.missing_bytes()
+    return coming, f"{missing} of {archives} archives are not all here yet; {coming:,} bytes to come"

@@ -1,4 +1,4 @@
-"""A medium that was read: what it gave, and the record of it."""
+"""The result of receiving one medium, and its record in the catalogue."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from courier.media.reading import Medium
 from courier.parcel.states import VolumeEvent, VolumeState
 from courier.parcel.transitions import received_volume_event
-from courier.parcel.volume_documents import VolumeDocuments
-from courier.parcel.volume_reader import VolumeReader
+from courier.receiving.open_volume import OpenVolume
 from courier.site.catalog.parcels import ReceivedVolume
 from courier.site.clock import now
 from courier.site.home import Site
@@ -22,9 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VolumeResult:
-    """How one medium was taken in. ``bad``: (file path, ranges of blocks that could not be had from this medium).
+    """What receiving one medium gave.
 
-    It is not ``read`` where all that it holds is here already. ``lacking``: the reels of its tape that were not given.
+    ``bytes`` are those of the volume. ``bad``: by the path of a file, the ranges of blocks that are not here yet and
+    could not be read from this medium; ``damaged_blocks`` counts them. ``findings``: what else is worth knowing, for
+    people. ``read`` is false where all that it holds was here already. ``lacking``: the reels of its tape that were not
+    given, for people.
     """
 
     parcel: str
@@ -41,30 +42,29 @@ class VolumeResult:
     lacking: str = ""
 
 
-def volume_result(
-    medium: Medium, reader: VolumeReader, documents: VolumeDocuments, missing: Mapping[int, Sequence[int]]
-) -> VolumeResult:
-    """How a medium was taken in whose blocks have been read; ``missing``: those of its blocks that are not here."""
+def volume_result(volume: OpenVolume, missing: Mapping[int, Sequence[int]], *, read: bool = True) -> VolumeResult:
+    """The result of a medium whose blocks have been read; ``missing``: those that are not here, by file."""
+    documents, reader = volume.documents, volume.reader
     packing, number = documents.packing, documents.label.number
-    findings = [
-        *documents.findings,
-        *reader.bag_findings(documents),
-        *reader.copy_findings(documents),
-        *reader.tape_findings(),
-    ]
-    findings += [f"{text}: not taken" for text in reader.unexpected()]
     damaged = sum(len(blocks) for blocks in missing.values())
     return VolumeResult(
         parcel=packing.parcel,
         build=packing.build,
         number=number,
         of=packing.volumes,
-        path=medium.name,
+        path=volume.medium.name,
         bytes=packing.volume_bytes(number),
         state=VolumeState.DAMAGED if damaged else VolumeState.RECEIVED,
         damaged_blocks=damaged,
         bad=tuple((packing.path(index), tuple(ranges(blocks))) for index, blocks in missing.items()),
-        findings=tuple(findings),
+        findings=(
+            *documents.findings,
+            *reader.bag_findings(documents),
+            *reader.copy_findings(documents),
+            *reader.tape_findings(),
+            *(f"{text}: not taken" for text in reader.unexpected()),
+        ),
+        read=read,
         lacking=reader.lacking_reels(packing, missing),
     )
 

@@ -27,6 +27,11 @@ def sites(tmp_path: Path) -> Sites:
     return make_sites(tmp_path)
 
 
+def written(site: Site, ledger: Ledger, book: str, what: Happened) -> bytes:
+    """The envelope of a new entry in a ledger."""
+    return ledger.envelopes[next_entry(site, ledger, book, what)]
+
+
 class Story:
     """Entries of two sites in three books, each written by who knew all before him but for the stick."""
 
@@ -46,14 +51,10 @@ class Story:
             (self.br, MAIN, Happened(event="imported")),
             (self.hq, MAIN, Happened(event="note", note="thanks")),
         ):
-            self.entries.append(self._write(site, book, what, stick if book == BOOK else whole))
+            self.entries.append(written(site, stick if book == BOOK else whole, book, what))
         for data in self.entries:
             whole.add(data)
-        self.entries.append(self._write(self.hq, MAIN, Happened(event="note", note="closed"), whole))
-
-    @staticmethod
-    def _write(site: Site, book: str, what: Happened, ledger: Ledger) -> bytes:
-        return next_entry(site, ledger, book, what)
+        self.entries.append(written(self.hq, whole, MAIN, Happened(event="note", note="closed")))
 
     def check(self, data: bytes, entry: CustodyEntry) -> None:
         check_signature(self.trust, data, entry)
@@ -121,8 +122,8 @@ def test_any_byte_altered_is_named(story: Story, data: st.DataObject) -> None:
 def test_two_entries_in_one_place_are_a_fork(story: Story) -> None:
     first = ledger_of(story.entries[:3])
     second = ledger_of(story.entries[:3])
-    one = next_entry(story.hq, first, MAIN, Happened(event="note", note="one story"))
-    other = next_entry(story.hq, second, MAIN, Happened(event="note", note="another"))
+    one = written(story.hq, first, MAIN, Happened(event="note", note="one story"))
+    other = written(story.hq, second, MAIN, Happened(event="note", note="another"))
     view = ledger_of([*story.entries[:3], one, other]).view(story.check)
     assert [item.kind for item in view.breaks] == ["fork"]
     assert view.altered
@@ -243,7 +244,7 @@ def test_only_the_sites_of_a_parcel_have_a_say_in_its_ledger(tmp_path: Path) -> 
     sites = make_sites(tmp_path, "HQ1", "BR1", "BR2")
     parcel, _ = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=tmp_path / "media")
     hq, stranger = open_site(sites.hq.path), open_site(sites.homes[2].path)
-    entry = next_entry(stranger, Ledger(parcel=parcel), MAIN, Happened(event="received"))
+    entry = written(stranger, Ledger(parcel=parcel), MAIN, Happened(event="received"))
     batch = CustodyBatch(parcel=parcel, site="BR2", to="HQ1", issued_ns=1, entries=(entry,))
     from dataclasses import replace
 
@@ -280,7 +281,7 @@ def test_a_hand_over_does_not_replace_the_seal_that_was_put_on(sites: Sites) -> 
 def test_an_intact_seal_that_is_claimed_is_compared_again_by_who_reads_it(story: Story) -> None:
     ledger = ledger_of(story.entries[:3])
     seal = SealMark(volume=1, serial="EVIL", found="intact")
-    ledger.add(next_entry(story.br, ledger, MAIN, Happened(event="seal-checked", seals=(seal,))))
+    ledger.add(written(story.br, ledger, MAIN, Happened(event="seal-checked", seals=(seal,))))
     seals = judge_seals(ledger.view(story.check).lines)
     assert seals.on[1].serial == "A1"
     assert "EVIL was read by BR1" in seals.warnings[0]

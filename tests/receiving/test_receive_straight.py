@@ -1,15 +1,21 @@
-"""A whole parcel at hand goes from its media straight into the store; whatever is not right falls back to the spool."""
+"""A whole parcel goes from its media straight into the store; for reasons that are named it gathers in the spool."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from journey import Sites, add, exported, make_sites, noise, sent, write_files
 
-from courier.files import require_space
+from courier.errors import NoSpaceError
+from courier.parcel.import_checks import Room
+from courier.parcel.volume_documents import VolumeDocuments
+from courier.parcel.volume_reader import VolumeReader
 from courier.receiving import import_parcel as importing
+from courier.receiving.import_facts import room_at
 from courier.receiving.spool import Filling
+from courier.receiving.straight import Aside, ImportedStraight, SteppedAside, import_straight
 
 
 @pytest.fixture
@@ -29,6 +35,34 @@ def filled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Filling, "write", write)
     return blocks
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the media whose documents were read."""
+    names: list[str] = []
+    real = VolumeReader.documents
+
+    def documents(self: VolumeReader, *arguments: Any) -> VolumeDocuments:
+        names.append(self._medium.name)
+        return real(self, *arguments)
+
+    monkeypatch.setattr(VolumeReader, "documents", documents)
+    return names
+
+
+@pytest.fixture
+def attempts(monkeypatch: pytest.MonkeyPatch) -> list[Aside | None]:
+    """Why each import did not go straight; None for one that did."""
+    reasons: list[Aside | None] = []
+
+    def attempt(*arguments: Any, **named: Any) -> ImportedStraight | SteppedAside:
+        done = import_straight(*arguments, **named)
+        reasons.append(done.reason if isinstance(done, SteppedAside) else None)
+        return done
+
+    monkeypatch.setattr("courier.receiving.receive.import_straight", attempt)
+    return reasons
 
 
 def package_of(sites: Sites) -> str:
@@ -70,7 +104,9 @@ def test_a_whole_parcel_is_not_copied_on_its_way_into_the_store(
     assert sites.hq("parcel", "show", parcel)["state"] == "Confirmed"
 
 
-def test_damage_falls_back_to_the_spool_and_parity_mends(sites: Sites, filled: list[int]) -> None:
+def test_damage_falls_back_to_the_spool_and_parity_mends(
+    sites: Sites, filled: list[int], opened: list[str], attempts: list[Aside | None]
+) -> None:
     package = package_of(sites)
     _, volumes = sent(sites.hq, package, layout="iso", out=sites.root / "media", capacity="2MB", spare_volumes=1)
     sites.sync()
@@ -81,6 +117,8 @@ def test_damage_falls_back_to_the_spool_and_parity_mends(sites: Sites, filled: l
     assert filled
     assert received["state"] == "Imported"
     assert sorted(volume["state"] for volume in received["volumes"]).count("Damaged") == 1
+    assert attempts == [Aside.DAMAGED]
+    assert sorted(opened) == sorted(map(str, volumes)), "documents are read once, and handed on"
     assert same_at_both(sites, package)
 
 
@@ -130,14 +168,89 @@ def test_a_stop_on_the_way_changes_nothing_and_the_same_command_goes_on(
     assert same_at_both(sites, package)
 
 
-def test_without_the_notice_or_with_a_hold_volumes_gather(sites: Sites, filled: list[int]) -> None:
+def test_without_the_notice_or_with_a_hold_volumes_gather(
+    sites: Sites, filled: list[int], opened: list[str], attempts: list[Aside | None]
+) -> None:
     package = package_of(sites)
     parcel, volumes = sent(sites.hq, package, out=sites.root / "media", capacity="20MB")
     assert sites.br("parcel", "receive", *volumes)["state"] == "Held"
     assert filled
+    assert attempts == [Aside.AWAITING]
+    assert opened == [str(volumes[0])]
     sites.sync()
     assert sites.br("parcel", "show", parcel)["state"] == "Imported"
     assert same_at_both(sites, package)
+
+
+def test_each_reason_to_step_aside_is_named_and_the_documents_are_read_once(
+    sites: Sites, opened: list[str], attempts: list[Aside | None]
+) -> None:
+    package = package_of(sites)
+    parcel, volumes = sent(sites.hq, package, out=sites.root / "media", capacity="2MB", redundancy="none")
+    other, foreign = sent(sites.hq, package, out=sites.root / "other", capacity="20MB", redundancy="none")
+    sites.sync()
+
+    def receives(reason: Aside, *media: Path, code: int = 0) -> None:
+        attempts.clear()
+        opened.clear()
+        sites.br.ran("parcel", "receive", *media, code=code)
+        assert attempts == [reason]
+        assert sorted(opened) == sorted(map(str, media)) if reason != Aside.TAPE else opened
+
+    receives(Aside.MIXED, *volumes, foreign[0])
+    assert sites.br("parcel", "show", parcel)["state"] == "Imported"
+    assert sites.br("parcel", "show", other)["state"] == "Imported"
+    receives(Aside.BEGUN, *volumes)
+    sites.br("package", "remove", package)
+    receives(Aside.INCOMPLETE, volumes[0])
+    receives(Aside.BEGUN, *volumes)
+    assert sites.br("parcel", "show", parcel)["state"] == "Imported"
+    third, whole = sent(sites.hq, package, out=sites.root / "third", capacity="2MB", redundancy="none")
+    documents = [whole[-1] / "courier" / name for name in ("packing-list.json", "volume-label.json")]
+    good = [path.read_bytes() for path in documents]
+    for path in documents:
+        path.write_bytes(b"")
+    sites.sync()
+    receives(Aside.UNREADABLE, *whole, code=4)
+    sites.br("parcel", "refuse", third, "--reason", "not wanted")
+    for path, data in zip(documents, good, strict=True):
+        path.write_bytes(data)
+    receives(Aside.NOT_RECEIVED, *whole, code=3)
+    _, tape = sent(sites.hq, package, layout="tape", out=sites.root / "tape", capacity="20MB", redundancy="none")
+    receives(Aside.TAPE, *tape)
+
+
+def test_an_import_that_is_refused_is_judged_before_the_media_are_read_and_held(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch, attempts: list[Aside | None]
+) -> None:
+    package = package_of(sites)
+    parcel, volumes = sent(sites.hq, package, out=sites.root / "media", capacity="20MB", redundancy="none")
+    sites.sync()
+    with monkeypatch.context() as patched:
+        patched.setattr("courier.receiving.import_facts.held_listings", lambda _, items: dict.fromkeys(items, "0" * 64))
+        patched.setattr(importing, "import_parcel", None)
+        assert sites.br.fails("parcel", "receive", *volumes, code=3)["code"] == "version-conflict"
+    assert attempts == [Aside.REFUSED]
+    # Its content is here: the media are not needed again.
+    assert sites.br("parcel", "import", parcel)["state"] == "Imported"
+    assert same_at_both(sites, package)
+
+
+def test_an_error_that_no_gathering_would_cure_ends_the_command(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch, filled: list[int], attempts: list[Aside | None]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise NoSpaceError("the disk is full", hint="free space")
+
+    package = package_of(sites)
+    parcel, volumes = sent(sites.hq, package, out=sites.root / "media", capacity="20MB", redundancy="none")
+    sites.sync()
+    with monkeypatch.context() as patched:
+        patched.setattr(importing, "_stage_archives", full)
+        error = sites.br.fails("parcel", "receive", *volumes, code=5)
+    assert (error["code"], error["message"]) == ("no-space", f"{parcel}: the disk is full")
+    assert (attempts, filled) == ([None], [])
+    assert sites.br("parcel", "receive", *volumes)["state"] == "Imported"
 
 
 @pytest.mark.parametrize("layout", ["iso", "tape"])
@@ -190,11 +303,11 @@ def test_space_for_the_archives_is_not_asked_for_where_they_are_not_copied(
     sites.sync()
     asked: list[int] = []
 
-    def require(folder: Path, needed: int, *, purpose: str) -> None:
+    def room(folder: Path, needed: int, *, purpose: str) -> Room:
         asked.append(needed)
-        require_space(folder, needed, purpose=purpose)
+        return room_at(folder, needed, purpose=purpose)
 
-    monkeypatch.setattr("courier.receiving.open_spool.require_space", require)
+    monkeypatch.setattr("courier.receiving.open_spool.room_at", room)
     assert sites.br("parcel", "receive", *volumes)["state"] == "Imported"
     expanded = 3_000_000 + len(b"the same line\n") * 200_000 + 5
     assert asked == [expanded]

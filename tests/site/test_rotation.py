@@ -14,7 +14,8 @@ from journey import FIXTURES, Home, Sites, add, create, make_sites, run, sent, w
 
 import courier.sending.build
 from courier.channel.folder_transport import FolderTransport
-from courier.receiving.complete import complete_parcel, find_build
+from courier.receiving.complete import complete_parcel
+from courier.receiving.parcel_status import find_build
 from courier.receiving.receipts import sign_receipts_anew
 from courier.site.home import open_site
 from courier.site.rotation import rotate_key

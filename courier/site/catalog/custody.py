@@ -43,6 +43,12 @@ def of_parcel(connection: Connection, parcel: str) -> list[KeptEntry]:
     return [KeptEntry(**row._mapping) for row in connection.execute(query)]
 
 
+def find(connection: Connection, parcel: str, entry: str) -> KeptEntry | None:
+    """One entry about a parcel; None where it is not kept."""
+    row = connection.execute(select(custody).where(custody.c.parcel == parcel, custody.c.entry == entry)).first()
+    return KeptEntry(**row._mapping) if row is not None else None
+
+
 def due(connection: Connection) -> list[str]:
     """IDs of the parcels with entries that may have to be passed on."""
     query = select(custody.c.parcel).where(custody.c.due == 1).distinct().order_by(custody.c.parcel)

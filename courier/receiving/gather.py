@@ -1,0 +1,68 @@
+"""Gathering the blocks of a volume in the spool of its parcel: those that are not there yet and are good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import groupby
+
+from courier.receiving.open_volume import OpenVolume
+from courier.receiving.spool import Spool
+from courier.receiving.volume_result import VolumeResult, record_volume, volume_result
+from courier.site.home import Site
+
+
+def gather(site: Site, volume: OpenVolume, spool: Spool | None, progress: Callable[[int], None]) -> VolumeResult:
+    """Read the blocks of a volume that its spool lacks, record the volume, and say what could not be read.
+
+    ``spool``: None where the parcel was imported and nothing is lacking. ``progress`` is called with the bytes of each
+    block that was written.
+    """
+    if spool is None:
+        return volume_result(volume, {}, read=False)
+    maps = _wanted_maps(volume, spool)
+    all_here = bool(maps) and all(all(have) for have in maps.values())
+    _fill(volume, spool, maps, progress)
+    missing = {index: [block for block, here in enumerate(have) if not here] for index, have in maps.items()}
+    missing = {index: blocks for index, blocks in missing.items() if blocks}
+    if missing:
+        _note_other_layout(volume, spool)
+    result = volume_result(volume, missing, read=not all_here)
+    with site.catalogue.writing() as connection:
+        record_volume(connection, site, result, volume.documents.packing.edition)
+    return result
+
+
+def _wanted_maps(volume: OpenVolume, spool: Spool) -> dict[int, bytearray]:
+    """The maps (a byte a block) of the files of a volume that count for its spool, by their index.
+
+    Archives are the same in all layouts (editions) of a build; parity belongs to one.
+    """
+    packing = volume.documents.packing
+    same = volume.documents.digest == spool.digest
+    wanted = (
+        index for index in packing.on_volume(volume.documents.label.number) if same or index < len(packing.archives)
+    )
+    return {index: spool.have(index) for index in wanted}
+
+
+def _fill(volume: OpenVolume, spool: Spool, maps: Mapping[int, bytearray], progress: Callable[[int], None]) -> None:
+    """Write the blocks that are not here yet into the spool, and enter them in ``maps``."""
+    documents = volume.documents
+    blocks = volume.reader.blocks(
+        documents.packing, documents.label.number, lambda index, block: index in maps and not maps[index][block]
+    )
+    for index, of_file in groupby(blocks, key=lambda read: read.index):
+        with spool.filling(index, maps[index]) as filling:
+            for read in of_file:
+                if read.data is not None and filling.write(read.block, read.data):
+                    progress(len(read.data))
+
+
+def _note_other_layout(volume: OpenVolume, spool: Spool) -> None:
+    packing = volume.documents.packing
+    if packing.parity and volume.documents.digest != spool.digest:
+        volume.documents.findings.append(
+            f"its parity is of another layout (edition {packing.edition}) than what gathers here (edition "
+            f"{spool.packing.edition}) and does not count; where all of its layout is at hand, courier parcel "
+            f"discard {packing.parcel} and receive that alone"
+        )
