@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_contents(site: Site, packing: PackingList, path: Path) -> Iterator[ContentsReader]:
-    """Read the contents of a parcel; raises `RefusedError` when they are sealed for others."""
+    """Read the contents of a parcel; raises `RefusedError` if they are encrypted for others."""
     with path.open("rb") as raw:
         source = opened(raw, identities_for(site, packing)) if packing.encrypted else raw
         yield ContentsReader(source, parcel=packing.parcel, archives=len(packing.archives))
