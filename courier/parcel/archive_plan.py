@@ -1,8 +1,8 @@
-"""Planning a parcel: what goes into which archive, and which archive onto which volume. Pure: no I/O, no clock.
+"""Planning the archives of a parcel: what goes into which archive, and which archive onto which volume.
 
-The archive is the unit of work (decision 1 of the design): complete, under 4 GiB, never across volumes. A content
-that does not fit into one archive is cut in parts; no other is. Archives are filled in order, then placed on the
-first volume that has room.
+The archive is the unit of work: a complete 7z file under 4 GiB that never crosses volumes. A content is cut into parts
+only if it does not fit into one archive. Archives are filled in order, then placed on the first volume that has room.
+Pure: no input or output, no clock.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from formats.documents.packing import MAX_VOLUMES
 from formats.names import MAX_MEMBER, fold, is_portable
 
 ARCHIVE_LIMIT = (1 << 32) - 2048
-"""Bytes in the largest archive: FAT32 and one extent of ISO 9660 hold it."""
+"""Bytes of the largest archive: it fits on FAT32 and into one extent of ISO 9660."""
 LEAST_ARCHIVE = 64 << 10
-"""Bytes in the smallest archive worth a medium; with less room than this, the medium is too small."""
+"""Bytes of the smallest archive worth making; a medium with less room than this is too small."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Content:
-    """A content to ship, once however many packages hold it: where it first stands, and the name of its codec."""
+    """A content to ship, once however many packages hold it.
+
+    ``folder`` and ``path`` say where it occurs first; ``coding`` is the name of its codec.
+    """
 
     sha256: str
     size: int
@@ -50,7 +53,7 @@ class PlannedMember:
 
     @property
     def most(self) -> int:
-        """Bytes it takes at most; exactly these where it is stored as it is."""
+        """Most bytes it takes in the archive; exact for content that is stored as it is."""
         return self.content.codec.bound(self.length)
 
 
@@ -63,12 +66,12 @@ class PlannedArchive:
 
 
 def member_overhead(name: str) -> int:
-    """Bytes a 7z header spends on one member at most."""
+    """Most bytes that a 7z header spends on one member."""
     return len(name.encode("utf-16-le")) + 48
 
 
 ARCHIVE_OVERHEAD = 512
-"""Bytes a 7z file spends on itself at most."""
+"""Most bytes that a 7z file spends on itself."""
 _NAME_ROOM = 4 * MAX_MEMBER + 48
 """`member_overhead` of the longest member name there can be (200 characters outside the basic plane)."""
 
@@ -91,7 +94,7 @@ def plan_archives(contents: Iterable[Content], limit: int) -> Iterator[PlannedAr
 
 
 class _Names:
-    """Member names of a parcel: none twice, and none that is a folder of another, even where case is ignored."""
+    """The member names of a parcel: each is used once and none is a folder of another, even where case is ignored."""
 
     def __init__(self) -> None:
         self._files: set[str] = set()
@@ -124,9 +127,10 @@ def _members(content: Content, limit: int, taken: _Names) -> Iterator[PlannedMem
 
 
 def place_on_volumes(costs: Sequence[int], room: int) -> list[int]:
-    """The volume, from 1, of each archive: the first that has room. ``costs`` are bytes on a medium, each <= ``room``.
+    """The volume, from 1, of each archive: the first that has room.
 
-    Raises `NoSpaceError` for a cost that no volume holds, `UsageError` for more than `MAX_VOLUMES` volumes.
+    ``costs`` are the bytes the archives take on a medium, ``room`` those that a volume has for them. Raises
+    `NoSpaceError` for a cost above ``room``, `UsageError` for more than `MAX_VOLUMES` volumes.
     """
     if max(costs, default=0) > room:
         raise NoSpaceError(
@@ -151,9 +155,9 @@ def place_on_volumes(costs: Sequence[int], room: int) -> list[int]:
 
 
 def take_turns(costs: Sequence[int], free: Sequence[int]) -> list[int | None]:
-    """The drive, from 0, that each volume goes to, the drives taken in turn; None for what no drive has room for.
+    """The drive, from 0, that each volume goes to, the drives used in turn; None if no drive has room for it.
 
-    ``costs`` are the bytes the volumes need, ``free`` those the drives have.
+    ``costs`` are the bytes that the volumes need, ``free`` those that the drives have.
     """
     left = list(free)
     result: list[int | None] = []

@@ -1,8 +1,8 @@
-"""Encryption of a parcel: its archives and contents as age files to the destinations' recipients.
+"""Encryption of a parcel: its archives and contents become age files for the recipients of its destinations.
 
-A parcel has one secret seed, kept with its build, from which every sealed file's keys are derived; so a build can be
-made again, byte for byte, as long as the seed is kept. Each file has its own context, so that no two files ever
-share keys.
+A parcel has one secret seed, kept with its build, from which the keys of all its encrypted files are derived. As long
+as the seed is kept, a file can be encrypted again to the same bytes. Each file has a context of its own, so that no two
+files ever share keys.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ SEED = "seal.key"
 SEED_BYTES = 32
 PARCEL_KEY = "parcel.key"
 BY_NETWORK = "by-network"
-"""Stands for the one recipient of a parcel whose key is not on its media."""
+"""Stands for the recipient of a parcel whose key travels by network and is not on its media."""
 
 
 def network_identity(folder: Path, *, make: bool = False) -> Identity:
-    """The key of the parcel built in ``folder``, where it is not on the media; ``make``: when the build begins.
+    """The key of the parcel in ``folder``, if it travels by network; ``make``: create it if there is none.
 
-    Raises `NotFoundError` when it is gone: a recalled parcel has none any more.
+    Raises `NotFoundError` if it is gone: that of a recalled parcel was deleted.
     """
     from formats.age import Identity
 
@@ -44,12 +44,12 @@ def network_identity(folder: Path, *, make: bool = False) -> Identity:
 
 
 def forget_network_identity(folder: Path) -> None:
-    """Delete the key of a parcel that is not to be opened any more; nothing where its key is on its media."""
+    """Delete the key of a parcel that must not be opened any more; does nothing if its key is on its media."""
     (folder / PARCEL_KEY).unlink(missing_ok=True)
 
 
 class ParcelEncryptor:
-    """Seals the files of one parcel for its recipients."""
+    """Encrypts the files of one parcel for its recipients."""
 
     def __init__(self, seed: bytes, recipients: Sequence[str]) -> None:
         self._seed = seed
@@ -57,7 +57,7 @@ class ParcelEncryptor:
 
     @classmethod
     def in_folder(cls, folder: Path, recipients: Sequence[str]) -> ParcelEncryptor:
-        """The sealer of the parcel built in ``folder``; its seed is made when the build begins."""
+        """The encryptor of the parcel built in ``folder``; creates its seed when the build begins."""
         path = folder / SEED
         if not path.exists():
             write_atomic(path, secrets.token_bytes(SEED_BYTES), private=True)
@@ -66,13 +66,16 @@ class ParcelEncryptor:
         return cls(read_private(path), recipients)
 
     def wrap(self, out: BinaryIO, number: int) -> BinaryIO:
-        """A stream to write file ``number`` into (archives from 1; 0: the contents); closing it finishes the file."""
+        """A stream that encrypts file ``number`` into ``out`` (archives from 1; 0: the contents).
+
+        Closing it finishes the file.
+        """
         from formats.age import EncryptingWriter
 
         return EncryptingWriter(out, self._recipients, seed=self._seed, context=_context(number))
 
     def view(self, plain: BinaryIO, size: int, number: int) -> BinaryIO:
-        """The sealed file ``number`` of ``size`` plain bytes, to be read from anywhere; it is written nowhere."""
+        """The encrypted file ``number`` of ``size`` plain bytes as a seekable file; it is not written anywhere."""
         from formats.age import EncryptedView
 
         return EncryptedView(plain, size, self._recipients, seed=self._seed, context=_context(number))
@@ -83,7 +86,7 @@ def _context(number: int) -> bytes:
 
 
 def encrypted_bytes(plain: int, recipients: int) -> int:
-    """Bytes of a sealed file of ``plain`` bytes; with no recipients nothing is sealed."""
+    """Bytes of the encrypted file of ``plain`` bytes; with 0 ``recipients`` nothing is encrypted."""
     if not recipients:
         return plain
     from formats.age import encrypted_size
@@ -92,12 +95,12 @@ def encrypted_bytes(plain: int, recipients: int) -> int:
 
 
 def plain_limit(limit: int, recipients: int) -> int:
-    """The most bytes whose sealed file has at most ``limit``."""
+    """The most plain bytes whose encrypted file has at most ``limit`` bytes."""
     return limit - (encrypted_bytes(limit, recipients) - limit)
 
 
 def opened(source: BinaryIO, identities: Sequence[Identity]) -> BinaryIO:
-    """The plain bytes of a sealed file; raises `NotForUsError`, `MalformedError` or `UnknownFormatError`."""
+    """The plain bytes of an encrypted file; raises `NotForUsError`, `MalformedError` or `UnknownFormatError`."""
     from formats.age import open_encrypted
 
     return open_encrypted(source, identities)

@@ -1,17 +1,17 @@
-"""Making the parity files of a parcel, group by group, out of its archives."""
+"""Making the parity files of a parcel from its archives, group by group."""
 
 from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO, Protocol, cast
 
 from courier.files import flush_files
-from courier.parcel.parity_repair import ParcelParity
+from courier.parcel.parity_repair import Group, ParcelParity
 from formats.blocks import BlockHasher
 from formats.digest import CHUNK
 from formats.documents.packing import PackingList
@@ -19,23 +19,23 @@ from formats.parity import encode
 from formats.parity.column_files import ColumnFiles
 
 OPEN_AT_ONCE = 256
-"""Files of a group that are held open at the same time."""
+"""Most files of a group that are open at the same time."""
 
 
 class ParcelFiles(Protocol):
-    """The files of a parcel, by their place in ``packing.files()``."""
+    """The files of a parcel, by their index in ``packing.files()``."""
 
     def open(self, index: int) -> BinaryIO:
-        """An archive, or a parity file that is made, to be read from anywhere."""
+        """Open an archive, or a parity file that has been made, for reading; seekable."""
 
     def parity_path(self, index: int) -> Path:
-        """Where a parity file is, or is to be."""
+        """Where a parity file is, or will be made."""
 
 
 class FilePool:
-    """Opens files when they are used and closes those used longest ago, so that a group of many volumes can be read.
+    """Opens files when they are used and closes the least recently used, so that a group of many volumes can be read.
 
-    A file that is in use is not in the pool, so threads read several at once, and each by one of them.
+    While a thread uses a file, the file is not in the pool: threads use different files at once, never the same.
     """
 
     def __init__(self, open_file: Callable[[int], BinaryIO]) -> None:
@@ -45,7 +45,7 @@ class FilePool:
 
     @contextmanager
     def use(self, index: int) -> Iterator[BinaryIO]:
-        """Have file ``index`` open."""
+        """File ``index``, open while the block runs."""
         with self._lock:
             file = self._idle.pop(index, None)
             if file is None:
@@ -59,7 +59,7 @@ class FilePool:
                     self._idle.popitem(last=False)[1].close()
 
     def close(self) -> None:
-        """Close all."""
+        """Close all files."""
         while self._idle:
             self._idle.popitem()[1].close()
 
@@ -71,9 +71,9 @@ class FilePool:
 
 
 class PooledFile(io.RawIOBase):
-    """One file of a pool, opened anew whenever it has been closed meanwhile. It keeps its own position.
+    """One file of a pool, with a position of its own; it is opened again if the pool has closed it.
 
-    One thread at a time uses it.
+    Not for several threads at once.
     """
 
     def __init__(self, pool: FilePool, index: int) -> None:
@@ -83,14 +83,14 @@ class PooledFile(io.RawIOBase):
         self._at = 0
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go to a place from the start."""
+        """Set the position, counted from the start of the file."""
         if whence != io.SEEK_SET:
             raise io.UnsupportedOperation("only from the start")
         self._at = offset
         return offset
 
     def readinto(self, buffer: Any, /) -> int:
-        """Read at the position."""
+        """Read at the position, and advance it."""
         with self._pool.use(self._index) as file:
             file.seek(self._at)
             count = int(file.readinto(buffer) or 0)  # type: ignore[attr-defined]  # every binary file has it
@@ -98,7 +98,7 @@ class PooledFile(io.RawIOBase):
         return count
 
     def write(self, data: Any, /) -> int:
-        """Write at the position."""
+        """Write at the position, and advance it."""
         with self._pool.use(self._index) as file:
             file.seek(self._at)
             count = file.write(data)
@@ -111,35 +111,40 @@ def make_parity(
 ) -> list[tuple[str, bytes]]:
     """Make every parity file of ``packing``; return (SHA-256, block digests) of each, in order.
 
-    Groups over volumes come first in a packing list: what they make may itself be protected by later ones.
+    Groups over volumes come first in a packing list: later groups may cover the parity files that they make.
+    ``progress`` is told bytes of parity as they are written.
     """
-    path = files.parity_path
-    parity = ParcelParity(packing)
+    for group in ParcelParity(packing).groups:
+        _make_group(group, files, progress)
     archives = len(packing.archives)
-    for group in parity.groups:
-        with ExitStack() as stack:
-            readers = stack.enter_context(FilePool(files.open))
-            writers = stack.enter_context(FilePool(lambda index: cast(BinaryIO, path(index).open("r+b", buffering=0))))
-            made = {n for column in group.files[group.geometry.data :] for n in column}
-            for index in made:
-                path(index).unlink(missing_ok=True)
-                path(index).touch()
-            columns: list[Sequence[BinaryIO]] = []
-            opened: dict[int, BinaryIO] = {}
-            for column in group.files:
-                for index in column:
-                    if index not in opened:
-                        opened[index] = cast(BinaryIO, PooledFile(writers if index in made else readers, index))
-                columns.append([opened[index] for index in column])
-            blocks = ColumnFiles(group.geometry, columns)
+    return [_digests(files.parity_path(archives + n)) for n in range(len(packing.parity))]
 
-            def write(column: int, row: int, start: int, data: bytes, blocks: ColumnFiles = blocks) -> None:
-                blocks.write(column, row, start, data)
-                progress(len(data))
 
-            encode(group.geometry, blocks.read, write)
-        flush_files([path(index) for index in made])
-    return [_digests(path(archives + n)) for n in range(len(packing.parity))]
+def _make_group(group: Group, files: ParcelFiles, progress: Callable[[int], None]) -> None:
+    """Make the parity files of one group."""
+    path = files.parity_path
+    made = {index for column in group.files[group.geometry.data :] for index in column}
+    for index in made:
+        path(index).unlink(missing_ok=True)
+        path(index).touch()
+    with (
+        FilePool(files.open) as readers,
+        FilePool(lambda index: cast(BinaryIO, path(index).open("r+b", buffering=0))) as writers,
+    ):
+        pooled = {
+            index: cast(BinaryIO, PooledFile(writers if index in made else readers, index))
+            for column in group.files
+            for index in column
+        }
+        columns = [[pooled[index] for index in column] for column in group.files]
+        blocks = ColumnFiles(group.geometry, columns)
+
+        def write(column: int, row: int, start: int, data: bytes) -> None:
+            blocks.write(column, row, start, data)
+            progress(len(data))
+
+        encode(group.geometry, blocks.read, write)
+    flush_files([path(index) for index in made])
 
 
 def _digests(path: Path) -> tuple[str, bytes]:

@@ -1,15 +1,17 @@
-"""How much parity a parcel carries and what that survives: pure judgement, no I/O. The layout is docs/parity.md.
+"""How much parity a parcel carries, and what losses it survives. docs/parity.md describes the layout.
 
-Volumes are numbered through: data volumes 1 to V, then the spare volumes.
+Volumes are numbered consecutively: data volumes 1 to V, then the spare volumes.
 
-- **Spare volumes.** ``spares`` = M is a promise: lose any M volumes of the parcel, import all the same. One group of
-  Reed-Solomon holds 255 columns, so more than 255 - M data volumes make several groups. On media of one size a spare
-  volume has room for one group's parity column only, so that each group has M spare volumes of its own: G groups have
-  G * M together. Data volume n belongs to group (n - 1) mod G, and so do spare volumes in their order: volumes that
-  travel together are spread over the groups, and up to M *of each group* may be lost.
-- **Redundancy on the medium.** A group over the volume's own blocks. An asked share is kept to the letter: any run of
-  lost blocks of that share of the medium, parity included, is mended; on a volume of up to 255 blocks, so is any loss
-  of that share, however scattered. ``fill`` takes what the medium has left, up to a tenth of the content.
+- **Spare volumes.** ``spares`` = M is a promise: any M volumes of the parcel may be lost, and it can still be imported.
+  One Reed-Solomon group holds 255 columns, so more than 255 - M data volumes make several groups. On media of one size
+  a spare volume has room for the parity column of one group only, so each group has M spare volumes of its own: G
+  groups have G * M together. Data volume n belongs to group (n - 1) mod G, and so do the spare volumes in their order:
+  volumes that travel together are spread over the groups, and up to M *of each group* may be lost.
+- **Redundancy on the medium.** A parity group over the blocks of one volume. A requested share is kept exactly: any run
+  of lost blocks of that share of the medium, parity included, can be repaired; on a volume of up to 255 blocks so can
+  any loss of that share, however scattered. ``fill`` uses what the medium has left, up to a tenth of the content.
+
+A *stripe* is one row of a group: the blocks in that row of all its columns. Pure: no input or output.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 
 from courier.error_codes import Code
 from courier.errors import NoSpaceError, RefusedError, UsageError
@@ -37,19 +38,19 @@ from formats.parity.layout import (
 )
 
 FILL_PERCENT = 10
-"""Most parity that ``fill`` makes, in percent of the content's blocks; one block at least."""
+"""Most parity that ``fill`` makes, in percent of the content's blocks; at least one block."""
 FILL_DEPTH = 4
 """Most parity columns of ``fill`` on a volume too large for one stripe: encoding time grows with their number."""
-ASKED_DEPTH = 12
-"""Most parity columns of an asked share there: whoever asks for it wants scattered damage mended, too."""
+SHARE_DEPTH = 12
+"""Most parity columns of a requested share on such a volume: more of them repair more scattered damage."""
 
 Cost = Callable[[int], int]
-"""Bytes that a file of so many bytes takes on the medium."""
+"""The bytes that a file takes on the medium, by its size."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Redundancy:
-    """The ``--redundancy`` setting: ``fill``, or a ``share`` of the medium in 1/10,000; 0 is ``none``."""
+    """The ``--redundancy`` setting: ``fill``, or a ``share`` of the medium in 1/10,000 (0: none)."""
 
     fill: bool = False
     share: int = 0
@@ -74,8 +75,8 @@ class Redundancy:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PlannedFile:
-    """A parity file to be made: ``number`` from 1 through the parcel, ``size`` in bytes, and its volume."""
+class PlannedParityFile:
+    """A parity file to be made: its ``number`` in the parcel from 1, ``size`` in bytes, and its volume."""
 
     number: int
     size: int
@@ -84,13 +85,13 @@ class PlannedFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParityPlan:
-    """All parity of a parcel: ``volumes`` with the spare ones, the parity files, the groups and their geometries.
+    """All parity of a parcel: the number of ``volumes``, spare ones included, parity files, groups, their geometries.
 
-    The groups over volumes come first: the parity on a spare volume may itself be protected there.
+    The groups over volumes come first: the parity on a spare volume may in turn be covered by a group there.
     """
 
     volumes: int
-    files: tuple[PlannedFile, ...]
+    files: tuple[PlannedParityFile, ...]
     groups: tuple[ParityGroup, ...]
     geometries: tuple[Geometry, ...]
 
@@ -105,59 +106,72 @@ def plan_parity(
     cost: Cost = int,
     block_size: int = BLOCK,
 ) -> ParityPlan:
-    """Plan the parity of data volumes whose archives have the sizes (bytes) in ``volumes``.
+    """Plan the parity of data volumes; ``volumes`` has the sizes in bytes of the archives on each.
 
-    ``room``: bytes each data volume has left; ``spare_room``: bytes a spare volume has for parity files; None where
-    nothing limits it. ``cost`` says what a file takes of them. Raises `UsageError` for a number of spare volumes that
-    cannot be, `NoSpaceError` where what was asked for does not fit (`fill` always fits).
+    ``room``: bytes that each data volume has left; ``spare_room``: bytes that a spare volume has for parity files
+    (None: not limited); ``cost``: the bytes of these that a file takes. Raises `UsageError` for an impossible number of
+    spare volumes, `NoSpaceError` if what was requested does not fit (``fill`` always does).
     """
-    numbers = count(1)
-    groups: list[tuple[ParityGroup, Geometry]] = []
-    files: list[PlannedFile] = []
-    content = {number: (tuple(sizes), room[number - 1] if room else None) for number, sizes in enumerate(volumes, 1)}
-
-    def add(members: tuple[int, ...], spare: tuple[int, ...], geometry: Geometry) -> None:
-        made = [
-            PlannedFile(number=next(numbers), size=size, volume=volume)
-            for volume in spare or members * geometry.parity
-            for size in geometry.parity_files
-        ]
-        record = ParityGroup(
-            volumes=members,
-            spares=spare,
-            columns=geometry.data,
-            parity=geometry.parity,
-            files=tuple(file.number for file in made),
-        )
-        groups.append((record, geometry))
-        files.extend(made)
-
-    for members, spare in spare_groups(len(volumes), spares):
+    draft = _Draft()
+    content: dict[int, tuple[tuple[int, ...], int | None]] = {
+        number: (tuple(sizes), room[number - 1] if room else None) for number, sizes in enumerate(volumes, 1)
+    }
+    for members, carriers in spare_groups(len(volumes), spares):
         geometry = across([volumes[number - 1] for number in members], parity=spares, block_size=block_size)
         left = None if spare_room is None else spare_room - sum(cost(size) for size in geometry.parity_files)
         if left is not None and left < 0:
             raise NoSpaceError(
-                f"spare volume {spare[0]} is {-left:,} bytes short of room for its parity",
+                f"spare volume {carriers[0]} is {-left:,} bytes short of room for its parity",
                 hint="leave more room on the data volumes, or choose a larger medium",
                 code=Code.SPARE_TOO_SMALL,
             )
-        add(members, spare, geometry)
-        content |= dict.fromkeys(spare, (geometry.parity_files, left))
+        draft.add(members, carriers, geometry)
+        content |= dict.fromkeys(carriers, (geometry.parity_files, left))
     for number, (sizes, left) in content.items():
-        inner = _own(number, sizes, redundancy, room=left, cost=cost, block_size=block_size)
-        if inner is not None:
-            add((number,), (), inner)
+        on_medium = _on_medium(number, sizes, redundancy, room=left, cost=cost, block_size=block_size)
+        if on_medium is not None:
+            draft.add((number,), (), on_medium)
     return ParityPlan(
         volumes=len(content),
-        files=tuple(files),
-        groups=tuple(record for record, _ in groups),
-        geometries=tuple(geometry for _, geometry in groups),
+        files=tuple(draft.files),
+        groups=tuple(draft.groups),
+        geometries=tuple(draft.geometries),
     )
 
 
+class _Draft:
+    """The groups and parity files of a plan in the making, numbered in the order in which they are added."""
+
+    def __init__(self) -> None:
+        self.files: list[PlannedParityFile] = []
+        self.groups: list[ParityGroup] = []
+        self.geometries: list[Geometry] = []
+
+    def add(self, members: tuple[int, ...], carriers: tuple[int, ...], geometry: Geometry) -> None:
+        """Add a group over the volumes ``members``; ``carriers`` are its spare volumes, none if it is on one medium."""
+        places = [(on, size) for on in carriers or members * geometry.parity for size in geometry.parity_files]
+        made = [
+            PlannedParityFile(number=number, size=size, volume=on)
+            for number, (on, size) in enumerate(places, len(self.files) + 1)
+        ]
+        self.groups.append(
+            ParityGroup(
+                volumes=members,
+                spares=carriers,
+                columns=geometry.data,
+                parity=geometry.parity,
+                files=tuple(file.number for file in made),
+            )
+        )
+        self.geometries.append(geometry)
+        self.files += made
+
+
 def spare_groups(volumes: int, spares: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """(data volumes, spare volumes) of each group, in the order of its columns; raises `UsageError` beyond the
-    limits."""
+    """(data volumes, spare volumes) of each group over volumes, in the order of its columns.
+
+    Raises `UsageError` beyond the limits.
+    """
     if not 0 <= spares < MOST_COLUMNS:
         raise UsageError(f"{spares} spare volumes are not possible", hint=f"give 0 to {MOST_COLUMNS - 1}")
     if not spares or not volumes:
@@ -166,24 +180,24 @@ def spare_groups(volumes: int, spares: int) -> Iterator[tuple[tuple[int, ...], t
     total = volumes + groups * spares
     if total > MAX_VOLUMES:
         raise UsageError(
-            f"that makes {total} volumes; a parcel has at most {MAX_VOLUMES}", hint="ask for fewer spare ones"
+            f"that makes {total} volumes; a parcel has at most {MAX_VOLUMES}", hint="ask for fewer spare volumes"
         )
     for first in range(groups):
         data = range(first + 1, volumes + 1, groups)
         yield tuple(data), tuple(range(volumes + first + 1, total + 1, groups))
 
 
-def _own(
+def _on_medium(
     volume: int, sizes: tuple[int, ...], redundancy: Redundancy, *, room: int | None, cost: Cost, block_size: int
 ) -> Geometry | None:
-    """The geometry of a volume's own redundancy, or None for none."""
+    """The geometry of the group on a single volume; None if it has none."""
     blocks = sum(block_count(size, block_size) for size in sizes)
     if not blocks:
         return None
     if redundancy.fill:
         shape = _fill_shape(blocks, whole_symbols(min(max(sizes), block_size)), room, cost, block_size)
     else:
-        shape = _asked_shape(blocks, redundancy.share)
+        shape = _share_shape(blocks, redundancy.share)
     if shape is None:
         return None
     geometry = within(sizes, columns=shape[0], parity=shape[1], block_size=block_size)
@@ -202,10 +216,11 @@ def parity_blocks(blocks: int, share: int) -> int:
     return -(-blocks * share // (10_000 - share))
 
 
-def _asked_shape(blocks: int, share: int) -> tuple[int, int] | None:
-    """(k, m) that mend any run of ``share``: one stripe of all blocks, which mends any loss of it, where that goes.
+def _share_shape(blocks: int, share: int) -> tuple[int, int] | None:
+    """(data columns, parity columns) that repair any run of ``share`` of the medium; None for no parity.
 
-    Else, of the shapes that take little more than the least room, the one with most parity columns.
+    If possible that is one stripe of all blocks, which repairs any loss of that share. Else, of the shapes that take
+    little more than the least room, the one with most parity columns.
     """
     wanted = parity_blocks(blocks, share)
     if not wanted:
@@ -215,9 +230,9 @@ def _asked_shape(blocks: int, share: int) -> tuple[int, int] | None:
     shapes = []
     for columns in filter(partial(fills, blocks), range(1, min(MOST_COLUMNS, blocks))):
         rows = -(-blocks // columns)
-        # What a run across the seam between content and parity is shorter by (`longest_run`) is made up for.
+        # A run across the border of content and parity is shorter (`longest_run`): more parity makes up for that.
         parity = -(-(wanted + columns * rows - blocks) // rows)
-        if parity <= ASKED_DEPTH and columns + parity <= MOST_COLUMNS:
+        if parity <= SHARE_DEPTH and columns + parity <= MOST_COLUMNS:
             shapes.append((parity * rows, parity, columns))
     least = min(shapes)[0]
     most = least + min(2 + wanted // 16, 256)
@@ -226,7 +241,10 @@ def _asked_shape(blocks: int, share: int) -> tuple[int, int] | None:
 
 
 def _fill_shape(blocks: int, longest: int, room: int | None, cost: Cost, block_size: int) -> tuple[int, int] | None:
-    """(k, m) of at most `FILL_PERCENT`, in ``room`` bytes; ``longest``: bytes of the longest block."""
+    """(data columns, parity columns) of at most `FILL_PERCENT` parity in ``room`` bytes (None: not limited).
+
+    ``longest``: bytes of the longest block. None if not even one parity block has room.
+    """
     most = max(1, blocks * FILL_PERCENT // 100)
     for parity in range(most if most < 2 * FILL_DEPTH else FILL_DEPTH, 0, -1):
         rows = most // parity
@@ -249,14 +267,14 @@ def _column_cost(rows: int, cost: Cost, block_size: int) -> int:
 
 
 def payload_blocks(capacity: int, redundancy: Redundancy, *, cost: Cost = int, block_size: int = BLOCK) -> int:
-    """Blocks of content that a volume with ``capacity`` bytes for content and parity may hold, or any number below.
+    """Most blocks of content on a volume with ``capacity`` bytes for content and parity; any fewer fit as well.
 
-    For an asked share it leaves room for the parity; a file counts with its last, short block as a whole one. With
-    spare volumes, data volumes must keep to it too: a parity column has a whole block for every block of content.
+    For a requested share it leaves room for the parity. The last, short block of a file counts as a whole one. With
+    spare volumes the data volumes must keep to it too: a parity column has a whole block for every block of content.
     """
 
     def fits(blocks: int) -> bool:
-        shape = None if redundancy.fill else _asked_shape(blocks, redundancy.share)
+        shape = None if redundancy.fill else _share_shape(blocks, redundancy.share)
         parity = shape[1] * _column_cost(-(-blocks // shape[0]), cost, block_size) if shape else 0
         return _column_cost(blocks, cost, block_size) + parity <= capacity
 
@@ -265,15 +283,14 @@ def payload_blocks(capacity: int, redundancy: Redundancy, *, cost: Cost = int, b
     while low <= high:
         middle = (low + high) // 2
         low, high, blocks = (middle + 1, high, middle) if fits(middle) else (low, middle - 1, blocks)
-    # Parity grows in steps, so that fewer blocks may need more of it: go down to where all below fit, too. A shape
-    # takes at most 256 blocks more than the least there is, and that is within a row of what is wanted.
+    # Parity grows in steps, so that fewer blocks may need more of it: go down to where all smaller numbers fit too. A
+    # shape takes at most 256 blocks more than the least there is, which is within one row of what is wanted.
     unfit = (fewer for fewer in range(max(0, blocks - 1000), blocks) if not fits(fewer))
     return next(unfit, blocks + 1) - 1
 
 
 def check_waybill(groups: Sequence[ParityGroup], waybill: Collection[int]) -> None:
-    """Raise `RefusedError` unless the whole ``waybill`` (volume numbers) may be lost and everything still be
-    imported."""
+    """Raise `RefusedError` unless all volumes of ``waybill`` (numbers) may be lost and everything still be imported."""
     carried = set(waybill)
     covered: set[int] = set()
     for group in groups:
@@ -290,14 +307,14 @@ def check_waybill(groups: Sequence[ParityGroup], waybill: Collection[int]) -> No
             )
     if carried - covered:
         raise RefusedError(
-            f"volumes {listed(sorted(carried - covered))} have no spare volumes that could stand in for them",
+            f"volumes {listed(sorted(carried - covered))} have no spare volumes that could replace them",
             hint="create the parcel anew with as many --spare-volumes as travel on one waybill",
             code=Code.WAYBILL_NOT_COVERED,
         )
 
 
 def promise(group: ParityGroup, geometry: Geometry) -> str:
-    """What a group survives, in one sentence."""
+    """What losses a group survives, in one sentence."""
     if group.spares:
         total = group.columns + group.parity
         return (

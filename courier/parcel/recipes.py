@@ -1,11 +1,11 @@
-"""What a build leaves on our disk, and the files of a parcel read from it.
+"""What a build keeps on our disk, and the files of a parcel that are composed from it.
 
-An archive is not kept: its content is in the store. A build keeps one *recipe* an archive, and, where members are
-compressed, their compressed bytes one after the other in a *pack*; from these the archive is composed whenever it is
-read (decision 0006). Parity files are kept as they are.
+Archives are not kept, because their content is in the store. For each archive a build keeps a *recipe* and, if members
+are compressed, a *pack* with their compressed bytes one after the other. From these the archive is composed whenever it
+is read (decision 0006). Parity files are kept as they are.
 
-    recipes/000001.json     what archive 1 is made of, its size, its digests, ended by the file's own SHA-256
-    packs/000001            the compressed members of archive 1, where it has any
+    recipes/000001.json     what archive 1 is made of, its size and digests; then the SHA-256 of the recipe itself
+    packs/000001            the compressed members of archive 1, if it has any
     parity-1/               the parity files of edition 1
 """
 
@@ -33,17 +33,17 @@ FORMAT = "courier-recipe/1"
 
 
 class Encryptor(Protocol):
-    """What encrypts a parcel's archives."""
+    """Encrypts the archives of a parcel."""
 
     def view(self, plain: BinaryIO, size: int, number: int) -> BinaryIO:
-        """The sealed bytes of archive ``number``, ``size`` bytes in clear, to be read from anywhere."""
+        """The encrypted bytes of archive ``number`` as a seekable file; ``plain`` has ``size`` bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecipeMember:
-    """A member as it was built: ``size`` bytes of CRC-32 ``crc32``, which stand for a run of a content.
+    """A member of an archive: ``size`` stored bytes with CRC-32 ``crc32``, which hold a run of a content.
 
-    ``at``: where they begin, in the content (not compressed) or in the archive's pack (compressed).
+    ``at``: where the stored bytes begin, in the content (not compressed) or in the archive's pack (compressed).
     """
 
     planned: PlannedMember
@@ -54,8 +54,10 @@ class RecipeMember:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArchiveRecipe:
-    """A finished archive: its members, its pack's bytes and digest, and of its file (sealed, where it is) size and
-    digest and those of its blocks, 32 bytes each.
+    """What a finished archive is composed from, and what it must be.
+
+    ``pack`` is the size of its pack in bytes (0: none). ``size`` and ``sha256`` are those of the archive file, which is
+    encrypted if the parcel is; ``blocks`` are the digests of its blocks, 32 bytes each.
     """
 
     number: int
@@ -68,11 +70,11 @@ class ArchiveRecipe:
 
     @property
     def plan(self) -> PlannedArchive:
-        """What was planned."""
+        """The archive as it was planned."""
         return PlannedArchive(number=self.number, members=tuple(member.planned for member in self.members))
 
     def save(self, folder: Path) -> None:
-        """Write the recipe. It names files, so it is its owner's, as keys are."""
+        """Write the recipe into the folder of its parcel. It names files: as with keys, only the owner can read it."""
         data = encode(
             {
                 "format": FORMAT,
@@ -89,7 +91,7 @@ class ArchiveRecipe:
 
     @classmethod
     def load(cls, folder: Path, number: int) -> ArchiveRecipe | None:
-        """Read a recipe; None where there is none, or it is not as it was written."""
+        """Read the recipe of archive ``number``; None if there is none, or if it is damaged."""
         try:
             data, _, digest = recipe_path(folder, number).read_bytes().rpartition(b"\n")
         except FileNotFoundError:
@@ -152,28 +154,28 @@ def _read_member(fields: Fields) -> RecipeMember:
 
 
 def recipe_path(folder: Path, number: int) -> Path:
-    """Where the recipe of an archive is, in the folder of its parcel."""
+    """The recipe file of an archive, in the folder of its parcel."""
     return folder / RECIPES / f"{number:06d}.json"
 
 
 def pack_path(folder: Path, number: int) -> Path:
-    """Where the compressed members of an archive are, in the folder of its parcel."""
+    """The pack of an archive, in the folder of its parcel."""
     return folder / PACKS / f"{number:06d}"
 
 
 def parity_name(edition: int) -> str:
-    """The folder of the parity files of an edition."""
+    """The name of the folder with the parity files of an edition."""
     return f"parity-{edition}"
 
 
 def compose(
-    built: ArchiveRecipe,
+    recipe: ArchiveRecipe,
     folder: Path,
     open_content: Callable[[str], BinaryIO],
     encryptor: Encryptor | None,
 ) -> BinaryIO:
-    """The archive, sealed where the parcel is, to be read from anywhere; made as it is read, and not checked."""
-    pack = pack_path(folder, built.number)
+    """The archive as a seekable file, encrypted if ``encryptor`` is given; made as it is read, and not checked."""
+    pack = pack_path(folder, recipe.number)
 
     def opener(member: RecipeMember) -> Callable[[], BinaryIO]:
         if member.planned.content.codec.as_is:
@@ -188,14 +190,17 @@ def compose(
                 open=opener(m),
                 offset=m.at,
             )
-            for m in built.members
+            for m in recipe.members
         ]
     )
-    return view if encryptor is None else encryptor.view(view, view.size, built.number)
+    return view if encryptor is None else encryptor.view(view, view.size, recipe.number)
 
 
 class ComposedFiles:
-    """The files of a built parcel: archives composed from the store and what the build left, parity from our disk."""
+    """The files of a parcel we built: archives are composed from the store and the build's packs, parity is on disk.
+
+    An ``index`` counts the files as `PackingList.files` does.
+    """
 
     def __init__(
         self,
@@ -206,7 +211,7 @@ class ComposedFiles:
         has_content: Callable[[str, int], bool],
         encryptor: Callable[[], Encryptor | None],
     ) -> None:
-        """``encryptor`` is asked once, when the first archive of a sealed parcel is read."""
+        """``encryptor`` is called once, when the first archive of an encrypted parcel is read."""
         self._folder = folder
         self._packing = packing
         self._open_content = open_content
@@ -216,15 +221,15 @@ class ComposedFiles:
         self._last: ArchiveRecipe | None = None
 
     def parity_path(self, index: int) -> Path:
-        """Where parity file ``index`` (of ``packing.files()``) is."""
+        """Where parity file ``index`` is."""
         return self._folder / parity_name(self._packing.edition) / Path(self._packing.path(index)).name
 
     def is_archive(self, index: int) -> bool:
-        """Whether a file is an archive, not parity."""
+        """Whether a file is an archive, not a parity file."""
         return index < len(self._packing.archives)
 
     def recipe(self, index: int) -> ArchiveRecipe | None:
-        """How an archive is composed; None where that is not kept here, or is of other bytes than were signed."""
+        """The recipe of an archive; None if it is not kept here, or makes other bytes than were signed."""
         if self._last is None or self._last.number != index + 1:
             self._last = ArchiveRecipe.load(self._folder, index + 1)
         if self._last is not None and self._last.sha256 != self._packing.archives[index].sha256:
@@ -232,10 +237,10 @@ class ComposedFiles:
         return self._last
 
     def is_whole(self, index: int) -> bool:
-        """Whether all that a file is read from is here, by its size."""
-        return next(self.lacking(index), None) is None
+        """Whether everything that a file is read from is here, by its size."""
+        return next(self.missing(index), None) is None
 
-    def lacking(self, index: int) -> Iterator[str]:
+    def missing(self, index: int) -> Iterator[str]:
         """What of a file is not here: ``recipe``, ``pack``, ``parity``, or the path of a content."""
         if not self.is_archive(index):
             if not _has_size(self.parity_path(index), self._packing.files()[index].size):
@@ -253,7 +258,7 @@ class ComposedFiles:
                 yield content.path
 
     def open(self, index: int) -> BinaryIO:
-        """A file, to be read from anywhere; raises `DamagedError` where it is not here any more."""
+        """Open a file for reading, seekable; raises `DamagedError` if it is not here any more."""
         if not self.is_archive(index):
             try:
                 return cast(BinaryIO, self.parity_path(index).open("rb", buffering=0))
@@ -279,10 +284,10 @@ def _missing(what: str) -> DamagedError:
 
 
 def pinned(folder: Path) -> Iterator[bytes]:
-    """The SHA-256 of every content that the archives of a parcel are composed from; none of one that was discarded."""
+    """The SHA-256 of every content that a parcel's archives are composed from; none if the parcel was discarded."""
     if not (folder / PACKS).is_dir():
         return
     for path in sorted((folder / RECIPES).glob("*.json")):
-        built = ArchiveRecipe.load(folder, int(path.stem))
-        for member in built.members if built is not None else ():
+        recipe = ArchiveRecipe.load(folder, int(path.stem))
+        for member in recipe.members if recipe is not None else ():
             yield bytes.fromhex(member.planned.content.sha256)

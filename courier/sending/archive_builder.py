@@ -1,7 +1,7 @@
-"""Building archives: reading what they are made of out of the store, compressing what shrinks, digesting the result.
+"""Building archives: their contents are read from the store, compressed where that helps, and the result is digested.
 
-Nothing is copied: what a build leaves is `courier.parcel.recipes`'s. An archive is finished when its recipe stands; a
-build that was killed goes on with the archives that are not.
+Nothing is copied; `courier.parcel.recipes` says what a build keeps. An archive is finished once its recipe is written:
+a build that was killed goes on with those that are not.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any, BinaryIO
@@ -26,15 +27,15 @@ from formats.errors import DigestMismatchError, FormatError
 WORKERS = 2
 
 _Parts = Mapping[tuple[str, int], Future[int]]
-"""The CRC-32 of every part of a content that is cut, by SHA-256 and offset, as soon as it has been read."""
+"""The CRC-32 of every part of the contents that are cut, by SHA-256 and offset; there once the part has been read."""
 
 
 class BuildStoppedError(Exception):
-    """The build is being given up; it stays within this room."""
+    """The build is being given up; no other module sees this."""
 
 
 class ArchiveBuilder:
-    """Builds the archives of one parcel, in its ``folder``; ``open_content`` reads the store."""
+    """Builds the archives of one parcel in its ``folder``; ``open_content`` opens a content of the store by SHA-256."""
 
     def __init__(
         self,
@@ -45,7 +46,7 @@ class ArchiveBuilder:
         encryptor: Encryptor | None,
         progress: Callable[[int], None],
     ) -> None:
-        """``level`` is given to codecs; ``progress`` is told bytes of content as they are read, from any thread."""
+        """``level`` is given to the codecs; ``progress`` is told bytes of content as they are read, from any thread."""
         self._folder = folder
         self._open = open_content
         self._level = level
@@ -54,13 +55,16 @@ class ArchiveBuilder:
         self._stop = Event()
 
     def build(self, archives: Sequence[PlannedArchive], *, pool: Executor | None = None) -> list[ArchiveRecipe]:
-        """Build what is not finished yet, in parallel; return all, in order. Raises `DamagedError` for bad content."""
+        """Build the archives that are not finished yet, in parallel; return the recipes of all, in order.
+
+        Raises `DamagedError` for bad content.
+        """
         if pool is None:
             with ThreadPoolExecutor(WORKERS) as own:
                 return self.build(archives, pool=own)
         cut = _cut_contents(archives)
         parts: _Parts = {(run[0].content.sha256, m.offset): Future() for run in cut for m in run}
-        # Archives wait for parts of contents, so the contents come first: whatever is waited for has its thread.
+        # Archives wait for parts of contents. The contents are submitted first, so that they are never kept waiting.
         checks = [pool.submit(self._read_parts, run, parts) for run in cut]
         futures = [pool.submit(self._one, archive, parts) for archive in archives]
         work: list[Future[Any]] = [*checks, *futures]
@@ -78,29 +82,29 @@ class ArchiveBuilder:
 
     def _one(self, archive: PlannedArchive, parts: _Parts) -> ArchiveRecipe:
         done = ArchiveRecipe.load(self._folder, archive.number)
-        if done is not None and done.plan.members == archive.members and self._pack_stands(done):
+        if done is not None and done.plan.members == archive.members and self._pack_is_whole(done):
             self._progress(sum(member.length for member in archive.members))
             return done
         try:
-            built = self._digested(archive.number, *self._members(archive, parts))
+            recipe = self._digested(archive.number, *self._members(archive, parts))
         except FormatError as error:
             if isinstance(error, DigestMismatchError):
                 raise _bad_content(error.place) from None
             raise explain(error, where=f"archive {archive.number}") from None
-        built.save(self._folder)
-        return built
+        recipe.save(self._folder)
+        return recipe
 
-    def _pack_stands(self, built: ArchiveRecipe) -> bool:
-        if not built.pack:
+    def _pack_is_whole(self, recipe: ArchiveRecipe) -> bool:
+        if not recipe.pack:
             return True
         try:
-            with pack_path(self._folder, built.number).open("rb") as source:
-                return hashlib.file_digest(source, "sha256").hexdigest() == built.pack_sha256
+            with pack_path(self._folder, recipe.number).open("rb") as source:
+                return hashlib.file_digest(source, "sha256").hexdigest() == recipe.pack_sha256
         except FileNotFoundError:
             return False
 
     def _members(self, archive: PlannedArchive, parts: _Parts) -> tuple[list[RecipeMember], int, str]:
-        """The members with their sizes and CRC-32s, and the size and digest of the pack of those compressed."""
+        """(members with their sizes and CRC-32s, bytes of the pack of the compressed ones, SHA-256 of the pack)."""
         members: list[RecipeMember] = []
         if all(member.content.codec.as_is for member in archive.members):
             return [self._stored(member, parts) for member in archive.members], 0, ""
@@ -118,7 +122,7 @@ class ArchiveBuilder:
         return members, pack.size, pack.digest.hexdigest()
 
     def _stored(self, member: PlannedMember, parts: _Parts) -> RecipeMember:
-        """A member as it is in the store: read once for its CRC-32, and checked where it is a whole content."""
+        """A member that is not compressed: read once for its CRC-32, and checked if it is a whole content."""
         part = parts.get((member.content.sha256, member.offset))
         if part is not None:
             crc = part.result()
@@ -140,13 +144,13 @@ class ArchiveBuilder:
             yield data
 
     def _digested(self, number: int, members: list[RecipeMember], pack: int, pack_sha256: str) -> ArchiveRecipe:
-        """Compose the archive and digest it: the digests that are signed are those of the bytes that go out."""
-        unread = ArchiveRecipe(
+        """Compose the archive and digest it: what is signed are the digests of the bytes that go onto the media."""
+        recipe = ArchiveRecipe(
             number=number, members=tuple(members), pack=pack, pack_sha256=pack_sha256, size=0, sha256="", blocks=b""
         )
         left = sum(member.planned.length for member in members)
         hasher = BlockHasher(BLOCK)
-        with compose(unread, self._folder, self._open, self._encryptor) as source:
+        with compose(recipe, self._folder, self._open, self._encryptor) as source:
             while data := source.read(CHUNK):
                 if self._stop.is_set():
                     raise BuildStoppedError
@@ -156,20 +160,12 @@ class ArchiveBuilder:
                 self._progress(told)
         self._progress(left)
         sha256, blocks = hasher.finish()
-        return ArchiveRecipe(
-            number=number,
-            members=unread.members,
-            pack=pack,
-            pack_sha256=pack_sha256,
-            size=hasher.count,
-            sha256=sha256,
-            blocks=blocks,
-        )
+        return replace(recipe, size=hasher.count, sha256=sha256, blocks=blocks)
 
     def _read_parts(self, run: Sequence[PlannedMember], parts: _Parts) -> None:
-        """Read parts of a content that is cut: the CRC-32 of each, and its digest where they are all of it.
+        """Read the parts of a content that is cut for their CRC-32s, and check its digest if all parts are read.
 
-        They are not where single archives are made again, whose own digest tells then.
+        When single archives are made again, not all parts are; then the digests of the archives tell.
         """
         content = run[0].content
         digest = hashlib.sha256()
@@ -199,7 +195,7 @@ class ArchiveBuilder:
 
 
 class _Pack:
-    """Compressed members on their way into their pack: counted, digested, and each with its CRC-32."""
+    """A pack in the making: counts and digests what is written, and takes the CRC-32 of the present member."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
@@ -215,7 +211,7 @@ class _Pack:
 
 
 def _cut_contents(archives: Iterable[PlannedArchive]) -> list[list[PlannedMember]]:
-    """The parts of every content that is cut, in order."""
+    """The parts, in order, of every content that is cut."""
     runs: dict[str, list[PlannedMember]] = {}
     for archive in archives:
         for member in archive.members:
@@ -226,13 +222,13 @@ def _cut_contents(archives: Iterable[PlannedArchive]) -> list[list[PlannedMember
 
 def _bad_content(path: str) -> CourierError:
     return DamagedError(
-        f"package store: {path}: content is not what its listing says",
+        f"package store: {path}: the content is not what its listing says",
         hint="courier package verify names what is damaged; remove that package and add it again",
     )
 
 
 class _MemberSource:
-    """The bytes of one member out of a stored content: counted, and checked where it is a whole content."""
+    """The bytes of one member from a stored content: counted, and checked if it is a whole content."""
 
     def __init__(self, raw: BinaryIO, member: PlannedMember) -> None:
         self._raw = raw
@@ -242,7 +238,7 @@ class _MemberSource:
         raw.seek(member.offset)
 
     def read(self, size: int) -> bytes:
-        """Up to ``size`` bytes; at the end the content must have been the right one."""
+        """Read up to ``size`` bytes; raises `DigestMismatchError` at the end if the content was not the right one."""
         wanted = min(size, self._left)
         if wanted == 0:
             return b""
@@ -261,7 +257,7 @@ class _MemberSource:
 
 
 def member_records(archive: PlannedArchive, sizes: Sequence[int]) -> list[MemberRecord]:
-    """What the contents say of an archive whose members were stored with these ``sizes``."""
+    """The records of an archive's members in the contents; ``sizes`` are their stored sizes in bytes."""
     return [
         MemberRecord(
             name=member.name,

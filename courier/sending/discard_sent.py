@@ -10,7 +10,7 @@ from courier.site.home import Site
 
 
 def discard_sent(site: Site, parcel: str) -> int | None:
-    """Delete the compressed members and parity of a parcel we made; return the bytes freed, None if it is not ours.
+    """Delete the compressed members and parity files of a parcel; return the bytes freed, None if it is not ours.
 
     `courier.sending.missing_files` makes them again on demand. Raises `RefusedError` while another command holds it.
     """
@@ -18,7 +18,7 @@ def discard_sent(site: Site, parcel: str) -> int | None:
         if parcels.find_sent(connection, parcel) is None:
             return None
     folder = site.outgoing(parcel)
-    # Nothing is taken from under a run that writes it.
+    # A run that writes the parcel needs them.
     with locked(folder / "lock"), locked(site.home / "parcels" / "out" / "lock"):
         freed = remove_folder(folder / PACKS) + sum(remove_folder(parity) for parity in folder.glob("parity-*"))
         with site.catalogue.writing() as connection:

@@ -1,4 +1,7 @@
-"""Whether a destination can take a parcel, judged by its last report: trust, media, formats, versions held, space."""
+"""Whether a destination can take a parcel, judged by its last report: trust, media, formats, versions held, space.
+
+Pure: no input or output, no clock.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,10 @@ from formats.documents.report import SiteReport
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Demand:
-    """What a parcel asks of a destination.
+    """What a parcel needs of a destination.
 
-    ``packages``: (ID, version, SHA-256 of its listing); ``archives`` and ``expanded`` in bytes; ``documents``: name to
-    major version of what must be read.
+    ``packages``: (ID, version, SHA-256 of its listing). ``archives``: bytes of archives and parity; ``expanded``: bytes
+    of the contents when imported. ``documents``: the documents that must be read, name -> major version.
     """
 
     source: str
@@ -27,7 +30,7 @@ class Demand:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Objection:
-    """Why a parcel should not be built; ``space`` when it is for want of room."""
+    """Why a parcel should not be built; ``space``: because there is no room for it."""
 
     code: Code
     message: str
@@ -36,7 +39,7 @@ class Objection:
 
 
 def objections(report: SiteReport, demand: Demand) -> list[Objection]:
-    """All that speaks against sending the parcel to the site of ``report``."""
+    """All objections to sending the parcel to the site of ``report``."""
     site, found = report.site, []
     if demand.source not in report.trusts:
         hint = f"courier site card --out CARD; at {site}: courier site trust CARD, then courier channel sync"

@@ -1,4 +1,4 @@
-"""Recall: the sender takes a parcel back. Where it is not imported yet it never is, and its key never leaves."""
+"""Recalling a parcel: sites that have not imported it yet never will, and its key is not released any more."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from formats.documents.recall import Recall
 
 
 def check_recall(parcel: OutgoingParcel) -> None:
-    """Raise `RefusedError` where there is nothing to take back: every destination has imported it."""
+    """Raise `RefusedError` if there is nothing to recall: every destination has imported the parcel."""
     if after_sent(parcel.sent.state, SentEvent.RECALLED) is None:
         raise RefusedError(
             f"{parcel.sent.parcel} is {parcel.sent.state}: all its destinations have imported it",
@@ -27,9 +27,9 @@ def check_recall(parcel: OutgoingParcel) -> None:
 
 
 def recall_parcel(site: Site, parcel: OutgoingParcel, reason: str) -> tuple[str, ...]:
-    """Recall a parcel for good and tell its destinations; again: tell them again. Return whom was told.
+    """Recall a parcel for good, and queue the news for its destinations; return these. It may be done again.
 
-    Raises `RefusedError` when every destination has imported it.
+    Raises `RefusedError` if every destination has imported it.
     """
     check_recall(parcel)
     name = parcel.sent.parcel

@@ -1,8 +1,9 @@
-"""Release of a parcel's key: the sender judges an arrival report and hands the key over, or does not."""
+"""Releasing a parcel's key: the sender judges an arrival report and hands the key over, or does not."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from courier.error_codes import Code
 from courier.errors import RefusedError
@@ -11,7 +12,7 @@ from courier.parcel.transitions import log_entry, sent_event
 from courier.sending.outgoing_parcel import OutgoingParcel, open_outgoing
 from courier.sending.parcel_key import encrypt_parcel_key
 from courier.site.catalog import letters, parcels
-from courier.site.catalog.letters import Letter, letter_of
+from courier.site.catalog.letters import letter_of
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue
@@ -21,60 +22,81 @@ from formats.documents.arrival import Arrival
 from formats.documents.release import KeyRelease
 from formats.envelope import Envelope, parse_envelope
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
 
 def take_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> str:
-    """Keep an arrival report, and queue the parcel's key for its site if the report is right; return an empty text.
+    """Keep an arrival report and, if it is right, queue the parcel's key for its site; return an empty text.
 
-    A newer report has the key released anew, to the site's present recipient: it may have lost the keys it had. Raises
-    `RefusedError` for a report that is not right, or when the key may not leave.
+    A report that is known already changes nothing. A newer one has the key released again, to the present recipient of
+    the site: it may have lost the keys it had. Raises `RefusedError` if the report is not right, or if the key must not
+    leave.
     """
+    if _is_settled(site, arrival):
+        return ""
+    parcel = open_outgoing(site, arrival.parcel)
+    problem = _problem(parcel, arrival)
+    key = None
+    if problem is None and parcel.packing.key == "on-arrival":
+        key = _release(site, parcel, arrival)
+    with site.catalogue.writing() as connection:
+        sent = parcels.find_sent(connection, arrival.parcel)
+        if sent is not None and problem is None:
+            # It may have been recalled while this was judged.
+            problem = _problem(replace(parcel, sent=sent), arrival)
+        before = letters.find(connection, "arrival", arrival.parcel, arrival.destination)
+        letters.keep(connection, letter_of("arrival", arrival.parcel, arrival.destination, envelope))
+        if key is not None and problem is None:
+            _queue_key(connection, site, arrival, key)
+        if before is None or before.envelope != envelope.encode():
+            _log_arrival(connection, site, arrival, problem)
+    if problem is not None:
+        raise _wrong(arrival, problem.why, code=problem.code)
+    return ""
+
+
+def _is_settled(site: Site, arrival: Arrival) -> bool:
+    """Whether this report, or a newer one, was judged before; raises `RefusedError` for a parcel that is not ours."""
     with site.catalogue.reading() as connection:
         released = letters.find(connection, "release", arrival.parcel, arrival.destination)
         before = letters.find(connection, "arrival", arrival.parcel, arrival.destination)
         known = parcels.find_sent(connection, arrival.parcel)
     if known is None:
         raise _wrong(arrival, "is not a parcel this site made", code=Code.UNKNOWN_PARCEL)
-    if (
-        before is not None
-        and _issued(before) >= arrival.issued_ns
-        and (released or _issued(before) > arrival.issued_ns)
-    ):
-        return ""
-    parcel = open_outgoing(site, arrival.parcel)
-    problem = _problem(parcel, arrival)
-    key = None
-    if problem is None and parcel.packing.key == "on-arrival":
-        release = KeyRelease(
-            parcel=arrival.parcel,
-            source=site.code,
-            destination=arrival.destination,
-            build=arrival.build,
-            issued_ns=now(),
-            key=encrypt_parcel_key(parcel, [site.trust().site(arrival.destination).card]),
-        )
-        key = site.sign(release.payload(), release_doc.TYPE)
-    with site.catalogue.writing() as connection:
-        sent = parcels.find_sent(connection, arrival.parcel)
-        if sent is not None and problem is None:
-            # It may have been recalled while this was judged.
-            problem = _problem(replace(parcel, sent=sent), arrival)
-        same = letters.find(connection, "arrival", arrival.parcel, arrival.destination)
-        letters.keep(connection, letter_of("arrival", arrival.parcel, arrival.destination, envelope))
-        if key is not None and problem is None:
-            letters.keep(connection, letter_of("release", arrival.parcel, arrival.destination, key))
-            enqueue(connection, key, arrival.destination)
-            text = f"to {arrival.destination}, which reported all volumes{_seals_named(arrival)}"
-            parcels.write_log(connection, log_entry(site, arrival.parcel, "key-released", text))
-        if same is None or same.envelope != envelope.encode():
-            text = f"reported by {arrival.destination}: {problem[0] if problem else 'all volumes'}"
-            if problem is None:
-                sent_event(connection, site, arrival.parcel, SentEvent.ARRIVAL, text)
-            else:
-                text += f"; no key was released; they can report again, or: courier parcel recall {arrival.parcel}"
-                parcels.write_log(connection, log_entry(site, arrival.parcel, "arrival", text))
-    if problem is not None:
-        raise _wrong(arrival, problem[0], code=problem[1])
-    return ""
+    if before is None:
+        return False
+    judged_ns = Arrival.parse(parse_envelope(before.envelope).payload).issued_ns
+    return judged_ns > arrival.issued_ns or (judged_ns == arrival.issued_ns and released is not None)
+
+
+def _release(site: Site, parcel: OutgoingParcel, arrival: Arrival) -> Envelope:
+    card = site.trust().site(arrival.destination).card
+    release = KeyRelease(
+        parcel=arrival.parcel,
+        source=site.code,
+        destination=arrival.destination,
+        build=arrival.build,
+        issued_ns=now(),
+        key=encrypt_parcel_key(parcel, [card]),
+    )
+    return site.sign(release.payload(), release_doc.TYPE)
+
+
+def _queue_key(connection: Connection, site: Site, arrival: Arrival, key: Envelope) -> None:
+    letters.keep(connection, letter_of("release", arrival.parcel, arrival.destination, key))
+    enqueue(connection, key, arrival.destination)
+    text = f"to {arrival.destination}, which reported all volumes{_seals_named(arrival)}"
+    parcels.write_log(connection, log_entry(site, arrival.parcel, "key-released", text))
+
+
+def _log_arrival(connection: Connection, site: Site, arrival: Arrival, problem: _Problem | None) -> None:
+    text = f"reported by {arrival.destination}: {problem.why if problem else 'all volumes'}"
+    if problem is None:
+        sent_event(connection, site, arrival.parcel, SentEvent.ARRIVAL, text)
+    else:
+        text += f"; no key was released; they can report again, or: courier parcel recall {arrival.parcel}"
+        parcels.write_log(connection, log_entry(site, arrival.parcel, "arrival", text))
 
 
 def _seals_named(arrival: Arrival) -> str:
@@ -86,31 +108,36 @@ def _seals_named(arrival: Arrival) -> str:
     return f", and the seals of {listed(sealed)} alone"
 
 
-def _issued(letter: Letter) -> int:
-    return Arrival.parse(parse_envelope(letter.envelope).payload).issued_ns
+class _Problem(NamedTuple):
+    """Why an arrival report is not right."""
+
+    why: str
+    code: Code
 
 
-def _problem(parcel: OutgoingParcel, arrival: Arrival) -> tuple[str, Code] | None:
-    """(why, code) when an arrival report is not what was sent."""
-    packing = parcel.packing
+def _problem(parcel: OutgoingParcel, arrival: Arrival) -> _Problem | None:
+    """Why an arrival report does not agree with what was sent; None if it does."""
+    packing, sent = parcel.packing, parcel.sent
     if arrival.destination not in packing.destinations:
-        return "was not sent there", Code.NOT_A_DESTINATION
-    if parcel.sent.state == SentState.RECALLED:
-        return "was recalled", Code.RECALLED
-    if parcel.sent.state in (SentState.FAILED, SentState.SUPERSEDED):
-        return f"is {parcel.sent.state} here", Code.WRONG_STATE
-    if parcel.sent.state not in (SentState.SENT, SentState.ARRIVING, SentState.CONFIRMED):
-        return "was not sent yet", Code.WRONG_STATE
-    if (arrival.build, arrival.packing_list) != (parcel.sent.build, parcel.sent.packing_list):
-        return "was sent as another build or layout", Code.ARRIVAL_DISAGREES
-    missing = sorted(set(range(1, packing.volumes + 1)) ^ set(arrival.volumes))
-    if missing:
-        return f"its volumes are 1 to {packing.volumes}, and {missing} are not those reported", Code.ARRIVAL_DISAGREES
+        return _Problem("was not sent there", Code.NOT_A_DESTINATION)
+    if sent.state == SentState.RECALLED:
+        return _Problem("was recalled", Code.RECALLED)
+    if sent.state in (SentState.FAILED, SentState.SUPERSEDED):
+        return _Problem(f"is {sent.state} here", Code.WRONG_STATE)
+    if sent.state not in (SentState.SENT, SentState.ARRIVING, SentState.CONFIRMED):
+        return _Problem("was not sent yet", Code.WRONG_STATE)
+    if (arrival.build, arrival.packing_list) != (sent.build, sent.packing_list):
+        return _Problem("was sent as another build or layout", Code.ARRIVAL_DISAGREES)
+    odd = sorted(set(range(1, packing.volumes + 1)) ^ set(arrival.volumes))
+    if odd:
+        why = f"its volumes are 1 to {packing.volumes}, and {odd} are not those reported"
+        return _Problem(why, Code.ARRIVAL_DISAGREES)
     for volume in parcel.volumes:
         if volume.seal != arrival.volumes[volume.number]:
             read = arrival.volumes[volume.number] or "none"
             expected = volume.seal or "none"
-            return f"volume {volume.number} left with seal {expected}, and {read} was read", Code.ARRIVAL_DISAGREES
+            why = f"volume {volume.number} left with seal {expected}, and {read} was read"
+            return _Problem(why, Code.ARRIVAL_DISAGREES)
     return None
 
 

@@ -1,7 +1,8 @@
-"""The sender's answer to a repair request: just the blocks asked for, in signed parts, up to what the site allows.
+"""Answering a repair request: exactly the requested blocks, in signed parts, up to the limit that the site allows.
 
-A part is dated as its request and signed by the present key, so that the same request makes the same bytes: an answer
-that was stopped goes on, and nothing is queued twice. Blocks of a discarded parcel are built again from the store.
+A part has the date of its request and is signed by the present key, so that the same request makes the same bytes: an
+answer that was stopped goes on, and nothing is queued twice. Blocks of a discarded parcel are made again from the
+store.
 """
 
 from __future__ import annotations
@@ -34,39 +35,74 @@ from formats.envelope import Envelope, parse_envelope
 from formats.errors import FormatError
 
 REQUESTS = "requests"
-"""Folder, in that of a parcel, of requests that wait for the operator."""
+"""Name of the folder, in that of a parcel, with the requests that wait for the operator."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
-    """A request that was verified, and what it comes to: ``bytes`` of blocks; ``volumes`` are (number, blocks).
+class CheckedRequest:
+    """A repair request that was verified, and what an answer takes.
 
-    ``which`` names these for people; ``reissue``: the command that writes them anew; ``cost``: what that would take.
+    ``table`` is the block table of the parcel. ``bytes``: those of the requested blocks. ``volumes``: (number, how many
+    requested blocks are on it).
     """
 
     parcel: OutgoingParcel
     request: RepairRequest
     digest: str
     envelope: bytes
+    table: BlockTable
     bytes: int
     volumes: tuple[tuple[int, int], ...]
-    which: str
-    reissue: str
-    cost: str
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the volumes with requested blocks.
+
+        Fewer of them need not do: which of their other blocks the receiver has is not known here.
+        """
+        return [number for number, _ in self.volumes]
+
+    @property
+    def which(self) -> str:
+        """These volumes, for people."""
+        return f"{'volume' if len(self.volumes) == 1 else 'volumes'} {listed(self.numbers)}"
+
+    @property
+    def reissue(self) -> str:
+        """The command that writes these volumes again."""
+        wanted = self.numbers
+        layout = next((v.layout for v in self.parcel.volumes if v.number in wanted and v.layout), "iso")
+        return f"courier parcel write {self.request.parcel} --layout {layout} --out DIR " + " ".join(
+            f"--volume {number}" for number in wanted
+        )
+
+    @property
+    def cost(self) -> str:
+        """What shipping these volumes again would take, for people."""
+        packing, one = self.parcel.packing, len(self.volumes) == 1
+        load = sum(map(packing.volume_bytes, self.numbers))
+        minutes = -(-writing_seconds(packing.media, load) // 60)
+        return (
+            f"reshipping {self.which} is {'one medium' if one else f'{len(self.volumes):,} media'} of {load:,} "
+            f"bytes{'' if one else ' together'}, some {minutes} min to write and read back, and the courier"
+        )
 
     @property
     def instead(self) -> str:
-        """What reshipping would cost instead, in one line."""
+        """The cost of shipping these volumes again, and the command for it, in one line."""
         return f"{self.cost}: {self.reissue}"
 
 
-def read_request(site: Site, body: bytes, *, where: str) -> Asked:
-    """Verify a request and count what it asks; raises `RefusedError`, `NotFoundError` or `DamagedError`."""
+def read_request(site: Site, body: bytes, *, where: str) -> CheckedRequest:
+    """Verify a request and count the blocks; ``where`` names it in errors.
+
+    Raises `RefusedError`, `NotFoundError` or `DamagedError`.
+    """
     request, envelope = site.trust().verify(body, REQUEST_KIND, now_ns=now(), where=where)
     return check_request(site, request, envelope, where=where)
 
 
-def check_request(site: Site, request: RepairRequest, envelope: Envelope, *, where: str) -> Asked:
+def check_request(site: Site, request: RepairRequest, envelope: Envelope, *, where: str) -> CheckedRequest:
     """Count what a verified request asks; raises `RefusedError`, `NotFoundError` or `DamagedError`."""
     if request.source != site.code:
         raise RefusedError(
@@ -86,7 +122,7 @@ def check_request(site: Site, request: RepairRequest, envelope: Envelope, *, whe
     if request.site not in to:
         raise RefusedError(
             f"{where}: {request.parcel} was not sent to {request.site}",
-            hint=f"ask {request.site} how it came by the parcel",
+            hint=f"ask {request.site} how it got the parcel",
             code=Code.NOT_A_DESTINATION,
         )
     if sent.state == SentState.RECALLED:
@@ -95,9 +131,8 @@ def check_request(site: Site, request: RepairRequest, envelope: Envelope, *, whe
     return _counted(parcel, request, envelope)
 
 
-def _counted(parcel: OutgoingParcel, request: RepairRequest, envelope: Envelope) -> Asked:
-    packing = parcel.packing
-    table = _table(parcel)
+def _counted(parcel: OutgoingParcel, request: RepairRequest, envelope: Envelope) -> CheckedRequest:
+    packing, table = parcel.packing, _table(parcel)
     volumes: dict[int, int] = {}
     size = 0
     for file in request.files:
@@ -111,24 +146,14 @@ def _counted(parcel: OutgoingParcel, request: RepairRequest, envelope: Envelope)
         size += sum(table.length(index, block) for block in file.blocks())
         on = packing.archives[index].volume
         volumes[on] = volumes.get(on, 0) + file.count
-    # Any fewer need not do: which blocks of them the receiver has already is not known here.
-    numbers = sorted(volumes)
-    layout = next((v.layout for v in parcel.volumes if v.number in volumes and v.layout), "iso")
-    load = sum(map(packing.volume_bytes, numbers))
-    minutes = -(-writing_seconds(packing.media, load) // 60)
-    which = f"{'volume' if len(numbers) == 1 else 'volumes'} {listed(numbers)}"
-    return Asked(
+    return CheckedRequest(
         parcel=parcel,
         request=request,
         digest=envelope.sha256,
         envelope=envelope.encode(),
+        table=table,
         bytes=size,
         volumes=tuple(sorted(volumes.items())),
-        which=which,
-        reissue=f"courier parcel write {request.parcel} --layout {layout} --out DIR "
-        + " ".join(f"--volume {number}" for number in numbers),
-        cost=f"reshipping {which} is {'one medium' if len(numbers) == 1 else f'{len(numbers):,} media'} of {load:,} "
-        f"bytes{'' if len(numbers) == 1 else ' together'}, some {minutes} min to write and read back, and the courier",
     )
 
 
@@ -142,7 +167,7 @@ def _table(parcel: OutgoingParcel) -> BlockTable:
 
 
 def take_repair_request(site: Site, request: RepairRequest, envelope: Envelope) -> str:
-    """Answer a request that came by network, or keep it for the operator above the limit.
+    """Answer a request that came by network or, above the limit, keep it for the operator.
 
     Returns what the asking site is told if its request waits for the operator, else an empty text.
     """
@@ -167,14 +192,14 @@ def take_repair_request(site: Site, request: RepairRequest, envelope: Envelope) 
 
 
 def _waiting_bytes(site: Site, code: str) -> int:
-    """Bytes of answers that a site has not acknowledged yet: asking often does not fill our disk."""
+    """Bytes of blocks in answers that a site has not acknowledged yet: asking often must not fill our disk."""
     with site.catalogue.reading() as connection:
         waiting = [*messages.queued(connection, code), *messages.in_state(connection, "out", "delivered")]
     return sum(one.size for one in waiting if one.type == PART_TYPE and one.site == code) * 3 // 4
 
 
-def _keep(asked: Asked) -> Path:
-    """Keep a request for the operator; the newest of a site is enough, for it asks for all that it misses then."""
+def _keep(asked: CheckedRequest) -> Path:
+    """Keep a request for the operator. Only the newest of a site is kept: it asks for everything the site misses."""
     folder = make_folder(asked.parcel.folder / REQUESTS)
     for older in folder.glob(f"{asked.request.site}-*"):
         older.unlink()
@@ -184,7 +209,7 @@ def _keep(asked: Asked) -> Path:
 
 
 def waiting_requests(site: Site, parcel: OutgoingParcel) -> list[tuple[Path, RepairRequest]]:
-    """Requests for blocks of a parcel that wait for the operator, of sites that have not confirmed it since."""
+    """(file, request) of each repair request that waits for the operator, from sites that have not confirmed since."""
     with site.catalogue.reading() as connection:
         open_ = {to.site for to in parcels.destinations(connection, parcel.sent.parcel) if to.receipt is None}
     found = []
@@ -195,9 +220,11 @@ def waiting_requests(site: Site, parcel: OutgoingParcel) -> list[tuple[Path, Rep
     return found
 
 
-def check_limit(site: Site, asked: Asked, *, yes: bool) -> None:
-    """Raise `RefusedError` for an answer above the limit, saying what reshipping would cost instead; not after a
-    yes."""
+def check_limit(site: Site, asked: CheckedRequest, *, yes: bool) -> None:
+    """Raise `RefusedError` for an answer above the limit, unless the operator said ``yes``.
+
+    It says what shipping the volumes again would take instead.
+    """
     limit = site.settings.repair_limit
     if asked.bytes > limit and not yes:
         raise RefusedError(
@@ -208,9 +235,8 @@ def check_limit(site: Site, asked: Asked, *, yes: bool) -> None:
         )
 
 
-def queue_answer(site: Site, asked: Asked) -> int:
-    """Queue the parts of an answer for the channel; return how many. Raises `RefusedError` where no address reaches
-    it."""
+def queue_answer(site: Site, asked: CheckedRequest) -> int:
+    """Queue the parts of an answer for the channel; return how many. Raises `RefusedError` if there is no address."""
     code = asked.request.site
     with site.catalogue.reading() as connection:
         if not sites.addresses(connection, code):
@@ -229,17 +255,15 @@ def queue_answer(site: Site, asked: Asked) -> int:
     return count
 
 
-def write_answer(site: Site, asked: Asked, folder: Path) -> list[Path]:
-    """Write the parts of an answer into a folder; those that stand there are kept. Raises `NoSpaceError`."""
+def write_answer(site: Site, asked: CheckedRequest, folder: Path) -> list[Path]:
+    """Write the parts of an answer into a folder; parts that are there already are kept. Raises `NoSpaceError`."""
     make_folder(folder)
     sweep(folder)
     require_space(folder, asked.bytes * 3 // 2, purpose="the answer")
     request, paths = asked.request, []
-    pieces = _pieces(asked)
-    width = len(str(len(pieces)))
     for part in _parts(site, asked):
-        name = f"{request.parcel}_{request.site}_{asked.digest[:8]}_{part.part:0{width}d}of{part.of}{PART_SUFFIX}"
-        path = folder / name
+        number = f"{part.part:0{len(str(part.of))}d}of{part.of}"
+        path = folder / f"{request.parcel}_{request.site}_{asked.digest[:8]}_{number}{PART_SUFFIX}"
         data = site.sign(part.payload(), PART_TYPE).encode()
         if not (path.exists() and path.read_bytes() == data):
             with naming_space(folder, lambda: asked.bytes * 3 // 2, purpose="the answer"):
@@ -249,20 +273,20 @@ def write_answer(site: Site, asked: Asked, folder: Path) -> list[Path]:
     return paths
 
 
-def _answered(site: Site, asked: Asked, text: str) -> None:
+def _answered(site: Site, asked: CheckedRequest, text: str) -> None:
     for kept in (asked.parcel.folder / REQUESTS).glob(f"{asked.request.site}-{asked.digest[:16]}.request"):
         kept.unlink()
     _log(site, asked, f"{plural(asked.request.count, 'block')} for {asked.request.site}, {asked.bytes:,} bytes: {text}")
 
 
-def _log(site: Site, asked: Asked, text: str) -> None:
+def _log(site: Site, asked: CheckedRequest, text: str) -> None:
     with site.catalogue.writing() as connection:
         parcels.write_log(connection, log_entry(site, asked.request.parcel, "asked", text))
 
 
-def _pieces(asked: Asked) -> list[list[tuple[int, int]]]:
-    """The blocks asked for, (index, block), in parts."""
-    table = _table(asked.parcel)
+def _pieces(asked: CheckedRequest) -> list[list[tuple[int, int]]]:
+    """The requested blocks, (file index, block), as they are divided into parts."""
+    table = asked.table
     pieces: list[list[tuple[int, int]]] = [[]]
     filled = 0
     for file in asked.request.files:
@@ -276,10 +300,10 @@ def _pieces(asked: Asked) -> list[list[tuple[int, int]]]:
     return pieces
 
 
-def _parts(site: Site, asked: Asked) -> Iterator[RepairPart]:
+def _parts(site: Site, asked: CheckedRequest) -> Iterator[RepairPart]:
     request, pieces = asked.request, _pieces(asked)
     issued = max(request.issued_ns, site.card.keys[0].valid_from_ns)
-    with _Blocks(site, asked.parcel) as blocks:
+    with _Blocks(site, asked.parcel, asked.table) as blocks:
         for number, piece in enumerate(pieces, 1):
             yield RepairPart(
                 parcel=request.parcel,
@@ -296,15 +320,15 @@ def _parts(site: Site, asked: Asked) -> Iterator[RepairPart]:
 
 
 class _Blocks:
-    """Good blocks of a parcel's archives; a pack that was discarded is made again for the time being."""
+    """Good blocks of a parcel's archives; a pack that was discarded is made again for as long as it is needed."""
 
-    def __init__(self, site: Site, parcel: OutgoingParcel) -> None:
+    def __init__(self, site: Site, parcel: OutgoingParcel, table: BlockTable) -> None:
         self._site = site
         self._parcel = parcel
-        self._table = _table(parcel)
+        self._table = table
         self._files = parcel.files(site)
         self._open: tuple[int, BinaryIO] | None = None
-        self._again = -1
+        self._made_index = -1
 
     def __enter__(self) -> _Blocks:
         self._stack = ExitStack()
@@ -317,7 +341,7 @@ class _Blocks:
         self._stack.close()
 
     def read(self, index: int, block: int) -> bytes:
-        """A block that has its signed digest; raises `DamagedError` where there is no way to it."""
+        """A block that has its signed digest; raises `DamagedError` if it cannot be had."""
         while True:
             try:
                 source = self._archive(index)
@@ -328,9 +352,9 @@ class _Blocks:
             if self._table.is_good(index, block, data):
                 return data
             recipe = self._files.recipe(index)
-            if recipe is None or not recipe.pack or self._again == index:
+            if recipe is None or not recipe.pack or self._made_index == index:
                 raise self._unreadable(index, block, "")
-            # Its pack may have gone bad on our disk: it is made again once.
+            # Its pack may be damaged on our disk: it is made again, once.
             self._release()
             self._open = index, self._made_again(recipe)
 
@@ -347,13 +371,13 @@ class _Blocks:
         return self._open[1]
 
     def _compose(self, index: int) -> BinaryIO:
-        if "pack" not in self._files.lacking(index):
+        if "pack" not in self._files.missing(index):
             return self._files.open(index)
         recipe = self._files.recipe(index)
         return self._files.open(index) if recipe is None else self._made_again(recipe)
 
     def _made_again(self, recipe: ArchiveRecipe) -> BinaryIO:
-        self._again = recipe.number - 1
+        self._made_index = recipe.number - 1
         require_space(self._folder, recipe.pack, purpose="compressing an archive's members again")
         make_packs(self._site, self._parcel, [recipe], self._folder)
         return compose(recipe, self._folder, self._site.store.open_content, self._parcel.encryptor())
@@ -364,19 +388,19 @@ class _Blocks:
             self._open = None
 
 
-def read_request_file(site: Site, path: Path) -> Asked:
-    """The request in a file; raises `NotFoundError`, `UsageError`, `RefusedError` or `DamagedError`."""
+def read_request_file(site: Site, path: Path) -> CheckedRequest:
+    """Read and verify the request in a file; raises `NotFoundError`, `UsageError`, `RefusedError`, `DamagedError`."""
     if not path.is_file():
         raise NotFoundError(
             f"{path}: no such file", hint="name the request that courier parcel repair --request-out wrote"
         )
     if path.stat().st_size > 32 << 20:
-        raise UsageError(f"{path} is no repair request", hint="name the file that --request-out wrote")
+        raise UsageError(f"{path} is not a repair request", hint="name the file that --request-out wrote")
     return read_request(site, path.read_bytes(), where=str(path))
 
 
 def describe_blocks(request: RepairRequest) -> str:
-    """The blocks of a request for people, shortened."""
+    """The blocks of a request, for people; long lists are shortened."""
     shown = []
     for file in request.files[:4]:
         spans = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in file.spans[:6])

@@ -1,4 +1,4 @@
-"""How long a built parcel is kept: until every destination's receipt, and then as long as the site's quota allows."""
+"""How long the packs and parity files of a parcel are kept: until it is confirmed, then as the site's quota allows."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from courier.site.home import Site
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retained:
-    """Built parcels on our disk after `keep_quota`: their bytes, the quota (0: none), and what was discarded for it.
+    """What `keep_quota` left: ``bytes`` of parcels on our disk, and the ``quota`` in bytes (0: none).
 
-    ``discarded``: (parcel, bytes). ``over``: bytes that parcels not confirmed yet are over the quota; they stay.
+    ``discarded``: (parcel, bytes freed) of each that was discarded. ``over``: bytes over the quota all the same, of
+    parcels that are not confirmed yet and stay.
     """
 
     bytes: int
@@ -24,22 +25,22 @@ class Retained:
     over: int
 
 
-def built_bytes(site: Site, parcel: str) -> int:
-    """Bytes of the compressed members and parity files of a parcel we made that lie on our disk."""
+def disk_bytes(site: Site, parcel: str) -> int:
+    """Bytes on our disk of the packs and parity files of a parcel we made."""
     folders = [site.outgoing(parcel) / PACKS, *site.outgoing(parcel).glob("parity-*")]
     return sum(path.stat().st_size for folder in folders for path in folder.glob("*") if path.is_file())
 
 
 def keep_quota(site: Site, *, coming: int = 0) -> Retained:
-    """Discard confirmed parcels, oldest confirmation first, until they and ``coming`` bytes are within the quota.
+    """Discard confirmed parcels, oldest confirmation first, until all and ``coming`` bytes are within the quota.
 
-    A parcel without the receipt of every destination is never discarded here.
+    A parcel is discarded only if every destination has sent its receipt.
     """
     quota = site.settings.parcel_quota
     with site.catalogue.reading() as connection:
         sent = parcels.all_sent(connection)
         to = {one.parcel: parcels.destinations(connection, one.parcel) for one in sent}
-    sizes = {one.parcel: size for one in sent if (size := built_bytes(site, one.parcel))}
+    sizes = {one.parcel: size for one in sent if (size := disk_bytes(site, one.parcel))}
     total, discarded = sum(sizes.values()), []
     if quota:
         confirmed = [

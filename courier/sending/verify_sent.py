@@ -1,4 +1,4 @@
-"""Verification of a parcel that this site made, on its own disk."""
+"""Verifying a parcel that this site made, as it is on its own disk."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from courier.site.home import Site
 
 
 def verify_sent(site: Site, parcel: str, progress: Callable[[int], None] = lambda _: None) -> Verdict | None:
-    """Read every archive and parity file of a parcel we made; None where this site made no such parcel.
+    """Read and check every archive and parity file of a parcel; None if this site made no such parcel.
 
-    Raises `DamagedError` where it cannot be opened.
+    ``progress`` is told bytes as they are read. Raises `DamagedError` if the parcel cannot be opened.
     """
     try:
         outgoing = open_outgoing(site, parcel)
@@ -27,7 +27,7 @@ def verify_sent(site: Site, parcel: str, progress: Callable[[int], None] = lambd
     problems, unread, damaged = check_files(packing, table, all_blocks, outgoing.files(site).open, progress)
     reasons = [signed_by(packing)] if not errors else []
     errors += unread
-    hint = f"what a build keeps is made again: courier parcel discard {parcel}, then write it; courier package verify"
+    hint = f"courier parcel discard {parcel}, then write it: that makes its files again; courier package verify"
     return Verdict(
         what=parcel,
         parcel=parcel,

@@ -1,4 +1,4 @@
-"""Waybills: which volumes travel together, and whether all of one may be lost."""
+"""Waybills: which volumes travel together, and whether all volumes of one waybill may be lost."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from courier.sending.outgoing_parcel import OutgoingParcel
 
 
 def check_waybills(parcel: OutgoingParcel, waybills: Sequence[str], *, survive: bool) -> list[list[int]]:
-    """The volumes of each waybill, written like ``1-5,9``; none given: one with all volumes.
+    """The volumes of each waybill, written like ``1-5,9``; if none is given, all volumes travel on one.
 
-    ``survive``: raise `RefusedError` where the loss of a whole waybill is more than parity gives back. Raises
-    `UsageError` unless every volume travels on one waybill.
+    ``survive``: raise `RefusedError` if parity could not make up for the loss of a whole waybill. Raises `UsageError`
+    unless every volume travels on exactly one waybill.
     """
     everything = range(1, parcel.packing.volumes + 1)
     carried = [_waybill(text, parcel.packing.volumes) for text in waybills] or [list(everything)]
