@@ -1,4 +1,4 @@
-"""Attacks on sealed files, each refused: bits flipped, cuts, chunks rearranged, headers exchanged, endless headers."""
+"""Attacks on encrypted files are refused: bits flipped, cuts, chunks rearranged, headers exchanged, endless headers."""
 
 from __future__ import annotations
 
