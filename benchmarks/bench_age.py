@@ -1,13 +1,14 @@
-"""Sealing against pyrage and stock age in one run: `python benchmarks/bench_seal.py [--size MB] [--rounds N]`.
+"""Encryption compared with pyrage and stock age in one run: `python benchmarks/bench_age.py [--size MB] [--rounds N]`.
 
-A file of random bytes is sealed and opened: from file to file, by pyrage's `encrypt_file` and `decrypt_file`, and by
-``age``; then with nothing written, by pyrage's `encrypt_io` and `decrypt_io`: what sealing itself takes, beside the
-writing that goes on anyway. From memory to nowhere stands beside the primitive alone, ChaCha20-Poly1305 over chunks in
-one thread and in two: no sealing can be faster, and its distance from pyrage depends on the processor.
+A file of random bytes is encrypted and decrypted in three ways. From file to file, also by pyrage's `encrypt_file` and
+`decrypt_file` and by ``age``. With nothing written, also by pyrage's `encrypt_io` and `decrypt_io`: what encryption
+takes beside the writing that goes on anyway. From memory with nothing written, also by the primitive alone,
+ChaCha20-Poly1305 over chunks in one thread and in two: no encryption can be faster, and how far it is from pyrage
+depends on the processor.
 
-Each job is a process of its own and reads what the page cache holds, 4 MiB at once, as the writers of media do. Times
-are the best of the rounds, those of Python without the interpreter's start; GB are 10^9 bytes, memory is the peak of
-the whole process in MiB.
+Each job is a process of its own and reads what the page cache holds, 4 MiB at a time, as the writers of media do. Times
+are the best of the rounds; those of Python are without the start of the interpreter. GB are 10^9 bytes, and memory is
+the peak of the whole process in MiB.
 """
 
 from __future__ import annotations
@@ -35,15 +36,15 @@ from formats.age import CHUNK, EncryptedView, Identity, open_encrypted
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figure:
-    """What a job takes, or the best of its rounds: seconds, seconds of processor time, peak MiB where it is known."""
+    """What a job took, or the best of its rounds: seconds, seconds of processor time, and peak MiB (NaN if unknown)."""
 
     seconds: float
     processor: float
     memory: float
 
 
-class Nowhere(io.RawIOBase):
-    """Takes what is written and forgets it."""
+class Discard(io.RawIOBase):
+    """A stream that discards what is written."""
 
     def writable(self) -> bool:
         return True
@@ -53,7 +54,7 @@ class Nowhere(io.RawIOBase):
 
 
 class Memory(io.RawIOBase):
-    """One megabyte again and again."""
+    """A stream of ``size`` bytes: one MiB again and again."""
 
     def __init__(self, size: int) -> None:
         self.data = memoryview(os.urandom(1 << 20))
@@ -101,12 +102,12 @@ def encrypt(plain: Path, encrypted: Path, identity: str) -> None:
 
 
 def encrypt_nowhere(plain: Path, encrypted: Path, identity: str) -> None:
-    pour(encrypted_view(plain.open("rb", buffering=0), plain.stat().st_size, identity), cast(BinaryIO, Nowhere()))
+    pour(encrypted_view(plain.open("rb", buffering=0), plain.stat().st_size, identity), cast(BinaryIO, Discard()))
 
 
 def encrypt_memory(plain: Path, encrypted: Path, identity: str) -> None:
     size = plain.stat().st_size
-    pour(encrypted_view(cast(BinaryIO, Memory(size)), size, identity), cast(BinaryIO, Nowhere()))
+    pour(encrypted_view(cast(BinaryIO, Memory(size)), size, identity), cast(BinaryIO, Discard()))
 
 
 def decrypt(encrypted: Path, plain: Path, identity: str) -> None:
@@ -116,11 +117,11 @@ def decrypt(encrypted: Path, plain: Path, identity: str) -> None:
 
 def decrypt_nowhere(encrypted: Path, plain: Path, identity: str) -> None:
     with encrypted.open("rb", buffering=0) as source:
-        pour(open_encrypted(source, [Identity.from_text(identity)]), cast(BinaryIO, Nowhere()))
+        pour(open_encrypted(source, [Identity.from_text(identity)]), cast(BinaryIO, Discard()))
 
 
 def primitive(plain: Path, threads: int) -> None:
-    """What every sealing has to do at least, by so many threads: the chunks of so much content, encrypted in memory."""
+    """Encrypt the chunks of a file of this size in memory, by so many threads: the least that encryption takes."""
     cipher = ChaCha20Poly1305(os.urandom(32))
 
     def work(count: int) -> None:
@@ -145,7 +146,7 @@ def primitive_two(plain: Path, encrypted: Path, identity: str) -> None:
 
 def pyrage_file_nowhere(plain: Path, encrypted: Path, identity: str) -> None:
     with plain.open("rb") as source:
-        pyrage().encrypt_io(source, Nowhere(), [key(identity).to_public()])
+        pyrage().encrypt_io(source, Discard(), [key(identity).to_public()])
 
 
 def pyrage_encrypt(plain: Path, encrypted: Path, identity: str) -> None:
@@ -157,12 +158,12 @@ def pyrage_decrypt(encrypted: Path, plain: Path, identity: str) -> None:
 
 
 def pyrage_memory(plain: Path, encrypted: Path, identity: str) -> None:
-    pyrage().encrypt_io(Memory(plain.stat().st_size), Nowhere(), [key(identity).to_public()])
+    pyrage().encrypt_io(Memory(plain.stat().st_size), Discard(), [key(identity).to_public()])
 
 
 def pyrage_decrypt_nowhere(encrypted: Path, plain: Path, identity: str) -> None:
     with encrypted.open("rb") as source:
-        pyrage().decrypt_io(source, Nowhere(), [key(identity)])
+        pyrage().decrypt_io(source, Discard(), [key(identity)])
 
 
 JOBS = [encrypt, decrypt, encrypt_nowhere, encrypt_memory, decrypt_nowhere, primitive_one, primitive_two]
@@ -201,7 +202,7 @@ def compare(jobs: dict[str, list[str]], target: Path, size: int, rounds: int, id
     best: dict[str, Figure] = {}
     order = list(jobs.items())
     for turn in range(rounds):
-        # Each begins a round in its turn: who comes first may be given memory that the host has yet to find.
+        # Each job begins a round in turn, because the first may be slowed by memory that the host must find.
         first = turn % len(order)
         for name, command in order[first:] + order[:first]:
             target.unlink(missing_ok=True)
@@ -235,7 +236,7 @@ def main() -> None:
     identity = Identity.generate()
     secret = identity.to_text()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        plain, encrypted, target = (Path(folder, name) for name in ("plain", "sealed", "target"))
+        plain, encrypted, target = (Path(folder, name) for name in ("plain", "encrypted", "target"))
         with plain.open("wb") as out:
             for _ in range(options.size):
                 out.write(os.urandom(1_000_000))
@@ -246,22 +247,22 @@ def main() -> None:
             return [sys.executable, __file__, "--work", function.__name__, str(source), str(target)]
 
         for what, jobs in {
-            "seal, file to file": {
+            "encrypt, file to file": {
                 "own": job(encrypt, plain),
                 "pyrage": job(pyrage_encrypt, plain),
                 "age": [age, "-r", identity.recipient, "-o", str(target), str(plain)],
             },
-            "open, file to file": {
+            "decrypt, file to file": {
                 "own": job(decrypt, encrypted),
                 "pyrage": job(pyrage_decrypt, encrypted),
                 "age": [age, "-d", "-i", "-", "-o", str(target), str(encrypted)],
             },
-            "seal, file to nowhere": {"own": job(encrypt_nowhere, plain), "pyrage": job(pyrage_file_nowhere, plain)},
-            "open, file to nowhere": {
+            "encrypt, file to nowhere": {"own": job(encrypt_nowhere, plain), "pyrage": job(pyrage_file_nowhere, plain)},
+            "decrypt, file to nowhere": {
                 "own": job(decrypt_nowhere, encrypted),
                 "pyrage": job(pyrage_decrypt_nowhere, encrypted),
             },
-            "seal, memory to nowhere": {
+            "encrypt, memory to nowhere": {
                 "own": job(encrypt_memory, plain),
                 "primitive": job(primitive_one, plain),
                 "primitive 2": job(primitive_two, plain),

@@ -1,5 +1,5 @@
-"""The bytes of a parcel: documents, containers and protection.
+"""The formats of a parcel: documents, archives, images, tapes, encryption and parity.
 
-Everything here takes bytes and open binary files, never paths; there is no clock, no network and no site.
-Anyone can use this package alone to read our media.
+Everything here takes bytes and open binary files, never paths, and knows no clock, network or site. This package alone
+is enough to read the media of a parcel.
 """

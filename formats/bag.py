@@ -1,4 +1,4 @@
-"""BagIt bags (RFC 8493): the tag files of a volume, and what a reader needs of them.
+"""BagIt bags (RFC 8493): writes the tag files of a volume, and parses manifests.
 
 A volume is a complete bag: ``bagit.txt``, ``bag-info.txt``, a SHA-256 manifest of the payload below ``data/`` and a
 tag manifest of everything else, so that ``sha256sum -c`` and any BagIt tool verify it without this project.
@@ -22,7 +22,7 @@ TAG_MANIFEST = "tagmanifest-sha256.txt"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BagFile:
-    """One file of a bag: ``path`` below its root, ``size`` in bytes, ``sha256`` of its content."""
+    """A file of a bag: ``path`` below the root of the bag, ``size`` in bytes, ``sha256`` of its content."""
 
     path: str
     size: int
@@ -30,7 +30,7 @@ class BagFile:
 
 
 def manifest(files: Sequence[BagFile]) -> bytes:
-    """The manifest lines of ``files``, in the order given (RFC 8493, 2.1.3); CR, LF and % are percent-encoded."""
+    """The manifest of ``files``, in the order given; CR, LF and % in paths are percent-encoded (RFC 8493, 2.1.3)."""
     lines = []
     for file in files:
         path = file.path.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
@@ -39,7 +39,7 @@ def manifest(files: Sequence[BagFile]) -> bytes:
 
 
 def parse_manifest(data: bytes, *, place: str = MANIFEST) -> dict[str, str]:
-    """Path -> SHA-256 of a manifest; raises `MalformedError`, `IllegalNameError` or `TooLargeError`."""
+    """Parse a manifest into path -> SHA-256; raises `MalformedError`, `IllegalNameError` or `TooLargeError`."""
     if len(data) > MAX_MANIFEST:
         raise TooLargeError("manifest too large", place=place)
     try:
@@ -47,7 +47,7 @@ def parse_manifest(data: bytes, *, place: str = MANIFEST) -> dict[str, str]:
     except UnicodeDecodeError:
         raise MalformedError("not UTF-8", place=place) from None
     result: dict[str, str] = {}
-    # Not str.splitlines: a path may hold what Unicode calls a line end.
+    # Not str.splitlines, because a path may hold characters that Unicode takes for the end of a line.
     lines = re.split(r"\r\n|\r|\n", text)
     if not lines[-1]:
         lines.pop()
@@ -63,9 +63,11 @@ def parse_manifest(data: bytes, *, place: str = MANIFEST) -> dict[str, str]:
 
 
 def tag_files(*, payload: Sequence[BagFile], info: Mapping[str, str], others: Sequence[BagFile]) -> dict[str, bytes]:
-    """The tag files BagIt asks for, path -> bytes, in the order they are written; ``others`` are the project's own.
+    """The tag files that BagIt asks for, path -> bytes, in the order in which they are written.
 
-    ``Payload-Oxum`` is added to ``info`` (RFC 8493, 2.2.2). Last comes the tag manifest, of all these and ``others``.
+    ``info`` is the content of ``bag-info.txt``, to which ``Payload-Oxum`` is added (RFC 8493, 2.2.2). ``others`` are
+    further tag files. The last one is the tag manifest, which lists all the tag files and ``others``. Raises
+    `MalformedError` for a value that holds a line break.
     """
     oxum = f"{sum(file.size for file in payload)}.{len(payload)}"
     lines = [f"{name}: {value}\n" for name, value in {**info, "Payload-Oxum": oxum}.items()]

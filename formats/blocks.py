@@ -1,8 +1,8 @@
-"""Block maps: SHA-256 of fixed blocks, so that damage is located, not only detected.
+"""Block maps: the SHA-256 of every block of a file, so that damage is located, not only detected.
 
-A file of a parcel (archive or parity file) is cut in blocks of the parcel's block size, the last one short. The
-block table of a parcel is the digests of all blocks of all its files, 32 bytes each, in the order of the packing
-list; the packing list binds the table by its SHA-256.
+A file of a parcel (an archive or a parity file) consists of blocks of the block size of the parcel; the last block may
+be shorter. The block table of a parcel holds the digests of all blocks of all its files, 32 bytes each, in the order of
+the packing list, which has the SHA-256 of the table.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mmap import mmap
 
 BLOCK = 1 << 20
-"""Bytes in a block: 1 MiB. A file under 4 GiB has at most 4,096 of them."""
+"""Bytes in a block: 1 MiB. A file under 4 GiB has at most 4,096 blocks."""
 DIGEST = 32
 
 
@@ -33,7 +33,7 @@ def block_length(size: int, index: int, block_size: int = BLOCK) -> int:
 
 
 class BlockHasher:
-    """Hashes a stream as a whole and block by block; feed it pieces of any size."""
+    """Hashes a stream as a whole and block by block, from pieces of any size."""
 
     def __init__(self, block_size: int = BLOCK) -> None:
         self._size = block_size
@@ -62,17 +62,17 @@ class BlockHasher:
         self._filled = 0
 
     def finish(self) -> tuple[str, bytes]:
-        """SHA-256 of the whole in hexadecimal, and the digests of its blocks one after the other."""
+        """The SHA-256 of the whole in hexadecimal, and the digests of its blocks, 32 bytes each."""
         if self._filled:
             self._close()
         return self._whole.hexdigest(), bytes(self._digests)
 
 
 class BlockTable:
-    """The block table of a parcel: digests of the blocks of ``sizes[n]``-byte files, in order."""
+    """The block table of a parcel whose files have ``sizes`` bytes."""
 
     def __init__(self, table: bytes | mmap, sizes: Sequence[int], block_size: int = BLOCK) -> None:
-        """``table`` may be a mapped file. Raises `MalformedError` when the table is not as long as the sizes ask."""
+        """``table`` may be a memory-mapped file. Raises `MalformedError` if its length does not fit the sizes."""
         counts = [block_count(size, block_size) for size in sizes]
         if len(table) != sum(counts) * DIGEST:
             raise MalformedError(
@@ -84,7 +84,7 @@ class BlockTable:
         self.block_size = block_size
 
     def count(self, file: int) -> int:
-        """Blocks of file number ``file`` (from 0)."""
+        """Number of blocks of file number ``file`` (from 0)."""
         return self._starts[file + 1] - self._starts[file]
 
     def _check(self, file: int, block: int) -> None:
@@ -92,18 +92,18 @@ class BlockTable:
             raise IndexError(f"file {file} has no block {block}")
 
     def digest(self, file: int, block: int) -> bytes:
-        """Digest of block ``block`` of file ``file``, 32 bytes; raises `IndexError` when there is no such block."""
+        """The digest of block ``block`` of file ``file``, 32 bytes; raises `IndexError` if there is no such block."""
         self._check(file, block)
         at = (self._starts[file] + block) * DIGEST
         return self._table[at : at + DIGEST]
 
     def length(self, file: int, block: int) -> int:
-        """Bytes in block ``block`` of file ``file``; raises `IndexError` when there is no such block."""
+        """Bytes in block ``block`` of file ``file``; raises `IndexError` if there is no such block."""
         self._check(file, block)
         return block_length(self.sizes[file], block, self.block_size)
 
     def is_good(self, file: int, block: int, data: bytes | memoryview) -> bool:
-        """Whether ``data`` is that block."""
+        """Whether ``data`` is block ``block`` of file ``file``."""
         return hashlib.sha256(data).digest() == self.digest(file, block)
 
 

@@ -1,4 +1,4 @@
-"""SHA-256, the one digest of this project: as 64 lower-case hexadecimal characters in documents."""
+"""SHA-256, the only digest of this project; documents hold it as 64 lower-case hexadecimal characters."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from typing import BinaryIO
 from formats.errors import DigestMismatchError, MalformedError
 
 CHUNK = 4 << 20
-"""Bytes read at a time where data are copied and hashed (4 MiB: measured best for a hashing side thread)."""
+"""Bytes read at a time where data are copied and hashed; 4 MiB was measured best for hashing in a thread."""
 
-_WORTH_A_THREAD = 256 << 10
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -37,39 +36,51 @@ def chunks(source: BinaryIO, size: int = CHUNK) -> Iterator[bytes]:
 
 
 class SideHash:
-    """SHA-256 of a stream, taken by a thread of its own while the caller reads and writes; use it as a context manager.
+    """SHA-256 of a stream, computed by a thread of its own while the caller reads and writes. A context manager.
 
-    What is given to `update` is not to be changed afterwards. At most `_BEHIND` pieces wait.
+    Bytes given to `update` must not change afterwards. Small pieces are collected until they are worth a thread, so
+    content of less than `_BATCH` bytes needs none. At most `_BEHIND` batches wait.
     """
 
+    _BATCH = 2 << 20
     _BEHIND = 2
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: deque[Future[None]] = deque()
+        self._batch: list[bytes | memoryview] = []
+        self._batch_size = 0
         self.count = 0
 
-    def update(self, data: bytes) -> None:
-        """Take the next bytes; small pieces are not worth a thread."""
+    def update(self, data: bytes | memoryview) -> None:
+        """Take the next bytes."""
         self.count += len(data)
-        if self._pool is None and len(data) < _WORTH_A_THREAD:
-            self._hash.update(data)
+        self._batch.append(data)
+        self._batch_size += len(data)
+        if self._batch_size < self._BATCH:
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="hash")
         if len(self._waiting) >= self._BEHIND:
             self._waiting.popleft().result()
-        self._waiting.append(self._pool.submit(self._hash.update, data))
+        self._waiting.append(self._pool.submit(self._take, self._batch))
+        self._batch, self._batch_size = [], 0
+
+    def _take(self, batch: list[bytes | memoryview]) -> None:
+        for data in batch:
+            self._hash.update(data)
 
     def hexdigest(self) -> str:
-        """SHA-256 of all that was given so far."""
+        """SHA-256 of all bytes given so far."""
         while self._waiting:
             self._waiting.popleft().result()
+        self._take(self._batch)
+        self._batch, self._batch_size = [], 0
         return self._hash.hexdigest()
 
     def close(self) -> None:
-        """Give the thread back."""
+        """End the thread."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
@@ -82,7 +93,7 @@ class SideHash:
 
 
 class HashingReader:
-    """A readable stream that hashes and counts what passes; `verify` says whether it was the right content."""
+    """A readable stream that hashes and counts what is read; `verify` compares it with what was expected."""
 
     def __init__(self, source: BinaryIO) -> None:
         self._source = source
@@ -97,7 +108,7 @@ class HashingReader:
         return data
 
     def hexdigest(self) -> str:
-        """SHA-256 of what has been read so far."""
+        """SHA-256 of all that has been read so far."""
         return self._hash.hexdigest()
 
     def verify(self, *, size: int, sha256: str, place: str) -> None:

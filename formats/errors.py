@@ -1,17 +1,17 @@
-"""What can be wrong with bytes: one small family of errors.
+"""The errors of this package: what can be wrong with bytes.
 
-Every parser and container in this package raises only these, whatever the input. Each error carries ``place``
-(``volumes[3].archives[0].size``, a member name, a block number) and a one-line message; what an operator does
-about it is decided above, in ``courier.errors``.
+Every parser and container of this package raises only these, whatever the input. Each has a message of one line and a
+``place`` (``volumes[3].archives[0].size``, a member name, a block number). What an operator should do about it is
+decided in ``courier.errors``.
 """
 
 from __future__ import annotations
 
 
 class FormatError(Exception):
-    """Base of all errors of this package.
+    """The base class of all errors of this package.
 
-    ``code`` is a stable kebab-case word for tests, vectors and JSON output; ``place`` names where, or is empty.
+    ``code`` is a stable kebab-case word for tests, vectors and JSON output; ``place`` says where, or is empty.
     """
 
     code = "format"
@@ -35,7 +35,7 @@ class UnknownFormatError(FormatError):
 
 
 class IllegalNameError(FormatError):
-    """A name that climbs out, is reserved, or cannot be kept on every medium."""
+    """A name that leads out of its folder, is reserved, or cannot be kept on every medium."""
 
     code = "illegal-name"
 
@@ -53,25 +53,25 @@ class DigestMismatchError(FormatError):
 
 
 class UnexpectedError(FormatError):
-    """A container holds more, fewer or other members than it should."""
+    """A container holds members that it should not, or lacks some."""
 
     code = "unexpected-member"
 
 
 class TooLargeError(FormatError):
-    """A size, count or nesting beyond the limit of the format; also what a decompression bomb raises."""
+    """A size, count or nesting is beyond the limit of the format, as in a decompression bomb."""
 
     code = "too-large"
 
 
 class UnreadableError(FormatError):
-    """The medium could not be read at a place: a bad sector, an early end."""
+    """The medium could not be read at a place: a bad sector, or an early end."""
 
     code = "unreadable"
 
 
 class NotForUsError(FormatError):
-    """Sealed bytes that none of the given keys opens."""
+    """Encrypted bytes that none of the given keys decrypts."""
 
     code = "not-for-us"
 
@@ -83,6 +83,6 @@ class UnmendableError(FormatError):
 
 
 class NoRoomError(FormatError):
-    """What is to be written does not fit the capacity it was given."""
+    """What is to be written does not fit into the capacity given."""
 
     code = "no-room"

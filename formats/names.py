@@ -1,8 +1,8 @@
 """Legal names: site codes, package and parcel IDs, paths in a package, names of archive members.
 
-A *path in a package* is data: anything POSIX can name and UTF-8 can hold, so that a package comes out as it went in.
-A *member name* is what a stock 7-Zip on any system creates files by, so it is far narrower; content whose path is not
-portable travels under a name made from its digest (`formats.documents.contents`).
+A *path in a package* may be any POSIX name that UTF-8 can hold, so that a package comes out as it went in. A *member
+name* is the name under which a stock 7-Zip on any system creates a file, so the rules are much stricter. Content whose
+path is not portable has a member name made from its digest (`formats.documents.contents`).
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ MAX_PACKAGES = 0xFFFFF
 MAX_PARCELS = 999_999
 """The highest number in a parcel ID."""
 MAX_VERSION = 10**18
-"""The highest version of a package; one more still fits every database's integers."""
+"""The highest version of a package; one more still fits into the integers of every database."""
 MAX_COMPONENT = 255
-"""Bytes of UTF-8 in one component of a path (the limit of ext4, XFS, APFS and NTFS in the worst case)."""
+"""The most bytes of UTF-8 in a component of a path (the limit of ext4, XFS, APFS and NTFS in the worst case)."""
 MAX_PATH = 32_000
-"""Bytes of UTF-8 in a whole path (NTFS holds 32,767 characters)."""
+"""The most bytes of UTF-8 in a path (NTFS holds 32,767 characters)."""
 MAX_DEPTH = 512
-"""Components in a path; deeper ones cannot be opened by name on common systems."""
+"""The most components in a path; deeper paths cannot be opened by name on common systems."""
 MAX_MEMBER = 200
-"""Characters in a member name, so that it stays under Windows' 260 with a folder in front."""
+"""The most characters in a member name, so that with a folder before it it stays under the 260 of Windows."""
 
 
 def check_site(code: str, *, place: str = "") -> str:
@@ -42,8 +42,7 @@ def check_site(code: str, *, place: str = "") -> str:
 
 
 def check_package(package_id: str, *, place: str = "") -> str:
-    """Return ``package_id`` if it is one (source site code + 5 hex digits, ``HQ100001``); else raise
-    `MalformedError`."""
+    """Return ``package_id`` if it is one (site code and 5 hex digits); raise `MalformedError` otherwise."""
     if not _PACKAGE.fullmatch(package_id):
         raise MalformedError(
             f"{package_id!r} is not a package ID (site code + 5 hex digits, such as HQ100001)", place=place
@@ -52,8 +51,7 @@ def check_package(package_id: str, *, place: str = "") -> str:
 
 
 def check_parcel(parcel_id: str, *, source: str = "", place: str = "") -> str:
-    """Return ``parcel_id`` if it is one (``HQ1-000042``), made by ``source`` if given; raise `MalformedError`
-    otherwise."""
+    """Return ``parcel_id`` if it is one (``HQ1-000042``), of ``source`` if given; raise `MalformedError` otherwise."""
     if not _PARCEL.fullmatch(parcel_id):
         raise MalformedError(f"{parcel_id!r} is not a parcel ID (such as HQ1-000042)", place=place)
     if source and parcel_id[:3] != source:
@@ -82,10 +80,10 @@ def volume_name(parcel: str, number: int) -> str:
 
 
 def check_path(path: str, *, place: str = "") -> str:
-    """Return ``path`` if it may stand in a package listing; raise `IllegalNameError` otherwise.
+    """Return ``path`` if a package listing may hold it; raise `IllegalNameError` otherwise.
 
-    Relative, ``/`` between components, no empty, ``.`` or ``..`` component, no NUL, valid UTF-8, within the limits
-    of this module.
+    It must be relative, with ``/`` between components, without empty, ``.`` and ``..`` components and without NUL, and
+    be valid UTF-8 within the limits of this module.
     """
     try:
         raw = path.encode()
@@ -108,11 +106,11 @@ def check_path(path: str, *, place: str = "") -> str:
 
 
 def check_link(path: str, target: str, *, place: str = "") -> str:
-    """Return ``target`` if the symbolic link ``path`` -> ``target`` stays inside the package; else `IllegalNameError`.
+    """Return ``target`` if the link ``path`` -> ``target`` stays in the package; else raises `IllegalNameError`.
 
-    Relative, ``..`` only at its beginning and not above the package's root. A ``..`` after a name is refused, because
-    the name may be another link: ``up -> ../..`` and ``out -> deep/up/..`` leave the package together, though each
-    alone looks as if it stayed. With this rule no chain of links leads out.
+    It must be relative, with ``..`` only at its beginning, and not lead above the root of the package. A ``..`` after a
+    name is refused because the name may be another link: ``up -> ../..`` and ``out -> deep/up/..`` together leave the
+    package, though neither does alone. With this rule no chain of links leads out.
     """
     where = place or path
     try:
@@ -133,10 +131,11 @@ def check_link(path: str, target: str, *, place: str = "") -> str:
 
 
 def is_portable(name: str) -> bool:
-    """Whether every common file system and 7-Zip on any platform can hold and create ``name`` just so.
+    """Whether every common file system can hold ``name`` unchanged, and 7-Zip on any platform can create it.
 
-    NFC, no character Windows reserves, no device name, no component ending in a dot or space, at most
-    `MAX_MEMBER` characters, no component over 200 bytes of UTF-8, no character this Python's Unicode does not know.
+    It must be in NFC, without characters that Windows reserves, device names, components that end in a dot or a space,
+    and characters that this Python's Unicode does not know, of at most `MAX_MEMBER` characters, and of at most 200
+    bytes of UTF-8 a component.
     """
     return _is_member(name) and (name.isascii() or not any(unicodedata.category(c) == "Cn" for c in name))
 
@@ -154,10 +153,10 @@ def _is_member(name: str) -> bool:
 
 
 def windows_keeps(path: str) -> bool:
-    """Whether Windows makes ``path`` just so.
+    """Whether Windows creates ``path`` unchanged.
 
-    It refuses some characters, reads others as ways to other folders, drives and streams, writes to devices by name,
-    and drops a dot or space at a component's end.
+    It refuses some characters, takes others for separators of folders, drives and streams, writes to devices by name,
+    and drops a dot or a space at the end of a component.
     """
     if _NOT_PORTABLE.search(path):
         return False
@@ -165,15 +164,15 @@ def windows_keeps(path: str) -> bool:
 
 
 def fold(name: str) -> str:
-    """What two names have in common when a file system ignores case and Unicode normalisation."""
+    """A form that is equal for two names that differ only in case or Unicode normalisation."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFKC", name).casefold())
 
 
 def check_member(name: str, *, place: str = "") -> str:
     """Return ``name`` if it may name an archive member; raise `IllegalNameError` otherwise.
 
-    As `is_portable`, but for characters that this Python's Unicode does not know: the sender's may be newer, and what
-    one release writes another must not refuse for its interpreter's age.
+    The rules are those of `is_portable`, except that characters which this Python's Unicode does not know are allowed:
+    the sender may have a newer Python, and its archives must not be refused for that.
     """
     if not _is_member(name):
         raise IllegalNameError("not a portable member name", place=place or ascii(name))

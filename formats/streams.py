@@ -1,4 +1,4 @@
-"""Binary streams whose bytes stand nowhere as they are read: composed, sealed, opened or checked on the way."""
+"""Base classes of binary streams whose bytes are made while they are read: composed, encrypted, decrypted, checked."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
     class Stream(io.RawIOBase, BinaryIO):
-        """What takes a BinaryIO takes our streams."""
+        """A raw stream that can be passed where a BinaryIO is asked for."""
 
 else:
     Stream = io.RawIOBase
 
 
 class View(Stream):
-    """``size`` bytes to be read from anywhere; one thread at a time uses it.
+    """A stream of ``size`` bytes, readable from any byte on; one thread at a time may use it.
 
-    `read` and `readinto` give all that they are asked for, fewer at the end only. A kind of view says in `_fill` what
-    stands where.
+    `read` and `readinto` give all the bytes asked for, fewer only at the end. A subclass implements `_fill`.
     """
 
     def __init__(self, size: int) -> None:
@@ -40,7 +39,7 @@ class View(Stream):
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go anywhere from the start on; beyond the end there is nothing to read."""
+        """Go to any position from the start on; past the end there is nothing to read."""
         target = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
         if target < 0:
             raise ValueError(f"negative position {target}")
@@ -48,7 +47,7 @@ class View(Stream):
         return target
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill ``buffer``, but at the end; returns the bytes read."""
+        """Fill ``buffer``, except at the end; return the number of bytes read."""
         if self.closed:
             raise ValueError("read of a closed stream")
         view = memoryview(buffer).cast("B")
@@ -59,5 +58,8 @@ class View(Stream):
         return done
 
     def _fill(self, into: memoryview) -> int:
-        """Put bytes from ``self._position`` on, which is before the end, at the beginning of ``into``; how many."""
+        """Put the bytes from ``self._position`` on at the beginning of ``into``; return how many, at least one.
+
+        The position is before the end.
+        """
         raise NotImplementedError

@@ -8,15 +8,13 @@ three label groups. Data are read, hashed and written once.
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from formats.digest import CHUNK
+from formats.digest import CHUNK, SideHash
 from formats.errors import DigestMismatchError, NoRoomError
 from formats.tape.drive import BLOCK, MARK_BYTES, Drive, EndOfMediumError
 from formats.tape.index import INDEX_PATH, TapeIndex, make_index
@@ -154,14 +152,14 @@ class _Reels:
     def write(self, head: FileLabel, file: TapeFile) -> str:
         """Write one tape file, over as many reels as it takes; return its SHA-256."""
         try:
-            with _SideDigest() as digest:
+            with SideHash() as digest:
                 return self._sections(replace(head, size=file.size), file, digest)
         except EndOfMediumError as error:
             raise NoRoomError(
                 f"reel {self._label.reel} ({self._label.volume_id}) is full: {error.message}", place=file.path
             ) from None
 
-    def _sections(self, head: FileLabel, file: TapeFile, digest: _SideDigest) -> str:
+    def _sections(self, head: FileLabel, file: TapeFile, digest: SideHash) -> str:
         offset = blocks = 0
         self._open_section(head)
         if file.size == 0 and self._must_change_reel(offset):
@@ -209,48 +207,6 @@ class _Reels:
         """Write the mark that ends the tape, and rewind it."""
         self._drive.write_mark()
         self._drive.rewind()
-
-
-class _SideDigest:
-    """SHA-256 in a thread of its own, while the next blocks are read and written; at most `CHUNK` behind."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self._waiting: list[memoryview] = []
-        self._bytes = 0
-        self._thread = ThreadPoolExecutor(1)
-        self._running: Future[None] | None = None
-
-    def __enter__(self) -> _SideDigest:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.shutdown()
-
-    def update(self, block: memoryview) -> None:
-        """Take a block; it must not change any more."""
-        self._waiting.append(block)
-        self._bytes += len(block)
-        if self._bytes >= CHUNK // 2:
-            self._wait()
-            self._running = self._thread.submit(self._take, self._waiting)
-            self._waiting, self._bytes = [], 0
-
-    def _take(self, blocks: list[memoryview]) -> None:
-        for block in blocks:
-            self._hash.update(block)
-
-    def _wait(self) -> None:
-        if self._running is not None:
-            self._running.result()
-            self._running = None
-
-    def hexdigest(self) -> str:
-        """The digest of all blocks so far."""
-        self._wait()
-        self._take(self._waiting)
-        self._waiting, self._bytes = [], 0
-        return self._hash.hexdigest()
 
 
 def _blocks(file: TapeFile, block_size: int) -> Iterator[memoryview]:

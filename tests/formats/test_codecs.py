@@ -1,4 +1,7 @@
-"""Every codec gives content back, keeps its bound, and refuses what it did not make. A new codec needs no line here."""
+"""Every codec of the registry gives content back, keeps its bounds, and refuses what it did not make.
+
+A new codec needs no line here: the tests run over the registry.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ def encoded(codec: Codec, data: bytes, *, level: int = 0, piece: int = 1 << 20) 
 
 
 def decoded(codec: Codec, member: bytes, length: int) -> bytes:
-    """What is decoded; whatever is wrong, it is never more than ``length`` bytes, and the error is one of ours."""
+    """What a member holds; the decoder never gives more than ``length`` bytes, whatever is wrong with the member."""
     result = b""
     try:
         for data in codec.decode(io.BytesIO(member), length, place="here"):
@@ -277,7 +280,7 @@ def test_the_stock_command_decodes_members_that_follow_each_other(codec: Codec) 
 
 
 def test_nothing_else_names_a_codec() -> None:
-    """But for the script on every volume, which travels alone, and the ways to compress in tests."""
+    """The script on every volume is an exception: it travels alone; `test_restore` tries every codec with it."""
     words = {word for codec in CODECS.values() if not codec.as_is for word in (codec.name, codec.suffix) if word}
     named = re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in sorted(words)))
     allowed = {ROOT / "formats" / "restore.py", *(ROOT / "formats" / "codecs").iterdir()}

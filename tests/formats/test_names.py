@@ -252,7 +252,7 @@ def test_a_name_that_some_system_cannot_keep_names_no_member(name: str) -> None:
 
 
 def test_a_character_newer_than_this_python_is_not_written_and_is_accepted() -> None:
-    """Else a parcel made under a newer Python, whose Unicode is newer, would be refused under an older one."""
+    """Otherwise a parcel made with a newer Python, whose Unicode is newer, would be refused by an older one."""
     name = f"disc{unassigned}"
     assert not is_portable(name)
     assert check_member(name) == name

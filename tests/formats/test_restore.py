@@ -265,12 +265,12 @@ def identity(tmp_path: Path) -> Path:
 
 
 def test_an_encrypted_parcel_opens_with_age_and_an_identity(tmp_path: Path, script: Path, identity: Path) -> None:
-    def seal(path: Path) -> None:
+    def encrypt(path: Path) -> None:
         out = path.with_name(f"{path.name}.age")
         subprocess.run([stock_tool("age"), "-e", "-i", identity, "-o", out, path], check=True)
         path.unlink()
 
-    sent = send(tmp_path / "media", seal=seal)
+    sent = send(tmp_path / "media", encrypt=encrypt)
     ran = run(script, "--to", tmp_path / "out", *sent.volumes, "--identity", identity)
     assert ran.code == 0, ran.output
     assert restored(tmp_path / "out") == WHOLE

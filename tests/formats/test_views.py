@@ -1,4 +1,4 @@
-"""Archives and sealed files that are kept nowhere: the same bytes as those that are written, from anywhere in them."""
+"""Archives and encrypted files made while they are read have the bytes of those that are written, from any byte on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of sealed files share: a key, sealing and opening in memory, one long sealed file."""
+"""What the tests of encrypted files share: a key, encrypting and decrypting in memory, one long encrypted file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def content(size: int) -> bytes:
 
 
 def encrypt(plain: bytes, *recipients: str, seed: bytes | None = None, context: bytes = b"") -> bytes:
-    """The sealed file, for us if for nobody else."""
+    """The encrypted file, for `OURS` unless recipients are given."""
     out = io.BytesIO()
     to = recipients or [OURS.recipient]
     with EncryptingWriter(out, to, seed=seed, context=context) as writer:

@@ -179,7 +179,7 @@ def send(
     members: int = 3,
     archive: Archiver = our_archive,
     codec: Codec | None = None,
-    seal: Callable[[Path], None] | None = None,
+    encrypt: Callable[[Path], None] | None = None,
     created: int = CREATED,
     edition: int = 1,
     alter: Callable[[list[bytes]], list[bytes]] = lambda lines: lines,
@@ -201,16 +201,16 @@ def send(
         path = root / f"V{volume}" / archive_path(number, encrypted=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         writer.archive(number, archive(run, path))
-        if seal:
-            seal(path)
+        if encrypt:
+            encrypt(path)
             path = path.with_name(f"{path.name}.age")
         files.append(FileRecord(number=number, size=path.stat().st_size, sha256=digest(path), volume=volume))
     writer.close()
     contents = root / "contents.jsonl.gz"
     lines = gzip.decompress(buffer.getvalue()).splitlines(keepends=True)
     contents.write_bytes(gzip.compress(b"".join(alter(lines)), mtime=0))
-    if seal:
-        seal(contents)
+    if encrypt:
+        encrypt(contents)
         contents = root / "contents.jsonl.gz.age"
     made = PackingList(
         parcel=PARCEL,
@@ -222,7 +222,7 @@ def send(
         media="cd80",
         capacity=737_280_000,
         volumes=volumes,
-        encrypted=seal is not None,
+        encrypted=encrypt is not None,
         block_size=1 << 20,
         archives=tuple(files),
         parity=(),

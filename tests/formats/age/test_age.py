@@ -1,4 +1,4 @@
-"""Sealing: stock age and pyrage open our files and we theirs; a file is whole only when it is closed."""
+"""Encryption: stock age and pyrage decrypt our files and we theirs; a file is complete only when it is closed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BORDERS += [33 * CHUNK, 50 * CHUNK + 7]
 
 
 class Forward(io.RawIOBase):
-    """Takes what is written and cannot go back."""
+    """A file that can only be written forward."""
 
     def __init__(self) -> None:
         self.taken = bytearray()
@@ -45,7 +45,7 @@ class Forward(io.RawIOBase):
 
 
 class FullError(io.BytesIO):
-    """A disk with room for so many bytes."""
+    """A disk with room for ``room`` bytes."""
 
     def __init__(self, room: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class FullError(io.BytesIO):
 
 @pytest.mark.parametrize("size", BORDERS)
 def test_stock_age_opens_what_we_encrypt(size: int, tmp_path: Path) -> None:
-    encrypted, key = tmp_path / "sealed.age", tmp_path / "key"
+    encrypted, key = tmp_path / "encrypted.age", tmp_path / "key"
     key.write_text(OURS.to_text() + "\n")
     with encrypted.open("wb") as out:
         out.write(encrypt(content(size)))
@@ -177,7 +177,7 @@ def test_a_recipient_twice_none_and_too_many_are_refused() -> None:
         EncryptingWriter(io.BytesIO(), [f"age1{n}" for n in range(3000)])
 
 
-# Reproducible seals
+# Reproducible files
 
 
 def test_a_seed_gives_the_same_bytes_however_they_are_written() -> None:

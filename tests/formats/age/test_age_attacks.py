@@ -1,4 +1,4 @@
-"""Attacks on sealed files, each refused: bits flipped, cuts, chunks rearranged, headers exchanged, endless headers."""
+"""Attacks on encrypted files are refused: bits flipped, cuts, chunks rearranged, headers exchanged, endless headers."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_other_versions_and_armour_are_unknown_and_garbage_is_malformed() -> Non
 
 
 def test_a_passphrase_beside_our_key_is_refused() -> None:
-    """Who knows the passphrase could have made the file: such a one says nothing of who it is for (c2sp.org/age)."""
+    """Anybody who knows the passphrase could have made the file, so no other recipient may be in it (c2sp.org/age)."""
     keys = KeySource(SEED, b"both")
     encrypted = encrypt(b"content", seed=SEED, context=b"both")
 

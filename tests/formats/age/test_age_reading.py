@@ -1,4 +1,4 @@
-"""Sealed files are read from anywhere, in little memory, and a medium that fails is told from a forged file."""
+"""Encrypted files are read from any byte, in little memory; a failing medium is told from a forged file."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_forgotten_reader_leaves_no_thread_behind() -> None:
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    path, plain = tmp_path / "sealed", tmp_path / "plain"
+    path, plain = tmp_path / "encrypted", tmp_path / "plain"
     with plain.open("wb") as file:
         file.truncate(64 << 20)
     buffer = bytearray(4 << 20)

@@ -30,7 +30,7 @@ ERRORS: dict[str, tuple[type[FormatError], ...]] = {
     "payload failure": (MalformedError, DigestMismatchError),
 }
 REFUSED = (MalformedError, UnknownFormatError, NotForUsError)
-"""What a file that only a passphrase or a post-quantum key opens, or an armoured one, ends with."""
+"""What is raised for a file that needs a passphrase or a post-quantum key, and for an armoured one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +63,7 @@ def load(name: str) -> Vector:
 
 
 def streamed(vector: Vector) -> bytes:
-    """What a reader gets out that opens one chunk after the other until one is wrong or there is no more."""
+    """What a reader gives that decrypts chunk after chunk until one is wrong, or the file ends."""
     if not vector.payload:
         return b""
     start = re.search(rb"^--- .*\n", vector.encrypted, re.M)

@@ -1,4 +1,4 @@
-"""Archives as written and read by us, held against 7-Zip and py7zr."""
+"""The archives that we write and read, compared with 7-Zip and py7zr."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ def test_bytes_are_these_for_all_time() -> None:
 
 
 class Watched(io.BytesIO):
-    """Content that notes how it was read."""
+    """Content that records how it was read."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -334,7 +334,7 @@ def test_more_members_than_the_limit_are_refused() -> None:
 
 
 class Zeros(io.RawIOBase):
-    """So many zeros, without holding them."""
+    """A stream of ``size`` zeros that takes no memory."""
 
     def __init__(self, size: int) -> None:
         self._left = size
@@ -441,7 +441,7 @@ def test_an_archive_that_becomes_shorter_is_unreadable() -> None:
 
 
 class Scratched(io.BytesIO):
-    """A medium that fails to read where ``bad`` lies."""
+    """A medium that fails where ``bad`` is read."""
 
     bad = -1
 

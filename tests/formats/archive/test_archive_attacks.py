@@ -1,4 +1,4 @@
-"""Archives made to harm, one fault each (``tests/vectors/archives``), and floods and damage beside them."""
+"""Hostile archives with one fault each (``tests/vectors/archives``), archives that expand, and damaged ones."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ERRORS = {error.code: error for _, error in make_archives.ATTACKS.values()}
 
 
 def test_the_committed_vectors_are_those_the_generator_makes() -> None:
-    """But for packed headers: liblzma does not promise to make the same bytes in every release."""
+    """Packed headers are an exception: liblzma does not promise the same bytes in every release."""
     assert len(VECTORS) == len(make_archives.ATTACKS) + len(make_archives.GOODS)
     assert COMMITTED.keys() == VECTORS.keys()
     assert [name for name in VECTORS if "packed-header" not in name and VECTORS[name] != COMMITTED[name]] == []

@@ -1,4 +1,4 @@
-"""Images we write: exact in size, in order, the same every time, and read by the tools people have."""
+"""Images that we write have the exact size, the given order, the same bytes every time, and are read by stock tools."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PATHS = st.lists(st.sampled_from(["data", "archives", "parity"]) | NAMES, min_si
 
 
 def legal(listing: dict[str, int]) -> list[tuple[str, int]]:
-    """The files of a drawn listing that fit into one image, each tried after those before it."""
+    """The files of a listing that fit into one image together, taken in order."""
     kept: list[tuple[str, int]] = []
     for item in listing.items():
         try:

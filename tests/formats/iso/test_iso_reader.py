@@ -1,4 +1,4 @@
-"""Images we read: ours, other tools', damaged ones; nothing but `FormatError` comes out of structures, ever."""
+"""Images of ours and of other tools are read, damaged ones too; bad structures raise nothing but `FormatError`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def number(value: int) -> bytes:
 
 
 def patched(data: bytes, *patches: tuple[int, bytes]) -> bytes:
-    """``data`` with bytes put over it at offsets."""
+    """``data`` with bytes replaced at offsets."""
     changed = bytearray(data)
     for offset, piece in patches:
         changed[offset : offset + len(piece)] = piece
@@ -152,7 +152,7 @@ def test_a_file_of_several_extents_is_read_across_them(tmp_path: Path) -> None:
 
 
 class SeekableZeros(Zeros):
-    """As pycdlib wants a source to be."""
+    """A source of the kind that pycdlib takes."""
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         assert (offset, whence) == (0, io.SEEK_SET)

@@ -1,4 +1,4 @@
-"""Parity: what it promises is mended to the same bytes, what is beyond is named, and nothing wrong is ever written.
+"""Parity mends what it promises to the same bytes, names what is beyond, and never writes anything wrong.
 
 `reference` is the code as docs/parity.md specifies it, in plain Python, symbol by symbol.
 """
@@ -95,7 +95,7 @@ def reference(known: dict[int, bytes], lost: Sequence[int], length: int) -> list
 
 
 class StoredGroup:
-    """A group with its columns in memory: made once, then damaged; good blocks are known by their digests."""
+    """A group with its columns in memory, which can be damaged; digests tell its good blocks."""
 
     def __init__(self, geometry: Geometry, volumes: Sequence[Sequence[bytes]]) -> None:
         self.geometry = geometry
@@ -276,7 +276,7 @@ def test_a_lost_volume_may_be_declared_with_its_virtual_blocks() -> None:
 
 
 def physical(geometry: Geometry) -> list[tuple[int, int]]:
-    """The blocks of a protected volume in the order they lie there."""
+    """The blocks of a protected volume in the order in which they lie on it."""
     order = [(column, row) for column in range(geometry.total) for row in range(geometry.rows)]
     return [position for position in order if geometry.place(*position) is not None]
 
@@ -477,7 +477,7 @@ def test_a_volume_of_one_block_has_a_copy_as_parity() -> None:
 
 
 @given(SIZES, st.integers(1, 300))
-def test_every_block_of_a_volume_has_one_seat(sizes: list[int], about: int) -> None:
+def test_every_block_of_a_volume_has_one_position(sizes: list[int], about: int) -> None:
     blocks = sum(-(-size // B) for size in sizes)
     geometry = within(sizes, columns=columns_for(blocks, about), parity=1, block_size=B)
     places = [geometry.place(column, row) for column in range(geometry.data) for row in range(geometry.rows)]
@@ -509,7 +509,7 @@ def test_a_geometry_that_cannot_be_is_refused(make: Callable[[], Geometry]) -> N
         make()
 
 
-def test_seats_outside_a_group_do_not_exist() -> None:
+def test_positions_outside_a_group_do_not_exist() -> None:
     geometry = across([[5]], parity=1)
     for column, row in [(2, 0), (0, 1), (-1, 0), (0, -1)]:
         with pytest.raises(IndexError):

@@ -1,4 +1,4 @@
-"""Labelled tapes: every label byte, every file back from any reel, and every damage named and kept to its place."""
+"""Labelled tapes: every byte of the labels, every file read back from any reel, and every damage named."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def written(content: dict[str, bytes] = FILES, *, block_size: int = 1024) -> Mem
 
 
 def salvage(stream: BinaryIO, size: int) -> tuple[bytearray, list[tuple[int, int]]]:
-    """What of a file can be read, at its place (0xFF elsewhere), and what is lost."""
+    """The bytes of a file that can be read, with 0xFF in place of the others, and the ranges lost."""
     data = bytearray(b"\xff" * size)
     lost = []
     at = 0
@@ -134,7 +134,7 @@ def read_all(drive: Drive, **options: object) -> dict[str, bytes]:
 
 
 def runs(tape: Sequence[bytes | None]) -> Iterator[list[bytes]]:
-    """The runs of blocks between marks; what follows the last mark is none."""
+    """The runs of blocks between marks; what follows the last mark does not count."""
     run: list[bytes] = []
     for item in tape:
         if item is None:
