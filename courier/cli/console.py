@@ -183,7 +183,7 @@ def _log(level: int, text: str) -> None:
 
 def _terminal_width() -> int:
     """Columns that a table may take; output that goes into a file or a pipe is never wrapped."""
-    if _is_terminal(sys.stdout) or "COLUMNS" in os.environ:
+    if _is_terminal(sys.stdout):
         return shutil.get_terminal_size().columns
     return _UNLIMITED
 

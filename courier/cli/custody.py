@@ -44,7 +44,7 @@ def add(
         typer.Option(
             "--event",
             metavar="EVENT",
-            help="What happened: packed, sealed, handed-over, received, seal-checked, verified, lost or note.",
+            help="What happened: packed, sealed, handed-over, received, seal-checked, verified, lost, note.",
         ),
     ],
     to: Annotated[str, typer.Option("--to", metavar="NAME", help="Who took the parcel over.")] = "",

@@ -35,6 +35,7 @@ def test_a_narrow_terminal_breaks_no_word(
     for home in sites.homes:
         wide = run(*command, "--home", home.path).out
         with monkeypatch.context() as patch:
+            patch.setattr("courier.cli.console._is_terminal", lambda _: True)
             patch.setenv("COLUMNS", str(columns))
             narrow = run(*command, "--home", home.path).out
         assert sorted(narrow.split()) == sorted(wide.split())

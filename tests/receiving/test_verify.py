@@ -145,4 +145,4 @@ def test_the_files_that_stock_tools_go_by_are_noted_where_they_are_not_as_writte
 
 
 def test_no_option_skips_a_check() -> None:
-    assert set(inspect.signature(verify).parameters) == {"console", "what", "card"}
+    assert set(inspect.signature(verify).parameters) == {"context", "what", "card"}
