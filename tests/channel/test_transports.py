@@ -19,16 +19,15 @@ from channel_network import Pair, Wire, came, definition, make_pair, put, state,
 from journey import Home
 
 from courier.channel.acknowledgements import acknowledge
-from courier.channel.addresses import Wishes, add_address, list_addresses, remove_address, set_address
+from courier.channel.addresses import Wishes, add_address, list_addresses, set_address
 from courier.channel.connections import Run
 from courier.channel.delivery import deliver
-from courier.channel.measurement import measure_address
 from courier.channel.pace import Meter, Pacer
 from courier.channel.schedule import Limits
 from courier.channel.sync import synchronise_patiently, take_inbox
 from courier.channel.transport import Outgoing, Pace, PausedError, Transport
 from courier.cli.messages import MESSAGE_HANDLERS
-from courier.errors import NotFoundError, RefusedError, UnreachableError, UsageError
+from courier.errors import RefusedError, UnreachableError
 from courier.files import make_folder
 from courier.site.catalog import messages, sites
 from courier.site.catalog.sites import Address
@@ -403,15 +402,6 @@ def test_without_an_address_the_message_waits_and_says_so(pair: Pair) -> None:
     assert done.unreachable == (("BR1", "there is no address to it: courier channel address add"),)
 
 
-def test_a_test_of_an_address_measures_within_its_budget_and_is_kept(pair: Pair) -> None:
-    pair.link()
-    found = measure_address(pair.hq, "BR1", None, budget=300_000, network=pair.network)
-    assert 0 < found.bytes_moved <= 300_000
-    assert min(found.up_bytes_per_second, found.down_bytes_per_second) > 0
-    assert list_addresses(pair.hq)[0].measured == found.to_text()
-    assert list(pair.share.iterdir()) == []
-
-
 # What HTTP alone does.
 
 
@@ -485,24 +475,6 @@ def test_clocks_that_differ_are_named(http: Pair) -> None:
     transport._client._now = lambda: http.clock() + 301 * 10**9  # type: ignore[attr-defined]
     with pytest.raises(UnreachableError, match="the clocks differ: signed at"):
         transport.deliver("BR1", Outgoing.of(b"x"))
-
-
-def test_addresses_are_spelled_one_way_and_checked(http: Pair, tmp_path: Path) -> None:
-    assert add_address(http.hq, "BR1", "HTTPS://Example.org:9/", 3).address == "https://example.org:9"
-    assert add_address(http.hq, "BR1", "https://[::1]:9", None).address == "https://[::1]:9"
-    assert add_address(http.hq, "BR1", "poll", None).priority == 5
-    for bad in ("https://example.org/path", "https://user@example.org", "ftp://example.org", "https://", " "):
-        with pytest.raises(UsageError):
-            add_address(http.hq, "BR1", bad, None)
-    for bad_priority in (0, 1001, 3):
-        with pytest.raises(UsageError):
-            add_address(http.hq, "BR1", str(tmp_path), bad_priority)
-    with pytest.raises(UsageError):
-        measure_address(http.hq, "BR1", "poll", budget=1000)
-    with pytest.raises(NotFoundError):
-        remove_address(http.hq, "BR1", "https://example.org:10")
-    remove_address(http.hq, "BR1", "https://example.org:9/")
-    assert [a.priority for a in list_addresses(http.hq)] == [4, 5]
 
 
 def test_five_threads_deliver_to_three_sites_without_losing_or_doubling(http: Pair) -> None:

@@ -1,0 +1,50 @@
+"""Addresses: how they are spelled, what is refused, and measuring them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("httpx")
+
+from channel_network import Pair, make_pair
+
+from courier.channel.addresses import add_address, list_addresses, remove_address
+from courier.channel.measurement import measure_address
+from courier.errors import NotFoundError, UsageError
+
+pytestmark = pytest.mark.usefixtures("no_reports")
+
+
+@pytest.fixture(params=["folder", "http"])
+def pair(request: pytest.FixtureRequest, pair_homes: Path) -> Iterator[Pair]:
+    yield from make_pair(request.param, pair_homes)
+
+
+def test_addresses_are_spelled_one_way_and_checked(http: Pair, tmp_path: Path) -> None:
+    assert add_address(http.hq, "BR1", "HTTPS://Example.org:9/", 3).address == "https://example.org:9"
+    assert add_address(http.hq, "BR1", "https://[::1]:9", None).address == "https://[::1]:9"
+    assert add_address(http.hq, "BR1", "poll", None).priority == 5
+    for bad in ("https://example.org/path", "https://user@example.org", "ftp://example.org", "https://", " "):
+        with pytest.raises(UsageError):
+            add_address(http.hq, "BR1", bad, None)
+    for bad_priority in (0, 1001, 3):
+        with pytest.raises(UsageError):
+            add_address(http.hq, "BR1", str(tmp_path), bad_priority)
+    with pytest.raises(UsageError):
+        measure_address(http.hq, "BR1", "poll", budget=1000)
+    with pytest.raises(NotFoundError):
+        remove_address(http.hq, "BR1", "https://example.org:10")
+    remove_address(http.hq, "BR1", "https://example.org:9/")
+    assert [a.priority for a in list_addresses(http.hq)] == [4, 5]
+
+
+def test_a_test_of_an_address_measures_within_its_budget_and_is_kept(pair: Pair) -> None:
+    pair.link()
+    found = measure_address(pair.hq, "BR1", None, budget=300_000, network=pair.network)
+    assert 0 < found.bytes_moved <= 300_000
+    assert min(found.up_bytes_per_second, found.down_bytes_per_second) > 0
+    assert list_addresses(pair.hq)[0].measured == found.to_text()
+    assert list(pair.share.iterdir()) == []
