@@ -108,9 +108,9 @@ def plan_parity(
 ) -> ParityPlan:
     """Plan the parity of data volumes; ``volumes`` has the sizes in bytes of the archives on each.
 
-    ``room``: bytes that each data volume has left; ``spare_room``: bytes that a spare volume has for parity files
-    (None: not limited); ``cost``: the bytes of these that a file takes. Raises `UsageError` for an impossible number of
-    spare volumes, `NoSpaceError` if what was requested does not fit (``fill`` always does).
+    ``room``: bytes each data volume has left. ``spare_room``: bytes that a spare volume has for parity files. None:
+    not limited. ``cost``: the bytes of these that a file takes. Raises `UsageError` for an impossible number of spare
+    volumes, `NoSpaceError` if what was requested does not fit (``fill`` always does).
     """
     draft = _Draft()
     content: dict[int, tuple[tuple[int, ...], int | None]] = {

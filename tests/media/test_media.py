@@ -14,42 +14,24 @@ from typing import Any, BinaryIO
 
 import bagit
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from journey import (
-    SMALL,
     Sites,
     add,
     create,
     describe_tree,
-    digest_of,
+    digests_of,
     exported,
     make_sites,
     noise,
     run,
-    run_process,
     sent,
 )
 from journey import write as write_parcel
 from stock import stock_tool
 
-from courier.errors import NoSpaceError
-from courier.files import locked
 from courier.media import reading as media
-from courier.media import volume_files as volume
-from courier.media.kinds import MEDIA
-from courier.media.reading import LAYOUTS, FolderMedium
+from courier.media.reading import LAYOUTS
 from courier.parcel.archive_plan import take_turns
-from courier.parcel.parity_plan import Redundancy
-from courier.parcel.volume_layout import (
-    FixedSizes,
-    LayoutRequest,
-    archive_cost,
-    lay_out,
-    room_for_archives,
-    volume_files,
-)
-from formats.documents.packing import TableRef
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 
@@ -76,186 +58,18 @@ def tree(root: Path) -> Path:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_volume_issued_again_is_the_same_to_the_byte(sites: Sites, layout: str) -> None:
-    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
-    first = write_parcel(sites.hq, parcel, layout, sites.root / "a")
-    again = write_parcel(sites.hq, parcel, layout, sites.root / "b")
-    assert [contents(path) for path in first] == [contents(path) for path in again]
-
-
-def test_a_volume_issued_again_after_the_key_was_renewed_is_the_same_to_the_byte(sites: Sites) -> None:
-    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
-    first = write_parcel(sites.hq, parcel, "folder", sites.root / "a")
-    sites.hq("site", "rotate-key")
-    again = write_parcel(sites.hq, parcel, "folder", sites.root / "b")
-    assert [contents(path) for path in first] == [contents(path) for path in again]
-    # A set that was interrupted goes on over it.
-    command = ("parcel", "write", parcel, "--layout", "folder", "--out", sites.root / "a")
-    assert all(one["kept"] for one in sites.hq(*command)["volumes"])
-    sites.br("parcel", "receive", sites.root / "b")
-    for path in sites.hq.path.glob("catalogue.sqlite*"):
-        path.unlink()
-    sites.hq("catalog", "rebuild", sites.root / "b")
-    assert all(one["kept"] for one in sites.hq(*command)["volumes"])
-
-
-def contents(path: Path) -> dict[str, str]:
-    if path.is_file():
-        return {path.name: digest_of(path)}
-    return {item.relative_to(path).as_posix(): digest_of(item) for item in sorted(path.rglob("*")) if item.is_file()}
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_an_interrupted_set_goes_on_and_what_stands_is_read_again(sites: Sites, layout: str) -> None:
-    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
-    out = sites.root / "out"
-    sites.hq("parcel", "write", parcel, "--layout", layout, "--out", out, "--volume", 1)
-    assert sites.hq.fails("parcel", "ship", parcel, code=3)["code"] == "not-written"
-    document = sites.hq("parcel", "write", parcel, "--layout", layout, "--out", out)
-    assert [one["kept"] for one in document["volumes"]] == [True] + [False] * (len(document["volumes"]) - 1)
-    sites.hq("parcel", "ship", parcel)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_an_interrupted_set_goes_on_when_the_media_before_have_been_taken_out(sites: Sites, layout: str) -> None:
-    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
-    drive, command = (
-        sites.root / "drive",
-        ("parcel", "write", parcel, "--layout", layout, "--out", sites.root / "drive"),
-    )
-    (first,) = sites.hq(*command, "--volume", 1)["volumes"]
-    drive.rename(sites.root / "taken out")
-    said = sites.hq.says(*command)
-    assert "Volume 1 of" in said
-    assert "written before, on a medium that is not there now; to write it again: --volume 1" in said
-    assert sorted(path.name[:15] for path in drive.iterdir())[0] == "HQ1_000001_V002"
-    assert sites.hq("parcel", "show", parcel)["state"] == "Written"
-    # Of a whole set another one is written when it is asked for; and one volume whenever it is.
-    drive.rename(sites.root / "taken out too")
-    assert not any(one["kept"] for one in sites.hq(*command)["volumes"])
-    drive.rename(sites.root / "a copy")
-    assert sites.hq(*command, "--volume", 1)["volumes"][0]["path"] == first["path"]
-    assert contents(Path(first["path"])) == contents(sites.root / "taken out" / Path(first["path"]).name)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_what_a_killed_run_left_on_a_drive_takes_no_room_from_the_next(
-    sites: Sites, layout: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
-    drive = sites.root / "drive"
-    ending = {"folder": "", "iso": ".iso", "tape": ".tape"}[layout]
-    other = drive / f".courier-tmp-77-HQ1_000002_V001{ending}"
-    (drive / f".courier-tmp-77-HQ1_000001_V001{ending}").mkdir(parents=True)
-    other.mkdir()
-    (drive / f".courier-tmp-77-HQ1_000001_V001{ending}" / "half").write_bytes(bytes(800_000))
-
-    def free_space(folder: Path) -> int:
-        return 3_500_000 - sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-    monkeypatch.setattr("courier.sending.drives.free_space", free_space)
-    assert len(write_parcel(sites.hq, parcel, layout, drive)) == 4
-    # Another parcel's is not ours to judge: its own command may be writing it.
-    assert [path for path in drive.iterdir() if path.name.startswith(".courier-tmp-")] == [other]
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_an_error_of_a_drive_says_which_drive(sites: Sites, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
-    command = ("parcel", "write", parcel, "--layout", layout, "--out", sites.root / "out")
-
-    def fails(*_: object) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))  # as write(2), read(2) and fsync(2) do
-
-    with monkeypatch.context() as patch:
-        patch.setattr("courier.media.writing.read_back", fails)
-        assert str(sites.root / "out") in sites.hq.fails(*command, code=4)["message"]
-    with monkeypatch.context() as patch:
-        patch.setattr("courier.parcel.recipes.ComposedFiles.open", lambda *_: Failing())
-        assert "on our own disk" in sites.hq.fails(*command, code=4)["message"]
-    assert list((sites.root / "out").iterdir()) == []
-
-
-class Failing(io.BytesIO):
-    def read(self, size: int | None = -1, /) -> bytes:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-
-def test_a_refused_layout_for_another_medium_leaves_the_parcel_as_it_was(
-    sites: Sites, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
-    out = sites.root / "out"
-    write_parcel(sites.hq, parcel, "iso", out)
-    (sites.root / "file").touch()
-    anew = ("parcel", "write", parcel, "--capacity", "3MB", "--layout", "iso", "--out")
-    assert sites.hq.fails(*anew, out, code=3)["code"] == "target-exists"
-    assert "no folder" in sites.hq.fails(*anew, sites.root / "file", code=2)["message"]
-    with monkeypatch.context() as patch:
-        patch.setattr("courier.sending.drives.os.access", lambda path, _: path != sites.root)
-        assert sites.hq.fails(*anew, sites.root / "read-only", code=3)["code"] == "permission"
-    with locked(sites.hq.path / "parcels" / "out" / parcel / "lock"):
-        assert sites.hq.fails(*anew, sites.root / "other", code=9)["code"] == "busy"
-        assert sites.hq.fails("parcel", "discard", parcel, code=9)["code"] == "busy"
-    assert sites.hq("parcel", "show", parcel)["state"] == "Written"
-    sites.hq("parcel", "ship", parcel)
-
-
-@pytest.mark.parametrize("options", [(), ("--capacity", "6MB")])
-def test_a_parcel_laid_out_anew_while_a_person_was_asked_is_not_written_as_it_was(
-    sites: Sites, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
-    command = ("parcel", "write", parcel, "--layout", "folder", "--out", sites.root / "out")
-
-    def asked(*_: object) -> None:
-        out = sites.root / "other"
-        run_process(*command[:-1], out, "--capacity", "3MB", "--home", sites.hq.path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("courier.cli.console.Console.ask_if_present", asked)
-        error = sites.hq.fails(*command, *options, code=3)
-    assert "laid HQ1-000001 out anew" in error["message"]
-    assert sites.hq("parcel", "show", parcel)["state"] == "Written"
-    (volume,) = sites.hq(*command)["volumes"]
-    sites.hq("parcel", "ship", parcel)
-    assert sites.br("parcel", "receive", volume["path"])["missing_volumes"] == []
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_what_stands_at_the_target_and_is_another_thing_is_never_overwritten(sites: Sites, layout: str) -> None:
-    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
-    volumes = write_parcel(sites.hq, parcel, layout, sites.root / "out")
-    spoil(volumes[0])
-    before = contents(volumes[0])
-    error = sites.hq.fails("parcel", "write", parcel, "--layout", layout, "--out", sites.root / "out", code=3)
-    assert error["code"] == "target-exists"
-    assert contents(volumes[0]) == before
-
-
-def spoil(path: Path) -> None:
-    """Flip a bit in the middle of the largest file of a volume."""
-    target = (
-        path if path.is_file() else max((p for p in path.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
-    )
-    data = bytearray(target.read_bytes())
-    data[len(data) * 3 // 4] ^= 0x10
-    target.write_bytes(data)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
 def test_reading_leaves_a_medium_as_it_was_even_a_read_only_one(sites: Sites, layout: str) -> None:
     _, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), layout=layout, out=sites.root / "out")
     sites.sync(sites.hq)
     everything = [item for path in volumes for item in (path, *path.rglob("*"))]
-    before = [contents(path) for path in volumes]
+    before = [digests_of(path) for path in volumes]
     times = [item.stat().st_mtime_ns for item in everything]
     for item in everything:
         item.chmod(0o555 if item.is_dir() else 0o444)
     sites.br("parcel", "receive", sites.root / "out")
     sites.br("catalog", "rebuild", sites.root / "out")
     run("parcel", "verify", *volumes, "--card", sites.root / "HQ1.card")
-    assert [contents(path) for path in volumes] == before
+    assert [digests_of(path) for path in volumes] == before
     assert [item.stat().st_mtime_ns for item in everything] == times
 
 
@@ -542,17 +356,6 @@ def test_several_drives_take_turns_and_one_disk_is_not_counted_twice() -> None:
     assert take_turns([], [5]) == []
 
 
-def test_volumes_go_to_several_outs_in_turn(sites: Sites) -> None:
-    # One disk here, so all of them go to the first; what stands at any of them is kept.
-    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
-    a, b = sites.root / "a", sites.root / "b"
-    sites.hq("parcel", "write", parcel, "--layout", "folder", "--out", b, "--volume", 2)
-    document = sites.hq("parcel", "write", parcel, "--layout", "folder", "--out", a, "--out", b)
-    places = {one["number"]: Path(one["path"]).parent.name for one in document["volumes"]}
-    assert places[1] == "a"
-    assert places[2] == "b"
-
-
 # --- restoring without this project -----------------------------------------------------------------------------------
 
 
@@ -687,71 +490,3 @@ def test_a_receiver_learns_of_a_parcel_and_then_takes_it_in(sites: Sites) -> Non
     document = sites.br("catalog", "rebuild", volumes[0])
     assert document["volumes"][0]["side"] == "receiver"
     assert sites.br("parcel", "receive", sites.root / "out")["state"] == "Imported"
-
-
-# --- capacity ---------------------------------------------------------------------------------------------------------
-
-
-def head_for(capacity: int, *, spares: int = 0, redundancy: str = "none") -> LayoutRequest:
-    return LayoutRequest(
-        parcel="HQ1-000001",
-        source="HQ1",
-        name="Headquarters",
-        destinations=("BR1",),
-        created_ns=1_700_000_000_000_000_000,
-        priority="medium",
-        edition=1,
-        media="drive",
-        capacity=capacity,
-        encrypted=True,
-        spares=spares,
-        redundancy=Redundancy.parse(redundancy),
-    )
-
-
-FIXED = FixedSizes(card=1200, script=27_000, contents=20_000)
-
-
-@given(
-    capacity=st.integers(1_000_000, 60_000_000),
-    sizes=st.lists(st.integers(1, 20_000_000), min_size=1, max_size=40),
-    redundancy=st.sampled_from(["none", "fill", "5%"]),
-    spares=st.integers(0, 2),
-)
-def test_no_volume_is_ever_over_its_capacity(capacity: int, sizes: list[int], redundancy: str, spares: int) -> None:
-    head = head_for(capacity, spares=spares, redundancy=redundancy)
-    archives = [(size, f"{n:064x}") for n, size in enumerate(sizes)]
-    try:
-        laid_out = lay_out(head, archives, contents=TableRef(size=20_000, sha256="0" * 64), fixed=FIXED)
-    except NoSpaceError:
-        # Refused rather than overfilled; but never what plainly fits.
-        room = room_for_archives(head, len(sizes), sum(sizes), FIXED)
-        assert spares or redundancy == "5%" or max(archive_cost(size, capacity) for size in sizes) > room - 40_000
-        return
-    packing = laid_out.packing
-    placed = [file.number for n in range(1, packing.volumes + 1) for file in packing.archives if file.volume == n]
-    assert sorted(placed) == list(range(1, len(sizes) + 1))
-    for number in range(1, packing.volumes + 1):
-        files = volume_files(packing, number, FIXED, name="Headquarters", listing=len(packing.payload()) * 4 // 3 + 600)
-        assert volume.medium_size(files, capacity) <= capacity
-
-
-@pytest.mark.parametrize("kind", sorted(MEDIA))
-def test_every_kind_of_medium_is_filled_and_never_over(kind: str) -> None:
-    capacity = MEDIA[kind].usable_bytes
-    head = head_for(capacity, redundancy="fill")
-    size = min(4_000_000_000, capacity // 4)
-    archives = [(size, f"{n:064x}") for n in range(9)]
-    packing = lay_out(head, archives, contents=TableRef(size=20_000, sha256="0" * 64), fixed=FIXED).packing
-    for number in range(1, packing.volumes + 1):
-        assert packing.volume_bytes(number) < capacity
-    assert packing.volumes == -(-9 // ((capacity - 3_000_000) // size))
-
-
-def test_the_largest_media_take_parcels_of_many_thousand_archives() -> None:
-    head = head_for(MEDIA["lto9"].usable_bytes, redundancy="none")
-    archives = [(4_000_000_000, f"{n:064x}") for n in range(9000)]
-    packing = lay_out(head, archives, contents=TableRef(size=20_000, sha256="0" * 64), fixed=FIXED).packing
-    assert packing.volumes == 3
-    assert FolderMedium.layout == "folder"
-    assert SMALL

@@ -249,6 +249,13 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 
+def digests_of(path: Path) -> dict[str, str]:
+    """SHA-256 of a file, or of every file below a folder, by its name or path there."""
+    if path.is_file():
+        return {path.name: digest_of(path)}
+    return {item.relative_to(path).as_posix(): digest_of(item) for item in sorted(path.rglob("*")) if item.is_file()}
+
+
 def describe_tree(root: Path) -> dict[str, tuple[object, ...]]:
     """All that a package keeps of a tree: names, kinds, contents, times in nanoseconds, executable bits, targets."""
     found: dict[str, tuple[object, ...]] = {}
