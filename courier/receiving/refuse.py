@@ -1,4 +1,4 @@
-"""What an operator, or a later parcel, decides over a parcel: failed, superseded; refused, accepted after all."""
+"""Refusing a parcel at its receiver, on the operator's word or its sender's, and accepting it after all."""
 
 from __future__ import annotations
 
@@ -22,13 +22,19 @@ if TYPE_CHECKING:
 
 
 def refuse_parcel(site: Site, parcel: str, reason: str) -> str:
-    """Take nothing more of a parcel, and never import it; return its state. Raises `NotFoundError`, `RefusedError`."""
+    """Receive nothing more of a parcel, and never import it; return its state.
+
+    Raises `NotFoundError`, and `RefusedError` where its state does not allow that.
+    """
     reason, build = checked_reason(reason), find_build(site, parcel)
     return _decide(site, parcel, build, ReceivedEvent.REFUSED, reason)
 
 
 def accept_parcel(site: Site, parcel: str) -> str:
-    """Take a parcel after all that was refused; return its state. Raises `NotFoundError`, `RefusedError`."""
+    """Accept a parcel that was refused; return its state.
+
+    Raises `NotFoundError`, and `RefusedError` where it was recalled or its state does not allow that.
+    """
     build = find_build(site, parcel)
     check_not_recalled(site, site.trust(), parcel, parcel[:3])
     return _decide(site, parcel, build, ReceivedEvent.ACCEPTED, "by the operator")
@@ -49,7 +55,7 @@ def _decide(site: Site, parcel: str, build: str, event: ReceivedEvent, text: str
 
 
 def take_supersession(site: Site, body: bytes) -> str:
-    """A sender replaces a parcel: refuse what may still come of it. Return the sender."""
+    """Refuse a parcel that its sender has replaced by a later one, as its supersession says; return the sender."""
     word, _ = site.trust().verify(body, supersession_doc.KIND, now_ns=now())
     text = f"superseded by {word.by}" + (f": {word.reason}" if word.reason else "")
     with site.catalogue.writing() as connection:
@@ -58,7 +64,7 @@ def take_supersession(site: Site, body: bytes) -> str:
 
 
 def refuse_unwanted(connection: Connection, site: Site, parcel: str, build: str, text: str) -> None:
-    """Refuse a parcel on its sender's word, also one that nobody here has heard of yet; what is imported stays."""
+    """Refuse a parcel on its sender's word, also one that is not known here yet; one that was imported stays so."""
     rows = parcels.find_received(connection, parcel)
     for row in rows:
         if row.state != ReceivedState.IMPORTED:
