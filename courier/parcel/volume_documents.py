@@ -362,7 +362,7 @@ def _stand_in(packing: PackingList, digest: str, number: int) -> VolumeLabel:
 
 
 def _number_by_payload(packing: PackingList, first: str) -> int | None:
-    """The volume that carries ``first``, the first file of the payload; None where no volume of the packing list does."""
+    """The volume that carries ``first``, the first file of the payload; None where the packing list has no such."""
     return next((file.volume for at, file in enumerate(packing.files()) if packing.path(at) == first), None)
 
 

@@ -61,6 +61,7 @@ DEFINITION = PackageDefinition(
     issued_ns=NOW - 2 * DAY_NS,
     listing=ListingSummary(sha256=LISTED, entries=1, files=1, bytes=10),
 )
+ROOM = Room(purpose="receiving", place="/home", needed=10, free=100, reserve=20)
 GOOD = Facts(
     site="BR1",
     packing=PACKING,
@@ -73,7 +74,7 @@ GOOD = Facts(
     notices=(NOTICE,),
     definitions={VERSION: {LISTED: DEFINITION}},
     key=KeyFacts(here=True),
-    room=Room(purpose="receiving", place="/home", needed=10, free=100, reserve=20),
+    room=ROOM,
 )
 """A parcel that every check agrees with."""
 RECALL = Recall(
@@ -100,7 +101,7 @@ def test_a_parcel_with_which_all_agree_is_admitted() -> None:
         (Stage.RECEIVE, {"other_builds": (ReceivedState.REFUSED,)}, "parcel-refused"),
         (Stage.RECEIVE, {"site": "HQ1", "numbered": {VERSION[0]: 1}}, "own-parcel"),
         (Stage.RECEIVE, {"state": None, "other_builds": (ReceivedState.ARRIVING,)}, "other-build"),
-        (Stage.ROOM, {"room": replace(GOOD.room or Room, free=29)}, "no-space"),
+        (Stage.ROOM, {"room": replace(ROOM, free=29)}, "no-space"),
         (Stage.AGREE, {"editions": ("77" * 32,)}, "notice-disagrees"),
         (Stage.AGREE, {"notices": (replace(NOTICE, build="88" * 16),)}, "notice-disagrees"),
         (Stage.AGREE, {"now_ns": NOW + 40 * DAY_NS}, "too-long-in-transit"),
@@ -128,7 +129,7 @@ def test_what_stands_against_it_is_refused_with_its_code(stage: Stage, change: d
         (Stage.RECEIVE, {"state": None, "other_builds": (ReceivedState.ANNOUNCED,)}),
         (Stage.RECEIVE, {"state": ReceivedState.HELD, "other_builds": (ReceivedState.HELD,)}),
         (Stage.RECEIVE, {"site": "HQ1", "packing": replace(PACKING, encrypted=False)}),
-        (Stage.ROOM, {"room": replace(GOOD.room or Room, free=30)}),
+        (Stage.ROOM, {"room": replace(ROOM, free=30)}),
         (Stage.AGREE, {"definitions": {VERSION: {OTHER: DEFINITION, LISTED: DEFINITION}}}),
         (Stage.IMPORT, {"held": {VERSION: LISTED}}),
         (Stage.IMPORT, {"site": "HQ1", "numbered": {VERSION[0]: 1}}),
@@ -167,7 +168,7 @@ def test_the_first_check_that_refuses_is_told_and_the_latest_notice_counts() -> 
     with pytest.raises(RefusedError, match="was recalled by HQ1: wrong image"):
         admit(replace(GOOD, recall=RECALL, held={VERSION: OTHER}))
     with pytest.raises(NoSpaceError, match="receiving needs 10 bytes"):
-        judge(replace(GOOD, room=replace(GOOD.room or Room, free=0)), Stage.ROOM)
+        judge(replace(GOOD, room=replace(ROOM, free=0)), Stage.ROOM)
     again = replace(NOTICE, issued_ns=NOW, seals={})
     assert admit(replace(GOOD, notices=(NOTICE, again))).notice == again
 
