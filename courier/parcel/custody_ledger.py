@@ -260,7 +260,7 @@ def read_file(path: Path) -> list[bytes]:
         data = path.read_bytes()
     except FileNotFoundError:
         raise NotFoundError(
-            f"{path} is not there", hint="courier parcel custody add PARCEL --ledger FILE makes one"
+            f"{path} does not exist", hint="courier parcel custody add PARCEL --ledger FILE makes one"
         ) from None
     return [line for line in data.split(b"\n") if line]
 

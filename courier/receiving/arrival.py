@@ -84,7 +84,7 @@ def _noticed_seals(site: Site, packing: PackingList, packing_list: str) -> Mappi
     try:
         notices = verified_notices(site, site.trust(), packing)
     except RefusedError:
-        # A notice that does not stand is nothing to compare with; the import says what is wrong with it.
+        # A notice that is not to be trusted is nothing to compare with; the import says what is wrong with it.
         return None
     return next(
         (n.seals for n in reversed(notices) if (n.build, n.packing_list) == (packing.build, packing_list)), None

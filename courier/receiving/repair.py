@@ -163,7 +163,7 @@ def apply_replies(site: Site, parcel: str, paths: Sequence[Path]) -> int:
     Parts of other parcels in a folder are passed over. A part that cannot be used does not stop the others: its error
     is raised once all have been tried. Raises `NotFoundError`, `RefusedError` or `DamagedError`.
     """
-    taken, ours = 0, not paths
+    new, ours = 0, not paths
     others: set[str] = set()
     failures: list[CourierError] = []
     for path, named in reply_files(paths):
@@ -171,7 +171,7 @@ def apply_replies(site: Site, parcel: str, paths: Sequence[Path]) -> int:
             part = _read_part(site, path)
             if part.parcel == parcel:
                 ours = True
-                taken += _apply(site, part)
+                new += _apply(site, part)
             elif named:
                 hint = f"courier parcel repair {part.parcel} --reply {path}"
                 raise RefusedError(f"{path}: an answer for {part.parcel}", hint=hint)
@@ -181,14 +181,14 @@ def apply_replies(site: Site, parcel: str, paths: Sequence[Path]) -> int:
             failures.append(error)
     if failures:
         first = failures[0]
-        rest = f"; {plural(taken, 'block')} of other parts kept" if taken else ""
+        rest = f"; {plural(new, 'block')} of other parts kept" if new else ""
         raise type(first)(f"{first.message}{rest}", hint=first.hint, code=first.code)
     if not ours:
         raise NotFoundError(
             f"no answer for {parcel} there, only for {', '.join(sorted(others))}",
             hint="courier parcel answer at the sender makes it",
         )
-    return taken
+    return new
 
 
 def _read_part(site: Site, path: Path) -> RepairPart:
@@ -228,9 +228,9 @@ def _apply(site: Site, part: RepairPart) -> int:
     with locked(root / "lock"), naming_space(root, lambda: len(part.data), purpose=purpose):
         spool = Spool.open(folder)
         _check_fits(spool, part)
-        taken, wrong = _fill(spool, part)
-    if taken:
-        text = f"{plural(taken, 'block')} from {part.source} (part {part.part} of {part.of})"
+        new, wrong = _fill(spool, part)
+    if new:
+        text = f"{plural(new, 'block')} from {part.source} (part {part.part} of {part.of})"
         _log(site, part.parcel, "repaired", text)
     if wrong:
         raise DamagedError(
@@ -239,7 +239,7 @@ def _apply(site: Site, part: RepairPart) -> int:
             hint=f"ask again: courier parcel repair {part.parcel} --from-network; tell {part.source} of it",
             code=Code.WRONG_BLOCKS,
         )
-    return taken
+    return new
 
 
 def _check_fits(spool: Spool, part: RepairPart) -> None:
@@ -257,7 +257,7 @@ def _check_fits(spool: Spool, part: RepairPart) -> None:
 
 def _fill(spool: Spool, part: RepairPart) -> tuple[int, int]:
     """Write the blocks of a part; return how many were new, and how many wrong."""
-    at = taken = wrong = 0
+    at = new = wrong = 0
     data = memoryview(part.data)
     for file in part.files:
         index = file.archive - 1
@@ -266,9 +266,9 @@ def _fill(spool: Spool, part: RepairPart) -> tuple[int, int]:
                 length = spool.table.length(index, block)
                 if not filling.have[block]:
                     good = filling.write(block, data[at : at + length])
-                    taken, wrong = taken + good, wrong + (not good)
+                    new, wrong = new + good, wrong + (not good)
                 at += length
-    return taken, wrong
+    return new, wrong
 
 
 def _log(site: Site, parcel: str, event: str, text: str) -> None:
