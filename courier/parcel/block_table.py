@@ -1,4 +1,4 @@
-"""The block table of a parcel: the digest of every block of its files, as it lies on a volume."""
+"""The block table of a parcel, as it lies on a volume: the digest of every block of its files."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from formats.documents.packing import PackingList
 
 
 def load_table(path: Path, packing: PackingList) -> BlockTable:
-    """The block table in a file, mapped rather than read: a parcel of 10 TB has 320 MB of it. Raises
-    `MalformedError`."""
+    """The block table in a file. It is mapped, not read: that of a parcel of 10 TB has 320 MB.
+
+    Raises `MalformedError`, and `ValueError` for an empty file.
+    """
     sizes = [file.size for file in packing.files()]
     with path.open("rb") as source:
         return BlockTable(mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ), sizes, packing.block_size)
 
 
 PART_SUFFIX = ".repair"
-"""What files with a part of an answer end with."""
+"""Suffix of the files that hold a part of an answer to a repair request."""

@@ -1,7 +1,7 @@
-"""The custody ledger of a parcel, judged: entries merged in any order, put in one order, and every break named.
+"""The custody ledger of a parcel: entries are merged, put in one order, and every break in a chain is named.
 
-Pure: envelopes in, a ledger out. A ledger is a set of envelopes, so merging is a union: the same in any order, however
-often. What makes it a chain is inside the entries, and is looked at whenever the ledger is shown.
+This module is pure. A ledger is a set of signed entries, so that merging them gives the same ledger in any order and
+however often. Each entry names the one before it in its chain; this is checked whenever the ledger is shown.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from formats.envelope import Envelope, parse_envelope
 from formats.errors import MalformedError, TooLargeError
 
 Check = Callable[[bytes, CustodyEntry], None]
-"""Verifies the signature of an entry's envelope; raises `CourierError`."""
-
+"""Verifies the signature of an entry, given its envelope and the parsed entry; raises `CourierError`."""
 
 ALTERED = ("tampered", "fork")
-"""Kinds of breaks that say that something was altered."""
+"""Kinds of breaks which mean that something was altered."""
 TAMPERED_HINT = "find out at whose hands it was altered before anybody relies on it"
 MISSING_HINT = "courier channel sync, or merge the ledger file: courier parcel custody merge FILE"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Break:
-    """Where a chain does not hold. ``kind``: tampered, missing, fork, unproved (no trusted key to check it with).
+    """A place where a chain is broken.
 
+    ``kind``: tampered, missing, fork, or unproved (no trusted key to verify it with). ``entry``: the name of the entry.
     ``hint``: what to do about it.
     """
 
@@ -50,24 +50,24 @@ class LedgerLine:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LedgerView:
-    """A ledger in order, and its breaks; none: every chain is whole."""
+    """The entries of a ledger in order, and its breaks; without any, every chain is whole."""
 
     lines: tuple[LedgerLine, ...]
     breaks: tuple[Break, ...]
 
     @property
     def altered(self) -> bool:
-        """Whether something was altered or written twice over: not to be cured by waiting for more entries."""
+        """Whether something was altered, or two entries claim one place: no further entry can put that right."""
         return any(item.kind in ALTERED for item in self.breaks)
 
     @property
     def worst(self) -> tuple[Break, ...]:
-        """The breaks to be seen to first: those that say it was altered; all of them where none does."""
+        """The breaks to look into first: those that mean alteration, or all of them where there are no such."""
         return tuple(item for item in self.breaks if item.kind in ALTERED) or self.breaks
 
 
 def read_entry(data: bytes) -> tuple[Envelope, CustodyEntry]:
-    """An entry out of its envelope, signature not yet checked; raises `FormatError`."""
+    """Parse the envelope of an entry, without verifying its signature; raises `FormatError`."""
     if len(data) > custody_doc.MAX_ENTRY:
         raise TooLargeError(f"an entry of more than {custody_doc.MAX_ENTRY} bytes")
     envelope = parse_envelope(data)
@@ -78,17 +78,17 @@ def read_entry(data: bytes) -> tuple[Envelope, CustodyEntry]:
 
 @dataclass(kw_only=True, slots=True)
 class Ledger:
-    """The entries of one parcel by name; what stands under a name is never replaced."""
+    """The entries of one parcel by name (the SHA-256 of an entry's payload); an entry is never replaced."""
 
     parcel: str
     envelopes: dict[str, bytes] = field(default_factory=dict)
     entries: dict[str, CustodyEntry] = field(default_factory=dict)
 
     def add(self, data: bytes) -> str | None:
-        """Merge one envelope; return its name, or None when it is there already. Raises `FormatError`.
+        """Merge the envelope of an entry; return its name, or None when it is there already. Raises `FormatError`.
 
-        An entry that was signed twice (its name is that of its payload) keeps the envelope that sorts first, so that
-        all ledgers of the same entries are the same.
+        Of an entry that was signed twice, the envelope that sorts first is kept, so that all ledgers of the same
+        entries are equal.
         """
         envelope, entry = read_entry(data)
         return self.add_read(envelope.sha256, entry, data)
@@ -105,7 +105,7 @@ class Ledger:
         return name
 
     def last_entries(self) -> list[Link]:
-        """The last entry of every chain; of a fork, the one whose name sorts first."""
+        """The last entry of every chain; where two claim that place, the one whose name sorts first."""
         last: dict[tuple[str, str], tuple[int, str]] = {}
         for name in sorted(self.entries):
             entry = self.entries[name]
@@ -115,7 +115,7 @@ class Ledger:
         return [Link(site=s, book=b, number=n, entry=name) for (s, b), (n, name) in sorted(last.items())]
 
     def order(self) -> list[str]:
-        """Names so that every entry stands after those it names; otherwise by time, then by name."""
+        """The names in an order in which every entry follows those it names; otherwise by time, then by name."""
         before = {name: self._named(entry) & self.entries.keys() for name, entry in self.entries.items()}
         following: dict[str, list[str]] = {}
         for name, names in before.items():
@@ -139,9 +139,9 @@ class Ledger:
         return {link.entry for link in entry.after} | ({entry.previous} if entry.previous else set())
 
     def view(self, check: Check, broken: Mapping[str, str] | None = None) -> LedgerView:
-        """The ledger in order, every signature checked and every link followed.
+        """The ledger in order, with every signature verified by ``check`` and every link followed.
 
-        ``broken``: what stands in the catalogue under a name and is no entry of that name any more, with the reason.
+        ``broken``: by name, the entries in the catalogue that were altered since they were kept, with the reason.
         """
         breaks = [
             Break(kind="tampered", entry=name, text=why, hint=TAMPERED_HINT)
@@ -210,10 +210,10 @@ def _unproved_hint(entry: CustodyEntry, error: CourierError) -> str:
 
 
 def chain_name(site: str, book: str) -> str:
-    """A chain, for people."""
+    """The name of a chain, for people."""
     return site if book == custody_doc.MAIN else f"{site} (ledger file {book})"
 
 
 def title(entry: CustodyEntry) -> str:
-    """An entry, for people."""
+    """What to call an entry, for people."""
     return f"entry {entry.number} of {chain_name(entry.site, entry.book)} ({entry.event})"

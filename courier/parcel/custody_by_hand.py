@@ -1,4 +1,4 @@
-"""Custody entries written by hand: in the catalogue, or in a ledger file that goes along with the media."""
+"""Custody entries that an operator writes by hand: in the catalogue, or in a ledger file that goes with the media."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from formats.names import check_parcel
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HandEntry:
-    """What an operator types: see `CustodyEntry`; ``intact`` and ``broken`` are volumes whose seals were looked at."""
+    """What an operator types; see `CustodyEntry`. ``intact`` and ``broken``: volumes by how their seals were found."""
 
     event: str
     to: str = ""
@@ -43,10 +43,10 @@ class HandEntry:
 
 
 def look_ahead(parcel: str, wanted: HandEntry, ledger_file: Path | None) -> str:
-    """What is odd about a ledger file before an entry is written into it: it is of other parcels alone; else empty.
+    """A warning before an entry is written into a ledger file that has only entries of other parcels; else empty.
 
-    One file may hold the entries of several parcels that travel together, so that is no error. Raises `UsageError` as
-    `add_by_hand` does.
+    One file may hold the entries of several parcels that travel together, so that is no error. Raises as `add_by_hand`
+    does.
     """
     _check(parcel, wanted)
     file = read_ledger_file(ledger_file, parcel) if ledger_file is not None else None
@@ -58,7 +58,7 @@ def look_ahead(parcel: str, wanted: HandEntry, ledger_file: Path | None) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HandWritten:
-    """An entry that was written by hand: what its seals amount to, one text for each, and warnings."""
+    """An entry that was written by hand, with one text on each of its seals, and warnings."""
 
     entry: CustodyEntry
     seals: tuple[str, ...]
@@ -66,8 +66,9 @@ class HandWritten:
 
 
 def add_by_hand(site: Site, parcel: str, wanted: HandEntry, ledger_file: Path | None) -> HandWritten:
-    """Write an entry. Raises `UsageError`, and `NotFoundError` for a parcel that is not known here (in a ledger file,
-    any parcel may stand).
+    """Write an entry into the catalogue, or into ``ledger_file`` where that is given.
+
+    Raises `UsageError`, and `NotFoundError` for a parcel that is not known here; a ledger file may be of any parcel.
     """
     _check(parcel, wanted)
     trust = site.trust()
@@ -76,7 +77,7 @@ def add_by_hand(site: Site, parcel: str, wanted: HandEntry, ledger_file: Path | 
         file = read_ledger_file(ledger_file, parcel)
         on = seals_on(file.ledger, trust)
         done = _written(append_to_file(site, file, _what(on, wanted)), on, wanted)
-        note = f"Note: {ledger_file} was not there: it is a new ledger now, with this entry alone"
+        note = f"Note: {ledger_file} did not exist: it is a new ledger file now, with this entry alone"
         return replace(done, warnings=(*done.warnings, note)) if new else done
     if not known_here(site, parcel):
         raise NotFoundError(
@@ -122,7 +123,7 @@ def _check(parcel: str, wanted: HandEntry) -> None:
         raise UsageError(error.message, hint="a parcel ID is like HQ1-000042") from None
     if wanted.event not in custody_doc.BY_HAND:
         own = wanted.event in custody_doc.EVENTS
-        why = "only the command that does it writes that" if own else "no such event"
+        why = "that entry is written by the command that does it" if own else "there is no such event"
         raise UsageError(f"--event {wanted.event}: {why}", hint=f"one of {', '.join(custody_doc.BY_HAND)}")
     if any(number < 1 for number in (*wanted.volumes, *wanted.intact, *wanted.broken)):
         raise UsageError("volumes are numbered from 1", hint="--volume 3")
@@ -139,7 +140,10 @@ def _check(parcel: str, wanted: HandEntry) -> None:
 
 
 def export_ledger(site: Site, parcel: str, out: Path) -> int:
-    """Write the entries about a parcel into a new ledger file; return their number."""
+    """Write the entries about a parcel into a new ledger file; return their number.
+
+    Raises `NotFoundError` for a parcel that is not known here, `RefusedError` where the file exists.
+    """
     if not known_here(site, parcel):
         raise NotFoundError(f"{parcel} is not known here", hint="courier parcel list shows the parcels")
     if out.exists():

@@ -1,7 +1,7 @@
-"""The custody ledger of a site: entries made by the journeys and by hand, kept in the catalogue or in a ledger file.
+"""Keeping the custody ledger: in the catalogue of a site, or in a ledger file that travels with the media.
 
-A ledger file goes along with the media. A site's key is enough to write into it; whatever home it is merged into takes
-the entries it does not have yet. One envelope a line, nothing else.
+Commands write entries as they work, and operators write them by hand. A ledger file has one signed entry a line and
+nothing else. To write into it takes only a site's key; a site that merges it adds the entries that it has not yet.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 MAX_FILE = 64 << 20
 """Bytes of the largest ledger file that is read."""
 NEVER_TRUE = {"bad-signature", "malformed"}
-"""Refusals that no later card, key or clock can cure: such an entry is not kept."""
+"""Codes of errors that no later card, key or clock can cure: such an entry is not kept."""
 
 
 VERIFIED = "every block agrees with the packing list"
@@ -45,7 +45,7 @@ VERIFIED = "every block agrees with the packing list"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Happened:
-    """What an entry shall say; see `CustodyEntry`."""
+    """What a new entry is to say; see `CustodyEntry`."""
 
     event: str
     volumes: tuple[int, ...] = ()
@@ -58,7 +58,9 @@ class Happened:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Merged:
-    """What a merge did: new entries and known ones, and (line number, why) of lines that were refused."""
+    """What merging a ledger file did: parcels with new entries, the numbers of new and of known entries, and
+    (line number, why) of lines that were refused.
+    """
 
     parcels: tuple[str, ...]
     added: int
@@ -164,17 +166,20 @@ def record(connection: Connection, site: Site, parcel: str, *things: Happened) -
 
 
 def check_signature(trust: Trust, data: bytes, entry: CustodyEntry, *, arrived_ns: int | None = None) -> None:
-    """Raises `CourierError` unless the entry was signed by the site it is from; ``arrived_ns``: when it came here."""
+    """Raise `CourierError` unless an entry is signed by the site it is from.
+
+    ``data``: its envelope. ``arrived_ns``: when it came here (nanoseconds since 1970, UTC; None: now).
+    """
     trust.verify(data, custody_doc.KIND, now_ns=now(), where=f"custody {title(entry)}", arrived_ns=arrived_ns)
 
 
 def merge(
     connection: Connection, site: Site, trust: Trust, data: bytes, *, parcel: str = "", came_from: str = ""
 ) -> CustodyEntry | None:
-    """Keep an entry that came; the entry, or None when it was known. ``came_from``: the site that passed it on.
+    """Keep an entry that came, and return it; None when it was known. ``came_from``: the site that passed it on.
 
-    One of a site that is not trusted here is kept too, for the chain's sake, and shown as unproved. Raises
-    `RefusedError` for what is no entry (of ``parcel``, if given), or was altered.
+    An entry of a site that is not trusted here is kept too, so that the chain is whole, and shown as unproved. Raises
+    `RefusedError` for what is not an entry (of ``parcel``, if that is given), or was altered.
     """
     try:
         envelope, entry = read_entry(data)
@@ -192,7 +197,7 @@ def merge(
         rows.keep(connection, kept)
         return entry
     if there.envelope != data and fault is None and not _stands(trust, there):
-        # What stood there was spoilt, or never right: this is the entry itself.
+        # The entry that was kept is damaged, or was never right; this is the right one.
         rows.change(connection, entry.parcel, there.entry, envelope=data)
     if came_from:
         rows.note_shared(connection, there, [came_from], due=there.due)
@@ -216,7 +221,7 @@ def _stands(trust: Trust, kept: KeptEntry) -> bool:
 
 
 def view_ledger(site: Site, parcel: str) -> LedgerView:
-    """The ledger of a parcel as it stands here, every signature and link checked."""
+    """The ledger of a parcel as it is here, with every signature and link checked."""
     with site.catalogue.reading() as connection:
         entries = rows.of_parcel(connection, parcel)
     ledger, broken = _ledger_of(parcel, entries)
@@ -229,12 +234,12 @@ def view_ledger(site: Site, parcel: str) -> LedgerView:
 
 
 def seals_on(ledger: Ledger, trust: Trust) -> Mapping[int, PutOn]:
-    """The seals that are on the volumes, as the entries say that ``trust`` proves."""
+    """The seals on the volumes, by volume number, according to the entries whose signatures ``trust`` verifies."""
     return judge_seals(ledger.view(lambda data, entry: check_signature(trust, data, entry)).lines).on
 
 
 def known_here(site: Site, parcel: str) -> bool:
-    """Whether a parcel was made here, announced, or received."""
+    """Whether a parcel was made here, announced, or received; raises `UsageError` for what is no parcel ID."""
     try:
         check_parcel(parcel)
     except FormatError as error:
@@ -255,7 +260,7 @@ def read_file(path: Path) -> list[bytes]:
         data = path.read_bytes()
     except FileNotFoundError:
         raise NotFoundError(
-            f"{path} is not there", hint="courier parcel custody add PARCEL --ledger FILE makes one"
+            f"{path} does not exist", hint="courier parcel custody add PARCEL --ledger FILE makes one"
         ) from None
     return [line for line in data.split(b"\n") if line]
 
@@ -284,12 +289,12 @@ def read_ledger_file(path: Path, parcel: str) -> LedgerFile:
 
 
 def write_file(path: Path, lines: Iterable[bytes]) -> None:
-    """Write a ledger file in place of what stood there."""
+    """Write a ledger file, in place of an older one."""
     write_atomic(path, b"".join(line + b"\n" for line in lines))
 
 
 def append_to_file(site: Site, file: LedgerFile, what: Happened) -> CustodyEntry:
-    """Add an entry to a ledger file; a site's chain in one file is a book of its own."""
+    """Add an entry to a ledger file. In each file a site has a chain (a book) of its own."""
     ledger = file.ledger
     books = {e.book for e in ledger.entries.values() if e.site == site.code and e.book != MAIN}
     name = next_entry(site, ledger, min(books) if books else secrets.token_hex(8), what)
@@ -298,7 +303,7 @@ def append_to_file(site: Site, file: LedgerFile, what: Happened) -> CustodyEntry
 
 
 def merge_file(site: Site, path: Path) -> Merged:
-    """Take the entries of a ledger file into this site's ledger; bad lines are left out and named."""
+    """Merge the entries of a ledger file into this site's ledger; lines that are refused are left out and named."""
     added, known, refused, names = 0, 0, [], set()
     trust = site.trust()
     with site.catalogue.writing() as connection:

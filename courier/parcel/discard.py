@@ -1,6 +1,6 @@
-"""Giving disk space back: the files of a parcel are deleted, its record stays.
+"""Discarding a parcel: its files are deleted to free disk space, and its log stays.
 
-What each side keeps of a parcel is deleted by `courier.sending.discard_sent` and `courier.receiving.discard_received`.
+The files of each side are deleted by `courier.sending.discard_sent` and `courier.receiving.discard_received`.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 DISCARDED = "discarded"
-"""The event of the log."""
+"""The event in the parcel's log."""
 
 
 def discard_parcel(site: Site, parcel: str, sides: Sequence[Callable[[Site, str], int | None]]) -> int:
-    """Delete what every one of ``sides`` keeps of a parcel; return the bytes freed.
+    """Delete the files of a parcel; return the bytes freed.
 
-    A side returns the bytes it freed, or None where it does not know the parcel. Raises `NotFoundError` when none does.
+    ``sides``: one function each for what is kept as sender and as receiver, which returns the bytes it freed, or None
+    where it does not know the parcel. Raises `NotFoundError` when none of them does.
     """
     with site.catalogue.reading() as connection:
         before = parcels.read_log(connection, parcel)
     freed = [bytes_freed for side in sides if (bytes_freed := side(site, parcel)) is not None]
-    # A run that was killed right at its end leaves a parcel of which only the log tells.
+    # A command that was killed right at its end leaves a parcel that only the log knows.
     if not freed and not (before and before[-1].event == DISCARDED):
         raise NotFoundError(f"{parcel} is not known here", hint="courier parcel list shows the parcels")
     return sum(freed)

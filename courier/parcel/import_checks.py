@@ -73,7 +73,7 @@ class Facts:
     definitions that came, by the digest of their listing. ``held``: for each package version in the store the digest of
     its listing; ``numbered``: the highest version this site has given to a package of its own.
 
-    A document that came and does not stand is the error that says why.
+    In place of a document that came and is not to be trusted there is the error that says why.
     """
 
     site: str
@@ -182,7 +182,7 @@ def version_error(
     return None
 
 
-def _check_notice_stands(facts: Facts) -> Finding:
+def _check_notice_trusted(facts: Facts) -> Finding:
     return Finding(error=facts.notice_error)
 
 
@@ -336,7 +336,7 @@ class Check:
 
 
 CHECKS = (
-    Check(judge=_check_notice_stands, stages=(Stage.AGREE,)),
+    Check(judge=_check_notice_trusted, stages=(Stage.AGREE,)),
     Check(judge=_check_not_recalled, stages=(Stage.RECEIVE, Stage.AGREE)),
     Check(judge=_check_not_refused_here, stages=(Stage.RECEIVE,)),
     Check(judge=_check_not_our_own, stages=(Stage.RECEIVE,)),
@@ -350,7 +350,7 @@ CHECKS = (
     Check(judge=_check_key, stages=(Stage.IMPORT,)),
     Check(judge=_check_hold, stages=(Stage.IMPORT,)),
 )
-"""Every check before an import, in the order in which they are made; the first that refuses is the one that is told."""
+"""Every check before an import, in the order in which they are made; the operator is told of the first that refuses."""
 
 
 def judge(facts: Facts, *stages: Stage) -> Finding:

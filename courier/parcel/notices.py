@@ -1,7 +1,7 @@
 """What came by network about a parcel: its ship notices and its recall, verified again each time they are used.
 
-A site may have been revoked since a document came, so that it stood then does not count. What the documents mean for an
-import is judged by `courier.parcel.import_checks`.
+A site may have been revoked since a document came, so that an earlier verification does not count. What the documents
+mean for an import is judged by `courier.parcel.import_checks`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from formats.envelope import parse_envelope
 
 
 def verified_notices(site: Site, trust: Trust, packing: PackingList) -> list[ShipNotice]:
-    """The ship notices of a parcel that came and still stand, the oldest first.
+    """The ship notices of a parcel that came and are still to be trusted, the oldest first.
 
-    Raises `RefusedError` where notices came and none stands.
+    Raises `RefusedError` where notices came and none of them is to be trusted.
     """
     with site.catalogue.reading() as connection:
         envelopes = parcels.notices(connection, packing.parcel)
@@ -44,7 +44,7 @@ def verified_notices(site: Site, trust: Trust, packing: PackingList) -> list[Shi
 
 
 def find_recall(site: Site, trust: Trust, parcel: str, source: str) -> Recall | None:
-    """The recall of a parcel by its sender; None where none came. Raises `RefusedError` for one that does not stand."""
+    """The recall of a parcel by its sender; None where none came. Raises `RefusedError` for one not to be trusted."""
     with site.catalogue.reading() as connection:
         kept = letters.find(connection, "recall", parcel, source)
     if kept is None:

@@ -1,8 +1,8 @@
-"""Rebuilding what the catalogue knew of parcels from their media alone, after the catalogue was lost.
+"""Rebuilding the catalogue's records of parcels from their media, after the catalogue was lost.
 
-What came by network (notices, definitions, receipts) is not on the media: the other site sends it again
-(``courier parcel ship``). What each side of a parcel brings back is in `courier.sending.rebuild_sent` and
-`courier.receiving.rebuild_received`.
+Notices, definitions and receipts came by network and are not on the media: the other site sends them again
+(``courier parcel ship``). `courier.sending.rebuild_sent` and `courier.receiving.rebuild_received` rebuild the records
+of either side.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ from courier.site.home import Site
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rebuilt:
-    """What one medium told. ``new``: the catalogue did not know its parcel; ``notes``: what cannot be told from it."""
+    """What was rebuilt from one medium.
+
+    ``path``: the medium; ``side``: sender or receiver. ``new``: the catalogue did not know its parcel. ``notes``: what
+    could not be rebuilt.
+    """
 
     parcel: str
     number: int
@@ -35,7 +39,7 @@ class Rebuilt:
 
 
 def rebuilt_from(documents: VolumeDocuments, medium: Medium, side: str, new: bool, notes: tuple[str, ...]) -> Rebuilt:
-    """What a medium told."""
+    """The result for one medium."""
     return Rebuilt(
         parcel=documents.packing.parcel,
         number=documents.label.number,
@@ -54,11 +58,11 @@ def rebuild(
     sent: Callable[[Site, Medium, VolumeDocuments], Rebuilt],
     received: Callable[[Site, Medium, VolumeDocuments], Rebuilt],
 ) -> tuple[list[Rebuilt], list[tuple[str, CourierError]]]:
-    """Record the parcel of every volume at ``paths``, by ``sent`` where this site made it, else by ``received``.
+    """Record the parcel of every volume at ``paths``, by ``sent`` where this site made it, otherwise by ``received``.
 
-    Returns what each medium told, and the media that told nothing. What the catalogue knows already is left as it is;
-    but of several layouts of a parcel the last counts, whichever is seen first. Raises `RefusedError` while another
-    rebuilding runs.
+    Returns the result of each medium, and (name, error) of media that could not be used. What the catalogue knows
+    already stays as it is; but of several layouts of a parcel the latest counts, whichever is read first. Raises
+    `RefusedError` while another rebuilding runs.
     """
     found, failures = [], []
     media = find_all_media(paths)

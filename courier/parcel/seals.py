@@ -1,10 +1,9 @@
-"""The seals of a parcel as its custody ledger tells of them: which was put on each volume, and what was found later.
+"""Judging the tamper seals of a parcel by its custody ledger: which was put on each volume, and what was found later.
 
-Pure. The seal to compare with is the one that was put on: by the first entry that names it (``packed`` or
-``encrypted``), and after that by ``encrypted`` alone, which is a re-seal and is said to be one. Whoever has the parcel
-in his hands (a hand-over, a receipt, a check) reads a seal, and what he reads is compared, here again and not believed:
-an entry that calls a seal intact proves nothing where its number is not the one. Only entries that are proved set the
-seal.
+This module is pure. A seal is compared with the one that was put on last: by the first entry that names it (event
+``packed`` or ``sealed``), and later by ``sealed`` alone, which is reported as a re-seal. An entry that calls a seal
+intact proves nothing if the number that was read is another: the numbers are compared here again. Only an entry whose
+signature is verified sets the seal to compare with.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PutOn:
-    """The seal that was put on a volume, and the site whose entry says so."""
+    """The serial number of the seal that was put on a volume, and the site whose entry says so."""
 
     serial: str
     site: str
@@ -30,8 +29,10 @@ class PutOn:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SealFinding:
-    """What a seal in an entry amounts to, for people. ``kind``: put-on, re-sealed, intact, broken, or unknown, where
-    there is nothing to compare with. ``note``: what has to be said of it beyond its entry; often empty.
+    """The judgement on one seal of an entry.
+
+    ``kind``: put-on, re-sealed, intact, broken, or unknown, where there is nothing to compare with. ``text``: what it
+    comes to, for people. ``note``: a warning, or empty.
     """
 
     volume: int
@@ -42,7 +43,7 @@ class SealFinding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seals:
-    """The seals that are on the volumes, by number; by entry what its seals amount to; and what is to be warned of."""
+    """The seals of a parcel: ``on`` by volume number, ``texts`` on the seals of each entry (by name), and warnings."""
 
     on: Mapping[int, PutOn]
     texts: Mapping[str, tuple[str, ...]]
@@ -50,7 +51,7 @@ class Seals:
 
 
 def judge_seals(lines: Iterable[LedgerLine]) -> Seals:
-    """Follow the seals through a ledger in its order."""
+    """Judge all seals of a ledger, whose lines are in order."""
     on: dict[int, PutOn] = {}
     texts: dict[str, tuple[str, ...]] = {}
     warnings: list[str] = []
@@ -68,7 +69,7 @@ def judge_seals(lines: Iterable[LedgerLine]) -> Seals:
 
 
 def judge_entry(entry: CustodyEntry, on: Mapping[int, PutOn], *, proved: bool = True) -> list[SealFinding]:
-    """What the seals in an entry amount to, where ``on`` was put on before it."""
+    """Judge the seals of one entry; ``on``: the seals that were put on before it."""
     return [_judge(entry, seal, on.get(seal.volume), proved=proved) for seal in entry.seals]
 
 
@@ -115,7 +116,10 @@ def seal_marks(
     intact: Collection[int],
     broken: Collection[int],
 ) -> tuple[SealMark, ...]:
-    """The seals of a new entry. One that is read is compared with the one that was put on (``on``)."""
+    """The seals of a new entry, each compared with the one that was put on before (``on``).
+
+    ``seals``: (volume, serial number) as read; ``intact`` and ``broken``: volumes by how their seals were found.
+    """
     typed, marks = dict(seals), []
     for volume in sorted({*typed, *intact, *broken}):
         before = on.get(volume)

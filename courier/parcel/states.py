@@ -1,7 +1,7 @@
-"""The life of a parcel and of its volumes at either side: states, events, and one table at each side.
+"""States and events of parcels and volumes, at the sender and at the receiver, with a table of transitions for each.
 
-A table maps (state, event) to the state that follows; state None is "not known here yet". Whatever is not in the table
-is an illegal event: the state stays, and `courier.parcel.transitions` writes a finding into the parcel's log. The page
+A table maps (state, event) to the state that follows; state None means "not known here yet". An event that the table
+does not have is illegal: the state stays, and `courier.parcel.transitions` writes a finding into the parcel's log.
 docs/states.md is made from these tables.
 """
 
@@ -15,11 +15,11 @@ class SentState(StrEnum):
     """A parcel at its sender."""
 
     PLANNED = "Planned"
-    """Its plan is settled and it is being built."""
+    """It is planned, and is being built."""
     BUILT = "Built"
     """Archives, parity and the signed packing list are on our disk."""
     WRITTEN = "Written"
-    """Every volume has been written and read back."""
+    """Every volume has been written and verified."""
     SENT = "Sent"
     """Handed over; its ship notice is queued."""
     ARRIVING = "Arriving"
@@ -29,7 +29,7 @@ class SentState(StrEnum):
     FAILED = "Failed"
     """Lost or given up."""
     RECALLED = "Recalled"
-    """Called back by us: receivers refuse it."""
+    """Recalled by us: receivers refuse it."""
     SUPERSEDED = "Superseded"
     """A later parcel replaces it."""
 
@@ -64,7 +64,7 @@ class ReceivedState(StrEnum):
     IMPORTED = "Imported"
     """Its packages are in the store."""
     REFUSED = "Refused"
-    """Not wanted: recalled or superseded by its sender, or refused by the operator."""
+    """Recalled or superseded by its sender, or refused by the operator."""
 
 
 class ReceivedEvent(StrEnum):
@@ -79,7 +79,7 @@ class ReceivedEvent(StrEnum):
     REFUSED = "refused"
     ACCEPTED = "accepted"
     AGAIN = "again"
-    """A volume came again after the import, and the store does not hold all that the parcel brought any more."""
+    """A volume came again after the import, when the store had lost some of what the parcel brought."""
 
 
 class VolumeState(StrEnum):
@@ -87,11 +87,11 @@ class VolumeState(StrEnum):
 
     PLANNED = "Planned"
     WRITTEN = "Written"
-    """Written and read back."""
+    """Written and verified."""
     MISSING = "Missing"
-    """Not seen here yet."""
+    """Not received yet."""
     DAMAGED = "Damaged"
-    """Seen; some of its blocks could not be read right, and are still missing."""
+    """Received; some of its blocks could not be read, or were damaged, and are still missing."""
     RECEIVED = "Received"
     """All of its blocks are here and good."""
 
@@ -109,14 +109,14 @@ _S, _SE = SentState, SentEvent
 _UNDER_WAY = (_S.SENT, _S.ARRIVING, _S.FAILED)
 
 ON_ITS_WAY = frozenset({_S.PLANNED, _S.BUILT, _S.WRITTEN, *_UNDER_WAY})
-"""States of a sent parcel that is not at an end: it may yet be written, or blocks of it asked for."""
+"""States of a sent parcel that has not ended: it may still be written, or blocks of it may be requested."""
 
 SENT: Mapping[tuple[SentState | None, SentEvent], SentState] = {
     (None, _SE.PLANNED): _S.PLANNED,
     (None, _SE.REBUILT): _S.WRITTEN,
     (_S.PLANNED, _SE.BUILT): _S.BUILT,
     **{(state, _SE.LAID_OUT): _S.BUILT for state in (_S.BUILT, _S.WRITTEN, *_UNDER_WAY)},
-    # A confirmed parcel may be laid out for another medium and written again, for its own sake: it stays confirmed.
+    # A confirmed parcel may be laid out for another medium and written again; it stays confirmed.
     (_S.CONFIRMED, _SE.LAID_OUT): _S.CONFIRMED,
     (_S.BUILT, _SE.WRITTEN): _S.WRITTEN,
     **{(state, _SE.WRITTEN): state for state in (_S.WRITTEN, *_UNDER_WAY, _S.CONFIRMED)},
@@ -126,11 +126,11 @@ SENT: Mapping[tuple[SentState | None, SentEvent], SentState] = {
     (_S.ARRIVING, _SE.SENT): _S.ARRIVING,
     # Answers may come for an edition that was laid out anew since, or after the catalogue was rebuilt from media.
     **{(state, _SE.ARRIVAL): _S.ARRIVING for state in (_S.BUILT, _S.WRITTEN, _S.SENT, _S.ARRIVING)},
-    # Lost until we ship it again: its key is not released on the word of whoever has it.
+    # It counts as lost until we ship it again: its key is not released to whoever reports it.
     (_S.FAILED, _SE.ARRIVAL): _S.FAILED,
     (_S.CONFIRMED, _SE.ARRIVAL): _S.CONFIRMED,
     **{(state, _SE.CONFIRMED): _S.CONFIRMED for state in (_S.BUILT, _S.WRITTEN, *_UNDER_WAY, _S.CONFIRMED)},
-    # These are final: a volume that was on the road may arrive, or be imported before the news came.
+    # These states are final, though a volume may arrive, or be imported, before the recall is known there.
     **{(state, event): state for state in (_S.RECALLED, _S.SUPERSEDED) for event in (_SE.ARRIVAL, _SE.CONFIRMED)},
     **{(state, _SE.FAILED): _S.FAILED for state in (_S.BUILT, _S.WRITTEN, *_UNDER_WAY)},
     **{(state, _SE.RECALLED): _S.RECALLED for state in (_S.BUILT, _S.WRITTEN, *_UNDER_WAY)},
@@ -155,7 +155,7 @@ RECEIVED: Mapping[tuple[ReceivedState | None, ReceivedEvent], ReceivedState] = {
     (_R.COMPLETE, _RE.IMPORTED): _R.IMPORTED,
     **{(state, _RE.SPOILT): _R.ARRIVING for state in (_R.ARRIVING, _R.HELD, _R.COMPLETE)},
     **{(state, _RE.REFUSED): _R.REFUSED for state in (*_OPEN, _R.REFUSED)},
-    # Its sender's word may come before anything else of it.
+    # The sender's recall or supersession may come before anything else of the parcel.
     (None, _RE.REFUSED): _R.REFUSED,
     (_R.REFUSED, _RE.ACCEPTED): _R.ARRIVING,
     (_R.IMPORTED, _RE.AGAIN): _R.ARRIVING,
@@ -170,14 +170,14 @@ SENT_VOLUME: Mapping[tuple[VolumeState | None, VolumeEvent], VolumeState] = {
     (_V.PLANNED, _VE.WRITTEN): _V.WRITTEN,
     (_V.WRITTEN, _VE.WRITTEN): _V.WRITTEN,
 }
-"""A volume at the sender; one that was found on a medium, when the catalogue was rebuilt, begins as written."""
+"""A volume at the sender; one that was found on a medium when the catalogue was rebuilt begins as written."""
 
 RECEIVED_VOLUME: Mapping[tuple[VolumeState | None, VolumeEvent], VolumeState] = {
     **{(state, _VE.READ): _V.RECEIVED for state in (_V.MISSING, _V.DAMAGED, _V.RECEIVED)},
-    # From Received when our own disk lost blocks of it since.
+    # From Received where our own disk lost blocks of it since.
     **{(state, _VE.READ_IN_PART): _V.DAMAGED for state in (_V.MISSING, _V.DAMAGED, _V.RECEIVED)},
 }
-"""A volume at the receiver; one that was not seen yet is missing."""
+"""A volume at the receiver; one that has not been received yet is missing."""
 
 
 def after_sent(state: str | None, event: SentEvent) -> SentState | None:

@@ -1,7 +1,7 @@
-"""Changing the state of a parcel or volume: the one door to it. Every change is judged by the table and logged.
+"""Changing the state of a parcel or volume. Nothing else changes it; every change is allowed by a table, and logged.
 
 An event that the table does not allow changes nothing and is a finding in the parcel's log; the functions then return
-False, and what that means is for the caller to say. All of it happens in the caller's transaction.
+False. Everything happens in the caller's transaction.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 FINDING = "finding"
-"""The word in the log for an event that the table does not allow."""
+"""The event in the log where the table does not allow what happened."""
 
 
 def log_entry(site: Site, parcel: str, event: str, text: str) -> LogEntry:
-    """An entry of now, by this operator."""
+    """A log entry with the present time and operator."""
     return LogEntry(parcel=parcel, at_ns=now(), operator=site.operator, event=event, text=text)
 
 
 def _logged(
     connection: Connection, site: Site, parcel: str, event: str, text: str, *, before: str | None, after: str | None
 ) -> bool:
-    """Write the event, or the finding, into the log; whether the table allows it."""
+    """Write the event, or a finding, into the log; return whether the table allows it."""
     if after is None:
         word, line = FINDING, f"{event}, while {before or 'not known here'}: nothing changed"
         line += f" ({text})" if text else ""
@@ -59,7 +59,7 @@ def _logged(
 def begin_sent(
     connection: Connection, site: Site, event: SentEvent, new: SentParcel, destinations: Iterable[str], text: str
 ) -> bool:
-    """Record a parcel of ours that is new to the catalogue; its ``state`` is what the table says."""
+    """Record a parcel of ours that is new to the catalogue; its state is the one that the table gives."""
     known = parcels.find_sent(connection, new.parcel)
     before = known.state if known else None
     after = after_sent(before, event)
@@ -71,7 +71,7 @@ def begin_sent(
 def sent_event(
     connection: Connection, site: Site, parcel: str, event: SentEvent, text: str = "", **values: object
 ) -> bool:
-    """Something happened to a parcel of ours: change its state, and ``values`` with it."""
+    """Change the state of a parcel of ours after an event, and ``values`` of its record with it."""
     known = parcels.find_sent(connection, parcel)
     before = known.state if known else None
     after = after_sent(before, event)
@@ -81,7 +81,7 @@ def sent_event(
 
 
 def begin_received(connection: Connection, site: Site, event: ReceivedEvent, new: ReceivedParcel, text: str) -> bool:
-    """Record a build that is announced or arrives, in place of what was known of it; its ``state`` is the table's."""
+    """Record a build that is announced or arrives, in place of an older record; its state is the table's."""
     known = parcels.find_received(connection, new.parcel, new.build)
     before = known[0].state if known else None
     after = after_received(before, event)
@@ -101,7 +101,7 @@ def received_event(
     quiet: bool = False,
     **values: object,
 ) -> bool:
-    """Something happened to a build that arrives: change its state, and ``values`` with it.
+    """Change the state of a build that arrives after an event, and ``values`` of its record with it.
 
     ``quiet``: nothing is logged where the state stays as it is.
     """
@@ -118,9 +118,9 @@ def received_event(
 def sent_volume_event(
     connection: Connection, site: Site, volume: SentVolume, event: VolumeEvent, text: str = ""
 ) -> bool:
-    """Something happened to a volume of ours: record it as ``volume``, its state what the table says.
+    """Record a volume of ours after an event; its state is the one that the table gives.
 
-    Nothing is logged of volumes that are planned, for the parcel's own entry counts them.
+    Planned volumes are not logged, because the parcel's own entry counts them.
     """
     known = parcels.sent_volumes(connection, volume.parcel, volume.edition, volume.number)
     before = known[0].state if known else None
@@ -138,7 +138,7 @@ def sent_volume_event(
 def received_volume_event(
     connection: Connection, site: Site, volume: ReceivedVolume, event: VolumeEvent, text: str
 ) -> bool:
-    """A volume that arrives was read: record it as ``volume``, its state what the table says."""
+    """Record a volume that was received; its state is the one that the table gives."""
     found = parcels.received_volumes(connection, volume.parcel, volume.build, volume.number)
     known = [v for v in found if v.edition == volume.edition]
     before = known[0].state if known else VolumeState.MISSING
@@ -154,12 +154,12 @@ def is_open(state: str) -> bool:
 
 
 def checked_reason(text: str) -> str:
-    """The reason an operator gave for ending a parcel, as it is recorded; raises `UsageError` for an empty one."""
+    """The reason that an operator gave for ending a parcel, as it is recorded; raises `UsageError` for an empty one."""
     if not text.strip():
         raise UsageError("no reason given", hint='say why: --reason "lost by the carrier"')
     return text.strip()[: supersession_doc.MAX_REASON]
 
 
 def log_hint(parcel: str) -> str:
-    """What to do where the state of a parcel forbids something."""
+    """The hint for an error where the state of a parcel forbids something."""
     return f"courier parcel log {parcel} says what happened to it"

@@ -1,4 +1,4 @@
-"""What verification finds: the verdict on a medium or a parcel, and the check of files block by block."""
+"""The verdict of a verification on a medium or a parcel, and checking files block by block."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from formats.records import format_time
 class Verdict:
     """What verification found of one medium or parcel.
 
-    ``problems`` is empty when all is well; ``reasons`` say what the verdict rests on, ``notes`` what is worth knowing
-    although the content is good. ``bytes`` are those there are to check; ``incomplete``: more of an arriving parcel is
-    to come. ``errors``: those of the problems that are no damage of content, with what to do about each.
+    ``number`` and ``of``: the volume, 0 for a parcel. ``bytes``: how many there were to check. ``problems`` is empty
+    when all is well. ``reasons`` say what the verdict rests on, ``notes`` what is worth knowing although the content is
+    good. ``errors``: those of the problems that are no damage of content, each with what to do about it.
+    ``incomplete``: more of a parcel that arrives is to come.
     """
 
     what: str
@@ -46,7 +47,7 @@ def signed_by(packing: PackingList) -> str:
 
 
 def spans_text(spans: Sequence[tuple[int, int]]) -> str:
-    """Ranges of block numbers for people: ``blocks 1-3, 7``; the first few of many."""
+    """Ranges of block numbers, first and last of each, for people: ``blocks 1-3, 7``. The first eight are named."""
     shown = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans[:8])
     more = f" and {len(spans) - 8} more ranges" if len(spans) > 8 else ""
     one = len(spans) == 1 and spans[0][0] == spans[0][1]
@@ -60,7 +61,11 @@ def check_files(
     open_file: Callable[[int], BinaryIO],
     progress: Callable[[int], None],
 ) -> tuple[list[str], list[CourierError], int]:
-    """Read the blocks that are here: what is wrong in words, the errors with a remedy of their own, blocks damaged."""
+    """Read the blocks of a parcel's files that are here, and compare them with the block table.
+
+    ``pending``: for each file a byte a block, 1 where it is here. Returns what is wrong, in words; errors that have a
+    remedy of their own; and the number of damaged blocks. ``progress`` is called with the bytes of each block.
+    """
     problems: list[str] = []
     errors: dict[str, CourierError] = {}
     damaged = 0

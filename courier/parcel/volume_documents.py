@@ -1,7 +1,8 @@
-"""The documents of a volume: what it says of itself, whether that is to be trusted, and what stands in for damage.
+"""Reading and verifying the documents of a volume: its label, its packing list, and its two large tables.
 
-They come before the payload, in one pass. What is signed is believed; what is damaged comes from a copy on the same
-medium, or from another volume. `courier.parcel.volume_reader` reads the payload.
+They lie before the payload and are read in one pass. What is signed by a trusted site is believed. A damaged document
+is replaced by its copy on the same medium, or by that of another volume. `courier.parcel.volume_reader` reads the
+payload.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ class VolumeDocuments:
 
     ``packing`` is its packing list, ``envelope`` the signed envelope of that, ``digest`` the SHA-256 of its payload.
     ``contents`` and ``blocks`` are copies in the scratch folder, checked by their signed digests; None where this
-    medium's copy is damaged (another volume has the same). ``labelled``: the label is the medium's own; else it was
-    damaged, and stands for what the payload tells.
+    medium's copy is damaged (every volume has the same). ``labelled``: the label is the medium's own; otherwise that
+    was damaged, and ``label`` is made from the packing list.
     """
 
     packing: PackingList
@@ -71,7 +72,7 @@ class _SignedPacking:
 
 
 class DocumentReader:
-    """The documents of one medium: `take` each as it comes, then ask for what is `verified`."""
+    """Reads the documents of one medium: give it each file with `take`, then ask for the `verified` documents."""
 
     def __init__(self, medium: Medium, trust: Trust, *, scratch: Path, now_ns: int) -> None:
         """``scratch`` is a folder for copies of the two large tables."""
@@ -84,11 +85,14 @@ class DocumentReader:
 
     @property
     def none(self) -> bool:
-        """Whether neither label nor packing list came."""
+        """Whether the medium has neither label nor packing list."""
         return not self._kept
 
     def take(self, path: str, size: int, stream: BinaryIO) -> None:
-        """Digest one file. Label and packing list are kept, tables copied; others not, however many there are."""
+        """Hash one file of the medium; keep label and packing list, copy the tables.
+
+        Of other files only a digest is kept, so that any number of them takes little memory.
+        """
         if path in TABLES:
             self._copy_table(path, stream)
             return
@@ -177,7 +181,7 @@ class DocumentReader:
             return self._packing(self._kept.get(volume.PACKING_LIST)), []
         except CourierError as error:
             copy = self._good_copy(label)
-            # The label is signed, and names its packing list by digest: what stands in is that very one.
+            # The label is signed and names its packing list by digest, so that no other can replace it.
             spare = copy or (known(label.packing_list) if label is not None else None)
             if label is not None and spare is None and isinstance(error, DamagedError):
                 message = f"{error.message} (by its label it is volume {label.number} of {label.of} of {label.parcel})"
@@ -195,11 +199,15 @@ class DocumentReader:
                 documents.findings.append(f"{path} is missing, damaged or altered on this medium: do not use it")
 
     def of_further_reel(self, reel: TapeLabel, before: Callable[[str, int], bytes | None]) -> VolumeDocuments:
-        """What a reel without documents belongs to, by its tape label; its blocks are judged by the packing list."""
+        """The documents for a further reel of a tape, which has none: they are found by what its tape label says.
+
+        ``before`` as for `courier.parcel.volume_reader.VolumeReader.documents`. Raises `DamagedError` where the first
+        reel was not read before.
+        """
         envelope = before(reel.label, reel.created_ns)
         if envelope is None:
             raise DamagedError(
-                f"{self._medium.name}: {describe(reel)}; what tells of the volume stands on reel 1",
+                f"{self._medium.name}: {describe(reel)}; the documents of the volume are on reel 1",
                 hint="give reel 1 first, then this one again; folders of reels: all together, in one folder",
                 code=Code.REEL_MISSING,
             )
@@ -209,21 +217,21 @@ class DocumentReader:
         return VolumeDocuments(packing=packing, envelope=envelope, digest=signed.digest, label=label, labelled=False)
 
     def bag_findings(self, documents: VolumeDocuments) -> list[str]:
-        """A note for each of BagIt's own files that is not as what is signed makes it: stock tools go by these.
+        """A note for each of BagIt's own files that differs from what follows from the signed documents.
 
-        Nothing of ours does, so the volume is no worse for it. Call it after `documents`.
+        Only stock tools read these files, so the volume is as good without them.
         """
         if not documents.labelled:
             return []
         digests = {volume.PACKING_LIST: sha256_hex(documents.envelope), volume.LABEL: self._tags[volume.LABEL]}
         return [
-            f"{path} is missing, damaged or altered on this medium: stock tools cannot check it; we do without"
+            f"{path} is missing, damaged or altered on this medium: stock tools cannot check it; this toolkit can"
             for path, data in volume.signed_tags(documents.packing, documents.label, digests).items()
             if self._tags.get(path) != sha256_hex(data)
         ]
 
     def note_copy(self, path: str, stream: BinaryIO) -> None:
-        """Digest the copy of a document that stands behind the payload."""
+        """Hash the copy of a document that lies behind the payload."""
         digest = hashlib.sha256()
         try:
             while data := stream.read(CHUNK):
@@ -234,15 +242,18 @@ class DocumentReader:
             self._tags[path] = digest.hexdigest()
 
     def copy_findings(self, documents: VolumeDocuments) -> list[str]:
-        """A note for each damaged copy of a document; call it when all that is on the medium has come."""
+        """A note for each damaged copy of a document; call it when the whole medium has been read."""
         tags = [(path, sha256) for path, sha256 in documents.label.tags if path.startswith(volume.COPIES)]
         return [
             f"{path} is missing, damaged or altered on this medium" for path, sha in tags if self._tags.get(path) != sha
         ]
 
     def _copy(self, path: str) -> bytes | None:
-        """The copy of a document that an only volume has behind its payload: a table is put in its place, the packing
-        list returned. The tape in a drive, which is read once from its start, is not searched for it."""
+        """Read the copy of a document, which the only volume of a parcel has behind its payload.
+
+        A table is copied into the scratch folder; the packing list is returned. A tape in a drive is not searched for
+        it, because it is read once, from its start.
+        """
         try:
             with self._opened(volume.copy_path(path)) as stream:
                 if path in TABLES:
@@ -258,7 +269,7 @@ class DocumentReader:
 
     @contextmanager
     def _opened(self, path: str) -> Iterator[BinaryIO]:
-        """A file of the medium, beside the walk over it; raises `KeyError` where there is none, or none to be had."""
+        """Open a file of the medium while a walk over it goes on; raises `KeyError` where that cannot be done."""
         if isinstance(self._medium, RandomMedium):
             with self._medium.files() as open_file, open_file(path) as stream:
                 yield stream
@@ -273,7 +284,7 @@ class DocumentReader:
             yield found
 
     def _good_copy(self, label: VolumeLabel | None) -> bytes | None:
-        """The medium's own copy of the packing list, where it is the one that the label (if there is any) names."""
+        """The medium's own copy of the packing list, if it is the one that the label names (or there is no label)."""
         data = self._copy(volume.PACKING_LIST)
         try:
             digest = self._packing(data).digest if data is not None else None
@@ -338,7 +349,7 @@ class DocumentReader:
 
 
 def _stand_in(packing: PackingList, digest: str, number: int) -> VolumeLabel:
-    """What a label that is not here would say, without digests of the documents beside it."""
+    """The label of a volume, made from its packing list; it has no digests of the files beside it."""
     return VolumeLabel(
         parcel=packing.parcel,
         source=packing.source,
@@ -351,7 +362,7 @@ def _stand_in(packing: PackingList, digest: str, number: int) -> VolumeLabel:
 
 
 def _number_by_payload(packing: PackingList, first: str) -> int | None:
-    """The volume that the packing list puts the first file of the payload on."""
+    """The volume that carries ``first``, the first file of the payload; None where the packing list has no such."""
     return next((file.volume for at, file in enumerate(packing.files()) if packing.path(at) == first), None)
 
 

@@ -1,7 +1,7 @@
-"""Reading one volume: what it is, whether it is to be trusted, and its blocks, good and bad.
+"""Reading one volume: its documents first, then the blocks of its payload.
 
-Used by `courier.receiving.receive` to take content in and by `courier.receiving.verify` to check only. The documents
-come first, in one pass; nothing of the payload is looked at before the packing list has been verified.
+Used by `courier.receiving` to receive volumes and to verify them. Documents and payload are read in one pass; nothing
+of the payload is used before the packing list has been verified.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from formats.errors import FormatError, MalformedError, UnreadableError
 PAYLOAD = "data/"
 """Folder of a bag in which the payload lies (RFC 8493, 2.1.2)."""
 MAX_NAMED = 32
-"""Files of one medium that are named as being none of the parcel's; more are counted."""
+"""So many files of one medium that are not the parcel's are named; the rest are only counted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +46,7 @@ class VolumeReader:
     """
 
     def __init__(self, medium: Medium, trust: Trust, *, scratch: Path, now_ns: int) -> None:
-        """``scratch`` is a folder for copies of the two large tables."""
+        """``scratch``: a folder for copies of the two large tables; ``now_ns``: nanoseconds since 1970, UTC."""
         self._medium = medium
         self._document_reader = DocumentReader(medium, trust, scratch=scratch, now_ns=now_ns)
         self._walk = medium.walk()
@@ -62,12 +62,13 @@ class VolumeReader:
         known: Callable[[str], bytes | None] = lambda _: None,
         before: Callable[[str, int], bytes | None] = lambda _label, _created_ns: None,
     ) -> VolumeDocuments:
-        """Read and verify the documents. Raises `RefusedError` for a volume that is not to be trusted, `DamagedError`
-        otherwise.
+        """Read and verify the documents.
 
-        ``known``: the packing list's envelope by its digest where another volume brought it already; it stands in
-        for one that cannot be read here. ``before``: the same by the volume's label and when it was made (nanoseconds
-        since 1970, UTC), for a further reel of a tape, which has no documents: they stand on the first.
+        ``known`` returns the envelope of a packing list that another volume brought already, by its digest; it replaces
+        one that cannot be read here. ``before`` does so by the volume's label and when its layout was made (nanoseconds
+        since 1970, UTC), for a further reel of a tape: the documents are only on the first.
+
+        Raises `RefusedError` for a volume that is not to be trusted, and `DamagedError` for one that cannot be read.
         """
         try:
             while (found := self._advance()) is not None:
@@ -109,7 +110,7 @@ class VolumeReader:
         return self._document_reader.copy_findings(documents) if self._ended and not goes_on else []
 
     def tape_findings(self) -> list[str]:
-        """A note for each thing of a tape, but its files, that was damaged: labels, indexes, marks; we do without.
+        """A note for each part of a tape beside its files that was damaged and not needed: labels, indexes, marks.
 
         Call it when `blocks` has come to its end.
         """
@@ -118,7 +119,7 @@ class VolumeReader:
         return [*(f"tape: {text}" for text in found[:MAX_NAMED]), *more]
 
     def lacking_reels(self, packing: PackingList, missing: Mapping[int, Iterable[int]]) -> str:
-        """Which reels that were not given hold the blocks that are ``missing`` (by index), for people.
+        """The reels that were not given and hold blocks that are ``missing`` (by file), for people; "" where none do.
 
         Call it when `blocks` has come to its end.
         """
@@ -196,7 +197,7 @@ class VolumeReader:
             self._unnamed += 1
 
     def unexpected(self) -> list[str]:
-        """A finding for each file that is not the parcel's, so far; those after the first few are only counted."""
+        """A finding for each file read so far that is not the parcel's; those after the first few are only counted."""
         found = [f"{path} is not in the packing list" for path in self._unexpected]
         return [*found, f"{self._unnamed} more are not in the packing list"] if self._unnamed else found
 
@@ -227,7 +228,7 @@ def bad_blocks(
 
 
 def _hint(error: FormatError) -> str:
-    """What to do about a medium that cannot be read at all; what `explain` says where it is another matter."""
+    """What to do about a medium that cannot be read at all; empty for other errors, whose usual hint is right."""
     if isinstance(error, (MalformedError, UnreadableError)):
         return (
             "is it the right medium? then try another drive; the parity of the other volumes may make up for it; "
@@ -237,7 +238,7 @@ def _hint(error: FormatError) -> str:
 
 
 def _read_on(error: FormatError, parcel: str) -> str:
-    """What to do about a medium whose documents were good and whose rest cannot be read."""
+    """What to do about a medium whose documents are good and whose payload cannot be read; else empty."""
     if isinstance(error, (MalformedError, UnreadableError)):
         return (
             "what was read is kept: try another drive; parity mends what stays bad, or its sender: "

@@ -1,4 +1,4 @@
-"""Arrival and release: the receiver reports volumes and seals; the sender hands the key over, or does not."""
+"""Reporting the arrival of a parcel to its sender, with the seals on its volumes, so that its key is released."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ def report_arrival(
     *,
     differing: Callable[[Sequence[str]], None] = lambda _: None,
 ) -> Arrival:
-    """Report to the sender which volumes are here, with the seals a person read on them; queue the signed report.
+    """Queue a signed report to the sender: which volumes are here, and the seals that a person read on them.
 
-    ``differing`` is told, before anything is written, which seals are not those of the ship notice, where that has
-    come; the report may still be right, and go out: a wrong seal has to be reported.
+    ``seals``: serial numbers by volume number. ``differing`` is called, before anything is written, with texts on seals
+    that are not those of the ship notice, where that has come. The report may still be right: a wrong seal has to be
+    reported.
 
     Raises `NotFoundError` for a volume that has not been received, `RefusedError` while one is missing.
     """
@@ -79,11 +80,11 @@ def report_arrival(
 
 
 def _noticed_seals(site: Site, packing: PackingList, packing_list: str) -> Mapping[int, str] | None:
-    """The seals of the ship notice that is here and fits; None where there is none."""
+    """The seals of the ship notice that names this build and packing list; None where none has come."""
     try:
         notices = verified_notices(site, site.trust(), packing)
     except RefusedError:
-        # One that does not stand is no word to compare with; the import says what is wrong with it.
+        # A notice that is not to be trusted is nothing to compare with; the import says what is wrong with it.
         return None
     return next(
         (n.seals for n in reversed(notices) if (n.build, n.packing_list) == (packing.build, packing_list)), None

@@ -1,4 +1,4 @@
-"""The block state of an arriving parcel, volume by volume: as ranges, and as a compact map of one line each."""
+"""Which blocks of a parcel are here, volume by volume: as ranges, and as a map of one line."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from courier.site.home import Site
 from formats.blocks import ranges
 
 WIDTH = 50
-"""Characters of a map, at most."""
+"""The most characters of a map."""
 LEGEND = "# all here   + some missing   . none here"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VolumeBlocks:
-    """Blocks of one volume that are here: ``good`` of ``total``; ``missing`` as (file path, inclusive ranges)."""
+    """The blocks of one volume: ``good`` of ``total`` are here; ``missing``: (file path, first and last of ranges)."""
 
     number: int
     total: int
@@ -26,7 +26,7 @@ class VolumeBlocks:
 
 
 def block_map(here: Sequence[int], width: int = WIDTH) -> str:
-    """Draw blocks (1: here) in at most ``width`` characters, each for as many blocks: see `LEGEND`."""
+    """Draw blocks (1: here) in at most ``width`` characters, each for the same number of blocks; see `LEGEND`."""
     cells = min(width, len(here))
     drawn = []
     for cell in range(cells):
@@ -37,7 +37,7 @@ def block_map(here: Sequence[int], width: int = WIDTH) -> str:
 
 
 def volume_blocks(site: Site, parcel: str, build: str) -> tuple[VolumeBlocks, ...]:
-    """The block state of every volume of a build that arrives; empty where nothing gathers (any more)."""
+    """The blocks of every volume of a build that arrives; empty where it has no spool, or none any more."""
     folder = site.incoming(parcel, build)
     if not Spool.exists(folder):
         return ()

@@ -1,4 +1,4 @@
-"""Giving back the disk space of a parcel that arrives here."""
+"""Discarding a parcel that was received: its spool is deleted."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from courier.site.home import Site
 
 
 def discard_received(site: Site, parcel: str) -> int | None:
-    """Delete what has gathered of a parcel here; return the bytes freed, None where nothing of it was received.
+    """Delete what has gathered of a parcel; return the bytes freed, or None where nothing of it was received.
 
-    Everything received is forgotten, so that its volumes can be received anew; one that was refused stays refused.
+    What was received is forgotten, so that its volumes can be received anew; a parcel that was refused stays refused.
     """
     with site.catalogue.reading() as connection:
         received = parcels.find_received(connection, parcel)
@@ -25,7 +25,7 @@ def discard_received(site: Site, parcel: str) -> int | None:
             continue
         with locked(site.home / "parcels" / "in" / "lock"):
             folder = site.incoming(parcel, row.build)
-            # Without it the folder is no spool: a kill leaves the parcel as it was, or forgotten.
+            # Without it the folder is no spool, so that a kill at any moment leaves the parcel whole or forgotten.
             (folder / PACKING_LIST).unlink(missing_ok=True)
             freed += remove_folder(folder)
             with site.catalogue.writing() as connection:

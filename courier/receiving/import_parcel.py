@@ -1,7 +1,7 @@
-"""Importing a complete parcel into the store: everything verified as it is used, then all of it, or nothing.
+"""Importing a complete parcel into the store, all or nothing; everything is verified as it is used.
 
-Archives are read in order; every member's bytes go into the store only as whole contents that have their signed
-SHA-256. The catalogue learns of the packages, and the receipt is queued, in one transaction.
+Archives are read in order. Bytes go into the store only as whole contents that have their signed SHA-256. The packages
+are added to the catalogue, and the receipt is queued, in one transaction.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _new_bytes(site: Site, packing: PackingList, path: Path, identities: Sequenc
 
 
 def is_held(site: Site, packing: PackingList, path: Path) -> bool:
-    """Whether the store has every package of the parcel with all its content; ``path``: the parcel's contents."""
+    """Whether the store has every package of a parcel with all its content; ``path``: the parcel's contents."""
     with site.catalogue.reading() as connection, open_contents(site, packing, path) as contents:
         for header, entries in contents.packages():
             versions = packages.versions(connection, header.package)
@@ -164,7 +164,7 @@ def _stage_archives(
     open_archive: Callable[[int], BinaryIO],
     identities: Sequence[Identity],
 ) -> None:
-    """Put every member's bytes in place; a content cut in parts grows archive by archive."""
+    """Stage the content of every member; a content that is cut into parts grows archive by archive."""
     growing: dict[str, IncomingContent] = {}
     try:
         for number, members in contents.archives():
@@ -204,7 +204,7 @@ def _stage_member(
 
 
 def _drain(source: BinaryIO) -> None:
-    # Content that is held already: the archive is still read to its end, so that its own checks are made.
+    # The content is in the store already. Its archive is still read to the end, so that its own checks are made.
     while source.read(CHUNK):
         pass
 
@@ -234,7 +234,7 @@ def own_numbers(site: Site, versions: Iterable[PackageVersion]) -> Mapping[str, 
 
 
 def _drop_bad_blocks(spool: Spool) -> int:
-    """Forget the archive blocks that our own disk has lost since they were received; return how many."""
+    """Forget the archive blocks that changed on our own disk since they were received; return how many."""
     lost = 0
     for index in range(len(spool.packing.archives)):
         for block in spool.bad_blocks(index):

@@ -1,7 +1,7 @@
-"""Mending what gathers in a spool from parity: the blocks that could not be read, and whole volumes that were lost.
+"""Mending a spool from parity: blocks that could not be read, and whole volumes that were lost.
 
-`courier.parcel.parity_repair` says what mends what; this does it. Only blocks that have their signed digest are ever
-put into the spool, so nothing here can make wrong content pass.
+`courier.parcel.parity_repair` decides what can be mended from what; this module does it. Only blocks that have their
+signed digest are ever written into the spool, so that no wrong content can pass.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from formats.parity import mend
 from formats.parity.column_files import ColumnFiles
 
 ROWS_AT_ONCE = 16384
-"""Stripes that are mended in one go: what is done is kept, and what is to do takes little memory."""
+"""So many stripes are mended at once, so that what is done is kept and little memory is needed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MendReport:
-    """What parity gave back: ``mended`` blocks, and the archive blocks ``left`` that are still missing."""
+    """What was mended from parity: the number of blocks, and the archive blocks ``left`` that are still missing."""
 
     mended: int
     left: tuple[BlockAt, ...]
 
 
 def missing_blocks(spool: Spool, *, beside: Collection[int] = ()) -> list[BlockAt]:
-    """Every block that is not here, of archives and of parity files, but for those of the volumes ``beside``."""
+    """Every block of archives and parity files that is not here, except those of the volumes ``beside``."""
     return [
         BlockAt(index, block)
         for index, file in enumerate(spool.packing.files())
@@ -47,17 +47,15 @@ def absent_volumes(spool: Spool) -> set[int]:
 
 
 def would_mend_all(spool: Spool) -> bool:
-    """Whether parity could give back now all that is missing, judged without reading anything."""
+    """Whether everything that is missing could be mended from parity now; no block is read for that."""
     parity = ParcelParity(spool.packing)
     return not is_beyond_repair(parity, absent_volumes(spool)) and not plan_repair(parity, missing_blocks(spool)).left
 
 
 def mend_spool(spool: Spool) -> MendReport:
-    """Give back all that parity can.
+    """Mend all that parity allows. Call it under the lock of the spools.
 
-    A block that turns out bad on our own disk is forgotten, and mended too if it can.
-
-    Call it under the spool's lock.
+    A block that turns out to be bad on our own disk is forgotten, and mended too if that is possible.
     """
     mended = _mend(spool, spares=True)
     left = tuple(at for at in missing_blocks(spool) if at.file < len(spool.packing.archives))
@@ -65,13 +63,13 @@ def mend_spool(spool: Spool) -> MendReport:
 
 
 def mend_media(spool: Spool) -> int:
-    """As `mend_spool`, from each medium's own redundancy alone; return the blocks it gave back."""
+    """As `mend_spool`, but from each medium's own parity alone; return the number of blocks mended."""
     return _mend(spool, spares=False)
 
 
 def _mend(spool: Spool, *, spares: bool) -> int:
     parity = ParcelParity(spool.packing)
-    # Without spare volumes nothing mends a volume of which nothing is here, and a thousand may be on their way.
+    # Without spare volumes nothing can mend a volume of which nothing is here, and a thousand may be to come.
     absent = set() if spares else absent_volumes(spool)
     mended = 0
     while True:

@@ -40,13 +40,12 @@ class FailedVolume:
     error: CourierError
 
 
-def open_volume(site: Site, medium: Medium, scratch: Path) -> OpenVolume:
+def open_volume(site: Site, medium: Medium, trust: Trust, scratch: Path) -> OpenVolume:
     """Read the documents of a medium. ``scratch``: a folder for copies of its tables, which replace those in there.
 
     Raises `RefusedError` for a volume that is not to be trusted, `DamagedError` for one that cannot be read, and
     `NoSpaceError` where the copies do not fit.
     """
-    trust = site.trust()
     reader = VolumeReader(medium, trust, scratch=scratch, now_ns=now())
     with naming_space(scratch.parent, lambda: 0, purpose=f"receiving {medium.name}"):
         documents = reader.documents(

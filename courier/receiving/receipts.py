@@ -1,7 +1,7 @@
-"""Receipts that are on their way while the key that signed them is lost or at its end: they are signed anew.
+"""Signing receipts anew that were not delivered before the key that signed them was lost or ended.
 
-The sender refuses them as they are, and nothing else would ever bring its parcel to an end. What the receipt says stays
-the same; a receipt that was refused or forgotten for other reasons goes again under the present key too.
+The sender would refuse them as they are, and nothing else would ever confirm its parcel. What a receipt says stays the
+same. A receipt that was refused for another reason is sent again, too, signed by the present key.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from formats.envelope import Envelope, parse_envelope
 
 
 def sign_receipts_anew(site: Site) -> int:
-    """Queue receipts anew that nobody takes with the signature they have; return how many."""
+    """Sign and queue receipts anew that their sender would refuse for their signature; return how many."""
     if site.card.serial == 1:
         return 0
     with site.catalogue.reading() as connection:
@@ -41,7 +41,10 @@ def sign_receipts_anew(site: Site) -> int:
 
 
 def _is_refused(site: Site, envelope: Envelope, receipt: Receipt, *, dead: bool) -> bool:
-    """Whether another site takes a receipt no more, by what our own card says of the key; a present key signs once."""
+    """Whether the other site refuses a receipt for its signature, by what our own card says of the key.
+
+    ``dead``: it was refused. A receipt that is signed by the present key is not signed anew.
+    """
     present, *older = site.card.keys
     signed = dict(envelope.signatures)
     if present.key.keyid in signed:

@@ -111,7 +111,7 @@ class _Run:
     def receive(self, medium: Medium) -> None:
         """Receive one volume."""
         with self._failing(medium), self._locked() as scratch:
-            volume = open_volume(self.site, medium, scratch)
+            volume = open_volume(self.site, medium, self.site.trust(), scratch)
             self.looking(medium, volume.documents)
             self._gather(volume)
 

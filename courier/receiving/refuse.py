@@ -1,4 +1,4 @@
-"""What an operator, or a later parcel, decides over a parcel: failed, superseded; refused, accepted after all."""
+"""Refusing a parcel at its receiver, on the operator's word or its sender's, and accepting it after all."""
 
 from __future__ import annotations
 
@@ -25,13 +25,19 @@ if TYPE_CHECKING:
 
 
 def refuse_parcel(site: Site, parcel: str, reason: str) -> str:
-    """Take nothing more of a parcel, and never import it; return its state. Raises `NotFoundError`, `RefusedError`."""
+    """Receive nothing more of a parcel, and never import it; return its state.
+
+    Raises `NotFoundError`, and `RefusedError` where its state does not allow that.
+    """
     reason, build = checked_reason(reason), find_build(site, parcel)
     return _decide(site, parcel, build, ReceivedEvent.REFUSED, reason)
 
 
 def accept_parcel(site: Site, parcel: str) -> str:
-    """Take a parcel after all that was refused; return its state. Raises `NotFoundError`, `RefusedError`."""
+    """Accept a parcel that was refused; return its state.
+
+    Raises `NotFoundError`, and `RefusedError` where it was recalled or its state does not allow that.
+    """
     build = find_build(site, parcel)
     check_not_recalled(site, site.trust(), parcel, parcel[:3])
     return _decide(site, parcel, build, ReceivedEvent.ACCEPTED, "by the operator")
@@ -52,7 +58,7 @@ def _decide(site: Site, parcel: str, build: str, event: ReceivedEvent, text: str
 
 
 def take_supersession(site: Site, word: Supersession, _envelope: Envelope) -> str:
-    """The sender has replaced a parcel: refuse what may still come of it. Return an empty text."""
+    """Refuse a parcel that its sender has replaced by a later one; return an empty text."""
     text = f"superseded by {word.by}" + (f": {word.reason}" if word.reason else "")
     with site.catalogue.writing() as connection:
         _refuse_unwanted(connection, site, word.parcel, word.build, text)
@@ -60,7 +66,7 @@ def take_supersession(site: Site, word: Supersession, _envelope: Envelope) -> st
 
 
 def take_recall(site: Site, recall: Recall, envelope: Envelope) -> str:
-    """The sender has taken a parcel back: it is not imported any more. Return an empty text."""
+    """Keep the word of a sender that takes a parcel back: it is not imported any more. Return an empty text."""
     with site.catalogue.writing() as connection:
         if letters.find(connection, "recall", recall.parcel, recall.source) is not None:
             return ""
@@ -80,7 +86,7 @@ def take_recall(site: Site, recall: Recall, envelope: Envelope) -> str:
 
 
 def _refuse_unwanted(connection: Connection, site: Site, parcel: str, build: str, text: str) -> None:
-    """Refuse a parcel on its sender's word, also one that nobody here has heard of yet; what is imported stays."""
+    """Refuse a parcel on its sender's word, also one that is not known here yet; one that was imported stays so."""
     rows = parcels.find_received(connection, parcel)
     for row in rows:
         if row.state != ReceivedState.IMPORTED:

@@ -1,7 +1,7 @@
-"""The receiver's repair: parity first, then a signed request to the sender for the rest, and its answer taken in.
+"""Repairing a parcel at its receiver: from parity first, then by blocks that the sender is asked for.
 
 Blocks of an answer go into the spool only if they have their signed digest, like those of any medium. Each part of an
-answer is of use by itself, in any order, any number of times.
+answer is useful by itself; parts may come in any order and any number of times.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from formats.errors import FormatError, TooLargeError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Repaired:
-    """What `repair_parcel` did: blocks ``mended`` by parity; ``left``: archive blocks still missing."""
+    """What `repair_parcel` did: blocks that it mended from parity, and the archive blocks ``left`` to be fetched."""
 
     mended: int
     left: tuple[BlockAt, ...]
@@ -58,15 +58,15 @@ def _spool(site: Site, parcel: str) -> tuple[Spool | None, str]:
     if status.state == ReceivedState.IMPORTED:
         return None, build
     raise NotFoundError(
-        f"{parcel}: no volume has been received yet; what it holds stands on any of its volumes",
+        f"{parcel}: no volume has been received yet; any of its volumes says what it holds",
         hint="courier parcel receive MEDIUM; if all were lost, ask the sender to reissue one volume",
     )
 
 
 def repair_parcel(site: Site, parcel: str) -> Repaired:
-    """Give back from parity all that can be, even if not all; then import what is complete and agreed.
+    """Mend from parity as much as can be; then import the parcel if it is complete and agreed.
 
-    Raises `NotFoundError`, and what stands against an import.
+    Raises `NotFoundError`, and what stands against the import.
     """
     spool, build = _spool(site, parcel)
     if spool is None:
@@ -81,9 +81,9 @@ def repair_parcel(site: Site, parcel: str) -> Repaired:
 
 
 def request_blocks(site: Site, parcel: str) -> tuple[RepairRequest, Envelope, int]:
-    """A signed request for the fewest blocks with which parity mends the rest; and their bytes.
+    """A request for the fewest blocks with which parity mends the rest, its signed envelope, and the blocks' bytes.
 
-    Raises `NotFoundError`, `RefusedError` where nothing is missing.
+    Raises `NotFoundError`, and `RefusedError` where nothing is missing.
     """
     spool, _ = _spool(site, parcel)
     wanted = blocks_to_request(ParcelParity(spool.packing), missing_blocks(spool)) if spool else ()
@@ -104,7 +104,10 @@ def request_blocks(site: Site, parcel: str) -> tuple[RepairRequest, Envelope, in
 
 
 def write_request(site: Site, envelope: Envelope, request: RepairRequest, target: Path) -> None:
-    """Write a request to a file for the operator to carry; raises `RefusedError` where a file stands that is none."""
+    """Write a request to a file for the operator to carry.
+
+    Raises `RefusedError` where ``target`` exists and is no repair request.
+    """
     if target.exists():
         try:
             # What is no plain file (a pipe, the terminal) may have no end; no request is as large as an image.
@@ -121,7 +124,7 @@ def write_request(site: Site, envelope: Envelope, request: RepairRequest, target
 
 
 def queue_request(site: Site, envelope: Envelope, request: RepairRequest) -> None:
-    """Queue a request for the channel, in place of one for the parcel that was not handed over yet.
+    """Queue a request for the channel, in place of one for the same parcel that was not delivered yet.
 
     Raises `RefusedError` where no address reaches the sender.
     """
@@ -139,7 +142,10 @@ def queue_request(site: Site, envelope: Envelope, request: RepairRequest) -> Non
 
 
 def reply_files(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
-    """The part files at ``paths``, and whether each was named: else it lay in a folder. Raises `NotFoundError`."""
+    """The part files at ``paths``, each with whether it was named itself, not found in a folder.
+
+    Raises `NotFoundError` for a path without any.
+    """
     found: list[tuple[Path, bool]] = []
     for path in paths:
         inside = sorted(path.glob(f"*{PART_SUFFIX}")) if path.is_dir() else [path]
@@ -152,12 +158,12 @@ def reply_files(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
 
 
 def apply_replies(site: Site, parcel: str, paths: Sequence[Path]) -> int:
-    """Take in the parts at ``paths``, files or folders of them; return the blocks that were new.
+    """Write the blocks of an answer into the spool; return how many were new. ``paths``: its parts, or folders of them.
 
-    Parts of other parcels in a folder are passed over. A part that cannot be taken keeps no other out: its error is
-    raised once all have been tried. Raises `NotFoundError`, `RefusedError` or `DamagedError`.
+    Parts of other parcels in a folder are passed over. A part that cannot be used does not stop the others: its error
+    is raised once all have been tried. Raises `NotFoundError`, `RefusedError` or `DamagedError`.
     """
-    taken, ours = 0, not paths
+    new, ours = 0, not paths
     others: set[str] = set()
     failures: list[CourierError] = []
     for path, named in reply_files(paths):
@@ -165,7 +171,7 @@ def apply_replies(site: Site, parcel: str, paths: Sequence[Path]) -> int:
             part = _verified_part(site, path)
             if part.parcel == parcel:
                 ours = True
-                taken += _apply(site, part)
+                new += _apply(site, part)
             elif named:
                 hint = f"courier parcel repair {part.parcel} --reply {path}"
                 raise RefusedError(f"{path}: an answer for {part.parcel}", hint=hint)
@@ -175,14 +181,14 @@ def apply_replies(site: Site, parcel: str, paths: Sequence[Path]) -> int:
             failures.append(error)
     if failures:
         first = failures[0]
-        rest = f"; {plural(taken, 'block')} of other parts taken" if taken else ""
+        rest = f"; {plural(new, 'block')} of other parts kept" if new else ""
         raise type(first)(f"{first.message}{rest}", hint=first.hint, code=first.code)
     if not ours:
         raise NotFoundError(
             f"no answer for {parcel} there, only for {', '.join(sorted(others))}",
             hint="courier parcel answer at the sender makes it",
         )
-    return taken
+    return new
 
 
 def _verified_part(site: Site, path: Path) -> RepairPart:
@@ -213,22 +219,22 @@ def _apply(site: Site, part: RepairPart) -> int:
     folder = site.incoming(part.parcel, part.build)
     if rows[0].state == ReceivedState.REFUSED or not Spool.exists(folder):
         return 0
-    root, purpose = site.home / "parcels" / "in", f"taking an answer for {part.parcel}"
+    root, purpose = site.home / "parcels" / "in", f"writing an answer for {part.parcel}"
     with locked(root / "lock"), naming_space(root, lambda: len(part.data), purpose=purpose):
         spool = Spool.open(folder)
         _check_fits(spool, part)
-        taken, wrong = _fill(spool, part)
-    if taken:
-        text = f"{plural(taken, 'block')} from {part.source} (part {part.part} of {part.of})"
+        new, wrong = _fill(spool, part)
+    if new:
+        text = f"{plural(new, 'block')} from {part.source} (part {part.part} of {part.of})"
         _log(site, part.parcel, "repaired", text)
     if wrong:
         raise DamagedError(
             f"{part.parcel}: {plural(wrong, 'block')} of the answer (part {part.part} of {part.of}) not as in the "
-            "signed packing list, and not taken",
+            "signed packing list, and not kept",
             hint=f"ask again: courier parcel repair {part.parcel} --from-network; tell {part.source} of it",
             code=Code.WRONG_BLOCKS,
         )
-    return taken
+    return new
 
 
 def _check_fits(spool: Spool, part: RepairPart) -> None:
@@ -245,8 +251,8 @@ def _check_fits(spool: Spool, part: RepairPart) -> None:
 
 
 def _fill(spool: Spool, part: RepairPart) -> tuple[int, int]:
-    """Put the blocks in their places; return how many were new, and how many wrong."""
-    at = taken = wrong = 0
+    """Write the blocks of a part; return how many were new, and how many wrong."""
+    at = new = wrong = 0
     data = memoryview(part.data)
     for file in part.files:
         index = file.archive - 1
@@ -255,9 +261,9 @@ def _fill(spool: Spool, part: RepairPart) -> tuple[int, int]:
                 length = spool.table.length(index, block)
                 if not filling.have[block]:
                     good = filling.write(block, data[at : at + length])
-                    taken, wrong = taken + good, wrong + (not good)
+                    new, wrong = new + good, wrong + (not good)
                 at += length
-    return taken, wrong
+    return new, wrong
 
 
 def _log(site: Site, parcel: str, event: str, text: str) -> None:

@@ -36,7 +36,7 @@ SETTLE_BYTES = 1 << 30
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileState:
-    """How much of one archive or parity file is here: ``good`` of ``blocks`` blocks."""
+    """How much of one archive or parity file is here: ``good`` of its ``blocks``."""
 
     index: int
     blocks: int
@@ -121,18 +121,18 @@ class Spool:
         return cls(folder, packing, table, digest=envelope.sha256)
 
     def path(self, index: int) -> Path:
-        """Where file ``index`` (of ``packing.files()``) gathers."""
+        """The path where a file gathers; ``index``: its place in ``packing.files()``."""
         return self.folder / "archives" / Path(self.packing.path(index)).name
 
     def contents(self) -> Path:
-        """The contents, as they lie on the medium."""
+        """The path of the parcel's contents, as they lie on the medium."""
         return self.folder / CONTENTS
 
     def _map_path(self, index: int) -> Path:
         return self.path(index).with_name(f"{self.path(index).name}.have")
 
     def have(self, index: int) -> bytearray:
-        """One byte a block: 1 where it is here."""
+        """The map of a file: one byte a block, 1 where it is here."""
         count = self.table.count(index)
         try:
             data = bytearray(self._map_path(index).read_bytes())
@@ -158,7 +158,7 @@ class Spool:
 
     @property
     def complete(self) -> bool:
-        """Whether all content is here; parity does not count."""
+        """Whether all archives are here; parity does not count."""
         return all(self.state(index).whole for index in range(len(self.packing.archives)))
 
     def note_edition(self, documents: VolumeDocuments) -> None:
@@ -168,11 +168,11 @@ class Spool:
             write_atomic(path, documents.envelope)
 
     def editions(self) -> frozenset[str]:
-        """The digests of every packing list that came with a volume."""
+        """The digests of all packing lists that came with volumes."""
         return frozenset(path.name for path in (self.folder / EDITIONS).iterdir())
 
     def missing_bytes(self) -> int:
-        """Bytes that still have to come."""
+        """Bytes that are not here yet, parity included."""
         total = 0
         for index, file in enumerate(self.packing.files()):
             have = self.have(index)
@@ -187,19 +187,19 @@ class Spool:
         return Filling(self, index, have)
 
     def open_file(self, index: int) -> BinaryIO:
-        """A file to read; raises `DamagedError` while blocks are missing."""
+        """Open a file to read; raises `DamagedError` while blocks of it are missing."""
         if not self.state(index).whole:
             raise DamagedError(f"{self.packing.path(index)} is not all here", hint="receive the missing volumes")
         return self.path(index).open("rb")
 
     def drop_block(self, index: int, block: int) -> None:
-        """Forget a block that was found bad on our own disk, so that it is read or asked for again."""
+        """Forget a block that is bad on our own disk, so that it is read from its medium or fetched again."""
         have = self.have(index)
         have[block] = 0
         write_atomic(self._map_path(index), bytes(have))
 
     def bad_blocks(self, index: int) -> Iterator[int]:
-        """Read a file again from our own disk and yield the blocks that are here and not good any more."""
+        """Read a file from our own disk, and yield the blocks that were good and are not any more."""
         have = self.have(index)
         if not any(have):
             return
@@ -289,7 +289,7 @@ class Filling:
         return True
 
     def _flush(self) -> None:
-        # Data first, then the map that says they are there.
+        # The data first, then the map that says that they are there.
         if self._unsettled:
             os.fsync(self._handle)
             write_atomic(self._spool._map_path(self._index), bytes(self.have))

@@ -33,6 +33,7 @@ from courier.receiving.volume_result import VolumeResult, record_volume, volume_
 from courier.site.catalog import parcels
 from courier.site.home import Site
 from courier.site.outbox import withdraw_request
+from courier.site.trust import Trust
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -95,6 +96,7 @@ class _Attempt:
     """One attempt at a straight import: what it works with, and the media ``read`` so far."""
 
     site: Site
+    trust: Trust
     scratch: Path
     opened: OpenSpools
     progress: Callable[[int], None]
@@ -119,7 +121,9 @@ def import_straight(
     at_random = [medium for medium in media if isinstance(medium, RandomMedium)]
     if not at_random or len(at_random) < len(media):
         return SteppedAside(reason=Aside.TAPE)
-    attempt = _Attempt(site=site, scratch=scratch, opened=opened, progress=progress, looking=looking)
+    attempt = _Attempt(
+        site=site, trust=site.trust(), scratch=scratch, opened=opened, progress=progress, looking=looking
+    )
     try:
         volumes, spool, admission = _prepare(attempt, at_random)
         results = _read_parity(attempt, volumes, spool)
@@ -150,7 +154,7 @@ def _prepare(attempt: _Attempt, media: Sequence[RandomMedium]) -> tuple[list[_Gi
 
 def _open(attempt: _Attempt, medium: RandomMedium) -> _Given:
     try:
-        volume = open_volume(attempt.site, medium, attempt.scratch)
+        volume = open_volume(attempt.site, medium, attempt.trust, attempt.scratch)
     except CourierError as error:
         attempt.read.append(FailedVolume(medium=medium, error=error))
         raise _AsideError(Aside.UNREADABLE) from None

@@ -16,7 +16,7 @@ from formats.errors import DigestMismatchError, UnreadableError
 from formats.streams import View
 
 AHEAD = 6
-"""Blocks that are read and compared while the one before them is used."""
+"""So many blocks are read and compared ahead while one is used."""
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def volume_result(volume: OpenVolume, missing: Mapping[int, Sequence[int]], *, r
             *reader.bag_findings(documents),
             *reader.copy_findings(documents),
             *reader.tape_findings(),
-            *(f"{text}: not taken" for text in reader.unexpected()),
+            *(f"{text}: ignored" for text in reader.unexpected()),
         ),
         read=read,
         lacking=reader.lacking_reels(packing, missing),

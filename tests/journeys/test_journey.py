@@ -218,7 +218,7 @@ def test_a_command_of_the_other_site_is_told_so(sites: Sites) -> None:
     parcel, volumes = sent(sites.hq, add(sites.hq, write_files(sites.root / "files", a=b"a")), out=sites.root / "out")
     error = sites.hq.fails("parcel", "receive", *volumes, code=3)
     assert (error["code"], "receive it at BR1" in error["hint"]) == ("own-parcel", True)
-    assert "made here, at HQ1, and is sealed for BR1" in error["message"]
+    assert "made here, at HQ1, and is encrypted for BR1" in error["message"]
     for command in ("import", parcel), ("repair", parcel), ("arrived", parcel), ("refuse", parcel, "--reason", "x"):
         error = sites.hq.fails("parcel", *command, code=6)
         assert "of HQ1, this site" in error["message"]

@@ -534,7 +534,7 @@ def test_a_file_more_on_a_volume_is_named_and_not_taken(in_folders: Arrived) -> 
     stray = in_folders.volumes[0] / "data" / "archives" / "000099.7z.age"
     stray.write_bytes(b"stray")
     document = in_folders.home("parcel", "receive", *in_folders.volumes)
-    assert document["volumes"][0]["findings"] == ["data/archives/000099.7z.age is not in the packing list: not taken"]
+    assert document["volumes"][0]["findings"] == ["data/archives/000099.7z.age is not in the packing list: ignored"]
     assert len(document["imported"]) == 1
 
 

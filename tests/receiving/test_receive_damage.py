@@ -124,7 +124,7 @@ def test_files_without_number_on_a_medium_are_neither_kept_nor_all_named(
     assert len(document["imported"]) == 1
     findings = document["volumes"][0]["findings"]
     assert len(findings) == intake.MAX_NAMED + 1
-    assert "more are not in the packing list: not taken" in findings[-1]
+    assert "more are not in the packing list: ignored" in findings[-1]
 
 
 def test_a_discard_that_was_made_is_made_again_without_fuss(br: Home, volumes: list[Path]) -> None:

@@ -325,7 +325,7 @@ def test_a_folder_of_answers_gives_all_that_is_this_parcels_whatever_else_lies_i
     (answers / "folder.repair").mkdir()
     failed = sites.br.fails("parcel", "repair", parcel, "--reply", answers, code=4)
     assert str(mine[0]) in failed["message"]
-    assert "of other parts taken" in failed["message"]
+    assert "of other parts kept" in failed["message"]
     mine[0].write_bytes(whole)
     assert sites.br.fails("parcel", "repair", other, "--reply", mine[0], code=3)["hint"] == (
         f"courier parcel repair {parcel} --reply {mine[0]}"
@@ -390,7 +390,7 @@ def test_a_disk_that_fills_up_while_mending_is_named(sites: Sites, monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr("courier.receiving.spool.Filling.write", full)
         failed = sites.br.fails("parcel", "repair", parcel, "--reply", answer, code=5)
-        assert f"taking an answer for {parcel}: the disk of {sites.br.path}" in failed["message"]
+        assert f"writing an answer for {parcel}: the disk of {sites.br.path}" in failed["message"]
     sites.br("parcel", "repair", parcel, "--reply", answer)
     assert sites.br("parcel", "show", parcel)["state"] == "Imported"
 
