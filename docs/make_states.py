@@ -1,6 +1,6 @@
 """Write docs/states.md from the tables of `courier.parcel.states`: ``python docs/make_states.py``.
 
-A test compares the page with what this makes, so that it cannot fall behind.
+A test compares the page with what this makes, so that the two cannot differ.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
-from courier.parcel import states as lifecycle
+from courier.parcel import states as tables
 
 PAGE = Path(__file__).with_name("states.md")
 
 HEAD = """# States
 
-Made by `python docs/make_states.py` from the tables in `courier/lifecycle.py`.
+Made by `python docs/make_states.py` from the tables in `courier/parcel/states.py`.
 
 A parcel, and each volume of it, is in one state at its sender and in one at each receiver. An event changes it as the
 diagrams say; each change is a line of `courier parcel log PARCEL`. An event that no arrow allows changes nothing and is
-a `finding` in that log. Arrows that lead back to their own state are left out of the diagrams; the tables have them.
+recorded as a `finding` in that log. Arrows that lead back to the same state are only in the tables.
 """
 
 SIDES = (
-    ("A parcel at its sender", lifecycle.SentState, lifecycle.SENT),
-    ("A parcel at a receiver", lifecycle.ReceivedState, lifecycle.RECEIVED),
-    ("A volume at the sender", lifecycle.VolumeState, lifecycle.SENT_VOLUME),
-    ("A volume at the receiver", lifecycle.VolumeState, lifecycle.RECEIVED_VOLUME),
+    ("A parcel at its sender", tables.SentState, tables.SENT),
+    ("A parcel at a receiver", tables.ReceivedState, tables.RECEIVED),
+    ("A volume at the sender", tables.VolumeState, tables.SENT_VOLUME),
+    ("A volume at the receiver", tables.VolumeState, tables.RECEIVED_VOLUME),
 )
 
 
 def _meanings(states: type[StrEnum]) -> dict[str, str]:
-    """What each state means: the string below it in the source."""
+    """Return what each state means: the string below it in the source."""
     pattern = re.compile(r'^    [A-Z_]+ = "(\w+)"\n    """(.+?)"""', re.MULTILINE | re.DOTALL)
     return {name: " ".join(text.split()) for name, text in pattern.findall(inspect.getsource(states))}
 
@@ -61,7 +61,7 @@ def _table(states: type[StrEnum], table: Mapping[tuple[StrEnum | None, StrEnum],
 
 
 def make() -> str:
-    """The page."""
+    """Return the page."""
     parts = [HEAD]
     for title, states, table in SIDES:
         parts.append(f"\n## {title}\n\n{_diagram(table)}\n\n{_table(states, table)}\n")
