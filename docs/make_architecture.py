@@ -7,7 +7,6 @@ same figures together with line counts, which the page leaves out because they c
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -125,13 +124,9 @@ def make() -> str:
     """Return the page with its made parts renewed."""
     page = PAGE.read_text("utf-8")
     for name, text in (("picture", picture()), ("figures", figures())):
-        begin = BEGIN.format(name)
-        page = re.sub(
-            f"{re.escape(begin)}.*?{re.escape(END)}",
-            lambda _, begin=begin, text=text: f"{begin}\n{text}\n{END}",
-            page,
-            flags=re.DOTALL,
-        )
+        before, begin, rest = page.partition(BEGIN.format(name))
+        _, end, after = rest.partition(END)
+        page = f"{before}{begin}\n{text}\n{end}{after}"
     return page
 
 

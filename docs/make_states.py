@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from courier.parcel import states as tables
 
@@ -24,7 +25,10 @@ diagrams say; each change is a line of `courier parcel log PARCEL`. An event tha
 recorded as a `finding` in that log. Arrows that lead back to the same state are only in the tables.
 """
 
-SIDES = (
+Table = Mapping[Any, StrEnum]
+"""(state before or None, event) -> state after."""
+
+SIDES: tuple[tuple[str, type[StrEnum], Table], ...] = (
     ("A parcel at its sender", tables.SentState, tables.SENT),
     ("A parcel at a receiver", tables.ReceivedState, tables.RECEIVED),
     ("A volume at the sender", tables.VolumeState, tables.SENT_VOLUME),
@@ -38,7 +42,7 @@ def _meanings(states: type[StrEnum]) -> dict[str, str]:
     return {name: " ".join(text.split()) for name, text in pattern.findall(inspect.getsource(states))}
 
 
-def _diagram(table: Mapping[tuple[StrEnum | None, StrEnum], StrEnum]) -> str:
+def _diagram(table: Table) -> str:
     arrows: dict[tuple[str, str], list[str]] = {}
     for (before, event), after in table.items():
         if before != after:
@@ -47,7 +51,7 @@ def _diagram(table: Mapping[tuple[StrEnum | None, StrEnum], StrEnum]) -> str:
     return "\n".join(["```mermaid", "stateDiagram-v2", *lines, "```"])
 
 
-def _table(states: type[StrEnum], table: Mapping[tuple[StrEnum | None, StrEnum], StrEnum]) -> str:
+def _table(states: type[StrEnum], table: Table) -> str:
     meanings = _meanings(states)
     used = {state for pair in table.items() for state in (pair[0][0], pair[1]) if state is not None}
     rows = []
