@@ -1,6 +1,6 @@
 """Write docs/states.md from the tables of `courier.parcel.states`: ``python docs/make_states.py``.
 
-A test compares the page with what this makes, so that the two cannot differ.
+A test compares the page with what this makes, so that it cannot fall behind.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
-from courier.parcel import states as tables
+from courier.parcel import states
 
 PAGE = Path(__file__).with_name("states.md")
 
@@ -20,29 +19,26 @@ HEAD = """# States
 
 Made by `python docs/make_states.py` from the tables in `courier/parcel/states.py`.
 
-A parcel, and each volume of it, is in one state at its sender and in one at each receiver. An event changes it as the
-diagrams say; each change is a line of `courier parcel log PARCEL`. An event that no arrow allows changes nothing and is
-recorded as a `finding` in that log. Arrows that lead back to the same state are only in the tables.
+A parcel and each of its volumes have one state at the sender and one at each receiver. Events change the state as the
+diagrams show. Each change is a line of `courier parcel log PARCEL`; an event that no arrow allows changes nothing and
+is a `finding` in that log. Arrows that lead back to the same state are not in the diagrams; the tables have them.
 """
 
-Table = Mapping[Any, StrEnum]
-"""(state before or None, event) -> state after."""
-
-SIDES: tuple[tuple[str, type[StrEnum], Table], ...] = (
-    ("A parcel at its sender", tables.SentState, tables.SENT),
-    ("A parcel at a receiver", tables.ReceivedState, tables.RECEIVED),
-    ("A volume at the sender", tables.VolumeState, tables.SENT_VOLUME),
-    ("A volume at the receiver", tables.VolumeState, tables.RECEIVED_VOLUME),
+SIDES = (
+    ("A parcel at its sender", states.SentState, states.SENT),
+    ("A parcel at a receiver", states.ReceivedState, states.RECEIVED),
+    ("A volume at the sender", states.VolumeState, states.SENT_VOLUME),
+    ("A volume at the receiver", states.VolumeState, states.RECEIVED_VOLUME),
 )
 
 
-def _meanings(states: type[StrEnum]) -> dict[str, str]:
-    """Return what each state means: the string below it in the source."""
+def _meanings(kind: type[StrEnum]) -> dict[str, str]:
+    """What each state means: the string below it in the source."""
     pattern = re.compile(r'^    [A-Z_]+ = "(\w+)"\n    """(.+?)"""', re.MULTILINE | re.DOTALL)
-    return {name: " ".join(text.split()) for name, text in pattern.findall(inspect.getsource(states))}
+    return {name: " ".join(text.split()) for name, text in pattern.findall(inspect.getsource(kind))}
 
 
-def _diagram(table: Table) -> str:
+def _diagram(table: Mapping[tuple[StrEnum | None, StrEnum], StrEnum]) -> str:
     arrows: dict[tuple[str, str], list[str]] = {}
     for (before, event), after in table.items():
         if before != after:
@@ -51,11 +47,11 @@ def _diagram(table: Table) -> str:
     return "\n".join(["```mermaid", "stateDiagram-v2", *lines, "```"])
 
 
-def _table(states: type[StrEnum], table: Table) -> str:
-    meanings = _meanings(states)
+def _table(kind: type[StrEnum], table: Mapping[tuple[StrEnum | None, StrEnum], StrEnum]) -> str:
+    meanings = _meanings(kind)
     used = {state for pair in table.items() for state in (pair[0][0], pair[1]) if state is not None}
     rows = []
-    for state in (None, *states):
+    for state in (None, *kind):
         if state is not None and state not in used:
             continue
         leads = [f"{event} → {after}" for (before, event), after in table.items() if before == state]
@@ -65,10 +61,10 @@ def _table(states: type[StrEnum], table: Table) -> str:
 
 
 def make() -> str:
-    """Return the page."""
+    """The page."""
     parts = [HEAD]
-    for title, states, table in SIDES:
-        parts.append(f"\n## {title}\n\n{_diagram(table)}\n\n{_table(states, table)}\n")
+    for title, kind, table in SIDES:
+        parts.append(f"\n## {title}\n\n{_diagram(table)}\n\n{_table(kind, table)}\n")
     return "".join(parts)
 
 
