@@ -1,11 +1,11 @@
 """A channel server under load: `python benchmarks/bench_channel.py [--sites N] [--messages N] [--folder DIR]`.
 
 ``courier channel serve`` runs as a process of its own on a loopback socket. Half of the messages wait in its outbox for
-the sites that poll, the other half (package definitions) the sites bring; one in twenty is brought twice. Every site
-has a recipient on its card, as `courier init` gives it one, so all messages are sealed and opened (decision 0007). Each
-site fetches, opens, brings, and acknowledges what it fetched through the toolkit's own client. At the end every message
-must have been settled, every definition must be there once, none may have gone bare, and the server must not have
-grown: its memory is read every half second (Linux: /proc/PID/status). Ends after ``--limit`` seconds whatever happens.
+the sites that poll, the other half (package definitions) the sites deliver; one in twenty is delivered twice. Every
+site has a recipient on its card, as `courier init` makes one, so all messages are encrypted (decision 0007). Each site
+fetches, decrypts, delivers, and acknowledges what it fetched, with the toolkit's own client. At the end every message
+must be settled, every definition must be there once, none may have gone unencrypted, and the server must not have
+grown: its memory is read every half second (Linux: /proc/PID/status). Ends after ``--limit`` seconds in any case.
 """
 
 from __future__ import annotations

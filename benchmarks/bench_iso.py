@@ -1,10 +1,9 @@
 """Images against xorriso in one run: `python benchmarks/bench_iso.py [--size MB] [--rounds N] [--folder DIR]`.
 
-Writing a tree of archives of 64 MiB is held against ``xorriso -as mkisofs -R -J``, reading every file of the image
-against ``7z x -so``; then how long the size of an image of 2,000 files takes to reckon. Both sides run as processes
-of their own and read what the page cache holds; times are the best of the rounds in seconds, start of the interpreter
-included, memory is the peak in MiB, and "written" is bytes handed to the system for writing by byte of content
-(Linux: /proc/PID/io).
+Writing a tree of archives of 64 MiB is compared with ``xorriso -as mkisofs -R -J``, reading every file of the image
+with ``7z x -so``; then the size of an image of 2,000 files is computed. Both sides run as processes of their own and
+read from the page cache; times are the best of the rounds in seconds, start of the interpreter included, memory is the
+peak in MiB, and "written" is bytes given to the system for writing for each byte of content (Linux: /proc/PID/io).
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
     python benchmarks/bench_journey.py [--size 4GiB] [--in FOLDER]
 
-Peers: ``7z a -mx0 -v512m``, ``sha256sum`` and ``xorriso -as mkisofs`` one after the other, for create and write;
-``sha256sum -c`` and ``7z x`` for receive and import. We put every byte on the disk before a command ends and they do
-not, so what they wrote is flushed too, a step of its own that counts (``flush``). The file does not compress. Every
-step is a process of its own, so that its peak memory is its own (below some 25 MiB it is this program's); the target is
-256 MiB for each (exit code 1 when one is over).
+Create and write are compared with ``7z a -mx0 -v512m``, ``sha256sum`` and ``xorriso -as mkisofs`` one after the other,
+receive and import with ``sha256sum -c`` and ``7z x``. Our commands flush all bytes to the disk before they end; the
+stock tools do not, so their output is flushed in a step that counts too (``flush``). The file does not compress. Every
+step is a process of its own, which gives its peak memory (below some 25 MiB it is this program's). The target is
+256 MiB for each step (exit code 1 when one is over).
 """
 
 from __future__ import annotations

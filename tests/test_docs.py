@@ -13,7 +13,13 @@ import pytest
 from journey import FIXTURES, run
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("fixtures/*.md")])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(page for top in ("docs", "fixtures", "tests", "benchmarks") for page in ROOT.glob(f"{top}/**/*.md")),
+    ]
+)
+SOURCE_PATH = re.compile(r"(?<![\w./-])(?:courier|formats|tests|docs|benchmarks)/(?!bench_NAME)[\w./-]+\.py\b")
 
 
 def test_the_command_reference_is_what_the_commands_say() -> None:
@@ -21,10 +27,32 @@ def test_the_command_reference_is_what_the_commands_say() -> None:
     assert (ROOT / "docs" / "commands.md").read_text("utf-8") == made, "run: python docs/make_commands.py"
 
 
+def test_the_page_on_architecture_is_what_the_source_imports() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "make_architecture.py"))["make"]()
+    assert (ROOT / "docs" / "architecture.md").read_text("utf-8") == made, "run: python docs/make_architecture.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_source_files_that_a_page_names_exist(page: Path) -> None:
+    named = SOURCE_PATH.findall(page.read_text("utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8"))
-    assert [target for target in targets if not (page.parent / target).exists()] == []
+    text = page.read_text("utf-8")
+    lost = []
+    for target, _, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(#([^)]+))?\)", text):
+        there = page.parent / target if target else page
+        if not there.exists() or (anchor and anchor not in _anchors(there.read_text("utf-8"))):
+            lost.append(f"{target}#{anchor}")
+    assert lost == []
+
+
+def _anchors(page: str) -> set[str]:
+    """The anchors of a page's headings, as they are made from their text."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", page, flags=re.DOTALL), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_tutorial_is_what_the_commands_print(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,9 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
+from imports import MODULES, Module, imports
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,53 +155,6 @@ SITE_LIBRARIES = {
 CLOCK_CALLS = {"now", "utcnow", "today"}
 TIME_CALLS = {"time", "time_ns"}
 WORLD_CALLS = {"open", "print", "input"}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Module:
-    """One source file: its dotted name, whether it is a package's ``__init__``, and its syntax tree."""
-
-    name: str
-    is_package: bool
-    tree: ast.Module
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Import:
-    """One module that a line imports; ``name`` is dotted and absolute."""
-
-    name: str
-    line: int
-
-
-def _modules() -> dict[str, Module]:
-    found = {}
-    for package in ("formats", "courier"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            parts = path.relative_to(ROOT).with_suffix("").parts
-            is_package = parts[-1] == "__init__"
-            name = ".".join(parts[:-1] if is_package else parts)
-            found[name] = Module(name=name, is_package=is_package, tree=ast.parse(path.read_text("utf-8")))
-    return found
-
-
-MODULES = _modules()
-
-
-def imports(module: Module) -> Iterator[Import]:
-    """Everything ``module`` imports, wherever in the file; ``from formats import iso`` names ``formats.iso``."""
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield Import(name=alias.name, line=node.lineno)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parents = module.name.split(".") + [""] * module.is_package
-                base = ".".join([*parents[: -node.level], *filter(None, [base])])
-            for alias in node.names:
-                whole = f"{base}.{alias.name}"
-                yield Import(name=whole if whole in MODULES else base, line=node.lineno)
 
 
 def place(name: str) -> tuple[int, str]:
