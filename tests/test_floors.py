@@ -36,7 +36,7 @@ FLOORS = (
             "formats.names",
             "formats.digest",
             "formats.blocks",
-            "formats.records",
+            "formats.records*",
             "formats.streams",
             "formats.codecs",
         ),
@@ -98,6 +98,7 @@ PURE = (
 DOORS = {
     "py7zr": "formats.archive*",
     "pycdlib": "formats.iso*",
+    "msgspec": "formats.records*",
     "numpy": "formats.parity.sums",
     "httpx": "courier.channel*",
     "starlette": "courier.channel*",

@@ -11,6 +11,7 @@ from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue
 from formats.documents import retirement as retirement_doc
+from formats.documents.fields import MAX_REASON
 from formats.documents.retirement import Retirement
 
 
@@ -22,8 +23,8 @@ def retire_package(site: Site, reference: str, reason: str) -> int:
     package, version = parse_reference(reference)
     if version is None:
         raise UsageError(f"which version of {package}?", hint=f"courier package retire {package}:1")
-    if len(reason) > retirement_doc.MAX_REASON:
-        raise UsageError(f"a reason of more than {retirement_doc.MAX_REASON} characters", hint="make it shorter")
+    if len(reason) > MAX_REASON:
+        raise UsageError(f"a reason of more than {MAX_REASON} characters", hint="make it shorter")
     if not package.startswith(site.code):
         hint = f"ask {package[:3]} to retire it"
         raise RefusedError(

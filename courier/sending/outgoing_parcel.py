@@ -33,7 +33,7 @@ from formats.documents.packing import PackingList
 from formats.envelope import parse_envelope
 from formats.errors import FormatError
 from formats.names import check_parcel
-from formats.records import encode, open_document
+from formats.records import Count, NamedRecord, Text, read_named
 
 PLAN = "plan"
 CONTENTS = "contents"
@@ -66,6 +66,16 @@ def forget_other_editions(folder: Path, edition: int) -> None:
                 remove_tree(path)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _HowBuilt(NamedRecord):
+    """What `HOW` keeps of a build: zstd's level, and the recipients that it is encrypted for."""
+
+    NAME = "build"
+
+    level: Count
+    recipients: tuple[Text, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class OutgoingParcel:
     """A parcel this site built: what is recorded of it, its packing list and envelope, and its folder."""
@@ -93,12 +103,12 @@ class OutgoingParcel:
     def how(self) -> tuple[int, list[str]]:
         """zstd's level, and the recipients it is sealed for; raises `DamagedError` where that is not kept."""
         try:
-            fields = open_document((self.folder / HOW).read_bytes(), name="build")
+            built = read_named(_HowBuilt, (self.folder / HOW).read_bytes())
         except (FileNotFoundError, FormatError):
             raise DamagedError(
                 f"{self.sent.parcel}: how it was built is not kept here", hint=AGAIN, code=Code.NO_RECIPE
             ) from None
-        return fields.integer("level"), fields.texts("recipients")
+        return built.level, list(built.recipients)
 
     def encryptor(self) -> Encryptor | None:
         """What seals its archives, with the keys of its build; raises `DamagedError` where they are gone."""
@@ -135,7 +145,7 @@ def alone_with(site: Site, parcel: OutgoingParcel) -> Iterator[None]:
 
 def how_built(level: int, recipients: tuple[str, ...]) -> bytes:
     """The bytes of `HOW`."""
-    return encode({"format": "courier-build/1", "level": level, "recipients": list(recipients)})
+    return _HowBuilt(level=level, recipients=recipients).json()
 
 
 def open_outgoing(site: Site, parcel: str) -> OutgoingParcel:
