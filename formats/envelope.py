@@ -6,14 +6,12 @@ document has one byte string; at most `MAX_SIGNATURES` signatures, no two by one
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 from formats.errors import BadSignatureError, MalformedError, TooLargeError
-from formats.records import Fields, decode, encode
+from formats.records import Digest, Key, Record, base64_text, encode, format_base64, items, parse_base64, read, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,11 +69,9 @@ class Envelope:
         """The one encoding of this envelope."""
         return encode(
             {
-                "payload": base64.b64encode(self.payload).decode(),
+                "payload": format_base64(self.payload),
                 "payloadType": self.payload_type,
-                "signatures": [
-                    {"keyid": keyid, "sig": base64.b64encode(sig).decode()} for keyid, sig in self.signatures
-                ],
+                "signatures": [{"keyid": keyid, "sig": format_base64(sig)} for keyid, sig in self.signatures],
             }
         )
 
@@ -90,19 +86,18 @@ class Envelope:
         return hashlib.sha256(self.payload).hexdigest()
 
 
-def parse_base64(fields: Fields, name: str, longest: int) -> bytes:
-    """The bytes of a base64 field of at most ``longest`` characters, in its one spelling; raises `MalformedError`."""
-    return _decode_base64(fields.text(name, longest=longest).encode("ascii", "replace"), fields.at(name))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Signature(Record):
+    keyid: Digest
+    sig: Annotated[bytes, base64_text(1024)]
 
 
-def _decode_base64(text: bytes, place: str) -> bytes:
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise MalformedError("not base64", place=place) from None
-    if base64.b64encode(data) != text:
-        raise MalformedError("not canonical base64", place=place)
-    return data
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Frame(Record):
+    """An envelope without its payload."""
+
+    payload_type: Annotated[str, Key("payloadType"), text(200)]
+    signatures: Annotated[tuple[_Signature, ...], items(1, MAX_SIGNATURES)]
 
 
 def parse_envelope(data: bytes) -> Envelope:
@@ -117,16 +112,13 @@ def parse_envelope(data: bytes) -> Envelope:
         place = "envelope.payload" if end < 0 and data.startswith(_HEAD[:-1]) else "envelope"
         raise MalformedError("not one payload and its signatures", place=place)
     frame = data[:begin] + data[end:]
-    fields = Fields(decode(frame, place="envelope"), "envelope")
-    signatures = tuple(
-        (item.digest("keyid"), parse_base64(item, "sig", 1024))
-        for item in fields.objects("signatures")[: MAX_SIGNATURES + 1]
-    )
+    head = read(_Frame, frame, place="envelope")
+    signatures = tuple((item.keyid, item.sig) for item in head.signatures)
     _check_signers([keyid for keyid, _ in signatures])
-    envelope = Envelope(payload=b"", payload_type=fields.text("payloadType", longest=200), signatures=signatures)
+    envelope = Envelope(payload=b"", payload_type=head.payload_type, signatures=signatures)
     if envelope.encode() != frame:
         raise MalformedError("holds more than an envelope does", place="envelope")
-    return replace(envelope, payload=_decode_base64(data[begin:end], fields.at("payload")))
+    return replace(envelope, payload=parse_base64(data[begin:end], place="envelope.payload"))
 
 
 def _check_signers(keyids: list[str]) -> None:

@@ -179,8 +179,7 @@ def _header(member: PaxMember, path: bytes, link: bytes, kind: bytes, stored: in
     return _block(
         name=path,
         mode=stat.S_IMODE(member.mode),
-        uid=min(member.uid, _LARGEST_ID),
-        gid=min(member.gid, _LARGEST_ID),
+        ids=(min(member.uid, _LARGEST_ID), min(member.gid, _LARGEST_ID)),
         size=min(stored, _LARGEST_OCTAL),
         seconds=seconds,
         kind=kind,
@@ -197,8 +196,7 @@ def _block(
     mode: int,
     size: int,
     kind: bytes,
-    uid: int = 0,
-    gid: int = 0,
+    ids: tuple[int, int] = (0, 0),
     seconds: int = 0,
     link: bytes = b"",
     user: bytes = b"",
@@ -208,7 +206,7 @@ def _block(
     """A ustar header; what does not fit is cut, as its PAX record says it whole."""
     fields = [
         name[:100].ljust(100, b"\0"),
-        b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, uid, gid, size, seconds),
+        b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, *ids, size, seconds),
         b" " * 8,
         kind,
         link[:100].ljust(100, b"\0"),

@@ -15,9 +15,10 @@ from courier.site.outbox import enqueue
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents import card as card_doc
 from formats.documents.acknowledgement import AcknowledgedMessage, Acknowledgement
+from formats.documents.fields import Heading
 from formats.envelope import Envelope, parse_envelope, verified_keys
 from formats.errors import FormatError
-from formats.records import Fields, decode
+from formats.records import read
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -76,8 +77,7 @@ def _parcel_of(connection: Connection, message: Message) -> str:
     body = messages.read(connection, message.sha256, message.site, 0, message.size)
     if not body:
         return ""
-    fields = Fields(decode(parse_envelope(body).head))
-    return fields.text("parcel") if fields.has("parcel") else ""
+    return read(Heading, parse_envelope(body).head).parcel or ""
 
 
 def _log_answer(connection: Connection, site: Site, message: Message, item: AcknowledgedMessage, parcel: str) -> None:
@@ -94,8 +94,8 @@ def sure_sender(site: Site, body: bytes, error: CourierError) -> str:
         return ""
     try:
         envelope = parse_envelope(body)
-        fields = Fields(decode(envelope.head))
-        code = fields.text("site" if envelope.payload_type == card_doc.TYPE else "from", pattern="[A-Z0-9]{3}")
+        heading = read(Heading, envelope.head)
+        code = (heading.site if envelope.payload_type == card_doc.TYPE else heading.sender) or ""
         keys = [key.key for key in site.trust().site(code).card.keys]
         return code if verified_keys(envelope, keys) and code != site.code else ""
     except (FormatError, CourierError):

@@ -18,12 +18,13 @@ from courier.site.home import Site
 from formats.documents.kind import DocumentKind
 from formats.envelope import Envelope, parse_envelope
 from formats.errors import FormatError
+from formats.records import Document
 
-Document = TypeVar("Document")
+Signed = TypeVar("Signed", bound=Document)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Handler(Generic[Document]):
+class Handler(Generic[Signed]):
     """What is done with a message of one kind.
 
     ``act`` takes the site, the verified document and its envelope. It returns what the message waits for here, where
@@ -31,9 +32,9 @@ class Handler(Generic[Document]):
     `courier.site.trust.Trust.verify` for a kind that has rules of its own.
     """
 
-    kind: DocumentKind[Document]
-    act: Callable[[Site, Document, Envelope], str]
-    verify: Callable[[Site, bytes], tuple[Document, Envelope]] | None = None
+    kind: DocumentKind[Signed]
+    act: Callable[[Site, Signed, Envelope], str]
+    verify: Callable[[Site, bytes], tuple[Signed, Envelope]] | None = None
 
 
 Handlers = Mapping[str, Handler[Any]]

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TypeVar
+from typing import Annotated, TypeVar
 from zoneinfo import ZoneInfo
 
 from courier.errors import RefusedError, UsageError
 from courier.media.kinds import parse_size
 from formats.errors import FormatError
-from formats.records import encode, open_document
+from formats.records import Count, NamedRecord, integer, items, matching, read_named, text
 
 Value = TypeVar("Value")
 
@@ -64,7 +64,7 @@ OPEN_WEEK = "a" * (HOURS * len(DAYS))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class Limits(NamedRecord):
     """How an address may be used.
 
     ``week``: 168 letters, Monday 00h first: a (all), m (medium and high), h (high only), c (closed), in the time zone
@@ -72,30 +72,21 @@ class Limits:
     mode, a block and the delay after it; 0 for none. ``retries`` tries more after a failure, ``retry_seconds`` apart.
     """
 
-    week: str = OPEN_WEEK
-    zone: str = "UTC"
-    caps: tuple[int, ...] = (0,) * HOURS
-    pulse_bytes: int = 0
-    pulse_ms: int = 0
-    retries: int = 2
-    retry_seconds: int = 60
+    NAME = "limits"
+
+    week: Annotated[str, matching(f"[amhc]{{{len(OPEN_WEEK)}}}")] = OPEN_WEEK
+    zone: Annotated[str, text(100)] = "UTC"
+    caps: Annotated[tuple[Count, ...], items(HOURS, HOURS)] = (0,) * HOURS
+    pulse_bytes: Count = 0
+    pulse_ms: Count = 0
+    retries: Annotated[int, integer(0, MAX_RETRIES)] = 2
+    retry_seconds: Annotated[int, integer(0, MAX_WAIT_SECONDS)] = 60
 
     def to_text(self) -> str:
         """As it is kept in the catalogue; the defaults are the empty text."""
         if self == Limits():
             return ""
-        return encode(
-            {
-                "format": "courier-limits/1",
-                "week": self.week,
-                "zone": self.zone,
-                "caps": list(self.caps),
-                "pulse_bytes": self.pulse_bytes,
-                "pulse_ms": self.pulse_ms,
-                "retries": self.retries,
-                "retry_seconds": self.retry_seconds,
-            }
-        ).decode()
+        return self.json().decode()
 
     @classmethod
     def parse(cls, text: str) -> Limits:
@@ -103,18 +94,7 @@ class Limits:
         if not text:
             return cls()
         try:
-            fields = open_document(text.encode(), name="limits")
-            limits = cls(
-                week=fields.text("week", pattern=f"[amhc]{{{len(OPEN_WEEK)}}}"),
-                zone=fields.text("zone", longest=100),
-                caps=tuple(fields.integers("caps")),
-                pulse_bytes=fields.integer("pulse_bytes"),
-                pulse_ms=fields.integer("pulse_ms"),
-                retries=fields.integer("retries", maximum=MAX_RETRIES),
-                retry_seconds=fields.integer("retry_seconds", maximum=MAX_WAIT_SECONDS),
-            )
-            if len(limits.caps) != HOURS:
-                raise RefusedError("limits of an address: not 24 caps", hint="courier channel address set CODE ADDRESS")
+            limits = read_named(cls, text.encode())
             zone_of(limits.zone)
         except (FormatError, UsageError) as error:
             message = f"limits of an address: {error.message}"

@@ -11,6 +11,7 @@ from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue
 from formats.documents import retirement as retirement_doc
+from formats.documents.fields import MAX_REASON
 from formats.documents.retirement import Retirement
 from formats.envelope import Envelope
 
@@ -24,8 +25,8 @@ def retire_package(site: Site, reference: str, reason: str) -> int:
     package, version = parse_reference(reference)
     if version is None:
         raise UsageError(f"which version of {package}?", hint=f"name it: courier package retire {package}:1")
-    if len(reason) > retirement_doc.MAX_REASON:
-        raise UsageError(f"a reason has at most {retirement_doc.MAX_REASON} characters", hint="make it shorter")
+    if len(reason) > MAX_REASON:
+        raise UsageError(f"a reason has at most {MAX_REASON} characters", hint="make it shorter")
     if not package.startswith(site.code):
         raise RefusedError(
             f"{package} is a package of {package[:3]}: only that site retires it",

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Annotated, BinaryIO, Protocol, cast
 
 from courier.error_codes import Code
 from courier.errors import DamagedError
@@ -25,11 +25,10 @@ from formats.archive.view import ArchiveView, Span
 from formats.digest import sha256_hex
 from formats.documents.packing import PackingList
 from formats.errors import FormatError
-from formats.records import Fields, encode, open_document
+from formats.records import Count, Digest, NamedRecord, Record, Text, matching, read_named, text
 
 RECIPES = "recipes"
 PACKS = "packs"
-FORMAT = "courier-recipe/1"
 
 
 class Encryptor(Protocol):
@@ -75,18 +74,15 @@ class ArchiveRecipe:
 
     def save(self, folder: Path) -> None:
         """Write the recipe into the folder of its parcel. It names files: as with keys, only the owner can read it."""
-        data = encode(
-            {
-                "format": FORMAT,
-                "number": self.number,
-                "members": [_member_fields(member) for member in self.members],
-                "pack": self.pack,
-                "pack_sha256": self.pack_sha256,
-                "size": self.size,
-                "sha256": self.sha256,
-                "blocks": self.blocks.hex(),
-            }
-        )
+        data = _Recipe(
+            number=self.number,
+            members=tuple(_to_recipe(member) for member in self.members),
+            pack=self.pack,
+            pack_sha256=self.pack_sha256,
+            size=self.size,
+            sha256=self.sha256,
+            blocks=self.blocks.hex(),
+        ).json()
         write_atomic(recipe_path(folder, self.number), data + b"\n" + sha256_hex(data).encode(), private=True)
 
     @classmethod
@@ -99,58 +95,82 @@ class ArchiveRecipe:
         if sha256_hex(data).encode() != digest:
             return None
         try:
-            fields = open_document(data, name="recipe")
+            recipe = read_named(_Recipe, data)
         except FormatError:
             return None
         return cls(
-            number=fields.integer("number"),
-            members=tuple(_read_member(member) for member in fields.objects("members")),
-            pack=fields.integer("pack"),
-            pack_sha256=fields.text("pack_sha256", longest=64),
-            size=fields.integer("size"),
-            sha256=fields.digest("sha256"),
-            blocks=bytes.fromhex(fields.text("blocks", longest=1 << 20)),
+            number=recipe.number,
+            members=tuple(_from_recipe(member) for member in recipe.members),
+            pack=recipe.pack,
+            pack_sha256=recipe.pack_sha256,
+            size=recipe.size,
+            sha256=recipe.sha256,
+            blocks=bytes.fromhex(recipe.blocks),
         )
 
 
-def _member_fields(member: RecipeMember) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _MemberRecord(Record):
+    """A member in a recipe; ``mtime`` is in nanoseconds since 1970, as decimal digits."""
+
+    name: Text
+    size: Count
+    crc32: Count
+    at: Count
+    offset: Count
+    length: Count
+    sha256: Digest
+    of: Count
+    mtime: Annotated[str, matching("-?[0-9]{1,40}")]
+    folder: Text
+    path: Text
+    coding: Text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Recipe(NamedRecord):
+    """The recipe of an archive; ``blocks`` in hexadecimal."""
+
+    NAME = "recipe"
+
+    number: Count
+    members: tuple[_MemberRecord, ...]
+    pack: Count
+    pack_sha256: Annotated[str, text(64)]
+    size: Count
+    sha256: Digest
+    blocks: Annotated[str, text(1 << 20)]
+
+
+def _to_recipe(member: RecipeMember) -> _MemberRecord:
     planned, content = member.planned, member.planned.content
-    return {
-        "name": planned.name,
-        "size": member.size,
-        "crc32": member.crc32,
-        "at": member.at,
-        "offset": planned.offset,
-        "length": planned.length,
-        "sha256": content.sha256,
-        "of": content.size,
-        "mtime": str(content.mtime_ns),
-        "folder": content.folder,
-        "path": content.path,
-        "coding": content.coding,
-    }
+    return _MemberRecord(
+        name=planned.name,
+        size=member.size,
+        crc32=member.crc32,
+        at=member.at,
+        offset=planned.offset,
+        length=planned.length,
+        sha256=content.sha256,
+        of=content.size,
+        mtime=str(content.mtime_ns),
+        folder=content.folder,
+        path=content.path,
+        coding=content.coding,
+    )
 
 
-def _read_member(fields: Fields) -> RecipeMember:
+def _from_recipe(member: _MemberRecord) -> RecipeMember:
     content = Content(
-        sha256=fields.digest("sha256"),
-        size=fields.integer("of"),
-        mtime_ns=int(fields.text("mtime")),
-        folder=fields.text("folder"),
-        path=fields.text("path"),
-        coding=fields.text("coding"),
+        sha256=member.sha256,
+        size=member.of,
+        mtime_ns=int(member.mtime),
+        folder=member.folder,
+        path=member.path,
+        coding=member.coding,
     )
-    return RecipeMember(
-        planned=PlannedMember(
-            name=fields.text("name"),
-            content=content,
-            offset=fields.integer("offset"),
-            length=fields.integer("length"),
-        ),
-        size=fields.integer("size"),
-        crc32=fields.integer("crc32"),
-        at=fields.integer("at"),
-    )
+    planned = PlannedMember(name=member.name, content=content, offset=member.offset, length=member.length)
+    return RecipeMember(planned=planned, size=member.size, crc32=member.crc32, at=member.at)
 
 
 def recipe_path(folder: Path, number: int) -> Path:

@@ -25,7 +25,7 @@ from courier.site.catalog import parcels
 from courier.site.catalog.parcels import LogEntry, ReceivedParcel, ReceivedVolume, SentParcel, SentVolume
 from courier.site.clock import now
 from courier.site.home import Site
-from formats.documents import supersession as supersession_doc
+from formats.documents.fields import MAX_REASON
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -157,7 +157,7 @@ def checked_reason(text: str) -> str:
     """The reason that an operator gave for ending a parcel, as it is recorded; raises `UsageError` for an empty one."""
     if not text.strip():
         raise UsageError("no reason given", hint='say why: --reason "lost by the carrier"')
-    return text.strip()[: supersession_doc.MAX_REASON]
+    return text.strip()[:MAX_REASON]
 
 
 def log_hint(parcel: str) -> str:

@@ -15,7 +15,7 @@ from formats.envelope import parse_envelope
 from formats.records import format_time
 
 CONTENTS = "contents"
-READS = dict.fromkeys((CONTENTS, label.NAME, notice.NAME, package.NAME, packing.NAME), 1)
+READS = dict.fromkeys((CONTENTS, *(module.KIND.name for module in (label, notice, package, packing))), 1)
 """Documents that this release reads, and the highest major version of each."""
 
 

@@ -34,7 +34,7 @@ from formats.documents.packing import PackingList
 from formats.envelope import Envelope, parse_envelope
 from formats.errors import FormatError
 from formats.names import check_parcel
-from formats.records import encode, open_document
+from formats.records import Count, NamedRecord, Text, read_named
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -71,21 +71,22 @@ def forget_other_editions(folder: Path, edition: int) -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BuildSettings:
-    """How a parcel was built: the level of zstd, and the recipients it is encrypted for (none: not encrypted)."""
+class BuildSettings(NamedRecord):
+    """How a parcel was built: the level of its codecs, and the recipients it is encrypted for (none: not encrypted)."""
 
-    level: int
-    recipients: tuple[str, ...]
+    NAME = "build"
+
+    level: Count
+    recipients: tuple[Text, ...]
 
     def encode(self) -> bytes:
         """The bytes of `BUILD_SETTINGS`."""
-        return encode({"format": "courier-build/1", "level": self.level, "recipients": list(self.recipients)})
+        return self.json()
 
     @classmethod
     def load(cls, folder: Path) -> BuildSettings:
         """Those of the parcel in ``folder``; raises `FileNotFoundError` or `FormatError`."""
-        fields = open_document((folder / BUILD_SETTINGS).read_bytes(), name="build")
-        return cls(level=fields.integer("level"), recipients=tuple(fields.texts("recipients")))
+        return read_named(cls, (folder / BUILD_SETTINGS).read_bytes())
 
 
 @dataclass(frozen=True, kw_only=True)

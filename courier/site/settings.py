@@ -8,9 +8,9 @@ from pathlib import Path
 
 from courier.errors import NotFoundError, RefusedError
 from courier.files import write_atomic
+from formats.documents.fields import Site as SiteCode
 from formats.errors import FormatError
-from formats.names import check_site
-from formats.records import encode, open_document
+from formats.records import Count, NamedRecord, Text, read_named
 
 SETTINGS = "site.json"
 REPAIR_LIMIT = 256 << 20
@@ -18,7 +18,7 @@ REPAIR_LIMIT = 256 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
+class Settings(NamedRecord):
     """A site's settings.
 
     ``catalogue``: an SQLAlchemy URL, or empty for the SQLite file in the home. ``max_transit_days``: parcels that were
@@ -27,27 +27,19 @@ class Settings:
     media that this site can read, as other sites are told; empty: not told.
     """
 
-    site: str
-    name: str
-    catalogue: str = ""
-    max_transit_days: int = 0
-    parcel_quota: int = 0
-    repair_limit: int = REPAIR_LIMIT
-    media: tuple[str, ...] = ()
+    NAME = "settings"
+
+    site: SiteCode
+    name: Text
+    catalogue: Text = ""
+    max_transit_days: Count = 0
+    parcel_quota: Count = 0
+    repair_limit: Count = REPAIR_LIMIT
+    media: tuple[Text, ...] = ()
 
     def save(self, home: Path) -> None:
         """Write the settings into ``home``."""
-        record = {
-            "format": "courier-settings/1",
-            "site": self.site,
-            "name": self.name,
-            "catalogue": self.catalogue,
-            "max_transit_days": self.max_transit_days,
-            "parcel_quota": self.parcel_quota,
-            "repair_limit": self.repair_limit,
-            "media": list(self.media),
-        }
-        write_atomic(home / SETTINGS, encode(record) + b"\n")
+        write_atomic(home / SETTINGS, self.json() + b"\n")
 
     @classmethod
     def load(cls, home: Path) -> Settings:
@@ -64,16 +56,7 @@ class Settings:
                 hint="name it with --home DIR or $COURIER_HOME; courier init makes a new site: courier init --help",
             ) from None
         try:
-            fields = open_document(data.rstrip(b"\n"), name="settings")
-            return cls(
-                site=check_site(fields.text("site")),
-                name=fields.text("name"),
-                catalogue=fields.text("catalogue"),
-                max_transit_days=fields.integer("max_transit_days") if fields.has("max_transit_days") else 0,
-                parcel_quota=fields.integer("parcel_quota") if fields.has("parcel_quota") else 0,
-                repair_limit=fields.integer("repair_limit") if fields.has("repair_limit") else REPAIR_LIMIT,
-                media=tuple(fields.texts("media")) if fields.has("media") else (),
-            )
+            return read_named(cls, data.rstrip(b"\n"))
         except FormatError as error:
             raise RefusedError(f"{path}: {error}", hint="restore the file from a backup of the site home") from None
 

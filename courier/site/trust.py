@@ -14,18 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 from courier.error_codes import Code
 from courier.errors import RefusedError, explain
 from formats.documents import card as card_doc
 from formats.documents.card import SiteCard, SiteKey
-from formats.documents.kind import DocumentKind
+from formats.documents.fields import Heading
+from formats.documents.kind import DocumentKind, Signed
 from formats.envelope import Envelope, parse_envelope, verified_keys
-from formats.errors import FormatError
-from formats.records import Fields, decode, format_time
-
-Document = TypeVar("Document")
+from formats.errors import FormatError, MalformedError
+from formats.records import format_time, read
 
 DAY_NS = 24 * 3600 * 10**9
 CLOCK_SLACK_NS = DAY_NS
@@ -162,13 +160,13 @@ class Trust:
     def verify(
         self,
         data: bytes,
-        kind: DocumentKind[Document],
+        kind: DocumentKind[Signed],
         *,
         now_ns: int,
         where: str = "",
         arrived_ns: int | None = None,
         on_medium: bool = False,
-    ) -> tuple[Document, Envelope]:
+    ) -> tuple[Signed, Envelope]:
         """The document in envelope ``data``, and the envelope, when every rule of this module holds.
 
         ``where`` names the document in errors; without it, its kind does. ``arrived_ns``: when it came here, in
@@ -224,13 +222,12 @@ class Trust:
             )
 
     def _check_addressee(self, envelope: Envelope, *, where: str) -> None:
-        fields = Fields(decode(envelope.head))
-        if self._own is None or not fields.has("to"):
+        heading = read(Heading, envelope.head)
+        if self._own is None or heading.receivers is None:
             return
-        destinations = fields.texts("to")
-        if self._own not in destinations and fields.text("from") != self._own:
+        if self._own not in heading.receivers and heading.sender != self._own:
             raise RefusedError(
-                f"{where}: meant for {', '.join(destinations)}, not for {self._own}",
+                f"{where}: meant for {', '.join(heading.receivers)}, not for {self._own}",
                 hint="send it on to the site it is for",
                 code=Code.NOT_FOR_US,
             )
@@ -238,8 +235,10 @@ class Trust:
 
 def _sender(envelope: Envelope) -> str:
     """The site that a document says it is from, not verified yet: it tells which pinned keys to verify with."""
-    fields = Fields(decode(envelope.head))
-    return fields.text("from", pattern="[A-Z0-9]{3}")
+    sender = read(Heading, envelope.head).sender
+    if sender is None:
+        raise MalformedError("missing", place="from")
+    return sender
 
 
 def _check_clock(signed_ns: int, *, now_ns: int, where: str) -> None:

@@ -13,9 +13,10 @@ import io
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import Annotated, BinaryIO, cast
 
 from formats.codecs import CODECS, NAMES
+from formats.documents.fields import Package, Parcel, Version
 from formats.documents.listing import (
     Entry,
     ListingCheck,
@@ -24,77 +25,83 @@ from formats.documents.listing import (
     parse_entry,
     read_lines,
 )
-from formats.errors import MalformedError, TooLargeError, UnexpectedError, UnknownFormatError
-from formats.names import MAX_VERSION, check_member, check_package, check_parcel, fold
-from formats.records import Fields, decode, encode
+from formats.errors import MalformedError, TooLargeError, UnexpectedError
+from formats.names import check_member, fold
+from formats.records import (
+    Check,
+    Count,
+    Digest,
+    NamedRecord,
+    Number,
+    Record,
+    Text,
+    integer,
+    matching,
+    read,
+    read_named,
+    text,
+)
 
-HEADER = "courier-contents/1"
 MAX_MEMBERS = 65_536
 """Members in one archive, so that an archive's own list always fits in memory."""
 MAX_PACKAGES = 100_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PackageHeader:
+class _Header(NamedRecord):
+    """The first line."""
+
+    NAME = "contents"
+
+    parcel: Parcel
+    packages: Annotated[int, integer(1, MAX_PACKAGES)]
+    archives: Count
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackageHeader(Record):
     """A package version in a parcel; its name as the sender has it, and the summary of its listing."""
 
-    package: str
-    version: int
-    name: str
+    package: Package
+    version: Version
+    name: Annotated[str, text(1000)]
     listing: ListingSummary
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MemberRecord:
+class _ArchiveHeader(Record):
+    """The line before the members of an archive; ``members`` is how many follow."""
+
+    archive: Number
+    members: Number
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemberRecord(Record):
     """One member of an archive: a run of bytes of one content.
 
     ``size`` bytes are stored under ``name``; they hold ``length`` bytes from ``offset`` of the content whose SHA-256
     is ``sha256`` and whose whole size is ``of`` bytes. ``coding`` names the codec (`formats.codecs.CODECS`).
     """
 
-    name: str
-    size: int
-    sha256: str
-    of: int
-    offset: int
-    length: int
-    coding: str
+    name: Annotated[Text, Check(check_member)]
+    size: Number
+    sha256: Digest
+    of: Number
+    offset: Count
+    length: Number
+    coding: Annotated[str, matching(NAMES)]
+
+    def check(self) -> None:
+        """Raise `MalformedError` where the sizes do not fit each other."""
+        if self.offset + self.length > self.of:
+            raise MalformedError("reaches past the end of its content", place="length")
+        if CODECS[self.coding].as_is and self.size != self.length:
+            raise MalformedError("a stored member has the size of what it holds", place="size")
 
     def line(self) -> bytes:
         """The member's line, with its newline."""
-        return (
-            encode(
-                {
-                    "name": self.name,
-                    "size": self.size,
-                    "sha256": self.sha256,
-                    "of": self.of,
-                    "offset": self.offset,
-                    "length": self.length,
-                    "coding": self.coding,
-                }
-            )
-            + b"\n"
-        )
-
-    @classmethod
-    def parse(cls, line: bytes, *, place: str) -> MemberRecord:
-        """From a line; raises `MalformedError` or `IllegalNameError`."""
-        fields = Fields(decode(line, place=place), place)
-        member = cls(
-            name=check_member(fields.text("name"), place=fields.at("name")),
-            size=fields.integer("size", minimum=1),
-            sha256=fields.digest("sha256"),
-            of=fields.integer("of", minimum=1),
-            offset=fields.integer("offset"),
-            length=fields.integer("length", minimum=1),
-            coding=fields.text("coding", pattern=NAMES),
-        )
-        if member.offset + member.length > member.of:
-            raise MalformedError("reaches past the end of its content", place=fields.at("length"))
-        if CODECS[member.coding].as_is and member.size != member.length:
-            raise MalformedError("a stored member has the size of what it holds", place=fields.at("size"))
-        return member
+        return self.json() + b"\n"
 
 
 class ContentsWriter:
@@ -105,24 +112,17 @@ class ContentsWriter:
         # mtime=0 and no file name: the same contents make the same bytes.
         packed = gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=out, mtime=0)
         self._lines = io.BufferedWriter(packed, 1 << 16)
-        header = {"format": HEADER, "parcel": parcel, "packages": packages, "archives": archives}
-        self._lines.write(encode(header) + b"\n")
+        self._lines.write(_Header(parcel=parcel, packages=packages, archives=archives).json() + b"\n")
 
     def package(self, header: PackageHeader, entries: Iterable[Entry]) -> None:
         """Write a package and its listing."""
-        record = {
-            "package": header.package,
-            "version": header.version,
-            "name": header.name,
-            "listing": header.listing.record(),
-        }
-        self._lines.write(encode(record) + b"\n")
+        self._lines.write(header.json() + b"\n")
         for entry in entries:
             self._lines.write(entry_line(entry))
 
     def archive(self, number: int, members: Sequence[MemberRecord]) -> None:
         """Write the member list of an archive."""
-        self._lines.write(encode({"archive": number, "members": len(members)}) + b"\n")
+        self._lines.write(_ArchiveHeader(archive=number, members=len(members)).json() + b"\n")
         for member in members:
             self._lines.write(member.line())
 
@@ -168,14 +168,12 @@ class ContentsReader:
     def __init__(self, source: BinaryIO, *, parcel: str, archives: int) -> None:
         buffered = cast(BinaryIO, io.BufferedReader(_Lines(source), 1 << 18))
         self._lines = read_lines(buffered, place="contents")
-        fields = Fields(decode(next(self._lines, b""), place="contents:1"), "contents")
-        if fields.text("format") != HEADER:
-            raise UnknownFormatError(f"not {HEADER}", place="contents.format")
-        found = check_parcel(fields.text("parcel"), place=fields.at("parcel"))
-        if found != parcel:
-            raise UnexpectedError(f"contents are of parcel {found}, not {parcel}", place=fields.at("parcel"))
-        self._packages = fields.integer("packages", minimum=1, maximum=MAX_PACKAGES)
-        self._archives = fields.integer("archives", minimum=archives, maximum=archives)
+        header = read_named(_Header, next(self._lines, b""), place="contents")
+        if header.parcel != parcel:
+            raise UnexpectedError(f"contents are of parcel {header.parcel}, not {parcel}", place="contents.parcel")
+        if header.archives != archives:
+            raise MalformedError(f"{header.archives} archives where there are {archives}", place="contents.archives")
+        self._packages, self._archives = header.packages, archives
 
     def _line(self) -> bytes:
         line = next(self._lines, None)
@@ -188,15 +186,9 @@ class ContentsReader:
         seen: set[tuple[str, int]] = set()
         for n in range(self._packages):
             place = f"contents.packages[{n}]"
-            fields = Fields(decode(self._line(), place=place), place)
-            header = PackageHeader(
-                package=check_package(fields.text("package"), place=fields.at("package")),
-                version=fields.integer("version", minimum=1, maximum=MAX_VERSION),
-                name=fields.text("name", longest=1000),
-                listing=ListingSummary.parse(fields.object("listing")),
-            )
+            header = read(PackageHeader, self._line(), place=place)
             if (header.package, header.version) in seen:
-                raise MalformedError(f"{header.package}:{header.version} stands twice", place=place)
+                raise MalformedError(f"{header.package}:{header.version} is listed twice", place=place)
             seen.add((header.package, header.version))
             yield header, self._entries(header)
 
@@ -215,13 +207,13 @@ class ContentsReader:
         """Each archive's number and members, names distinct even where case and Unicode form are ignored."""
         for n in range(1, self._archives + 1):
             place = f"contents.archives[{n}]"
-            fields = Fields(decode(self._line(), place=place), place)
-            fields.integer("archive", minimum=n, maximum=n)
-            count = fields.integer("members", minimum=1)
-            if count > MAX_MEMBERS:
+            header = read(_ArchiveHeader, self._line(), place=place)
+            if header.archive != n:
+                raise MalformedError(f"{header.archive} where {n} is due", place=f"{place}.archive")
+            if header.members > MAX_MEMBERS:
                 raise TooLargeError(f"more than {MAX_MEMBERS} members", place=place)
-            members = [MemberRecord.parse(self._line(), place=f"{place}[{m}]") for m in range(count)]
-            if len({fold(member.name) for member in members}) != count:
+            members = [read(MemberRecord, self._line(), place=f"{place}[{m}]") for m in range(header.members)]
+            if len({fold(member.name) for member in members}) != len(members):
                 raise MalformedError("two members of the same name", place=place)
             yield n, members
         if next(self._lines, None) is not None:

@@ -6,20 +6,37 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-Document = TypeVar("Document")
+from formats.records import Document
+
+Signed = TypeVar("Signed", bound=Document)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DocumentKind(Generic[Document]):
+class DocumentKind(Generic[Signed]):
     """One kind of signed document; each module of `formats.documents` names its own.
 
-    ``type`` is the DSSE payload type, ``title`` what people call it. ``parse`` turns payload bytes into the document
-    and raises `FormatError`. ``made_ns`` is the time the document says it was made (UTC, nanoseconds since 1970), at
-    which the signing key must have been valid. ``signer`` is the code of the only site that may sign it.
+    ``document`` is the class of its records, ``title`` what people call it. ``made_ns`` is the time the document says
+    it was made (UTC, nanoseconds since 1970), at which the signing key must have been valid. ``signer`` is the code of
+    the only site that may sign it. ``raw``: raw bytes follow the line of JSON.
     """
 
-    type: str
+    document: type[Signed]
     title: str
-    parse: Callable[[bytes], Document]
-    made_ns: Callable[[Document], int]
-    signer: Callable[[Document], str]
+    made_ns: Callable[[Signed], int]
+    signer: Callable[[Signed], str]
+    raw: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of its format, ``NAME`` in ``courier-NAME/1``."""
+        return self.document.NAME
+
+    @property
+    def type(self) -> str:
+        """Its DSSE payload type."""
+        return f"application/vnd.courier.{self.name}{'' if self.raw else '+json'}"
+
+    @property
+    def parse(self) -> Callable[[bytes], Signed]:
+        """Turns payload bytes into the document; raises `FormatError`."""
+        return self.document.parse

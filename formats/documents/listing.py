@@ -10,72 +10,80 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 from formats.digest import sha256_hex
+from formats.documents.fields import Path
 from formats.errors import FormatError, IllegalNameError, MalformedError, TooLargeError
 from formats.names import check_link, check_path
-from formats.records import Fields, decode, encode, format_time
+from formats.records import Count, Digest, Key, Record, Text, Time, read
 
 MAX_LINE = 1 << 18
 """Bytes in one line: a path of 32,000 and a link target of 4,095 control characters, six bytes each in JSON, fit."""
 EMPTY = sha256_hex(b"")
 """SHA-256 of no bytes."""
 
+Modified = Annotated[Time, Key("mtime")]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FileEntry:
+class FileEntry(Record):
     """A regular file: ``size`` in bytes, ``sha256`` of its content, ``mtime_ns`` UTC, and its executable bit."""
 
-    path: str
-    size: int
-    sha256: str
-    mtime_ns: int
+    TAG = ("kind", "file")
+
+    path: Path
+    size: Count
+    sha256: Digest
+    mtime_ns: Modified
     executable: bool
 
+    def check(self) -> None:
+        """Raise `MalformedError` for an empty file with another digest than that of no bytes, or the reverse.
+
+        Empty files are made, not looked up, so an empty file's digest would never be checked.
+        """
+        if (self.size == 0) != (self.sha256 == EMPTY):
+            raise MalformedError("the SHA-256 of no bytes goes with size 0, and no other", place="sha256")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FolderEntry:
+class FolderEntry(Record):
     """A folder."""
 
-    path: str
-    mtime_ns: int
+    TAG = ("kind", "folder")
+
+    path: Path
+    mtime_ns: Modified
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LinkEntry:
+class LinkEntry(Record):
     """A symbolic link that stays inside the package."""
 
-    path: str
-    target: str
-    mtime_ns: int
+    TAG = ("kind", "link")
+
+    path: Path
+    target: Text
+    mtime_ns: Modified
+
+    def check(self) -> None:
+        """Raise `IllegalNameError` for a link that leads out of the package."""
+        check_link(self.path, self.target, place="target")
 
 
 Entry = FileEntry | FolderEntry | LinkEntry
+_ANY_ENTRY: Any = Entry
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ListingSummary:
+class ListingSummary(Record):
     """What identifies a listing: SHA-256 of its lines, number of entries and files, bytes of all files."""
 
-    sha256: str
-    entries: int
-    files: int
-    bytes: int
-
-    def record(self) -> dict[str, object]:
-        """As a JSON object."""
-        return {"sha256": self.sha256, "entries": self.entries, "files": self.files, "bytes": self.bytes}
-
-    @classmethod
-    def parse(cls, fields: Fields) -> ListingSummary:
-        """From a JSON object; raises `MalformedError`."""
-        return cls(
-            sha256=fields.digest("sha256"),
-            entries=fields.integer("entries"),
-            files=fields.integer("files"),
-            bytes=fields.integer("bytes"),
-        )
+    sha256: Digest
+    entries: Count
+    files: Count
+    bytes: Count
 
 
 def path_key(path: str) -> list[bytes]:
@@ -85,40 +93,13 @@ def path_key(path: str) -> list[bytes]:
 
 def entry_line(entry: Entry) -> bytes:
     """The line of ``entry``, with its newline."""
-    record: dict[str, object] = {"path": entry.path, "mtime": format_time(entry.mtime_ns)}
-    match entry:
-        case FileEntry():
-            record |= {"kind": "file", "size": entry.size, "sha256": entry.sha256, "executable": entry.executable}
-        case FolderEntry():
-            record["kind"] = "folder"
-        case LinkEntry():
-            record |= {"kind": "link", "target": entry.target}
-    return encode(record) + b"\n"
+    return entry.json() + b"\n"
 
 
 def parse_entry(line: bytes, *, place: str = "") -> Entry:
     """The entry of one line (without newline); raises `MalformedError` or `IllegalNameError`."""
-    fields = Fields(decode(line, place=place), place)
-    path = check_path(fields.text("path"), place=fields.at("path"))
-    mtime_ns = fields.time("mtime")
-    match fields.text("kind"):
-        case "file":
-            size, sha256 = fields.integer("size"), fields.digest("sha256")
-            if (size == 0) != (sha256 == EMPTY):
-                # Empty files are made, not looked up: an empty file's digest would never be checked.
-                raise MalformedError(
-                    "the SHA-256 of no bytes goes with size 0, and no other", place=fields.at("sha256")
-                )
-            return FileEntry(
-                path=path, size=size, sha256=sha256, mtime_ns=mtime_ns, executable=fields.flag("executable")
-            )
-        case "folder":
-            return FolderEntry(path=path, mtime_ns=mtime_ns)
-        case "link":
-            target = check_link(path, fields.text("target"), place=fields.at("target"))
-            return LinkEntry(path=path, target=target, mtime_ns=mtime_ns)
-        case other:
-            raise MalformedError(f"unknown kind {other[:40]!r}", place=fields.at("kind"))
+    entry: Entry = read(_ANY_ENTRY, line, place=place)
+    return entry
 
 
 class ListingCheck:

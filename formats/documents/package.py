@@ -6,19 +6,19 @@ It travels over the network channel; the content it names travels by courier. Th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from formats.documents.fields import Issued, Package, Sender, Version
 from formats.documents.kind import DocumentKind
 from formats.documents.listing import ListingSummary
-from formats.names import MAX_VERSION, check_package, check_site
-from formats.records import encode, format_time, open_document
+from formats.records import Document, Key, Time, text
 
-NAME = "package"
-TYPE = f"application/vnd.courier.{NAME}+json"
 MAX_NAME = 1000
+"""Characters of the longest name of a package."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PackageDefinition:
+class PackageDefinition(Document):
     """One version of a package.
 
     ``site`` signs the definition: it is the site that vouches for it (the source site, or one that passes it on).
@@ -26,49 +26,22 @@ class PackageDefinition:
     a site may vouch for a version that is older than its key.
     """
 
-    package: str
-    version: int
-    name: str
-    site: str
-    created_ns: int
-    issued_ns: int
+    NAME = "package"
+
+    package: Package
+    version: Version
+    name: Annotated[str, text(MAX_NAME)]
+    site: Sender
+    created_ns: Annotated[Time, Key("created")]
+    issued_ns: Issued
     listing: ListingSummary
-
-    def payload(self) -> bytes:
-        """The canonical bytes that are signed."""
-        return encode(
-            {
-                "format": f"courier-{NAME}/1",
-                "package": self.package,
-                "version": self.version,
-                "name": self.name,
-                "from": self.site,
-                "created": format_time(self.created_ns),
-                "issued": format_time(self.issued_ns),
-                "listing": self.listing.record(),
-            }
-        )
-
-    @classmethod
-    def parse(cls, payload: bytes) -> PackageDefinition:
-        """From canonical bytes; raises `MalformedError` or `UnknownFormatError`."""
-        fields = open_document(payload, name=NAME)
-        return cls(
-            package=check_package(fields.text("package"), place="package"),
-            version=fields.integer("version", minimum=1, maximum=MAX_VERSION),
-            name=fields.text("name", longest=MAX_NAME),
-            site=check_site(fields.text("from"), place="from"),
-            created_ns=fields.time("created"),
-            issued_ns=fields.time("issued"),
-            listing=ListingSummary.parse(fields.object("listing")),
-        )
 
 
 KIND = DocumentKind(
-    type=TYPE,
+    document=PackageDefinition,
     title="package definition",
-    parse=PackageDefinition.parse,
     made_ns=lambda document: document.issued_ns,
     signer=lambda document: document.site,
 )
 """The package definition, as the trust rules and the handlers of messages know it."""
+TYPE = KIND.type

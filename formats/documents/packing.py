@@ -13,136 +13,119 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Annotated, Literal
 
 from formats.blocks import BLOCK, block_count
 from formats.digest import sha256_hex
+from formats.documents.fields import ParcelDocument, Receivers
 from formats.documents.kind import DocumentKind
 from formats.errors import MalformedError
-from formats.names import check_parcel, check_site, volume_name
-from formats.records import Fields, encode, format_time, open_document
+from formats.names import volume_name
+from formats.records import (
+    OPTIONAL,
+    Count,
+    Digest,
+    Key,
+    Number,
+    Record,
+    Time,
+    encode,
+    integer,
+    items,
+    matching,
+)
 
-NAME = "packing-list"
-TYPE = f"application/vnd.courier.{NAME}+json"
 MAX_VOLUMES = 9_999
 MAX_ARCHIVES = 100_000
+"""Archives in a parcel, and parity files, at most."""
 
 Priority = Literal["high", "medium", "low"]
 KeyWay = Literal["media", "network", "on-arrival"]
-"""How the key of a sealed parcel comes to its destination: on the media, sealed to the sites' recipients; in the ship
-notice; or in a key release, when the arrival of all volumes was reported."""
+"""How the key of an encrypted parcel comes to its destination: on the media, encrypted to the sites' recipients; in the
+ship notice; or in a key release, when the arrival of all volumes was reported."""
 PRIORITIES: tuple[Priority, ...] = ("high", "medium", "low")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FileRecord:
+class FileRecord(Record):
     """An archive or parity file: ``number`` from 1, ``size`` in bytes, ``sha256``, and the volume that carries it."""
 
-    number: int
-    size: int
-    sha256: str
-    volume: int
-
-    def record(self) -> dict[str, object]:
-        """As a JSON object."""
-        return {"number": self.number, "size": self.size, "sha256": self.sha256, "volume": self.volume}
+    number: Number
+    size: Annotated[int, integer(1, (1 << 32) - 1)]
+    sha256: Digest
+    volume: Number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TableRef:
+class TableRef(Record):
     """One of the large tables: its ``size`` in bytes and its ``sha256``."""
 
-    size: int
-    sha256: str
-
-    def record(self) -> dict[str, object]:
-        """As a JSON object."""
-        return {"size": self.size, "sha256": self.sha256}
-
-    @classmethod
-    def parse(cls, fields: Fields) -> TableRef:
-        """From a JSON object; raises `MalformedError`."""
-        return cls(size=fields.integer("size"), sha256=fields.digest("sha256"))
+    size: Count
+    sha256: Digest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ParityGroup:
-    """Volumes or one volume's own blocks protected together (docs/parity.md).
+class ParityGroup(Record):
+    """Volumes, or one volume's own blocks, that are protected together (docs/parity.md).
 
-    ``volumes`` are the data volumes of the group: with ``spares`` (the volumes that carry its parity columns, one
-    each) every data volume is a column; without, there is one volume, whose blocks are cut in ``columns`` columns
-    protected by ``parity`` further columns, and its parity files lie on itself.
+    ``volumes`` are the data volumes of the group. With ``spares`` (the volumes that carry its parity columns, one each)
+    every data volume is a column. Without, there is one volume, whose blocks are cut in ``columns`` columns protected
+    by ``parity`` further columns, and its parity files are on the volume itself.
     """
 
-    volumes: tuple[int, ...]
-    spares: tuple[int, ...]
-    columns: int
-    parity: int
-    files: tuple[int, ...]
+    volumes: tuple[Number, ...]
+    spares: tuple[Number, ...]
+    columns: Annotated[int, integer(1, 255)]
+    parity: Annotated[int, integer(1, 255)]
+    files: tuple[Number, ...]
 
-    def record(self) -> dict[str, object]:
-        """As a JSON object."""
-        return {
-            "volumes": list(self.volumes),
-            "spares": list(self.spares),
-            "columns": self.columns,
-            "parity": self.parity,
-            "files": list(self.files),
-        }
+    def check(self) -> None:
+        """Raise `MalformedError` where volumes, spares and columns do not fit each other."""
+        if self.columns + self.parity > 256:
+            raise MalformedError("more than 256 columns in a group")
+        if self.spares:
+            if len(self.spares) != self.parity or len(self.volumes) != self.columns:
+                raise MalformedError("each volume is one column")
+        elif len(self.volumes) != 1:
+            raise MalformedError("without spare volumes a group is one volume")
 
-    @classmethod
-    def parse(cls, fields: Fields) -> ParityGroup:
-        """From a JSON object; raises `MalformedError`."""
-        group = cls(
-            volumes=tuple(fields.integers("volumes", minimum=1)),
-            spares=tuple(fields.integers("spares", minimum=1)),
-            columns=fields.integer("columns", minimum=1, maximum=255),
-            parity=fields.integer("parity", minimum=1, maximum=255),
-            files=tuple(fields.integers("files", minimum=1)),
-        )
-        if group.columns + group.parity > 256:
-            raise MalformedError("more than 256 columns in a group", place=fields.place)
-        if group.spares:
-            if len(group.spares) != group.parity or len(group.volumes) != group.columns:
-                raise MalformedError("a column a volume", place=fields.place)
-        elif len(group.volumes) != 1:
-            raise MalformedError("without spare volumes a group is one volume", place=fields.place)
-        return group
+
+_Files = Annotated[tuple[FileRecord, ...], items(0, MAX_ARCHIVES)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PackingList:
+class PackingList(ParcelDocument):
     """All that a parcel holds.
 
-    ``media`` is the kind of medium it was laid out for and ``capacity`` its usable bytes; ``volumes`` their number.
-    ``archives`` are numbered from 1 without gaps, so are ``parity`` files; ``encrypted`` says whether archives and
+    ``media`` is the kind of medium it was laid out for and ``capacity`` its usable bytes; ``volumes`` is their number.
+    ``archives`` are numbered from 1 without gaps, and so are ``parity`` files. ``encrypted`` says whether archives and
     contents are age files, ``key`` how their key comes to the destinations. ``block_size`` is in bytes. ``edition``
     counts layouts of the same build, from 1.
     """
 
-    parcel: str
-    source: str
-    destinations: tuple[str, ...]
-    created_ns: int
+    NAME = "packing-list"
+
+    destinations: Receivers
+    created_ns: Annotated[Time, Key("created")]
     priority: Priority
-    edition: int
-    media: str
-    capacity: int
-    volumes: int
-    encrypted: bool
-    block_size: int
-    archives: tuple[FileRecord, ...]
-    parity: tuple[FileRecord, ...]
+    edition: Number
+    media: Annotated[str, matching("[a-z0-9-]{1,20}")]
+    capacity: Number
+    volumes: Annotated[int, integer(1, MAX_VOLUMES)]
+    encrypted: Annotated[bool, Key("sealed")]
+    block_size: Annotated[int, integer(BLOCK, 1 << 32)]
+    archives: _Files
+    parity: _Files
     groups: tuple[ParityGroup, ...]
     contents: TableRef
     blocks: TableRef
-    key: KeyWay = "media"
+    key: Annotated[KeyWay, OPTIONAL] = "media"
 
     @property
     def build(self) -> str:
         """SHA-256 that names the build: the same archives and contents, however laid out on volumes."""
         archives = [[file.number, file.size, file.sha256] for file in self.archives]
-        record = {"parcel": self.parcel, "from": self.source, "archives": archives, "contents": self.contents.record()}
+        record = {"parcel": self.parcel, "from": self.source, "archives": archives, "contents": self.contents}
         return sha256_hex(encode(record))
 
     def files(self) -> tuple[FileRecord, ...]:
@@ -167,63 +150,14 @@ class PackingList:
         """The volume's label, such as ``HQ1_000042_V003``."""
         return volume_name(self.parcel, number)
 
-    def payload(self) -> bytes:
-        """The canonical bytes that are signed; ``key`` stands there only where it is not on the media."""
-        key = {} if self.key == "media" else {"key": self.key}
-        return encode(
-            {
-                "format": f"courier-{NAME}/1",
-                **key,
-                "parcel": self.parcel,
-                "from": self.source,
-                "to": list(self.destinations),
-                "created": format_time(self.created_ns),
-                "priority": self.priority,
-                "edition": self.edition,
-                "media": self.media,
-                "capacity": self.capacity,
-                "volumes": self.volumes,
-                "sealed": self.encrypted,
-                "block_size": self.block_size,
-                "archives": [file.record() for file in self.archives],
-                "parity": [file.record() for file in self.parity],
-                "groups": [group.record() for group in self.groups],
-                "contents": self.contents.record(),
-                "blocks": self.blocks.record(),
-            }
-        )
-
-    @classmethod
-    def parse(cls, payload: bytes) -> PackingList:
-        """From canonical bytes; raises `MalformedError` or `UnknownFormatError`, also where its parts do not agree."""
-        fields = open_document(payload, name=NAME)
-        volumes = fields.integer("volumes", minimum=1, maximum=MAX_VOLUMES)
-        source = check_site(fields.text("from"), place="from")
-        block_size = fields.integer("block_size", minimum=BLOCK, maximum=1 << 32)
-        packing = cls(
-            parcel=check_parcel(fields.text("parcel"), source=source, place="parcel"),
-            source=source,
-            destinations=parse_destinations(fields),
-            created_ns=fields.time("created"),
-            priority=parse_priority(fields),
-            edition=fields.integer("edition", minimum=1),
-            media=fields.text("media", pattern="[a-z0-9-]{1,20}"),
-            capacity=fields.integer("capacity", minimum=1),
-            volumes=volumes,
-            encrypted=fields.flag("sealed"),
-            block_size=block_size,
-            archives=_files(fields, "archives", volumes),
-            parity=_files(fields, "parity", volumes),
-            groups=tuple(ParityGroup.parse(item) for item in fields.objects("groups")),
-            contents=TableRef.parse(fields.object("contents")),
-            blocks=TableRef.parse(fields.object("blocks")),
-            key=cast(KeyWay, fields.text("key", pattern="network|on-arrival")) if fields.has("key") else "media",
-        )
-        if packing.key != "media" and not packing.encrypted:
-            raise MalformedError("a key for a parcel that is not sealed", place="key")
-        packing.check_blocks_size()
-        _check_groups(packing)
-        return packing
+    def check(self) -> None:
+        """Raise `MalformedError` where the parts of the list do not agree."""
+        _check_files(self.archives, self.volumes, "archives")
+        _check_files(self.parity, self.volumes, "parity")
+        if self.key != "media" and not self.encrypted:
+            raise MalformedError("a key for a parcel that is not encrypted", place="key")
+        self.check_blocks_size()
+        _check_groups(self)
 
     def check_blocks_size(self) -> None:
         """Raise `MalformedError` unless the block table has the length that the files ask."""
@@ -242,32 +176,12 @@ def parity_path(number: int) -> str:
     return f"data/parity/{number:06d}.par"
 
 
-def parse_destinations(fields: Fields) -> tuple[str, ...]:
-    """The ``to`` field: one or more different sites; raises `MalformedError`."""
-    sites = tuple(check_site(code, place=f"to[{n}]") for n, code in enumerate(fields.texts("to")))
-    if not sites or len(set(sites)) != len(sites):
-        raise MalformedError("one or more different sites", place="to")
-    return sites
-
-
-def parse_priority(fields: Fields) -> Priority:
-    """The ``priority`` field; raises `MalformedError`."""
-    return cast(Priority, fields.text("priority", pattern="high|medium|low"))
-
-
-def _files(fields: Fields, name: str, volumes: int) -> tuple[FileRecord, ...]:
-    records = []
-    for n, item in enumerate(fields.objects(name)):
-        record = FileRecord(
-            number=item.integer("number", minimum=n + 1, maximum=n + 1),
-            size=item.integer("size", minimum=1, maximum=(1 << 32) - 1),
-            sha256=item.digest("sha256"),
-            volume=item.integer("volume", minimum=1, maximum=volumes),
-        )
-        records.append(record)
-    if len(records) > MAX_ARCHIVES:
-        raise MalformedError(f"more than {MAX_ARCHIVES}", place=name)
-    return tuple(records)
+def _check_files(files: tuple[FileRecord, ...], volumes: int, place: str) -> None:
+    for n, file in enumerate(files):
+        if file.number != n + 1:
+            raise MalformedError(f"{file.number} where {n + 1} is due", place=f"{place}[{n}].number")
+        if file.volume > volumes:
+            raise MalformedError(f"volume {file.volume} of {volumes}", place=f"{place}[{n}].volume")
 
 
 def _check_groups(packing: PackingList) -> None:
@@ -288,10 +202,10 @@ def _within(numbers: Iterable[int], most: int, place: str) -> None:
 
 
 KIND = DocumentKind(
-    type=TYPE,
+    document=PackingList,
     title="packing list",
-    parse=PackingList.parse,
     made_ns=lambda document: document.created_ns,
     signer=lambda document: document.source,
 )
 """The packing list, as the trust rules and the handlers of messages know it."""
+TYPE = KIND.type

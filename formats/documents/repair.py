@@ -9,20 +9,17 @@ the line names them. What a part holds is judged by the receiver's own signed bl
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Annotated, Any, Self
 
 from formats.blocks import ranges
+from formats.documents.fields import Issued, ParcelDocument, Receiver, Sender
 from formats.documents.kind import DocumentKind
-from formats.documents.packing import MAX_ARCHIVES, parse_destinations
+from formats.documents.packing import MAX_ARCHIVES
 from formats.errors import MalformedError
-from formats.names import check_parcel, check_site
-from formats.records import Fields, encode, format_time, open_document
+from formats.records import Count, Digest, Form, Key, Number, Record, integer, join, read_named
 
-REQUEST_NAME = "repair-request"
-REQUEST_TYPE = f"application/vnd.courier.{REQUEST_NAME}+json"
-PART_NAME = "repair-part"
-PART_TYPE = f"application/vnd.courier.{PART_NAME}"
 PART_BYTES = 11 << 20
 """Bytes of blocks in one part, at most (one block at least): with its signature and base64 it stays under 16 MiB."""
 MAX_BLOCKS = 65_536
@@ -30,12 +27,32 @@ MAX_BLOCKS = 65_536
 MAX_PARTS = 1_000_000
 
 
+def _load_spans(flat: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    spans = tuple(zip(flat[::2], flat[1::2], strict=False))
+    before = -2
+    for first, last in spans:
+        if not before + 1 < first <= last < MAX_BLOCKS:
+            raise MalformedError("not ranges in order, none touching the next")
+        before = last
+    if not spans or len(flat) % 2:
+        raise MalformedError("one range or more, first and last block each")
+    return spans
+
+
+def _dump_spans(spans: Iterable[tuple[int, int]]) -> list[int]:
+    return [number for span in spans for number in span]
+
+
+_Spans = Form(carried=tuple[Count, ...], load=_load_spans, dump=_dump_spans)
+"""Ranges as a flat list, first and last block in turn."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FileBlocks:
+class FileBlocks(Record):
     """Blocks of archive ``archive`` (its number), as inclusive ranges: ascending, none touching the next."""
 
-    archive: int
-    spans: tuple[tuple[int, int], ...]
+    archive: Annotated[int, integer(1, MAX_ARCHIVES)]
+    spans: Annotated[tuple[tuple[int, int], ...], Key("blocks"), _Spans]
 
     @property
     def count(self) -> int:
@@ -47,24 +64,6 @@ class FileBlocks:
         for first, last in self.spans:
             yield from range(first, last + 1)
 
-    def record(self) -> dict[str, object]:
-        """As a JSON object; the ranges are a flat list, first and last in turn."""
-        return {"archive": self.archive, "blocks": [number for span in self.spans for number in span]}
-
-    @classmethod
-    def parse(cls, fields: Fields) -> FileBlocks:
-        """From a JSON object; raises `MalformedError`."""
-        flat = fields.integers("blocks")
-        spans = tuple(zip(flat[::2], flat[1::2], strict=False))
-        before = -2
-        for first, last in spans:
-            if not before + 1 < first <= last < MAX_BLOCKS:
-                raise MalformedError("not ranges in order, none touching the next", place=fields.at("blocks"))
-            before = last
-        if not spans or len(flat) % 2:
-            raise MalformedError("one range or more, first and last block each", place=fields.at("blocks"))
-        return cls(archive=fields.integer("archive", minimum=1, maximum=MAX_ARCHIVES), spans=spans)
-
 
 def file_blocks(wanted: Iterable[tuple[int, int]]) -> tuple[FileBlocks, ...]:
     """``wanted`` (archive number, block) as ranges by archive, in order."""
@@ -74,148 +73,100 @@ def file_blocks(wanted: Iterable[tuple[int, int]]) -> tuple[FileBlocks, ...]:
     return tuple(FileBlocks(archive=archive, spans=tuple(ranges(blocks))) for archive, blocks in found.items())
 
 
-def _parse_files(fields: Fields) -> tuple[FileBlocks, ...]:
-    files = tuple(FileBlocks.parse(item) for item in fields.objects("files"))
-    numbers = [file.archive for file in files]
-    if not files or any(a >= b for a, b in pairwise(numbers)):
-        raise MalformedError("one archive or more, each once, in order", place="files")
+def _load_files(files: tuple[FileBlocks, ...]) -> tuple[FileBlocks, ...]:
+    if not files or any(a.archive >= b.archive for a, b in pairwise(files)):
+        raise MalformedError("one archive or more, each once, in order")
     return files
 
 
-def _parse_one_site(fields: Fields) -> str:
-    to = parse_destinations(fields)
-    if len(to) != 1:
-        raise MalformedError("it goes to one site", place="to")
-    return to[0]
+_Files = Annotated[tuple[FileBlocks, ...], Form(carried=tuple[FileBlocks, ...], load=_load_files, dump=tuple)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RepairRequest:
-    """What ``site`` asks ``source``, the parcel's sender, for; ``issued_ns``: when (UTC)."""
+class RepairRequest(ParcelDocument):
+    """What ``site`` asks ``source``, the parcel's sender, for at ``issued_ns`` (UTC)."""
 
-    parcel: str
-    build: str
-    site: str
-    source: str
-    issued_ns: int
-    files: tuple[FileBlocks, ...]
+    NAME = "repair-request"
+
+    build: Digest
+    site: Sender
+    source: Receiver
+    issued_ns: Issued
+    files: _Files
 
     @property
     def count(self) -> int:
         """How many blocks."""
         return sum(file.count for file in self.files)
 
-    def payload(self) -> bytes:
-        """The canonical bytes that are signed."""
-        return encode(
-            {
-                "format": f"courier-{REQUEST_NAME}/1",
-                "parcel": self.parcel,
-                "build": self.build,
-                "from": self.site,
-                "to": [self.source],
-                "issued": format_time(self.issued_ns),
-                "files": [file.record() for file in self.files],
-            }
-        )
 
-    @classmethod
-    def parse(cls, payload: bytes) -> RepairRequest:
-        """From canonical bytes; raises `MalformedError` or `UnknownFormatError`."""
-        fields = open_document(payload, name=REQUEST_NAME)
-        source = _parse_one_site(fields)
-        return cls(
-            parcel=check_parcel(fields.text("parcel"), source=source, place="parcel"),
-            build=fields.digest("build"),
-            site=check_site(fields.text("from"), place="from"),
-            source=source,
-            issued_ns=fields.time("issued"),
-            files=_parse_files(fields),
-        )
+def _as_counted(count: Any) -> Any:
+    return count
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RepairPart:
+class RepairPart(ParcelDocument):
     """Part ``part`` of ``of`` of the answer to the request whose payload has SHA-256 ``request``.
 
-    ``data``: the blocks of ``files`` one after the other.
+    ``data`` holds the blocks of ``files`` one after the other.
     """
 
-    parcel: str
-    build: str
-    source: str
-    site: str
-    issued_ns: int
-    request: str
-    part: int
-    of: int
-    files: tuple[FileBlocks, ...]
-    data: bytes | memoryview
+    NAME = "repair-part"
+
+    build: Digest
+    site: Receiver
+    issued_ns: Issued
+    request: Digest
+    part: Number
+    of: Annotated[int, integer(1, MAX_PARTS)]
+    files: _Files
+    data: Annotated[bytes | memoryview, Key("bytes"), Form(carried=Count, load=_as_counted, dump=len)]
+    """JSON has the number of bytes, and `parse` puts the bytes in its place: they follow the line."""
 
     @property
     def count(self) -> int:
         """How many blocks."""
         return sum(file.count for file in self.files)
+
+    def check(self) -> None:
+        """Raise `MalformedError` for a part beyond the last."""
+        if self.part > self.of:
+            raise MalformedError(f"part {self.part} of {self.of}", place="part")
 
     def payload(self) -> bytes:
         """The bytes that are signed: a canonical line, a newline, the blocks."""
-        line = encode(
-            {
-                "format": f"courier-{PART_NAME}/1",
-                "parcel": self.parcel,
-                "build": self.build,
-                "from": self.source,
-                "to": [self.site],
-                "issued": format_time(self.issued_ns),
-                "request": self.request,
-                "part": self.part,
-                "of": self.of,
-                "files": [file.record() for file in self.files],
-                "bytes": len(self.data),
-            }
-        )
-        return b"".join((line, b"\n", self.data))
+        return b"".join((self.json(), b"\n", self.data))
 
     @classmethod
-    def parse(cls, payload: bytes) -> RepairPart:
-        """From such bytes; raises `MalformedError` or `UnknownFormatError`."""
+    def parse(cls, payload: bytes, *, place: str = "") -> Self:
+        """Read such bytes; raises `MalformedError` or `UnknownFormatError`."""
         end = payload.find(b"\n")
         if end < 0:
-            raise MalformedError("no line of its own before the blocks", place=PART_NAME)
-        fields = open_document(payload[:end], name=PART_NAME)
-        source = check_site(fields.text("from"), place="from")
+            raise MalformedError("no line of its own before the blocks", place=place or cls.NAME)
+        part = read_named(cls, payload[:end], place=place)
         data = memoryview(payload)[end + 1 :]
-        fields.integer("bytes", minimum=len(data), maximum=len(data))
-        of = fields.integer("of", minimum=1, maximum=MAX_PARTS)
-        return cls(
-            parcel=check_parcel(fields.text("parcel"), source=source, place="parcel"),
-            build=fields.digest("build"),
-            source=source,
-            site=_parse_one_site(fields),
-            issued_ns=fields.time("issued"),
-            request=fields.digest("request"),
-            part=fields.integer("part", minimum=1, maximum=of),
-            of=of,
-            files=_parse_files(fields),
-            data=data,
-        )
+        counted: Any = part.data
+        if counted != len(data):
+            raise MalformedError(f"{counted} where {len(data)} follow", place=join(place, "bytes"))
+        return replace(part, data=data)
 
 
 REQUEST_KIND = DocumentKind(
-    type=REQUEST_TYPE,
+    document=RepairRequest,
     title="repair request",
-    parse=RepairRequest.parse,
     made_ns=lambda document: document.issued_ns,
     signer=lambda document: document.site,
 )
 """The repair request, as the trust rules and the handlers of messages know it."""
+REQUEST_TYPE = REQUEST_KIND.type
 
 
 PART_KIND = DocumentKind(
-    type=PART_TYPE,
+    document=RepairPart,
     title="answer to a repair request",
-    parse=RepairPart.parse,
     made_ns=lambda document: document.issued_ns,
     signer=lambda document: document.source,
+    raw=True,
 )
 """The answer to a repair request, as the trust rules and the handlers of messages know it."""
+PART_TYPE = PART_KIND.type

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from formats.errors import IllegalNameError, MalformedError, TooLargeError
-from formats.records import encode, format_time, open_document
+from formats.records import Count, Form, Key, NamedRecord, Record, Text, Time, integer, matching, read_named, text
 from formats.tape.drive import MAX_BLOCK
 from formats.tape.labels import MAX_NUMBER, MAX_PATH, MAX_SIZE, check_tape_path, check_volume_id
 
@@ -24,85 +25,72 @@ MAX_INDEX = 16 << 20
 _UNKNOWN = "-" * 64
 
 
+def _load_digest(digest: str) -> str | None:
+    return None if digest == _UNKNOWN else digest
+
+
+_Digest: Form[str | None] = Form(
+    carried=Annotated[str, matching("[0-9a-f]{64}|-{64}")], load=_load_digest, dump=lambda digest: digest or _UNKNOWN
+)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
-class IndexEntry:
+class IndexEntry(Record):
     """A payload file: its tape file number (from 2), path, size in bytes, blocks on all reels, and SHA-256."""
 
-    number: int
-    path: str
-    size: int
-    blocks: int
-    sha256: str | None = None
+    number: Count
+    path: Annotated[str, text(MAX_PATH)]
+    size: Annotated[int, integer(0, MAX_SIZE)]
+    blocks: Count
+    sha256: Annotated[str | None, _Digest] = None
+
+    def check(self) -> None:
+        """Raise `MalformedError` for a path that cannot be on a tape."""
+        try:
+            check_tape_path(self.path)
+        except IllegalNameError as error:
+            raise MalformedError(error.message) from None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TapeIndex:
+class TapeIndex(NamedRecord):
     """All payload files of a set in writing order; ``set_id`` is the volume identifier of its first reel."""
 
-    set_id: str
-    created_ns: int
-    block_size: int
+    NAME = "tape-index"
+
+    set_id: Annotated[Text, Key("set")]
+    created_ns: Annotated[Time, Key("created")]
+    block_size: Annotated[int, integer(1, MAX_BLOCK)]
     files: tuple[IndexEntry, ...]
 
     def encode(self) -> bytes:
         """The bytes of the index: canonical JSON (`formats.records`)."""
-        return encode(
-            {
-                "format": "courier-tape-index/1",
-                "set": self.set_id,
-                "created": format_time(self.created_ns),
-                "block_size": self.block_size,
-                "files": [
-                    {
-                        "number": file.number,
-                        "path": file.path,
-                        "size": file.size,
-                        "blocks": file.blocks,
-                        "sha256": file.sha256 or _UNKNOWN,
-                    }
-                    for file in self.files
-                ],
-            }
-        )
+        return self.json()
 
     @classmethod
     def parse(cls, data: bytes) -> TapeIndex:
         """Read an index; raises `MalformedError`, `TooLargeError` or `UnknownFormatError`."""
         if len(data) > MAX_INDEX:
             raise TooLargeError(f"over {MAX_INDEX} bytes", place=INDEX_PATH)
-        fields = open_document(data, name="tape-index")
-        block_size = fields.integer("block_size", minimum=1, maximum=MAX_BLOCK)
+        return read_named(cls, data)
+
+    def check(self) -> None:
+        """Raise `MalformedError` where the parts of the index do not agree, `TooLargeError` for too many files."""
         try:
-            set_id = check_volume_id(fields.text("set"))
+            check_volume_id(self.set_id)
         except IllegalNameError as error:
             raise MalformedError(error.message, place="set") from None
-        files = []
-        taken: set[str] = set()
-        for number, item in enumerate(fields.objects("files"), 2):
-            entry = IndexEntry(
-                number=item.integer("number", minimum=number, maximum=number),
-                path=item.text("path", longest=MAX_PATH),
-                size=item.integer("size", maximum=MAX_SIZE),
-                blocks=item.integer("blocks"),
-                sha256=_known(item.text("sha256", pattern="[0-9a-f]{64}|-{64}")),
-            )
-            try:
-                check_tape_path(entry.path)
-            except IllegalNameError as error:
-                raise MalformedError(error.message, place=item.place) from None
-            if entry.blocks != -(-entry.size // block_size):
-                raise MalformedError("blocks do not fit the size", place=item.at("blocks"))
-            if entry.path in taken:
-                raise MalformedError(f"{entry.path} is listed twice", place=item.at("path"))
-            taken.add(entry.path)
-            files.append(entry)
-        if len(files) > MAX_FILES:
+        if len(self.files) > MAX_FILES:
             raise TooLargeError(f"more than {MAX_FILES} files", place="files")
-        return cls(set_id=set_id, created_ns=fields.time("created"), block_size=block_size, files=tuple(files))
-
-
-def _known(digest: str) -> str | None:
-    return None if digest == _UNKNOWN else digest
+        taken: set[str] = set()
+        for n, entry in enumerate(self.files):
+            if entry.number != n + 2:
+                raise MalformedError(f"{entry.number} where {n + 2} is due", place=f"files[{n}].number")
+            if entry.blocks != -(-entry.size // self.block_size):
+                raise MalformedError("blocks do not fit the size", place=f"files[{n}].blocks")
+            if entry.path in taken:
+                raise MalformedError(f"{entry.path} is listed twice", place=f"files[{n}].path")
+            taken.add(entry.path)
 
 
 def make_index(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ IN_BATCHES = {custody.KIND.type}
 """Documents that travel inside others."""
 
 
-def all_kinds() -> list[DocumentKind[object]]:
+def all_kinds() -> list[DocumentKind[Any]]:
     names = [module.name for module in pkgutil.iter_modules(formats.documents.__path__)]
     modules = [importlib.import_module(f"formats.documents.{name}") for name in names]
     return [value for module in modules for value in vars(module).values() if isinstance(value, DocumentKind)]

@@ -418,7 +418,7 @@ def records(**changes: dict[str, Any]) -> bytes:
         ({"package": {"version": 0}}, MalformedError, "contents.packages[0].version"),
         ({"package": {"name": "x" * 1001}}, MalformedError, "contents.packages[0].name"),
         ({"package": {"listing": {**SUMMARY, "entries": 0}}}, MalformedError, "HQ100001:1"),
-        ({"package": {"listing": {**SUMMARY, "entries": 2}}}, MalformedError, "HQ100001:1[1].path"),
+        ({"package": {"listing": {**SUMMARY, "entries": 2}}}, MalformedError, "HQ100001:1[1].kind"),
         ({"package": {"listing": {**SUMMARY, "bytes": 2}}}, MalformedError, "HQ100001:1"),
         ({"package": {"listing": {**SUMMARY, "sha256": SHA}}}, MalformedError, "HQ100001:1"),
         ({"entry": {"path": "../a"}}, IllegalNameError, "HQ100001:1[0].path"),
