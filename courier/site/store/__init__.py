@@ -1,1 +1,1 @@
-"""The package store: single-instance content by SHA-256."""
+"""The package store: the content of packages, each kept once, known by its SHA-256."""
