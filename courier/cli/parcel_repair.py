@@ -113,13 +113,8 @@ def answer(
     ] = None,
 ) -> None:
     """Answer a repair request with just the blocks it asks for; above the site's limit only with --yes."""
-    from courier.sending.repair_answer import (
-        check_limit,
-        describe_blocks,
-        queue_answer,
-        read_request_file,
-        write_answer,
-    )
+    from courier.sending.repair_answer import check_limit, queue_answer, write_answer
+    from courier.sending.repair_request import describe_blocks, read_request_file
 
     with console.site() as site:
         asked = read_request_file(site, request)
