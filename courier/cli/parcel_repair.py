@@ -133,13 +133,8 @@ def answer(
 
     An answer above the limit of this site (courier parcel limits) is sent only with --yes.
     """
-    from courier.sending.repair_answer import (
-        check_limit,
-        describe_blocks,
-        queue_answer,
-        read_request_file,
-        write_answer,
-    )
+    from courier.sending.repair_answer import check_limit, queue_answer, write_answer
+    from courier.sending.repair_request import describe_blocks, read_request_file
 
     console = console_of(context)
     with console.site() as site:
