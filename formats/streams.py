@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
@@ -63,3 +66,36 @@ class View(Stream):
         The position is before the end.
         """
         raise NotImplementedError
+
+
+class JoinedFiles(View):
+    """Several files one after the other as one stream: the parts of a split archive. One part is open at a time."""
+
+    def __init__(self, parts: Sequence[tuple[int, Callable[[], BinaryIO]]]) -> None:
+        """``parts``: the size of each in bytes, and what opens it."""
+        super().__init__(sum(size for size, _ in parts))
+        self._parts = parts
+        self._starts = list(accumulate((size for size, _ in parts), initial=0))[:-1]
+        self._open: tuple[int, BinaryIO] | None = None
+
+    def _fill(self, into: memoryview) -> int:
+        number = bisect_right(self._starts, self._position) - 1
+        if self._open is None or self._open[0] != number:
+            self._close_part()
+            self._open = number, self._parts[number][1]()
+        offset = self._position - self._starts[number]
+        source = self._open[1]
+        source.seek(offset)
+        data = source.read(min(len(into), self._parts[number][0] - offset))
+        into[: len(data)] = data
+        return len(data)
+
+    def _close_part(self) -> None:
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
+
+    def close(self) -> None:
+        """Close the part that is open."""
+        self._close_part()
+        super().close()

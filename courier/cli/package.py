@@ -43,6 +43,7 @@ def describe(stored: StoredPackage) -> dict[str, Any]:
     examples=[
         'courier package add install.wim --name "Windows 11"',
         'courier package add /srv/images/win11 --name "Windows 11" --id HQ100001 --version 3',
+        'courier package add drivers.7z --expand --name "Drivers"',
     ],
 )
 def add(
@@ -62,15 +63,37 @@ def add(
         str | None,
         typer.Option("--id", metavar="ID", help="Package that it is a version of. Without it: a new package."),
     ] = None,
+    expand: Annotated[
+        bool,
+        typer.Option(
+            "--expand", help="Add the files in an archive (7z, also split; ZIP; tar) instead of the archive itself."
+        ),
+    ] = False,
     dry_run: DRY_RUN = False,
 ) -> None:
-    """Add files or a folder to the store as a package version."""
-    from courier.packages.add import add_package, notes_on, plan_addition
+    """Add files, a folder, or the files of an archive to the store as a package version."""
+    from courier.errors import UsageError
+    from courier.packages.add import add_package, notes_on, plan_addition, plan_expansion
+    from courier.packages.expand import ARCHIVE_PASSWORD
+    from courier.site.keyring import ask_secret
 
     console = console_of(context)
+    if expand and len(paths) != 1:
+        raise UsageError("--expand takes one archive", hint="of a split one name the first part alone, NAME.7z.001")
     with (
         console.site() as site,
-        plan_addition(site, paths, name=name, package=package_id, version=version) as addition,
+        (
+            plan_expansion(
+                site,
+                paths[0],
+                name=name,
+                package=package_id,
+                version=version,
+                password=lambda: ask_secret(ARCHIVE_PASSWORD, f"password of {paths[0].name}"),
+            )
+            if expand
+            else plan_addition(site, paths, name=name, package=package_id, version=version)
+        ) as addition,
     ):
         size = addition.source.bytes
         if dry_run:

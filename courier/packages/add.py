@@ -1,7 +1,7 @@
-"""Adding files and folders to the store as a version of a package, all or nothing.
+"""Adding files, folders or an archive's members to the store as a version of a package, all or nothing.
 
-`plan_addition` walks the source once and refuses what a package cannot hold; a dry run prints its result, and
-`add_package` carries it out.
+`plan_addition` and `plan_expansion` survey the source and refuse what a package cannot hold; a dry run prints what they
+found, and `add_package` carries it out.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from pathlib import Path
 
 from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError, UsageError, explain
+from courier.packages.expand import ArchiveSource
 from courier.packages.numbering import GivenOut, choose_number, version_used
 from courier.packages.trees import SourceTree, read_tree, scan_tree
 from courier.site.catalog import packages
 from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
 from courier.site.home import Site
+from courier.site.store.content_store import Staging
+from formats.documents.listing import Entry
 from formats.documents.package import MAX_NAME
 from formats.errors import FormatError
 
@@ -30,7 +33,7 @@ class Addition:
     ``package`` and ``version`` are None for a new package ID, and for the next version.
     """
 
-    source: SourceTree
+    source: SourceTree | ArchiveSource
     name: str
     package: str | None
     version: int | None
@@ -45,8 +48,7 @@ def plan_addition(
     Raises `NotFoundError`, `UsageError` (no name, nothing to add, or two paths of one name) and `RefusedError` (a
     special file, a name, link or time that no package can hold, or a part of the site's home).
     """
-    if not name.strip() or len(name) > MAX_NAME:
-        raise UsageError(f"a package name has 1 to {MAX_NAME} characters", hint="give one with --name")
+    _check_name(name)
     _check_outside_home(site, paths)
     try:
         source = scan_tree(paths)
@@ -56,6 +58,33 @@ def plan_addition(
         if not source.entries:
             raise UsageError("the package would be empty", hint="name a folder or file with something in it")
         yield Addition(source=source, name=name, package=package, version=version)
+
+
+@contextmanager
+def plan_expansion(
+    site: Site,
+    archive: Path,
+    *,
+    name: str,
+    password: Callable[[], str],
+    package: str | None = None,
+    version: int | None = None,
+) -> Iterator[Addition]:
+    """Survey an archive whose members are to become the files of a package version.
+
+    ``password`` is asked for an encrypted one. Raises what `plan_addition` and `ArchiveSource` raise.
+    """
+    _check_name(name)
+    _check_outside_home(site, [archive])
+    with ArchiveSource(archive, password) as source:
+        if not source.entries:
+            raise UsageError("the package would be empty", hint="name an archive with something in it")
+        yield Addition(source=source, name=name, package=package, version=version)
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or len(name) > MAX_NAME:
+        raise UsageError(f"a package name has 1 to {MAX_NAME} characters", hint="give one with --name")
 
 
 def add_package(site: Site, addition: Addition, progress: Callable[[int], None] = lambda _: None) -> StoredPackage:
@@ -72,7 +101,7 @@ def add_package(site: Site, addition: Addition, progress: Callable[[int], None] 
         same, package, version = _choose_version(site, addition)
         with site.store.stage() as staging:
             try:
-                listing = staging.add_listing(read_tree(source, lambda stream: staging.add(stream, progress)))
+                listing = staging.add_listing(_entries(source, staging, progress))
             except FormatError as error:
                 raise _illegal(error) from None
             if same is not None:
@@ -92,6 +121,13 @@ def add_package(site: Site, addition: Addition, progress: Callable[[int], None] 
             staging.commit()
             _record(site, stored)
     return stored
+
+
+def _entries(source: SourceTree | ArchiveSource, staging: Staging, progress: Callable[[int], None]) -> Iterator[Entry]:
+    """Stage the content of the source and yield the entries of its listing."""
+    if isinstance(source, ArchiveSource):
+        return source.read(staging, progress)
+    return read_tree(source, lambda stream: staging.add(stream, progress))
 
 
 def _choose_version(site: Site, addition: Addition) -> tuple[StoredPackage | None, str, int]:

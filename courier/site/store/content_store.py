@@ -162,5 +162,8 @@ class IncomingContent(Protocol):
     def finish(self, sha256: str) -> bool:
         """Stage the content if it has this SHA-256; otherwise return False and keep nothing of it."""
 
+    def stage(self) -> tuple[str, int]:
+        """Stage the content, whatever it is; return its SHA-256 and its size in bytes."""
+
     def abandon(self) -> None:
         """Keep nothing of it."""

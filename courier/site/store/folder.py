@@ -293,13 +293,18 @@ class FolderIncoming(IncomingContent):
 
     def finish(self, sha256: str) -> bool:
         """See `IncomingContent.finish`."""
-        found, size = self._digest.hexdigest(), self.size
-        self._digest.close()
-        if found != sha256:
-            self._path.unlink(missing_ok=True)
+        if self._digest.hexdigest() != sha256:
+            self.abandon()
             return False
-        self._staging.keep(self._path, sha256, size)
+        self.stage()
         return True
+
+    def stage(self) -> tuple[str, int]:
+        """See `IncomingContent.stage`."""
+        sha256, size = self._digest.hexdigest(), self.size
+        self._digest.close()
+        self._staging.keep(self._path, sha256, size)
+        return sha256, size
 
     def abandon(self) -> None:
         """See `IncomingContent.abandon`."""
