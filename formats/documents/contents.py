@@ -1,6 +1,6 @@
 """The contents of a parcel: its packages with their listings, and what lies in every archive.
 
-JSON lines, gzip-compressed (RFC 1952) and, in an encrypted parcel, sealed after that. First a header; then for each
+JSON lines, gzip-compressed (RFC 1952) and, in an encrypted parcel, encrypted after that. First a header; then for each
 package a line that names it, followed by the lines of its listing; then for each archive a line that counts its
 members, followed by a line a member, in stored order. A member holds a run of bytes of one content: whole files as
 their path in the package, a file cut in parts as ``path.001``, ``path.002``, compressed runs with ``.zst`` added.
