@@ -104,8 +104,8 @@ def parse_envelope(data: bytes) -> Envelope:
     """Parse an envelope without judging its signatures; raises `MalformedError` or `TooLargeError`."""
     if len(data) > MAX_ENVELOPE:
         raise TooLargeError(f"envelope of more than {MAX_ENVELOPE} bytes", place="envelope")
-    # The payload is cut out before the JSON around it is parsed: base64 holds no quote, and the memory that is taken
-    # is that of the payload, not many times so much.
+    # The payload is cut out before the JSON around it is parsed: base64 holds no quote, and this
+    # takes the memory of the payload once, not many times.
     begin = len(_HEAD)
     end = data.find(b'"', begin) if data.startswith(_HEAD) else -1
     if end < 0 or begin + len(data) - end > MAX_FRAME:

@@ -2,7 +2,7 @@
 
 Entries stand in path order (component by component, so that a folder comes right before what is in it), every folder
 is listed, and the SHA-256 of the lines is the identity of the content. Streams in both directions: a listing of a
-million entries never stands in memory.
+million entries is never in memory as a whole.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class ListingCheck:
     """Judges a listing entry by entry and sums it up: order, parents, links, digest.
 
     Feed every entry with its line through `add`; `summary` gives the result. Raises `MalformedError` when an entry is
-    out of order, stands twice or has no folder listed above it (which also keeps entries from passing through a link).
+    out of order, is listed twice or has no folder listed above it (so no entry passes through a link).
     """
 
     def __init__(self) -> None:

@@ -52,7 +52,7 @@ class ShipNotice(ParcelDocument):
     key: Annotated[EncryptedKey, OPTIONAL] = b""
 
     def check(self) -> None:
-        """Raise `MalformedError` for a seal on a volume that there is not."""
+        """Raise `MalformedError` for a seal on a volume that does not exist."""
         for n, volume in enumerate(self.seals):
             if volume > self.volumes:
                 raise MalformedError(f"volume {volume} of {self.volumes}", place=f"seals[{n}].volume")

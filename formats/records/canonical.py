@@ -24,7 +24,7 @@ MAX_INT = 2**63 - 1
 _LEAST, _MOST = -(10**19), 10**20
 """An integer has at most 20 characters, also in a field that we do not know."""
 START, END = r"\A(?:", r")\Z"
-"""What stands before and after the form of a text, so that the whole text has to match it."""
+"""Added before and after the pattern of a text, so that the whole text has to match it."""
 NO_NUL = r"\A[^\0]*\Z"
 """Pattern of a text without NUL: PostgreSQL cannot keep one, and no parcel may be importable at one site only."""
 
@@ -111,7 +111,7 @@ def join(place: str, inner: str) -> str:
 
 
 def moved(error: FormatError, place: str) -> FormatError:
-    """The same error, its place taken as within ``place``."""
+    """The same error, with ``place`` put before its own place."""
     return type(error)(error.message, place=join(place, error.place))
 
 

@@ -42,7 +42,7 @@ OPTIONAL = Optional()
 class Form(Generic[Value]):
     """How JSON carries a value that is none of its own.
 
-    ``carried`` is the declaration of what stands in JSON; ``load`` makes the value of it (and raises `FormatError`, its
+    ``carried`` is the declaration of what JSON holds; ``load`` makes the value of it (and raises `FormatError`, its
     place relative to the field), ``dump`` the reverse.
     """
 

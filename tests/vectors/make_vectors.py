@@ -239,7 +239,7 @@ def bad() -> dict[str, bytes]:
         "malformed/notice-without-sender": signed(_changed(payload, **{"from": None}), notice.TYPE, HQ),
         "malformed/notice-for-nobody": signed(_changed(payload, to=[]), notice.TYPE, HQ),
         "malformed/notice-of-no-volumes": signed(_changed(payload, volumes=0), notice.TYPE, HQ),
-        "malformed/packing-key-without-seal": signed(_changed(PACKING.payload(), encrypted=False), packing.TYPE, HQ),
+        "malformed/packing-key-without-seal": signed(_changed(PACKING.payload(), sealed=False), packing.TYPE, HQ),
         "malformed/packing-blocks-of-a-wrong-size": signed(
             _changed(PACKING.payload(), blocks={"size": 65, "sha256": C}), packing.TYPE, HQ
         ),
