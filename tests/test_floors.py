@@ -48,7 +48,6 @@ FLOORS = (
             "formats.bag",
             "formats.envelope",
             "formats.iso*",
-            "formats.pax",
             "formats.parity*",
             "formats.restore",
             "formats.tape*",

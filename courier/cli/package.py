@@ -15,6 +15,9 @@ from formats.names import MAX_VERSION
 if TYPE_CHECKING:
     from courier.site.catalog.packages import StoredPackage
 
+LEAST_PART = 1 << 20
+"""Bytes of the smallest part of a split archive: smaller ones make more parts than names for them."""
+
 app = group("The package store: add content, check it, export it.")
 REFERENCE = Annotated[
     str,
@@ -247,21 +250,61 @@ def remove(context: typer.Context, *, reference: REFERENCE) -> None:
         console.result({"removed": removed, "freed": removal.freed})
 
 
-@command(app, "export", examples=["courier package export HQ100001:3 --to /srv/win11"])
+@command(
+    app,
+    "export",
+    examples=[
+        "courier package export HQ100001:3 --to /srv/win11",
+        "courier package export HQ100001 --as win11.7z --volume-size 4GB --compress fast",
+    ],
+)
 def export(
     context: typer.Context,
     *,
     reference: REFERENCE,
-    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder to write to; it must be new or empty.")],
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="DIR", help="Folder to write the files to; it must be new or empty.")
+    ] = None,
+    archive: Annotated[
+        Path | None, typer.Option("--as", metavar="FILE.7z", help="Write one 7z archive with all files instead.")
+    ] = None,
+    volume_size: Annotated[
+        str | None, typer.Option("--volume-size", metavar="SIZE", help="Split the archive into parts of this size.")
+    ] = None,
+    compress: Annotated[
+        str, typer.Option("--compress", metavar="METHOD", help="Compression of the archive: none, fast or best.")
+    ] = "none",
 ) -> None:
-    """Write a package out as files.
+    """Write a package out as files, or as a 7z archive.
 
-    Every file is checked while it is written.
+    Every file is checked while it is written; an archive is read back before it gets its name.
     """
+    from courier.errors import UsageError
+    from courier.media.kinds import parse_size
     from courier.packages.export import export_package
+    from courier.packages.export_archive import export_archive
+    from formats.archive.foreign_write import LEVELS
 
     console = console_of(context)
+    if (to is None) == (archive is None):
+        raise UsageError("nowhere to write to", hint="give --to DIR for files, or --as FILE.7z for one archive")
+    if compress not in LEVELS:
+        raise UsageError(f"--compress {compress}: there is no such method", hint=f"give one of {', '.join(LEVELS)}")
+    if archive is None and volume_size is not None:
+        raise UsageError("--volume-size is for an archive", hint="give --as FILE.7z too, or leave it out")
+    part_size = parse_size(volume_size) if volume_size is not None else 0
+    if volume_size is not None and part_size < LEAST_PART:
+        raise UsageError(
+            f"--volume-size {volume_size}: a part has at least {size_text(LEAST_PART)}", hint="such as 4GB"
+        )
     with console.site() as site:
-        stored = export_package(site, reference, to)
-        console.say(f"{stored.package}:{stored.version} written to {to}")
-        console.result({**describe(stored), "path": str(to)})
+        if archive is not None:
+            with console.progress("Exporting", None) as progress:
+                stored, written = export_archive(
+                    site, reference, archive, level=LEVELS[compress], part_size=part_size, progress=progress
+                )
+        elif to is not None:
+            stored, written = export_package(site, reference, to), [to]
+        what = str(written[0]) if len(written) == 1 else f"{written[0]} to {written[-1].name}"
+        console.say(f"{stored.package}:{stored.version} written to {what}")
+        console.result({**describe(stored), "path": str(written[0]), "parts": [str(path) for path in written]})
