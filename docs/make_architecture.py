@@ -20,7 +20,9 @@ BEGIN, END = "<!-- made from the source: {} -->", "<!-- end -->"
 
 GROUND, BYTES = "courier", "formats"
 """Names of the packages' own modules, which are in no sub-package."""
-LABELS = {GROUND: "ground: errors, files, text", BYTES: "formats: names, records, envelope, bag, ..."}
+OF_BYTES = ("formats.records", "formats.codecs")
+"""Packages that every format stands on: they count as `formats` itself."""
+LABELS = {GROUND: "ground: errors, files, text", BYTES: "formats: names, records, codecs, envelope, ..."}
 
 
 def package_of(module: str) -> str:
@@ -30,6 +32,8 @@ def package_of(module: str) -> str:
     top, _, rest = module.partition(".")
     first = rest.partition(".")[0]
     inner = f"{top}.{first}"
+    if inner in OF_BYTES:
+        return BYTES
     return inner if first and inner in MODULES and MODULES[inner].is_package else top
 
 
