@@ -157,7 +157,7 @@ def test_archives_made_to_harm_are_read_or_refused(folder: str) -> None:
                 continue
 
 
-@pytest.mark.parametrize("name", ["../up", "/root", "a/../../b", "a//b", "nul\0"])
+@pytest.mark.parametrize("name", ["../up", "/etc", "a/../../b", "a//b", "nul\0"])
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_a_name_that_no_package_takes_is_refused(name: str, kind: str) -> None:
     import tarfile
