@@ -42,7 +42,7 @@ class Codec(ABC):
     def saves(self, source: BinaryIO, size: int) -> bool:
         """Whether this codec is worth using for a content of ``size`` bytes, judged by parts of ``source``.
 
-        ``source`` is seekable; where it stands afterwards is not defined.
+        ``source`` is seekable; its position afterwards is not defined.
         """
 
     @abstractmethod

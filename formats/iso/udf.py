@@ -164,7 +164,7 @@ def _entry(disc: Disc, volume: _Volume, block: int) -> _Entry:
         raise MalformedError("a file entry is longer than its block", place=place)
     size = int.from_bytes(data[56:64], "little")
     addressing = data[34] & 0x07
-    if addressing == 3:  # the data stand in the entry itself
+    if addressing == 3:  # the data are in the entry itself
         extents = [((volume.start + block) * BLOCK + at, length)]
     elif addressing in (0, 1):
         extents = list(_extents(data[at : at + length], volume, 8 if addressing == 0 else 16, place))

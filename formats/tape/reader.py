@@ -106,7 +106,7 @@ class TapeReader:
             self._note("the recording ends without the double mark")
         yield from self._missing()
         if not (self.volume or self.index or self.seen):
-            raise MalformedError("nothing on this tape bears a label of this layout")
+            raise MalformedError("nothing on this tape has a label of this layout")
 
     def _note(self, text: str) -> None:
         self.findings.append(f"reel {self.reel}: {text}")
