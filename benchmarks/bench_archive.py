@@ -1,8 +1,8 @@
 """Archives against 7-Zip in one run: `python benchmarks/bench_archive.py [--size MB] [--rounds N] [--folder DIR]`.
 
 Writing is compared with ``7z a -mx0``, extracting every member with ``7z x``; then 20,000 small members are written,
-and the size of an archive of 1,000,000 is computed. Both sides run as processes of their own and read from the page cache;
-times are the best of the rounds in seconds, start of the interpreter included, and memory is the peak in MiB.
+and the size of an archive of 1,000,000 is computed. Both sides run as processes of their own and read from the page
+cache; times are the best of the rounds in seconds, start of the interpreter included, and memory is the peak in MiB.
 """
 
 from __future__ import annotations
