@@ -259,6 +259,11 @@ def test_formats_knows_no_path_network_site_or_clock() -> None:
     assert [found for module in alone for found in sited(module)] == []
 
 
+def test_no_module_is_longer_than_500_lines() -> None:
+    # formats.restore has to be one file: it is copied to every volume.
+    assert [name for name, module in MODULES.items() if module.lines > 500 and name != "formats.restore"] == []
+
+
 @pytest.mark.parametrize(("library", "room"), DOORS.items())
 def test_a_heavy_library_has_one_door(library: str, room: str) -> None:
     users = {name for name, module in MODULES.items() if any(_top(i.name) == library for i in imports(module))}
