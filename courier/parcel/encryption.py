@@ -19,7 +19,7 @@ from courier.files import read_private, write_atomic
 if TYPE_CHECKING:
     from formats.age import Identity
 
-SEED = "seal.key"
+SEED = "encryption.seed"
 SEED_BYTES = 32
 PARCEL_KEY = "parcel.key"
 BY_NETWORK = "by-network"

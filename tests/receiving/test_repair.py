@@ -619,7 +619,7 @@ def test_where_the_package_is_gone_too_that_is_said_clearly(sites: Sites) -> Non
 def test_a_rebuild_that_comes_out_differently_is_refused(sites: Sites) -> None:
     _, parcel = damaged_beyond(sites, encrypt=True)
     sites.hq("parcel", "discard", parcel)
-    (sites.hq.path / "parcels" / "out" / parcel / "seal.key").write_bytes(bytes(32))
+    (sites.hq.path / "parcels" / "out" / parcel / "encryption.seed").write_bytes(bytes(32))
     error = sites.hq.fails("parcel", "write", parcel, "--layout", "folder", "--out", sites.root / "again", code=4)
     assert error["code"] == "not-reproducible"
     assert "differs from the signed packing list" in error["message"]

@@ -78,7 +78,7 @@ def test_what_is_no_damage_has_the_remedy_and_the_exit_code_of_its_own(sites: Si
     """A notice of another packing list, and a key that others can read, are mended by no other drive."""
     package = add(sites.hq, FIXTURES / "boot.wim")
     parcel, volumes = sent(sites.hq, package, out=sites.root / "media")
-    key = sites.hq.path / "parcels" / "out" / parcel / "seal.key"
+    key = sites.hq.path / "parcels" / "out" / parcel / "encryption.seed"
     key.chmod(0o644)
     error = sites.hq.ran("parcel", "verify", parcel, code=3).error
     assert error["code"] == "lax-key-file"
