@@ -6,12 +6,13 @@ On systems and file systems that know no holes a file has none.
 from __future__ import annotations
 
 import errno
+import heapq
 import os
 from collections.abc import Iterable, Iterator
 
 BLOCK = 4096
 """Holes are whole multiples of this many bytes, but for one at the end of a file."""
-MOST_HOLES = 4096
+MOST_HOLES = 1 << 17
 """Holes that are kept of one file: the longest ones; the others are data of zeros."""
 _NO_HOLES = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY}
 
@@ -20,20 +21,29 @@ def find_holes(descriptor: int, size: int) -> tuple[tuple[int, int], ...]:
     """The holes of an open file of ``size`` bytes, as (offset, length) in order; none where the system has none."""
     if not hasattr(os, "SEEK_HOLE"):
         return ()
-    found, at = [], 0
     try:
-        while at < size:
-            start = min(os.lseek(descriptor, at, os.SEEK_HOLE), size)
-            if start >= size:
-                break
-            at = _next_data(descriptor, start, size)
-            found.append((start, at))
+        longest = heapq.nlargest(MOST_HOLES, _whole_blocks(descriptor, size), key=lambda hole: hole[1])
     except OSError as error:
         if error.errno not in _NO_HOLES:
             raise
+        return ()
     finally:
         os.lseek(descriptor, 0, os.SEEK_SET)
-    return _kept(found, size)
+    return tuple(sorted(longest))
+
+
+def _whole_blocks(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """Every hole as (offset, length), cut to whole blocks."""
+    at = 0
+    while at < size:
+        start = min(os.lseek(descriptor, at, os.SEEK_HOLE), size)
+        if start >= size:
+            return
+        at = _next_data(descriptor, start, size)
+        first = -(-start // BLOCK) * BLOCK
+        last = at if at == size else at // BLOCK * BLOCK
+        if last > first and (last - first >= BLOCK or first == 0):
+            yield first, last - first
 
 
 def _next_data(descriptor: int, start: int, size: int) -> int:
@@ -43,18 +53,6 @@ def _next_data(descriptor: int, start: int, size: int) -> int:
         if error.errno == errno.ENXIO:  # no data after it
             return size
         raise
-
-
-def _kept(found: Iterable[tuple[int, int]], size: int) -> tuple[tuple[int, int], ...]:
-    """Holes (start, end) as (offset, length) of whole blocks, the longest `MOST_HOLES` of them."""
-    whole = []
-    for start, end in found:
-        first = -(-start // BLOCK) * BLOCK
-        last = end if end == size else end // BLOCK * BLOCK
-        if last > first and (last - first >= BLOCK or first == 0):
-            whole.append((first, last - first))
-    longest = sorted(whole, key=lambda hole: -hole[1])[:MOST_HOLES]
-    return tuple(sorted(longest))
 
 
 def data_runs(size: int, holes: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:

@@ -178,6 +178,17 @@ def test_members_stand_by_path_and_links_lead_anywhere(hq: Home, plain: Path, tm
     assert names == sorted(names, key=lambda name: [os.fsencode(part) for part in name.split("/")])
 
 
+def test_of_very_many_holes_the_longest_are_kept(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (plain / "sparse").open("rb") as source:
+        every = holes.find_holes(source.fileno(), GIB)
+        if not every:
+            pytest.skip("elsewhere: a file system with holes")
+        monkeypatch.setattr(holes, "MOST_HOLES", 2)
+        assert holes.find_holes(source.fileno(), GIB) == tuple(sorted(sorted(every, key=lambda hole: -hole[1])[:2]))
+    assert every == ((0, 1 << 20), ((1 << 20) + 4096, GIB // 2 - (1 << 20) - 4096), (GIB // 2 + 4096, GIB // 2 - 8192))
+    assert list(holes.data_runs(GIB, every)) == [(1 << 20, 4096), (GIB // 2, 4096), (GIB - 4096, 4096)]
+
+
 def test_a_dry_run_takes_nothing_in(hq: Home, plain: Path) -> None:
     before = hq.state()
     assert hq("package", "add", plain, "--pack", "--name", "Root", "--dry-run")["dry_run"] is True
