@@ -21,6 +21,7 @@ from courier.files import path_text
 from courier.packages.holes import data_runs, find_holes
 from courier.packages.trees import FIRST_SECOND, LAST_SECOND, NO_LINK
 from courier.site.store.content_store import IncomingContent, Staging
+from courier.text import one_line
 from formats.documents.listing import Entry, FileEntry
 from formats.errors import DigestMismatchError
 from formats.names import check_path
@@ -144,7 +145,7 @@ class _Offenders:
         """Note a path and what is wrong with it."""
         self._count += 1
         if len(self._named) < MOST_NAMED:
-            self._named.append(f"{path_text(path)}: {problem}")
+            self._named.append(_said(path, problem))
 
     def check(self) -> None:
         """Raise `RefusedError` when there are any."""
@@ -155,7 +156,11 @@ class _Offenders:
 
 
 def _refuse(path: Path, problem: str) -> None:
-    raise _refusal(f"{path_text(path)}: {problem}")
+    raise _refusal(_said(path, problem))
+
+
+def _said(path: Path, problem: str) -> str:
+    return f"{one_line(path_text(path))}: {problem}"
 
 
 def _refusal(message: str) -> RefusedError:

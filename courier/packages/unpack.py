@@ -246,8 +246,8 @@ class _Unpacker:
                 self.lost[ATTRIBUTE] += 1
         times = details.mtime_ns, details.mtime_ns
         if not details.is_link:
+            os.utime(path, ns=times)  # before the permissions: Windows sets no time of a file that is read-only
             path.chmod(mode)
-            os.utime(path, ns=times)
         elif os.utime in os.supports_follow_symlinks:
             os.utime(path, ns=times, follow_symlinks=False)
 
