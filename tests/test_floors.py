@@ -49,6 +49,7 @@ FLOORS = (
             "formats.envelope",
             "formats.iso*",
             "formats.parity*",
+            "formats.pax",
             "formats.restore",
             "formats.tape*",
         ),

@@ -13,7 +13,12 @@ from courier.text import plural
 from formats.names import MAX_VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+
+    from courier.packages.add import Addition
     from courier.site.catalog.packages import StoredPackage
+    from courier.site.home import Site
 
 LEAST_PART = 1 << 20
 """Bytes of the smallest part of a split archive: smaller ones make more parts than names for them."""
@@ -47,6 +52,7 @@ def describe(stored: StoredPackage) -> dict[str, Any]:
         'courier package add install.wim --name "Windows 11"',
         'courier package add /srv/images/win11 --name "Windows 11" --id HQ100001 --version 3',
         'courier package add drivers.7z --expand --name "Drivers"',
+        'courier package add /srv/rootfs --pack --name "Thin client"',
     ],
 )
 def add(
@@ -72,21 +78,31 @@ def add(
             "--expand", help="Add the files in an archive (7z, also split; ZIP; tar) instead of the archive itself."
         ),
     ] = False,
+    pack: Annotated[
+        bool,
+        typer.Option(
+            "--pack", help="Add the folder as one tar, with owners, attributes, devices, hard links and holes."
+        ),
+    ] = False,
     dry_run: DRY_RUN = False,
 ) -> None:
     """Add files, a folder, or the files of an archive to the store as a package version."""
     from courier.errors import UsageError
-    from courier.packages.add import add_package, notes_on, plan_addition, plan_expansion
+    from courier.packages.add import add_package, notes_on, plan_addition, plan_expansion, plan_packing
     from courier.packages.expand import ARCHIVE_PASSWORD
     from courier.site.keyring import ask_secret
 
     console = console_of(context)
     if expand and len(paths) != 1:
         raise UsageError("--expand takes one archive", hint="of a split one name the first part alone, NAME.7z.001")
-    with (
-        console.site() as site,
-        (
-            plan_expansion(
+    if pack and (expand or len(paths) != 1):
+        raise UsageError("--pack takes one folder, and does not go with --expand", hint="name one folder")
+
+    def plan(site: Site) -> AbstractContextManager[Addition]:
+        if pack:
+            return plan_packing(site, paths[0], name=name, package=package_id, version=version)
+        if expand:
+            return plan_expansion(
                 site,
                 paths[0],
                 name=name,
@@ -94,14 +110,17 @@ def add(
                 version=version,
                 password=lambda: ask_secret(ARCHIVE_PASSWORD, f"password of {paths[0].name}"),
             )
-            if expand
-            else plan_addition(site, paths, name=name, package=package_id, version=version)
-        ) as addition,
-    ):
-        size = addition.source.bytes
+        return plan_addition(site, paths, name=name, package=package_id, version=version)
+
+    with console.site() as site, plan(site) as addition:
+        size, left_out = addition.source.bytes, addition.left_out
+        if left_out:
+            console.say(f"Left out: {plural(left_out, 'socket')}, which no archive holds.")
         if dry_run:
             console.say(f"Would add {size_text(size)} as a version of {package_id or 'a new package'}.")
-            console.result({"dry_run": True, "bytes": size, "package_id": package_id, "version": version})
+            console.result(
+                {"dry_run": True, "bytes": size, "package_id": package_id, "version": version, "left_out": left_out}
+            )
             return
         with console.progress("Adding", size) as progress:
             stored = add_package(site, addition, progress)
@@ -109,7 +128,7 @@ def add(
         console.say(f"{stored.package}:{stored.version}  {stored.name}: {files}, {size_text(stored.listing.bytes)}")
         for note in notes_on(site, stored):
             console.say(f"  note: {note}")
-        console.result(describe(stored))
+        console.result({**describe(stored), "left_out": left_out})
 
 
 @command(app, "list", examples=["courier package list"])
@@ -256,6 +275,7 @@ def remove(context: typer.Context, *, reference: REFERENCE) -> None:
     examples=[
         "courier package export HQ100001:3 --to /srv/win11",
         "courier package export HQ100001 --as win11.7z --volume-size 4GB --compress fast",
+        "courier package export HQ100002 --to /srv/rootfs --unpack",
     ],
 )
 def export(
@@ -274,8 +294,12 @@ def export(
     compress: Annotated[
         str, typer.Option("--compress", metavar="METHOD", help="Compression of the archive: none, fast or best.")
     ] = "none",
+    unpack: Annotated[
+        bool,
+        typer.Option("--unpack", help="Unpack the package's tar files into the folder; as root, with owners and all."),
+    ] = False,
 ) -> None:
-    """Write a package out as files, or as a 7z archive.
+    """Write a package out as files, unpacked from its tar files, or as a 7z archive.
 
     Every file is checked while it is written; an archive is read back before it gets its name.
     """
@@ -283,11 +307,14 @@ def export(
     from courier.media.kinds import parse_size
     from courier.packages.export import export_package
     from courier.packages.export_archive import export_archive
+    from courier.packages.unpack import unpack_package
     from formats.archive.foreign_write import LEVELS
 
     console = console_of(context)
     if (to is None) == (archive is None):
         raise UsageError("nowhere to write to", hint="give --to DIR for files, or --as FILE.7z for one archive")
+    if unpack and to is None:
+        raise UsageError("--unpack writes into a folder", hint="give --to DIR, or leave it out")
     if compress not in LEVELS:
         raise UsageError(f"--compress {compress}: there is no such method", hint=f"give one of {', '.join(LEVELS)}")
     if archive is None and volume_size is not None:
@@ -297,14 +324,22 @@ def export(
         raise UsageError(
             f"--volume-size {volume_size}: a part has at least {size_text(LEAST_PART)}", hint="such as 4GB"
         )
+    lost: Mapping[str, int] = {}
     with console.site() as site:
         if archive is not None:
             with console.progress("Exporting", None) as progress:
                 stored, written = export_archive(
                     site, reference, archive, level=LEVELS[compress], part_size=part_size, progress=progress
                 )
+        elif to is not None and unpack:
+            with console.progress("Unpacking", None) as progress:
+                (stored, lost), written = unpack_package(site, reference, to, progress), [to]
         elif to is not None:
             stored, written = export_package(site, reference, to), [to]
         what = str(written[0]) if len(written) == 1 else f"{written[0]} to {written[-1].name}"
         console.say(f"{stored.package}:{stored.version} written to {what}")
-        console.result({**describe(stored), "path": str(written[0]), "parts": [str(path) for path in written]})
+        if lost:
+            told = ", ".join(plural(count, thing) for thing, count in sorted(lost.items()))
+            console.say(f"Not restored: {told}. As root, on a disk that keeps them, they would be.")
+        parts = [str(path) for path in written]
+        console.result({**describe(stored), "path": str(written[0]), "parts": parts, "not_restored": dict(lost)})

@@ -1,7 +1,7 @@
-"""Adding files, folders or an archive's members to the store as a version of a package, all or nothing.
+"""Adding files, folders, an archive's members or a folder as one tar to the store as a version of a package.
 
-`plan_addition` and `plan_expansion` survey the source and refuse what a package cannot hold; a dry run prints what they
-found, and `add_package` carries it out.
+It is all or nothing. `plan_addition`, `plan_expansion` and `plan_packing` survey the source and refuse what a package
+cannot hold; a dry run prints what they found, and `add_package` carries it out.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError, UsageError, explain
 from courier.packages.expand import ArchiveSource
 from courier.packages.numbering import GivenOut, choose_number, version_used
+from courier.packages.pack import PackedTree
 from courier.packages.trees import SourceTree, read_tree, scan_tree
 from courier.site.catalog import packages
 from courier.site.catalog.packages import StoredPackage
@@ -30,13 +31,15 @@ from formats.errors import FormatError
 class Addition:
     """What is to be added: the source as it was found, and what the operator wants the version to be called.
 
-    ``package`` and ``version`` are None for a new package ID, and for the next version.
+    ``package`` and ``version`` are None for a new package ID, and for the next version. ``left_out`` counts the sockets
+    of a folder that is packed: they are no part of it.
     """
 
-    source: SourceTree | ArchiveSource
+    source: SourceTree | ArchiveSource | PackedTree
     name: str
     package: str | None
     version: int | None
+    left_out: int = 0
 
 
 @contextmanager
@@ -82,6 +85,26 @@ def plan_expansion(
         yield Addition(source=source, name=name, package=package, version=version)
 
 
+@contextmanager
+def plan_packing(
+    site: Site, folder: Path, *, name: str, package: str | None = None, version: int | None = None
+) -> Iterator[Addition]:
+    """Survey a folder that is to become one tar in a package version; reads no content.
+
+    Raises what `plan_addition` and `PackedTree` raise.
+    """
+    _check_name(name)
+    _check_outside_home(site, [folder])
+    try:
+        source = PackedTree(folder)
+    except FormatError as error:
+        raise _illegal(error) from None
+    with source:
+        if source.entries < 2:
+            raise UsageError("the package would be empty", hint="name a folder with something in it")
+        yield Addition(source=source, name=name, package=package, version=version, left_out=source.left_out)
+
+
 def _check_name(name: str) -> None:
     if not name.strip() or len(name) > MAX_NAME:
         raise UsageError(f"a package name has 1 to {MAX_NAME} characters", hint="give one with --name")
@@ -123,11 +146,13 @@ def add_package(site: Site, addition: Addition, progress: Callable[[int], None] 
     return stored
 
 
-def _entries(source: SourceTree | ArchiveSource, staging: Staging, progress: Callable[[int], None]) -> Iterator[Entry]:
+def _entries(
+    source: SourceTree | ArchiveSource | PackedTree, staging: Staging, progress: Callable[[int], None]
+) -> Iterator[Entry]:
     """Stage the content of the source and yield the entries of its listing."""
-    if isinstance(source, ArchiveSource):
-        return source.read(staging, progress)
-    return read_tree(source, lambda stream: staging.add(stream, progress))
+    if isinstance(source, SourceTree):
+        return read_tree(source, lambda stream: staging.add(stream, progress))
+    return source.read(staging, progress)
 
 
 def _choose_version(site: Site, addition: Addition) -> tuple[StoredPackage | None, str, int]:

@@ -6,6 +6,7 @@ links. What cannot be kept (devices, sockets, links that leave the package) is r
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -31,7 +32,7 @@ FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
 _IN_MEMORY = 8 << 20
 """Bytes of a survey that are kept in memory; a longer one, of some 50,000 files, goes to a temporary file."""
 
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 """Flags to open a file with that is not to be a link or pipe by now; a pipe would keep us waiting."""
 
 
@@ -154,7 +155,7 @@ def read_tree(tree: SourceTree, take: Callable[[BinaryIO], tuple[str, int]]) -> 
 def _read_file(path: Path, entry: SourceEntry, take: Callable[[BinaryIO], tuple[str, int]]) -> str:
     """Return the SHA-256 of a file; raises `RefusedError` unless it is the file that the survey saw."""
     try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NO_LINK)) as source:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | NO_LINK)) as source:
             if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
                 raise _changed(path)
             sha256, size = take(source)
@@ -214,6 +215,17 @@ def write_tree(entries: Iterable[Entry], target: Path, open_content: Callable[[s
     are flushed to the disk before ``target`` gets its name. Raises `UsageError` when ``target`` holds something,
     `DamagedError` when stored content differs from its digest, `RefusedError` for a name this system cannot keep.
     """
+    with new_folder(target) as temporary:
+        _write_entries(entries, temporary, open_content)
+
+
+@contextlib.contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """Fill ``target``, a folder that does not exist yet or is empty, whole or not at all.
+
+    Yields the folder to write to, which stands beside ``target`` and gets its name when the block ends without an
+    error. Raises `UsageError` when ``target`` holds something.
+    """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} is not an empty folder", hint="name a folder that does not exist yet")
     make_folder(target.parent)
@@ -222,7 +234,7 @@ def write_tree(entries: Iterable[Entry], target: Path, open_content: Callable[[s
     remove_tree(temporary)
     temporary.mkdir()
     try:
-        _write_entries(entries, temporary, open_content)
+        yield temporary
         if target.exists():
             target.rmdir()
         temporary.rename(target)
@@ -282,11 +294,12 @@ def _write_file(entry: FileEntry, path: Path, open_content: Callable[[str], Bina
                     hint="remove the package and add or receive it again",
                 )
     if entry.executable and os.name == "posix":
-        path.chmod(path.stat().st_mode | 0o111 & ~_umask())
+        path.chmod(path.stat().st_mode | 0o111 & ~umask())
     os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The permission bits that new files of this process do not get."""
     # It can only be read by setting it; nothing else in this process makes files at that moment.
     mask = os.umask(0)
     os.umask(mask)
