@@ -92,7 +92,7 @@ def serve(
     """Serve until SIGINT or SIGTERM comes or ``stop`` is set; requests under way are finished.
 
     ``ready`` is called with the URL. Raises `UsageError` or `NotFoundError` where certificate or key are not right,
-    `RefusedError` when the port is taken.
+    `BusyError` when the port is taken.
     """
     check_listening(listening)
     require_server()

@@ -30,7 +30,7 @@ MAX_UNKNOWN = 1000
 """Dead letters of unknown origin that are kept."""
 SECOND_LOOK_BYTES = 16 << 20
 """Bytes of refused messages that are kept, the first ones, to be judged once more after all others of a run."""
-OUR_FAULTS = {"busy", "catalogue", "clock"}
+OUR_FAULTS = {"clock"}
 """Errors that say something of us and nothing of the message: it stays where it is, for the next run."""
 
 

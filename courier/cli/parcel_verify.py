@@ -33,7 +33,8 @@ def verify(
     context: typer.Context,
     *,
     what: Annotated[
-        list[Path], typer.Argument(metavar="PARCEL|MEDIUM...", help="ID of a parcel that is here, or media.")
+        list[Path],
+        typer.Argument(readable=False, metavar="PARCEL|MEDIUM...", help="ID of a parcel that is here, or media."),
     ],
     card: Annotated[
         list[Path] | None,

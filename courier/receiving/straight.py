@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from courier.errors import CourierError, DamagedError, RefusedError
+from courier.errors import BusyError, CourierError, DamagedError, RefusedError
 from courier.files import naming_space
 from courier.media.reading import Medium, RandomMedium
 from courier.parcel.custody_ledger import VERIFIED, CustodyBook, Happened
@@ -231,7 +231,7 @@ def _import(
             imported = import_parcel(site, spool, admission, open_archive=open_archive, arrived=arrived)
     except DamagedError:
         raise _AsideError(Aside.DAMAGED) from None
-    except RefusedError:
+    except (RefusedError, BusyError):
         raise _AsideError(Aside.REFUSED) from None
     except CourierError as error:
         return ImportedStraight(volumes=(), status=status_of(site, packing.parcel, packing.build), error=error)

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from courier.errors import CourierError, RefusedError, explain
+from courier.errors import BusyError, CourierError, explain
 from courier.files import explain_os, locked, make_folder
 from courier.site.settings import SETTINGS
 from courier.text import one_line
@@ -181,7 +181,7 @@ class SharedLogFile(logging.Handler):
                     if self._size() + len(line) <= 2 * MAX_BYTES:
                         self._write(line)
                     return
-            except RefusedError:
+            except BusyError:
                 if time.monotonic() > deadline:
                     return
                 time.sleep(0.002)

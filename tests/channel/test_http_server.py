@@ -41,7 +41,7 @@ from courier.channel.server_desk import ServerDesk
 from courier.channel.sync import synchronise
 from courier.channel.transport import Outgoing
 from courier.cli.messages import MESSAGE_HANDLERS
-from courier.errors import CourierError, NotFoundError, RefusedError, UnreachableError, UsageError
+from courier.errors import BusyError, CourierError, NotFoundError, UnreachableError, UsageError
 from courier.site.catalog import messages
 from courier.site.home import Site
 from courier.site.outbox import PART, enqueue
@@ -206,7 +206,7 @@ def test_where_to_listen_is_checked(http: Pair, tmp_path: Path) -> None:
             check_listening(listening)
     with pytest.raises(NotFoundError):
         check_listening(Listening(host="x", port=1, cert=tmp_path / "no", key=tmp_path / "no"))
-    with running(http.br) as found, pytest.raises(RefusedError, match="in use"):
+    with running(http.br) as found, pytest.raises(BusyError, match="in use"):
         serve(_service(http.br), Listening(host="127.0.0.1", port=found.port, behind_proxy=True))
 
 

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from courier.error_codes import Code
-
 pytest.importorskip("httpx")
 
 from channel_network import Pair, Wire, came, definition, make_pair, put, state, travels_as
@@ -27,7 +25,7 @@ from courier.channel.schedule import Limits
 from courier.channel.sync import synchronise_patiently, take_inbox
 from courier.channel.transport import Outgoing, Pace, PausedError, Transport
 from courier.cli.messages import MESSAGE_HANDLERS
-from courier.errors import RefusedError, UnreachableError
+from courier.errors import BusyError, UnreachableError
 from courier.files import make_folder
 from courier.site.catalog import messages, sites
 from courier.site.catalog.sites import Address
@@ -393,7 +391,8 @@ def test_fetching_from_the_second_of_a_sites_servers_is_no_failure(http: Pair, m
     failing = list_addresses(http.br)[0]
     assert (failing.address, failing.failures > 0) == ("https://down", True)
     said = Home(code="BR1", path=http.br.home).says("channel", "address", "list")
-    assert f"HQ1 at https://down failed {failing.failures} times in a row" in said
+    assert "HQ1  priority 1: https://down\n" in said
+    assert f"failed {failing.failures} times in a row" in said
 
 
 def test_without_an_address_the_message_waits_and_says_so(pair: Pair) -> None:
@@ -492,9 +491,9 @@ def test_our_own_fault_is_no_dead_letter(pair: Pair, monkeypatch: pytest.MonkeyP
     pair.sync(pair.hq)
 
     def busy(*_: object) -> tuple[str, str]:
-        raise RefusedError("catalogue: database is locked", hint="wait", code=Code.BUSY)
+        raise BusyError("catalogue: database is locked", hint="wait")
 
-    with monkeypatch.context() as patch, pytest.raises(RefusedError):
+    with monkeypatch.context() as patch, pytest.raises(BusyError):
         patch.setattr("courier.channel.incoming.take_message", busy)
         pair.sync(pair.br)
     assert state(pair.br, name, "in") is None

@@ -34,8 +34,7 @@ from journey import (
 from stock import stock_tool
 
 from courier.media.reading import LAYOUTS, Layout
-from courier.sending import build as send
-from courier.sending import write as courier_write
+from courier.sending import drives, relayout
 from courier.site.catalog import packages
 from courier.site.home import open_site
 from formats.records import parse_time
@@ -197,7 +196,9 @@ def test_ids_and_versions_are_given_or_allotted(sites: Sites) -> None:
     sites.hq("package", "remove", "HQ100001:7")
     assert add(sites.hq, files, id="HQ100001") == "HQ100001:8", "a version only grows"
     for command in ("show", "remove"):
-        assert "it holds 1, 2, 8;" in sites.hq.fails("package", command, "HQ100001:7", code=6)["hint"]
+        assert (
+            "versions of HQ100001 in it: 1, 2, 8;" in sites.hq.fails("package", command, "HQ100001:7", code=6)["hint"]
+        )
 
 
 def test_ids_and_versions_that_are_used_up_are_said_and_the_way_on(sites: Sites) -> None:
@@ -483,7 +484,9 @@ def test_content_of_a_removed_package_stays_while_a_parcel_is_on_its_way(sites: 
     assert sites.hq.contents() == []
 
 
-@pytest.mark.parametrize("moment", ["_protect", "write_atomic", "sent_event", "_plan_volumes", "forget_other_editions"])
+@pytest.mark.parametrize(
+    "moment", ["add_parity", "sign_packing", "sent_event", "record_planned_volumes", "forget_other_editions"]
+)
 def test_a_stop_anywhere_in_laying_out_anew_leaves_the_old_edition_or_the_new_one(
     sites: Sites, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
@@ -495,7 +498,7 @@ def test_a_stop_anywhere_in_laying_out_anew_leaves_the_old_edition_or_the_new_on
     write(sites.hq, parcel, "iso", sites.root / "old")
     anew = ("parcel", "write", parcel, "--layout", "folder", "--out", sites.root / "new", "--capacity", "5MB")
     with monkeypatch.context() as patched:
-        patched.setattr(send, moment, stop)
+        patched.setattr(relayout, moment, stop)
         sites.hq.ran(*anew, code=8)
     assert sites.hq("parcel", "verify", parcel)["volumes"][0]["problems"] == []
     if moment == "forget_other_editions":
@@ -505,7 +508,7 @@ def test_a_stop_anywhere_in_laying_out_anew_leaves_the_old_edition_or_the_new_on
         # The old edition counts: it is whole, and what was written of it is shipped.
         assert sites.hq("parcel", "show", parcel)["state"] == "Written"
         out = sites.root / "old"
-    if moment != "write_atomic":
+    if moment != "sign_packing":
         sites.hq(*anew)
         out = sites.root / "new"
     sites.hq("parcel", "ship", parcel)
@@ -521,7 +524,7 @@ def test_without_room_for_the_new_edition_the_old_one_still_counts(
     package = add(sites.hq, FIXTURES / "boot.wim")
     parcel = create(sites.hq, package, capacity="760KB")
     write(sites.hq, parcel, "iso", sites.root / "old")
-    monkeypatch.setattr(courier_write, "free_space", lambda _: 300_000)
+    monkeypatch.setattr(drives, "free_space", lambda _: 300_000)
     error = sites.hq.fails(
         *("parcel", "write", parcel, "--layout", "folder", "--out", sites.root / "new", "--capacity", "5MB"), code=5
     )
@@ -536,7 +539,7 @@ def test_without_room_for_the_new_edition_the_old_one_still_counts(
 def test_a_script_is_told_which_volumes_a_drive_has_room_for(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
     parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), capacity="760KB")
     # A drive for one volume, and not for two.
-    monkeypatch.setattr(courier_write, "free_space", lambda _: 1_000_000)
+    monkeypatch.setattr(drives, "free_space", lambda _: 1_000_000)
     words = ("parcel", "write", parcel, "--layout", "folder")
     error = sites.hq.fails(*words, "--out", sites.root / "one", code=5)
     assert "here fit --volume 1" in error["hint"]

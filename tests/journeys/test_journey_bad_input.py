@@ -43,10 +43,12 @@ from journey import (
 import courier.files
 import courier.packages.trees
 import courier.parcel.recipes
+import courier.receiving.import_facts
 import courier.sending.archive_builder
 import courier.sending.build
 import courier.sending.drives
 import courier.sending.plan
+import courier.site.store.folder
 import formats.archive.writer
 import formats.documents.contents
 import formats.documents.listing
@@ -270,7 +272,12 @@ def free(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets the bytes that seem free on every disk."""
 
     def set_free(count: int) -> None:
-        for module in (courier.files, courier.sending.drives):
+        for module in (
+            courier.files,
+            courier.sending.drives,
+            courier.receiving.import_facts,
+            courier.site.store.folder,
+        ):
             monkeypatch.setattr(module, "free_space", lambda _: count)
 
     return set_free
@@ -741,6 +748,7 @@ def rogue(change_members: Callable[[Members], Members] = lambda members: members
             (formats.archive.writer, "check_member"),
             (formats.documents.contents, "check_member"),
             (formats.documents.listing, "check_path"),
+            (formats.names, "check_path"),
             (courier.packages.trees, "check_path"),
         ):
             patch.setattr(module, check, lambda name, *, place="": name)

@@ -93,7 +93,7 @@ def test_a_lost_parcel_fails_and_may_be_shipped_again(sites: Sites) -> None:
     assert "is Sent; " in sites.hq.says("parcel", "ship", parcel)
     assert "is Sent again, as it was" in sites.hq.says("parcel", "ship", parcel)
     write(sites.hq, parcel, "folder", sites.root / "media")
-    assert "stood at" in sites.hq("parcel", "log", parcel)["log"][-1]["text"]
+    assert "already at" in sites.hq("parcel", "log", parcel)["log"][-1]["text"]
     assert sites.hq.fails("parcel", "fail", "HQ1-000099", "--reason", "x", code=6)["code"] == "not-found"
 
 

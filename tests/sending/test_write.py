@@ -78,7 +78,7 @@ def test_an_interrupted_set_goes_on_when_the_media_before_have_been_taken_out(si
     drive.rename(sites.root / "taken out")
     said = sites.hq.says(*command)
     assert "Volume 1 of" in said
-    assert "written before, on a medium that is not there now; to write it again: --volume 1" in said
+    assert "written before, on a medium that is not here now; to write it again: --volume 1" in said
     assert sorted(path.name[:15] for path in drive.iterdir())[0] == "HQ1_000001_V002"
     assert sites.hq("parcel", "show", parcel)["state"] == "Written"
     # Of a whole set another one is written when it is asked for; and one volume whenever it is.

@@ -16,7 +16,7 @@ import pytest
 from journey import FIXTURES, ROOT, Sites, add, environment, make_home, make_sites, run, sent
 
 from courier.error_codes import Code
-from courier.errors import RefusedError
+from courier.errors import BusyError
 from courier.site import log
 from courier.site.home import open_site
 from courier.site.log import LOG_FOLDER, LOGGER, OLDER_FILES, LineFormatter, logged
@@ -311,7 +311,7 @@ def _full(_: Path, patch: pytest.MonkeyPatch) -> None:
 
 def _busy(_: Path, patch: pytest.MonkeyPatch) -> None:
     def refuse(_: Path) -> None:
-        raise RefusedError("busy", hint="wait", code=Code.BUSY)
+        raise BusyError("busy", hint="wait")
 
     patch.setattr(log, "locked", refuse)
     patch.setattr(log, "_WAIT_SECONDS", 0.01)

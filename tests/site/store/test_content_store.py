@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from content_stores import CONTENT_STORES, StoreUnderTest, add, check_whole, listing
 
-from courier.errors import DamagedError, NoSpaceError, RefusedError
+from courier.errors import BusyError, DamagedError, NoSpaceError
 from courier.packages.trees import write_tree
 from courier.site.store.content_store import StoredContent
 from formats.digest import sha256_hex
@@ -244,7 +244,7 @@ def test_a_missing_content_is_said_to_be_missing(tested: StoreUnderTest) -> None
 
 
 def test_one_writer_at_a_time(tested: StoreUnderTest) -> None:
-    with tested.store.lock(), pytest.raises(RefusedError) as caught, tested.store.lock():
+    with tested.store.lock(), pytest.raises(BusyError) as caught, tested.store.lock():
         pass
     assert caught.value.code == "busy"
     with tested.store.lock():
