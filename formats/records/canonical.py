@@ -131,6 +131,9 @@ def _refusal(error: Exception, place: str) -> FormatError:
 def _in_our_words(message: str) -> str:
     if expected := _EXPECTED.fullmatch(message):
         return f"not {_NOT.get(expected[1], expected[1])}"
+    # First of all: this one message quotes what the sender wrote, and that may look like any of the others.
+    if message.startswith("Invalid "):
+        return f"unknown value {message.partition(' value ')[2][:60]}"
     _, _, quoted = message.partition(" matching regex ")
     if quoted:
         pattern = ast.literal_eval(quoted)
@@ -139,6 +142,4 @@ def _in_our_words(message: str) -> str:
         return f"{'more' if length[2] == '<' else 'fewer'} than {length[3]} {_UNITS[length[1]]}"
     if limit := _LIMIT.fullmatch(message):
         return f"not an integer of {limit[2]} or {'more' if limit[1] == '>' else 'less'}"
-    if message.startswith("Invalid "):
-        return f"unknown value {message.partition(' value ')[2][:60]}"
     return message

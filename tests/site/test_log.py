@@ -16,7 +16,7 @@ import pytest
 from journey import FIXTURES, ROOT, Sites, add, environment, make_home, make_sites, run, sent
 
 from courier.error_codes import Code
-from courier.errors import BusyError
+from courier.errors import BusyError, RefusedError
 from courier.site import log
 from courier.site.home import open_site
 from courier.site.log import LOG_FOLDER, LOGGER, OLDER_FILES, LineFormatter, logged
