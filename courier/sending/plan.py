@@ -66,8 +66,8 @@ class ParcelPlan:
     """A parcel before it is built.
 
     ``preview`` is the packing list as it would be if every archive had its largest possible size (exact if nothing is
-    compressed); the digests in it are not known yet. ``limit``: most bytes of an archive; ``level``: that of zstd, 0
-    for no compression. ``anyway``: why it is built although checks object (``overridden``). ``notes``: what could not
+    compressed); the digests in it are not known yet. ``limit``: most bytes of an archive; ``level``: the codec's,
+    0 for no compression. ``anyway``: why it is built although checks object (``overridden``). ``notes``: what could not
     be checked.
     """
 
