@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 from courier.errors import CourierError, NotFoundError, UsageError, explain
 from courier.site.store.content_store import IncomingContent, Staging
 from formats.archive.foreign_7z import ForeignArchive
-from formats.archive.foreign_member import ForeignMember, Kind, Sink
+from formats.archive.foreign_member import MAX_RATIO, ForeignMember, Kind, Sink
 from formats.archive.foreign_tar import ForeignTar
 from formats.archive.foreign_zip import ForeignZip
 from formats.archive.header import SIGNATURE
@@ -26,8 +26,6 @@ from formats.streams import JoinedFiles
 
 ARCHIVE_PASSWORD = "COURIER_ARCHIVE_PASSWORD"
 """Environment variable of the password of an encrypted archive."""
-MAX_RATIO = 10_000
-"""How many times its own size the content of an archive may have; a file of zeros packs some 7,000 times."""
 _HINT = "unpack it with the tool that made it, and add the folder; or ask for the archive again"
 
 

@@ -5,8 +5,10 @@ The archive is written beside its place and read back, every file compared with 
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import io
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import BinaryIO, cast
 
 from courier.error_codes import Code
 from courier.errors import DamagedError, RefusedError, UsageError
-from courier.files import TEMP, flush_files, make_folder, naming_space, require_space, sync_folder
+from courier.files import TEMP, flush_files, locked, make_folder, naming_space, require_space, sync_folder
 from courier.packages.find import find_package
 from courier.site.catalog.packages import StoredPackage
 from courier.site.home import Site
@@ -26,6 +28,7 @@ from formats.streams import JoinedFiles
 
 MAX_PARTS = 999
 """Parts of a split archive at most: their names end in three digits."""
+_PURPOSE = "exporting the package"
 
 
 def export_archive(
@@ -44,14 +47,29 @@ def export_archive(
     `NotFoundError`, `NoSpaceError`, `RefusedError` where something of that name exists, and `DamagedError`.
     """
     stored = find_package(site, reference)
-    folder, size, purpose = target.absolute().parent, stored.listing.bytes, "exporting the package"
-    _check_free(folder, target.name, part_size)
+    folder, size = target.absolute().parent, stored.listing.bytes
     if part_size and size > MAX_PARTS * part_size:
         raise UsageError(f"parts of {part_size:,} bytes make more than {MAX_PARTS}", hint="give a larger --volume-size")
-    make_folder(folder)
-    for left in folder.glob(f"{TEMP}{target.name[-60:]}.[0-9][0-9][0-9]"):
-        left.unlink()  # what a killed run left behind
-    require_space(folder, size, purpose=purpose)
+    lock = hashlib.sha256(str(folder.resolve() / target.name).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    with locked(site.home / "locks" / f"export-{lock}"):
+        _check_free(folder, target.name, part_size)
+        make_folder(folder)
+        for left in _numbered(folder, f"{TEMP}{target.name[-60:]}"):
+            left.unlink()  # what a killed run left behind
+        require_space(folder, size, purpose=_PURPOSE)
+        return stored, _write(site, stored, target, level=level, part_size=part_size, progress=progress)
+
+
+def _write(
+    site: Site,
+    stored: StoredPackage,
+    target: Path,
+    *,
+    level: int | None,
+    part_size: int,
+    progress: Callable[[int], None],
+) -> list[Path]:
+    folder, size = target.absolute().parent, stored.listing.bytes
     written: list[Path] = []
 
     def open_part(number: int) -> BinaryIO:
@@ -66,10 +84,10 @@ def export_archive(
                 yield _member(entry), _no_content
 
     try:
-        with naming_space(folder, lambda: size, purpose=purpose), Parts(open_part, part_size) as parts:
+        with naming_space(folder, lambda: size, purpose=_PURPOSE), Parts(open_part, part_size) as parts:
             write_7z(parts, members(), level=level, progress=progress)
         _read_back(site, stored, written, progress)
-        return stored, _give_names(written, folder, target.name, part_size)
+        return _give_names(written, folder, target.name, part_size)
     finally:
         for path in written:
             path.unlink(missing_ok=True)
@@ -79,9 +97,15 @@ def _no_content() -> BinaryIO:
     return cast(BinaryIO, io.BytesIO())
 
 
+def _numbered(folder: Path, name: str) -> list[Path]:
+    """The files ``name.001`` and so on in ``folder``; ``name`` may have any character in it."""
+    return list(folder.glob(f"{glob.escape(name)}.[0-9][0-9][0-9]"))
+
+
 def _check_free(folder: Path, name: str, part_size: int) -> None:
-    taken = [folder / name, *folder.glob(f"{name}.[0-9][0-9][0-9]")] if part_size else [folder / name]
-    there = next((path for path in taken if path.exists()), None)
+    taken = [folder / name, *(_numbered(folder, name) if part_size else [])]
+    # A link that leads nowhere is something of that name too.
+    there = next((path for path in taken if os.path.lexists(path)), None)
     if there is not None:
         raise RefusedError(f"{there} exists already", hint="name another file", code=Code.TARGET_EXISTS)
 

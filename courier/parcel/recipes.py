@@ -22,6 +22,7 @@ from courier.files import write_atomic
 from courier.parcel.archive_plan import Content, PlannedArchive, PlannedMember
 from formats.archive import Member
 from formats.archive.view import ArchiveView, Span
+from formats.codecs import NAMES
 from formats.digest import sha256_hex
 from formats.documents.packing import PackingList
 from formats.errors import FormatError
@@ -124,7 +125,7 @@ class _MemberRecord(Record):
     mtime: Annotated[str, matching("-?[0-9]{1,40}")]
     folder: Text
     path: Text
-    coding: Text
+    coding: Annotated[str, matching(NAMES)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

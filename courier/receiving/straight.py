@@ -50,6 +50,7 @@ class Aside(StrEnum):
     BEGUN = "blocks of the parcel are here already"
     AWAITING = "the import awaits something, or the operator"
     DAMAGED = "a medium is damaged: what is good is kept, and parity may mend the rest"
+    BUSY = "another command is at work on the store: what is read is kept, and imported later"
     REFUSED = "the import is refused: the content is held until that is settled, and the media are not needed again"
 
 
@@ -231,7 +232,9 @@ def _import(
             imported = import_parcel(site, spool, admission, open_archive=open_archive, arrived=arrived)
     except DamagedError:
         raise _AsideError(Aside.DAMAGED) from None
-    except (RefusedError, BusyError):
+    except BusyError:
+        raise _AsideError(Aside.BUSY) from None
+    except RefusedError:
         raise _AsideError(Aside.REFUSED) from None
     except CourierError as error:
         return ImportedStraight(volumes=(), status=status_of(site, packing.parcel, packing.build), error=error)

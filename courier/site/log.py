@@ -41,7 +41,9 @@ _WAIT_SECONDS = 1.0
 _NOTES = "courier_notes"
 
 _SECRETS = re.compile(
-    r"(?P<url>://[^\s:/@]*:)[^\s/@]+(?=@)|AGE-SECRET-KEY-[0-9A-Z]+|-----BEGIN [A-Z ]*PRIVATE KEY-----.*", re.DOTALL
+    r"(?P<url>://[^\s:/@]*:|[?&](?:password|sslpassword)=)(?:[^\s/@]+(?=@)|(?<==)[^\s&]+)"
+    r"|AGE-SECRET-KEY-[0-9A-Z]+|-----BEGIN [A-Z ]*PRIVATE KEY-----.*",
+    re.DOTALL,
 )
 """What could only be a secret: a URL's password, an age identity, a private key. It is not expected to get here."""
 

@@ -118,10 +118,11 @@ class ForeignArchive:
             kind = cursor.byte()
         if kind != Id.END:
             raise MalformedError(f"property 0x{kind:02x} in the header", place="header")
-        paths = [member.path for member in self.members]
-        if len(set(paths)) != len(paths):
-            twice = next(path for path in paths if paths.count(path) > 1)
-            raise UnexpectedError("stands twice in the archive", place=twice)
+        met: set[str] = set()
+        for member in self.members:
+            if member.path in met:
+                raise UnexpectedError("stands twice in the archive", place=member.path)
+            met.add(member.path)
 
     def read(self, sink: Callable[[ForeignMember], Sink]) -> list[ForeignMember]:
         """Decode every file, in stored order, into what ``sink`` gives for it; return all members, links with targets.

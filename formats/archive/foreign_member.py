@@ -10,6 +10,8 @@ from formats.errors import MalformedError, TooLargeError
 
 MAX_FILES = 262_144
 """Files and folders in an archive at most: py7zr keeps about 3 KB for each."""
+MAX_RATIO = 10_000
+"""How many times its own size the content of an archive may have; a file of zeros packs some 7,000 times."""
 MAX_TARGET = 4095
 """Bytes of a symbolic link's target at most."""
 

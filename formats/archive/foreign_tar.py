@@ -9,9 +9,10 @@ import lzma
 import tarfile
 import zlib
 from collections.abc import Callable
-from typing import BinaryIO, cast
+from decimal import ROUND_FLOOR, Decimal
+from typing import BinaryIO, Self, cast
 
-from formats.archive.foreign_member import MAX_FILES, MAX_TARGET, Counted, ForeignMember, Kind, Sink
+from formats.archive.foreign_member import MAX_FILES, MAX_RATIO, MAX_TARGET, Counted, ForeignMember, Kind, Sink
 from formats.codecs.zstd import zstd_library
 from formats.digest import CHUNK
 from formats.errors import MalformedError, TooLargeError, UnexpectedError
@@ -25,6 +26,10 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 )
 MAX_MEMORY = 256 << 20
 """Bytes of memory for an xz decoder at most."""
+MAX_SECONDS = 10**12
+"""Seconds from 1970 of a time at most, some 31,000 years."""
+MAX_PADDING = 64 << 20
+"""Bytes after the end mark of a tar archive at most: tar fills its last record, and a tape its last block."""
 MAX_WINDOW_LOG = 27
 """Base-2 logarithm of a zstd window at most (128 MiB)."""
 
@@ -86,10 +91,12 @@ class ForeignTar:
 
         Where a member stands twice, tar takes the last one; in one pass the first is taken already, so it is refused.
         """
+        most = MAX_RATIO * self._source.seek(0, io.SEEK_END)
         self._source.seek(0)
         found: dict[str, ForeignMember] = {}
         try:
-            with tarfile.open(fileobj=_plain(self._source), mode="r|", errorlevel=2) as archive:
+            plain = _plain(self._source)
+            with tarfile.open(fileobj=plain, mode="r|", errorlevel=2, tarinfo=_Header) as archive:
                 for info in archive:
                     path = _path(info.name)
                     if not path:
@@ -102,12 +109,39 @@ class ForeignTar:
                     if member.kind is Kind.SAME and getattr(found.get(member.target), "kind", None) is not Kind.FILE:
                         raise MalformedError("a hard link to a file that does not come before it", place=path)
                     if member.kind is Kind.FILE:
+                        most -= member.size
+                        if most < 0:  # a sparse file of a few bytes may declare any size
+                            raise TooLargeError("more content than an archive of this size can hold", place=path)
                         _copy(archive, info, Counted(member, sink(member)))
                     # tarfile keeps every member it has met; in a stream nobody asks for them again.
                     archive.members = []  # type: ignore[attr-defined]
+            _read_to_the_end(plain)
         except _ERRORS as error:
             raise MalformedError(f"not a tar archive, or damaged: {str(error)[:100]}") from None
         return [*found.values()]
+
+
+class _Header(tarfile.TarInfo):
+    """A header that must be whole: to tarfile a damaged or missing one after the first is the end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        """The next header. Raises `MalformedError` where neither a header nor the end mark of the archive stands."""
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.HeaderError as error:
+            if type(error).__name__ == "EOFHeaderError":  # the end mark; tarfile does not make this name public
+                raise
+            raise MalformedError(f"not a tar archive, or damaged or cut short: {str(error)[:100]}") from None
+
+
+def _read_to_the_end(plain: BinaryIO) -> None:
+    """Read what follows the end mark: the checksum of a compressed stream stands at its very end."""
+    left = MAX_PADDING
+    while data := plain.read(CHUNK):
+        left -= len(data)
+        if left < 0:
+            raise TooLargeError(f"more than {MAX_PADDING:,} bytes after the end of the archive")
 
 
 _ERRORS = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, ValueError, IndexError, gzip.BadGzipFile)
@@ -136,9 +170,11 @@ def _member(info: tarfile.TarInfo, path: str) -> ForeignMember:
         raise TooLargeError(f"link target of more than {MAX_TARGET} bytes", place=path)
     time = info.pax_headers.get("mtime") or info.mtime
     try:
-        seconds, _, rest = str(time).partition(".")
-        mtime_ns = int(seconds) * 10**9 + (int(rest[:9].ljust(9, "0")) if rest else 0)
-    except ValueError:
+        seconds = Decimal(str(time)[:40])
+        if not abs(seconds) < MAX_SECONDS:
+            raise ValueError
+        mtime_ns = int((seconds * 10**9).to_integral_value(ROUND_FLOOR))
+    except (ArithmeticError, ValueError):
         raise MalformedError(f"time {str(time)[:40]!r}", place=path) from None
     return ForeignMember(
         path=path,

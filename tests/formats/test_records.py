@@ -342,6 +342,7 @@ class Every(Record):
         ({"name": "a\0"}, "holds a NUL"),
         ({"word": "bb"}, r"not of the form a[a-z]*\."),
         ({"coding": "xz"}, "unknown value 'xz'"),
+        ({"coding": " matching regex x"}, "unknown value ' matching regex x'"),
         ({"coding": "x` - at `$.flag"}, "unknown value 'x` - at `$.flag'"),
         ({"list": {}}, "not a list"),
         ({"list": []}, "fewer than 1 items"),

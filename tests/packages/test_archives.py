@@ -9,7 +9,7 @@ import pytest
 from journey import Home, make_sites, noise
 from stock import stock_tool
 
-from courier.files import TEMP
+from courier.files import TEMP, locked
 
 PASSWORD = "COURIER_ARCHIVE_PASSWORD"
 
@@ -157,6 +157,29 @@ def test_an_export_never_replaces_and_leaves_nothing_half_written(
     error = hq.fails("package", "export", package, "--as", target, code=4)
     assert "e1000.sys" in error["message"]
     assert [path.name for path in tmp_path.iterdir() if "drivers.7z" in path.name] == []
+
+
+def test_what_stands_at_a_name_with_any_characters_is_kept(hq: Home, drivers: Path, tmp_path: Path) -> None:
+    package = str(hq("package", "add", drivers, "--name", "Drivers")["package_id"])
+    (tmp_path / "win[1].7z.001").write_bytes(b"precious")
+    target = tmp_path / "win[1].7z"
+    command = ("package", "export", package, "--as")
+    assert hq.fails(*command, target, "--volume-size", "2MiB", code=3)["code"] == "target-exists"
+    assert (tmp_path / "win[1].7z.001").read_bytes() == b"precious"
+    (tmp_path / "nowhere.7z").symlink_to(tmp_path / "gone")
+    assert hq.fails(*command, tmp_path / "nowhere.7z", code=3)["code"] == "target-exists"
+    assert (tmp_path / "nowhere.7z").is_symlink()
+
+
+def test_two_exports_to_one_file_do_not_meet(hq: Home, drivers: Path, tmp_path: Path) -> None:
+    package = str(hq("package", "add", drivers, "--name", "Drivers")["package_id"])
+    target = tmp_path / "drivers.7z"
+    hq("package", "export", package, "--as", target)
+    target.unlink()
+    (lock,) = (hq.path / "locks").iterdir()
+    with locked(lock):
+        assert hq.fails("package", "export", package, "--as", target, code=9)["code"] == "busy"
+        hq("package", "export", package, "--as", tmp_path / "other.7z")
 
 
 def test_what_export_is_asked_for_is_checked(hq: Home, drivers: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from journey import Sites, add, exported, make_sites, noise, sent, write_files
 
 from courier.errors import NoSpaceError
+from courier.files import locked
 from courier.parcel.import_checks import Room
 from courier.parcel.volume_documents import VolumeDocuments
 from courier.parcel.volume_reader import VolumeReader
@@ -102,6 +103,16 @@ def test_a_whole_parcel_is_not_copied_on_its_way_into_the_store(
     assert log.index("received") < log.index("complete") < log.index("imported")
     sites.sync(sites.br, sites.hq)
     assert sites.hq("parcel", "show", parcel)["state"] == "Confirmed"
+
+
+def test_what_was_read_while_another_command_used_the_store_is_kept(sites: Sites) -> None:
+    parcel, _ = sent(sites.hq, package_of(sites), out=sites.root / "media", capacity="2MB")
+    sites.sync()
+    with locked(sites.br.path / "store" / "lock"):
+        sites.br.ran("parcel", "receive", sites.root / "media", code=9)
+    assert sites.br("parcel", "show", parcel)["state"] == "Complete"
+    assert sites.br("parcel", "import", parcel)["imported"]
+    assert sites.br("parcel", "show", parcel)["state"] == "Imported"
 
 
 def test_damage_falls_back_to_the_spool_and_parity_mends(

@@ -134,6 +134,7 @@ def test_no_secret_is_in_the_log(journey: tuple[Sites, str, str]) -> None:
     ("text", "written"),
     [
         ("postgresql://courier:s3cret@db/x is down", "postgresql://courier:***@db/x is down"),
+        ("postgresql://db/x?user=u&password=s3cret&a=b", "postgresql://db/x?user=u&password=***&a=b"),
         ("key AGE-SECRET-KEY-1QQQQ of", "key *** of"),
         ("-----BEGIN PRIVATE KEY-----\nMC4CAQ\n", "***"),
         ("two\nlines\x1b[2J", "two\\nlines\\x1b[2J"),

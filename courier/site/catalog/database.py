@@ -158,7 +158,9 @@ def _translated(engine: Engine) -> Iterator[None]:
     from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
     local = engine.dialect.name == "sqlite" and engine.url.database
-    where = f"catalogue {engine.url.database if local else engine.url.render_as_string(hide_password=True)}"
+    where = (
+        f"catalogue {engine.url.database if local else engine.url.set(query={}).render_as_string(hide_password=True)}"
+    )
     try:
         yield
     except OperationalError as error:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import random
 import struct
 import subprocess
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -294,3 +296,70 @@ def test_content_that_is_shorter_than_listed_is_an_error(tmp_path: Path) -> None
     member = ForeignMember(path="x", kind=Kind.FILE, size=6, mtime_ns=0, mode=None)
     with Parts(lambda _: (tmp_path / "out").open("w+b"), 0) as parts, pytest.raises(DigestMismatchError):
         write_7z(parts, [(member, lambda: io.BytesIO(b"hello"))], level=None)
+
+
+def _tar(*names: str, **details: Any) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            info.size, info.pax_headers = 512, dict(details)
+            archive.addfile(info, io.BytesIO(name.encode() * 512))
+    return out.getvalue()
+
+
+def _members(data: bytes) -> list[ForeignMember]:
+    return ForeignTar(io.BytesIO(data)).read(lambda _: _Dropped())
+
+
+class _Dropped:
+    def write(self, data: bytes, /) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("end", [2048, 2148, 3072], ids=["between members", "inside a header", "without the end mark"])
+def test_a_tar_that_is_cut_short_does_not_pass_for_a_smaller_one(end: int) -> None:
+    whole = _tar("a", "b", "c")
+    assert [member.path for member in _members(whole)] == ["a", "b", "c"]
+    with pytest.raises(MalformedError, match="cut short"):
+        _members(whole[:end])
+
+
+@pytest.mark.parametrize("byte", [1024, 1100, 1172])
+def test_a_damaged_header_of_a_tar_is_not_its_end(byte: int) -> None:
+    data = bytearray(_tar("a", "b", "c"))
+    data[byte] ^= 1
+    with pytest.raises(MalformedError, match="damaged"):
+        _members(bytes(data))
+
+
+@pytest.mark.parametrize("harm", [lambda data: data[:-8] + bytes(8), lambda data: data[:-6]], ids=["other", "cut"])
+def test_the_checksum_at_the_end_of_a_gzip_stream_counts(harm: Callable[[bytes], bytes]) -> None:
+    packed = gzip.compress(_tar("a", "b"))
+    assert len(_members(packed)) == 2
+    with pytest.raises(MalformedError):
+        _members(harm(packed))
+
+
+@pytest.mark.parametrize(
+    ("time", "mtime_ns"), [("-1.5", -1_500_000_000), ("-0.5", -500_000_000), ("1.25", 1_250_000_000)]
+)
+def test_a_time_before_1970_is_kept(time: str, mtime_ns: int) -> None:
+    assert _members(_tar("a", mtime=time))[0].mtime_ns == mtime_ns
+
+
+@pytest.mark.parametrize("time", ["nan", "1e400", "1e999999999", "inf", "x"])
+def test_a_time_that_is_none_is_refused(time: str) -> None:
+    with pytest.raises(MalformedError):
+        _members(_tar("a", mtime=time))
+
+
+def test_a_sparse_member_of_any_declared_size_is_refused_before_it_is_read() -> None:
+    details = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.name": "a"}
+    size = str(1 << 50)
+    sparse = {**details, "GNU.sparse.size": size, "GNU.sparse.realsize": size, "GNU.sparse.map": "0,512"}
+    with pytest.raises(TooLargeError):
+        _members(_tar("a", **sparse))
