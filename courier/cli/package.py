@@ -86,7 +86,7 @@ def add(
     ] = False,
     dry_run: DRY_RUN = False,
 ) -> None:
-    """Add files, a folder, or the files of an archive to the store as a package version."""
+    """Add files, a folder or an archive's files as a package version."""
     from courier.errors import UsageError
     from courier.packages.add import add_package, notes_on, plan_addition, plan_expansion, plan_packing
     from courier.packages.expand import ARCHIVE_PASSWORD
@@ -299,9 +299,9 @@ def export(
         typer.Option("--unpack", help="Unpack the package's tar files into the folder; as root, with owners and all."),
     ] = False,
 ) -> None:
-    """Write a package out as files, unpacked from its tar files, or as a 7z archive.
+    """Write a package out as files or as a 7z archive.
 
-    Every file is checked while it is written; an archive is read back before it gets its name.
+    The tar archive of a package that was added with --pack can be unpacked on the way. Every file is checked while it is written; an archive is read back before it gets its name.
     """
     from courier.errors import UsageError
     from courier.media.kinds import parse_size
