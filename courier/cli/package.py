@@ -301,7 +301,8 @@ def export(
 ) -> None:
     """Write a package out as files or as a 7z archive.
 
-    The tar archive of a package that was added with --pack can be unpacked on the way. Every file is checked while it is written; an archive is read back before it gets its name.
+    The tar archive of a package that was added with --pack can be unpacked on the way. Every file is checked
+    while it is written; an archive is read back before it gets its name.
     """
     from courier.errors import UsageError
     from courier.media.kinds import parse_size
