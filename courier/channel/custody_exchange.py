@@ -90,7 +90,7 @@ def take_custody_batch(site: Site, batch: CustodyBatch, _envelope: Envelope) -> 
         _check_concerned(connection, site, batch)
         for data in batch.entries:
             try:
-                entry = merge(connection, site, trust, data, parcel=batch.parcel, came_from=batch.site)
+                entry = merge(connection, trust, data, parcel=batch.parcel, came_from=batch.site)
             except CourierError as error:
                 text = f"custody entry passed on by {batch.site}: {error.message}"
                 parcels.write_log(connection, log_entry(site, batch.parcel, FINDING, text))

@@ -78,7 +78,7 @@ class _Demo:
         with ExitStack() as stack:
             sender, receiver = self._make_sites(stack)
             self._introduce(sender, receiver)
-            parcel = self._build(sender, receiver)
+            parcel = self._build(sender, receiver.code)
             name = parcel.packing.parcel
             self._write_and_ship(sender, parcel)
             self._receive(receiver, parcel.packing.volumes)
@@ -118,7 +118,7 @@ class _Demo:
         add_address(sender, receiver.code, str(share), None)
         add_address(receiver, sender.code, str(share), None)
 
-    def _build(self, sender: Site, receiver: Site) -> OutgoingParcel:
+    def _build(self, sender: Site, destination: str) -> OutgoingParcel:
         from courier.packages.add import add_package, plan_addition
         from courier.sending.build import build_parcel
         from courier.sending.plan import ParcelRequest, plan_parcel
@@ -130,7 +130,9 @@ class _Demo:
         self._detail(f"package {stored.package}, version {stored.version}")
         size = size_text(CAPACITY)
         self._step(f"It builds a signed, encrypted parcel for media of {size} each (so small to make several).")
-        request = ParcelRequest(packages=(stored.package,), destinations=("BR1",), media="drive", capacity=CAPACITY)
+        request = ParcelRequest(
+            packages=(stored.package,), destinations=(destination,), media="drive", capacity=CAPACITY
+        )
         parcel = build_parcel(sender, plan_parcel(sender, request))
         archives, volumes = len(parcel.packing.archives), parcel.packing.volumes
         self._detail(f"{parcel.packing.parcel}: {plural(archives, 'archive')} on {plural(volumes, 'volume')}")

@@ -13,7 +13,6 @@ import tarfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -23,14 +22,13 @@ from courier.packages.find import find_package
 from courier.packages.trees import check_native, new_folder, umask
 from courier.site.catalog.packages import StoredPackage
 from courier.site.home import Site
+from formats.archive.tar_header import WholeHeader, modified_ns
 from formats.digest import CHUNK, HashingReader
 from formats.documents.listing import FileEntry, FolderEntry
 from formats.errors import FormatError, IllegalNameError, MalformedError, UnexpectedError
 
 OWNER, SPECIAL, ATTRIBUTE = "owner", "special file", "extended attribute"
 SET_ID = "set-user-ID or set-group-ID bit"
-_MOST_SECONDS = 2**33
-"""Times are less than this many seconds from 1970: nanoseconds beyond it do not fit into 64 bits."""
 _XATTR = "SCHILY.xattr."
 _ERRORS = (tarfile.TarError, EOFError, ValueError, IndexError, OverflowError)
 
@@ -72,7 +70,7 @@ def _unpack_one(site: Site, entry: FileEntry, unpacker: _Unpacker, progress: Cal
         with site.store.open_content(entry.sha256) as raw:
             source = _Forward(raw, progress)
             try:
-                with tarfile.open(fileobj=cast(BinaryIO, source), mode="r:") as archive:
+                with tarfile.open(fileobj=cast(BinaryIO, source), mode="r:", tarinfo=WholeHeader) as archive:
                     while (info := archive.next()) is not None:
                         unpacker.take(archive, info)
                         # tarfile keeps every member it has met; here nobody asks for them again.
@@ -268,17 +266,11 @@ def _details(info: tarfile.TarInfo) -> _Details:
         for key, value in sorted(headers.items())
         if key.startswith(_XATTR)
     }
-    try:
-        seconds = Decimal(headers.get("mtime") or info.mtime)
-        if not -_MOST_SECONDS < seconds < _MOST_SECONDS:
-            raise InvalidOperation
-    except InvalidOperation:
-        raise MalformedError("a time that no system has", place=ascii(info.name)) from None
     return _Details(
         mode=stat.S_IMODE(info.mode),
         uid=info.uid,
         gid=info.gid,
-        mtime_ns=int(seconds * 10**9),
+        mtime_ns=modified_ns(info),
         attributes=attributes,
         is_link=info.issym(),
     )

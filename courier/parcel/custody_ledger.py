@@ -174,7 +174,7 @@ def check_signature(trust: Trust, data: bytes, entry: CustodyEntry, *, arrived_n
 
 
 def merge(
-    connection: Connection, site: Site, trust: Trust, data: bytes, *, parcel: str = "", came_from: str = ""
+    connection: Connection, trust: Trust, data: bytes, *, parcel: str = "", came_from: str = ""
 ) -> CustodyEntry | None:
     """Keep an entry that came, and return it; None when it was known. ``came_from``: the site that passed it on.
 
@@ -309,7 +309,7 @@ def merge_file(site: Site, path: Path) -> Merged:
     with site.catalogue.writing() as connection:
         for number, line in enumerate(read_file(path), 1):
             try:
-                entry = merge(connection, site, trust, line)
+                entry = merge(connection, trust, line)
             except CourierError as error:
                 refused.append((number, error.message))
                 continue

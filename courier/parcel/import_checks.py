@@ -2,8 +2,8 @@
 
 Each check takes the facts and returns a finding: it agrees, it awaits something, or it refuses. Gathering the facts is
 apart from judging them (`courier.receiving.import_facts`). To add a check, write a function from `Facts` to `Finding`,
-and put it into `CHECKS` in the order in which an operator should hear of it. That network and media must agree is
-decision 5 of the design (docs/decisions/).
+and put it into `CHECKS` in the order in which an operator should hear of it. An import is made only
+where network and media agree.
 """
 
 from __future__ import annotations

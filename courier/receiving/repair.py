@@ -201,7 +201,7 @@ def _verified_part(site: Site, path: Path) -> RepairPart:
 def take_repair_part(site: Site, part: RepairPart, _envelope: Envelope) -> str:
     """Take in the blocks of a part that came by network; return an empty text.
 
-    The import follows by `courier.receiving.complete.settle_all`.
+    The import follows by `courier.receiving.complete.complete_all`.
     """
     _apply(site, part)
     return ""

@@ -9,10 +9,10 @@ import lzma
 import tarfile
 import zlib
 from collections.abc import Callable
-from decimal import ROUND_FLOOR, Decimal
-from typing import BinaryIO, Self, cast
+from typing import BinaryIO, cast
 
 from formats.archive.foreign_member import MAX_FILES, MAX_RATIO, MAX_TARGET, Counted, ForeignMember, Kind, Sink
+from formats.archive.tar_header import WholeHeader, modified_ns
 from formats.codecs.zstd import zstd_library
 from formats.digest import CHUNK
 from formats.errors import MalformedError, TooLargeError, UnexpectedError
@@ -26,8 +26,6 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 )
 MAX_MEMORY = 256 << 20
 """Bytes of memory for an xz decoder at most."""
-MAX_SECONDS = 10**12
-"""Seconds from 1970 of a time at most, some 31,000 years."""
 MAX_PADDING = 64 << 20
 """Bytes after the end mark of a tar archive at most: tar fills its last record, and a tape its last block."""
 MAX_WINDOW_LOG = 27
@@ -96,7 +94,7 @@ class ForeignTar:
         found: dict[str, ForeignMember] = {}
         try:
             plain = _plain(self._source)
-            with tarfile.open(fileobj=plain, mode="r|", errorlevel=2, tarinfo=_Header) as archive:
+            with tarfile.open(fileobj=plain, mode="r|", errorlevel=2, tarinfo=WholeHeader) as archive:
                 for info in archive:
                     path = _path(info.name)
                     if not path:
@@ -119,20 +117,6 @@ class ForeignTar:
         except _ERRORS as error:
             raise MalformedError(f"not a tar archive, or damaged: {str(error)[:100]}") from None
         return [*found.values()]
-
-
-class _Header(tarfile.TarInfo):
-    """A header that must be whole: to tarfile a damaged or missing one after the first is the end of the archive."""
-
-    @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
-        """The next header. Raises `MalformedError` where neither a header nor the end mark of the archive stands."""
-        try:
-            return super().fromtarfile(archive)
-        except tarfile.HeaderError as error:
-            if type(error).__name__ == "EOFHeaderError":  # the end mark; tarfile does not make this name public
-                raise
-            raise MalformedError(f"not a tar archive, or damaged or cut short: {str(error)[:100]}") from None
 
 
 def _read_to_the_end(plain: BinaryIO) -> None:
@@ -168,19 +152,11 @@ def _member(info: tarfile.TarInfo, path: str) -> ForeignMember:
         raise UnexpectedError("a device, socket or pipe", place=path)
     if len(target.encode("utf-8", "surrogateescape")) > MAX_TARGET:
         raise TooLargeError(f"link target of more than {MAX_TARGET} bytes", place=path)
-    time = info.pax_headers.get("mtime") or info.mtime
-    try:
-        seconds = Decimal(str(time)[:40])
-        if not abs(seconds) < MAX_SECONDS:
-            raise ValueError
-        mtime_ns = int((seconds * 10**9).to_integral_value(ROUND_FLOOR))
-    except (ArithmeticError, ValueError):
-        raise MalformedError(f"time {str(time)[:40]!r}", place=path) from None
     return ForeignMember(
         path=path,
         kind=kind,
         size=info.size if kind is Kind.FILE else 0,
-        mtime_ns=mtime_ns,
+        mtime_ns=modified_ns(info),
         mode=info.mode & 0o7777,
         target=target,
     )

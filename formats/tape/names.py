@@ -16,7 +16,6 @@ from formats.tape.labels import check_tape_path, find_file_label
 
 LONGEST = 180
 """The most characters in a name; with a digest it fits into `formats.tape.drive.MARK_BYTES`."""
-MAX_RUN = 99_999
 
 RunKind = Literal["header", "data", "trailer"]
 

@@ -19,6 +19,7 @@ from journey import (
     Sites,
     add,
     create,
+    decrypted,
     describe_tree,
     digest_of,
     exported,
@@ -27,7 +28,6 @@ from journey import (
     noise,
     run,
     sent,
-    unsealed,
     write,
     write_files,
 )
@@ -594,7 +594,7 @@ def test_ship_marks_sent_and_sync_puts_definitions_and_notice_into_the_channel(s
     assert len(messages) == 5
     for message in messages:
         assert message.name == f"{digest_of(message)}.msg"
-        assert unsealed(sites.br, message)["signatures"]
+        assert decrypted(sites.br, message)["signatures"]
     assert sites.br("channel", "sync")["taken"] == 5
     assert list((sites.root / "share" / "BR1").iterdir()) == []
     (listed,) = sites.br("parcel", "list")["received"]
@@ -749,7 +749,7 @@ def test_the_notice_alone_or_the_definition_alone_is_not_enough(sites: Sites) ->
     sites.br("parcel", "receive", *volumes)
     sites.hq("channel", "sync")
     box = sites.root / "share" / "BR1"
-    held = {unsealed(sites.br, path)["payloadType"]: path for path in box.iterdir()}
+    held = {decrypted(sites.br, path)["payloadType"]: path for path in box.iterdir()}
     definition = next(path for kind, path in held.items() if "package" in kind)
     definition.rename(sites.root / definition.name)
     done = sites.br("channel", "sync")
@@ -778,7 +778,7 @@ def test_the_receipt_goes_back_and_confirms_the_parcel(sites: Sites) -> None:
     sites.br("parcel", "receive", *volumes)
     assert sites.hq("parcel", "show", parcel)["state"] == "Sent"
     sites.sync(sites.br)
-    kinds = {unsealed(sites.hq, path)["payloadType"] for path in (sites.root / "share" / "HQ1").iterdir()}
+    kinds = {decrypted(sites.hq, path)["payloadType"] for path in (sites.root / "share" / "HQ1").iterdir()}
     assert "application/vnd.courier.receipt+json" in kinds
     sites.sync(sites.hq)
     shown = sites.hq("parcel", "show", parcel)

@@ -27,6 +27,7 @@ from journey import (
     Sites,
     add,
     create,
+    decrypted,
     digest_of,
     environment,
     exported,
@@ -35,7 +36,6 @@ from journey import (
     make_sites,
     noise,
     sent,
-    unsealed,
     write,
     write_files,
 )
@@ -889,7 +889,7 @@ def test_a_definition_of_other_content_than_the_notice_names(sites: Sites) -> No
     _, volumes = sent(sites.hq, package, out=sites.root / "m1")
     sites.sync(sites.hq)
     box = sites.root / "share" / "BR1"
-    right = next(path for path in box.iterdir() if "courier.package" in unsealed(sites.br, path)["payloadType"])
+    right = next(path for path in box.iterdir() if "courier.package" in decrypted(sites.br, path)["payloadType"])
     right.rename(sites.root / right.name)
     sent(restored, package, out=sites.root / "m2", capacity="5MB")
     restored("channel", "sync")

@@ -337,6 +337,19 @@ def test_nothing_is_written_outside_the_folder(hq: Home, tmp_path: Path, case: s
     assert (seen(outside), sorted(path.name for path in tmp_path.iterdir())) == before
 
 
+@pytest.mark.parametrize("end", [1024, 1100, 1536], ids=["between members", "inside a header", "without the end mark"])
+def test_a_tar_that_was_cut_short_is_not_unpacked_in_part(hq: Home, tmp_path: Path, end: int) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for info, data in (member("a"), member("sub", tarfile.DIRTYPE)):
+            archive.addfile(info, io.BytesIO(data))
+    (tmp_path / "cut.tar").write_bytes(out.getvalue()[:end])
+    package = hq("package", "add", tmp_path / "cut.tar", "--name", "Cut")["package_id"]
+    error = hq.fails("package", "export", package, "--to", tmp_path / "x", "--unpack", code=4)
+    assert "cut short" in error["message"]
+    assert not (tmp_path / "x").exists()
+
+
 @as_root
 def test_what_a_user_cannot_restore_is_counted(hq: Home, full: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     document = packed(hq, full)

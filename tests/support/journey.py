@@ -234,7 +234,7 @@ def sent(home: Home, *packages: str, layout: str = "folder", out: Path, **option
     return parcel, volumes
 
 
-def unsealed(home: Home, message: Path) -> dict[str, Any]:
+def decrypted(home: Home, message: Path) -> dict[str, Any]:
     """The envelope in a message for a site, opened by stock age with that site's identity."""
     opened = subprocess.run(
         [stock_tool("age"), "-d", "-i", home.path / "keys" / "recipient.key", message], capture_output=True, check=True
