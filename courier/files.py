@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from courier.error_codes import Code
-from courier.errors import BusyError, CourierError, NoSpaceError, NotFoundError, RefusedError, UsageError
+from courier.errors import BusyError, CourierError, DamagedError, NoSpaceError, NotFoundError, RefusedError, UsageError
 
 TEMP = ".courier-tmp-"
 """Beginning of the names of files and folders that are not whole yet; what a kill leaves is recognised by it."""
@@ -265,8 +265,6 @@ def explain_os(error: OSError) -> CourierError:
         case errno.EEXIST | errno.ENOTDIR | errno.EISDIR | errno.ENOTEMPTY | errno.ENAMETOOLONG | errno.EINVAL:
             return UsageError(text, hint="choose another path")
         case errno.EIO:
-            from courier.errors import DamagedError
-
             return DamagedError(
                 text, hint="the disk or medium could not be read or written there; try another drive", code=Code.IO
             )

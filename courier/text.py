@@ -17,6 +17,11 @@ def listed(numbers: Iterable[int]) -> str:
     return ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in ranges(numbers))
 
 
+def dashed(found: Iterable[tuple[int, int]]) -> str:
+    """Ranges, first and last of each, in a short form: ``1-3, 7``."""
+    return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in found)
+
+
 def one_line(text: str) -> str:
     """Text from media, messages or errors, made fit for one line: control characters are escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -8,9 +8,9 @@ the packing list, which has the SHA-256 of the table.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from formats.errors import MalformedError
 
@@ -105,6 +105,21 @@ class BlockTable:
     def is_good(self, file: int, block: int, data: bytes | memoryview) -> bool:
         """Whether ``data`` is block ``block`` of file ``file``."""
         return hashlib.sha256(data).digest() == self.digest(file, block)
+
+    def bad_blocks(
+        self, source: BinaryIO, file: int, here: Sequence[int], progress: Callable[[int], None] = lambda _: None
+    ) -> Iterator[int]:
+        """Read a file in ``source``, and yield its bad blocks; those that are 0 in ``here`` are left out.
+
+        ``progress`` is told the bytes read.
+        """
+        for block, is_here in enumerate(here):
+            if is_here:
+                source.seek(block * self.block_size)
+                data = source.read(self.length(file, block))
+                if not self.is_good(file, block, data):
+                    yield block
+                progress(len(data))
 
 
 def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from courier.channel.acknowledgements import sure_sender
 from courier.channel.handlers import Handlers, take_message
+from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError, UsageError
 from courier.site.catalog import messages
 from courier.site.catalog.messages import Message
@@ -30,7 +31,7 @@ MAX_UNKNOWN = 1000
 """Dead letters of unknown origin that are kept."""
 SECOND_LOOK_BYTES = 16 << 20
 """Bytes of refused messages that are kept, the first ones, to be judged once more after all others of a run."""
-OUR_FAULTS = {"clock"}
+OUR_FAULTS = {Code.CLOCK}
 """Errors that say something of us and nothing of the message: it stays where it is, for the next run."""
 
 
@@ -92,7 +93,7 @@ def take_all(site: Site, incoming: Iterable[IncomingMessage], intake: Intake, ha
             try:
                 verdict = _take_one(site, one, identities, handlers)
             except RefusedError as error:
-                if error.code != "clock":
+                if error.code != Code.CLOCK:
                     raise
                 # That our clock is wrong says nothing of the message: it stays where it is.
                 intake.refused.append((one.sha256, f"{error.message}; it is kept until the clock is right"))

@@ -12,7 +12,7 @@ from courier.cli.command import PARCEL, command, console_of, group
 from courier.cli.console import Console, time_text
 from courier.cli.seals import read_seals
 from courier.error_codes import Code
-from courier.text import plural
+from courier.text import dashed, plural
 
 if TYPE_CHECKING:
     from courier.parcel.custody import LedgerView
@@ -214,7 +214,7 @@ def entry_text(entry: CustodyEntry, seals: Sequence[str]) -> str:
 def _spans(numbers: tuple[int, ...]) -> str:
     from formats.blocks import ranges
 
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges(numbers))
+    return dashed(ranges(numbers))
 
 
 def say_ledger(console: Console, view: LedgerView) -> None:

@@ -100,12 +100,12 @@ def say_status(console: Console, status: ParcelStatus) -> None:
             console.say(f"  {item}")
     elif status.imported is None:
         console.say(f"{status.parcel}: {status.state}")
-    say_imported(console, status)
+    say_imported(console, status, "; its receipt leaves with the next: courier channel sync")
 
 
-def say_imported(console: Console, status: ParcelStatus) -> None:
-    """Say what was imported."""
+def say_imported(console: Console, status: ParcelStatus, further: str = "") -> None:
+    """Say what was imported. ``further``: what follows on the line that says so."""
     if status.imported is not None:
-        console.say(f"{status.parcel}: imported; its receipt leaves with the next: courier channel sync")
+        console.say(f"{status.parcel}: imported{further}")
         for item in status.imported.packages:
             console.say(f"  {item.package}:{item.version} {OUTCOMES[item.outcome]}")

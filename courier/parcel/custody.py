@@ -10,6 +10,7 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from courier.error_codes import Code
 from courier.errors import CourierError
 from formats.documents import custody as custody_doc
 from formats.documents.custody import CustodyEntry, Link
@@ -154,7 +155,7 @@ class Ledger:
                 check(self.envelopes[name], entry)
             except CourierError as error:
                 proved = False
-                kind = "tampered" if error.code == "bad-signature" else "unproved"
+                kind = "tampered" if error.code == Code.BAD_SIGNATURE else "unproved"
                 text = f"{title(entry)}: {error.message}"
                 breaks.append(Break(kind=kind, entry=name, text=text, hint=_unproved_hint(entry, error)))
             lines.append(LedgerLine(name=name, entry=entry, proved=proved))
@@ -198,9 +199,9 @@ class Ledger:
 
 
 def _unproved_hint(entry: CustodyEntry, error: CourierError) -> str:
-    if error.code == "bad-signature":
+    if error.code == Code.BAD_SIGNATURE:
         return TAMPERED_HINT
-    if error.code == "revoked-key":
+    if error.code == Code.REVOKED_KEY:
         # Sent again it would be the same entry, by the same key.
         return (
             f"whoever has that key may have written it: ask {entry.site} what happened, and for a note of it "

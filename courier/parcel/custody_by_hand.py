@@ -16,9 +16,10 @@ from courier.parcel.custody_ledger import (
     load,
     read_ledger_file,
     seals_on,
+    view_ledger,
     write_file,
 )
-from courier.parcel.seals import PutOn, judge_entry, seal_marks
+from courier.parcel.seals import PutOn, judge_entry, judge_seals, seal_marks
 from courier.site.catalog import parcels
 from courier.site.home import Site
 from formats.documents import custody as custody_doc
@@ -84,6 +85,7 @@ def add_by_hand(site: Site, parcel: str, wanted: HandEntry, ledger_file: Path | 
             f"{parcel} is not known here",
             hint="courier parcel list shows the parcels; with --ledger FILE an entry needs none",
         )
+    on = judge_seals(view_ledger(site, parcel).lines).on
     with site.catalogue.writing() as connection:
         sent = parcels.find_sent(connection, parcel)
         if sent is not None and sent.edition:
@@ -92,7 +94,6 @@ def add_by_hand(site: Site, parcel: str, wanted: HandEntry, ledger_file: Path | 
             if any(number > last for number in numbers):
                 raise NotFoundError(f"{parcel} has no volume {max(numbers)}", hint=f"its volumes are 1 to {last}")
         book = CustodyBook(connection, site, parcel)
-        on = seals_on(book.ledger, trust)
         entry = book.write(_what(on, wanted))
     return _written(entry, on, wanted)
 

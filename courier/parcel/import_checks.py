@@ -52,8 +52,8 @@ class Room:
 class KeyFacts:
     """The key of a parcel whose key is not on its media.
 
-    ``error``: why the key that came cannot be used. ``reported``: the arrival was reported to the sender, or never
-    (None). ``report_refused``: why the sender did not accept that report; else empty.
+    ``error``: why the key that came cannot be used. ``reported``: whether the arrival was reported to the
+    sender. ``report_refused``: why the sender did not accept that report; else empty.
     """
 
     here: bool

@@ -1,4 +1,4 @@
-"""The key of a parcel that is not on its media: made when it is built, and found again at its destinations.
+"""The key of a parcel that is not on its media, and how its destinations find it.
 
 The parcel's files are encrypted for one fresh age identity. The sender keeps it with the build, readable by its owner
 alone. It leaves the site only inside an age file encrypted for the destinations, in the ship notice or in a key

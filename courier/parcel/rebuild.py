@@ -62,7 +62,7 @@ def rebuild(
 
     Returns the result of each medium, and (name, error) of media that could not be used. What the catalogue knows
     already stays as it is; but of several layouts of a parcel the latest counts, whichever is read first. Raises
-    `RefusedError` while another rebuilding runs.
+    `BusyError` while another rebuilding runs.
     """
     found, failures = [], []
     media = find_all_media(paths)

@@ -125,14 +125,12 @@ def sent_volume_event(
     known = parcels.sent_volumes(connection, volume.parcel, volume.edition, volume.number)
     before = known[0].state if known else None
     after = after_sent_volume(before, event)
-    if after is not None:
-        parcels.put_sent_volume(connection, replace(volume, state=after))
-        if event == VolumeEvent.PLANNED:
-            return True
-        event_word = "written"
-    else:
-        event_word = f"{event} {volume.number}"
-    return _logged(connection, site, volume.parcel, event_word, text, before=after and before, after=after and before)
+    if after is None:
+        return _logged(connection, site, volume.parcel, f"{event} {volume.number}", text, before=before, after=None)
+    parcels.put_sent_volume(connection, replace(volume, state=after))
+    if event != VolumeEvent.PLANNED:
+        parcels.write_log(connection, log_entry(site, volume.parcel, "written", text))
+    return True
 
 
 def received_volume_event(

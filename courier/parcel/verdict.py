@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -10,6 +10,7 @@ from typing import BinaryIO
 from courier.errors import CourierError, DamagedError
 from courier.site.clock import now
 from courier.site.trust import Trust
+from courier.text import dashed
 from formats.blocks import BlockTable, ranges
 from formats.documents import packing as packing_doc
 from formats.documents.packing import PackingList
@@ -48,7 +49,7 @@ def signed_by(packing: PackingList) -> str:
 
 def spans_text(spans: Sequence[tuple[int, int]]) -> str:
     """Ranges of block numbers, first and last of each, for people: ``blocks 1-3, 7``. The first eight are named."""
-    shown = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans[:8])
+    shown = dashed(spans[:8])
     more = f" and {len(spans) - 8} more ranges" if len(spans) > 8 else ""
     one = len(spans) == 1 and spans[0][0] == spans[0][1]
     return f"block{'' if one else 's'} {shown}{more}"
@@ -74,7 +75,7 @@ def check_files(
             continue
         try:
             with open_file(index) as source:
-                bad = [*_bad_blocks(source, table, index, pending[index], progress)]
+                bad = [*table.bad_blocks(source, index, pending[index], progress)]
         except OSError as error:
             problems.append(f"{packing.path(index)}: {error.strerror}")
         except FormatError as error:
@@ -87,18 +88,6 @@ def check_files(
             problems += [f"{packing.path(index)}: {spans_text(ranges(bad))} damaged"] if bad else []
             damaged += len(bad)
     return problems, [*errors.values()], damaged
-
-
-def _bad_blocks(
-    source: BinaryIO, table: BlockTable, index: int, expected: bytearray, progress: Callable[[int], None]
-) -> Iterator[int]:
-    for block, here in enumerate(expected):
-        if here:
-            source.seek(block * table.block_size)
-            data = source.read(table.length(index, block))
-            if not table.is_good(index, block, data):
-                yield block
-            progress(len(data))
 
 
 def untrusted_packing_list(trust: Trust, path: Path) -> list[CourierError]:

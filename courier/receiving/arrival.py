@@ -14,7 +14,7 @@ from courier.site.catalog.letters import letter_of
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue
-from courier.text import plural
+from courier.text import dashed, plural
 from formats.blocks import ranges
 from formats.documents import arrival as arrival_doc
 from formats.documents.arrival import Arrival
@@ -52,7 +52,7 @@ def report_arrival(
             )
     missing = sorted(set(range(1, packing.volumes + 1)) - here)
     if missing:
-        spans = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges(missing))
+        spans = dashed(ranges(missing))
         raise RefusedError(
             f"{parcel}: volumes not received yet: {spans}; {packing.source} releases the key for all of them",
             hint="receive them first; if one was lost, ask the sender for a new parcel",

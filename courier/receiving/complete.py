@@ -137,7 +137,7 @@ def _mend(site: Site, spool: Spool) -> int:
     packing = spool.packing
     if not packing.groups:
         return 0
-    spares = would_mend_all(spool) or not volumes_to_come(site, packing.parcel, packing.build, of=packing.volumes)
+    spares = not volumes_to_come(site, packing.parcel, packing.build, of=packing.volumes) or would_mend_all(spool)
     folder = site.home / "parcels" / "in"
     with locked(folder / "lock"), naming_space(folder, spool.missing_bytes, purpose=f"mending {packing.parcel}"):
         mended = mend_spool(spool).mended if spares else mend_media(spool)

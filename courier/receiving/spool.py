@@ -204,11 +204,7 @@ class Spool:
         if not any(have):
             return
         with self.path(index).open("rb") as source:
-            for block, here in enumerate(have):
-                if here:
-                    source.seek(block * self.table.block_size)
-                    if not self.table.is_good(index, block, source.read(self.table.length(index, block))):
-                        yield block
+            yield from self.table.bad_blocks(source, index, have)
 
     def remove(self) -> None:
         """Delete the spool."""

@@ -128,7 +128,8 @@ def _label_reason(documents: VolumeDocuments) -> Iterator[str]:
 
 def verify_received(site: Site, parcel: str, progress: Callable[[int], None] = lambda _: None) -> Verdict | None:
     """Check what has gathered here of a parcel that arrives; None where nothing has."""
-    received = sorted((site.home / "parcels" / "in").glob(f"{parcel}-*"))
+    folders = sorted((site.home / "parcels" / "in").glob(f"{parcel}-*"))
+    received = [folder for folder in folders if Spool.exists(folder)]  # not what is left of one that was discarded
     if not received:
         return None
     spool = Spool.open(received[-1])

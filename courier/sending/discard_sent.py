@@ -12,7 +12,7 @@ from courier.site.home import Site
 def discard_sent(site: Site, parcel: str) -> int | None:
     """Delete the compressed members and parity files of a parcel; return the bytes freed, None if it is not ours.
 
-    `courier.sending.missing_files` makes them again on demand. Raises `RefusedError` while another command holds it.
+    `courier.sending.missing_files` makes them again on demand. Raises `BusyError` while another command holds it.
     """
     with site.catalogue.reading() as connection:
         if parcels.find_sent(connection, parcel) is None:

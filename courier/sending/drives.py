@@ -60,7 +60,7 @@ class Drives:
     def away(self) -> dict[int, SentVolume]:
         """The volumes that an interrupted run wrote to these places, on media that have been changed since.
 
-        None if every volume of the parcel is written: then the operator wants another set.
+        Empty if every volume of the parcel is written: then the operator wants another set.
         """
         volumes = {one.number: one for one in self._parcel.volumes}
         if all(one.state == VolumeState.WRITTEN for one in volumes.values()):

@@ -38,7 +38,6 @@ REQUESTS = "requests"
 def take_repair_request(site: Site, request: RepairRequest, envelope: Envelope) -> str:
     """Answer a request that came by network or, above the limit, keep it for the operator.
 
-
     Returns what the asking site is told if its request waits for the operator, else an empty text.
     """
     asked = check_request(site, request, envelope, where=REQUEST_KIND.title)

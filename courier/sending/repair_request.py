@@ -14,10 +14,10 @@ from courier.sending.outgoing_parcel import OutgoingParcel, open_outgoing
 from courier.site.catalog import parcels
 from courier.site.clock import now
 from courier.site.home import Site
-from courier.text import listed
+from courier.text import dashed, listed
 from formats.blocks import BlockTable
 from formats.documents.repair import REQUEST_KIND, RepairRequest
-from formats.envelope import Envelope
+from formats.envelope import MAX_ENVELOPE, Envelope
 from formats.errors import FormatError
 
 
@@ -82,7 +82,7 @@ def read_request_file(site: Site, path: Path) -> CheckedRequest:
         raise NotFoundError(
             f"{path}: no such file", hint="name the request that courier parcel repair --request-out wrote"
         )
-    if path.stat().st_size > 32 << 20:
+    if path.stat().st_size > MAX_ENVELOPE:
         raise UsageError(f"{path} is not a repair request", hint="name the file that --request-out wrote")
     return read_request(site, path.read_bytes(), where=str(path))
 
@@ -164,6 +164,6 @@ def describe_blocks(request: RepairRequest) -> str:
     """The blocks of a request, for people; long lists are shortened."""
     shown = []
     for file in request.files[:4]:
-        spans = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in file.spans[:6])
+        spans = dashed(file.spans[:6])
         shown.append(f"archive {file.archive}: {spans}{' ...' if len(file.spans) > 6 else ''}")
     return "; ".join(shown) + (" ..." if len(request.files) > 4 else "")

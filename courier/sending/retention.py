@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from courier.errors import BusyError
 from courier.parcel.recipes import PACKS
 from courier.parcel.states import SentState
 from courier.sending.discard_sent import discard_sent
@@ -53,7 +54,10 @@ def keep_quota(site: Site, *, coming: int = 0) -> Retained:
         for _, parcel in sorted(confirmed):
             if total + coming <= quota:
                 break
-            freed = discard_sent(site, parcel) or 0
+            try:
+                freed = discard_sent(site, parcel) or 0
+            except BusyError:
+                continue  # another command uses its files; the next run discards them
             total -= sizes[parcel]
             discarded.append((parcel, freed))
     over = max(0, total + coming - quota) if quota else 0

@@ -18,6 +18,7 @@ from courier.site.catalog import parcels
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue, was_queued
+from courier.text import dashed
 from formats.blocks import ranges
 from formats.documents import notice as notice_doc
 from formats.documents import package as package_doc
@@ -108,7 +109,7 @@ def _check_may_ship(parcel: OutgoingParcel, seals: Mapping[int, str]) -> None:
         arrived = ": every destination has it" if sent.state == SentState.CONFIRMED else ""
         raise RefusedError(f"{name} is {sent.state}{arrived}", hint="create a new parcel", code=Code.WRONG_STATE)
     if unwritten:
-        spans = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges(unwritten))
+        spans = dashed(ranges(unwritten))
         raise RefusedError(
             f"{name}: volumes not written and read back yet: {spans}",
             hint=f"courier parcel write {name} --layout iso --out DIR",

@@ -175,7 +175,7 @@ class Keyring:
         except FormatError as error:
             raise UsageError(f"environment variable {name}: {error.message}", hint=hint) from None
         except RefusedError as error:
-            if error.code != "bad-key-file":
+            if error.code != Code.BAD_KEY_FILE:
                 raise
             raise UsageError(error.message, hint=hint) from None
 

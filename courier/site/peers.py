@@ -9,6 +9,7 @@ from pathlib import Path
 from courier.error_codes import Code
 from courier.errors import CourierError, NotFoundError, RefusedError, UsageError
 from courier.files import path_text, write_atomic
+from courier.site.card import pinned_card
 from courier.site.catalog import parcels, sites
 from courier.site.catalog.parcels import LogEntry
 from courier.site.catalog.sites import Address, PinnedSite
@@ -93,7 +94,7 @@ def pin_card(site: Site, data: bytes, *, fingerprint: str | None) -> Pinned:
         )
     with site.catalogue.reading() as connection:
         pinned = sites.find(connection, card.site)
-    before = SiteCard.parse(parse_envelope(pinned.card).payload) if pinned is not None else None
+    before = pinned_card(pinned.card) if pinned is not None else None
     if before is not None and fingerprint is not None:
         check_card_by_fingerprint(card, before)
     elif pinned is not None and before is not None and not pinned.revoked:
@@ -141,17 +142,14 @@ def find_site(site: Site, code: str) -> tuple[PinnedSite, SiteCard]:
         pinned = sites.find(connection, _code(code))
     if pinned is None:
         raise NotFoundError(f"no card of site {code} is pinned", hint="courier site trust CARD; courier site list")
-    return pinned, SiteCard.parse(parse_envelope(pinned.card).payload)
+    return pinned, pinned_card(pinned.card)
 
 
 def list_sites(site: Site) -> list[tuple[PinnedSite, SiteCard, list[Address]]]:
     """Every pinned site with its card and its addresses, by code."""
     with site.catalogue.reading() as connection:
         everyone = sites.everyone(connection)
-        return [
-            (pinned, SiteCard.parse(parse_envelope(pinned.card).payload), sites.addresses(connection, pinned.code))
-            for pinned in everyone
-        ]
+        return [(pinned, pinned_card(pinned.card), sites.addresses(connection, pinned.code)) for pinned in everyone]
 
 
 def revoke_site(site: Site, code: str, reason: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select, update
 
-from courier.site.catalog.schema import custody
+from courier.site.catalog.schema import custody, values_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +28,7 @@ class KeptEntry:
 
 def keep(connection: Connection, new: KeptEntry) -> None:
     """Keep an entry that is not kept yet."""
-    connection.execute(insert(custody).values({name: getattr(new, name) for name in KeptEntry.__slots__}))
+    connection.execute(insert(custody).values(values_of(new)))
 
 
 def change(connection: Connection, parcel: str, entry: str, **values: object) -> None:

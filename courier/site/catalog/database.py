@@ -49,7 +49,7 @@ class Catalogue:
     def writing(self) -> Iterator[Connection]:
         """A connection for one transaction: committed at the end of the block, rolled back on an error.
 
-        Raises `RefusedError` when others write for longer than `BUSY_SECONDS`.
+        Raises `BusyError` when others write for longer than `BUSY_SECONDS`.
         """
         with (
             self._turn,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select
 
-from courier.site.catalog.schema import letter
+from courier.site.catalog.schema import letter, values_of
 from courier.site.clock import now
 from formats.envelope import Envelope
 
@@ -34,7 +34,7 @@ def keep(connection: Connection, new: Letter) -> None:
     """Keep a letter, in place of the one of the same kind, parcel and site."""
     where = (letter.c.kind == new.kind, letter.c.parcel == new.parcel, letter.c.site == new.site)
     connection.execute(delete(letter).where(*where))
-    connection.execute(insert(letter).values({name: getattr(new, name) for name in Letter.__slots__}))
+    connection.execute(insert(letter).values(values_of(new)))
 
 
 def find(connection: Connection, kind: str, parcel: str, site: str) -> Letter | None:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, delete, func, insert, literal, or_, select, update
 from sqlalchemy import case as sql_case
 
-from courier.site.catalog.schema import message
+from courier.site.catalog.schema import message, values_of
 from courier.site.log import note
 
 
@@ -61,7 +61,7 @@ def put(connection: Connection, new: Message) -> bool:
     if there is not None:
         forget(connection, there)
     new = replace(new, size=new.size or len(new.body), name=new.name or new.sha256)
-    connection.execute(insert(message).values({name: getattr(new, name) for name in Message.__slots__}))
+    connection.execute(insert(message).values(values_of(new)))
     if new.direction == "out":
         note(connection, f"{_named(new)} for {new.site} queued")
     elif new.state == "refused":

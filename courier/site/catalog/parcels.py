@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from courier.site.catalog.schema import log, notice, received, received_volume, sent, sent_package, sent_to, sent_volume
+from courier.site.catalog.schema import (
+    log,
+    notice,
+    received,
+    received_volume,
+    sent,
+    sent_package,
+    sent_to,
+    sent_volume,
+    values_of,
+)
 from courier.site.log import note
 
 
@@ -93,13 +103,9 @@ class LogEntry:
     text: str
 
 
-def _values(record: object) -> dict[str, object]:
-    return {name: getattr(record, name) for name in record.__slots__}  # type: ignore[attr-defined]
-
-
 def add_sent(connection: Connection, new: SentParcel, destinations: Iterable[str]) -> None:
     """Record a parcel of ours and its destinations."""
-    connection.execute(insert(sent).values(_values(new)))
+    connection.execute(insert(sent).values(values_of(new)))
     for code in destinations:
         connection.execute(insert(sent_to).values(parcel=new.parcel, site=code, receipt=None, confirmed_ns=None))
 
@@ -163,7 +169,7 @@ def put_sent_volume(connection: Connection, volume: SentVolume) -> None:
             sent_volume.c.number == volume.number,
         )
     )
-    connection.execute(insert(sent_volume).values(_values(volume)))
+    connection.execute(insert(sent_volume).values(values_of(volume)))
 
 
 def sent_volumes(connection: Connection, parcel: str, edition: int, number: int | None = None) -> list[SentVolume]:
@@ -178,7 +184,7 @@ def put_received(connection: Connection, new: ReceivedParcel) -> None:
     """Record a build that is announced or arrives, in place of what was known of it."""
     where = (received.c.parcel == new.parcel, received.c.build == new.build)
     connection.execute(delete(received).where(*where))
-    connection.execute(insert(received).values(_values(new)))
+    connection.execute(insert(received).values(values_of(new)))
 
 
 def change_received(connection: Connection, parcel: str, build: str, **values: object) -> None:
@@ -223,7 +229,7 @@ def put_received_volume(connection: Connection, volume: ReceivedVolume) -> None:
             received_volume.c.number == volume.number,
         )
     )
-    connection.execute(insert(received_volume).values(_values(volume)))
+    connection.execute(insert(received_volume).values(values_of(volume)))
 
 
 def received_volumes(
@@ -260,7 +266,7 @@ def notices(connection: Connection, parcel: str | None = None) -> list[tuple[byt
 
 def write_log(connection: Connection, entry: LogEntry) -> None:
     """Append to the log of a parcel, from which nothing is ever deleted; it is mirrored in the site's log file."""
-    connection.execute(insert(log).values(_values(entry)))
+    connection.execute(insert(log).values(values_of(entry)))
     note(connection, f"{entry.parcel or 'site'}: {entry.event}{': ' if entry.text else ''}{entry.text}")
 
 

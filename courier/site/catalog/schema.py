@@ -237,3 +237,8 @@ counter = Table(
     Column("name", String(20), primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
+
+
+def values_of(record: object) -> dict[str, object]:
+    """The values of a row, by column: a record has the fields that its table has."""
+    return {name: getattr(record, name) for name in record.__slots__}  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from courier.site.catalog.schema import address, site
+from courier.site.catalog.schema import address, site, values_of
 from courier.site.log import note
 
 
@@ -48,16 +48,7 @@ def _pinned(row: Row[tuple[object, ...]]) -> PinnedSite:
 def pin(connection: Connection, pinned: PinnedSite) -> None:
     """Keep the card of a site, in place of an older one."""
     connection.execute(delete(site).where(site.c.code == pinned.code))
-    connection.execute(
-        insert(site).values(
-            code=pinned.code,
-            name=pinned.name,
-            card=pinned.card,
-            serial=pinned.serial,
-            revoked=pinned.revoked,
-            pinned_ns=pinned.pinned_ns,
-        )
-    )
+    connection.execute(insert(site).values(values_of(pinned)))
     note(connection, f"card {pinned.serial} of {pinned.code} pinned")
 
 
@@ -82,7 +73,7 @@ def everyone(connection: Connection) -> list[PinnedSite]:
 
 def add_address(connection: Connection, new: Address) -> None:
     """Add an address; the priority must be free (see `addresses`)."""
-    connection.execute(insert(address).values({name: getattr(new, name) for name in Address.__slots__}))
+    connection.execute(insert(address).values(values_of(new)))
 
 
 def change_address(connection: Connection, code: str, text: str, **values: object) -> bool:

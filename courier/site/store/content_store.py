@@ -94,7 +94,7 @@ class ContentStore(Protocol):
         """
 
     def lock(self) -> AbstractContextManager[None]:
-        """Hold the store's lock: one writer at a time. Raises `RefusedError` at once when another command holds it."""
+        """Hold the store's lock: one writer at a time. Raises `BusyError` at once when another command holds it."""
 
     def space(self) -> StoreSpace:
         """How much more content there is room for."""

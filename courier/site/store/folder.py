@@ -216,16 +216,13 @@ class FolderStaging(Staging):
 
     def add(self, source: BinaryIO, progress: Callable[[int], None] = lambda _: None) -> tuple[str, int]:
         """See `Staging.add`."""
-        path, digest, size = self._new_file(), hashlib.sha256(), 0
-        with path.open("wb") as out:
-            while data := source.read(CHUNK):
-                digest.update(data)
-                size += len(data)
-                out.write(data)
-                progress(len(data))
-        sha256 = digest.hexdigest()
-        self.keep(path, sha256, size)
-        return sha256, size
+        content = self.begin()
+        try:
+            content.append(_told(source, progress))
+        except BaseException:
+            content.abandon()
+            raise
+        return content.stage()
 
     def begin(self) -> FolderIncoming:
         """See `Staging.begin`."""
@@ -267,6 +264,12 @@ class FolderStaging(Staging):
     def commit(self) -> None:
         """See `Staging.commit`."""
         self._store.move_in(self._contents, self._listings)
+
+
+def _told(source: BinaryIO, progress: Callable[[int], None]) -> Iterator[bytes]:
+    while data := source.read(CHUNK):
+        yield data
+        progress(len(data))
 
 
 class FolderIncoming(IncomingContent):
