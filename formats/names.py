@@ -30,6 +30,8 @@ MAX_PATH = 32_000
 """The most bytes of UTF-8 in a path (NTFS holds 32,767 characters)."""
 MAX_DEPTH = 512
 """The most components in a path; deeper paths cannot be opened by name on common systems."""
+MAX_TARGET = 4095
+"""The most bytes of UTF-8 in the target of a symbolic link (Linux keeps no longer one)."""
 MAX_MEMBER = 200
 """The most characters in a member name, so that with a folder before it it stays under the 260 of Windows."""
 
@@ -105,29 +107,37 @@ def check_path(path: str, *, place: str = "") -> str:
     return path
 
 
-def check_link(path: str, target: str, *, place: str = "") -> str:
-    """Return ``target`` if the link ``path`` -> ``target`` stays in the package; else raises `IllegalNameError`.
+def check_target(target: str, *, place: str = "") -> str:
+    """Return ``target`` if a symbolic link in a listing may have it; raise `IllegalNameError` otherwise.
 
-    It must be relative, with ``..`` only at its beginning, and not lead above the root of the package. A ``..`` after a
-    name is refused because the name may be another link: ``up -> ../..`` and ``out -> deep/up/..`` together leave the
-    package, though neither does alone. With this rule no chain of links leads out.
+    Links are data, and nothing of ours follows one, so it may lead anywhere; it only has to be a text that systems can
+    keep.
     """
-    where = place or path
     try:
         raw = target.encode()
     except UnicodeEncodeError:
-        raise IllegalNameError("link target is not valid Unicode", place=where) from None
-    if not raw or len(raw) > 4095 or b"\0" in raw:
-        raise IllegalNameError("link target is empty, too long or holds a NUL", place=where)
-    if target.startswith("/"):
-        raise IllegalNameError(f"link to the absolute path {target!r}", place=where)
-    steps = [part for part in target.split("/") if part not in ("", ".")]
-    climbs = next((n for n, part in enumerate(steps) if part != ".."), len(steps))
-    if climbs > path.count("/"):
-        raise IllegalNameError(f"link climbs out of the package: {target!r}", place=where)
-    if ".." in steps[climbs:]:
-        raise IllegalNameError(f"link with '..' after a name: {target!r}", place=where)
+        raise IllegalNameError("link target is not valid Unicode", place=place or ascii(target)) from None
+    if not raw or len(raw) > MAX_TARGET or b"\0" in raw:
+        raise IllegalNameError("link target is empty, too long or holds a NUL", place=place or target[:100])
     return target
+
+
+def leads_outside(path: str, target: str) -> bool:
+    """Whether the symbolic link ``path`` -> ``target`` leads out of the package, by its text alone.
+
+    It does if it is absolute, or climbs above the root of the package on its way.
+    """
+    if target.startswith("/"):
+        return True
+    depth = path.count("/")
+    for part in target.split("/"):
+        if part == "..":
+            depth -= 1
+            if depth < 0:
+                return True
+        elif part not in ("", "."):
+            depth += 1
+    return False
 
 
 def is_portable(name: str) -> bool:

@@ -2,7 +2,7 @@
 """Restore the packages of a courier parcel from its volumes alone: python3 restore.py --to TARGET VOLUME...
 
 Needs Python 3.8 or later and 7-Zip (7z, 7zz, 7za or 7zr); zstd where content is compressed with it; age where the
-parcel is sealed. A VOLUME is a mounted medium, a copy of one in a folder, or a folder of several; without any, the
+parcel is encrypted. A VOLUME is a mounted medium, a copy of one in a folder, or a folder of several; without any, the
 folder of this script. In the folder that mirrors a tape the paths below are names with a number before them, such as
 00010-data+archives+000001.7z. Volumes are only read. Every file that is made is read back and checked by its SHA-256.
 
@@ -11,16 +11,19 @@ What a volume holds (digests are SHA-256 in hexadecimal, times UTC, sizes in byt
 courier/packing-list.json   JSON, the same on every volume. Its "payload" is in base64 and JSON again: the packing list
                             of the whole parcel. "archives": size and digest of each, and which volume carries it.
 courier/volume-label.json   The same form: which volume this is, and the digest of the packing list's payload.
-courier/contents.jsonl.gz   The same on every volume; one JSON object a line. First how many packages and archives.
-                            Then for each package a line and its "entries" in path order: a file (size, digest, time,
-                            executable or not), a folder, or a link with its target. Then for each archive a line and
-                            its "members" in the order in which the archive holds them.
-data/archives/NNNNNN.7z     Ordinary 7z archives. A member holds "length" bytes from "offset" of the content whose
-                            digest is "sha256"; with coding "zstd" its "size" bytes are one zstd frame of them. All
-                            files with that digest have that content. What was cut stands in order of its offsets.
+courier/contents.jsonl.gz   The same on every volume, a line each. First how many packages and archives. Then for each
+                            package a line and its "entries" in path order, times in nanoseconds since 1970:
+                            ["d", path, time, mode], a folder; ["l", path, time, target], a symbolic link;
+                            ["f", path, time, mode, size, digest, digest of its block table, lengths of data and
+                            holes in turn, number of further names], a file; ["h", path, first], a further name of the
+                            file at the path "first". Then for each archive ["a", number, members], and in the order
+                            in which it holds them ["m", name, size, digest, of, offset, length, coding].
+data/archives/NNNNNN.7z     Ordinary 7z archives. A member holds "length" bytes from "offset" of the content of "of"
+                            bytes with that digest; with coding "zstd" its "size" bytes are one zstd frame of them.
+                            All files with that digest have that content. What was cut stands in order of its offsets.
                             The names of members are for people and not needed here.
 
-In a sealed parcel contents and archives are age files (https://age-encryption.org/v1), and their names end in .age.
+In an encrypted parcel contents and archives are age files (https://age-encryption.org/v1), and their names end in .age.
 Signatures are not checked here, and damage is not mended from parity: the courier toolkit does both.
 """
 
@@ -28,7 +31,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import calendar
 import contextlib
 import errno
 import gzip
@@ -43,7 +45,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +52,16 @@ from typing import IO, Any, NamedTuple, cast
 
 DONE, FAILED, USAGE, REFUSED, DAMAGED, NO_SPACE, NOT_FOUND, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 8
 CHUNK = 1 << 20
-LONGEST_LINE = (1 << 18) + 1
+LONGEST_LINE = (1 << 21) + 1
+ZEROS = bytes(1 << 16)
+ROWS = {
+    "d": ("kind", "path", "mtime", "mode"),
+    "f": ("kind", "path", "mtime", "mode", "size", "sha256", "blocks", "holes", "further_names"),
+    "h": ("kind", "path", "first"),
+    "l": ("kind", "path", "mtime", "target"),
+    "a": ("kind", "archive", "members"),
+    "m": ("kind", "name", "size", "sha256", "of", "offset", "length", "coding"),
+}
 TAPE_FILE = "[0-9][0-9][0-9][0-9][0-9]-"
 MALFORMED = (ArithmeticError, AttributeError, EOFError, LookupError, RecursionError, TypeError, ValueError, zlib.error)
 UNBINDABLE = (sqlite3.InterfaceError, sqlite3.ProgrammingError)
@@ -109,7 +119,7 @@ def open_volume(folder: Path, listing: str = "packing-list.json") -> Volume:
         if packing["format"] != "courier-packing-list/1":
             raise Stop(REFUSED, f"{folder}: written as {packing['format']!a}, which this script does not know")
         for archive in packing["archives"]:
-            archive["path"] = f"data/archives/{archive['number']:06d}.7z{'.age' if packing['sealed'] else ''}"
+            archive["path"] = f"data/archives/{archive['number']:06d}.7z{'.age' if packing['encrypted'] else ''}"
         return Volume(folder, int(json.loads(label)["number"]), packing)
     except (OSError, *MALFORMED) as error:
         copy = f"copy/{listing}"
@@ -158,14 +168,19 @@ def find_tool(*names: str) -> str:
     return found
 
 
-def copy_bytes(source: IO[bytes], out: IO[bytes], count: int) -> None:
-    """Copy exactly this many bytes; raises Broken when there are fewer."""
+def copy_bytes(source: IO[bytes], out: IO[bytes], count: int, leave_out: bytes | None = None) -> None:
+    """Copy exactly this many bytes, but for pieces that are just `leave_out`; raises Broken when there are fewer."""
     while count:
-        data = source.read(min(CHUNK, count))
+        data = source.read(min(len(ZEROS) if leave_out else CHUNK, count))
         if not data:
             raise Broken("it ends early")
-        out.write(data)
+        if data == leave_out:
+            out.seek(len(data), os.SEEK_CUR)
+        else:
+            out.write(data)
         count -= len(data)
+    if leave_out:
+        out.truncate(out.tell())
 
 
 @contextlib.contextmanager
@@ -194,26 +209,29 @@ def output_of(
             feeder.join()
 
 
-def check_entry(entry: dict[str, Any]) -> None:
-    """Raise ValueError unless the entry and, if it is a link, its target stay in the package."""
-    parts, target = entry["path"].split("/"), entry.get("target", "")
-    steps = [part for part in target.split("/") if part not in ("", ".")]
-    up = len(list(itertools.takewhile(lambda part: part == "..", steps)))
-    # No ".." after a name either: the name may be a link itself, and two such links together lead out.
-    climbs = target.startswith("/") or up >= len(parts) or ".." in steps[up:]
-    windows = os.name == "nt" and re.search(r'[\\:*?"<>|\x00-\x1f]', entry["path"] + target)
-    if windows or climbs or "\0" in entry["path"] or {"", ".", ".."} & set(parts):
-        raise ValueError(f"{entry['path']!a} may not stand in a package on this system")
+def check_path(path: str) -> None:
+    """Raise ValueError unless the path stays in the package. Where links lead does not matter: none is followed."""
+    windows = os.name == "nt" and re.search(r'[\\:*?"<>|\x00-\x1f]', path)
+    if windows or "\0" in path or {"", ".", ".."} & set(path.split("/")):
+        raise ValueError(f"{path!a} may not stand in a package on this system")
+
+
+def named(row: list[Any]) -> dict[str, Any]:
+    """A line of the contents with a name for each of its items; raises ValueError for a kind of line not known here."""
+    names = ROWS.get(row[0], ())
+    if len(names) != len(row):
+        raise ValueError(f"a line of a kind that this script does not know: {row[0]!a}")
+    return dict(zip(names, row))  # noqa: B905 (older Pythons do not know it; the lengths are equal)
 
 
 def read_contents(source: IO[bytes], parcel: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """What the contents list, in order: each "package", followed by every "entry" of it, then each "archive"."""
 
-    def line() -> dict[str, Any]:
+    def line() -> Any:
         data = source.readline(LONGEST_LINE)
         if not data.endswith(b"\n"):
             raise ValueError("the contents end early")
-        return cast("dict[str, Any]", json.loads(data))
+        return json.loads(data)
 
     head = line()
     if (head["format"], head["parcel"]) != ("courier-contents/1", parcel):
@@ -226,15 +244,15 @@ def read_contents(source: IO[bytes], parcel: str) -> Iterator[tuple[str, dict[st
         yield "package", package
         last = [""]
         for _ in range(package["listing"]["entries"]):
-            entry = line()
-            check_entry(entry)
+            entry = named(line())
+            check_path(entry["path"])
             last, before = entry["path"].split("/"), last
-            if last <= before or entry["kind"] not in ("file", "folder", "link"):
-                raise ValueError(f"listed twice or out of order, or of an unknown kind: {entry['path']!a}")
+            if last <= before:
+                raise ValueError(f"listed twice or out of order: {entry['path']!a}")
             yield "entry", entry
     for _ in range(head["archives"]):
-        archive = line()
-        yield "archive", {**archive, "members": [line() for _ in range(archive["members"])]}
+        archive = named(line())
+        yield "archive", {**archive, "members": [named(line()) for _ in range(archive["members"])]}
 
 
 class Parcel:
@@ -245,8 +263,8 @@ class Parcel:
         self.archives: list[dict[str, Any]] = self.packing["archives"]
         if identity and not identity.exists():
             raise Stop(NOT_FOUND, f"--identity {identity}: there is no such file")
-        self.age = [find_tool("age"), "-d", "-i", str(identity)] if self.packing["sealed"] and identity else []
-        self.legible = bool(self.age) or not self.packing["sealed"]
+        self.age = [find_tool("age"), "-d", "-i", str(identity)] if self.packing["encrypted"] and identity else []
+        self.legible = bool(self.age) or not self.packing["encrypted"]
 
     def copies(self, file: dict[str, Any]) -> list[Path]:
         """The files here that could be this one: those of the right name and size."""
@@ -271,7 +289,7 @@ class Parcel:
     def contents(self) -> Iterator[Iterator[tuple[str, dict[str, Any]]]]:
         """The contents from their start (`read_contents`); raises Stop where they cannot be had."""
         if not self.legible:
-            raise Stop(REFUSED, "the parcel is sealed: install age, and give an --identity FILE that it is sealed to")
+            raise Stop(REFUSED, "the parcel is encrypted: install age, and give an --identity FILE that opens it")
         path = f"courier/contents.jsonl.gz{'.age' if self.age else ''}"
         paths = (path, path.replace("courier/", "courier/copy/"))
         copy = next((c for p in paths for c in self.good_copies({**self.packing["contents"], "path": p})), None)
@@ -307,7 +325,7 @@ class Parcel:
             say(f"volume {volume.number or '?'} of {self.packing['volumes']} is here: {volume.folder}")
         self.say_missing([archive for archive in self.archives if not self.copies(archive)])
         if not self.legible:
-            say("the parcel is sealed; with --identity FILE its packages are listed too")
+            say("the parcel is encrypted; with --identity FILE its packages are listed too")
             return
         with self.contents() as contents:
             for _, package in (item for item in contents if item[0] == "package"):
@@ -326,13 +344,13 @@ class Restore:
         self.database = sqlite3.connect(str(folder / "to-do.sqlite"))
         self.database.executescript(
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
-            "CREATE TABLE entry (package, path, kind, mtime, target, executable, size, sha256);"
+            "CREATE TABLE entry (package, path, kind, mtime, target, mode, size, sha256);"
             "CREATE INDEX contents ON entry (sha256);"
         )
 
     def prepare(self, selected: str | None) -> int:
-        """Make folders and empty files, and note the rest as to do; return the bytes of all files together."""
-        name = ""
+        """Make folders and empty files, and note the rest as to do; return the bytes that all files will take."""
+        name, room = "", 0
         with self.parcel.contents() as contents:
             for kind, record in contents:
                 if kind == "package":
@@ -342,30 +360,47 @@ class Restore:
                         (self.folder / name).mkdir()
                 elif kind == "entry" and name in self.chosen:
                     self._prepare_entry(name, record)
+                    room += record.get("size", 0) - sum(record.get("holes", ())[1::2])
                 elif kind == "archive" and any(self._next_file(member["sha256"]) for member in record["members"]):
                     self.needed.add(record["archive"])
                     if any(member["coding"] == "zstd" for member in record["members"]):
                         self.zstd = find_tool("zstd")
         if not self.chosen:
             raise Stop(NOT_FOUND, f"no package {selected} in this parcel; --list tells what it holds")
-        return int(self.database.execute("SELECT total(size) FROM entry").fetchone()[0])
+        return int(room)
 
     def _prepare_entry(self, package: str, entry: dict[str, Any]) -> None:
-        path, stamp = f"{package}/{entry['path']}", entry["mtime"]
-        mtime = calendar.timegm(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S")) * 10**9 + int(stamp[20:29])
-        if entry["kind"] == "folder":
+        path = f"{package}/{entry['path']}"
+        if entry["kind"] == "h":
+            self._link(f"{package}/{entry['first']}", path)
+            return
+        if entry["kind"] == "d":
             (self.folder / path).mkdir()
-        elif entry["kind"] == "file":
+        elif entry["kind"] == "f":
             (self.folder / path).open("xb").close()
             if not entry["size"]:
-                set_attributes(self.folder / path, mtime, entry["executable"])
+                set_attributes(self.folder / path, entry["mtime"], entry["mode"])
                 return
-        rest = [entry.get(field) for field in ("target", "executable", "size", "sha256")]
-        row = (package, path, entry["kind"], str(mtime), *rest)  # after 2262 it is more than a database's integer
+        rest = [entry.get(field) for field in ("target", "mode", "size", "sha256")]
+        row = (package, path, entry["kind"], str(entry["mtime"]), *rest)  # after 2262 it is no integer of a database
         self.database.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
+    def _link(self, first: str, path: str) -> None:
+        """Make a further name of a file that was made before; no symbolic link is there yet that it could lead by."""
+        check_path(first)
+        if not (self.folder / first).is_file():
+            raise ValueError(f"{path!a} is a further name of {first!a}, which is no file before it")
+        try:
+            os.link(str(self.folder / first), str(self.folder / path))
+        except (OSError, NotImplementedError):  # a file system without them: a file of its own
+            (self.folder / path).open("xb").close()
+            query = (
+                "INSERT INTO entry SELECT package, ?, kind, mtime, target, mode, size, sha256 FROM entry WHERE path = ?"
+            )
+            self.database.execute(query, (path, first))
+
     def _next_file(self, sha256: str) -> Any:
-        query = "SELECT path, size, mtime, executable, rowid FROM entry WHERE sha256 = ? LIMIT 1"
+        query = "SELECT path, size, mtime, mode, rowid FROM entry WHERE sha256 = ? LIMIT 1"
         return self.database.execute(query, (sha256,)).fetchone()
 
     def unpack(self, partial: bool) -> list[dict[str, Any]]:
@@ -388,8 +423,8 @@ class Restore:
 
     def _unpack_archive(self, archive: Path, members: list[dict[str, Any]]) -> None:
         if self.parcel.age:
-            sealed, archive = archive, self.folder / "archive.7z"
-            if subprocess.run([*self.parcel.age, "-o", str(archive), str(sealed)], check=False).returncode:
+            encrypted, archive = archive, self.folder / "archive.7z"
+            if subprocess.run([*self.parcel.age, "-o", str(archive), str(encrypted)], check=False).returncode:
                 raise Broken("age does not open it")
         stream: contextlib.AbstractContextManager[IO[bytes]]
         # Without names of members, 7-Zip writes all of them one after the other. It is started beside the archive,
@@ -414,39 +449,44 @@ class Restore:
             return
         with first.open("r+b") as out:
             out.seek(offset)
-            copy_bytes(source, out, length)
-        while file and offset + length == file[1]:
+            copy_bytes(source, out, length, ZEROS)
+        if offset + length < file[1]:
+            return
+        own = file
+        while file:
             path = self.folder / file[0]
             if path != first:
-                shutil.copyfile(str(first), str(path))
+                with first.open("rb") as whole, path.open("r+b") as out:
+                    copy_bytes(whole, out, file[1], ZEROS)
             if path.stat().st_size != file[1] or digest(path) != sha256:
                 raise Broken(f"from it, {file[0]!a} does not get its digest")
-            set_attributes(path, int(file[2]), file[3])
+            if path != first:
+                set_attributes(path, int(file[2]), file[3])
             self.database.execute("DELETE FROM entry WHERE rowid = ?", (file[4],))
             file = self._next_file(sha256)
+        set_attributes(first, int(own[2]), own[3])  # last: then perhaps we may not read it any more
 
     def finish(self) -> set[str]:
         """Make the links and set the times of the folders; the packages that are whole."""
         # From the last to the first: nothing is made through a link, and in no folder after its time was set.
-        query = "SELECT path, mtime, target FROM entry WHERE kind != 'file' ORDER BY rowid DESC"
-        for path, stamp, target in self.database.execute(query):
+        query = "SELECT path, mtime, target, mode FROM entry WHERE kind != 'f' ORDER BY rowid DESC"
+        for path, stamp, target, mode in self.database.execute(query):
             mtime = int(stamp)
             if target is None:
-                set_attributes(self.folder / path, mtime, False)
+                set_attributes(self.folder / path, mtime, mode)
                 continue
             (self.folder / path).symlink_to(target)
             if os.utime in os.supports_follow_symlinks:
                 os.utime(str(self.folder / path), ns=(mtime, mtime), follow_symlinks=False)
-        lacking = {row[0] for row in self.database.execute("SELECT DISTINCT package FROM entry WHERE kind = 'file'")}
+        lacking = {row[0] for row in self.database.execute("SELECT DISTINCT package FROM entry WHERE kind = 'f'")}
         return set(self.chosen) - lacking
 
 
-def set_attributes(path: Path, mtime: int, executable: bool) -> None:
-    """Set a file's or folder's time (nanoseconds since 1970); `executable`: by all who may read it."""
-    if executable:
-        mode = path.stat().st_mode
-        path.chmod(mode | (mode & 0o444) >> 2)
+def set_attributes(path: Path, mtime: int, mode: int) -> None:
+    """Set a file's or folder's time (nanoseconds since 1970) and permissions, without the bits that change the user."""
     os.utime(str(path), ns=(mtime, mtime))
+    if os.name == "posix":
+        path.chmod(mode & 0o1777)
 
 
 def restore(parcel: Parcel, target: Path, selected: str | None, partial: bool) -> int:
@@ -500,7 +540,7 @@ def main() -> int:
     action.add_argument("--list", action="store_true", help="only say what the parcel holds and what of it is here")
     parser.add_argument("--package", metavar="ID[:VERSION]", help="restore only this package")
     parser.add_argument("--partial", action="store_true", help="restore what is whole although the rest is not")
-    parser.add_argument("--identity", type=Path, metavar="FILE", help="the age identity that opens a sealed parcel")
+    parser.add_argument("--identity", type=Path, metavar="FILE", help="the age identity that opens an encrypted parcel")
     args = parser.parse_args()
     try:
         parcel = Parcel(find_volumes(args.volumes or [Path(__file__).resolve().parent]), args.identity)

@@ -9,13 +9,14 @@ import typer
 
 from courier.cli.command import DRY_RUN, command, console_of, group
 from courier.cli.console import size_text, time_text
-from courier.text import plural
+from courier.text import one_line, plural
 from formats.names import MAX_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
+    from courier.cli.console import Console
     from courier.packages.add import Addition
     from courier.site.catalog.packages import StoredPackage
     from courier.site.home import Site
@@ -37,6 +38,7 @@ def describe(stored: StoredPackage) -> dict[str, Any]:
         "version": stored.version,
         "name": stored.name,
         "bytes": stored.listing.bytes,
+        "bytes_in_holes": stored.listing.holes,
         "files": stored.listing.files,
         "entries": stored.listing.entries,
         "listing": stored.listing.sha256,
@@ -84,9 +86,16 @@ def add(
             "--pack", help="Add the folder as one tar, with owners, attributes, devices, hard links and holes."
         ),
     ] = False,
+    holes: Annotated[
+        bool, typer.Option("--holes/--no-holes", help="Whether the holes of sparse files are kept as holes.")
+    ] = True,
     dry_run: DRY_RUN = False,
 ) -> None:
-    """Add files, a folder or an archive's files as a package version."""
+    """Add files, a folder or an archive's files as a package version.
+
+    What a package does not keep (owners, extended attributes, access control lists, devices, sockets, pipes) is
+    counted; --pack keeps all of it but sockets.
+    """
     from courier.errors import UsageError
     from courier.packages.add import add_package, notes_on, plan_addition, plan_expansion, plan_packing
     from courier.packages.expand import ARCHIVE_PASSWORD
@@ -110,17 +119,14 @@ def add(
                 version=version,
                 password=lambda: ask_secret(ARCHIVE_PASSWORD, f"password of {paths[0].name}"),
             )
-        return plan_addition(site, paths, name=name, package=package_id, version=version)
+        return plan_addition(site, paths, name=name, package=package_id, version=version, holes=holes)
 
     with console.site() as site, plan(site) as addition:
-        size, left_out = addition.source.bytes, addition.left_out
-        if left_out:
-            console.say(f"Left out: {plural(left_out, 'socket')}, which no archive holds.")
+        size = addition.source.bytes
+        kept = _say_not_kept(console, addition)
         if dry_run:
             console.say(f"Would add {size_text(size)} as a version of {package_id or 'a new package'}.")
-            console.result(
-                {"dry_run": True, "bytes": size, "package_id": package_id, "version": version, "left_out": left_out}
-            )
+            console.result({"dry_run": True, "bytes": size, "package_id": package_id, "version": version, **kept})
             return
         with console.progress("Adding", size) as progress:
             stored = add_package(site, addition, progress)
@@ -128,7 +134,38 @@ def add(
         console.say(f"{stored.package}:{stored.version}  {stored.name}: {files}, {size_text(stored.listing.bytes)}")
         for note in notes_on(site, stored):
             console.say(f"  note: {note}")
-        console.result({**describe(stored), "left_out": left_out})
+        console.result({**describe(stored), **kept})
+
+
+_NOT_KEPT = {
+    "owner": "owned by another user than you; whoever exports them will own them",
+    "xattr": "with extended attributes, which are not kept",
+    "acl": "with an access control list, which is not kept",
+    "device": "a device, left out",
+    "socket": "a socket, left out",
+    "fifo": "a named pipe, left out",
+}
+
+
+def _say_not_kept(console: Console, addition: Addition) -> dict[str, Any]:
+    """Tell what the package will not keep, and where its links lead; return it for JSON."""
+    lost, outside, nowhere = addition.not_kept, addition.links_outside, addition.links_nowhere
+    for kind, text in _NOT_KEPT.items():
+        if count := lost.counts.get(kind, 0):
+            console.say(f"Not kept: {count:,} {text}: {_examples(lost.examples[kind], count)}")
+    if lost.total - lost.counts.get("socket", 0):
+        console.say("  --pack keeps all of this, but for sockets, in one tar.")
+    if outside.total:
+        led = _examples(outside.examples["link"], outside.total)
+        console.say(f"Links that lead out of the package, kept as they are: {outside.total:,}: {led}")
+    if nowhere.total:
+        led = _examples(nowhere.examples["link"], nowhere.total)
+        console.say(f"Links that lead nowhere, kept as they are: {nowhere.total:,}: {led}")
+    return {"not_kept": lost.counts, "links_outside": outside.total, "links_nowhere": nowhere.total}
+
+
+def _examples(named: list[str], count: int) -> str:
+    return f"{', '.join(map(one_line, named))}{', ...' if count > len(named) else ''}"
 
 
 @command(app, "list", examples=["courier package list"])
@@ -164,7 +201,7 @@ def show(context: typer.Context, *, reference: REFERENCE) -> None:
     """Show a package version and the files in it."""
     from courier.packages.find import find_package
     from courier.site.catalog import reports
-    from formats.documents.listing import FileEntry, LinkEntry
+    from formats.documents.listing import FileEntry, HardLinkEntry, LinkEntry
 
     console = console_of(context)
     with console.site() as site:
@@ -180,11 +217,13 @@ def show(context: typer.Context, *, reference: REFERENCE) -> None:
             console.say(f"RETIRED: {retired[key] or 'no reason given'}")
         for entry in site.store.entries(stored.listing) if console.for_people else ():
             if isinstance(entry, FileEntry):
-                console.say(f"  {entry.size:>15,}  {entry.path}{' *' if entry.executable else ''}")
+                console.say(f"  {entry.size:>15,}  {entry.mode:04o}  {entry.path}")
             elif isinstance(entry, LinkEntry):
-                console.say(f"  {'':>15}  {entry.path} -> {entry.target}")
+                console.say(f"  {'':>15}        {entry.path} -> {entry.target}")
+            elif isinstance(entry, HardLinkEntry):
+                console.say(f"  {'':>15}        {entry.path} = {entry.first}")
             else:
-                console.say(f"  {'':>15}  {entry.path}/")
+                console.say(f"  {'':>15}  {entry.mode:04o}  {entry.path}/")
         console.result({**describe(stored), "retired": key in retired, "retired_reason": retired.get(key, "")})
 
 
@@ -298,6 +337,12 @@ def export(
         bool,
         typer.Option("--unpack", help="Unpack the package's tar files into the folder; as root, with owners and all."),
     ] = False,
+    keep_set_id: Annotated[
+        bool,
+        typer.Option(
+            "--keep-set-id", help="Keep set-user-ID and set-group-ID bits: such files run as whoever exported them."
+        ),
+    ] = False,
 ) -> None:
     """Write a package out as files or as a 7z archive.
 
@@ -309,6 +354,7 @@ def export(
     from courier.packages.export import export_package
     from courier.packages.export_archive import export_archive
     from courier.packages.unpack import unpack_package
+    from courier.packages.write_tree import Written
     from formats.archive.foreign_write import LEVELS
 
     console = console_of(context)
@@ -326,6 +372,7 @@ def export(
             f"--volume-size {volume_size}: a part has at least {size_text(LEAST_PART)}", hint="such as 4GB"
         )
     lost: Mapping[str, int] = {}
+    made = Written()
     with console.site() as site:
         if archive is not None:
             with console.progress("Exporting", None) as progress:
@@ -336,11 +383,27 @@ def export(
             with console.progress("Unpacking", None) as progress:
                 (stored, lost), written = unpack_package(site, reference, to, progress), [to]
         elif to is not None:
-            stored, written = export_package(site, reference, to), [to]
+            (stored, made), written = export_package(site, reference, to, keep_set_id=keep_set_id), [to]
         what = str(written[0]) if len(written) == 1 else f"{written[0]} to {written[-1].name}"
         console.say(f"{stored.package}:{stored.version} written to {what}")
+        if made.links_outside:
+            console.say(f"Links that lead out of the package: {made.links_outside:,}; nothing here followed them.")
+        if made.set_id_dropped:
+            console.say(
+                f"Without set-user-ID and set-group-ID bits: {plural(made.set_id_dropped, 'file')}. "
+                "--keep-set-id keeps them."
+            )
         if lost:
             told = ", ".join(plural(count, thing) for thing, count in sorted(lost.items()))
             console.say(f"Not restored: {told}. As root, on a disk that keeps them, they would be.")
         parts = [str(path) for path in written]
-        console.result({**describe(stored), "path": str(written[0]), "parts": parts, "not_restored": dict(lost)})
+        console.result(
+            {
+                **describe(stored),
+                "path": str(written[0]),
+                "parts": parts,
+                "not_restored": dict(lost),
+                "links_outside": made.links_outside,
+                "set_id_dropped": made.set_id_dropped,
+            }
+        )

@@ -16,7 +16,8 @@ from courier.errors import CourierError, RefusedError, UsageError, explain
 from courier.packages.expand import ArchiveSource
 from courier.packages.numbering import GivenOut, choose_number, version_used
 from courier.packages.pack import PackedTree
-from courier.packages.trees import SourceTree, read_tree, scan_tree
+from courier.packages.read_tree import read_tree
+from courier.packages.survey import Counted, SourceTree, scan_tree
 from courier.site.catalog import packages
 from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
@@ -31,36 +32,53 @@ from formats.errors import FormatError
 class Addition:
     """What is to be added: the source as it was found, and what the operator wants the version to be called.
 
-    ``package`` and ``version`` are None for a new package ID, and for the next version. ``left_out`` counts the sockets
-    of a folder that is packed: they are no part of it.
+    ``package`` and ``version`` are None for a new package ID, and for the next version. ``holes``: whether holes of
+    sparse files are looked for.
     """
 
     source: SourceTree | ArchiveSource | PackedTree
     name: str
     package: str | None
     version: int | None
-    left_out: int = 0
+    holes: bool = True
+
+    @property
+    def not_kept(self) -> Counted:
+        """What of the source the package does not keep: owner, xattr, acl, device, socket, fifo."""
+        return Counted() if isinstance(self.source, ArchiveSource) else self.source.not_kept
+
+    @property
+    def links_outside(self) -> Counted:
+        """The symbolic links that lead out of the package."""
+        return Counted() if isinstance(self.source, PackedTree) else self.source.links_outside
+
+    @property
+    def links_nowhere(self) -> Counted:
+        """The symbolic links that lead to nothing inside the package."""
+        return self.source.links_nowhere if isinstance(self.source, SourceTree) else Counted()
 
 
 @contextmanager
 def plan_addition(
-    site: Site, paths: Sequence[Path], *, name: str, package: str | None = None, version: int | None = None
+    site: Site,
+    paths: Sequence[Path],
+    *,
+    name: str,
+    package: str | None = None,
+    version: int | None = None,
+    holes: bool = True,
 ) -> Iterator[Addition]:
     """Walk the files and folders that are to become a package version; reads no content.
 
-    Raises `NotFoundError`, `UsageError` (no name, nothing to add, or two paths of one name) and `RefusedError` (a
-    special file, a name, link or time that no package can hold, or a part of the site's home).
+    Raises `NotFoundError`, `UsageError` (no name, nothing to add, or two paths of one name) and `RefusedError` (what
+    cannot be read or no package can hold, all of it named; or a part of the site's home).
     """
     _check_name(name)
     _check_outside_home(site, paths)
-    try:
-        source = scan_tree(paths)
-    except FormatError as error:
-        raise _illegal(error) from None
-    with source:
+    with scan_tree(paths) as source:
         if not source.entries:
             raise UsageError("the package would be empty", hint="name a folder or file with something in it")
-        yield Addition(source=source, name=name, package=package, version=version)
+        yield Addition(source=source, name=name, package=package, version=version, holes=holes)
 
 
 @contextmanager
@@ -102,7 +120,7 @@ def plan_packing(
     with source:
         if source.entries < 2:
             raise UsageError("the package would be empty", hint="name a folder with something in it")
-        yield Addition(source=source, name=name, package=package, version=version, left_out=source.left_out)
+        yield Addition(source=source, name=name, package=package, version=version)
 
 
 def _check_name(name: str) -> None:
@@ -119,12 +137,12 @@ def add_package(site: Site, addition: Addition, progress: Callable[[int], None] 
     that a lost catalogue may have given out.
     """
     source, purpose = addition.source, "adding the package"
-    site.store.require_space(source.bytes, purpose=purpose)
-    with site.store.naming_space(lambda: source.bytes, purpose=purpose), site.store.lock():
+    site.store.require_space(source.allocated, purpose=purpose)
+    with site.store.naming_space(lambda: source.allocated, purpose=purpose), site.store.lock():
         same, package, version = _choose_version(site, addition)
         with site.store.stage() as staging:
             try:
-                listing = staging.add_listing(_entries(source, staging, progress))
+                listing = staging.add_listing(_entries(addition, staging, progress))
             except FormatError as error:
                 raise _illegal(error) from None
             if same is not None:
@@ -146,12 +164,11 @@ def add_package(site: Site, addition: Addition, progress: Callable[[int], None] 
     return stored
 
 
-def _entries(
-    source: SourceTree | ArchiveSource | PackedTree, staging: Staging, progress: Callable[[int], None]
-) -> Iterator[Entry]:
+def _entries(addition: Addition, staging: Staging, progress: Callable[[int], None]) -> Iterator[Entry]:
     """Stage the content of the source and yield the entries of its listing."""
+    source = addition.source
     if isinstance(source, SourceTree):
-        return read_tree(source, lambda stream: staging.add(stream, progress))
+        return read_tree(source, lambda stream: staging.add(stream, progress), holes=addition.holes)
     return source.read(staging, progress)
 
 

@@ -6,22 +6,24 @@ go straight into the store's staging; nothing is unpacked beside it, and an arch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from courier.errors import CourierError, NotFoundError, UsageError, explain
-from courier.site.store.content_store import IncomingContent, Staging
+from courier.packages.survey import Counted
+from courier.site.store.content_store import IncomingContent, Staging, StoredContent
 from formats.archive.foreign_7z import ForeignArchive
 from formats.archive.foreign_member import MAX_RATIO, ForeignMember, Kind, Sink
 from formats.archive.foreign_tar import ForeignTar
 from formats.archive.foreign_zip import ForeignZip
 from formats.archive.header import SIGNATURE
-from formats.documents.listing import EMPTY, Entry, FileEntry, FolderEntry, LinkEntry, path_key
+from formats.documents.listing import EMPTY, Entry, FileEntry, FolderEntry, HardLinkEntry, LinkEntry, path_key
 from formats.errors import FormatError, TooLargeError
-from formats.names import check_link
+from formats.names import leads_outside
 from formats.streams import JoinedFiles
 
 ARCHIVE_PASSWORD = "COURIER_ARCHIVE_PASSWORD"
@@ -32,7 +34,8 @@ _HINT = "unpack it with the tool that made it, and add the folder; or ask for th
 class ArchiveSource(AbstractContextManager["ArchiveSource"]):
     """An archive whose members are to become the files of a package. A context manager; closing drops it.
 
-    ``entries`` counts its members, ``bytes`` the content of its files.
+    ``entries`` counts its members, ``bytes`` the content of its files; ``allocated`` is the same. ``links_outside``:
+    symbolic links that lead out of the package.
     """
 
     def __init__(self, path: Path, ask: Callable[[], str]) -> None:
@@ -48,7 +51,11 @@ class ArchiveSource(AbstractContextManager["ArchiveSource"]):
             self._archive, members = self._survey(source, ask)
             self._default_ns = path.stat().st_mtime_ns
             self.entries = len(members)
-            self.bytes = sum(member.size for member in members if member.kind is Kind.FILE)
+            self.bytes = self.allocated = sum(member.size for member in members if member.kind is Kind.FILE)
+            self.links_outside = Counted()
+            for member in members:
+                if member.kind is Kind.LINK and leads_outside(member.path, member.target):
+                    self.links_outside.add("link", f"{member.path} -> {member.target}")
             packed = source.seek(0, 2)
             if self.bytes > MAX_RATIO * packed:
                 raise TooLargeError(f"{self.bytes:,} bytes of content in an archive of {packed:,}")
@@ -99,26 +106,51 @@ class ArchiveSource(AbstractContextManager["ArchiveSource"]):
         Folders that are not members of their own get the archive's time. ``progress`` is told the bytes of content.
         Raises `RefusedError` or `DamagedError`.
         """
-        staged: dict[str, tuple[str, int]] = {}
+        staged: dict[str, StoredContent] = {}
         try:
             members = self._archive.read(lambda member: _Staged(member.path, staging.begin(), staged, progress))
-            entries = {member.path: self._entry(member, staged) for member in members}
         except FormatError as error:
             raise self._explained(error) from None
+        entries = {entry.path: entry for entry in self._entries(members, staged)}
         for path in list(entries):
             for parent in list(PurePosixPath(path).parents)[:-1]:
-                entries.setdefault(str(parent), FolderEntry(path=str(parent), mtime_ns=self._default_ns))
+                folder = FolderEntry(path=str(parent), mtime_ns=self._default_ns, mode=0o755)
+                entries.setdefault(folder.path, folder)
         yield from (entries[path] for path in sorted(entries, key=path_key))
 
-    def _entry(self, member: ForeignMember, staged: dict[str, tuple[str, int]]) -> Entry:
-        mtime_ns = self._default_ns if member.mtime_ns is None else member.mtime_ns
-        if member.kind is Kind.FOLDER:
-            return FolderEntry(path=member.path, mtime_ns=mtime_ns)
-        if member.kind is Kind.LINK:
-            return LinkEntry(path=member.path, target=check_link(member.path, member.target), mtime_ns=mtime_ns)
-        sha256, size = staged.get(member.target if member.kind is Kind.SAME else member.path, (EMPTY, 0))
-        executable = bool((member.mode or 0) & 0o100)
-        return FileEntry(path=member.path, size=size, sha256=sha256, mtime_ns=mtime_ns, executable=executable)
+    def _entries(self, members: Sequence[ForeignMember], staged: Mapping[str, StoredContent]) -> Iterator[Entry]:
+        """The entry of each member; of a file with several names the first in path order is the file itself."""
+        names: dict[str, list[str]] = {}
+        for member in members:
+            if member.kind is Kind.SAME:
+                names.setdefault(member.target, [member.target]).append(member.path)
+        for member in members:
+            mtime_ns = self._default_ns if member.mtime_ns is None else member.mtime_ns
+            if member.kind is Kind.FOLDER:
+                yield FolderEntry(path=member.path, mtime_ns=mtime_ns, mode=_bits(member, 0o755))
+            elif member.kind is Kind.LINK:
+                yield LinkEntry(path=member.path, target=member.target, mtime_ns=mtime_ns)
+            elif member.kind is Kind.FILE:
+                first, *further = sorted(names.get(member.path, [member.path]), key=path_key)
+                content = staged.get(member.path, _NO_CONTENT)
+                yield FileEntry(
+                    path=first,
+                    mtime_ns=mtime_ns,
+                    mode=_bits(member, 0o644),
+                    size=content.size,
+                    sha256=content.sha256,
+                    blocks=content.blocks,
+                    further_names=len(further),
+                )
+                yield from (HardLinkEntry(path=name, first=first) for name in further)
+
+
+_NO_CONTENT = StoredContent(sha256=EMPTY, size=0)
+
+
+def _bits(member: ForeignMember, usual: int) -> int:
+    """The permission bits of a member, or those ``usual`` where the archive has none."""
+    return usual if member.mode is None else stat.S_IMODE(member.mode)
 
 
 class _Nowhere(Sink):
@@ -135,7 +167,7 @@ class _Staged(Sink):
     """The content of one member on its way into the store."""
 
     def __init__(
-        self, path: str, incoming: IncomingContent, staged: dict[str, tuple[str, int]], progress: Callable[[int], None]
+        self, path: str, incoming: IncomingContent, staged: dict[str, StoredContent], progress: Callable[[int], None]
     ) -> None:
         self._path = path
         self._incoming = incoming

@@ -23,7 +23,7 @@ from courier.site.home import Site
 from formats.archive.foreign_7z import ForeignArchive
 from formats.archive.foreign_member import ForeignMember, Kind, Sink
 from formats.archive.foreign_write import Parts, write_7z
-from formats.documents.listing import EMPTY, Entry, FileEntry, FolderEntry
+from formats.documents.listing import EMPTY, FileEntry, FolderEntry, LinkEntry, without_hard_links
 from formats.streams import JoinedFiles
 
 MAX_PARTS = 999
@@ -47,7 +47,7 @@ def export_archive(
     `NotFoundError`, `NoSpaceError`, `RefusedError` where something of that name exists, and `DamagedError`.
     """
     stored = find_package(site, reference)
-    folder, size = target.absolute().parent, stored.listing.bytes
+    folder, size = target.absolute().parent, sum(entry.size for entry in _files(site, stored))
     if part_size and size > MAX_PARTS * part_size:
         raise UsageError(f"parts of {part_size:,} bytes make more than {MAX_PARTS}", hint="give a larger --volume-size")
     lock = hashlib.sha256(str(folder.resolve() / target.name).encode("utf-8", "surrogateescape")).hexdigest()[:16]
@@ -57,19 +57,21 @@ def export_archive(
         for left in _numbered(folder, f"{TEMP}{target.name[-60:]}"):
             left.unlink()  # what a killed run left behind
         require_space(folder, size, purpose=_PURPOSE)
-        return stored, _write(site, stored, target, level=level, part_size=part_size, progress=progress)
+        written = _write(site, stored, target, size, level=level, part_size=part_size, progress=progress)
+        return stored, written
 
 
 def _write(
     site: Site,
     stored: StoredPackage,
     target: Path,
+    size: int,
     *,
     level: int | None,
     part_size: int,
     progress: Callable[[int], None],
 ) -> list[Path]:
-    folder, size = target.absolute().parent, stored.listing.bytes
+    folder = target.absolute().parent
     written: list[Path] = []
 
     def open_part(number: int) -> BinaryIO:
@@ -77,7 +79,8 @@ def _write(
         return cast(BinaryIO, written[-1].open("w+b"))
 
     def members() -> Iterator[tuple[ForeignMember, Callable[[], BinaryIO]]]:
-        for entry in site.store.entries(stored.listing):
+        # A 7z has no hard links: each further name is a file of its own.
+        for entry in without_hard_links(site.store.entries(stored.listing)):
             if isinstance(entry, FileEntry) and entry.size:
                 yield _member(entry), partial(site.store.open_content, entry.sha256)
             else:
@@ -110,12 +113,19 @@ def _check_free(folder: Path, name: str, part_size: int) -> None:
         raise RefusedError(f"{there} exists already", hint="name another file", code=Code.TARGET_EXISTS)
 
 
-def _member(entry: Entry) -> ForeignMember:
+def _files(site: Site, stored: StoredPackage) -> Iterator[FileEntry]:
+    for entry in without_hard_links(site.store.entries(stored.listing)):
+        if isinstance(entry, FileEntry):
+            yield entry
+
+
+def _member(entry: FileEntry | FolderEntry | LinkEntry) -> ForeignMember:
     if isinstance(entry, FileEntry):
-        mode = 0o755 if entry.executable else 0o644
+        mode = entry.mode & 0o777  # an archive does not say whose set-user-ID bit it would be
         return ForeignMember(path=entry.path, kind=Kind.FILE, size=entry.size, mtime_ns=entry.mtime_ns, mode=mode)
     if isinstance(entry, FolderEntry):
-        return ForeignMember(path=entry.path, kind=Kind.FOLDER, size=0, mtime_ns=entry.mtime_ns, mode=0o755)
+        mode = entry.mode & 0o1777
+        return ForeignMember(path=entry.path, kind=Kind.FOLDER, size=0, mtime_ns=entry.mtime_ns, mode=mode)
     return ForeignMember(
         path=entry.path, kind=Kind.LINK, size=0, mtime_ns=entry.mtime_ns, mode=0o777, target=entry.target
     )
@@ -131,7 +141,7 @@ def _read_back(site: Site, stored: StoredPackage, parts: list[Path], progress: C
             for member in archive.read(lambda member: _Digest(member.path, found, progress))
             if member.kind is Kind.LINK
         }
-    for entry in site.store.entries(stored.listing):
+    for entry in without_hard_links(site.store.entries(stored.listing)):
         if isinstance(entry, FileEntry):
             good = found.get(entry.path, EMPTY) == entry.sha256
         else:

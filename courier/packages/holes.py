@@ -5,24 +5,29 @@ On systems and file systems that know no holes a file has none.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import heapq
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-BLOCK = 4096
-"""Holes are whole multiples of this many bytes, but for one at the end of a file."""
-MOST_HOLES = 1 << 17
-"""Holes that are kept of one file: the longest ones; the others are data of zeros."""
+from formats.holes import BLOCK, MAX_HOLES
+
 _NO_HOLES = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY}
 
 
 def find_holes(descriptor: int, size: int) -> tuple[tuple[int, int], ...]:
-    """The holes of an open file of ``size`` bytes, as (offset, length) in order; none where the system has none."""
+    """The holes of an open file of ``size`` bytes, as (offset, length) in order; none where the system has none.
+
+    Of a file with more than `MAX_HOLES` the longest count. What was just written is flushed first: some file systems
+    do not tell the truth before.
+    """
     if not hasattr(os, "SEEK_HOLE"):
         return ()
     try:
-        longest = heapq.nlargest(MOST_HOLES, _whole_blocks(descriptor, size), key=lambda hole: hole[1])
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+        longest = heapq.nlargest(MAX_HOLES, _whole_blocks(descriptor, size), key=lambda hole: hole[1])
     except OSError as error:
         if error.errno not in _NO_HOLES:
             raise
@@ -53,14 +58,3 @@ def _next_data(descriptor: int, start: int, size: int) -> int:
         if error.errno == errno.ENXIO:  # no data after it
             return size
         raise
-
-
-def data_runs(size: int, holes: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """The runs (offset, length) of a file of ``size`` bytes that are not holes, in order."""
-    at = 0
-    for offset, length in holes:
-        if offset > at:
-            yield at, offset - at
-        at = offset + length
-    if at < size:
-        yield at, size - at

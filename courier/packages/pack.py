@@ -7,7 +7,6 @@ by the same code, so that a dry run judges as the command itself does. The same 
 from __future__ import annotations
 
 import errno
-import io
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -16,33 +15,28 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from courier.errors import RefusedError, UsageError
-from courier.files import path_text
-from courier.packages.holes import data_runs, find_holes
-from courier.packages.trees import FIRST_SECOND, LAST_SECOND, NO_LINK
-from courier.site.store.content_store import IncomingContent, Staging
-from courier.text import one_line
-from formats.documents.listing import Entry, FileEntry
+from courier.errors import UsageError
+from courier.packages.holes import find_holes
+from courier.packages.offenders import CHANGED, Offenders, Refuse, reason, refuse_one
+from courier.packages.survey import Counted
+from courier.packages.tree_root import NO_LINK, SourceFile
+from courier.site.store.content_store import IncomingContent, Staging, StoredContent
+from formats.documents.listing import FIRST_TIME, LAST_TIME, Entry, FileEntry
 from formats.errors import DigestMismatchError
+from formats.holes import data_runs, hole_map
 from formats.names import check_path
 from formats.pax import PaxMember, PaxWriter, archive_size, member_size
 
-MOST_NAMED = 1000
-"""Files that cannot be packed and are named in one error at most; the others are counted."""
 _BUFFER = 1 << 20
 """Bytes of headers and small files that go into the store together."""
-_CHANGED = "it changed while it was read"
 _NO_ATTRIBUTES = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-
-Refuse = Callable[[Path, str], None]
-"""What is called with each path that cannot be packed, and why."""
 
 
 class PackedTree(AbstractContextManager["PackedTree"]):
     """A folder that is to become one tar in a package. A context manager, as other sources of a package are.
 
-    ``entries`` counts what goes into the tar, the folder itself too; ``left_out`` the sockets, which no tar holds;
-    ``bytes`` are those of the tar.
+    ``entries`` counts what goes into the tar, the folder itself too; ``not_kept`` the sockets, which no tar holds;
+    ``bytes`` are those of the tar, and it takes as much room.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -56,14 +50,14 @@ class PackedTree(AbstractContextManager["PackedTree"]):
         self._folder = folder
         real = os.path.abspath(folder)  # noqa: PTH100 (the folder may be given as ".")
         self._name = check_path(f"{Path(real).name or 'root'}.tar")
-        self.entries = self.left_out = 0
-        offenders = _Offenders()
+        self.entries = 0
+        offenders = Offenders()
         members = 0
         for member, _ in self._members(offenders.add):
             self.entries += 1
             members += member_size(member)
         offenders.check()
-        self.bytes = archive_size(members)
+        self.bytes = self.allocated = archive_size(members)
 
     def __exit__(self, *_: object) -> None:
         """Nothing is open between the survey and `read`."""
@@ -76,35 +70,40 @@ class PackedTree(AbstractContextManager["PackedTree"]):
         """
         out = _Staged(staging.begin(), progress)
         writer = PaxWriter(out)
-        for member, content in self._members(_refuse):
+        for member, content in self._members(refuse_one):
             try:
                 writer.add(member, content)
             except DigestMismatchError:
-                _refuse(self._folder / os.fsdecode(member.path), _CHANGED)
+                refuse_one(self._folder / os.fsdecode(member.path), CHANGED)
         writer.close()
-        sha256, size = out.stage()
-        seconds, rest = divmod(self._folder.stat().st_mtime_ns, 10**9)
-        mtime_ns = max(FIRST_SECOND, min(seconds, LAST_SECOND)) * 10**9 + rest
-        yield FileEntry(path=self._name, size=size, sha256=sha256, mtime_ns=mtime_ns, executable=False)
+        tar = out.stage()
+        yield FileEntry(
+            path=self._name,
+            mtime_ns=max(FIRST_TIME, min(self._folder.stat().st_mtime_ns, LAST_TIME)),
+            mode=0o600,  # it may hold files that only their owner may read
+            size=tar.size,
+            sha256=tar.sha256,
+            blocks=tar.blocks,
+        )
 
     def _members(self, refuse: Refuse) -> Iterator[tuple[PaxMember, BinaryIO | None]]:
         """Each member in the order of the tar, and its content, open while the caller has it."""
         links = _HardLinks()
-        self.left_out = 0
+        self.not_kept = Counted()
         for name, path, info in _walk(self._folder, refuse):
             if stat.S_ISSOCK(info.st_mode):
-                self.left_out += 1
+                self.not_kept.add("socket", name)
                 continue
             try:
                 same = links.earlier(name, info)
                 with _opened(path, info, same) as content:
                     if content is not None and _key(os.fstat(content.fileno())) != _key(info):
-                        refuse(path, _CHANGED)
+                        refuse(path, CHANGED)
                     yield _member(name, path, info, content, same), content
                     if content is not None and _key(os.fstat(content.fileno())) != _key(info):
-                        refuse(path, _CHANGED)
+                        refuse(path, CHANGED)
             except OSError as error:
-                refuse(path, _reason(error))
+                refuse(path, reason(error))
 
 
 class _Staged:
@@ -123,8 +122,8 @@ class _Staged:
         if self._size >= _BUFFER:
             self._pass_on()
 
-    def stage(self) -> tuple[str, int]:
-        """Stage what was written; return its SHA-256 and size."""
+    def stage(self) -> StoredContent:
+        """Stage what was written."""
         self._pass_on()
         return self._incoming.stage()
 
@@ -132,48 +131,6 @@ class _Staged:
         self._incoming.append(self._pieces)
         self._progress(self._size)
         self._pieces, self._size = [], 0
-
-
-class _Offenders:
-    """Everything that cannot be packed, so that one error names it all."""
-
-    def __init__(self) -> None:
-        self._named: list[str] = []
-        self._count = 0
-
-    def add(self, path: Path, problem: str) -> None:
-        """Note a path and what is wrong with it."""
-        self._count += 1
-        if len(self._named) < MOST_NAMED:
-            self._named.append(_said(path, problem))
-
-    def check(self) -> None:
-        """Raise `RefusedError` when there are any."""
-        if not self._count:
-            return
-        more = f"; and {self._count - len(self._named):,} more" if self._count > len(self._named) else ""
-        raise _refusal("; ".join(self._named) + more)
-
-
-def _refuse(path: Path, problem: str) -> None:
-    raise _refusal(_said(path, problem))
-
-
-def _said(path: Path, problem: str) -> str:
-    return f"{one_line(path_text(path))}: {problem}"
-
-
-def _refusal(message: str) -> RefusedError:
-    return RefusedError(
-        message,
-        hint="see to it that all can be read (as root, if need be) and nothing writes to it, then add the folder again",
-    )
-
-
-def _reason(error: OSError) -> str:
-    if error.errno == errno.ENOENT:
-        return "it vanished while the folder was read"
-    return f"it cannot be read ({error.strerror or error})"
 
 
 class _HardLinks:
@@ -208,26 +165,15 @@ def _walk(folder: Path, refuse: Refuse) -> Iterator[tuple[str, Path, os.stat_res
                 inside = sorted((item.name for item in path.iterdir()), key=os.fsencode, reverse=True)
                 waiting.extend(f"{name}/{item}" if name else item for item in inside)
         except OSError as error:
-            refuse(path, _reason(error))
+            refuse(path, reason(error))
             continue
         yield name, path, info
-
-
-class _Content(io.FileIO):
-    """A file of the folder, whose errors name it."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Read up to ``size`` bytes."""
-        try:
-            return super().read(-1 if size is None else size) or b""
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self.name)) from None
 
 
 def _opened(path: Path, info: os.stat_result, same: bytes) -> AbstractContextManager[BinaryIO | None]:
     if same or not stat.S_ISREG(info.st_mode):
         return nullcontext()
-    source = _Content(str(path), "rb", opener=lambda name, flags: os.open(name, flags | NO_LINK))
+    source = SourceFile(os.open(path, os.O_RDONLY | NO_LINK), path)
     return cast(AbstractContextManager[BinaryIO], source)
 
 
@@ -248,7 +194,7 @@ def _member(name: str, path: Path, info: os.stat_result, content: BinaryIO | Non
         user=_user(info.st_uid),
         group=_group(info.st_gid),
         size=info.st_size if content is not None else 0,
-        data=tuple(data_runs(info.st_size, holes)) if holes else None,
+        data=tuple(data_runs(hole_map(holes), info.st_size)) if holes else None,
         target=os.fsencode(os.readlink(path)) if stat.S_ISLNK(info.st_mode) else b"",
         same=same,
         device=(os.major(info.st_rdev), os.minor(info.st_rdev)) if is_device else (0, 0),

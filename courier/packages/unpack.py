@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, cast
 from courier.errors import UsageError, explain
 from courier.files import naming_space, require_space
 from courier.packages.find import find_package
-from courier.packages.trees import check_native, new_folder, umask
+from courier.packages.write_tree import check_native, new_folder, umask
 from courier.site.catalog.packages import StoredPackage
 from courier.site.home import Site
 from formats.archive.tar_header import WholeHeader, modified_ns
@@ -53,7 +53,7 @@ def unpack_package(
         tars += isinstance(entry, FileEntry)
     if not tars:
         raise UsageError(f"{stored.package}:{stored.version} holds no .tar file", hint="leave --unpack out")
-    folder, size, purpose = target.absolute().parent, stored.listing.bytes, "unpacking the package"
+    folder, size, purpose = target.absolute().parent, stored.listing.allocated, "unpacking the package"
     require_space(folder, size, purpose=purpose)
     with naming_space(folder, lambda: size, purpose=purpose), new_folder(target.absolute()) as temporary:
         unpacker = _Unpacker(temporary)

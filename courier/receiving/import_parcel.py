@@ -21,6 +21,7 @@ from courier.parcel.keys import identities_for
 from courier.parcel.states import ReceivedEvent
 from courier.parcel.transitions import received_event
 from courier.receiving.spool import Spool
+from courier.receiving.vouching import Vouching, check_expansion, keep_source_definition
 from courier.site.catalog import packages, parcels
 from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
@@ -38,6 +39,7 @@ from formats.documents.listing import FileEntry
 from formats.documents.packing import PackingList
 from formats.documents.receipt import Outcome, Receipt, ReceiptPackage, ReceiptVolume
 from formats.errors import DigestMismatchError, FormatError, UnexpectedError
+from formats.holes import hole_bytes
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -73,7 +75,7 @@ def _new_bytes(site: Site, packing: PackingList, path: Path, identities: Sequenc
                     key = bytes.fromhex(entry.sha256)
                     if key not in seen:
                         seen.add(key)
-                        total += entry.size
+                        total += entry.size - hole_bytes(entry.holes)
             for _ in contents.archives():
                 pass
     except FormatError as error:
@@ -128,9 +130,10 @@ def import_parcel(
     with site.store.naming_space(expanded, purpose=purpose), site.store.lock(), site.store.stage() as staging:
         try:
             with open_contents(site, packing, spool.contents(), identities) as contents:
-                headers = _stage_listings(contents, staging, admission)
-                _stage_archives(packing, contents, staging, open_archive or spool.open_file, identities)
-            _check_covered(headers, staging)
+                headers = _stage_listings(site, packing, contents, staging, admission)
+                carried = _Carried(staging, headers)
+                _stage_archives(packing, contents, carried, open_archive or spool.open_file, identities)
+            carried.check_complete(headers)
         except FormatError as error:
             lost = 0 if open_archive else _drop_bad_blocks(spool)
             raise _blocks_lost(site, packing, lost) if lost else explain(error, where=packing.parcel) from None
@@ -141,8 +144,11 @@ def import_parcel(
     return ImportedParcel(packages=tuple(outcomes))
 
 
-def _stage_listings(contents: ContentsReader, staging: Staging, admission: Admission) -> list[PackageHeader]:
+def _stage_listings(
+    site: Site, packing: PackingList, contents: ContentsReader, staging: Staging, admission: Admission
+) -> list[PackageHeader]:
     headers = []
+    vouching = Vouching(site, packing.source)
     for header, entries in contents.packages():
         key = header.package, header.version
         definition = admission.definitions.get(key)
@@ -150,8 +156,10 @@ def _stage_listings(contents: ContentsReader, staging: Staging, admission: Admis
             raise UnexpectedError(
                 "the parcel's contents and the package definition disagree", place=f"{header.package}:{header.version}"
             )
+        vouching.check(header)
         staging.add_listing(entries)
         headers.append(header)
+    check_expansion(site, packing, headers)
     if {(h.package, h.version) for h in headers} != set(admission.definitions):
         raise UnexpectedError("the parcel does not hold the packages that its ship notice names")
     return headers
@@ -160,12 +168,11 @@ def _stage_listings(contents: ContentsReader, staging: Staging, admission: Admis
 def _stage_archives(
     packing: PackingList,
     contents: ContentsReader,
-    staging: Staging,
+    carried: _Carried,
     open_archive: Callable[[int], BinaryIO],
     identities: Sequence[Identity],
 ) -> None:
     """Stage the content of every member; a content that is cut into parts grows archive by archive."""
-    growing: dict[str, IncomingContent] = {}
     try:
         for number, members in contents.archives():
             index = number - 1
@@ -175,48 +182,78 @@ def _stage_archives(
                 reader.expect([(member.name, member.size) for member in members])
                 for position, member in enumerate(members):
                     with reader.open(position) as source:
-                        _stage_member(source, member, staging, growing, f"{place}: {member.name}")
-        for sha256 in growing:
-            raise UnexpectedError(f"content {sha256} is cut in parts, and some are missing")
+                        carried.take(source, member, f"{place}: {member.name}")
     finally:
-        for content in growing.values():
+        carried.abandon()
+
+
+class _Carried:
+    """The contents that a parcel carries, on their way into the store.
+
+    Only what a parcel carries itself counts for it: that other content is here, in a package of somebody else's, is
+    nothing that a sender may learn or make use of.
+    """
+
+    def __init__(self, staging: Staging, headers: Sequence[PackageHeader]) -> None:
+        self._staging = staging
+        self._growing: dict[str, IncomingContent] = {}
+        self._whole: set[bytes] = set()
+        # 32 bytes for each content of more than a block: the others have no block table.
+        self._tables = {
+            bytes.fromhex(entry.sha256): entry.blocks
+            for header in headers
+            for entry in staging.staged_entries(header.listing)
+            if isinstance(entry, FileEntry) and entry.blocks
+        }
+
+    def take(self, source: BinaryIO, member: MemberRecord, place: str) -> None:
+        """Take in a member. Raises `FormatError`."""
+        if member.offset == 0 and member.sha256 not in self._growing:
+            if self._staging.holds(member.sha256, member.of):
+                self._whole.add(_key(member.sha256, member.of))
+            else:
+                self._growing[member.sha256] = self._staging.begin()
+        content = self._growing.get(member.sha256)
+        if content is None:
+            if _key(member.sha256, member.of) not in self._whole:
+                raise UnexpectedError("a part without the part before it", place=place)
+            _drain(source)
+            return
+        if content.size != member.offset:
+            raise UnexpectedError("parts out of order", place=place)
+        content.append(CODECS[member.coding].decode(source, member.length, place=place))
+        if content.size == member.of:
+            del self._growing[member.sha256]
+            if not content.finish(member.sha256, self._tables.get(bytes.fromhex(member.sha256), "")):
+                raise DigestMismatchError("content differs from its signed SHA-256 or block table", place=place)
+            self._whole.add(_key(member.sha256, member.of))
+
+    def check_complete(self, headers: Sequence[PackageHeader]) -> None:
+        """Raise `UnexpectedError` unless every content of every listing was carried, with the size it has there."""
+        for sha256 in self._growing:
+            raise UnexpectedError(f"content {sha256} is cut in parts, and some are missing")
+        for header in headers:
+            for entry in self._staging.staged_entries(header.listing):
+                if isinstance(entry, FileEntry) and entry.size and _key(entry.sha256, entry.size) not in self._whole:
+                    raise UnexpectedError(
+                        "no archive of the parcel holds its content",
+                        place=f"{header.package}:{header.version}/{entry.path}",
+                    )
+
+    def abandon(self) -> None:
+        """Keep nothing of what did not become whole."""
+        for content in self._growing.values():
             content.abandon()
 
 
-def _stage_member(
-    source: BinaryIO, member: MemberRecord, staging: Staging, growing: dict[str, IncomingContent], place: str
-) -> None:
-    if member.offset == 0 and member.sha256 not in growing and not staging.holds(member.sha256, member.of):
-        growing[member.sha256] = staging.begin()
-    content = growing.get(member.sha256)
-    if content is None:
-        if not staging.has(member.sha256, member.of):
-            raise UnexpectedError("a part without the part before it", place=place)
-        _drain(source)
-        return
-    if content.size != member.offset:
-        raise UnexpectedError("parts out of order", place=place)
-    content.append(CODECS[member.coding].decode(source, member.length, place=place))
-    if content.size == member.of:
-        del growing[member.sha256]
-        if not content.finish(member.sha256):
-            raise DigestMismatchError("content differs from its signed SHA-256", place=place)
+def _key(sha256: str, size: int) -> bytes:
+    return bytes.fromhex(sha256) + size.to_bytes(8, "big")
 
 
 def _drain(source: BinaryIO) -> None:
     # The content is in the store already. Its archive is still read to the end, so that its own checks are made.
     while source.read(CHUNK):
         pass
-
-
-def _check_covered(headers: list[PackageHeader], staging: Staging) -> None:
-    for header in headers:
-        for entry in staging.staged_entries(header.listing):
-            if isinstance(entry, FileEntry) and not staging.has(entry.sha256, entry.size):
-                raise UnexpectedError(
-                    "no archive of the parcel holds its content",
-                    place=f"{header.package}:{header.version}/{entry.path}",
-                )
 
 
 def held_listings(site: Site, versions: Iterable[PackageVersion]) -> Mapping[PackageVersion, str]:
@@ -303,6 +340,7 @@ def _record(site: Site, what: _Record, arrived: Callable[[Connection, CustodyBoo
         for header, outcome in zip(what.headers, what.outcomes, strict=True):
             if outcome.outcome != Outcome.ALREADY_HELD:
                 packages.add(connection, _stored_package(header, what, moment))
+            keep_source_definition(connection, site, packing.source, header, moment)
         received_event(
             connection,
             site,

@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 
 from courier.error_codes import Code
 from courier.errors import RefusedError, UsageError
+from courier.packages.definitions import source_definition
 from courier.packages.find import find_package
 from courier.parcel.archive_plan import Content, PlannedArchive, plan_archives
 from courier.parcel.encryption import BY_NETWORK, encrypted_bytes, plain_limit
@@ -25,7 +26,7 @@ from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
 from courier.site.home import Site
 from formats.archive import Member, archive_size
-from formats.codecs import COMPRESSIONS, STORE, Compression
+from formats.codecs import COMPRESSIONS, HOLES, STORE, Compression
 from formats.digest import sha256_hex
 from formats.documents.contents import ContentsWriter, MemberRecord, PackageHeader
 from formats.documents.listing import FileEntry
@@ -230,12 +231,18 @@ def _contents(site: Site, chosen: Sequence[StoredPackage], compression: Compress
                 folder=folder,
                 path=entry.path,
                 coding=_coding(site, entry, compression),
+                holes=entry.holes,
             )
 
 
 def _coding(site: Site, entry: FileEntry, compression: Compression) -> str:
-    """The name of the codec for a content: that of the compression where it makes the content smaller."""
+    """The name of the codec for a content: that of the compression where it makes the content smaller.
+
+    Holes are never shipped as zeros, however an operator wants the rest compressed (decision 0020).
+    """
     codec = compression.codec
+    if entry.holes:
+        return HOLES.name
     if codec.as_is:
         return codec.name
     with site.store.open_content(entry.sha256) as source:
@@ -258,7 +265,7 @@ def _fit(
         sizes = [_most(archive, recipients) for archive in archives]
         assumed = [member_records(a, [m.most for m in a.members]) for a in archives]
         counter = _Counter()
-        write_contents(site, counter, request.parcel, chosen, assumed)
+        write_contents(site, counter, request.parcel, chosen, assumed, sign=False)
         size = encrypted_bytes(counter.count, recipients)
         # Real sizes may differ in their number of digits from those assumed: a little more room for that.
         fixed = replace(fixed, contents=size + size // 50 + 256)
@@ -297,11 +304,22 @@ def write_contents(
     parcel: str,
     chosen: Sequence[StoredPackage],
     archives: Sequence[Sequence[MemberRecord]],
+    *,
+    sign: bool,
 ) -> None:
-    """Write the contents of a parcel: its packages with their listings, and the members of each of its archives."""
+    """Write the contents of a parcel: its packages with their listings, and the members of each of its archives.
+
+    ``sign``: whether definitions of this site's own packages are signed; otherwise they are only as long.
+    """
     writer = ContentsWriter(cast(BinaryIO, out), parcel=parcel, packages=len(chosen), archives=len(archives))
     for stored in chosen:
-        header = PackageHeader(package=stored.package, version=stored.version, name=stored.name, listing=stored.listing)
+        header = PackageHeader(
+            package=stored.package,
+            version=stored.version,
+            name=stored.name,
+            listing=stored.listing,
+            definition=source_definition(site, stored, sign=sign),
+        )
         writer.package(header, site.store.entries(stored.listing))
     for number, members in enumerate(archives, 1):
         writer.archive(number, members)

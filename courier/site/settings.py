@@ -13,6 +13,8 @@ from formats.errors import FormatError
 from formats.records import Count, NamedRecord, Text, read_named
 
 SETTINGS = "site.json"
+HOLE_LIMIT = 16 << 40
+"""Bytes that the holes of a parcel's sparse files may have, without a setting: they take hours to read, and no room."""
 REPAIR_LIMIT = 256 << 20
 """Default of `Settings.repair_limit`, in bytes."""
 
@@ -24,7 +26,9 @@ class Settings(NamedRecord):
     ``catalogue``: an SQLAlchemy URL, or empty for the SQLite file in the home. ``max_transit_days``: parcels that were
     under way longer are not imported; 0: no limit. ``parcel_quota``: bytes of built parcels to keep; 0: all.
     ``repair_limit``: bytes of blocks that a repair request gets without the operator's consent. ``media``: kinds of
-    media that this site can read, as other sites are told; empty: not told.
+    media that this site can read, as other sites are told; empty: not told. ``relays``: sites that may vouch for
+    packages of sites whose card is not pinned here. ``hole_limit``: bytes that the holes of a parcel's sparse files may
+    have; 0: no limit.
     """
 
     NAME = "settings"
@@ -36,6 +40,8 @@ class Settings(NamedRecord):
     parcel_quota: Count = 0
     repair_limit: Count = REPAIR_LIMIT
     media: tuple[Text, ...] = ()
+    relays: tuple[SiteCode, ...] = ()
+    hole_limit: Count = HOLE_LIMIT
 
     def save(self, home: Path) -> None:
         """Write the settings into ``home``."""

@@ -157,6 +157,10 @@ class Trust:
             )
         return known
 
+    def is_pinned(self, code: str) -> bool:
+        """Whether a card of this site is pinned here, be it revoked or not."""
+        return code in self._known
+
     def verify(
         self,
         data: bytes,

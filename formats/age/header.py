@@ -41,7 +41,7 @@ _KEY_SIZE = 32
 _WRAPPED_SIZE = FILE_KEY_SIZE + 16
 _WRAP_NONCE = bytes(12)  # a wrap key is used once
 _X25519_INFO = b"age-encryption.org/v1/X25519"
-_SEED_SALT = b"courier-seal/1"
+_SEED_SALT = b"courier-encryption/1"
 
 
 def derive(secret: bytes, *, salt: bytes, info: bytes, length: int = 32) -> bytes:
@@ -118,7 +118,7 @@ def _exchange(private: X25519PrivateKey, point: bytes) -> bytes:
 class KeySource:
     """Where the keys of an encrypted file come from: the system's random source, or a seed and a context.
 
-    With a seed of 32 bytes, each key is HKDF-SHA-256 with the salt ``courier-seal/1`` and the info
+    With a seed of 32 bytes, each key is HKDF-SHA-256 with the salt ``courier-encryption/1`` and the info
     ``NAME 0x00 SHA-256(context) RECIPIENT``. NAME is ``file key`` (16 bytes), ``payload nonce`` (16 bytes) or
     ``ephemeral`` (32 bytes); RECIPIENT is the 32 bytes of the recipient for an ephemeral key, and empty otherwise.
     """

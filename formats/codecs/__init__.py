@@ -12,11 +12,13 @@ from formats.codecs.codec import Codec
 from formats.codecs.store import Store
 from formats.codecs.zstd import Zstd
 
-__all__ = ["CODECS", "COMPRESSIONS", "NAMES", "STORE", "Codec", "Compression"]
+__all__ = ["CODECS", "COMPRESSIONS", "HOLES", "NAMES", "STORE", "Codec", "Compression"]
 
 STORE: Codec = Store()
 """The codec that leaves content as it is."""
 _ZSTD = Zstd()
+HOLES: Codec = _ZSTD
+"""The codec for contents with holes: a run of zeros takes next to nothing."""
 CODECS: dict[str, Codec] = {codec.name: codec for codec in (STORE, _ZSTD)}
 """Every codec by the name that documents give it."""
 NAMES = "|".join(CODECS)

@@ -4,6 +4,7 @@ JSON lines, gzip-compressed (RFC 1952) and, in an encrypted parcel, encrypted af
 package a line that names it, followed by the lines of its listing; then for each archive a line that counts its
 members, followed by a line a member, in stored order. A member holds a run of bytes of one content: whole files as
 their path in the package, a file cut in parts as ``path.001``, ``path.002``, with the suffix of the member's codec.
+Sections that a later release may put after the archives begin with a line that names them.
 """
 
 from __future__ import annotations
@@ -17,34 +18,33 @@ from typing import Annotated, BinaryIO, cast
 
 from formats.codecs import CODECS, NAMES
 from formats.documents.fields import Package, Parcel, Version
-from formats.documents.listing import (
-    Entry,
-    ListingCheck,
-    ListingSummary,
-    entry_line,
-    parse_entry,
-    read_lines,
-)
-from formats.errors import MalformedError, TooLargeError, UnexpectedError
+from formats.documents.listing import LINES, MAX_LINE, Entry, ListingCheck, ListingSummary, entry_line
+from formats.errors import MalformedError, UnexpectedError, UnknownFormatError
 from formats.names import check_member, fold
 from formats.records import (
-    Check,
+    OPTIONAL,
     Count,
     Digest,
+    LineCodec,
+    LineReader,
     NamedRecord,
     Number,
     Record,
-    Text,
+    Row,
+    base64_text,
     integer,
     matching,
     read,
     read_named,
+    read_rows,
     text,
 )
 
 MAX_MEMBERS = 65_536
 """Members in one archive, so that an archive's own list always fits in memory."""
 MAX_PACKAGES = 100_000
+MAX_DEFINITION = 1 << 16
+"""Base64 characters of the largest package definition, with its signature, that is accepted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,31 +60,42 @@ class _Header(NamedRecord):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackageHeader(Record):
-    """A package version in a parcel; its name as the sender has it, and the summary of its listing."""
+    """A package version in a parcel; its name as the sender has it, and the summary of its listing.
+
+    ``definition``: the package definition that the package's own source site signed, the bytes of its envelope;
+    whichever site the parcel comes from, a version is what its source site says. Empty where the sender does not have
+    it.
+    """
 
     package: Package
     version: Version
     name: Annotated[str, text(1000)]
     listing: ListingSummary
+    definition: Annotated[bytes, base64_text(MAX_DEFINITION), OPTIONAL] = b""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _ArchiveHeader(Record):
+class _ArchiveRow(Row, tag="a", frozen=True, kw_only=True):
     """The line before the members of an archive; ``members`` is how many follow."""
 
     archive: Number
-    members: Number
+    members: Annotated[int, integer(1, MAX_MEMBERS)]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MemberRecord(Record):
+class _SectionRow(Row, tag="s", frozen=True, kw_only=True):
+    """The line before a section: its kind, and the number of lines that follow."""
+
+    kind: Annotated[str, text(100)]
+    lines: Count
+
+
+class MemberRecord(Row, tag="m", frozen=True, kw_only=True):
     """One member of an archive: a run of bytes of one content.
 
     ``size`` bytes are stored under ``name``; they hold ``length`` bytes from ``offset`` of the content whose SHA-256
     is ``sha256`` and whose whole size is ``of`` bytes. ``coding`` names the codec (`formats.codecs.CODECS`).
     """
 
-    name: Annotated[Text, Check(check_member)]
+    name: str
     size: Number
     sha256: Digest
     of: Number
@@ -92,16 +103,19 @@ class MemberRecord(Record):
     length: Number
     coding: Annotated[str, matching(NAMES)]
 
-    def check(self) -> None:
-        """Raise `MalformedError` where the sizes do not fit each other."""
-        if self.offset + self.length > self.of:
-            raise MalformedError("reaches past the end of its content", place="length")
-        if CODECS[self.coding].as_is and self.size != self.length:
-            raise MalformedError("a stored member has the size of what it holds", place="size")
 
-    def line(self) -> bytes:
-        """The member's line, with its newline."""
-        return self.json() + b"\n"
+def _judge_member(member: MemberRecord) -> None:
+    """Raise `FormatError` where the name is not portable or the sizes do not fit each other."""
+    check_member(member.name, place="name")
+    if member.offset + member.length > member.of:
+        raise MalformedError("reaches past the end of its content", place="length")
+    if CODECS[member.coding].as_is and member.size != member.length:
+        raise MalformedError("a stored member has the size of what it holds", place="size")
+
+
+MEMBER_LINES: LineCodec[MemberRecord] = LineCodec(MemberRecord, _judge_member)
+"""Reads and writes the lines of an archive's members."""
+_HEADER_LINES: LineCodec[_ArchiveRow | _SectionRow] = LineCodec(_ArchiveRow | _SectionRow, lambda _: None)
 
 
 class ContentsWriter:
@@ -122,9 +136,8 @@ class ContentsWriter:
 
     def archive(self, number: int, members: Sequence[MemberRecord]) -> None:
         """Write the member list of an archive."""
-        self._lines.write(_ArchiveHeader(archive=number, members=len(members)).json() + b"\n")
-        for member in members:
-            self._lines.write(member.line())
+        self._lines.write(_HEADER_LINES.line(_ArchiveRow(archive=number, members=len(members))))
+        self._lines.write(MEMBER_LINES.encode(members))
 
     def close(self) -> None:
         """Finish the gzip stream."""
@@ -167,8 +180,8 @@ class ContentsReader:
 
     def __init__(self, source: BinaryIO, *, parcel: str, archives: int) -> None:
         buffered = cast(BinaryIO, io.BufferedReader(_Lines(source), 1 << 18))
-        self._lines = read_lines(buffered, place="contents")
-        header = read_named(_Header, next(self._lines, b""), place="contents")
+        self._lines = LineReader(buffered, longest=MAX_LINE, place="contents")
+        header = read_named(_Header, self._lines.line() or b"", place="contents")
         if header.parcel != parcel:
             raise UnexpectedError(f"contents are of parcel {header.parcel}, not {parcel}", place="contents.parcel")
         if header.archives != archives:
@@ -176,7 +189,7 @@ class ContentsReader:
         self._packages, self._archives = header.packages, archives
 
     def _line(self) -> bytes:
-        line = next(self._lines, None)
+        line = self._lines.line()
         if line is None:
             raise MalformedError("ends early", place="contents")
         return line
@@ -194,27 +207,38 @@ class ContentsReader:
 
     def _entries(self, header: PackageHeader) -> Iterator[Entry]:
         check = ListingCheck()
-        place = f"{header.package}:{header.version}"
-        for n in range(header.listing.entries):
-            line = self._line()
-            entry = parse_entry(line, place=f"{place}[{n}]")
-            check.add(entry, line + b"\n")
+        name = f"{header.package}:{header.version}"
+        rows = read_rows(self._lines, LINES, count=header.listing.entries, place=lambda n: f"{name}[{n}]")
+        for entry, line in rows:
+            check.add(entry, line)
             yield entry
         if check.summary() != header.listing:
-            raise MalformedError("listing does not have the digest and sums given for it", place=place)
+            raise MalformedError("listing does not have the digest and sums given for it", place=name)
 
     def archives(self) -> Iterator[tuple[int, list[MemberRecord]]]:
-        """Each archive's number and members, names distinct even where case and Unicode form are ignored."""
-        for n in range(1, self._archives + 1):
-            place = f"contents.archives[{n}]"
-            header = read(_ArchiveHeader, self._line(), place=place)
-            if header.archive != n:
-                raise MalformedError(f"{header.archive} where {n} is due", place=f"{place}.archive")
-            if header.members > MAX_MEMBERS:
-                raise TooLargeError(f"more than {MAX_MEMBERS} members", place=place)
-            members = [read(MemberRecord, self._line(), place=f"{place}[{m}]") for m in range(header.members)]
-            if len({fold(member.name) for member in members}) != len(members):
-                raise MalformedError("two members of the same name", place=place)
-            yield n, members
-        if next(self._lines, None) is not None:
-            raise MalformedError("goes on after its end", place="contents")
+        """Each archive's number and members, names distinct even where case and Unicode form are ignored.
+
+        Raises `UnknownFormatError` for a section after the archives: this release knows none.
+        """
+        for number in range(1, self._archives + 1):
+            place = f"contents.archives[{number}]"
+            (row,) = _HEADER_LINES.decode([self._line()], lambda _, place=place: place)  # type: ignore[misc]
+            if not isinstance(row, _ArchiveRow):
+                raise MalformedError("a section where an archive is due", place=place)
+            if row.archive != number:
+                raise MalformedError(f"{row.archive} where {number} is due", place=f"{place}.archive")
+            yield number, self._members(row.members, place)
+        line = self._lines.line()
+        if line is None:
+            return
+        (row,) = _HEADER_LINES.decode([line], lambda _: "contents")
+        if isinstance(row, _SectionRow):
+            raise UnknownFormatError(f"a section {row.kind!r}, which this release does not know", place="contents")
+        raise MalformedError("goes on after its end", place="contents")
+
+    def _members(self, count: int, place: str) -> list[MemberRecord]:
+        rows = read_rows(self._lines, MEMBER_LINES, count=count, place=lambda n: f"{place}[{n}]")
+        members = [member for member, _ in rows]
+        if len({fold(member.name) for member in members}) != len(members):
+            raise MalformedError("two members of the same name", place=place)
+        return members

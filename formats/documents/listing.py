@@ -1,4 +1,4 @@
-"""The listing of a package version: every file, folder and link it holds, one canonical JSON line each.
+"""The listing of a package version: every file, folder and link it holds, one canonical JSON array a line.
 
 Entries stand in path order (component by component, so that a folder comes right before what is in it), every folder
 is listed, and the SHA-256 of the lines is the identity of the content. Streams in both directions: a listing of a
@@ -10,80 +10,90 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, BinaryIO
 
+from formats.blocks import BLOCK
 from formats.digest import sha256_hex
-from formats.documents.fields import Path
 from formats.errors import FormatError, IllegalNameError, MalformedError, TooLargeError
-from formats.names import check_link, check_path
-from formats.records import Count, Digest, Key, Record, Text, Time, read
+from formats.holes import check_holes, hole_bytes
+from formats.names import check_path, check_target
+from formats.records import Count, Digest, LineCodec, LineReader, Record, Row, changed, integer, matching, read_rows
 
-MAX_LINE = 1 << 18
-"""Bytes in one line: a path of 32,000 and a link target of 4,095 control characters, six bytes each in JSON, fit."""
+MAX_LINE = 1 << 21
+"""Bytes in one line: a path of 32,000 control characters, six bytes each in JSON, and 65,536 holes fit."""
 EMPTY = sha256_hex(b"")
 """SHA-256 of no bytes."""
+FIRST_TIME, LAST_TIME = -62_135_596_800 * 10**9, 253_402_300_800 * 10**9 - 1
+"""The first and last time that an entry can have, years 1 to 9999, in nanoseconds since 1970 (UTC)."""
 
-Modified = Annotated[Time, Key("mtime")]
+Mode = Annotated[int, integer(0, 0o7777)]
+"""Permission bits with set-user-ID, set-group-ID and sticky, as POSIX has them."""
+BlockTable = Annotated[str, matching("([0-9a-f]{64})?")]
+"""SHA-256 of a content's block table: 32 bytes for each block of 1 MiB. Empty for a content of one block or less."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FileEntry(Record):
-    """A regular file: ``size`` in bytes, ``sha256`` of its content, ``mtime_ns`` UTC, and its executable bit."""
+class FileEntry(Row, tag="f", frozen=True, kw_only=True):
+    """A regular file.
 
-    TAG = ("kind", "file")
+    ``mtime_ns`` is in nanoseconds since 1970 (UTC), ``size`` in bytes, ``sha256`` over all its bytes, the zeros of
+    holes included. ``blocks``: see `BlockTable`. ``holes``: its hole map (`formats.holes`). ``further_names``: how many
+    `HardLinkEntry` name this file.
+    """
 
-    path: Path
+    path: str
+    mtime_ns: int
+    mode: Mode
     size: Count
     sha256: Digest
-    mtime_ns: Modified
-    executable: bool
-
-    def check(self) -> None:
-        """Raise `MalformedError` for an empty file with another digest than that of no bytes, or the reverse.
-
-        Empty files are made, not looked up, so an empty file's digest would never be checked.
-        """
-        if (self.size == 0) != (self.sha256 == EMPTY):
-            raise MalformedError("the SHA-256 of no bytes goes with size 0, and no other", place="sha256")
+    blocks: BlockTable = ""
+    holes: tuple[Count, ...] = ()
+    further_names: Count = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FolderEntry(Record):
-    """A folder."""
+class FolderEntry(Row, tag="d", frozen=True, kw_only=True):
+    """A folder; ``mtime_ns`` in nanoseconds since 1970 (UTC)."""
 
-    TAG = ("kind", "folder")
-
-    path: Path
-    mtime_ns: Modified
+    path: str
+    mtime_ns: int
+    mode: Mode
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LinkEntry(Record):
-    """A symbolic link that stays inside the package."""
+class LinkEntry(Row, tag="l", frozen=True, kw_only=True):
+    """A symbolic link. ``target`` is kept as data, wherever it leads; nothing here follows it."""
 
-    TAG = ("kind", "link")
-
-    path: Path
-    target: Text
-    mtime_ns: Modified
-
-    def check(self) -> None:
-        """Raise `IllegalNameError` for a link that leads out of the package."""
-        check_link(self.path, self.target, place="target")
+    path: str
+    mtime_ns: int
+    target: str
 
 
-Entry = FileEntry | FolderEntry | LinkEntry
-_ANY_ENTRY: Any = Entry
+class HardLinkEntry(Row, tag="h", frozen=True, kw_only=True):
+    """A further name of the file at ``first``, which stands earlier in the listing and is a `FileEntry`."""
+
+    path: str
+    first: str
+
+
+Entry = FileEntry | FolderEntry | LinkEntry | HardLinkEntry
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ListingSummary(Record):
-    """What identifies a listing: SHA-256 of its lines, number of entries and files, bytes of all files."""
+    """What identifies a listing: SHA-256 of its lines, number of entries and files, bytes of all files.
+
+    A file with several names counts once. ``holes``: how many of the bytes are zeros in holes, which take no room where
+    the file system can leave them out.
+    """
 
     sha256: Digest
     entries: Count
     files: Count
     bytes: Count
+    holes: Count
+
+    @property
+    def allocated(self) -> int:
+        """Bytes that the files take on a disk whose file system knows holes."""
+        return self.bytes - self.holes
 
 
 def path_key(path: str) -> list[bytes]:
@@ -91,29 +101,48 @@ def path_key(path: str) -> list[bytes]:
     return path.encode("utf-8", "surrogatepass").split(b"/")
 
 
-def entry_line(entry: Entry) -> bytes:
-    """The line of ``entry``, with its newline."""
-    return entry.json() + b"\n"
+def _judge(entry: Entry) -> None:
+    """Raise `FormatError` for an entry that breaks a rule which concerns it alone."""
+    check_path(entry.path, place="path")
+    match entry:
+        case FileEntry():
+            # Empty files are made, not looked up, so an empty file's digest would never be checked.
+            if (entry.size == 0) != (entry.sha256 == EMPTY):
+                raise MalformedError("the SHA-256 of no bytes goes with size 0, and no other", place="sha256")
+            if (entry.size > BLOCK) != bool(entry.blocks):
+                raise MalformedError(
+                    f"a file of more than {BLOCK} bytes has a block table, and no other", place="blocks"
+                )
+            if entry.holes:
+                check_holes(entry.holes, entry.size)
+        case LinkEntry():
+            check_target(entry.target, place="target")
+        case HardLinkEntry():
+            check_path(entry.first, place="first")
+            return
+    if not FIRST_TIME <= entry.mtime_ns <= LAST_TIME:
+        raise MalformedError("a time outside the years 1 to 9999", place="mtime_ns")
 
 
-def parse_entry(line: bytes, *, place: str = "") -> Entry:
-    """The entry of one line (without newline); raises `MalformedError` or `IllegalNameError`."""
-    entry: Entry = read(_ANY_ENTRY, line, place=place)
-    return entry
+LINES: LineCodec[Entry] = LineCodec(Entry, _judge)
+"""Reads and writes the lines of a listing."""
 
 
 class ListingCheck:
-    """Judges a listing entry by entry and sums it up: order, parents, links, digest.
+    """Judges a listing entry by entry and sums it up: order, parents, hard links, digest.
 
     Feed every entry with its line through `add`; `summary` gives the result. Raises `MalformedError` when an entry is
-    out of order, is listed twice or has no folder listed above it (so no entry passes through a link).
+    out of order, is listed twice or has no folder listed above it (so no entry passes through a link), and when the
+    further names of a file are not as many as it says.
     """
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
         self._last: list[bytes] = []
         self._folders: list[bytes] = []
-        self._entries = self._files = self._bytes = 0
+        self._entries = self._files = self._bytes = self._holes = 0
+        self._names: dict[str, int] = {}
+        """How many further names are still to come, for each file that has such."""
 
     def add(self, entry: Entry, line: bytes) -> None:
         """Take the next entry; ``line`` is with its newline."""
@@ -125,32 +154,39 @@ class ListingCheck:
             self._folders.pop()
         if self._folders != parent:
             raise MalformedError("its folder is not listed", place=entry.path)
-        if isinstance(entry, FolderEntry):
-            self._folders = key
-        elif isinstance(entry, FileEntry):
-            self._files += 1
-            self._bytes += entry.size
+        match entry:
+            case FileEntry():
+                self._files += 1
+                self._bytes += entry.size
+                self._holes += hole_bytes(entry.holes)
+                if entry.further_names:
+                    self._names[entry.path] = entry.further_names
+            case FolderEntry():
+                self._folders = key
+            case HardLinkEntry():
+                self._take_name(entry)
         self._last = key
         self._entries += 1
         self._hash.update(line)
 
+    def _take_name(self, entry: HardLinkEntry) -> None:
+        left = self._names.pop(entry.first, 0)
+        if not left:
+            raise MalformedError(f"no file with a further name stands at {entry.first}", place=entry.path)
+        if left > 1:
+            self._names[entry.first] = left - 1
+
     def summary(self) -> ListingSummary:
         """The summary of what has been added."""
+        for path in self._names:
+            raise MalformedError("has fewer further names than it says", place=path)
         return ListingSummary(
-            sha256=self._hash.hexdigest(), entries=self._entries, files=self._files, bytes=self._bytes
+            sha256=self._hash.hexdigest(),
+            entries=self._entries,
+            files=self._files,
+            bytes=self._bytes,
+            holes=self._holes,
         )
-
-
-def read_lines(source: BinaryIO, *, place: str) -> Iterator[bytes]:
-    """The newline-ended lines of ``source``, without the newline; raises `TooLargeError` or `MalformedError`."""
-    number = 0
-    while line := source.readline(MAX_LINE + 1):
-        number += 1
-        if len(line) > MAX_LINE:
-            raise TooLargeError(f"line longer than {MAX_LINE} bytes", place=f"{place}:{number}")
-        if not line.endswith(b"\n"):
-            raise MalformedError("last line is cut short", place=f"{place}:{number}")
-        yield line[:-1]
 
 
 def read_listing(
@@ -162,27 +198,44 @@ def read_listing(
     one.
     """
     check = ListingCheck()
-    for number, line in enumerate(read_lines(source, place=place), 1):
-        entry = parse_entry(line, place=f"{place}:{number}")
-        check.add(entry, line + b"\n")
+    reader = LineReader(source, longest=MAX_LINE, place=place)
+    for entry, line in read_rows(reader, LINES, place=lambda n: f"{place}:{n + 1}"):
+        check.add(entry, line)
         yield entry
     if expected is not None and check.summary() != expected:
         raise MalformedError("is not the listing its package definition names", place=place)
+
+
+def without_hard_links(entries: Iterable[Entry]) -> Iterator[FileEntry | FolderEntry | LinkEntry]:
+    """The entries with each further name of a file as a file of its own, for what knows no hard links."""
+    several_names: dict[str, FileEntry] = {}
+    for entry in entries:
+        if isinstance(entry, HardLinkEntry):
+            yield changed(several_names[entry.first], path=entry.path, further_names=0)
+            continue
+        if isinstance(entry, FileEntry) and entry.further_names:
+            several_names[entry.path] = entry
+        yield entry
 
 
 def write_listing(entries: Iterable[Entry], out: BinaryIO) -> ListingSummary:
     """Write ``entries`` (in path order) as lines and return their summary; raises as `ListingCheck.add` does."""
     check = ListingCheck()
     for entry in entries:
-        try:
-            line = entry_line(entry)
-            check_path(entry.path)
-            if isinstance(entry, LinkEntry):
-                check_link(entry.path, entry.target)
-        except UnicodeEncodeError:
-            raise IllegalNameError("name is not valid Unicode", place=ascii(entry.path)) from None
-        except FormatError as error:
-            raise type(error)(error.message, place=error.place or entry.path) from None
+        line = entry_line(entry)
         check.add(entry, line)
         out.write(line)
     return check.summary()
+
+
+def entry_line(entry: Entry) -> bytes:
+    """The line of ``entry``, with its newline; raises `FormatError` where no listing may hold it."""
+    try:
+        line = LINES.line(entry)
+    except UnicodeEncodeError:
+        raise IllegalNameError("name is not valid Unicode", place=ascii(entry.path)) from None
+    except FormatError as error:
+        raise type(error)(error.message, place=entry.path) from None
+    if len(line) > MAX_LINE:
+        raise TooLargeError(f"line longer than {MAX_LINE} bytes", place=entry.path)
+    return line

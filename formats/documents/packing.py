@@ -112,7 +112,7 @@ class PackingList(ParcelDocument):
     media: Annotated[str, matching("[a-z0-9-]{1,20}")]
     capacity: Number
     volumes: Annotated[int, integer(1, MAX_VOLUMES)]
-    encrypted: Annotated[bool, Key("sealed")]
+    encrypted: bool
     block_size: Annotated[int, integer(BLOCK, 1 << 32)]
     archives: _Files
     parity: _Files

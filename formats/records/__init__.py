@@ -32,6 +32,7 @@ from formats.records.declare import (
     parse_base64,
     text,
 )
+from formats.records.lines import LineCodec, LineReader, Row, changed, read_rows
 from formats.records.record import Document, NamedRecord, Record, read, read_named
 from formats.records.times import format_time, parse_time
 
@@ -46,12 +47,16 @@ __all__ = [
     "Document",
     "Form",
     "Key",
+    "LineCodec",
+    "LineReader",
     "NamedRecord",
     "Number",
     "Record",
+    "Row",
     "Text",
     "Time",
     "base64_text",
+    "changed",
     "decode",
     "encode",
     "format_base64",
@@ -65,5 +70,6 @@ __all__ = [
     "parse_time",
     "read",
     "read_named",
+    "read_rows",
     "text",
 ]

@@ -302,7 +302,9 @@ def test_a_parcel_of_several_packages_versions_and_destinations_carries_each_con
 def test_dry_run_prints_the_plan_that_the_build_keeps_and_changes_nothing(
     sites: Sites, compress: str, encrypted: str
 ) -> None:
-    package = add(sites.hq, FIXTURES / "boot.wim", FIXTURES / "disk.raw", FIXTURES / "disk.qcow2")
+    images = [FIXTURES / name for name in ("boot.wim", "disk.raw", "disk.qcow2")]
+    added = sites.hq("package", "add", *images, "--name", "Test", "--no-holes")
+    package = f"{added['package_id']}:{added['version']}"
     command = (
         "parcel",
         "create",

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
 
+import courier.packages.trees
 import pytest
 from journey import (
     FIXTURES,
@@ -41,7 +42,6 @@ from journey import (
 )
 
 import courier.files
-import courier.packages.trees
 import courier.parcel.recipes
 import courier.receiving.import_facts
 import courier.sending.archive_builder

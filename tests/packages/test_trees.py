@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+from courier.packages.trees import read_tree, scan_tree, write_tree
 
 from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError, UsageError
 from courier.packages import trees
-from courier.packages.trees import read_tree, scan_tree, write_tree
 from courier.site.store.folder import FolderStore
 from formats.digest import sha256_hex
 from formats.documents.listing import EMPTY, Entry, FileEntry, FolderEntry, LinkEntry, ListingSummary

@@ -33,6 +33,7 @@ def _stored(row: Row[tuple[object, ...]]) -> StoredPackage:
     summary = ListingSummary(
         sha256=values.pop("listing"),
         entries=values.pop("entries"),
+        holes=values.pop("holes"),
         files=values.pop("files"),
         bytes=values.pop("bytes"),
     )
@@ -50,6 +51,7 @@ def add(connection: Connection, new: StoredPackage) -> None:
             entries=new.listing.entries,
             files=new.listing.files,
             bytes=new.listing.bytes,
+            holes=new.listing.holes,
             created_ns=new.created_ns,
             added_ns=new.added_ns,
             origin=new.origin,

@@ -47,6 +47,7 @@ package = Table(
     Column("entries", BigInteger, nullable=False),
     Column("files", BigInteger, nullable=False),
     Column("bytes", BigInteger, nullable=False),
+    Column("holes", BigInteger, nullable=False, comment="how many of the bytes are zeros that take no room"),
     Column("created_ns", BigInteger, nullable=False, comment="when the version was made at its source site"),
     Column("added_ns", BigInteger, nullable=False, comment="when it entered this store"),
     Column("origin", Text, nullable=False, comment="'added', or the parcel it came with"),

@@ -27,10 +27,14 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredContent:
-    """One content of the store: its SHA-256, and the bytes that are kept of it."""
+    """One content of the store: its SHA-256, its size in bytes, and the SHA-256 of its block table.
+
+    ``blocks`` is empty for a content of one block (1 MiB) or less.
+    """
 
     sha256: str
     size: int
+    blocks: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,8 +126,8 @@ class Staging(Protocol):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Give up what was not committed."""
 
-    def add(self, source: BinaryIO, progress: Callable[[int], None] = lambda _: None) -> tuple[str, int]:
-        """Take in one content from a file, to its end; return its SHA-256 and its size in bytes.
+    def add(self, source: BinaryIO, progress: Callable[[int], None] = lambda _: None) -> StoredContent:
+        """Take in one content from a file, to its end.
 
         Content that is stored already, and good, is not kept twice. ``progress`` is told the bytes of each piece.
         """
@@ -159,11 +163,14 @@ class IncomingContent(Protocol):
     def append(self, pieces: Iterable[bytes]) -> None:
         """Take in the next part."""
 
-    def finish(self, sha256: str) -> bool:
-        """Stage the content if it has this SHA-256; otherwise return False and keep nothing of it."""
+    def finish(self, sha256: str, blocks: str = "") -> bool:
+        """Stage the content if it has this SHA-256 and, where given, a block table of the SHA-256 ``blocks``.
 
-    def stage(self) -> tuple[str, int]:
-        """Stage the content, whatever it is; return its SHA-256 and its size in bytes."""
+        Otherwise return False and keep nothing of it.
+        """
+
+    def stage(self) -> StoredContent:
+        """Stage the content, whatever it is."""
 
     def abandon(self) -> None:
         """Keep nothing of it."""

@@ -32,6 +32,7 @@ from courier.files import (
     writing_out,
 )
 from courier.site.store.content_store import ContentStore, Finding, IncomingContent, Staging, StoredContent, StoreSpace
+from formats.blocks import BLOCK, BlockHasher
 from formats.digest import CHUNK, SideHash
 from formats.documents.listing import Entry, FileEntry, ListingSummary, read_listing, write_listing
 from formats.errors import FormatError
@@ -214,7 +215,7 @@ class FolderStaging(Staging):
         self._count += 1
         return self._folder / str(self._count)
 
-    def add(self, source: BinaryIO, progress: Callable[[int], None] = lambda _: None) -> tuple[str, int]:
+    def add(self, source: BinaryIO, progress: Callable[[int], None] = lambda _: None) -> StoredContent:
         """See `Staging.add`."""
         content = self.begin()
         try:
@@ -279,6 +280,7 @@ class FolderIncoming(IncomingContent):
     def __init__(self, staging: FolderStaging, path: Path) -> None:
         self._staging, self._path = staging, path
         self._digest = SideHash()
+        self._blocks = BlockHasher()
 
     @property
     def size(self) -> int:
@@ -291,23 +293,27 @@ class FolderIncoming(IncomingContent):
             written = writing_out(out)
             for data in pieces:
                 self._digest.update(data)
+                self._blocks.update(data)
                 out.write(data)
                 written(len(data))
 
-    def finish(self, sha256: str) -> bool:
+    def finish(self, sha256: str, blocks: str = "") -> bool:
         """See `IncomingContent.finish`."""
-        if self._digest.hexdigest() != sha256:
+        if self._digest.hexdigest() != sha256 or (blocks and self._table() != blocks):
             self.abandon()
             return False
         self.stage()
         return True
 
-    def stage(self) -> tuple[str, int]:
+    def stage(self) -> StoredContent:
         """See `IncomingContent.stage`."""
         sha256, size = self._digest.hexdigest(), self.size
         self._digest.close()
         self._staging.keep(self._path, sha256, size)
-        return sha256, size
+        return StoredContent(sha256=sha256, size=size, blocks=self._table())
+
+    def _table(self) -> str:
+        return hashlib.sha256(self._blocks.finish()[1]).hexdigest() if self.size > BLOCK else ""
 
     def abandon(self) -> None:
         """See `IncomingContent.abandon`."""

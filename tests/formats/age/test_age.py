@@ -214,7 +214,7 @@ def test_keys_are_derived_as_documented() -> None:
     """HKDF by hand (RFC 5869), so that another release rebuilds the same bytes."""
 
     def by_hand(name: bytes, size: int) -> bytes:
-        extracted = hmac.digest(b"courier-seal/1", SEED, "sha256")
+        extracted = hmac.digest(b"courier-encryption/1", SEED, "sha256")
         info = name + b"\0" + sha256(b"context").digest()
         return hmac.digest(extracted, info + b"\1", "sha256")[:size]
 

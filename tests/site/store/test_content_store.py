@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from content_stores import CONTENT_STORES, StoreUnderTest, add, check_whole, listing
+from courier.packages.trees import write_tree
 
 from courier.errors import BusyError, DamagedError, NoSpaceError
-from courier.packages.trees import write_tree
 from courier.site.store.content_store import StoredContent
 from formats.digest import sha256_hex
 from formats.documents.listing import EMPTY, Entry, FolderEntry, entry_line

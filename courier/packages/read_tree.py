@@ -1,0 +1,105 @@
+"""Reading the source of a package: the bytes of every file go into the store, and its entries into a listing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, cast
+
+from courier.errors import RefusedError
+from courier.packages.holes import find_holes
+from courier.packages.offenders import CHANGED, Offenders, reason
+from courier.packages.survey import SourceEntry, SourceTree
+from courier.packages.tree_root import SourceFile
+from courier.site.store.content_store import StoredContent
+from formats.documents.listing import Entry, FileEntry, FolderEntry, HardLinkEntry, LinkEntry
+from formats.holes import HoleMap, hole_map
+
+Take = Callable[[BinaryIO], StoredContent]
+"""Takes in the content of an open file, to its end."""
+
+
+def read_tree(tree: SourceTree, take: Take, *, holes: bool = True) -> Iterator[Entry]:
+    """Yield the entries of a package's listing, in its order; the bytes of every file go through ``take``.
+
+    ``holes``: whether holes are looked for. Raises `RefusedError` that names every file which changed, vanished or
+    cannot be read since `scan_tree` saw it.
+    """
+    for entry in tree.walk():
+        if entry.first:
+            yield HardLinkEntry(path=entry.name, first=entry.first)
+        elif stat.S_ISDIR(entry.mode):
+            yield FolderEntry(path=entry.name, mtime_ns=entry.mtime_ns, mode=stat.S_IMODE(entry.mode))
+        elif stat.S_ISLNK(entry.mode):
+            yield LinkEntry(path=entry.name, target=entry.target, mtime_ns=entry.mtime_ns)
+        else:
+            try:
+                content, found = _read_file(tree, entry, take, holes=holes)
+            except _ChangedError as error:
+                raise _name_all(tree, entry, str(error) or CHANGED) from None
+            yield FileEntry(
+                path=entry.name,
+                mtime_ns=entry.mtime_ns,
+                mode=stat.S_IMODE(entry.mode),
+                size=content.size,
+                sha256=content.sha256,
+                blocks=content.blocks,
+                holes=found,
+                further_names=tree.further_names(entry.name),
+            )
+
+
+class _ChangedError(Exception):
+    """A file is not the one that the survey saw, or cannot be read; no other module sees this."""
+
+
+_NOT_READ = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENXIO, errno.EIO, errno.ESTALE}
+
+
+def _read_file(tree: SourceTree, entry: SourceEntry, take: Take, *, holes: bool) -> tuple[StoredContent, HoleMap]:
+    """Take in a file; raises `_ChangedError` unless it is the file that the survey saw, and stays it."""
+    root, below = tree.place(entry.name)
+    path = tree.path(entry.name)
+    try:
+        with SourceFile(root.open(below), path) as source:
+            if not _is_as_seen(os.fstat(source.fileno()), entry):
+                raise _ChangedError
+            found = hole_map(find_holes(source.fileno(), entry.size)) if holes and entry.sparse else ()
+            content = take(cast(BinaryIO, source))
+            if content.size != entry.size or not _is_as_seen(os.fstat(source.fileno()), entry):
+                raise _ChangedError
+    except OSError as error:
+        if error.filename in (None, str(path), below) and error.errno in _NOT_READ:
+            raise _ChangedError(reason(error)) from None
+        raise
+    return content, found
+
+
+def _is_as_seen(info: os.stat_result, entry: SourceEntry) -> bool:
+    seen = entry.mode, entry.size, entry.mtime_ns, entry.ctime_ns
+    return (info.st_mode, info.st_size, info.st_mtime_ns, info.st_ctime_ns) == seen
+
+
+def _name_all(tree: SourceTree, first: SourceEntry, problem: str) -> RefusedError:
+    """The error that names every file which is not what the survey saw; ``first`` has a ``problem`` for certain."""
+    offenders = Offenders()
+    for entry in tree.walk():
+        root, below = tree.place(entry.name)
+        try:
+            info = root.lstat(below)
+        except OSError as error:
+            offenders.add(tree.path(entry.name), reason(error))
+            continue
+        if stat.S_ISREG(entry.mode) and not root.can_read(below):
+            offenders.add(tree.path(entry.name), "it cannot be read (Permission denied)")
+        elif entry.name == first.name:
+            offenders.add(tree.path(entry.name), problem)
+        elif not _is_as_seen(info, entry):
+            offenders.add(tree.path(entry.name), CHANGED)
+    try:
+        offenders.check()
+    except RefusedError as error:
+        return error
+    raise AssertionError("the file that changed is among them")

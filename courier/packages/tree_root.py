@@ -1,0 +1,141 @@
+"""A folder on the disk whose entries are reached by their paths below it.
+
+Where the system can, each is opened relative to the open folder: a path is then as long as the package's own limit
+allows, however deep the folder itself stands. Nothing here follows a symbolic link at the end of a path.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""Flags to open a file with that is not to be a link or pipe by now; a pipe would keep us waiting."""
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_RELATIVE = {os.open, os.mkdir, os.stat, os.readlink, os.symlink, os.link, os.utime, os.chmod} <= os.supports_dir_fd
+
+
+class SourceFile(io.FileIO):
+    """An open file whose errors on reading name it."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        super().__init__(descriptor, "rb")
+        self._path = path
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read up to ``size`` bytes."""
+        try:
+            return super().read(-1 if size is None else size) or b""
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
+
+
+class TreeRoot(AbstractContextManager["TreeRoot"]):
+    """An open folder; ``name`` is always a path below it with ``/``, the empty one the folder itself."""
+
+    def __init__(self, folder: Path) -> None:
+        """``folder`` exists; a link to a folder is followed."""
+        self._folder = folder
+        self._fd = os.open(folder, _FOLDER & ~getattr(os, "O_NOFOLLOW", 0)) if _RELATIVE else None
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def path(self, name: str) -> Path:
+        """Where an entry is on the disk, for messages."""
+        return self._folder / name if name else self._folder
+
+    def _at(self, name: str) -> tuple[str | Path, dict[str, Any]]:
+        return (self.path(name), {}) if self._fd is None else (name or ".", {"dir_fd": self._fd})
+
+    def names(self, name: str) -> list[str]:
+        """The names of what a folder holds, sorted by their UTF-8 bytes."""
+        path, at = self._at(name)
+        if not at:
+            return sorted(os.listdir(path), key=os.fsencode)
+        descriptor = os.open(path, _FOLDER, **at)
+        try:
+            return sorted(os.listdir(descriptor), key=os.fsencode)
+        finally:
+            os.close(descriptor)
+
+    def lstat(self, name: str) -> os.stat_result:
+        """What the system tells of an entry."""
+        path, at = self._at(name)
+        return os.stat(path, follow_symlinks=False, **at)
+
+    def readlink(self, name: str) -> str:
+        """What a symbolic link holds."""
+        path, at = self._at(name)
+        return os.readlink(path, **at)
+
+    def leads_nowhere(self, name: str) -> bool:
+        """Whether a symbolic link leads to nothing that is there now."""
+        path, at = self._at(name)
+        try:
+            os.stat(path, **at)
+        except OSError:
+            return True
+        return False
+
+    def can_read(self, name: str) -> bool:
+        """Whether the system says that this user may read a file."""
+        path, at = self._at(name)
+        if os.access in os.supports_effective_ids:
+            return os.access(path, os.R_OK, effective_ids=True, **at)
+        return os.access(path, os.R_OK)
+
+    def attributes(self, name: str) -> list[str]:
+        """The names of an entry's extended attributes, but for one that the system gives to every file by itself."""
+        if not hasattr(os, "listxattr"):
+            return []
+        try:
+            return [one for one in os.listxattr(self.path(name), follow_symlinks=False) if one != "security.selinux"]
+        except OSError:
+            return []  # a file system without them, or a path too long to ask for them
+
+    def open(self, name: str, flags: int = os.O_RDONLY) -> int:
+        """Open a file, never through a link, and return its descriptor; a new one is its owner's alone."""
+        path, at = self._at(name)
+        return os.open(path, flags | NO_LINK, 0o600, **at)
+
+    def mkdir(self, name: str) -> None:
+        """Make a folder that is its owner's alone."""
+        path, at = self._at(name)
+        os.mkdir(path, 0o700, **at)
+
+    def symlink(self, target: str, name: str) -> None:
+        """Make a symbolic link that holds ``target``."""
+        path, at = self._at(name)
+        os.symlink(target, path, **at)
+
+    def link(self, first: str, name: str) -> None:
+        """Make a further name of the file ``first``."""
+        old, at = self._at(first)
+        new, _ = self._at(name)
+        if at:
+            os.link(old, new, src_dir_fd=self._fd, dst_dir_fd=self._fd, follow_symlinks=False)
+        else:
+            os.link(old, new)
+
+    def utime(self, name: str, mtime_ns: int) -> None:
+        """Set the time of an entry, of a link itself where the system can."""
+        path, at = self._at(name)
+        if os.utime in os.supports_follow_symlinks:
+            os.utime(path, ns=(mtime_ns, mtime_ns), follow_symlinks=False, **at)
+        elif not Path(path).is_symlink():
+            os.utime(path, ns=(mtime_ns, mtime_ns), **at)
+
+    def chmod(self, name: str, mode: int) -> None:
+        """Set the permission bits of a file or folder, which is known to be no link."""
+        path, at = self._at(name)
+        os.chmod(path, mode, **at)

@@ -1,0 +1,154 @@
+"""Records that are one JSON array a line, read and written many at a time.
+
+The first item of a line is its kind (the ``tag`` of a `msgspec.Struct` with ``array_like``), then come the fields in
+the order in which the class declares them. As with the other records there is one encoding of a meaning: lines are
+decoded, encoded again and compared.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, Generic, TypeVar
+
+import msgspec
+
+from formats.errors import FormatError, MalformedError, TooLargeError
+from formats.records.canonical import decode_as, encode, join, moved
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A record that is one JSON array a line; a subclass says ``tag="f", frozen=True, kw_only=True``."""
+
+
+AnyRow = TypeVar("AnyRow", bound=Row)
+SomeRow = TypeVar("SomeRow")
+BATCH_LINES = 1024
+"""Lines that are decoded at once, at most."""
+BATCH_BYTES = 1 << 20
+"""Bytes of lines that are decoded at once; a batch ends with the line that reaches them."""
+_AT = re.compile(r"\[([0-9]+)\]")
+_KIND = re.compile(rb'\["([a-z]+)"')
+
+
+class LineReader:
+    """The lines of a binary file, one or many at a time. Raises `TooLargeError` and `MalformedError`."""
+
+    def __init__(self, source: BinaryIO, *, longest: int, place: str) -> None:
+        """``longest``: bytes of the longest line that is read; ``place`` begins the place of an error."""
+        self._source = source
+        self._longest = longest
+        self.place = place
+        self.number = 0
+        """Lines read so far."""
+
+    def line(self) -> bytes | None:
+        """The next line, without its newline; None at the end of the file."""
+        line = self._source.readline(self._longest + 1)
+        if not line:
+            return None
+        self.number += 1
+        if len(line) > self._longest:
+            raise TooLargeError(f"line longer than {self._longest} bytes", place=f"{self.place}:{self.number}")
+        if not line.endswith(b"\n"):
+            raise MalformedError("last line is cut short", place=f"{self.place}:{self.number}")
+        return line[:-1]
+
+    def batch(self, most: int = BATCH_LINES) -> list[bytes]:
+        """The next lines, without their newlines: ``most``, or fewer where they are long or the file ends."""
+        lines: list[bytes] = []
+        size = 0
+        while len(lines) < min(most, BATCH_LINES) and size < BATCH_BYTES and (line := self.line()) is not None:
+            lines.append(line)
+            size += len(line)
+        return lines
+
+
+class LineCodec(Generic[SomeRow]):
+    """Reads and writes lines of one kind of row, or of a union of kinds."""
+
+    def __init__(self, kinds: Any, judge: Callable[[SomeRow], None]) -> None:
+        """``judge`` raises `FormatError` for a row that breaks a rule, its place relative to the row."""
+        self._decoder = msgspec.json.Decoder(kinds)
+        self._encoder = msgspec.json.Encoder()
+        self._judge = judge
+        rows = getattr(kinds, "__args__", (kinds,))
+        self._fields: dict[str, tuple[str, ...]] = {row.__struct_config__.tag: row.__struct_fields__ for row in rows}
+
+    def encode(self, rows: Iterable[SomeRow]) -> bytes:
+        """The lines of ``rows``, each with its newline; the rows are not judged."""
+        return self._encoder.encode_lines(rows)
+
+    def line(self, row: SomeRow) -> bytes:
+        """The line of one row, with its newline, judged first."""
+        self._judge(row)
+        return self._encoder.encode(row) + b"\n"
+
+    def decode(self, lines: Sequence[bytes], place: Callable[[int], str]) -> list[SomeRow]:
+        """The rows of ``lines`` (without newlines), judged; ``place(n)`` is where the ``n``-th of them stands.
+
+        Raises `MalformedError`, `TooLargeError` or `IllegalNameError`.
+        """
+        data = b"\n".join(lines)
+        try:
+            rows: list[SomeRow] = self._decoder.decode_lines(data)
+            as_written = len(rows) == len(lines) and self.encode(rows) == (data + b"\n" if lines else b"")
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            as_written = False
+        if not as_written:
+            rows = [self._decode_one(line, place(n)) for n, line in enumerate(lines)]
+        for n, row in enumerate(rows):
+            try:
+                self._judge(row)
+            except FormatError as error:
+                raise moved(error, place(n)) from None
+        return rows
+
+    def _decode_one(self, line: bytes, place: str) -> SomeRow:
+        """The row of one line; its error names the field."""
+        try:
+            row: SomeRow = decode_as(self._decoder, line)
+            if encode(row) != line:
+                raise MalformedError("not in canonical form")
+        except FormatError as error:
+            raise self._named(error, line, place) from None
+        return row
+
+    def _named(self, error: FormatError, line: bytes, place: str) -> FormatError:
+        """The error with the name of the field in place of its number."""
+        at = _AT.match(error.place)
+        if at is None:
+            return moved(error, place)
+        number, rest = int(at[1]), error.place[at.end() :]
+        if number == 0:
+            return type(error)(error.message.replace("unknown value", "unknown kind"), place=place)
+        kind = _KIND.match(line)
+        fields = self._fields.get(kind[1].decode() if kind else "", ())
+        name = fields[number - 1] if number <= len(fields) else at[0]
+        return type(error)(error.message, place=join(place, name + rest))
+
+
+def changed(row: AnyRow, **values: Any) -> AnyRow:
+    """The same row with other values for some of its fields."""
+    return msgspec.structs.replace(row, **values)
+
+
+def read_rows(
+    reader: LineReader, codec: LineCodec[SomeRow], *, count: int | None = None, place: Callable[[int], str]
+) -> Iterator[tuple[SomeRow, bytes]]:
+    """The next ``count`` rows, or all, each with its line (with the newline).
+
+    ``place(n)`` is where the ``n``-th row stands. Raises `MalformedError` where there are fewer than ``count``, and
+    what `LineReader` and `LineCodec.decode` raise.
+    """
+    done = 0
+    while count is None or done < count:
+        lines = reader.batch(BATCH_LINES if count is None else count - done)
+        if not lines:
+            if count is None:
+                return
+            raise MalformedError("ends early", place=reader.place)
+        rows = codec.decode(lines, lambda n: place(done + n))  # noqa: B023 (called before it returns)
+        for row, line in zip(rows, lines, strict=True):
+            yield row, line + b"\n"
+        done += len(lines)
