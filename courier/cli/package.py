@@ -138,12 +138,12 @@ def add(
 
 
 _NOT_KEPT = {
-    "owner": "owned by another user than you; whoever exports them will own them",
-    "xattr": "with extended attributes, which are not kept",
-    "acl": "with an access control list, which is not kept",
-    "device": "a device, left out",
-    "socket": "a socket, left out",
-    "fifo": "a named pipe, left out",
+    "owner": "Not kept: the owner of {} (whoever exports them will own them)",
+    "xattr": "Not kept: the extended attributes of {}",
+    "acl": "Not kept: the access control list of {}",
+    "device": "Left out: devices, {}",
+    "socket": "Left out: sockets, {}",
+    "fifo": "Left out: named pipes, {}",
 }
 
 
@@ -152,7 +152,8 @@ def _say_not_kept(console: Console, addition: Addition) -> dict[str, Any]:
     lost, outside, nowhere = addition.not_kept, addition.links_outside, addition.links_nowhere
     for kind, text in _NOT_KEPT.items():
         if count := lost.counts.get(kind, 0):
-            console.say(f"Not kept: {count:,} {text}: {_examples(lost.examples[kind], count)}")
+            entries = f"{count:,} {'entry' if count == 1 else 'entries'}"
+            console.say(f"{text.format(entries)}: {_examples(lost.examples[kind], count)}")
     if lost.total - lost.counts.get("socket", 0):
         console.say("  --pack keeps all of this, but for sockets, in one tar.")
     if outside.total:
