@@ -315,7 +315,7 @@ def remove(context: typer.Context, *, reference: REFERENCE) -> None:
     examples=[
         "courier package export HQ100001:3 --to /srv/win11",
         "courier package export HQ100001 --as win11.7z --volume-size 4GB --compress fast",
-        "courier package export HQ100002 --to /srv/rootfs --unpack",
+        "courier package export HQ100002 --to /srv/restored --unpack",
     ],
 )
 def export(

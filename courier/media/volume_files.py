@@ -179,7 +179,8 @@ def restore_page(packing: PackingList, number: int, *, name: str) -> str:
             "",
         ]
     lines += [
-        "To restore the packages without the courier toolkit: copy the volumes into one folder (or mount them) and run",
+        "To restore the packages without the courier toolkit: mount the volumes, or copy each into a folder of its own",
+        "(files of different volumes have the same names and must not be mixed), and run",
         "",
         "    python3 restore.py --to TARGET-FOLDER VOLUME-1 VOLUME-2 ...",
         "",

@@ -386,6 +386,18 @@ def test_the_script_on_the_volumes_restores_the_packages_without_our_code(sites:
     assert describe_tree(target / package.replace(":", "-")) == exported(sites.hq, package, sites.root / "x")
 
 
+def test_the_page_asks_for_a_folder_for_each_copied_volume_since_their_names_meet(sites: Sites) -> None:
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), encrypt=False)
+    first, second, *_ = write_parcel(sites.hq, parcel, "folder", sites.root / "out")
+    meeting = {path.relative_to(first) for path in first.rglob("*") if path.is_file()} & {
+        path.relative_to(second) for path in second.rglob("*") if path.is_file()
+    }
+    assert any((first / name).read_bytes() != (second / name).read_bytes() for name in meeting)
+    page = " ".join((first / "RESTORE.txt").read_text("utf-8").split())
+    assert "copy each into a folder of its own" in page
+    assert "copy the volumes into one folder" not in page
+
+
 def test_a_restore_script_altered_on_the_medium_is_named(sites: Sites) -> None:
     _, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "out")
     script = volumes[0] / "restore.py"
