@@ -503,7 +503,7 @@ def restore(parcel: Parcel, target: Path, selected: str | None, partial: bool) -
     try:
         work = Restore(parcel, folder)
         with contextlib.closing(work.database):
-            room = work.prepare(selected) + (max(archive["size"] for archive in parcel.archives) if parcel.age else 0)
+            room = work.prepare(selected) + (max((a["size"] for a in parcel.archives), default=0) if parcel.age else 0)
             if room > (free := shutil.disk_usage(str(target)).free):
                 raise Stop(NO_SPACE, f"{target}: {room:,} bytes are needed, {free:,} are free: choose another disk")
             needed = [archive for archive in parcel.archives if archive["number"] in work.needed]
