@@ -178,11 +178,14 @@ def list_(context: typer.Context) -> None:
     with console.site() as site:
         with site.catalogue.reading() as connection:
             found, retired = packages.versions(connection), reports.retirements(connection)
+            contradicted = packages.contradicted(connection)
+        known = [(s.package, s.version) for s in found]
         rows = [
             (s.package, s.version, s.name, s.listing.files, size_text(s.listing.bytes), s.origin, time_text(s.added_ns))
             for s in found
         ]
-        rows = [(*row[:2], f"{row[2]} (RETIRED)" if (row[0], row[1]) in retired else row[2], *row[3:]) for row in rows]
+        marks = {key: f"{' (RETIRED)' * (key in retired)}{' (CONTRADICTED)' * (key in contradicted)}" for key in known}
+        rows = [(*row[:2], f"{row[2]}{marks[row[0], row[1]]}", *row[3:]) for row in rows]
         console.table(("PACKAGE", "VERSION", "NAME", "FILES", "SIZE", "FROM", "ADDED"), rows)
         if not rows:
             console.say("The store is empty: courier package add PATH... --name NAME")
@@ -191,6 +194,7 @@ def list_(context: typer.Context) -> None:
                 **describe(s),
                 "retired": (s.package, s.version) in retired,
                 "retired_reason": retired.get((s.package, s.version), ""),
+                "contradicted": (s.package, s.version) in contradicted,
             }
             for s in found
         ]
@@ -201,6 +205,7 @@ def list_(context: typer.Context) -> None:
 def show(context: typer.Context, *, reference: REFERENCE) -> None:
     """Show a package version and the files in it."""
     from courier.packages.find import find_package
+    from courier.packages.vouched import is_contradicted, vouching_site
     from courier.site.catalog import reports
     from formats.documents.listing import FileEntry, HardLinkEntry, LinkEntry
 
@@ -213,7 +218,12 @@ def show(context: typer.Context, *, reference: REFERENCE) -> None:
         console.say(f"Listing: {stored.listing.sha256}")
         with site.catalogue.reading() as connection:
             retired = reports.retirements(connection)
-        key = stored.package, stored.version
+            vouching, bad = vouching_site(connection, stored), is_contradicted(connection, stored)
+        key, source = (stored.package, stored.version), stored.package[:3]
+        if vouching != source:
+            console.say(f"Vouched for by {vouching} alone: what {source} signed for it is not here.")
+        if bad:
+            console.say(f"CONTRADICTED: {source} signed other content for this version; it is not used.")
         if key in retired:
             console.say(f"RETIRED: {retired[key] or 'no reason given'}")
         for entry in site.store.entries(stored.listing) if console.for_people else ():
@@ -225,7 +235,15 @@ def show(context: typer.Context, *, reference: REFERENCE) -> None:
                 console.say(f"  {'':>15}        {entry.path} = {entry.first}")
             else:
                 console.say(f"  {'':>15}  {entry.mode:04o}  {entry.path}/")
-        console.result({**describe(stored), "retired": key in retired, "retired_reason": retired.get(key, "")})
+        console.result(
+            {
+                **describe(stored),
+                "retired": key in retired,
+                "retired_reason": retired.get(key, ""),
+                "vouched_by": vouching,
+                "contradicted": bad,
+            }
+        )
 
 
 @command(app, "retire", examples=['courier package retire HQ100001:2 --reason "driver fault"'])

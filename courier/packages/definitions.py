@@ -7,6 +7,7 @@ import hashlib
 
 from courier.errors import CourierError
 from courier.packages.find import definition_of
+from courier.packages.vouched import contradicted, is_contradicted
 from courier.site.catalog import packages
 from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
@@ -55,7 +56,11 @@ def source_definition(site: Site, stored: StoredPackage, *, sign: bool) -> bytes
 
 
 def take_definition(site: Site, definition: PackageDefinition, envelope: Envelope) -> str:
-    """Keep a definition, unless the one that is here is as new; return an empty text, as nothing waits for a person."""
+    """Keep a definition, unless the one that is here is as new.
+
+    Return what waits for a person: that the store has other content than the package's source signed; else an empty
+    text.
+    """
     with site.catalogue.writing() as connection:
         found = packages.find_definitions(connection, definition.package, definition.version, definition.site)
         kept = found.get(definition.listing.sha256)
@@ -69,4 +74,7 @@ def take_definition(site: Site, definition: PackageDefinition, envelope: Envelop
                 envelope=envelope.encode(),
                 received_ns=now(),
             )
+        stored = packages.find(connection, definition.package, definition.version)
+        if stored is not None and definition.package[:3] == definition.site and is_contradicted(connection, stored):
+            return contradicted(stored).message
     return ""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from courier.files import naming_space, require_space
 from courier.packages.find import find_package
+from courier.packages.vouched import check_not_contradicted
 from courier.packages.write_tree import Written, write_tree
 from courier.site.catalog.packages import StoredPackage
 from courier.site.home import Site
@@ -20,6 +21,7 @@ def export_package(
     `NotFoundError`, `NoSpaceError`, and what `write_tree` raises.
     """
     stored = find_package(site, reference)
+    check_not_contradicted(site, stored)
     folder, size, purpose = target.absolute().parent, stored.listing.allocated, "exporting the package"
     require_space(folder, size, purpose=purpose)
     with naming_space(folder, lambda: size, purpose=purpose):

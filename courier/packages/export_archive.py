@@ -18,6 +18,7 @@ from courier.error_codes import Code
 from courier.errors import DamagedError, RefusedError, UsageError
 from courier.files import TEMP, flush_files, locked, make_folder, naming_space, require_space, sync_folder
 from courier.packages.find import find_package
+from courier.packages.vouched import check_not_contradicted
 from courier.site.catalog.packages import StoredPackage
 from courier.site.home import Site
 from formats.archive.foreign_7z import ForeignArchive
@@ -47,6 +48,7 @@ def export_archive(
     `NotFoundError`, `NoSpaceError`, `RefusedError` where something of that name exists, and `DamagedError`.
     """
     stored = find_package(site, reference)
+    check_not_contradicted(site, stored)
     folder, size = target.absolute().parent, sum(entry.size for entry in _files(site, stored))
     if part_size and size > MAX_PARTS * part_size:
         raise UsageError(f"parts of {part_size:,} bytes make more than {MAX_PARTS}", hint="give a larger --volume-size")

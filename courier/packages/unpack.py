@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, cast
 from courier.errors import UsageError, explain
 from courier.files import naming_space, require_space
 from courier.packages.find import find_package
+from courier.packages.vouched import check_not_contradicted
 from courier.packages.write_tree import check_native, new_folder, umask
 from courier.site.catalog.packages import StoredPackage
 from courier.site.home import Site
@@ -43,6 +44,7 @@ def unpack_package(
     `RefusedError` or `DamagedError` for an archive that leads out of ``target`` or is no tar.
     """
     stored = find_package(site, reference)
+    check_not_contradicted(site, stored)
     tars = 0
     for entry in site.store.entries(stored.listing):
         if not isinstance(entry, FolderEntry) and not (isinstance(entry, FileEntry) and entry.path.endswith(".tar")):

@@ -7,11 +7,10 @@ the package is shown as vouched for by that site until the source's own definiti
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
-from courier.errors import CourierError, RefusedError
+from courier.errors import RefusedError
 from courier.site.catalog import packages
 from courier.site.clock import now
 from courier.site.home import Site
@@ -70,12 +69,7 @@ class Vouching:
         """Whether the source has signed another content for this version, which came here before."""
         with self._site.catalogue.reading() as connection:
             known = packages.find_definitions(connection, header.package, header.version, source)
-        for listing, (data, arrived_ns) in known.items():
-            if listing != header.listing.sha256:
-                with contextlib.suppress(CourierError):
-                    self._trust.verify(data, package_doc.KIND, now_ns=now(), arrived_ns=arrived_ns)
-                    return True
-        return False
+        return bool(set(known) - {header.listing.sha256})
 
     def _read(self, header: PackageHeader, source: str) -> PackageDefinition:
         where = f"{source}'s definition of {header.package}:{header.version}, carried by {self._sender}"
@@ -106,11 +100,10 @@ def keep_source_definition(
 ) -> None:
     """Keep what the package's source signed, so that this site can pass the package on with it.
 
-    It was verified, or comes from a site that may vouch: then it is judged whenever it is used, and is never put in
-    place of one that came from the source itself.
+    Only one that was verified is kept: where the source's card is not pinned, the sender alone vouches.
     """
     source = header.package[:3]
-    if not header.definition or source in (sender, site.code):
+    if not header.definition or source in (sender, site.code) or not site.trust().is_pinned(source):
         return
     if header.listing.sha256 not in packages.find_definitions(connection, header.package, header.version, source):
         packages.keep_definition(

@@ -13,6 +13,7 @@ from courier.error_codes import Code
 from courier.errors import RefusedError, UsageError
 from courier.packages.definitions import source_definition
 from courier.packages.find import find_package
+from courier.packages.vouched import check_not_contradicted
 from courier.parcel.archive_plan import Content, PlannedArchive, plan_archives
 from courier.parcel.encryption import BY_NETWORK, encrypted_bytes, plain_limit
 from courier.parcel.parity_plan import Redundancy
@@ -180,6 +181,7 @@ def _choose(site: Site, references: Sequence[str]) -> tuple[StoredPackage, ...]:
     chosen: dict[tuple[str, int], StoredPackage] = {}
     for reference in references:
         stored = find_package(site, reference)
+        check_not_contradicted(site, stored)
         chosen[stored.package, stored.version] = stored
     return tuple(chosen.values())
 

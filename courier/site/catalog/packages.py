@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, insert, select, update
 
 from courier.site.catalog.schema import counter, definition, package
 from courier.site.log import note
@@ -67,6 +67,16 @@ def versions(connection: Connection, package_id: str | None = None) -> list[Stor
     if package_id is not None:
         query = query.where(package.c.package == package_id)
     return [_stored(row) for row in connection.execute(query)]
+
+
+def contradicted(connection: Connection) -> set[tuple[str, int]]:
+    """The stored versions whose source site signed other content for them."""
+    same = (definition.c.package == package.c.package, definition.c.version == package.c.version)
+    source = definition.c.site == func.substr(package.c.package, 1, 3)
+    query = select(package.c.package, package.c.version).join(definition, and_(*same, source))
+    return {
+        (name, version) for name, version in connection.execute(query.where(definition.c.listing != package.c.listing))
+    }
 
 
 def find(connection: Connection, package_id: str, version: int) -> StoredPackage | None:
