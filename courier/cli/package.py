@@ -292,8 +292,11 @@ def export(
         str | None, typer.Option("--volume-size", metavar="SIZE", help="Split the archive into parts of this size.")
     ] = None,
     compress: Annotated[
-        str, typer.Option("--compress", metavar="METHOD", help="Compression of the archive: none, fast or best.")
-    ] = "none",
+        str | None,
+        typer.Option(
+            "--compress", metavar="METHOD", help="Compression of the archive: none, fast or best. Without it: none."
+        ),
+    ] = None,
     unpack: Annotated[
         bool,
         typer.Option("--unpack", help="Unpack the package's tar files into the folder; as root, with owners and all."),
@@ -312,25 +315,29 @@ def export(
     from formats.archive.foreign_write import LEVELS
 
     console = console_of(context)
-    if (to is None) == (archive is None):
-        raise UsageError("nowhere to write to", hint="give --to DIR for files, or --as FILE.7z for one archive")
+    hint = "give --to DIR for files, or --as FILE.7z for one archive"
+    if to is None and archive is None:
+        raise UsageError("nowhere to write to", hint=hint)
+    if to is not None and archive is not None:
+        raise UsageError("--to and --as cannot be given together", hint=hint)
+    if archive is not None and archive.suffix.lower() != ".7z":
+        raise UsageError(f"--as {archive}: what is written is a 7z archive", hint="give it a name that ends in .7z")
     if unpack and to is None:
         raise UsageError("--unpack writes into a folder", hint="give --to DIR, or leave it out")
-    if compress not in LEVELS:
+    if compress is not None and compress not in LEVELS:
         raise UsageError(f"--compress {compress}: there is no such method", hint=f"give one of {', '.join(LEVELS)}")
-    if archive is None and volume_size is not None:
-        raise UsageError("--volume-size is for an archive", hint="give --as FILE.7z too, or leave it out")
+    for option, value in (("--volume-size", volume_size), ("--compress", compress)):
+        if archive is None and value is not None:
+            raise UsageError(f"{option} is for an archive", hint="give --as FILE.7z in place of --to, or leave it out")
     part_size = parse_size(volume_size) if volume_size is not None else 0
     if volume_size is not None and part_size < LEAST_PART:
-        raise UsageError(
-            f"--volume-size {volume_size}: a part has at least {size_text(LEAST_PART)}", hint="such as 4GB"
-        )
+        raise UsageError(f"--volume-size {volume_size}: a part has at least {LEAST_PART >> 20} MiB", hint="such as 4GB")
     lost: Mapping[str, int] = {}
     with console.site() as site:
         if archive is not None:
             with console.progress("Exporting", None) as progress:
                 stored, written = export_archive(
-                    site, reference, archive, level=LEVELS[compress], part_size=part_size, progress=progress
+                    site, reference, archive, level=LEVELS[compress or "none"], part_size=part_size, progress=progress
                 )
         elif to is not None and unpack:
             with console.progress("Unpacking", None) as progress:

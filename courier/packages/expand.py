@@ -6,8 +6,9 @@ go straight into the store's staging; nothing is unpacked beside it, and an arch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
@@ -19,7 +20,7 @@ from formats.archive.foreign_member import MAX_RATIO, ForeignMember, Kind, Sink
 from formats.archive.foreign_tar import ForeignTar
 from formats.archive.foreign_zip import ForeignZip
 from formats.archive.header import SIGNATURE
-from formats.documents.listing import EMPTY, Entry, FileEntry, FolderEntry, LinkEntry, path_key
+from formats.documents.listing import EMPTY, Entry, FileEntry, FolderEntry, LinkEntry, path_key, write_listing
 from formats.errors import FormatError, TooLargeError
 from formats.names import check_link
 from formats.streams import JoinedFiles
@@ -52,6 +53,7 @@ class ArchiveSource(AbstractContextManager["ArchiveSource"]):
             packed = source.seek(0, 2)
             if self.bytes > MAX_RATIO * packed:
                 raise TooLargeError(f"{self.bytes:,} bytes of content in an archive of {packed:,}")
+            self._check_listing(members)
         except FormatError as error:
             self.close()
             raise self._explained(error) from None
@@ -90,6 +92,14 @@ class ArchiveSource(AbstractContextManager["ArchiveSource"]):
                 ) from None
             raise error
 
+    def _check_listing(self, members: Iterable[ForeignMember]) -> None:
+        """Judge the listing before its digests are known, so that a dry run refuses what a run does.
+
+        An empty file stands for every link: where it leads is known only when the archive is read.
+        """
+        known = (replace(member, kind=Kind.FILE) if member.kind is Kind.LINK else member for member in members)
+        write_listing(self._entries(known, {}), cast(BinaryIO, _Nowhere()))
+
     def _explained(self, error: FormatError) -> CourierError:
         return explain(error, where=str(self._path), hint=_HINT)
 
@@ -102,9 +112,13 @@ class ArchiveSource(AbstractContextManager["ArchiveSource"]):
         staged: dict[str, tuple[str, int]] = {}
         try:
             members = self._archive.read(lambda member: _Staged(member.path, staging.begin(), staged, progress))
-            entries = {member.path: self._entry(member, staged) for member in members}
+            yield from self._entries(members, staged)
         except FormatError as error:
             raise self._explained(error) from None
+
+    def _entries(self, members: Iterable[ForeignMember], staged: dict[str, tuple[str, int]]) -> Iterator[Entry]:
+        """The entries of the listing, in order; ``staged``: (SHA-256, size) of the content of a path."""
+        entries = {member.path: self._entry(member, staged) for member in members}
         for path in list(entries):
             for parent in list(PurePosixPath(path).parents)[:-1]:
                 entries.setdefault(str(parent), FolderEntry(path=str(parent), mtime_ns=self._default_ns))

@@ -371,3 +371,11 @@ def test_the_demo_leaves_nothing_and_says_it_in_json(tmp_path: Path) -> None:
     assert ran.document["state"] == "Confirmed"
     assert ran.document["volumes"] >= 3
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_policy_that_is_refused_in_part_is_refused_whole(tmp_path: Path) -> None:
+    hq = make_sites(tmp_path).hq
+    before = hq("site", "policy")
+    command = ("site", "policy", "--max-transit-days", "60", "--media", "papyrus")
+    assert "papyrus" in hq.fails(*command, code=2)["message"]
+    assert hq("site", "policy") == before
