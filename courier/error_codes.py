@@ -108,7 +108,7 @@ class Code(StrEnum):
     OWN_PARCEL = "own-parcel", "The parcel was made at this site, which therefore does not receive it."
     PACKAGES_UNKNOWN = "packages-unknown", "The site no longer knows which packages the parcel carries."
     PARCEL_REFUSED = "parcel-refused", "The operator refused this parcel."
-    PAUSED = "paused", "The schedule of the network address closed while messages were moving."
+    PAUSED = "paused", "The limits of the network address let no message pass now."
     PERMISSION = "permission", "The system does not let this user read or write there."
     READ_BACK = "read-back", "What was written to a medium did not read back the same."
     RECALLED = "recalled", "The sender recalled the parcel."
