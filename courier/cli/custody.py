@@ -99,7 +99,7 @@ def add(
         odd = look_ahead(parcel, wanted, ledger)
         if odd:
             console.warn(odd)
-            console.ask_if_present("Write the entry all the same?")
+            console.confirm("Write the entry all the same?")
         done = add_by_hand(site, parcel, wanted, ledger)
         for warning in done.warnings:
             console.warn(warning)

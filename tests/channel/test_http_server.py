@@ -27,6 +27,7 @@ pytest.importorskip("uvicorn")
 
 from channel_network import Clock, Pair, came, definition, put
 from http_requests import Forge, Running, client, raw, running, talk, tampered
+from journey import started_with
 
 from courier.channel import http_application, http_server
 from courier.channel.addresses import Wishes, add_address
@@ -258,7 +259,7 @@ def test_the_server_takes_in_what_comes_and_makes_its_rounds(http: Pair) -> None
 @pytest.mark.skipif(sys.platform == "win32", reason="elsewhere: Windows has no SIGTERM to send")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_ends_cleanly_when_it_is_told_to(http: Pair, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "courier", "channel", "serve", "--bind", "127.0.0.1:0", "--behind-proxy"]
+    command = [*started_with(number), "channel", "serve", "--bind", "127.0.0.1:0", "--behind-proxy"]
     with subprocess.Popen(
         [*command, "--json-lines", "--home", str(http.br.home)], stdout=subprocess.PIPE, cwd=ROOT, text=True
     ) as process:
