@@ -68,7 +68,8 @@ def deliver(site: Site, run: Run) -> None:
             try:
                 for job in jobs:
                     job.result()
-            except BaseException:  # Ctrl-C too: the pool waits for its threads, which wait for other sites
+            except (KeyboardInterrupt, SystemExit):
+                # The pool waits for its threads, and they for other sites.
                 run.network.stop.set()
                 raise
 

@@ -27,7 +27,7 @@ from courier.channel.serve import Reports, run_server
 from courier.channel.sync import Exchange, synchronise
 from courier.channel.transport import Outgoing
 from courier.cli.messages import MESSAGE_HANDLERS
-from courier.errors import StoppedError
+from courier.errors import BusyError, StoppedError
 from courier.site.catalog import messages
 
 pytestmark = pytest.mark.usefixtures("no_reports")
@@ -221,3 +221,17 @@ def test_when_one_thread_of_a_delivery_is_stopped_the_others_end_too(
     with pytest.raises((KeyboardInterrupt, StoppedError)):
         deliver(http.hq, Run(network=http.network))
     assert http.network.stop.is_set()
+
+
+def test_what_breaks_one_delivery_stops_no_round_of_a_server(http: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    http.link()
+    put(http.hq, http.br, *(definition(http.hq, n) for n in range(2)))
+
+    def carry(*_: object) -> None:
+        raise BusyError("catalogue: database is locked", hint="wait")
+
+    monkeypatch.setattr("courier.channel.delivery._note_waiting", carry)
+    monkeypatch.setattr("courier.channel.http_transport.HttpTransport.deliver", carry)
+    with pytest.raises(BusyError):
+        deliver(http.hq, Run(network=http.network))
+    assert not http.network.stop.is_set()
