@@ -27,10 +27,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.parcel.parity_plan import ParityPlan, Redundancy, plan_parity
+from courier.parcel.parity_plan import Redundancy, plan_parity
 from formats.blocks import BLOCK, BlockHasher
 from formats.parity import encode, mend
 from formats.parity.column_files import ColumnFiles
+from formats.parity.layout import across, within
 
 ARCHIVES = 20
 PAR2 = {"": ["-r10"], " 1 MiB": ["-r10", f"-s{BLOCK}"]}
@@ -64,12 +65,14 @@ class Job:
         archives = sorted(folder.glob("*.7z"))
         each = ARCHIVES // setting.volumes
         self.volumes = [archives[n : n + each] for n in range(0, ARCHIVES, each)]
-        plan: ParityPlan = plan_parity(
-            [[path.stat().st_size for path in volume] for volume in self.volumes],
-            spares=setting.spares,
-            redundancy=Redundancy.parse(setting.redundancy),
+        sizes = [[path.stat().st_size for path in volume] for volume in self.volumes]
+        plan = plan_parity(sizes, spares=setting.spares, redundancy=Redundancy.parse(setting.redundancy))
+        (group,) = plan.groups
+        self.geometry = (
+            across(sizes, parity=group.parity)
+            if setting.spares
+            else within(sizes[0], columns=group.columns, parity=group.parity)
         )
-        (self.geometry,) = plan.geometries
         self.parity = folder / name
         self.parity.mkdir(exist_ok=True)
         self._stack = ExitStack()

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from formats.blocks import ranges
 
 
-def plural(count: int, word: str) -> str:
-    """A number of things: ``1 volume``, ``3 volumes``."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
+def plural(count: int, word: str, several: str = "") -> str:
+    """A number of things: ``1 volume``, ``3 volumes``; ``several`` is the word for them where an s does not make it."""
+    return f"{count:,} {word if count == 1 else several or f'{word}s'}"
 
 
 def listed(numbers: Iterable[int]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from courier.error_codes import Code
 from courier.errors import CourierError
 from courier.parcel.transitions import log_entry
 from courier.site.catalog import messages, parcels, sites
@@ -23,7 +24,15 @@ from formats.records import read
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-CURABLE = {"unknown-site", "revoked-site", "bad-signature", "unknown-key", "key-not-valid", "clock", "card-not-chained"}
+CURABLE = {
+    Code.UNKNOWN_SITE,
+    Code.REVOKED_SITE,
+    Code.BAD_SIGNATURE,
+    Code.UNKNOWN_KEY,
+    Code.KEY_NOT_VALID,
+    Code.CLOCK,
+    Code.CARD_NOT_CHAINED,
+}
 """Codes of refusals that another message (a card), the operator or time may cure: they are not acknowledged, so that
 the message comes again and is judged anew."""
 
@@ -82,9 +91,8 @@ def _parcel_of(connection: Connection, message: Message) -> str:
 
 def _log_answer(connection: Connection, site: Site, message: Message, item: AcknowledgedMessage, parcel: str) -> None:
     """Note in a parcel's log that a message of ours about it was refused, or waits for a person, at the other site."""
-    kind = message.type.removeprefix("application/vnd.courier.").removesuffix("+json")
     event, how = ("refused-there", "by") if item.refused else ("waits-there", "at")
-    text = f"our {kind}, {how} {message.site}: {item.refused or item.waits}"
+    text = f"our {message.kind}, {how} {message.site}: {item.refused or item.waits}"
     parcels.write_log(connection, log_entry(site, parcel, event, text))
 
 

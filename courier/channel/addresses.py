@@ -32,17 +32,19 @@ class Wishes:
     ca: Path | None = None
 
 
-def add_address(site: Site, code: str, text: str, priority: int | None, wishes: Wishes | None = None) -> Address:
-    """Add an address of a pinned site; without ``priority`` it comes after those that there are.
+def add_address(site: Site, code: str, text: str, wishes: Wishes | None = None) -> Address:
+    """Add an address of a pinned site; without a priority it comes after those that there are.
 
     ``text`` is a folder, an http(s) URL, or `POLL`. Raises `UsageError`, or `NotFoundError` for a site that is not
-    pinned.
+    pinned and for the extra that http(s) needs.
     """
     if code == site.code:
         raise UsageError(f"{code} is this site itself", hint="name the other site: courier site list")
     find_site(site, code)
     wishes = wishes or Wishes()
     given, text = text, _spelled(text)
+    if text.startswith(("http://", "https://")):
+        require_httpx()
     if text != POLL and "://" not in text:
         _check_folder(site, text, given)
     new = _changed(Address(site=code, priority=0, address=text), wishes, new=True)
@@ -51,7 +53,7 @@ def add_address(site: Site, code: str, text: str, priority: int | None, wishes: 
         if any(known.address == text for known in there):
             raise UsageError(f"{text} is already an address of {code}", hint="courier channel address set changes it")
         used = {known.priority: known.address for known in there}
-        new = replace(new, priority=_free(priority, used, code) or max(used, default=0) + 1)
+        new = replace(new, priority=_free(wishes.priority, used, code) or max(used, default=0) + 1)
         sites.add_address(connection, new)
     return new
 
@@ -97,7 +99,6 @@ def _spelled(text: str) -> str:
         return POLL
     scheme, colon, _ = text.partition("://")
     if colon and scheme.lower() in ("http", "https"):
-        require_httpx()
         return _spelled_url(text)
     if colon or not text.strip():
         raise UsageError(
@@ -143,7 +144,7 @@ def _changed(address: Address, wishes: Wishes, *, new: bool) -> Address:
 
 
 def _changed_limits(limits: Limits, wishes: Wishes, *, new: bool) -> Limits:
-    zone = wishes.zone or (local_zone() if new or (wishes.schedule and limits.zone == "UTC") else None)
+    zone = wishes.zone or (local_zone() if new else None)
     limits = change(limits, schedule=wishes.schedule, zone=zone, cap=wishes.cap, pulse=wishes.pulse)
     if wishes.retries is not None:
         if not 0 <= wishes.retries <= MAX_RETRIES:
@@ -178,22 +179,21 @@ def local_zone() -> str:
 
 
 def find_address(site: Site, code: str, text: str) -> Address:
-    """The address of a site that is spelled as ``text``, or is that folder; raises `NotFoundError`."""
+    """The address of a site that ``text`` stands for; raises `NotFoundError`, or `UsageError` for what is none."""
     find_site(site, code)
     with site.catalogue.reading() as connection:
-        known = sites.addresses(connection, code)
-    spellings = {text, text.rstrip("/"), str(Path(text).absolute())}
-    found = next((address for address in known if address.address in spellings), None)
+        found = sites.find_address(connection, code, _spelled(text))
     if found is None:
         raise NotFoundError(f"{text} is not an address of {code}", hint="courier channel address list")
     return found
 
 
-def remove_address(site: Site, code: str, text: str) -> None:
-    """Remove an address; raises `NotFoundError`."""
+def remove_address(site: Site, code: str, text: str) -> Address:
+    """Remove an address and return it; raises `NotFoundError` or `UsageError`."""
     found = find_address(site, code, text)
     with site.catalogue.writing() as connection:
         sites.remove_address(connection, code, found.address)
+    return found
 
 
 def list_addresses(site: Site) -> list[Address]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,11 +59,19 @@ def download_folder(site: Site, address: Address) -> Path:
 class Network:
     """Opens transports and gives the time: a test puts its own network and clock in their place.
 
-    ``clock`` gives nanoseconds since 1970, UTC; ``sleep`` takes seconds.
+    ``clock`` gives nanoseconds since 1970, UTC; ``sleep`` takes seconds. Once ``stop`` is set, every wait ends with a
+    `StoppedError`.
     """
 
-    def __init__(self, *, clock: Callable[[], int] = now, sleep: Callable[[float], None] = time.sleep) -> None:
-        self.clock, self.sleep = clock, sleep
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], int] = now,
+        sleep: Callable[[float], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.clock, self.stop = clock, stop or threading.Event()
+        self.sleep: Callable[[float], object] = sleep or self.stop.wait
 
     def open(self, site: Site, address: Address, pace: Pace | None = None) -> Transport:
         """The transport of an address; raises `UsageError` or `NotFoundError` when it cannot be used at all."""
@@ -73,7 +80,7 @@ class Network:
         from courier.channel.http_client import HttpClient
         from courier.channel.http_transport import HttpTransport
 
-        client = HttpClient(remote_server(site, address), sleep=self.sleep)
+        client = HttpClient(remote_server(site, address), sleep=self.sleep, stop=self.stop)
         return HttpTransport(client, downloads=download_folder(site, address), pace=pace)
 
     def pacer(self, site: Site, address: Address, meter: Meter, priority: str) -> Pacer:
@@ -84,7 +91,7 @@ class Network:
                 present = sites.find_address(connection, address.site, address.address)
             return Limits.parse(present.limits if present else address.limits)
 
-        return Pacer(meter, limits, priority=priority, now=self.clock, sleep=self.sleep)
+        return Pacer(meter, limits, priority=priority, now=self.clock, sleep=self.sleep, stop=self.stop)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -92,7 +99,8 @@ class Run:
     """One run of deliveries and fetches: how many messages were delivered, and what is known of each address.
 
     ``patient``: an address that failed is not tried until its pause is over. ``failed``: why a site was not reached.
-    ``held``: why messages for a site wait though nothing failed. ``down``: why an address is not tried in this run.
+    ``held``: why messages for a site wait though nothing failed. ``down``: why an address, by its site and text, is not
+    tried in this run.
     """
 
     network: Network

@@ -15,7 +15,7 @@ from courier.channel.connections import POLL, Connections, Run
 from courier.channel.pace import paused
 from courier.channel.schedule import EXPIRY_NS, SECOND_NS, THREADS, THREADS_PER_SITE, Limits, resend_ns
 from courier.channel.transport import Outgoing, PausedError, RejectedError
-from courier.errors import CourierError, UnreachableError
+from courier.errors import CourierError, StoppedError, UnreachableError
 from courier.site.catalog import messages, sites
 from courier.site.catalog.messages import Message
 from courier.site.catalog.sites import Address
@@ -52,7 +52,10 @@ class _Obstacle:
 
 
 def deliver(site: Site, run: Run) -> None:
-    """Deliver every message that is due, with at most `THREADS` threads, `THREADS_PER_SITE` to one site."""
+    """Deliver every message that is due, with at most `THREADS` threads, `THREADS_PER_SITE` to one site.
+
+    Raises `StoppedError`.
+    """
     now_ns = run.network.clock()
     _expire(site, now_ns)
     queues = _due_queues(site, run, now_ns)
@@ -62,8 +65,13 @@ def deliver(site: Site, run: Run) -> None:
     elif workers:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="deliver") as pool:
             jobs = [pool.submit(_deliver_queue, site, run, queue) for queue in workers]
-            for job in jobs:
-                job.result()
+            try:
+                for job in jobs:
+                    job.result()
+            except (KeyboardInterrupt, SystemExit):
+                # The pool waits for its threads, and they for other sites.
+                run.network.stop.set()
+                raise
 
 
 def _expire(site: Site, now_ns: int) -> None:
@@ -151,6 +159,8 @@ def _try_address(
         return _Obstacle(reason=f"{address.address}: {error.message}", held=True)
     except RejectedError as error:
         return _Obstacle(reason=error.message)
+    except StoppedError:
+        raise
     except CourierError as error:
         reason = error.message if isinstance(error, UnreachableError) else f"{error.message}; {error.hint}"
         run.broke(site, address, reason)

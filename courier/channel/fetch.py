@@ -9,7 +9,7 @@ from courier.channel.connections import POLL, Connections, Run, is_server
 from courier.channel.handlers import Handlers
 from courier.channel.inbox import Inbox
 from courier.channel.incoming import IncomingMessage, Intake, take_all
-from courier.channel.transport import PausedError, RejectedError
+from courier.channel.transport import EnoughError, PausedError, RejectedError
 from courier.errors import NotFoundError, UnreachableError, UsageError
 from courier.site.catalog import sites
 from courier.site.catalog.sites import Address
@@ -27,32 +27,42 @@ def take_from_inbox(site: Site, intake: Intake, handlers: Handlers) -> None:
 
 
 def fetch_messages(site: Site, run: Run, intake: Intake, handlers: Handlers) -> None:
-    """Take in what waits anywhere: of each site's servers the first that answers is asked, and every folder is."""
+    """Take in what waits anywhere: of each site's servers the first that answers is asked, and every folder is.
+
+    A site is not reached where none of its addresses works. Raises `StoppedError`.
+    """
     take_from_inbox(site, intake, handlers)
     with site.catalogue.reading() as connection:
         addresses = [address for address in sites.addresses(connection) if address.address != POLL]
     reached: set[str] = set()
-    failed: dict[str, tuple[str, str]] = {}
+    answered: set[str] = set()
+    failed: dict[str, str] = {}
     connections = Connections(site, run)
     try:
         for address in addresses:
             place = f"server of {address.site}" if is_server(address) else address.address
-            if place in reached or run.why_not(address):
+            if place in reached:
+                answered.add(address.site)
+                continue
+            if run.why_not(address):
                 continue
             try:
                 take_all(site, _from_address(site, connections, address), intake, handlers)
             except PausedError as error:
+                if isinstance(error, EnoughError):
+                    answered.add(address.site)
                 run.held.setdefault(address.site, f"{address.address}: {error.message}")
             except (UnreachableError, RejectedError, NotFoundError, UsageError) as error:
-                failed.setdefault(place, (address.site, error.message))
+                failed.setdefault(address.site, error.message)
                 run.broke(site, address, error.message)
             else:
                 reached.add(place)
+                answered.add(address.site)
                 run.worked(site, address)
     finally:
         connections.close()
-    for place, (code, reason) in failed.items():
-        if place not in reached:  # else another address of that server answered
+    for code, reason in failed.items():
+        if code not in answered:  # else it is named among the addresses that failed
             run.failed.setdefault(code, reason)
 
 

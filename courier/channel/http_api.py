@@ -21,7 +21,8 @@ from courier.channel.openapi import Operation, description
 from courier.channel.request_signatures import Head
 from courier.channel.schedule import SECOND_NS
 from courier.channel.server_desk import ServerDesk
-from courier.channel.transport import MAX_MESSAGE
+from courier.channel.transport import CONTENT_RANGE, MAX_MESSAGE
+from courier.error_codes import Code
 from courier.site.outbox import PART
 from formats.records import encode
 
@@ -30,8 +31,9 @@ PAGE = 256
 LONGEST_WAIT_NS = 10 * SECOND_NS
 """The longest time that a response is held back to keep to a cap; beyond that the peer is asked to come again."""
 Sleep = Callable[[float], Awaitable[None]]
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,10})-([0-9]{1,10})/([0-9]{1,10})")
 _RANGE = re.compile(r"bytes=([0-9]{1,10})-([0-9]{1,10})")
+
+_NOT_WAITING = Problem(status=404, code="not-found", message="no such message waits")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,16 +167,19 @@ class ChannelApi:
             return self._refuse(asked, 416, "range", "one range of bytes is asked for at a time")
         start = int(wanted[1])
         limits, now_ns = self._desk.limits(asked.peer.site), self._now()
+        if limits is None:
+            return problem_response(_NOT_WAITING)
         meter = asked.peer.meter
         with meter.lock:
             wait_ns = meter.wait_ns(limits, now_ns)
             if wait_ns > LONGEST_WAIT_NS:
-                message = "the cap of this address is used up for now"
-                return problem_response(Problem(status=429, code="too-fast", message=message))
+                # A client that waits for us would give up; one that is told to come later loses nothing.
+                message = f"the next piece may go in {-(-wait_ns // SECOND_NS)} s, by the limits of this address"
+                return problem_response(Problem(status=429, code=Code.PAUSED, message=message))
             length = min(int(wanted[2]) - start + 1, limits.block(now_ns, PART))
-            found = self._desk.piece(asked.peer.site, asked.message, start, length)
+            found = self._desk.piece(asked.peer.site, limits, asked.message, start, length)
             if found is None:
-                return problem_response(Problem(status=404, code="not-found", message="no such message waits"))
+                return problem_response(_NOT_WAITING)
             data, total = found
             if not data:
                 return self._refuse(asked, 416, "range", f"the message has {total} bytes")
@@ -211,7 +216,7 @@ class ChannelApi:
     )
     def write_message(self, asked: Asked) -> Response:
         """Keep a part of a message that the asking site brings."""
-        span = _CONTENT_RANGE.fullmatch(asked.head.headers.get("content-range", ""))
+        span = CONTENT_RANGE.fullmatch(asked.head.headers.get("content-range", ""))
         start, last, total = (int(text) for text in span.groups()) if span else (0, 0, 0)
         if span is None or not asked.body or last - start + 1 != len(asked.body) or last >= total:
             return self._refuse(asked, 400, "malformed", "Content-Range does not fit the body")

@@ -25,7 +25,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from courier.channel.http_admission import Admission, Problem, SignedRequest
+from courier.channel.http_admission import NOT_KNOWN, Admission, Problem, SignedRequest
 from courier.channel.http_api import ANYONE, OPERATIONS, Asked, ChannelApi, Sleep, problem_response
 from courier.channel.inbox import Inbox
 from courier.channel.openapi import Operation
@@ -135,8 +135,8 @@ class _NotAdmittedError(AuthenticationError):
 
 
 def _not_admitted(_connection: HTTPConnection, error: AuthenticationError) -> Response:
-    problem = error.problem if isinstance(error, _NotAdmittedError) else Problem(status=401)
-    return problem_response(problem, close=problem.status >= 400)
+    problem = error.problem if isinstance(error, _NotAdmittedError) else NOT_KNOWN
+    return problem_response(problem, close=True)
 
 
 class _Signed(AuthenticationBackend):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import queue
 import secrets
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from courier.channel.request_signatures import Head, sign_head
-from courier.channel.transport import PausedError, RejectedError
+from courier.channel.transport import EnoughError, PausedError, RejectedError, check_going_on
 from courier.error_codes import Code
 from courier.errors import CourierError, NotFoundError, UnreachableError, UsageError
 from courier.site.outbox import PART
@@ -23,6 +26,11 @@ if TYPE_CHECKING:
 
 REQUEST_SECONDS = 120
 """An answer that is not whole after this time is given up."""
+EXCHANGE_SECONDS = 600
+"""How long one exchange waits for one server in all; the pauses that our own limits ask for do not count. What is left
+then follows with the next exchange, so that no server keeps the others waiting."""
+LOOK_SECONDS = 0.2
+"""How often a wait looks whether it is to stop."""
 MAX_ANSWER = PART + (64 << 10)
 """Bytes of the largest answer: one part of a message, or a list of messages."""
 TRIES_WHEN_TOO_FAST = 8
@@ -67,7 +75,7 @@ class Answer:
     def value(self, name: str) -> Any:
         """A field of an answer in JSON, or None."""
         try:
-            document = json.loads(self.body)
+            document = json.loads(self.body, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             return None
         return document.get(name) if isinstance(document, dict) else None
@@ -114,14 +122,20 @@ class HttpClient:
         *,
         wire: httpx.BaseTransport | None = None,
         now: Callable[[], int] = time.time_ns,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = time.sleep,
+        stop: threading.Event | None = None,
     ) -> None:
-        """``wire`` takes the place of the network in tests; ``now`` gives nanoseconds since 1970."""
+        """``wire`` takes the place of the network in tests; ``now`` gives nanoseconds since 1970.
+
+        Once ``stop`` is set, `ask` ends with a `StoppedError`.
+        """
         require_httpx()
         import httpx
 
         self._server, self._key = server, server.present_key
-        self._now, self._sleep = now, sleep
+        self._now, self._sleep, self._stop = now, sleep, stop or threading.Event()
+        self._seconds = 0.0
+        self._on_network = wire is None
         self._http = httpx.Client(
             transport=wire,
             verify=tls_context(server.ca) if wire is None and server.url.startswith("https") else True,
@@ -135,18 +149,34 @@ class HttpClient:
     ) -> Answer:
         """Ask, and ask again a little later where the server says that we ask too fast.
 
-        Raises `UnreachableError`, and `PausedError` where the server's own schedule is closed to us.
+        Raises `UnreachableError`; `PausedError` where the server's own schedule is closed to us, or the server has had
+        `EXCHANGE_SECONDS` of this exchange; `StoppedError`.
         """
+        if self._seconds > EXCHANGE_SECONDS:
+            raise EnoughError(
+                f"it has taken {EXCHANGE_SECONDS} seconds of this exchange", hint="what is left follows with the next"
+            )
+        begun = time.monotonic()
+        try:
+            return self._ask_patiently(method, path, query=query, body=body, headers=headers)
+        finally:
+            self._seconds += time.monotonic() - begun
+
+    def _ask_patiently(
+        self, method: str, path: str, *, query: str, body: bytes, headers: dict[str, str] | None
+    ) -> Answer:
         head = Head(method=method, path=path, query=query, headers=headers or {})
         for _ in range(TRIES_WHEN_TOO_FAST):
+            check_going_on(self._stop)
             answer = self._ask_once(head, body)
             if answer.status == 401 and not answer.body:
                 answer = self._ask_with_older_keys(head, body) or answer
             if answer.status != 429:
                 return answer
             code, message = answer.problem
-            if code == "paused":
-                raise PausedError(message, hint="the message waits at the other site until its schedule takes it")
+            if code == Code.PAUSED:
+                hint = "the message waits at the other site until the limits of our address there take it"
+                raise PausedError(_printable(message), hint=hint)
             text = answer.headers.get("retry-after", "1")
             self._sleep(min(int(text), LONGEST_PAUSE_SECONDS) if text.isdecimal() and len(text) < 9 else 1)
         raise self.unreachable("it is busy")
@@ -162,8 +192,6 @@ class HttpClient:
         return None
 
     def _ask_once(self, head: Head, body: bytes) -> Answer:
-        import httpx
-
         signature = sign_head(
             head,
             source=self._key.source,
@@ -176,9 +204,37 @@ class HttpClient:
         )
         headers = {**head.headers, **signature, "content-length": str(len(body))}
         url = f"{self._server.url}{head.path}" + (f"?{head.query}" if head.query else "")
+        return self._while_going_on(lambda: self._carry(head.method, url, body, headers))
+
+    def _while_going_on(self, carry: Callable[[], Answer]) -> Answer:
+        """The answer, unless we are stopped while it is waited for. Nothing else wakes a thread that waits in a socket,
+        so the request has a thread of its own, which is left behind; it ends with the request's own time limits.
+        """
+        if not self._on_network:
+            return carry()
+        answers: queue.SimpleQueue[Answer | Exception] = queue.SimpleQueue()
+
+        def act() -> None:
+            try:
+                answers.put(carry())
+            except Exception as error:  # raised again below, where it is waited for
+                answers.put(error)
+
+        threading.Thread(target=act, name="request", daemon=True).start()
+        while True:
+            with contextlib.suppress(queue.Empty):
+                answer = answers.get(timeout=LOOK_SECONDS)
+                if isinstance(answer, Exception):
+                    raise answer
+                return answer
+            check_going_on(self._stop)
+
+    def _carry(self, method: str, url: str, body: bytes, headers: dict[str, str]) -> Answer:
+        import httpx
+
         deadline = time.monotonic() + REQUEST_SECONDS
         try:
-            with self._http.stream(head.method, url, content=body, headers=headers) as reply:
+            with self._http.stream(method, url, content=body, headers=headers) as reply:
                 gathered = bytearray()
                 # As it comes: a chunk of a given size would not fill for days where bytes trickle.
                 for chunk in reply.iter_raw():
@@ -207,6 +263,13 @@ class HttpClient:
             )
         return self.unreachable(f"it answered {answer.status}{f' ({message})' if message else ''}")
 
+    def nonsense(self, answer: Answer) -> CourierError:
+        """The error for an answer with the right status that is not what a server of ours says, whoever sent it."""
+        return self.unreachable(
+            f"it answered {answer.status} with what no courier server says; is something else there, such as a proxy "
+            "or a page to log in?"
+        )
+
     def unreachable(self, why: str) -> UnreachableError:
         """The error that says why this server cannot be used now."""
         return UnreachableError(f"{self._server.url}: {_printable(why)}", hint=KEPT_HINT)
@@ -214,6 +277,10 @@ class HttpClient:
     def close(self) -> None:
         """Give the connections back."""
         self._http.close()
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _explained(text: str) -> str:

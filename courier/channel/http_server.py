@@ -91,11 +91,9 @@ def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM comes or ``stop`` is set; requests under way are finished.
 
-    ``ready`` is called with the URL. Raises `UsageError` or `NotFoundError` where certificate or key are not right,
-    `BusyError` when the port is taken.
+    `check_listening` and `require_server` come before it. ``ready`` is called with the URL. Raises `UsageError` where
+    certificate or key are not right, `BusyError` when the port is taken.
     """
-    check_listening(listening)
-    require_server()
     import uvicorn
 
     from courier.channel.http_application import make_app
@@ -178,6 +176,8 @@ def _signals(server: _Server) -> Iterator[None]:
         yield
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # What the parent chose to ignore (nohup, a shell's background) stays ignored, as for every command.
+    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
     for number in before:
         signal.signal(number, lambda *_: server.stop.set())
     try:

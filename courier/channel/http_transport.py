@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from courier.channel.http_client import HttpClient
-from courier.channel.transport import MAX_MESSAGE, Outgoing, Pace, Unlimited
+from courier.channel.transport import CONTENT_RANGE, MAX_MESSAGE, EnoughError, Outgoing, Pace, Unlimited
 from courier.errors import CourierError
 from courier.files import make_folder
 from courier.site.outbox import PART
+from courier.text import plural
 
 MAX_STEPS_BACK = 8
 """Requests after which an upload that the server keeps setting back is given up."""
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,10})-([0-9]{1,10})/([0-9]{1,10})")
+MAX_FETCHED = 4096
+"""Messages that one exchange fetches from one server at most."""
+MAX_FETCHED_BYTES = 1 << 30
+"""Bytes of messages that one exchange fetches from one server at most."""
 
 
 class HttpTransport:
@@ -57,28 +61,44 @@ class HttpTransport:
         answer = self._client.ask("GET", f"/v1/uploads/{message.sha256}")
         if answer.status != 200:
             raise self._client.problem(answer)
-        if answer.value("complete") is True:
+        complete, offset = answer.value("complete"), answer.value("offset")
+        if not isinstance(complete, bool) or type(offset) is not int:
+            raise self._client.nonsense(answer)
+        if complete:
             return message.size
-        offset = answer.value("offset")
-        return offset if isinstance(offset, int) and 0 <= offset < message.size else 0
+        return offset if 0 <= offset < message.size else 0
 
     def fetch(self, own: str) -> Iterator[tuple[str, bytes]]:
-        """See `Transport.fetch`; a message that does not come whole is left for the next time."""
+        """See `Transport.fetch`; a message that does not come whole is left for the next time.
+
+        Raises `EnoughError` where the server has more than one exchange takes.
+        """
         seen: set[str] = set()
+        count = 0
         while True:
             self._pace.block()
             answer = self._client.ask("GET", "/v1/messages")
             if answer.status != 200:
                 raise self._client.problem(answer)
-            fresh = [item for item in _listed(answer.value("messages")) if item[0] not in seen]
+            listed, has_more = _listed(answer.value("messages")), answer.value("more")
+            if listed is None or not isinstance(has_more, bool):
+                raise self._client.nonsense(answer)
             is_progress = False
-            for sha256, size in fresh:
+            for sha256, size in listed:
+                if sha256 in seen:
+                    continue
+                if len(seen) >= MAX_FETCHED or count + size > MAX_FETCHED_BYTES:
+                    raise EnoughError(
+                        f"it has more than the {plural(len(seen), 'message')} of this exchange",
+                        hint="what is left follows with the next exchange",
+                    )
                 seen.add(sha256)
+                count += size
                 body = self._download(sha256, size)
                 if body is not None:
                     is_progress = True
                     yield sha256, body
-            if answer.value("more") is not True:
+            if not has_more:
                 self._sweep(seen)
                 return
             if not is_progress:
@@ -92,20 +112,11 @@ class HttpTransport:
 
     def _download(self, sha256: str, size: int) -> bytes | None:
         """A message of ``size`` bytes, or None where it does not come whole and as it is named."""
-        body = self._download_small(sha256, size) if size <= PART else self._download_large(sha256, size)
+        body = self._gather(sha256, size)
         return body if body is not None and hashlib.sha256(body).hexdigest() == sha256 else None
 
-    def _download_small(self, sha256: str, size: int) -> bytes | None:
-        data = b""
-        while len(data) < size:
-            piece = self._piece(sha256, len(data), size)
-            if piece is None:
-                return None
-            data += piece
-        return data
-
-    def _download_large(self, sha256: str, size: int) -> bytes | None:
-        """Through a file, so that a download that is cut goes on where it was."""
+    def _gather(self, sha256: str, size: int) -> bytes | None:
+        """The bytes of a message, through a file, so that a download that is cut goes on where it was."""
         path = make_folder(self._downloads) / f"{sha256}.part"
         while (here := path.stat().st_size if path.exists() else 0) < size:
             piece = self._piece(sha256, here, size)
@@ -123,7 +134,7 @@ class HttpTransport:
         answer = self._client.ask("GET", f"/v1/messages/{sha256}", headers={"range": f"bytes={start}-{end}"})
         if answer.status in (404, 416):
             return None
-        span = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
+        span = CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
         if answer.status != 206:
             raise self._client.problem(answer)
         self._pace.moved(len(answer.body))
@@ -151,12 +162,15 @@ class HttpTransport:
             raise self._client.problem(answer)
 
 
-def _listed(value: Any) -> list[tuple[str, int]]:
-    """(name, size) of the messages that a server lists, as far as the list makes sense."""
+def _listed(value: Any) -> list[tuple[str, int]] | None:
+    """(name, size) of the messages that a server lists, without those that are too large; None where it is no list."""
+    if not isinstance(value, list):
+        return None
     found = []
-    for item in value if isinstance(value, list) else []:
+    for item in value:
         name, size = (item.get("message"), item.get("size")) if isinstance(item, dict) else (None, None)
-        is_name = isinstance(name, str) and re.fullmatch("[0-9a-f]{64}", name)
-        if is_name and isinstance(size, int) and 0 < size <= MAX_MESSAGE:
-            found.append((str(name), size))
+        if not isinstance(name, str) or not re.fullmatch("[0-9a-f]{64}", name) or type(size) is not int:
+            return None
+        if 0 < size <= MAX_MESSAGE:
+            found.append((name, size))
     return found

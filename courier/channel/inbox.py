@@ -7,6 +7,7 @@ stays true. Both are bounded for each site: no peer fills the disk.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -65,10 +66,10 @@ class Inbox:
 
     def offset(self, peer: str, sha256: str) -> tuple[int, bool]:
         """(bytes of a message that are here, whether it is whole)."""
-        if self._path(peer, sha256).exists():
-            return self._path(peer, sha256).stat().st_size, True
-        found = self._partial(peer, sha256)
-        return (found.stat().st_size if found else 0), False
+        whole = _size(self._path(peer, sha256))
+        if whole is not None:
+            return whole, True
+        return next((_size(part) or 0 for part in self._parts(peer, sha256)), 0), False
 
     def store(self, peer: str, sha256: str, *, start: int, total: int, data: bytes) -> int:
         """Keep a part that begins at byte ``start`` of ``total``; return how many bytes are here now.
@@ -80,7 +81,7 @@ class Inbox:
             if path.exists():
                 return total
             if start == 0 and len(data) == total:
-                self._check(hashlib.sha256(data).hexdigest() == sha256, sha256)
+                _check_digest(hashlib.sha256(data).hexdigest(), sha256)
                 self._make_room(peer, total)
                 make_folder(path.parent)
                 write_atomic(path, data)
@@ -90,7 +91,7 @@ class Inbox:
 
     def _append(self, peer: str, sha256: str, *, start: int, total: int, data: bytes) -> int:
         part = self._part / peer / f"{sha256}-{total}.part"
-        here = part.stat().st_size if part.exists() else 0
+        here = _size(part) or 0
         # All of it may be here already: when it had come there was no room, or this server was killed.
         if here < total:
             if start != here:
@@ -107,20 +108,16 @@ class Inbox:
         with part.open("rb+") as whole:
             os.fsync(whole.fileno())
         with part.open("rb") as source:
-            good = hashlib.file_digest(source, "sha256").hexdigest() == sha256
-        if not good:
+            found = hashlib.file_digest(source, "sha256").hexdigest()
+        if found != sha256:
             part.unlink(missing_ok=True)
-        self._check(good, sha256)
+        _check_digest(found, sha256)
         self._make_room(peer, total)
         target = self._path(peer, sha256)
         make_folder(target.parent)
         part.replace(target)
         sync_folder(target.parent)
         return total
-
-    def _check(self, good: bool, sha256: str) -> None:
-        if not good:
-            raise WrongDigestError(f"what came is not {sha256[:12]}", hint="send the message again from its beginning")
 
     def fetch(self) -> Iterator[tuple[str, str, bytes]]:
         """(site that brought it, name, bytes) of every whole message; call `done` for each that was dealt with."""
@@ -139,7 +136,7 @@ class Inbox:
     def done(self, peer: str, sha256: str) -> None:
         """Remove a message that was taken in or refused."""
         path = self._path(peer, sha256)
-        size = path.stat().st_size if path.exists() else 0
+        size = _size(path) or 0
         path.unlink(missing_ok=True)
         with self._counting:
             count, total = self._waiting.get(peer, (1, size))
@@ -150,26 +147,22 @@ class Inbox:
         oldest = time.time() - PART_LIFE_SECONDS
         for folder in (self._part, self._in):
             for path in folder.glob("*/*") if folder.is_dir() else []:
-                whole = _NAME.fullmatch(path.name)
-                fresh = path.exists() and path.stat().st_mtime > oldest
-                if not whole and not fresh:
-                    path.unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError):  # finished or taken meanwhile
+                    if not _NAME.fullmatch(path.name) and path.stat().st_mtime <= oldest:
+                        path.unlink()
 
     def _path(self, peer: str, sha256: str) -> Path:
         return self._in / peer / f"{sha256}.msg"
 
-    def _parts(self, peer: str) -> list[Path]:
+    def _parts(self, peer: str, sha256: str = "") -> list[Path]:
+        """The uploads of a site that are not whole: all of them, or those of one message."""
         folder = self._part / peer
-        return [path for path in folder.iterdir() if _PART.fullmatch(path.name)] if folder.is_dir() else []
-
-    def _partial(self, peer: str, sha256: str) -> Path | None:
-        return next((path for path in self._parts(peer) if path.name.startswith(sha256)), None)
+        found = list(folder.iterdir()) if folder.is_dir() else []
+        return [path for path in found if _PART.fullmatch(path.name) and path.name.startswith(sha256)]
 
     def _drop_part(self, peer: str, sha256: str) -> None:
-        if (self._part / peer).is_dir():
-            for path in self._parts(peer):
-                if path.name.startswith(sha256):
-                    path.unlink(missing_ok=True)
+        for path in self._parts(peer, sha256):
+            path.unlink(missing_ok=True)
 
     def _make_part_room(self, peer: str, size: int) -> None:
         # An upload counts as what it says it will be, so that many small beginnings cannot grow past the limit.
@@ -188,5 +181,18 @@ class Inbox:
 
     def _count(self, peer: str) -> tuple[int, int]:
         box = self._in / peer
-        sizes = [entry.stat().st_size for entry in os.scandir(box)] if box.is_dir() else []
-        return len(sizes), sum(sizes)
+        sizes = [_size(path) for path in box.iterdir()] if box.is_dir() else []
+        return len(sizes), sum(size or 0 for size in sizes)
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file, or None where there is none: another run may take or finish it at any moment."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _check_digest(found: str, sha256: str) -> None:
+    if found != sha256:
+        raise WrongDigestError(f"what came is not {sha256[:12]}", hint="send the message again from its beginning")

@@ -27,8 +27,9 @@ from formats.documents import acknowledgement as acknowledgement_doc
 if TYPE_CHECKING:
     from formats.age import Identity
 
-MAX_UNKNOWN = 1000
-"""Dead letters of unknown origin that are kept."""
+MAX_REFUSED = 1000
+"""Dead letters that are kept of one sender, and of all that are of unknown origin. One that goes before its sender was
+told of it comes again, and is judged anew."""
 SECOND_LOOK_BYTES = 16 << 20
 """Bytes of refused messages that are kept, the first ones, to be judged once more after all others of a run."""
 OUR_FAULTS = {Code.CLOCK}
@@ -93,7 +94,7 @@ def take_all(site: Site, incoming: Iterable[IncomingMessage], intake: Intake, ha
             try:
                 verdict = _take_one(site, one, identities, handlers)
             except RefusedError as error:
-                if error.code != Code.CLOCK:
+                if error.code not in OUR_FAULTS:
                     raise
                 # That our clock is wrong says nothing of the message: it stays where it is.
                 intake.refused.append((one.sha256, f"{error.message}; it is kept until the clock is right"))
@@ -193,5 +194,5 @@ def _keep(site: Site, one: IncomingMessage, opened: _Opened, known: Message | No
         if known is not None:
             messages.forget(connection, known)
         messages.put(connection, kept)
-        if not opened.sender:
-            messages.thin_out(connection, keep=MAX_UNKNOWN)
+        if kept.state == "refused":
+            messages.thin_out(connection, opened.sender, keep=MAX_REFUSED)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from courier.channel.addresses import find_address, list_addresses
+from courier.channel.addresses import find_address
 from courier.channel.connections import POLL, Network
 from courier.channel.http_transport import HttpTransport
 from courier.errors import NotFoundError, UnreachableError, UsageError
@@ -53,7 +53,8 @@ def measure_address(
     """
     if text is None:
         find_site(site, code)
-        known = [address for address in list_addresses(site) if address.site == code]
+        with site.catalogue.reading() as connection:
+            known = sites.addresses(connection, code)
         if not known:
             raise NotFoundError(f"{code} has no address", hint="courier channel address add CODE ADDRESS")
         address = known[0]

@@ -33,7 +33,11 @@ class Operation:
     query: str = ""
 
 
-_ALWAYS = {400: "Not a request of this channel.", 401: "Not signed by a site that is known here.", 429: "Too fast."}
+_ALWAYS = {
+    400: "Not a request of this channel.",
+    401: "Not signed by a site that is known here.",
+    429: "Too fast; or `paused`, by the limits of this address.",
+}
 _SIGNED = ("Courier-From", "Courier-To", "Content-Digest", "Signature-Input", "Signature")
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from courier.channel.schedule import SECOND_NS, Limits
-from courier.channel.transport import PausedError
+from courier.channel.transport import PausedError, check_going_on
 from courier.site.outbox import PART
 
 LOOK_AGAIN_NS = SECOND_NS
@@ -41,7 +41,10 @@ class Meter:
 
 
 class Pacer:
-    """The `Pace` of transfers of messages of one ``priority``; ``limits`` gives the limits as they are when asked."""
+    """The `Pace` of transfers of messages of one ``priority``; ``limits`` gives the limits as they are when asked.
+
+    Once ``stop`` is set nothing goes any more.
+    """
 
     def __init__(
         self,
@@ -50,15 +53,18 @@ class Pacer:
         *,
         priority: str,
         now: Callable[[], int] = time.time_ns,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = time.sleep,
+        stop: threading.Event | None = None,
     ) -> None:
         self._meter, self._limits, self._now, self._sleep = meter, limits, now, sleep
+        self._stop = stop or threading.Event()
         self.priority = priority
 
     def block(self) -> int:
-        """See `Pace.block`."""
+        """See `Pace.block`. Raises `StoppedError` too."""
         with self._meter.lock:
             while True:
+                check_going_on(self._stop)
                 limits, now_ns = self._limits(), self._now()
                 if not limits.admits(self.priority, now_ns):
                     raise paused(limits, self.priority, now_ns)

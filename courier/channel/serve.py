@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from courier.channel.connections import Network
 from courier.channel.fetch import open_inbox
 from courier.channel.handlers import Handlers
 from courier.channel.http_server import Listening, check_listening, require_server, serve
 from courier.channel.server_desk import ServerDesk
 from courier.channel.sync import Exchange, exchange_locked, synchronise, take_inbox
-from courier.errors import CourierError
+from courier.errors import CourierError, StoppedError
 from courier.site.home import Site
 
 Told = TypeVar("Told")
@@ -50,7 +51,7 @@ def run_server(
 
     ``rate``: requests a second that one site may make. Raises `UsageError`, `NotFoundError` or `RefusedError`.
     """
-    check_listening(listening)
+    check_listening(listening)  # before a passphrase is asked for
     require_server()
     from courier.channel.http_application import make_service
 
@@ -81,6 +82,7 @@ class _Rounds:
     def __init__(self, site: Site, handlers: Handlers, *, every: int, reports: Reports) -> None:
         self._site, self._handlers, self._every, self._reports = site, handlers, every, reports
         self._arrived, self._ended = threading.Event(), threading.Event()
+        self._network = Network(stop=self._ended)
         self._arrived.set()  # what came before a restart is taken in first
 
     def look(self) -> None:
@@ -88,7 +90,7 @@ class _Rounds:
         self._arrived.set()
 
     def end(self) -> None:
-        """End after the exchange that is under way."""
+        """End: an exchange that is under way waits for no other site any more, and what it has is finished."""
         self._ended.set()
         self._arrived.set()
 
@@ -109,7 +111,10 @@ class _Rounds:
 
     def _exchange(self, *, is_round: bool) -> None:
         try:
-            self._reports.done(exchange_locked(self._site, self._round if is_round else self._take_inbox))
+            act = self._round if is_round else self._take_inbox
+            self._reports.done(exchange_locked(self._site, act, stop=self._network.stop))
+        except StoppedError:
+            return
         except Exception as error:  # whatever it is, the server goes on taking messages
             text = f"{error.message} ({error.hint})" if isinstance(error, CourierError) else f"unexpected: {error!r}"
             self._reports.log(text)
@@ -118,7 +123,7 @@ class _Rounds:
                 self._arrived.set()
 
     def _round(self) -> Exchange:
-        return synchronise(self._site, handlers=self._handlers, patient=True)
+        return synchronise(self._site, handlers=self._handlers, network=self._network, patient=True)
 
     def _take_inbox(self) -> Exchange:
         return take_inbox(self._site, handlers=self._handlers)

@@ -44,33 +44,28 @@ class ServerDesk:
         found = (key for key in card.keys if key.key.keyid == keyid) if card else iter(())
         return next((key.key for key in found if key.valid_from_ns <= now_ns < key.valid_until_ns), None)
 
-    def limits(self, site: str) -> Limits:
-        """The limits of what a site fetches here, as they are now."""
-        return self._poll_limits(site) or Limits()
-
-    def _poll_limits(self, site: str) -> Limits | None:
-        """The limits of a site's `POLL` address, or None: only a site that has one fetches from here."""
+    def limits(self, site: str) -> Limits | None:
+        """The limits of a site's `POLL` address as they are now; None where it has none: it fetches nothing here."""
         with self._site.catalogue.reading() as connection:
             address = sites.find_address(connection, site, POLL)
         return Limits.parse(address.limits) if address else None
 
     def waiting(self, site: str, limit: int) -> list[tuple[str, int]]:
         """(name, size in bytes) of the messages that a site may fetch now, in order, at most ``limit``."""
-        limits, now_ns = self._poll_limits(site), self._clock()
+        limits, now_ns = self.limits(site), self._clock()
         if limits is None:
             return []
         with self._site.catalogue.reading() as connection:
             due = messages.due(connection, now_ns, site, limit)
         return [(one.name, transfer_size(one)) for one in due if limits.admits(one.priority, now_ns)]
 
-    def piece(self, site: str, sha256: str, offset: int, length: int) -> tuple[bytes, int] | None:
-        """(bytes, size of the whole message) of a message that a site may fetch; None when there is none."""
-        limits = self._poll_limits(site)
+    def piece(self, site: str, limits: Limits, sha256: str, offset: int, length: int) -> tuple[bytes, int] | None:
+        """(bytes, size of the whole message) of a message that a site may fetch under ``limits``, or None."""
         with self._site.catalogue.reading() as connection:
             message = messages.named(connection, "out", sha256, site)
-            if limits is None or message is None or not limits.admits(message.priority, self._clock()):
+            if message is None or message.state not in messages.LIVE:
                 return None
-            if message.state not in messages.LIVE:
+            if not limits.admits(message.priority, self._clock()):
                 return None
             return transfer_piece(connection, message, offset, length), transfer_size(message)
 

@@ -6,6 +6,7 @@ letter that says why; nothing else happens.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from courier.channel.handlers import Handlers
 from courier.channel.incoming import Intake
 from courier.channel.reports import report_to_peers
 from courier.channel.schedule import SECOND_NS, Limits, retry_ns
+from courier.channel.transport import check_going_on
 from courier.errors import BusyError, CourierError
 from courier.files import locked
 from courier.receiving.complete import complete_all
@@ -40,8 +42,10 @@ class Exchange:
 
     ``delivered`` and ``taken``: how many messages went out and came in. ``refused``: (name, why) of dead letters.
     ``unreachable``: (site, why). ``parcels``: those that waited, as they stand now; ``failures``: what stands against
-    others. ``held``: (site, why) where messages wait though nothing failed, such as for a schedule. ``news``: what was
-    added to the logs of parcels.
+    others.
+    ``held``: (site, why) where messages wait though nothing failed, such as for a schedule. ``passed_over``: (site,
+    address, why) of addresses that failed while another one of the site worked. ``news``: what was added to the logs of
+    parcels.
     """
 
     delivered: int
@@ -51,6 +55,7 @@ class Exchange:
     parcels: tuple[ParcelStatus, ...]
     failures: tuple[CourierError, ...]
     held: tuple[tuple[str, str], ...] = ()
+    passed_over: tuple[tuple[str, str, str], ...] = ()
     news: tuple[LogEntry, ...] = ()
 
 
@@ -60,7 +65,8 @@ Settled = list[tuple[ParcelStatus | None, CourierError | None]]
 def synchronise(site: Site, *, handlers: Handlers, network: Network | None = None, patient: bool = False) -> Exchange:
     """Deliver what is queued, take in what came, import what can be imported, deliver the receipts of that.
 
-    ``patient``: addresses that failed are not tried until their pause is over (the rounds that a server makes).
+    ``patient``: addresses that failed are not tried until their pause is over (the rounds that a server makes). Raises
+    `StoppedError` where the stop of the network is set meanwhile.
     """
     run, intake, log_end = Run(network=network or Network(), patient=patient), Intake(), _log_end(site)
     _queue_news(site)
@@ -109,11 +115,18 @@ def synchronise_patiently(
     return done
 
 
-def exchange_locked(site: Site, act: Callable[[], Exchange], *, patience: float = LOCK_SECONDS) -> Exchange:
+def exchange_locked(
+    site: Site,
+    act: Callable[[], Exchange],
+    *,
+    patience: float = LOCK_SECONDS,
+    stop: threading.Event | None = None,
+) -> Exchange:
     """Do one exchange while no other process of this site does one; wait up to ``patience`` seconds for the others.
 
-    Raises `BusyError` where they do not end.
+    Raises `BusyError` where they do not end, and `StoppedError` once ``stop`` is set.
     """
+    stop = stop or threading.Event()
     deadline = time.monotonic() + patience
     while True:
         begun = False
@@ -124,7 +137,8 @@ def exchange_locked(site: Site, act: Callable[[], Exchange], *, patience: float 
         except BusyError:
             if begun or time.monotonic() > deadline:
                 raise
-        time.sleep(0.2)
+        stop.wait(0.2)
+        check_going_on(stop)
 
 
 def _log_end(site: Site) -> int:
@@ -150,6 +164,7 @@ def _exchange(site: Site, run: Run, intake: Intake, settled: Settled, log_end: i
         refused=tuple(intake.refused),
         unreachable=tuple(run.failed.items()),
         held=tuple(item for item in run.held.items() if item[0] not in run.failed),
+        passed_over=tuple((*key, reason) for key, reason in sorted(run.down.items()) if key[0] not in run.failed),
         parcels=tuple(status for status, _ in settled if status is not None),
         failures=tuple(error for _, error in settled if error is not None),
         news=news,

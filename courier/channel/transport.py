@@ -8,16 +8,22 @@ acknowledgement names it (`formats.documents.acknowledgement`).
 from __future__ import annotations
 
 import hashlib
+import re
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from courier.error_codes import Code
-from courier.errors import CourierError, UnreachableError
+from courier.errors import CourierError, StoppedError, UnreachableError
 from courier.site.outbox import PART
 
 MAX_MESSAGE = (64 << 20) + (17 << 10)
 """Bytes of the largest message: an envelope of `formats.envelope.MAX_ENVELOPE`, and what encryption adds to it."""
+
+
+CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,10})-([0-9]{1,10})/([0-9]{1,10})")
+"""The header that says which bytes of a message a part is: first, last, and bytes of the whole."""
 
 
 class PausedError(UnreachableError):
@@ -26,11 +32,21 @@ class PausedError(UnreachableError):
     code = Code.PAUSED
 
 
+class EnoughError(PausedError):
+    """One exchange has taken or given what it may with one address. What is left follows with the next exchange."""
+
+
 class RejectedError(CourierError):
     """The other side answered and does not take this message; other messages may go."""
 
     exit_code = 3
     code = Code.REJECTED
+
+
+def check_going_on(stop: threading.Event) -> None:
+    """Raise `StoppedError` once ``stop`` is set: every wait of an exchange ends with it."""
+    if stop.is_set():
+        raise StoppedError("stopped; messages under way are kept", hint="they go with the next: courier channel sync")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,6 +16,7 @@ from courier.text import plural
 
 if TYPE_CHECKING:
     from courier.channel.sync import Exchange
+    from courier.errors import CourierError
 
 app = group("The network channel: addresses of other sites, and messages.")
 app.add_typer(address.app, name="address")
@@ -60,6 +61,12 @@ def sync(
             console.warn(line)
         for code, reason in done.held:
             console.say(f"Waiting for {code}: {reason}")
+        for code, where, reason in done.passed_over:
+            why = reason if where in reason else f"{where}: {reason}"
+            console.warn(
+                f"Note: one address of {code} failed and another one worked: {why}; if it is wrong: courier channel "
+                f"address remove {code} {where}"
+            )
         for status in done.parcels:
             say_imported(console, status)
         if ending := site.key_warning():
@@ -72,21 +79,19 @@ def sync(
             "refused": [{"message": sha256, "reason": reason} for sha256, reason in done.refused],
             "unreachable": [{"site": code, "reason": reason} for code, reason in done.unreachable],
             "held": [{"site": code, "reason": reason} for code, reason in done.held],
+            "passed_over": [
+                {"site": code, "address": where, "reason": reason} for code, where, reason in done.passed_over
+            ],
             "parcels": [parcel_status(status) for status in done.parcels],
             "imported": [p for status in done.parcels for p in parcel_status(status)["imported"]],
         }
-        if done.failures:
-            for failure in done.failures[1:]:
-                console.warn(f"{failure.message}\n  -> {failure.hint}")
-            console.error(done.failures[0], document)
-            raise typer.Exit(done.failures[0].exit_code)
-        if done.unreachable:
-            code, reason = done.unreachable[0]
-            error = UnreachableError(
-                f"{code}: {reason}", hint="the messages are kept; mount or repair it, then: courier channel sync"
-            )
-            console.error(error, document)
-            raise typer.Exit(error.exit_code)
+        hint = "the messages are kept; mount or repair it, then: courier channel sync"
+        failures: list[tuple[str, CourierError]] = [
+            (code, UnreachableError(f"{code}: {reason}", hint=hint)) for code, reason in done.unreachable
+        ]
+        failures += [("", failure) for failure in done.failures]
+        if failures:
+            raise typer.Exit(console.errors(failures, document))
         console.result(document)
 
 
@@ -192,10 +197,10 @@ def status(context: typer.Context) -> None:
             console.say("No message has been sent or received yet.")
         for message in queued[:SHOWN]:
             why = f": {message.reason}" if message.reason else ""
-            console.say(f"Waiting for {message.site} since {time_text(message.created_ns)}: {_kind(message.type)}{why}")
+            console.say(f"Waiting for {message.site} since {time_text(message.created_ns)}: {message.kind}{why}")
         for message in unanswered[:SHOWN]:
             when = f"handed over {time_text(message.settled_ns)}, sent again after {time_text(message.due_ns)}"
-            console.say(f"Not acknowledged by {message.site}: {_kind(message.type)}, {when}")
+            console.say(f"Not acknowledged by {message.site}: {message.kind}, {when}")
         for message in dead[-SHOWN:]:
             where = f" for {message.site}" if message.direction == "out" else ""
             console.say(f"Dead letter{where} {message.sha256[:12]}, {time_text(message.created_ns)}: {message.reason}")
@@ -212,11 +217,10 @@ def status(context: typer.Context) -> None:
                 "key_warning": ending,
                 "messages": [{"way": d, "site": s, "state": t, "count": n} for d, s, t, n in counts],
                 "outbox": [
-                    {"site": m.site, "type": _kind(m.type), "attempts": m.attempts, "reason": m.reason} for m in queued
+                    {"site": m.site, "type": m.kind, "attempts": m.attempts, "reason": m.reason} for m in queued
                 ],
                 "unacknowledged": [
-                    {"site": m.site, "type": _kind(m.type), "message": m.sha256, "handed_over": m.attempts}
-                    for m in unanswered
+                    {"site": m.site, "type": m.kind, "message": m.sha256, "handed_over": m.attempts} for m in unanswered
                 ],
                 "dead_letters": [
                     {"way": m.direction, "message": m.sha256, "site": m.site, "reason": m.reason} for m in dead
@@ -244,7 +248,3 @@ def _refused(done: Exchange) -> list[str]:
     lines = [f"Refused {sha256[:12]}: {reason}" for sha256, reason in done.refused[:SHOWN]]
     more = len(done.refused) - SHOWN
     return [*lines, f"Refused {plural(more, 'more message')}: courier channel status --json"] if more > 0 else lines
-
-
-def _kind(payload_type: str) -> str:
-    return payload_type.removeprefix("application/vnd.courier.").removesuffix("+json")

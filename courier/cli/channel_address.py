@@ -41,7 +41,7 @@ SCHEDULE = Annotated[
 ZONE = Annotated[
     str | None,
     typer.Option(
-        "--zone", metavar="ZONE", help="Time zone of the schedule and caps. Without it: that of this computer."
+        "--zone", metavar="ZONE", help="Time zone of the schedule and caps. A new address has that of this computer."
     ),
 ]
 CAP = Annotated[
@@ -57,10 +57,10 @@ PULSE = Annotated[
     typer.Option("--pulse", metavar="BLOCK/DELAY", help="Send a block, then pause, such as 64KB/5s; none: no pauses."),
 ]
 RETRIES = Annotated[
-    int | None, typer.Option("--retries", metavar="N", help="Number of tries after a failure. Without it: 2.")
+    int | None, typer.Option("--retries", metavar="N", help="Number of tries after a failure. A new address has 2.")
 ]
 RETRY_WAIT = Annotated[
-    int | None, typer.Option("--retry-wait", metavar="SECONDS", help="Seconds between tries. Without it: 60.")
+    int | None, typer.Option("--retry-wait", metavar="SECONDS", help="Seconds between tries. A new address has 60.")
 ]
 CA = Annotated[
     Path | None, typer.Option("--ca", metavar="FILE", help="Certificate, or authority, to trust for https, in PEM.")
@@ -120,9 +120,18 @@ def address_add(
     from courier.channel.addresses import add_address, poll_before
 
     console = console_of(context)
-    wishes = _wishes(schedule=schedule, zone=zone, cap=cap, pulse=pulse, retries=retries, retry_wait=retry_wait, ca=ca)
+    wishes = _wishes(
+        priority=priority,
+        schedule=schedule,
+        zone=zone,
+        cap=cap,
+        pulse=pulse,
+        retries=retries,
+        retry_wait=retry_wait,
+        ca=ca,
+    )
     with console.site() as site:
-        added = add_address(site, code, where, priority, wishes)
+        added = add_address(site, code, where, wishes)
         if added.address == "poll":
             console.say(f"{added.site} fetches from our server (courier channel serve), priority {added.priority}.")
         else:
@@ -217,9 +226,9 @@ def address_remove(context: typer.Context, *, code: SITE_CODE, where: ADDRESS) -
 
     console = console_of(context)
     with console.site() as site:
-        remove_address(site, code, where)
-        console.say(f"{where} is not an address of {code} any more.")
-        console.result({"site": code, "address": where})
+        removed = remove_address(site, code, where)
+        console.say(f"{removed.address} is not an address of {code} any more.")
+        console.result({"site": code, "address": removed.address})
 
 
 @command(

@@ -98,7 +98,11 @@ def _common_options(
     yes: Annotated[
         bool,
         typer.Option(
-            "--yes", "-y", callback=_set_on_console, expose_value=False, help="Answer every question with yes."
+            "--yes",
+            "-y",
+            callback=_set_on_console,
+            expose_value=False,
+            help="Answer every question with yes; a script needs it where a command asks.",
         ),
     ] = False,
 ) -> None:

@@ -113,7 +113,7 @@ class Console:
         return last.exit_code
 
     def confirm(self, question: str, *, hint: str = "give --yes") -> None:
-        """Ask before something that cannot be undone. Raises `RefusedError` when the answer is not yes.
+        """Ask before something that is long or cannot be undone. Raises `RefusedError` when the answer is not yes.
 
         ``hint`` says what a script gives in place of an answer.
         """
@@ -130,11 +130,6 @@ class Console:
     def present(self) -> bool:
         """Whether there is a person at the terminal who can be asked."""
         return self.for_people and not self.yes and _is_terminal(sys.stdin) and _is_terminal(sys.stdout)
-
-    def ask_if_present(self, question: str) -> None:
-        """Ask a person before a long piece of work; a script is not asked. Raises `RefusedError`."""
-        if self.present:
-            self.confirm(question)
 
     def change_media(self, what: str) -> bool:
         """Ask a person for another medium (``what``) and wait; return whether there is a person.

@@ -13,9 +13,11 @@ from courier.cli.console import Console, time_text
 from courier.cli.seals import read_seals
 from courier.error_codes import Code
 from courier.text import dashed, plural
+from formats.blocks import ranges
 
 if TYPE_CHECKING:
     from courier.parcel.custody import LedgerView
+    from courier.parcel.seals import Seals
     from courier.site.home import Site
     from formats.documents.custody import CustodyEntry
 
@@ -97,7 +99,7 @@ def add(
         odd = look_ahead(parcel, wanted, ledger)
         if odd:
             console.warn(odd)
-            console.ask_if_present("Write the entry all the same?")
+            console.confirm("Write the entry all the same?")
         done = add_by_hand(site, parcel, wanted, ledger)
         for warning in done.warnings:
             console.warn(warning)
@@ -124,9 +126,7 @@ def merge(
     console = console_of(context)
     with console.site() as site:
         done = merge_file(site, file)
-        console.say(
-            f"{file}: {done.added} {'entry is' if done.added == 1 else 'entries are'} new, {done.known} known before"
-        )
+        console.say(f"{file}: {plural(done.added, 'entry is', 'entries are')} new, {done.known} known before")
         for parcel in done.parcels:
             console.say(f"Next: courier parcel log {parcel}")
         seals = [text for parcel in done.parcels for text in warn_of_seals(console, site, parcel)]
@@ -166,7 +166,8 @@ def export(
     console = console_of(context)
     with console.site() as site:
         count = export_ledger(site, parcel, out)
-        console.say(f"{parcel}: {count} entries in {out}. On the way: courier parcel custody add ... --ledger {out}")
+        entries = plural(count, "entry", "entries")
+        console.say(f"{parcel}: {entries} in {out}. On the way: courier parcel custody add ... --ledger {out}")
         console.result({"parcel_id": parcel, "entries": count, "path": str(out)})
 
 
@@ -179,14 +180,16 @@ def verify(context: typer.Context, *, parcel: PARCEL) -> None:
     """
     from courier.errors import NotFoundError
     from courier.parcel.custody_ledger import broken_ledger, view_ledger
+    from courier.parcel.seals import judge_seals
 
     console = console_of(context)
     with console.site() as site:
         view = view_ledger(site, parcel)
         if not view.lines and not view.breaks:
             raise NotFoundError(f"there is no custody ledger of {parcel}", hint="courier parcel list shows the parcels")
-        document = {"parcel_id": parcel, **ledger_document(view)}
-        say_ledger(console, view)
+        seals = judge_seals(view.lines)
+        document = {"parcel_id": parcel, **ledger_document(view, seals)}
+        say_ledger(console, view, seals)
         if view.breaks:
             error = broken_ledger(parcel, view)
             console.error(error, document)
@@ -198,7 +201,7 @@ def entry_text(entry: CustodyEntry, seals: Sequence[str]) -> str:
     """An entry in one line for people; ``seals``: the verdict on each of its seals (`courier.parcel.seals`)."""
     parts: list[str] = [entry.event]
     if entry.volumes:
-        parts.append(f"volumes {_spans(entry.volumes)}" if len(entry.volumes) > 1 else f"volume {entry.volumes[0]}")
+        parts.append(f"volume{'' if len(entry.volumes) == 1 else 's'} {dashed(ranges(entry.volumes))}")
     if entry.to:
         parts.append(f"to {entry.to}")
     if entry.tracking:
@@ -211,24 +214,14 @@ def entry_text(entry: CustodyEntry, seals: Sequence[str]) -> str:
     return ", ".join(parts)
 
 
-def _spans(numbers: tuple[int, ...]) -> str:
-    from formats.blocks import ranges
-
-    return dashed(ranges(numbers))
-
-
-def say_ledger(console: Console, view: LedgerView) -> None:
-    """Say the ledger in order, then its breaks, then what is wrong with seals."""
-    from courier.parcel.seals import judge_seals
-
-    seals = judge_seals(view.lines)
+def say_ledger(console: Console, view: LedgerView, seals: Seals) -> None:
+    """Say the ledger in order, then its breaks, then what is wrong with ``seals`` (those of its lines, judged)."""
     for line in view.lines:
         e = line.entry
         mark = "" if line.proved else "  (NOT PROVED)"
         console.say(f"{time_text(e.at_ns)}  {e.site}  {e.operator}  {entry_text(e, seals.texts[line.name])}{mark}")
     if view.lines and not view.breaks:
-        count = f"{len(view.lines)} {'entry' if len(view.lines) == 1 else 'entries'}"
-        console.say(f"Custody: {count}, every signature and link is good.")
+        console.say(f"Custody: {plural(len(view.lines), 'entry', 'entries')}, every signature and link is good.")
     for item in view.breaks:
         console.warn(f"Custody: {item.kind.upper()}: {item.text}")
     for text in seals.warnings:
@@ -248,14 +241,12 @@ def warn_of_seals(console: Console, site: Site, parcel: str) -> list[str]:
     return list(texts)
 
 
-def ledger_document(view: LedgerView) -> dict[str, Any]:
-    """The ledger as JSON."""
-    from courier.parcel.seals import judge_seals
-
+def ledger_document(view: LedgerView, seals: Seals) -> dict[str, Any]:
+    """The ledger as JSON; ``seals``: those of its lines, judged."""
     return {
         "custody": [{"name": line.name, "proved": line.proved, **_entry(line.entry)} for line in view.lines],
         "custody_intact": not view.breaks,
-        "seal_warnings": list(judge_seals(view.lines).warnings),
+        "seal_warnings": list(seals.warnings),
         "breaks": [
             {"kind": item.kind, "entry": item.entry, "text": item.text, "hint": item.hint} for item in view.breaks
         ],

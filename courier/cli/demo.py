@@ -115,8 +115,8 @@ class _Demo:
             self._detail(f"{other.code}  {other.card.fingerprint}")
         share = make_folder(self._root / "share")
         self._step(f"They agree on a network channel for small messages: the folder {share}")
-        add_address(sender, receiver.code, str(share), None)
-        add_address(receiver, sender.code, str(share), None)
+        add_address(sender, receiver.code, str(share))
+        add_address(receiver, sender.code, str(share))
 
     def _build(self, sender: Site, destination: str) -> OutgoingParcel:
         from courier.packages.add import add_package, plan_addition

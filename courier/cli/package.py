@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from courier.cli.console import Console
     from courier.packages.add import Addition
+    from courier.packages.write_tree import Written
     from courier.site.catalog.packages import StoredPackage
     from courier.site.home import Site
 
@@ -350,8 +351,11 @@ def export(
         str | None, typer.Option("--volume-size", metavar="SIZE", help="Split the archive into parts of this size.")
     ] = None,
     compress: Annotated[
-        str, typer.Option("--compress", metavar="METHOD", help="Compression of the archive: none, fast or best.")
-    ] = "none",
+        str | None,
+        typer.Option(
+            "--compress", metavar="METHOD", help="Compression of the archive: none, fast or best. Without it: none."
+        ),
+    ] = None,
     unpack: Annotated[
         bool,
         typer.Option("--unpack", help="Unpack the package's tar files into the folder; as root, with owners and all."),
@@ -377,44 +381,37 @@ def export(
     from formats.archive.foreign_write import LEVELS
 
     console = console_of(context)
-    if (to is None) == (archive is None):
-        raise UsageError("nowhere to write to", hint="give --to DIR for files, or --as FILE.7z for one archive")
+    hint = "give --to DIR for files, or --as FILE.7z for one archive"
+    if to is None and archive is None:
+        raise UsageError("nowhere to write to", hint=hint)
+    if to is not None and archive is not None:
+        raise UsageError("--to and --as cannot be given together", hint=hint)
+    if archive is not None and archive.suffix.lower() != ".7z":
+        raise UsageError(f"--as {archive}: what is written is a 7z archive", hint="give it a name that ends in .7z")
     if unpack and to is None:
         raise UsageError("--unpack writes into a folder", hint="give --to DIR, or leave it out")
-    if compress not in LEVELS:
+    if compress is not None and compress not in LEVELS:
         raise UsageError(f"--compress {compress}: there is no such method", hint=f"give one of {', '.join(LEVELS)}")
-    if archive is None and volume_size is not None:
-        raise UsageError("--volume-size is for an archive", hint="give --as FILE.7z too, or leave it out")
+    for option, value in (("--volume-size", volume_size), ("--compress", compress)):
+        if archive is None and value is not None:
+            raise UsageError(f"{option} is for an archive", hint="give --as FILE.7z in place of --to, or leave it out")
     part_size = parse_size(volume_size) if volume_size is not None else 0
     if volume_size is not None and part_size < LEAST_PART:
-        raise UsageError(
-            f"--volume-size {volume_size}: a part has at least {size_text(LEAST_PART)}", hint="such as 4GB"
-        )
+        raise UsageError(f"--volume-size {volume_size}: a part has at least {LEAST_PART >> 20} MiB", hint="such as 4GB")
     lost: Mapping[str, int] = {}
     made = Written()
     with console.site() as site:
         if archive is not None:
             with console.progress("Exporting", None) as progress:
                 stored, written = export_archive(
-                    site, reference, archive, level=LEVELS[compress], part_size=part_size, progress=progress
+                    site, reference, archive, level=LEVELS[compress or "none"], part_size=part_size, progress=progress
                 )
         elif to is not None and unpack:
             with console.progress("Unpacking", None) as progress:
                 (stored, lost), written = unpack_package(site, reference, to, progress), [to]
         elif to is not None:
             (stored, made), written = export_package(site, reference, to, keep_set_id=keep_set_id), [to]
-        what = str(written[0]) if len(written) == 1 else f"{written[0]} to {written[-1].name}"
-        console.say(f"{stored.package}:{stored.version} written to {what}")
-        if made.links_outside:
-            console.say(f"Links that lead out of the package: {made.links_outside:,}; nothing here followed them.")
-        if made.set_id_dropped:
-            console.say(
-                f"Without set-user-ID and set-group-ID bits: {plural(made.set_id_dropped, 'file')}. "
-                "--keep-set-id keeps them."
-            )
-        if lost:
-            told = ", ".join(plural(count, thing) for thing, count in sorted(lost.items()))
-            console.say(f"Not restored: {told}. As root, on a disk that keeps them, they would be.")
+        _say_written(console, stored, written, made, lost)
         parts = [str(path) for path in written]
         console.result(
             {
@@ -426,3 +423,21 @@ def export(
                 "set_id_dropped": made.set_id_dropped,
             }
         )
+
+
+def _say_written(
+    console: Console, stored: StoredPackage, written: list[Path], made: Written, lost: Mapping[str, int]
+) -> None:
+    """Tell where a package was written to, and what of it an operator should know."""
+    what = str(written[0]) if len(written) == 1 else f"{written[0]} to {written[-1].name}"
+    console.say(f"{stored.package}:{stored.version} written to {what}")
+    if made.links_outside:
+        console.say(f"Links that lead out of the package: {made.links_outside:,}; nothing here followed them.")
+    if made.set_id_dropped:
+        console.say(
+            f"Without set-user-ID and set-group-ID bits: {plural(made.set_id_dropped, 'file')}. "
+            "--keep-set-id keeps them."
+        )
+    if lost:
+        told = ", ".join(plural(count, thing) for thing, count in sorted(lost.items()))
+        console.say(f"Not restored: {told}. As root, on a disk that keeps them, they would be.")

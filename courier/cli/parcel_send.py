@@ -304,7 +304,7 @@ def write(
         if dry_run:
             console.result({"dry_run": True, **_packing(plan.parcel.packing)})
             return
-        console.ask_if_present("Write them?")
+        console.confirm("Write them?")
         if relayout:
             require_room(site, plan, changed=console.change_media)
             ensure_files(site, outgoing, range(len(outgoing.packing.archives)))

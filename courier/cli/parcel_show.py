@@ -198,6 +198,7 @@ def log(context: typer.Context, *, parcel: PARCEL) -> None:
     from courier.cli.custody import ledger_document, say_ledger
     from courier.errors import NotFoundError
     from courier.parcel.custody_ledger import view_ledger
+    from courier.parcel.seals import judge_seals
     from courier.site.catalog import parcels
 
     console = console_of(context)
@@ -210,8 +211,9 @@ def log(context: typer.Context, *, parcel: PARCEL) -> None:
         for e in entries:
             console.say(f"{time_text(e.at_ns)}  {e.operator}  {e.event}: {e.text}")
         record = [{"at": time_text(e.at_ns), "operator": e.operator, "event": e.event, "text": e.text} for e in entries]
+        seals = judge_seals(view.lines)
         if view.lines or view.breaks:
             console.say()
             console.say("Custody:")
-            say_ledger(console, view)
-        console.result({"parcel_id": parcel, "log": record, **ledger_document(view)})
+            say_ledger(console, view, seals)
+        console.result({"parcel_id": parcel, "log": record, **ledger_document(view, seals)})

@@ -77,8 +77,13 @@ def _verdicts(
 
     verdicts: list[Verdict] = []
     failures: list[tuple[str, CourierError]] = []
-    parcels = [str(path) for path in what if _is_parcel(path)]
-    media = [path for path in what if not _is_parcel(path)]
+    parcels: list[str] = []
+    media: list[Path] = []
+    for path in what:
+        if _is_parcel(path):
+            parcels.append(str(path))
+        else:
+            media.append(path)
     with console.progress("Verifying", None) as progress:
         for parcel in parcels:
             with console.site() as site:

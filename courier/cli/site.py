@@ -336,12 +336,12 @@ def policy(
 
     console = console_of(context)
     with console.site() as site:
-        settings = site.settings
-        if max_transit_days is not None and max_transit_days != settings.max_transit_days:
-            settings = replace(settings, max_transit_days=max_transit_days)
-            settings.save(site.home)
-        if media is not None:
-            settings = replace(settings, media=media_kinds(media))
+        settings = replace(
+            site.settings,
+            max_transit_days=site.settings.max_transit_days if max_transit_days is None else max_transit_days,
+            media=site.settings.media if media is None else media_kinds(media),
+        )
+        if settings != site.settings:
             settings.save(site.home)
         days = settings.max_transit_days
         console.say(f"Days a parcel may be under way: {days or 'any number'}")

@@ -71,9 +71,10 @@ def plan_addition(
     """Walk the files and folders that are to become a package version; reads no content.
 
     Raises `NotFoundError`, `UsageError` (no name, nothing to add, or two paths of one name) and `RefusedError` (what
-    cannot be read or no package can hold, all of it named; or a part of the site's home).
+    cannot be read or no package can hold, all of it named; or a part of the site's home); either also for a package ID
+    or version that cannot be given.
     """
-    _check_name(name)
+    _check_called(site, name, package, version)
     _check_outside_home(site, paths)
     with scan_tree(paths) as source:
         if not source.entries:
@@ -95,7 +96,7 @@ def plan_expansion(
 
     ``password`` is asked for an encrypted one. Raises what `plan_addition` and `ArchiveSource` raise.
     """
-    _check_name(name)
+    _check_called(site, name, package, version)
     _check_outside_home(site, [archive])
     with ArchiveSource(archive, password) as source:
         if not source.entries:
@@ -111,7 +112,7 @@ def plan_packing(
 
     Raises what `plan_addition` and `PackedTree` raise.
     """
-    _check_name(name)
+    _check_called(site, name, package, version)
     _check_outside_home(site, [folder])
     try:
         source = PackedTree(folder)
@@ -123,9 +124,11 @@ def plan_packing(
         yield Addition(source=source, name=name, package=package, version=version)
 
 
-def _check_name(name: str) -> None:
+def _check_called(site: Site, name: str, package: str | None, version: int | None) -> None:
+    """Refuse a name, package ID or version that cannot be added, before the source is read."""
     if not name.strip() or len(name) > MAX_NAME:
         raise UsageError(f"a package name has 1 to {MAX_NAME} characters", hint="give one with --name")
+    _choose_version(site, name, package, version)
 
 
 def add_package(site: Site, addition: Addition, progress: Callable[[int], None] = lambda _: None) -> StoredPackage:
@@ -139,7 +142,8 @@ def add_package(site: Site, addition: Addition, progress: Callable[[int], None] 
     source, purpose = addition.source, "adding the package"
     site.store.require_space(source.allocated, purpose=purpose)
     with site.store.naming_space(lambda: source.allocated, purpose=purpose), site.store.lock():
-        same, package, version = _choose_version(site, addition)
+        # Anew: others may have added since the plan.
+        same, package, version = _choose_version(site, addition.name, addition.package, addition.version)
         with site.store.stage() as staging:
             try:
                 listing = staging.add_listing(_entries(addition, staging, progress))
@@ -172,19 +176,19 @@ def _entries(addition: Addition, staging: Staging, progress: Callable[[int], Non
     return source.read(staging, progress)
 
 
-def _choose_version(site: Site, addition: Addition) -> tuple[StoredPackage | None, str, int]:
+def _choose_version(
+    site: Site, name: str, package: str | None, version: int | None
+) -> tuple[StoredPackage | None, str, int]:
     """Return the stored version that the operator may mean (or None), the package ID and the version to add."""
-    package = addition.package
     with site.catalogue.reading() as connection:
         held = packages.versions(connection, package) if package else []
-        wanted = addition.version, addition.name
-        same = next((stored for stored in held if (stored.version, stored.name) == wanted), None)
+        same = next((stored for stored in held if (stored.version, stored.name) == (version, name)), None)
         given = GivenOut(
             next_version=same.version if same else packages.next_version(connection, package or ""),
             last_package=packages.read_counter(connection, "package"),
             lost=packages.read_counter(connection, packages.IDS_LOST) > 0,
         )
-    return same, *choose_number(site.code, package, addition.version, given)
+    return same, *choose_number(site.code, package, version, given)
 
 
 def _record(site: Site, stored: StoredPackage) -> None:

@@ -7,8 +7,9 @@ go straight into the store's staging; nothing is unpacked beside it, and an arch
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
@@ -21,7 +22,16 @@ from formats.archive.foreign_member import MAX_RATIO, ForeignMember, Kind, Sink
 from formats.archive.foreign_tar import ForeignTar
 from formats.archive.foreign_zip import ForeignZip
 from formats.archive.header import SIGNATURE
-from formats.documents.listing import EMPTY, Entry, FileEntry, FolderEntry, HardLinkEntry, LinkEntry, path_key
+from formats.documents.listing import (
+    EMPTY,
+    Entry,
+    FileEntry,
+    FolderEntry,
+    HardLinkEntry,
+    LinkEntry,
+    path_key,
+    write_listing,
+)
 from formats.errors import FormatError, TooLargeError
 from formats.names import leads_outside
 from formats.streams import JoinedFiles
@@ -59,6 +69,7 @@ class ArchiveSource(AbstractContextManager["ArchiveSource"]):
             packed = source.seek(0, 2)
             if self.bytes > MAX_RATIO * packed:
                 raise TooLargeError(f"{self.bytes:,} bytes of content in an archive of {packed:,}")
+            self._check_listing(members)
         except FormatError as error:
             self.close()
             raise self._explained(error) from None
@@ -97,6 +108,14 @@ class ArchiveSource(AbstractContextManager["ArchiveSource"]):
                 ) from None
             raise error
 
+    def _check_listing(self, members: Iterable[ForeignMember]) -> None:
+        """Judge the listing before its digests are known, so that a dry run refuses what a run does.
+
+        An empty file stands for every link: where it leads is known only when the archive is read.
+        """
+        known = (replace(member, kind=Kind.FILE) if member.kind is Kind.LINK else member for member in members)
+        write_listing(self._listing(known, {}), cast(BinaryIO, _Nowhere()))
+
     def _explained(self, error: FormatError) -> CourierError:
         return explain(error, where=str(self._path), hint=_HINT)
 
@@ -109,16 +128,20 @@ class ArchiveSource(AbstractContextManager["ArchiveSource"]):
         staged: dict[str, StoredContent] = {}
         try:
             members = self._archive.read(lambda member: _Staged(member.path, staging.begin(), staged, progress))
+            yield from self._listing(members, staged)
         except FormatError as error:
             raise self._explained(error) from None
-        entries = {entry.path: entry for entry in self._entries(members, staged)}
+
+    def _listing(self, members: Iterable[ForeignMember], staged: Mapping[str, StoredContent]) -> Iterator[Entry]:
+        """The entries of the listing, in order; ``staged``: the content of each path that has some."""
+        entries = {entry.path: entry for entry in self._entries(list(members), staged)}
         for path in list(entries):
             for parent in list(PurePosixPath(path).parents)[:-1]:
                 folder = FolderEntry(path=str(parent), mtime_ns=self._default_ns, mode=0o755)
                 entries.setdefault(folder.path, folder)
         yield from (entries[path] for path in sorted(entries, key=path_key))
 
-    def _entries(self, members: Sequence[ForeignMember], staged: Mapping[str, StoredContent]) -> Iterator[Entry]:
+    def _entries(self, members: list[ForeignMember], staged: Mapping[str, StoredContent]) -> Iterator[Entry]:
         """The entry of each member; of a file with several names the first in path order is the file itself."""
         names: dict[str, list[str]] = {}
         for member in members:

@@ -203,6 +203,14 @@ class _Survey:
         if not path.is_dir():
             # A link that was named is followed: the file is opened in the folder that really holds it.
             real = path.resolve()
+            if any(is_kind(real.stat().st_mode) for is_kind, _ in _SPECIAL):
+                self.offenders.add(
+                    path,
+                    "it is a device, socket or pipe",
+                    code=Code.SPECIAL_FILE,
+                    hint="packages hold files, folders and links; a whole folder with devices goes in with --pack",
+                )
+                return
             self._judged(self._tree.add_place(name, real.parent, real.name), real.name, name)
             return
         root = self._tree.add_place(name, path)

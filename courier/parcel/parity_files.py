@@ -106,21 +106,18 @@ class PooledFile(io.RawIOBase):
         return count
 
 
-def make_parity(
-    packing: PackingList, files: ParcelFiles, progress: Callable[[int], None] = lambda _: None
-) -> list[tuple[str, bytes]]:
+def make_parity(packing: PackingList, files: ParcelFiles) -> list[tuple[str, bytes]]:
     """Make every parity file of ``packing``; return (SHA-256, block digests) of each, in order.
 
     Groups over volumes come first in a packing list: later groups may cover the parity files that they make.
-    ``progress`` is told bytes of parity as they are written.
     """
     for group in ParcelParity(packing).groups:
-        _make_group(group, files, progress)
+        _make_group(group, files)
     archives = len(packing.archives)
     return [_digests(files.parity_path(archives + n)) for n in range(len(packing.parity))]
 
 
-def _make_group(group: Group, files: ParcelFiles, progress: Callable[[int], None]) -> None:
+def _make_group(group: Group, files: ParcelFiles) -> None:
     """Make the parity files of one group."""
     path = files.parity_path
     made = {index for column in group.files[group.geometry.data :] for index in column}
@@ -138,12 +135,7 @@ def _make_group(group: Group, files: ParcelFiles, progress: Callable[[int], None
         }
         columns = [[pooled[index] for index in column] for column in group.files]
         blocks = ColumnFiles(group.geometry, columns)
-
-        def write(column: int, row: int, start: int, data: bytes) -> None:
-            blocks.write(column, row, start, data)
-            progress(len(data))
-
-        encode(group.geometry, blocks.read, write)
+        encode(group.geometry, blocks.read, blocks.write)
     flush_files([path(index) for index in made])
 
 

@@ -85,7 +85,7 @@ class PlannedParityFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParityPlan:
-    """All parity of a parcel: the number of ``volumes``, spare ones included, parity files, groups, their geometries.
+    """All parity of a parcel: the number of ``volumes``, spare ones included, parity files and groups.
 
     The groups over volumes come first: the parity on a spare volume may in turn be covered by a group there.
     """
@@ -93,7 +93,6 @@ class ParityPlan:
     volumes: int
     files: tuple[PlannedParityFile, ...]
     groups: tuple[ParityGroup, ...]
-    geometries: tuple[Geometry, ...]
 
 
 def plan_parity(
@@ -131,12 +130,7 @@ def plan_parity(
         on_medium = _on_medium(number, sizes, redundancy, room=left, cost=cost, block_size=block_size)
         if on_medium is not None:
             draft.add((number,), (), on_medium)
-    return ParityPlan(
-        volumes=len(content),
-        files=tuple(draft.files),
-        groups=tuple(draft.groups),
-        geometries=tuple(draft.geometries),
-    )
+    return ParityPlan(volumes=len(content), files=tuple(draft.files), groups=tuple(draft.groups))
 
 
 class _Draft:
@@ -145,7 +139,6 @@ class _Draft:
     def __init__(self) -> None:
         self.files: list[PlannedParityFile] = []
         self.groups: list[ParityGroup] = []
-        self.geometries: list[Geometry] = []
 
     def add(self, members: tuple[int, ...], carriers: tuple[int, ...], geometry: Geometry) -> None:
         """Add a group over the volumes ``members``; ``carriers`` are its spare volumes, none if it is on one medium."""
@@ -163,7 +156,6 @@ class _Draft:
                 files=tuple(file.number for file in made),
             )
         )
-        self.geometries.append(geometry)
         self.files += made
 
 

@@ -284,7 +284,9 @@ class ComposedFiles:
             try:
                 return cast(BinaryIO, self.parity_path(index).open("rb", buffering=0))
             except FileNotFoundError:
-                raise _missing(f"{self.parity_path(index)} is missing") from None
+                # A parcel that was discarded has none; it is no reason to build anew.
+                hint = f"courier parcel write {self._packing.parcel} makes its missing files again"
+                raise _missing(f"{self.parity_path(index)} is missing", hint=hint) from None
         recipe = self.recipe(index)
         if recipe is None:
             raise _missing(f"{recipe_path(self._folder, index + 1)}, how archive {index + 1} is made, is missing")
@@ -300,8 +302,8 @@ def _has_size(path: Path, size: int) -> bool:
         return False
 
 
-def _missing(what: str) -> DamagedError:
-    return DamagedError(what, hint="create the parcel anew", code=Code.BUILD_DAMAGED)
+def _missing(what: str, *, hint: str = "create the parcel anew") -> DamagedError:
+    return DamagedError(what, hint=hint, code=Code.BUILD_DAMAGED)
 
 
 def pinned(folder: Path) -> Iterator[bytes]:

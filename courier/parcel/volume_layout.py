@@ -298,7 +298,7 @@ def _plan_parity(request: LayoutRequest, sizes: Sequence[int], volumes: Sequence
     content: list[list[int]] = [[] for _ in range(max(volumes, default=1))]
     if not sizes:
         # Packages without any bytes: what there is of them, every volume tells.
-        return ParityPlan(volumes=1, groups=(), files=(), geometries=())
+        return ParityPlan(volumes=1, groups=(), files=())
     for size, on in zip(sizes, volumes, strict=True):
         content[on - 1].append(size)
     left = [room - sum(archive_cost(size, request.capacity) for size in held) for held in content]

@@ -6,7 +6,7 @@ again. The result is compared with what was signed, and kept only if it is the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from courier.error_codes import Code
@@ -19,13 +19,10 @@ from courier.sending.outgoing_parcel import ALTERNATIVE, OutgoingParcel
 from courier.site.home import Site
 
 
-def ensure_files(
-    site: Site, parcel: OutgoingParcel, indexes: Iterable[int], progress: Callable[[int], None] = lambda _: None
-) -> int:
+def ensure_files(site: Site, parcel: OutgoingParcel, indexes: Iterable[int]) -> int:
     """Make what is missing of these files (indexes into ``packing.files()``); return how many packs and parity files.
 
-    ``progress`` is told bytes of content as they are read. Raises `DamagedError`, which says why and what is missing,
-    or `NoSpaceError`.
+    Raises `DamagedError`, which says why and what is missing, or `NoSpaceError`.
     """
     files, needed = parcel.files(site), 0
     out, purpose = site.home / "parcels" / "out", "making missing files of the parcel again"
@@ -37,7 +34,7 @@ def ensure_files(
         needed = sum(recipe.pack for recipe in recipes)
         needed += sum(parcel.packing.files()[index].size for index in parity)
         require_space(site.home, needed, purpose=purpose)
-        _restore_packs(site, parcel, recipes, progress)
+        _restore_packs(site, parcel, recipes)
         if parity:
             _restore_parity(parcel, files)
         return len(recipes) + len(parity)
@@ -72,15 +69,13 @@ def _recipe(site: Site, parcel: OutgoingParcel, files: ComposedFiles, index: int
     return recipe
 
 
-def _restore_packs(
-    site: Site, parcel: OutgoingParcel, recipes: Sequence[ArchiveRecipe], progress: Callable[[int], None]
-) -> None:
+def _restore_packs(site: Site, parcel: OutgoingParcel, recipes: Sequence[ArchiveRecipe]) -> None:
     """Make the packs in a folder apart, and move them into place when all are right."""
     make_folder(parcel.folder / PACKS)
     again = parcel.folder / "again"
     remove_tree(again)
     try:
-        make_packs(site, parcel, recipes, again, progress)
+        make_packs(site, parcel, recipes, again)
         for recipe in recipes:
             pack_path(again, recipe.number).replace(pack_path(parcel.folder, recipe.number))
     finally:
@@ -92,7 +87,6 @@ def make_packs(
     parcel: OutgoingParcel,
     recipes: Sequence[ArchiveRecipe],
     folder: Path,
-    progress: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Compress the members of these archives again, into packs below ``folder``.
 
@@ -103,7 +97,7 @@ def make_packs(
     for place in (PACKS, RECIPES):
         make_folder(folder / place)
     builder = ArchiveBuilder(
-        folder, site.store.open_content, level=level, encryptor=parcel.encryptor(), progress=progress
+        folder, site.store.open_content, level=level, encryptor=parcel.encryptor(), progress=lambda _: None
     )
     try:
         made = builder.build([recipe.plan for recipe in recipes])

@@ -23,6 +23,7 @@ from courier.sending.outgoing_parcel import (
     signed_now,
 )
 from courier.sending.volume_source import fixed_sizes_of
+from courier.site.clock import now
 from courier.site.home import Site
 from courier.text import plural
 from formats.blocks import DIGEST, block_count
@@ -57,7 +58,7 @@ def plan_relayout(site: Site, parcel: OutgoingParcel, *, media: str, capacity: i
         source=old.source,
         name=site.settings.name,
         destinations=old.destinations,
-        created_ns=site.signing_time(old.created_ns),
+        created_ns=site.signing_time(now()),
         priority=old.priority,
         edition=old.edition + 1,
         media=media,
@@ -83,7 +84,8 @@ def relay_out(site: Site, plan: RelayoutPlan) -> OutgoingParcel:
     with alone_with(site, parcel), locked(out / "lock"), naming_space(out, lambda: parity, purpose=purpose):
         require_space(site.home, parity, purpose="the parity of the new layout")
         packing = add_parity(parcel.folder, packing, _archive_digests(parcel), site.store, parcel.encryptor())
-        packing = replace(packing, created_ns=site.signing_time(parcel.packing.created_ns))
+        # Its own time, not that of the edition before: the reels of a tape are told apart by their label and this time.
+        packing = replace(packing, created_ns=site.signing_time(now()))
         envelope = sign_packing(site, parcel.folder, packing)
         with site.catalogue.writing() as connection:
             text = f"edition {packing.edition} for {packing.media}: {plural(packing.volumes, 'volume')}"

@@ -52,7 +52,7 @@ def take_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> str:
         if before is None or before.envelope != envelope.encode():
             _log_arrival(connection, site, arrival, problem)
     if problem is not None:
-        raise _wrong(arrival, problem.why, code=problem.code)
+        raise _wrong(arrival, problem)
     return ""
 
 
@@ -63,7 +63,7 @@ def _is_settled(site: Site, arrival: Arrival) -> bool:
         before = letters.find(connection, "arrival", arrival.parcel, arrival.destination)
         known = parcels.find_sent(connection, arrival.parcel)
     if known is None:
-        raise _wrong(arrival, "is not a parcel this site made", code=Code.UNKNOWN_PARCEL)
+        raise _wrong(arrival, _Problem("is not a parcel this site made", Code.UNKNOWN_PARCEL))
     if before is None:
         return False
     judged_ns = Arrival.parse(parse_envelope(before.envelope).payload).issued_ns
@@ -95,7 +95,8 @@ def _log_arrival(connection: Connection, site: Site, arrival: Arrival, problem: 
     if problem is None:
         sent_event(connection, site, arrival.parcel, SentEvent.ARRIVAL, text)
     else:
-        text += f"; no key was released; they can report again, or: courier parcel recall {arrival.parcel}"
+        remedy = "" if problem.remedy in text else f"; {problem.remedy}"
+        text += f"; no key was released{remedy}; or: courier parcel recall {arrival.parcel}"
         parcels.write_log(connection, log_entry(site, arrival.parcel, "arrival", text))
 
 
@@ -109,10 +110,11 @@ def _seals_named(arrival: Arrival) -> str:
 
 
 class _Problem(NamedTuple):
-    """Why an arrival report is not right."""
+    """Why an arrival report is not right, and what the site that sent it can do."""
 
     why: str
     code: Code
+    remedy: str = "they can report again (courier parcel arrived)"
 
 
 def _problem(parcel: OutgoingParcel, arrival: Arrival) -> _Problem | None:
@@ -126,8 +128,16 @@ def _problem(parcel: OutgoingParcel, arrival: Arrival) -> _Problem | None:
         return _Problem(f"is {sent.state} here", Code.WRONG_STATE)
     if sent.state not in (SentState.SENT, SentState.ARRIVING, SentState.CONFIRMED):
         return _Problem("was not sent yet", Code.WRONG_STATE)
-    if (arrival.build, arrival.packing_list) != (sent.build, sent.packing_list):
-        return _Problem("was sent as another build or layout", Code.ARRIVAL_DISAGREES)
+    if arrival.build != sent.build:
+        return _Problem("was sent as another build", Code.ARRIVAL_DISAGREES)
+    if arrival.packing_list != sent.packing_list:
+        # What gathers there is bound to the edition that came first: a report anew would name the same one.
+        remedy = (
+            f"there: courier parcel discard {arrival.parcel}, then receive the media of edition {sent.edition} alone, "
+            "and report again"
+        )
+        why = f"was sent in another layout, edition {sent.edition}, than the one reported; {remedy}"
+        return _Problem(why, Code.ARRIVAL_DISAGREES, remedy)
     odd = sorted(set(range(1, packing.volumes + 1)) ^ set(arrival.volumes))
     if odd:
         why = f"its volumes are 1 to {packing.volumes}, and {odd} are not those reported"
@@ -141,10 +151,10 @@ def _problem(parcel: OutgoingParcel, arrival: Arrival) -> _Problem | None:
     return None
 
 
-def _wrong(arrival: Arrival, why: str, *, code: Code) -> RefusedError:
+def _wrong(arrival: Arrival, problem: _Problem) -> RefusedError:
     return RefusedError(
-        f"arrival report of {arrival.destination} for {arrival.parcel}: {why}; no key was released",
-        hint=f"call {arrival.destination}: they can report again (courier parcel arrived); if media were exchanged or "
-        f"lost: courier parcel recall {arrival.parcel}",
-        code=code,
+        f"arrival report of {arrival.destination} for {arrival.parcel}: {problem.why}; no key was released",
+        hint=f"call {arrival.destination}: {problem.remedy}; if media were exchanged or lost: courier parcel recall "
+        f"{arrival.parcel}",
+        code=problem.code,
     )

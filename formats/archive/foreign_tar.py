@@ -114,7 +114,9 @@ class ForeignTar:
                     # tarfile keeps every member it has met; in a stream nobody asks for them again.
                     archive.members = []  # type: ignore[attr-defined]
             _read_to_the_end(plain)
-        except _ERRORS as error:
+        except (*_ERRORS, zstd_library().ZstdError) as error:  # the library is loaded only where there is an error
+            if any(words in str(error) for words in _TOO_MUCH_MEMORY):
+                raise TooLargeError("packed so that unpacking it needs more memory than is allowed") from None
             raise MalformedError(f"not a tar archive, or damaged: {str(error)[:100]}") from None
         return [*found.values()]
 
@@ -129,6 +131,8 @@ def _read_to_the_end(plain: BinaryIO) -> None:
 
 
 _ERRORS = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, ValueError, IndexError, gzip.BadGzipFile)
+_TOO_MUCH_MEMORY = ("Memory usage limit exceeded", "Frame requires too much memory")
+"""What the libraries say of a stream beyond `MAX_MEMORY` or `MAX_WINDOW_LOG`, for which they have no class of error."""
 
 
 def _path(name: str) -> str:

@@ -10,9 +10,11 @@ import pytest
 pytest.importorskip("httpx")
 
 from channel_network import Pair, make_pair
+from journey import make_sites
 
-from courier.channel.addresses import add_address, list_addresses, remove_address
+from courier.channel.addresses import Wishes, add_address, list_addresses, remove_address, set_address
 from courier.channel.measurement import measure_address
+from courier.channel.schedule import Limits
 from courier.errors import NotFoundError, UsageError
 
 pytestmark = pytest.mark.usefixtures("no_reports")
@@ -24,21 +26,39 @@ def pair(request: pytest.FixtureRequest, pair_homes: Path) -> Iterator[Pair]:
 
 
 def test_addresses_are_spelled_one_way_and_checked(http: Pair, tmp_path: Path) -> None:
-    assert add_address(http.hq, "BR1", "HTTPS://Example.org:9/", 3).address == "https://example.org:9"
-    assert add_address(http.hq, "BR1", "https://[::1]:9", None).address == "https://[::1]:9"
-    assert add_address(http.hq, "BR1", "poll", None).priority == 5
+    assert add_address(http.hq, "BR1", "HTTPS://Example.org:9/", Wishes(priority=3)).address == "https://example.org:9"
+    assert add_address(http.hq, "BR1", "https://[::1]:9").address == "https://[::1]:9"
+    assert add_address(http.hq, "BR1", "poll").priority == 5
     for bad in ("https://example.org/path", "https://user@example.org", "ftp://example.org", "https://", " "):
         with pytest.raises(UsageError):
-            add_address(http.hq, "BR1", bad, None)
+            add_address(http.hq, "BR1", bad)
     for bad_priority in (0, 1001, 3):
         with pytest.raises(UsageError):
-            add_address(http.hq, "BR1", str(tmp_path), bad_priority)
+            add_address(http.hq, "BR1", str(tmp_path), Wishes(priority=bad_priority))
     with pytest.raises(UsageError):
         measure_address(http.hq, "BR1", "poll", budget=1000)
     with pytest.raises(NotFoundError):
         remove_address(http.hq, "BR1", "https://example.org:10")
     remove_address(http.hq, "BR1", "https://example.org:9/")
     assert [a.priority for a in list_addresses(http.hq)] == [4, 5]
+    assert remove_address(http.hq, "BR1", "HTTPS://[::1]:9/").address == "https://[::1]:9"
+    assert remove_address(http.hq, "BR1", "POLL").address == "poll"
+
+
+def test_a_schedule_leaves_the_time_zone_as_it_was_chosen(http: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    here = add_address(http.hq, "BR1", "poll")
+    chosen = add_address(http.hq, "BR1", "https://example.org:9", Wishes(zone="UTC"))
+    for added, zone in ((here, "Europe/Berlin"), (chosen, "UTC")):
+        changed = set_address(http.hq, "BR1", added.address, Wishes(schedule="mon-fri 8-18 high"))
+        assert Limits.parse(changed.limits).zone == zone
+
+
+def test_an_address_is_removed_however_it_is_spelled_and_named_as_it_is_kept(tmp_path: Path) -> None:
+    hq = make_sites(tmp_path).hq
+    hq("channel", "address", "add", "BR1", "https://example.org:9")
+    command = ("channel", "address", "remove", "BR1", "HTTPS://Example.org:9/")
+    assert hq(*command)["address"] == "https://example.org:9"
 
 
 def test_a_test_of_an_address_measures_within_its_budget_and_is_kept(pair: Pair) -> None:

@@ -347,7 +347,7 @@ def test_what_expired_while_the_clock_was_ahead_lives_again_once_it_is_right(pai
 
 
 def test_an_address_that_failed_while_the_clock_was_ahead_is_tried_once_it_is_right(pair: Pair) -> None:
-    add_address(pair.hq, "BR1", str(pair.share / "later"), None)
+    add_address(pair.hq, "BR1", str(pair.share / "later"))
     right = pair.clock.ns
     (name,) = put(pair.hq, pair.br, definition(pair.hq))
     pair.clock.ns += 24 * HOUR_NS

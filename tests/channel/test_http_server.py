@@ -27,6 +27,7 @@ pytest.importorskip("uvicorn")
 
 from channel_network import Clock, Pair, came, definition, put
 from http_requests import Forge, Running, client, raw, running, talk, tampered
+from journey import started_with
 
 from courier.channel import http_application, http_server
 from courier.channel.addresses import Wishes, add_address
@@ -181,7 +182,7 @@ def test_own_certificate_and_a_client_that_trusts_it(http: Pair, tmp_path: Path)
         with pytest.raises(UnreachableError, match=r"certificate is not accepted: self-signed .* --ca FILE"):
             client(http, found.url).deliver("BR1", Outgoing.of(b"x"))
         with pytest.raises(UsageError, match="no certificates"):
-            add_address(http.hq, "BR1", found.url, None, Wishes(ca=key))
+            add_address(http.hq, "BR1", found.url, Wishes(ca=key))
         with pytest.raises(UnreachableError):
             client(http, found.url.replace("https", "http")).deliver("BR1", Outgoing.of(b"x"))
     with running(http.br) as plain, pytest.raises(UnreachableError, match="does not speak TLS"):
@@ -219,7 +220,7 @@ def test_the_server_takes_in_what_comes_and_makes_its_rounds(http: Pair) -> None
         urls.append(url)
         up.set()
 
-    add_address(http.br, "HQ1", "poll", None)
+    add_address(http.br, "HQ1", "poll")
     thread = threading.Thread(
         target=run_server,
         args=(http.br, Listening(host="127.0.0.1", port=0, behind_proxy=True)),
@@ -236,7 +237,7 @@ def test_the_server_takes_in_what_comes_and_makes_its_rounds(http: Pair) -> None
     thread.start()
     try:
         assert up.wait(20)
-        add_address(http.hq, "BR1", urls[0], None, Wishes())
+        add_address(http.hq, "BR1", urls[0], Wishes())
         envelope = definition(http.hq)
         with http.hq.catalogue.writing() as connection:
             enqueue(connection, envelope, "BR1")
@@ -258,7 +259,7 @@ def test_the_server_takes_in_what_comes_and_makes_its_rounds(http: Pair) -> None
 @pytest.mark.skipif(sys.platform == "win32", reason="elsewhere: Windows has no SIGTERM to send")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_ends_cleanly_when_it_is_told_to(http: Pair, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "courier", "channel", "serve", "--bind", "127.0.0.1:0", "--behind-proxy"]
+    command = [*started_with(number), "channel", "serve", "--bind", "127.0.0.1:0", "--behind-proxy"]
     with subprocess.Popen(
         [*command, "--json-lines", "--home", str(http.br.home)], stdout=subprocess.PIPE, cwd=ROOT, text=True
     ) as process:
@@ -279,8 +280,8 @@ def test_a_server_whose_output_cannot_be_written_takes_in_what_comes_and_can_be_
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    add_address(http.br, "HQ1", "poll", None)
-    add_address(http.hq, "BR1", f"http://127.0.0.1:{port}", None)
+    add_address(http.br, "HQ1", "poll")
+    add_address(http.hq, "BR1", f"http://127.0.0.1:{port}")
     command = [sys.executable, "-m", "courier", "channel", "serve", "--bind", f"127.0.0.1:{port}", "--behind-proxy"]
     with (
         Path("/dev/full").open("w") as full,
@@ -322,10 +323,10 @@ from courier.errors import NotFoundError
 root = Path({str(tmp_path)!r})
 a, b = (create_site(root / code, code=code, name=code) for code in ("AA1", "BB1"))
 pin_card(a, b.card_envelope, fingerprint=b.card.fingerprint)
-add_address(a, "BB1", str(root), None)
+add_address(a, "BB1", str(root))
 synchronise(a, handlers=MESSAGE_HANDLERS)
 for act in (
-    lambda: add_address(a, "BB1", "https://x", None),
+    lambda: add_address(a, "BB1", "https://x"),
     lambda: run_server(a, Listening(host="127.0.0.1", port=0, behind_proxy=True), handlers=MESSAGE_HANDLERS,
                        rate=1, every=0, reports=Reports(log=print, ready=print, done=print)),
 ):

@@ -16,8 +16,9 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
 import httpx
-from channel_network import Pair
+from channel_network import Pair, definition, put, state
 
+from courier.channel.addresses import Wishes, add_address
 from courier.channel.http_transport import HttpTransport
 from courier.channel.transport import Outgoing
 from courier.errors import CourierError, UnreachableError
@@ -114,3 +115,28 @@ def test_a_server_that_lists_without_end_what_it_does_not_give_is_left(http: Pai
 def test_what_does_not_come_there_in_time_is_told_with_its_remedy(http: Pair) -> None:
     with pytest.raises(UnreachableError, match=r"in time; .* --cap"):
         asking(http, Strange(408, lambda: iter([]))).deliver("BR1", Outgoing.of(b"x"))
+
+
+def test_a_small_message_comes_in_parts_where_the_server_keeps_to_a_slow_pulse(http: Pair) -> None:
+    add_address(http.hq, "BR1", "poll", Wishes(pulse="1KB/60s"))
+    add_address(http.br, "HQ1", http.way(http.br, http.hq))
+    (name,) = put(http.hq, http.br, definition(http.hq, filler="x" * 900))
+    told: list[tuple[str, str]] = []
+    for _ in range(20):
+        (done,) = http.sync(http.br)
+        assert done.unreachable == ()
+        if done.taken:
+            break
+        told += done.held
+        http.clock.sleep(61)
+    assert len(told) > 1
+    assert {code for code, _ in told} == {"HQ1"}
+    assert "the next piece may go in 60 s, by the limits of this address" in told[0][1]
+    assert state(http.br, name, "in") == "taken"
+
+
+def test_an_upload_is_not_begun_at_what_is_no_server_of_ours(http: Pair) -> None:
+    server = Strange(200, lambda: iter([b"<html>Please log in</html>"]))
+    with pytest.raises(UnreachableError, match="what no courier server says"):
+        asking(http, server).deliver("BR1", Outgoing.of(bytes(PART + 1)))
+    assert server.asked == 1

@@ -339,7 +339,7 @@ def test_limits_changed_by_an_operator_count_in_a_transfer_that_runs(pair: Pair)
 
 
 def test_a_sync_that_retries_tries_as_often_as_the_limits_say(pair: Pair, tmp_path: Path) -> None:
-    add_address(pair.hq, "BR1", str(tmp_path / "gone"), None, Wishes(retry_wait=90))
+    add_address(pair.hq, "BR1", str(tmp_path / "gone"), Wishes(retry_wait=90))
     put(pair.hq, pair.br, definition(pair.hq))
     naps: list[float] = []
 
@@ -355,8 +355,8 @@ def test_a_sync_that_retries_tries_as_often_as_the_limits_say(pair: Pair, tmp_pa
 
 
 def test_a_failing_address_falls_to_the_next_and_is_left_alone_for_a_while(pair: Pair, tmp_path: Path) -> None:
-    add_address(pair.hq, "BR1", str(tmp_path / "gone"), 1)
-    add_address(pair.hq, "BR1", pair.way(pair.hq, pair.br), 2)
+    add_address(pair.hq, "BR1", str(tmp_path / "gone"), Wishes(priority=1))
+    add_address(pair.hq, "BR1", pair.way(pair.hq, pair.br), Wishes(priority=2))
     (name,) = put(pair.hq, pair.br, definition(pair.hq))
     run = Run(network=pair.network, patient=True)
     deliver(pair.hq, run)
@@ -381,9 +381,9 @@ def test_fetching_from_the_second_of_a_sites_servers_is_no_failure(http: Pair, m
         return real(site, address, pace)
 
     monkeypatch.setattr(http.network, "open", opened)
-    add_address(http.br, "HQ1", "https://down", 1)
-    add_address(http.br, "HQ1", http.way(http.br, http.hq), 2)
-    add_address(http.hq, "BR1", "poll", None)
+    add_address(http.br, "HQ1", "https://down", Wishes(priority=1))
+    add_address(http.br, "HQ1", http.way(http.br, http.hq), Wishes(priority=2))
+    add_address(http.hq, "BR1", "poll")
     put(http.hq, http.br, definition(http.hq))
     for taken in (1, 0):  # with an acknowledgement to deliver, and with nothing to deliver
         (done,) = http.sync(http.br)
@@ -405,10 +405,10 @@ def test_without_an_address_the_message_waits_and_says_so(pair: Pair) -> None:
 
 
 def test_a_download_goes_on_where_it_was_cut(http: Pair) -> None:
-    add_address(http.hq, "BR1", "poll", None)
+    add_address(http.hq, "BR1", "poll")
     with http.hq.catalogue.writing() as connection:
         enqueue(connection, _large(http.hq), "BR1")
-    add_address(http.br, "HQ1", "https://hq1", None)
+    add_address(http.br, "HQ1", "https://hq1")
     spool = http.br.home / "channel" / "fetch" / "HQ1"
     asked = []
     running = http.network.servers["HQ1"]
@@ -437,7 +437,7 @@ def test_a_site_fetches_only_its_own_and_only_where_it_may(http: Pair) -> None:
     put(http.hq, http.br, definition(http.hq))
     transport = http.transport(http.br, http.hq)
     assert list(transport.fetch("BR1")) == []  # no poll address: nothing is served
-    add_address(http.hq, "BR1", "poll", None)
+    add_address(http.hq, "BR1", "poll")
     assert len(list(transport.fetch("BR1"))) == 1
     with http.hq.catalogue.writing() as connection:
         enqueue(connection, definition(http.hq, 2), "BR2")
@@ -445,7 +445,7 @@ def test_a_site_fetches_only_its_own_and_only_where_it_may(http: Pair) -> None:
 
 
 def test_the_schedule_and_pulse_of_a_poll_address_hold_for_what_is_fetched(http: Pair) -> None:
-    add_address(http.hq, "BR1", "poll", None, Wishes(schedule="high", pulse="1KB/2s"))
+    add_address(http.hq, "BR1", "poll", Wishes(schedule="high", pulse="1KB/2s"))
     put(http.hq, http.br, definition(http.hq, 1), priority="medium")
     (high,) = put(http.hq, http.br, definition(http.hq, 2), priority="high")
     transport = http.transport(http.br, http.hq)

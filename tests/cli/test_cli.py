@@ -25,6 +25,7 @@ from journey import (
     run,
     run_process,
     sent,
+    started_with,
     write,
 )
 
@@ -329,18 +330,42 @@ def test_work_is_done_though_nobody_reads_what_is_said(sites: Sites) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere: named pipes are POSIX")
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_whoever_ends_a_command_ends_it_as_ctrl_c_does(sites: Sites, tmp_path: Path, number: str) -> None:
-    os.mkfifo(tmp_path / "card")
-    words = [sys.executable, "-m", "courier", "site", "trust", str(tmp_path / "card"), "--home", str(sites.hq.path)]
-    with (
-        subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment()) as running,
-        # Opened when the command opens it to read, and it reads until this end is closed.
-        (tmp_path / "card").open("wb"),
-    ):
-        running.send_signal(getattr(signal, number))
-        _, said = running.communicate(timeout=60)
-    assert running.returncode == 8
+    code, said = _signalled(sites, tmp_path, number, ignored=False)
+    assert code == 8
     assert "give the same command again" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere: named pipes are POSIX")
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_what_the_parent_chose_to_ignore_stays_ignored(sites: Sites, tmp_path: Path, number: str) -> None:
+    """As nohup does with SIGHUP, and a shell without job control with SIGINT for what it starts in the background."""
+    code, said = _signalled(sites, tmp_path, number, ignored=True)
+    assert code == 4  # it goes on, and finds that what it read is no card
+    assert "interrupted" not in said
+
+
+def _signalled(sites: Sites, folder: Path, number: str, *, ignored: bool) -> tuple[int, str]:
+    """Exit code and error of a command that gets a signal while it reads a card from a pipe, which then ends empty."""
+    pipe = folder / "card"
+    os.mkfifo(pipe)
+    words = ["site", "trust", str(pipe), "--home", str(sites.hq.path), "--json"]
+    with (
+        subprocess.Popen(
+            [*started_with(getattr(signal, number), ignored=ignored), *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment(),
+        ) as running,
+        # Opened when the command opens it to read, and it reads until this end is closed.
+        pipe.open("wb") as card,
+    ):
+        running.send_signal(getattr(signal, number))
+        if ignored:
+            card.close()
+        said, _ = running.communicate(timeout=60)
+    return running.returncode, said
 
 
 def test_a_home_that_cannot_be_written_is_named_with_the_remedy(tmp_path: Path) -> None:
@@ -371,3 +396,11 @@ def test_the_demo_leaves_nothing_and_says_it_in_json(tmp_path: Path) -> None:
     assert ran.document["state"] == "Confirmed"
     assert ran.document["volumes"] >= 3
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_policy_that_is_refused_in_part_is_refused_whole(tmp_path: Path) -> None:
+    hq = make_sites(tmp_path).hq
+    before = hq("site", "policy")
+    command = ("site", "policy", "--max-transit-days", "60", "--media", "papyrus")
+    assert "papyrus" in hq.fails(*command, code=2)["message"]
+    assert hq("site", "policy") == before

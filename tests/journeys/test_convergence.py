@@ -78,7 +78,7 @@ def start(quick: Path) -> Start:
         for other in made.values():
             if other is not site:
                 pin_card(site, other.card_envelope, fingerprint=other.card.fingerprint)
-                add_address(site, other.code, str(make_folder(root / "unused")), None)
+                add_address(site, other.code, str(make_folder(root / "unused")))
     media: dict[str, list[Path]] = {}
     routes: dict[str, tuple[str, ...]] = {}
     for code, destinations in (("HQ1", CODES[1:]), ("BR1", ("HQ1", "BR2")), ("HQ1", ("BR4",))):
@@ -169,8 +169,8 @@ class World:
         }
         for (own, other), addresses in ways.items():
             for address in addresses:
-                add_address(self.plain(own), other, address, None)
-        add_address(self.plain("BR1"), "HQ1", str(self.share), None)
+                add_address(self.plain(own), other, address)
+        add_address(self.plain("BR1"), "HQ1", str(self.share))
 
     def plain(self, code: str) -> Site:
         """A site whose catalogue does not end its process."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -184,6 +185,53 @@ def test_two_exports_to_one_file_do_not_meet(hq: Home, drivers: Path, tmp_path: 
 
 def test_what_export_is_asked_for_is_checked(hq: Home, drivers: Path) -> None:
     package = str(hq("package", "add", drivers, "--name", "Drivers")["package_id"])
-    for options in ((), ("--to", "a", "--as", "b.7z"), ("--to", "a", "--volume-size", "4GB"),
-                    ("--as", "b.7z", "--volume-size", "100kB"), ("--as", "b.7z", "--compress", "most")):  # fmt: skip
-        assert hq.fails("package", "export", package, *options, code=2)["code"] == "usage"
+    for options, message in (
+        ((), "nowhere to write to"),
+        (("--to", "a", "--as", "b.7z"), "--to and --as cannot be given together"),
+        (("--to", "a", "--volume-size", "4GB"), "--volume-size is for an archive"),
+        (("--to", "a", "--compress", "none"), "--compress is for an archive"),
+        (("--as", "b.7z", "--volume-size", "100kB"), "a part has at least 1 MiB"),
+        (("--as", "b.7z", "--compress", "most"), "there is no such method"),
+        (("--as", "b.zip"), "what is written is a 7z archive"),
+    ):
+        error = hq.fails("package", "export", package, *options, code=2)
+        assert error["code"] == "usage"
+        assert message in error["message"]
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    ("options", "exit_code", "code"),
+    [
+        (("--id", "HQ100001", "--version", "1"), 2, "version-used"),
+        (("--id", "BR100001"), 3, "foreign-package"),
+        (("--id", "nonsense"), 2, "usage"),
+    ],
+)
+def test_a_dry_run_refuses_a_number_that_the_run_refuses(
+    hq: Home, drivers: Path, options: tuple[str, ...], exit_code: int, code: str, more: tuple[str, ...]
+) -> None:
+    hq("package", "add", drivers, "--name", "Drivers")
+    archive = pack(drivers, "a.zip", "-tzip")
+    command = ("package", "add", archive, "--expand", "--name", "Other", *options, *more)
+    assert hq.fails(*command, code=exit_code)["code"] == code
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_dry_run_refuses_an_archive_with_a_file_below_a_file(hq: Home, tmp_path: Path, more: tuple[str, ...]) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("driver", b"a file")
+        archive.writestr("driver/below", b"another")
+    error = hq.fails("package", "add", tmp_path / "a.zip", "--expand", "--name", "D", *more, code=4)
+    assert "its folder is not listed" in error["message"]
+    assert hq.contents() == []
+
+
+def test_a_damaged_tar_packed_by_zstd_is_refused(hq: Home, drivers: Path) -> None:
+    archive = drivers.parent / "a.tar.zst"
+    subprocess.run([stock_tool("tar"), "-c", "--zstd", "-f", archive, "-C", drivers, "."], check=True)
+    damaged = bytearray(archive.read_bytes())
+    damaged[1000:1100] = bytes(100)
+    archive.write_bytes(damaged)
+    error = hq.fails("package", "add", archive, "--expand", "--name", "D", code=4)
+    assert "not a tar archive, or damaged" in error["message"]

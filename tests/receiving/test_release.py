@@ -106,6 +106,29 @@ def test_the_key_is_released_for_the_right_volumes_and_seals_alone(sites: Sites)
     assert "key-released" in {entry["event"] for entry in sites.hq("parcel", "log", parcel)["log"]}
 
 
+def test_who_received_an_earlier_edition_first_is_told_the_way_out(sites: Sites) -> None:
+    parcel, first = built(sites, "--release", "on-arrival")
+    sites.br("parcel", "receive", *first)
+    anew = ("parcel", "write", parcel, "--layout", "folder", "--out", sites.root / "second", "--capacity", "5MB")
+    second = [Path(volume["path"]) for volume in sites.hq(*anew)["volumes"]]
+    sites.hq("parcel", "ship", parcel)
+    sites.hq("channel", "sync")
+    sites.br("channel", "sync", code=None)
+    sites.br("parcel", "receive", *second)
+    way_out = f"courier parcel discard {parcel}, then receive the media of edition 2 alone, and report again"
+    for _ in range(2):  # reporting again does not help
+        sites.br("parcel", "arrived", parcel)
+        assert way_out in refusals(back_and_forth(sites))
+    told = [entry["text"] for entry in sites.br("parcel", "log", parcel)["log"] if entry["event"] == "refused-there"]
+    assert way_out in told[-1]
+    assert any(way_out in entry["text"] for entry in sites.hq("parcel", "log", parcel)["log"])
+    sites.br("parcel", "discard", parcel)
+    sites.br("parcel", "receive", *second)
+    sites.br("parcel", "arrived", parcel)
+    assert refusals(back_and_forth(sites)) == ""
+    assert sites.br("parcel", "show", parcel)["state"] == "Imported"
+
+
 def test_a_parcel_without_seals_is_reported_by_itself(sites: Sites) -> None:
     parcel, volumes = built(sites, "--release", "on-arrival")
     (warned,) = sites.hq("parcel", "ship", parcel)["warnings"]

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import pytest
 from journey import Home, Sites, add, create, exported, make_sites, noise, sent, write
 
+from courier.files import locked
 from courier.media import reading as media
 from courier.media.reading import LAYOUTS
 from courier.site.home import open_site
@@ -646,3 +647,27 @@ def test_the_quota_discards_the_oldest_confirmed_parcel_and_never_one_that_is_no
     sites.br("parcel", "receive", sites.root / "out2")
     sites.sync(sites.br, sites.hq)
     assert not (sites.hq.path / "parcels" / "out" / parcels[2] / "parity-1").exists()
+
+
+def test_a_quota_passes_over_a_parcel_that_another_command_uses(sites: Sites) -> None:
+    """A build that runs keeps the lock of all parcels, a command that writes one that of its own: both stay."""
+    package = package_of(sites, 3 * MIB)
+    parcels = []
+    for number in range(2):
+        parcel, volumes = sent(sites.hq, package, out=sites.root / f"out{number}", capacity="20MB", anyway="test")
+        parcels.append(parcel)
+        sites.sync(sites.hq, sites.br)
+        sites.br("parcel", "receive", *volumes)
+        sites.sync(sites.br, sites.hq)
+    out = sites.hq.path / "parcels" / "out"
+    before = sites.hq("parcel", "limits")["built_bytes"]
+    with locked(out / "lock"):
+        limit = sites.hq("parcel", "limits", "--quota", "1")
+    assert limit["discarded"] == []
+    assert limit["built_bytes"] == before
+    with locked(out / parcels[0] / "lock"):
+        limit = sites.hq("parcel", "limits")
+    assert [item["parcel_id"] for item in limit["discarded"]] == [parcels[1]]
+    # The next run, such as a sync, discards what was in use.
+    sites.sync(sites.hq)
+    assert sites.hq("parcel", "limits")["built_bytes"] == 0

@@ -161,16 +161,28 @@ def test_a_parcel_laid_out_anew_while_a_person_was_asked_is_not_written_as_it_wa
 
     def asked(*_: object) -> None:
         out = sites.root / "other"
-        run_process(*command[:-1], out, "--capacity", "3MB", "--home", sites.hq.path)
+        run_process(*command[:-1], out, "--capacity", "3MB", "--yes", "--home", sites.hq.path)
 
     with monkeypatch.context() as patch:
-        patch.setattr("courier.cli.console.Console.ask_if_present", asked)
+        patch.setattr("courier.cli.console.Console.confirm", asked)
         error = sites.hq.fails(*command, *options, code=9)
     assert "laid HQ1-000001 out anew" in error["message"]
     assert sites.hq("parcel", "show", parcel)["state"] == "Written"
     (volume,) = sites.hq(*command)["volumes"]
     sites.hq("parcel", "ship", parcel)
     assert sites.br("parcel", "receive", volume["path"])["missing_volumes"] == []
+
+
+def test_a_script_that_says_no_yes_writes_nothing(sites: Sites) -> None:
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
+    command = ("parcel", "write", parcel, "--layout", "folder", "--out", sites.root / "out", "--home", sites.hq.path)
+    before = sites.hq.state()
+    ran = run_process(*command, "--json", code=3)
+    assert (ran.error["code"], ran.error["hint"]) == ("not-confirmed", "give --yes")
+    assert sites.hq.state() == before
+    assert not (sites.root / "out").exists()
+    run_process(*command, "--dry-run")  # asks nothing
+    run_process(*command, "--yes")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

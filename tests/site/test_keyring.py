@@ -222,9 +222,9 @@ def test_a_site_whose_key_is_on_a_token_sends_a_parcel(tmp_path: Path, token: st
     run_process("package", "add", FIXTURES / "boot.wim", "--name", "Boot", "--home", home)
     options = ("--to", "BR1", "--capacity", "5MB", "--anyway", "test")
     run_process("parcel", "create", "HQ100001", *options, "--home", home)
-    run_process("parcel", "write", "HQ1-000001", "--layout", "folder", "--out", tmp_path / "out", "--home", home)
-    again = ("parcel", "write", "HQ1-000001", "--layout", "folder", "--out", tmp_path / "out", "--home", home, "--json")
-    assert all(volume["kept"] for volume in run_process(*again).document["volumes"])
+    write = ("parcel", "write", "HQ1-000001", "--layout", "folder", "--out", tmp_path / "out", "--home", home, "--yes")
+    run_process(*write)
+    assert all(volume["kept"] for volume in run_process(*write, "--json").document["volumes"])
     verdict = receiver("parcel", "verify", tmp_path / "out")
     assert [volume["state"] for volume in verdict["volumes"]] == ["good"]
     with pytest.MonkeyPatch.context() as wrong:

@@ -311,8 +311,8 @@ class Pair:
 
     def link(self) -> None:
         """Addresses both ways."""
-        add_address(self.hq, "BR1", self.way(self.hq, self.br), None)
-        add_address(self.br, "HQ1", self.way(self.br, self.hq), None)
+        add_address(self.hq, "BR1", self.way(self.hq, self.br))
+        add_address(self.br, "HQ1", self.way(self.br, self.hq))
 
     def sync(self, *who: Site) -> list[Exchange]:
         return [synchronise(site, handlers=MESSAGE_HANDLERS, network=self.network) for site in who]

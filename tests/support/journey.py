@@ -12,6 +12,7 @@ import io
 import json
 import os
 import random
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -79,6 +80,19 @@ def run(*arguments: object, code: int | None = 0) -> Ran:
 def environment(**more: str) -> dict[str, str]:
     """The environment of a process that runs this checkout's courier."""
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **more}
+
+
+def started_with(number: signal.Signals, *, ignored: bool = False) -> list[str]:
+    """The words that start ``courier`` with a signal ignored or as usual, however the tests themselves were started.
+
+    What a process ignores its children ignore: under nohup, or in the background of a script, that is SIGHUP or SIGINT.
+    """
+    how = "IGN" if ignored else "DFL"
+    program = (
+        f"import os, signal, sys; signal.signal({int(number)}, signal.SIG_{how}); "
+        "os.execv(sys.executable, [sys.executable, '-m', 'courier', *sys.argv[1:]])"
+    )
+    return [sys.executable, "-c", program]
 
 
 def run_process(*arguments: object, code: int | None = 0, cwd: Path | None = None, **more: str) -> Ran:

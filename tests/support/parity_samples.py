@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from courier.parcel.parity_plan import (
-    ParityPlan,
-)
+from courier.parcel.parity_plan import ParityPlan
+from courier.parcel.parity_repair import ParcelParity
 from formats.blocks import block_count
 from formats.documents.packing import FileRecord, PackingList, TableRef
+from formats.parity.layout import Geometry
 
 B = 32
 MIB = 1 << 20
@@ -43,3 +43,8 @@ def packing_of(volumes: Sequence[Sequence[int]], plan: ParityPlan, *, block_size
         contents=TableRef(size=1, sha256="0" * 64),
         blocks=TableRef(size=blocks * 32, sha256="0" * 64),
     )
+
+
+def geometries(volumes: Sequence[Sequence[int]], plan: ParityPlan) -> list[Geometry]:
+    """The geometry of each group of a plan, as whoever reads its packing list has it."""
+    return [group.geometry for group in ParcelParity(packing_of(volumes, plan)).groups]

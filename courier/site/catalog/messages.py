@@ -45,6 +45,11 @@ class Message:
     recipient: str = ""
     seed: bytes = field(default=b"", repr=False)
 
+    @property
+    def kind(self) -> str:
+        """The short name of its type, such as ``receipt``; empty where the type is not known."""
+        return self.type.removeprefix("application/vnd.courier.").removesuffix("+json")
+
 
 LIVE = ("queued", "delivered")
 """States of messages that the other site has not acknowledged yet."""
@@ -74,8 +79,7 @@ def put(connection: Connection, new: Message) -> bool:
 
 def _named(one: Message) -> str:
     """A message for the log, by its type and ID."""
-    kind = one.type.removeprefix("application/vnd.courier.").removesuffix("+json")
-    return f"message {one.sha256} ({kind or 'unknown'})"
+    return f"message {one.sha256} ({one.kind or 'unknown'})"
 
 
 def _this(one: Message) -> Any:
@@ -252,8 +256,11 @@ def in_state(connection: Connection, direction: str, state: str, limit: int | No
     return _heads(connection, query.order_by(message.c.created_ns))
 
 
-def thin_out(connection: Connection, keep: int) -> None:
-    """Delete dead letters of unknown senders but for the newest ``keep``, so that strangers cannot fill the disk."""
-    unknown = and_(message.c.direction == "in", message.c.state == "refused", message.c.site == "")
-    newest = select(message.c.sha256).where(unknown).order_by(message.c.created_ns.desc()).limit(keep)
-    connection.execute(delete(message).where(unknown, message.c.sha256.not_in(newest.scalar_subquery())))
+def thin_out(connection: Connection, site: str, keep: int) -> None:
+    """Delete the dead letters from one sender but for the newest ``keep``, so that nobody can fill the disk.
+
+    ``site`` is empty for those of unknown senders.
+    """
+    refused = and_(message.c.direction == "in", message.c.state == "refused", message.c.site == site)
+    newest = select(message.c.sha256).where(refused).order_by(message.c.created_ns.desc()).limit(keep)
+    connection.execute(delete(message).where(refused, message.c.sha256.not_in(newest.scalar_subquery())))

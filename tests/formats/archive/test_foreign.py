@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import lzma
 import random
 import struct
 import subprocess
@@ -206,6 +207,27 @@ def test_a_tar_is_read_however_it_is_packed(tree: Path, suffix: str) -> None:
     assert found == FILES
     assert members["link"].target == "sub/deep/x"
     assert members["bare"].kind is Kind.FOLDER
+
+
+def test_a_tar_that_needs_too_much_memory_to_unpack_is_refused() -> None:
+    content = bytes(10_240)
+    long_window = subprocess.run(
+        [stock_tool("zstd"), "-q", "-c", "--long=28", "-19"], input=content, check=True, capture_output=True
+    ).stdout
+    large_dictionary = lzma.compress(content, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 512 << 20}])
+    for data in (long_window, large_dictionary):
+        with pytest.raises(TooLargeError, match="more memory than is allowed"):
+            read(ForeignTar(io.BytesIO(data)))
+
+
+@pytest.mark.parametrize("end", [-1, 40])
+def test_a_cut_or_damaged_tar_packed_by_zstd_is_refused(tree: Path, end: int) -> None:
+    path = tree.parent / "whole.tar.zst"
+    subprocess.run([stock_tool("tar"), "-c", "--zstd", "-f", str(path), "-C", str(tree), "."], check=True)
+    whole = path.read_bytes()
+    for bad in (whole[:end], whole[:40] + bytes(40) + whole[80:]):
+        with pytest.raises(MalformedError):
+            read(ForeignTar(io.BytesIO(bad)))
 
 
 def test_a_hard_link_in_a_tar_names_the_file_before_it(tmp_path: Path) -> None:
