@@ -104,6 +104,7 @@ class Code(StrEnum):
     NO_TOKEN_SUPPORT = "no-token-support", "The part of the toolkit for hardware tokens is not installed."
     OTHER_BUILD = "other-build", "A volume is of another build of the parcel than the volumes received before."
     OTHER_KEY = "other-key", "The file, variable or token holds another key than this site signs with."
+    OUTSIDE_LINKS = "outside-links", "Links lead out of a package, and the site's policy refuses that."
     OUT_OF_STEP = "out-of-step", "A peer sent a part of a message that does not follow the part before it."
     OVER_LIMIT = "over-limit", "A repair request asks for more than the site sends without asking the operator."
     OWN_PARCEL = "own-parcel", "The parcel was made at this site, which therefore does not receive it."

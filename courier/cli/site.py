@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from courier.cli import site_policy
 from courier.cli.command import SITE_CODE, command, console_of, group
 from courier.cli.console import time_text
-from courier.media.kinds import DRIVE, kinds_text
 
 if TYPE_CHECKING:
     from courier.site.peers import Pinned
+
 
 app = group("This site, and the sites that it trusts.")
 init_app = group("")
@@ -299,51 +300,4 @@ def _moment(text: str) -> int:
     return int(moment.timestamp()) * 10**9
 
 
-@command(
-    app,
-    "policy",
-    examples=["courier site policy", "courier site policy --max-transit-days 60 --media bd25 --media lto8"],
-)
-def policy(
-    context: typer.Context,
-    *,
-    max_transit_days: Annotated[
-        int | None,
-        typer.Option(
-            "--max-transit-days",
-            metavar="N",
-            min=0,
-            max=36_500,
-            help="Days that a parcel may be under way; 0: any number.",
-        ),
-    ] = None,
-    media: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--media",
-            metavar="KIND",
-            help=f"Kind of medium that this site can read; repeat for more. {kinds_text()}, {DRIVE}; any: all kinds.",
-        ),
-    ] = None,
-) -> None:
-    """Show or set the policy of this site.
-
-    Senders are told which media this site can read.
-    """
-    from dataclasses import replace
-
-    from courier.media.kinds import media_kinds
-
-    console = console_of(context)
-    with console.site() as site:
-        settings = replace(
-            site.settings,
-            max_transit_days=site.settings.max_transit_days if max_transit_days is None else max_transit_days,
-            media=site.settings.media if media is None else media_kinds(media),
-        )
-        if settings != site.settings:
-            settings.save(site.home)
-        days = settings.max_transit_days
-        console.say(f"Days a parcel may be under way: {days or 'any number'}")
-        console.say(f"Media it can read: {', '.join(settings.media) or 'not said (any)'}")
-        console.result({"site": site.code, "max_transit_days": days, "media": list(settings.media)})
+app.add_typer(site_policy.app)

@@ -14,6 +14,7 @@ from pathlib import Path
 from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError, UsageError, explain
 from courier.packages.expand import ArchiveSource
+from courier.packages.link_policy import check_links, refuse_links
 from courier.packages.numbering import GivenOut, choose_number, version_used
 from courier.packages.pack import PackedTree
 from courier.packages.read_tree import read_tree
@@ -79,6 +80,8 @@ def plan_addition(
     with scan_tree(paths) as source:
         if not source.entries:
             raise UsageError("the package would be empty", hint="name a folder or file with something in it")
+        outside = source.links_outside
+        refuse_links(site, outside.examples.get("link", []), outside.total, where=f"package {name}")
         yield Addition(source=source, name=name, package=package, version=version, holes=holes)
 
 
@@ -146,7 +149,8 @@ def add_package(site: Site, addition: Addition, progress: Callable[[int], None] 
         same, package, version = _choose_version(site, addition.name, addition.package, addition.version)
         with site.store.stage() as staging:
             try:
-                listing = staging.add_listing(_entries(addition, staging, progress))
+                entries = _entries(addition, staging, progress)
+                listing = staging.add_listing(check_links(site, entries, where=f"package {addition.name}"))
             except FormatError as error:
                 raise _illegal(error) from None
             if same is not None:

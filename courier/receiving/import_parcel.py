@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, explain
+from courier.packages.link_policy import check_links
 from courier.parcel.contents import open_contents
 from courier.parcel.custody_ledger import CustodyBook, Happened
 from courier.parcel.encryption import opened
@@ -157,7 +158,7 @@ def _stage_listings(
                 "the parcel's contents and the package definition disagree", place=f"{header.package}:{header.version}"
             )
         vouching.check(header)
-        staging.add_listing(entries)
+        staging.add_listing(check_links(site, entries, where=f"{header.package}:{header.version}"))
         headers.append(header)
     check_expansion(site, packing, headers)
     if {(h.package, h.version) for h in headers} != set(admission.definitions):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from courier.errors import NotFoundError, RefusedError
 from courier.files import write_atomic
 from formats.documents.fields import Site as SiteCode
 from formats.errors import FormatError
-from formats.records import Count, NamedRecord, Text, read_named
+from formats.records import OPTIONAL, Count, NamedRecord, Text, read_named
 
 SETTINGS = "site.json"
 HOLE_LIMIT = 16 << 40
@@ -28,7 +29,7 @@ class Settings(NamedRecord):
     ``repair_limit``: bytes of blocks that a repair request gets without the operator's consent. ``media``: kinds of
     media that this site can read, as other sites are told; empty: not told. ``relays``: sites that may vouch for
     packages of sites whose card is not pinned here. ``hole_limit``: bytes that the holes of a parcel's sparse files may
-    have; 0: no limit.
+    have; 0: no limit. ``refuse_outside_links``: whether packages with links that lead out of them are refused.
     """
 
     NAME = "settings"
@@ -40,8 +41,9 @@ class Settings(NamedRecord):
     parcel_quota: Count = 0
     repair_limit: Count = REPAIR_LIMIT
     media: tuple[Text, ...] = ()
-    relays: tuple[SiteCode, ...] = ()
-    hole_limit: Count = HOLE_LIMIT
+    relays: Annotated[tuple[SiteCode, ...], OPTIONAL] = ()
+    hole_limit: Annotated[Count, OPTIONAL] = HOLE_LIMIT
+    refuse_outside_links: Annotated[bool, OPTIONAL] = False
 
     def save(self, home: Path) -> None:
         """Write the settings into ``home``."""
