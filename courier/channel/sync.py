@@ -27,7 +27,7 @@ from courier.receiving.complete import complete_all
 from courier.receiving.parcel_status import ParcelStatus
 from courier.receiving.receipts import sign_receipts_anew
 from courier.sending.retention import keep_quota
-from courier.site.catalog import parcels, sites
+from courier.site.catalog import packages, parcels, sites
 from courier.site.catalog.parcels import LogEntry
 from courier.site.home import Site
 from courier.site.rotation import announce_card
@@ -45,7 +45,7 @@ class Exchange:
     others.
     ``held``: (site, why) where messages wait though nothing failed, such as for a schedule. ``passed_over``: (site,
     address, why) of addresses that failed while another one of the site worked. ``news``: what was added to the logs of
-    parcels.
+    parcels. ``contradicted``: stored package versions whose source site signed other content for them.
     """
 
     delivered: int
@@ -57,6 +57,7 @@ class Exchange:
     held: tuple[tuple[str, str], ...] = ()
     passed_over: tuple[tuple[str, str, str], ...] = ()
     news: tuple[LogEntry, ...] = ()
+    contradicted: tuple[tuple[str, int], ...] = ()
 
 
 Settled = list[tuple[ParcelStatus | None, CourierError | None]]
@@ -158,6 +159,7 @@ def _queue_news(site: Site) -> None:
 def _exchange(site: Site, run: Run, intake: Intake, settled: Settled, log_end: int) -> Exchange:
     with site.catalogue.reading() as connection:
         news = tuple(parcels.read_log_since(connection, log_end))
+        contradicted = tuple(sorted(packages.contradicted(connection)))
     return Exchange(
         delivered=run.delivered,
         taken=intake.taken,
@@ -168,4 +170,5 @@ def _exchange(site: Site, run: Run, intake: Intake, settled: Settled, log_end: i
         parcels=tuple(status for status, _ in settled if status is not None),
         failures=tuple(error for _, error in settled if error is not None),
         news=news,
+        contradicted=contradicted,
     )

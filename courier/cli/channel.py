@@ -69,6 +69,11 @@ def sync(
             )
         for status in done.parcels:
             say_imported(console, status)
+        for package, version in done.contradicted:
+            console.warn(
+                f"CONTRADICTED {package}:{version}: {package[:3]} signed other content for this version than the store "
+                f"has; it is not used: courier package show {package}:{version}"
+            )
         if ending := site.key_warning():
             console.warn(f"Note: {ending}")
         document = {
@@ -82,6 +87,7 @@ def sync(
             "passed_over": [
                 {"site": code, "address": where, "reason": reason} for code, where, reason in done.passed_over
             ],
+            "contradicted": [{"package_id": package, "version": version} for package, version in done.contradicted],
             "parcels": [parcel_status(status) for status in done.parcels],
             "imported": [p for status in done.parcels for p in parcel_status(status)["imported"]],
         }
