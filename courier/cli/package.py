@@ -173,13 +173,14 @@ def _examples(named: list[str], count: int) -> str:
 @command(app, "list", examples=["courier package list"])
 def list_(context: typer.Context) -> None:
     """List the packages in the store."""
+    from courier.packages.vouched import vouching_site
     from courier.site.catalog import packages, reports
 
     console = console_of(context)
     with console.site() as site:
         with site.catalogue.reading() as connection:
             found, retired = packages.versions(connection), reports.retirements(connection)
-            contradicted = packages.contradicted(connection)
+            contradicted, signed = packages.contradicted(connection), packages.signed_by_source(connection)
         known = [(s.package, s.version) for s in found]
         rows = [
             (s.package, s.version, s.name, s.listing.files, size_text(s.listing.bytes), s.origin, time_text(s.added_ns))
@@ -195,6 +196,7 @@ def list_(context: typer.Context) -> None:
                 **describe(s),
                 "retired": (s.package, s.version) in retired,
                 "retired_reason": retired.get((s.package, s.version), ""),
+                "vouched_by": vouching_site(s, signed),
                 "contradicted": (s.package, s.version) in contradicted,
             }
             for s in found
@@ -207,7 +209,7 @@ def show(context: typer.Context, *, reference: REFERENCE) -> None:
     """Show a package version and the files in it."""
     from courier.packages.find import find_package
     from courier.packages.vouched import is_contradicted, vouching_site
-    from courier.site.catalog import reports
+    from courier.site.catalog import packages, reports
     from formats.documents.listing import FileEntry, HardLinkEntry, LinkEntry
 
     console = console_of(context)
@@ -219,7 +221,8 @@ def show(context: typer.Context, *, reference: REFERENCE) -> None:
         console.say(f"Listing: {stored.listing.sha256}")
         with site.catalogue.reading() as connection:
             retired = reports.retirements(connection)
-            vouching, bad = vouching_site(connection, stored), is_contradicted(connection, stored)
+            vouching = vouching_site(stored, packages.signed_by_source(connection))
+            bad = is_contradicted(connection, stored)
         key, source = (stored.package, stored.version), stored.package[:3]
         if vouching != source:
             console.say(f"Vouched for by {vouching} alone: what {source} signed for it is not here.")

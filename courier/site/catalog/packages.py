@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, select, update
 
 from courier.site.catalog.schema import counter, definition, package
 from courier.site.log import note
@@ -71,12 +71,19 @@ def versions(connection: Connection, package_id: str | None = None) -> list[Stor
 
 def contradicted(connection: Connection) -> set[tuple[str, int]]:
     """The stored versions whose source site signed other content for them."""
+    return _defined_by_source(connection, definition.c.listing != package.c.listing)
+
+
+def signed_by_source(connection: Connection) -> set[tuple[str, int]]:
+    """The stored versions for whose very content a definition by their source site is here."""
+    return _defined_by_source(connection, definition.c.listing == package.c.listing)
+
+
+def _defined_by_source(connection: Connection, how: ColumnElement[bool]) -> set[tuple[str, int]]:
     same = (definition.c.package == package.c.package, definition.c.version == package.c.version)
     source = definition.c.site == func.substr(package.c.package, 1, 3)
-    query = select(package.c.package, package.c.version).join(definition, and_(*same, source))
-    return {
-        (name, version) for name, version in connection.execute(query.where(definition.c.listing != package.c.listing))
-    }
+    query = select(package.c.package, package.c.version).join(definition, and_(*same, source)).where(how)
+    return {(name, version) for name, version in connection.execute(query)}
 
 
 def find(connection: Connection, package_id: str, version: int) -> StoredPackage | None:
