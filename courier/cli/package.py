@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from courier.cli import package_offer
 from courier.cli.command import DRY_RUN, command, console_of, group
 from courier.cli.console import size_text, time_text
 from courier.text import one_line, plural
@@ -26,6 +27,7 @@ LEAST_PART = 1 << 20
 """Bytes of the smallest part of a split archive: smaller ones make more parts than names for them."""
 
 app = group("The package store: add content, check it, export it.")
+app.add_typer(package_offer.app)
 REFERENCE = Annotated[
     str,
     typer.Argument(metavar="ID[:VERSION]", help="Package, such as HQ100001, or one version of it, such as HQ100001:3."),

@@ -64,6 +64,15 @@ definition = Table(
     Column("received_ns", BigInteger, nullable=False),
 )
 
+offer = Table(
+    "offer",
+    metadata,
+    Column("site", String(3), primary_key=True, comment="the site that is told of the package"),
+    Column("package", String(8), primary_key=True),
+    Column("version", BigInteger, primary_key=True, comment="0: every version"),
+    Column("offered_ns", BigInteger, nullable=False),
+)
+
 notice = Table(
     "notice",
     metadata,
