@@ -81,11 +81,12 @@ class MemberRecord(Record):
     """One member of an archive: a run of bytes of one content.
 
     ``size`` bytes are stored under ``name``; they hold ``length`` bytes from ``offset`` of the content whose SHA-256
-    is ``sha256`` and whose whole size is ``of`` bytes. ``coding`` names the codec (`formats.codecs.CODECS`).
+    is ``sha256`` and whose whole size is ``of`` bytes. ``coding`` names the codec (`formats.codecs.CODECS`). In a solid
+    group the first member has the size of the group, and the others have 0.
     """
 
     name: Annotated[Text, Check(check_member)]
-    size: Number
+    size: Count
     sha256: Digest
     of: Number
     offset: Count
@@ -98,6 +99,8 @@ class MemberRecord(Record):
             raise MalformedError("reaches past the end of its content", place="length")
         if CODECS[self.coding].as_is and self.size != self.length:
             raise MalformedError("a stored member has the size of what it holds", place="size")
+        if not self.size and not CODECS[self.coding].solid:
+            raise MalformedError("a member of no bytes, and not of a solid group", place="size")
 
     def line(self) -> bytes:
         """The member's line, with its newline."""

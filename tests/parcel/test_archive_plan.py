@@ -21,7 +21,7 @@ from courier.parcel.archive_plan import (
     place_on_volumes,
     plan_archives,
 )
-from formats.archive import Member, archive_size
+from formats.archive import archive_size
 from formats.codecs import CODECS
 from formats.documents.contents import MAX_MEMBERS
 from formats.documents.packing import MAX_VOLUMES
@@ -39,7 +39,8 @@ def plan(contents: Iterable[Content], limit: int) -> list[PlannedArchive]:
 
 def worst_size(archive: PlannedArchive) -> int:
     """Bytes of the archive as it would be written, were every compressed member as large as can be."""
-    return archive_size([Member(name=m.name, size=m.most, mtime_ns=0) for m in archive.members])
+    assert sum(archive.most) == sum(member.most for member in archive.members)
+    return archive_size([m.stored(size) for m, size in zip(archive.members, archive.most, strict=True)])
 
 
 def check_plan(contents: list[Content], limit: int) -> list[PlannedArchive]:
@@ -49,16 +50,20 @@ def check_plan(contents: list[Content], limit: int) -> list[PlannedArchive]:
     for archive in archives:
         assert 1 <= len(archive.members) <= MAX_MEMBERS
         assert worst_size(archive) <= limit
-    # Every byte of every content once, in order.
+    # Every byte of every content once, in order; within an archive what is packed together comes last.
     covered = {item.sha256: 0 for item in contents}
-    order = [member.content.sha256 for member in members]
+    number = {item.sha256: n for n, item in enumerate(contents)}
+    order = [[number[member.content.sha256] for member in archive.members] for archive in archives]
+    for archive, numbers in zip(archives, order, strict=True):
+        solid = [member.content.codec.solid for member in archive.members]
+        assert list(zip(solid, numbers, strict=True)) == sorted(zip(solid, numbers, strict=True))
+        assert len(set(numbers)) == len(numbers)
+    assert all(max(one) <= min(other) for one, other in pairwise(order))
     for member in members:
         assert member.length >= 1
         assert member.offset == covered[member.content.sha256]
         covered[member.content.sha256] += member.length
     assert list(covered.values()) == [item.size for item in contents]
-    assert list(dict.fromkeys(order)) == [item.sha256 for item in contents]
-    assert sum(a != b for a, b in pairwise(order)) == max(0, len(contents) - 1)
     check_names([member.name for member in members])
     return archives
 
