@@ -16,9 +16,10 @@ courier/contents.jsonl.gz   The same on every volume; one JSON object a line. Fi
                             executable or not), a folder, or a link with its target. Then for each archive a line and
                             its "members" in the order in which the archive holds them.
 data/archives/NNNNNN.7z     Ordinary 7z archives. A member holds "length" bytes from "offset" of the content whose
-                            digest is "sha256"; with coding "zstd" its "size" bytes are one zstd frame of them. All
-                            files with that digest have that content. What was cut stands in order of its offsets.
-                            The names of members are for people and not needed here.
+                            digest is "sha256"; with coding "zstd" its "size" bytes are one zstd frame of them, with
+                            "lzma2" 7-Zip itself unpacks them. All files with that digest have that content. What
+                            was cut stands in order of its offsets. The names of members are for people and not
+                            needed here.
 
 In a sealed parcel contents and archives are age files (https://age-encryption.org/v1), and their names end in .age.
 Signatures are not checked here, and damage is not mended from parity: the courier toolkit does both.

@@ -80,7 +80,8 @@ class SolidPacking:
                 yield waiting.popleft().result()
         finally:
             for future in waiting:
-                future.cancel()
+                if not future.cancel():
+                    future.add_done_callback(_discard)
 
     def _one(self, codec: SolidCodec, run: Run) -> PackedRun:
         crcs: list[int] = []
@@ -109,6 +110,11 @@ class SolidPacking:
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
+
+
+def _discard(future: Future[PackedRun]) -> None:
+    if not future.exception():
+        future.result().data.close()
 
 
 def run_crcs(pieces: Iterable[bytes], run: int) -> tuple[int, list[int]]:

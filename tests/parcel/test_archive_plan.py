@@ -6,6 +6,7 @@ import hashlib
 import tracemalloc
 from collections.abc import Iterable
 from itertools import pairwise
+from unittest import mock
 
 import pytest
 from hypothesis import example, given
@@ -18,11 +19,12 @@ from courier.parcel.archive_plan import (
     LEAST_ARCHIVE,
     Content,
     PlannedArchive,
+    packed_together,
     place_on_volumes,
     plan_archives,
 )
 from formats.archive import archive_size
-from formats.codecs import CODECS
+from formats.codecs import CODECS, SolidCodec
 from formats.documents.contents import MAX_MEMBERS
 from formats.documents.packing import MAX_VOLUMES
 from formats.names import check_member, check_path, fold, is_portable
@@ -182,6 +184,52 @@ def test_what_is_held_for_each_content_is_its_name_alone() -> None:
         assert tracemalloc.get_traced_memory()[1] < 6 << 20
     finally:
         tracemalloc.stop()
+
+
+SOLID = next(codec for codec in CODECS.values() if isinstance(codec, SolidCodec))
+
+
+def groups(*contents: Content) -> list[list[int]]:
+    """The lengths of what is packed together."""
+    (archive,) = plan(contents, ARCHIVE_LIMIT)
+    return [[member.length for member in group] for group in packed_together(archive.members)]
+
+
+def test_a_solid_group_has_at_most_a_run_or_one_member() -> None:
+    mib, run = 1 << 20, SOLID.run
+    assert run == 64 * mib
+
+    def solid(*sizes: int) -> list[Content]:
+        return [content(f"{n}", size, SOLID.name) for n, size in enumerate(sizes)]
+
+    assert groups(*solid(63 * mib, mib)) == [[63 * mib, mib]]
+    assert groups(*solid(63 * mib, mib + 1)) == [[63 * mib], [mib + 1]]
+    assert groups(*solid(run, 1)) == [[run], [1]]
+    assert groups(*solid(1, run, 1, 1)) == [[1], [run], [1, 1]]
+    assert groups(*solid(65 * mib, 1)) == [[65 * mib], [1]]
+    assert groups(*solid(1, 1000 * mib)) == [[1], [1000 * mib]]
+
+
+def test_what_is_stored_cuts_no_solid_group() -> None:
+    codings = [SOLID.name, "store", SOLID.name, "zstd", SOLID.name]
+    (archive,) = plan([content(f"{n}", n + 1, coding) for n, coding in enumerate(codings)], ARCHIVE_LIMIT)
+    assert [[m.length for m in group] for group in packed_together(archive.members)] == [[2], [4], [1, 3, 5]]
+    assert archive.most[-3:] == [sum(SOLID.bound(length) for length in (1, 3, 5)), 0, 0]
+
+
+@given(st.lists(st.tuples(st.integers(1, 300), st.sampled_from(list(CODECS))), min_size=1, max_size=40))
+def test_groups_are_all_members_in_order(shape: list[tuple[int, str]]) -> None:
+    short: SolidCodec = type("Short", (type(SOLID),), {"run": 200})()
+    with mock.patch.dict(CODECS, {SOLID.name: short}):
+        (archive,) = plan([content(f"{n}", size, coding) for n, (size, coding) in enumerate(shape)], ARCHIVE_LIMIT)
+        found = list(packed_together(archive.members))
+        assert [member for group in found for member in group] == list(archive.members)
+        for group in found:
+            assert len(group) == 1 or all(member.content.codec is short for member in group)
+            assert len(group) == 1 or sum(member.length for member in group) <= short.run
+        for one, other in pairwise(found):
+            if one[0].content.codec is other[0].content.codec is short:
+                assert sum(member.length for member in one) + other[0].length > short.run
 
 
 def test_the_plan_of_the_same_contents_is_the_same() -> None:
