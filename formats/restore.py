@@ -19,9 +19,10 @@ courier/contents.jsonl.gz   The same on every volume, a line each. First how man
                             file at the path "first". Then for each archive ["a", number, members], and in the order
                             in which it holds them ["m", name, size, digest, of, offset, length, coding].
 data/archives/NNNNNN.7z     Ordinary 7z archives. A member holds "length" bytes from "offset" of the content of "of"
-                            bytes with that digest; with coding "zstd" its "size" bytes are one zstd frame of them.
-                            All files with that digest have that content. What was cut stands in order of its offsets.
-                            The names of members are for people and not needed here.
+                            bytes with that digest; with coding "zstd" its "size" bytes are one zstd frame of them,
+                            with "lzma2" 7-Zip itself unpacks them. All files with that digest have that content. What
+                            was cut stands in order of its offsets. The names of members are for people and not
+                            needed here.
 
 In an encrypted parcel contents and archives are age files (https://age-encryption.org/v1), and their names end in .age.
 Signatures are not checked here, and damage is not mended from parity: the courier toolkit does both.

@@ -21,9 +21,7 @@ def offer(
     *,
     references: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[ID[:VERSION]]...", help="Packages or versions. Without any: the offers are listed."
-        ),
+        typer.Argument(metavar="[ID[:VERSION]]...", help="Packages or versions. Without any: the offers are listed."),
     ] = None,
     to: Annotated[list[str], typer.Option("--to", metavar="CODE", help="Site that is told; repeat for more.")],
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Take the offer back.")] = False,

@@ -31,8 +31,8 @@ from courier.site.outbox import enqueue
 from courier.site.store.content_store import IncomingContent, Staging
 from courier.text import plural
 from formats.age import Identity
-from formats.archive import ArchiveReader
-from formats.codecs import CODECS
+from formats.archive import ArchiveReader, Listed
+from formats.codecs import CODECS, STORE
 from formats.digest import CHUNK
 from formats.documents import receipt as receipt_doc
 from formats.documents.contents import ContentsReader, MemberRecord, PackageHeader
@@ -180,7 +180,7 @@ def _stage_archives(
             place = packing.path(index)
             with open_archive(index) as raw:
                 reader = ArchiveReader(opened(raw, identities) if packing.encrypted else raw)
-                reader.expect([(member.name, member.size) for member in members])
+                reader.expect([_listed(member) for member in members])
                 for position, member in enumerate(members):
                     with reader.open(position) as source:
                         carried.take(source, member, f"{place}: {member.name}")
@@ -222,7 +222,9 @@ class _Carried:
             return
         if content.size != member.offset:
             raise UnexpectedError("parts out of order", place=place)
-        content.append(CODECS[member.coding].decode(source, member.length, place=place))
+        codec = CODECS[member.coding]
+        # Solid groups are unpacked by the reader of the archive.
+        content.append((STORE if codec.solid else codec).decode(source, member.length, place=place))
         if content.size == member.of:
             del self._growing[member.sha256]
             if not content.finish(member.sha256, self._tables.get(bytes.fromhex(member.sha256), "")):
@@ -249,6 +251,13 @@ class _Carried:
 
 def _key(sha256: str, size: int) -> bytes:
     return bytes.fromhex(sha256) + size.to_bytes(8, "big")
+
+
+def _listed(member: MemberRecord) -> Listed:
+    """What the archive must say of a member; one of a solid group has the length that it is unpacked to."""
+    if CODECS[member.coding].solid:
+        return member.name, member.length, member.size
+    return member.name, member.size
 
 
 def _drain(source: BinaryIO) -> None:

@@ -26,7 +26,7 @@ from courier.site.catalog import packages, sites
 from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
 from courier.site.home import Site
-from formats.archive import Member, archive_size
+from formats.archive import archive_size
 from formats.codecs import COMPRESSIONS, HOLES, STORE, Compression
 from formats.digest import sha256_hex
 from formats.documents.contents import ContentsWriter, MemberRecord, PackageHeader
@@ -268,7 +268,7 @@ def _fit(
         limit = archive_limit(request, room_for_archives(request, count, total, fixed))
         archives = tuple(plan_archives(contents, plain_limit(limit, recipients)))
         sizes = [_most(archive, recipients) for archive in archives]
-        assumed = [member_records(a, [m.most for m in a.members]) for a in archives]
+        assumed = [member_records(archive, archive.most) for archive in archives]
         counter = _Counter()
         write_contents(site, counter, request.parcel, chosen, assumed, sign=False)
         size = encrypted_bytes(counter.count, recipients)
@@ -285,7 +285,7 @@ def _fit(
 
 def _most(archive: PlannedArchive, recipients: int) -> int:
     """Most bytes that the file of an archive takes."""
-    members = [Member(name=m.name, size=m.most, mtime_ns=m.content.mtime_ns) for m in archive.members]
+    members = (member.stored(size) for member, size in zip(archive.members, archive.most, strict=True))
     return encrypted_bytes(archive_size(members), recipients)
 
 

@@ -92,11 +92,12 @@ class MemberRecord(Row, tag="m", frozen=True, kw_only=True):
     """One member of an archive: a run of bytes of one content.
 
     ``size`` bytes are stored under ``name``; they hold ``length`` bytes from ``offset`` of the content whose SHA-256
-    is ``sha256`` and whose whole size is ``of`` bytes. ``coding`` names the codec (`formats.codecs.CODECS`).
+    is ``sha256`` and whose whole size is ``of`` bytes. ``coding`` names the codec (`formats.codecs.CODECS`). In a solid
+    group the first member has the size of the group, and the others have 0.
     """
 
     name: str
-    size: Number
+    size: Count
     sha256: Digest
     of: Number
     offset: Count
@@ -111,6 +112,8 @@ def _judge_member(member: MemberRecord) -> None:
         raise MalformedError("reaches past the end of its content", place="length")
     if CODECS[member.coding].as_is and member.size != member.length:
         raise MalformedError("a stored member has the size of what it holds", place="size")
+    if not member.size and not CODECS[member.coding].solid:
+        raise MalformedError("a member of no bytes, and not of a solid group", place="size")
 
 
 MEMBER_LINES: LineCodec[MemberRecord] = LineCodec(MemberRecord, _judge_member)

@@ -7,15 +7,18 @@ import hashlib
 import re
 import shutil
 import subprocess
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
 from stock import stock_tool
 
-from formats.archive import Member, write_archive
-from formats.codecs import Codec
+from formats.archive import Member
+from formats.archive.view import ArchiveView, Span
+from formats.codecs import CODECS, Codec
 from formats.digest import sha256_hex
 from formats.documents import label, packing
 from formats.documents.contents import ContentsWriter, MemberRecord, PackageHeader
@@ -129,14 +132,15 @@ Archiver = Callable[[list[tuple[MemberRecord, bytes]], Path], list[MemberRecord]
 
 
 def our_archive(members: list[tuple[MemberRecord, bytes]], path: Path) -> list[MemberRecord]:
-    def opener(data: bytes) -> Callable[[], BytesIO]:
-        return lambda: BytesIO(data)
-
+    spans = []
+    for record, data in members:
+        codec, content, member = CODECS[record.coding], data, Member(name=record.name, size=record.size, mtime_ns=0)
+        if codec.solid:  # each a group of its own
+            content = b"".join(codec.decode(BytesIO(data), record.length, place=""))
+            member = Member(name=record.name, size=record.length, mtime_ns=0, packed=record.size)
+        spans.append(Span(member=member, crc32=zlib.crc32(content), open=partial(BytesIO, data)))
     with path.open("xb") as out:
-        write_archive(
-            out,
-            [(Member(name=record.name, size=record.size, mtime_ns=0), opener(data)) for record, data in members],
-        )
+        out.write(ArchiveView(spans).read())
     return [record for record, _ in members]
 
 

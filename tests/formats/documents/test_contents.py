@@ -428,6 +428,8 @@ def records(**changes: dict[str, Any]) -> bytes:
         ({"archive": {"members": MAX_MEMBERS + 1}}, TooLargeError, "contents.archives[1]"),
         ({"member": {"name": "a\\b"}}, IllegalNameError, "contents.archives[1][0].name"),
         ({"member": {"size": 0}}, MalformedError, "contents.archives[1][0].size"),
+        ({"member": {"size": 0, "coding": "zstd"}}, MalformedError, "contents.archives[1][0].size"),
+        ({"member": {"size": -1, "coding": "lzma2"}}, MalformedError, "contents.archives[1][0].size"),
         ({"member": {"size": 2}}, MalformedError, "contents.archives[1][0].size"),
         ({"member": {"offset": 1}}, MalformedError, "contents.archives[1][0].length"),
         ({"member": {"length": 2}}, MalformedError, "contents.archives[1][0].length"),
@@ -443,6 +445,12 @@ def test_a_wrong_count_or_field_is_refused_by_its_place(
     with pytest.raises(error) as caught:
         read(squeeze(records(**changes)), 1)
     assert (type(caught.value), caught.value.place) == (error, place)
+
+
+def test_further_members_of_a_solid_group_take_no_bytes() -> None:
+    group = [member("a", size=5, coding="lzma2"), member("b", size=0, coding="lzma2")]
+    data = make([("HQ100001", 1, "One", [file("a")])], [group])
+    assert read(data, 1)[1] == [group]
 
 
 def test_lines_left_out_doubled_or_out_of_order_are_refused() -> None:
