@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from courier.errors import CourierError, NotFoundError, UsageError, explain
-from courier.site.store.content_store import IncomingContent, Staging
+from courier.site.store.content_store import IncomingContent, Staging, StoredContent
 from formats.archive.foreign_7z import ForeignArchive
 from formats.archive.foreign_member import MAX_RATIO, ForeignMember, Kind, Sink
 from formats.archive.foreign_tar import ForeignTar
@@ -26,6 +26,7 @@ from formats.streams import JoinedFiles
 
 ARCHIVE_PASSWORD = "COURIER_ARCHIVE_PASSWORD"
 """Environment variable of the password of an encrypted archive."""
+_NOTHING = StoredContent(sha256=EMPTY, size=0)
 _HINT = "unpack it with the tool that made it, and add the folder; or ask for the archive again"
 
 
@@ -99,7 +100,7 @@ class ArchiveSource(AbstractContextManager["ArchiveSource"]):
         Folders that are not members of their own get the archive's time. ``progress`` is told the bytes of content.
         Raises `RefusedError` or `DamagedError`.
         """
-        staged: dict[str, tuple[str, int]] = {}
+        staged: dict[str, StoredContent] = {}
         try:
             members = self._archive.read(lambda member: _Staged(member.path, staging.begin(), staged, progress))
             entries = {member.path: self._entry(member, staged) for member in members}
@@ -110,15 +111,17 @@ class ArchiveSource(AbstractContextManager["ArchiveSource"]):
                 entries.setdefault(str(parent), FolderEntry(path=str(parent), mtime_ns=self._default_ns))
         yield from (entries[path] for path in sorted(entries, key=path_key))
 
-    def _entry(self, member: ForeignMember, staged: dict[str, tuple[str, int]]) -> Entry:
+    def _entry(self, member: ForeignMember, staged: dict[str, StoredContent]) -> Entry:
         mtime_ns = self._default_ns if member.mtime_ns is None else member.mtime_ns
         if member.kind is Kind.FOLDER:
             return FolderEntry(path=member.path, mtime_ns=mtime_ns)
         if member.kind is Kind.LINK:
             return LinkEntry(path=member.path, target=check_link(member.path, member.target), mtime_ns=mtime_ns)
-        sha256, size = staged.get(member.target if member.kind is Kind.SAME else member.path, (EMPTY, 0))
+        content = staged.get(member.target if member.kind is Kind.SAME else member.path, _NOTHING)
         executable = bool((member.mode or 0) & 0o100)
-        return FileEntry(path=member.path, size=size, sha256=sha256, mtime_ns=mtime_ns, executable=executable)
+        return FileEntry(
+            path=member.path, size=content.size, sha256=content.sha256, mtime_ns=mtime_ns, executable=executable
+        )
 
 
 class _Nowhere(Sink):
@@ -135,7 +138,7 @@ class _Staged(Sink):
     """The content of one member on its way into the store."""
 
     def __init__(
-        self, path: str, incoming: IncomingContent, staged: dict[str, tuple[str, int]], progress: Callable[[int], None]
+        self, path: str, incoming: IncomingContent, staged: dict[str, StoredContent], progress: Callable[[int], None]
     ) -> None:
         self._path = path
         self._incoming = incoming

@@ -20,7 +20,7 @@ from courier.errors import RefusedError, UsageError
 from courier.files import path_text
 from courier.packages.holes import data_runs, find_holes
 from courier.packages.trees import FIRST_SECOND, LAST_SECOND, NO_LINK
-from courier.site.store.content_store import IncomingContent, Staging
+from courier.site.store.content_store import IncomingContent, Staging, StoredContent
 from courier.text import one_line
 from formats.documents.listing import Entry, FileEntry
 from formats.errors import DigestMismatchError
@@ -82,10 +82,10 @@ class PackedTree(AbstractContextManager["PackedTree"]):
             except DigestMismatchError:
                 _refuse(self._folder / os.fsdecode(member.path), _CHANGED)
         writer.close()
-        sha256, size = out.stage()
+        staged = out.stage()
         seconds, rest = divmod(self._folder.stat().st_mtime_ns, 10**9)
         mtime_ns = max(FIRST_SECOND, min(seconds, LAST_SECOND)) * 10**9 + rest
-        yield FileEntry(path=self._name, size=size, sha256=sha256, mtime_ns=mtime_ns, executable=False)
+        yield FileEntry(path=self._name, size=staged.size, sha256=staged.sha256, mtime_ns=mtime_ns, executable=False)
 
     def _members(self, refuse: Refuse) -> Iterator[tuple[PaxMember, BinaryIO | None]]:
         """Each member in the order of the tar, and its content, open while the caller has it."""
@@ -123,8 +123,8 @@ class _Staged:
         if self._size >= _BUFFER:
             self._pass_on()
 
-    def stage(self) -> tuple[str, int]:
-        """Stage what was written; return its SHA-256 and size."""
+    def stage(self) -> StoredContent:
+        """Stage what was written, and return what it is."""
         self._pass_on()
         return self._incoming.stage()
 

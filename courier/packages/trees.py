@@ -22,6 +22,7 @@ from typing import IO, BinaryIO
 from courier.error_codes import Code
 from courier.errors import DamagedError, NotFoundError, RefusedError, UsageError
 from courier.files import TEMP, flush_files, make_folder, remove_tree, sweep_beside, sync_folder
+from courier.site.store.content_store import StoredContent
 from formats.digest import CHUNK, HashingReader
 from formats.documents.listing import Entry, FileEntry, FolderEntry, LinkEntry, path_key
 from formats.names import check_link, check_path, windows_keeps
@@ -131,10 +132,10 @@ def _judged(name: str, path: Path, info: os.stat_result) -> SourceEntry:
     return SourceEntry(name=name, mode=info.st_mode, size=info.st_size, mtime_ns=info.st_mtime_ns, target=target)
 
 
-def read_tree(tree: SourceTree, take: Callable[[BinaryIO], tuple[str, int]]) -> Iterator[Entry]:
+def read_tree(tree: SourceTree, take: Callable[[BinaryIO], StoredContent]) -> Iterator[Entry]:
     """Yield the entries of a package's listing, in its order; the bytes of every file go through ``take``.
 
-    ``take`` returns the SHA-256 and size of what it read. Raises `RefusedError` for a file that changed since
+    ``take`` returns what the content is that it read. Raises `RefusedError` for a file that changed since
     `scan_tree` saw it.
     """
     for path, entry in tree.walk():
@@ -152,21 +153,21 @@ def read_tree(tree: SourceTree, take: Callable[[BinaryIO], tuple[str, int]]) -> 
             )
 
 
-def _read_file(path: Path, entry: SourceEntry, take: Callable[[BinaryIO], tuple[str, int]]) -> str:
+def _read_file(path: Path, entry: SourceEntry, take: Callable[[BinaryIO], StoredContent]) -> str:
     """Return the SHA-256 of a file; raises `RefusedError` unless it is the file that the survey saw."""
     try:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | NO_LINK)) as source:
             if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
                 raise _changed(path)
-            sha256, size = take(source)
+            content = take(source)
             after = os.fstat(source.fileno())
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ELOOP) and error.filename == str(path):
             raise _changed(path) from None
         raise
-    if (after.st_size, after.st_mtime_ns, size) != (entry.size, entry.mtime_ns, entry.size):
+    if (after.st_size, after.st_mtime_ns, content.size) != (entry.size, entry.mtime_ns, entry.size):
         raise _changed(path)
-    return sha256
+    return content.sha256
 
 
 def _changed(path: Path) -> RefusedError:

@@ -16,6 +16,7 @@ import pytest
 from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError, UsageError
 from courier.packages import trees
 from courier.packages.trees import read_tree, scan_tree, write_tree
+from courier.site.store.content_store import StoredContent
 from courier.site.store.folder import FolderStore
 from formats.digest import sha256_hex
 from formats.documents.listing import EMPTY, Entry, FileEntry, FolderEntry, LinkEntry, ListingSummary
@@ -78,9 +79,9 @@ def source(tmp_path: Path) -> Path:
     return make_rich_tree(tmp_path / "source")
 
 
-def digest_only(stream: BinaryIO) -> tuple[str, int]:
+def digest_only(stream: BinaryIO) -> StoredContent:
     data = stream.read()
-    return sha256_hex(data), len(data)
+    return StoredContent(sha256=sha256_hex(data), size=len(data))
 
 
 def entries(*paths: Path) -> list[Entry]:
@@ -134,10 +135,10 @@ def test_a_rich_tree_comes_out_as_it_went_in(tmp_path: Path, source: Path) -> No
 def test_the_same_content_is_kept_once_and_empty_files_not_at_all(tmp_path: Path, source: Path) -> None:
     store = FolderStore(tmp_path / "store")
     summary = stage(store, source)
-    kept = [path for path in (tmp_path / "store/content").rglob("*") if path.is_file()]
+    kept = list(store.contents())
     wanted = {e.sha256 for e in store.entries(summary) if isinstance(e, FileEntry) and e.size}
-    assert sorted(path.name for path in kept) == sorted(wanted)
-    assert all(sha256_hex(path.read_bytes()) == path.name for path in kept)
+    assert [content.sha256 for content in kept] == sorted(wanted)
+    assert all(sha256_hex(store.open_content(content.sha256).read()) == content.sha256 for content in kept)
     assert EMPTY not in wanted
     assert summary.files > len(wanted) + 2
 
