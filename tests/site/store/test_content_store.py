@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from content_stores import CONTENT_STORES, StoreUnderTest, add, check_whole, listing, stored, table_of
+from content_stores import CONTENT_STORES, StoreUnderTest, add, check_whole, listing, stored
 
 from courier.errors import BusyError, DamagedError, NoSpaceError
 from courier.packages.trees import write_tree
