@@ -13,15 +13,17 @@ import secrets
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from courier.files import TEMP, flush_files, make_folder, sync_folder
 from courier.site.store.pack_file import GONE, HEADER, PACK, read_marks, read_records, sizes
 from courier.site.store.sqlite_errors import explained, is_busy, is_damaged
+
+T = TypeVar("T")
 
 INDEX = "index.sqlite"
 _SCHEMA = """
@@ -62,13 +64,30 @@ class PackIndex:
 
     def find(self, digest: bytes) -> Place | None:
         """Where a content lies; None where it is not packed."""
-        for name, offset, length in self._read(_FIND, (digest,)):
-            return Place(pack=name, offset=offset, length=length)
-        return None
+        return self.find_all([digest]).get(digest)
+
+    def find_all(self, digests: Iterable[bytes]) -> dict[bytes, Place]:
+        """Where each of many contents lies; those that are not packed are left out."""
+
+        def look(connection: sqlite3.Connection) -> dict[bytes, Place]:
+            found = {}
+            # One transaction: SQLite asks the system for locks and other writers only once.
+            connection.execute("BEGIN")
+            try:
+                for digest in wanted:
+                    row = connection.execute(_FIND, (digest,)).fetchone()
+                    if row is not None:
+                        found[digest] = Place(pack=row[0], offset=row[1], length=row[2])
+            finally:
+                connection.execute("ROLLBACK")
+            return found
+
+        wanted = list(digests)
+        return self._reading(look, {})
 
     def page(self, after: bytes, most: int) -> list[tuple[bytes, int]]:
         """SHA-256 and length of at most ``most`` contents, in order, from the first one after ``after``."""
-        return self._read(_PAGE, (after, most))
+        return self._reading(lambda connection: connection.execute(_PAGE, (after, most)).fetchall(), [])
 
     def live_bytes(self) -> dict[str, int]:
         """The bytes of the records in each pack that are in use, by the pack's name."""
@@ -76,21 +95,22 @@ class PackIndex:
             "SELECT name, coalesce(live, 0) FROM pack LEFT JOIN "
             f"(SELECT pack, sum(length + {HEADER.size}) AS live FROM content GROUP BY pack) ON pack = id"
         )
-        return dict(self._read(query))
+        return self._reading(lambda connection: dict(connection.execute(query)), {})
 
     def refresh(self) -> None:
         """Compare the index with the packs that there are, and bring it up to date."""
         with self._lock:
             _close(self._open)
 
-    def _read(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
+    def _reading(self, read: Callable[[sqlite3.Connection], T], nothing: T) -> T:
+        """What ``read`` finds in the index; ``nothing`` where nothing was ever packed."""
         with self._lock, explained(self._path):
             for attempt in range(2):
                 connection = self._reader()
                 if connection is None:
-                    return []
+                    return nothing
                 try:
-                    return connection.execute(query, values).fetchall()
+                    return read(connection)
                 except sqlite3.DatabaseError as error:
                     if attempt or is_busy(error):
                         raise

@@ -74,15 +74,11 @@ class Packs:
 
     def problems(self, digests: Iterable[bytes]) -> dict[bytes, str]:
         """What is wrong with those of many contents that are not good. They are read in the order of the packs."""
-        found: dict[bytes, str] = {}
-        places: list[tuple[str, int, int, bytes]] = []
-        for digest in set(digests):
-            place = self._index.find(digest)
-            if place is None:
-                found[digest] = MISSING
-            else:
-                places.append((place.pack, place.offset, place.length, digest))
-        for pack, group in groupby(sorted(places), key=lambda place: place[0]):
+        wanted = set(digests)
+        there = self._index.find_all(wanted)
+        found = dict.fromkeys(wanted - there.keys(), MISSING)
+        places = sorted((place.pack, place.offset, place.length, digest) for digest, place in there.items())
+        for pack, group in groupby(places, key=lambda place: place[0]):
             with contextlib.ExitStack() as stack:
                 try:
                     source = stack.enter_context(self._path(pack).open("rb", buffering=0))

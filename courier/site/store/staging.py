@@ -29,6 +29,8 @@ from formats.documents.listing import Entry, ListingSummary, read_listing, write
 LISTINGS = "listings"
 _IN_MEMORY = 16 << 20
 """Bytes of incoming contents that are kept in memory until it is known whether they are small."""
+_WAITING = 2 << 20
+"""Bytes of small contents that are put off until the store is asked which of them it has."""
 _ROWS = 10_000
 _MOST_VERIFIED = 100_000
 
@@ -45,6 +47,8 @@ class FolderStaging(Staging):
         self._folder = folder / f"{TEMP}{os.getpid()}"
         self._writer = PackWriter(self._folder)
         self._rows = _StagedRows(self._folder / "rows.sqlite")
+        self._waiting: dict[bytes, bytes] = {}
+        self._waiting_size = 0
         self._listings: dict[str, Path] = {}
         self._verified: set[str] = set()
         self._files = 0
@@ -92,10 +96,20 @@ class FolderStaging(Staging):
     def keep_small(self, data: bytes) -> StoredContent:
         """Stage a content that is packed, unless it is held already."""
         digest = hashlib.sha256(data).digest()
-        content = StoredContent(sha256=digest.hex(), size=len(data))
-        if not self.holds(content.sha256, content.size):
-            self._rows.add(digest, *self._writer.add(digest, data), len(data))
-        return content
+        if data and digest not in self._waiting and digest not in self._rows:
+            self._waiting[digest] = data
+            self._waiting_size += len(data)
+            if self._waiting_size >= _WAITING:
+                self._pack_waiting()
+        return StoredContent(sha256=digest.hex(), size=len(data))
+
+    def _pack_waiting(self) -> None:
+        """Pack what was put off, so that the store was asked for many contents at once."""
+        problems = self._packs.problems(self._waiting)
+        for digest, data in self._waiting.items():
+            if digest in problems:
+                self._rows.add(digest, *self._writer.add(digest, data), len(data))
+        self._waiting, self._waiting_size = {}, 0
 
     def keep_large(self, path: Path, content: StoredContent, table: bytes) -> None:
         """Stage the file of a content and its block table, or delete it when the content is held already."""
@@ -114,7 +128,8 @@ class FolderStaging(Staging):
 
     def _is_staged(self, sha256: str, size: int) -> bool:
         if size <= self.packed:
-            return bytes.fromhex(sha256) in self._rows
+            digest = bytes.fromhex(sha256)
+            return digest in self._waiting or digest in self._rows
         return self._files > 0 and (self._folder / CONTENT / sha256).exists()
 
     def holds(self, sha256: str, size: int) -> bool:
@@ -146,6 +161,7 @@ class FolderStaging(Staging):
     def commit(self) -> None:
         """See `Staging.commit`."""
         flush_files(list(self._listings.values()))
+        self._pack_waiting()
         self._large.move_in(self._folder)
         if self._writer.names:
             self._packs.take_in(self._writer, self._rows.in_order())
