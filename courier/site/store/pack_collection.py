@@ -27,7 +27,7 @@ from courier.files import (
 )
 from courier.site.store.content_store import Collected
 from courier.site.store.digest_set import DigestSet
-from courier.site.store.pack_file import GONE, HEADER, PACK, PackWriter, add_marks, new_name, sizes
+from courier.site.store.pack_file import GONE, PACK, PackWriter, add_marks, new_name, sizes
 from courier.site.store.pack_index import PackIndex, add_pack
 
 SMALL, MOST_SMALL = 1 << 20, 32
@@ -77,7 +77,6 @@ def put_small_together(folder: Path, index: PackIndex) -> None:
     """Copy small packs into one, where there are many."""
     small = [name for name, size in sizes(folder).items() if size < SMALL]
     if len(small) >= MOST_SMALL:
-        small = small[: 2 * MOST_SMALL]  # which fit into one pack
         live = index.live_bytes()
         _copy_over(folder, index, small, sum(live.get(name, 0) for name in small))
 
@@ -108,20 +107,25 @@ def _copied(folder: Path, index: PackIndex, names: Sequence[str], place: Path) -
             "WHERE name = ? ORDER BY offset",
             ((name,) for name in names),
         )
+        connection.execute("CREATE TEMP TABLE placed (pack INTEGER, offset INTEGER, digest BLOB)")
         with contextlib.closing(writer):
-            _copy_records(folder, connection, writer)
+            records = _copy_records(folder, connection, writer)
+            connection.executemany("INSERT INTO placed VALUES (?, ?, ?)", records)
         flush_files([writer.path(name) for name in writer.names])
         numbers = [put_pack(folder, writer, name, connection) for name in writer.names]
         sync_folder(folder)
+        placed = connection.execute("SELECT pack, offset, digest FROM placed")
         connection.executemany(
-            "UPDATE content SET pack = ?, offset = ? WHERE digest = ?", _new_places(connection, numbers)
+            "UPDATE content SET pack = ?, offset = ? WHERE digest = ?",
+            ((numbers[number], offset, digest) for number, offset, digest in placed),
         )
     # The old packs stay in the index, with nothing in them, as long as they are there: nobody reads them anew.
     made = sum(allocated((folder / f"{name}{PACK}").stat()) for name in writer.names)
     return _drop(folder, index, names) - made
 
 
-def _copy_records(folder: Path, connection: sqlite3.Connection, writer: PackWriter) -> None:
+def _copy_records(folder: Path, connection: sqlite3.Connection, writer: PackWriter) -> Iterator[tuple[int, int, bytes]]:
+    """Copy the contents that are to be moved; yield pack (an index of the writer's), offset and SHA-256 of each."""
     with contextlib.ExitStack() as stack:
         source, opened = None, ""
         for digest, name, offset, length in connection.execute("SELECT * FROM moved ORDER BY rowid"):
@@ -130,17 +134,8 @@ def _copy_records(folder: Path, connection: sqlite3.Connection, writer: PackWrit
                 source, opened = stack.enter_context((folder / f"{name}{PACK}").open("rb")), name
             source.seek(offset)
             # What is damaged stays damaged, and as long as it was: verification finds it there.
-            writer.add(digest, source.read(length).ljust(length, b"\0"))
-    if len(writer.names) > 1:
-        raise AssertionError("what is copied over at once fits into one pack")
-
-
-def _new_places(connection: sqlite3.Connection, numbers: Sequence[int]) -> Iterator[tuple[int, int, bytes]]:
-    """The pack's number and the offset of each content that was copied, with its SHA-256."""
-    at = 0
-    for digest, length in connection.execute("SELECT digest, length FROM moved ORDER BY rowid"):
-        yield numbers[0], at + HEADER.size, digest
-        at += HEADER.size + length
+            data = source.read(length).ljust(length, b"\0")
+            yield (*writer.add(digest, data), digest)
 
 
 def _drop(folder: Path, index: PackIndex, names: Sequence[str]) -> int:

@@ -101,9 +101,13 @@ class Packs:
             yield from page
             after = page[-1][0]
 
-    def take_in(self, writer: PackWriter, rows: Iterable[Row]) -> None:
-        """Give packs that were written their names, and put their contents into the index, on stable storage."""
+    def take_in(self, writer: PackWriter, rows: Iterable[Row], replaced: Iterable[bytes] = ()) -> None:
+        """Give packs that were written their names, and put their contents into the index, on stable storage.
+
+        ``replaced``: those of the contents that are packed already, but damaged.
+        """
         writer.close()
+        damaged = self._index.find_all(replaced)
         flush_files([writer.path(name) for name in writer.names])
         with self._index.writing() as connection:
             numbers = [put_pack(self._folder, writer, name, connection) for name in writer.names]
@@ -112,28 +116,23 @@ class Packs:
                 "INSERT OR REPLACE INTO content VALUES (?, ?, ?, ?)",
                 ((digest, numbers[number], offset, length) for digest, number, offset, length in rows),
             )
+        mark_gone(self._folder, _by_pack(damaged.values()))
         put_small_together(self._folder, self._index)
 
     def forget(self, digests: Iterable[bytes], keep: Callable[[bytes, bytes], None]) -> None:
         """Take contents out of use; ``keep`` is given the SHA-256 and what can be read of each that is packed."""
-        marks: dict[str, list[int]] = defaultdict(list)
-        forgotten = []
-        for digest in digests:
-            place = self._index.find(digest)
-            if place is None:
-                continue
+        places = self._index.find_all(digests)
+        for digest in places:
             try:
                 data = self.read(digest) or b""
             except OSError:
                 data = b""
             keep(digest, data)
-            marks[place.pack].append(place.offset)
-            forgotten.append((digest,))
-        if forgotten:
+        if places:
             with self._index.writing() as connection:
-                connection.executemany("DELETE FROM content WHERE digest = ?", forgotten)
+                connection.executemany("DELETE FROM content WHERE digest = ?", ((digest,) for digest in places))
             # Otherwise bytes that a disk gives wrongly today and rightly tomorrow would come back with a lost index.
-            mark_gone(self._folder, marks)
+            mark_gone(self._folder, _by_pack(places.values()))
 
     def collect(self, needed: DigestSet) -> Collected:
         """Delete every content but those needed; return the bytes freed, and those that are still pending."""
@@ -141,6 +140,14 @@ class Packs:
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}{PACK}"
+
+
+def _by_pack(places: Iterable[Place]) -> dict[str, list[int]]:
+    """The offsets in each pack."""
+    offsets: dict[str, list[int]] = defaultdict(list)
+    for place in places:
+        offsets[place.pack].append(place.offset)
+    return offsets
 
 
 def _read_at(source: BinaryIO, place: Place) -> bytes:

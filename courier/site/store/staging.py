@@ -19,7 +19,7 @@ from courier.files import TEMP, flush_files, make_folder, remove_tree, sweep, sy
 from courier.site.store.content_store import ContentStore, IncomingContent, Staging, StoredContent
 from courier.site.store.large_contents import BLOCKS, CONTENT, LargeContents, needs_table
 from courier.site.store.pack_file import PackWriter
-from courier.site.store.packs import Packs, Row
+from courier.site.store.packs import MISSING, Packs, Row
 from courier.site.store.sparse import SparseWriter
 from courier.site.store.sqlite_errors import explained
 from formats.blocks import SideBlockHasher
@@ -49,6 +49,7 @@ class FolderStaging(Staging):
         self._rows = _StagedRows(self._folder / "rows.sqlite")
         self._waiting: dict[bytes, bytes] = {}
         self._waiting_size = 0
+        self._replaced: list[bytes] = []
         self._listings: dict[str, Path] = {}
         self._verified: set[str] = set()
         self._files = 0
@@ -108,6 +109,8 @@ class FolderStaging(Staging):
         problems = self._packs.problems(self._waiting)
         for digest, data in self._waiting.items():
             if digest in problems:
+                if problems[digest] != MISSING:
+                    self._replaced.append(digest)
                 self._rows.add(digest, *self._writer.add(digest, data), len(data))
         self._waiting, self._waiting_size = {}, 0
 
@@ -164,7 +167,7 @@ class FolderStaging(Staging):
         self._pack_waiting()
         self._large.move_in(self._folder)
         if self._writer.names:
-            self._packs.take_in(self._writer, self._rows.in_order())
+            self._packs.take_in(self._writer, self._rows.in_order(), self._replaced)
         if self._listings:
             folder = make_folder(self._store_folder / LISTINGS)
             for sha256, path in self._listings.items():
