@@ -125,6 +125,37 @@ def source_tree(root: Path) -> Path:
     return source
 
 
+@pytest.mark.slow
+def test_adding_many_small_files_goes_on_after_kills_and_loses_nothing(tmp_path: Path) -> None:
+    print(f"COURIER_KILL_SEED={SEED}")
+    killer = Killer(random.Random(f"{SEED} small"), max(1, KILLS // 4))
+    sites: Sites = make_sites(tmp_path)
+    first = add(
+        sites.hq, write_files(tmp_path / "first", **{f"f{number}": noise(3000, number) for number in range(50)})
+    )
+    before = sites.hq.contents()
+    source = write_files(tmp_path / "source", **{f"g{number}": noise(100 + number, number) for number in range(3000)})
+    command = ("package", "add", source, "--name", "Drivers", "--id", "HQ100002", "--version", 1)
+    for _ in range(killer.kills):
+        killer.kill(sites.hq, *command, likely=1.5)
+        assert sites.hq("package", "verify", first)["packages"][0]["state"] == "good"
+        assert {content.sha256 for content in before} <= {content.sha256 for content in sites.hq.contents()}
+    print(f"{killer.killed} commands killed")
+    killer.finish(sites.hq, *command)
+    assert {one["state"] for one in sites.hq("package", "verify")["packages"]} == {"good"}
+    assert exported(sites.hq, "HQ100002:1", tmp_path / "out") == describe_tree(source)
+    for _ in range(killer.kills):
+        ended = not killer.kill(sites.hq, "package", "remove", "HQ100002", likely=0.3)
+        assert sites.hq("package", "verify", first)["packages"][0]["state"] == "good"
+        if ended or len(sites.hq("package", "list")["packages"]) == 1:
+            break
+    else:
+        killer.finish(sites.hq, "package", "remove", "HQ100002")
+    sites.hq("package", "remove", add(sites.hq, write_files(tmp_path / "extra", a=b"a")))
+    assert sites.hq.contents() == before
+    assert leftovers(tmp_path) == []
+
+
 def leftovers(root: Path) -> list[str]:
     """Temporary names anywhere in the sites and on the media."""
     return [str(path.relative_to(root)) for path in root.rglob(".courier-tmp-*") if "share" not in path.parts]

@@ -85,7 +85,12 @@ def test_small_contents_are_flushed_by_the_batch_and_not_one_by_one(
 ) -> None:
     flushed: list[int] = []
     real = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda handle: (flushed.append(handle), real(handle)))
+
+    def fsync(handle: int) -> None:
+        flushed.append(handle)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "sync", lambda: pytest.fail("the whole system was flushed"))
     add(tested.store, many(0, 2000))
     assert len(flushed) < 12
@@ -524,7 +529,7 @@ def test_any_sequence_of_commands_kills_and_losses_leaves_what_was_taken_in(
     monkeypatch.setattr(pack_collection, "MOST_SMALL", 6)
     StoreMachine.place = tmp_path
     checks = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         StoreMachine,
         settings=settings(max_examples=25, stateful_step_count=15, deadline=None, suppress_health_check=checks),
     )
