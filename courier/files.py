@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -177,6 +177,21 @@ def standing_folder(folder: Path) -> Path:
 def free_space(folder: Path) -> int:
     """Bytes free for us on the disk that holds ``folder``, or will once it is made."""
     return shutil.disk_usage(standing_folder(folder)).free
+
+
+def allocated(info: os.stat_result) -> int:
+    """Bytes that a file takes on the disk: fewer than its size where it has holes. Its size where no system tells."""
+    blocks = getattr(info, "st_blocks", None)
+    return info.st_size if blocks is None else int(blocks) * 512  # the unit of POSIX, whatever the disk's is
+
+
+def delete_files(paths: Iterable[Path]) -> int:
+    """Delete files; return the bytes freed."""
+    freed = 0
+    for path in paths:
+        freed += allocated(path.stat())
+        path.unlink()
+    return freed
 
 
 def disk_of(folder: Path) -> int:

@@ -328,9 +328,10 @@ def remove(context: typer.Context, *, reference: REFERENCE) -> None:
         console.confirm(f"Remove {reference} from the store?")
         removal = remove_package(site, reference)
         names = ", ".join(f"{package}:{version}" for package, version in removal.versions)
-        console.say(f"Removed {names}; {size_text(removal.freed)} freed.")
+        pending = f", {size_text(removal.pending)} more with later removals" if removal.pending else ""
+        console.say(f"Removed {names}; {size_text(removal.freed)} freed{pending}.")
         removed = [{"package_id": package, "version": version} for package, version in removal.versions]
-        console.result({"removed": removed, "freed": removal.freed})
+        console.result({"removed": removed, "freed": removal.freed, "pending": removal.pending})
 
 
 @command(

@@ -923,7 +923,7 @@ def test_a_version_that_the_store_holds_with_other_content(sites: Sites) -> None
 
 def test_content_that_went_bad_in_the_senders_store_never_leaves_it(sites: Sites) -> None:
     package = add(sites.hq, FIXTURES / "boot.wim")
-    (stored,) = sites.hq.contents()
+    (stored,) = sites.hq.large_files()
     change(stored, 1000)
     error = sites.hq.fails("parcel", "create", package, "--to", "BR1", "--capacity", SMALL, code=4)
     assert "boot.wim" in error["message"]
@@ -933,7 +933,7 @@ def test_content_that_went_bad_in_the_senders_store_never_leaves_it(sites: Sites
 
 def test_an_archive_that_went_bad_on_the_senders_disk_is_not_written(sites: Sites) -> None:
     parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), compress="none")
-    (content,) = sites.hq.contents()
+    (content,) = sites.hq.large_files()
     change(content, 1000)
     for layout in LAYOUTS:
         error = sites.hq.fails("parcel", "write", parcel, "--layout", layout, "--out", sites.root / layout, code=4)

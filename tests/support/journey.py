@@ -24,6 +24,9 @@ from typing import Any
 
 from stock import stock_tool
 
+from courier.site.store.content_store import StoredContent
+from courier.site.store.folder import FolderStore
+
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "fixtures"
 SMALL = "850KB"
@@ -143,9 +146,18 @@ class Home:
         """The store's files and every row of the catalogue, for comparing before and after."""
         return {"store": _files(self.path / "store"), "catalogue": _rows(self.path / "catalogue.sqlite")}
 
-    def contents(self) -> list[Path]:
-        """The files of the content store."""
+    def contents(self) -> list[StoredContent]:
+        """What the content store says that it has."""
+        return list(FolderStore(self.path / "store").contents())
+
+    def large_files(self) -> list[Path]:
+        """The files of the contents that are not packed."""
         return sorted(path for path in (self.path / "store" / "content").rglob("*") if path.is_file())
+
+    def spoil(self, content: bytes, other: bytes) -> None:
+        """Put other bytes of the same length in the place of a small content, in the pack where it is."""
+        (pack,) = (path for path in (self.path / "store" / "packs").glob("*.pack") if content in path.read_bytes())
+        pack.write_bytes(pack.read_bytes().replace(content, other))
 
 
 def _files(folder: Path) -> dict[str, str]:
