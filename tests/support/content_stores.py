@@ -150,7 +150,9 @@ def stored(data: bytes) -> StoredContent:
 def listing(files: dict[str, bytes]) -> list[Entry]:
     """The entries of a package of those files."""
     return [
-        FileEntry(path=path, size=len(data), sha256=sha256_hex(data), mtime_ns=0, executable=False)
+        FileEntry(
+            path=path, mtime_ns=0, mode=0o644, size=len(data), sha256=sha256_hex(data), blocks=stored(data).blocks
+        )
         for path, data in sorted(files.items())
     ]
 

@@ -325,7 +325,7 @@ def test_room_is_known_and_asked_for_before_the_first_byte(tested: StoreUnderTes
 
 
 def test_folders_listed_in_a_package_are_kept_even_when_empty(tested: StoreUnderTest) -> None:
-    entries: list[Entry] = [FolderEntry(path="d", mtime_ns=5)]
+    entries: list[Entry] = [FolderEntry(path="d", mtime_ns=5, mode=0o755)]
     with tested.store.stage() as staging:
         summary = staging.add_listing(entries)
         staging.commit()
