@@ -99,7 +99,7 @@ def test_small_contents_are_flushed_by_the_batch_and_not_one_by_one(
 def test_more_contents_than_stay_in_memory_are_staged_and_found(
     tested: PacksUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("courier.site.store.staging._ROWS", 50)
+    monkeypatch.setattr("courier.site.store.staged_rows._ROWS", 50)
     monkeypatch.setattr("courier.site.store.staging._WAITING", 20_000)
     files = many(0, 300)
     with tested.store.lock(), tested.store.stage() as staging:
