@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from courier.errors import CourierError
 from courier.files import (
     TEMP,
     allocated,
@@ -91,8 +92,8 @@ def _copy_over(folder: Path, index: PackIndex, names: Sequence[str], live: int) 
     place = make_folder(folder / f"{TEMP}{new_name()}")
     try:
         return _copied(folder, index, names, place)
-    except OSError:
-        return 0
+    except (OSError, CourierError):
+        return 0  # another process may be at the index, too: there will be a next time
     finally:
         remove_tree(place)
 

@@ -33,7 +33,7 @@ def new_name() -> str:
 
 
 def sizes(folder: Path) -> dict[str, int]:
-    """The bytes of each pack of a folder, by its name; other files are not ours."""
+    """The bytes of each pack of a folder, by its name and in its order; other files are not ours."""
     found = {}
     with os.scandir(folder) as items:
         for item in items:
@@ -43,7 +43,7 @@ def sizes(folder: Path) -> dict[str, int]:
                     found[name] = item.stat().st_size
                 except FileNotFoundError:
                     continue
-    return found
+    return dict(sorted(found.items()))
 
 
 def read_records(source: BinaryIO, gone: Container[int] = ()) -> Iterator[tuple[bytes, int, int]]:

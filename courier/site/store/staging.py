@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -19,9 +18,9 @@ from courier.files import TEMP, flush_files, make_folder, remove_tree, sweep, sy
 from courier.site.store.content_store import ContentStore, IncomingContent, Staging, StoredContent
 from courier.site.store.large_contents import BLOCKS, CONTENT, LargeContents, needs_table
 from courier.site.store.pack_file import PackWriter
-from courier.site.store.packs import MISSING, Packs, Row
+from courier.site.store.packs import MISSING, Packs
 from courier.site.store.sparse import SparseWriter
-from courier.site.store.sqlite_errors import explained
+from courier.site.store.staged_rows import StagedRows
 from formats.blocks import SideBlockHasher
 from formats.digest import CHUNK, sha256_hex
 from formats.documents.listing import Entry, ListingSummary, read_listing, write_listing
@@ -31,8 +30,8 @@ _IN_MEMORY = 16 << 20
 """Bytes of incoming contents that are kept in memory until it is known whether they are small."""
 _WAITING = 2 << 20
 """Bytes of small contents that are put off until the store is asked which of them it has."""
-_ROWS = 10_000
 _MOST_VERIFIED = 100_000
+"""Contents of the store that are remembered as good, so that they are read once."""
 
 
 class FolderStaging(Staging):
@@ -46,7 +45,7 @@ class FolderStaging(Staging):
         self._packs, self._large = packs, large
         self._folder = folder / f"{TEMP}{os.getpid()}"
         self._writer = PackWriter(self._folder)
-        self._rows = _StagedRows(self._folder / "rows.sqlite")
+        self._rows = StagedRows(self._folder / "rows.sqlite")
         self._waiting: dict[bytes, bytes] = {}
         self._waiting_size = 0
         self._replaced: list[bytes] = []
@@ -268,58 +267,3 @@ class FolderIncoming(IncomingContent):
         self._hasher.close()
         self._forget_memory()
         self._path.unlink(missing_ok=True)
-
-
-class _StagedRows:
-    """Where the small contents lie that were staged. The last ones in memory, those before in a database on disk."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._last: dict[bytes, tuple[int, int, int]] = {}
-        self._before: sqlite3.Connection | None = None
-
-    def __contains__(self, digest: bytes) -> bool:
-        if digest in self._last:
-            return True
-        if self._before is None:
-            return False
-        query = "SELECT 1 FROM content WHERE digest = ?"
-        return self._before.execute(query, (digest,)).fetchone() is not None
-
-    def add(self, digest: bytes, pack: int, offset: int, length: int) -> None:
-        """Note a content that was not staged before."""
-        self._last[digest] = pack, offset, length
-        if len(self._last) >= _ROWS:
-            self._put_down()
-
-    def _put_down(self) -> None:
-        with explained(self._path):
-            if self._before is None:
-                self._before = sqlite3.connect(self._path, isolation_level=None)
-                self._before.execute("PRAGMA journal_mode = OFF")
-                self._before.execute("PRAGMA synchronous = OFF")
-                self._before.execute("PRAGMA cache_size = -32768")
-                self._before.execute(
-                    "CREATE TABLE content (digest BLOB PRIMARY KEY, pack INTEGER, offset INTEGER, length INTEGER) "
-                    "WITHOUT ROWID"
-                )
-            self._before.execute("BEGIN")
-            rows = ((digest, *place) for digest, place in sorted(self._last.items()))
-            self._before.executemany("INSERT INTO content VALUES (?, ?, ?, ?)", rows)
-            self._before.execute("COMMIT")
-        self._last = {}
-
-    def in_order(self) -> Iterator[Row]:
-        """Every content that was noted, in the order of the SHA-256."""
-        if self._before is not None:
-            self._put_down()
-            yield from self._before.execute("SELECT digest, pack, offset, length FROM content ORDER BY digest")
-            return
-        for digest, place in sorted(self._last.items()):
-            yield (digest, *place)
-
-    def close(self) -> None:
-        """Close the database; its file goes with the folder."""
-        if self._before is not None:
-            self._before.close()
-            self._before = None
