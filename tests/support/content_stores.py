@@ -6,12 +6,14 @@ A new implementation is one class here and one line in `CONTENT_STORES`; the sui
 
 from __future__ import annotations
 
+import hashlib
 import io
 from pathlib import Path
 from typing import Protocol
 
 from courier.site.store.content_store import ContentStore
 from courier.site.store.folder import FolderStore
+from formats.blocks import BLOCK
 from formats.digest import sha256_hex
 from formats.documents.listing import Entry, FileEntry, ListingSummary
 
@@ -61,10 +63,16 @@ CONTENT_STORES: dict[str, type[StoreUnderTest]] = {"folder": FolderUnderTest}
 """Name -> class of every implementation under test."""
 
 
+def block_table(data: bytes) -> str:
+    """The digest of a content's block table, as a listing has it."""
+    blocks = [hashlib.sha256(data[at : at + BLOCK]).digest() for at in range(0, len(data), BLOCK)]
+    return sha256_hex(b"".join(blocks)) if len(blocks) > 1 else ""
+
+
 def listing(files: dict[str, bytes]) -> list[Entry]:
     """The entries of a package of those files."""
     return [
-        FileEntry(path=path, size=len(data), sha256=sha256_hex(data), mtime_ns=0, executable=False)
+        FileEntry(path=path, size=len(data), sha256=sha256_hex(data), mtime_ns=0, mode=0o644, blocks=block_table(data))
         for path, data in sorted(files.items())
     ]
 
