@@ -123,21 +123,17 @@ def check_target(target: str, *, place: str = "") -> str:
 
 
 def leads_outside(path: str, target: str) -> bool:
-    """Whether the symbolic link ``path`` -> ``target`` leads out of the package, by its text alone.
+    """Whether the symbolic link ``path`` -> ``target`` leads out of the package, or may by way of another link.
 
-    It does if it is absolute, or climbs above the root of the package on its way.
+    It does if it is absolute or climbs above the root of the package. It may if ``..`` stands after a name: the name
+    may be another link, and ``up -> ../..`` and ``out -> deep/up/..`` together leave the package, though neither does
+    alone. No chain of links for which this is false leads out.
     """
     if target.startswith("/"):
         return True
-    depth = path.count("/")
-    for part in target.split("/"):
-        if part == "..":
-            depth -= 1
-            if depth < 0:
-                return True
-        elif part not in ("", "."):
-            depth += 1
-    return False
+    steps = [part for part in target.split("/") if part not in ("", ".")]
+    climbs = next((n for n, part in enumerate(steps) if part != ".."), len(steps))
+    return climbs > path.count("/") or ".." in steps[climbs:]
 
 
 def is_portable(name: str) -> bool:

@@ -121,6 +121,11 @@ MEMBER_LINES: LineCodec[MemberRecord] = LineCodec(MemberRecord, _judge_member)
 _HEADER_LINES: LineCodec[_ArchiveRow | _SectionRow] = LineCodec(_ArchiveRow | _SectionRow, lambda _: None)
 
 
+def _header_row(line: bytes, place: str) -> _ArchiveRow | _SectionRow:
+    """The line before the members of an archive, or before a section."""
+    return _HEADER_LINES.decode([line], lambda _: place)[0]
+
+
 class ContentsWriter:
     """Writes contents in order: packages, each with its entries, then archives. Close it to finish the file."""
 
@@ -225,7 +230,7 @@ class ContentsReader:
         """
         for number in range(1, self._archives + 1):
             place = f"contents.archives[{number}]"
-            (row,) = _HEADER_LINES.decode([self._line()], lambda _, place=place: place)  # type: ignore[misc]
+            row = _header_row(self._line(), place)
             if not isinstance(row, _ArchiveRow):
                 raise MalformedError("a section where an archive is due", place=place)
             if row.archive != number:
@@ -234,9 +239,9 @@ class ContentsReader:
         line = self._lines.line()
         if line is None:
             return
-        (row,) = _HEADER_LINES.decode([line], lambda _: "contents")
+        row = _header_row(line, "contents")
         if isinstance(row, _SectionRow):
-            raise UnknownFormatError(f"a section {row.kind!r}, which this release does not know", place="contents")
+            raise UnknownFormatError(f"a section {row.kind!a}, which this release does not know", place="contents")
         raise MalformedError("goes on after its end", place="contents")
 
     def _members(self, count: int, place: str) -> list[MemberRecord]:

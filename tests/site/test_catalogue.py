@@ -376,7 +376,7 @@ PACKAGE = StoredPackage(
     package="HQ100001",
     version=3,
     name="Büro",
-    listing=ListingSummary(sha256="0" * 64, entries=LARGE, files=5, bytes=LARGE),
+    listing=ListingSummary(sha256="0" * 64, entries=LARGE, files=5, bytes=LARGE, holes=LARGE - 1),
     created_ns=-LARGE,
     added_ns=LARGE,
     origin="added",

@@ -78,7 +78,7 @@ DEFINITION = PackageDefinition(
     site="HQ1",
     created_ns=NOW - HOUR,
     issued_ns=NOW - HOUR,
-    listing=ListingSummary(sha256="0" * 64, entries=1, files=1, bytes=1),
+    listing=ListingSummary(sha256="0" * 64, entries=1, files=1, bytes=1, holes=0),
 )
 
 
