@@ -160,11 +160,26 @@ def sweep_beside(target: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a file, a link, or a folder with all in it, if it exists."""
+    """Remove a file, a link, or a folder with all in it, also in folders that are closed to us, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
+        if path.exists():
+            with contextlib.suppress(OSError):
+                _open_up(path)
+            shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def _open_up(folder: Path) -> None:
+    """Let ourselves into a folder and all below it, as far as they are ours: an export may have closed them already."""
+    folder.chmod(0o700)
+    for above, names, _ in os.walk(folder):
+        for name in names:
+            below = Path(above, name)
+            with contextlib.suppress(OSError):
+                if not below.is_symlink():
+                    below.chmod(0o700)
 
 
 def standing_folder(folder: Path) -> Path:

@@ -141,7 +141,7 @@ def add(
 
 
 _NOT_KEPT = {
-    "owner": "Not kept: the owner of {} (whoever exports them will own them)",
+    "owner": "Not kept: the owner or group of {} (whoever exports them will own them)",
     "xattr": "Not kept: the extended attributes of {}",
     "acl": "Not kept: the access control list of {}",
     "device": "Left out: devices, {}",

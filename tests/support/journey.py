@@ -283,17 +283,19 @@ def digests_of(path: Path) -> dict[str, str]:
 
 
 def describe_tree(root: Path) -> dict[str, tuple[object, ...]]:
-    """All that a package keeps of a tree: names, kinds, contents, times in nanoseconds, executable bits, targets."""
+    """All that a package keeps of a tree: names, kinds, contents, times in nanoseconds, permission bits, hard links."""
     found: dict[str, tuple[object, ...]] = {}
+    first_names: dict[tuple[int, int], str] = {}
     for name, path in _walk(root, ""):
         info = path.lstat()
         if stat.S_ISLNK(info.st_mode):
             found[name] = ("link", os.readlink(path), info.st_mtime_ns)  # noqa: PTH115 (the target as it stands)
         elif stat.S_ISDIR(info.st_mode):
-            found[name] = ("folder", info.st_mtime_ns)
+            found[name] = ("folder", info.st_mtime_ns, stat.S_IMODE(info.st_mode))
         else:
-            executable = bool(info.st_mode & stat.S_IXUSR)
-            found[name] = ("file", info.st_size, digest_of(path), info.st_mtime_ns, executable)
+            first = first_names.setdefault((info.st_dev, info.st_ino), name)
+            mode = stat.S_IMODE(info.st_mode)
+            found[name] = ("file", info.st_size, digest_of(path), info.st_mtime_ns, mode, first)
     return found
 
 
