@@ -25,3 +25,13 @@ def dashed(found: Iterable[tuple[int, int]]) -> str:
 def one_line(text: str) -> str:
     """Text from media, messages or errors, made fit for one line: control characters are escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def size_text(count: int) -> str:
+    """A number of bytes for people: ``3.6 GB``."""
+    value = float(count)
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            return f"{int(value)} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError
 from courier.text import one_line
+from courier.text import size_text as size_text  # noqa: PLC0414 (commands print sizes by it)
 
 if TYPE_CHECKING:
     from courier.site.home import Site
@@ -224,16 +225,6 @@ def _about(name: str, error: CourierError) -> str:
 def _is_terminal(stream: TextIO | None) -> bool:
     """Whether a stream is a terminal; a stream that was closed is None."""
     return stream is not None and stream.isatty()
-
-
-def size_text(count: int) -> str:
-    """A number of bytes for people: ``3.6 GB``."""
-    value = float(count)
-    for unit in ("bytes", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            return f"{int(value)} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
-        value /= 1000
-    raise AssertionError
 
 
 def duration_text(seconds: int) -> str:

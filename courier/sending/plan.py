@@ -122,14 +122,38 @@ def plan_parcel(site: Site, request: ParcelRequest) -> ParcelPlan:
     Raises `NotFoundError` (package), `RefusedError` (a destination that is not trusted, has no address or objects),
     `NoSpaceError` (medium too small, or no room at a destination), `UsageError`.
     """
+    return draft_parcel(site, request).plan(request.media, request.capacity)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParcelDraft:
+    """What is the same in the plans of one request for any kind of medium: its packages, and each content once."""
+
+    site: Site
+    request: ParcelRequest
+    packages: tuple[StoredPackage, ...]
+    recipients: tuple[str, ...]
+    contents: tuple[Content, ...]
+
+    def plan(self, media: str, capacity: int) -> ParcelPlan:
+        """The plan for media of a kind with so many usable bytes. Raises as `plan_parcel` does."""
+        return _plan(self, replace(self.request, media=media, capacity=capacity))
+
+
+def draft_parcel(site: Site, request: ParcelRequest) -> ParcelDraft:
+    """Look at the contents of a parcel once, for plans for one kind of medium or several. Raises as `plan_parcel`."""
     chosen = _choose(site, request.packages)
     recipients = _recipients(site, request)
-    compression = COMPRESSIONS[request.compress]
-    contents = list(_contents(site, chosen, compression))
+    contents = tuple(_contents(site, chosen, COMPRESSIONS[request.compress]))
     if not contents and request.spares:
         raise UsageError(
             "the packages hold no bytes at all, and a spare volume mends bytes", hint="leave --spare-volumes out"
         )
+    return ParcelDraft(site=site, request=request, packages=chosen, recipients=recipients, contents=contents)
+
+
+def _plan(draft: ParcelDraft, request: ParcelRequest) -> ParcelPlan:
+    site, chosen, recipients, contents = draft.site, draft.packages, draft.recipients, draft.contents
     layout_request = _layout_request(site, request, encrypted=bool(recipients))
     archives, preview, limit = _fit(site, layout_request, chosen, contents, len(recipients))
     demand = Demand(
@@ -147,7 +171,7 @@ def plan_parcel(site: Site, request: ParcelRequest) -> ParcelPlan:
         archives=archives,
         preview=preview,
         limit=limit,
-        level=compression.level,
+        level=COMPRESSIONS[request.compress].level,
         recipients=recipients,
         anyway=request.anyway,
         supersedes=request.supersedes,
