@@ -132,12 +132,12 @@ def compare(folder: Path, work: Path, seven: str, zstd: str) -> None:
         )
     archives = [str(path) for path in sorted(mine.glob("*.7z"))]
     readers = {"courier": own("--unpack", mine, work / "out"), "7z x": [seven, "x", archives[0], f"-o{work / 'peer'}"]}
-    seconds = {}
+    took: dict[str, float] = {}
     for name, command in readers.items():
-        seconds[name], memory = measure(command)
-        print(f"  unpack: {name:10} {total / 1e6 / seconds[name]:7.2f} MB/s {memory:6.0f} MiB")
+        took[name], memory = measure(command)
+        print(f"  unpack: {name:10} {total / 1e6 / took[name]:7.2f} MB/s {memory:6.0f} MiB")
     subprocess.run([seven, "t", *archives[:1]], check=True, stdout=subprocess.DEVNULL)
-    print(f"  ratio: unpacking takes {seconds['courier'] / seconds['7z x']:.2f} of 7z x")
+    print(f"  ratio: unpacking takes {took['courier'] / took['7z x']:.2f} of 7z x")
 
 
 def own(*arguments: object) -> list[str]:
