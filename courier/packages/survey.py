@@ -243,11 +243,10 @@ class _Survey:
 
     def _judged(self, root: TreeRoot, below: str, name: str) -> bool:
         """Note an entry, or what is wrong with it; return whether it is a folder to go into."""
-        path = root.path(below)
         try:
             info = root.lstat(below)
         except OSError as error:
-            self.offenders.add(path, reason(error))
+            self.offenders.add(root.path(below), reason(error))
             return False
         is_folder = stat.S_ISDIR(info.st_mode)
         try:
@@ -256,22 +255,22 @@ class _Survey:
                 self._tree.not_kept.add(special, name)
             elif not FIRST_TIME <= info.st_mtime_ns <= LAST_TIME:
                 self.offenders.add(
-                    path,
+                    root.path(below),
                     "its time is outside the years 1 to 9999",
                     code=Code.TIME_OUT_OF_RANGE,
                     hint="set it right (touch), then add again",
                 )
             elif stat.S_ISREG(info.st_mode) and not root.can_read(below):
-                self.offenders.add(path, "it cannot be read (Permission denied)")
+                self.offenders.add(root.path(below), "it cannot be read (Permission denied)")
             else:
                 self._note(root, below, name, info)
         except FormatError as error:
             hint = "rename it in the source folder, then add again"
-            self.offenders.add(path, error.message, code=Code.ILLEGAL_NAME, hint=hint)
+            self.offenders.add(root.path(below), error.message, code=Code.ILLEGAL_NAME, hint=hint)
             # A folder that only has another name to get is gone into; one that is too deep is not.
             return is_folder and name != _in_unicode(name)
         except OSError as error:
-            self.offenders.add(path, reason(error))
+            self.offenders.add(root.path(below), reason(error))
         return is_folder
 
     def _note(self, root: TreeRoot, below: str, name: str, info: os.stat_result) -> None:

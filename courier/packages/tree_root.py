@@ -47,6 +47,7 @@ class TreeRoot(AbstractContextManager["TreeRoot"]):
     def __init__(self, folder: Path) -> None:
         """``folder`` exists; a link to a folder is followed."""
         self._folder = folder
+        self._text = str(folder)
         self._fd = os.open(folder, _ROOT) if _RELATIVE else None
 
     def __exit__(self, *_: object) -> None:
@@ -106,9 +107,9 @@ class TreeRoot(AbstractContextManager["TreeRoot"]):
         """The names of an entry's extended attributes, but for one that the system gives to every file by itself."""
         if not hasattr(os, "listxattr"):
             return []
-        path = self.path(name)
+        path = f"{self._text}/{name}"
         if self._fd is not None and len(os.fsencode(path)) >= _PATH_MAX:
-            path = Path(f"/proc/self/fd/{self._fd}", name)  # they cannot be asked for relative to an open folder
+            path = f"/proc/self/fd/{self._fd}/{name}"  # they cannot be asked for relative to an open folder
         try:
             return [one for one in os.listxattr(path, follow_symlinks=False) if one != "security.selinux"]
         except OSError:
