@@ -47,7 +47,7 @@ def link(path: str, target: str = "x") -> LinkEntry:
     return LinkEntry(path=path, target=target, mtime_ns=0)
 
 
-def name(path: str, first: str) -> HardLinkEntry:
+def hard_link(path: str, first: str) -> HardLinkEntry:
     return HardLinkEntry(path=path, first=first)
 
 
