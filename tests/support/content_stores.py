@@ -11,7 +11,7 @@ import io
 from pathlib import Path
 from typing import Protocol
 
-from courier.site.store.content_store import ContentStore
+from courier.site.store.content_store import ContentStore, StoredContent
 from courier.site.store.folder import FolderStore
 from formats.blocks import BLOCK
 from formats.digest import sha256_hex
@@ -81,7 +81,8 @@ def add(store: ContentStore, files: dict[str, bytes]) -> ListingSummary:
     """Take a package of those files in."""
     with store.lock(), store.stage() as staging:
         for data in files.values():
-            assert staging.add(io.BytesIO(data)) == (sha256_hex(data), len(data))
+            stored = StoredContent(sha256=sha256_hex(data), size=len(data), blocks=block_table(data))
+            assert staging.add(io.BytesIO(data)) == stored
         summary = staging.add_listing(listing(files))
         staging.commit()
     return summary

@@ -217,8 +217,8 @@ MEMBER: dict[str, Any] = {
 def records(**changes: dict[str, Any]) -> bytes:
     """The lines of contents, with other values for some fields of each: the first two are objects, the rest rows."""
     objects, rows = {"header": HEADER, "package": PACKAGE}, {"entry": ENTRY, "archive": MEMBERS, "member": MEMBER}
-    made = [{**line, **changes.get(name, {})} for name, line in objects.items()]
-    made += [[*{**line, **changes.get(name, {})}.values()] for name, line in rows.items()]  # type: ignore[list-item]
+    made: list[Any] = [{**line, **changes.get(name, {})} for name, line in objects.items()]
+    made += [[*{**line, **changes.get(name, {})}.values()] for name, line in rows.items()]
     return b"".join(encode(line) + b"\n" for line in made)
 
 
