@@ -47,7 +47,7 @@ def link(path: str, target: str = "x") -> LinkEntry:
     return LinkEntry(path=path, target=target, mtime_ns=0)
 
 
-def name(path: str, first: str) -> HardLinkEntry:
+def hard_link(path: str, first: str) -> HardLinkEntry:
     return HardLinkEntry(path=path, first=first)
 
 
@@ -60,10 +60,11 @@ def hole_maps(draw: st.DrawFn) -> tuple[HoleMap, int]:
     """A hole map, and the size of the file that it is of."""
     blocks = st.integers(1, 1 << 30).map(lambda n: n * HOLE_BLOCK)
     holes: list[int] = []
+    at_end = draw(st.booleans())
     for n in range(draw(st.integers(0, 4))):
         data = draw(blocks) if n else draw(st.just(0) | blocks)
         holes += [data, draw(blocks)]
-    if holes and draw(st.booleans()):
+    if holes and at_end:
         holes[-1] += draw(st.integers(1 - HOLE_BLOCK, HOLE_BLOCK))
         return tuple(holes), sum(holes)
     return tuple(holes), sum(holes) + draw(st.integers(1, 1 << 41))
@@ -88,7 +89,8 @@ def trees(draw: st.DrawFn) -> list[Entry]:
             named[first] += 1
             return HardLinkEntry(path=path, first=first)
         named[path] = 0
-        sha256, size, holes = SHA, draw(st.integers(1, 2**40)), ()
+        sha256, size = SHA, draw(st.integers(1, 2**40))
+        holes: HoleMap = ()
         if kind == "empty":
             sha256, size = EMPTY, 0
         elif kind == "sparse":

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from listing_trees import SHA, file, folder, link, name, trees
+from listing_trees import SHA, file, folder, hard_link, link, trees
 from memory import at_most
 
 from formats.documents.contents import (
@@ -72,7 +72,7 @@ def read(data: bytes, archives: int, parcel: str = PARCEL) -> tuple[list[Any], l
 ENTRIES: list[Entry] = [
     folder("d"),
     file("d/a", 9000, further_names=1, holes=(4096, 4096)),
-    name("d/b", "d/a"),
+    hard_link("d/b", "d/a"),
     link("d/l", "/a"),
     file("e", 0, EMPTY),
 ]
@@ -86,15 +86,14 @@ def squeeze(text: bytes) -> bytes:
     return gzip.compress(text, mtime=0)
 
 
-versions = st.lists(
-    st.tuples(st.integers(0, 0xFFFFF), st.just(1) | st.integers(1, 10**18)), min_size=1, max_size=3, unique=True
-)
+numbers = st.tuples(st.integers(0, 0xFFFFF), st.just(1) | st.integers(1, 10**18))
+versions = st.lists(numbers, min_size=1, max_size=3, unique=True)
 
 
 @settings(max_examples=50)
 @given(versions, st.data())
-def test_contents_come_out_as_they_went_in(numbers: list[tuple[int, int]], data: st.DataObject) -> None:
-    packages = [(f"HQ1{number:05X}", version, "Name \u2028\n", data.draw(trees())) for number, version in numbers]
+def test_contents_come_out_as_they_went_in(chosen: list[tuple[int, int]], data: st.DataObject) -> None:
+    packages = [(f"HQ1{number:05X}", version, "Name \u2028\n", data.draw(trees())) for number, version in chosen]
     archives = []
     for _ in range(data.draw(st.integers(0, 3))):
         names = data.draw(st.lists(st.sampled_from(["a", "b", "c/d", "日本"]), min_size=1, unique=True))
@@ -218,8 +217,8 @@ MEMBER: dict[str, Any] = {
 def records(**changes: dict[str, Any]) -> bytes:
     """The lines of contents, with other values for some fields of each: the first two are objects, the rest rows."""
     objects, rows = {"header": HEADER, "package": PACKAGE}, {"entry": ENTRY, "archive": MEMBERS, "member": MEMBER}
-    made = [{**line, **changes.get(name, {})} for name, line in objects.items()]
-    made += [[*{**line, **changes.get(name, {})}.values()] for name, line in rows.items()]  # type: ignore[list-item]
+    made: list[Any] = [{**line, **changes.get(name, {})} for name, line in objects.items()]
+    made += [[*{**line, **changes.get(name, {})}.values()] for name, line in rows.items()]
     return b"".join(encode(line) + b"\n" for line in made)
 
 

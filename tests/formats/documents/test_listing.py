@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from listing_trees import SHA, TABLE, file, folder, lines, link, name, trees
+from listing_trees import SHA, TABLE, file, folder, hard_link, lines, link, trees
 from memory import at_most
 
 import formats.documents.listing
@@ -91,7 +91,7 @@ def test_entries_swapped_doubled_or_taken_out_are_refused(entries: list[Entry], 
         [file("a/b")],
         [file("a"), file("a/b")],
         [link("a"), file("a/b")],
-        [file("a", further_names=1), name("b", "a"), file("b/c")],
+        [file("a", further_names=1), hard_link("b", "a"), file("b/c")],
         [folder("a"), folder("a/b"), file("a/c/d")],
         [folder("a"), file("b"), file("a/c")],
         [folder("a"), folder("a/b"), folder("c"), file("a/b/d")],
@@ -121,28 +121,34 @@ def test_order_is_by_component_so_that_a_folder_is_followed_by_what_is_in_it() -
 
 
 def test_further_names_are_of_a_file_before_them_and_as_many_as_it_says() -> None:
-    good: list[Entry] = [folder("a"), file("a/b", further_names=2), name("a/c", "a/b"), file("b"), name("c", "a/b")]
+    good: list[Entry] = [
+        folder("a"),
+        file("a/b", further_names=2),
+        hard_link("a/c", "a/b"),
+        file("b"),
+        hard_link("c", "a/b"),
+    ]
     write_listing(good, io.BytesIO())
     empty = file("a", 0, EMPTY, further_names=1)
-    write_listing([empty, name("b", "a")], io.BytesIO())
+    write_listing([empty, hard_link("b", "a")], io.BytesIO())
     for entries, place in (
         ([file("a", further_names=1)], "a"),
-        ([file("a", further_names=2), name("b", "a")], "a"),
-        ([file("a"), name("b", "a")], "b"),
-        ([file("a", further_names=1), name("b", "a"), name("c", "a")], "c"),
-        ([file("a", further_names=2), name("b", "a"), name("c", "b")], "c"),
-        ([name("a", "b"), file("b", further_names=1)], "a"),
-        ([name("a", "a")], "a"),
-        ([file("a", further_names=1), name("b", "A")], "b"),
-        ([folder("a"), name("b", "a")], "b"),
-        ([link("a", "c"), name("b", "a"), file("c", further_names=1)], "b"),
-        ([folder("a"), file("a/c", further_names=1), link("b", "a"), name("d", "b/c")], "d"),
-        ([file("a", further_names=1), file("b"), name("b", "a")], "b"),
+        ([file("a", further_names=2), hard_link("b", "a")], "a"),
+        ([file("a"), hard_link("b", "a")], "b"),
+        ([file("a", further_names=1), hard_link("b", "a"), hard_link("c", "a")], "c"),
+        ([file("a", further_names=2), hard_link("b", "a"), hard_link("c", "b")], "c"),
+        ([hard_link("a", "b"), file("b", further_names=1)], "a"),
+        ([hard_link("a", "a")], "a"),
+        ([file("a", further_names=1), hard_link("b", "A")], "b"),
+        ([folder("a"), hard_link("b", "a")], "b"),
+        ([link("a", "c"), hard_link("b", "a"), file("c", further_names=1)], "b"),
+        ([folder("a"), file("a/c", further_names=1), link("b", "a"), hard_link("d", "b/c")], "d"),
+        ([file("a", further_names=1), file("b"), hard_link("b", "a")], "b"),
     ):
         assert _refused(list(entries)) == place  # type: ignore[arg-type]
     for first in ("/a", "../a", "./a", "a/../a", "a//b", "", "a\0b"):
         with pytest.raises(IllegalNameError):
-            write_listing([file("a", further_names=1), name("b", first)], io.BytesIO())
+            write_listing([file("a", further_names=1), hard_link("b", first)], io.BytesIO())
         with pytest.raises(IllegalNameError) as caught:
             read(encode(["h", "b", first]) + b"\n")
         assert caught.value.place == "listing:1.first"
@@ -166,8 +172,8 @@ def test_a_link_leads_wherever_it_did(target: str) -> None:
         (link("a", "b\0"), IllegalNameError),
         (link("a", "x" * 4096), IllegalNameError),
         (link("a", "\udcff"), IllegalNameError),
-        (name("a", "../b"), IllegalNameError),
-        (name("a", "\udcff"), IllegalNameError),
+        (hard_link("a", "../b"), IllegalNameError),
+        (hard_link("a", "\udcff"), IllegalNameError),
         (FolderEntry(path="a", mtime_ns=LAST_TIME + 1, mode=0), MalformedError),
         (FolderEntry(path="a", mtime_ns=FIRST_TIME - 1, mode=0), MalformedError),
         (file("a", holes=(0, 1, 0, 1)), MalformedError),
@@ -195,7 +201,7 @@ def test_the_longest_names_and_hole_maps_fit_in_a_line() -> None:
     """Control characters take six bytes each in JSON; of 64 PiB, each run in a full map has 12 digits."""
     path = "/".join(["\x01" * 249] * 128)
     holes = ((1 << 56) // (2 * MAX_HOLES) // 4096 * 4096,) * (2 * MAX_HOLES)
-    for entry in (link(path, "\x01" * 4095), file(path, sum(holes), holes=holes), name(path, path)):
+    for entry in (link(path, "\x01" * 4095), file(path, sum(holes), holes=holes), hard_link(path, path)):
         line = entry_line(entry)
         assert len(line) <= MAX_LINE
         with pytest.raises(MalformedError, match="its folder is not listed"):
@@ -314,7 +320,7 @@ def test_files_that_wait_for_further_names_are_held_in_bounded_memory(monkeypatc
     # Names that came make room for others.
     pairs: list[Entry] = []
     for n in range(20_000):
-        pairs += [file(f"{n:06d}", further_names=1), name(f"{n:06d}!", f"{n:06d}")]
+        pairs += [file(f"{n:06d}", further_names=1), hard_link(f"{n:06d}!", f"{n:06d}")]
     assert write_listing(pairs, io.BytesIO()).files == 20_000
 
 
