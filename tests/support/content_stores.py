@@ -64,7 +64,7 @@ CONTENT_STORES: dict[str, type[StoreUnderTest]] = {"folder": FolderUnderTest}
 def listing(files: dict[str, bytes]) -> list[Entry]:
     """The entries of a package of those files."""
     return [
-        FileEntry(path=path, size=len(data), sha256=sha256_hex(data), mtime_ns=0, executable=False)
+        FileEntry(path=path, size=len(data), sha256=sha256_hex(data), mtime_ns=0, mode=0o644)
         for path, data in sorted(files.items())
     ]
 
@@ -73,7 +73,7 @@ def add(store: ContentStore, files: dict[str, bytes]) -> ListingSummary:
     """Take a package of those files in."""
     with store.lock(), store.stage() as staging:
         for data in files.values():
-            assert staging.add(io.BytesIO(data)) == (sha256_hex(data), len(data))
+            assert staging.add(io.BytesIO(data)).sha256 == sha256_hex(data)
         summary = staging.add_listing(listing(files))
         staging.commit()
     return summary
