@@ -94,6 +94,7 @@ PURE = (
     "courier.sending.readiness",
     "courier.channel.refusal_log",
     "courier.channel.schedule",
+    "courier.planning.activities",
     "courier.planning.courier_time",
     "courier.planning.loss",
     "courier.planning.network_time",

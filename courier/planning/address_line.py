@@ -38,10 +38,15 @@ class AddressLine:
     notes: tuple[str, ...] = ()
 
 
-def address_line(site: Site, code: str, *, priority: str, now_ns: int, rate: int | None = None) -> AddressLine:
-    """The line to a site; ``rate``: bytes a second that the operator gives in place of the measured ones."""
+def address_line(
+    site: Site, code: str, *, priority: str, now_ns: int, rate: int | None = None, text: str = ""
+) -> AddressLine:
+    """The line to a site by its first address, or by that of ``text``.
+
+    ``rate``: bytes a second that the operator gives in place of the measured ones.
+    """
     with site.catalogue.reading() as connection:
-        known = sites.addresses(connection, code)
+        known = [one for one in sites.addresses(connection, code) if text in ("", one.address)]
     if not known:
         return AddressLine(
             address="",

@@ -14,7 +14,7 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 
-from content_stores import block_table
+from content_stores import stored
 from stock import stock_tool
 
 from formats.archive import Member
@@ -132,7 +132,7 @@ def entries(tree: Tree) -> list[Entry]:
                     sha256=sha256_hex(what),
                     mtime_ns=mtime(path),
                     mode=mode(path),
-                    blocks=block_table(what),
+                    blocks=stored(what).blocks,
                     holes=holes(what),
                     further_names=list(tree.values()).count(Name(path)),
                 )
