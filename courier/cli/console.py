@@ -53,10 +53,18 @@ class Console:
         """Open the site of this command; ``lost_catalogue`` as for `courier.site.home.open_site`."""
         from courier.site.home import open_site
         from courier.site.log import logged
+        from courier.site.permissions import open_to_others, password_in_settings, shared_with_group
         from courier.site.settings import find_home
 
         home = find_home(self.home)
-        with logged(home, self.command), closing(open_site(home, lost_catalogue=lost_catalogue)) as site:
+        with (
+            shared_with_group(home),
+            logged(home, self.command),
+            closing(open_site(home, lost_catalogue=lost_catalogue)) as site,
+        ):
+            for warning in (open_to_others(home), password_in_settings(home, site.settings.catalogue)):
+                if warning:
+                    self.warn(f"Note: {warning}")
             yield site
 
     def say(self, text: str = "") -> None:
@@ -167,6 +175,14 @@ def _put(text: str) -> None:
         print(text, flush=True)
     except BrokenPipeError:
         # Whoever read our output has gone (such as `head`): the work continues without them.
+        drop_output()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from None
+
+
+def drop_output() -> None:
+    """Let whatever is still printed go nowhere, because the output cannot be written any more."""
+    with contextlib.suppress(OSError, ValueError):  # a stream without a file, as tests have it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -53,20 +53,18 @@ def limits(
 
     They are the disk space for built parcels, and the size of repair answers that are sent without asking.
     """
-    from dataclasses import replace
-
     from courier.media.kinds import parse_size
     from courier.sending.retention import keep_quota
+    from courier.site.home import change_settings
 
     console = console_of(context)
     with console.site() as site:
-        settings = replace(
-            site.settings,
-            parcel_quota=site.settings.parcel_quota if quota is None else parse_size(quota),
-            repair_limit=site.settings.repair_limit if repair is None else parse_size(repair),
-        )
-        if settings != site.settings:
-            settings.save(site.home)
+        wanted: dict[str, object] = {}
+        if quota is not None:
+            wanted["parcel_quota"] = parse_size(quota)
+        if repair is not None:
+            wanted["repair_limit"] = parse_size(repair)
+        settings = change_settings(site, **wanted) if wanted else site.settings
     with console.site() as site:
         kept = keep_quota(site)
     shown = size_text(settings.parcel_quota) if settings.parcel_quota else "none"

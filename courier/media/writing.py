@@ -14,7 +14,7 @@ from pathlib import Path
 
 from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, RefusedError, UsageError, explain
-from courier.files import TEMP, atomic_file, make_folder, remove_tree, sync_folder, writing_out
+from courier.files import TEMP, atomic_file, let_all_read, make_folder, remove_tree, sync_folder, writing_out
 from courier.media.checked_stream import SourceFile, checked
 from courier.media.reading import FolderMedium, IsoMedium, Layout, Medium, TapeMedium
 from courier.media.tape_device import is_tape_device
@@ -61,7 +61,7 @@ def write_volume_to(
     """
     if is_tape_device(target):
         return _write_reels(target, source, progress, ask)
-    make_folder(target.parent)
+    make_folder(target.parent, readable=True)
     if target.exists():
         raise UsageError(f"{target} exists", hint="name another folder, or remove it")
     write = {"folder": _write_folder, "iso": _write_iso, "tape": _write_tape_folder}[layout]
@@ -70,7 +70,7 @@ def write_volume_to(
 
 def _write_iso(target: Path, source: VolumeSource, progress: Callable[[int], None]) -> int:
     """Write an ISO image and read it back; return its bytes."""
-    with atomic_file(target) as out:
+    with atomic_file(target, readable=True) as out:
         copied = writing_out(out, progress)
         files = [
             IsoFile(path=file.path, size=file.size, open=checked(file, source.unit, copied)) for file in source.files
@@ -127,6 +127,10 @@ def _new_folder(target: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        for folder, _, names in os.walk(temporary):
+            # Whoever gets the medium reads it, as another user: what is secret on it is encrypted.
+            for path in (Path(folder), *(Path(folder, name) for name in names)):
+                let_all_read(path)
         temporary.rename(target)
     except BaseException:
         remove_tree(temporary)

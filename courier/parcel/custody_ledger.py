@@ -290,7 +290,7 @@ def read_ledger_file(path: Path, parcel: str) -> LedgerFile:
 
 def write_file(path: Path, lines: Iterable[bytes]) -> None:
     """Write a ledger file, in place of an older one."""
-    write_atomic(path, b"".join(line + b"\n" for line in lines))
+    write_atomic(path, b"".join(line + b"\n" for line in lines), readable=True)
 
 
 def append_to_file(site: Site, file: LedgerFile, what: Happened) -> CustodyEntry:

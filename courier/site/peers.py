@@ -45,7 +45,7 @@ def write_card(site: Site, path: Path) -> None:
     """
     if path.exists() and not path.is_dir() and not (path.is_file() and _is_replaceable(path)):
         raise UsageError(f"{path} exists and is not a site card", hint="name another file for the card")
-    write_atomic(path, site.card_envelope)
+    write_atomic(path, site.card_envelope, readable=True)
 
 
 def _is_replaceable(path: Path) -> bool:

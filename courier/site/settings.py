@@ -46,8 +46,8 @@ class Settings(NamedRecord):
     refuse_outside_links: Annotated[bool, OPTIONAL] = False
 
     def save(self, home: Path) -> None:
-        """Write the settings into ``home``."""
-        write_atomic(home / SETTINGS, self.json() + b"\n")
+        """Write the settings into ``home``; hold the lock of its keys, which is that of the files in it."""
+        write_atomic(home / SETTINGS, self.json() + b"\n", private=True)
 
     @classmethod
     def load(cls, home: Path) -> Settings:

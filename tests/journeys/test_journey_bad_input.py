@@ -933,7 +933,7 @@ def test_links_that_leave_the_package_are_data_and_nothing_goes_through_them(sit
     assert "Links that lead out of the package: 3; nothing here followed them." in says
     sites.br("package", "export", package, "--as", sites.root / "x.7z")
     sites.br("package", "verify", package)
-    restore = [sys.executable, volumes[0] / "restore.py", "--to", sites.root / "restored", *volumes]
+    restore: list[str | Path] = [sys.executable, volumes[0] / "restore.py", "--to", sites.root / "restored", *volumes]
     subprocess.run(restore, check=True, capture_output=True)
     assert is_untouched()
     described = describe_tree(source)

@@ -83,7 +83,7 @@ _made = 0
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a new, empty database."""
     if request.param == "sqlite":
-        return sqlite_url(tmp_path / "catalogue.sqlite")
+        return str(sqlite_url(tmp_path / "catalogue.sqlite"))
     global _made  # noqa: PLW0603 (a database for each test of the session's server)
     _made += 1
     name = f"site{_made}"
