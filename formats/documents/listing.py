@@ -229,8 +229,8 @@ def read_listing(
 ) -> Iterator[Entry]:
     """The entries of a listing, judged on the way; at its end it must match ``expected`` if given.
 
-    Raises `MalformedError`, `IllegalNameError`, `TooLargeError`; also at the end, when the listing is not the expected
-    one.
+    Raises `MalformedError`, `IllegalNameError`, `TooLargeError` and `UnknownFormatError`; also at the end, when the
+    listing is not the expected one.
     """
     check = ListingCheck()
     reader = LineReader(source, longest=MAX_LINE, place=place)

@@ -65,9 +65,6 @@ GOOD_LISTINGS: dict[str, bytes] = {
 }
 
 MALFORMED_LISTINGS: dict[str, bytes] = {
-    "kind unknown": row("b", "a", 0, 0o600, 8, 0),
-    "kind in upper case": row("D", "a", 0, 0o755),
-    "kind of an archive": row("a", 1, 1),
     "kind missing": row(),
     "an object": b'{"path":"a"}\n',
     "item too many": row("d", "a", 0, 0o755, 0),
@@ -140,6 +137,11 @@ MALFORMED_LISTINGS: dict[str, bytes] = {
     "two rows in a line": A_FOLDER[:-1] + file("b"),
     "last line without its end": PLAIN[:-1],
     "cut": PLAIN[:-9],
+}
+UNKNOWN_KINDS: dict[str, bytes] = {
+    "kind unknown": row("b", "a", 0, 0o600, 8, 0),
+    "kind in upper case": row("D", "a", 0, 0o755),
+    "kind of an archive": row("a", 1, 1),
 }
 ILLEGAL_NAMES: dict[str, bytes] = {
     **{
@@ -217,7 +219,6 @@ BAD_CONTENTS: dict[str, dict[str, bytes]] = {
         "header without packages": contents(header={**HEADER, "packages": 0}),
         "header of two packages": contents(header={**HEADER, "packages": 2}),
         "header of two archives": contents(header={**HEADER, "archives": 2}),
-        "package of an entry too many": summary(entries=2),
         "package of an entry too few": summary(entries=0),
         "package of another digest": summary(sha256=ONE),
         "package of more bytes": summary(bytes=2),
@@ -241,7 +242,6 @@ BAD_CONTENTS: dict[str, dict[str, bytes]] = {
         "archive with an item more": contents(archive=["a", 1, 1, 1]),
         "archive after a section": contents(archive=row("s", "chunks", 0) + row("a", 1, 1)),
         "member missing": contents(m=b""),
-        "member of another kind": contents(m=["d", "a", 0, 0]),
         "member of no bytes": member(size=0),
         "member with another size than it holds": member(size=2),
         "member past the end of its content": member(offset=1),
@@ -251,15 +251,17 @@ BAD_CONTENTS: dict[str, dict[str, bytes]] = {
         "member with an item more": contents(m=[*MEMBER, 0]),
         "members of one name": contents(archive=["a", 1, 2], more=row(*MEMBER)),
         "members of one name but for case": contents(archive=["a", 1, 2], more=row("m", "hq100001-1/A", *MEMBER[2:])),
-        "goes on with a member": contents(more=row(*MEMBER)),
         "goes on with an archive": contents(more=row("a", 2, 1)),
-        "goes on with a kind unknown": contents(more=row("z", 1)),
         "goes on with an empty line": contents(more=b"\n"),
         "cut": contents()[:-5],
     },
     "unknown-format": {
         "of a later major": contents(header={**HEADER, "format": "courier-contents/2"}),
         "that are another document": contents(header={**HEADER, "format": "courier-listing/1"}),
+        "package of an entry too many": summary(entries=2),
+        "member of another kind": contents(m=["d", "a", 0, 0]),
+        "goes on with a member": contents(more=row(*MEMBER)),
+        "goes on with a kind unknown": contents(more=row("z", 1)),
         "section of chunks": contents(more=row("s", "chunks", 1) + row("c", 1)),
         "section without a name": contents(more=row("s", "", 0)),
     },
@@ -275,8 +277,14 @@ BAD_CONTENTS: dict[str, dict[str, bytes]] = {
 
 def vectors() -> dict[str, bytes]:
     """Path below `FOLDER` -> bytes of every vector."""
-    bad = {"malformed": MALFORMED_LISTINGS, "illegal-name": ILLEGAL_NAMES, "too-large": TOO_LARGE_LISTINGS}
-    kinds = {"listings": {"good": GOOD_LISTINGS, **bad}, "contents": {"good": GOOD_CONTENTS, **BAD_CONTENTS}}
+    listings = {
+        "good": GOOD_LISTINGS,
+        "malformed": MALFORMED_LISTINGS,
+        "unknown-format": UNKNOWN_KINDS,
+        "illegal-name": ILLEGAL_NAMES,
+        "too-large": TOO_LARGE_LISTINGS,
+    }
+    kinds = {"listings": listings, "contents": {"good": GOOD_CONTENTS, **BAD_CONTENTS}}
     return {
         f"{kind}/{code}/{re.sub('[^a-z0-9]+', '-', fault.lower())}.jsonl": data
         for kind, folders in kinds.items()

@@ -30,7 +30,7 @@ from formats.documents.listing import (
     without_hard_links,
     write_listing,
 )
-from formats.errors import FormatError, IllegalNameError, MalformedError, TooLargeError
+from formats.errors import FormatError, IllegalNameError, MalformedError, TooLargeError, UnknownFormatError
 from formats.holes import MAX_HOLES, hole_bytes
 from formats.records import MAX_INT, changed, encode
 
@@ -283,7 +283,7 @@ def test_a_wrong_entry_is_refused_by_its_place(changes: dict[str, Any], place: s
 
 
 def test_an_unknown_kind_is_refused_by_its_name() -> None:
-    with pytest.raises(MalformedError, match="unknown kind 'b'"):
+    with pytest.raises(UnknownFormatError, match="a line of the kind 'b'"):
         read(b'["b","dev/sda",0,432,8,0]\n')
 
 
