@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from bench_archive import measure
 
@@ -64,14 +65,14 @@ def build(folder: Path, out: Path, codec: Codec, level: int) -> None:
     found, places = contents(folder, codec)
     for place in (PACKS, RECIPES):
         (out / "build" / place).mkdir(parents=True)
-    builder = ArchiveBuilder(
-        out / "build", lambda sha256: places[sha256].open("rb"), level=level, encryptor=None, progress=lambda _: None
-    )
+
+    def opened(sha256: str) -> BinaryIO:
+        return places[sha256].open("rb")
+
+    builder = ArchiveBuilder(out / "build", opened, level=level, encryptor=None, progress=lambda _: None)
     for recipe in builder.build(list(plan_archives(found, ARCHIVE_LIMIT))):
-        with (
-            compose(recipe, out / "build", lambda sha256: places[sha256].open("rb"), None) as source,
-            (out / f"{recipe.number:06d}.7z").open("wb") as archive,
-        ):
+        path = out / f"{recipe.number:06d}.7z"
+        with compose(recipe, out / "build", opened, None) as source, path.open("wb") as archive:
             for data in chunks(source):
                 archive.write(data)
     shutil.rmtree(out / "build")
@@ -132,12 +133,12 @@ def compare(folder: Path, work: Path, seven: str, zstd: str) -> None:
         )
     archives = [str(path) for path in sorted(mine.glob("*.7z"))]
     readers = {"courier": own("--unpack", mine, work / "out"), "7z x": [seven, "x", archives[0], f"-o{work / 'peer'}"]}
-    took: dict[str, float] = {}
+    times = {}
     for name, command in readers.items():
-        took[name], memory = measure(command)
-        print(f"  unpack: {name:10} {total / 1e6 / took[name]:7.2f} MB/s {memory:6.0f} MiB")
+        times[name], memory = measure(command)
+        print(f"  unpack: {name:10} {total / 1e6 / times[name]:7.2f} MB/s {memory:6.0f} MiB")
     subprocess.run([seven, "t", *archives[:1]], check=True, stdout=subprocess.DEVNULL)
-    print(f"  ratio: unpacking takes {took['courier'] / took['7z x']:.2f} of 7z x")
+    print(f"  ratio: unpacking takes {times['courier'] / times['7z x']:.2f} of 7z x")
 
 
 def own(*arguments: object) -> list[str]:
