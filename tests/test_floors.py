@@ -101,6 +101,7 @@ PURE = (
     "courier.planning.prices",
     "courier.planning.quantities",
     "courier.planning.recommendation",
+    "courier.planning.space",
 )
 """Modules of pure judgement: no input or output, and the clock is an argument. They import only pure modules and
 `formats`."""
