@@ -101,6 +101,9 @@ PURE = (
     "courier.planning.prices",
     "courier.planning.quantities",
     "courier.planning.recommendation",
+    "courier.planning.serving",
+    "courier.planning.serving_input",
+    "courier.planning.space",
 )
 """Modules of pure judgement: no input or output, and the clock is an argument. They import only pure modules and
 `formats`."""

@@ -45,7 +45,7 @@ def network(
         typer.Option("--package", metavar="ID[:VERSION]", help="Package to reckon with instead; repeat for more."),
     ] = None,
 ) -> None:
-    """Test what a transfer does to the line to a site, then reckon with it.
+    """Test what a transfer does to the line to a site.
 
     It measures both directions, and the round trip idle and under load, and keeps the result for planning. Then it
     says how long filling a distribution point, sending to the site and a client's download would take.

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 app = group("")
 
-MOST_PRICES = 1 << 20
-"""Bytes of the largest file of prices that is read."""
+MOST_TOML = 1 << 20
+"""Bytes of the largest file in TOML that is read."""
 
 PACKAGES = Annotated[
     list[str],
@@ -172,25 +172,27 @@ def send(
 
 def _prices(given: Path | None, home: Path) -> Prices | None:
     """The prices in the file that was given, or in that of the home, if there is one."""
-    from courier.errors import NotFoundError, UsageError
     from courier.planning.prices import parse_prices
 
     path = given or home / "prices.toml"
     if given is None and not path.exists():
         return None
+    return parse_prices(read_toml(path, "--prices"), name=str(path))
+
+
+def read_toml(path: Path, option: str) -> str:
+    """The text of a file in TOML that an option of a plan names. Raises `NotFoundError` or `UsageError`."""
+    from courier.errors import NotFoundError, UsageError
+
+    hint = f"{option} takes a file in TOML: docs/planning.md"
     if not path.is_file():
-        raise NotFoundError(
-            f"{path} is not there, or is no file", hint="--prices takes a file in TOML: docs/planning.md"
-        )
-    if path.stat().st_size > MOST_PRICES:
-        raise UsageError(f"{path} is larger than a file of prices ever is", hint="--prices takes a file in TOML")
+        raise NotFoundError(f"{path} is not there, or is no file", hint=hint)
+    if path.stat().st_size > MOST_TOML:
+        raise UsageError(f"{path} is larger than such a file ever is", hint=hint)
     try:
-        text = path.read_text("utf-8")
+        return path.read_text("utf-8")
     except UnicodeDecodeError:
-        raise UsageError(
-            f"{path} is not text in UTF-8", hint="--prices takes a file in TOML: docs/planning.md"
-        ) from None
-    return parse_prices(text, name=str(path))
+        raise UsageError(f"{path} is not text in UTF-8", hint=hint) from None
 
 
 def _say(console: Console, plan: SendPlan) -> None:

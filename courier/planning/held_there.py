@@ -13,10 +13,6 @@ from formats.documents.report import SiteReport
 from formats.envelope import parse_envelope
 from formats.holes import hole_bytes
 
-DAY_NS = 24 * 3600 * 10**9
-FRESH_NS = 3 * DAY_NS
-"""Sites report once a day: a report older than three of them is too old to build on (nanoseconds)."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Load:
@@ -31,11 +27,6 @@ def last_report(site: Site, code: str) -> SiteReport | None:
     with site.catalogue.reading() as connection:
         kept = reports.find(connection, code)
     return None if kept is None else SiteReport.parse(parse_envelope(kept[1]).payload)
-
-
-def report_age_ns(report: SiteReport, now_ns: int) -> int:
-    """How old a report is, in nanoseconds; a clock that was set back does not make it younger than new."""
-    return max(0, now_ns - report.issued_ns)
 
 
 def held_contents(site: Site, report: SiteReport | None) -> frozenset[bytes]:
