@@ -77,7 +77,7 @@ def sync(
         }
         if done.failures:
             for failure in done.failures[1:]:
-                console.warn(f"{failure.message}\n  -> {failure.hint}")
+                console.warn(failure.message, hint=failure.hint)
             console.error(done.failures[0], document)
             raise typer.Exit(done.failures[0].exit_code)
         if done.unreachable:
