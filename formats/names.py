@@ -26,8 +26,8 @@ MAX_VERSION = 10**18
 """The highest version of a package; one more still fits into the integers of every database."""
 MAX_COMPONENT = 255
 """The most bytes of UTF-8 in a component of a path (the limit of ext4, XFS, APFS and NTFS in the worst case)."""
-MAX_PATH = 32_000
-"""The most bytes of UTF-8 in a path (NTFS holds 32,767 characters)."""
+MAX_PATH = 4000
+"""The most bytes of UTF-8 in a path: Linux opens no longer one at once, even below an open folder (4,095 bytes)."""
 MAX_DEPTH = 512
 """The most components in a path; deeper paths cannot be opened by name on common systems."""
 MAX_TARGET = 4095

@@ -16,6 +16,7 @@ from courier.cli.command import TopGroup, group
 from courier.cli.console import Console, drop_output
 from courier.error_codes import EXIT_CODES
 from courier.errors import CourierError, StoppedError, UsageError, explain
+from courier.text import harmless
 
 CTRL_C = 130
 """What typer returns after Ctrl-C in place of the interruption; no exit code of ours."""
@@ -109,7 +110,8 @@ def _run(console: Console) -> int:
     except Exception as error:
         import traceback
 
-        traceback.print_exc()
+        for line in traceback.format_exc().splitlines():
+            print(harmless(line), file=sys.stderr)
         message = f"unexpected: {type(error).__name__}: {error}"
         raise CourierError(message, hint="nothing was lost; report this with the lines above") from None
     if result == CTRL_C:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError
-from courier.text import one_line
+from courier.text import harmless, one_line
 from courier.text import size_text as size_text  # noqa: PLC0414 (commands print sizes by it)
 
 if TYPE_CHECKING:
@@ -72,11 +72,15 @@ class Console:
         if self.for_people and not self.quiet:
             _put(one_line(text))
 
-    def warn(self, text: str) -> None:
-        """Print lines for people on stderr, also with ``--quiet``, and write them into the log of the site."""
-        _log(logging.WARNING, text)
+    def warn(self, text: str, *, hint: str = "") -> None:
+        """Print a line for people on stderr, also with ``--quiet``, and write it into the log of the site.
+
+        ``hint``: what to do about it, on a line of its own.
+        """
+        _log(logging.WARNING, f"{text} ({hint})" if hint else text)
         if self.for_people:
-            print("\n".join(map(one_line, text.split("\n"))), file=sys.stderr, flush=True)
+            lines = [harmless(text), *([f"  -> {harmless(hint)}"] if hint else [])]
+            print("\n".join(lines), file=sys.stderr, flush=True)
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print columns for people; a column of whole numbers is aligned to the right.
@@ -104,19 +108,19 @@ class Console:
 
         ``about`` names the thing it is about, where the message does not.
         """
-        message = one_line(_about(about, error))
+        message, hint = harmless(_about(about, error)), harmless(error.hint)
         _log(logging.ERROR, f"{error.code}: {message}")
         if self.for_people:
             print(f"courier: {message}", file=sys.stderr)
-            print(f"  -> {one_line(error.hint)}", file=sys.stderr, flush=True)
+            print(f"  -> {hint}", file=sys.stderr, flush=True)
         else:
-            described = {"code": error.code, "message": message, "hint": one_line(error.hint)}
+            described = {"code": error.code, "message": message, "hint": hint}
             self.result({**(document or {}), "error": described})
 
     def errors(self, failures: Sequence[tuple[str, CourierError]], document: dict[str, Any]) -> int:
         """Report an error for each of several things, the last as the error of the command; return its exit code."""
         for name, error in failures[:-1]:
-            self.warn(f"courier: {one_line(_about(name, error))}\n  -> {one_line(error.hint)}")
+            self.warn(f"courier: {_about(name, error)}", hint=error.hint)
         name, last = failures[-1]
         self.error(last, document, about=name)
         return last.exit_code
@@ -130,7 +134,7 @@ class Console:
             return
         if not _is_terminal(sys.stdin) or not self.for_people:
             raise RefusedError(f"{question} This needs a yes", hint=hint, code=Code.NOT_CONFIRMED)
-        if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+        if input(f"{harmless(question)} [y/N] ").strip().lower() not in ("y", "yes"):
             raise RefusedError(
                 "not confirmed; nothing was changed", hint="answer y, or give --yes", code=Code.NOT_CONFIRMED
             )
@@ -148,7 +152,7 @@ class Console:
         if not self.present:
             return False
         if what:
-            input(f"{what}, then press Enter (Ctrl-C stops; the same command continues later) ")
+            input(f"{harmless(what)}, then press Enter (Ctrl-C stops; the same command continues later) ")
         return True
 
     @contextlib.contextmanager

@@ -32,7 +32,7 @@ from formats.records import (
 )
 
 MAX_LINE = 1 << 21
-"""Bytes in one line with its newline: a path of 32,000 control characters, six bytes each in JSON, and 65,536 holes of
+"""Bytes in one line with its newline: a path of 4,000 control characters, six bytes each in JSON, and 65,536 holes of
 a file of up to 64 PiB fit."""
 MAX_AWAITED = 1 << 27
 """Bytes that are kept at most for files whose further names are still to come; this bounds the memory of a reader."""
