@@ -196,8 +196,8 @@ def restore_page(packing: PackingList, number: int, *, name: str) -> str:
         f"a line, in {contents_path(encrypted=packing.encrypted)}. The beginning of restore.py says",
         "what stands where in a line.",
         "",
-        "Disk images often have long runs of zeros (holes), which take no room on a disk. restore.py leaves them out",
-        "by itself. By hand: `zstd -d --sparse --rm NAME.zst`, and after joining parts, `cp --sparse=always NAME COPY`.",
+        "Disk images often have long runs of zeros (holes), which need no room on a disk. restore.py leaves them out",
+        "by itself. By hand `cp --sparse=always NAME COPY` does, when a file was decompressed and joined.",
         "",
     ]
     return "\n".join(lines)

@@ -19,6 +19,7 @@ from unittest import mock
 import pytest
 from restore_parcels import NOISE, TREES, Name, Tree, holes, send
 from restore_runs import WHOLE, copied_script, expected, found, restored, run
+from stock import stock_tool
 
 import formats.restore
 from formats.documents.packing import archive_path
@@ -64,6 +65,23 @@ def test_files_with_holes_come_out_sparse_and_so_do_their_twins(tmp_path: Path, 
         if path.is_file():
             data = path.read_bytes()
             assert taken(path) <= len(data) - sum(holes(data)[1::2]) + 4096 * 4, path
+
+
+@pytest.mark.usefixtures("sparse_disk")
+def test_by_hand_stock_tools_leave_holes_out_too(tmp_path: Path) -> None:
+    """As RESTORE.txt says it: unpack, decompress each part (sparse, when it is to a file), join, and copy the whole."""
+    sent = send(tmp_path / "media", {"HQ100001:1": {"disk.txt": DISK}}, volumes=1, part_size=3 * MIB)
+    tools = [stock_tool(name) for name in ("7z", "zstd")]
+    commands = (
+        f"{tools[0]} x -y -oall '{sent.volumes[0]}/data/archives/*.7z'",
+        f"cd all && {tools[1]} -q -d --rm disk.txt.???.zst",
+        "cd all && cat disk.txt.??? > disk.txt && cp --sparse=always disk.txt copy",
+    )
+    for command in commands:
+        subprocess.run(command, shell=True, check=True, capture_output=True, cwd=tmp_path)
+    assert (tmp_path / "all/copy").read_bytes() == DISK
+    assert taken(tmp_path / "all/copy") < MIB
+    assert sum(taken(part) for part in (tmp_path / "all").glob("disk.txt.???")) < MIB
 
 
 def test_the_room_that_is_asked_for_does_not_count_holes(tmp_path: Path, script: Path) -> None:
