@@ -397,7 +397,9 @@ class Restore:
             query = (
                 "INSERT INTO entry SELECT package, ?, kind, mtime, target, mode, size, sha256 FROM entry WHERE path = ?"
             )
-            self.database.execute(query, (path, first))
+            if not self.database.execute(query, (path, first)).rowcount:  # an empty file, which has all its attributes
+                info = (self.folder / first).stat()
+                set_attributes(self.folder / path, info.st_mtime_ns, info.st_mode)
 
     def _next_file(self, sha256: str) -> Any:
         query = "SELECT path, size, mtime, mode, rowid FROM entry WHERE sha256 = ? LIMIT 1"
@@ -499,11 +501,12 @@ def restore(parcel: Parcel, target: Path, selected: str | None, partial: bool) -
         raise Stop(USAGE, f"{target} is not empty: name a folder that is, or that does not exist yet")
     folder = target / ".partial"
     shutil.rmtree(str(folder), ignore_errors=True)  # what a run that was killed has left
-    folder.mkdir()
+    folder.mkdir(0o700)  # what is in it has its own permissions only at the end
     try:
         work = Restore(parcel, folder)
         with contextlib.closing(work.database):
-            room = work.prepare(selected) + (max(archive["size"] for archive in parcel.archives) if parcel.age else 0)
+            room = work.prepare(selected)
+            room += max((archive["size"] for archive in parcel.archives), default=0) if parcel.age else 0
             if room > (free := shutil.disk_usage(str(target)).free):
                 raise Stop(NO_SPACE, f"{target}: {room:,} bytes are needed, {free:,} are free: choose another disk")
             needed = [archive for archive in parcel.archives if archive["number"] in work.needed]

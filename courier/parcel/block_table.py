@@ -16,7 +16,9 @@ def load_table(path: Path, packing: PackingList) -> BlockTable:
     """
     sizes = [file.size for file in packing.files()]
     with path.open("rb") as source:
-        return BlockTable(mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ), sizes, packing.block_size)
+        # A parcel of packages without a byte has an empty table, and an empty file cannot be mapped.
+        table = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) if sizes else source.read(1)
+        return BlockTable(table, sizes, packing.block_size)
 
 
 PART_SUFFIX = ".repair"

@@ -278,7 +278,7 @@ def lay_out(
 def _place(request: LayoutRequest, sizes: Sequence[int], room: int) -> list[int]:
     """The volume of each archive, from 1."""
     costs = [archive_cost(size, request.capacity) for size in sizes]
-    largest = max(costs)
+    largest = max(costs, default=0)
     if largest > room:
         raise NoSpaceError(
             f"the largest archive needs a medium of {request.capacity - room + largest:,} bytes; "
@@ -295,7 +295,7 @@ def _place(request: LayoutRequest, sizes: Sequence[int], room: int) -> list[int]
 
 
 def _plan_parity(request: LayoutRequest, sizes: Sequence[int], volumes: Sequence[int], room: int) -> ParityPlan:
-    content: list[list[int]] = [[] for _ in range(max(volumes))]
+    content: list[list[int]] = [[] for _ in range(max(volumes, default=1))]
     for size, on in zip(sizes, volumes, strict=True):
         content[on - 1].append(size)
     left = [room - sum(archive_cost(size, request.capacity) for size in held) for held in content]

@@ -31,6 +31,7 @@ from formats.digest import sha256_hex
 from formats.documents.contents import ContentsWriter, MemberRecord, PackageHeader
 from formats.documents.listing import FileEntry
 from formats.documents.packing import KeyWay, PackingList, Priority, TableRef
+from formats.holes import hole_bytes
 from formats.names import MAX_PARCELS, parcel_id
 from formats.records import encode
 
@@ -124,8 +125,11 @@ def plan_parcel(site: Site, request: ParcelRequest) -> ParcelPlan:
     recipients = _recipients(site, request)
     compression = COMPRESSIONS[request.compress]
     contents = list(_contents(site, chosen, compression))
-    if not contents:
-        raise UsageError("the packages hold no bytes at all", hint="send packages that have content")
+    if not contents and request.spares:
+        raise UsageError(
+            "the packages hold no bytes that a spare volume could restore",
+            hint="leave out --spare-volumes: the volume holds everything, and may be written twice",
+        )
     layout_request = _layout_request(site, request, encrypted=bool(recipients))
     archives, preview, limit = _fit(site, layout_request, chosen, contents, len(recipients))
     demand = Demand(
@@ -133,7 +137,7 @@ def plan_parcel(site: Site, request: ParcelRequest) -> ParcelPlan:
         media=request.media,
         packages=[(one.package, one.version, one.listing.sha256) for one in chosen],
         archives=sum(file.size for file in preview.files()),
-        expanded=sum(content.size for content in contents),
+        expanded=sum(content.size - hole_bytes(content.holes) for content in contents),
         documents=READS,
     )
     notes, overridden = check_destinations(site, request.destinations, demand, anyway=request.anyway)
@@ -270,7 +274,7 @@ def _fit(
         # Real sizes may differ in their number of digits from those assumed: a little more room for that.
         fixed = replace(fixed, contents=size + size // 50 + 256)
         count, total = len(archives), sum(sizes)
-        if archive_cost(max(sizes), request.capacity) <= room_for_archives(request, count, total, fixed):
+        if archive_cost(max(sizes, default=0), request.capacity) <= room_for_archives(request, count, total, fixed):
             unknown = "0" * 64
             table = TableRef(size=fixed.contents, sha256=unknown)
             layout = lay_out(request, [(s, unknown) for s in sizes], contents=table, fixed=fixed)
