@@ -8,10 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from layers import LAYERS
 from stock import stock_tool
 
-LAYERS = ("base-files", "passwd", "login", "ipxe", "syslinux-common")
-"""Debian packages that make a small root tree: set-id programs, links to anywhere, hard links, boot files."""
 ILLEGAL_ON_WINDOWS = (
     "con",
     "nul.inf",
