@@ -524,7 +524,7 @@ def restore(parcel: Parcel, target: Path, selected: str | None, partial: bool) -
         raise Stop(USAGE, f"{target} is not empty: name a folder that is, or that does not exist yet")
     folder = target / ".partial"
     remove(folder)  # what a run that was killed has left
-    folder.mkdir()
+    folder.mkdir(0o700)  # what is in it has its own permissions only at the end
     try:
         work = Restore(parcel, folder)
         with contextlib.closing(work.database):

@@ -147,7 +147,8 @@ def draft_parcel(site: Site, request: ParcelRequest) -> ParcelDraft:
     contents = tuple(_contents(site, chosen, COMPRESSIONS[request.compress]))
     if not contents and request.spares:
         raise UsageError(
-            "the packages hold no bytes at all, and a spare volume mends bytes", hint="leave --spare-volumes out"
+            "the packages hold no bytes that a spare volume could restore",
+            hint="leave out --spare-volumes: the volume holds everything, and may be written twice",
         )
     return ParcelDraft(site=site, request=request, packages=chosen, recipients=recipients, contents=contents)
 
