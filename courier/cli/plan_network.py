@@ -76,7 +76,7 @@ def network(
 
 
 def _say(console: Console, code: str, tested: LineTest, amount: int, files: int, found: tuple[Activity, ...]) -> None:
-    from courier.planning.quantities import rate_text, span_text
+    from courier.planning.quantities import rate_text, share_text, span_text
 
     console.say(f"{code} at {tested.address}: {size_text(tested.moved)} were transferred")
     console.say(f"  round trip without load: {tested.idle_ms:.1f} ms")
@@ -89,7 +89,7 @@ def _say(console: Console, code: str, tested: LineTest, amount: int, files: int,
     for one in found:
         took = span_text(one.transfer.seconds)
         ends = f", until {time_text(one.transfer.ends_ns)}" if one.transfer.ends_ns is not None else ""
-        console.say(f"  {one.what}: {took}{ends}, taking {one.transfer.share:.0%} of the line")
+        console.say(f"  {one.what}: {took}{ends}, taking {share_text(one.transfer.share)} of the line")
         console.say(f"    - {one.rests_on}")
     console.say(f"It rests on this one test at {time_text(tested.at_ns)}, with whatever else used the line then.")
 

@@ -239,15 +239,16 @@ def _say_destination(console: Console, plan: SendPlan, one: DestinationPlan) -> 
 
 def _say_network(console: Console, one: DestinationPlan) -> None:
     from courier.cli.console import time_text
-    from courier.planning.quantities import rate_text, span_text
+    from courier.planning.quantities import rate_text, share_text, span_text
 
     if one.network is None or one.line.line is None:
         console.say(f"  Network: {one.line.unknown}")
     elif one.network.seconds is None:
         console.say(f"  Network: the schedule of {one.line.address} lets it never end")
     else:
+        share = share_text(one.network.share)
         console.say(
-            f"  Network: {rate_text(one.line.line.rate)}, of which it takes {one.network.share:.0%} while it moves "
+            f"  Network: {rate_text(one.line.line.rate)}, of which it takes {share} while it moves "
             f"({span_text(one.network.open_seconds)}, {span_text(one.network.overhead_seconds)} of that for "
             f"{plural(one.over_network.files, 'file')}); begun now it ends at {time_text(one.network.ends_ns)}"
         )

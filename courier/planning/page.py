@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from courier.planning.quantities import rate_text, span_text
+from courier.planning.quantities import rate_text, share_text, span_text
 from courier.planning.send import DestinationPlan, SendPlan
 from courier.text import plural, size_text
 from formats.records import format_time
@@ -68,7 +68,7 @@ def send_page(plan: SendPlan) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"span": span_text, "size": size_text, "rate": rate_text, "when": _when}
+    environment.filters |= {"span": span_text, "size": size_text, "rate": rate_text, "share": share_text, "when": _when}
     template = environment.get_template("send.html.j2")
     return template.render(
         plan=plan,

@@ -79,6 +79,11 @@ def span_text(seconds: int | None) -> str:
     return f"{days} d {rest} h" if rest else f"{days} d"
 
 
+def share_text(share: float) -> str:
+    """A share for people: ``40%``; what is little, and not nothing, is ``<1%``."""
+    return "<1%" if 0 < share < 0.01 else f"{share:.0%}"
+
+
 def parse_share(text: str) -> float:
     """A share between 0 and 1 of a text such as ``1%`` or ``0.5%``. Raises `UsageError`."""
     match = re.fullmatch(r"\s*([0-9]{1,3}(?:\.[0-9]{1,4})?)\s*%\s*", text)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from channel_network import Pair
+from copied_sites import copied_sites, sites_with_package
 from hypothesis import given
 from hypothesis import strategies as st
-from journey import Sites, add, make_sites, noise, write_files
+from journey import Sites, add, noise, write_files
 
 from courier.channel.measurement import Probe
 from courier.channel.schedule import change
@@ -88,14 +89,19 @@ def test_a_budget_that_is_no_test_is_refused(http: Pair, budget: int) -> None:
         run_line_test(http.hq, "BR1", None, budget=budget)
 
 
+@pytest.fixture(scope="module")
+def template(quick: Path) -> Sites:
+    return sites_with_package(quick)
+
+
 @pytest.fixture
-def sites(tmp_path: Path) -> Sites:
-    return make_sites(tmp_path)
+def sites(template: Sites, tmp_path: Path) -> Sites:
+    return copied_sites(template, tmp_path)
 
 
-def test_a_loopback_server_is_tested_and_the_result_is_kept_for_plans(sites: Sites) -> None:
+def test_a_loopback_server_is_tested_and_the_result_is_kept_for_plans(sites: Sites, tmp_path: Path) -> None:
     hq = sites.hq
-    package = add(hq, write_files(sites.root / "files", a_bin=noise(300_000)))
+    package = add(hq, write_files(tmp_path / "files", a_bin=noise(300_000)))
     with closing(open_site(sites.br.path)) as site, running(site) as up:
         hq("channel", "address", "remove", "BR1", sites.root / "share")
         hq("channel", "address", "add", "BR1", up.url, "--cap", "100KB/s")
@@ -133,8 +139,8 @@ def test_a_shared_folder_is_tested_too_and_left_as_it_was(sites: Sites) -> None:
         (("--to", "BR1", "--address", "/nowhere"), 6, "/nowhere"),
     ],
 )
-def test_bad_input_is_refused_in_plain_words(sites: Sites, more: tuple[str, ...], code: int, says: str) -> None:
-    error = sites.hq.fails("plan", "network", *more, code=code)
+def test_bad_input_is_refused_in_plain_words(template: Sites, more: tuple[str, ...], code: int, says: str) -> None:
+    error = template.hq.fails("plan", "network", *more, code=code)
     assert says in error["message"]
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from courier.errors import UsageError
-from courier.planning.quantities import parse_rate, parse_share, parse_span, rate_text, span_text
+from courier.planning.quantities import parse_rate, parse_share, parse_span, rate_text, share_text, span_text
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,10 @@ def test_a_longer_span_is_never_shorter_in_words(one: int, other: int) -> None:
 @pytest.mark.parametrize(("text", "share"), [("0%", 0), ("1%", 0.01), ("0.5%", 0.005), ("100%", 1)])
 def test_a_share_is_read(text: str, share: float) -> None:
     assert parse_share(text) == pytest.approx(share)
+
+
+def test_a_share_in_words_is_never_nothing_where_it_is_something() -> None:
+    assert [share_text(share) for share in (0, 0.0001, 0.014, 0.4, 1)] == ["0%", "<1%", "1%", "40%", "100%"]
 
 
 @pytest.mark.parametrize("text", ["1", "101%", "-1%", "x%", ""])

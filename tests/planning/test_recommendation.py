@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from courier.planning.courier_time import Carried, Pace, legs_of
@@ -87,6 +87,7 @@ def test_the_whole_is_the_sum_of_its_legs_and_no_leg_is_forgotten(carried: Carri
     assert carried.scaled(carried.content) == carried
 
 
+@settings(max_examples=40)
 @given(CARRIED, PACES, st.integers(1000, 10**10), st.integers(0, 10**9))
 def test_at_the_break_even_both_take_equally_long(carried: Carried, pace: Pace, rate: int, trip_ns: int) -> None:
     timetable = Timetable(Line(rate=rate, trip_ns=trip_ns, piece=1 << 20), START)

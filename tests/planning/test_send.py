@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from journey import Home, Sites, add, create, make_home, make_sites, noise, sent, write_files
+from copied_sites import copied_sites, sites_with_package
+from journey import Home, Sites, add, create, make_home, noise, sent, write_files
 
 from courier.media.kinds import MEDIA
 from courier.planning import past_shipments
@@ -23,22 +24,14 @@ from http_requests import running
 HOUR, DAY = 3600, 24 * 3600
 
 
-@pytest.fixture
-def sites(tmp_path: Path) -> Sites:
-    made = make_sites(tmp_path)
-    add(
-        made.hq,
-        write_files(tmp_path / "files", a_bin=noise(3_000_000), b_bin=noise(100_000, 1), same_bin=noise(100_000, 1)),
-    )
-    return made
-
-
 @pytest.fixture(scope="module")
-def unchanged(quick: Path) -> Home:
-    """A site of which nothing is changed by any test."""
-    made = make_sites(quick)
-    add(made.hq, write_files(quick / "files", a_bin=noise(100_000)))
-    return made.hq
+def template(quick: Path) -> Sites:
+    return sites_with_package(quick)
+
+
+@pytest.fixture
+def sites(template: Sites, tmp_path: Path) -> Sites:
+    return copied_sites(template, tmp_path)
 
 
 @pytest.fixture
@@ -165,14 +158,13 @@ def test_past_parcels_teach_how_fast_this_site_builds_and_writes(
 
 
 def test_each_site_has_its_own_plan(sites: Sites, tmp_path: Path) -> None:
-    other = make_home(tmp_path, "BR2")
+    make_home(tmp_path, "BR2")
     sites.hq("site", "trust", tmp_path / "BR2.card")
     found = sites.hq("plan", "send", "HQ100001", "--to", "BR1", "--to", "BR2", "--network-rate", "1MB/s")
     assert [(one["code"], one["recommended"]) for one in found["destinations"]] == [
         ("BR1", "network"),
         ("BR2", "courier"),
     ]
-    assert other.code == "BR2"
 
 
 PRICES = 'currency = "EUR"\nshipment = 48.50\ngigabyte = 10\n[media]\nbd25 = 3.5\n'
@@ -225,8 +217,8 @@ def test_the_page_stands_alone(sites: Sites, tmp_path: Path) -> None:
         (("--to", "BR1", "--prices", "/nowhere/prices.toml"), 6, "prices"),
     ],
 )
-def test_bad_input_is_refused_in_plain_words(unchanged: Home, more: tuple[str, ...], code: int, says: str) -> None:
-    error = unchanged.fails("plan", "send", "HQ100001", *more, code=code)
+def test_bad_input_is_refused_in_plain_words(template: Sites, more: tuple[str, ...], code: int, says: str) -> None:
+    error = template.hq.fails("plan", "send", "HQ100001", *more, code=code)
     assert says in error["message"] + error["hint"]
 
 

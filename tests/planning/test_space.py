@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from copied_sites import copied_sites, sites_with_package
 from hypothesis import given
 from hypothesis import strategies as st
-from journey import Home, Sites, add, make_home, make_sites, noise, run, sent, write_files
+from journey import Home, Sites, add, make_home, noise, run, sent, write_files
 
 from courier.planning import space_places
 from courier.planning.space import (
@@ -127,11 +128,14 @@ def test_a_sum_is_never_less_than_any_of_its_places(found: list[tuple[str, int, 
         assert one.ok <= all(place.ok for place in places if f"{place.site} {place.name}" in one.places)
 
 
+@pytest.fixture(scope="module")
+def template(quick: Path) -> Sites:
+    return sites_with_package(quick)
+
+
 @pytest.fixture
-def sites(tmp_path: Path) -> Sites:
-    made = make_sites(tmp_path)
-    add(made.hq, write_files(tmp_path / "files", a_bin=noise(2_000_000), b_bin=noise(500_000, 1)))
-    return made
+def sites(template: Sites, tmp_path: Path) -> Sites:
+    return copied_sites(template, tmp_path)
 
 
 def store_of(home: Home, *more: object, code: int = 0) -> dict[str, Any]:
@@ -146,8 +150,8 @@ def test_the_store_of_a_site_is_judged_by_the_report_that_it_sent(sites: Sites) 
     sites.sync(sites.br, sites.hq)
     found = store_of(sites.hq, "--check")
     assert (found["name"], found["kind"], found["site"], found["ok"]) == ("store", "store", "BR1", True)
-    assert found["expanded_bytes"] == 2_500_000
-    assert found["compressed_bytes"] > 2_500_000  # archives and parity
+    assert found["expanded_bytes"] == 3_100_000
+    assert found["compressed_bytes"] > 3_100_000  # archives and parity
     assert found["needed_bytes"] == found["expanded_bytes"] + found["compressed_bytes"] + found["reserve_bytes"]
     assert found["free_bytes"] > found["needed_bytes"]
     assert found["age_seconds"] < 600
@@ -170,9 +174,9 @@ def test_what_a_site_holds_already_is_saved(sites: Sites, tmp_path: Path) -> Non
     sites.br("parcel", "receive", volume)
     sites.sync(sites.br, sites.hq)
     sites.sync(sites.br, sites.hq)
-    add(sites.hq, write_files(tmp_path / "next", a_bin=noise(2_000_000), c_bin=noise(100_000, 3)))
+    add(sites.hq, write_files(tmp_path / "next", a_bin=noise(3_000_000), c_bin=noise(100_000, 3)))
     (found,) = sites.hq("plan", "space", "HQ100002")["places"]
-    assert found["saved_bytes"] == 2_000_000
+    assert found["saved_bytes"] == 3_000_000
     assert found["expanded_bytes"] == 100_000
 
 
@@ -222,5 +226,5 @@ def test_bad_input_is_refused_in_plain_words(sites: Sites, tmp_path: Path) -> No
     assert "XX9" in sites.hq.fails("plan", "space", "HQ100001", "--to", "XX9", code=3)["message"]
     sites.hq.fails("plan", "space", "HQ1000FF", code=6)
     alone = make_home(tmp_path, "AL1")
-    run("package", "add", tmp_path / "files", "--name", "X", "--home", alone.path)
+    run("package", "add", write_files(tmp_path / "own", a_bin=b"a"), "--name", "X", "--home", alone.path)
     assert "no other site" in alone.fails("plan", "space", "AL100001", code=2)["message"]
