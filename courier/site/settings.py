@@ -15,6 +15,8 @@ from formats.records import Count, NamedRecord, Text, read_named
 SETTINGS = "site.json"
 REPAIR_LIMIT = 256 << 20
 """Default of `Settings.repair_limit`, in bytes."""
+SITE_QUOTA = 1 << 30
+"""Default of `Settings.site_quota`, in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,7 +26,8 @@ class Settings(NamedRecord):
     ``catalogue``: an SQLAlchemy URL, or empty for the SQLite file in the home. ``max_transit_days``: parcels that were
     under way longer are not imported; 0: no limit. ``parcel_quota``: bytes of built parcels to keep; 0: all.
     ``repair_limit``: bytes of blocks that a repair request gets without the operator's consent. ``media``: kinds of
-    media that this site can read, as other sites are told; empty: not told.
+    media that this site can read, as other sites are told; empty: not told. ``site_quota``: bytes of documents that
+    one other site may put here.
     """
 
     NAME = "settings"
@@ -36,6 +39,7 @@ class Settings(NamedRecord):
     parcel_quota: Count = 0
     repair_limit: Count = REPAIR_LIMIT
     media: tuple[Text, ...] = ()
+    site_quota: Count = SITE_QUOTA
 
     def save(self, home: Path) -> None:
         """Write the settings into ``home``; hold the lock of its keys, which is that of the files in it."""
