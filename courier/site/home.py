@@ -19,7 +19,7 @@ from courier.error_codes import Code
 from courier.errors import BusyError, DamagedError, RefusedError, UsageError
 from courier.files import TEMP, locked, make_folder, private_mode, remove_tree, sweep
 from courier.site.card import CARD, clock_before_key, make_card, own_card, pinned_card
-from courier.site.catalog import Catalogue, open_catalogue, packages, sites
+from courier.site.catalog import Catalogue, guests, open_catalogue, packages, sites
 from courier.site.catalog.database import check_catalogue_url, check_whole, sqlite_url
 from courier.site.clock import now
 from courier.site.keyring import Keyring
@@ -87,6 +87,11 @@ class Site:
         known = {site.code: KnownSite(card=pinned_card(site.card), revoked=site.revoked) for site in pinned}
         known[self.code] = KnownSite(card=self.card)
         return Trust(own=self.code, known=known, max_transit_days=self.settings.max_transit_days)
+
+    def room_for(self, code: str) -> int:
+        """Bytes that another site may still put here."""
+        with self.catalogue.reading() as connection:
+            return max(0, self.settings.site_quota - guests.put_here(connection, code))
 
     def sign(self, payload: bytes, payload_type: str) -> Envelope:
         """Sign a document with the site's present key.

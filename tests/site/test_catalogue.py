@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import BigInteger, Connection, create_engine, inspect, text
+from sqlalchemy import BigInteger, Connection, create_engine, inspect, select, text
 from sqlalchemy.exc import OperationalError
 from stock import stock_tool
 
 from courier.errors import BusyError, CourierError, NoSpaceError, RefusedError, UsageError
 from courier.site.catalog import Catalogue, database, messages, open_catalogue, packages, parcels, schema, sites
 from courier.site.catalog.database import sqlite_url
+from courier.site.catalog.guests import ROW
 from courier.site.catalog.messages import Message
 from courier.site.catalog.packages import StoredPackage
 from courier.site.catalog.parcels import LogEntry, ReceivedParcel, ReceivedVolume, SentParcel, SentTo, SentVolume
@@ -181,7 +182,7 @@ def test_a_catalogue_of_the_first_schema_becomes_one_of_the_newest_and_loses_not
                 rows += [waiting | {"sha256": "b" * 64, "state": "delivered", "due_ns": 7}]
             connection.execute(text(f'INSERT INTO "{table}" ({quoted}) VALUES ({places})'), rows)
             before[table] = names, _rows(connection, table, names)
-    assert set(before) == set(schema.metadata.tables)
+    assert set(before) | {"guest"} == set(schema.metadata.tables)
 
     catalogue = open_catalogue(url)
     try:
@@ -198,6 +199,8 @@ def test_a_catalogue_of_the_first_schema_becomes_one_of_the_newest_and_loses_not
                 (sha256, sha256, "", b"") for sha256 in ("a" * 64, "b" * 64)
             ]
             assert transfer_piece(connection, found[0], 0, 100) == body
+            # Of each site: a definition, notice, retirement and letter, all with documents of the same size.
+            assert connection.execute(select(schema.guest.c.bytes)).scalars().all() == [4 * (len(BYTES) + 1 + ROW)] * 2
         with catalogue.writing() as connection:
             assert messages.settle(connection, found[0], state="settled", now_ns=9)
             assert messages.put(connection, dataclasses.replace(found[1], sha256="c" * 64, body=b"new", name=""))
@@ -215,7 +218,7 @@ def test_the_tables_are_those_the_statements_are_written_for(catalogue: Catalogu
             ]
 
 
-@pytest.mark.parametrize("revision", ["0003", "9999", "abc"])
+@pytest.mark.parametrize("revision", ["0004", "9999", "abc"])
 def test_a_newer_schema_is_refused_and_left_alone(url: str, revision: str) -> None:
     open_catalogue(url).close()
     with raw(url) as connection:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, select, update
 
+from courier.site.catalog import guests
 from courier.site.catalog.schema import counter, definition, package
 from courier.site.log import note
 from formats.documents.listing import ListingSummary
@@ -141,8 +142,15 @@ def keep_definition(
     Definitions with different listings are kept side by side: the ship notice says which of them counts, not the order
     in which they came.
     """
-    where = (definition.c.package == package_id, definition.c.version == version, definition.c.site == site)
-    connection.execute(delete(definition).where(*where, definition.c.listing == listing))
+    where = (
+        definition.c.package == package_id,
+        definition.c.version == version,
+        definition.c.site == site,
+        definition.c.listing == listing,
+    )
+    before = connection.execute(select(func.length(definition.c.envelope)).where(*where)).scalar()
+    guests.count(connection, site, len(envelope), replaced=before)
+    connection.execute(delete(definition).where(*where))
     connection.execute(
         insert(definition).values(
             package=package_id, version=version, site=site, listing=listing, envelope=envelope, received_ns=received_ns

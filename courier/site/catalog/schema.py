@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration; a catalogue at another revision is migrated when it is opened."""
 
 metadata = MetaData()
@@ -212,6 +212,15 @@ custody = Table(
     Column("received_ns", BigInteger, nullable=False, comment="when it was written or came here"),
     Column("due", Integer, nullable=False, index=True, comment="1: it may have to be passed on"),
     Column("shared", Text, nullable=False, comment="sites that have it, as far as known"),
+    Column("source", String(3), nullable=False, comment="the site that passed it on; empty: written or merged here"),
+    Index("ix_custody_source", "parcel", "source"),
+)
+
+guest = Table(
+    "guest",
+    metadata,
+    Column("site", String(3), primary_key=True),
+    Column("bytes", BigInteger, nullable=False, comment="of documents by that site that are kept here"),
 )
 
 report = Table(
