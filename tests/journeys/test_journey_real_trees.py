@@ -15,9 +15,8 @@ from pathlib import Path
 
 import pytest
 from journey import Sites, add, make_sites, sent
-from real_trees import ILLEGAL_ON_WINDOWS, debian_root, drivers, images
-from source_trees import as_root, groups_of_names, ordinary_user, posix
-from stock import stock_tool
+from real_trees import ILLEGAL_ON_WINDOWS, debian_root, drivers, images, same_by_stock_tools
+from source_trees import as_root, ordinary_user, posix
 
 from courier.packages.write_tree import check_native
 
@@ -51,32 +50,6 @@ def shipped(root: Path, sources: Path) -> Sites:
         keep = ["--keep-set-id"] if name == "rootfs" else []
         sites.br("package", "export", package, "--to", root / "out" / name, *keep)
     return sites
-
-
-def told(command: str, folder: Path) -> str:
-    """What a shell pipeline prints in a folder."""
-    return subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True, check=True).stdout
-
-
-def same_by_stock_tools(one: Path, other: Path) -> None:
-    """Content, kinds, targets, permissions, times and hard links are the same, and it takes no more room."""
-    done = subprocess.run(
-        [stock_tool("diff"), "-r", "--no-dereference", one, other], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    # Permissions and link counts of all but links, whose permissions nothing sets; the times of everything.
-    for find in (
-        "find . -mindepth 1 ! -type l -printf '%P %y %m %s %T@\\n'",
-        "find . -mindepth 1 -type l -printf '%P -> %l %T@\\n'",
-        "find . -mindepth 1 -type f -printf '%P %n\\n'",
-    ):
-        assert told(f"{find} | LC_ALL=C sort", one) == told(f"{find} | LC_ALL=C sort", other)
-    command = f"{stock_tool('getfattr')} -R -d -m - --absolute-names . 2>/dev/null | grep -v '^# file' | sort -u"
-    assert told(command, one) == told(command, other)
-    assert groups_of_names(one) == groups_of_names(other)
-    rooms = [int(told("du -s --block-size=1 .", folder).split()[0]) for folder in (one, other)]
-    # Folders take as many bytes as the file system likes.
-    assert rooms[1] <= rooms[0] * 1.05 + (4 << 20)
 
 
 @as_root
@@ -121,17 +94,3 @@ def test_the_names_that_windows_cannot_keep_are_refused_there_and_kept_here(real
         assert (real / "drivers" / name).is_file()
         with pytest.raises(RefusedError, match="Windows cannot keep this name"):
             check_native(name, windows=True)
-
-
-def test_20_000_drivers_come_out_as_they_went_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-    monkeypatch.setattr(os, "sync", lambda: None)
-    source = drivers(tmp_path / "drivers", 20_000)
-    sites = make_sites(tmp_path)
-    package = add(sites.hq, source)
-    _, volumes = sent(sites.hq, package, out=tmp_path / "m", capacity="200MB")
-    sites.sync()
-    assert len(sites.br("parcel", "receive", *volumes)["imported"]) == 1
-    sites.br("package", "export", package, "--to", tmp_path / "out")
-    same_by_stock_tools(source, tmp_path / "out")
-    shutil.rmtree(tmp_path)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from layers import LAYERS
+from source_trees import groups_of_names
 from stock import stock_tool
 
 ILLEGAL_ON_WINDOWS = (
@@ -92,3 +93,29 @@ def drivers(root: Path, count: int) -> Path:
     for name in ILLEGAL_ON_WINDOWS:
         (root / name).write_bytes(name.encode())
     return root
+
+
+def told(command: str, folder: Path) -> str:
+    """What a shell pipeline prints in a folder."""
+    return subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def same_by_stock_tools(one: Path, other: Path) -> None:
+    """Content, kinds, targets, permissions, times and hard links are the same, and it takes no more room."""
+    done = subprocess.run(
+        [stock_tool("diff"), "-r", "--no-dereference", one, other], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    # Permissions and link counts of all but links, whose permissions nothing sets; the times of everything.
+    for find in (
+        "find . -mindepth 1 ! -type l -printf '%P %y %m %s %T@\\n'",
+        "find . -mindepth 1 -type l -printf '%P -> %l %T@\\n'",
+        "find . -mindepth 1 -type f -printf '%P %n\\n'",
+    ):
+        assert told(f"{find} | LC_ALL=C sort", one) == told(f"{find} | LC_ALL=C sort", other)
+    command = f"{stock_tool('getfattr')} -R -d -m - --absolute-names . 2>/dev/null | grep -v '^# file' | sort -u"
+    assert told(command, one) == told(command, other)
+    assert groups_of_names(one) == groups_of_names(other)
+    rooms = [int(told("du -s --block-size=1 .", folder).split()[0]) for folder in (one, other)]
+    # Folders take as many bytes as the file system likes.
+    assert rooms[1] <= rooms[0] * 1.05 + (4 << 20)
