@@ -32,7 +32,6 @@ from journey import (
     describe_tree,
     digest_of,
     environment,
-    exported,
     introduce,
     make_home,
     make_sites,
