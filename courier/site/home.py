@@ -2,7 +2,7 @@
 
 What lies in it: ``site.json`` settings, ``card.json`` the site's own signed card, ``keys/``, ``catalogue.sqlite``,
 ``store/`` package content, ``parcels/out/PARCEL`` parcels made here, ``parcels/in/PARCEL-BUILD`` parcels that arrive,
-``channel/`` messages under way, and ``log/``.
+``channel/`` messages under way, ``points/`` locks and reservations of distribution points, and ``log/``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from formats.envelope import Envelope, sign
 from formats.errors import FormatError
 from formats.records import format_time
 
-_PARTS = {CARD, "keys", "store", "parcels", "channel", LOG_FOLDER, "lost+found"} | {
+_PARTS = {CARD, "keys", "store", "parcels", "channel", "points", LOG_FOLDER, "lost+found"} | {
     f"catalogue.sqlite{more}" for more in ("", "-wal", "-shm", "-journal")
 }
 """What a home holds besides its settings. ``lost+found`` is there where the home is a file system of its own."""
