@@ -51,7 +51,7 @@ from formats.documents.package import PackageDefinition
 from formats.envelope import Signer, sign
 
 YEAR_NS = 365 * 24 * 3600 * 10**9
-LISTING = ListingSummary(sha256="1" * 64, entries=1, files=1, bytes=1)
+LISTING = ListingSummary(sha256="1" * 64, entries=1, files=1, bytes=1, holes=0)
 
 
 @dataclass(frozen=True, kw_only=True)

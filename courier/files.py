@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,30 +51,64 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def make_folder(folder: Path) -> Path:
-    """Make ``folder`` and its parents if they do not exist, flushed to disk; return ``folder``."""
+def make_folder(folder: Path, *, readable: bool = False) -> Path:
+    """Make ``folder`` and its parents if they do not exist, flushed to disk; return ``folder``.
+
+    ``readable``: what is made can be read by everyone, as `let_all_read` has it.
+    """
     if not folder.is_dir():
-        make_folder(folder.parent)
+        make_folder(folder.parent, readable=readable)
         folder.mkdir(exist_ok=True)
+        if readable:
+            let_all_read(folder)
         sync_folder(folder.parent)
     return folder
 
 
+def let_all_read(path: Path) -> None:
+    """Let everyone read a file or folder that is handed over to other people, whatever this user's umask is.
+
+    Where the file system has no such permissions (FAT, many shares), or the file is another user's, nothing happens.
+    """
+    if os.name == "posix":
+        mode = stat.S_IMODE(path.stat().st_mode)
+        with contextlib.suppress(PermissionError, NotImplementedError):
+            path.chmod(mode | (0o755 if path.is_dir() else 0o644))
+
+
+def is_of_group(folder: Path) -> bool:
+    """Whether a folder is kept by a group of users: what is made in it is the group's, and others cannot enter it."""
+    if os.name != "posix":
+        return False
+    try:
+        mode = folder.stat().st_mode
+    except OSError:
+        return False
+    return bool(mode & stat.S_ISGID) and mode & 0o077 == 0o070
+
+
+def private_mode(folder: Path) -> int:
+    """The permissions of a private file in ``folder``: for its owner alone, or for the group that keeps the folder."""
+    return 0o660 if is_of_group(folder) else 0o600
+
+
 @contextlib.contextmanager
-def atomic_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, *, private: bool = False, readable: bool = False) -> Iterator[BinaryIO]:
     """Write ``path`` whole or not at all: yields the temporary file, opened for writing and reading (``w+b``).
 
-    On an error the temporary file is removed and ``path`` stays as it was. ``private``: the file is readable by its
-    owner only, from its first byte.
+    On an error the temporary file is removed and ``path`` stays as it was. ``private``: the file has `private_mode`
+    from its first byte. ``readable``: everyone can read it, as `let_all_read` has it.
     """
     if not path.name:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     temporary = path.with_name(f"{TEMP}{os.getpid()}-{time.monotonic_ns():x}-{path.name[-40:]}")
-    mode = 0o600 if private else 0o666
+    mode = private_mode(path.parent) if private else 0o666
     try:
         with open(temporary, "x+b", opener=lambda name, flags: os.open(name, flags, mode)) as out:
             yield out
             out.flush()
+            if readable:
+                let_all_read(temporary)
             os.fsync(out.fileno())
         temporary.replace(path)
     except BaseException as error:
@@ -86,20 +120,20 @@ def atomic_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
-def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
-    """Write ``data`` to ``path`` whole or not at all."""
-    with atomic_file(path, private=private) as out:
+def write_atomic(path: Path, data: bytes, *, private: bool = False, readable: bool = False) -> None:
+    """Write ``data`` to ``path`` whole or not at all; ``private`` and ``readable`` as for `atomic_file`."""
+    with atomic_file(path, private=private, readable=readable) as out:
         out.write(data)
 
 
 def read_private(path: Path) -> bytes:
-    """Read a file that holds a key; raises `RefusedError` when others than its owner may read it."""
+    """Read a file that holds a key; raises `RefusedError` when more users may read it than `private_mode` has."""
     if os.name == "posix":
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & 0o077:
+        mode, wanted = stat.S_IMODE(path.stat().st_mode), private_mode(path.parent)
+        if mode & 0o777 & ~wanted:
             raise RefusedError(
                 f"{path} can be read by others (mode {mode:o})",
-                hint=f"chmod 600 {path}; if others had access, rotate the key: courier site rotate-key --lost",
+                hint=f"chmod {wanted:o} {path}; if others had access, rotate the key: courier site rotate-key --lost",
                 code=Code.LAX_KEY_FILE,
             )
     return path.read_bytes()
@@ -160,11 +194,26 @@ def sweep_beside(target: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a file, a link, or a folder with all in it, if it exists."""
+    """Remove a file, a link, or a folder with all in it, also in folders that are closed to us, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
+        if path.exists():
+            with contextlib.suppress(OSError):
+                _open_up(path)
+            shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def _open_up(folder: Path) -> None:
+    """Let ourselves into a folder and all below it, as far as they are ours: an export may have closed them already."""
+    folder.chmod(0o700)
+    for above, names, _ in os.walk(folder):
+        for name in names:
+            below = Path(above, name)
+            with contextlib.suppress(OSError):
+                if not below.is_symlink():
+                    below.chmod(0o700)
 
 
 def standing_folder(folder: Path) -> Path:
@@ -177,6 +226,21 @@ def standing_folder(folder: Path) -> Path:
 def free_space(folder: Path) -> int:
     """Bytes free for us on the disk that holds ``folder``, or will once it is made."""
     return shutil.disk_usage(standing_folder(folder)).free
+
+
+def allocated(info: os.stat_result) -> int:
+    """Bytes that a file takes on the disk: fewer than its size where it has holes. Its size where no system tells."""
+    blocks = getattr(info, "st_blocks", None)
+    return info.st_size if blocks is None else int(blocks) * 512  # the unit of POSIX, whatever the disk's is
+
+
+def delete_files(paths: Iterable[Path]) -> int:
+    """Delete files; return the bytes freed."""
+    freed = 0
+    for path in paths:
+        freed += allocated(path.stat())
+        path.unlink()
+    return freed
 
 
 def disk_of(folder: Path) -> int:
@@ -262,6 +326,8 @@ def explain_os(error: OSError) -> CourierError:
             return RefusedError(text, hint="check who owns it and what its permissions are", code=Code.PERMISSION)
         case errno.EROFS:
             return RefusedError(text, hint="it is mounted read-only; choose another place", code=Code.PERMISSION)
+        case errno.ELOOP:
+            return UsageError(text, hint="the links there lead in a circle; choose another path")
         case errno.EEXIST | errno.ENOTDIR | errno.EISDIR | errno.ENOTEMPTY | errno.ENAMETOOLONG | errno.EINVAL:
             return UsageError(text, hint="choose another path")
         case errno.EIO:

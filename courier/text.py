@@ -25,3 +25,27 @@ def dashed(found: Iterable[tuple[int, int]]) -> str:
 def one_line(text: str) -> str:
     """Text from media, messages or errors, made fit for one line: control characters are escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def size_text(count: int) -> str:
+    """A number of bytes for people: ``3.6 GB``."""
+    value = float(count)
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            return f"{int(value)} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError
+
+
+MAX_MESSAGE_TEXT = 2000
+"""Longest message that is printed or logged, in characters: a text from outside may have any length."""
+
+
+def harmless(text: str, most: int = MAX_MESSAGE_TEXT) -> str:
+    """As `one_line`; of a text of more than ``most`` characters only its beginning, and how many were left out.
+
+    Whatever may quote something from outside, and is only read by people, is printed and logged through this.
+    """
+    if len(text) <= most:
+        return one_line(text)
+    return f"{one_line(text[:most])}... ({len(text) - most:,} characters more)"

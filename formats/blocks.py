@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Self
 
+from formats.digest import SideHash, SideWork
 from formats.errors import MalformedError
 
 if TYPE_CHECKING:
@@ -32,22 +33,18 @@ def block_length(size: int, index: int, block_size: int = BLOCK) -> int:
     return min(block_size, size - index * block_size)
 
 
-class BlockHasher:
-    """Hashes a stream as a whole and block by block, from pieces of any size."""
+class BlockDigests:
+    """Hashes a stream block by block, from pieces of any size."""
 
     def __init__(self, block_size: int = BLOCK) -> None:
         self._size = block_size
-        self._whole = hashlib.sha256()
         self._block = hashlib.sha256()
         self._filled = 0
         self._digests = bytearray()
-        self.count = 0
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
         """Take the next bytes."""
         view = memoryview(data).cast("B")
-        self._whole.update(view)
-        self.count += len(view)
         while view:
             part = view[: self._size - self._filled]
             self._block.update(part)
@@ -61,11 +58,83 @@ class BlockHasher:
         self._block = hashlib.sha256()
         self._filled = 0
 
-    def finish(self) -> tuple[str, bytes]:
-        """The SHA-256 of the whole in hexadecimal, and the digests of its blocks, 32 bytes each."""
+    def finish(self) -> bytes:
+        """The digests of the blocks, 32 bytes each."""
         if self._filled:
             self._close()
-        return self._whole.hexdigest(), bytes(self._digests)
+        return bytes(self._digests)
+
+
+class BlockHasher:
+    """Hashes a stream as a whole and block by block, from pieces of any size."""
+
+    def __init__(self, block_size: int = BLOCK) -> None:
+        self._whole = hashlib.sha256()
+        self._blocks = BlockDigests(block_size)
+        self.count = 0
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes."""
+        view = memoryview(data).cast("B")
+        self._whole.update(view)
+        self.count += len(view)
+        self._blocks.update(view)
+
+    def finish(self) -> tuple[str, bytes]:
+        """The SHA-256 of the whole in hexadecimal, and the digests of its blocks, 32 bytes each."""
+        return self._whole.hexdigest(), self._blocks.finish()
+
+
+class SideBlockHasher:
+    """Hashes a stream as a whole and block by block, each in a thread of its own. A context manager.
+
+    Bytes given to `update` must not change afterwards.
+    """
+
+    def __init__(self) -> None:
+        self._whole = SideHash()
+        self._blocks = _SideBlocks()
+
+    @property
+    def count(self) -> int:
+        """Bytes taken so far."""
+        return self._whole.count
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Take the next bytes."""
+        self._whole.update(data)
+        self._blocks.update(data)
+
+    def finish(self) -> tuple[str, bytes]:
+        """The SHA-256 of the whole in hexadecimal, and the digests of its blocks, 32 bytes each.
+
+        There are no digests of blocks where the stream is one block or less: its only one is that of the whole.
+        """
+        return self._whole.hexdigest(), self._blocks.finish() if self.count > BLOCK else b""
+
+    def close(self) -> None:
+        """End the threads."""
+        self._whole.close()
+        self._blocks.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _SideBlocks(SideWork):
+    def __init__(self) -> None:
+        super().__init__()
+        self._digests = BlockDigests()
+
+    def _take(self, data: bytes | memoryview) -> None:
+        self._digests.update(data)
+
+    def finish(self) -> bytes:
+        self._settle()
+        return self._digests.finish()
 
 
 class BlockTable:

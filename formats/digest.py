@@ -7,7 +7,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from formats.errors import DigestMismatchError, MalformedError
 
@@ -35,18 +35,17 @@ def chunks(source: BinaryIO, size: int = CHUNK) -> Iterator[bytes]:
         yield data
 
 
-class SideHash:
-    """SHA-256 of a stream, computed by a thread of its own while the caller reads and writes. A context manager.
+class SideWork:
+    """Work on a stream, done by a thread of its own while the caller reads and writes. A context manager.
 
-    Bytes given to `update` must not change afterwards. Small pieces are collected until they are worth a thread, so
-    content of less than `_BATCH` bytes needs none. At most `_BEHIND` batches wait.
+    A subclass implements `_take`. Bytes given to `update` must not change afterwards. Small pieces are collected until
+    they are worth a thread, so content of less than `_BATCH` bytes needs none. At most `_BEHIND` batches wait.
     """
 
     _BATCH = 2 << 20
     _BEHIND = 2
 
     def __init__(self) -> None:
-        self._hash = hashlib.sha256()
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: deque[Future[None]] = deque()
         self._batch: list[bytes | memoryview] = []
@@ -64,20 +63,23 @@ class SideHash:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="hash")
         if len(self._waiting) >= self._BEHIND:
             self._waiting.popleft().result()
-        self._waiting.append(self._pool.submit(self._take, self._batch))
+        self._waiting.append(self._pool.submit(self._take_all, self._batch))
         self._batch, self._batch_size = [], 0
 
-    def _take(self, batch: list[bytes | memoryview]) -> None:
-        for data in batch:
-            self._hash.update(data)
+    def _take(self, data: bytes | memoryview) -> None:
+        """Work on the next bytes, in the thread."""
+        raise NotImplementedError
 
-    def hexdigest(self) -> str:
-        """SHA-256 of all bytes given so far."""
+    def _take_all(self, batch: list[bytes | memoryview]) -> None:
+        for data in batch:
+            self._take(data)
+
+    def _settle(self) -> None:
+        """Have all bytes worked on that were given so far."""
         while self._waiting:
             self._waiting.popleft().result()
-        self._take(self._batch)
+        self._take_all(self._batch)
         self._batch, self._batch_size = [], 0
-        return self._hash.hexdigest()
 
     def close(self) -> None:
         """End the thread."""
@@ -85,11 +87,27 @@ class SideHash:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
-    def __enter__(self) -> SideHash:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class SideHash(SideWork):
+    """SHA-256 of a stream, computed by a thread of its own while the caller reads and writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hash = hashlib.sha256()
+
+    def _take(self, data: bytes | memoryview) -> None:
+        self._hash.update(data)
+
+    def hexdigest(self) -> str:
+        """SHA-256 of all bytes given so far."""
+        self._settle()
+        return self._hash.hexdigest()
 
 
 class HashingReader:

@@ -26,8 +26,8 @@ MAX_VERSION = 10**18
 """The highest version of a package; one more still fits into the integers of every database."""
 MAX_COMPONENT = 255
 """The most bytes of UTF-8 in a component of a path (the limit of ext4, XFS, APFS and NTFS in the worst case)."""
-MAX_PATH = 32_000
-"""The most bytes of UTF-8 in a path (NTFS holds 32,767 characters)."""
+MAX_PATH = 4000
+"""The most bytes of UTF-8 in a path: Linux opens no longer one at once, even below an open folder (4,095 bytes)."""
 MAX_DEPTH = 512
 """The most components in a path; deeper paths cannot be opened by name on common systems."""
 MAX_TARGET = 4095
@@ -123,21 +123,17 @@ def check_target(target: str, *, place: str = "") -> str:
 
 
 def leads_outside(path: str, target: str) -> bool:
-    """Whether the symbolic link ``path`` -> ``target`` leads out of the package, by its text alone.
+    """Whether the symbolic link ``path`` -> ``target`` leads out of the package, or may by way of another link.
 
-    It does if it is absolute, or climbs above the root of the package on its way.
+    It does if it is absolute or climbs above the root of the package. It may if ``..`` stands after a name: the name
+    may be another link, and ``up -> ../..`` and ``out -> deep/up/..`` together leave the package, though neither does
+    alone. No chain of links for which this is false leads out.
     """
     if target.startswith("/"):
         return True
-    depth = path.count("/")
-    for part in target.split("/"):
-        if part == "..":
-            depth -= 1
-            if depth < 0:
-                return True
-        elif part not in ("", "."):
-            depth += 1
-    return False
+    steps = [part for part in target.split("/") if part not in ("", ".")]
+    climbs = next((n for n, part in enumerate(steps) if part != ".."), len(steps))
+    return climbs > path.count("/") or ".." in steps[climbs:]
 
 
 def is_portable(name: str) -> bool:

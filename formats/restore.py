@@ -19,9 +19,10 @@ courier/contents.jsonl.gz   The same on every volume, a line each. First how man
                             file at the path "first". Then for each archive ["a", number, members], and in the order
                             in which it holds them ["m", name, size, digest, of, offset, length, coding].
 data/archives/NNNNNN.7z     Ordinary 7z archives. A member holds "length" bytes from "offset" of the content of "of"
-                            bytes with that digest; with coding "zstd" its "size" bytes are one zstd frame of them.
-                            All files with that digest have that content. What was cut stands in order of its offsets.
-                            The names of members are for people and not needed here.
+                            bytes with that digest; with coding "zstd" its "size" bytes are one zstd frame of them,
+                            with "lzma2" 7-Zip itself unpacks them. All files with that digest have that content. What
+                            was cut stands in order of its offsets. The names of members are for people and not
+                            needed here.
 
 In an encrypted parcel contents and archives are age files (https://age-encryption.org/v1), and their names end in .age.
 Signatures are not checked here, and damage is not mended from parity: the courier toolkit does both.
@@ -51,9 +52,9 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
 DONE, FAILED, USAGE, REFUSED, DAMAGED, NO_SPACE, NOT_FOUND, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 8
-CHUNK = 1 << 20
+CHUNK, PIECE = 1 << 20, 1 << 12
 LONGEST_LINE = (1 << 21) + 1
-ZEROS = bytes(1 << 16)
+ZEROS = bytes(PIECE)
 ROWS = {
     "d": ("kind", "path", "mtime", "mode"),
     "f": ("kind", "path", "mtime", "mode", "size", "sha256", "blocks", "holes", "further_names"),
@@ -168,32 +169,31 @@ def find_tool(*names: str) -> str:
     return found
 
 
-def copy_bytes(source: IO[bytes], out: IO[bytes], count: int, leave_out: bytes | None = None) -> None:
-    """Copy exactly this many bytes, but for pieces that are just `leave_out`; raises Broken when there are fewer."""
+def copy_bytes(source: IO[bytes], out: IO[bytes], count: int, sparse: bool = False) -> None:
+    """Copy exactly this many bytes; raises Broken when there are fewer. `sparse`: zeros become holes, at out's end."""
     while count:
-        data = source.read(min(len(ZEROS) if leave_out else CHUNK, count))
+        data = source.read(min(CHUNK - (out.tell() % CHUNK if sparse else 0), count))
         if not data:
             raise Broken("it ends early")
-        if data == leave_out:
-            out.seek(len(data), os.SEEK_CUR)
-        else:
-            out.write(data)
         count -= len(data)
-    if leave_out:
-        out.truncate(out.tell())
+        if not sparse or ZEROS not in data:
+            out.write(data)
+            continue
+        for start in range(0, len(data), PIECE):
+            piece = data[start : start + PIECE]
+            if piece == ZEROS:
+                out.seek(PIECE, os.SEEK_CUR)
+            else:
+                out.write(piece)
+    if sparse:
+        out.truncate()
 
 
 @contextlib.contextmanager
-def output_of(
-    command: list[str],
-    source: IO[bytes] | None = None,
-    count: int = 0,
-    folder: Path | None = None,
-    errors: IO[bytes] | None = None,
-) -> Iterator[IO[bytes]]:
-    """What a program writes that is started in `folder` and fed with `count` bytes of `source`."""
+def output_of(command: list[str], source: IO[bytes] | None = None, count: int = 0, **more: Any) -> Iterator[IO[bytes]]:
+    """What a program writes that is fed with `count` bytes of `source`; `more` is for its start."""
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, stderr=errors) as process:
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, **more) as process:
 
         def feed() -> None:
             with contextlib.suppress(OSError, Broken), cast("IO[bytes]", process.stdin) as stdin:
@@ -209,6 +209,16 @@ def output_of(
             feeder.join()
 
 
+def remove(folder: Path) -> None:
+    """Remove a folder, also where one within it has a mode that keeps us out; nothing else is touched."""
+    for place, names, _ in os.walk(str(folder)):
+        for path in (Path(place, name) for name in names):
+            with contextlib.suppress(OSError):
+                if not path.is_symlink():
+                    path.chmod(0o700)
+    shutil.rmtree(str(folder), ignore_errors=True)
+
+
 def check_path(path: str) -> None:
     """Raise ValueError unless the path stays in the package. Where links lead does not matter: none is followed."""
     windows = os.name == "nt" and re.search(r'[\\:*?"<>|\x00-\x1f]', path)
@@ -217,10 +227,14 @@ def check_path(path: str) -> None:
 
 
 def named(row: list[Any]) -> dict[str, Any]:
-    """A line of the contents with a name for each of its items; raises ValueError for a kind of line not known here."""
-    names = ROWS.get(row[0], ())
+    """A line of the contents with a name for each of its items; raises Stop for a kind of line not known here."""
+    if row[0] not in ROWS:
+        raise Stop(REFUSED, f"the contents have a line of the kind {row[0]!a}, which this script does not know")
+    names = ROWS[row[0]]
+    if row[0] == "m" and row[-1] not in ("store", "zstd", "lzma2"):
+        raise Stop(REFUSED, f"members are packed by {row[-1]!a}, which this script does not know")
     if len(names) != len(row):
-        raise ValueError(f"a line of a kind that this script does not know: {row[0]!a}")
+        raise ValueError(f"not the items of a line of the kind {row[0]!a}")
     return dict(zip(names, row))  # noqa: B905 (older Pythons do not know it; the lengths are equal)
 
 
@@ -253,6 +267,9 @@ def read_contents(source: IO[bytes], parcel: str) -> Iterator[tuple[str, dict[st
     for _ in range(head["archives"]):
         archive = named(line())
         yield "archive", {**archive, "members": [named(line()) for _ in range(archive["members"])]}
+    rest = source.readline(LONGEST_LINE)
+    if rest:
+        raise Stop(REFUSED, f"the contents go on with {rest[:40]!a}, which this script does not know")
 
 
 class Parcel:
@@ -298,7 +315,7 @@ class Parcel:
         with contextlib.ExitStack() as stack:
             # What age says comes after what we say.
             said = stack.enter_context(tempfile.TemporaryFile())
-            opened = output_of([*self.age, str(copy)], errors=said) if self.age else copy.open("rb")
+            opened = output_of([*self.age, str(copy)], stderr=said) if self.age else copy.open("rb")
             raw = stack.enter_context(opened)
             if not cast(Any, raw).peek(1):
                 said.seek(0)
@@ -345,7 +362,7 @@ class Restore:
         self.database.executescript(
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
             "CREATE TABLE entry (package, path, kind, mtime, target, mode, size, sha256);"
-            "CREATE INDEX contents ON entry (sha256);"
+            "CREATE INDEX contents ON entry (sha256); CREATE INDEX paths ON entry (path);"
         )
 
     def prepare(self, selected: str | None) -> int:
@@ -394,14 +411,13 @@ class Restore:
             os.link(str(self.folder / first), str(self.folder / path))
         except (OSError, NotImplementedError):  # a file system without them: a file of its own
             (self.folder / path).open("xb").close()
-            query = (
-                "INSERT INTO entry SELECT package, ?, kind, mtime, target, mode, size, sha256 FROM entry WHERE path = ?"
-            )
-            self.database.execute(query, (path, first))
+            shutil.copystat(str(self.folder / first), str(self.folder / path))
+            columns = "kind, mtime, target, mode, size, sha256 FROM entry WHERE path = ?"
+            self.database.execute(f"INSERT INTO entry SELECT package, ?, {columns}", (path, first))
 
-    def _next_file(self, sha256: str) -> Any:
-        query = "SELECT path, size, mtime, mode, rowid FROM entry WHERE sha256 = ? LIMIT 1"
-        return self.database.execute(query, (sha256,)).fetchone()
+    def _next_file(self, sha256: str, other_than: int = 0) -> Any:
+        query = "SELECT path, size, mtime, mode, rowid FROM entry WHERE sha256 = ? AND rowid != ? LIMIT 1"
+        return self.database.execute(query, (sha256, other_than)).fetchone()
 
     def unpack(self, partial: bool) -> list[dict[str, Any]]:
         """Fill the files from the archives; those that cannot be had (after one, goes on only where `partial`)."""
@@ -429,7 +445,7 @@ class Restore:
         stream: contextlib.AbstractContextManager[IO[bytes]]
         # Without names of members, 7-Zip writes all of them one after the other. It is started beside the archive,
         # because it would take `*` or `?` in the path of an archive for a pattern.
-        with output_of([self.seven_zip, "x", "-so", archive.name], folder=archive.parent) as source:
+        with output_of([self.seven_zip, "x", "-so", archive.name], cwd=archive.parent) as source:
             for coding, group in itertools.groupby(members, lambda member: str(member["coding"])):
                 run, stream = list(group), contextlib.nullcontext(source)
                 if coding == "zstd":  # which decompresses frames that follow each other into one stream
@@ -448,23 +464,26 @@ class Restore:
                 copy_bytes(source, nowhere, length)
             return
         with first.open("r+b") as out:
+            out.truncate(offset)  # what stands after it is of a copy of the archive that broke off
             out.seek(offset)
-            copy_bytes(source, out, length, ZEROS)
+            copy_bytes(source, out, length, sparse=True)
         if offset + length < file[1]:
             return
-        own = file
-        while file:
-            path = self.folder / file[0]
-            if path != first:
-                with first.open("rb") as whole, path.open("r+b") as out:
-                    copy_bytes(whole, out, file[1], ZEROS)
-            if path.stat().st_size != file[1] or digest(path) != sha256:
-                raise Broken(f"from it, {file[0]!a} does not get its digest")
-            if path != first:
-                set_attributes(path, int(file[2]), file[3])
-            self.database.execute("DELETE FROM entry WHERE rowid = ?", (file[4],))
-            file = self._next_file(sha256)
-        set_attributes(first, int(own[2]), own[3])  # last: then perhaps we may not read it any more
+        check(first, file[1], sha256)
+        twin = self._next_file(sha256, file[4])
+        while twin:
+            path = self.folder / twin[0]
+            with first.open("rb") as whole, path.open("wb") as out:
+                copy_bytes(whole, out, twin[1], sparse=True)
+            check(path, twin[1], sha256)
+            self._close(twin)
+            twin = self._next_file(sha256, file[4])
+        self._close(file)  # last: with its permissions we may not read it any more
+
+    def _close(self, file: Any) -> None:
+        """Give a file that is whole its time and permissions, and forget it."""
+        set_attributes(self.folder / file[0], int(file[2]), file[3])
+        self.database.execute("DELETE FROM entry WHERE rowid = ?", (file[4],))
 
     def finish(self) -> set[str]:
         """Make the links and set the times of the folders; the packages that are whole."""
@@ -482,8 +501,14 @@ class Restore:
         return set(self.chosen) - lacking
 
 
+def check(path: Path, size: int, sha256: str) -> None:
+    """Raise Broken unless a file has this size and digest."""
+    if path.stat().st_size != size or digest(path) != sha256:
+        raise Broken(f"from it, {path.name!a} does not get its digest")
+
+
 def set_attributes(path: Path, mtime: int, mode: int) -> None:
-    """Set a file's or folder's time (nanoseconds since 1970) and permissions, without the bits that change the user."""
+    """Set a file's or folder's time (nanoseconds since 1970) and permissions, but no set-user-ID or set-group-ID."""
     os.utime(str(path), ns=(mtime, mtime))
     if os.name == "posix":
         path.chmod(mode & 0o1777)
@@ -498,8 +523,8 @@ def restore(parcel: Parcel, target: Path, selected: str | None, partial: bool) -
     if {path.name for path in target.iterdir()} - {".partial"}:
         raise Stop(USAGE, f"{target} is not empty: name a folder that is, or that does not exist yet")
     folder = target / ".partial"
-    shutil.rmtree(str(folder), ignore_errors=True)  # what a run that was killed has left
-    folder.mkdir()
+    remove(folder)  # what a run that was killed has left
+    folder.mkdir(0o700)  # what is in it has its own permissions only at the end
     try:
         work = Restore(parcel, folder)
         with contextlib.closing(work.database):
@@ -516,7 +541,7 @@ def restore(parcel: Parcel, target: Path, selected: str | None, partial: bool) -
         for name in whole:
             (folder / name).rename(target / name)
     finally:
-        shutil.rmtree(str(folder), ignore_errors=True)
+        remove(folder)
     parcel.say_missing(failed)
     for name, package in work.chosen.items():
         say(f"{'restored' if name in whole else 'NOT restored'}: {target / name} ({package['name']!a})")

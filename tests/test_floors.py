@@ -94,6 +94,16 @@ PURE = (
     "courier.sending.readiness",
     "courier.channel.refusal_log",
     "courier.channel.schedule",
+    "courier.planning.activities",
+    "courier.planning.courier_time",
+    "courier.planning.loss",
+    "courier.planning.network_time",
+    "courier.planning.prices",
+    "courier.planning.quantities",
+    "courier.planning.recommendation",
+    "courier.planning.serving",
+    "courier.planning.serving_input",
+    "courier.planning.space",
 )
 """Modules of pure judgement: no input or output, and the clock is an argument. They import only pure modules and
 `formats`."""
@@ -109,6 +119,7 @@ DOORS = {
     "starlette": "courier.channel*",
     "uvicorn": "courier.channel*",
     "anyio": "courier.channel*",
+    "jinja2": "courier.planning*",
 }
 """Library -> the only room that imports it, so that its traps are translated in one place."""
 
@@ -118,6 +129,7 @@ PURE_LIBRARIES = {
     "collections",
     "dataclasses",
     "datetime",
+    "decimal",
     "enum",
     "functools",
     "heapq",
@@ -128,6 +140,7 @@ PURE_LIBRARIES = {
     "re",
     "statistics",
     "string",
+    "tomllib",
     "types",
     "typing",
     "unicodedata",

@@ -12,8 +12,9 @@ from courier.channel.connections import POLL
 from courier.channel.http_client import require_httpx, tls_context
 from courier.channel.schedule import MAX_RETRIES, MAX_WAIT_SECONDS, Limits, change
 from courier.errors import NotFoundError, UsageError
-from courier.site.catalog import sites
+from courier.site.catalog import messages, sites
 from courier.site.catalog.sites import Address
+from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.peers import find_site
 
@@ -189,10 +190,14 @@ def find_address(site: Site, code: str, text: str) -> Address:
 
 
 def remove_address(site: Site, code: str, text: str) -> Address:
-    """Remove an address and return it; raises `NotFoundError` or `UsageError`."""
+    """Remove an address and return it; raises `NotFoundError` or `UsageError`.
+
+    What was handed over and not acknowledged may lie there for good: it goes again by the next address, at once.
+    """
     found = find_address(site, code, text)
     with site.catalogue.writing() as connection:
         sites.remove_address(connection, code, found.address)
+        messages.send_again(connection, now(), site=code)
     return found
 
 

@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError
-from courier.parcel.custody_ledger import merge
+from courier.parcel.custody_ledger import Keeper, is_known, judge
 from courier.parcel.states import SentEvent, SentState
 from courier.parcel.transitions import FINDING, log_entry, sent_event
 from courier.site.catalog import custody as rows
-from courier.site.catalog import parcels
+from courier.site.catalog import messages, parcels
 from courier.site.catalog.custody import KeptEntry
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue
+from courier.text import plural
 from formats.documents import custody as custody_doc
 from formats.documents.custody import CustodyBatch, CustodyEntry
-from formats.envelope import Envelope
+from formats.documents.notice import TYPE as NOTICE_TYPE
+from formats.documents.notice import ShipNotice
+from formats.envelope import Envelope, parse_envelope
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -41,7 +44,11 @@ def share_ledgers(site: Site) -> int:
             peers = _peers(connection, site, parcel)
             if peers is None:
                 continue
-            kept = [one for one in rows.of_parcel(connection, parcel) if one.due]
+            unannounced = _unannounced(connection, parcel, peers)
+            if unannounced == set(peers) and peers:
+                continue
+            peers = [peer for peer in peers if peer not in unannounced]
+            kept = rows.due_of_parcel(connection, parcel)
             for peer in peers:
                 mine = [one for one in kept if peer not in one.shared.split(",")]
                 for batch in _batches(mine):
@@ -56,8 +63,20 @@ def share_ledgers(site: Site) -> int:
                     enqueue(connection, envelope, peer)
                     count += 1
             for one in kept:
-                rows.note_shared(connection, one, peers, due=0)
+                rows.note_shared(connection, one, peers, due=int(bool(unannounced)))
     return count
+
+
+def _unannounced(connection: Connection, parcel: str, peers: list[str]) -> set[str]:
+    """The sites to which the notice of a parcel still waits here: they do not know the parcel yet."""
+    found = set()
+    for peer in peers:
+        for message in messages.queued(connection, peer):
+            if message.type == NOTICE_TYPE:
+                body = messages.read(connection, message.sha256, peer, 0, message.size)
+                if ShipNotice.parse(parse_envelope(body).payload).parcel == parcel:
+                    found.add(peer)
+    return found
 
 
 def _batches(kept: list[KeptEntry]) -> list[list[KeptEntry]]:
@@ -85,23 +104,34 @@ def take_custody_batch(site: Site, batch: CustodyBatch, _envelope: Envelope) -> 
 
     An entry that is wrong is passed over and becomes a finding in the parcel's log.
     """
-    trust = site.trust()
-    with site.catalogue.writing() as connection:
+    with site.catalogue.reading() as connection:
         _check_concerned(connection, site, batch)
-        for data in batch.entries:
+    trust, judged, faults = site.trust(), [], []
+    for data in batch.entries:
+        try:
+            judged.append(judge(trust, data, parcel=batch.parcel))
+        except CourierError as error:
+            faults.append(error.message)
+    with site.catalogue.writing() as connection:
+        keeper = Keeper(connection, trust, came_from=batch.site)
+        for one in judged:
             try:
-                entry = merge(connection, trust, data, parcel=batch.parcel, came_from=batch.site)
+                if keeper.keep(one):
+                    _note_arrival(connection, site, batch, one.entry)
             except CourierError as error:
-                text = f"custody entry passed on by {batch.site}: {error.message}"
-                parcels.write_log(connection, log_entry(site, batch.parcel, FINDING, text))
-                continue
-            if entry is not None:
-                _note_arrival(connection, site, batch, entry)
+                faults.append(error.message)
+        if faults:
+            more = f"; and {plural(len(faults) - 1, 'more such fault')}" if len(faults) > 1 else ""
+            text = f"custody entry passed on by {batch.site}: {faults[0]}{more}"
+            parcels.write_log(connection, log_entry(site, batch.parcel, FINDING, text))
     return ""
 
 
 def _check_concerned(connection: Connection, site: Site, batch: CustodyBatch) -> None:
-    """Raise `RefusedError` unless a batch is from the parcel's sender, or here at the sender from a destination."""
+    """Raise `RefusedError` unless a batch is from the parcel's sender, or here at the sender from a destination.
+
+    The parcel must be known here. Its sender tells of its custody after the notice was handed over.
+    """
     ours = batch.parcel.startswith(site.code)
     goes_to = [goes.site for goes in parcels.destinations(connection, batch.parcel)] if ours else [batch.parcel[:3]]
     if batch.site not in goes_to:
@@ -109,6 +139,12 @@ def _check_concerned(connection: Connection, site: Site, batch: CustodyBatch) ->
             f"custody entries of {batch.parcel} by {batch.site}, which is neither its sender nor a destination",
             hint=f"ask {batch.site} how it came by the parcel",
             code=Code.NOT_CONCERNED,
+        )
+    if not is_known(connection, batch.parcel):
+        raise RefusedError(
+            f"custody entries of {batch.parcel} by {batch.site}, which has announced no such parcel here",
+            hint=f"ask {batch.site} to ship it again: courier parcel ship {batch.parcel}",
+            code=Code.UNKNOWN_PARCEL,
         )
 
 

@@ -18,7 +18,7 @@ from courier.site.home import Site
 
 def open_inbox(site: Site) -> Inbox:
     """Where our server keeps what peers bring."""
-    return Inbox(site.home / "channel")
+    return Inbox(site.home / "channel", room=site.room_for)
 
 
 def take_from_inbox(site: Site, intake: Intake, handlers: Handlers) -> None:

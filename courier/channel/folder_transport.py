@@ -43,8 +43,9 @@ class FolderTransport:
         try:
             if path.is_dir():
                 raise RejectedError(f"{path} is a folder", hint="remove it; the message is tried again later")
-            make_folder(path.parent)
-            with atomic_file(path) as out:
+            make_folder(path.parent, readable=True)
+            # Another site reads it, as another user: it is signed and encrypted.
+            with atomic_file(path, readable=True) as out:
                 offset = 0
                 while offset < message.size:
                     data = message.read(offset, self._pace.block())

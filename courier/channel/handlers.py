@@ -29,12 +29,14 @@ class Handler(Generic[Signed]):
 
     ``act`` takes the site, the verified document and its envelope. It returns what the message waits for here, where
     a person must decide, and else an empty text; it raises `CourierError`. ``verify`` takes the place of the rules of
-    `courier.site.trust.Trust.verify` for a kind that has rules of its own.
+    `courier.site.trust.Trust.verify` for a kind that has rules of its own. ``keeps``: what comes is kept, so that it
+    counts for what its sender may put here (`courier.site.catalog.guests`).
     """
 
     kind: DocumentKind[Signed]
     act: Callable[[Site, Signed, Envelope], str]
     verify: Callable[[Site, bytes], tuple[Signed, Envelope]] | None = None
+    keeps: bool = False
 
 
 Handlers = Mapping[str, Handler[Any]]
@@ -74,7 +76,21 @@ def take_message(site: Site, body: bytes, handlers: Handlers) -> TakenMessage:
             document, envelope = handler.verify(site, body)
         else:
             document, envelope = site.trust().verify(body, handler.kind, now_ns=now())
+        if handler.keeps:
+            _check_room(site, handler.kind.signer(document), len(body))
         waits = handler.act(site, document, envelope)
     except FormatError as error:
         raise explain(error, where="message") from None
     return TakenMessage(sender=handler.kind.signer(document), type=name, waits=waits)
+
+
+def _check_room(site: Site, code: str, size: int) -> None:
+    """Raise `RefusedError` where a site has put as much here as it may."""
+    if site.room_for(code) < size:
+        quota = site.settings.site_quota
+        raise RefusedError(
+            f"{code} has put as much here as one site may, {quota:,} bytes in definitions, notices, custody entries "
+            "and other documents",
+            hint=f"ask {code} why it sends so much; to take more: courier parcel limits --site-quota SIZE",
+            code=Code.FULL,
+        )

@@ -1,6 +1,6 @@
 """The sockets of the channel's server: uvicorn, which serves the application until it is told to stop.
 
-A head that is not whole after `HEAD_SECONDS` is cut off; `courier.channel.http_application` does so with bodies.
+`courier.channel.http_connections` has the limits of a connection.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from courier.error_codes import Code
-from courier.errors import BusyError, CourierError, NotFoundError, RefusedError, UsageError
+from courier.errors import BusyError, NotFoundError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from courier.channel.http_application import Service
 
-HEAD_SECONDS = 15
-"""How long the head of a request may take to come, and a connection may be silent before it."""
 IDLE_SECONDS = 30
 CLOSE_SECONDS = 10
 """How long requests under way are waited for when the server is stopped."""
@@ -97,12 +96,14 @@ def serve(
     import uvicorn
 
     from courier.channel.http_application import make_app
+    from courier.channel.http_connections import PER_ADDRESS, Doors, LimitedProtocol, errors_in_log
 
+    doors = Doors(service, per_address=None if listening.behind_proxy else PER_ADDRESS)
     config = uvicorn.Config(
         make_app(service),
         host=listening.host,
         port=listening.port,
-        http=_patient_protocol(service),
+        http=partial(LimitedProtocol, doors),  # type: ignore[arg-type]
         ws="none",
         loop="asyncio",
         lifespan="on",
@@ -125,7 +126,7 @@ def serve(
         hint = "--cert takes the certificate chain, --key its private key, both PEM"
         raise UsageError(f"{listening.cert}: {error.strerror or error}", hint=hint) from None
     server = _Server(config, ready, stop or threading.Event())
-    with _signals(server):
+    with _signals(server), errors_in_log(service):
         try:
             asyncio.run(server.run_on(listening))
         except OSError as error:
@@ -185,49 +186,3 @@ def _signals(server: _Server) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _patient_protocol(service: Service) -> Any:
-    """uvicorn's HTTP/1.1 protocol with a time limit for heads: it would wait for ever for the rest of one."""
-    try:
-        from uvicorn.protocols.http.h11_impl import H11Protocol
-    except ImportError:
-        raise CourierError("this uvicorn has no HTTP/1.1 protocol that is known here", hint="update it") from None
-
-    class Patient(H11Protocol):
-        _alarm: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._watch_head()
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            self._watch_head()
-
-        def on_response_complete(self) -> None:
-            super().on_response_complete()
-            self._watch_head()
-
-        def send_400_response(self, msg: str) -> None:
-            super().send_400_response(msg)
-            service.refusals.of_stranger(self.client[0] if self.client else "", "what came is no HTTP request")
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_alarm()
-            super().connection_lost(exc)
-
-        def _watch_head(self) -> None:
-            busy = self.cycle is not None and not self.cycle.response_complete
-            if busy:
-                self._stop_alarm()
-            elif self._alarm is None:
-                # Also the idle time between two requests: uvicorn's own timer ends with the first byte of the next.
-                self._alarm = self.loop.call_later(HEAD_SECONDS, self.transport.close)
-
-        def _stop_alarm(self) -> None:
-            if self._alarm is not None:
-                self._alarm.cancel()
-                self._alarm = None
-
-    return Patient

@@ -13,7 +13,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from courier.channel.transport import MAX_MESSAGE
@@ -58,7 +58,9 @@ class FullError(CourierError):
 class Inbox:
     """The inbox in a folder. Safe to use from several threads; another process may take messages meanwhile."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, room: Callable[[str], int] | None = None) -> None:
+        """``room``: bytes that a site may put here, besides what the catalogue has of it; None: no such limit."""
+        self._room = room
         self._in, self._part = folder / "in", folder / "part"
         self._locks = [threading.Lock() for _ in range(16)]
         self._counting = threading.Lock()
@@ -166,9 +168,20 @@ class Inbox:
 
     def _make_part_room(self, peer: str, size: int) -> None:
         # An upload counts as what it says it will be, so that many small beginnings cannot grow past the limit.
-        promised = sum(int(match[2]) for path in self._parts(peer) if (match := _PART.fullmatch(path.name)))
+        promised = self._promised(peer)
         if promised + size > MAX_PART_BYTES:
             raise FullError("too many uploads are not finished", hint="finish those that were begun, or wait a week")
+        self._require_room(peer, promised + self._count(peer)[1] + size)
+
+    def _promised(self, peer: str) -> int:
+        return sum(int(match[2]) for path in self._parts(peer) if (match := _PART.fullmatch(path.name)))
+
+    def _require_room(self, peer: str, held: int) -> None:
+        if self._room is not None and held > self._room(peer):
+            raise FullError(
+                f"{peer} has put as much here as one site may",
+                hint="the operator here takes more: courier parcel limits --site-quota SIZE",
+            )
 
     def _make_room(self, peer: str, size: int) -> None:
         with self._counting:

@@ -6,7 +6,8 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from courier.channel.http_transport import HttpTransport
 from courier.errors import NotFoundError, UnreachableError, UsageError
 from courier.files import explain_os
 from courier.site.catalog import sites
+from courier.site.catalog.sites import Address
 from courier.site.home import Site
 from courier.site.outbox import PART
 from courier.site.peers import find_site
@@ -44,12 +46,42 @@ class Measured:
         return cls(**json.loads(text)) if text else None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """An open address that is to be measured: each function moves so many bytes (`PART` at most) up or down."""
+
+    address: Address
+    up: Callable[[int], None]
+    down: Callable[[int], None]
+
+
 def measure_address(
     site: Site, code: str, text: str | None, *, budget: int, network: Network | None = None
 ) -> Measured:
     """Measure an address (``text``, or the first of the site) with at most ``budget`` bytes, and keep the result.
 
     Raises `UnreachableError`; `UsageError` for `POLL`, which can only be measured from the other side.
+    """
+    if budget < 2:
+        raise UsageError("a test needs a budget of bytes", hint="--budget 4MB")
+    with open_probe(site, code, text, network=network) as probe:
+        found = _measure(probe.up, probe.down, budget)
+    keep_measured(site, probe.address, found)
+    return found
+
+
+def keep_measured(site: Site, address: Address, found: Measured) -> None:
+    """Keep what a test of an address found, for planning; it worked, so that earlier failures are forgotten."""
+    with site.catalogue.writing() as connection:
+        values = {"measured": found.to_text(), "failures": 0, "tried_ns": None}
+        sites.change_address(connection, address.site, address.address, **values)
+
+
+@contextmanager
+def open_probe(site: Site, code: str, text: str | None, *, network: Network | None = None) -> Iterator[Probe]:
+    """Open an address (``text``, or the first of the site) to measure it.
+
+    Raises `NotFoundError`, `UnreachableError`; `UsageError` for `POLL`, which can only be measured from the other side.
     """
     if text is None:
         find_site(site, code)
@@ -62,19 +94,18 @@ def measure_address(
         address = find_address(site, code, text)
     if address.address == POLL:
         raise UsageError(f"{code} fetches from our server: only it can test that way", hint="run the test at that site")
-    if budget < 2:
-        raise UsageError("a test needs a budget of bytes", hint="--budget 4MB")
     transport = (network or Network()).open(site, address)
     try:
         if isinstance(transport, HttpTransport):
-            found = _measure(lambda count: transport.probe(up=count), lambda count: transport.probe(down=count), budget)
+            http = transport
+            yield Probe(
+                address=address, up=lambda count: http.probe(up=count), down=lambda count: http.probe(down=count)
+            )
         else:
-            found = _measure_folder(Path(address.address), budget)
+            with _folder_probe(address) as probe:
+                yield probe
     finally:
         transport.close()
-    with site.catalogue.writing() as connection:
-        sites.change_address(connection, code, address.address, measured=found.to_text(), failures=0, tried_ns=None)
-    return found
 
 
 def _measure(up: Callable[[int], None], down: Callable[[int], None], budget: int) -> Measured:
@@ -110,7 +141,9 @@ def _rate(act: Callable[[int], None], budget: int, trip: float) -> tuple[int, in
     return int(best), moved
 
 
-def _measure_folder(folder: Path, budget: int) -> Measured:
+@contextmanager
+def _folder_probe(address: Address) -> Iterator[Probe]:
+    folder = Path(address.address)
     if not folder.is_dir():
         raise UnreachableError(f"channel folder {folder}: it does not exist", hint="mount the share or make the folder")
     path = folder / f".courier-test-{secrets.token_hex(8)}"
@@ -132,7 +165,7 @@ def _measure_folder(folder: Path, budget: int) -> Measured:
             source.read(count)
 
     try:
-        return _measure(up, down, budget)
+        yield Probe(address=address, up=up, down=down)
     except OSError as error:
         error.filename = str(folder)  # the file's own name says nothing to an operator, or is not told at all
         raise explain_os(error) from None

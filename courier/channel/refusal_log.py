@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from courier.channel.schedule import SECOND_NS
+from courier.text import harmless
 
 HOUR_NS = 3600 * SECOND_NS
 STRANGER_LINES = 100
 """Lines in an hour about requests that come from nobody known: whoever makes up names does not fill our log."""
 MAX_REMEMBERED = 1000
 """Lines that are remembered, so that they are not said again."""
+MAX_ADDRESS = 60
+MAX_TEXT = 300
+"""Characters of an address, and of what is said of a stranger's request."""
 
 
 class RefusalLog:
@@ -27,7 +31,8 @@ class RefusalLog:
         self._once(self._said, site, text)
 
     def of_stranger(self, address: str, text: str) -> None:
-        """Say something that anyone may bring about, from network address ``address``."""
+        """Say something that anyone may bring about, from network address ``address``, which may be made up too."""
+        address, text = harmless(address, MAX_ADDRESS), harmless(text, MAX_TEXT)
         now_ns = self._now()
         said = self._said_of_strangers
         if len(said) >= STRANGER_LINES:

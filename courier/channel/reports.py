@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from courier.sending.destinations import READS
-from courier.site.catalog import packages, reports, sites
+from courier.site.catalog import offers, packages, reports, sites
+from courier.site.catalog.offers import Offer
+from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue
@@ -26,16 +30,18 @@ def report_to_peers(site: Site) -> int:
         pinned = {one.code: one.serial for one in sites.everyone(connection) if not one.revoked}
         peers = sorted({a.site for a in sites.addresses(connection)} & pinned.keys() - {site.code})
         told = reports.last_reported(connection)
-        newest = {stored.package: stored for stored in packages.versions(connection)} if peers else {}
-    held = tuple(
-        HeldPackage(package=one.package, version=one.version, listing=one.listing.sha256)
-        for _, one in sorted(newest.items())
-    )
+        versions = packages.versions(connection) if peers else []
+        offered = {code: offers.offered_to(connection, code) for code in peers}
     space = site.store.space()
     media = tuple(sorted(site.settings.media))
-    facts = sha256_hex(encode([pinned, list(media), READS, [one.record() for one in held]]))
     count = 0
     for code in peers:
+        held = tuple(
+            HeldPackage(package=one.package, version=one.version, listing=one.listing.sha256)
+            for one in versions
+            if may_know(one, code, offered[code])
+        )
+        facts = sha256_hex(encode([pinned, list(media), READS, [one.record() for one in held]]))
         when, before, then_free = told.get(code, (0, "", 0))
         if before == facts and moment - when < DAY_NS and abs(space.free - then_free) * 10 <= then_free:
             continue
@@ -55,6 +61,15 @@ def report_to_peers(site: Site) -> int:
             reports.note_reported(connection, code, issued_ns=moment, facts=facts, free=space.free)
         count += 1
     return count
+
+
+def may_know(stored: StoredPackage, site: str, offered: Collection[Offer]) -> bool:
+    """Whether ``site`` is told that a version is held here: its own, one that came from it, or one offered to it."""
+    return (
+        site in (stored.package[:3], stored.origin[:3])
+        or (stored.package, 0) in offered
+        or (stored.package, stored.version) in offered
+    )
 
 
 def take_report(site: Site, report: SiteReport, envelope: Envelope) -> str:

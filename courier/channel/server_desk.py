@@ -41,7 +41,7 @@ class ServerDesk:
             self._cards = {one.code: pinned_card(one.card) for one in pinned if not one.revoked}
             self._read_ns = now_ns
         card = self._cards.get(site)
-        found = (key for key in card.keys if key.key.keyid == keyid) if card else iter(())
+        found = (key for key in card.keys if key.key.keyid == keyid and key.revoked_ns is None) if card else iter(())
         return next((key.key for key in found if key.valid_from_ns <= now_ns < key.valid_until_ns), None)
 
     def limits(self, site: str) -> Limits | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
 import sys
 import threading
@@ -11,11 +11,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from courier import __version__
-from courier.cli import catalog, channel, demo, package, parcel, site
+from courier.cli import catalog, channel, demo, package, parcel, plan, site
 from courier.cli.command import TopGroup, group
-from courier.cli.console import Console
+from courier.cli.console import Console, drop_output
 from courier.error_codes import EXIT_CODES
 from courier.errors import CourierError, StoppedError, UsageError, explain
+from courier.text import harmless
 
 CTRL_C = 130
 """What typer returns after Ctrl-C in place of the interruption; no exit code of ours."""
@@ -31,6 +32,7 @@ for name, commands in (
     ("package", package.app),
     ("parcel", parcel.app),
     ("channel", channel.app),
+    ("plan", plan.app),
     ("catalog", catalog.app),
 ):
     app.add_typer(commands, name=name)
@@ -63,11 +65,23 @@ def main() -> NoReturn:
             code = _run(console)
         except CourierError as error:
             code = error.exit_code
-            console.error(error)
+            _report(console, error)
     except BrokenPipeError:
         # Whoever read our output has gone (such as `head`): that is no error of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
     sys.exit(code)
+
+
+def _report(console: Console, error: CourierError) -> None:
+    """Report the error that ended a command: where the output takes no JSON document any more, on stderr."""
+    try:
+        console.error(error)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        with contextlib.suppress(OSError):
+            Console().error(error)
+        drop_output()
 
 
 def _run(console: Console) -> int:
@@ -96,7 +110,8 @@ def _run(console: Console) -> int:
     except Exception as error:
         import traceback
 
-        traceback.print_exc()
+        for line in traceback.format_exc().splitlines():
+            print(harmless(line), file=sys.stderr)
         message = f"unexpected: {type(error).__name__}: {error}"
         raise CourierError(message, hint="nothing was lost; report this with the lines above") from None
     if result == CTRL_C:

@@ -27,12 +27,15 @@ REMIND_SECONDS = 24 * 3600
 """Seconds between two reminders of a server that the key of the site ends."""
 
 
-@command(app, "sync", examples=["courier channel sync", "courier channel sync --retry"])
+@command(app, "sync", examples=["courier channel sync", "courier channel sync --retry", "courier channel sync --now"])
 def sync(
     context: typer.Context,
     *,
     retry: Annotated[
         bool, typer.Option("--retry", help="Retry addresses that fail, as often as they are set to.")
+    ] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="Send again at once what was handed over and is not acknowledged yet.")
     ] = False,
 ) -> None:
     """Deliver and fetch messages now.
@@ -42,6 +45,8 @@ def sync(
     from courier.channel.sync import exchange_locked, synchronise, synchronise_patiently
     from courier.cli.messages import MESSAGE_HANDLERS
     from courier.errors import UnreachableError
+    from courier.site import clock
+    from courier.site.catalog import messages
 
     console = console_of(context)
 
@@ -50,6 +55,9 @@ def sync(
             console.say(f"Trying {code} again: {reason}")
 
     with console.site() as site:
+        if now:
+            with site.catalogue.writing() as connection:
+                messages.send_again(connection, clock.now())
         if retry:
             done = synchronise_patiently(site, handlers=MESSAGE_HANDLERS, told=told)
         else:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError
-from courier.text import one_line
+from courier.text import harmless, one_line
+from courier.text import size_text as size_text  # noqa: PLC0414 (commands print sizes by it)
 
 if TYPE_CHECKING:
     from courier.site.home import Site
@@ -52,10 +53,18 @@ class Console:
         """Open the site of this command; ``lost_catalogue`` as for `courier.site.home.open_site`."""
         from courier.site.home import open_site
         from courier.site.log import logged
+        from courier.site.permissions import open_to_others, password_in_settings, shared_with_group
         from courier.site.settings import find_home
 
         home = find_home(self.home)
-        with logged(home, self.command), closing(open_site(home, lost_catalogue=lost_catalogue)) as site:
+        with (
+            shared_with_group(home),
+            logged(home, self.command),
+            closing(open_site(home, lost_catalogue=lost_catalogue)) as site,
+        ):
+            for warning in (open_to_others(home), password_in_settings(home, site.settings.catalogue)):
+                if warning:
+                    self.warn(f"Note: {warning}")
             yield site
 
     def say(self, text: str = "") -> None:
@@ -63,11 +72,15 @@ class Console:
         if self.for_people and not self.quiet:
             _put(one_line(text))
 
-    def warn(self, text: str) -> None:
-        """Print lines for people on stderr, also with ``--quiet``, and write them into the log of the site."""
-        _log(logging.WARNING, text)
+    def warn(self, text: str, *, hint: str = "") -> None:
+        """Print a line for people on stderr, also with ``--quiet``, and write it into the log of the site.
+
+        ``hint``: what to do about it, on a line of its own.
+        """
+        _log(logging.WARNING, f"{text} ({hint})" if hint else text)
         if self.for_people:
-            print("\n".join(map(one_line, text.split("\n"))), file=sys.stderr, flush=True)
+            lines = [harmless(text), *([f"  -> {harmless(hint)}"] if hint else [])]
+            print("\n".join(lines), file=sys.stderr, flush=True)
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print columns for people; a column of whole numbers is aligned to the right.
@@ -95,19 +108,19 @@ class Console:
 
         ``about`` names the thing it is about, where the message does not.
         """
-        message = one_line(_about(about, error))
+        message, hint = harmless(_about(about, error)), harmless(error.hint)
         _log(logging.ERROR, f"{error.code}: {message}")
         if self.for_people:
             print(f"courier: {message}", file=sys.stderr)
-            print(f"  -> {one_line(error.hint)}", file=sys.stderr, flush=True)
+            print(f"  -> {hint}", file=sys.stderr, flush=True)
         else:
-            described = {"code": error.code, "message": message, "hint": one_line(error.hint)}
+            described = {"code": error.code, "message": message, "hint": hint}
             self.result({**(document or {}), "error": described})
 
     def errors(self, failures: Sequence[tuple[str, CourierError]], document: dict[str, Any]) -> int:
         """Report an error for each of several things, the last as the error of the command; return its exit code."""
         for name, error in failures[:-1]:
-            self.warn(f"courier: {one_line(_about(name, error))}\n  -> {one_line(error.hint)}")
+            self.warn(f"courier: {_about(name, error)}", hint=error.hint)
         name, last = failures[-1]
         self.error(last, document, about=name)
         return last.exit_code
@@ -121,7 +134,7 @@ class Console:
             return
         if not _is_terminal(sys.stdin) or not self.for_people:
             raise RefusedError(f"{question} This needs a yes", hint=hint, code=Code.NOT_CONFIRMED)
-        if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+        if input(f"{harmless(question)} [y/N] ").strip().lower() not in ("y", "yes"):
             raise RefusedError(
                 "not confirmed; nothing was changed", hint="answer y, or give --yes", code=Code.NOT_CONFIRMED
             )
@@ -139,7 +152,7 @@ class Console:
         if not self.present:
             return False
         if what:
-            input(f"{what}, then press Enter (Ctrl-C stops; the same command continues later) ")
+            input(f"{harmless(what)}, then press Enter (Ctrl-C stops; the same command continues later) ")
         return True
 
     @contextlib.contextmanager
@@ -166,6 +179,14 @@ def _put(text: str) -> None:
         print(text, flush=True)
     except BrokenPipeError:
         # Whoever read our output has gone (such as `head`): the work continues without them.
+        drop_output()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from None
+
+
+def drop_output() -> None:
+    """Let whatever is still printed go nowhere, because the output cannot be written any more."""
+    with contextlib.suppress(OSError, ValueError):  # a stream without a file, as tests have it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -224,16 +245,6 @@ def _about(name: str, error: CourierError) -> str:
 def _is_terminal(stream: TextIO | None) -> bool:
     """Whether a stream is a terminal; a stream that was closed is None."""
     return stream is not None and stream.isatty()
-
-
-def size_text(count: int) -> str:
-    """A number of bytes for people: ``3.6 GB``."""
-    value = float(count)
-    for unit in ("bytes", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            return f"{int(value)} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
-        value /= 1000
-    raise AssertionError
 
 
 def duration_text(seconds: int) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from courier.cli import package_offer
 from courier.cli.command import DRY_RUN, command, console_of, group
 from courier.cli.console import size_text, time_text
 from courier.text import one_line, plural
@@ -26,6 +27,7 @@ LEAST_PART = 1 << 20
 """Bytes of the smallest part of a split archive: smaller ones make more parts than names for them."""
 
 app = group("The package store: add content, check it, export it.")
+app.add_typer(package_offer.app)
 REFERENCE = Annotated[
     str,
     typer.Argument(metavar="ID[:VERSION]", help="Package, such as HQ100001, or one version of it, such as HQ100001:3."),
@@ -139,7 +141,7 @@ def add(
 
 
 _NOT_KEPT = {
-    "owner": "Not kept: the owner of {} (whoever exports them will own them)",
+    "owner": "Not kept: the owner or group of {} (whoever exports them will own them)",
     "xattr": "Not kept: the extended attributes of {}",
     "acl": "Not kept: the access control list of {}",
     "device": "Left out: devices, {}",
@@ -173,13 +175,14 @@ def _examples(named: list[str], count: int) -> str:
 @command(app, "list", examples=["courier package list"])
 def list_(context: typer.Context) -> None:
     """List the packages in the store."""
+    from courier.packages.vouched import vouching_site
     from courier.site.catalog import packages, reports
 
     console = console_of(context)
     with console.site() as site:
         with site.catalogue.reading() as connection:
             found, retired = packages.versions(connection), reports.retirements(connection)
-            contradicted = packages.contradicted(connection)
+            contradicted, signed = packages.contradicted(connection), packages.signed_by_source(connection)
         known = [(s.package, s.version) for s in found]
         rows = [
             (s.package, s.version, s.name, s.listing.files, size_text(s.listing.bytes), s.origin, time_text(s.added_ns))
@@ -195,6 +198,7 @@ def list_(context: typer.Context) -> None:
                 **describe(s),
                 "retired": (s.package, s.version) in retired,
                 "retired_reason": retired.get((s.package, s.version), ""),
+                "vouched_by": vouching_site(s, signed),
                 "contradicted": (s.package, s.version) in contradicted,
             }
             for s in found
@@ -207,7 +211,7 @@ def show(context: typer.Context, *, reference: REFERENCE) -> None:
     """Show a package version and the files in it."""
     from courier.packages.find import find_package
     from courier.packages.vouched import is_contradicted, vouching_site
-    from courier.site.catalog import reports
+    from courier.site.catalog import packages, reports
     from formats.documents.listing import FileEntry, HardLinkEntry, LinkEntry
 
     console = console_of(context)
@@ -219,7 +223,8 @@ def show(context: typer.Context, *, reference: REFERENCE) -> None:
         console.say(f"Listing: {stored.listing.sha256}")
         with site.catalogue.reading() as connection:
             retired = reports.retirements(connection)
-            vouching, bad = vouching_site(connection, stored), is_contradicted(connection, stored)
+            vouching = vouching_site(stored, packages.signed_by_source(connection))
+            bad = is_contradicted(connection, stored)
         key, source = (stored.package, stored.version), stored.package[:3]
         if vouching != source:
             console.say(f"Vouched for by {vouching} alone: what {source} signed for it is not here.")
@@ -323,9 +328,10 @@ def remove(context: typer.Context, *, reference: REFERENCE) -> None:
         console.confirm(f"Remove {reference} from the store?")
         removal = remove_package(site, reference)
         names = ", ".join(f"{package}:{version}" for package, version in removal.versions)
-        console.say(f"Removed {names}; {size_text(removal.freed)} freed.")
+        pending = f", {size_text(removal.pending)} more with later removals" if removal.pending else ""
+        console.say(f"Removed {names}; {size_text(removal.freed)} freed{pending}.")
         removed = [{"package_id": package, "version": version} for package, version in removal.versions]
-        console.result({"removed": removed, "freed": removal.freed})
+        console.result({"removed": removed, "freed": removal.freed, "pending": removal.pending})
 
 
 @command(

@@ -50,7 +50,7 @@ def create(
     media: MEDIA = None,
     capacity: CAPACITY = None,
     compress: Annotated[
-        str, typer.Option("--compress", metavar="METHOD", help="Compression: auto, none, fast or best.")
+        str, typer.Option("--compress", metavar="METHOD", help="Compression: auto, none, fast, or best (slow).")
     ] = "auto",
     encrypt: Annotated[
         bool | None,

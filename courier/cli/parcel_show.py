@@ -164,6 +164,8 @@ def _show_received(console: Console, site: Site, status: ParcelStatus) -> None:
     console.say(f"{status.parcel} from {status.source}: {status.state}")
     if status.state == ReceivedState.ANNOUNCED:
         _say_notice(console, site, status.parcel)
+    if status.state == ReceivedState.DISCARDED:
+        console.say("What had arrived was deleted here. To have it after all: courier parcel receive MEDIUM")
     if status.missing_volumes or status.awaiting:
         say_status(console, status)
     blocks = {v.number: v for v in volume_blocks(site, status.parcel, status.build)}

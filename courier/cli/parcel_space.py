@@ -48,25 +48,30 @@ def limits(
             "--repair", metavar="SIZE", help="Largest answer to a repair request that is sent without asking."
         ),
     ] = None,
+    site_quota: Annotated[
+        str | None,
+        typer.Option("--site-quota", metavar="SIZE", help="Disk space for the documents that one other site sends."),
+    ] = None,
 ) -> None:
     """Show or set the limits of this site.
 
-    They are the disk space for built parcels, and the size of repair answers that are sent without asking.
+    They are the disk space for built parcels and for what other sites send, and the size of repair answers that are
+    sent without asking.
     """
-    from dataclasses import replace
-
     from courier.media.kinds import parse_size
     from courier.sending.retention import keep_quota
+    from courier.site.home import change_settings
 
     console = console_of(context)
     with console.site() as site:
-        settings = replace(
-            site.settings,
-            parcel_quota=site.settings.parcel_quota if quota is None else parse_size(quota),
-            repair_limit=site.settings.repair_limit if repair is None else parse_size(repair),
-        )
-        if settings != site.settings:
-            settings.save(site.home)
+        wanted: dict[str, object] = {}
+        if quota is not None:
+            wanted["parcel_quota"] = parse_size(quota)
+        if repair is not None:
+            wanted["repair_limit"] = parse_size(repair)
+        if site_quota is not None:
+            wanted["site_quota"] = parse_size(site_quota)
+        settings = change_settings(site, **wanted) if wanted else site.settings
     with console.site() as site:
         kept = keep_quota(site)
     shown = size_text(settings.parcel_quota) if settings.parcel_quota else "none"
@@ -76,8 +81,10 @@ def limits(
     if kept.over:
         console.say(f"  {size_text(kept.over)} over the quota: parcels without all their receipts are kept")
     console.say(f"Answers to repair requests: up to {size_text(settings.repair_limit)} are sent without asking")
+    console.say(f"Documents of one other site: up to {size_text(settings.site_quota)}")
     console.result(
         {
+            "site_quota": settings.site_quota,
             "parcel_quota": settings.parcel_quota,
             "repair_limit": settings.repair_limit,
             "built_bytes": kept.bytes,

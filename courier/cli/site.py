@@ -43,16 +43,28 @@ def init(
     catalogue: Annotated[
         str,
         typer.Option(
-            "--catalogue", metavar="URL", help="Database of the catalogue (SQLAlchemy URL). Without it: SQLite."
+            "--catalogue",
+            metavar="URL",
+            help="Database of the catalogue (SQLAlchemy URL, no password in it). Without it: SQLite.",
         ),
     ] = "",
     key: KEY = "file",
     passphrase: PASSPHRASE = False,
+    group: Annotated[
+        str,
+        typer.Option(
+            "--group", metavar="GROUP", help="Group of users who all operate the site. Without it: this user alone."
+        ),
+    ] = "",
 ) -> None:
-    """Make the home of a site: its keys, catalogue and store."""
+    """Make the home of a site: its keys, catalogue and store.
+
+    Other users of this computer cannot read it.
+    """
     from courier.errors import UsageError
     from courier.site.home import create_site
     from courier.site.log import logged
+    from courier.site.permissions import shared_with_group
     from courier.site.settings import find_home
     from formats.errors import FormatError
     from formats.names import check_site
@@ -65,10 +77,8 @@ def init(
         raise UsageError("the name of a site is one line of text", hint='give it like --name "Headquarters"')
     console = console_of(context)
     home = find_home(console.home)
-    with (
-        closing(create_site(home, code=site, name=name, catalogue=catalogue, key=key, passphrase=passphrase)) as made,
-        logged(home, console.command),
-    ):
+    made = create_site(home, code=site, name=name, catalogue=catalogue, key=key, passphrase=passphrase, group=group)
+    with closing(made), shared_with_group(home), logged(home, console.command):
         console.say(f"Site {site} ({name}) at {home}")
         console.say(f"Fingerprint: {made.card.fingerprint}")
         console.say("Next: courier site card --out CARD, hand it to the other sites; courier site trust THEIR-CARD")

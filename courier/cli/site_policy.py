@@ -78,26 +78,24 @@ def policy(
 
     Senders are told which media this site can read.
     """
-    from dataclasses import replace
-
     from courier.media.kinds import media_kinds, parse_size
+    from courier.site.home import change_settings
     from courier.site.relays import relay_codes
 
     console = console_of(context)
     with console.site() as site:
-        now = site.settings
-        settings = replace(
-            now,
-            max_transit_days=now.max_transit_days if max_transit_days is None else max_transit_days,
-            media=now.media if media is None else media_kinds(media),
-            relays=now.relays if relay is None else relay_codes(relay, own=site.code),
-            hole_limit=now.hole_limit if hole_limit is None else 0 if hole_limit == "0" else parse_size(hole_limit),
-            refuse_outside_links=now.refuse_outside_links
-            if outside_links is None
-            else outside_links is OutsideLinks.REFUSE,
-        )
-        if settings != now:
-            settings.save(site.home)
+        wanted: dict[str, object] = {}
+        if max_transit_days is not None:
+            wanted["max_transit_days"] = max_transit_days
+        if media is not None:
+            wanted["media"] = media_kinds(media)
+        if relay is not None:
+            wanted["relays"] = relay_codes(relay, own=site.code)
+        if hole_limit is not None:
+            wanted["hole_limit"] = 0 if hole_limit == "0" else parse_size(hole_limit)
+        if outside_links is not None:
+            wanted["refuse_outside_links"] = outside_links is OutsideLinks.REFUSE
+        settings = change_settings(site, **wanted) if wanted else site.settings
         days = settings.max_transit_days
         links = OutsideLinks.REFUSE if settings.refuse_outside_links else OutsideLinks.KEEP
         console.say(f"Days a parcel may be under way: {days or 'any number'}")

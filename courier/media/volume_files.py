@@ -192,8 +192,12 @@ def restore_page(packing: PackingList, number: int, *, name: str) -> str:
         "NAME.001, NAME.002, ... in order (`cat NAME.??? > NAME`), after decompressing each part, and compare its size",
         "and SHA-256. Content that several files or packages share is there once. Members below content/ are named",
         "by their SHA-256, because their real name is not possible on every system. The real names, sizes, SHA-256,",
-        "times, empty files, folders and links stand, one JSON object a line, in",
-        f"{contents_path(encrypted=packing.encrypted)}.",
+        "times, permissions, empty files, folders, links and further names of files (hard links) stand, one JSON array",
+        f"a line, in {contents_path(encrypted=packing.encrypted)}. The beginning of restore.py says",
+        "what stands where in a line.",
+        "",
+        "Disk images often have long runs of zeros (holes), which need no room on a disk. restore.py leaves them out",
+        "by itself. By hand `cp --sparse=always NAME COPY` does, when a file was decompressed and joined.",
         "",
     ]
     return "\n".join(lines)

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, RefusedError, UsageError, explain
-from courier.files import TEMP, atomic_file, make_folder, remove_tree, sync_folder, writing_out
+from courier.files import TEMP, atomic_file, let_all_read, make_folder, remove_tree, sync_folder, writing_out
+from courier.media.checked_stream import SourceFile, checked
 from courier.media.reading import FolderMedium, IsoMedium, Layout, Medium, TapeMedium
 from courier.media.tape_device import is_tape_device
 from courier.media.tape_reels import Ask, ask_for_blank, ask_for_reel, nobody, open_tape, what_is_on
@@ -23,16 +23,6 @@ from formats.digest import CHUNK, SideHash
 from formats.errors import FormatError
 from formats.iso import IsoFile, write_iso
 from formats.tape import Drive, TapeFile, reel_id, tape_size, write_volume
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SourceFile:
-    """A file to put on a volume: ``open`` returns a new stream of its ``size`` bytes, whose SHA-256 is ``sha256``."""
-
-    path: str
-    size: int
-    sha256: str
-    open: Callable[[], BinaryIO]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +61,7 @@ def write_volume_to(
     """
     if is_tape_device(target):
         return _write_reels(target, source, progress, ask)
-    make_folder(target.parent)
+    make_folder(target.parent, readable=True)
     if target.exists():
         raise UsageError(f"{target} exists", hint="name another folder, or remove it")
     write = {"folder": _write_folder, "iso": _write_iso, "tape": _write_tape_folder}[layout]
@@ -80,9 +70,11 @@ def write_volume_to(
 
 def _write_iso(target: Path, source: VolumeSource, progress: Callable[[int], None]) -> int:
     """Write an ISO image and read it back; return its bytes."""
-    with atomic_file(target) as out:
+    with atomic_file(target, readable=True) as out:
         copied = writing_out(out, progress)
-        files = [IsoFile(path=file.path, size=file.size, open=_checked(file, copied)) for file in source.files]
+        files = [
+            IsoFile(path=file.path, size=file.size, open=checked(file, source.unit, copied)) for file in source.files
+        ]
         write_iso(
             out,
             files,
@@ -104,7 +96,7 @@ def _write_folder(target: Path, source: VolumeSource, progress: Callable[[int], 
         for file in source.files:
             path = root.joinpath(*file.path.split("/"))
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("xb") as out, _checked(file, writing_out(out, progress))() as stream:
+            with path.open("xb") as out, checked(file, source.unit, writing_out(out, progress))() as stream:
                 while data := stream.read(CHUNK):
                     out.write(data)
             os.utime(path, ns=(source.made_ns, source.made_ns))
@@ -135,6 +127,10 @@ def _new_folder(target: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        for folder, _, names in os.walk(temporary):
+            # Whoever gets the medium reads it, as another user: what is secret on it is encrypted.
+            for path in (Path(folder), *(Path(folder, name) for name in names)):
+                let_all_read(path)
         temporary.rename(target)
     except BaseException:
         remove_tree(temporary)
@@ -153,7 +149,7 @@ def _write_tape(
     next_reel: Callable[[int], Drive] | None = None,
 ) -> None:
     files = [
-        TapeFile(path=file.path, size=file.size, open=_checked(file, progress), sha256=file.sha256)
+        TapeFile(path=file.path, size=file.size, open=checked(file, source.unit, progress), sha256=file.sha256)
         for file in source.files
     ]
     write_volume(
@@ -224,71 +220,6 @@ def forget_cached(path: Path) -> None:
             os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(handle)
-
-
-class _CheckedStream:
-    """A file on its way to a medium, checked against the SHA-256 that was signed.
-
-    At its end ``read`` raises `DamagedError` if the bytes differ. A stream that is not read straight from its start to
-    its end is not checked; reading the medium back still is.
-    """
-
-    def __init__(self, file: SourceFile, progress: Callable[[int], None]) -> None:
-        self._file = file
-        self._raw = file.open()
-        self._digest = SideHash()
-        self._hashed = True
-        self._progress = progress
-
-    def read(self, size: int = -1) -> bytes:
-        try:
-            data = self._raw.read(size)
-        except OSError as error:
-            # Say that our own disk failed, not the medium that is being written.
-            where = error.filename or f"the content of {self._file.path}, on our own disk"
-            raise OSError(error.errno, error.strerror, where) from None
-        self._digest.update(data)
-        self._progress(len(data))
-        done = self._digest.count >= self._file.size
-        if self._hashed and (done or not data):
-            if self._digest.count != self._file.size or self._digest.hexdigest() != self._file.sha256:
-                raise DamagedError(
-                    f"{self._file.path} differs from what was signed: its content changed on our own disk",
-                    hint="courier package verify names damaged content, to be added again; if there is none, courier "
-                    "parcel discard and then courier parcel write make all other files of the parcel again",
-                    code=Code.BUILD_DAMAGED,
-                )
-            self._hashed = False
-        return data
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._raw.tell()
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        # The mastering library seeks to the start before it reads; any other seek ends the checking.
-        at = self._raw.seek(offset, whence)
-        self._hashed = self._hashed and at == self._digest.count
-        return at
-
-    def close(self) -> None:
-        self._digest.close()
-        self._raw.close()
-
-    def __enter__(self) -> _CheckedStream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _checked(file: SourceFile, progress: Callable[[int], None]) -> Callable[[], BinaryIO]:
-    return lambda: _CheckedStream(file, progress)  # type: ignore[return-value]
 
 
 def read_back(medium: Medium, source: VolumeSource, progress: Callable[[int], None]) -> None:

@@ -44,6 +44,11 @@ class Addition:
     holes: bool = True
 
     @property
+    def room(self) -> int:
+        """Bytes that its content takes in the store; holes that are not to be kept take as much as data."""
+        return self.source.allocated if self.holes else self.source.bytes
+
+    @property
     def not_kept(self) -> Counted:
         """What of the source the package does not keep: owner, xattr, acl, device, socket, fifo."""
         return Counted() if isinstance(self.source, ArchiveSource) else self.source.not_kept
@@ -142,9 +147,9 @@ def add_package(site: Site, addition: Addition, progress: Callable[[int], None] 
     higher than all before, `NoSpaceError`, and `RefusedError` for a file that changed since the plan, and for numbers
     that a lost catalogue may have given out.
     """
-    source, purpose = addition.source, "adding the package"
-    site.store.require_space(source.allocated, purpose=purpose)
-    with site.store.naming_space(lambda: source.allocated, purpose=purpose), site.store.lock():
+    purpose = "adding the package"
+    site.store.require_space(addition.room, purpose=purpose)
+    with site.store.naming_space(lambda: addition.room, purpose=purpose), site.store.lock():
         # Anew: others may have added since the plan.
         same, package, version = _choose_version(site, addition.name, addition.package, addition.version)
         with site.store.stage() as staging:

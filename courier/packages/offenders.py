@@ -64,4 +64,6 @@ def reason(error: OSError) -> str:
     """Why a file could not be read, for people."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return "it vanished while it was read"
+    if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):  # by now it is a link, a folder or a socket
+        return CHANGED
     return f"it cannot be read ({error.strerror or error})"

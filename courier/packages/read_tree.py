@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import BinaryIO, cast
 
 from courier.errors import RefusedError
@@ -55,7 +56,8 @@ class _ChangedError(Exception):
     """A file is not the one that the survey saw, or cannot be read; no other module sees this."""
 
 
-_NOT_READ = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENXIO, errno.EIO, errno.ESTALE}
+_NOT_READ = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ENXIO, errno.EIO,
+             errno.ESTALE}  # fmt: skip
 
 
 def _read_file(tree: SourceTree, entry: SourceEntry, take: Take, *, holes: bool) -> tuple[StoredContent, HoleMap]:
@@ -66,15 +68,23 @@ def _read_file(tree: SourceTree, entry: SourceEntry, take: Take, *, holes: bool)
         with SourceFile(root.open(below), path) as source:
             if not _is_as_seen(os.fstat(source.fileno()), entry):
                 raise _ChangedError
-            found = hole_map(find_holes(source.fileno(), entry.size)) if holes and entry.sparse else ()
+            found = _holes(source, path, entry) if holes and entry.sparse else ()
             content = take(cast(BinaryIO, source))
             if content.size != entry.size or not _is_as_seen(os.fstat(source.fileno()), entry):
                 raise _ChangedError
     except OSError as error:
-        if error.filename in (None, str(path), below) and error.errno in _NOT_READ:
+        # An error that names no file, or another one, is one of the store.
+        if error.filename in (str(path), below) and error.errno in _NOT_READ:
             raise _ChangedError(reason(error)) from None
         raise
     return content, found
+
+
+def _holes(source: SourceFile, path: Path, entry: SourceEntry) -> HoleMap:
+    try:
+        return hole_map(find_holes(source.fileno(), entry.size))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _is_as_seen(info: os.stat_result, entry: SourceEntry) -> bool:

@@ -9,14 +9,19 @@ from courier.parcel.recipes import pinned
 from courier.parcel.states import ON_ITS_WAY
 from courier.site.catalog import packages, parcels
 from courier.site.home import Site
+from courier.site.store.content_store import Collected
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Removal:
-    """What was removed: (package ID, version) of each, and the bytes of content that this freed."""
+    """What was removed: (package ID, version) of each, the bytes that this freed, and those still taken.
+
+    Bytes are pending where content lies in one file with other content: they go once more of that is removed.
+    """
 
     versions: tuple[tuple[str, int], ...]
     freed: int
+    pending: int
 
 
 def remove_package(site: Site, reference: str) -> Removal:
@@ -32,12 +37,13 @@ def remove_package(site: Site, reference: str) -> Removal:
             for stored in chosen:
                 packages.raise_counter(connection, package, stored.version)
                 packages.remove(connection, package, stored.version)
-        freed = _delete_unneeded(site)
-    return Removal(versions=tuple((stored.package, stored.version) for stored in chosen), freed=freed)
+        collected = _delete_unneeded(site)
+    versions = tuple((stored.package, stored.version) for stored in chosen)
+    return Removal(versions=versions, freed=collected.freed, pending=collected.pending)
 
 
-def _delete_unneeded(site: Site) -> int:
-    """Delete content that no package and no parcel on its way needs; return the bytes freed."""
+def _delete_unneeded(site: Site) -> Collected:
+    """Delete content that no package and no parcel on its way needs."""
     with site.catalogue.reading() as connection:
         kept = [stored.listing for stored in packages.versions(connection)]
         under_way = [sent.parcel for sent in parcels.all_sent(connection) if sent.state in ON_ITS_WAY]

@@ -196,7 +196,7 @@ class _Survey:
     def __init__(self, tree: SourceTree) -> None:
         self.offenders = Offenders()
         self._tree = tree
-        self._me = os.geteuid() if hasattr(os, "geteuid") else None
+        self._me = (os.geteuid(), os.getegid()) if hasattr(os, "geteuid") else None
 
     def take(self, name: str, path: Path) -> None:
         """Survey one of the paths that were named, as ``name`` in the package; empty for the whole package."""
@@ -220,17 +220,18 @@ class _Survey:
     def _walk(self, root: TreeRoot, prefix: str) -> None:
         """Survey all below a root, in the order of a listing; no recursion, so that names alone bound the depth."""
         waiting = [self._names(root, "")]
-        folders = [""]
+        folders = [("", _in_unicode(prefix))]
         while waiting:
             if not waiting[-1]:
                 waiting.pop()
                 folders.pop()
                 continue
             item = waiting[-1].pop()
-            below = f"{folders[-1]}/{item}" if folders[-1] else item
-            if self._judged(root, below, f"{prefix}/{below}" if prefix else below):
+            below, name = (f"{above}/{item}" if above else item for above in folders[-1])
+            if self._judged(root, below, name):
                 waiting.append(self._names(root, below))
-                folders.append(below)
+                # In a folder that has to be renamed, each entry is judged by its own name.
+                folders.append((below, _in_unicode(name)))
 
     def _names(self, root: TreeRoot, below: str) -> list[str]:
         """What a folder holds, last name first."""
@@ -242,31 +243,35 @@ class _Survey:
 
     def _judged(self, root: TreeRoot, below: str, name: str) -> bool:
         """Note an entry, or what is wrong with it; return whether it is a folder to go into."""
-        path = root.path(below)
+        try:
+            info = root.lstat(below)
+        except OSError as error:
+            self.offenders.add(root.path(below), reason(error))
+            return False
+        is_folder = stat.S_ISDIR(info.st_mode)
         try:
             check_path(name)
-            info = root.lstat(below)
             if special := next((kind for is_kind, kind in _SPECIAL if is_kind(info.st_mode)), None):
                 self._tree.not_kept.add(special, name)
-                return False
-            if not FIRST_TIME <= info.st_mtime_ns <= LAST_TIME:
+            elif not FIRST_TIME <= info.st_mtime_ns <= LAST_TIME:
                 self.offenders.add(
-                    path,
+                    root.path(below),
                     "its time is outside the years 1 to 9999",
                     code=Code.TIME_OUT_OF_RANGE,
                     hint="set it right (touch), then add again",
                 )
             elif stat.S_ISREG(info.st_mode) and not root.can_read(below):
-                self.offenders.add(path, "it cannot be read (Permission denied)")
+                self.offenders.add(root.path(below), "it cannot be read (Permission denied)")
             else:
                 self._note(root, below, name, info)
-            return stat.S_ISDIR(info.st_mode)
         except FormatError as error:
             hint = "rename it in the source folder, then add again"
-            self.offenders.add(path, error.message, code=Code.ILLEGAL_NAME, hint=hint)
+            self.offenders.add(root.path(below), error.message, code=Code.ILLEGAL_NAME, hint=hint)
+            # A folder that only has another name to get is gone into; one that is too deep is not.
+            return is_folder and name != _in_unicode(name)
         except OSError as error:
-            self.offenders.add(path, reason(error))
-        return False
+            self.offenders.add(root.path(below), reason(error))
+        return is_folder
 
     def _note(self, root: TreeRoot, below: str, name: str, info: os.stat_result) -> None:
         tree, target, first, sparse = self._tree, "", "", False
@@ -300,8 +305,13 @@ class _Survey:
         )
 
     def _note_not_kept(self, root: TreeRoot, below: str, name: str, info: os.stat_result) -> None:
-        if self._me is not None and info.st_uid != self._me:
+        if self._me is not None and (info.st_uid, info.st_gid) != self._me:
             self._tree.not_kept.add("owner", name)
         kinds = {"acl" if one.startswith(_ACL) else "xattr" for one in root.attributes(below)}
         for kind in sorted(kinds):
             self._tree.not_kept.add(kind, name)
+
+
+def _in_unicode(name: str) -> str:
+    """A name with everything that is no Unicode in it spelled out."""
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -15,6 +15,10 @@ from typing import Any
 NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """Flags to open a file with that is not to be a link or pipe by now; a pipe would keep us waiting."""
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_ROOT = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
+"""Where the system can, the folder that all is below need not be one whose names may be read, only entered."""
+_PATH_MAX = 4096
+"""Bytes of the shortest path, with the NUL at its end, that Linux does not take."""
 _RELATIVE = {os.open, os.mkdir, os.stat, os.readlink, os.symlink, os.link, os.utime, os.chmod} <= os.supports_dir_fd
 
 
@@ -22,8 +26,12 @@ class SourceFile(io.FileIO):
     """An open file whose errors on reading name it."""
 
     def __init__(self, descriptor: int, path: Path) -> None:
-        super().__init__(descriptor, "rb")
         self._path = path
+        try:
+            super().__init__(descriptor, "rb")
+        except OSError as error:  # it is a folder
+            os.close(descriptor)
+            raise OSError(error.errno, error.strerror, str(path)) from None
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read up to ``size`` bytes."""
@@ -39,7 +47,8 @@ class TreeRoot(AbstractContextManager["TreeRoot"]):
     def __init__(self, folder: Path) -> None:
         """``folder`` exists; a link to a folder is followed."""
         self._folder = folder
-        self._fd = os.open(folder, _FOLDER & ~getattr(os, "O_NOFOLLOW", 0)) if _RELATIVE else None
+        self._text = str(folder)
+        self._fd = os.open(folder, _ROOT) if _RELATIVE else None
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -98,10 +107,13 @@ class TreeRoot(AbstractContextManager["TreeRoot"]):
         """The names of an entry's extended attributes, but for one that the system gives to every file by itself."""
         if not hasattr(os, "listxattr"):
             return []
+        path = f"{self._text}/{name}"
+        if self._fd is not None and len(os.fsencode(path)) >= _PATH_MAX:
+            path = f"/proc/self/fd/{self._fd}/{name}"  # they cannot be asked for relative to an open folder
         try:
-            return [one for one in os.listxattr(self.path(name), follow_symlinks=False) if one != "security.selinux"]
+            return [one for one in os.listxattr(path, follow_symlinks=False) if one != "security.selinux"]
         except OSError:
-            return []  # a file system without them, or a path too long to ask for them
+            return []  # a file system without them
 
     def open(self, name: str, flags: int = os.O_RDONLY) -> int:
         """Open a file, never through a link, and return its descriptor; a new one is its owner's alone."""

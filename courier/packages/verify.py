@@ -29,8 +29,7 @@ def verify_packages(
         findings = list(site.store.verify(stored.listing))
         if findings:
             with site.store.lock():
-                for finding in findings:
-                    site.store.quarantine(finding.sha256)
+                site.store.quarantine(*{finding.sha256 for finding in findings})
         result.append((stored, findings))
         progress(stored.listing.bytes)
     return result

@@ -6,6 +6,7 @@ until a person has found out which is right.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-def vouching_site(connection: Connection, stored: StoredPackage) -> str:
-    """The site that vouches for a stored version: its source where that signed it, else the site that brought it."""
+def vouching_site(stored: StoredPackage, signed: Collection[tuple[str, int]]) -> str:
+    """The site that vouches for a stored version: its source where that signed it, else the site that brought it.
+
+    ``signed``: see `courier.site.catalog.packages.signed_by_source`.
+    """
     source = stored.package[:3]
-    if stored.origin == "added" or stored.origin[:3] == source:
+    if stored.origin == "added" or stored.origin[:3] == source or (stored.package, stored.version) in signed:
         return source
-    signed = packages.find_definitions(connection, stored.package, stored.version, source)
-    return source if stored.listing.sha256 in signed else stored.origin[:3]
+    return stored.origin[:3]
 
 
 def is_contradicted(connection: Connection, stored: StoredPackage) -> bool:

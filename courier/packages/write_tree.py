@@ -136,12 +136,15 @@ class _Writer:
         return mode & ~_SET_ID
 
     def _link(self, entry: HardLinkEntry) -> None:
+        file = self._several_names.pop(entry.first)
+        if file.further_names > 1:
+            self._several_names[entry.first] = changed(file, further_names=file.further_names - 1)
         try:
             self._root.link(entry.first, entry.path)
         except OSError as error:
             if error.errno not in _NO_HARD_LINKS:
                 raise
-            self._write_file(changed(self._several_names[entry.first], path=entry.path))
+            self._write_file(changed(file, path=entry.path))
 
     def _write_file(self, entry: FileEntry) -> None:
         self._files += 1

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from courier.errors import NoSpaceError, UsageError
-from formats.codecs import CODECS, Codec
+from formats.archive import Member
+from formats.codecs import CODECS, Codec, SolidCodec
 from formats.documents.contents import MAX_MEMBERS
 from formats.documents.packing import MAX_VOLUMES
 from formats.holes import HoleMap, hole_runs
@@ -69,6 +70,13 @@ class PlannedMember:
         ]
         return codec.bound(self.length - sum(inside)) + sum(inside) // 1024 + 64 * len(inside)
 
+    def stored(self, size: int) -> Member:
+        """The member of an archive that it becomes; ``size``: the bytes that it takes there (`PlannedArchive.most`)."""
+        content = self.content
+        if content.codec.solid:
+            return Member(name=self.name, size=self.length, mtime_ns=content.mtime_ns, packed=size)
+        return Member(name=self.name, size=size, mtime_ns=content.mtime_ns)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedArchive:
@@ -76,6 +84,39 @@ class PlannedArchive:
 
     number: int
     members: tuple[PlannedMember, ...]
+
+    @property
+    def most(self) -> list[int]:
+        """Most bytes that each member takes: the first of a solid group those of the group, its others none."""
+        sizes: list[int] = []
+        for group in packed_together(self.members):
+            sizes += [sum(member.most for member in group), *[0] * (len(group) - 1)]
+        return sizes
+
+
+def packed_together(members: Iterable[PlannedMember]) -> Iterator[tuple[PlannedMember, ...]]:
+    """The solid groups of an archive's members, in order; a member that is stored comes alone.
+
+    Members of a solid codec that follow each other are a group, as many as have at most a run of it together. The same
+    members make the same groups, so that an archive can be made again.
+    """
+    group: list[PlannedMember] = []
+    filled = 0
+    for member in members:
+        codec = member.content.codec
+        fits = (
+            bool(group)
+            and isinstance(codec, SolidCodec)
+            and codec is group[0].content.codec
+            and filled + member.length <= codec.run
+        )
+        if group and not fits:
+            yield tuple(group)
+            group, filled = [], 0
+        group.append(member)
+        filled += member.length
+    if group:
+        yield tuple(group)
 
 
 def member_overhead(name: str) -> int:
@@ -90,7 +131,10 @@ _NAME_ROOM = 4 * MAX_MEMBER + 48
 
 
 def plan_archives(contents: Iterable[Content], limit: int) -> Iterator[PlannedArchive]:
-    """Fill archives of at most ``limit`` bytes with ``contents`` in order."""
+    """Fill archives of at most ``limit`` bytes with ``contents`` in order.
+
+    Within an archive, what is packed together comes last, so that its groups are large.
+    """
     taken = _Names()
     members: list[PlannedMember] = []
     filled, number = ARCHIVE_OVERHEAD, 1
@@ -98,12 +142,16 @@ def plan_archives(contents: Iterable[Content], limit: int) -> Iterator[PlannedAr
         for member in _members(content, limit, taken):
             cost = member.most + member_overhead(member.name)
             if members and (filled + cost > limit or len(members) == MAX_MEMBERS):
-                yield PlannedArchive(number=number, members=tuple(members))
+                yield _archive(number, members)
                 members, filled, number = [], ARCHIVE_OVERHEAD, number + 1
             members.append(member)
             filled += cost
     if members:
-        yield PlannedArchive(number=number, members=tuple(members))
+        yield _archive(number, members)
+
+
+def _archive(number: int, members: Sequence[PlannedMember]) -> PlannedArchive:
+    return PlannedArchive(number=number, members=tuple(sorted(members, key=lambda member: member.content.codec.solid)))
 
 
 class _Names:

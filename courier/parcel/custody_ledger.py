@@ -20,7 +20,7 @@ from courier.parcel.custody import Ledger, LedgerView, read_entry, title
 from courier.parcel.seals import PutOn, judge_seals
 from courier.parcel.states import VolumeState
 from courier.site.catalog import custody as rows
-from courier.site.catalog import parcels
+from courier.site.catalog import letters, parcels
 from courier.site.catalog.custody import KeptEntry
 from courier.site.clock import now
 from courier.site.home import Site
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 MAX_FILE = 64 << 20
 """Bytes of the largest ledger file that is read."""
+MAX_FROM_SITE = 5000
+"""Entries about one parcel that one other site may pass on here."""
 NEVER_TRUE = {"bad-signature", "malformed"}
 """Codes of errors that no later card, key or clock can cure: such an entry is not kept."""
 
@@ -173,13 +175,21 @@ def check_signature(trust: Trust, data: bytes, entry: CustodyEntry, *, arrived_n
     trust.verify(data, custody_doc.KIND, now_ns=now(), where=f"custody {title(entry)}", arrived_ns=arrived_ns)
 
 
-def merge(
-    connection: Connection, trust: Trust, data: bytes, *, parcel: str = "", came_from: str = ""
-) -> CustodyEntry | None:
-    """Keep an entry that came, and return it; None when it was known. ``came_from``: the site that passed it on.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgedEntry:
+    """An entry that came, whose signature was judged; ``fault`` is what is wrong with that and may be cured later."""
 
-    An entry of a site that is not trusted here is kept too, so that the chain is whole, and shown as unproved. Raises
-    `RefusedError` for what is not an entry (of ``parcel``, if that is given), or was altered.
+    name: str
+    entry: CustodyEntry
+    envelope: bytes
+    fault: CourierError | None
+
+
+def judge(trust: Trust, data: bytes, *, parcel: str = "") -> JudgedEntry:
+    """Judge an entry that came. This takes most of the time of merging one, and needs no catalogue.
+
+    An entry of a site that is not trusted here is good enough to be kept, so that the chain is whole, and is shown as
+    unproved. Raises `RefusedError` for what is not an entry (of ``parcel``, if that is given), or was altered.
     """
     try:
         envelope, entry = read_entry(data)
@@ -191,17 +201,53 @@ def merge(
     fault = _fault(trust, data, entry)
     if fault is not None and fault.code in NEVER_TRUE:
         raise fault
-    there = rows.find(connection, entry.parcel, envelope.sha256)
-    if there is None:
-        kept = KeptEntry(parcel=entry.parcel, entry=envelope.sha256, envelope=data, received_ns=now(), shared=came_from)
-        rows.keep(connection, kept)
-        return entry
-    if there.envelope != data and fault is None and not _stands(trust, there):
-        # The entry that was kept is damaged, or was never right; this is the right one.
-        rows.change(connection, entry.parcel, there.entry, envelope=data)
-    if came_from:
-        rows.note_shared(connection, there, [came_from], due=there.due)
-    return None
+    return JudgedEntry(name=envelope.sha256, entry=entry, envelope=data, fault=fault)
+
+
+class Keeper:
+    """Keeps entries that come, in the caller's transaction. ``came_from``: the site that passes them on, or empty.
+
+    Of one parcel that site can pass on `MAX_FROM_SITE`.
+    """
+
+    def __init__(self, connection: Connection, trust: Trust, *, came_from: str = "") -> None:
+        self._connection, self._trust, self._came_from = connection, trust, came_from
+        self._passed_on: dict[str, int] = {}
+
+    def keep(self, judged: JudgedEntry) -> bool:
+        """Keep an entry; False when it was known. Raises `RefusedError` beyond `MAX_FROM_SITE`."""
+        entry, data, came_from = judged.entry, judged.envelope, self._came_from
+        there = rows.find(self._connection, entry.parcel, judged.name)
+        if there is None:
+            if came_from:
+                self._count(entry.parcel)
+            kept = KeptEntry(
+                parcel=entry.parcel,
+                entry=judged.name,
+                envelope=data,
+                received_ns=now(),
+                shared=came_from,
+                source=came_from,
+            )
+            rows.keep(self._connection, kept)
+            return True
+        if there.envelope != data and judged.fault is None and not _stands(self._trust, there):
+            # The entry that was kept is damaged, or was never right; this is the right one.
+            rows.change(self._connection, entry.parcel, there.entry, envelope=data)
+        if came_from and came_from not in there.shared.split(","):
+            rows.note_shared(self._connection, there, [came_from], due=there.due)
+        return False
+
+    def _count(self, parcel: str) -> None:
+        if parcel not in self._passed_on:
+            self._passed_on[parcel] = rows.passed_on_by(self._connection, parcel, self._came_from)
+        if self._passed_on[parcel] >= MAX_FROM_SITE:
+            raise RefusedError(
+                f"more than {MAX_FROM_SITE:,} custody entries of {parcel} by {self._came_from}",
+                hint=f"ask {self._came_from} why it writes so many",
+                code=Code.FULL,
+            )
+        self._passed_on[parcel] += 1
 
 
 def _fault(trust: Trust, data: bytes, entry: CustodyEntry) -> CourierError | None:
@@ -238,14 +284,21 @@ def seals_on(ledger: Ledger, trust: Trust) -> Mapping[int, PutOn]:
     return judge_seals(ledger.view(lambda data, entry: check_signature(trust, data, entry)).lines).on
 
 
+def is_known(connection: Connection, parcel: str) -> bool:
+    """Whether a parcel was made here, announced, recalled, or received."""
+    if parcels.find_sent(connection, parcel) is not None or parcels.find_received(connection, parcel):
+        return True
+    return bool(parcels.notices(connection, parcel)) or bool(letters.find(connection, "recall", parcel, parcel[:3]))
+
+
 def known_here(site: Site, parcel: str) -> bool:
-    """Whether a parcel was made here, announced, or received; raises `UsageError` for what is no parcel ID."""
+    """As `is_known`; raises `UsageError` for what is no parcel ID."""
     try:
         check_parcel(parcel)
     except FormatError as error:
         raise UsageError(error.message, hint="courier parcel list shows the parcels") from None
     with site.catalogue.reading() as connection:
-        return parcels.find_sent(connection, parcel) is not None or bool(parcels.find_received(connection, parcel))
+        return is_known(connection, parcel)
 
 
 def read_file(path: Path) -> list[bytes]:
@@ -290,7 +343,7 @@ def read_ledger_file(path: Path, parcel: str) -> LedgerFile:
 
 def write_file(path: Path, lines: Iterable[bytes]) -> None:
     """Write a ledger file, in place of an older one."""
-    write_atomic(path, b"".join(line + b"\n" for line in lines))
+    write_atomic(path, b"".join(line + b"\n" for line in lines), readable=True)
 
 
 def append_to_file(site: Site, file: LedgerFile, what: Happened) -> CustodyEntry:
@@ -303,22 +356,32 @@ def append_to_file(site: Site, file: LedgerFile, what: Happened) -> CustodyEntry
 
 
 def merge_file(site: Site, path: Path) -> Merged:
-    """Merge the entries of a ledger file into this site's ledger; lines that are refused are left out and named."""
-    added, known, refused, names = 0, 0, [], set()
+    """Merge the entries of a ledger file into this site's ledger; lines that are refused are left out and named.
+
+    Entries of parcels of other sites are kept, known here or not: the notice may still be under way.
+    """
+    judged, refused = [], []
     trust = site.trust()
+    for number, line in enumerate(read_file(path), 1):
+        try:
+            judged.append((number, judge(trust, line)))
+        except CourierError as error:
+            refused.append((number, error.message))
+    added, names = 0, set()
     with site.catalogue.writing() as connection:
-        for number, line in enumerate(read_file(path), 1):
-            try:
-                entry = merge(connection, trust, line)
-            except CourierError as error:
-                refused.append((number, error.message))
-                continue
-            if entry is None:
-                known += 1
-            else:
+        keeper = Keeper(connection, trust)
+        own = {one.entry.parcel for _, one in judged if one.entry.parcel.startswith(site.code)}
+        invented = {parcel for parcel in own if parcels.find_sent(connection, parcel) is None}
+        for number, one in judged:
+            parcel = one.entry.parcel
+            if parcel in invented:
+                text = f"{parcel} was not made here, though its ID is one of this site (courier catalog rebuild MEDIUM"
+                refused.append((number, f"{text} brings back what a lost catalogue had)"))
+            elif keeper.keep(one):
                 added += 1
-                names.add(entry.parcel)
-    return Merged(parcels=tuple(sorted(names)), added=added, known=known, refused=tuple(refused))
+                names.add(parcel)
+    known = len(judged) - added - sum(one.entry.parcel in invented for _, one in judged)
+    return Merged(parcels=tuple(sorted(names)), added=added, known=known, refused=tuple(sorted(refused)))
 
 
 def broken_ledger(parcel: str, view: LedgerView) -> CourierError:

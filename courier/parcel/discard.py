@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 DISCARDED = "discarded"
 """The event in the parcel's log."""
+GONE = "its files were deleted here"
+"""The text of that event."""
 
 
 def discard_parcel(site: Site, parcel: str, sides: Sequence[Callable[[Site, str], int | None]]) -> int:
@@ -46,4 +48,4 @@ def remove_folder(folder: Path) -> int:
 
 def log_discarded(connection: Connection, site: Site, parcel: str) -> None:
     """Record in the log of a parcel that its files were deleted here."""
-    parcels.write_log(connection, log_entry(site, parcel, DISCARDED, "its files were deleted here"))
+    parcels.write_log(connection, log_entry(site, parcel, DISCARDED, GONE))

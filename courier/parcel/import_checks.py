@@ -14,7 +14,7 @@ from enum import Enum, auto
 
 from courier.error_codes import Code
 from courier.errors import CourierError, NoSpaceError, RefusedError
-from courier.parcel.states import ReceivedState
+from courier.parcel.states import NOTHING_HERE, ReceivedState
 from courier.site.trust import Trust
 from formats.documents.notice import ShipNotice
 from formats.documents.package import PackageDefinition
@@ -215,7 +215,8 @@ def _check_not_our_own(facts: Facts) -> Finding:
 
 
 def _check_build(facts: Facts) -> Finding:
-    if facts.state is not None or all(state == ReceivedState.ANNOUNCED for state in facts.other_builds):
+    is_here = facts.state not in (None, ReceivedState.DISCARDED)
+    if is_here or all(state in NOTHING_HERE for state in facts.other_builds):
         return AGREED
     parcel, source = facts.packing.parcel, facts.packing.source
     return Finding(

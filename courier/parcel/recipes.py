@@ -20,7 +20,6 @@ from courier.error_codes import Code
 from courier.errors import DamagedError
 from courier.files import write_atomic
 from courier.parcel.archive_plan import Content, PlannedArchive, PlannedMember
-from formats.archive import Member
 from formats.archive.view import ArchiveView, Span
 from formats.codecs import NAMES
 from formats.digest import sha256_hex
@@ -41,9 +40,11 @@ class Encryptor(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecipeMember:
-    """A member of an archive: ``size`` stored bytes with CRC-32 ``crc32``, which hold a run of a content.
+    """A member of an archive that takes ``size`` bytes there, and holds a run of a content.
 
-    ``at``: where the stored bytes begin, in the content (not compressed) or in the archive's pack (compressed).
+    ``at``: where these bytes begin, in the content (not compressed) or in the archive's pack (compressed). ``crc32`` is
+    that of the member: of these bytes or, in a solid group, of the run. The bytes of a group are those of its first
+    member.
     """
 
     planned: PlannedMember
@@ -206,7 +207,7 @@ def compose(
     view = ArchiveView(
         [
             Span(
-                member=Member(name=m.planned.name, size=m.size, mtime_ns=m.planned.content.mtime_ns),
+                member=m.planned.stored(m.size),
                 crc32=m.crc32,
                 open=opener(m),
                 offset=m.at,

@@ -65,6 +65,8 @@ class ReceivedState(StrEnum):
     """Its packages are in the store."""
     REFUSED = "Refused"
     """Recalled or superseded by its sender, or refused by the operator."""
+    DISCARDED = "Discarded"
+    """What had arrived of it was deleted by the operator; its volumes may be received anew."""
 
 
 class ReceivedEvent(StrEnum):
@@ -78,6 +80,7 @@ class ReceivedEvent(StrEnum):
     SPOILT = "spoilt"
     REFUSED = "refused"
     ACCEPTED = "accepted"
+    DISCARDED = "discarded"
     AGAIN = "again"
     """A volume came again after the import, when the store had lost some of what the parcel brought."""
 
@@ -144,20 +147,23 @@ SENT: Mapping[tuple[SentState | None, SentEvent], SentState] = {
 _R, _RE = ReceivedState, ReceivedEvent
 _OPEN = (_R.ANNOUNCED, _R.ARRIVING, _R.HELD, _R.COMPLETE)
 
+NOTHING_HERE = frozenset({_R.ANNOUNCED, _R.DISCARDED})
+"""States of a received parcel that is known, and of which no files are here."""
+
 RECEIVED: Mapping[tuple[ReceivedState | None, ReceivedEvent], ReceivedState] = {
     (None, _RE.ANNOUNCED): _R.ANNOUNCED,
-    **{(state, _RE.ANNOUNCED): state for state in (*_OPEN, _R.IMPORTED, _R.REFUSED)},
-    (None, _RE.ARRIVED): _R.ARRIVING,
-    (_R.ANNOUNCED, _RE.ARRIVED): _R.ARRIVING,
+    **{(state, _RE.ANNOUNCED): state for state in (*_OPEN, _R.IMPORTED, _R.REFUSED, _R.DISCARDED)},
+    **{(state, _RE.ARRIVED): _R.ARRIVING for state in (None, _R.ANNOUNCED, _R.DISCARDED)},
     **{(state, _RE.ARRIVED): state for state in (_R.ARRIVING, _R.HELD, _R.COMPLETE, _R.IMPORTED)},
     **{(state, _RE.HELD): _R.HELD for state in (_R.ARRIVING, _R.HELD, _R.COMPLETE)},
     **{(state, _RE.COMPLETE): _R.COMPLETE for state in (_R.ARRIVING, _R.HELD, _R.COMPLETE)},
     (_R.COMPLETE, _RE.IMPORTED): _R.IMPORTED,
     **{(state, _RE.SPOILT): _R.ARRIVING for state in (_R.ARRIVING, _R.HELD, _R.COMPLETE)},
-    **{(state, _RE.REFUSED): _R.REFUSED for state in (*_OPEN, _R.REFUSED)},
+    **{(state, _RE.REFUSED): _R.REFUSED for state in (*_OPEN, _R.REFUSED, _R.DISCARDED)},
     # The sender's recall or supersession may come before anything else of the parcel.
     (None, _RE.REFUSED): _R.REFUSED,
     (_R.REFUSED, _RE.ACCEPTED): _R.ARRIVING,
+    **{(state, _RE.DISCARDED): _R.DISCARDED for state in (_R.ARRIVING, _R.HELD, _R.COMPLETE)},
     (_R.IMPORTED, _RE.AGAIN): _R.ARRIVING,
 }
 """A parcel at a receiver."""

@@ -13,7 +13,7 @@ from courier.files import locked, naming_space, remove_tree
 from courier.parcel.custody_ledger import VERIFIED, Happened, record
 from courier.parcel.import_checks import Admission, refused_here
 from courier.parcel.notices import check_not_recalled
-from courier.parcel.states import ReceivedEvent, ReceivedState
+from courier.parcel.states import NOTHING_HERE, ReceivedEvent, ReceivedState
 from courier.parcel.transitions import is_open, log_entry, received_event
 from courier.receiving.arrival import report_arrival
 from courier.receiving.import_facts import admission_of
@@ -49,7 +49,7 @@ def complete_parcel(site: Site, parcel: str, build: str, *, release: bool = Fals
         check_not_recalled(site, site.trust(), parcel, row.source)
         if release:
             raise refused_here(parcel)
-    elif row.state != ReceivedState.ANNOUNCED and Spool.exists(folder):
+    elif row.state not in NOTHING_HERE and Spool.exists(folder):
         return _complete(site, row, Spool.open(folder), release=release)
     return status_of(site, parcel, build)
 

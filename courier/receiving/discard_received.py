@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from courier.files import locked
-from courier.parcel.discard import log_discarded, remove_folder
-from courier.parcel.states import ReceivedState
+from courier.parcel.discard import GONE, log_discarded, remove_folder
+from courier.parcel.states import NOTHING_HERE, ReceivedEvent, ReceivedState
+from courier.parcel.transitions import received_event
 from courier.receiving.spool import PACKING_LIST
 from courier.site.catalog import parcels
 from courier.site.home import Site
@@ -13,7 +14,8 @@ from courier.site.home import Site
 def discard_received(site: Site, parcel: str) -> int | None:
     """Delete what has gathered of a parcel; return the bytes freed, or None where nothing of it was received.
 
-    What was received is forgotten, so that its volumes can be received anew; a parcel that was refused stays refused.
+    That its volumes were received is forgotten, so that they can be received anew. The parcel stays known, as
+    discarded; one that was refused stays refused.
     """
     with site.catalogue.reading() as connection:
         received = parcels.find_received(connection, parcel)
@@ -21,17 +23,17 @@ def discard_received(site: Site, parcel: str) -> int | None:
         return None
     freed = 0
     for row in received:
-        if row.state in (ReceivedState.IMPORTED, ReceivedState.ANNOUNCED):
+        if row.state == ReceivedState.IMPORTED or row.state in NOTHING_HERE:
             continue
         with locked(site.home / "parcels" / "in" / "lock"):
             folder = site.incoming(parcel, row.build)
-            # Without it the folder is no spool, so that a kill at any moment leaves the parcel whole or forgotten.
+            # Without it the folder is no spool, so that a kill at any moment leaves the parcel whole or discarded.
             (folder / PACKING_LIST).unlink(missing_ok=True)
             freed += remove_folder(folder)
             with site.catalogue.writing() as connection:
+                parcels.forget_received_volumes(connection, parcel, row.build)
                 if row.state == ReceivedState.REFUSED:
-                    parcels.forget_received_volumes(connection, parcel, row.build)
+                    log_discarded(connection, site, parcel)
                 else:
-                    parcels.forget_received(connection, parcel, row.build)
-                log_discarded(connection, site, parcel)
+                    received_event(connection, site, parcel, row.build, ReceivedEvent.DISCARDED, GONE, hold=0)
     return freed

@@ -28,12 +28,12 @@ from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue
-from courier.site.store.content_store import IncomingContent, Staging
+from courier.site.store.content_store import ContentStore, IncomingContent, Staging
 from courier.text import plural
 from formats.age import Identity
-from formats.archive import ArchiveReader
-from formats.codecs import CODECS
-from formats.digest import CHUNK
+from formats.archive import ArchiveReader, Listed
+from formats.codecs import CODECS, STORE
+from formats.digest import CHUNK, sha256_hex
 from formats.documents import receipt as receipt_doc
 from formats.documents.contents import ContentsReader, MemberRecord, PackageHeader
 from formats.documents.listing import FileEntry
@@ -132,7 +132,7 @@ def import_parcel(
         try:
             with open_contents(site, packing, spool.contents(), identities) as contents:
                 headers = _stage_listings(site, packing, contents, staging, admission)
-                carried = _Carried(staging, headers)
+                carried = _Carried(site.store, staging, headers)
                 _stage_archives(packing, contents, carried, open_archive or spool.open_file, identities)
             carried.check_complete(headers)
         except FormatError as error:
@@ -180,7 +180,7 @@ def _stage_archives(
             place = packing.path(index)
             with open_archive(index) as raw:
                 reader = ArchiveReader(opened(raw, identities) if packing.encrypted else raw)
-                reader.expect([(member.name, member.size) for member in members])
+                reader.expect([_listed(member) for member in members])
                 for position, member in enumerate(members):
                     with reader.open(position) as source:
                         carried.take(source, member, f"{place}: {member.name}")
@@ -195,7 +195,8 @@ class _Carried:
     nothing that a sender may learn or make use of.
     """
 
-    def __init__(self, staging: Staging, headers: Sequence[PackageHeader]) -> None:
+    def __init__(self, store: ContentStore, staging: Staging, headers: Sequence[PackageHeader]) -> None:
+        self._store = store
         self._staging = staging
         self._growing: dict[str, IncomingContent] = {}
         self._whole: set[bytes] = set()
@@ -211,6 +212,8 @@ class _Carried:
         """Take in a member. Raises `FormatError`."""
         if member.offset == 0 and member.sha256 not in self._growing:
             if self._staging.holds(member.sha256, member.of):
+                if _key(member.sha256, member.of) not in self._whole:
+                    self._check_table(member, place)
                 self._whole.add(_key(member.sha256, member.of))
             else:
                 self._growing[member.sha256] = self._staging.begin()
@@ -222,12 +225,20 @@ class _Carried:
             return
         if content.size != member.offset:
             raise UnexpectedError("parts out of order", place=place)
-        content.append(CODECS[member.coding].decode(source, member.length, place=place))
+        codec = CODECS[member.coding]
+        # Solid groups are unpacked by the reader of the archive.
+        content.append((STORE if codec.solid else codec).decode(source, member.length, place=place))
         if content.size == member.of:
             del self._growing[member.sha256]
             if not content.finish(member.sha256, self._tables.get(bytes.fromhex(member.sha256), "")):
                 raise DigestMismatchError("content differs from its signed SHA-256 or block table", place=place)
             self._whole.add(_key(member.sha256, member.of))
+
+    def _check_table(self, member: MemberRecord, place: str) -> None:
+        """Compare the block table that a listing names with that of content that is held already."""
+        named = self._tables.get(bytes.fromhex(member.sha256), "")
+        if named and sha256_hex(self._store.block_digests(member.sha256, member.of)) != named:
+            raise DigestMismatchError("content differs from its signed block table", place=place)
 
     def check_complete(self, headers: Sequence[PackageHeader]) -> None:
         """Raise `UnexpectedError` unless every content of every listing was carried, with the size it has there."""
@@ -249,6 +260,13 @@ class _Carried:
 
 def _key(sha256: str, size: int) -> bytes:
     return bytes.fromhex(sha256) + size.to_bytes(8, "big")
+
+
+def _listed(member: MemberRecord) -> Listed:
+    """What the archive must say of a member; one of a solid group has the length that it is unpacked to."""
+    if CODECS[member.coding].solid:
+        return member.name, member.length, member.size
+    return member.name, member.size
 
 
 def _drain(source: BinaryIO) -> None:

@@ -51,6 +51,12 @@ def not_imported(status: ParcelStatus) -> CourierError | None:
         )
     if status.state == ReceivedState.IMPORTED:
         return None
+    if status.state == ReceivedState.DISCARDED:
+        return DamagedError(
+            f"{parcel} was discarded: nothing of it is here",
+            hint="courier parcel receive MEDIUM, with each of its volumes",
+            code=Code.INCOMPLETE,
+        )
     return RefusedError(
         f"{parcel} is held, awaiting {'; '.join(status.awaiting) or 'media'}",
         hint=f"report the arrival: {status.report}, then courier channel sync; the import follows when the key is here"

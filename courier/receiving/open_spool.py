@@ -8,7 +8,7 @@ from pathlib import Path
 from courier.errors import DamagedError
 from courier.files import make_folder, sweep, write_atomic
 from courier.parcel.import_checks import Facts, Stage, judge
-from courier.parcel.states import ReceivedEvent, ReceivedState
+from courier.parcel.states import NOTHING_HERE, ReceivedEvent, ReceivedState
 from courier.parcel.transitions import begin_received, received_event
 from courier.parcel.volume_documents import VolumeDocuments
 from courier.receiving.import_facts import arrival_facts, room_at
@@ -121,7 +121,7 @@ def _note_arrival(site: Site, documents: VolumeDocuments, same: ReceivedParcel |
         if same is not None and same.state == ReceivedState.IMPORTED:
             text = "the store does not hold all that it brought any more"
             received_event(connection, site, packing.parcel, packing.build, ReceivedEvent.AGAIN, text)
-        if same is not None and same.state != ReceivedState.ANNOUNCED:
+        if same is not None and same.state not in NOTHING_HERE:
             if hold:
                 parcels.change_received(connection, packing.parcel, packing.build, hold=1)
             if not same.packing_list:

@@ -11,7 +11,7 @@ from courier.parcel.notices import check_not_recalled
 from courier.parcel.states import ReceivedEvent, ReceivedState, after_received
 from courier.parcel.transitions import begin_received, checked_reason, log_entry, log_hint, received_event
 from courier.receiving.parcel_status import find_build
-from courier.site.catalog import letters, parcels
+from courier.site.catalog import guests, letters, parcels
 from courier.site.catalog.letters import letter_of
 from courier.site.catalog.parcels import ReceivedParcel
 from courier.site.clock import now
@@ -92,6 +92,7 @@ def _refuse_unwanted(connection: Connection, site: Site, parcel: str, build: str
         if row.state != ReceivedState.IMPORTED:
             received_event(connection, site, parcel, row.build, ReceivedEvent.REFUSED, text, quiet=True)
     if not rows:
+        guests.count(connection, parcel[:3], 0)
         unseen = ReceivedParcel(
             parcel=parcel,
             build=build,

@@ -119,7 +119,7 @@ def write_request(site: Site, envelope: Envelope, request: RepairRequest, target
             raise RefusedError(
                 f"{target} exists and is no repair request", hint="name another file", code=Code.TARGET_EXISTS
             )
-    write_atomic(target, envelope.encode())
+    write_atomic(target, envelope.encode(), readable=True)
     _log(site, request.parcel, "asked", f"{plural(request.count, 'block')}, request written to {path_text(target)}")
 
 

@@ -58,7 +58,9 @@ def _announce(connection: Connection, site: Site, notice: ShipNotice) -> None:
     known = parcels.find_received(connection, notice.parcel)
     for row in known:
         received_event(connection, site, row.parcel, row.build, ReceivedEvent.ANNOUNCED, text)
-    if not known and letters.find(connection, "recall", notice.parcel, notice.source) is None:
+    # A build that was discarded here stands for nothing of another one.
+    is_new = all(row.state == ReceivedState.DISCARDED and row.build != notice.build for row in known)
+    if is_new and letters.find(connection, "recall", notice.parcel, notice.source) is None:
         announced = ReceivedParcel(
             parcel=notice.parcel,
             build=notice.build,

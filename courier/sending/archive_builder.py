@@ -10,17 +10,21 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any, BinaryIO
 
-from courier.errors import CourierError, DamagedError, explain
+from courier.errors import explain
 from courier.files import atomic_file
-from courier.parcel.archive_plan import PlannedArchive, PlannedMember
-from courier.parcel.recipes import ArchiveRecipe, Encryptor, RecipeMember, compose, pack_path
+from courier.parcel.archive_plan import PlannedArchive, PlannedMember, packed_together
+from courier.parcel.recipes import PACKS, ArchiveRecipe, Encryptor, RecipeMember, compose, pack_path
+from courier.sending.member_source import BuildStoppedError, MemberSource, bad_content
+from courier.sending.solid_packing import PackedRun, SolidPacking, run_crcs, runs_of
 from formats.blocks import BLOCK, BlockHasher
-from formats.digest import CHUNK, HashingReader
+from formats.codecs import SolidCodec
+from formats.digest import CHUNK, chunks
 from formats.documents.contents import MemberRecord
 from formats.errors import DigestMismatchError, FormatError
 
@@ -28,10 +32,6 @@ WORKERS = 2
 
 _Parts = Mapping[tuple[str, int], Future[int]]
 """The CRC-32 of every part of the contents that are cut, by SHA-256 and offset; there once the part has been read."""
-
-
-class BuildStoppedError(Exception):
-    """The build is being given up; no other module sees this."""
 
 
 class ArchiveBuilder:
@@ -54,19 +54,21 @@ class ArchiveBuilder:
         self._progress = progress
         self._stop = Event()
 
-    def build(self, archives: Sequence[PlannedArchive], *, pool: Executor | None = None) -> list[ArchiveRecipe]:
+    def build(self, archives: Sequence[PlannedArchive]) -> list[ArchiveRecipe]:
         """Build the archives that are not finished yet, in parallel; return the recipes of all, in order.
 
         Raises `DamagedError` for bad content.
         """
-        if pool is None:
-            with ThreadPoolExecutor(WORKERS) as own:
-                return self.build(archives, pool=own)
+        packing = SolidPacking(self._open, level=self._level, folder=self._folder / PACKS, pieces=self._told_pieces)
+        with packing, ThreadPoolExecutor(WORKERS) as pool:
+            return self._build(archives, pool, packing)
+
+    def _build(self, archives: Sequence[PlannedArchive], pool: Executor, packing: SolidPacking) -> list[ArchiveRecipe]:
         cut = _cut_contents(archives)
         parts: _Parts = {(run[0].content.sha256, m.offset): Future() for run in cut for m in run}
         # Archives wait for parts of contents. The contents are submitted first, so that they are never kept waiting.
         checks = [pool.submit(self._read_parts, run, parts) for run in cut]
-        futures = [pool.submit(self._one, archive, parts) for archive in archives]
+        futures = [pool.submit(self._one, archive, parts, packing) for archive in archives]
         work: list[Future[Any]] = [*checks, *futures]
         try:
             for finished in as_completed(work):
@@ -80,16 +82,16 @@ class ArchiveBuilder:
             raise
         return [future.result() for future in futures]
 
-    def _one(self, archive: PlannedArchive, parts: _Parts) -> ArchiveRecipe:
+    def _one(self, archive: PlannedArchive, parts: _Parts, packing: SolidPacking) -> ArchiveRecipe:
         done = ArchiveRecipe.load(self._folder, archive.number)
         if done is not None and done.plan.members == archive.members and self._pack_is_whole(done):
             self._progress(sum(member.length for member in archive.members))
             return done
         try:
-            recipe = self._digested(archive.number, *self._members(archive, parts))
+            recipe = self._digested(archive.number, *self._members(archive, parts, packing))
         except FormatError as error:
             if isinstance(error, DigestMismatchError):
-                raise _bad_content(error.place) from None
+                raise bad_content(error.place) from None
             raise explain(error, where=f"archive {archive.number}") from None
         recipe.save(self._folder)
         return recipe
@@ -103,15 +105,27 @@ class ArchiveBuilder:
         except FileNotFoundError:
             return False
 
-    def _members(self, archive: PlannedArchive, parts: _Parts) -> tuple[list[RecipeMember], int, str]:
+    def _members(
+        self, archive: PlannedArchive, parts: _Parts, packing: SolidPacking
+    ) -> tuple[list[RecipeMember], int, str]:
         """(members with their sizes and CRC-32s, bytes of the pack of the compressed ones, SHA-256 of the pack)."""
         members: list[RecipeMember] = []
         if all(member.content.codec.as_is for member in archive.members):
             return [self._stored(member, parts) for member in archive.members], 0, ""
-        with atomic_file(pack_path(self._folder, archive.number)) as out:
+        groups = list(packed_together(archive.members))
+        runs = [
+            (group[0].content.codec, run)
+            for group in groups
+            if isinstance(group[0].content.codec, SolidCodec)
+            for run in runs_of(group, group[0].content.codec)
+        ]
+        with atomic_file(pack_path(self._folder, archive.number)) as out, closing(packing.pack(runs)) as packed:
             pack = _Pack(out)
-            for member in archive.members:
-                if member.content.codec.as_is:
+            for group in groups:
+                member, codec = group[0], group[0].content.codec
+                if isinstance(codec, SolidCodec):
+                    members += self._solid(group, codec, packed, pack, parts)
+                elif codec.as_is:
                     members.append(self._stored(member, parts))
                 else:
                     at = pack.size
@@ -121,6 +135,46 @@ class ArchiveBuilder:
                     members.append(RecipeMember(planned=member, size=pack.size - at, crc32=pack.crc32, at=at))
         return members, pack.size, pack.digest.hexdigest()
 
+    def _solid(
+        self,
+        group: Sequence[PlannedMember],
+        codec: SolidCodec,
+        packed: Iterator[PackedRun],
+        pack: _Pack,
+        parts: _Parts,
+    ) -> Iterator[RecipeMember]:
+        """The members of a solid group, whose runs are the next of ``packed``, and go into the pack."""
+        at, crcs = pack.size, list[int]()
+        for _ in runs_of(group, codec):
+            run = next(packed)
+            crcs += run.crc32s
+            with run.data as source:
+                for data in chunks(source):
+                    pack.write(data)
+        pack.write(codec.ending)
+        if group[0].length > codec.run:
+            crcs = [self._checked(group[0], crcs, codec.run)]
+        for member, crc in zip(group, crcs, strict=True):
+            self._check_part(member, crc, parts)
+            yield RecipeMember(planned=member, size=pack.size - at if member is group[0] else 0, crc32=crc, at=at)
+
+    def _checked(self, member: PlannedMember, crcs: list[int], run: int) -> int:
+        """The CRC-32 of a member that was packed in several runs, whose CRC-32s are ``crcs``.
+
+        It is read as a whole once more: only so it can be checked that the runs are of the right content.
+        """
+        with MemberSource(self._open(member.content.sha256), member) as source:
+            whole, found = run_crcs(self._pieces(source), run)
+        if found != crcs:
+            raise bad_content(member.content.path)
+        return whole
+
+    def _check_part(self, member: PlannedMember, crc: int, parts: _Parts) -> None:
+        """Raise `DamagedError` if a part of a content that is cut is not what was read for the content's digest."""
+        part = parts.get((member.content.sha256, member.offset))
+        if part is not None and part.result() != crc:
+            raise bad_content(member.content.path)
+
     def _stored(self, member: PlannedMember, parts: _Parts) -> RecipeMember:
         """A member that is not compressed: read once for its CRC-32, and checked if it is a whole content."""
         part = parts.get((member.content.sha256, member.offset))
@@ -128,27 +182,33 @@ class ArchiveBuilder:
             crc = part.result()
         else:
             crc = 0
-            with _MemberSource(self._open(member.content.sha256), member) as source:
+            with MemberSource(self._open(member.content.sha256), member) as source:
                 for data in self._pieces(source):
                     crc = zlib.crc32(data, crc)
         return RecipeMember(planned=member, size=member.length, crc32=crc, at=member.offset)
 
     def _compressed(self, member: PlannedMember) -> Iterator[bytes]:
-        with _MemberSource(self._open(member.content.sha256), member) as source:
+        with MemberSource(self._open(member.content.sha256), member) as source:
             yield from member.content.codec.encode(self._pieces(source), length=member.length, level=self._level)
 
-    def _pieces(self, source: _MemberSource) -> Iterator[bytes]:
+    def _pieces(self, source: MemberSource) -> Iterator[bytes]:
         while data := source.read(CHUNK):
             if self._stop.is_set():
                 raise BuildStoppedError
             yield data
+
+    def _told_pieces(self, source: MemberSource) -> Iterator[bytes]:
+        """As `_pieces`, and tells the progress: packing takes much longer than all that is done to an archive."""
+        for data in self._pieces(source):
+            yield data
+            self._progress(len(data))
 
     def _digested(self, number: int, members: list[RecipeMember], pack: int, pack_sha256: str) -> ArchiveRecipe:
         """Compose the archive and digest it: what is signed are the digests of the bytes that go onto the media."""
         recipe = ArchiveRecipe(
             number=number, members=tuple(members), pack=pack, pack_sha256=pack_sha256, size=0, sha256="", blocks=b""
         )
-        left = sum(member.planned.length for member in members)
+        left = sum(member.planned.length for member in members if not member.planned.content.codec.solid)
         hasher = BlockHasher(BLOCK)
         with compose(recipe, self._folder, self._open, self._encryptor) as source:
             while data := source.read(CHUNK):
@@ -181,11 +241,11 @@ class ArchiveBuilder:
                         crc = zlib.crc32(data, crc)
                         left -= len(data)
                     if left:
-                        raise _bad_content(content.path)
+                        raise bad_content(content.path)
                     parts[content.sha256, member.offset].set_result(crc)
                 whole = sum(member.length for member in run) == content.size
                 if whole and (raw.read(1) or digest.hexdigest() != content.sha256):
-                    raise _bad_content(content.path)
+                    raise bad_content(content.path)
         except BaseException as error:
             for member in run:
                 part = parts[content.sha256, member.offset]
@@ -218,42 +278,6 @@ def _cut_contents(archives: Iterable[PlannedArchive]) -> list[list[PlannedMember
             if member.length < member.content.size:
                 runs.setdefault(member.content.sha256, []).append(member)
     return list(runs.values())
-
-
-def _bad_content(path: str) -> CourierError:
-    return DamagedError(
-        f"package store: {path}: the content is not what its listing says",
-        hint="courier package verify names what is damaged; remove that package and add it again",
-    )
-
-
-class _MemberSource:
-    """The bytes of one member from a stored content: counted, and checked if it is a whole content."""
-
-    def __init__(self, raw: BinaryIO, member: PlannedMember) -> None:
-        self._raw = raw
-        self._member = member
-        self._left = member.length
-        self._source = HashingReader(raw)
-        raw.seek(member.offset)
-
-    def read(self, size: int) -> bytes:
-        """Read up to ``size`` bytes; raises `DigestMismatchError` at the end if the content was not the right one."""
-        wanted = min(size, self._left)
-        if wanted == 0:
-            return b""
-        data = self._source.read(wanted)
-        self._left -= len(data)
-        content = self._member.content
-        if not data or (self._left == 0 and self._member.length == content.size):
-            self._source.verify(size=content.size, sha256=content.sha256, place=content.path)
-        return data
-
-    def __enter__(self) -> _MemberSource:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._raw.close()
 
 
 def member_records(archive: PlannedArchive, sizes: Sequence[int]) -> list[MemberRecord]:

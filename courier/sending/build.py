@@ -22,7 +22,6 @@ from courier.files import (
     naming_space,
     remove_tree,
     require_space,
-    sweep,
     write_atomic,
 )
 from courier.packages.find import definition_of
@@ -34,6 +33,7 @@ from courier.parcel.states import SentEvent, SentState, VolumeEvent, VolumeState
 from courier.parcel.transitions import begin_sent, sent_event, sent_volume_event
 from courier.parcel.volume_layout import lay_out
 from courier.sending.archive_builder import ArchiveBuilder, member_records
+from courier.sending.left_over import sweep_parcels
 from courier.sending.outgoing_parcel import (
     BUILD_SETTINGS,
     CARD,
@@ -72,6 +72,7 @@ def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] =
     site.check_key()
     out, purpose, needed = site.home / "parcels" / "out", "building the parcel", building_bytes(plan)
     with locked(out / "lock"), naming_space(out, lambda: needed, purpose=purpose):
+        sweep_parcels(out)
         begun = _begun(site, plan)
         require_space(site.home, max(0, needed - _packed_bytes(begun)), purpose=purpose)
         folder = begun or _begin(site, plan)
@@ -96,11 +97,9 @@ def building_bytes(plan: ParcelPlan) -> int:
 
 
 def _packed_bytes(begun: Path | None) -> int:
-    """Bytes of the packs that a killed build finished; what it left half done is removed."""
+    """Bytes of the packs that a killed build finished."""
     if begun is None:
         return 0
-    for place in (begun, begun / RECIPES, begun / PACKS):
-        sweep(place)
     return sum(path.stat().st_size for path in (begun / PACKS).glob("*"))
 
 

@@ -26,7 +26,7 @@ from courier.site.catalog import packages, sites
 from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
 from courier.site.home import Site
-from formats.archive import Member, archive_size
+from formats.archive import archive_size
 from formats.codecs import COMPRESSIONS, HOLES, STORE, Compression
 from formats.digest import sha256_hex
 from formats.documents.contents import ContentsWriter, MemberRecord, PackageHeader
@@ -122,14 +122,39 @@ def plan_parcel(site: Site, request: ParcelRequest) -> ParcelPlan:
     Raises `NotFoundError` (package), `RefusedError` (a destination that is not trusted, has no address or objects),
     `NoSpaceError` (medium too small, or no room at a destination), `UsageError`.
     """
+    return draft_parcel(site, request).plan(request.media, request.capacity)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParcelDraft:
+    """What is the same in the plans of one request for any kind of medium: its packages, and each content once."""
+
+    site: Site
+    request: ParcelRequest
+    packages: tuple[StoredPackage, ...]
+    recipients: tuple[str, ...]
+    contents: tuple[Content, ...]
+
+    def plan(self, media: str, capacity: int) -> ParcelPlan:
+        """The plan for media of a kind with so many usable bytes. Raises as `plan_parcel` does."""
+        return _plan(self, replace(self.request, media=media, capacity=capacity))
+
+
+def draft_parcel(site: Site, request: ParcelRequest) -> ParcelDraft:
+    """Look at the contents of a parcel once, for plans for one kind of medium or several. Raises as `plan_parcel`."""
     chosen = _choose(site, request.packages)
     recipients = _recipients(site, request)
-    compression = COMPRESSIONS[request.compress]
-    contents = list(_contents(site, chosen, compression))
+    contents = tuple(_contents(site, chosen, COMPRESSIONS[request.compress]))
     if not contents and request.spares:
         raise UsageError(
-            "the packages hold no bytes at all, and a spare volume mends bytes", hint="leave --spare-volumes out"
+            "the packages hold no bytes that a spare volume could restore",
+            hint="leave out --spare-volumes: the volume holds everything, and may be written twice",
         )
+    return ParcelDraft(site=site, request=request, packages=chosen, recipients=recipients, contents=contents)
+
+
+def _plan(draft: ParcelDraft, request: ParcelRequest) -> ParcelPlan:
+    site, chosen, recipients, contents = draft.site, draft.packages, draft.recipients, draft.contents
     layout_request = _layout_request(site, request, encrypted=bool(recipients))
     archives, preview, limit = _fit(site, layout_request, chosen, contents, len(recipients))
     demand = Demand(
@@ -147,7 +172,7 @@ def plan_parcel(site: Site, request: ParcelRequest) -> ParcelPlan:
         archives=archives,
         preview=preview,
         limit=limit,
-        level=compression.level,
+        level=COMPRESSIONS[request.compress].level,
         recipients=recipients,
         anyway=request.anyway,
         supersedes=request.supersedes,
@@ -268,7 +293,7 @@ def _fit(
         limit = archive_limit(request, room_for_archives(request, count, total, fixed))
         archives = tuple(plan_archives(contents, plain_limit(limit, recipients)))
         sizes = [_most(archive, recipients) for archive in archives]
-        assumed = [member_records(a, [m.most for m in a.members]) for a in archives]
+        assumed = [member_records(archive, archive.most) for archive in archives]
         counter = _Counter()
         write_contents(site, counter, request.parcel, chosen, assumed, sign=False)
         size = encrypted_bytes(counter.count, recipients)
@@ -285,7 +310,7 @@ def _fit(
 
 def _most(archive: PlannedArchive, recipients: int) -> int:
     """Most bytes that the file of an archive takes."""
-    members = [Member(name=m.name, size=m.most, mtime_ns=m.content.mtime_ns) for m in archive.members]
+    members = (member.stored(size) for member, size in zip(archive.members, archive.most, strict=True))
     return encrypted_bytes(archive_size(members), recipients)
 
 

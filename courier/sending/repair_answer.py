@@ -7,7 +7,6 @@ store.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,10 +14,11 @@ from typing import BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import DamagedError, RefusedError
-from courier.files import TEMP, make_folder, naming_space, path_text, require_space, sweep, write_atomic
+from courier.files import make_folder, naming_space, path_text, require_space, sweep, write_atomic
 from courier.parcel.block_table import PART_SUFFIX
 from courier.parcel.recipes import ArchiveRecipe, compose
 from courier.parcel.transitions import log_entry
+from courier.sending.left_over import scratch
 from courier.sending.missing_files import make_packs
 from courier.sending.outgoing_parcel import OutgoingParcel
 from courier.sending.repair_request import CheckedRequest, check_request
@@ -70,6 +70,7 @@ def _waiting_bytes(site: Site, code: str) -> int:
 def _keep(asked: CheckedRequest) -> Path:
     """Keep a request for the operator. Only the newest of a site is kept: it asks for everything the site misses."""
     folder = make_folder(asked.parcel.folder / REQUESTS)
+    sweep(folder)  # requests are taken one after another, under the lock of the channel
     for older in folder.glob(f"{asked.request.site}-*"):
         older.unlink()
     path = folder / f"{asked.request.site}-{asked.digest[:16]}.request"
@@ -126,7 +127,7 @@ def queue_answer(site: Site, asked: CheckedRequest) -> int:
 
 def write_answer(site: Site, asked: CheckedRequest, folder: Path) -> list[Path]:
     """Write the parts of an answer into a folder; parts that are there already are kept. Raises `NoSpaceError`."""
-    make_folder(folder)
+    make_folder(folder, readable=True)
     sweep(folder)
     require_space(folder, asked.bytes * 3 // 2, purpose="the answer")
     request, paths = asked.request, []
@@ -136,7 +137,7 @@ def write_answer(site: Site, asked: CheckedRequest, folder: Path) -> list[Path]:
         data = site.sign(part.payload(), PART_TYPE).encode()
         if not (path.exists() and path.read_bytes() == data):
             with naming_space(folder, lambda: asked.bytes * 3 // 2, purpose="the answer"):
-                write_atomic(path, data)
+                write_atomic(path, data, readable=True)
         paths.append(path)
     _answered(site, asked, f"{plural(len(paths), 'part')} written to {path_text(folder)}")
     return paths
@@ -201,8 +202,7 @@ class _Blocks:
 
     def __enter__(self) -> _Blocks:
         self._stack = ExitStack()
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(dir=self._parcel.folder, prefix=f"{TEMP}again-"))
-        self._folder = Path(folder)
+        self._folder = self._stack.enter_context(scratch(self._parcel.folder))
         return self
 
     def __exit__(self, *_: object) -> None:

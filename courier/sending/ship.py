@@ -15,11 +15,13 @@ from courier.sending.outgoing_parcel import OutgoingParcel
 from courier.sending.parcel_key import encrypt_parcel_key
 from courier.sending.supersede import replaced_by, sites_to_tell, supersede
 from courier.site.catalog import parcels
+from courier.site.catalog.messages import send_again
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue, was_queued
 from courier.text import dashed
 from formats.blocks import ranges
+from formats.digest import sha256_hex
 from formats.documents import notice as notice_doc
 from formats.documents import package as package_doc
 from formats.documents.custody import SealMark
@@ -226,12 +228,18 @@ def _mark_sent(connection: Connection, site: Site, parcel: OutgoingParcel, notic
 
 
 def _enqueue(connection: Connection, parcel: OutgoingParcel, messages: Sequence[Envelope]) -> int:
-    """Queue every message for every destination; return how many are new."""
-    return sum(
-        enqueue(connection, message, code, priority=parcel.packing.priority)
-        for code in parcel.packing.destinations
-        for message in messages
-    )
+    """Queue every message for every destination; return how many are new.
+
+    Those that were queued before, and are not acknowledged, go again now: who ships again misses them there.
+    """
+    count = 0
+    for code in parcel.packing.destinations:
+        for message in messages:
+            if enqueue(connection, message, code, priority=parcel.packing.priority):
+                count += 1
+            else:
+                send_again(connection, now(), site=code, sha256=sha256_hex(message.encode()))
+    return count
 
 
 def _record_seals(connection: Connection, parcel: OutgoingParcel, notice: ShipNotice) -> None:

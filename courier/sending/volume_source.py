@@ -6,6 +6,7 @@ second time after the payload, if there is room: no other volume could replace a
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,11 +20,14 @@ from courier.error_codes import Code
 from courier.errors import DamagedError
 from courier.files import make_folder, write_atomic
 from courier.media import volume_files as volume
-from courier.media.writing import SourceFile, VolumeSource
+from courier.media.checked_stream import SourceFile
+from courier.media.writing import VolumeSource
+from courier.parcel.block_table import load_table
 from courier.parcel.volume_layout import FixedSizes, VolumeSpace
 from courier.sending.outgoing_parcel import CARD, CONTENTS, OutgoingParcel
 from courier.site.home import Site
 from formats.bag import BagFile
+from formats.blocks import BlockTable
 from formats.digest import sha256_hex
 from formats.documents import label as label_doc
 from formats.documents.label import VolumeLabel
@@ -116,15 +120,34 @@ def _payload(site: Site, parcel: OutgoingParcel, number: int) -> list[SourceFile
     """The archives and parity files of a volume."""
     packing, composed = parcel.packing, parcel.files(site)
     records = packing.files()
+    table = _signed_table(parcel)
     return [
         SourceFile(
             path=packing.path(index),
             size=records[index].size,
             sha256=records[index].sha256,
             open=partial(composed.open, index),
+            is_good=partial(table.is_good, index),
         )
         for index in packing.on_volume(number)
     ]
+
+
+def _signed_table(parcel: OutgoingParcel) -> BlockTable:
+    """The block table of a parcel, compared with the packing list. Raises `DamagedError`."""
+    path, expected = parcel.blocks(), parcel.packing.blocks
+    try:
+        with path.open("rb") as source:
+            good = hashlib.file_digest(source, "sha256").hexdigest() == expected.sha256
+        if good:
+            return load_table(path, parcel.packing)
+    except (FileNotFoundError, FormatError):
+        pass
+    raise DamagedError(
+        f"{path}, the block table of {parcel.packing.parcel}, is missing or differs from what was signed",
+        hint="create the parcel anew",
+        code=Code.BUILD_DAMAGED,
+    )
 
 
 def _from_memory(path: str, data: bytes) -> SourceFile:

@@ -40,7 +40,7 @@ def make_card(home: Path, *, code: str, name: str, key: str, passphrase: bool) -
         recipient=keyring.generate_identity(passphrase=passphrase),
     )
     envelope = sign(card.payload(), card_doc.TYPE, [keyring.signer(public)])
-    write_atomic(home / CARD, envelope.encode())
+    write_atomic(home / CARD, envelope.encode(), private=True)
 
 
 @lru_cache(maxsize=16)

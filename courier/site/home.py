@@ -3,24 +3,29 @@
 What lies in it: ``site.json`` settings, ``card.json`` the site's own signed card, ``keys/``, ``catalogue.sqlite``,
 ``store/`` package content, ``parcels/out/PARCEL`` parcels made here, ``parcels/in/PARCEL-BUILD`` parcels that arrive,
 ``channel/`` messages under way, ``points/`` locks and reservations of distribution points, and ``log/``.
+`courier.site.permissions` says who may read it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import getpass
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
-from courier.errors import DamagedError, RefusedError, UsageError
-from courier.files import TEMP, make_folder
+from courier.errors import BusyError, DamagedError, RefusedError, UsageError
+from courier.files import TEMP, locked, make_folder, private_mode, remove_tree, sweep
 from courier.site.card import CARD, clock_before_key, make_card, own_card, pinned_card
-from courier.site.catalog import Catalogue, open_catalogue, packages, sites
-from courier.site.catalog.database import sqlite_url
+from courier.site.catalog import Catalogue, guests, open_catalogue, packages, sites
+from courier.site.catalog.database import check_catalogue_url, check_whole, sqlite_url
 from courier.site.clock import now
 from courier.site.keyring import Keyring
 from courier.site.log import LOG_FOLDER
+from courier.site.permissions import keep_to_owner, shared_with_group
 from courier.site.settings import SETTINGS, Settings
 from courier.site.store.content_store import ContentStore
 from courier.site.store.folder import FolderStore
@@ -30,7 +35,10 @@ from formats.envelope import Envelope, sign
 from formats.errors import FormatError
 from formats.records import format_time
 
-_PARTS = {CARD, "keys", "store", "parcels", "channel", "points", LOG_FOLDER, "lost+found"} | {
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+_PARTS = {CARD, "keys", "store", "parcels", "channel", "points", "locks", LOG_FOLDER, "lost+found"} | {
     f"catalogue.sqlite{more}" for more in ("", "-wal", "-shm", "-journal")
 }
 """What a home holds besides its settings. ``lost+found`` is there where the home is a file system of its own."""
@@ -80,6 +88,11 @@ class Site:
         known = {site.code: KnownSite(card=pinned_card(site.card), revoked=site.revoked) for site in pinned}
         known[self.code] = KnownSite(card=self.card)
         return Trust(own=self.code, known=known, max_transit_days=self.settings.max_transit_days)
+
+    def room_for(self, code: str) -> int:
+        """Bytes that another site may still put here."""
+        with self.catalogue.reading() as connection:
+            return max(0, self.settings.site_quota - guests.put_here(connection, code))
 
     def sign(self, payload: bytes, payload_type: str) -> Envelope:
         """Sign a document with the site's present key.
@@ -156,21 +169,63 @@ class Site:
         self.catalogue.close()
 
 
+@contextlib.contextmanager
+def home_lock(home: Path) -> Iterator[None]:
+    """Hold the lock of the files that stand in a home itself and of its keys; raises `BusyError`.
+
+    What a killed command left of them is removed first.
+    """
+    with locked(home / "keys" / "lock"):
+        sweep(home)
+        sweep(home / "keys")
+        yield
+
+
+def change_settings(site: Site, **values: object) -> Settings:
+    """Change settings of a site, those that the file has now; return them all. Raises `BusyError`."""
+    with home_lock(site.home):
+        settings = replace(Settings.load(site.home), **values)  # type: ignore[arg-type]
+        settings.save(site.home)
+    return settings
+
+
 def create_site(
-    home: Path, *, code: str, name: str, catalogue: str = "", key: str = "file", passphrase: bool = False
+    home: Path,
+    *,
+    code: str,
+    name: str,
+    catalogue: str = "",
+    key: str = "file",
+    passphrase: bool = False,
+    group: str = "",
 ) -> Site:
     """Make a site home: keys, card, catalogue and store; return the site, opened.
 
     ``catalogue``: an SQLAlchemy URL, or empty for an SQLite file in the home. ``key`` and ``passphrase`` as for
-    `Keyring.add`. The settings are written last: a home without them, because its making was interrupted or they were
-    lost, keeps its keys, its card and its catalogue.
+    `Keyring.add`. ``group``: name of a group of users, all of whom are operators of the site; empty: the home is for
+    this user alone. The settings are written last: a home without them, because its making was killed or they were
+    lost, keeps its keys, its card and its catalogue. After an error nothing is left of what was made.
 
     Raises `UsageError` when the home is a site's already or holds something else, and `RefusedError` when its card is
     another site's, or is missing where there is a catalogue.
     """
+    check_catalogue_url(catalogue)
     if (home / SETTINGS).exists():
         raise UsageError(f"{home} is already the home of site {Settings.load(home).site}", hint="name another --home")
-    make_folder(home)
+    _check_empty(home)
+    with _nothing_left(home):
+        keep_to_owner(home, group)
+        with shared_with_group(home), home_lock(home):
+            _make_parts(home, code=code, name=name, key=key, passphrase=passphrase)
+            open_catalogue(catalogue or _sqlite_file(home)).close()
+            Settings(site=code, name=name, catalogue=catalogue).save(home)
+        return open_site(home)
+
+
+def _check_empty(home: Path) -> None:
+    """Raise `UsageError` where a home that is to be made holds anything that is no part of one."""
+    if not home.exists():
+        return
     strange = sorted(path.name for path in home.iterdir() if not (path.name.startswith(TEMP) or path.name in _PARTS))
     if strange:
         raise UsageError(
@@ -178,6 +233,30 @@ def create_site(
             f"{' and more' if len(strange) > 3 else ''}",
             hint="name a folder that does not exist yet, or an empty one",
         )
+
+
+@contextlib.contextmanager
+def _nothing_left(home: Path) -> Iterator[None]:
+    """Make the folder of a home; when the block raises, remove what was not there before, also folders above it."""
+    made = [folder for folder in (home, *home.parents) if not folder.exists()]
+    make_folder(home)
+    before = set(home.iterdir())
+    try:
+        yield
+    except BusyError:
+        # It is another command that makes this home: all of it is that one's.
+        raise
+    except BaseException:
+        for path in set(home.iterdir()) - before:
+            remove_tree(path)
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _make_parts(home: Path, *, code: str, name: str, key: str, passphrase: bool) -> None:
+    """Make keys, card and folders of a home, but for the card and keys that are there; see `create_site`."""
     if (home / CARD).exists():
         try:
             there = pinned_card((home / CARD).read_bytes())
@@ -199,22 +278,31 @@ def create_site(
         make_card(home, code=code, name=name, key=key, passphrase=passphrase)
     for folder in ("store", "parcels/out", "parcels/in"):
         make_folder(home / folder)
-    open_catalogue(catalogue or sqlite_url(home / "catalogue.sqlite")).close()
-    Settings(site=code, name=name, catalogue=catalogue).save(home)
-    return open_site(home)
+
+
+def _sqlite_file(home: Path) -> URL:
+    """The address of the catalogue in a home; where there is no file yet, an empty one is made that is private."""
+    path = home / "catalogue.sqlite"
+    if not path.exists():
+        path.touch(mode=private_mode(home))  # SQLite gives the files beside it the same permissions
+    return sqlite_url(path)
 
 
 def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
-    """Open a site home. Raises `NotFoundError` when there is none, `RefusedError` when a part of it is missing.
+    """Open a site home.
 
-    ``lost_catalogue``: a catalogue that is missing is begun anew, to be rebuilt from media.
+    ``lost_catalogue``: a catalogue that is missing is begun anew, to be rebuilt from media, and one that is damaged is
+    put aside. Raises `NotFoundError` when there is no home, `RefusedError` when a part of it is missing, `DamagedError`
+    for a damaged catalogue.
     """
     settings = Settings.load(home)
-    catalogue = home / "catalogue.sqlite"
-    lost = not settings.catalogue and not (catalogue.exists() and catalogue.stat().st_size)
+    path = home / "catalogue.sqlite"
+    if lost_catalogue and not settings.catalogue:
+        _put_aside_damaged(path)
+    lost = not settings.catalogue and not (path.exists() and path.stat().st_size)
     if lost and not lost_catalogue:
         raise RefusedError(
-            f"{catalogue} is missing or empty",
+            f"{path} is missing or empty",
             hint="restore it from a backup of the site home; without one: courier catalog rebuild MEDIUM...",
             code=Code.NO_CATALOGUE,
         )
@@ -222,7 +310,7 @@ def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
     site = Site(
         home=home,
         settings=settings,
-        catalogue=open_catalogue(settings.catalogue or sqlite_url(home / "catalogue.sqlite")),
+        catalogue=open_catalogue(settings.catalogue or _sqlite_file(home)),
         keyring=Keyring(home / "keys"),
         store=FolderStore(home / "store"),
     )
@@ -230,3 +318,17 @@ def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
         with site.catalogue.writing() as connection:
             packages.raise_counter(connection, packages.IDS_LOST, 1)
     return site
+
+
+def _put_aside_damaged(path: Path) -> None:
+    """Rename the file of a catalogue that is damaged, and those beside it; it is kept."""
+    if not (path.exists() and path.stat().st_size):
+        return
+    try:
+        check_whole(sqlite_url(path))
+    except DamagedError:
+        moment = now()
+        for more in ("-wal", "-shm", ""):
+            beside = path.with_name(f"{path.name}{more}")
+            if beside.exists():
+                beside.replace(path.with_name(f"damaged-{moment}-{beside.name}"))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from courier.errors import BusyError, CourierError, explain
-from courier.files import explain_os, locked, make_folder
+from courier.files import explain_os, locked, make_folder, private_mode
 from courier.site.settings import SETTINGS
 from courier.text import one_line
 from formats.errors import FormatError
@@ -206,7 +206,7 @@ class SharedLogFile(logging.Handler):
 
     def _write(self, line: bytes) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
-        handle = os.open(self._path, flags, 0o600)
+        handle = os.open(self._path, flags, private_mode(self._folder))
         try:
             before = os.fstat(handle).st_size
             if os.write(handle, line) < len(line):

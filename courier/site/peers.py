@@ -16,7 +16,7 @@ from courier.site.catalog.sites import Address, PinnedSite
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import encrypt_again
-from courier.site.trust import CARD_HINT, check_card_by_fingerprint, check_newer_card, read_card
+from courier.site.trust import CARD_HINT, check_card_by_fingerprint, check_card_clock, check_newer_card, read_card
 from formats.documents.card import SiteCard
 from formats.envelope import Envelope, parse_envelope
 from formats.errors import FormatError
@@ -45,7 +45,7 @@ def write_card(site: Site, path: Path) -> None:
     """
     if path.exists() and not path.is_dir() and not (path.is_file() and _is_replaceable(path)):
         raise UsageError(f"{path} exists and is not a site card", hint="name another file for the card")
-    write_atomic(path, site.card_envelope)
+    write_atomic(path, site.card_envelope, readable=True)
 
 
 def _is_replaceable(path: Path) -> bool:
@@ -74,7 +74,8 @@ def pin_card(site: Site, data: bytes, *, fingerprint: str | None) -> Pinned:
 
     The first card of a site is pinned on the operator's word. A newer one must be signed by a key of the pinned card,
     unless ``fingerprint`` is given, as the other site reads it out. Raises `RefusedError` when the fingerprint differs
-    or the card may not replace the pinned one, `UsageError` for an incomplete fingerprint or this site's own card.
+    or the card may not replace the pinned one or is dated in the future, `UsageError` for an incomplete fingerprint or
+    this site's own card.
     """
     card = read_card(data)
     if card.site == site.code:
@@ -92,13 +93,14 @@ def pin_card(site: Site, data: bytes, *, fingerprint: str | None) -> Pinned:
             hint="do not trust this card; get it again from the site itself",
             code=Code.WRONG_FINGERPRINT,
         )
+    check_card_clock(card, now_ns=now())
     with site.catalogue.reading() as connection:
         pinned = sites.find(connection, card.site)
     before = pinned_card(pinned.card) if pinned is not None else None
     if before is not None and fingerprint is not None:
         check_card_by_fingerprint(card, before)
     elif pinned is not None and before is not None and not pinned.revoked:
-        check_newer_card(data, before)
+        check_newer_card(data, before, now_ns=now())
     elif pinned is not None:
         raise RefusedError(
             f"{card.site} was revoked: {pinned.revoked}",
@@ -120,7 +122,7 @@ def verify_card(site: Site, data: bytes) -> tuple[SiteCard, Envelope]:
     """
     envelope = parse_envelope(data)
     known = site.trust().site(SiteCard.parse(envelope.payload).site)
-    return check_newer_card(data, known.card), envelope
+    return check_newer_card(data, known.card, now_ns=now()), envelope
 
 
 def take_card(site: Site, card: SiteCard, envelope: Envelope) -> str:

@@ -12,11 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from courier.errors import UsageError
-from courier.files import locked, write_atomic
+from courier.files import write_atomic
 from courier.site.card import CARD, KEY_LIFE_NS, clock_before_key
 from courier.site.catalog import messages, sites
 from courier.site.clock import now
-from courier.site.home import Site
+from courier.site.home import Site, home_lock
 from courier.site.outbox import enqueue
 from formats.digest import sha256_hex
 from formats.documents import card as card_doc
@@ -44,7 +44,7 @@ def rotate_key(
     `UsageError` when that moment is impossible, `RefusedError` or `NotFoundError` when a key cannot be loaded, and
     `RefusedError` when the present key is not valid yet and not ``lost``.
     """
-    with locked(site.home / "keys" / "lock"):
+    with home_lock(site.home):
         old, moment = site.card, now()
         since = moment if since_ns is None else since_ns
         if moment <= old.keys[0].valid_from_ns and not lost:
@@ -67,7 +67,7 @@ def rotate_key(
             recipient=recipient,
         )
         envelope = sign(card.payload(), card_doc.TYPE, [site.keyring.signer(key), *older])
-        write_atomic(site.home / CARD, envelope.encode())
+        write_atomic(site.home / CARD, envelope.encode(), private=True)
         told = announce_card(site)
     return Rotation(card=card, told=told, place=site.keyring.place(key))
 

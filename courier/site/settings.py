@@ -18,6 +18,8 @@ HOLE_LIMIT = 16 << 40
 """Bytes that the holes of a parcel's sparse files may have, without a setting: they take hours to read, and no room."""
 REPAIR_LIMIT = 256 << 20
 """Default of `Settings.repair_limit`, in bytes."""
+SITE_QUOTA = 1 << 30
+"""Default of `Settings.site_quota`, in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +32,7 @@ class Settings(NamedRecord):
     media that this site can read, as other sites are told; empty: not told. ``relays``: sites that may vouch for
     packages of sites whose card is not pinned here. ``hole_limit``: bytes that the holes of a parcel's sparse files may
     have; 0: no limit. ``refuse_outside_links``: whether packages with links that lead out of them are refused.
+    ``site_quota``: bytes of documents that one other site may put here.
     """
 
     NAME = "settings"
@@ -44,10 +47,11 @@ class Settings(NamedRecord):
     relays: Annotated[tuple[SiteCode, ...], OPTIONAL] = ()
     hole_limit: Annotated[Count, OPTIONAL] = HOLE_LIMIT
     refuse_outside_links: Annotated[bool, OPTIONAL] = False
+    site_quota: Annotated[Count, OPTIONAL] = SITE_QUOTA
 
     def save(self, home: Path) -> None:
-        """Write the settings into ``home``."""
-        write_atomic(home / SETTINGS, self.json() + b"\n")
+        """Write the settings into ``home``; hold the lock of its keys, which is that of the files in it."""
+        write_atomic(home / SETTINGS, self.json() + b"\n", private=True)
 
     @classmethod
     def load(cls, home: Path) -> Settings:

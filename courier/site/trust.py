@@ -69,11 +69,12 @@ def read_card(data: bytes, *, where: str = "site card") -> SiteCard:
     return card
 
 
-def check_newer_card(data: bytes, pinned: SiteCard) -> SiteCard:
+def check_newer_card(data: bytes, pinned: SiteCard, *, now_ns: int) -> SiteCard:
     """The card in ``data``, when it may replace ``pinned`` or is the same card; otherwise raises `RefusedError`.
 
     A newer card has a higher serial, was not issued earlier, and is signed by a key of the pinned card that was valid
-    when it was issued. Keys that the pinned card lists only for documents under way cannot sign a new card.
+    when it was issued and still is at ``now_ns``, when it comes (nanoseconds, UTC): whoever has an old key can write
+    any date. Keys that the pinned card lists only for documents under way cannot sign a new card.
     """
     card = read_card(data)
     if card.site != pinned.site:
@@ -84,14 +85,26 @@ def check_newer_card(data: bytes, pinned: SiteCard) -> SiteCard:
         return card
     if card.serial <= pinned.serial or card.issued_ns < pinned.issued_ns:
         raise _rolled_back(card, pinned)
-    valid = [key.key for key in pinned.keys if _was_valid(key, card.issued_ns) and key.revoked_ns is None]
+    check_card_clock(card, now_ns=now_ns)
+    valid = [key.key for key in pinned.keys if _may_vouch(key, card.issued_ns, now_ns)]
     if not verified_keys(parse_envelope(data), valid):
         raise RefusedError(
-            f"the new card of {card.site} is not signed by a key of the pinned one that was valid then",
+            f"the new card of {card.site} is not signed by a key of the pinned one that was valid then and still is",
             hint="compare the fingerprint by phone, then pin it: courier site trust CARD --fingerprint FINGERPRINT",
             code=Code.CARD_NOT_CHAINED,
         )
     return card
+
+
+def check_card_clock(card: SiteCard, *, now_ns: int) -> None:
+    """Raise `RefusedError` for a card that is dated in the future: no card of the site after it would be newer."""
+    _check_clock(card.issued_ns, now_ns=now_ns, where=f"the card of {card.site}")
+
+
+def _may_vouch(key: SiteKey, issued_ns: int, now_ns: int) -> bool:
+    """Whether a pinned key may sign a card that says it was issued at ``issued_ns`` and comes at ``now_ns``."""
+    still_valid = now_ns < key.valid_until_ns + CLOCK_SLACK_NS
+    return _was_valid(key, issued_ns) and still_valid and key.revoked_ns is None
 
 
 def check_card_by_fingerprint(card: SiteCard, pinned: SiteCard) -> None:

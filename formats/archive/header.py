@@ -1,9 +1,10 @@
-"""The records of a 7z archive that stores its members, and their bytes (7zFormat.txt of 7-Zip 18.06).
+"""The records of a 7z archive, and their bytes (7zFormat.txt of 7-Zip 18.06).
 
     start header   32 bytes: signature, version 0.4, CRC-32 of the rest, offset, size and CRC-32 of the header
-    data           the members one after the other, nothing between them
-    header         plain: one folder of one COPY coder; of every member its size, CRC-32, name, time and attributes
+    data           stored members and solid groups one after the other, nothing between them
+    header         plain: folders of one coder each; of every member its size, CRC-32, name, time and attributes
 
+Stored members that follow each other are a folder with the method COPY, a solid group is a folder with LZMA2.
 `formats.archive.parse` reads them.
 """
 
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
 
+from formats.codecs import LZMA2
 from formats.errors import MalformedError
 from formats.names import MAX_MEMBER, fold
 
@@ -70,22 +72,44 @@ class Id(IntEnum):
 class Member:
     """One file of an archive.
 
-    ``name`` is legal by `formats.names.check_member`; ``size`` is in bytes, 1 or more; ``mtime_ns`` is the time of the
-    last change in nanoseconds since 1970, UTC, which an archive keeps rounded (`stored_time`).
+    ``name`` is legal by `formats.names.check_member`; ``size`` of its content is in bytes, 1 or more; ``mtime_ns`` is
+    the time of the last change in nanoseconds since 1970, UTC, which an archive keeps rounded (`stored_time`).
+    ``packed``: None for a member that is stored; for the first member of a solid group the bytes of the whole group's
+    stream, and 0 for its other members, which follow the first.
     """
 
     name: str
     size: int
     mtime_ns: int
+    packed: int | None = None
+
+    @property
+    def taken(self) -> int:
+        """Bytes that it adds to the data of an archive."""
+        return self.size if self.packed is None else self.packed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """A solid group: ``offset`` of its stream from the start of the archive, its size ``packed`` and unpacked."""
+
+    offset: int
+    packed: int
+    size: int
+    properties: bytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stored:
-    """A member in an archive: ``offset`` of its content in bytes from the start of the archive, and its CRC-32."""
+    """A member in an archive: ``offset`` of its content in bytes, and its CRC-32.
+
+    The offset is from the start of the archive or, where it is in a solid ``group``, within the content of that.
+    """
 
     member: Member
     offset: int
     crc32: int
+    group: Group | None = None
 
 
 def to_filetime(ns: int) -> int:
@@ -131,40 +155,60 @@ def number_size(value: int) -> int:
     return min(max(1, (value.bit_length() + 6) // 7), 9)
 
 
-def _name_size(name: str) -> int:
-    return len(name.encode("utf-16-le")) + 2
+def begins_folder(member: Member, before: Member | None) -> bool:
+    """Whether a member begins a folder; ``before`` is the member before it, None for the first.
+
+    Raises ValueError for one that goes on with a solid group where there is none.
+    """
+    solid = before is not None and before.packed is not None
+    if member.packed is None:
+        return before is None or solid
+    if not member.packed and not solid:
+        raise ValueError(f"{member.name} goes on with a solid group where there is none")
+    return member.packed > 0
 
 
-class ArchiveGauge:
-    """The exact size of an archive while its members are chosen one by one; each step takes constant time."""
+def coder_bytes(*, solid: bool) -> bytes:
+    """The one coder of a folder: COPY, or LZMA2 with the properties of what we pack."""
+    if not solid:
+        # One coder, simple, without properties, whose ID is one byte long.
+        return bytes([1, len(COPY)]) + COPY
+    return bytes([1, 0x20 | len(LZMA2.method)]) + LZMA2.method + bytes([len(LZMA2.properties)]) + LZMA2.properties
 
-    def __init__(self) -> None:
-        self._count = 0
-        self._data = 0
-        self._names = 0
-        self._sizes = 0
-        self._last = 0
 
-    def add(self, member: Member) -> None:
-        """Count one more member."""
-        self._count += 1
-        self._data += member.size
-        self._names += _name_size(member.name)
-        self._sizes += self._last
-        self._last = number_size(member.size)
+def _folders(members: Sequence[Member]) -> list[list[Member]]:
+    """The members of each folder."""
+    found: list[list[Member]] = []
+    for before, member in zip([None, *members], members, strict=False):
+        if begins_folder(member, before):
+            found.append([])
+        found[-1].append(member)
+    return found
 
-    @property
-    def size(self) -> int:
-        """Bytes of the archive of the members so far, one or more."""
-        count, data = self._count, number_size(self._data)
-        pack, unpack, substreams = 5 + data, 9 + data, 4 + 4 * count
-        if count > 1:
-            substreams += 2 + number_size(count) + self._sizes
-        names = 2 + number_size(self._names + 1) + self._names
-        times = 3 + number_size(8 * count + 2) + 8 * count
-        attributes = 3 + number_size(4 * count + 2) + 4 * count
-        files = 1 + number_size(count) + names + times + attributes + 1
-        return START_SIZE + self._data + 2 + pack + unpack + substreams + 1 + files + 1
+
+def _streams(members: Sequence[Member], crc32s: Sequence[int]) -> bytes:
+    """Clause Streams Info: where the members are, and how they are packed."""
+    folders = _folders(members)
+    many = number(len(folders))
+    packed = b"".join(number(sum(member.taken for member in folder)) for folder in folders)
+    unpacked = b"".join(number(sum(member.size for member in folder)) for folder in folders)
+    coders = b"".join(coder_bytes(solid=folder[0].packed is not None) for folder in folders)
+    split = b""
+    if len(members) > len(folders):
+        # The last size of a folder is not written: it is what the others leave.
+        sizes = b"".join(number(member.size) for folder in folders for member in folder[:-1])
+        counts = b"".join(number(len(folder)) for folder in folders)
+        split = bytes([Id.COUNTS]) + counts + bytes([Id.SIZE]) + sizes
+    return b"".join(
+        (
+            bytes([Id.PACK, 0]) + many + bytes([Id.SIZE]) + packed + bytes([Id.END]),
+            # The zero: the folders stand here, and not elsewhere.
+            bytes([Id.UNPACK, Id.FOLDER]) + many + b"\0" + coders,
+            bytes([Id.UNPACK_SIZE]) + unpacked + bytes([Id.END]),
+            bytes([Id.SUBSTREAMS]) + split + bytes([Id.CRC, 1]),
+            struct.pack(f"<{len(crc32s)}I", *crc32s) + bytes([Id.END]),
+        )
+    )
 
 
 def _property(kind: Id, body: bytes) -> bytes:
@@ -172,29 +216,18 @@ def _property(kind: Id, body: bytes) -> bytes:
 
 
 def header_bytes(stored: Sequence[Stored]) -> bytes:
-    """The header of an archive of these members, in their order."""
+    """The header of an archive of these members, in their order.
+
+    Raises ValueError for a member that goes on with a solid group where there is none.
+    """
     members = [item.member for item in stored]
     count = len(members)
-    data = number(sum(member.size for member in members))
-    pack = bytes([Id.PACK, 0, 1, Id.SIZE]) + data + bytes([Id.END])
-    # One folder, not external; one coder, simple, without properties, whose ID is one byte long.
-    folder = bytes([Id.UNPACK, Id.FOLDER, 1, 0, 1, len(COPY)]) + COPY
-    unpack = folder + bytes([Id.UNPACK_SIZE]) + data + bytes([Id.END])
-    split = b""
-    if count > 1:
-        # The last size of a folder is not written: it is what the others leave.
-        sizes = b"".join(number(member.size) for member in members[:-1])
-        split = bytes([Id.COUNTS]) + number(count) + bytes([Id.SIZE]) + sizes
-    crcs = struct.pack(f"<{count}I", *(item.crc32 for item in stored))
-    substreams = bytes([Id.SUBSTREAMS]) + split + bytes([Id.CRC, 1]) + crcs + bytes([Id.END])
     names = "".join(f"{member.name}\0" for member in members).encode("utf-16-le")
     times = struct.pack(f"<{count}Q", *(to_filetime(member.mtime_ns) for member in members))
     return b"".join(
         (
             bytes([Id.HEADER, Id.MAIN_STREAMS]),
-            pack,
-            unpack,
-            substreams,
+            _streams(members, [item.crc32 for item in stored]),
             bytes([Id.END, Id.FILES]),
             number(count),
             # The first bytes say that all values are defined (times and attributes), and that they are not external.

@@ -1,8 +1,8 @@
-"""Parses the headers that `formats.archive.header` and 7-Zip's ``-mx0`` write; refuses all other 7z archives.
+"""Parses the headers that `formats.archive.header` and 7-Zip's ``-mx0`` and ``-m0=LZMA2`` write; refuses all others.
 
-7-Zip makes a folder of each member, pads with kDummy, and packs the header with LZMA. Every count is compared with its
-limit before it is used, so that memory is bounded by `MAX_MEMBERS` and `MAX_HEADER` whatever a header claims. Clauses
-are those of 7zFormat.txt.
+7-Zip makes a folder of each stored member, pads with kDummy, and packs the header with LZMA. Every count is compared
+with its limit before it is used, so that memory is bounded by `MAX_MEMBERS` and `MAX_HEADER` whatever a header claims.
+Clauses are those of 7zFormat.txt.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import lzma
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -25,13 +25,22 @@ from formats.archive.header import (
     SIGNATURE,
     START_SIZE,
     VERSION,
+    Group,
     Id,
     Member,
     Stored,
     check_clashes,
     from_filetime,
 )
-from formats.errors import IllegalNameError, MalformedError, TooLargeError, UnexpectedError, UnknownFormatError
+from formats.codecs import LZMA2
+from formats.errors import (
+    FormatError,
+    IllegalNameError,
+    MalformedError,
+    TooLargeError,
+    UnexpectedError,
+    UnknownFormatError,
+)
 from formats.names import MAX_MEMBER, check_member
 
 _LZMA = b"\3\1\1"
@@ -193,16 +202,39 @@ def unpack_header(data: bytes, packed: PackedHeader) -> bytes:
     return header
 
 
-def _streams(cursor: Cursor, *, end: int) -> list[tuple[int, int, int]]:
-    """Offset, size and CRC-32 of every member, whose data must end at byte ``end`` (clause Streams Info)."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Stream:
+    """The content of a member: see `Stored` for ``offset`` and ``group``, `Member` for ``packed``."""
+
+    offset: int
+    size: int
+    crc32: int
+    packed: int | None
+    group: Group | None
+
+
+def _check_folder(folder: _Folder) -> None:
+    """Raise `MalformedError` or `TooLargeError` unless the folder is stored, or packed by LZMA2 within our memory."""
+    if folder.method == LZMA2.method:
+        try:
+            LZMA2.memory_for(folder.properties)
+        except FormatError as error:
+            raise type(error)(error.message, place="header") from None
+        if not folder.packed:
+            raise MalformedError("a solid group of no bytes", place="header")
+    elif folder.method != COPY:
+        raise MalformedError(f"a member is {_method(folder)}, not stored", place="header")
+    elif folder.properties or folder.size != folder.packed:
+        raise MalformedError("a stored folder has properties, or two sizes", place="header")
+
+
+def _streams(cursor: Cursor, *, end: int) -> list[_Stream]:
+    """The content of every member; the data must end at byte ``end`` (clause Streams Info)."""
     folders = _folders(cursor)
     cursor.want(Id.END)
     offset = START_SIZE
     for folder in folders:
-        if folder.method != COPY:
-            raise MalformedError(f"a member is {_method(folder)}, not stored", place="header")
-        if folder.properties or folder.size != folder.packed:
-            raise MalformedError("a stored folder has properties, or two sizes", place="header")
+        _check_folder(folder)
         if folder.offset != offset:
             raise MalformedError("the data do not begin at the archive's start", place="header")
         offset += folder.packed
@@ -219,16 +251,31 @@ def _streams(cursor: Cursor, *, end: int) -> list[tuple[int, int, int]]:
                 raise TooLargeError(f"more than {MAX_MEMBERS} members", place="header")
     if max(counts) > 1:
         cursor.want(Id.SIZE)
-    sizes: list[int] = []
+    sizes: list[list[int]] = []
     for folder, count in zip(folders, counts, strict=True):
         listed = [cursor.number() for _ in range(count - 1)]
-        sizes += [*listed, folder.size - sum(listed)]
-    if min(sizes) < 1:
-        raise MalformedError("a member is empty, or the sizes do not add up", place="header")
+        sizes.append([*listed, folder.size - sum(listed)])
+        if min(sizes[-1]) < 1:
+            raise MalformedError("a member is empty, or the sizes do not add up", place="header")
     cursor.want(Id.CRC)
-    crcs = _digests(cursor, len(sizes))
+    crcs = iter(_digests(cursor, sum(counts)))
     cursor.want(Id.END, Id.END)
-    return list(zip(accumulate(sizes, initial=START_SIZE), sizes, crcs, strict=False))
+    return [stream for folder, listed in zip(folders, sizes, strict=True) for stream in _members(folder, listed, crcs)]
+
+
+def _members(folder: _Folder, sizes: Sequence[int], crcs: Iterator[int]) -> Iterator[_Stream]:
+    """The members of a folder; raises `TooLargeError` for a solid group that would take long to find one in."""
+    if folder.method == COPY:
+        for offset, size in zip(accumulate(sizes, initial=folder.offset), sizes, strict=False):
+            yield _Stream(offset=offset, size=size, crc32=next(crcs), packed=None, group=None)
+        return
+    if len(sizes) > 1 and folder.size > LZMA2.run:
+        raise TooLargeError(
+            f"a solid group of several members and {folder.size} bytes, {LZMA2.run} are the limit", place="header"
+        )
+    group = Group(offset=folder.offset, packed=folder.packed, size=folder.size, properties=folder.properties)
+    for offset, size in zip(accumulate(sizes, initial=0), sizes, strict=False):
+        yield _Stream(offset=offset, size=size, crc32=next(crcs), packed=0 if offset else folder.packed, group=group)
 
 
 def _names(body: Cursor, count: int) -> list[str]:
@@ -308,9 +355,10 @@ def parse_header(data: bytes, *, end: int) -> list[Stored]:
     cursor.end()
     return [
         Stored(
-            member=Member(name=name, size=size, mtime_ns=from_filetime(time)),
-            offset=offset,
-            crc32=crc,
+            member=Member(name=name, size=stream.size, mtime_ns=from_filetime(time), packed=stream.packed),
+            offset=stream.offset,
+            crc32=stream.crc32,
+            group=stream.group,
         )
-        for (name, time), (offset, size, crc) in zip(files, streams, strict=True)
+        for (name, time), stream in zip(files, streams, strict=True)
     ]

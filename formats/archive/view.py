@@ -1,4 +1,4 @@
-"""Composes an archive while it is read, with the bytes that `formats.archive.write_archive` makes.
+"""Composes an archive while it is read; of stored members with the bytes that `formats.archive.write_archive` makes.
 
 An archive adds 32 bytes before the content of its members, and a header after it. Where the content, its sizes and its
 CRC-32s are known, the archive need not be written to be read.
@@ -18,8 +18,9 @@ from formats.streams import View
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Span:
-    """A member, its CRC-32, and where its content is: from byte ``offset`` of what ``open`` gives.
+    """A member, the CRC-32 of its content, and where that is: from byte ``offset`` of what ``open`` gives.
 
+    For the first member of a solid group it is the stream of the whole group that is there; the others have nothing.
     ``open`` gives a new seekable stream every time.
     """
 
@@ -33,8 +34,8 @@ class ArchiveView(View):
     """The archive of ``spans``, readable and seekable; one thread at a time may use it.
 
     The content is not checked, so compare the archive with its digest. Raises `MalformedError` where there is no
-    member, or names clash. Reading raises `UnreadableError` where content ends early, and what reading the content
-    raises.
+    member, or names clash, and ValueError for a member that goes on with a solid group where there is none. Reading
+    raises `UnreadableError` where content ends early, and what reading the content raises.
     """
 
     def __init__(self, spans: Sequence[Span]) -> None:
@@ -46,7 +47,7 @@ class ArchiveView(View):
         at = START_SIZE
         for span in spans:
             self._starts.append(at)
-            at += span.member.size
+            at += span.member.taken
         stored = [
             Stored(member=span.member, offset=start, crc32=span.crc32)
             for span, start in zip(spans, self._starts, strict=True)
@@ -67,9 +68,9 @@ class ArchiveView(View):
         span, within = self._spans[number], at - self._starts[number]
         source = self._content(number)
         source.seek(span.offset + within)
-        count: int = source.readinto(into[: span.member.size - within])  # type: ignore[attr-defined]
+        count: int = source.readinto(into[: span.member.taken - within])  # type: ignore[attr-defined]
         if not count:
-            raise UnreadableError(f"content ends {span.member.size - within} bytes early", place=span.member.name)
+            raise UnreadableError(f"content ends {span.member.taken - within} bytes early", place=span.member.name)
         return count
 
     def _content(self, number: int) -> BinaryIO:

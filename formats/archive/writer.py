@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from typing import BinaryIO
 
+from formats.archive.gauge import ArchiveGauge
 from formats.archive.header import (
     ARCHIVE_LIMIT,
     MAX_MEMBERS,
     START_SIZE,
-    ArchiveGauge,
     Member,
     Stored,
     check_clashes,
@@ -51,7 +51,7 @@ def _copy(source: BinaryIO, out: BinaryIO, member: Member) -> int:
 
 
 def write_archive(out: BinaryIO, members: Iterable[tuple[Member, Callable[[], BinaryIO]]]) -> int:
-    """Write the archive of ``members`` to ``out``; return its size in bytes, which is their `archive_size`.
+    """Write the archive of stored ``members`` to ``out``; return its size in bytes, which is their `archive_size`.
 
     Each member comes with a function that opens its content, which is read in pieces of `CHUNK` bytes and closed. The
     same members give the same bytes. ``out`` is empty, seekable and buffered; it is left at its end, not flushed. Its
@@ -59,8 +59,8 @@ def write_archive(out: BinaryIO, members: Iterable[tuple[Member, Callable[[], Bi
 
     Raises `DigestMismatchError` where content is shorter or longer than its member says, `TooLargeError` past
     `ARCHIVE_LIMIT` or `MAX_MEMBERS` (before the member is opened), `IllegalNameError`, and `MalformedError` for a
-    member without content, for no member at all and, after all are written, for names that clash (`check_clashes`).
-    Errors of opening, reading and writing pass through.
+    member without content or in a solid group, for no member at all and, after all are written, for names that clash
+    (`check_clashes`). Errors of opening, reading and writing pass through.
     """
     out.write(bytes(START_SIZE))
     gauge = ArchiveGauge()
@@ -70,6 +70,8 @@ def write_archive(out: BinaryIO, members: Iterable[tuple[Member, Callable[[], Bi
         check_member(member.name)
         if member.size < 1:
             raise MalformedError("a member without content", place=member.name)
+        if member.packed is not None:
+            raise MalformedError("a solid group is put together by ArchiveView", place=member.name)
         gauge.add(member)
         if len(stored) == MAX_MEMBERS:
             raise TooLargeError(f"more than {MAX_MEMBERS} members", place=member.name)

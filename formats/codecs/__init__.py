@@ -9,17 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from formats.codecs.codec import Codec
+from formats.codecs.lzma2 import Lzma2
+from formats.codecs.solid import SolidCodec
 from formats.codecs.store import Store
 from formats.codecs.zstd import Zstd
 
-__all__ = ["CODECS", "COMPRESSIONS", "HOLES", "NAMES", "STORE", "Codec", "Compression"]
+__all__ = ["CODECS", "COMPRESSIONS", "HOLES", "LZMA2", "NAMES", "STORE", "Codec", "Compression", "SolidCodec"]
 
 STORE: Codec = Store()
 """The codec that leaves content as it is."""
+LZMA2: SolidCodec = Lzma2()
+"""The codec of solid groups, which the 7z format itself knows."""
 _ZSTD = Zstd()
 HOLES: Codec = _ZSTD
 """The codec for contents with holes: a run of zeros takes next to nothing."""
-CODECS: dict[str, Codec] = {codec.name: codec for codec in (STORE, _ZSTD)}
+CODECS: dict[str, Codec] = {codec.name: codec for codec in (STORE, _ZSTD, LZMA2)}
 """Every codec by the name that documents give it."""
 NAMES = "|".join(CODECS)
 """The names of all codecs, as a regular expression."""
@@ -37,6 +41,6 @@ COMPRESSIONS = {
     "auto": Compression(codec=_ZSTD, level=3),
     "none": Compression(codec=STORE, level=0),
     "fast": Compression(codec=_ZSTD, level=1),
-    "best": Compression(codec=_ZSTD, level=19),
+    "best": Compression(codec=LZMA2, level=6),
 }
 """Ways to compress by the operator's word. What the codec does not make smaller is stored as it is."""

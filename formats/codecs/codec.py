@@ -22,6 +22,8 @@ class Codec(ABC):
     """What it adds to the name of a member, with its dot; empty for nothing."""
     as_is: ClassVar[bool]
     """Whether a member is the content's own bytes, so that nothing but the content has to be kept to make it again."""
+    solid: ClassVar[bool] = False
+    """Whether the archive itself packs its members, together with others: then it is a `formats.codecs.SolidCodec`."""
     memory: ClassVar[int]
     """Bytes of memory that decoding takes at most, beside the pieces read and returned."""
     command: ClassVar[tuple[str, ...]]
@@ -60,8 +62,13 @@ class Codec(ABC):
         `DigestMismatchError` where it holds fewer, and `MalformedError` where it is not what this codec makes; each
         names ``place``.
         """
+        return self._counted(self._decode(source, place), length, place=place)
+
+    @staticmethod
+    def _counted(pieces: Iterable[bytes], length: int, *, place: str) -> Iterator[bytes]:
+        """``pieces``, which must have ``length`` bytes together; see `decode`."""
         left = length
-        for data in self._decode(source, place):
+        for data in pieces:
             left -= len(data)
             if left < 0:
                 raise TooLargeError(f"expands to more than the {length} bytes listed", place=place)

@@ -15,8 +15,8 @@ _WINDOW_LOG = 27
 _THREADS = 2
 _WORTH_THREADS = 8 << 20
 """Bytes from which a run is compressed by several threads. It decides the bytes of the frame, so it stays."""
-_LEAST = 4096
-"""Bytes from which a content is worth a frame."""
+LEAST = 4096
+"""Bytes from which a content is worth a stream of its own."""
 _SAMPLE = 64 << 10
 _SAMPLES = 16
 
@@ -29,6 +29,17 @@ def zstd_library() -> Any:
     except ModuleNotFoundError:
         from backports import zstd
     return zstd
+
+
+def samples_shrink(source: BinaryIO, size: int) -> bool:
+    """Whether zstd's level 1 takes a tenth or more off samples across a content of ``size`` bytes, one or more."""
+    taken = compressed = 0
+    for place in range(0, size, max(_SAMPLE, size // _SAMPLES)):
+        source.seek(place)
+        data = source.read(_SAMPLE)
+        taken += len(data)
+        compressed += len(zstd_library().compress(data, 1))
+    return compressed < taken * 0.9
 
 
 class Zstd(Codec):
@@ -51,15 +62,7 @@ class Zstd(Codec):
 
     def saves(self, source: BinaryIO, size: int) -> bool:
         """Whether level 1 takes a tenth or more off samples across the content. Less than 4 KiB is not worth it."""
-        if size < _LEAST:
-            return False
-        taken = compressed = 0
-        for place in range(0, size, max(_SAMPLE, size // _SAMPLES)):
-            source.seek(place)
-            data = source.read(_SAMPLE)
-            taken += len(data)
-            compressed += len(zstd_library().compress(data, 1))
-        return compressed < taken * 0.9
+        return size >= LEAST and samples_shrink(source, size)
 
     def encode(self, pieces: Iterable[bytes], *, length: int, level: int) -> Iterator[bytes]:
         """One frame; ``level`` is zstd's own, from 1 to 22; 0 is its default."""

@@ -92,11 +92,12 @@ class MemberRecord(Row, tag="m", frozen=True, kw_only=True):
     """One member of an archive: a run of bytes of one content.
 
     ``size`` bytes are stored under ``name``; they hold ``length`` bytes from ``offset`` of the content whose SHA-256
-    is ``sha256`` and whose whole size is ``of`` bytes. ``coding`` names the codec (`formats.codecs.CODECS`).
+    is ``sha256`` and whose whole size is ``of`` bytes. ``coding`` names the codec (`formats.codecs.CODECS`). In a solid
+    group the first member has the size of the group, and the others have 0.
     """
 
     name: str
-    size: Number
+    size: Count
     sha256: Digest
     of: Number
     offset: Count
@@ -111,11 +112,18 @@ def _judge_member(member: MemberRecord) -> None:
         raise MalformedError("reaches past the end of its content", place="length")
     if CODECS[member.coding].as_is and member.size != member.length:
         raise MalformedError("a stored member has the size of what it holds", place="size")
+    if not member.size and not CODECS[member.coding].solid:
+        raise MalformedError("a member of no bytes, and not of a solid group", place="size")
 
 
 MEMBER_LINES: LineCodec[MemberRecord] = LineCodec(MemberRecord, _judge_member)
 """Reads and writes the lines of an archive's members."""
 _HEADER_LINES: LineCodec[_ArchiveRow | _SectionRow] = LineCodec(_ArchiveRow | _SectionRow, lambda _: None)
+
+
+def _header_row(line: bytes, place: str) -> _ArchiveRow | _SectionRow:
+    """The line before the members of an archive, or before a section."""
+    return _HEADER_LINES.decode([line], lambda _: place)[0]
 
 
 class ContentsWriter:
@@ -222,7 +230,7 @@ class ContentsReader:
         """
         for number in range(1, self._archives + 1):
             place = f"contents.archives[{number}]"
-            (row,) = _HEADER_LINES.decode([self._line()], lambda _, place=place: place)  # type: ignore[misc]
+            row = _header_row(self._line(), place)
             if not isinstance(row, _ArchiveRow):
                 raise MalformedError("a section where an archive is due", place=place)
             if row.archive != number:
@@ -231,9 +239,9 @@ class ContentsReader:
         line = self._lines.line()
         if line is None:
             return
-        (row,) = _HEADER_LINES.decode([line], lambda _: "contents")
+        row = _header_row(line, "contents")
         if isinstance(row, _SectionRow):
-            raise UnknownFormatError(f"a section {row.kind!r}, which this release does not know", place="contents")
+            raise UnknownFormatError(f"a section {row.kind!a}, which this release does not know", place="contents")
         raise MalformedError("goes on after its end", place="contents")
 
     def _members(self, count: int, place: str) -> list[MemberRecord]:

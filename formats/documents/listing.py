@@ -17,10 +17,27 @@ from formats.digest import sha256_hex
 from formats.errors import FormatError, IllegalNameError, MalformedError, TooLargeError
 from formats.holes import check_holes, hole_bytes
 from formats.names import check_path, check_target
-from formats.records import Count, Digest, LineCodec, LineReader, Record, Row, changed, integer, matching, read_rows
+from formats.records import (
+    MAX_INT,
+    Count,
+    Digest,
+    LineCodec,
+    LineReader,
+    Record,
+    Row,
+    changed,
+    integer,
+    matching,
+    read_rows,
+)
 
 MAX_LINE = 1 << 21
-"""Bytes in one line: a path of 32,000 control characters, six bytes each in JSON, and 65,536 holes fit."""
+"""Bytes in one line with its newline: a path of 4,000 control characters, six bytes each in JSON, and 65,536 holes of
+a file of up to 64 PiB fit."""
+MAX_AWAITED = 1 << 27
+"""Bytes that are kept at most for files whose further names are still to come; this bounds the memory of a reader."""
+_AWAITED = 200
+"""Bytes beside its path that a file takes there."""
 EMPTY = sha256_hex(b"")
 """SHA-256 of no bytes."""
 FIRST_TIME, LAST_TIME = -62_135_596_800 * 10**9, 253_402_300_800 * 10**9 - 1
@@ -90,6 +107,11 @@ class ListingSummary(Record):
     bytes: Count
     holes: Count
 
+    def check(self) -> None:
+        """Raise `MalformedError` where there are more bytes in holes than in all files."""
+        if self.holes > self.bytes:
+            raise MalformedError(f"more than the {self.bytes} bytes of all files", place="holes")
+
     @property
     def allocated(self) -> int:
         """Bytes that the files take on a disk whose file system knows holes."""
@@ -133,7 +155,8 @@ class ListingCheck:
 
     Feed every entry with its line through `add`; `summary` gives the result. Raises `MalformedError` when an entry is
     out of order, is listed twice or has no folder listed above it (so no entry passes through a link), and when the
-    further names of a file are not as many as it says.
+    further names of a file are not as many as it says; `TooLargeError` beyond `MAX_AWAITED`, and when all files
+    together have more bytes than an integer of ours counts.
     """
 
     def __init__(self) -> None:
@@ -143,6 +166,8 @@ class ListingCheck:
         self._entries = self._files = self._bytes = self._holes = 0
         self._names: dict[str, int] = {}
         """How many further names are still to come, for each file that has such."""
+        self._awaited = 0
+        """The bytes that these take."""
 
     def add(self, entry: Entry, line: bytes) -> None:
         """Take the next entry; ``line`` is with its newline."""
@@ -159,8 +184,10 @@ class ListingCheck:
                 self._files += 1
                 self._bytes += entry.size
                 self._holes += hole_bytes(entry.holes)
+                if self._bytes > MAX_INT:
+                    raise TooLargeError(f"with it, all files together have more than {MAX_INT} bytes", place=entry.path)
                 if entry.further_names:
-                    self._names[entry.path] = entry.further_names
+                    self._await_names(entry)
             case FolderEntry():
                 self._folders = key
             case HardLinkEntry():
@@ -169,17 +196,25 @@ class ListingCheck:
         self._entries += 1
         self._hash.update(line)
 
+    def _await_names(self, entry: FileEntry) -> None:
+        self._names[entry.path] = entry.further_names
+        self._awaited += len(entry.path) + _AWAITED
+        if self._awaited > MAX_AWAITED:
+            raise TooLargeError("too many files whose further names are still to come", place=entry.path)
+
     def _take_name(self, entry: HardLinkEntry) -> None:
         left = self._names.pop(entry.first, 0)
         if not left:
-            raise MalformedError(f"no file with a further name stands at {entry.first}", place=entry.path)
+            raise MalformedError(f"no file with a further name stands at {entry.first!a}", place=entry.path)
         if left > 1:
             self._names[entry.first] = left - 1
+        else:
+            self._awaited -= len(entry.first) + _AWAITED
 
     def summary(self) -> ListingSummary:
-        """The summary of what has been added."""
-        for path in self._names:
-            raise MalformedError("has fewer further names than it says", place=path)
+        """The summary of what has been added; raises `MalformedError` where further names are missing."""
+        if self._names:
+            raise MalformedError("has fewer further names than it says", place=next(iter(self._names)))
         return ListingSummary(
             sha256=self._hash.hexdigest(),
             entries=self._entries,
@@ -194,15 +229,16 @@ def read_listing(
 ) -> Iterator[Entry]:
     """The entries of a listing, judged on the way; at its end it must match ``expected`` if given.
 
-    Raises `MalformedError`, `IllegalNameError`, `TooLargeError`; also at the end, when the listing is not the expected
-    one.
+    Raises `MalformedError`, `IllegalNameError`, `TooLargeError` and `UnknownFormatError`; also at the end, when the
+    listing is not the expected one.
     """
     check = ListingCheck()
     reader = LineReader(source, longest=MAX_LINE, place=place)
     for entry, line in read_rows(reader, LINES, place=lambda n: f"{place}:{n + 1}"):
         check.add(entry, line)
         yield entry
-    if expected is not None and check.summary() != expected:
+    found = check.summary()
+    if expected is not None and found != expected:
         raise MalformedError("is not the listing its package definition names", place=place)
 
 
@@ -211,11 +247,15 @@ def without_hard_links(entries: Iterable[Entry]) -> Iterator[FileEntry | FolderE
     several_names: dict[str, FileEntry] = {}
     for entry in entries:
         if isinstance(entry, HardLinkEntry):
-            yield changed(several_names[entry.first], path=entry.path, further_names=0)
-            continue
-        if isinstance(entry, FileEntry) and entry.further_names:
+            file = several_names.pop(entry.first)
+            if file.further_names > 1:
+                several_names[entry.first] = changed(file, further_names=file.further_names - 1)
+            yield changed(file, path=entry.path, further_names=0)
+        elif isinstance(entry, FileEntry) and entry.further_names:
             several_names[entry.path] = entry
-        yield entry
+            yield changed(entry, further_names=0)
+        else:
+            yield entry
 
 
 def write_listing(entries: Iterable[Entry], out: BinaryIO) -> ListingSummary:

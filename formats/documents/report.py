@@ -26,7 +26,7 @@ class Place(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeldPackage(PackageRef):
-    """The newest version of a package that is held, and the SHA-256 of its listing."""
+    """A version of a package that is held, and the SHA-256 of its listing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +47,8 @@ class SiteReport(Document):
 
     ``places``: the first is the store. ``trusts`` maps a site code to the serial of the card that is pinned. ``media``
     are the kinds of media it can read; empty means that it does not say. ``reads`` maps the name of a document to the
-    highest major version of it that the site reads.
+    highest major version of it that the site reads. ``packages``: the versions held that ``to`` may know of: its own
+    packages, those that came from it, and those that are offered to it.
     """
 
     NAME = "site-report"
@@ -62,8 +63,8 @@ class SiteReport(Document):
     packages: Annotated[tuple[HeldPackage, ...], items(0, MAX_ITEMS)]
 
     def check(self) -> None:
-        """Raise `MalformedError` for packages listed twice or out of order."""
-        packages = [item.package for item in self.packages]
+        """Raise `MalformedError` for versions listed twice or out of order."""
+        packages = [(item.package, item.version) for item in self.packages]
         if packages != sorted(set(packages)):
             raise MalformedError("each once, in order", place="packages")
 

@@ -13,11 +13,11 @@ from typing import Any, BinaryIO, Generic, TypeVar
 
 import msgspec
 
-from formats.errors import FormatError, MalformedError, TooLargeError
+from formats.errors import FormatError, MalformedError, TooLargeError, UnknownFormatError
 from formats.records.canonical import decode_as, encode, join, moved
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
     """A record that is one JSON array a line; a subclass says ``tag="f", frozen=True, kw_only=True``."""
 
 
@@ -28,7 +28,12 @@ BATCH_LINES = 1024
 BATCH_BYTES = 1 << 20
 """Bytes of lines that are decoded at once; a batch ends with the line that reaches them."""
 _AT = re.compile(r"\[([0-9]+)\]")
-_KIND = re.compile(rb'\["([a-z]+)"')
+_TAG = re.compile(rb'\["([a-z]+)"')
+_ITEMS = re.compile(r"Expected `array` of at (least|most) length [0-9]+(?:, got [0-9]+)?")
+
+
+def _in_our_words(items: re.Match[str]) -> str:
+    return f"{'fewer' if items[1] == 'least' else 'more'} items than a line of its kind has"
 
 
 class LineReader:
@@ -87,7 +92,8 @@ class LineCodec(Generic[SomeRow]):
     def decode(self, lines: Sequence[bytes], place: Callable[[int], str]) -> list[SomeRow]:
         """The rows of ``lines`` (without newlines), judged; ``place(n)`` is where the ``n``-th of them stands.
 
-        Raises `MalformedError`, `TooLargeError` or `IllegalNameError`.
+        Raises `MalformedError`, `TooLargeError` or `IllegalNameError`; `UnknownFormatError` for a kind of row that the
+        codec does not know.
         """
         data = b"\n".join(lines)
         try:
@@ -108,22 +114,28 @@ class LineCodec(Generic[SomeRow]):
         """The row of one line; its error names the field."""
         try:
             row: SomeRow = decode_as(self._decoder, line)
-            if encode(row) != line:
-                raise MalformedError("not in canonical form")
         except FormatError as error:
             raise self._named(error, line, place) from None
+        if encode(row) != line:
+            # Canonical JSON of this kind, so only an item at the end, which has a default, can be missing.
+            raise MalformedError("fewer items than a line of its kind has", place=place)
         return row
 
     def _named(self, error: FormatError, line: bytes, place: str) -> FormatError:
         """The error with the name of the field in place of its number."""
         at = _AT.match(error.place)
         if at is None:
-            return moved(error, place)
+            message = _ITEMS.sub(_in_our_words, error.message)
+            return type(error)(message, place=place)
         number, rest = int(at[1]), error.place[at.end() :]
         if number == 0:
-            return type(error)(error.message.replace("unknown value", "unknown kind"), place=place)
-        kind = _KIND.match(line)
-        fields = self._fields.get(kind[1].decode() if kind else "", ())
+            kind = error.message.removeprefix("unknown value ")
+            if kind == error.message:
+                return type(error)(error.message, place=place)
+            # Not damage: a later release may have put it there.
+            return UnknownFormatError(f"a line of the kind {kind}, which is not known here", place=place)
+        tag = _TAG.match(line)
+        fields = self._fields.get(tag[1].decode() if tag else "", ())
         name = fields[number - 1] if number <= len(fields) else at[0]
         return type(error)(error.message, place=join(place, name + rest))
 

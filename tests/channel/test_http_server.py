@@ -13,8 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -26,10 +24,10 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
 from channel_network import Clock, Pair, came, definition, put
-from http_requests import Forge, Running, client, raw, running, talk, tampered
+from http_requests import Forge, Running, certificate, client, raw, running, talk, tampered
 from journey import started_with
 
-from courier.channel import http_application, http_server
+from courier.channel import http_application, http_connections
 from courier.channel.addresses import Wishes, add_address
 from courier.channel.fetch import open_inbox
 from courier.channel.http_api import OPERATIONS
@@ -55,7 +53,7 @@ pytestmark = pytest.mark.usefixtures("no_reports")
 
 @pytest.fixture
 def up(http: Pair, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    monkeypatch.setattr(http_server, "HEAD_SECONDS", 1.0)
+    monkeypatch.setattr(http_connections, "HEAD_SECONDS", 1.0)
     monkeypatch.setattr(http_application, "BODY_SECONDS", 1.0)
     with running(http.br) as found:
         yield found
@@ -141,35 +139,16 @@ def test_health_and_description_are_for_everyone_and_say_nothing_of_the_site(htt
     assert not re.search(rb"(?i)\r\nserver:", health)
     answers = {
         talk(up.port, f"{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
-        for method in ("GET", "PUT", "DELETE", "POST", "PATCH")
-        for path in ("/", "/v1/messages", f"/v1/messages/{NAME}", "/v1/health/x", "/admin")
+        for method in ("GET", "PUT", "DELETE", "POST", "PATCH", "HEAD", "OPTIONS", "TRACE", "CONNECT", "get")
+        for path in ("/", "/v1/messages", f"/v1/messages/{NAME}", "/v1/health/", "/v1/%68ealth", "/admin", "*")
+    }
+    answers |= {
+        talk(up.port, f"{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+        for method in ("PUT", "POST", "HEAD", "OPTIONS")
+        for path in ("/v1/health", "/v1/openapi.json", "/v1/health?x=y")
     }
     assert len(answers) == 1
     assert answers.pop().startswith(b"HTTP/1.1 401 ")
-
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate of our own for 127.0.0.1, and its key."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.hashes import SHA256
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-    private = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a test")])
-    today = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
-        .not_valid_before(today - timedelta(days=1))
-        .not_valid_after(today + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(private, SHA256())
-    )
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    cert.write_bytes(made.public_bytes(Encoding.PEM))
-    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return cert, key
 
 
 def test_own_certificate_and_a_client_that_trusts_it(http: Pair, tmp_path: Path) -> None:

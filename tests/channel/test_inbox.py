@@ -22,6 +22,16 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = hashlib.sha256(b"message").hexdigest()
 
 
+def test_uploads_count_for_what_a_site_may_put_here_in_all(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path, room={"HQ1": 3 * PART, "BR2": 0}.__getitem__)
+    names = [hashlib.sha256(bytes([n])).hexdigest() for n in range(2)]
+    assert inbox.store("HQ1", names[0], start=0, total=2 * PART, data=b"beginning") == 9
+    with pytest.raises(FullError, match="as much here as one site may"):
+        inbox.store("HQ1", names[1], start=0, total=2 * PART, data=b"beginning")
+    small = b"an acknowledgement"  # is taken all the same, and dealt with soon
+    inbox.store("BR2", hashlib.sha256(small).hexdigest(), start=0, total=len(small), data=small)
+
+
 def test_uploads_that_are_not_whole_are_bounded_and_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inbox = Inbox(tmp_path)
     names = [hashlib.sha256(bytes([n])).hexdigest() for n in range(5)]

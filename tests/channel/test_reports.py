@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from journey import FIXTURES, Sites, add, create, make_sites, run, sent
+from journey import FIXTURES, Home, Sites, add, create, make_sites, run, sent
 
 from courier.sending.readiness import Demand, objections
 from formats.documents.report import HeldPackage, Place, SiteReport
 from formats.documents.retirement import Retirement
+from formats.envelope import parse_envelope
 from formats.errors import FormatError
 
 LISTING = "ab" * 32
@@ -126,8 +129,38 @@ def test_reports_go_only_when_something_changed(sites: Sites) -> None:
     assert sites.hq("channel", "sync")["delivered"] == 1
     sites.sync(sites.br, sites.hq)
     assert sites.hq("channel", "sync")["delivered"] == 0
-    add(sites.hq, FIXTURES / "boot.wim")
+    package = add(sites.hq, FIXTURES / "boot.wim")
+    assert sites.hq("channel", "sync")["delivered"] == 0
+    sites.hq("package", "offer", package, "--to", "BR1")
     assert sites.hq("channel", "sync")["delivered"] == 1
+
+
+def held_there(home: Home, code: str) -> list[tuple[str, int]]:
+    """What ``home`` knows of the packages that the site ``code`` holds."""
+    with contextlib.closing(sqlite3.connect(home.path / "catalogue.sqlite")) as catalogue:
+        (envelope,) = catalogue.execute("SELECT envelope FROM report WHERE site = ?", (code,)).fetchone()
+    report = SiteReport.parse(parse_envelope(envelope).payload)
+    return [(one.package, one.version) for one in report.packages]
+
+
+def test_a_site_is_told_of_what_came_from_it_and_of_what_is_offered_and_of_nothing_else(sites: Sites) -> None:
+    shipped, later = add(sites.hq, FIXTURES / "boot.wim"), add(sites.hq, FIXTURES / "boot.wim", id="HQ100001")
+    _, volumes = sent(sites.hq, shipped, later, out=sites.root / "media")
+    sites.sync()
+    sites.br("parcel", "receive", *volumes)
+    private = add(sites.br, FIXTURES / "disk.raw")
+    sites.sync(sites.br, sites.hq)
+    assert held_there(sites.hq, "BR1") == [("HQ100001", 1), ("HQ100001", 2)]
+    told = sites.br("package", "offer", private, "--to", "HQ1")["offered"]
+    assert told == [{"site": "HQ1", "package_id": "BR100001", "version": 1}]
+    sites.sync(sites.br, sites.hq)
+    assert held_there(sites.hq, "BR1") == [("BR100001", 1), ("HQ100001", 1), ("HQ100001", 2)]
+    sites.br("package", "offer", private, "--to", "HQ1", "--withdraw")
+    sites.sync(sites.br, sites.hq)
+    assert held_there(sites.hq, "BR1") == [("HQ100001", 1), ("HQ100001", 2)]
+    assert sites.br.fails("package", "offer", private, "--to", "HQ1", "--withdraw", code=6)["code"] == "not-found"
+    assert sites.br.fails("package", "offer", "BR100009", "--to", "HQ1", code=6)["code"] == "not-found"
+    assert sites.br.fails("package", "offer", private, "--to", "XX1", code=3)["code"] == "unknown-site"
 
 
 def test_a_retired_version_is_marked_everywhere_and_not_sent(sites: Sites) -> None:

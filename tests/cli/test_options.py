@@ -19,6 +19,7 @@ ZERO_MEANS_SOMETHING = {
     *("parcel create --spare-volumes", "parcel drill --seed", "parcel limits --quota", "parcel limits --repair"),
     *("site policy --max-transit-days", "channel serve --every", "channel serve --bind"),
     *("channel address add --retries", "channel address set --retries", "parcel drill --lose"),
+    "plan send --spare-volumes",
 }
 
 

@@ -18,13 +18,16 @@ from typing import BinaryIO, cast
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from solid_archives import Part, archive_of
 from stock import stock_tool
 
-from formats.codecs import CODECS, COMPRESSIONS, STORE, Codec
+from formats.codecs import CODECS, COMPRESSIONS, STORE, Codec, SolidCodec
 from formats.digest import CHUNK
 from formats.errors import FormatError, MalformedError, TooLargeError
 
 ROOT = Path(__file__).resolve().parents[2]
+SOLID = {name: codec for name, codec in CODECS.items() if isinstance(codec, SolidCodec)}
+every_solid_codec = pytest.mark.parametrize("codec", SOLID.values(), ids=SOLID)
 every_codec = pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
 
 contents = st.binary(max_size=300) | st.builds(
@@ -248,10 +251,52 @@ def test_only_what_makes_content_smaller_is_worth_it(codec: Codec) -> None:
     assert saves(b"a line that shrinks\n" * 10_000) is not codec.as_is
     # Its samples lie across the content, not at its beginning alone.
     assert saves(noise[: 128 << 10] + bytes(4 << 20)) is not codec.as_is
-    assert not saves(b"small")
+    # In a solid group what is small costs nothing, and shrinks together with what is around it.
+    assert saves(b"small") is codec.solid
+    assert not saves(b"")
+
+
+# --- solid codecs ---------------------------------------------------------------------------------------------------
+
+
+def short_runs(codec: SolidCodec, run: int) -> SolidCodec:
+    """The codec with runs of ``run`` bytes."""
+    made: SolidCodec = type("Short", (type(codec),), {"run": run})()
+    return made
+
+
+@every_solid_codec
+@given(st.integers(1, 3000), st.sampled_from([-1, 0, 1]), st.integers(1, 4), st.booleans(), st.integers(1, 1 << 14))
+def test_runs_packed_apart_are_the_stream(
+    codec: SolidCodec, run: int, beside: int, count: int, noise: bool, piece: int
+) -> None:
+    size = max(1, run * count + beside)
+    data = hashlib.shake_128(b"noise").digest(size) if noise else bytes(range(7)) * size
+    data = data[:size]
+    short = short_runs(codec, run)
+    runs = [b"".join(short.encode_run([data[at : at + run]], level=0)) for at in range(0, size, run)]
+    assert b"".join(runs) + codec.ending == encoded(short, data, piece=piece)
+    assert decoded(short, b"".join(runs) + codec.ending, size) == data
+    # Each can be read without what was before it.
+    for n, packed in enumerate(runs):
+        assert decoded(codec, packed + codec.ending, len(data[n * run : n * run + run])) == data[n * run :][:run]
+
+
+@every_solid_codec
+def test_a_damaged_run_in_the_middle_is_refused(codec: SolidCodec) -> None:
+    data = b"a line that shrinks\n" * 1000
+    short = short_runs(codec, 5000)
+    runs = [b"".join(short.encode_run([data[at : at + 5000]], level=0)) for at in range(0, len(data), 5000)]
+    for wrong in (b"", runs[1][:-1], runs[1] + b"\0", runs[1][1:], runs[1] * 2):
+        with pytest.raises(FormatError):
+            decoded(codec, b"".join([runs[0], wrong, *runs[2:]]) + codec.ending, len(data))
 
 
 # --- the registry ---------------------------------------------------------------------------------------------------
+
+
+def test_a_solid_codec_says_that_it_is_one() -> None:
+    assert {name for name, codec in CODECS.items() if codec.solid} == set(SOLID)
 
 
 def test_a_name_and_a_suffix_is_one_codecs() -> None:
@@ -264,19 +309,31 @@ def test_a_name_and_a_suffix_is_one_codecs() -> None:
 
 def test_the_operators_words_name_codecs_of_the_registry() -> None:
     assert list(COMPRESSIONS) == ["auto", "none", "fast", "best"]
+    assert COMPRESSIONS["best"].codec.solid
     assert all(way.codec in CODECS.values() for way in COMPRESSIONS.values())
     assert COMPRESSIONS["none"].codec is STORE
 
 
 @every_codec
-def test_the_stock_command_decodes_members_that_follow_each_other(codec: Codec) -> None:
+def test_the_stock_command_decodes_members_that_follow_each_other(codec: Codec, tmp_path: Path) -> None:
     members = b"".join(encoded(codec, data) for data in (b"first" * 99, b"second" * 999))
+    if codec.solid:
+        members = subprocess.run(
+            [stock_tool("7z"), "x", "-so", _archive(tmp_path)], capture_output=True, check=True
+        ).stdout
     if codec.command:
         command = [stock_tool(codec.command[0]), *codec.command[1:]]
         members = subprocess.run(command, input=members, capture_output=True, check=True).stdout
     assert members == b"first" * 99 + b"second" * 999
     assert bool(codec.command) == bool(codec.by_hand)
     assert all(word in codec.by_hand for word in (codec.suffix, *codec.command[:1]))
+
+
+def _archive(folder: Path) -> Path:
+    """An archive of two solid groups; there is one method of them, so far."""
+    path = folder / "a.7z"
+    path.write_bytes(archive_of(Part(members={"a": b"first" * 99}), Part(members={"b": b"second" * 999})))
+    return path
 
 
 def test_nothing_else_names_a_codec() -> None:

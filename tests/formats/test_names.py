@@ -15,14 +15,16 @@ from formats.names import (
     MAX_COMPONENT,
     MAX_DEPTH,
     MAX_MEMBER,
-    check_link,
+    MAX_TARGET,
     check_member,
     check_package,
     check_parcel,
     check_path,
     check_site,
+    check_target,
     fold,
     is_portable,
+    leads_outside,
     package_id,
     parcel_id,
     volume_name,
@@ -128,51 +130,78 @@ def test_a_refusal_names_its_place() -> None:
         assert caught.value.place == "files[3].path"
 
 
-@pytest.mark.parametrize(
-    ("path", "target"),
-    [
-        ("a", "b"),
-        ("a", "./b/c"),
-        ("a/b", "../c"),
-        ("a/b/c", "../../d/e"),
-        ("a/b", "c//d"),
-        ("a", "..b"),
-        ("a", "."),
-        ("a/b", ".."),
-    ],
-)
-def test_a_link_that_stays_inside_is_kept(path: str, target: str) -> None:
-    assert check_link(path, target) == target
+INSIDE = [
+    ("a", "b"),
+    ("a", "./b/c"),
+    ("a/b", "../c"),
+    ("a/b/c", "../../d/e"),
+    ("a/b", "c//d"),
+    ("a", "..b"),
+    ("a", "."),
+    ("a/b", ".."),
+]
+OUTSIDE = [
+    ("a", "/etc/passwd"),
+    ("a", "//host/share"),
+    ("a", ".."),
+    ("a", "../a"),
+    ("a/b", "../../c"),
+    ("a/b", "../../a/b"),
+    ("a/b", "c/../../../d"),
+]
 
 
-@pytest.mark.parametrize(
-    ("path", "target"),
-    [
-        ("a", ""),
-        ("a", "/etc/passwd"),
-        ("a", "//host/share"),
-        ("a", ".."),
-        ("a", "../a"),
-        ("a/b", "../../c"),
-        ("a/b", "../../a/b"),
-        ("a/b", "c/../../../d"),
-        ("a", "b\0c"),
-        ("a", "x" * 4096),
-        ("a", "\ud800"),
-    ],
-)
-def test_a_link_that_climbs_is_refused(path: str, target: str) -> None:
-    with pytest.raises(IllegalNameError):
-        check_link(path, target)
+@pytest.mark.parametrize(("path", "target"), INSIDE)
+def test_a_link_that_stays_inside_is_told_from_one_that_climbs(path: str, target: str) -> None:
+    assert check_target(target) == target
+    assert not leads_outside(path, target)
 
 
-def test_links_cannot_climb_by_way_of_each_other() -> None:
+@pytest.mark.parametrize(("path", "target"), OUTSIDE)
+def test_a_link_that_climbs_is_kept_and_told(path: str, target: str) -> None:
+    assert check_target(target) == target
+    assert leads_outside(path, target)
+
+
+@pytest.mark.parametrize("target", ["", "b\0c", "x" * (MAX_TARGET + 1), "\u00e9" * 2048, "\ud800"])
+def test_a_link_target_that_no_system_keeps_is_refused(target: str) -> None:
+    for place in ("", "target"):
+        with pytest.raises(IllegalNameError) as caught:
+            check_target(target, place=place)
+        assert caught.value.place == (place or caught.value.place)
+    assert check_target("x" * MAX_TARGET)
+
+
+def test_links_that_could_climb_by_way_of_each_other_lead_outside() -> None:
     """``deep/er/up -> ../..`` is the root, so ``out -> deep/er/up/..`` would be the folder above the package."""
-    assert check_link("deep/er/up", "../..")
-    with pytest.raises(IllegalNameError):
-        check_link("out", "deep/er/up/..")
-    with pytest.raises(IllegalNameError):
-        check_link("deep/out", "../deep/er/up/../etc")
+    assert not leads_outside("deep/er/up", "../..")
+    assert leads_outside("out", "deep/er/up/..")
+    assert leads_outside("deep/out", "../deep/er/up/../etc")
+
+
+steps = st.lists(st.sampled_from(["..", "..", ".", "a", "b", "c", "l", "m", ""]), min_size=1, max_size=5).map("/".join)
+
+
+@given(st.dictionaries(st.sampled_from(["a/l", "b/c/l", "l", "m", "b/m"]), steps, min_size=1))
+def test_no_chain_of_links_that_stay_inside_leads_out(links: dict[str, str]) -> None:
+    """Walks as a system does, with every name that is no link taken for a folder."""
+    inside = {path: target for path, target in links.items() if not leads_outside(path, target)}
+    for begin in inside:
+        at: list[str] = []
+        to_go = begin.split("/")
+        for _ in range(200):
+            if not to_go:
+                break
+            step = to_go.pop(0)
+            if step == "..":
+                assert at, (inside, begin)
+                at.pop()
+            elif step not in ("", "."):
+                target = inside.get("/".join([*at, step]))
+                if target is None:
+                    at.append(step)
+                else:
+                    to_go = target.split("/") + to_go
 
 
 @given(st.text(), st.text())
@@ -183,7 +212,8 @@ def test_checks_of_any_text_raise_only_our_errors(path: str, target: str) -> Non
         except FormatError as error:
             assert "\n" not in error.message
     with contextlib.suppress(FormatError):
-        assert check_link(path, target) == target
+        assert check_target(target) == target
+    assert leads_outside(path, target) in (True, False)
 
 
 @pytest.mark.parametrize(
@@ -283,4 +313,5 @@ def test_what_is_portable_is_also_a_path(name: str) -> None:
 
 
 def test_the_limits_are_those_the_format_states() -> None:
-    assert (names.MAX_COMPONENT, names.MAX_PATH, names.MAX_DEPTH, names.MAX_MEMBER) == (255, 32_000, 512, 200)
+    assert (names.MAX_COMPONENT, names.MAX_PATH, names.MAX_DEPTH, names.MAX_MEMBER) == (255, 4000, 512, 200)
+    assert MAX_TARGET == 4095

@@ -8,11 +8,10 @@ import json
 import os
 import re
 import shutil
-import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -28,11 +27,11 @@ from restore_parcels import (
     Sent,
     Tree,
     envelope,
-    mtime,
     our_archive,
     send,
     stock_archive,
 )
+from restore_runs import SCRIPT, WHOLE, copied_script, expected, found, restored, run
 from stock import stock_tool
 
 import formats.restore
@@ -41,66 +40,10 @@ from formats.digest import sha256_hex
 from formats.documents import label, packing
 from formats.documents.packing import TableRef, archive_path
 
-SCRIPT = Path(formats.restore.__file__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ran:
-    code: int
-    output: str
-
-
-def run(*arguments: object, script: Path | None = None, path: str | None = None, cwd: Path | None = None) -> Ran:
-    """Run the script as a stranger would: without our packages, without any but the standard library."""
-    environment = os.environ if path is None else {**os.environ, "PATH": path}
-    command = [sys.executable, "-I", "-S", script or arguments[0], *arguments[0 if script else 1 :]]
-    done = subprocess.run(
-        list(map(str, command)), capture_output=True, timeout=120, check=False, env=environment, cwd=cwd
-    )
-    assert b"Traceback" not in done.stderr, done.stderr.decode()
-    return Ran(code=done.returncode, output=done.stdout.decode() + done.stderr.decode())
-
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
-    """The script alone in a folder outside the repository."""
-    stock_tool("7z")
-    place = tmp_path / "script" / "restore.py"
-    place.parent.mkdir()
-    shutil.copy(SCRIPT, place)
-    return place
-
-
-def found(folder: Path) -> dict[str, tuple[object, ...]]:
-    """All that a folder holds: path -> kind, content and attributes that a package keeps."""
-    result: dict[str, tuple[object, ...]] = {}
-    for path in folder.rglob("*"):
-        info = path.lstat()
-        name = path.relative_to(folder).as_posix()
-        if stat.S_ISLNK(info.st_mode):
-            result[name] = ("link", path.readlink().as_posix(), info.st_mtime_ns)
-        elif stat.S_ISDIR(info.st_mode):
-            result[name] = ("folder", info.st_mtime_ns)
-        else:
-            result[name] = ("file", path.read_bytes(), info.st_mtime_ns, bool(info.st_mode & stat.S_IXUSR))
-    return result
-
-
-def expected(tree: Tree) -> dict[str, tuple[object, ...]]:
-    result: dict[str, tuple[object, ...]] = {}
-    for path, what in tree.items():
-        if isinstance(what, bytes):
-            result[path] = ("file", what, mtime(path), path.endswith(".sh"))
-        else:
-            result[path] = ("folder", mtime(path)) if what is None else ("link", what, mtime(path))
-    return result
-
-
-def restored(target: Path) -> dict[str, dict[str, tuple[object, ...]]]:
-    return {folder.name.replace("-", ":"): found(folder) for folder in target.iterdir()} if target.exists() else {}
-
-
-WHOLE = {name: expected(tree) for name, tree in TREES.items()}
+    return copied_script(tmp_path)
 
 
 def flip(path: Path) -> None:
@@ -287,7 +230,7 @@ def test_an_encrypted_parcel_opens_with_age_and_an_identity(tmp_path: Path, scri
     assert ran.code == 6
     assert ran.output.startswith(f"--identity {tmp_path / 'nowhere'}: there is no such file"), ran.output
     assert found(tmp_path / "none") == {}
-    assert "sealed" in run(script, "--list", *sent.volumes).output
+    assert "is encrypted" in run(script, "--list", *sent.volumes).output
     assert "HQ1000A0:17" in run(script, "--list", *sent.volumes, "--identity", identity).output
 
 
@@ -298,7 +241,7 @@ def test_the_list_says_what_there_is_and_what_is_missing(tmp_path: Path, script:
     assert "parcel HQ1-000042 from HQ1 to BR2" in ran.output
     assert "volume 2 of 2 is here" in ran.output
     assert "volumes MISSING: 1 (of 2)" in ran.output
-    assert re.search(r"package HQ100001:2 'Image HQ100001:2 \\xfc': 8 files, [\d,]+ bytes", ran.output)
+    assert re.search(r"package HQ100001:2 'Image HQ100001:2 \\xfc': 12 files, [\d,]+ bytes", ran.output)
 
 
 def test_a_target_that_is_in_use_is_refused(tmp_path: Path, script: Path) -> None:
@@ -372,22 +315,34 @@ def altered(old: bytes, new: bytes) -> Callable[[list[bytes]], list[bytes]]:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (b'"path":"boot/loader.sh"', b'"path":"boot/../../../../loose"'),
-        (b'"path":"boot/loader.sh"', b'"path":"/{root}/loose"'),
-        (b'"path":"again.txt"', b'"path":"../again.txt"'),
-        (b'"target":"../boot/loader.sh"', b'"target":"../../loose"'),
-        (b'"target":"../boot/loader.sh"', b'"target":"/"'),
-        (b'"target":"../boot/loader.sh"', b'"target":"x/../../../loose/"'),
-        (b'"path":"tools/readme.txt"', b'"path":"tools/loader.sh"'),
-        (b'"kind":"folder"', b'"kind":"device"'),
+        (b'["f","boot/loader.sh"', b'["f","boot/../../../../loose"'),
+        (b'["f","boot/loader.sh"', b'["f","/{root}/loose"'),
+        (b'["f","again.txt"', b'["f","../again.txt"'),
+        (b'["f","tools/readme.txt"', b'["f","tools/loader.sh"'),
+        (b'["l","boot/absolute"', b'["l","../absolute"'),
+        (b'["d","boot"', b'["m","boot"'),
+        (b'["d","boot"', b'["l","boot"'),
+        (b'"boot/loader.sh"]', b'"../HQ100001-2/boot/loader.sh"]'),
+        (b'"boot/loader.sh"]', b'"boot/../boot/loader.sh"]'),
+        (b'"boot/loader.sh"]', b'"/{root}/secret"]'),
+        (b'"boot/loader.sh"]', b'"../../../secret"]'),
+        (b'"boot/loader.sh"]', b'"boot/absolute"]'),
+        (b'"boot/loader.sh"]', b'"drivers/above/secret"]'),
+        (b'"boot/loader.sh"]', b'"drivers/above"]'),
+        (b'"boot/loader.sh"]', b'"boot"]'),
+        (b'"boot/loader.sh"]', b'"shut =0500/sudo =6755"]'),
+        (b'"boot/loader.sh"]', b'"drivers/loader"]'),
+        (b'"boot/loader.sh"]', b'""]'),
+        (b'"boot/loader.sh"]', b'["boot/loader.sh"]]'),
         (b'"package":"HQ100001"', b'"package":"../../HQ"'),
         (b'"package":"HQ1000A0","version":17', b'"package":"HQ100001","version":2'),
-        (b'"offset":1000', b'"offset":1001'),
-        (b'"offset":1000', b'"offset":-1'),
-        (b'"length":1000', b'"length":"1000"'),
-        (b'"size":17}', b'"size":16}'),
-        (b'"mtime":"20', b'"mtime":"x'),
-        (b'"sha256":"', b'"sha256":["'),
+        (b",3200,1000,1000,", b",3200,1001,1000,"),
+        (b",3200,1000,1000,", b",3200,-1,1000,"),
+        (b",3200,1000,1000,", b',3200,1000,"1000",'),
+        (b",493,17,", b",493,16,"),
+        (b'["f","boot/loader.sh",1', b'["f","boot/loader.sh","x1'),
+        (b'["f","boot/loader.sh",', b'["f","boot/loader.sh",0,'),
+        (b'"store"]', b'"store",0]'),
     ],
 )
 def test_what_reaches_out_of_its_package_or_makes_no_sense_is_refused(
@@ -395,10 +350,28 @@ def test_what_reaches_out_of_its_package_or_makes_no_sense_is_refused(
 ) -> None:
     new = new.replace(b"{root}", os.fsencode(tmp_path))
     sent = send(tmp_path / "media", alter=altered(old, new))
+    (tmp_path / "secret").write_text("of somebody else")
     inside = found(tmp_path)
     ran = run(script, "--to", tmp_path / "out", *sent.volumes)
     assert ran.code in (1, 4), ran.output
     assert {name: what for name, what in found(tmp_path).items() if name != "out"} == inside
+    assert (tmp_path / "secret").stat().st_nlink == 1
+
+
+def test_a_kind_of_entry_of_a_later_release_is_refused_by_its_name(tmp_path: Path, script: Path) -> None:
+    sent = send(tmp_path / "media", alter=altered(b'["d","boot"', b'["b","boot"'))
+    ran = run(script, "--to", tmp_path / "out", *sent.volumes)
+    assert ran.code == 3
+    assert "'b'" in ran.output
+    assert found(tmp_path / "out") == {}
+
+
+def test_a_section_of_a_later_release_is_refused_by_its_name(tmp_path: Path, script: Path) -> None:
+    sent = send(tmp_path / "media", alter=lambda lines: [*lines, b'["s","chunks",1]\n', b'["c",1]\n'])
+    ran = run(script, "--to", tmp_path / "out", *sent.volumes)
+    assert ran.code == 3
+    assert "chunks" in ran.output
+    assert found(tmp_path / "out") == {}
 
 
 def test_no_file_is_written_through_a_link(tmp_path: Path, script: Path) -> None:
@@ -407,11 +380,11 @@ def test_no_file_is_written_through_a_link(tmp_path: Path, script: Path) -> None
 
     def alter(lines: list[bytes]) -> list[bytes]:
         # A file in what the listing says is a link, and the link to where the file would then go.
-        changed = altered(b'"kind":"folder","mtime"', b'"kind":"link","target":"../..","mtime"')(lines[:-1])
-        return [*changed, lines[-1]]
+        return [re.sub(rb'\["d","a/b",(\d+),\d+\]', rb'["l","a/b",\1,"../../../../outside"]', line) for line in lines]
 
     tree: Tree = {"a": None, "a/b": None, "a/b/c": b"content"}
     sent = send(tmp_path / "media", {"HQ100001:1": tree}, volumes=1, alter=alter)
+    assert b'"l","a/b"' in gzip.decompress((sent.volumes[0] / "courier/contents.jsonl.gz").read_bytes())
     assert run(script, "--to", tmp_path / "out", *sent.volumes).code in (1, 4)
     assert found(tmp_path / "out") == {}
     assert found(outside) == {}

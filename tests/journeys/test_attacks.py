@@ -58,7 +58,7 @@ def take(name: str, data: bytes) -> object:
     """Judge a vector as site BR1 does; ``name`` is its path, its kind the first word of the file's name."""
     kind = name.split("/")[1].split("-", maxsplit=1)[0].removesuffix(".json")
     if kind == "card":
-        return check_newer_card(data, MAKE.HQ_CARD)
+        return check_newer_card(data, MAKE.HQ_CARD, now_ns=MAKE.NOW)
     document_kind, on_medium = KINDS[kind]
     trust = Trust(own="BR1", known=MAKE.KNOWN)
     return trust.verify(data, document_kind, now_ns=MAKE.NOW, where=kind, on_medium=on_medium)[0]

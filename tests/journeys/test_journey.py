@@ -180,8 +180,10 @@ def test_each_distinct_content_is_kept_once(sites: Sites) -> None:
     second = write_files(sites.root / "two", c_bin=same, d_bin=b"other")
     add(sites.hq, first)
     add(sites.hq, second)
-    assert sorted(path.stat().st_size for path in sites.hq.contents()) == [5, 10_000]
-    assert {path.name for path in sites.hq.contents()} == {digest_of(path) for path in sites.hq.contents()}
+    assert sorted(content.size for content in sites.hq.contents()) == [5, 10_000]
+    assert {content.sha256 for content in sites.hq.contents()} == {
+        digest_of(second / name) for name in ("c.bin", "d.bin")
+    }
 
 
 def test_ids_and_versions_are_given_or_allotted(sites: Sites) -> None:
@@ -244,9 +246,7 @@ def test_list_show_and_verify_say_what_is_there(sites: Sites) -> None:
     assert sites.hq("package", "show", package) == listed
     assert "alpha" not in sites.hq.says("package", "show", package)
     assert sites.hq("package", "verify")["packages"][0]["state"] == "good"
-    stored = next(path for path in sites.hq.contents() if path.read_bytes() == b"alpha")
-    stored.chmod(0o644)
-    stored.write_bytes(b"alphA")
+    sites.hq.spoil(b"alpha", b"alphA")
     ran = sites.hq.ran("package", "verify", package, code=4)
     assert ran.document["packages"][0]["problems"] == [{"path": "a", "problem": "content differs from its SHA-256"}]
     assert not (sites.root / "out").exists()
@@ -260,7 +260,7 @@ def test_content_shared_with_another_package_stays_when_one_is_removed(sites: Si
     second = add(sites.hq, write_files(sites.root / "two", b=same))
     removed = sites.hq("package", "remove", first)
     assert removed["removed"] == [{"package_id": "HQ100001", "version": 1}]
-    assert [path.stat().st_size for path in sites.hq.contents()] == [10_000]
+    assert [content.size for content in sites.hq.contents()] == [10_000]
     assert exported(sites.hq, second, sites.root / "out")["b"][1] == 10_000
     sites.hq("package", "remove", second)
     assert sites.hq.contents() == []

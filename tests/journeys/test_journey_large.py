@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from journey import Home, Sites, add, create, describe_tree, digest_of, exported, make_sites, noise, write
+from real_trees import ILLEGAL_ON_WINDOWS, drivers, same_by_stock_tools
 
 from courier.media.reading import LAYOUTS, Layout
 
@@ -82,23 +83,10 @@ def test_a_file_of_more_than_4_gib_comes_out_of_every_layout_as_it_went_in(
         shutil.rmtree(sites.root / layout)
 
 
-def many_files(root: Path, count: int) -> Path:
-    """A tree of small files, some empty, some of the same content, in folders of a hundred."""
-    rng = random.Random(20_000)
-    for number in range(count):
-        folder = root / f"{number % 200:03d}"
-        if number < 200:
-            folder.mkdir(parents=True)
-        path = folder / f"driver {number:05d}.{'inf' if number % 3 else 'sys'}"
-        path.write_bytes(b"same" * 50 if number % 10 == 0 else rng.randbytes(rng.randrange(3000)))
-        os.utime(path, ns=(1_700_000_000_000_000_000 + number * 1_000_003,) * 2)
-    return root
-
-
 def test_20_000_small_files_come_out_as_they_went_in(sites: Sites) -> None:
-    source = many_files(sites.root / "drivers", 20_000)
+    source = drivers(sites.root / "drivers", 20_000)
     package = add(sites.hq, source)
-    assert sites.hq("package", "show", package)["files"] == 20_000
+    assert sites.hq("package", "show", package)["files"] == 20_000 + len(ILLEGAL_ON_WINDOWS)
     parcel = create(sites.hq, package, capacity="50MB")
     volumes = write(sites.hq, parcel, "iso", sites.root / "iso")
     sites.hq("parcel", "ship", parcel)
@@ -106,6 +94,7 @@ def test_20_000_small_files_come_out_as_they_went_in(sites: Sites) -> None:
     document = sites.br("parcel", "receive", *volumes)
     assert document["imported"] == [{"package_id": "HQ100001", "version": 1, "outcome": "imported"}]
     assert exported(sites.br, package, sites.root / "out") == describe_tree(source)
+    same_by_stock_tools(source, sites.root / "out")
 
 
 def test_1_000_volumes_are_received_in_random_order(sites: Sites) -> None:

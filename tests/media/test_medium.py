@@ -13,6 +13,7 @@ import pytest
 from fake_tape import FakeSt
 
 from courier.media import tape_device
+from courier.media.checked_stream import SourceFile
 from courier.media.reading import (
     LAYOUTS,
     IsoMedium,
@@ -25,7 +26,7 @@ from courier.media.reading import (
 )
 from courier.media.tape_folder import FolderDrive
 from courier.media.volume_files import writing_order
-from courier.media.writing import SourceFile, VolumeSource, volume_target, write_volume_to
+from courier.media.writing import VolumeSource, volume_target, write_volume_to
 from formats.errors import FormatError
 from formats.tape import Drive, TapeFile, write_volume
 

@@ -11,7 +11,7 @@ from formats.documents.listing import ListingSummary
 
 
 def held(*versions: int) -> list[StoredPackage]:
-    listing = ListingSummary(sha256="0" * 64, entries=1, files=1, bytes=1)
+    listing = ListingSummary(sha256="0" * 64, entries=1, files=1, bytes=1, holes=0)
     return [
         StoredPackage(
             package="HQ100001", version=n, name="X", listing=listing, created_ns=0, added_ns=0, origin="added"

@@ -17,7 +17,9 @@ from stock import stock_tool
 
 from courier.errors import RefusedError
 from courier.packages import holes, pack
+from courier.packages.offenders import refuse_one
 from courier.packages.pack import PackedTree
+from formats.holes import data_runs, hole_map
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="elsewhere: POSIX only")
 GIB = 1 << 30
@@ -183,10 +185,10 @@ def test_of_very_many_holes_the_longest_are_kept(plain: Path, monkeypatch: pytes
         every = holes.find_holes(source.fileno(), GIB)
         if not every:
             pytest.skip("elsewhere: a file system with holes")
-        monkeypatch.setattr(holes, "MOST_HOLES", 2)
+        monkeypatch.setattr(holes, "MAX_HOLES", 2)
         assert holes.find_holes(source.fileno(), GIB) == tuple(sorted(sorted(every, key=lambda hole: -hole[1])[:2]))
     assert every == ((0, 1 << 20), ((1 << 20) + 4096, GIB // 2 - (1 << 20) - 4096), (GIB // 2 + 4096, GIB // 2 - 8192))
-    assert list(holes.data_runs(GIB, every)) == [(1 << 20, 4096), (GIB // 2, 4096), (GIB - 4096, 4096)]
+    assert list(data_runs(hole_map(every), GIB)) == [(1 << 20, 4096), (GIB // 2, 4096), (GIB - 4096, 4096)]
 
 
 def test_a_dry_run_takes_nothing_in(hq: Home, plain: Path) -> None:
@@ -200,8 +202,10 @@ def test_sockets_are_left_out_and_told(hq: Home, plain: Path) -> None:
         os.chdir(plain)  # the path of a socket is short
         one.bind("talk")
         os.chdir("/")
-    assert packed(hq, plain)["left_out"] == 1
-    assert "Left out: 1 socket" in hq.says("package", "add", plain, "--pack", "--name", "Root", "--dry-run")
+    assert packed(hq, plain)["not_kept"] == {"socket": 1}
+    says = hq.says("package", "add", plain, "--pack", "--name", "Root", "--dry-run")
+    assert "Left out: sockets, 1 entry: talk" in says
+    assert "--pack keeps" not in says
 
 
 def test_a_folder_as_deep_as_a_path_may_be_long_is_packed(hq: Home, tmp_path: Path) -> None:
@@ -257,7 +261,7 @@ def test_a_file_of_which_nothing_changed_is_read_twice_alike(plain: Path) -> Non
     with PackedTree(plain) as one, PackedTree(plain) as other:
         assert (one.bytes, one.entries) == (other.bytes, other.entries)
     with pytest.raises(RefusedError, match="vanished"):
-        list(pack._walk(plain / "nowhere", pack._refuse))
+        list(pack._walk(plain / "nowhere", refuse_one))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import hashlib
 import tracemalloc
 from collections.abc import Iterable
 from itertools import pairwise
+from unittest import mock
 
 import pytest
 from hypothesis import example, given
@@ -18,11 +19,12 @@ from courier.parcel.archive_plan import (
     LEAST_ARCHIVE,
     Content,
     PlannedArchive,
+    packed_together,
     place_on_volumes,
     plan_archives,
 )
-from formats.archive import Member, archive_size
-from formats.codecs import CODECS
+from formats.archive import archive_size
+from formats.codecs import CODECS, SolidCodec
 from formats.documents.contents import MAX_MEMBERS
 from formats.documents.packing import MAX_VOLUMES
 from formats.names import check_member, check_path, fold, is_portable
@@ -39,7 +41,8 @@ def plan(contents: Iterable[Content], limit: int) -> list[PlannedArchive]:
 
 def worst_size(archive: PlannedArchive) -> int:
     """Bytes of the archive as it would be written, were every compressed member as large as can be."""
-    return archive_size([Member(name=m.name, size=m.most, mtime_ns=0) for m in archive.members])
+    assert sum(archive.most) == sum(member.most for member in archive.members)
+    return archive_size([m.stored(size) for m, size in zip(archive.members, archive.most, strict=True)])
 
 
 def check_plan(contents: list[Content], limit: int) -> list[PlannedArchive]:
@@ -49,16 +52,20 @@ def check_plan(contents: list[Content], limit: int) -> list[PlannedArchive]:
     for archive in archives:
         assert 1 <= len(archive.members) <= MAX_MEMBERS
         assert worst_size(archive) <= limit
-    # Every byte of every content once, in order.
+    # Every byte of every content once, in order; within an archive what is packed together comes last.
     covered = {item.sha256: 0 for item in contents}
-    order = [member.content.sha256 for member in members]
+    number = {item.sha256: n for n, item in enumerate(contents)}
+    order = [[number[member.content.sha256] for member in archive.members] for archive in archives]
+    for archive, numbers in zip(archives, order, strict=True):
+        solid = [member.content.codec.solid for member in archive.members]
+        assert list(zip(solid, numbers, strict=True)) == sorted(zip(solid, numbers, strict=True))
+        assert len(set(numbers)) == len(numbers)
+    assert all(max(one) <= min(other) for one, other in pairwise(order))
     for member in members:
         assert member.length >= 1
         assert member.offset == covered[member.content.sha256]
         covered[member.content.sha256] += member.length
     assert list(covered.values()) == [item.size for item in contents]
-    assert list(dict.fromkeys(order)) == [item.sha256 for item in contents]
-    assert sum(a != b for a, b in pairwise(order)) == max(0, len(contents) - 1)
     check_names([member.name for member in members])
     return archives
 
@@ -177,6 +184,52 @@ def test_what_is_held_for_each_content_is_its_name_alone() -> None:
         assert tracemalloc.get_traced_memory()[1] < 6 << 20
     finally:
         tracemalloc.stop()
+
+
+SOLID = next(codec for codec in CODECS.values() if isinstance(codec, SolidCodec))
+
+
+def groups(*contents: Content) -> list[list[int]]:
+    """The lengths of what is packed together."""
+    (archive,) = plan(contents, ARCHIVE_LIMIT)
+    return [[member.length for member in group] for group in packed_together(archive.members)]
+
+
+def test_a_solid_group_has_at_most_a_run_or_one_member() -> None:
+    mib, run = 1 << 20, SOLID.run
+    assert run == 64 * mib
+
+    def solid(*sizes: int) -> list[Content]:
+        return [content(f"{n}", size, SOLID.name) for n, size in enumerate(sizes)]
+
+    assert groups(*solid(63 * mib, mib)) == [[63 * mib, mib]]
+    assert groups(*solid(63 * mib, mib + 1)) == [[63 * mib], [mib + 1]]
+    assert groups(*solid(run, 1)) == [[run], [1]]
+    assert groups(*solid(1, run, 1, 1)) == [[1], [run], [1, 1]]
+    assert groups(*solid(65 * mib, 1)) == [[65 * mib], [1]]
+    assert groups(*solid(1, 1000 * mib)) == [[1], [1000 * mib]]
+
+
+def test_what_is_stored_cuts_no_solid_group() -> None:
+    codings = [SOLID.name, "store", SOLID.name, "zstd", SOLID.name]
+    (archive,) = plan([content(f"{n}", n + 1, coding) for n, coding in enumerate(codings)], ARCHIVE_LIMIT)
+    assert [[m.length for m in group] for group in packed_together(archive.members)] == [[2], [4], [1, 3, 5]]
+    assert archive.most[-3:] == [sum(SOLID.bound(length) for length in (1, 3, 5)), 0, 0]
+
+
+@given(st.lists(st.tuples(st.integers(1, 300), st.sampled_from(list(CODECS))), min_size=1, max_size=40))
+def test_groups_are_all_members_in_order(shape: list[tuple[int, str]]) -> None:
+    short: SolidCodec = type("Short", (type(SOLID),), {"run": 200})()
+    with mock.patch.dict(CODECS, {SOLID.name: short}):
+        (archive,) = plan([content(f"{n}", size, coding) for n, (size, coding) in enumerate(shape)], ARCHIVE_LIMIT)
+        found = list(packed_together(archive.members))
+        assert [member for group in found for member in group] == list(archive.members)
+        for group in found:
+            assert len(group) == 1 or all(member.content.codec is short for member in group)
+            assert len(group) == 1 or sum(member.length for member in group) <= short.run
+        for one, other in pairwise(found):
+            if one[0].content.codec is other[0].content.codec is short:
+                assert sum(member.length for member in one) + other[0].length > short.run
 
 
 def test_the_plan_of_the_same_contents_is_the_same() -> None:

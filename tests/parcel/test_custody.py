@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from journey import FIXTURES, ROOT, Sites, add, create, make_home, make_sites, run, sent, write
 
+from courier.channel.custody_exchange import share_ledgers
+from courier.channel.handlers import take_message
+from courier.cli.messages import MESSAGE_HANDLERS
+from courier.errors import RefusedError
 from courier.parcel.custody import Ledger
 from courier.parcel.custody_ledger import Happened, check_signature, next_entry
 from courier.parcel.seals import judge_seals
+from courier.site.catalog import custody as rows
+from courier.site.catalog import packages, parcels
+from courier.site.catalog.guests import ROW
 from courier.site.home import Site, create_site, open_site
 from courier.site.trust import KnownSite, Trust
+from formats.documents import custody as custody_doc
 from formats.documents.custody import BY_HAND, MAIN, CustodyBatch, CustodyEntry, SealMark
 from formats.errors import FormatError
 
@@ -236,11 +246,6 @@ def test_what_is_altered_in_the_catalogue_is_shown(sites: Sites) -> None:
 
 
 def test_only_the_sites_of_a_parcel_have_a_say_in_its_ledger(tmp_path: Path) -> None:
-    from courier.channel.handlers import take_message
-    from courier.cli.messages import MESSAGE_HANDLERS
-    from courier.errors import RefusedError
-    from formats.documents import custody as custody_doc
-
     sites = make_sites(tmp_path, "HQ1", "BR1", "BR2")
     parcel, _ = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=tmp_path / "media")
     hq, stranger = open_site(sites.hq.path), open_site(sites.homes[2].path)
@@ -407,3 +412,105 @@ def test_mistakes_at_the_keyboard(sites: Sites) -> None:
     sites.br.fails("parcel", "custody", "merge", sites.root / "nowhere", code=6)
     assert "name the ledger file" in sites.br.fails("parcel", "custody", "merge", sites.root, code=2)["hint"]
     sites.br.fails("parcel", "custody", "add", "HQ1", "--event", "note", code=2)
+
+
+# --- what another site may put here ---------------------------------------------------------------------------------
+
+
+def batch_of(writer: Site, parcel: str, to: str, *entries: bytes) -> bytes:
+    """The message in which a site passes entries on."""
+    batch = CustodyBatch(parcel=parcel, site=writer.code, to=to, issued_ns=time.time_ns(), entries=entries)
+    return writer.sign(batch.payload(), custody_doc.BATCH_TYPE).encode()
+
+
+def many_entries(writer: Site, parcel: str, count: int) -> list[bytes]:
+    ledger = Ledger(parcel=parcel)
+    return [written(writer, ledger, MAIN, Happened(event="note", note=str(n))) for n in range(count)]
+
+
+def test_entries_of_a_parcel_that_nobody_knows_here_are_refused(sites: Sites) -> None:
+    with closing(open_site(sites.hq.path)) as hq, closing(open_site(sites.br.path)) as br:
+        invented = "HQ1-000077"
+        with pytest.raises(RefusedError, match="announced no such parcel") as caught:
+            take_message(br, batch_of(hq, invented, "BR1", *many_entries(hq, invented, 1)), MESSAGE_HANDLERS)
+        assert caught.value.code == "unknown-parcel"
+        with br.catalogue.reading() as connection:
+            assert rows.of_parcel(connection, invented) == []
+
+
+def test_a_site_passes_on_only_so_many_entries_about_a_parcel(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("courier.parcel.custody_ledger.MAX_FROM_SITE", 30)
+    parcel, _ = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "media")
+    sites.sync()
+    with closing(open_site(sites.hq.path)) as hq, closing(open_site(sites.br.path)) as br:
+        entries = many_entries(br, parcel, 40)
+        for _ in range(2):  # a batch that comes again changes nothing
+            take_message(hq, batch_of(br, parcel, "HQ1", *entries), MESSAGE_HANDLERS)
+        with hq.catalogue.reading() as connection:
+            kept = rows.of_parcel(connection, parcel)
+            assert sum(one.source == "BR1" for one in kept) == 30
+            log = [entry.text for entry in parcels.read_log(connection, parcel)]
+        full = [text for text in log if "more than 30 custody entries" in text]
+        assert len(full) == 2
+        assert "and 9 more such faults" in full[0]
+
+
+def test_what_one_site_puts_here_is_bounded_in_all_and_said(sites: Sites) -> None:
+    parcel, _ = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "media")
+    sites.sync()
+    sites.hq("parcel", "limits", "--site-quota", "10kB")
+    with closing(open_site(sites.hq.path)) as hq, closing(open_site(sites.br.path)) as br:
+        room = hq.room_for("BR1")
+        assert room == 10_000
+        entries = many_entries(br, parcel, 16)
+        take_message(hq, batch_of(br, parcel, "HQ1", *entries[:4]), MESSAGE_HANDLERS)
+        assert hq.room_for("BR1") == room - sum(len(entry) + ROW for entry in entries[:4])
+        take_message(hq, batch_of(br, parcel, "HQ1", *entries[:4]), MESSAGE_HANDLERS)  # known ones count once
+        with pytest.raises(RefusedError, match="BR1 has put as much here as one site may, 10,000 bytes") as caught:
+            for number in range(4, 16):
+                take_message(hq, batch_of(br, parcel, "HQ1", entries[number]), MESSAGE_HANDLERS)
+        assert caught.value.code == "full"
+        assert "--site-quota" in caught.value.hint
+    sites.hq("parcel", "limits", "--site-quota", "1MB")
+    with closing(open_site(sites.hq.path)) as hq, closing(open_site(sites.br.path)) as br:
+        take_message(hq, batch_of(br, parcel, "HQ1", *entries), MESSAGE_HANDLERS)
+
+
+def test_definitions_and_notices_count_for_what_a_site_puts_here(sites: Sites) -> None:
+    with closing(open_site(sites.br.path)) as br:
+        before = br.room_for("HQ1")
+    sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "media")
+    sites.sync()
+    with closing(open_site(sites.br.path)) as br, br.catalogue.reading() as connection:
+        notices = [data for data, _ in parcels.notices(connection)]
+        definitions = [data for data, _ in packages.find_definitions(connection, "HQ100001", 1, "HQ1").values()]
+        custody = [one.envelope for one in rows.of_parcel(connection, PARCEL) if one.source == "HQ1"]
+        kept = [*notices, *definitions, *custody]
+        assert len(notices) == len(definitions) == 1
+        assert custody
+        assert before - br.room_for("HQ1") == sum(len(data) + ROW for data in kept)
+
+
+def test_the_ledger_of_a_parcel_goes_to_a_site_after_its_notice(sites: Sites) -> None:
+    """A site that does not know the parcel refuses the entries."""
+    parcel, _ = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "media")
+    with closing(open_site(sites.hq.path)) as hq:
+        assert share_ledgers(hq) == 0
+    sites.hq("channel", "sync")
+    assert sites.br("channel", "sync")["refused"] == []
+    assert run("parcel", "log", parcel, "--json", "--home", sites.br.path).document["custody"]
+
+
+def test_a_ledger_file_tells_its_maker_nothing_of_a_parcel_that_was_never_made(sites: Sites) -> None:
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
+    with closing(open_site(sites.br.path)) as br:
+        invented = many_entries(br, "HQ1-000077", 2)
+        real = many_entries(br, parcel, 1)
+        foreign = many_entries(br, "BR1-000005", 1)
+    stick = sites.root / "stick.ledger"
+    stick.write_bytes(b"".join(line + b"\n" for line in (*invented, *real, *foreign)))
+    done = run("parcel", "custody", "merge", stick, "--json", "--home", sites.hq.path, code=3).document
+    assert (done["added"], done["known"]) == (2, 0)
+    assert done["parcels"] == ["BR1-000005", parcel]
+    assert [item["line"] for item in done["refused"]] == [1, 2]
+    assert "HQ1-000077 was not made here" in done["refused"][0]["message"]

@@ -59,7 +59,7 @@ DEFINITION = PackageDefinition(
     site="HQ1",
     created_ns=NOW - 2 * DAY_NS,
     issued_ns=NOW - 2 * DAY_NS,
-    listing=ListingSummary(sha256=LISTED, entries=1, files=1, bytes=10),
+    listing=ListingSummary(sha256=LISTED, entries=1, files=1, bytes=10, holes=0),
 )
 ROOM = Room(purpose="receiving", place="/home", needed=10, free=100, reserve=20)
 GOOD = Facts(

@@ -131,6 +131,10 @@ def test_a_discard_that_was_made_is_made_again_without_fuss(br: Home, volumes: l
     br("parcel", "receive", *volumes[:2])
     assert br("parcel", "discard", "HQ1-000001")["freed"] > 0
     assert br("parcel", "discard", "HQ1-000001")["freed"] == 0
+    assert [one["state"] for one in br("parcel", "list")["received"]] == ["Discarded"]
+    shown = br("parcel", "show", "HQ1-000001")
+    assert (shown["state"], shown["volumes"]) == ("Discarded", [])
+    assert br.fails("parcel", "import", "HQ1-000001", code=4)["code"] == "incomplete"
     assert br.fails("parcel", "discard", "HQ1-000002", code=6)["code"] == "not-found"
     assert len(br("parcel", "receive", *volumes)["imported"]) == 1
 

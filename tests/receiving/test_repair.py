@@ -591,7 +591,7 @@ def test_a_pack_gone_bad_at_the_sender_is_made_again(sites: Sites) -> None:
 
 def test_content_gone_bad_at_the_sender_is_not_sent_and_said(sites: Sites) -> None:
     package, parcel = damaged_beyond(sites)
-    (content,) = sites.hq.contents()
+    (content,) = sites.hq.large_files()
     good = content.read_bytes()
     content.write_bytes(bytes(len(good)))
     sites.br("parcel", "repair", parcel, "--request-out", sites.root / "request")

@@ -12,7 +12,9 @@ import pytest
 from journey import Home, Sites, add, introduce, make_home, make_sites, sent
 
 import courier.packages.add
+import courier.packages.read_tree
 import courier.sending.plan
+from formats.documents.listing import FileEntry
 from formats.records import changed
 
 
@@ -170,10 +172,11 @@ def test_content_that_the_receiver_has_from_elsewhere_does_not_stand_in_for_what
 
 def test_size_and_digest_of_a_content_are_one(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
     hq, br, _ = sites.homes
-    real_read, real_contents = courier.packages.add.read_tree, courier.sending.plan._contents
+    real_read, real_contents = courier.packages.read_tree.read_tree, courier.sending.plan._contents
 
     def longer(*given: Any, **more: Any) -> Any:
         for entry in real_read(*given, **more):
+            assert isinstance(entry, FileEntry)
             yield changed(entry, size=entry.size + 1)
 
     with monkeypatch.context() as patch:

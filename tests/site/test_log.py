@@ -184,7 +184,7 @@ def test_the_error_that_ends_a_command_is_its_last_line(home: Path, error: BaseE
 
 def test_an_error_that_a_command_has_said_itself_is_logged(journey: tuple[Sites, str, str]) -> None:
     sites, package, _ = journey
-    path = sites.br.contents()[0]
+    path = sites.br.large_files()[0]
     good = path.read_bytes()
     path.write_bytes(b"x" * len(good))
     assert run("package", "verify", "--home", sites.br.path, code=4).err

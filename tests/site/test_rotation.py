@@ -255,14 +255,15 @@ def test_a_clock_before_the_key_neither_spoils_the_home_nor_sends_what_nobody_be
 def test_a_key_made_while_the_clock_was_ahead_is_replaced_by_phone(
     sites: Sites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No site believes a key that is not valid yet; one that has pinned it takes the next card by its fingerprint."""
+    """No site takes a card from the future, so its next one is not chained: it is taken by its fingerprint."""
     with monkeypatch.context() as ahead:
         set_clock(ahead, 400)
         sites.hq("site", "rotate-key")
         package = add(sites.hq, FIXTURES / "boot.wim")
         sites.hq("channel", "sync")
-    sites.br("channel", "sync", code=None)
-    assert sites.br("site", "show", "HQ1")["serial"] == 2
+    refused = sites.br("channel", "sync", code=None)["refused"]
+    assert any("the card of HQ1: made" in item["reason"] for item in refused)
+    assert sites.br("site", "show", "HQ1")["serial"] == 1
     for command in (("site", "rotate-key"), ("parcel", "create", package, "--to", "BR1", "--capacity", "900KB")):
         error = sites.hq.fails(*command, code=3)
         assert error["code"] == "clock"

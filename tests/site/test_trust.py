@@ -78,7 +78,7 @@ DEFINITION = PackageDefinition(
     site="HQ1",
     created_ns=NOW - HOUR,
     issued_ns=NOW - HOUR,
-    listing=ListingSummary(sha256="0" * 64, entries=1, files=1, bytes=1),
+    listing=ListingSummary(sha256="0" * 64, entries=1, files=1, bytes=1, holes=0),
 )
 
 
@@ -241,12 +241,12 @@ def test_any_bytes_raise_only_errors_for_people(data: bytes, at: int) -> None:
 # --- cards ----------------------------------------------------------------------------------------------------------
 
 
-def card_refusal(data: bytes, pinned: SiteCard | None = None) -> str:
+def card_refusal(data: bytes, pinned: SiteCard | None = None, now_ns: int = NOW) -> str:
     with pytest.raises(CourierError) as caught:
         if pinned is None:
             read_card(data)
         else:
-            check_newer_card(data, pinned)
+            check_newer_card(data, pinned, now_ns=now_ns)
     assert caught.value.hint
     return caught.value.code
 
@@ -278,12 +278,12 @@ ROTATED = make_card(
 
 
 def test_a_rotated_card_signed_by_old_and_new_key_is_taken() -> None:
-    assert check_newer_card(signed_card(ROTATED, HQ_NEW, HQ), HQ_CARD) == ROTATED
+    assert check_newer_card(signed_card(ROTATED, HQ_NEW, HQ), HQ_CARD, now_ns=NOW) == ROTATED
 
 
 def test_the_pinned_card_itself_may_come_again() -> None:
-    assert check_newer_card(signed_card(HQ_CARD, HQ), HQ_CARD) == HQ_CARD
-    assert check_newer_card(signed_card(ROTATED, HQ_NEW), ROTATED) == ROTATED
+    assert check_newer_card(signed_card(HQ_CARD, HQ), HQ_CARD, now_ns=NOW) == HQ_CARD
+    assert check_newer_card(signed_card(ROTATED, HQ_NEW), ROTATED, now_ns=NOW) == ROTATED
 
 
 def test_a_card_that_is_not_chained_to_the_pinned_one_is_refused() -> None:
@@ -291,6 +291,24 @@ def test_a_card_that_is_not_chained_to_the_pinned_one_is_refused() -> None:
     eve = make_card("HQ1", site_key(EVE), serial=2, issued_ns=NOW)
     assert card_refusal(signed_card(eve, EVE), HQ_CARD) == "card-not-chained"
     assert card_refusal(signed_card(eve, EVE, BR), HQ_CARD) == "card-not-chained"
+
+
+def test_a_key_that_has_ended_vouches_for_no_new_card_whatever_its_date() -> None:
+    """Whoever finds an old key dates the card one nanosecond before the key's end; the moment of arrival counts."""
+    pinned = make_card("HQ1", site_key(HQ, end=NOW))
+    eve = make_card("HQ1", site_key(EVE, start=NOW - DAY), serial=2, issued_ns=NOW - 1)
+    card = signed_card(eve, EVE, HQ)
+    assert check_newer_card(card, pinned, now_ns=NOW + CLOCK_SLACK_NS - 1) == eve
+    assert card_refusal(card, pinned, now_ns=NOW + CLOCK_SLACK_NS) == "card-not-chained"
+
+
+def test_a_card_dated_in_the_future_is_refused() -> None:
+    """It would stay the newest for ever: no card after it is taken."""
+    for issued_ns in (NOW + CLOCK_SLACK_NS + 1, NOW + 5 * 365 * DAY):
+        keys = site_key(HQ_NEW), site_key(HQ)
+        pinned = make_card("HQ1", site_key(HQ, end=NOW + 6 * 365 * DAY))
+        card = make_card("HQ1", *keys, serial=2, issued_ns=issued_ns)
+        assert card_refusal(signed_card(card, HQ_NEW, HQ), pinned) == "clock"
 
 
 def test_a_rolled_back_card_is_refused() -> None:

@@ -340,7 +340,7 @@ def definition(site: Site, number: int = 1, *, filler: str = "") -> Envelope:
         site=site.code,
         created_ns=now(),
         issued_ns=now(),
-        listing=ListingSummary(sha256="1" * 64, entries=1, files=1, bytes=1),
+        listing=ListingSummary(sha256="1" * 64, entries=1, files=1, bytes=1, holes=0),
     )
     return site.sign(made.payload(), package_doc.TYPE)
 

@@ -6,12 +6,18 @@ A new implementation is one class here and one line in `CONTENT_STORES`; the sui
 
 from __future__ import annotations
 
+import hashlib
 import io
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
-from courier.site.store.content_store import ContentStore
+from courier.files import allocated
+from courier.site.store.content_store import ContentStore, StoredContent
 from courier.site.store.folder import FolderStore
+from courier.site.store.pack_file import GONE, HEADER, LARGEST, PACK, add_marks, new_name
+from courier.site.store.pack_index import INDEX, add_pack
 from formats.digest import sha256_hex
 from formats.documents.listing import Entry, FileEntry, ListingSummary
 
@@ -30,24 +36,35 @@ class StoreUnderTest(Protocol):
     def replace(self, name: str, data: bytes | None) -> None:
         """Put other bytes in place of something kept, or delete it."""
 
+    def room(self) -> int:
+        """Bytes that everything kept takes, on the disk or wherever it is."""
+
 
 class FolderUnderTest(StoreUnderTest):
-    """The store in a folder."""
+    """The store in a folder, with every content in a file of its own."""
+
+    packed = 0
 
     def __init__(self, place: Path) -> None:
         self.folder = place / "store"
-        self.store = FolderStore(self.folder)
+        self.store = FolderStore(self.folder, packed=self.packed)
+
+    def files(self) -> list[Path]:
+        """All files of the store but its lock and what is told of the packs."""
+        ours = (path for path in self.folder.rglob("*") if path.is_file() and path.name != "lock")
+        return [path for path in ours if not path.name.startswith(INDEX) and path.suffix != GONE]
 
     def kept(self) -> dict[str, bytes]:
         """See `StoreUnderTest.kept`."""
-        paths = (path for path in self.folder.rglob("*") if path.is_file() and path.name != "lock")
+        paths = (path for path in self.files() if path.suffix != PACK)
         found = {path.relative_to(self.folder).parts: path.read_bytes() for path in paths}
-        return {"/".join([parts[0], *parts[2:]] if parts[0] == "content" else parts): found[parts] for parts in found}
+        in_folders = ("content", "blocks")
+        return {"/".join([parts[0], *parts[2:]] if parts[0] in in_folders else parts): found[parts] for parts in found}
 
     def path(self, name: str) -> Path:
         """The file of something kept."""
         kind, sha256 = name.split("/")
-        return self.folder / kind / sha256[:2] / sha256 if kind == "content" else self.folder / name
+        return self.folder / kind / sha256[:2] / sha256 if kind in ("content", "blocks") else self.folder / name
 
     def replace(self, name: str, data: bytes | None) -> None:
         """See `StoreUnderTest.replace`."""
@@ -56,15 +73,86 @@ class FolderUnderTest(StoreUnderTest):
         else:
             self.path(name).write_bytes(data)
 
+    def room(self) -> int:
+        """See `StoreUnderTest.room`."""
+        return sum(allocated(path.stat()) for path in self.files())
 
-CONTENT_STORES: dict[str, type[StoreUnderTest]] = {"folder": FolderUnderTest}
+
+class PacksUnderTest(FolderUnderTest):
+    """The store in a folder as sites have it, with small contents in packs."""
+
+    packed = LARGEST
+
+    def rows(self) -> dict[bytes, tuple[str, int, int]]:
+        """Pack, offset and length of every packed content, as the index has it."""
+        path = self.folder / "packs" / INDEX
+        if not path.exists():
+            return {}
+        query = "SELECT digest, name, offset, length FROM content JOIN pack ON pack = id"
+        with closing(sqlite3.connect(path)) as connection:
+            return {digest: (name, offset, length) for digest, name, offset, length in connection.execute(query)}
+
+    def pack(self, name: str) -> Path:
+        """The file of a pack."""
+        return self.folder / "packs" / f"{name}{PACK}"
+
+    def kept(self) -> dict[str, bytes]:
+        """See `StoreUnderTest.kept`."""
+        found = super().kept()
+        for digest, (name, offset, length) in self.rows().items():
+            found[f"content/{digest.hex()}"] = self.pack(name).read_bytes()[offset : offset + length]
+        return found
+
+    def replace(self, name: str, data: bytes | None) -> None:
+        """See `StoreUnderTest.replace`.
+
+        Bytes of another length go into a pack of their own, to which the index then leads.
+        """
+        kind, sha256 = name.split("/")
+        row = self.rows().get(bytes.fromhex(sha256)) if kind == "content" else None
+        if row is None:
+            super().replace(name, data)
+            return
+        digest, (old, offset, length) = bytes.fromhex(sha256), row
+        if data is not None and len(data) == length:
+            with self.pack(old).open("r+b") as out:
+                out.seek(offset)
+                out.write(data)
+            return
+        with closing(sqlite3.connect(self.folder / "packs" / INDEX)) as connection:
+            if data is None:
+                connection.execute("DELETE FROM content WHERE digest = ?", (digest,))
+            else:
+                record = HEADER.pack(digest, len(data)) + data
+                self.pack(new := new_name()).write_bytes(record)
+                number = add_pack(connection, new, len(record))
+                place = number, HEADER.size, len(data), digest
+                connection.execute("UPDATE content SET pack = ?, offset = ?, length = ? WHERE digest = ?", place)
+            connection.commit()
+        add_marks(self.pack(old).with_suffix(GONE), [offset])
+
+
+CONTENT_STORES: dict[str, type[StoreUnderTest]] = {"files": FolderUnderTest, "packs": PacksUnderTest}
 """Name -> class of every implementation under test."""
+
+
+def table_of(data: bytes) -> bytes:
+    """The block table of a content, made without our code."""
+    return b"".join(hashlib.sha256(data[at : at + (1 << 20)]).digest() for at in range(0, len(data), 1 << 20))
+
+
+def stored(data: bytes) -> StoredContent:
+    """What a store says of a content."""
+    blocks = sha256_hex(table_of(data)) if len(data) > 1 << 20 else ""
+    return StoredContent(sha256=sha256_hex(data), size=len(data), blocks=blocks)
 
 
 def listing(files: dict[str, bytes]) -> list[Entry]:
     """The entries of a package of those files."""
     return [
-        FileEntry(path=path, size=len(data), sha256=sha256_hex(data), mtime_ns=0, executable=False)
+        FileEntry(
+            path=path, mtime_ns=0, mode=0o644, size=len(data), sha256=sha256_hex(data), blocks=stored(data).blocks
+        )
         for path, data in sorted(files.items())
     ]
 
@@ -73,7 +161,7 @@ def add(store: ContentStore, files: dict[str, bytes]) -> ListingSummary:
     """Take a package of those files in."""
     with store.lock(), store.stage() as staging:
         for data in files.values():
-            assert staging.add(io.BytesIO(data)) == (sha256_hex(data), len(data))
+            assert staging.add(io.BytesIO(data)) == stored(data)
         summary = staging.add_listing(listing(files))
         staging.commit()
     return summary

@@ -45,7 +45,13 @@ numbers = st.integers(1, 2**63 - 1)
 versions = st.integers(1, MAX_VERSION)
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60)
 packages = st.builds(lambda site, n: f"{site}{n:05X}", sites, st.integers(0, 0xFFFFF))
-summaries = st.builds(ListingSummary, sha256=digests, entries=counts, files=counts, bytes=counts)
+
+
+@st.composite
+def summaries(draw: st.DrawFn) -> ListingSummary:
+    size = draw(counts)
+    holes = draw(st.integers(0, size))
+    return ListingSummary(sha256=draw(digests), entries=draw(counts), files=draw(counts), bytes=size, holes=holes)
 
 
 @st.composite
@@ -63,7 +69,7 @@ def definitions(draw: st.DrawFn) -> PackageDefinition:
         site=draw(sites),
         created_ns=draw(times),
         issued_ns=draw(times),
-        listing=draw(summaries),
+        listing=draw(summaries()),
     )
 
 
@@ -193,7 +199,7 @@ SAMPLES: dict[str, Document] = {
         site="HQ1",
         created_ns=1_795_000_000_123_456_789,
         issued_ns=1_795_000_000_123_456_789,
-        listing=ListingSummary(sha256=SHA[0], entries=5, files=3, bytes=10_000_000_000),
+        listing=ListingSummary(sha256=SHA[0], entries=5, files=3, bytes=10_000_000_000, holes=8_192),
     ),
     "packing": PackingList(
         parcel="HQ1-000042",

@@ -24,6 +24,9 @@ from typing import Any
 
 from stock import stock_tool
 
+from courier.site.store.content_store import StoredContent
+from courier.site.store.folder import FolderStore
+
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "fixtures"
 SMALL = "850KB"
@@ -143,9 +146,18 @@ class Home:
         """The store's files and every row of the catalogue, for comparing before and after."""
         return {"store": _files(self.path / "store"), "catalogue": _rows(self.path / "catalogue.sqlite")}
 
-    def contents(self) -> list[Path]:
-        """The files of the content store."""
+    def contents(self) -> list[StoredContent]:
+        """What the content store says that it has."""
+        return list(FolderStore(self.path / "store").contents())
+
+    def large_files(self) -> list[Path]:
+        """The files of the contents that are not packed."""
         return sorted(path for path in (self.path / "store" / "content").rglob("*") if path.is_file())
+
+    def spoil(self, content: bytes, other: bytes) -> None:
+        """Put other bytes of the same length in the place of a small content, in the pack where it is."""
+        (pack,) = (path for path in (self.path / "store" / "packs").glob("*.pack") if content in path.read_bytes())
+        pack.write_bytes(pack.read_bytes().replace(content, other))
 
 
 def _files(folder: Path) -> dict[str, str]:
@@ -271,17 +283,19 @@ def digests_of(path: Path) -> dict[str, str]:
 
 
 def describe_tree(root: Path) -> dict[str, tuple[object, ...]]:
-    """All that a package keeps of a tree: names, kinds, contents, times in nanoseconds, executable bits, targets."""
+    """All that a package keeps of a tree: names, kinds, contents, times in nanoseconds, permission bits, hard links."""
     found: dict[str, tuple[object, ...]] = {}
+    first_names: dict[tuple[int, int], str] = {}
     for name, path in _walk(root, ""):
         info = path.lstat()
         if stat.S_ISLNK(info.st_mode):
             found[name] = ("link", os.readlink(path), info.st_mtime_ns)  # noqa: PTH115 (the target as it stands)
         elif stat.S_ISDIR(info.st_mode):
-            found[name] = ("folder", info.st_mtime_ns)
+            found[name] = ("folder", info.st_mtime_ns, stat.S_IMODE(info.st_mode))
         else:
-            executable = bool(info.st_mode & stat.S_IXUSR)
-            found[name] = ("file", info.st_size, digest_of(path), info.st_mtime_ns, executable)
+            first = first_names.setdefault((info.st_dev, info.st_ino), name)
+            mode = stat.S_IMODE(info.st_mode)
+            found[name] = ("file", info.st_size, digest_of(path), info.st_mtime_ns, mode, first)
     return found
 
 

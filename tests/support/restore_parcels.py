@@ -7,21 +7,34 @@ import hashlib
 import re
 import shutil
 import subprocess
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
+from content_stores import stored
 from stock import stock_tool
 
-from formats.archive import Member, write_archive
-from formats.codecs import Codec
+from formats.archive import Member
+from formats.archive.view import ArchiveView, Span
+from formats.codecs import CODECS, Codec
 from formats.digest import sha256_hex
 from formats.documents import label, packing
 from formats.documents.contents import ContentsWriter, MemberRecord, PackageHeader
-from formats.documents.listing import Entry, FileEntry, FolderEntry, LinkEntry, path_key, write_listing
+from formats.documents.listing import (
+    Entry,
+    FileEntry,
+    FolderEntry,
+    HardLinkEntry,
+    LinkEntry,
+    path_key,
+    write_listing,
+)
 from formats.documents.packing import FileRecord, PackingList, TableRef, archive_path
 from formats.envelope import Envelope
+from formats.holes import BLOCK, HoleMap, hole_map
 from formats.names import is_portable
 
 PARCEL = "HQ1-000042"
@@ -29,22 +42,43 @@ CREATED = 1_795_512_600_123_456_789
 PART = 1000
 """Bytes after which a content is cut in these tests."""
 
-Tree = Mapping[str, "bytes | str | None"]
-"""Path -> content of a file, target of a link, or None for a folder."""
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A further name of the file at ``first``."""
+
+    first: str
+
+
+Tree = Mapping[str, "bytes | str | Name | None"]
+"""Path -> content of a file, target of a symbolic link, a further name, or None for a folder."""
 
 NOISE = b"".join(hashlib.sha256(bytes([n])).digest() for n in range(100))
 FIRST: Tree = {
     "boot": None,
+    "boot/absolute": "/etc/passwd",
     "boot/empty": None,
     "boot/empty.txt": b"",
+    "boot/empty.txt too": Name("boot/empty.txt"),
     "boot/loader.sh": b"#!/bin/sh\nexit 0\n",
     "drivers": None,
+    "drivers/above": "../../../x/..",
     "drivers/current": "../boot/loader.sh",
     "drivers/image.wim": NOISE,
+    "drivers/image.wim too": Name("drivers/image.wim"),
+    "drivers/kept =0400": b"may be read, and nothing else",
+    "drivers/locked =0000": b"may not even be read",
     "drivers/log.txt": b"a line that shrinks\n" * 200,
     "drivers/na\u0308me": b"decomposed",
     "drivers/n\u00e4me": b"composed",
     "drivers/what?\n*.bin": b"no portable name",
+    "drivers/loader": Name("boot/loader.sh"),
+    "shut =0500": None,
+    "shut =0500/deep =0000": None,
+    "shut =0500/deep =0000/file": b"in a folder that nobody enters",
+    "shut =0500/deep =0000/link": "file",
+    "shut =0500/sudo =6755": b"set-user-ID",
+    "sticky =1777": None,
     "\U0001f4bf": b"disc",
 }
 SECOND: Tree = {
@@ -66,6 +100,26 @@ def mtime(path: str) -> int:
     return 1_500_000_000_000_000_001 + int(sha256_hex(path.encode())[:12], 16)
 
 
+def mode(path: str) -> int:
+    """The permission bits of a path: what its name says at its end, or usual ones."""
+    said = re.search(" =([0-7]{4})$", path)
+    return int(said[1], 8) if said else 0o755 if path.endswith(".sh") or "." not in path else 0o640
+
+
+def holes(data: bytes) -> HoleMap:
+    """The map of all whole blocks of zeros."""
+    runs: list[tuple[int, int]] = []
+    for at in range(0, len(data), BLOCK):
+        piece = data[at : at + BLOCK]
+        if any(piece):
+            continue
+        if runs and sum(runs[-1]) == at:
+            runs[-1] = (runs[-1][0], runs[-1][1] + len(piece))
+        else:
+            runs.append((at, len(piece)))
+    return hole_map(runs)
+
+
 def entries(tree: Tree) -> list[Entry]:
     made: list[Entry] = []
     for path in sorted(tree, key=path_key):
@@ -77,11 +131,16 @@ def entries(tree: Tree) -> list[Entry]:
                     size=len(what),
                     sha256=sha256_hex(what),
                     mtime_ns=mtime(path),
-                    executable=path.endswith(".sh"),
+                    mode=mode(path),
+                    blocks=stored(what).blocks,
+                    holes=holes(what),
+                    further_names=list(tree.values()).count(Name(path)),
                 )
             )
+        elif isinstance(what, Name):
+            made.append(HardLinkEntry(path=path, first=what.first))
         elif what is None:
-            made.append(FolderEntry(path=path, mtime_ns=mtime(path)))
+            made.append(FolderEntry(path=path, mtime_ns=mtime(path), mode=mode(path)))
         else:
             made.append(LinkEntry(path=path, target=what, mtime_ns=mtime(path)))
     return made
@@ -91,7 +150,9 @@ def zstd(data: bytes) -> bytes:
     return subprocess.run([stock_tool("zstd"), "-cq"], input=data, capture_output=True, check=True).stdout
 
 
-def stored_members(trees: Mapping[str, Tree], codec: Codec | None = None) -> list[tuple[MemberRecord, bytes]]:
+def stored_members(
+    trees: Mapping[str, Tree], codec: Codec | None = None, part_size: int = PART
+) -> list[tuple[MemberRecord, bytes]]:
     """The members of a parcel of these packages: each content once, some cut, text encoded by ``codec``.
 
     Without a codec, text is compressed by the stock zstd.
@@ -101,7 +162,7 @@ def stored_members(trees: Mapping[str, Tree], codec: Codec | None = None) -> lis
         for path, content in tree.items():
             if not isinstance(content, bytes) or not content:
                 continue
-            parts = [content[at : at + PART] for at in range(0, len(content), PART)]
+            parts = [content[at : at + part_size] for at in range(0, len(content), part_size)]
             for n, part in enumerate(parts):
                 suffix = f".{n + 1:03d}" if len(parts) > 1 else ""
                 data, end, coding = part, suffix, "store"
@@ -117,7 +178,7 @@ def stored_members(trees: Mapping[str, Tree], codec: Codec | None = None) -> lis
                     size=len(data),
                     sha256=sha256,
                     of=len(content),
-                    offset=n * PART,
+                    offset=n * part_size,
                     length=len(part),
                     coding=coding,
                 )
@@ -129,14 +190,15 @@ Archiver = Callable[[list[tuple[MemberRecord, bytes]], Path], list[MemberRecord]
 
 
 def our_archive(members: list[tuple[MemberRecord, bytes]], path: Path) -> list[MemberRecord]:
-    def opener(data: bytes) -> Callable[[], BytesIO]:
-        return lambda: BytesIO(data)
-
+    spans = []
+    for record, data in members:
+        codec, content, member = CODECS[record.coding], data, Member(name=record.name, size=record.size, mtime_ns=0)
+        if codec.solid:  # each a group of its own
+            content = b"".join(codec.decode(BytesIO(data), record.length, place=""))
+            member = Member(name=record.name, size=record.length, mtime_ns=0, packed=record.size)
+        spans.append(Span(member=member, crc32=zlib.crc32(content), open=partial(BytesIO, data)))
     with path.open("xb") as out:
-        write_archive(
-            out,
-            [(Member(name=record.name, size=record.size, mtime_ns=0), opener(data)) for record, data in members],
-        )
+        out.write(ArchiveView(spans).read())
     return [record for record, _ in members]
 
 
@@ -179,6 +241,7 @@ def send(
     members: int = 3,
     archive: Archiver = our_archive,
     codec: Codec | None = None,
+    part_size: int = PART,
     encrypt: Callable[[Path], None] | None = None,
     created: int = CREATED,
     edition: int = 1,
@@ -186,7 +249,7 @@ def send(
 ) -> Sent:
     """Lay a parcel out by hand; ``alter`` changes the lines of its contents before their digest is taken."""
     root.mkdir(parents=True)
-    stored = stored_members(trees, codec)
+    stored = stored_members(trees, codec, part_size)
     runs = [stored[at : at + members] for at in range(0, len(stored), members)]
     buffer = BytesIO()
     writer = ContentsWriter(buffer, parcel=PARCEL, packages=len(trees), archives=len(runs))

@@ -29,6 +29,7 @@ FOLDER = Path(__file__).resolve().parent / "archives"
 CONTENT = {"a": b"one", "b": b"four"}
 CRCS = struct.pack("<2I", *map(zlib.crc32, CONTENT.values()))
 COPY = b"\1\1\0"
+SOLID = b"\1\x21\x21\1\x16"
 FILE = 0x81A48020
 
 
@@ -148,11 +149,21 @@ def header_of(data: bytes) -> bytes:
 
 GOOD = archive()
 HEADER = header_of(GOOD)
+# A chunk of LZMA2 that is not compressed, after a reset of the dictionary, and the end of the stream.
+SOLID_GOOD = start(b"\1\0\6onefour\0", b"\1" + streams(packed=(11,), coder=SOLID) + files() + b"\0")
 GOODS = {
     "plain": GOOD,
     "packed header": packed(HEADER),
     "packed header with the largest dictionary": packed(HEADER, dictionary=(1 << 32) - 1),
     "padding": archive(files=files(prop(0x19, bytes(5)), NAMES, prop(0x19, b""), TIMES, ATTRIBUTES)),
+    "solid group": SOLID_GOOD,
+    "a stored member and a solid group of one": start(
+        b"one\1\0\3four\0",
+        b"\1"
+        + streams(packs=2, packed=(3, 8), folders=2, coder=COPY + SOLID, unpacked=(3, 4), counts=b"", sizes=b"")
+        + files()
+        + b"\0",
+    ),
     "two folders": archive(
         streams(packs=2, packed=(3, 4), folders=2, coder=COPY * 2, unpacked=(3, 4), counts=b"", sizes=b"")
     ),
@@ -225,7 +236,15 @@ STRUCTURE = {
     "hidden in padding": (archive(files=files(NAMES, TIMES, ATTRIBUTES, prop(0x19, b"\0x"))), MalformedError),
 }
 METHODS = {
-    "LZMA2": (archive(streams(coder=b"\1\x21\x21\1\x18")), MalformedError),
+    "LZMA": (archive(streams(coder=b"\1\x23\3\1\1\5\x5d\0\0\1\0")), MalformedError),
+    "LZMA2 without properties": (archive(streams(coder=b"\1\1\x21")), MalformedError),
+    "LZMA2 with two properties": (archive(streams(coder=b"\1\x21\x21\2\x16\0")), MalformedError),
+    "LZMA2 with a dictionary past 4 GiB": (archive(streams(coder=b"\1\x21\x21\1\x29")), MalformedError),
+    "LZMA2 and BCJ": (archive(streams(coder=b"\2\4\3\3\1\3\x21\x21\1\x16\0\1", unpacked=(7, 7))), MalformedError),
+    "solid group of no bytes": (
+        archive(streams(packs=2, packed=(7, 0), folders=2, coder=COPY + SOLID, unpacked=(3, 4), counts=b"", sizes=b"")),
+        MalformedError,
+    ),
     "COPY with properties": (archive(streams(coder=b"\1\x21\0\1\0")), MalformedError),
     "AES": (archive(streams(coder=b"\1\x24\6\xf1\7\1\2\x13\0")), MalformedError),
     "COPY and COPY": (archive(streams(coder=b"\2\1\0\1\0\0\1", unpacked=(7, 7))), MalformedError),
@@ -315,6 +334,9 @@ BOMBS = {
     "2^40 folders": (archive(streams(folders=1 << 40)), TooLargeError),
     "2^40 members in a folder": (archive(streams(counts=b"\x0d" + number(1 << 40))), TooLargeError),
     "properties of 2^40 bytes": (archive(streams(coder=b"\1\x21\x21" + number(1 << 40))), MalformedError),
+    "LZMA2 with a dictionary of 96 MiB": (archive(streams(coder=b"\1\x21\x21\1\x1d")), TooLargeError),
+    "LZMA2 with a dictionary of 4 GiB": (archive(streams(coder=b"\1\x21\x21\1\x28")), TooLargeError),
+    "solid group of 2^40 bytes": (archive(streams(coder=SOLID, unpacked=(1 << 40,))), TooLargeError),
     "long names": (archive(files=files(prop(0x11, bytes(10_000)), TIMES, ATTRIBUTES)), TooLargeError),
 }
 ATTACKS: dict[str, tuple[bytes, type[FormatError]]] = {

@@ -73,7 +73,7 @@ KNOWN = {
 }
 """What BR1 trusts."""
 
-SUMMARY = ListingSummary(sha256=A, entries=1, files=1, bytes=5)
+SUMMARY = ListingSummary(sha256=A, entries=1, files=1, bytes=5, holes=0)
 NOTICE = ShipNotice(
     parcel="HQ1-000042",
     source="HQ1",
@@ -239,7 +239,12 @@ def bad() -> dict[str, bytes]:
         "malformed/notice-without-sender": signed(_changed(payload, **{"from": None}), notice.TYPE, HQ),
         "malformed/notice-for-nobody": signed(_changed(payload, to=[]), notice.TYPE, HQ),
         "malformed/notice-of-no-volumes": signed(_changed(payload, volumes=0), notice.TYPE, HQ),
-        "malformed/packing-key-without-seal": signed(_changed(PACKING.payload(), sealed=False), packing.TYPE, HQ),
+        "malformed/package-of-more-holes-than-bytes": signed(
+            _changed(DEFINITION.payload(), listing={**SUMMARY.record(), "holes": 6}), package.TYPE, HQ
+        ),
+        "malformed/packing-key-without-encryption": signed(
+            _changed(PACKING.payload(), encrypted=False), packing.TYPE, HQ
+        ),
         "malformed/packing-blocks-of-a-wrong-size": signed(
             _changed(PACKING.payload(), blocks={"size": 65, "sha256": C}), packing.TYPE, HQ
         ),

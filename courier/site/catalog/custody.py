@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
+from courier.site.catalog import guests
 from courier.site.catalog.schema import custody, values_of
 
 
@@ -15,7 +16,8 @@ class KeptEntry:
     """A custody entry that is kept here, as its signed envelope.
 
     ``entry``: SHA-256 of its payload. ``due``: 1 while it may have to be passed on to other sites, else 0. ``shared``:
-    codes of the sites that are known to have it, separated by commas.
+    codes of the sites that are known to have it, separated by commas. ``source``: the site that passed it on; empty
+    for one that was written or merged here.
     """
 
     parcel: str
@@ -24,11 +26,14 @@ class KeptEntry:
     received_ns: int
     due: int = 1
     shared: str = ""
+    source: str = ""
 
 
 def keep(connection: Connection, new: KeptEntry) -> None:
-    """Keep an entry that is not kept yet."""
+    """Keep an entry that is not kept yet; it counts for the site that passed it on."""
     connection.execute(insert(custody).values(values_of(new)))
+    if new.source:
+        guests.count(connection, new.source, len(new.envelope))
 
 
 def change(connection: Connection, parcel: str, entry: str, **values: object) -> None:
@@ -41,6 +46,19 @@ def of_parcel(connection: Connection, parcel: str) -> list[KeptEntry]:
     """All entries about a parcel, in the order they came."""
     query = select(custody).where(custody.c.parcel == parcel).order_by(custody.c.received_ns, custody.c.entry)
     return [KeptEntry(**row._mapping) for row in connection.execute(query)]
+
+
+def due_of_parcel(connection: Connection, parcel: str) -> list[KeptEntry]:
+    """The entries about a parcel that may have to be passed on, in the order they came."""
+    query = select(custody).where(custody.c.parcel == parcel, custody.c.due == 1)
+    query = query.order_by(custody.c.received_ns, custody.c.entry)
+    return [KeptEntry(**row._mapping) for row in connection.execute(query)]
+
+
+def passed_on_by(connection: Connection, parcel: str, source: str) -> int:
+    """How many entries about a parcel are kept that a site passed on."""
+    query = select(func.count()).where(custody.c.parcel == parcel, custody.c.source == source)
+    return int(connection.execute(query).scalar_one())
 
 
 def find(connection: Connection, parcel: str, entry: str) -> KeptEntry | None:

@@ -14,13 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from courier.error_codes import Code
-from courier.errors import BusyError, CourierError, NoSpaceError, RefusedError, UsageError
+from courier.errors import (
+    BusyError,
+    CourierError,
+    DamagedError,
+    NoSpaceError,
+    RefusedError,
+    UnreachableError,
+    UsageError,
+)
 from courier.files import free_space
-from courier.site.catalog.schema import HEAD
+from courier.site.catalog.schema import HEAD, metadata
 from courier.site.log import log_notes, noting
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import URL, Connection, Engine
 
 BUSY_SECONDS = 30
 """How long a writer waits for another."""
@@ -65,19 +73,16 @@ class Catalogue:
         self._engine.dispose()
 
 
-def open_catalogue(url: str) -> Catalogue:
+def open_catalogue(url: str | URL) -> Catalogue:
     """Open the catalogue at an SQLAlchemy URL and bring its schema up to date.
 
     Raises `UsageError` when the URL names no database that can be used, `RefusedError` when the schema was made by a
-    newer release.
+    newer release, `DamagedError` for a file that is no catalogue, `UnreachableError` when the server does not answer.
     """
-    from sqlalchemy import inspect, text
-
     engine = _engine(url)
     with _translated(engine):
         with engine.connect().execution_options(**{_READ: True}) as connection:
-            known = inspect(connection).has_table("alembic_version")
-            revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar() if known else None
+            revision = _revision(connection)
         if revision != HEAD:
             if revision is not None and revision > HEAD:
                 raise RefusedError(
@@ -89,7 +94,68 @@ def open_catalogue(url: str) -> Catalogue:
     return Catalogue(engine)
 
 
-def _engine(url: str) -> Engine:
+def check_whole(url: URL) -> None:
+    """Raise `DamagedError` unless the SQLite file of a catalogue is sound and has every table of its release."""
+    from sqlalchemy import inspect, text
+
+    engine = _engine(url)
+    try:
+        with _translated(engine), engine.connect().execution_options(**{_READ: True}) as connection:
+            said = str(connection.execute(text("PRAGMA quick_check(1)")).scalar())
+            tables = set(inspect(connection).get_table_names())
+            is_newest = _revision(connection) == HEAD
+    finally:
+        engine.dispose()
+    if said == "ok" and is_newest and not metadata.tables.keys() <= tables:
+        said = "tables are missing"
+    if said != "ok":
+        raise damaged_catalogue(f"catalogue {url.database}", said)
+
+
+def _revision(connection: Connection) -> str | None:
+    """The migration that a catalogue is at; None where it has no schema."""
+    from sqlalchemy import inspect, text
+
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
+def check_catalogue_url(url: str) -> None:
+    """Raise `UsageError` for an address that no catalogue can have, or that holds a password.
+
+    Other users of the computer see the arguments of a command; libpq, which connects, finds the password elsewhere.
+    """
+    if not url:
+        return
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        given = make_url(url)
+    except ArgumentError as error:
+        raise UsageError(f"catalogue: {str(error).splitlines()[0]}", hint=_WRITE_IT_LIKE) from None
+    if has_password(given):
+        raise UsageError(
+            f"catalogue {given.set(query={}).render_as_string(hide_password=True)}: the address holds a password, "
+            "which other users of this computer can see",
+            hint="leave it out and change it: it belongs into ~/.pgpass (chmod 600), or into $PGPASSWORD",
+        )
+
+
+def has_password(url: str | URL) -> bool:
+    """Whether the address of a database holds a password."""
+    from sqlalchemy import make_url
+
+    given = make_url(url)
+    return bool(given.password) or any("password" in name for name in given.query)
+
+
+_WRITE_IT_LIKE = "write it like postgresql://user@host/name, or leave it out for an SQLite file in the site home"
+
+
+def _engine(url: str | URL) -> Engine:
     from sqlalchemy import create_engine, event, make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -103,8 +169,7 @@ def _engine(url: str) -> Engine:
             parsed = parsed.set(drivername="postgresql+psycopg")
         engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS} if kind == "sqlite" else {})
     except ArgumentError as error:
-        hint = "write it like postgresql://user@host/name, or leave it out for an SQLite file in the site home"
-        raise UsageError(f"catalogue: {str(error).splitlines()[0]}", hint=hint) from None
+        raise UsageError(f"catalogue: {str(error).splitlines()[0]}", hint=_WRITE_IT_LIKE) from None
     except ImportError as error:
         raise UsageError(f"catalogue: {error}", hint="pip install 'courier-parcels[postgresql]'") from None
     if kind == "sqlite":
@@ -113,9 +178,11 @@ def _engine(url: str) -> Engine:
     return engine
 
 
-def sqlite_url(path: Path) -> str:
-    """The URL of an SQLite file."""
-    return f"sqlite:///{path.as_posix()}"
+def sqlite_url(path: Path) -> URL:
+    """The URL of an SQLite file; the path may hold any character, a question mark too."""
+    from sqlalchemy import URL
+
+    return URL.create("sqlite", database=path.as_posix())
 
 
 def _sqlite_connect(connection: Any, _record: object) -> None:
@@ -143,45 +210,84 @@ def _postgresql_begin(connection: Connection) -> None:
 def _migrate(engine: Engine) -> None:
     from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
 
     config = Config()
     folder = (Path(__file__).parent / "migrations").as_posix()
     config.set_main_option("script_location", folder.replace("%", "%%"))
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            where = f"catalogue {engine.url.set(query={}).render_as_string(hide_password=True)}"
+            raise damaged_catalogue(where, f"its schema has no release ({error})") from None
 
 
 @contextlib.contextmanager
 def _translated(engine: Engine) -> Iterator[None]:
     """Turn errors of the database into a `CourierError` that names the catalogue, without its password."""
-    from sqlalchemy.exc import OperationalError, SQLAlchemyError
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-    local = engine.dialect.name == "sqlite" and engine.url.database
-    where = (
-        f"catalogue {engine.url.database if local else engine.url.set(query={}).render_as_string(hide_password=True)}"
-    )
+    local = engine.url.database if engine.dialect.name == "sqlite" else None
+    where = f"catalogue {local or engine.url.set(query={}).render_as_string(hide_password=True)}"
     try:
         yield
-    except OperationalError as error:
+    except DBAPIError as error:
         text = " ".join(str(error.orig).split())
-        # SQLite only says "disk I/O error" when not even the file of its shared memory can grow.
-        no_room = local and "disk I/O error" in text and free_space(Path(local)) < _ROOM_TO_OPEN
-        if no_room or "full" in text or "No space left" in text:
-            free = f" ({free_space(Path(local)):,} bytes are free there)" if local else ""
-            hint = "free some 100 MB on its disk, then run the same command again"
-            raise NoSpaceError(f"{where}: {text}{free}", hint=hint) from None
-        if any(word in text for word in ("locked", "lock timeout", "deadlock")):
-            hint = "wait for the other command to end, then run this one again"
-            raise BusyError(f"{where}: {text}", hint=hint) from None
-        if local and any(word in text for word in ("readonly", "unable to open")):
-            hint = (
-                f"{Path(local).parent} must be writable for this: mount it so, or check who owns it and its permissions"
-            )
-            raise RefusedError(f"{where}: {text}", hint=hint, code=Code.PERMISSION) from None
-        raise CourierError(
-            f"{where}: {text}", hint="check the catalogue's file or server", code=Code.CATALOGUE
-        ) from None
+        if local:
+            raise _sqlite_error(Path(local), where, text) from None
+        raise _server_error(where, text, connected=getattr(error.orig, "sqlstate", None) is not None) from None
+    except UnicodeDecodeError:
+        # SQLite quotes a damaged schema in its message, as the bytes that it is.
+        raise damaged_catalogue(where, "it holds text that is none") from None
     except SQLAlchemyError as error:
         message = f"{where}: {type(error).__name__}: {str(error).splitlines()[0]}"
         raise CourierError(message, hint="check the catalogue's file or server", code=Code.CATALOGUE) from None
+
+
+def _sqlite_error(file: Path, where: str, text: str) -> CourierError:
+    """The error for what SQLite said of the catalogue in ``file``."""
+    # SQLite only says "disk I/O error" when not even the file of its shared memory can grow.
+    if ("disk I/O error" in text and free_space(file) < _ROOM_TO_OPEN) or "disk is full" in text or "No space" in text:
+        free = f" ({free_space(file):,} bytes are free there)"
+        return NoSpaceError(
+            f"{where}: {text}{free}", hint="free some 100 MB on its disk, then run the same command again"
+        )
+    if "locked" in text:
+        return BusyError(f"{where}: {text}", hint="wait for the other command to end, then run this one again")
+    if any(word in text for word in ("readonly", "unable to open")):
+        hint = f"{file.parent} must be writable for this: mount it so, or check who owns it and its permissions"
+        return RefusedError(f"{where}: {text}", hint=hint, code=Code.PERMISSION)
+    if any(word in text for word in _DAMAGE):
+        return damaged_catalogue(where, text)
+    return CourierError(f"{where}: {text}", hint="check the catalogue's file", code=Code.CATALOGUE)
+
+
+_DAMAGE = ("not a database", "malformed", "no such table", "no such column", "decode to UTF-8")
+"""What SQLite says of a file that was cut, overwritten or is something else."""
+
+
+def damaged_catalogue(where: str, why: str) -> DamagedError:
+    """The error for a catalogue whose file is damaged."""
+    return DamagedError(
+        f"{where}: {why}",
+        hint="restore it from a backup of the site home, with no catalogue.sqlite-wal or -shm beside it; without a "
+        "backup: courier catalog rebuild MEDIUM..., which puts the damaged file aside",
+        code=Code.CATALOGUE,
+    )
+
+
+def _server_error(where: str, text: str, *, connected: bool) -> CourierError:
+    """The error for what a PostgreSQL server, or the library that connects to it, said."""
+    if "No space left" in text or "disk full" in text:
+        return NoSpaceError(f"{where}: {text}", hint="free some 100 MB on its disk, then run the same command again")
+    if any(word in text for word in ("lock timeout", "deadlock")):
+        return BusyError(f"{where}: {text}", hint="wait for the other command to end, then run this one again")
+    if "password" in text or "authentication" in text:
+        hint = "the password of the database belongs into ~/.pgpass (chmod 600), or into $PGPASSWORD"
+        return RefusedError(f"{where}: {text}", hint=hint, code=Code.CATALOGUE)
+    if not connected or "shutting down" in text or "starting up" in text or "too many" in text:
+        hint = "is the server up, and are its host, port and name right? Then run the same command again"
+        return UnreachableError(f"{where}: {text}", hint=hint, code=Code.CATALOGUE)
+    return CourierError(f"{where}: {text}", hint="check the catalogue's server", code=Code.CATALOGUE)

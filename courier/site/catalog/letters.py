@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
+from courier.site.catalog import guests
 from courier.site.catalog.schema import letter, values_of
 from courier.site.clock import now
 from formats.envelope import Envelope
@@ -33,6 +34,8 @@ def letter_of(kind: str, parcel: str, site: str, envelope: Envelope) -> Letter:
 def keep(connection: Connection, new: Letter) -> None:
     """Keep a letter, in place of the one of the same kind, parcel and site."""
     where = (letter.c.kind == new.kind, letter.c.parcel == new.parcel, letter.c.site == new.site)
+    before = connection.execute(select(func.length(letter.c.envelope)).where(*where)).scalar()
+    guests.count(connection, new.site, len(new.envelope), replaced=before)
     connection.execute(delete(letter).where(*where))
     connection.execute(insert(letter).values(values_of(new)))
 

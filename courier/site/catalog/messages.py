@@ -162,6 +162,17 @@ def delivered(connection: Connection, one: Message, *, due_ns: int, now_ns: int)
     note(connection, f"{_named(one)} for {one.site} handed over")
 
 
+def send_again(connection: Connection, now_ns: int, *, site: str | None = None, sha256: str | None = None) -> int:
+    """Make messages that were handed over and not acknowledged due at ``now_ns``; return how many.
+
+    Those for ``site`` alone, or the one with that SHA-256, where these are given.
+    """
+    waiting = [message.c.direction == "out", message.c.state == "delivered"]
+    waiting += [message.c.site == site] if site is not None else []
+    waiting += [message.c.sha256 == sha256] if sha256 is not None else []
+    return connection.execute(update(message).where(*waiting).values(due_ns=now_ns)).rowcount
+
+
 def handed_over(one: Message) -> int:
     """How often a message has been handed over, counting the present time."""
     return 1 if one.state == "queued" else one.attempts + 1

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, select, update
 
+from courier.site.catalog import guests
 from courier.site.catalog.schema import counter, definition, package
 from courier.site.log import note
 from formats.documents.listing import ListingSummary
@@ -71,12 +72,19 @@ def versions(connection: Connection, package_id: str | None = None) -> list[Stor
 
 def contradicted(connection: Connection) -> set[tuple[str, int]]:
     """The stored versions whose source site signed other content for them."""
+    return _defined_by_source(connection, definition.c.listing != package.c.listing)
+
+
+def signed_by_source(connection: Connection) -> set[tuple[str, int]]:
+    """The stored versions for whose very content a definition by their source site is here."""
+    return _defined_by_source(connection, definition.c.listing == package.c.listing)
+
+
+def _defined_by_source(connection: Connection, how: ColumnElement[bool]) -> set[tuple[str, int]]:
     same = (definition.c.package == package.c.package, definition.c.version == package.c.version)
     source = definition.c.site == func.substr(package.c.package, 1, 3)
-    query = select(package.c.package, package.c.version).join(definition, and_(*same, source))
-    return {
-        (name, version) for name, version in connection.execute(query.where(definition.c.listing != package.c.listing))
-    }
+    query = select(package.c.package, package.c.version).join(definition, and_(*same, source)).where(how)
+    return {(name, version) for name, version in connection.execute(query)}
 
 
 def find(connection: Connection, package_id: str, version: int) -> StoredPackage | None:
@@ -134,8 +142,15 @@ def keep_definition(
     Definitions with different listings are kept side by side: the ship notice says which of them counts, not the order
     in which they came.
     """
-    where = (definition.c.package == package_id, definition.c.version == version, definition.c.site == site)
-    connection.execute(delete(definition).where(*where, definition.c.listing == listing))
+    where = (
+        definition.c.package == package_id,
+        definition.c.version == version,
+        definition.c.site == site,
+        definition.c.listing == listing,
+    )
+    before = connection.execute(select(func.length(definition.c.envelope)).where(*where)).scalar()
+    guests.count(connection, site, len(envelope), replaced=before)
+    connection.execute(delete(definition).where(*where))
     connection.execute(
         insert(definition).values(
             package=package_id, version=version, site=site, listing=listing, envelope=envelope, received_ns=received_ns

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from courier.site.catalog import guests
 from courier.site.catalog.schema import (
     log,
     notice,
@@ -248,6 +249,8 @@ def keep_notice(
 ) -> None:
     """Keep a ship notice that came; ``packing_list`` is the SHA-256 of the packing list that it names."""
     where = (notice.c.parcel == parcel, notice.c.packing_list == packing_list)
+    before = connection.execute(select(func.length(notice.c.envelope)).where(*where)).scalar()
+    guests.count(connection, parcel[:3], len(envelope), replaced=before)
     connection.execute(delete(notice).where(*where))
     connection.execute(
         insert(notice).values(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, delete, insert, select
 
+from courier.site.catalog import guests
 from courier.site.catalog.schema import report, reported, retired
 
 
@@ -39,8 +40,10 @@ def retire(
     connection: Connection, package: str, version: int, *, reason: str, retired_ns: int, envelope: bytes
 ) -> bool:
     """Record that a package version is retired; False when that was recorded before."""
-    if (package, version) in retirements(connection):
+    known = select(retired.c.version).where(retired.c.package == package, retired.c.version == version)
+    if connection.execute(known).first():
         return False
+    guests.count(connection, package[:3], len(envelope))
     values = {"package": package, "version": version, "reason": reason, "retired_ns": retired_ns, "envelope": envelope}
     connection.execute(insert(retired).values(values))
     return True

@@ -64,6 +64,15 @@ definition = Table(
     Column("received_ns", BigInteger, nullable=False),
 )
 
+offer = Table(
+    "offer",
+    metadata,
+    Column("site", String(3), primary_key=True, comment="the site that is told of the package"),
+    Column("package", String(8), primary_key=True),
+    Column("version", BigInteger, primary_key=True, comment="0: every version"),
+    Column("offered_ns", BigInteger, nullable=False),
+)
+
 notice = Table(
     "notice",
     metadata,
@@ -203,6 +212,15 @@ custody = Table(
     Column("received_ns", BigInteger, nullable=False, comment="when it was written or came here"),
     Column("due", Integer, nullable=False, index=True, comment="1: it may have to be passed on"),
     Column("shared", Text, nullable=False, comment="sites that have it, as far as known"),
+    Column("source", String(3), nullable=False, comment="the site that passed it on; empty: written or merged here"),
+    Index("ix_custody_source", "parcel", "source"),
+)
+
+guest = Table(
+    "guest",
+    metadata,
+    Column("site", String(3), primary_key=True),
+    Column("bytes", BigInteger, nullable=False, comment="of documents by that site that are kept here"),
 )
 
 report = Table(

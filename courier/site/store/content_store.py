@@ -27,14 +27,26 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredContent:
-    """One content of the store: its SHA-256, its size in bytes, and the SHA-256 of its block table.
+    """One content of the store: its SHA-256, its bytes, and the SHA-256 of its block table.
 
-    ``blocks`` is empty for a content of one block (1 MiB) or less.
+    The table has the SHA-256 (32 bytes) of each block of 1 MiB; the last block may be shorter. ``blocks`` is empty for
+    a content of one block or less, whose table would be its own SHA-256.
     """
 
     sha256: str
     size: int
     blocks: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collected:
+    """What a collection did: bytes freed on the disk, and bytes of deleted content that still take room there.
+
+    What is pending goes once more is deleted from the same place.
+    """
+
+    freed: int
+    pending: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +72,15 @@ class ContentStore(Protocol):
         What is read is not compared with the SHA-256: the caller does that.
         """
 
+    def block_digests(self, sha256: str, size: int) -> bytes:
+        """The block table of a content of ``size`` bytes: the SHA-256 (32 bytes) of each block of 1 MiB.
+
+        That of a content of one block or less is its own SHA-256. What is returned is not compared with anything: the
+        caller knows the SHA-256 of the table. A table that is missing is made anew from the content, which is read
+        and compared with its SHA-256 for it. Raises `DamagedError` when the content is missing, or when the table is
+        and the content differs.
+        """
+
     def entries(self, listing: ListingSummary) -> Iterator[Entry]:
         """The entries of a listing in path order, compared with its summary.
 
@@ -67,7 +88,7 @@ class ContentStore(Protocol):
         """
 
     def contents(self) -> Iterator[StoredContent]:
-        """Every content in the store, in the order of the SHA-256."""
+        """Every content in the store, in the order of the SHA-256. Raises `DamagedError` as `block_digests` does."""
 
     def verify(self, listing: ListingSummary) -> Iterator[Finding]:
         """Read all content of a package again and yield what is missing, cannot be read, or differs.
@@ -78,18 +99,18 @@ class ContentStore(Protocol):
     def is_good(self, sha256: str) -> bool:
         """Read content again: whether it is there, can be read, and has its SHA-256."""
 
-    def quarantine(self, sha256: str) -> None:
-        """Take damaged content out of use, so that adding or receiving it again puts it right.
+    def quarantine(self, *contents: str) -> None:
+        """Take damaged contents, by their SHA-256, out of use, so that adding or receiving them again puts them right.
 
-        Does nothing when the content is missing. The damaged bytes are kept until the next `collect`. Call it under
+        Does nothing for a content that is missing. The damaged bytes are kept until the next `collect`. Call it under
         `lock`.
         """
 
     def stage(self) -> Staging:
         """Begin to take in content and listings; use it as a context manager, under `lock`."""
 
-    def collect(self, keep: Iterable[ListingSummary], pinned: Iterable[bytes] = ()) -> int:
-        """Delete the listings and the content that nothing needs; return the bytes freed.
+    def collect(self, keep: Iterable[ListingSummary], pinned: Iterable[bytes] = ()) -> Collected:
+        """Delete the listings and the content that nothing needs; return the bytes that this freed.
 
         ``keep``: the listings of every package in the catalogue; with the content of their files they stay.
         ``pinned``: SHA-256 digests (32 bytes) of further content that stays. What was quarantined, and what killed
@@ -127,7 +148,7 @@ class Staging(Protocol):
         """Give up what was not committed."""
 
     def add(self, source: BinaryIO, progress: Callable[[int], None] = lambda _: None) -> StoredContent:
-        """Take in one content from a file, to its end.
+        """Take in one content from a file, to its end, and return what it is.
 
         Content that is stored already, and good, is not kept twice. ``progress`` is told the bytes of each piece.
         """
@@ -164,13 +185,13 @@ class IncomingContent(Protocol):
         """Take in the next part."""
 
     def finish(self, sha256: str, blocks: str = "") -> bool:
-        """Stage the content if it has this SHA-256 and, where given, a block table of the SHA-256 ``blocks``.
+        """Stage the content if it has this SHA-256, and its block table the SHA-256 ``blocks`` where that is given.
 
         Otherwise return False and keep nothing of it.
         """
 
     def stage(self) -> StoredContent:
-        """Stage the content, whatever it is."""
+        """Stage the content, whatever it is, and return what it is."""
 
     def abandon(self) -> None:
         """Keep nothing of it."""

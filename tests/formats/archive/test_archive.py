@@ -145,7 +145,9 @@ def test_we_read_what_seven_zip_stores(seven: str, header: str, tmp_path: Path) 
     assert {m.mtime_ns for m in ArchiveReader(io.BytesIO(archive)).members()} == {stored_time(NOON)}
 
 
-@pytest.mark.parametrize("options", [["-mx1"], ["-mx0", "-psecret"], ["-mx0", "-psecret", "-mhe=on"]])
+@pytest.mark.parametrize(
+    "options", [["-m0=LZMA"], ["-m0=LZMA2", "-m1=BCJ"], ["-mx0", "-psecret"], ["-mx0", "-psecret", "-mhe=on"]]
+)
 def test_packed_and_encrypted_archives_are_refused(seven: str, options: list[str], tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a" * 5000)
     run(seven, "a", *options, "a.7z", "a", cwd=tmp_path)

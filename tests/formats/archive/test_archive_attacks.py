@@ -17,6 +17,7 @@ from make_archives import (
     HEADER,
     NAMES,
     PLAIN_FILE,
+    SOLID_GOOD,
     TIMES,
     archive,
     attributes,
@@ -154,16 +155,17 @@ def damaged(data: bytes, damages: Sequence[tuple[str, float, int]]) -> bytes:
 
 
 @settings(max_examples=500)
-@given(st.sampled_from([GOOD, packed(HEADER)]), st.lists(DAMAGES, min_size=1, max_size=4))
+@given(st.sampled_from([GOOD, packed(HEADER), SOLID_GOOD]), st.lists(DAMAGES, min_size=1, max_size=4))
 def test_damage_anywhere_is_found(data: bytes, damages: list[tuple[str, float, int]]) -> None:
     check_harmless(damaged(data, damages))
 
 
-def test_every_single_bit_counts() -> None:
-    for at in range(8 * len(GOOD)):
-        data = bytearray(GOOD)
+@pytest.mark.parametrize("good", [GOOD, SOLID_GOOD], ids=["stored", "solid"])
+def test_every_single_bit_counts(good: bytes) -> None:
+    for at in range(8 * len(good)):
+        data = bytearray(good)
         data[at // 8] ^= 1 << at % 8
-        with pytest.raises((MalformedError, UnknownFormatError, DigestMismatchError)):
+        with pytest.raises((MalformedError, UnknownFormatError, DigestMismatchError, TooLargeError)):
             reader = ArchiveReader(io.BytesIO(data))
             for n in range(2):
                 reader.open(n).read()

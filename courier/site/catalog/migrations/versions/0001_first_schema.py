@@ -185,6 +185,13 @@ def upgrade() -> None:
         sa.Column("free", sa.BigInteger(), nullable=False),
     )
     op.create_table(
+        "offer",
+        sa.Column("site", sa.String(3), primary_key=True, nullable=False),
+        sa.Column("package", sa.String(8), primary_key=True, nullable=False),
+        sa.Column("version", sa.BigInteger(), primary_key=True, nullable=False),
+        sa.Column("offered_ns", sa.BigInteger(), nullable=False),
+    )
+    op.create_table(
         "retired",
         sa.Column("package", sa.String(8), primary_key=True, nullable=False),
         sa.Column("version", sa.BigInteger(), primary_key=True, nullable=False),

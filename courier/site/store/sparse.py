@@ -1,0 +1,75 @@
+"""Writing content with holes: runs of zeros are left out of the file, which takes no room for them on the disk.
+
+Where a file system has no holes, the system fills them with zeros, and the content is the same.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from courier.files import writing_out
+
+RUN = 64 << 10
+"""Bytes of the shortest run of zeros that is left out, counted from a multiple of it in the content."""
+_ZEROS = bytes(RUN)
+
+
+class SparseWriter(AbstractContextManager["SparseWriter"]):
+    """Writes at the end of a file that holds the first ``size`` bytes of a content; makes the file where it is new."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._out = open(path, "wb", opener=_open)  # noqa: SIM115 (closed at the end of the block)
+        self._at = size
+        self._out.seek(size)
+        self._rest = b""
+        self._written = writing_out(self._out)
+
+    def write(self, data: bytes) -> None:
+        """Write the next bytes."""
+        start = 0
+        if self._rest or self._at % RUN:
+            # What is left of the run in which the last piece ended.
+            start = RUN - (self._at + len(self._rest)) % RUN
+            self._rest += data[:start]
+            if len(data) < start:
+                return
+            self._put_run(self._rest)
+        view, at = memoryview(data), start
+        while at + RUN <= len(data):
+            if data.startswith(_ZEROS, at):
+                self._put(view[start:at])
+                self._leave_out(RUN)
+                start = at + RUN
+            at += RUN
+        self._put(view[start:at])
+        self._rest = data[at:]
+
+    def _put_run(self, run: bytes) -> None:
+        if _ZEROS.startswith(run):
+            self._leave_out(len(run))
+        else:
+            self._put(run)
+
+    def _put(self, data: bytes | memoryview) -> None:
+        if len(data):
+            self._out.write(data)
+            self._at += len(data)
+            self._written(len(data))
+
+    def _leave_out(self, count: int) -> None:
+        self._at += count
+        self._out.seek(self._at)
+
+    def __exit__(self, *_: object) -> None:
+        """Write what is left, and give the file the size of the content so far."""
+        try:
+            self._put_run(self._rest)
+            self._out.truncate(self._at)
+        finally:
+            self._out.close()
+
+
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags & ~os.O_TRUNC, 0o666)

@@ -1,0 +1,269 @@
+"""New content and listings on their way into a store: a temporary folder inside the folder of the store.
+
+Small contents are appended to packs there, larger ones are files of their own. All of it is flushed to the disk and
+moved in at the end; nothing is flushed file by file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from courier.files import TEMP, flush_files, make_folder, remove_tree, sweep, sync_folder
+from courier.site.store.content_store import ContentStore, IncomingContent, Staging, StoredContent
+from courier.site.store.large_contents import BLOCKS, CONTENT, LargeContents, needs_table
+from courier.site.store.pack_file import PackWriter
+from courier.site.store.packs import MISSING, Packs
+from courier.site.store.sparse import SparseWriter
+from courier.site.store.staged_rows import StagedRows
+from formats.blocks import SideBlockHasher
+from formats.digest import CHUNK, sha256_hex
+from formats.documents.listing import Entry, ListingSummary, read_listing, write_listing
+
+LISTINGS = "listings"
+_IN_MEMORY = 16 << 20
+"""Bytes of incoming contents that are kept in memory until it is known whether they are small."""
+_WAITING = 2 << 20
+"""Bytes of small contents that are put off until the store is asked which of them it has."""
+_MOST_VERIFIED = 100_000
+"""Contents of the store that are remembered as good, so that they are read once."""
+
+
+class FolderStaging(Staging):
+    """New content and listings in a temporary folder inside the folder of the store.
+
+    ``packed``: bytes of the largest content that is packed.
+    """
+
+    def __init__(self, store: ContentStore, folder: Path, packs: Packs, large: LargeContents, packed: int) -> None:
+        self._store, self._store_folder = store, folder
+        self._packs, self._large = packs, large
+        self._folder = folder / f"{TEMP}{os.getpid()}"
+        self._writer = PackWriter(self._folder)
+        self._rows = StagedRows(self._folder / "rows.sqlite")
+        self._waiting: dict[bytes, bytes] = {}
+        self._waiting_size = 0
+        self._replaced: list[bytes] = []
+        self._listings: dict[str, Path] = {}
+        self._verified: set[str] = set()
+        self._files = 0
+        self._count = 0
+        self.packed = packed
+        self.in_memory = 0
+
+    def __enter__(self) -> FolderStaging:
+        """See `Staging.__enter__`."""
+        sweep(self._store_folder)
+        make_folder(self._folder)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """See `Staging.__exit__`."""
+        self._rows.close()
+        with contextlib.suppress(OSError):
+            # A disk that is full refuses what was not written yet, and nothing of it is wanted any more.
+            self._writer.close()
+        remove_tree(self._folder)
+
+    def _new_file(self) -> Path:
+        self._count += 1
+        return self._folder / str(self._count)
+
+    def add(self, source: BinaryIO, progress: Callable[[int], None] = lambda _: None) -> StoredContent:
+        """See `Staging.add`."""
+        head = source.read(self.packed)
+        rest = source.read(CHUNK)
+        if not rest and len(head) <= self.packed:
+            progress(len(head))
+            return self.keep_small(head)
+        content = self.begin()
+        try:
+            content.append(_told(source, [head, rest], progress))
+        except BaseException:
+            content.abandon()
+            raise
+        return content.stage()
+
+    def begin(self) -> FolderIncoming:
+        """See `Staging.begin`."""
+        return FolderIncoming(self, self._new_file())
+
+    def keep_small(self, data: bytes) -> StoredContent:
+        """Stage a content that is packed, unless it is held already."""
+        digest = hashlib.sha256(data).digest()
+        if data and digest not in self._waiting and digest not in self._rows:
+            self._waiting[digest] = data
+            self._waiting_size += len(data)
+            if self._waiting_size >= _WAITING:
+                self._pack_waiting()
+        return StoredContent(sha256=digest.hex(), size=len(data))
+
+    def _pack_waiting(self) -> None:
+        """Pack what was put off, so that the store was asked for many contents at once."""
+        problems = self._packs.problems(self._waiting)
+        for digest, data in self._waiting.items():
+            if digest in problems:
+                if problems[digest] != MISSING:
+                    self._replaced.append(digest)
+                self._rows.add(digest, *self._writer.add(digest, data), len(data))
+        self._waiting, self._waiting_size = {}, 0
+
+    def keep_large(self, path: Path, content: StoredContent, table: bytes) -> None:
+        """Stage the file of a content and its block table, or delete it when the content is held already."""
+        held = self.holds(content.sha256, content.size)
+        if needs_table(content.size) and not (held and self._large.table_path(content.sha256).exists()):
+            (make_folder(self._folder / BLOCKS) / content.sha256).write_bytes(table)
+        if held:
+            path.unlink(missing_ok=True)
+            return
+        path.replace(make_folder(self._folder / CONTENT) / content.sha256)
+        self._files += 1
+
+    def has(self, sha256: str, size: int) -> bool:
+        """See `Staging.has`."""
+        return size == 0 or self._is_staged(sha256, size) or self._store.has(sha256, size)
+
+    def _is_staged(self, sha256: str, size: int) -> bool:
+        if size <= self.packed:
+            digest = bytes.fromhex(sha256)
+            return digest in self._waiting or digest in self._rows
+        return self._files > 0 and (self._folder / CONTENT / sha256).exists()
+
+    def holds(self, sha256: str, size: int) -> bool:
+        """See `Staging.holds`."""
+        if size == 0 or self._is_staged(sha256, size) or sha256 in self._verified:
+            return True
+        if not self._store.has(sha256, size) or not self._store.is_good(sha256):
+            return False
+        if size > self.packed:
+            # A small content is read again sooner than it is remembered.
+            if len(self._verified) >= _MOST_VERIFIED:
+                self._verified.clear()
+            self._verified.add(sha256)
+        return True
+
+    def add_listing(self, entries: Iterable[Entry]) -> ListingSummary:
+        """See `Staging.add_listing`."""
+        path = self._new_file()
+        with path.open("wb") as out:
+            summary = write_listing(entries, out)
+        self._listings[summary.sha256] = path
+        return summary
+
+    def staged_entries(self, listing: ListingSummary) -> Iterator[Entry]:
+        """See `Staging.staged_entries`."""
+        with self._listings[listing.sha256].open("rb") as source:
+            yield from read_listing(source, expected=listing)
+
+    def commit(self) -> None:
+        """See `Staging.commit`."""
+        flush_files(list(self._listings.values()))
+        self._pack_waiting()
+        self._large.move_in(self._folder)
+        if self._writer.names:
+            self._packs.take_in(self._writer, self._rows.in_order(), self._replaced)
+        if self._listings:
+            folder = make_folder(self._store_folder / LISTINGS)
+            for sha256, path in self._listings.items():
+                path.replace(folder / sha256)
+            sync_folder(folder)
+
+
+def _told(source: BinaryIO, first: Iterable[bytes], progress: Callable[[int], None]) -> Iterator[bytes]:
+    for data in first:
+        yield data
+        progress(len(data))
+    while data := source.read(CHUNK):
+        yield data
+        progress(len(data))
+
+
+class FolderIncoming(IncomingContent):
+    """One content that comes in parts. As long as it may be small it is kept in memory, where there is room; then it
+    goes to a file of the staging folder, which is open only while a part is written: very many may be under way."""
+
+    def __init__(self, staging: FolderStaging, path: Path) -> None:
+        self._staging, self._path = staging, path
+        self._hasher = SideBlockHasher()
+        self._pieces: list[bytes] = []
+        self._in_memory = self._in_file = 0
+
+    @property
+    def size(self) -> int:
+        """See `IncomingContent.size`."""
+        return self._hasher.count
+
+    def append(self, pieces: Iterable[bytes]) -> None:
+        """See `IncomingContent.append`."""
+        rest = iter(pieces)
+        for data in rest:
+            self._hasher.update(data)
+            if self._in_file or not self._fits(len(data)):
+                self._write(data, rest)
+                return
+            self._pieces.append(data)
+            self._count_memory(len(data))
+
+    def _fits(self, count: int) -> bool:
+        return self.size <= self._staging.packed and self._staging.in_memory + count <= _IN_MEMORY
+
+    def _count_memory(self, count: int) -> None:
+        self._in_memory += count
+        self._staging.in_memory += count
+
+    def _write(self, first: bytes, rest: Iterator[bytes]) -> None:
+        with SparseWriter(self._path, self._in_file) as out:
+            for data in self._pieces:
+                out.write(data)
+            self._forget_memory()
+            out.write(first)
+            for data in rest:
+                self._hasher.update(data)
+                out.write(data)
+        self._in_file = self.size
+
+    def _forget_memory(self) -> None:
+        self._pieces = []
+        self._count_memory(-self._in_memory)
+
+    def finish(self, sha256: str, blocks: str = "") -> bool:
+        """See `IncomingContent.finish`."""
+        content, table = self._finished()
+        if content.sha256 != sha256 or (blocks and content.blocks != blocks):
+            self.abandon()
+            return False
+        self._keep(content, table)
+        return True
+
+    def stage(self) -> StoredContent:
+        """See `IncomingContent.stage`."""
+        content, table = self._finished()
+        self._keep(content, table)
+        return content
+
+    def _finished(self) -> tuple[StoredContent, bytes]:
+        sha256, table = self._hasher.finish()
+        self._hasher.close()
+        blocks = sha256_hex(table) if needs_table(self.size) else ""
+        return StoredContent(sha256=sha256, size=self.size, blocks=blocks), table
+
+    def _keep(self, content: StoredContent, table: bytes) -> None:
+        if content.size <= self._staging.packed:
+            data = self._path.read_bytes() if self._in_file else b"".join(self._pieces)
+            self._staging.keep_small(data)
+            self.abandon()
+            return
+        if not self._in_file:
+            self._write(b"", iter(()))
+        self._staging.keep_large(self._path, content, table)
+
+    def abandon(self) -> None:
+        """See `IncomingContent.abandon`."""
+        self._hasher.close()
+        self._forget_memory()
+        self._path.unlink(missing_ok=True)
