@@ -231,10 +231,10 @@ def named(row: list[Any]) -> dict[str, Any]:
     if row[0] not in ROWS:
         raise Stop(REFUSED, f"the contents have a line of the kind {row[0]!a}, which this script does not know")
     names = ROWS[row[0]]
-    if row[0] == "m" and row[-1] not in ("store", "zstd", "lzma2"):
-        raise Stop(REFUSED, f"members are packed by {row[-1]!a}, which this script does not know")
     if len(names) != len(row):
         raise ValueError(f"not the items of a line of the kind {row[0]!a}")
+    if row[0] == "m" and row[-1] not in ("store", "zstd", "lzma2"):
+        raise Stop(REFUSED, f"members are packed by {row[-1]!a}, which this script does not know")
     return dict(zip(names, row))  # noqa: B905 (older Pythons do not know it; the lengths are equal)
 
 

@@ -32,8 +32,9 @@ CURABLE = {
     Code.KEY_NOT_VALID,
     Code.CLOCK,
     Code.CARD_NOT_CHAINED,
+    Code.NOT_ANNOUNCED,
 }
-"""Codes of refusals that another message (a card), the operator or time may cure: they are not acknowledged, so that
+"""Codes of refusals that another message (a card, a ship notice), the operator or time may cure: they are not acknowledged, so that
 the message comes again and is judged anew."""
 
 MAX_QUEUED = 8

@@ -144,7 +144,7 @@ def _check_concerned(connection: Connection, site: Site, batch: CustodyBatch) ->
         raise RefusedError(
             f"custody entries of {batch.parcel} by {batch.site}, which has announced no such parcel here",
             hint=f"ask {batch.site} to ship it again: courier parcel ship {batch.parcel}",
-            code=Code.UNKNOWN_PARCEL,
+            code=Code.NOT_ANNOUNCED,
         )
 
 

@@ -341,7 +341,8 @@ def test_a_seed_that_loses_everything_becomes_dead_letters_that_say_why(start: S
     with site.catalogue.reading() as connection:
         dead = messages.in_state(connection, "out", "dead")
         assert not messages.due(connection, 1 << 62)
-    reasons = {one.site: one.reason for one in dead}
+    # What tells of custody waits for the notice, so nothing was tried with it.
+    reasons = {one.site: one.reason for one in dead if one.kind != "custody-batch"}
     assert reasons["BR2"].startswith("not acknowledged by BR2 within 90 days; last: https://br2: nobody listens")
     assert "not acknowledged by BR3 within 90 days" in reasons["BR3"]
     queued = ship_parcel(site, open_outgoing(site, name)).queued

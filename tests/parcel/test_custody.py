@@ -433,7 +433,7 @@ def test_entries_of_a_parcel_that_nobody_knows_here_are_refused(sites: Sites) ->
         invented = "HQ1-000077"
         with pytest.raises(RefusedError, match="announced no such parcel") as caught:
             take_message(br, batch_of(hq, invented, "BR1", *many_entries(hq, invented, 1)), MESSAGE_HANDLERS)
-        assert caught.value.code == "unknown-parcel"
+        assert caught.value.code == "not-announced"
         with br.catalogue.reading() as connection:
             assert rows.of_parcel(connection, invented) == []
 
