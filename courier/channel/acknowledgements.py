@@ -34,8 +34,8 @@ CURABLE = {
     Code.CARD_NOT_CHAINED,
     Code.NOT_ANNOUNCED,
 }
-"""Codes of refusals that another message (a card, a ship notice), the operator or time may cure: they are not acknowledged, so that
-the message comes again and is judged anew."""
+"""Codes of refusals that another message (a card, a ship notice), the operator or time may cure: they are not
+acknowledged, so that the message comes again and is judged anew."""
 
 MAX_QUEUED = 8
 """Acknowledgements that wait for one site. Beyond that nothing more is queued, and the next names all that is owed."""
