@@ -94,6 +94,7 @@ PURE = (
     "courier.sending.readiness",
     "courier.channel.refusal_log",
     "courier.channel.schedule",
+    "courier.distribution.cache_rules",
 )
 """Modules of pure judgement: no input or output, and the clock is an argument. They import only pure modules and
 `formats`."""
