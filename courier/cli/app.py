@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from courier import __version__
-from courier.cli import catalog, channel, demo, package, parcel, site
+from courier.cli import cache, catalog, channel, demo, package, parcel, site
 from courier.cli.command import TopGroup, group
 from courier.cli.console import Console
 from courier.error_codes import EXIT_CODES
@@ -31,6 +31,7 @@ for name, commands in (
     ("package", package.app),
     ("parcel", parcel.app),
     ("channel", channel.app),
+    ("cache", cache.app),
     ("catalog", catalog.app),
 ):
     app.add_typer(commands, name=name)

@@ -99,9 +99,14 @@ def _check_target(cache: Cache, target: Path) -> None:
         )
     if not target.exists():
         return
-    if not target.is_dir() or (any(target.iterdir()) and not is_marked(target, cache.home)):
+    if not target.is_dir() or not (is_marked(target, cache.home) or _is_empty(target)):
         raise UsageError(f"{target} is not an empty folder", hint="name a folder that does not exist yet")
     check_owner(target)
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether nothing is in ``folder``, but for what a kill leaves of the mark, which comes first."""
+    return all(path.name.startswith(TEMP) and path.name.endswith(f"-{MARK}") for path in folder.iterdir())
 
 
 def _prepare(cache: Cache, target: Path) -> None:
