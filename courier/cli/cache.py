@@ -115,7 +115,8 @@ def list_(
 ) -> None:
     """Show what the cache holds.
 
-    The oldest comes first, and what is damaged is named. Exit code 4 when something is. Names, sizes and times of files are always compared with the package's listing.
+    The oldest comes first, and what is damaged is named. Exit code 4 when something is. Names, sizes and times of
+    files are always compared with the package's listing.
     """
     from courier.distribution.cache_folder import find_cache, inventory, open_cache
     from courier.errors import DamagedError
@@ -235,8 +236,8 @@ def clear(
 ) -> None:
     """Delete packages from the cache.
 
-    Damaged ones go too. What is locked or persisted stays and is named; if it was asked for by name, nothing is deleted and the exit code
-    is 3.
+    Damaged ones go too. What is locked or persisted stays and is named; if it was asked for by name, nothing is
+    deleted and the exit code is 3.
     """
     from courier.distribution.cache_change import clear as clear_entries
     from courier.distribution.cache_change import parse_wanted
@@ -266,7 +267,8 @@ def move(
 ) -> None:
     """Move the packages to another folder.
 
-    Each is whole at every moment. The cache keeps its name and settings where they are. After an interruption the same command goes on.
+    Each is whole at every moment. The cache keeps its name and settings where they are. After an interruption the
+    same command goes on.
     """
     from courier.distribution.cache_folder import find_cache
     from courier.distribution.cache_move import move as move_cache

@@ -85,8 +85,9 @@ def place(
 ) -> None:
     """Place a package version in the cache.
 
-    It is placed whole or not at all. Others are deleted for it, oldest first, if that makes room; otherwise nothing is deleted, it is not placed, and
-    the exit code is 5. A program then tries again every 4 hours, 18 times, unless it is larger than the whole cache.
+    It is placed whole or not at all. Others are deleted for it, oldest first, if that makes room; otherwise nothing
+    is deleted, it is not placed, and the exit code is 5. A program then tries again every 4 hours, 18 times, unless
+    it is larger than the whole cache.
     """
     from courier.distribution.cache_change import parse_wanted
     from courier.distribution.cache_folder import find_cache

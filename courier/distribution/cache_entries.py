@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import stat
 import time
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from courier.distribution.cache_records import EntryRecord
 from courier.errors import CourierError
-from courier.files import TEMP, remove_tree, sync_folder, write_atomic
+from courier.files import TEMP, atomic_file, remove_tree, sync_folder, write_atomic
 from formats.digest import CHUNK
 from formats.documents.listing import Entry, FileEntry, FolderEntry, HardLinkEntry, LinkEntry, read_listing
 from formats.errors import FormatError
@@ -143,6 +144,12 @@ def _bytes_below(folder: Path) -> int:
             except OSError:
                 continue
     return size
+
+
+def write_listing_copy(folder: Path, listing: Path) -> None:
+    """Copy the file of a listing, however long it is, into the entry in ``folder``, whole or not at all."""
+    with listing.open("rb") as source, atomic_file(folder / LISTING) as out:
+        shutil.copyfileobj(source, out, CHUNK)
 
 
 def write_record(folder: Path, record: EntryRecord) -> None:

@@ -12,12 +12,14 @@ from courier.distribution.cache_entries import Damage, delete_entry, entry_folde
 from courier.distribution.cache_records import CacheSettings, EntryRecord
 from courier.error_codes import Code
 from courier.errors import BusyError, DamagedError, NotFoundError, RefusedError, UsageError
-from courier.files import TEMP, locked, make_folder, sweep, write_atomic
+from courier.files import TEMP, locked, make_folder, naming_space, sweep, write_atomic
 from formats.errors import FormatError
 from formats.records import read_named
 
 SETTINGS, LOCK, MARK = "cache.json", "cache.lock", "cache-content"
 """Names in the folder of a cache, and the file that marks a folder elsewhere as one that holds its entries."""
+_RECORD = 4096
+"""Bytes that a change of one entry takes on the disk; what takes more, such as a placing, says so itself."""
 OWN = "."
 """How `CacheSettings.leaving` calls the cache's own folder."""
 
@@ -107,7 +109,8 @@ def changing(home: Path, *, make: bool = False) -> Iterator[Cache]:
         cache = open_cache(home)
         sweep(home)
         sweep(cache.content)
-        yield finish_leaving(cache)
+        with naming_space(cache.content, lambda: _RECORD, purpose=f"changing the cache at {home}"):
+            yield finish_leaving(cache)
 
 
 def _check_place(home: Path) -> None:

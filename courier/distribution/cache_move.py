@@ -20,6 +20,7 @@ from courier.distribution.cache_entries import (
     delete_entry,
     entry_folders,
     read_entry,
+    write_listing_copy,
     write_record,
 )
 from courier.distribution.cache_folder import (
@@ -144,7 +145,7 @@ def _copy(source: Path, entry: EntryRecord, target: Path) -> None:
     temporary = target / f"{TEMP}{os.getpid()}-{entry.name}"
     temporary.mkdir()
     try:
-        write_atomic(temporary / LISTING, (source / LISTING).read_bytes())
+        write_listing_copy(temporary, source / LISTING)
         copy_of(source / FILES, source / LISTING)(temporary / FILES)
         check_files(temporary, entry.listing, digests=True)
         write_record(temporary, entry)

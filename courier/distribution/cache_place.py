@@ -18,6 +18,7 @@ from courier.distribution.cache_entries import (
     check_files,
     delete_entry,
     read_entry,
+    write_listing_copy,
     write_record,
 )
 from courier.distribution.cache_folder import Cache, changing, inventory
@@ -25,7 +26,7 @@ from courier.distribution.cache_records import EntryRecord
 from courier.distribution.cache_rules import Held, Verdict, judge
 from courier.error_codes import Code
 from courier.errors import DamagedError, RefusedError, UsageError
-from courier.files import TEMP, free_space, naming_space, remove_tree, sync_folder, write_atomic
+from courier.files import TEMP, free_space, naming_space, remove_tree, sync_folder
 from courier.packages.read_tree import read_tree
 from courier.packages.survey import scan_tree
 from courier.packages.tree_root import SourceFile, TreeRoot
@@ -160,7 +161,7 @@ def _new_entry(content: Path, entry: EntryRecord, listing: Path, fill: Fill) -> 
     remove_tree(temporary)
     temporary.mkdir()
     try:
-        write_atomic(temporary / LISTING, listing.read_bytes())
+        write_listing_copy(temporary, listing)
         fill(temporary / FILES)
         try:
             check_files(temporary, entry.listing, digests=False)

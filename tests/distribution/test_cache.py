@@ -14,7 +14,7 @@ from courier.distribution.cache_change import Wanted, lock, persist
 from courier.distribution.cache_folder import apply_settings, changing, inventory, open_cache
 from courier.distribution.cache_move import move
 from courier.distribution.cache_place import copy_of, listing_of, place
-from courier.errors import BusyError, DamagedError, NotFoundError, RefusedError, UsageError
+from courier.errors import BusyError, DamagedError, NoSpaceError, NotFoundError, RefusedError, UsageError
 from courier.files import TEMP
 
 posix = pytest.mark.skipif(os.name != "posix", reason="elsewhere: fork, SIGKILL and owners are of POSIX")
@@ -118,6 +118,24 @@ def test_a_full_disk_is_judged_like_a_full_cache(tmp_path: Path, monkeypatch: py
         apply_settings(cache, reserve=100 * SIZE)
     assert place_folder(home, "HQ100005", package_folder(tmp_path / "p5")).entry is None
     assert "HQ100004-1" in held(home)
+
+
+def test_a_disk_that_fills_up_is_named_and_the_entry_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = full_cache(tmp_path)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", full)
+        with pytest.raises(NoSpaceError, match=f"the disk of {home} is full"):
+            persist(home, Wanted(package="HQ100001"), on=True)
+        with pytest.raises(NoSpaceError, match="placing HQ100004:1: the disk of"):
+            place_folder(home, "HQ100004", package_folder(tmp_path / "p4"))
+    assert held(home) == {"HQ100001-1", "HQ100002-1", "HQ100003-1"}
+    assert not any(entry.persisted for entry in inventory(open_cache(home)).entries)
 
 
 def damage_file(entry: Path) -> None:
@@ -283,3 +301,14 @@ def test_a_placing_killed_at_any_step_leaves_whole_entries_and_goes_on(tmp_path:
         assert held(home) == {"HQ100002-1", "HQ100003-1", "HQ100004-1"}
         assert not [path for path in home.iterdir() if path.name.startswith(TEMP)]
     assert step > 10
+
+
+def test_settings_say_who_set_them_and_wrong_ones_change_nothing(tmp_path: Path) -> None:
+    home = make_cache(tmp_path / "cache")
+    with changing(home) as cache:
+        apply_settings(cache, size=2 * SIZE, minimum_age=60, set_by="HQ1")
+        for wrong in ({"size": 0}, {"minimum_age": 10081}, {"reserve": -1}):
+            with pytest.raises(UsageError, match="settings of the cache"):
+                apply_settings(cache, **wrong)  # type: ignore[arg-type]
+    settings = open_cache(home).settings
+    assert (settings.size, settings.minimum_age, settings.set_by) == (2 * SIZE, 60, "HQ1")
