@@ -161,6 +161,7 @@ def add_package(site: Site, addition: Addition, progress: Callable[[int], None] 
             if same is not None:
                 if same.listing != listing:
                     raise version_used(package, version, version)
+                staging.commit()  # what was damaged or lost of it is whole again
                 return same
             moment = now()
             stored = StoredPackage(

@@ -6,10 +6,11 @@ are added to the catalogue, and the receipt is queued, in one transaction.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, explain
@@ -33,7 +34,7 @@ from courier.text import plural
 from formats.age import Identity
 from formats.archive import ArchiveReader, Listed
 from formats.codecs import CODECS, STORE
-from formats.digest import CHUNK, sha256_hex
+from formats.digest import sha256_hex
 from formats.documents import receipt as receipt_doc
 from formats.documents.contents import ContentsReader, MemberRecord, PackageHeader
 from formats.documents.listing import FileEntry
@@ -200,6 +201,8 @@ class _Carried:
         self._staging = staging
         self._growing: dict[str, IncomingContent] = {}
         self._whole: set[bytes] = set()
+        self._compared: dict[str, tuple[Any, int]] = {}
+        """Contents that are held already: the SHA-256 of what has come of them, and how many bytes that is."""
         # 32 bytes for each content of more than a block: the others have no block table.
         self._tables = {
             bytes.fromhex(entry.sha256): entry.blocks
@@ -214,23 +217,39 @@ class _Carried:
             if self._staging.holds(member.sha256, member.of):
                 if _key(member.sha256, member.of) not in self._whole:
                     self._check_table(member, place)
-                self._whole.add(_key(member.sha256, member.of))
+                self._compared[member.sha256] = hashlib.sha256(), 0
             else:
                 self._growing[member.sha256] = self._staging.begin()
         content = self._growing.get(member.sha256)
+        codec = CODECS[member.coding]
+        # Solid groups are unpacked by the reader of the archive.
+        pieces = (STORE if codec.solid else codec).decode(source, member.length, place=place)
         if content is None:
-            if _key(member.sha256, member.of) not in self._whole:
-                raise UnexpectedError("a part without the part before it", place=place)
-            _drain(source)
+            self._compare(member, pieces, place)
             return
         if content.size != member.offset:
             raise UnexpectedError("parts out of order", place=place)
-        codec = CODECS[member.coding]
-        # Solid groups are unpacked by the reader of the archive.
-        content.append((STORE if codec.solid else codec).decode(source, member.length, place=place))
+        content.append(pieces)
         if content.size == member.of:
             del self._growing[member.sha256]
             if not content.finish(member.sha256, self._tables.get(bytes.fromhex(member.sha256), "")):
+                raise DigestMismatchError("content differs from its signed SHA-256 or block table", place=place)
+            self._whole.add(_key(member.sha256, member.of))
+
+    def _compare(self, member: MemberRecord, pieces: Iterable[bytes], place: str) -> None:
+        """Compare what the parcel carries of content that is held already: its name alone is no proof of it."""
+        if member.sha256 not in self._compared:
+            raise UnexpectedError("a part without the part before it", place=place)
+        digest, size = self._compared[member.sha256]
+        if size != member.offset:
+            raise UnexpectedError("parts out of order", place=place)
+        for data in pieces:
+            digest.update(data)
+        size += member.length
+        self._compared[member.sha256] = digest, size
+        if size == member.of:
+            del self._compared[member.sha256]
+            if digest.hexdigest() != member.sha256:
                 raise DigestMismatchError("content differs from its signed SHA-256 or block table", place=place)
             self._whole.add(_key(member.sha256, member.of))
 
@@ -242,7 +261,7 @@ class _Carried:
 
     def check_complete(self, headers: Sequence[PackageHeader]) -> None:
         """Raise `UnexpectedError` unless every content of every listing was carried, with the size it has there."""
-        for sha256 in self._growing:
+        for sha256 in (*self._growing, *self._compared):
             raise UnexpectedError(f"content {sha256} is cut in parts, and some are missing")
         for header in headers:
             for entry in self._staging.staged_entries(header.listing):
@@ -267,12 +286,6 @@ def _listed(member: MemberRecord) -> Listed:
     if CODECS[member.coding].solid:
         return member.name, member.length, member.size
     return member.name, member.size
-
-
-def _drain(source: BinaryIO) -> None:
-    # The content is in the store already. Its archive is still read to the end, so that its own checks are made.
-    while source.read(CHUNK):
-        pass
 
 
 def held_listings(site: Site, versions: Iterable[PackageVersion]) -> Mapping[PackageVersion, str]:
