@@ -1,0 +1,5 @@
+"""``courier point serve`` and ``config``."""
+
+from courier.cli.command import group
+
+app = group("")
