@@ -23,6 +23,7 @@ from courier.errors import BusyError, NotFoundError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from courier.channel.http_application import Service
+    from courier.channel.http_connections import Hosted
 
 IDLE_SECONDS = 30
 CLOSE_SECONDS = 10
@@ -93,27 +94,55 @@ def serve(
     `check_listening` and `require_server` come before it. ``ready`` is called with the URL. Raises `UsageError` where
     certificate or key are not right, `BusyError` when the port is taken.
     """
-    import uvicorn
-
     from courier.channel.http_application import make_app
-    from courier.channel.http_connections import PER_ADDRESS, Doors, LimitedProtocol, errors_in_log
+    from courier.channel.http_connections import PER_ADDRESS, Doors, LimitedProtocol
 
     doors = Doors(service, per_address=None if listening.behind_proxy else PER_ADDRESS)
-    config = uvicorn.Config(
+    serve_application(
         make_app(service),
+        service,
+        listening,
+        protocol=partial(LimitedProtocol, doors),
+        connections=CONNECTIONS,
+        ready=ready,
+        stop=stop,
+    )
+
+
+def serve_application(
+    application: Any,
+    service: Hosted,
+    listening: Listening,
+    *,
+    protocol: Callable[..., Any],
+    connections: int,
+    dated: bool = False,
+    ready: Callable[[str], None] = lambda _: None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Serve any ASGI application as `serve` does. ``protocol`` makes a connection.
+
+    ``connections``: at one time. ``dated``: answers say when they were made.
+    """
+    import uvicorn
+
+    from courier.channel.http_connections import errors_in_log
+
+    config = uvicorn.Config(
+        application,
         host=listening.host,
         port=listening.port,
-        http=partial(LimitedProtocol, doors),  # type: ignore[arg-type]
+        http=protocol,  # type: ignore[arg-type]
         ws="none",
         loop="asyncio",
-        lifespan="on",
+        lifespan="auto",
         log_config=None,
         log_level="error",
         access_log=False,
         server_header=False,
-        date_header=False,
+        date_header=dated,
         proxy_headers=listening.behind_proxy,
-        limit_concurrency=CONNECTIONS,
+        limit_concurrency=connections,
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=CLOSE_SECONDS,
         h11_max_incomplete_event_size=16 << 10,

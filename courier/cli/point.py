@@ -59,9 +59,7 @@ def add(
     ] = None,
     peer: Annotated[
         list[str] | None,
-        typer.Option(
-            "--peer", metavar="URL", help="Another computer of the branch that may be asked; repeat for more."
-        ),
+        typer.Option("--peer", metavar="URL", help="Another computer of the branch to ask; repeat for more."),
     ] = None,
 ) -> None:
     """Add a distribution point: a folder on this computer or on a mounted share.
@@ -149,19 +147,9 @@ def show(
         elif not seen.probe.reached:
             console.warn(f"URL {row.url}: not reached: {seen.probe.problem}")
         else:
-            console.say(
-                f"URL {row.url}: "
-                + (
-                    "serves the newest statement"
-                    if seen.probe.is_newest
-                    else "serves another statement than the newest"
-                )
-                + (
-                    ", ranges work"
-                    if seen.probe.ranges
-                    else ", no ranges: a download that breaks off begins each file anew"
-                )
-            )
+            newest = "serves the newest statement" if seen.probe.is_newest else "serves an older or another statement"
+            ranges = "ranges work" if seen.probe.ranges else "no ranges: what breaks off begins the file anew"
+            console.say(f"URL {row.url}: {newest}; {ranges}")
         validated = time_text(row.validated_ns) if row.validated_ns else "never"
         damage = f", {plural(row.damaged, 'file')} damaged" if row.damaged else ""
         console.say(f"Last read back: {validated}{damage}")

@@ -223,9 +223,8 @@ def _say_validated(console: Console, found: Validated) -> None:
         needed = f" ({', '.join(one.files)}{more})" if one.files else ""
         console.warn(f"  {one.path} {one.problem}{needed}")
     if found.versions and not found.damage:
-        console.say(
-            f"Point {found.point} is good: {plural(found.checked, 'file')} read back, {size_text(found.bytes)} of content."
-        )
+        read = f"{plural(found.checked, 'file')} read back, {size_text(found.bytes)} of content"
+        console.say(f"Point {found.point} is good: {read}.")
 
 
 @command(app, "prestage", examples=["courier point prestage P1 --from /media/usb/point"])

@@ -28,7 +28,7 @@ _NEVER = {Code.RETIRED, Code.WITHDRAWN, Code.NOT_FOUND, Code.DEFINITION_DISAGREE
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RuleOutcome:
-    """What became of one version that was to go to a point: ``done``, or the ``error``; ``waits``: it is tried again."""
+    """What became of a version that was to go to a point: ``done``, or the ``error``. ``waits``: it is tried again."""
 
     due: Due
     done: Distributed | None = None
