@@ -55,9 +55,7 @@ def prestage(site: Site, name: str, source: Path, *, progress: Callable[[int], N
             raise NotFoundError(
                 f"{source} is no folder of a point: it has no {STATEMENT}", hint="name the folder that holds point.json"
             )
-        statement, _ = site.trust().verify(
-            envelope, point_doc.KIND, now_ns=now(), where=str(source / STATEMENT), on_medium=True
-        )
+        statement, _ = site.trust().verify(envelope, point_doc.KIND, now_ns=now(), where=str(source / STATEMENT))
         publish(point)
         for ref in statement.packages:
             if why := _why_not(point, ref):
