@@ -76,7 +76,7 @@ def require_server() -> None:
         import uvicorn  # noqa: F401
     except ImportError:
         raise NotFoundError(
-            "channel serve needs the extra 'channel', which is not installed",
+            "a server needs the extra 'channel', which is not installed",
             hint="pip install 'courier-parcels[channel]'",
             code=Code.EXTRA_MISSING,
         ) from None

@@ -16,6 +16,8 @@ from formats.documents.point import STATEMENT, PointStatement, content_path
 
 PROBE_SECONDS = 5.0
 """How long the web server at a point's URL may take to answer."""
+_SOME = 16
+"""Bytes of a file that are read to compare a part of it with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +75,7 @@ def _content_sizes(folder: Path) -> Iterator[int]:
 def probe(url: str, statement: bytes) -> Probe:
     """Ask the web server at ``url`` for the statement, whole and in part. Raises nothing."""
     try:
-        status, data = _get(url, {}, len(statement) + 1)
+        status, data = _get(url, {}, max(len(statement), _SOME) + 1)
         if status != 200:
             return Probe(reached=False, problem=f"it answers {status} for {STATEMENT}")
         part_status, part = _get(url, {"Range": "bytes=1-4"}, 5)

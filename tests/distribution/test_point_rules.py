@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from copied_sites import copied_sites
@@ -50,9 +51,9 @@ def point(home: Home, name: str, *more: str) -> Path:
     return folder
 
 
-def bring(sites: Sites, package: str, out: str) -> dict[str, object]:
+def bring(sites: Sites, package: str, out: Path) -> dict[str, Any]:
     """Send a package to BR1 and receive it there; the document of ``parcel receive``."""
-    _, volumes = sent(sites.hq, package, out=root(sites) / out)
+    _, volumes = sent(sites.hq, package, out=out, capacity="10MB")
     sites.sync()
     return sites.br("parcel", "receive", *volumes)
 
@@ -60,37 +61,36 @@ def bring(sites: Sites, package: str, out: str) -> dict[str, object]:
 # --- rules ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_imported_goes_to_its_points_in_the_same_command(sites: Sites) -> None:
+def test_what_is_imported_goes_to_its_points_in_the_same_command(sites: Sites, tmp_path: Path) -> None:
     point(sites.br, "P1")
     point(sites.br, "P2")
     assert sites.br("point", "rule", "add", "--package", "HQ1", "--point", "P1")["new"]
     assert not sites.br("point", "rule", "add", "--package", "HQ1", "--point", "P1")["new"]
     sites.br("point", "rule", "add", "--package", "HQ100002", "--point", "P2")
-    done = bring(sites, "HQ100001:1", "out")["distributed"]
-    assert isinstance(done, list)
+    done = bring(sites, "HQ100001:1", tmp_path)["distributed"]
     assert [(one["point"], one["version"], one["done"]) for one in done] == [("P1", 1, True)]
     assert held(sites, "P1", "BR1") == {"HQ100001:1"}
     assert not (root(sites) / "P2" / "point.json").exists()
     assert sites.br("point", "rule", "list")["waiting"] == []
 
 
-def test_a_parcel_that_the_network_completes_goes_on_with_the_sync(sites: Sites) -> None:
+def test_a_parcel_that_the_network_completes_goes_on_with_the_sync(sites: Sites, tmp_path: Path) -> None:
     point(sites.br, "P1")
     sites.br("point", "rule", "add", "--package", "HQ100001", "--point", "P1")
-    _, volumes = sent(sites.hq, "HQ100001:1", out=root(sites) / "out")
+    _, volumes = sent(sites.hq, "HQ100001:1", out=tmp_path, capacity="10MB")
     assert sites.br("parcel", "receive", *volumes, code=None)["distributed"] == []
     sites.sync(sites.hq)
     assert [one["done"] for one in sites.br("channel", "sync")["distributed"]] == [True]
     assert held(sites, "P1", "BR1") == {"HQ100001:1"}
 
 
-def test_a_point_that_is_away_gets_it_later_and_the_import_does_not_fail(sites: Sites) -> None:
+def test_a_point_that_is_away_gets_it_later_and_the_import_does_not_fail(sites: Sites, tmp_path: Path) -> None:
     folder = point(sites.br, "P1")
     sites.br("point", "rule", "add", "--package", "HQ1", "--point", "P1")
     folder.rename(folder.with_name("away"))
-    document = bring(sites, "HQ100001:1", "out")
+    document = bring(sites, "HQ100001:1", tmp_path)
     assert document["state"] == "Imported"
-    (one,) = document["distributed"]  # type: ignore[misc,attr-defined]
+    (one,) = document["distributed"]
     assert (one["done"], one["waits"], one["error"]["code"]) == (False, True, "not-found")
     assert "rule apply" in sites.br.says("point", "rule", "apply")
     assert len(sites.br("point", "rule", "list")["waiting"]) == 1
@@ -100,11 +100,11 @@ def test_a_point_that_is_away_gets_it_later_and_the_import_does_not_fail(sites: 
     assert held(sites, "P1", "BR1") == {"HQ100001:1"}
 
 
-def test_what_will_never_go_there_does_not_wait(sites: Sites) -> None:
+def test_what_will_never_go_there_does_not_wait(sites: Sites, tmp_path: Path) -> None:
     folder = point(sites.br, "P1")
     sites.br("point", "rule", "add", "--package", "HQ1", "--point", "P1")
     folder.rename(folder.with_name("away"))
-    bring(sites, "HQ100001:1", "out")
+    bring(sites, "HQ100001:1", tmp_path)
     sites.br("package", "remove", "HQ100001:1")
     folder.with_name("away").rename(folder)
     (one,) = sites.br("point", "rule", "apply")["distributed"]
@@ -147,10 +147,10 @@ def test_a_drive_fills_a_point_with_the_versions_it_has(sites: Sites) -> None:
     assert (again["bytes_sent"], digests_of(root(sites) / "P1")) == (0, before)
 
 
-def test_an_older_version_never_takes_the_place_of_a_newer_one(sites: Sites) -> None:
+def test_an_older_version_never_takes_the_place_of_a_newer_one(sites: Sites, tmp_path: Path) -> None:
     folder = drive(sites, "HQ100001:1")
     point(sites.br, "P1")
-    bring(sites, "HQ100001:2", "out")
+    bring(sites, "HQ100001:2", tmp_path)
     sites.br("point", "distribute", "HQ100001", "--point", "P1")
     done = sites.br("point", "prestage", "P1", "--from", folder)
     assert done["taken"] == []
