@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 from courier.distribution.folder import PointFolder
 from courier.distribution.open_point import OpenPoint, read_whole
-from courier.distribution.room import Reservation, reserve_bytes, reserving
+from courier.distribution.room import Reservation, reserving
 from courier.distribution.supply import Supply
 from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, NoSpaceError, RefusedError
 from courier.files import disk_of, flush_files, free_space, naming_space, writing_out
+from courier.site.point_places import reserve_bytes
 from formats.blocks import DIGEST, BlockHasher, block_count
 from formats.digest import CHUNK, sha256_hex
 from formats.documents.listing import Entry, FileEntry, write_listing

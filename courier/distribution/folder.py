@@ -19,11 +19,10 @@ from typing import Any
 
 from courier.errors import RefusedError
 from courier.files import sync_folder
+from courier.site.point_places import EXCLUSION
 
 NEW = ".courier/new"
 """Path of the files that are not whole yet."""
-EXCLUSION = "no_courier"
-"""Name of a file by which an operator says that nothing is to be put into a folder."""
 _PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 _RELATIVE = {os.open, os.mkdir, os.stat, os.unlink, os.rename} <= os.supports_dir_fd

@@ -141,7 +141,7 @@ def read_definition(
             )
         if signer in cards:
             trust = Trust(own=None, known={signer: KnownSite(card=cards[signer])})
-            # By its date alone, though the key was revoked later: the statement, signed by a good key, names the listing.
+            # By its date alone, though the key was revoked later: the statement names the listing, under a good key.
             definition, _ = trust.verify(data, package_doc.KIND, now_ns=now_ns, where=where, on_medium=True)
         else:
             definition = PackageDefinition.parse(envelope.payload)

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from courier.distribution.folder import PointFolder
 from courier.distribution.marker import check_marker, find_marker, remove_marker, write_marker
-from courier.distribution.room import check_reserve, reserve_bytes
+from courier.distribution.room import check_reserve
 from courier.errors import CourierError, NotFoundError, RefusedError, UsageError
 from courier.files import free_space, make_folder, path_text
 from courier.site.catalog import points
 from courier.site.catalog.points import Point
 from courier.site.clock import now
 from courier.site.home import Site
+from courier.site.point_places import reserve_bytes
 from formats.documents.point import STATEMENT, PointStatement
 from formats.errors import FormatError
 

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -36,13 +35,6 @@ def check_reserve(text: str) -> str:
     if "%" in text:
         raise UsageError(f"--reserve {text}: not a part of a disk", hint="give 0% to 99%, or a size such as 20GB")
     return str(parse_size(text))
-
-
-def reserve_bytes(reserve: str, folder: Path) -> int:
-    """Bytes that a point with this reserve leaves free on the disk of ``folder``."""
-    if reserve.endswith("%"):
-        return shutil.disk_usage(folder).total * int(reserve[:-1]) // 100
-    return int(reserve)
 
 
 class Reservation:

@@ -125,6 +125,17 @@ def test_rules_are_for_points_and_packages_that_can_be(sites: Sites) -> None:
     assert sites.br("point", "rule", "list")["rules"] == []
 
 
+def test_the_room_of_points_is_reported_to_other_sites(sites: Sites) -> None:
+    point(sites.br, "P1")
+    away = point(sites.br, "P2")
+    away.rename(away.with_name("away"))
+    sites.sync(sites.br, sites.hq)
+    places = sites.hq("plan", "space", "HQ100001", "--to", "BR1")["places"]
+    assert [(one["name"], one["kind"]) for one in places] == [("store", "store"), ("P1", "point"), ("P2", "point")]
+    assert places[1]["free_bytes"] > 0
+    assert (places[2]["free_bytes"], places[2]["ok"]) == (0, False)
+
+
 # --- prestaging -----------------------------------------------------------------------------------------------------
 
 

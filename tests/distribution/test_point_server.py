@@ -325,10 +325,11 @@ def test_transfers_are_limited_and_no_client_takes_them_all(hq: Home, quick: Pat
     hq("point", "add", "FEW", quick / "few", "--reserve", "1MB", "--max-connections", "2")
     hq("point", "distribute", "HQ100001", "--point", "FEW")
 
-    def get(client: str, method: str = "GET") -> Answer:
-        return ask(url, SMALL_PATH, method, Authorization=f"Bearer {names[client]}")
-
     with served(hq.path, "FEW", token_file=tokens) as url:
+
+        def get(client: str, method: str = "GET") -> Answer:
+            return ask(url, SMALL_PATH, method, Authorization=f"Bearer {names[client]}")
+
         with held_open(url, token=names["a"]):
             greedy = get("a")
             assert (greedy.status, greedy.headers["retry-after"]) == (429, "5")

@@ -13,9 +13,10 @@ import pytest
 from journey import environment, make_home
 
 from courier.distribution import room
-from courier.distribution.room import check_reserve, reserve_bytes, reserving
+from courier.distribution.room import check_reserve, reserving
 from courier.errors import UsageError
 from courier.site.home import Site, open_site
+from courier.site.point_places import reserve_bytes
 
 
 @pytest.fixture
