@@ -13,7 +13,7 @@ from courier.cli.console import size_text, time_text
 from courier.cli.point_document import POINT, describe, describe_space, say_space
 from courier.text import plural
 
-app = group("Distribution points: plain folders that clients fetch packages from.")
+app = group("Distribution points: folders that clients fetch from.")
 
 
 @command(
@@ -62,9 +62,9 @@ def add(
         typer.Option("--peer", metavar="URL", help="Another computer of the branch to ask; repeat for more."),
     ] = None,
 ) -> None:
-    """Add a distribution point: a folder on this computer or on a mounted share.
+    """Add a distribution point: a folder of its own.
 
-    The folder is made where it is missing. It holds plain files, named by digest, which any web server can serve.
+    The folder is on this computer or on a mounted share, and is made where it is missing. It holds plain files, named by digest, which any web server can serve.
     """
     from courier.distribution.registry import NewPoint, add_point
     from courier.errors import UsageError
@@ -125,7 +125,10 @@ def show(
     name: POINT,
     ask: Annotated[bool, typer.Option("--ask/--no-ask", help="Whether its web server is asked.")] = True,
 ) -> None:
-    """Show a point: packages, bytes, room, what its URL serves, and when it was last read back."""
+    """Show a point: packages, bytes, room, its URL.
+
+    Also what its URL serves, and when all of it was last read back.
+    """
     from courier.distribution.overview import overview
 
     console = console_of(context)

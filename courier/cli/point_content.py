@@ -92,9 +92,9 @@ def distribute(
         bool, typer.Option("--older", help="Also a version that the point told clients not to take any more.")
     ] = False,
 ) -> None:
-    """Put a version on points where it is not; without a version the newest.
+    """Put a version on points where it is not.
 
-    Only what is missing is sent, by digest, and read back. Clients see the version once all of it is there.
+    Without a version it is the newest of the store. Only what is missing is sent, by digest, and read back. Clients see the version once all of it is there.
     """
     from courier.distribution.versions import distribute as act
 
@@ -113,7 +113,7 @@ def update(
     package: Annotated[str, typer.Argument(metavar="ID", help="Package, such as HQ100001.")],
     points: POINTS,
 ) -> None:
-    """Put the newest version on points, then withdraw the older ones there.
+    """Put the newest version there, and withdraw the older.
 
     From then on clients take no older version from there.
     """
@@ -129,7 +129,10 @@ def update(
 
 @command(app, "redistribute", examples=["courier point redistribute HQ100001:3 --point P1"])
 def redistribute(context: typer.Context, *, reference: REFERENCE, points: POINTS) -> None:
-    """Read every byte of a version on points, and mend what is damaged or missing from the store."""
+    """Read every byte of a version again, and mend it.
+
+    What is damaged or missing on the points comes from the store. Without a version: all of the package there.
+    """
     from courier.distribution.versions import redistribute as act
 
     _on_each(
@@ -148,9 +151,9 @@ def withdraw(
     points: POINTS,
     reason: Annotated[str | None, typer.Option("--reason", metavar="REASON", help="Why; clients are told.")] = None,
 ) -> None:
-    """Sign a version away from points, then delete there what nothing else needs.
+    """Sign a version away from points, then delete it.
 
-    Without a version: all of the package.
+    What other versions there need stays. Without a version: all of the package.
     """
     from courier.distribution.versions import withdraw as act
 
@@ -173,9 +176,9 @@ def validate(
     ] = None,
     points: POINTS,
 ) -> None:
-    """Read points back and compare every byte with its digest; exit code 4 names the damaged files.
+    """Read points back, and name what is damaged.
 
-    Nothing is written there. To mend: courier point redistribute.
+    Every byte is compared with its digest; exit code 4 where one differs. Nothing is written there. To mend: courier point redistribute.
     """
     from courier.distribution.validate import validate as act
     from courier.errors import DamagedError
@@ -236,7 +239,7 @@ def prestage(
         Path, typer.Option("--from", metavar="FOLDER", help="Folder of another point, which came on a drive.")
     ],
 ) -> None:
-    """Fill a point from the folder of another one that came on a drive.
+    """Fill a point from another one's folder on a drive.
 
     Everything is verified by signature and digest. Versions stay those of the drive; an older one never takes the
     place of a newer one.

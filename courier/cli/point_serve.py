@@ -66,7 +66,7 @@ def serve(
         console.result({"point": name, "ended": True})
 
 
-@command(app, "config", examples=["courier point config P1 --nginx --bind 0.0.0.0:8080 > point.conf"])
+@command(app, "config", examples=["courier point config P1 --nginx --bind 0.0.0.0:8080"])
 def config(
     context: typer.Context,
     *,
@@ -74,7 +74,10 @@ def config(
     nginx: Annotated[bool, typer.Option("--nginx", help="For nginx.")] = False,
     bind: BIND = "0.0.0.0:8080",
 ) -> None:
-    """Print the configuration of a web server that serves the folder of a point alone."""
+    """Print the configuration of a web server for a point.
+
+    It serves the point's folder, and nothing else.
+    """
     from courier.channel.http_server import parse_bind
     from courier.distribution.nginx import nginx_configuration
     from courier.distribution.registry import find_point, folders_of
