@@ -64,7 +64,8 @@ def add(
 ) -> None:
     """Add a distribution point: a folder of its own.
 
-    The folder is on this computer or on a mounted share, and is made where it is missing. It holds plain files, named by digest, which any web server can serve.
+    The folder is on this computer or on a mounted share, and is made where it is missing. It holds
+    plain files, named by digest, which any web server can serve.
     """
     from courier.distribution.registry import NewPoint, add_point
     from courier.errors import UsageError

@@ -94,7 +94,8 @@ def distribute(
 ) -> None:
     """Put a version on points where it is not.
 
-    Without a version it is the newest of the store. Only what is missing is sent, by digest, and read back. Clients see the version once all of it is there.
+    Without a version it is the newest of the store. Only what is missing is sent, by digest, and read back.
+    Clients see the version once all of it is there.
     """
     from courier.distribution.versions import distribute as act
 
@@ -178,7 +179,8 @@ def validate(
 ) -> None:
     """Read points back, and name what is damaged.
 
-    Every byte is compared with its digest; exit code 4 where one differs. Nothing is written there. To mend: courier point redistribute.
+    Every byte is compared with its digest; exit code 4 where one differs. Nothing is written
+    there. To mend: courier point redistribute.
     """
     from courier.distribution.validate import validate as act
     from courier.errors import DamagedError

@@ -72,7 +72,10 @@ def remove(context: typer.Context, *, prefix: PREFIX, point: POINT) -> None:
 
 @command(app, "apply", examples=["courier point rule apply"])
 def apply(context: typer.Context) -> None:
-    """Send what waits to go to points by rule, because a point could not be reached or was full."""
+    """Send what still waits to go to points by rule.
+
+    It waits where a point could not be reached, or was full.
+    """
     console = console_of(context)
     with console.site() as site:
         done = distribute_by_rule(console, site)
