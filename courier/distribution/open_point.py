@@ -76,15 +76,17 @@ class OpenPoint:
 
 
 @contextlib.contextmanager
-def opened_point(site: Site, name: str, *, writing: bool) -> Iterator[OpenPoint]:
+def opened_point(site: Site, name: str, *, writing: bool, alone: bool = False) -> Iterator[OpenPoint]:
     """Open a point for one command. ``writing``: take its lock, and delete what killed commands left.
+
+    ``alone``: take the lock, and write nothing.
 
     Raises `NotFoundError` where there is no such point or a folder is not mounted, `BusyError` while another command
     writes to it, and `RefusedError` for a folder that is another's.
     """
     row = find_point(site, name)
     with contextlib.ExitStack() as stack:
-        if writing:
+        if writing or alone:
             try:
                 stack.enter_context(locked(site.home / "locks" / f"point-{name}"))
             except BusyError:

@@ -73,7 +73,7 @@ def validate(
     have the version.
     """
     package, version = parse_reference(reference) if reference else (None, None)
-    with opened_point(site, name, writing=False) as point:
+    with opened_point(site, name, writing=False, alone=True) as point:
         statement = point.statement()
         held = statement.packages if statement else ()
         chosen = [ref for ref in held if package in (None, ref.package) and version in (None, ref.version)]

@@ -29,6 +29,7 @@ from journey import Home, add, environment, make_home, noise, run, write_files
 from point_client import served, take_all
 from stock import stock_tool
 
+from courier.channel import http_files
 from courier.channel.http_server import Listening
 from courier.errors import NotFoundError, RefusedError, UsageError
 from formats.blocks import BLOCK
@@ -346,6 +347,14 @@ def test_transfers_are_limited_and_no_client_takes_them_all(hq: Home, quick: Pat
         assert ask(url, SMALL_PATH).headers["www-authenticate"].startswith("Bearer")
         tokens.write_text(f"b {names['b']}\n")
         assert (get("a").status, get("b").status) == (401, 200)
+
+
+def test_a_client_that_takes_nothing_is_cut_off(hq: Home, quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_files, "ANSWER_SECONDS", 0.5)
+    hq("point", "add", "ONE", quick / "one", "--reserve", "1MB", "--max-connections", "1")
+    hq("point", "distribute", "HQ100001", "--point", "ONE")
+    with served(hq.path, "ONE") as url, held_open(url):
+        assert ask(url, SMALL_PATH).body == b"small"  # it waits for its turn, which comes
 
 
 def test_tokens_do_not_travel_in_clear_and_are_kept_from_others(hq: Home, quick: Path, tmp_path: Path) -> None:

@@ -403,4 +403,29 @@ def test_another_command_at_work_on_the_point_is_waited_for_by_the_operator(hq: 
 
     with locked(hq.path / "locks" / "point-P1"):
         assert hq.fails("point", "distribute", "HQ100001", "--point", "P1", code=9)["code"] == "busy"
+        assert hq.fails("point", "validate", "--point", "P1", code=9)
         assert hq("point", "show", "P1")["packages"] == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere: links are made as POSIX has them")
+@pytest.mark.parametrize("planted", ["content", "blocks", "listings", "definitions", ".courier/new"])
+def test_a_planted_link_leads_no_command_out_of_the_folder(hq: Home, planted: str) -> None:
+    hq("point", "distribute", "HQ100002", "--point", "P1")
+    outside = folder(hq, "outside")
+    at = folder(hq) / planted
+    if at.exists():
+        shutil.move(at, outside)  # all that was there, reached by the link
+    else:
+        outside.mkdir()
+    (outside / "precious").write_bytes(b"ours")
+    at.symlink_to(outside)
+    before = digests_of(outside)
+    assert hq.ran("point", "distribute", "HQ100001", "--point", "P1", code=3).error["message"].count("link")
+    if not planted.startswith("."):
+        assert hq.ran("point", "validate", "HQ100002", "--point", "P1", code=4)
+    hq.ran("point", "withdraw", "HQ100002", "--point", "P1", code=None)
+    hq.ran("point", "redistribute", "HQ100002", "--point", "P1", code=None)
+    assert digests_of(outside) == before
+    at.unlink()
+    hq("point", "distribute", "HQ100001", "--point", "P1")
+    assert seen(hq)["HQ100001:2"] == named(SECOND)
