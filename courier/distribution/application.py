@@ -33,6 +33,8 @@ _PATH = re.compile(
 IMMUTABLE = "public, max-age=31536000, immutable"
 PIECE = 1 << 20
 """Bytes read at a time where the server cannot send a file by itself."""
+SENT_FROM_HERE = 256 << 10
+"""Bytes of a part up to which it is read and sent with the head: handing it to the system would take longer."""
 _REMEMBERED = 1000
 """Documents whose digests are remembered."""
 
@@ -207,7 +209,7 @@ class _Answer:
         if self._scope["method"] == "HEAD" or begin == end:
             return
         send_file = self._scope.get(SEND_FILE)
-        if send_file is not None:
+        if send_file is not None and end - begin > SENT_FROM_HERE:
             await send_file(file, begin, end - begin)
             return
         file.seek(begin)

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.parser import BytesParser
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import pytest
@@ -374,6 +374,23 @@ def test_tokens_do_not_travel_in_clear_and_are_kept_from_others(hq: Home, quick:
         tokens.write_text(text)
         with pytest.raises(UsageError), served(hq.path, "P1", token_file=tokens):
             pass
+
+
+def test_small_answers_are_not_held_back_by_the_network_stack(hq: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that waits for more to send delays each small answer by 40 ms."""
+    no_delay: list[int] = []
+    made = http_files.FileProtocol.connection_made
+
+    def connection_made(self: http_files.FileProtocol, transport: Any) -> None:
+        stream = transport.get_extra_info("socket")
+        no_delay.append(stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        made(self, transport)
+
+    monkeypatch.setattr(http_files.FileProtocol, "connection_made", connection_made)
+    with served(hq.path, "P1") as url:
+        assert ask(url, SMALL_PATH).body == b"small"
+    assert all(no_delay)
+    assert no_delay
 
 
 def test_it_is_served_over_tls_as_well(hq: Home, quick: Path) -> None:
