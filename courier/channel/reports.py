@@ -11,7 +11,6 @@ from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue
-from courier.site.point_places import point_places
 from formats.digest import sha256_hex
 from formats.documents import report as report_doc
 from formats.documents.report import HeldPackage, Place, SiteReport
@@ -33,7 +32,7 @@ def report_to_peers(site: Site) -> int:
         told = reports.last_reported(connection)
         versions = packages.versions(connection) if peers else []
         offered = {code: offers.offered_to(connection, code) for code in peers}
-    space, places = site.store.space(), point_places(site) if peers else []
+    space = site.store.space()
     media = tuple(sorted(site.settings.media))
     count = 0
     for code in peers:
@@ -50,7 +49,7 @@ def report_to_peers(site: Site) -> int:
             site=site.code,
             to=code,
             issued_ns=moment,
-            places=(Place(name="store", free=space.free, reserve=space.reserve), *places[: report_doc.MAX_PLACES - 1]),
+            places=(Place(name="store", free=space.free, reserve=space.reserve),),
             trusts=pinned,
             media=media,
             reads=READS,
