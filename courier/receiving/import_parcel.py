@@ -6,11 +6,10 @@ are added to the catalogue, and the receipt is queued, in one transaction.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, explain
@@ -22,6 +21,7 @@ from courier.parcel.import_checks import Admission, PackageVersion, version_erro
 from courier.parcel.keys import identities_for
 from courier.parcel.states import ReceivedEvent
 from courier.parcel.transitions import received_event
+from courier.receiving.carried import CarriedContents
 from courier.receiving.spool import Spool
 from courier.receiving.vouching import Vouching, check_expansion, keep_source_definition
 from courier.site.catalog import packages, parcels
@@ -29,18 +29,17 @@ from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue
-from courier.site.store.content_store import ContentStore, IncomingContent, Staging
+from courier.site.store.content_store import Staging
 from courier.text import plural
 from formats.age import Identity
 from formats.archive import ArchiveReader, Listed
-from formats.codecs import CODECS, STORE
-from formats.digest import sha256_hex
+from formats.codecs import CODECS
 from formats.documents import receipt as receipt_doc
 from formats.documents.contents import ContentsReader, MemberRecord, PackageHeader
 from formats.documents.listing import FileEntry
 from formats.documents.packing import PackingList
 from formats.documents.receipt import Outcome, Receipt, ReceiptPackage, ReceiptVolume
-from formats.errors import DigestMismatchError, FormatError, UnexpectedError
+from formats.errors import FormatError, UnexpectedError
 from formats.holes import hole_bytes
 
 if TYPE_CHECKING:
@@ -133,9 +132,9 @@ def import_parcel(
         try:
             with open_contents(site, packing, spool.contents(), identities) as contents:
                 headers = _stage_listings(site, packing, contents, staging, admission)
-                carried = _Carried(site.store, staging, headers)
+                carried = CarriedContents(staging, headers)
                 _stage_archives(packing, contents, carried, open_archive or spool.open_file, identities)
-            carried.check_complete(headers)
+            carried.check_complete()
         except FormatError as error:
             lost = 0 if open_archive else _drop_bad_blocks(spool)
             raise _blocks_lost(site, packing, lost) if lost else explain(error, where=packing.parcel) from None
@@ -170,7 +169,7 @@ def _stage_listings(
 def _stage_archives(
     packing: PackingList,
     contents: ContentsReader,
-    carried: _Carried,
+    carried: CarriedContents,
     open_archive: Callable[[int], BinaryIO],
     identities: Sequence[Identity],
 ) -> None:
@@ -187,98 +186,6 @@ def _stage_archives(
                         carried.take(source, member, f"{place}: {member.name}")
     finally:
         carried.abandon()
-
-
-class _Carried:
-    """The contents that a parcel carries, on their way into the store.
-
-    Only what a parcel carries itself counts for it: that other content is here, in a package of somebody else's, is
-    nothing that a sender may learn or make use of.
-    """
-
-    def __init__(self, store: ContentStore, staging: Staging, headers: Sequence[PackageHeader]) -> None:
-        self._store = store
-        self._staging = staging
-        self._growing: dict[str, IncomingContent] = {}
-        self._whole: set[bytes] = set()
-        self._compared: dict[str, tuple[Any, int]] = {}
-        """Contents that are held already: the SHA-256 of what has come of them, and how many bytes that is."""
-        # 32 bytes for each content of more than a block: the others have no block table.
-        self._tables = {
-            bytes.fromhex(entry.sha256): entry.blocks
-            for header in headers
-            for entry in staging.staged_entries(header.listing)
-            if isinstance(entry, FileEntry) and entry.blocks
-        }
-
-    def take(self, source: BinaryIO, member: MemberRecord, place: str) -> None:
-        """Take in a member. Raises `FormatError`."""
-        if member.offset == 0 and member.sha256 not in self._growing:
-            if self._staging.holds(member.sha256, member.of):
-                if _key(member.sha256, member.of) not in self._whole:
-                    self._check_table(member, place)
-                self._compared[member.sha256] = hashlib.sha256(), 0
-            else:
-                self._growing[member.sha256] = self._staging.begin()
-        content = self._growing.get(member.sha256)
-        codec = CODECS[member.coding]
-        # Solid groups are unpacked by the reader of the archive.
-        pieces = (STORE if codec.solid else codec).decode(source, member.length, place=place)
-        if content is None:
-            self._compare(member, pieces, place)
-            return
-        if content.size != member.offset:
-            raise UnexpectedError("parts out of order", place=place)
-        content.append(pieces)
-        if content.size == member.of:
-            del self._growing[member.sha256]
-            if not content.finish(member.sha256, self._tables.get(bytes.fromhex(member.sha256), "")):
-                raise DigestMismatchError("content differs from its signed SHA-256 or block table", place=place)
-            self._whole.add(_key(member.sha256, member.of))
-
-    def _compare(self, member: MemberRecord, pieces: Iterable[bytes], place: str) -> None:
-        """Compare what the parcel carries of content that is held already: its name alone is no proof of it."""
-        if member.sha256 not in self._compared:
-            raise UnexpectedError("a part without the part before it", place=place)
-        digest, size = self._compared[member.sha256]
-        if size != member.offset:
-            raise UnexpectedError("parts out of order", place=place)
-        for data in pieces:
-            digest.update(data)
-        size += member.length
-        self._compared[member.sha256] = digest, size
-        if size == member.of:
-            del self._compared[member.sha256]
-            if digest.hexdigest() != member.sha256:
-                raise DigestMismatchError("content differs from its signed SHA-256 or block table", place=place)
-            self._whole.add(_key(member.sha256, member.of))
-
-    def _check_table(self, member: MemberRecord, place: str) -> None:
-        """Compare the block table that a listing names with that of content that is held already."""
-        named = self._tables.get(bytes.fromhex(member.sha256), "")
-        if named and sha256_hex(self._store.block_digests(member.sha256, member.of)) != named:
-            raise DigestMismatchError("content differs from its signed block table", place=place)
-
-    def check_complete(self, headers: Sequence[PackageHeader]) -> None:
-        """Raise `UnexpectedError` unless every content of every listing was carried, with the size it has there."""
-        for sha256 in (*self._growing, *self._compared):
-            raise UnexpectedError(f"content {sha256} is cut in parts, and some are missing")
-        for header in headers:
-            for entry in self._staging.staged_entries(header.listing):
-                if isinstance(entry, FileEntry) and entry.size and _key(entry.sha256, entry.size) not in self._whole:
-                    raise UnexpectedError(
-                        "no archive of the parcel holds its content",
-                        place=f"{header.package}:{header.version}/{entry.path}",
-                    )
-
-    def abandon(self) -> None:
-        """Keep nothing of what did not become whole."""
-        for content in self._growing.values():
-            content.abandon()
-
-
-def _key(sha256: str, size: int) -> bytes:
-    return bytes.fromhex(sha256) + size.to_bytes(8, "big")
 
 
 def _listed(member: MemberRecord) -> Listed:

@@ -1,0 +1,110 @@
+"""What a parcel carries, on its way into the store.
+
+Only what a parcel carries itself counts for it: that other content is here, in a package of somebody else's, is nothing
+that a sender may learn or make use of. So content that is held already is compared with what comes, byte for byte by
+its digests, and only then left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import BinaryIO
+
+from courier.site.store.content_store import IncomingContent, Staging, StoredContent
+from formats.blocks import SideBlockHasher
+from formats.codecs import CODECS, STORE
+from formats.digest import sha256_hex
+from formats.documents.contents import MemberRecord, PackageHeader
+from formats.documents.listing import FileEntry
+from formats.errors import DigestMismatchError, UnexpectedError
+
+
+class CarriedContents:
+    """The contents of one parcel, taken in member by member; those that are cut in parts grow archive by archive."""
+
+    def __init__(self, staging: Staging, headers: Sequence[PackageHeader]) -> None:
+        """``headers``: the packages of the parcel, whose listings are staged."""
+        self._staging = staging
+        self._headers = headers
+        self._growing: dict[str, IncomingContent] = {}
+        self._whole: set[bytes] = set()
+        # 32 bytes for each content of more than a block: the others have no block table.
+        self._tables = {
+            bytes.fromhex(entry.sha256): entry.blocks
+            for header in headers
+            for entry in staging.staged_entries(header.listing)
+            if isinstance(entry, FileEntry) and entry.blocks
+        }
+
+    def take(self, source: BinaryIO, member: MemberRecord, place: str) -> None:
+        """Take in a member, which is read from ``source``; raises `FormatError`, which names ``place``."""
+        if member.offset == 0 and member.sha256 not in self._growing:
+            held = self._staging.holds(member.sha256, member.of)
+            self._growing[member.sha256] = _HeldContent() if held else self._staging.begin()
+        content = self._growing.get(member.sha256)
+        if content is None:
+            raise UnexpectedError("a part without the part before it", place=place)
+        if content.size != member.offset:
+            raise UnexpectedError("parts out of order", place=place)
+        codec = CODECS[member.coding]
+        # Solid groups are unpacked by the reader of the archive.
+        content.append((STORE if codec.solid else codec).decode(source, member.length, place=place))
+        if content.size == member.of:
+            del self._growing[member.sha256]
+            if not content.finish(member.sha256, self._tables.get(bytes.fromhex(member.sha256), "")):
+                raise DigestMismatchError("content differs from its signed SHA-256 or block table", place=place)
+            self._whole.add(_key(member.sha256, member.of))
+
+    def check_complete(self) -> None:
+        """Raise `UnexpectedError` unless every content of every listing was carried, with the size it has there."""
+        for sha256 in self._growing:
+            raise UnexpectedError(f"content {sha256} is cut in parts, and some are missing")
+        for header in self._headers:
+            for entry in self._staging.staged_entries(header.listing):
+                if isinstance(entry, FileEntry) and entry.size and _key(entry.sha256, entry.size) not in self._whole:
+                    raise UnexpectedError(
+                        "no archive of the parcel holds its content",
+                        place=f"{header.package}:{header.version}/{entry.path}",
+                    )
+
+    def abandon(self) -> None:
+        """Keep nothing of what did not become whole."""
+        for content in self._growing.values():
+            content.abandon()
+
+
+class _HeldContent(IncomingContent):
+    """Content that the store has already: what comes of it is only compared."""
+
+    def __init__(self) -> None:
+        self._digests = SideBlockHasher()
+
+    @property
+    def size(self) -> int:
+        """See `IncomingContent.size`."""
+        return self._digests.count
+
+    def append(self, pieces: Iterable[bytes]) -> None:
+        """See `IncomingContent.append`."""
+        for data in pieces:
+            self._digests.update(data)
+
+    def finish(self, sha256: str, blocks: str = "") -> bool:
+        """See `IncomingContent.finish`."""
+        came = self.stage()
+        return came.sha256 == sha256 and blocks in ("", came.blocks)
+
+    def stage(self) -> StoredContent:
+        """See `IncomingContent.stage`; there is nothing to stage."""
+        sha256, table = self._digests.finish()
+        size = self.size
+        self.abandon()
+        return StoredContent(sha256=sha256, size=size, blocks=sha256_hex(table) if table else "")
+
+    def abandon(self) -> None:
+        """See `IncomingContent.abandon`."""
+        self._digests.close()
+
+
+def _key(sha256: str, size: int) -> bytes:
+    return bytes.fromhex(sha256) + size.to_bytes(8, "big")
