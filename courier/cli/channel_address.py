@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import SITE_CODE, command, console_of, group
-from courier.cli.console import size_text
-from courier.text import plural
+from courier.text import plural, size_text
 
 if TYPE_CHECKING:
     from courier.channel.addresses import Wishes

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError
 from courier.text import harmless, one_line
-from courier.text import size_text as size_text  # noqa: PLC0414 (commands print sizes by it)
 
 if TYPE_CHECKING:
     from courier.site.home import Site

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import command, console_of, group
-from courier.cli.console import Console, size_text
+from courier.cli.console import Console
 from courier.errors import DamagedError, NotFoundError, UsageError
-from courier.text import plural
+from courier.text import plural, size_text
 
 if TYPE_CHECKING:
     from courier.sending.outgoing_parcel import OutgoingParcel

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import PARCEL, command, console_of, group
-from courier.cli.console import Console, size_text
+from courier.cli.console import Console
 from courier.cli.received_parcel import parcel_status, say_status
 from courier.error_codes import Code
-from courier.text import plural
+from courier.text import plural, size_text
 
 if TYPE_CHECKING:
     from courier.sending.drill import Drill, Trial

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import DRY_RUN, PARCEL, command, console_of, group
-from courier.cli.console import Console, duration_text, size_text
+from courier.cli.console import Console, duration_text
 from courier.media.kinds import kinds_text
-from courier.text import plural
+from courier.text import plural, size_text
 
 if TYPE_CHECKING:
     from courier.sending.plan import ParcelPlan

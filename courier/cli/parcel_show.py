@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from courier.cli.command import PARCEL, command, console_of, group
-from courier.cli.console import Console, size_text, time_text
+from courier.cli.console import Console, time_text
 from courier.parcel.states import ReceivedState
-from courier.text import plural
+from courier.text import plural, size_text
 from formats.records import format_time
 
 if TYPE_CHECKING:

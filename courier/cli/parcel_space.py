@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from courier.cli.command import PARCEL, command, console_of, group
-from courier.cli.console import size_text
+from courier.text import size_text
 
 app = group("")
 

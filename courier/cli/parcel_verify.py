@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import command, console_of, group
-from courier.cli.console import Console, size_text
+from courier.cli.console import Console
+from courier.text import size_text
 
 if TYPE_CHECKING:
     from courier.errors import CourierError

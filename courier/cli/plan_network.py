@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import command, console_of, group
-from courier.cli.console import Console, size_text, time_text
-from courier.text import plural
+from courier.cli.console import Console, time_text
+from courier.text import plural, size_text
 
 if TYPE_CHECKING:
     from courier.planning.activities import Activity

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import command, console_of, group
-from courier.cli.console import Console, size_text
+from courier.cli.console import Console
 from courier.cli.plan_send import PACKAGES, read_toml
-from courier.text import plural
+from courier.text import plural, size_text
 
 if TYPE_CHECKING:
     from courier.planning.serving import ServingPlan, ServingPoint

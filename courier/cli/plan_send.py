@@ -9,9 +9,9 @@ import typer
 
 from courier.cli.bars import say_bars
 from courier.cli.command import command, console_of, group
-from courier.cli.console import Console, size_text
+from courier.cli.console import Console
 from courier.media.kinds import kinds_text
-from courier.text import plural
+from courier.text import plural, size_text
 
 if TYPE_CHECKING:
     from courier.planning.prices import Prices

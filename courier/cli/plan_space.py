@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import command, console_of, group
-from courier.cli.console import Console, size_text
+from courier.cli.console import Console
 from courier.cli.plan_send import PACKAGES
+from courier.text import size_text
 
 if TYPE_CHECKING:
     from courier.planning.space import PlaceSpace

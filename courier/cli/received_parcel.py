@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from courier.cli.console import Console, size_text
+from courier.cli.console import Console
 from courier.parcel.states import ReceivedState
-from courier.text import plural
+from courier.text import plural, size_text
 
 if TYPE_CHECKING:
     from courier.receiving.parcel_status import ParcelStatus

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from courier.cli.command import command, console_of, group
-from courier.cli.console import size_text
 from courier.media.kinds import DRIVE, kinds_text
+from courier.text import size_text
 
 app = group("")
 

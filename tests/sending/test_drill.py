@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from journey import Sites, add, create, exported, make_sites, noise, sent, write
 
-from courier.cli.console import size_text
+from courier.text import size_text
 
 MIB = 1 << 20
 

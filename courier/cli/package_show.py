@@ -1,0 +1,132 @@
+"""``courier package list``, ``show`` and ``verify``: what is in the store, and whether it is good."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from courier.cli.command import command, console_of, group
+from courier.cli.console import time_text
+from courier.cli.package_version import REFERENCE, describe
+from courier.text import plural, size_text
+
+app = group("")
+
+
+@command(app, "list", examples=["courier package list"])
+def list_(context: typer.Context) -> None:
+    """List the packages in the store."""
+    from courier.packages.vouched import vouching_site
+    from courier.site.catalog import packages, reports
+
+    console = console_of(context)
+    with console.site() as site:
+        with site.catalogue.reading() as connection:
+            found, retired = packages.versions(connection), reports.retirements(connection)
+            contradicted, signed = packages.contradicted(connection), packages.signed_by_source(connection)
+        known = [(s.package, s.version) for s in found]
+        rows = [
+            (s.package, s.version, s.name, s.listing.files, size_text(s.listing.bytes), s.origin, time_text(s.added_ns))
+            for s in found
+        ]
+        marks = {key: f"{' (RETIRED)' * (key in retired)}{' (CONTRADICTED)' * (key in contradicted)}" for key in known}
+        rows = [(*row[:2], f"{row[2]}{marks[row[0], row[1]]}", *row[3:]) for row in rows]
+        console.table(("PACKAGE", "VERSION", "NAME", "FILES", "SIZE", "FROM", "ADDED"), rows)
+        if not rows:
+            console.say("The store is empty: courier package add PATH... --name NAME")
+        documents = [
+            {
+                **describe(s),
+                "retired": (s.package, s.version) in retired,
+                "retired_reason": retired.get((s.package, s.version), ""),
+                "vouched_by": vouching_site(s, signed),
+                "contradicted": (s.package, s.version) in contradicted,
+            }
+            for s in found
+        ]
+        console.result({"packages": documents})
+
+
+@command(app, "show", examples=["courier package show HQ100001", "courier package show HQ100001:3"])
+def show(context: typer.Context, *, reference: REFERENCE) -> None:
+    """Show a package version and the files in it."""
+    from courier.packages.find import find_package
+    from courier.packages.vouched import is_contradicted, vouching_site
+    from courier.site.catalog import packages, reports
+    from formats.documents.listing import FileEntry, HardLinkEntry, LinkEntry
+
+    console = console_of(context)
+    with console.site() as site:
+        stored = find_package(site, reference)
+        console.say(f"{stored.package}:{stored.version}  {stored.name}")
+        console.say(f"Content: {plural(stored.listing.files, 'file')}, {size_text(stored.listing.bytes)}")
+        console.say(f"From:    {stored.origin}, {time_text(stored.added_ns)}")
+        console.say(f"Listing: {stored.listing.sha256}")
+        with site.catalogue.reading() as connection:
+            retired = reports.retirements(connection)
+            vouching = vouching_site(stored, packages.signed_by_source(connection))
+            bad = is_contradicted(connection, stored)
+        key, source = (stored.package, stored.version), stored.package[:3]
+        if vouching != source:
+            console.say(f"Vouched for by {vouching} alone: what {source} signed for it is not here.")
+        if bad:
+            console.say(f"CONTRADICTED: {source} signed other content for this version; it is not used.")
+        if key in retired:
+            console.say(f"RETIRED: {retired[key] or 'no reason given'}")
+        for entry in site.store.entries(stored.listing) if console.for_people else ():
+            if isinstance(entry, FileEntry):
+                console.say(f"  {entry.size:>15,}  {entry.mode:04o}  {entry.path}")
+            elif isinstance(entry, LinkEntry):
+                console.say(f"  {'':>15}        {entry.path} -> {entry.target}")
+            elif isinstance(entry, HardLinkEntry):
+                console.say(f"  {'':>15}        {entry.path} = {entry.first}")
+            else:
+                console.say(f"  {'':>15}  {entry.mode:04o}  {entry.path}/")
+        console.result(
+            {
+                **describe(stored),
+                "retired": key in retired,
+                "retired_reason": retired.get(key, ""),
+                "vouched_by": vouching,
+                "contradicted": bad,
+            }
+        )
+
+
+@command(app, "verify", examples=["courier package verify", "courier package verify HQ100001:3"])
+def verify(
+    context: typer.Context,
+    *,
+    reference: Annotated[
+        str | None, typer.Argument(metavar="[ID[:VERSION]]", help="Package or version. Without it: all packages.")
+    ] = None,
+) -> None:
+    """Read the stored content again and compare it with its digests."""
+    from courier.errors import DamagedError
+    from courier.packages.verify import verify_packages
+
+    console = console_of(context)
+    with console.site() as site:
+        with console.progress("Verifying", None) as progress:
+            results = verify_packages(site, reference, progress)
+        bad = 0
+        documents = []
+        for stored, findings in results:
+            bad += len(findings)
+            verdict = "good" if not findings else plural(len(findings), "file") + " damaged"
+            console.say(f"{stored.package}:{stored.version}  {verdict}")
+            for finding in findings:
+                console.warn(f"  {finding.path}: {finding.problem}")
+            problems = [{"path": finding.path, "problem": finding.problem} for finding in findings]
+            documents.append({**describe(stored), "state": "damaged" if findings else "good", "problems": problems})
+        if bad:
+            error = DamagedError(
+                f"{plural(bad, 'file')} of the store {'is' if bad == 1 else 'are'} damaged",
+                hint="the store does not use it any more: add or receive the same content again, and check this disk",
+            )
+            console.error(error, {"packages": documents})
+            raise typer.Exit(error.exit_code)
+        if not results:
+            console.say("The store is empty.")
+        console.result({"packages": documents})
