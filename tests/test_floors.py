@@ -94,6 +94,8 @@ PURE = (
     "courier.sending.readiness",
     "courier.channel.refusal_log",
     "courier.channel.schedule",
+    "courier.distribution.point_reader",
+    "courier.distribution.ranges",
     "courier.planning.activities",
     "courier.planning.courier_time",
     "courier.planning.loss",

@@ -12,13 +12,12 @@ import contextlib
 import ipaddress
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-if TYPE_CHECKING:
-    from courier.channel.http_application import Service
+from courier.channel.refusal_log import RefusalLog
 
 HEAD_SECONDS = 15.0
 """How long the head of a request may take to come, and a connection may be silent before it."""
@@ -27,6 +26,18 @@ ANSWER_SECONDS = 60.0
 PER_ADDRESS = 64
 """Connections from one network address at one time: several sites may share one, each uses a few."""
 _LOGGERS = ("uvicorn", "uvicorn.error", "asyncio")
+
+
+class Hosted(Protocol):
+    """What the server serves, as its connections know it: a name for the log, and where refusals are said."""
+
+    @property
+    def site(self) -> str:
+        """Of whom the log speaks."""
+
+    @property
+    def refusals(self) -> RefusalLog:
+        """Where refusals are said."""
 
 
 def address_group(host: str) -> str:
@@ -43,7 +54,7 @@ def address_group(host: str) -> str:
 class Doors:
     """What all connections of one server share: who is connected, and where refusals are said."""
 
-    def __init__(self, service: Service, *, per_address: int | None) -> None:
+    def __init__(self, service: Hosted, *, per_address: int | None) -> None:
         """``per_address``: connections that one address may have; None: any number, as all come by one proxy."""
         self.refusals = service.refusals
         self._per_address = per_address
@@ -152,7 +163,7 @@ def unsent_bytes(transport: Any) -> int:
 
 
 @contextlib.contextmanager
-def errors_in_log(service: Service) -> Iterator[None]:
+def errors_in_log(service: Hosted) -> Iterator[None]:
     """Have what uvicorn and asyncio report meanwhile said in the server's log, in one line each, not as tracebacks.
 
     That requests end unanswered when the server is stopped is no error.
@@ -173,7 +184,7 @@ def errors_in_log(service: Service) -> Iterator[None]:
 
 
 class _OneLine(logging.Handler):
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Hosted) -> None:
         super().__init__(logging.ERROR)
         self._service = service
 

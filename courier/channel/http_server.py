@@ -23,6 +23,7 @@ from courier.errors import BusyError, NotFoundError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from courier.channel.http_application import Service
+    from courier.channel.http_connections import Hosted
 
 IDLE_SECONDS = 30
 CLOSE_SECONDS = 10
@@ -75,7 +76,7 @@ def require_server() -> None:
         import uvicorn  # noqa: F401
     except ImportError:
         raise NotFoundError(
-            "channel serve needs the extra 'channel', which is not installed",
+            "a server needs the extra 'channel', which is not installed",
             hint="pip install 'courier-parcels[channel]'",
             code=Code.EXTRA_MISSING,
         ) from None
@@ -93,27 +94,55 @@ def serve(
     `check_listening` and `require_server` come before it. ``ready`` is called with the URL. Raises `UsageError` where
     certificate or key are not right, `BusyError` when the port is taken.
     """
-    import uvicorn
-
     from courier.channel.http_application import make_app
-    from courier.channel.http_connections import PER_ADDRESS, Doors, LimitedProtocol, errors_in_log
+    from courier.channel.http_connections import PER_ADDRESS, Doors, LimitedProtocol
 
     doors = Doors(service, per_address=None if listening.behind_proxy else PER_ADDRESS)
-    config = uvicorn.Config(
+    serve_application(
         make_app(service),
+        service,
+        listening,
+        protocol=partial(LimitedProtocol, doors),
+        connections=CONNECTIONS,
+        ready=ready,
+        stop=stop,
+    )
+
+
+def serve_application(
+    application: Any,
+    service: Hosted,
+    listening: Listening,
+    *,
+    protocol: Callable[..., Any],
+    connections: int,
+    dated: bool = False,
+    ready: Callable[[str], None] = lambda _: None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Serve any ASGI application as `serve` does. ``protocol`` makes a connection.
+
+    ``connections``: at one time. ``dated``: answers say when they were made.
+    """
+    import uvicorn
+
+    from courier.channel.http_connections import errors_in_log
+
+    config = uvicorn.Config(
+        application,
         host=listening.host,
         port=listening.port,
-        http=partial(LimitedProtocol, doors),  # type: ignore[arg-type]
+        http=protocol,  # type: ignore[arg-type]
         ws="none",
         loop="asyncio",
-        lifespan="on",
+        lifespan="auto",
         log_config=None,
         log_level="error",
         access_log=False,
         server_header=False,
-        date_header=False,
+        date_header=dated,
         proxy_headers=listening.behind_proxy,
-        limit_concurrency=CONNECTIONS,
+        limit_concurrency=connections,
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=CLOSE_SECONDS,
         h11_max_incomplete_event_size=16 << 10,
@@ -148,7 +177,8 @@ class _Server:
         import socket
 
         family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
-        with socket.socket(family) as listener:
+        # Only of a socket that says it is TCP does asyncio turn off Nagle's delay: 40 ms for each small answer.
+        with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((listening.host, listening.port))
             listener.listen(512)

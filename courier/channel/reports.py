@@ -11,6 +11,7 @@ from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue
+from courier.site.point_places import point_places
 from formats.digest import sha256_hex
 from formats.documents import report as report_doc
 from formats.documents.report import HeldPackage, Place, SiteReport
@@ -32,7 +33,7 @@ def report_to_peers(site: Site) -> int:
         told = reports.last_reported(connection)
         versions = packages.versions(connection) if peers else []
         offered = {code: offers.offered_to(connection, code) for code in peers}
-    space = site.store.space()
+    space, places = site.store.space(), point_places(site) if peers else []
     media = tuple(sorted(site.settings.media))
     count = 0
     for code in peers:
@@ -49,7 +50,7 @@ def report_to_peers(site: Site) -> int:
             site=site.code,
             to=code,
             issued_ns=moment,
-            places=(Place(name="store", free=space.free, reserve=space.reserve),),
+            places=(Place(name="store", free=space.free, reserve=space.reserve), *places[: report_doc.MAX_PLACES - 1]),
             trusts=pinned,
             media=media,
             reads=READS,

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from courier import __version__
-from courier.cli import catalog, channel, demo, package, parcel, plan, site
+from courier.cli import catalog, channel, demo, package, parcel, plan, point, site
 from courier.cli.command import TopGroup, group
 from courier.cli.console import Console, drop_output
 from courier.error_codes import EXIT_CODES
@@ -33,6 +33,7 @@ for name, commands in (
     ("parcel", parcel.app),
     ("channel", channel.app),
     ("plan", plan.app),
+    ("point", point.app),
     ("catalog", catalog.app),
 ):
     app.add_typer(commands, name=name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from courier.cli import channel_address as address
+from courier.cli.by_rule import distribute_by_rule
 from courier.cli.command import command, console_of, group
 from courier.cli.received_parcel import parcel_status, say_imported
 from courier.parcel.states import ReceivedEvent
@@ -98,6 +99,7 @@ def sync(
             "contradicted": [{"package_id": package, "version": version} for package, version in done.contradicted],
             "parcels": [parcel_status(status) for status in done.parcels],
             "imported": [p for status in done.parcels for p in parcel_status(status)["imported"]],
+            "distributed": distribute_by_rule(console, site),
         }
         hint = "the messages are kept; mount or repair it, then: courier channel sync"
         failures: list[tuple[str, CourierError]] = [
@@ -181,6 +183,8 @@ def serve(
                 log(line)
             for failure in exchange.failures:
                 log(f"{failure.message} ({failure.hint})")
+            for went in distribute_by_rule(console, site) if exchange.taken else ():
+                console.event({"event": "distributed", **went})
 
         reports = Reports(log=log, ready=ready, done=done)
         run_server(site, listening, handlers=MESSAGE_HANDLERS, rate=rate, every=every, reports=reports)

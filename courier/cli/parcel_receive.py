@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from courier.cli.by_rule import distribute_by_rule
 from courier.cli.command import PARCEL, command, console_of, group
 from courier.cli.received_parcel import parcel_status, say_status, say_volume, volume_result
 from courier.cli.seals import read_seals
@@ -70,6 +71,7 @@ def receive(
             document |= parcels[0]
         for status in done.parcels:
             say_status(console, status)
+        document["distributed"] = distribute_by_rule(console, site)
         if done.failures:
             document["failures"] = [{"path": n, "code": f.code, "message": f.message} for n, f in done.failures]
             raise typer.Exit(console.errors(done.failures, document))
@@ -104,7 +106,7 @@ def import_(context: typer.Context, *, parcel: PARCEL) -> None:
         if error := not_imported(status):
             console.error(error, parcel_status(status))
             raise typer.Exit(error.exit_code)
-        console.result(parcel_status(status))
+        console.result({**parcel_status(status), "distributed": distribute_by_rule(console, site)})
 
 
 @command(app, "arrived", examples=["courier parcel arrived HQ1-000042 --seal 1=A0012345 --seal 2=A0012346"])

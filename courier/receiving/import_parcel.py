@@ -24,7 +24,7 @@ from courier.parcel.transitions import received_event
 from courier.receiving.carried import CarriedContents
 from courier.receiving.spool import Spool
 from courier.receiving.vouching import Vouching, check_expansion, keep_source_definition
-from courier.site.catalog import packages, parcels
+from courier.site.catalog import packages, parcels, points
 from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
 from courier.site.home import Site
@@ -280,6 +280,7 @@ def _record(site: Site, what: _Record, arrived: Callable[[Connection, CustodyBoo
             if outcome.outcome != Outcome.ALREADY_HELD:
                 packages.add(connection, _stored_package(header, what, moment))
             keep_source_definition(connection, site, packing.source, header, moment)
+            points.note_import(connection, header.package, header.version, moment)
         received_event(
             connection,
             site,

@@ -11,13 +11,15 @@ import pytest
 import formats.documents
 from courier.channel.handlers import Handler, handlers_by_type
 from courier.cli.messages import MESSAGE_HANDLERS
-from formats.documents import card, custody, label, packing
+from formats.documents import card, custody, label, packing, point
 from formats.documents.kind import DocumentKind
 
 ON_MEDIA = {packing.KIND.type, label.KIND.type}
 """Documents that lie on media, and come by no message."""
 IN_BATCHES = {custody.KIND.type}
 """Documents that travel inside others."""
+AT_POINTS = {point.KIND.type}
+"""Documents that clients fetch from a distribution point."""
 
 
 def all_kinds() -> list[DocumentKind[Any]]:
@@ -29,7 +31,7 @@ def all_kinds() -> list[DocumentKind[Any]]:
 def test_every_kind_that_travels_by_network_has_one_handler() -> None:
     types = [kind.type for kind in all_kinds()]
     assert len(types) == len(set(types)) > 15
-    assert MESSAGE_HANDLERS.keys() == set(types) - ON_MEDIA - IN_BATCHES
+    assert MESSAGE_HANDLERS.keys() == set(types) - ON_MEDIA - IN_BATCHES - AT_POINTS
     assert all(handler.kind.type == name for name, handler in MESSAGE_HANDLERS.items())
 
 

@@ -27,6 +27,7 @@ DEBIAN_PACKAGES = {
     "mcopy": "mtools",
     "mkfs.ext4": "e2fsprogs",
     "mkfs.vfat": "dosfstools",
+    "nginx": "nginx",
     "pg_ctl": "postgresql",
     "pkcs11-tool": "opensc",
     "psql": "postgresql-client",

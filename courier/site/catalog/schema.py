@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; a catalogue at another revision is migrated when it is opened."""
 
 metadata = MetaData()
@@ -248,6 +248,57 @@ retired = Table(
     Column("reason", Text, nullable=False),
     Column("retired_ns", BigInteger, nullable=False),
     Column("envelope", LargeBinary, nullable=False, comment="the retirement, signed by the source site"),
+)
+
+point = Table(
+    "point",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("url", Text, nullable=False, comment="where clients reach it, or empty"),
+    Column("branch", Integer, nullable=False, comment="1: on a computer of the client class"),
+    Column("reserve", Text, nullable=False, comment="left free on each of its disks: 10% or a number of bytes"),
+    Column("max_connections", Integer, nullable=False),
+    Column("group_name", Text, nullable=False, comment="the group of clients that it serves, or empty"),
+    Column("peers", Text, nullable=False, comment="URLs of other computers of the branch, one a line"),
+    Column("serial", BigInteger, nullable=False, comment="of the newest statement; 0 before the first"),
+    Column("statement", LargeBinary, nullable=False, comment="envelope of the newest statement, or empty"),
+    Column("added_ns", BigInteger, nullable=False),
+    Column("validated_ns", BigInteger, nullable=True, comment="when all of it was last read back"),
+    Column("damaged", BigInteger, nullable=False, comment="files found damaged then"),
+)
+
+point_folder = Table(
+    "point_folder",
+    metadata,
+    Column("point", String(64), primary_key=True),
+    Column("position", Integer, primary_key=True, comment="0: the folder with the statement"),
+    Column("path", Text, nullable=False),
+)
+
+point_rule = Table(
+    "point_rule",
+    metadata,
+    Column("prefix", String(8), primary_key=True, comment="the beginning of package IDs"),
+    Column("point", String(64), primary_key=True),
+)
+
+point_due = Table(
+    "point_due",
+    metadata,
+    Column("point", String(64), primary_key=True),
+    Column("package", String(8), primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("at_ns", BigInteger, nullable=False, comment="when it was imported; it is to go to the point"),
+)
+
+cache_class = Table(
+    "cache_class",
+    metadata,
+    Column("client_class", String(64), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("minimum_age", Integer, nullable=False, comment="minutes"),
+    Column("retry", Integer, nullable=False, comment="minutes"),
+    Column("retries", Integer, nullable=False),
 )
 
 counter = Table(

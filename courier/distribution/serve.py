@@ -1,0 +1,78 @@
+"""Serving a point over HTTP or HTTPS: ``courier point serve``."""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from courier.channel.http_server import Listening, check_listening, require_server, serve_application
+from courier.distribution.open_point import opened_point
+from courier.errors import RefusedError
+from courier.site.home import Site
+
+MORE_CONNECTIONS = 200
+"""Connections beyond the transfers of a point: those that wait, ask for heads, or are between two requests."""
+
+
+def serve_point(
+    site: Site,
+    name: str,
+    listening: Listening,
+    *,
+    token_file: Path | None = None,
+    log: Callable[[str], None],
+    ready: Callable[[str], None],
+    stop: threading.Event | None = None,
+) -> None:
+    """Serve a point until told to stop. Only its folders are read; nothing is written there.
+
+    Without certificate or proxy it is plain HTTP: what is served proves itself, but can be read on the way, so tokens
+    are not taken that way but on this computer. Raises `UsageError`, `NotFoundError`, `RefusedError`, `BusyError`.
+    """
+    if listening.cert is not None or listening.key is not None or listening.behind_proxy:
+        check_listening(listening)
+    elif token_file is not None and not _is_loopback(listening.host):
+        raise RefusedError(
+            "client tokens would travel unencrypted",
+            hint="--cert FILE --key FILE, or --behind-proxy, with --token-file",
+        )
+    require_server()
+    from courier.channel.http_connections import Doors
+    from courier.channel.http_files import FileProtocol
+    from courier.channel.refusal_log import RefusalLog
+    from courier.distribution.application import PointService
+    from courier.distribution.slots import Slots
+    from courier.distribution.tokens import Tokens
+
+    with opened_point(site, name, writing=False) as point:
+        limit = point.row.max_connections
+        folders = [folder.folder for folder in point.folders]
+    service = PointService(
+        site=f"point {name}",
+        folders=folders,
+        slots=Slots(limit=limit),
+        refusals=RefusalLog(log, now=time.time_ns),
+        tokens=None if token_file is None else Tokens(token_file),
+    )
+    doors = Doors(service, per_address=None)
+    serve_application(
+        service,
+        service,
+        listening,
+        protocol=partial(FileProtocol, doors),
+        connections=limit + MORE_CONNECTIONS,
+        dated=True,
+        ready=ready,
+        stop=stop,
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
