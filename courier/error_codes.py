@@ -43,6 +43,8 @@ class Code(StrEnum):
     BLOCK = "block", "A repair request asks for a block that the archive does not have."
     BUILD_DAMAGED = "build-damaged", "Files of a built parcel are missing or changed on this computer's disk."
     BUSY = "busy", "Another command is using the site or the parcel; try again later."
+    CACHE_BLOCKED = "cache-blocked", "Entries of the cache that may not go leave too little room for the package."
+    CACHE_TOO_SMALL = "cache-too-small", "The package is larger than the whole cache."
     CARD_NOT_CHAINED = "card-not-chained", "A site's new card is not signed by a key of its pinned card."
     CATALOGUE = "catalogue", "The database of the catalogue reported an error."
     CLOCK = "clock", "A time lies in the future, so this computer's clock or the sender's is wrong."
