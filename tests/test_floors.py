@@ -94,6 +94,7 @@ PURE = (
     "courier.sending.readiness",
     "courier.channel.refusal_log",
     "courier.channel.schedule",
+    "courier.distribution.cache_rules",
     "courier.distribution.point_reader",
     "courier.distribution.ranges",
     "courier.planning.activities",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from courier.cli.console import size_text
+from courier.text import size_text
 
 if TYPE_CHECKING:
     from courier.cli.console import Console

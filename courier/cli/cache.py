@@ -10,8 +10,8 @@ import typer
 from courier.cli import cache_place
 from courier.cli.cache_place import CACHE, REFERENCE, blocked_json, bytes_of
 from courier.cli.command import command, console_of, group
-from courier.cli.console import size_text, time_text
-from courier.text import plural
+from courier.cli.console import time_text
+from courier.text import plural, size_text
 
 if TYPE_CHECKING:
     from courier.cli.console import Console

@@ -9,9 +9,9 @@ import typer
 
 from courier.cli import point_content, point_rule, point_serve
 from courier.cli.command import command, console_of, group
-from courier.cli.console import size_text, time_text
+from courier.cli.console import time_text
 from courier.cli.point_document import POINT, describe, describe_space, say_space
-from courier.text import plural
+from courier.text import plural, size_text
 
 app = group("Distribution points: folders that clients fetch from.")
 

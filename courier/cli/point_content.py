@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import command, console_of, group
-from courier.cli.console import size_text
 from courier.cli.point_document import POINT, POINTS
 from courier.errors import CourierError
-from courier.text import plural
+from courier.text import plural, size_text
 
 if TYPE_CHECKING:
     from courier.cli.console import Console

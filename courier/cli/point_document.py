@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from courier.cli.console import size_text, time_text
+from courier.cli.console import time_text
+from courier.text import size_text
 
 if TYPE_CHECKING:
     from courier.cli.console import Console

@@ -1,1 +1,1 @@
-"""Distribution points: plain folders of package content that clients fetch from, and the server of such a folder."""
+"""Content where clients fetch it: distribution points (plain folders), their server, and the cache of a client."""

@@ -21,6 +21,7 @@ ZERO_MEANS_SOMETHING = {
     *("site policy --max-transit-days", "channel serve --every", "channel serve --bind"),
     *("channel address add --retries", "channel address set --retries", "parcel drill --lose"),
     *("plan send --spare-volumes", "point serve --bind", "point config --bind"),
+    *("cache config --minimum-age", "cache config --reserve"),
 }
 
 
@@ -67,7 +68,7 @@ def typed(sites: Sites, path: tuple[str, ...], command: Any, option: Any, value:
         **{"where": sites.root / ("other" if path[-1] == "add" else "share"), "out": sites.root / "again"},
         **{"reason": "X", "card_file": sites.root / "BR1.card"},
         **{"path": sites.root / "point", "points": "P1", "point": "P1", "prefix": "HQ1", "package": "HQ100001"},
-        **{"source": sites.root / "drive"},
+        **{"source": FIXTURES, "by": "X", "size": "1MB", "target": sites.root / "other"},
     }
     more = {"parcel create": ["--capacity", SMALL], "channel serve": ["--behind-proxy"]}.get(" ".join(path), [])
     words: list[object] = [*path, *([] if option.name == "capacity" else more)]
