@@ -53,5 +53,9 @@ def remove(context: typer.Context, *, reference: REFERENCE) -> None:
         names = ", ".join(f"{package}:{version}" for package, version in removal.versions)
         pending = f", {size_text(removal.pending)} more with later removals" if removal.pending else ""
         console.say(f"Removed {names}; {size_text(removal.freed)} freed{pending}.")
+        if removal.unfreed:
+            console.warn(f"nothing could be freed: {removal.unfreed} (courier package verify)")
         removed = [{"package_id": package, "version": version} for package, version in removal.versions]
-        console.result({"removed": removed, "freed": removal.freed, "pending": removal.pending})
+        console.result(
+            {"removed": removed, "freed": removal.freed, "pending": removal.pending, "unfreed": removal.unfreed}
+        )

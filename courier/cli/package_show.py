@@ -13,6 +13,9 @@ from courier.text import plural, size_text
 
 app = group("")
 
+PRINTED = 20
+"""Damaged files of a version that are printed, at most: one bad disk may name a million."""
+
 
 @command(app, "list", examples=["courier package list"])
 def list_(context: typer.Context) -> None:
@@ -116,8 +119,10 @@ def verify(
             bad += len(findings)
             verdict = "good" if not findings else plural(len(findings), "file") + " damaged"
             console.say(f"{stored.package}:{stored.version}  {verdict}")
-            for finding in findings:
-                console.warn(f"  {finding.path}: {finding.problem}")
+            for finding in findings[:PRINTED]:
+                console.warn(f"  {finding.path or 'its listing'}: {finding.problem}")
+            if len(findings) > PRINTED:
+                console.warn(f"  and {len(findings) - PRINTED} more; all of them: --json")
             problems = [{"path": finding.path, "problem": finding.problem} for finding in findings]
             documents.append({**describe(stored), "state": "damaged" if findings else "good", "problems": problems})
         if bad:

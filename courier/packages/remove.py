@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from courier.errors import DamagedError
 from courier.packages.find import matching_versions, parse_reference
 from courier.parcel.recipes import pinned
 from courier.parcel.states import ON_ITS_WAY
@@ -17,11 +18,13 @@ class Removal:
     """What was removed: (package ID, version) of each, the bytes that this freed, and those still taken.
 
     Bytes are pending where content lies in one file with other content: they go once more of that is removed.
+    ``unfreed``: why nothing could be freed, where the listing of another package is damaged; else empty.
     """
 
     versions: tuple[tuple[str, int], ...]
     freed: int
     pending: int
+    unfreed: str = ""
 
 
 def remove_package(site: Site, reference: str) -> Removal:
@@ -37,8 +40,12 @@ def remove_package(site: Site, reference: str) -> Removal:
             for stored in chosen:
                 packages.raise_counter(connection, package, stored.version)
                 packages.remove(connection, package, stored.version)
-        collected = _delete_unneeded(site)
-    versions = tuple((stored.package, stored.version) for stored in chosen)
+        versions = tuple((stored.package, stored.version) for stored in chosen)
+        try:
+            collected = _delete_unneeded(site)
+        except DamagedError as error:
+            # What another package needs is not known, so everything stays until that one is mended or removed.
+            return Removal(versions=versions, freed=0, pending=0, unfreed=error.message)
     return Removal(versions=versions, freed=collected.freed, pending=collected.pending)
 
 

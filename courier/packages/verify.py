@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from courier.errors import DamagedError
 from courier.packages.find import find_package
 from courier.site.catalog import packages
 from courier.site.catalog.packages import StoredPackage
 from courier.site.home import Site
 from courier.site.store.content_store import Finding
+
+LISTING = ""
+"""The path in a finding about the listing of a version itself."""
 
 
 def verify_packages(
@@ -16,8 +20,9 @@ def verify_packages(
 ) -> list[tuple[StoredPackage, list[Finding]]]:
     """Read the content of one version, or of all, again; return each version with what is wrong with it.
 
-    Damaged content is taken out of use, so that adding or receiving it again replaces it. ``progress`` is told the
-    bytes of each version once it is read. Raises `NotFoundError` for a version that the store does not hold.
+    Damaged content is taken out of use, so that adding or receiving it again replaces it. A listing that is missing or
+    differs is a finding too, with the path `LISTING`. ``progress`` is told the bytes of each version once it is read.
+    Raises `NotFoundError` for a version that the store does not hold.
     """
     if reference is not None:
         chosen = [find_package(site, reference)]
@@ -26,10 +31,17 @@ def verify_packages(
             chosen = packages.versions(connection)
     result = []
     for stored in chosen:
-        findings = list(site.store.verify(stored.listing))
-        if findings:
+        findings = list(_findings(site, stored))
+        if bad := {finding.sha256 for finding in findings if finding.path != LISTING}:
             with site.store.lock():
-                site.store.quarantine(*{finding.sha256 for finding in findings})
+                site.store.quarantine(*bad)
         result.append((stored, findings))
         progress(stored.listing.bytes)
     return result
+
+
+def _findings(site: Site, stored: StoredPackage) -> Iterator[Finding]:
+    try:
+        yield from site.store.verify(stored.listing)
+    except DamagedError as error:  # of the listing; what was found before it counts all the same
+        yield Finding(path=LISTING, sha256=stored.listing.sha256, problem=error.message)

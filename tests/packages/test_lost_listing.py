@@ -1,0 +1,60 @@
+"""A listing of the store that is lost or damaged: what is said of it, and that other packages do not suffer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from journey import Home, add, make_home, noise, write_files
+
+from courier.cli.package_show import PRINTED
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return make_home(tmp_path, "HQ1")
+
+
+def lose_listing(home: Home, package: str) -> None:
+    """Delete the listing of a version from the store."""
+    listing = home("package", "show", package)["listing"]
+    (home.path / "store/listings" / listing).unlink()
+
+
+def test_every_version_is_verified_where_one_has_lost_its_listing(home: Home, tmp_path: Path) -> None:
+    first = add(home, write_files(tmp_path / "first", a=b"first"))
+    add(home, write_files(tmp_path / "second", b=noise(2_000)))
+    third = add(home, write_files(tmp_path / "third", c=b"third"))
+    lose_listing(home, first)
+    home.spoil(noise(2_000), b"x" + noise(2_000)[1:])
+    found = home("package", "verify", code=4)["packages"]
+    assert [package["state"] for package in found] == ["damaged", "damaged", "good"]
+    (lost,), (spoilt,), _ = (package["problems"] for package in found)
+    assert lost["path"] == "" and "listing" in lost["problem"]
+    assert spoilt["path"] == "b"
+    assert "  its listing: " in home.says("package", "verify", first, code=4)
+    assert home("package", "verify", third)["packages"][0]["state"] == "good"
+
+
+def test_a_version_is_removed_though_another_has_lost_its_listing(home: Home, tmp_path: Path) -> None:
+    first = add(home, write_files(tmp_path / "first", a=b"first"))
+    second = add(home, write_files(tmp_path / "second", b=b"second"))
+    lose_listing(home, first)
+    before = home.contents()
+    removed = home("package", "remove", second)
+    assert [package["package_id"] for package in removed["removed"]] == [second.split(":")[0]]
+    assert removed["freed"] == 0 and "listing" in removed["unfreed"]
+    assert home.contents() == before
+    # Without the one that is damaged, what both needed can go.
+    again = home("package", "remove", first)
+    assert again["unfreed"] == "" and home.contents() == []
+
+
+def test_a_package_with_many_damaged_files_is_told_in_few_lines(home: Home, tmp_path: Path) -> None:
+    files = {f"f{n:03}": noise(2_000, n) for n in range(PRINTED + 5)}
+    package = add(home, write_files(tmp_path / "many", **files))
+    for content in files.values():
+        home.spoil(content, b"x" + content[1:])
+    printed = home.says("package", "verify", package, code=4)
+    assert "f019" in printed and "f020" not in printed
+    assert "and 5 more; all of them: --json" in printed
