@@ -61,6 +61,12 @@ def add(
             "--seal", metavar="VOLUME=SERIAL", help="Serial number of a seal that was put on or read; repeat for more."
         ),
     ] = None,
+    copy: Annotated[
+        int | None,
+        typer.Option(
+            "--copy", metavar="N", min=1, max=9999, help="Number of the set of media, where several are under way."
+        ),
+    ] = None,
     seal_intact: Annotated[
         _Numbers, typer.Option("--seal-intact", metavar="N", min=1, max=9999, help="The seal of volume N is intact.")
     ] = None,
@@ -86,6 +92,7 @@ def add(
     console = console_of(context)
     wanted = HandEntry(
         event=event,
+        copy=copy,
         to=to,
         tracking=tracking,
         volumes=tuple(sorted(set(volume or ()))),
@@ -199,7 +206,7 @@ def verify(context: typer.Context, *, parcel: PARCEL) -> None:
 
 def entry_text(entry: CustodyEntry, seals: Sequence[str]) -> str:
     """An entry in one line for people; ``seals``: the verdict on each of its seals (`courier.parcel.seals`)."""
-    parts: list[str] = [entry.event]
+    parts: list[str] = [entry.event + (f" (set {entry.copy})" if entry.copy > 1 else "")]
     if entry.volumes:
         parts.append(f"volume{'' if len(entry.volumes) == 1 else 's'} {dashed(ranges(entry.volumes))}")
     if entry.to:
@@ -261,6 +268,7 @@ def _entry(entry: CustodyEntry) -> dict[str, Any]:
         "at": time_text(entry.at_ns),
         "operator": entry.operator,
         "event": entry.event,
+        "copy": entry.copy,
         "volumes": list(entry.volumes),
         "seals": [seal.record() for seal in entry.seals],
         "to": entry.to,

@@ -11,7 +11,7 @@ import typer
 from courier.cli.by_rule import distribute_by_rule
 from courier.cli.command import PARCEL, command, console_of, group
 from courier.cli.received_parcel import parcel_status, say_status, say_volume, volume_result
-from courier.cli.seals import read_seals
+from courier.cli.seals import SEALS_FILE, read_seals, seals_in_file
 from courier.text import plural
 
 if TYPE_CHECKING:
@@ -109,7 +109,14 @@ def import_(context: typer.Context, *, parcel: PARCEL) -> None:
         console.result({**parcel_status(status), "distributed": distribute_by_rule(console, site)})
 
 
-@command(app, "arrived", examples=["courier parcel arrived HQ1-000042 --seal 1=A0012345 --seal 2=A0012346"])
+@command(
+    app,
+    "arrived",
+    examples=[
+        "courier parcel arrived HQ1-000042 --seal 1=A0012345 --seal 2=A0012346",
+        "courier parcel arrived HQ1-000042 --seals-file seals.txt --lost 3",
+    ],
+)
 def arrived(
     context: typer.Context,
     *,
@@ -120,17 +127,24 @@ def arrived(
             "--seal", metavar="VOLUME=SERIAL", help="Serial number read on the seal of a volume; repeat for more."
         ),
     ] = None,
+    seals_file: SEALS_FILE = None,
+    lost: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--lost", metavar="N", min=1, max=9999, help="Volume that did not arrive and is given up; repeat for more."
+        ),
+    ] = None,
 ) -> None:
-    """Report to the sender that all volumes are here.
+    """Report to the sender that all volumes are here, or which were lost.
 
     For a parcel whose key is released on arrival: the report names the seals read on the volumes, and the key comes
-    back by network.
+    back by network. Volumes may be lost where parity made up for them; the sender then decides.
     """
     from courier.receiving.arrival import report_arrival
     from courier.receiving.parcel_status import find_build
 
     console = console_of(context)
-    seals = read_seals(seal)
+    seals = read_seals([*(seal or ()), *seals_in_file(seals_file)])
     odd: list[str] = []
 
     def differing(texts: Sequence[str]) -> None:
@@ -144,12 +158,25 @@ def arrived(
         )
 
     with console.site() as site:
-        report = report_arrival(site, parcel, find_build(site, parcel), seals, differing=differing)
+        build = find_build(site, parcel)
+        report = report_arrival(site, parcel, build, seals, lost=set(lost or ()), differing=differing)
+        gone = f", and {plural(len(report.lost), 'volume')} as lost," if report.lost else ""
         console.say(
-            f"{parcel}: {plural(len(report.volumes), 'volume')} reported to {report.source}. Next: courier channel sync"
+            f"{parcel}: {plural(len(report.volumes), 'volume')}{gone} reported to {report.source}. "
+            "Next: courier channel sync"
         )
+        if report.lost:
+            console.say(f"Volumes were lost, so {report.source} decides whether it releases the key.")
         volumes = [{"number": number, "seal": text} for number, text in report.volumes.items()]
-        console.result({"parcel_id": parcel, "to": report.source, "volumes": volumes, "warnings": odd})
+        console.result(
+            {
+                "parcel_id": parcel,
+                "to": report.source,
+                "volumes": volumes,
+                "lost": list(report.lost),
+                "warnings": odd,
+            }
+        )
 
 
 @command(app, "refuse", examples=['courier parcel refuse HQ1-000042 --reason "not ordered"'])

@@ -65,6 +65,16 @@ def policy(
             "--hole-limit", metavar="SIZE", help="Most bytes of holes that a parcel's sparse files may have; 0: any."
         ),
     ] = None,
+    release_lost: Annotated[
+        int | None,
+        typer.Option(
+            "--release-lost",
+            metavar="N",
+            min=0,
+            max=9999,
+            help="Volumes of a parcel that may be reported lost for its key to be released on arrival without asking.",
+        ),
+    ] = None,
     outside_links: Annotated[
         OutsideLinks | None,
         typer.Option(
@@ -93,6 +103,8 @@ def policy(
             wanted["relays"] = relay_codes(relay, own=site.code)
         if hole_limit is not None:
             wanted["hole_limit"] = 0 if hole_limit == "0" else parse_size(hole_limit)
+        if release_lost is not None:
+            wanted["release_lost"] = release_lost
         if outside_links is not None:
             wanted["refuse_outside_links"] = outside_links is OutsideLinks.REFUSE
         settings = change_settings(site, **wanted) if wanted else site.settings
@@ -106,6 +118,7 @@ def policy(
         console.say(
             f"Bytes of holes in a parcel: {size_text(settings.hole_limit) if settings.hole_limit else 'any number'}"
         )
+        console.say(f"Lost volumes without which a key is released on arrival: {settings.release_lost or 'none'}")
         console.say(f"Links that lead out of a package: {links.value}")
         console.result(
             {
@@ -114,6 +127,7 @@ def policy(
                 "media": list(settings.media),
                 "relays": list(settings.relays),
                 "hole_limit": settings.hole_limit,
+                "release_lost": settings.release_lost,
                 "outside_links": links.value,
             }
         )

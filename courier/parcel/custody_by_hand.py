@@ -12,6 +12,7 @@ from courier.parcel.custody_ledger import (
     CustodyBook,
     Happened,
     append_to_file,
+    copy_here,
     known_here,
     load,
     read_ledger_file,
@@ -19,7 +20,7 @@ from courier.parcel.custody_ledger import (
     view_ledger,
     write_file,
 )
-from courier.parcel.seals import PutOn, judge_entry, judge_seals, seal_marks
+from courier.parcel.seals import Place, PutOn, judge_entry, judge_seals, seal_marks, sets_known
 from courier.site.catalog import parcels
 from courier.site.home import Site
 from formats.documents import custody as custody_doc
@@ -30,9 +31,13 @@ from formats.names import check_parcel
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HandEntry:
-    """What an operator types; see `CustodyEntry`. ``intact`` and ``broken``: volumes by how their seals were found."""
+    """What an operator types; see `CustodyEntry`. ``intact`` and ``broken``: volumes by how their seals were found.
+
+    ``copy``: the number of the set of media; None: the one that came here, or the only one that the ledger tells of.
+    """
 
     event: str
+    copy: int | None = None
     to: str = ""
     tracking: str = ""
     volumes: tuple[int, ...] = ()
@@ -77,7 +82,7 @@ def add_by_hand(site: Site, parcel: str, wanted: HandEntry, ledger_file: Path | 
         new = not ledger_file.exists()
         file = read_ledger_file(ledger_file, parcel)
         on = seals_on(file.ledger, trust)
-        done = _written(append_to_file(site, file, _what(on, wanted)), on, wanted)
+        done = _written(append_to_file(site, file, _what(on, wanted, copy=0)), on, wanted)
         note = f"Note: {ledger_file} did not exist: it is a new ledger file now, with this entry alone"
         return replace(done, warnings=(*done.warnings, note)) if new else done
     if not known_here(site, parcel):
@@ -94,22 +99,32 @@ def add_by_hand(site: Site, parcel: str, wanted: HandEntry, ledger_file: Path | 
             if any(number > last for number in numbers):
                 raise NotFoundError(f"{parcel} has no volume {max(numbers)}", hint=f"its volumes are 1 to {last}")
         book = CustodyBook(connection, site, parcel)
-        entry = book.write(_what(on, wanted))
+        entry = book.write(_what(on, wanted, copy=copy_here(connection, parcel)))
     return _written(entry, on, wanted)
 
 
-def _written(entry: CustodyEntry, on: Mapping[int, PutOn], wanted: HandEntry) -> HandWritten:
+def _written(entry: CustodyEntry, on: Mapping[Place, PutOn], wanted: HandEntry) -> HandWritten:
     findings = judge_entry(entry, on)
     # Who said himself that a seal is broken need not be told.
     notes = (one.note for one in findings if one.note and one.volume not in wanted.broken)
     return HandWritten(entry=entry, seals=tuple(one.text for one in findings), warnings=tuple(notes))
 
 
-def _what(on: Mapping[int, PutOn], wanted: HandEntry) -> Happened:
+def _what(on: Mapping[Place, PutOn], wanted: HandEntry, *, copy: int) -> Happened:
+    """The entry as it is signed; ``copy``: the set of media that came to this site, 0 if none did."""
+    if wanted.copy is not None:
+        copy = wanted.copy
+    elif not copy:
+        known = sets_known(on)
+        if len(known) > 1 and (wanted.seals or wanted.intact or wanted.broken):
+            sets = ", ".join(map(str, known))
+            raise UsageError(f"the seals of which set of media? {sets} are known", hint=f"--copy {known[0]}")
+        copy = known[0] if len(known) == 1 else 0
     return Happened(
         event=wanted.event,
+        copy=copy,
         volumes=wanted.volumes,
-        seals=seal_marks(on, wanted.event, seals=wanted.seals, intact=wanted.intact, broken=wanted.broken),
+        seals=seal_marks(on, wanted.event, copy=copy, seals=wanted.seals, intact=wanted.intact, broken=wanted.broken),
         to=wanted.to,
         tracking=wanted.tracking,
         note=wanted.note,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError, UsageError
 from courier.files import write_atomic
 from courier.parcel.custody import Ledger, LedgerView, read_entry, title
-from courier.parcel.seals import PutOn, judge_seals
+from courier.parcel.seals import Place, PutOn, judge_seals
 from courier.parcel.states import VolumeState
 from courier.site.catalog import custody as rows
 from courier.site.catalog import letters, parcels
@@ -27,6 +27,8 @@ from courier.site.home import Site
 from courier.site.trust import Trust
 from formats.documents import custody as custody_doc
 from formats.documents.custody import MAIN, CustodyEntry, SealMark
+from formats.documents.notice import ShipNotice
+from formats.envelope import parse_envelope
 from formats.errors import FormatError
 from formats.names import check_parcel
 
@@ -47,9 +49,10 @@ VERIFIED = "every block agrees with the packing list"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Happened:
-    """What a new entry is to say; see `CustodyEntry`."""
+    """What a new entry is to say; see `CustodyEntry`. ``copy``: None for the set of media that came to this site."""
 
     event: str
+    copy: int | None = None
     volumes: tuple[int, ...] = ()
     seals: tuple[SealMark, ...] = ()
     to: str = ""
@@ -118,6 +121,8 @@ class CustodyBook:
 
     def write(self, what: Happened) -> CustodyEntry:
         """Sign an entry and keep it at the end of this site's chain."""
+        if what.copy is None:
+            what = replace(what, copy=copy_here(self._connection, self._parcel))
         name = next_entry(self._site, self.ledger, MAIN, what)
         data = self.ledger.envelopes[name]
         rows.keep(self._connection, KeptEntry(parcel=self._parcel, entry=name, envelope=data, received_ns=now()))
@@ -149,6 +154,7 @@ def next_entry(site: Site, ledger: Ledger, book: str, what: Happened) -> str:
         at_ns=now(),
         operator=(what.operator or site.operator)[: custody_doc.MAX_TEXT],
         event=what.event,
+        copy=what.copy or 0,
         volumes=what.volumes,
         seals=what.seals,
         to=what.to,
@@ -279,8 +285,14 @@ def view_ledger(site: Site, parcel: str) -> LedgerView:
     )
 
 
-def seals_on(ledger: Ledger, trust: Trust) -> Mapping[int, PutOn]:
-    """The seals on the volumes, by volume number, according to the entries whose signatures ``trust`` verifies."""
+def copy_here(connection: Connection, parcel: str) -> int:
+    """The number of the set of media of a parcel that was announced to this site; 0 where none was."""
+    came = parcels.notices(connection, parcel)
+    return ShipNotice.parse(parse_envelope(came[-1][0]).payload).copy if came else 0
+
+
+def seals_on(ledger: Ledger, trust: Trust) -> Mapping[Place, PutOn]:
+    """The seals, by set and volume number, according to the entries whose signatures ``trust`` verifies."""
     return judge_seals(ledger.view(lambda data, entry: check_signature(trust, data, entry)).lines).on
 
 

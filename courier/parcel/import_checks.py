@@ -22,6 +22,8 @@ from formats.documents.packing import PackingList
 from formats.documents.recall import Recall
 
 PackageVersion = tuple[str, int]
+MAX_TYPED = 20
+"""Seals of which each is an option in a command that is printed; more go into a file."""
 
 
 class Stage(Enum):
@@ -53,13 +55,15 @@ class KeyFacts:
     """The key of a parcel whose key is not on its media.
 
     ``error``: why the key that came cannot be used. ``reported``: whether the arrival was reported to the
-    sender. ``report_refused``: why the sender did not accept that report; else empty.
+    sender. ``report_refused``: why the sender did not accept that report; else empty. ``missing``: the volumes that
+    have not been received.
     """
 
     here: bool
     error: CourierError | None = None
     reported: bool = False
     report_refused: str = ""
+    missing: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,13 +100,18 @@ class Facts:
 
     @property
     def agreed_notices(self) -> list[ShipNotice]:
-        """The ship notices that name this build and a packing list that came with its media, oldest first."""
-        return [n for n in self.notices if n.packing_list in self.editions and n.build == self.packing.build]
+        """The ship notices that name this build, oldest first.
+
+        Which layout of the build they name does not count: the volumes of every layout carry the same archives.
+        """
+        return [n for n in self.notices if n.build == self.packing.build]
 
     @property
     def notice(self) -> ShipNotice | None:
-        """The ship notice that counts: the latest of those that agree with the media."""
-        return self.agreed_notices[-1] if self.agreed_notices else None
+        """The ship notice that counts: the latest that names the layout of the media, else the latest that agrees."""
+        agreed = self.agreed_notices
+        same = [n for n in agreed if n.packing_list in self.editions]
+        return (same or agreed or [None])[-1]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -251,7 +260,7 @@ def _check_notice_agrees(facts: Facts) -> Finding:
     packing = facts.packing
     return Finding(
         error=RefusedError(
-            f"{packing.parcel}: the ship notice of {packing.source} names another packing list than the media carry",
+            f"{packing.parcel}: the ship notice of {packing.source} names another build than the media carry",
             hint=f"ask {packing.source} which is right; nothing is imported, the content stays held",
             code=Code.NOTICE_DISAGREES,
         )
@@ -314,14 +323,25 @@ def _check_key(facts: Facts) -> Finding:
                 f"its key, which {packing.source} releases for our arrival report (by network: courier channel sync)",
             )
         )
-    typed = "".join(f" --seal {number}=SERIAL" for number in sorted(facts.notice.seals)[:3])
-    command = f"courier parcel arrived {packing.parcel}{typed}"
+    # The seals of another layout are on other volumes.
+    seals = facts.notice.seals if facts.notice.packing_list in facts.editions else ()
+    command = f"courier parcel arrived {packing.parcel}{_typed(seals, key.missing)}"
     why = (
         f"its key; {key.report_refused}; to report again"
         if key.report_refused
         else f"its key, which {packing.source} releases when all volumes and the seals on them were reported"
     )
     return Finding(awaiting=(f"{why}: {command}",), report=command)
+
+
+def _typed(seals: Collection[int], missing: Collection[int]) -> str:
+    """The options by which an arrival is reported: the seals on the volumes that are here, and those that are lost."""
+    here = sorted(set(seals) - set(missing))
+    if len(here) > MAX_TYPED:
+        options = [f"--seals-file FILE (a line VOLUME=SERIAL for each of {len(here)} volumes)"]
+    else:
+        options = [f"--seal {number}=SERIAL" for number in here]
+    return "".join(f" {option}" for option in (*options, *(f"--lost {number}" for number in sorted(missing))))
 
 
 def _check_hold(facts: Facts) -> Finding:

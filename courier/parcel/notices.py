@@ -17,7 +17,6 @@ from formats.documents import recall as recall_doc
 from formats.documents.notice import ShipNotice
 from formats.documents.packing import PackingList
 from formats.documents.recall import Recall
-from formats.envelope import parse_envelope
 
 
 def verified_notices(site: Site, trust: Trust, packing: PackingList) -> list[ShipNotice]:
@@ -62,7 +61,7 @@ def check_not_recalled(site: Site, trust: Trust, parcel: str, source: str) -> No
 
 
 def compare_with_notices(site: Site, trust: Trust, packing: PackingList, envelope: bytes) -> tuple[str, ...]:
-    """Notes on a volume that is only verified, where the ship notices here do not name its packing list.
+    """Notes on a volume that is only verified, where the ship notices here do not name its build.
 
     Raises `RefusedError` where its parcel was recalled.
     """
@@ -71,10 +70,9 @@ def compare_with_notices(site: Site, trust: Trust, packing: PackingList, envelop
         notices = verified_notices(site, trust, packing)
     except RefusedError as error:
         return (error.message,)
-    if not notices or any(n.packing_list == parse_envelope(envelope).sha256 for n in notices):
+    if not notices or any(n.build == packing.build for n in notices):
         return ()
-    what = "layout" if any(n.build == packing.build for n in notices) else "build"
     return (
-        f"the ship notice of {packing.source} here names another {what} of {packing.parcel} than this volume's: "
+        f"the ship notice of {packing.source} here names another build of {packing.parcel} than this volume's: "
         f"ask {packing.source} which is right",
     )

@@ -1,9 +1,13 @@
 """Judging the tamper seals of a parcel by its custody ledger: which was put on each volume, and what was found later.
 
 This module is pure. A seal is compared with the one that was put on last: by the first entry that names it (event
-``packed`` or ``sealed``), and later by ``sealed`` alone, which is reported as a re-seal. An entry that calls a seal
-intact proves nothing if the number that was read is another: the numbers are compared here again. Only an entry whose
-signature is verified sets the seal to compare with.
+``packed`` or ``sealed``), and later by ``sealed``, which is reported as a re-seal, or by ``replaced`` of the source,
+which sends a new medium in place of a volume. An entry that calls a seal intact proves nothing if the number that was
+read is another: the numbers are compared here again. Only an entry whose signature is verified sets the seal to compare
+with.
+
+Several sets of the media may be under way, each with seals of its own. An entry that names no set (copy 0) is about the
+only one, where there is only one.
 """
 
 from __future__ import annotations
@@ -17,6 +21,10 @@ from formats.records import format_time
 
 if TYPE_CHECKING:
     from courier.parcel.custody import LedgerLine
+
+
+Place = tuple[int, int]
+"""Where a seal is: (copy, volume)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,16 +51,16 @@ class SealFinding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seals:
-    """The seals of a parcel: ``on`` by volume number, ``texts`` on the seals of each entry (by name), and warnings."""
+    """The seals of a parcel: ``on`` by place, ``texts`` on the seals of each entry (by name), and warnings."""
 
-    on: Mapping[int, PutOn]
+    on: Mapping[Place, PutOn]
     texts: Mapping[str, tuple[str, ...]]
     warnings: tuple[str, ...]
 
 
 def judge_seals(lines: Iterable[LedgerLine]) -> Seals:
     """Judge all seals of a ledger, whose lines are in order."""
-    on: dict[int, PutOn] = {}
+    on: dict[Place, PutOn] = {}
     texts: dict[str, tuple[str, ...]] = {}
     warnings: list[str] = []
     for line in lines:
@@ -61,29 +69,49 @@ def judge_seals(lines: Iterable[LedgerLine]) -> Seals:
         warnings += [one.note for one in findings if one.kind in ("re-sealed", "broken") and one.note]
         if line.proved:
             on |= {
-                seal.volume: PutOn(serial=seal.serial, site=line.entry.site)
+                (line.entry.copy, seal.volume): PutOn(serial=seal.serial, site=line.entry.site)
                 for seal in line.entry.seals
-                if _puts_on(line.entry.event, seal, on.get(seal.volume))
+                if _puts_on(line.entry.event, seal, seal_on(on, line.entry.copy, seal.volume))
             }
     return Seals(on=on, texts=texts, warnings=tuple(warnings))
 
 
-def judge_entry(entry: CustodyEntry, on: Mapping[int, PutOn], *, proved: bool = True) -> list[SealFinding]:
+def judge_entry(entry: CustodyEntry, on: Mapping[Place, PutOn], *, proved: bool = True) -> list[SealFinding]:
     """Judge the seals of one entry; ``on``: the seals that were put on before it."""
-    return [_judge(entry, seal, on.get(seal.volume), proved=proved) for seal in entry.seals]
+    return [_judge(entry, seal, seal_on(on, entry.copy, seal.volume), proved=proved) for seal in entry.seals]
+
+
+def seal_on(on: Mapping[Place, PutOn], copy: int, volume: int) -> PutOn | None:
+    """The seal on a volume of a set; for copy 0 that of the only set which is known, for a set also one of copy 0."""
+    found = on.get((copy, volume))
+    if found is None and copy:
+        return on.get((0, volume))
+    if found is None:
+        others = [seal for (_, number), seal in on.items() if number == volume]
+        return others[0] if len(others) == 1 else None
+    return found
+
+
+def sets_known(on: Mapping[Place, PutOn]) -> tuple[int, ...]:
+    """The numbers of the sets of media whose seals are known."""
+    return tuple(sorted({copy for copy, _ in on if copy}))
 
 
 def _puts_on(event: str, seal: SealMark, before: PutOn | None) -> bool:
-    return bool(seal.serial) and not seal.found and (event == "sealed" or (event == "packed" and before is None))
+    puts = event in ("sealed", "replaced") or (event == "packed" and before is None)
+    return bool(seal.serial) and not seal.found and puts
 
 
 def _judge(entry: CustodyEntry, seal: SealMark, before: PutOn | None, *, proved: bool) -> SealFinding:
     volume, serial = seal.volume, seal.serial
-    text = f"seal {serial or '?'} on volume {volume}"
+    text = f"seal {serial or '?'} on volume {volume}" + (f" of set {entry.copy}" if entry.copy > 1 else "")
     who = f"by {entry.site} ({entry.operator}), {format_time(entry.at_ns)[:16]}Z" + ("" if proved else ", NOT PROVED")
     differs = before is not None and bool(serial) and serial != before.serial
     if _puts_on(entry.event, seal, before):
         source = entry.parcel[:3]
+        if before is not None and entry.event == "replaced" and entry.site == source:
+            text += f" (a new medium, in place of the one with seal {before.serial})"
+            return SealFinding(volume=volume, kind="put-on", text=text)
         if before is not None and differs:
             note = f"volume {volume} was re-sealed {who}: {serial} in place of {before.serial} of {before.site}"
             text += f" (RE-SEALED, {before.serial} of {before.site} before)"
@@ -109,20 +137,21 @@ def _judge(entry: CustodyEntry, seal: SealMark, before: PutOn | None, *, proved:
 
 
 def seal_marks(
-    on: Mapping[int, PutOn],
+    on: Mapping[Place, PutOn],
     event: str,
     *,
+    copy: int,
     seals: Sequence[tuple[int, str]],
     intact: Collection[int],
     broken: Collection[int],
 ) -> tuple[SealMark, ...]:
-    """The seals of a new entry, each compared with the one that was put on before (``on``).
+    """The seals of a new entry about the set ``copy``, each compared with the one that was put on before (``on``).
 
     ``seals``: (volume, serial number) as read; ``intact`` and ``broken``: volumes by how their seals were found.
     """
     typed, marks = dict(seals), []
     for volume in sorted({*typed, *intact, *broken}):
-        before = on.get(volume)
+        before = seal_on(on, copy, volume)
         serial = typed.get(volume) or (before.serial if before else "")
         found = "broken" if volume in broken else ""
         if not found and not (volume in typed and _puts_on(event, SealMark(volume=volume, serial=serial), before)):

@@ -42,6 +42,7 @@ class SentEvent(StrEnum):
     LAID_OUT = "laid-out"
     WRITTEN = "written"
     SENT = "sent"
+    TAKEN_BACK = "taken-back"
     ARRIVAL = "arrival"
     CONFIRMED = "confirmed"
     FAILED = "failed"
@@ -127,6 +128,8 @@ SENT: Mapping[tuple[SentState | None, SentEvent], SentState] = {
     (_S.SENT, _SE.SENT): _S.SENT,
     (_S.FAILED, _SE.SENT): _S.SENT,
     (_S.ARRIVING, _SE.SENT): _S.ARRIVING,
+    # While its ship notice has not left for any destination.
+    (_S.SENT, _SE.TAKEN_BACK): _S.WRITTEN,
     # Answers may come for an edition that was laid out anew since, or after the catalogue was rebuilt from media.
     **{(state, _SE.ARRIVAL): _S.ARRIVING for state in (_S.BUILT, _S.WRITTEN, _S.SENT, _S.ARRIVING)},
     # It counts as lost until we ship it again: its key is not released to whoever reports it.

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
-from courier.errors import NotFoundError, RefusedError
+from courier.errors import NotFoundError, RefusedError, UsageError
 from courier.parcel.notices import check_not_recalled, verified_notices
-from courier.parcel.transitions import log_entry
+from courier.parcel.transitions import is_open, log_entry
 from courier.receiving.spool import Spool
 from courier.site.catalog import letters, parcels
 from courier.site.catalog.letters import letter_of
+from courier.site.catalog.parcels import ReceivedParcel
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue
-from courier.text import dashed, plural
+from courier.text import dashed, listed, plural
 from formats.blocks import ranges
 from formats.documents import arrival as arrival_doc
 from formats.documents.arrival import Arrival
 from formats.documents.packing import PackingList
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 def report_arrival(
@@ -27,15 +32,18 @@ def report_arrival(
     build: str,
     seals: Mapping[int, str],
     *,
+    lost: Collection[int] = (),
     differing: Callable[[Sequence[str]], None] = lambda _: None,
 ) -> Arrival:
     """Queue a signed report to the sender: which volumes are here, and the seals that a person read on them.
 
-    ``seals``: serial numbers by volume number. ``differing`` is called, before anything is written, with texts on seals
-    that are not those of the ship notice, where that has come. The report may still be right: a wrong seal has to be
-    reported.
+    ``seals``: serial numbers by volume number. ``lost``: volumes that did not arrive and are given up; the sender
+    decides whether it releases the key without them. ``differing`` is called, before anything is written, with texts on
+    seals that are not those of the ship notice, where that has come. The report may still be right: a wrong seal has to
+    be reported.
 
-    Raises `NotFoundError` for a volume that has not been received, `RefusedError` while one is missing.
+    Raises `NotFoundError` for a volume that has not been received, `UsageError` for a lost one that has or that there
+    is not, `RefusedError` while one is missing, or while parity has not made up for those that were lost.
     """
     folder = site.incoming(parcel, build)
     if not Spool.exists(folder):
@@ -44,20 +52,13 @@ def report_arrival(
     check_not_recalled(site, site.trust(), parcel, packing.source)
     with site.catalogue.reading() as connection:
         row = parcels.find_received(connection, parcel, build)[0]
-        here = {volume.number for volume in parcels.received_volumes(connection, parcel, build)}
+        here = volumes_here(connection, packing)
     for number in seals:
         if number not in here:
             raise NotFoundError(
                 f"volume {number} of {parcel} has not been received", hint="courier parcel receive MEDIUM"
             )
-    missing = sorted(set(range(1, packing.volumes + 1)) - here)
-    if missing:
-        spans = dashed(ranges(missing))
-        raise RefusedError(
-            f"{parcel}: volumes not received yet: {spans}; {packing.source} releases the key for all of them",
-            hint="receive them first; if one was lost, ask the sender for a new parcel",
-            code=Code.VOLUMES_MISSING,
-        )
+    _check_lost(packing, row, here, lost)
     if odd := _differences(_noticed_seals(site, packing, row.packing_list), seals):
         differing(odd)
     arrival = Arrival(
@@ -68,15 +69,46 @@ def report_arrival(
         packing_list=row.packing_list,
         issued_ns=now(),
         volumes={number: seals.get(number, "") for number in sorted(here)},
+        lost=tuple(sorted(lost)),
     )
     envelope = site.sign(arrival.payload(), arrival_doc.TYPE)
     with site.catalogue.writing() as connection:
         letters.keep(connection, letter_of("arrival", parcel, packing.source, envelope))
         enqueue(connection, envelope, packing.source)
         shown = ", ".join(f"{number}={seal}" for number, seal in arrival.volumes.items() if seal) or "none"
-        text = f"{plural(len(here), 'volume')}, seals read: {shown}"
+        gone = f", lost: {listed(arrival.lost)}" if lost else ""
+        text = f"{plural(len(here), 'volume')}, seals read: {shown}{gone}"
         parcels.write_log(connection, log_entry(site, parcel, "arrival-reported", text))
     return arrival
+
+
+def volumes_here(connection: Connection, packing: PackingList) -> set[int]:
+    """The numbers of the volumes of this layout of a parcel that have been received."""
+    came = parcels.received_volumes(connection, packing.parcel, packing.build)
+    return {volume.number for volume in came if volume.edition == packing.edition}
+
+
+def _check_lost(packing: PackingList, row: ReceivedParcel, here: Collection[int], lost: Collection[int]) -> None:
+    """Raise an error unless every volume is here or lost, and all content is here without those that are lost."""
+    parcel, every = packing.parcel, range(1, packing.volumes + 1)
+    for number in sorted(lost):
+        if number not in every or number in here:
+            why = "has been received" if number in here else f"is none of its {packing.volumes}"
+            raise UsageError(f"--lost {number}: volume {number} of {parcel} {why}", hint="name what did not arrive")
+    if missing := sorted(set(every) - {*here, *lost}):
+        spans = dashed(ranges(missing))
+        options = " ".join(f"--lost {number}" for number in missing[:3])
+        raise RefusedError(
+            f"{parcel}: volumes not received yet: {spans}; {packing.source} releases the key for all of them",
+            hint=f"receive them first; if they were lost, and parity makes up for them, report that: {options}",
+            code=Code.VOLUMES_MISSING,
+        )
+    if lost and not is_open(row.state):
+        raise RefusedError(
+            f"{parcel}: without what was lost, not all content is here",
+            hint=f"courier parcel repair {parcel} --from-network asks for what is missing; then report again",
+            code=Code.VOLUMES_MISSING,
+        )
 
 
 def _noticed_seals(site: Site, packing: PackingList, packing_list: str) -> Mapping[int, str] | None:

@@ -14,6 +14,7 @@ from courier.files import RESERVE, free_space
 from courier.parcel.import_checks import Admission, Facts, KeyFacts, Room, admit
 from courier.parcel.keys import parcel_identity
 from courier.parcel.notices import find_recall, verified_notices
+from courier.receiving.arrival import volumes_here
 from courier.receiving.import_parcel import held_listings, own_numbers
 from courier.receiving.spool import Spool
 from courier.site.catalog import letters, messages, packages
@@ -133,5 +134,6 @@ def _key(site: Site, facts: Facts) -> KeyFacts | None:
     with site.catalogue.reading() as connection:
         report = letters.find(connection, "arrival", packing.parcel, packing.source)
         sent = report and messages.find(connection, "out", sha256_hex(report.envelope), packing.source)
+        missing = sorted(set(range(1, packing.volumes + 1)) - volumes_here(connection, packing))
     refused = sent.reason if sent and sent.state == "dead" else ""
-    return KeyFacts(here=False, reported=report is not None, report_refused=refused)
+    return KeyFacts(here=False, reported=report is not None, report_refused=refused, missing=tuple(missing))

@@ -156,8 +156,6 @@ def _record_planned(site: Site, plan: ParcelPlan, parcel: str) -> None:
         build="",
         packing_list="",
         edition=0,
-        carrier="",
-        tracking="",
         spares=request.spares,
         redundancy=str(request.redundancy),
         supersedes=plan.supersedes,
@@ -283,6 +281,5 @@ def record_planned_volumes(connection: Connection, site: Site, packing: PackingL
             path="",
             bytes=packing.volume_bytes(number),
             written_ns=None,
-            seal="",
         )
         sent_volume_event(connection, site, volume, VolumeEvent.PLANNED)

@@ -15,7 +15,7 @@ run is killed, the old edition or the new one is complete.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,11 +62,16 @@ def is_signed(folder: Path) -> bool:
     return any(folder.glob("packing-list-*.json"))
 
 
-def forget_other_editions(folder: Path, edition: int) -> None:
-    """Delete the files of every edition but the one that counts."""
+def forget_other_editions(folder: Path, edition: int, *, written: Collection[int] = ()) -> None:
+    """Delete the files of every edition but the one that counts.
+
+    The packing lists of editions of which volumes were ``written`` stay: these may be under way, or be reported.
+    """
     for pattern in ("packing-list-*.json", "blocks-*.bin", "parity-*"):
         for path in folder.glob(pattern):
-            if path.stem.rpartition("-")[2] != str(edition):
+            number = path.stem.rpartition("-")[2]
+            kept = pattern.startswith("packing") and number.isdecimal() and int(number) in written
+            if number != str(edition) and not kept:
                 remove_tree(path)
 
 
@@ -138,6 +143,26 @@ class OutgoingParcel:
                 code=Code.NO_RECIPE,
             )
         return ParcelEncryptor.in_folder(self.folder, recipients)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignedEdition:
+    """A layout of a parcel that was signed, and the SHA-256 of the payload of its packing list."""
+
+    packing: PackingList
+    digest: str
+
+
+def signed_editions(parcel: OutgoingParcel) -> list[SignedEdition]:
+    """The layouts of a parcel whose packing lists are here, by edition; one that is damaged is left out."""
+    found = []
+    for path in parcel.folder.glob("packing-list-*.json"):
+        try:
+            envelope = parse_envelope(path.read_bytes())
+            found.append(SignedEdition(packing=PackingList.parse(envelope.payload), digest=envelope.sha256))
+        except FormatError:
+            continue
+    return sorted(found, key=lambda edition: edition.packing.edition)
 
 
 @contextmanager

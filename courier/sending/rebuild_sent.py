@@ -123,8 +123,6 @@ def _record_parcel(connection: Connection, site: Site, medium: Medium, packing: 
         build=packing.build,
         packing_list=digest,
         edition=packing.edition,
-        carrier="",
-        tracking="",
         # The redundancy that was asked for is not on the media; `fill` takes no more of them than it did.
         spares=max((len(group.spares) for group in packing.groups), default=0),
         redundancy="fill",
@@ -174,7 +172,6 @@ def _record_volume(connection: Connection, site: Site, medium: Medium, documents
         path=str(Path(medium.name).absolute()),
         bytes=packing.volume_bytes(number),
         written_ns=packing.created_ns,
-        seal="",
     )
     sent_volume_event(connection, site, volume, VolumeEvent.WRITTEN, f"volume {number} is {medium.name}")
 

@@ -23,6 +23,7 @@ from courier.sending.outgoing_parcel import (
     signed_now,
 )
 from courier.sending.volume_source import fixed_sizes_of
+from courier.site.catalog import parcels
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.text import plural
@@ -92,7 +93,8 @@ def relay_out(site: Site, plan: RelayoutPlan) -> OutgoingParcel:
             values = {"edition": packing.edition, "packing_list": envelope.sha256}
             sent_event(connection, site, packing.parcel, SentEvent.LAID_OUT, text, **values)
             record_planned_volumes(connection, site, packing)
-        forget_other_editions(parcel.folder, packing.edition)
+            written = parcels.written_editions(connection, packing.parcel)
+        forget_other_editions(parcel.folder, packing.edition, written=written)
     return signed_now(site, packing, envelope)
 
 

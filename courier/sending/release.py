@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from courier.error_codes import Code
-from courier.errors import RefusedError
+from courier.errors import NotFoundError, RefusedError
 from courier.parcel.states import SentEvent, SentState
 from courier.parcel.transitions import log_entry, sent_event
-from courier.sending.outgoing_parcel import OutgoingParcel, open_outgoing
+from courier.sending.outgoing_parcel import OutgoingParcel, open_outgoing, signed_editions
 from courier.sending.parcel_key import encrypt_parcel_key
 from courier.site.catalog import letters, parcels
 from courier.site.catalog.letters import letter_of
@@ -27,33 +28,96 @@ if TYPE_CHECKING:
 
 
 def take_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> str:
-    """Keep an arrival report and, if it is right, queue the parcel's key for its site; return an empty text.
+    """Keep an arrival report and, if it is right, queue the parcel's key for its site.
 
-    A report that is known already changes nothing. A newer one has the key released again, to the present recipient of
-    the site: it may have lost the keys it had. Raises `RefusedError` if the report is not right, or if the key must not
-    leave.
+    Returns what waits for the operator: a report of more lost volumes than the policy releases the key for; else an
+    empty text. A report that is known already changes nothing. A newer one has the key released again, to the present
+    recipient of the site: it may have lost the keys it had. Raises `RefusedError` if the report is not right, or if the
+    key must not leave.
     """
     if _is_settled(site, arrival):
         return ""
     parcel = open_outgoing(site, arrival.parcel)
-    problem = _problem(parcel, arrival)
+    waits = _decision(parcel, arrival) if len(arrival.lost) > site.settings.release_lost else ""
+    problem = _judge(site, parcel, arrival, envelope, release=not waits)
+    if problem is not None:
+        raise _wrong(arrival, problem)
+    return waits
+
+
+def release_key(site: Site, parcel: OutgoingParcel, code: str) -> Arrival:
+    """Release the key to a site whose arrival report waits for the operator, as volumes were lost; return the report.
+
+    Raises `NotFoundError` where no report of that site has come, `RefusedError` as `take_arrival` does.
+    """
+    with site.catalogue.reading() as connection:
+        kept = letters.find(connection, "arrival", parcel.sent.parcel, code)
+    if parcel.packing.key != "on-arrival":
+        raise RefusedError(
+            f"the key of {parcel.sent.parcel} is not one that is released on arrival",
+            hint=f"courier parcel show {parcel.sent.parcel} says how its key travels",
+            code=Code.WRONG_STATE,
+        )
+    if kept is None:
+        raise NotFoundError(
+            f"{code} has not reported the arrival of {parcel.sent.parcel}",
+            hint=f"it gives, there: courier parcel arrived {parcel.sent.parcel}; here: courier channel sync",
+        )
+    envelope = parse_envelope(kept.envelope)
+    arrival = Arrival.parse(envelope.payload)
+    problem = _judge(site, parcel, arrival, envelope, release=True)
+    if problem is not None:
+        raise _wrong(arrival, problem)
+    return arrival
+
+
+def waiting_reports(site: Site, parcel: OutgoingParcel) -> dict[str, tuple[int, ...]]:
+    """The lost volumes of each arrival report that waits for the operator, by site."""
+    name, waiting = parcel.sent.parcel, {}
+    with site.catalogue.reading() as connection:
+        for code in parcel.packing.destinations if parcel.packing.key == "on-arrival" else ():
+            kept = letters.find(connection, "arrival", name, code)
+            if kept is None or letters.find(connection, "release", name, code) is not None:
+                continue
+            arrival = Arrival.parse(parse_envelope(kept.envelope).payload)
+            if arrival.lost and _problem(connection, parcel, arrival) is None:
+                waiting[code] = arrival.lost
+    return waiting
+
+
+def _decision(parcel: OutgoingParcel, arrival: Arrival) -> str:
+    """What the operator is asked, of volumes that were lost."""
+    if parcel.packing.key != "on-arrival":
+        return ""
+    name, code = arrival.parcel, arrival.destination
+    return (
+        f"{code} reports {_volumes(arrival.lost)} of {name} as lost, and its key is not released yet: whoever has what "
+        f"was lost could read it with the key. To release it: courier parcel release {name} --to {code}; to take the "
+        f"parcel back: courier parcel recall {name}"
+    )
+
+
+def _judge(
+    site: Site, parcel: OutgoingParcel, arrival: Arrival, envelope: Envelope, *, release: bool
+) -> _Problem | None:
+    """Keep a report and release the key, if it is right; return what is wrong with it."""
+    with site.catalogue.reading() as connection:
+        problem = _problem(connection, parcel, arrival)
     key = None
-    if problem is None and parcel.packing.key == "on-arrival":
+    if problem is None and parcel.packing.key == "on-arrival" and release:
         key = _release(site, parcel, arrival)
     with site.catalogue.writing() as connection:
         sent = parcels.find_sent(connection, arrival.parcel)
         if sent is not None and problem is None:
             # It may have been recalled while this was judged.
-            problem = _problem(replace(parcel, sent=sent), arrival)
+            problem = _problem(connection, replace(parcel, sent=sent), arrival)
         before = letters.find(connection, "arrival", arrival.parcel, arrival.destination)
         letters.keep(connection, letter_of("arrival", arrival.parcel, arrival.destination, envelope))
         if key is not None and problem is None:
             _queue_key(connection, site, arrival, key)
         if before is None or before.envelope != envelope.encode():
             _log_arrival(connection, site, arrival, problem)
-    if problem is not None:
-        raise _wrong(arrival, problem)
-    return ""
+    return problem
 
 
 def _is_settled(site: Site, arrival: Arrival) -> bool:
@@ -86,12 +150,14 @@ def _release(site: Site, parcel: OutgoingParcel, arrival: Arrival) -> Envelope:
 def _queue_key(connection: Connection, site: Site, arrival: Arrival, key: Envelope) -> None:
     letters.keep(connection, letter_of("release", arrival.parcel, arrival.destination, key))
     enqueue(connection, key, arrival.destination)
-    text = f"to {arrival.destination}, which reported all volumes{_seals_named(arrival)}"
+    arrived = f"all volumes but {listed(arrival.lost)}, lost" if arrival.lost else "all volumes"
+    text = f"to {arrival.destination}, which reported {arrived}{_seals_named(arrival)}"
     parcels.write_log(connection, log_entry(site, arrival.parcel, "key-released", text))
 
 
 def _log_arrival(connection: Connection, site: Site, arrival: Arrival, problem: _Problem | None) -> None:
-    text = f"reported by {arrival.destination}: {problem.why if problem else 'all volumes'}"
+    arrived = f"all but {_volumes(arrival.lost)}, lost" if arrival.lost else "all volumes"
+    text = f"reported by {arrival.destination}: {problem.why if problem else arrived}"
     if problem is None:
         sent_event(connection, site, arrival.parcel, SentEvent.ARRIVAL, text)
     else:
@@ -117,7 +183,7 @@ class _Problem(NamedTuple):
     remedy: str = "they can report again (courier parcel arrived)"
 
 
-def _problem(parcel: OutgoingParcel, arrival: Arrival) -> _Problem | None:
+def _problem(connection: Connection, parcel: OutgoingParcel, arrival: Arrival) -> _Problem | None:
     """Why an arrival report does not agree with what was sent; None if it does."""
     packing, sent = parcel.packing, parcel.sent
     if arrival.destination not in packing.destinations:
@@ -126,29 +192,29 @@ def _problem(parcel: OutgoingParcel, arrival: Arrival) -> _Problem | None:
         return _Problem("was recalled", Code.RECALLED)
     if sent.state in (SentState.FAILED, SentState.SUPERSEDED):
         return _Problem(f"is {sent.state} here", Code.WRONG_STATE)
-    if sent.state not in (SentState.SENT, SentState.ARRIVING, SentState.CONFIRMED):
-        return _Problem("was not sent yet", Code.WRONG_STATE)
+    to = next((to for to in parcels.destinations(connection, sent.parcel) if to.site == arrival.destination), None)
+    if to is None or to.shipped_ns is None:
+        return _Problem("was not sent there yet", Code.WRONG_STATE)
     if arrival.build != sent.build:
         return _Problem("was sent as another build", Code.ARRIVAL_DISAGREES)
-    if arrival.packing_list != sent.packing_list:
-        # What gathers there is bound to the edition that came first: a report anew would name the same one.
-        remedy = (
-            f"there: courier parcel discard {arrival.parcel}, then receive the media of edition {sent.edition} alone, "
-            "and report again"
-        )
-        why = f"was sent in another layout, edition {sent.edition}, than the one reported; {remedy}"
-        return _Problem(why, Code.ARRIVAL_DISAGREES, remedy)
-    odd = sorted(set(range(1, packing.volumes + 1)) ^ set(arrival.volumes))
-    if odd:
-        why = f"its volumes are 1 to {packing.volumes}, and {odd} are not those reported"
+    edition = next((e for e in signed_editions(parcel) if e.digest == arrival.packing_list), None)
+    if edition is None:
+        return _Problem("was sent with another packing list than the one reported", Code.ARRIVAL_DISAGREES)
+    of, reported = edition.packing.volumes, {*arrival.volumes, *arrival.lost}
+    if odd := sorted(set(range(1, of + 1)) ^ reported):
+        why = f"its volumes are 1 to {of}, and {odd} are not those reported"
         return _Problem(why, Code.ARRIVAL_DISAGREES)
-    for volume in parcel.volumes:
-        if volume.seal != arrival.volumes[volume.number]:
-            read = arrival.volumes[volume.number] or "none"
-            expected = volume.seal or "none"
-            why = f"volume {volume.number} left with seal {expected}, and {read} was read"
+    seals = parcels.seals(connection, sent.parcel, edition.packing.edition).get(arrival.destination, {})
+    for number, read in arrival.volumes.items():
+        expected = seals.get(number, "")
+        if expected != read:
+            why = f"volume {number} left with seal {expected or 'none'}, and {read or 'none'} was read"
             return _Problem(why, Code.ARRIVAL_DISAGREES)
     return None
+
+
+def _volumes(numbers: Sequence[int]) -> str:
+    return f"volume{'' if len(numbers) == 1 else 's'} {listed(numbers)}"
 
 
 def _wrong(arrival: Arrival, problem: _Problem) -> RefusedError:

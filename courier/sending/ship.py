@@ -11,11 +11,13 @@ from courier.errors import NotFoundError, RefusedError
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.states import SentEvent, SentState, VolumeState, after_sent
 from courier.parcel.transitions import sent_event
+from courier.sending.media_sets import Shipped, sets_of_media, shipped_before
 from courier.sending.outgoing_parcel import OutgoingParcel
 from courier.sending.parcel_key import encrypt_parcel_key
 from courier.sending.supersede import replaced_by, sites_to_tell, supersede
 from courier.site.catalog import parcels
 from courier.site.catalog.messages import send_again
+from courier.site.catalog.parcels import SentTo
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue, was_queued
@@ -34,22 +36,34 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Shipping:
+    """The shipment of a set of media to one destination; ``notice`` is what that site is told.
+
+    ``changes``: what differs from the shipment there before, None if there was none. ``unsealed``: volumes without a
+    seal, if the key is released for the seals that are reported. ``shared_seals``: (serial number, volumes) of each
+    seal that several volumes have.
+    """
+
+    site: str
+    notice: ShipNotice
+    changes: tuple[str, ...] | None
+    unsealed: tuple[int, ...]
+    shared_seals: tuple[tuple[str, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Shipment:
     """What `ship_parcel` did, or would do.
 
-    ``queued``: messages for the next ``channel sync``. ``state``: that of the parcel afterwards. ``changes``: what
-    differs from the shipment before, None if there was none. ``superseded``: the parcel that it replaces, or empty.
-    ``unsealed``: volumes without a seal, if the key is released for the seals that are reported. ``shared_seals``:
-    (serial number, volumes) of each seal that several volumes have.
+    ``queued``: messages for the next ``channel sync``. ``state``: that of the parcel afterwards. ``superseded``: the
+    parcel that it replaces, or empty. ``waiting``: destinations that it was not shipped to yet.
     """
 
-    notice: ShipNotice
+    shippings: tuple[Shipping, ...]
     queued: int
     state: str
-    changes: tuple[str, ...] | None
     superseded: str
-    unsealed: tuple[int, ...]
-    shared_seals: tuple[tuple[str, tuple[int, ...]], ...]
+    waiting: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +80,7 @@ def ship_parcel(
     site: Site,
     parcel: OutgoingParcel,
     *,
+    to: Sequence[str] = (),
     carrier: str = "",
     tracking: str = "",
     seals: Mapping[int, str] | None = None,
@@ -73,27 +88,38 @@ def ship_parcel(
 ) -> Shipment:
     """Mark a parcel Sent, and queue its package definitions and ship notice. It may be shipped again.
 
-    ``carrier``, ``tracking`` and ``seals`` (volume -> serial number) add to what was given when it was shipped before.
-    ``dry_run``: only check whether it may be shipped, and say what that would do.
+    ``to``: the destinations that one set of media goes to; without it, a set goes to each destination. ``carrier``,
+    ``tracking`` and ``seals`` (volume -> serial number) are those of that set, and add to what was given when it was
+    shipped before. ``dry_run``: only check whether it may be shipped, and say what that would do.
 
     Raises `RefusedError` if a volume is not written and read back, if the state of the parcel does not allow it, or if
-    the clock and the signing key do not agree; `NotFoundError` for a seal on a volume that does not exist.
+    the clock and the signing key do not agree; `NotFoundError` for a destination or volume that does not exist;
+    `UsageError` for seals or a tracking number without the destination whose media they are on.
     """
     site.check_key()
     _check_may_ship(parcel, seals or {})
+    with site.catalogue.reading() as connection:
+        before = shipped_before(connection, parcel)
+    copies = sets_of_media(parcel, before, to, named=bool(seals or tracking))
     carried = _carried(site, parcel)
-    all_seals = {v.number: v.seal for v in parcel.volumes if v.seal} | dict(seals or {})
-    notice = _notice(site, parcel, carried, carrier=carrier, tracking=tracking, seals=all_seals)
-    messages = [site.sign(_reissued(site, one.definition), package_doc.TYPE) for one in carried]
-    messages.append(site.sign(notice.payload(), notice_doc.TYPE))
-    shipment = _foreseen(site, parcel, notice, messages)
+    definitions = [site.sign(_reissued(site, one.definition), package_doc.TYPE) for one in carried]
+    shippings, letters = [], dict[str, list[Envelope]]()
+    for code, copy in copies.items():
+        all_seals = {**before.seals.get(code, {}), **(seals or {})}
+        given = replace(before.to[code], copy=copy)
+        given = replace(given, carrier=carrier or given.carrier, tracking=tracking or given.tracking)
+        notice = _notice(site, parcel, carried, given, seals=all_seals)
+        letters[code] = [*definitions, site.sign(notice.payload(), notice_doc.TYPE)]
+        shippings.append(_shipping(parcel, before, code, notice))
+    shipment = _foreseen(site, parcel, before, shippings, letters)
     if dry_run:
         return shipment
     with site.catalogue.writing() as connection:
-        _mark_sent(connection, site, parcel, notice)
-        queued = _enqueue(connection, parcel, messages)
-        _record_seals(connection, parcel, notice)
-        record(connection, site, parcel.sent.parcel, *_custody(parcel, notice))
+        _mark_sent(connection, site, parcel, shippings)
+        queued = sum(_enqueue(connection, parcel, code, messages) for code, messages in letters.items())
+        for one in shippings:
+            _record(connection, parcel, one)
+        record(connection, site, parcel.sent.parcel, *_custody(parcel, before, shippings))
         if parcel.sent.supersedes and parcel.sent.state == SentState.WRITTEN:
             queued += supersede(connection, site, parcel.sent.supersedes, parcel.sent.parcel)
     return replace(shipment, queued=queued)
@@ -135,17 +161,11 @@ def _carried(site: Site, parcel: OutgoingParcel) -> list[_Carried]:
 
 
 def _notice(
-    site: Site,
-    parcel: OutgoingParcel,
-    carried: Sequence[_Carried],
-    *,
-    carrier: str,
-    tracking: str,
-    seals: Mapping[int, str],
+    site: Site, parcel: OutgoingParcel, carried: Sequence[_Carried], to: SentTo, *, seals: Mapping[int, str]
 ) -> ShipNotice:
-    """The ship notice; raises `RefusedError` for a destination that is not trusted any more."""
-    packing, sent, trust = parcel.packing, parcel.sent, site.trust()
-    cards = [trust.site(code).card for code in packing.destinations]
+    """The ship notice for a destination; raises `RefusedError` where that is not trusted any more."""
+    packing, sent = parcel.packing, parcel.sent
+    card = site.trust().site(to.site).card
     return ShipNotice(
         parcel=sent.parcel,
         source=site.code,
@@ -156,10 +176,11 @@ def _notice(
         volumes=packing.volumes,
         priority=packing.priority,
         packages=tuple(PackageRef(package=p.package, version=p.version, listing=p.listing) for p in carried),
-        carrier=carrier or sent.carrier,
-        tracking=tracking or sent.tracking,
+        carrier=to.carrier,
+        tracking=to.tracking,
         seals=dict(seals),
-        key=encrypt_parcel_key(parcel, cards) if packing.key == "network" else b"",
+        copy=to.copy,
+        key=encrypt_parcel_key(parcel, [card]) if packing.key == "network" else b"",
     )
 
 
@@ -169,23 +190,38 @@ def _reissued(site: Site, payload: bytes) -> bytes:
     return replace(definition, issued_ns=site.signing_time(definition.issued_ns)).payload()
 
 
-def _foreseen(site: Site, parcel: OutgoingParcel, notice: ShipNotice, messages: Sequence[Envelope]) -> Shipment:
+def _shipping(parcel: OutgoingParcel, before: Shipped, code: str, notice: ShipNotice) -> Shipping:
+    unsealed = tuple(number for number in range(1, notice.volumes + 1) if number not in notice.seals)
+    return Shipping(
+        site=code,
+        notice=notice,
+        changes=_changes(before.to[code], before.seals.get(code, {}), notice),
+        unsealed=unsealed if parcel.packing.key == "on-arrival" else (),
+        shared_seals=_shared_seals(notice.seals),
+    )
+
+
+def _foreseen(
+    site: Site,
+    parcel: OutgoingParcel,
+    before: Shipped,
+    shippings: Sequence[Shipping],
+    letters: Mapping[str, Sequence[Envelope]],
+) -> Shipment:
     """What shipping will do."""
     with site.catalogue.reading() as connection:
         old = replaced_by(connection, parcel)
         told = sites_to_tell(connection, old)
         new = sum(
-            not was_queued(connection, message, code) for code in parcel.packing.destinations for message in messages
+            not was_queued(connection, message, code) for code, messages in letters.items() for message in messages
         )
-    unsealed = tuple(number for number in range(1, notice.volumes + 1) if number not in notice.seals)
+    shipped = {one.site for one in shippings} | {code for code, to in before.to.items() if to.shipped_ns}
     return Shipment(
-        notice=notice,
+        shippings=tuple(shippings),
         queued=new + len(told),
         state=after_sent(parcel.sent.state, SentEvent.SENT) or parcel.sent.state,
-        changes=_changes(parcel, notice),
         superseded=old.parcel if old else "",
-        unsealed=unsealed if parcel.packing.key == "on-arrival" else (),
-        shared_seals=_shared_seals(notice.seals),
+        waiting=tuple(code for code in parcel.packing.destinations if code not in shipped),
     )
 
 
@@ -197,16 +233,12 @@ def _shared_seals(seals: Mapping[int, str]) -> tuple[tuple[str, tuple[int, ...]]
     return tuple((serial, tuple(numbers)) for serial, numbers in volumes.items() if len(numbers) > 1)
 
 
-def _was_shipped(parcel: OutgoingParcel) -> bool:
-    return parcel.sent.state in (SentState.SENT, SentState.ARRIVING)
-
-
-def _changes(parcel: OutgoingParcel, notice: ShipNotice) -> tuple[str, ...] | None:
-    """How the notice differs from the shipment before; None if there was none."""
-    if not _was_shipped(parcel):
+def _changes(to: SentTo, seals: Mapping[int, str], notice: ShipNotice) -> tuple[str, ...] | None:
+    """How the notice differs from the shipment there before; None if there was none."""
+    if to.shipped_ns is None:
         return None
-    before = {f"seal of volume {v.number}": v.seal for v in parcel.volumes}
-    before |= {"carrier": parcel.sent.carrier, "tracking": parcel.sent.tracking}
+    before = {f"seal of volume {number}": serial for number, serial in seals.items()}
+    before |= {"carrier": to.carrier, "tracking": to.tracking}
     present = {f"seal of volume {n}": serial for n, serial in sorted(notice.seals.items())}
     present |= {"carrier": notice.carrier, "tracking": notice.tracking}
     return tuple(
@@ -216,10 +248,15 @@ def _changes(parcel: OutgoingParcel, notice: ShipNotice) -> tuple[str, ...] | No
     )
 
 
-def _mark_sent(connection: Connection, site: Site, parcel: OutgoingParcel, notice: ShipNotice) -> None:
+def _mark_sent(connection: Connection, site: Site, parcel: OutgoingParcel, shippings: Sequence[Shipping]) -> None:
     name = parcel.sent.parcel
-    text = f"carrier {notice.carrier or '-'}, tracking {notice.tracking or '-'}"
-    if not sent_event(connection, site, name, SentEvent.SENT, text, carrier=notice.carrier, tracking=notice.tracking):
+    several = len(parcel.packing.destinations) > 1
+    text = "; ".join(
+        (f"to {one.site} (set {one.notice.copy}), " if several else "")
+        + f"carrier {one.notice.carrier or '-'}, tracking {one.notice.tracking or '-'}"
+        for one in shippings
+    )
+    if not sent_event(connection, site, name, SentEvent.SENT, text):
         raise RefusedError(
             f"another command has recalled or ended {name} meanwhile",
             hint=f"courier parcel log {name} says what happened to it",
@@ -227,33 +264,50 @@ def _mark_sent(connection: Connection, site: Site, parcel: OutgoingParcel, notic
         )
 
 
-def _enqueue(connection: Connection, parcel: OutgoingParcel, messages: Sequence[Envelope]) -> int:
-    """Queue every message for every destination; return how many are new.
+def _enqueue(connection: Connection, parcel: OutgoingParcel, code: str, messages: Sequence[Envelope]) -> int:
+    """Queue the messages for a destination; return how many are new.
 
     Those that were queued before, and are not acknowledged, go again now: who ships again misses them there.
     """
     count = 0
-    for code in parcel.packing.destinations:
-        for message in messages:
-            if enqueue(connection, message, code, priority=parcel.packing.priority):
-                count += 1
-            else:
-                send_again(connection, now(), site=code, sha256=sha256_hex(message.encode()))
+    for message in messages:
+        if enqueue(connection, message, code, priority=parcel.packing.priority):
+            count += 1
+        else:
+            send_again(connection, now(), site=code, sha256=sha256_hex(message.encode()))
     return count
 
 
-def _record_seals(connection: Connection, parcel: OutgoingParcel, notice: ShipNotice) -> None:
-    for v in parcel.volumes:
-        if v.number in notice.seals:
-            parcels.put_sent_volume(connection, replace(v, seal=notice.seals[v.number]))
+def _record(connection: Connection, parcel: OutgoingParcel, one: Shipping) -> None:
+    """Record the shipment to a destination, in place of the one before."""
+    name, notice = parcel.sent.parcel, one.notice
+    values = {"copy": notice.copy, "carrier": notice.carrier, "tracking": notice.tracking}
+    parcels.change_destination(connection, name, one.site, shipped_ns=notice.issued_ns, **values)
+    parcels.put_seals(connection, name, one.site, parcel.sent.edition, notice.seals)
 
 
-def _custody(parcel: OutgoingParcel, notice: ShipNotice) -> list[Happened]:
-    """The custody entries of a shipment: what was not recorded when the parcel was shipped before."""
-    put_on = {v.number: v.seal for v in parcel.volumes if v.seal}
-    new = tuple(SealMark(volume=n, serial=s) for n, s in sorted(notice.seals.items()) if put_on.get(n) != s)
-    things = [Happened(event="sealed", volumes=tuple(seal.volume for seal in new), seals=new)] if new else []
-    before = (parcel.sent.carrier, parcel.sent.tracking)
-    if not _was_shipped(parcel) or new or (notice.carrier, notice.tracking) != before:
-        things.append(Happened(event="handed-over", to=notice.carrier, tracking=notice.tracking))
+def _custody(parcel: OutgoingParcel, before: Shipped, shippings: Sequence[Shipping]) -> list[Happened]:
+    """The custody entries of a shipment: what was not recorded when a set of media was shipped before."""
+    things: list[Happened] = []
+    of_set: dict[int, Shipping] = {}
+    for one in shippings:
+        of_set.setdefault(one.notice.copy, one)
+    for copy, one in of_set.items():
+        notice, to = one.notice, before.to[one.site]
+        put_on = before.seals.get(one.site, {})
+        new = tuple(SealMark(volume=n, serial=s) for n, s in sorted(notice.seals.items()) if put_on.get(n) != s)
+        fresh = {v.number for v in parcel.volumes if to.shipped_ns and (v.written_ns or 0) > to.shipped_ns}
+        for event, chosen in (
+            ("sealed", tuple(seal for seal in new if seal.volume not in fresh)),
+            ("replaced", tuple(seal for seal in new if seal.volume in fresh)),
+        ):
+            if chosen:
+                numbers = tuple(seal.volume for seal in chosen)
+                things.append(Happened(event=event, copy=copy, volumes=numbers, seals=chosen))
+        if to.shipped_ns is None or new or (notice.carrier, notice.tracking) != (to.carrier, to.tracking):
+            sites = ", ".join(one.site for one in shippings if one.notice.copy == copy)
+            note = f"for {sites}" if len(parcel.packing.destinations) > 1 else ""
+            things.append(
+                Happened(event="handed-over", copy=copy, to=notice.carrier, tracking=notice.tracking, note=note)
+            )
     return things

@@ -267,8 +267,8 @@ def _record(site: Site, parcel: OutgoingParcel, one: WrittenVolume, *, last: boo
             layout=one.layout,
             path=at,
             bytes=one.bytes,
-            written_ns=now(),
-            seal=known[0].seal if known else "",
+            # A medium that is only found again is not a new one.
+            written_ns=(known[0].written_ns if one.kept and known else None) or now(),
         )
         sent_volume_event(connection, site, after, VolumeEvent.WRITTEN, f"volume {one.number} of {one.of} {what}")
         sent = parcels.find_sent(connection, name) if last else None

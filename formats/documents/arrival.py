@@ -8,7 +8,8 @@ from typing import Annotated
 
 from formats.documents.fields import Issued, ParcelDocument, Receiver, SealSerial, Sender
 from formats.documents.kind import DocumentKind
-from formats.records import Digest, Number, Record, one_each
+from formats.errors import MalformedError
+from formats.records import OPTIONAL, Digest, Number, Record, one_each
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +22,8 @@ class _ArrivedVolume(Record):
 class Arrival(ParcelDocument):
     """Volumes that arrived at ``destination``, which tells the parcel's sender.
 
-    ``volumes`` maps a volume number to the serial number read on its seal, empty where there was none.
+    ``volumes`` maps a volume number to the serial number read on its seal, empty where there was none. ``lost`` are
+    volumes that did not arrive and are given up; parity made up for them.
     ``packing_list`` is the SHA-256 of the packing list's payload. ``issued_ns`` is when it was reported (UTC).
     """
 
@@ -33,6 +35,12 @@ class Arrival(ParcelDocument):
     packing_list: Digest
     issued_ns: Issued
     volumes: Annotated[Mapping[int, str], one_each(_ArrivedVolume, "number", "seal")]
+    lost: Annotated[tuple[Number, ...], OPTIONAL] = ()
+
+    def check(self) -> None:
+        """Raise `MalformedError` for lost volumes out of order, or that arrived."""
+        if list(self.lost) != sorted(set(self.lost)) or set(self.lost) & set(self.volumes):
+            raise MalformedError("each volume once, in order, and none that arrived", place="lost")
 
 
 KIND = DocumentKind(

@@ -17,7 +17,21 @@ from typing import Annotated
 from formats.documents.fields import Issued, Parcel, Receiver, SealSerial, Sender, Site
 from formats.documents.kind import DocumentKind
 from formats.errors import MalformedError
-from formats.records import Digest, Document, Form, Key, Number, Record, Time, base64_text, items, matching, text
+from formats.records import (
+    OPTIONAL,
+    Count,
+    Digest,
+    Document,
+    Form,
+    Key,
+    Number,
+    Record,
+    Time,
+    base64_text,
+    items,
+    matching,
+    text,
+)
 
 MAIN = "main"
 """The book that is a site's catalogue."""
@@ -25,6 +39,7 @@ EVENTS = (
     "packed",
     "written",
     "sealed",
+    "replaced",
     "handed-over",
     "received",
     "seal-checked",
@@ -35,7 +50,7 @@ EVENTS = (
     "note",
 )
 """What can happen to a parcel under somebody's hands."""
-BY_HAND = tuple(event for event in EVENTS if event not in ("written", "imported", "refused"))
+BY_HAND = tuple(event for event in EVENTS if event not in ("written", "replaced", "imported", "refused"))
 """What a person may write. The others are true where the toolkit did them, and a lie where it did not."""
 FINDINGS = ("", "intact", "broken")
 MAX_TEXT = 1000
@@ -77,8 +92,9 @@ class CustodyEntry(Document):
     """One thing that happened to ``parcel``, written by ``operator`` of ``site`` at ``at_ns`` (UTC).
 
     ``number`` and ``previous`` (SHA-256 of the payload of the entry before, empty for the first) place it in its chain,
-    ``after`` among the others. ``volumes`` are those it is about, empty for all. ``to`` and ``tracking`` are who took
-    over, and the number that they gave it.
+    ``after`` among the others. ``volumes`` are those it is about, empty for all. ``copy`` is the number of the set of
+    media, 0 where that is not known or all are meant. ``to`` and ``tracking`` are who took over, and the number that
+    they gave it.
     """
 
     NAME = "custody"
@@ -92,6 +108,7 @@ class CustodyEntry(Document):
     at_ns: Annotated[Time, Key("at")]
     operator: Remark
     event: Annotated[str, matching("|".join(EVENTS))]
+    copy: Annotated[Count, OPTIONAL] = 0
     volumes: tuple[Number, ...] = ()
     seals: Annotated[tuple[SealMark, ...], items(0, MAX_SEALS)] = ()
     to: Annotated[Remark, Key("handed_to")] = ""

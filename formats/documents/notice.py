@@ -17,7 +17,7 @@ from formats.documents.fields import (
 from formats.documents.kind import DocumentKind
 from formats.documents.packing import Priority
 from formats.errors import MalformedError
-from formats.records import OPTIONAL, Digest, Number, Record, one_each, text
+from formats.records import OPTIONAL, Count, Digest, Number, Record, one_each, text
 
 __all__ = ["KIND", "TYPE", "PackageRef", "ShipNotice"]
 
@@ -33,8 +33,9 @@ class ShipNotice(ParcelDocument):
     """Announces a parcel to its destinations.
 
     ``packing_list`` is the SHA-256 of the packing list's payload, ``build`` the build it lays out. ``seals`` maps a
-    volume number to the serial number of the tamper seal on it. ``issued_ns`` is when it was marked sent (UTC). ``key``
-    is the parcel's key, an age file encrypted to the destinations, where it travels with the notice; else empty.
+    volume number to the serial number of the tamper seal on it, in the set of media with the number ``copy`` (0: not
+    numbered). ``issued_ns`` is when it was marked sent (UTC). ``key`` is the parcel's key, an age file encrypted to the
+    site that the notice is for, where it travels with the notice; else empty.
     """
 
     NAME = "ship-notice"
@@ -49,6 +50,7 @@ class ShipNotice(ParcelDocument):
     carrier: Annotated[str, text(1000)] = ""
     tracking: Annotated[str, text(1000)] = ""
     seals: Annotated[Mapping[int, str], one_each(_SealedVolume, "volume", "serial")] = field(default_factory=dict)
+    copy: Annotated[Count, OPTIONAL] = 0
     key: Annotated[EncryptedKey, OPTIONAL] = b""
 
     def check(self) -> None:

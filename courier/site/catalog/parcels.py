@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -15,6 +15,7 @@ from courier.site.catalog.schema import (
     received_volume,
     sent,
     sent_package,
+    sent_seal,
     sent_to,
     sent_volume,
     values_of,
@@ -33,8 +34,6 @@ class SentParcel:
     build: str
     packing_list: str
     edition: int
-    carrier: str
-    tracking: str
     spares: int
     redundancy: str
     supersedes: str = ""
@@ -42,12 +41,20 @@ class SentParcel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SentTo:
-    """One destination of a sent parcel; ``receipt`` is its signed answer once that has come."""
+    """One destination of a sent parcel; ``receipt`` is its signed answer once that has come.
+
+    ``copy``: the number of the set of media that goes there, 0 before it is shipped; one set may go to several.
+    ``shipped_ns``: when it was last shipped there, None if it was not.
+    """
 
     parcel: str
     site: str
-    receipt: bytes | None
-    confirmed_ns: int | None
+    receipt: bytes | None = None
+    confirmed_ns: int | None = None
+    copy: int = 0
+    carrier: str = ""
+    tracking: str = ""
+    shipped_ns: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +69,6 @@ class SentVolume:
     path: str
     bytes: int
     written_ns: int | None
-    seal: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +114,7 @@ def add_sent(connection: Connection, new: SentParcel, destinations: Iterable[str
     """Record a parcel of ours and its destinations."""
     connection.execute(insert(sent).values(values_of(new)))
     for code in destinations:
-        connection.execute(insert(sent_to).values(parcel=new.parcel, site=code, receipt=None, confirmed_ns=None))
+        connection.execute(insert(sent_to).values(values_of(SentTo(parcel=new.parcel, site=code))))
 
 
 def add_sent_package(
@@ -129,7 +135,7 @@ def sent_packages(connection: Connection, parcel: str) -> list[tuple[str, int, s
 
 def forget_sent(connection: Connection, parcel: str) -> None:
     """Delete the record of a parcel that was planned and never built."""
-    for table in (sent, sent_to):
+    for table in (sent, sent_to, sent_seal):
         connection.execute(delete(table).where(table.c.parcel == parcel))
 
 
@@ -171,6 +177,36 @@ def put_sent_volume(connection: Connection, volume: SentVolume) -> None:
         )
     )
     connection.execute(insert(sent_volume).values(values_of(volume)))
+
+
+def change_destination(connection: Connection, parcel: str, site: str, **values: object) -> None:
+    """Change fields of a destination of a sent parcel."""
+    connection.execute(update(sent_to).where(sent_to.c.parcel == parcel, sent_to.c.site == site).values(**values))
+
+
+def put_seals(connection: Connection, parcel: str, site: str, edition: int, serials: Mapping[int, str]) -> None:
+    """Record the seals (volume number -> serial number) on the volumes that go to a site, in place of earlier ones."""
+    these = (sent_seal.c.parcel == parcel, sent_seal.c.site == site, sent_seal.c.edition == edition)
+    connection.execute(delete(sent_seal).where(*these))
+    for number, serial in serials.items():
+        row = {"parcel": parcel, "site": site, "edition": edition, "number": number, "serial": serial}
+        connection.execute(insert(sent_seal).values(row))
+
+
+def seals(connection: Connection, parcel: str, edition: int) -> dict[str, dict[int, str]]:
+    """By destination, the serial numbers of the seals on the volumes of an edition, by volume number."""
+    query = select(sent_seal.c.site, sent_seal.c.number, sent_seal.c.serial)
+    query = query.where(sent_seal.c.parcel == parcel, sent_seal.c.edition == edition)
+    found: dict[str, dict[int, str]] = {}
+    for site, number, serial in connection.execute(query.order_by(sent_seal.c.site, sent_seal.c.number)):
+        found.setdefault(site, {})[number] = serial
+    return found
+
+
+def written_editions(connection: Connection, parcel: str) -> list[int]:
+    """The editions of which at least one volume was written, in order."""
+    query = select(sent_volume.c.edition).where(sent_volume.c.parcel == parcel, sent_volume.c.written_ns.is_not(None))
+    return sorted(connection.execute(query.distinct()).scalars())
 
 
 def sent_volumes(connection: Connection, parcel: str, edition: int, number: int | None = None) -> list[SentVolume]:

@@ -93,8 +93,6 @@ sent = Table(
     Column("build", String(64), nullable=False),
     Column("packing_list", String(64), nullable=False, comment="of the newest edition"),
     Column("edition", Integer, nullable=False),
-    Column("carrier", Text, nullable=False),
-    Column("tracking", Text, nullable=False),
     Column("spares", Integer, nullable=False, comment="spare volumes asked for"),
     Column("redundancy", String(10), nullable=False, comment="parity on each medium, as asked for"),
     Column("supersedes", String(10), nullable=False, comment="the parcel it replaces, or empty"),
@@ -107,6 +105,20 @@ sent_to = Table(
     Column("site", String(3), primary_key=True),
     Column("receipt", LargeBinary, nullable=True),
     Column("confirmed_ns", BigInteger, nullable=True),
+    Column("copy", Integer, nullable=False, comment="number of the set of media that goes there; 0: none yet"),
+    Column("carrier", Text, nullable=False),
+    Column("tracking", Text, nullable=False),
+    Column("shipped_ns", BigInteger, nullable=True, comment="when it was last shipped there"),
+)
+
+sent_seal = Table(
+    "sent_seal",
+    metadata,
+    Column("parcel", String(10), primary_key=True),
+    Column("site", String(3), primary_key=True, comment="the destination"),
+    Column("edition", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True, comment="of the volume"),
+    Column("serial", Text, nullable=False),
 )
 
 sent_package = Table(
@@ -130,7 +142,6 @@ sent_volume = Table(
     Column("path", Text, nullable=False),
     Column("bytes", BigInteger, nullable=False, comment="on the medium, file system included"),
     Column("written_ns", BigInteger, nullable=True),
-    Column("seal", Text, nullable=False),
 )
 
 received = Table(

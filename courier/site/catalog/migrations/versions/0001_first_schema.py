@@ -71,8 +71,6 @@ def upgrade() -> None:
         sa.Column("build", sa.String(64), nullable=False),
         sa.Column("packing_list", sa.String(64), nullable=False),
         sa.Column("edition", sa.Integer(), nullable=False),
-        sa.Column("carrier", sa.Text(), nullable=False),
-        sa.Column("tracking", sa.Text(), nullable=False),
         sa.Column("spares", sa.Integer(), nullable=False),
         sa.Column("redundancy", sa.String(10), nullable=False),
         sa.Column("supersedes", sa.String(10), nullable=False),
@@ -83,6 +81,18 @@ def upgrade() -> None:
         sa.Column("site", sa.String(3), primary_key=True, nullable=False),
         sa.Column("receipt", sa.LargeBinary(), nullable=True),
         sa.Column("confirmed_ns", sa.BigInteger(), nullable=True),
+        sa.Column("copy", sa.Integer(), nullable=False),
+        sa.Column("carrier", sa.Text(), nullable=False),
+        sa.Column("tracking", sa.Text(), nullable=False),
+        sa.Column("shipped_ns", sa.BigInteger(), nullable=True),
+    )
+    op.create_table(
+        "sent_seal",
+        sa.Column("parcel", sa.String(10), primary_key=True, nullable=False),
+        sa.Column("site", sa.String(3), primary_key=True, nullable=False),
+        sa.Column("edition", sa.Integer(), primary_key=True, nullable=False),
+        sa.Column("number", sa.Integer(), primary_key=True, nullable=False),
+        sa.Column("serial", sa.Text(), nullable=False),
     )
     op.create_table(
         "sent_package",
@@ -102,7 +112,6 @@ def upgrade() -> None:
         sa.Column("path", sa.Text(), nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.Column("written_ns", sa.BigInteger(), nullable=True),
-        sa.Column("seal", sa.Text(), nullable=False),
     )
     op.create_table(
         "received",
