@@ -13,8 +13,10 @@ from courier.media.kinds import kinds_text
 from courier.text import plural, size_text
 
 if TYPE_CHECKING:
+    from courier.sending.outgoing_parcel import OutgoingParcel
     from courier.sending.plan import ParcelPlan
     from courier.sending.write import WritePlan, WrittenVolume
+    from courier.site.home import Site
     from formats.documents.packing import KeyWay, PackingList
 
 app = group("")
@@ -301,6 +303,8 @@ def write(
             spaces=relayout.layout.spaces if relayout else (),
         )
         _preview(console, plan)
+        if relayout:
+            _say_relayout(console, site, outgoing)
         if dry_run:
             console.result({"dry_run": True, **_packing(plan.parcel.packing)})
             return
@@ -314,6 +318,28 @@ def write(
         if done.state == "Written":
             console.say(f"All volumes are written. Next: courier parcel ship {parcel}")
         console.result({"parcel_id": parcel, "state": done.state, "volumes": [_written(one) for one in done.volumes]})
+
+
+def _say_relayout(console: Console, site: Site, outgoing: OutgoingParcel) -> None:
+    """Say, before it is done, what a new layout means for media that were written in the present one."""
+    from courier.site.catalog import parcels
+
+    name, edition = outgoing.sent.parcel, outgoing.sent.edition
+    with site.catalogue.reading() as connection:
+        written = [m for m in parcels.written_media(connection, name) if m.edition == edition]
+        shipped = [to.site for to in parcels.destinations(connection, name) if to.shipped_ns]
+    if written:
+        numbers = len({m.number for m in written})
+        console.warn(
+            f"Note: this lays {name} out anew, as edition {edition + 1}. {plural(numbers, 'volume')} of edition "
+            f"{edition} {'was' if numbers == 1 else 'were'} written before: receivers take them as well, but no more "
+            "of that edition can be written, and the parity of two editions does not go together."
+        )
+    if shipped:
+        console.warn(
+            f"Note: {', '.join(shipped)} {'was' if len(shipped) == 1 else 'were'} told of edition {edition}. Once the "
+            f"new one is written, this tells of it: courier parcel ship {name}"
+        )
 
 
 def _preview(console: Console, plan: WritePlan) -> None:

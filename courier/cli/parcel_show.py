@@ -9,7 +9,7 @@ import typer
 from courier.cli.command import PARCEL, command, console_of, group
 from courier.cli.console import Console, time_text
 from courier.parcel.states import ReceivedState
-from courier.text import plural, size_text
+from courier.text import plural
 from formats.records import format_time
 
 if TYPE_CHECKING:
@@ -69,11 +69,10 @@ def show(context: typer.Context, *, parcel: PARCEL) -> None:
 
     For an arriving parcel a map shows which blocks are here.
     """
-    from courier.cli.custody import warn_of_seals
+    from courier.cli.sent_parcel import show_sent
     from courier.errors import NotFoundError
     from courier.receiving.parcel_status import find_build, status_of
     from courier.sending.outgoing_parcel import open_outgoing
-    from courier.sending.repair_answer import waiting_requests
 
     console = console_of(context)
     with console.site() as site:
@@ -81,61 +80,8 @@ def show(context: typer.Context, *, parcel: PARCEL) -> None:
             outgoing = open_outgoing(site, parcel)
         except NotFoundError:
             _show_received(console, site, status_of(site, parcel, find_build(site, parcel)))
-            return
-        from courier.site.catalog import parcels
-
-        with site.catalogue.reading() as connection:
-            destinations = parcels.destinations(connection, parcel)
-            carried = parcels.sent_packages(connection, parcel)
-        sent, packing = outgoing.sent, outgoing.packing
-        console.say(f"{parcel}: {sent.state}, priority {sent.priority}, made {time_text(sent.created_ns)}")
-        console.say(f"Packages: {', '.join(f'{p}:{v}' for p, v, _, _ in carried)}")
-        for item in destinations:
-            confirmed = f"confirmed {time_text(item.confirmed_ns)}" if item.receipt else "no receipt yet"
-            console.say(f"To {item.site}: {confirmed}")
-        if sent.carrier or sent.tracking:
-            console.say(f"Carrier {sent.carrier or '-'}, tracking {sent.tracking or '-'}")
-        rows = [
-            (v.number, v.state, size_text(v.bytes), v.layout or "-", time_text(v.written_ns), v.seal or "-")
-            for v in outgoing.volumes
-        ]
-        console.table(("VOLUME", "STATE", "SIZE", "LAYOUT", "WRITTEN", "SEAL"), rows)
-        for v in outgoing.volumes:
-            if v.path:
-                console.say(f"Volume {v.number} is at {v.path}")
-        asked = waiting_requests(site, outgoing)
-        for path, request in asked:
-            console.say(f"{request.site} asks for {plural(request.count, 'block')}: courier parcel answer {path} --yes")
-        seal_warnings = warn_of_seals(console, site, parcel)
-        console.result(
-            {
-                "parcel_id": parcel,
-                "state": sent.state,
-                "priority": sent.priority,
-                "made": format_time(sent.created_ns),
-                "carrier": sent.carrier,
-                "tracking": sent.tracking,
-                "build": sent.build,
-                "media": packing.media,
-                "to": [{"site": d.site, "confirmed": d.receipt is not None} for d in destinations],
-                "packages": [{"package_id": p, "version": v} for p, v, _, _ in carried],
-                "volumes": [
-                    {
-                        "number": v.number,
-                        "of": packing.volumes,
-                        "path": v.path,
-                        "bytes": v.bytes,
-                        "state": v.state,
-                        "layout": v.layout,
-                        "written": format_time(v.written_ns) if v.written_ns else None,
-                        "seal": v.seal,
-                    }
-                    for v in outgoing.volumes
-                ],
-                "requests": [{"path": str(p), "site": r.site, "blocks": r.count} for p, r in asked],
-                "seal_warnings": seal_warnings,
-            }
-        )
+        else:
+            show_sent(console, site, outgoing)
 
 
 def _say_notice(console: Console, site: Site, parcel: str) -> None:

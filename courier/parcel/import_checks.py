@@ -111,7 +111,7 @@ class Facts:
         """The ship notice that counts: the latest that names the layout of the media, else the latest that agrees."""
         agreed = self.agreed_notices
         same = [n for n in agreed if n.packing_list in self.editions]
-        return (same or agreed or [None])[-1]
+        return next(reversed(same or agreed), None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,6 +19,7 @@ from courier.parcel.states import SentEvent, SentState, VolumeEvent, VolumeState
 from courier.parcel.transitions import begin_sent, sent_event, sent_volume_event
 from courier.parcel.volume_documents import VolumeDocuments
 from courier.sending.outgoing_parcel import CARD, CONTENTS, blocks_name, packing_name
+from courier.sending.write import medium_of
 from courier.site.catalog import packages, parcels
 from courier.site.catalog.parcels import SentParcel, SentVolume
 from courier.site.home import Site
@@ -174,6 +175,7 @@ def _record_volume(connection: Connection, site: Site, medium: Medium, documents
         written_ns=packing.created_ns,
     )
     sent_volume_event(connection, site, volume, VolumeEvent.WRITTEN, f"volume {number} is {medium.name}")
+    parcels.put_medium(connection, medium_of(volume))
 
 
 def _definitions(site: Site, documents: VolumeDocuments) -> list[PackageDefinition]:

@@ -93,7 +93,7 @@ def relay_out(site: Site, plan: RelayoutPlan) -> OutgoingParcel:
             values = {"edition": packing.edition, "packing_list": envelope.sha256}
             sent_event(connection, site, packing.parcel, SentEvent.LAID_OUT, text, **values)
             record_planned_volumes(connection, site, packing)
-            written = parcels.written_editions(connection, packing.parcel)
+            written = {medium.edition for medium in parcels.written_media(connection, packing.parcel)}
         forget_other_editions(parcel.folder, packing.edition, written=written)
     return signed_now(site, packing, envelope)
 

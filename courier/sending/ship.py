@@ -195,7 +195,9 @@ def _shipping(parcel: OutgoingParcel, before: Shipped, code: str, notice: ShipNo
     return Shipping(
         site=code,
         notice=notice,
-        changes=_changes(before.to[code], before.seals.get(code, {}), notice),
+        changes=_changes(before.to[code], before.seals.get(code, {}), notice)
+        if _counts(parcel, before, code)
+        else None,
         unsealed=unsealed if parcel.packing.key == "on-arrival" else (),
         shared_seals=_shared_seals(notice.seals),
     )
@@ -233,10 +235,13 @@ def _shared_seals(seals: Mapping[int, str]) -> tuple[tuple[str, tuple[int, ...]]
     return tuple((serial, tuple(numbers)) for serial, numbers in volumes.items() if len(numbers) > 1)
 
 
-def _changes(to: SentTo, seals: Mapping[int, str], notice: ShipNotice) -> tuple[str, ...] | None:
-    """How the notice differs from the shipment there before; None if there was none."""
-    if to.shipped_ns is None:
-        return None
+def _counts(parcel: OutgoingParcel, before: Shipped, code: str) -> bool:
+    """Whether there was a shipment to a destination before that was not given up as lost."""
+    return before.to[code].shipped_ns is not None and parcel.sent.state != SentState.FAILED
+
+
+def _changes(to: SentTo, seals: Mapping[int, str], notice: ShipNotice) -> tuple[str, ...]:
+    """How the notice differs from the shipment there before."""
     before = {f"seal of volume {number}": serial for number, serial in seals.items()}
     before |= {"carrier": to.carrier, "tracking": to.tracking}
     present = {f"seal of volume {n}": serial for n, serial in sorted(notice.seals.items())}
@@ -304,7 +309,11 @@ def _custody(parcel: OutgoingParcel, before: Shipped, shippings: Sequence[Shippi
             if chosen:
                 numbers = tuple(seal.volume for seal in chosen)
                 things.append(Happened(event=event, copy=copy, volumes=numbers, seals=chosen))
-        if to.shipped_ns is None or new or (notice.carrier, notice.tracking) != (to.carrier, to.tracking):
+        if (
+            not _counts(parcel, before, one.site)
+            or new
+            or (notice.carrier, notice.tracking) != (to.carrier, to.tracking)
+        ):
             sites = ", ".join(one.site for one in shippings if one.notice.copy == copy)
             note = f"for {sites}" if len(parcel.packing.destinations) > 1 else ""
             things.append(

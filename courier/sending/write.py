@@ -28,7 +28,7 @@ from courier.sending.missing_files import ensure_files
 from courier.sending.outgoing_parcel import OutgoingParcel, alone_with, check_not_withdrawn
 from courier.sending.volume_source import fixed_sizes_of, volume_source
 from courier.site.catalog import parcels
-from courier.site.catalog.parcels import SentVolume
+from courier.site.catalog.parcels import SentMedium, SentVolume
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.text import plural
@@ -271,9 +271,22 @@ def _record(site: Site, parcel: OutgoingParcel, one: WrittenVolume, *, last: boo
             written_ns=(known[0].written_ns if one.kept and known else None) or now(),
         )
         sent_volume_event(connection, site, after, VolumeEvent.WRITTEN, f"volume {one.number} of {one.of} {what}")
+        parcels.put_medium(connection, medium_of(after))
         sent = parcels.find_sent(connection, name) if last else None
         if sent is not None and sent.state == SentState.BUILT:
             sent_event(connection, site, name, SentEvent.WRITTEN, f"all of {plural(one.of, 'volume')}")
+
+
+def medium_of(volume: SentVolume) -> SentMedium:
+    """The record of the medium that a volume was written to."""
+    return SentMedium(
+        parcel=volume.parcel,
+        edition=volume.edition,
+        number=volume.number,
+        path=volume.path,
+        layout=volume.layout,
+        written_ns=volume.written_ns or now(),
+    )
 
 
 def _state(site: Site, parcel: OutgoingParcel) -> str:

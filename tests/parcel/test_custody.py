@@ -288,7 +288,7 @@ def test_an_intact_seal_that_is_claimed_is_compared_again_by_who_reads_it(story:
     seal = SealMark(volume=1, serial="EVIL", found="intact")
     ledger.add(written(story.br, ledger, MAIN, Happened(event="seal-checked", seals=(seal,))))
     seals = judge_seals(ledger.view(story.check).lines)
-    assert seals.on[1].serial == "A1"
+    assert seals.on[0, 1].serial == "A1"
     assert "EVIL was read by BR1" in seals.warnings[0]
 
 

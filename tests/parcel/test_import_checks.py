@@ -102,7 +102,6 @@ def test_a_parcel_with_which_all_agree_is_admitted() -> None:
         (Stage.RECEIVE, {"site": "HQ1", "numbered": {VERSION[0]: 1}}, "own-parcel"),
         (Stage.RECEIVE, {"state": None, "other_builds": (ReceivedState.ARRIVING,)}, "other-build"),
         (Stage.ROOM, {"room": replace(ROOM, free=29)}, "no-space"),
-        (Stage.AGREE, {"editions": ("77" * 32,)}, "notice-disagrees"),
         (Stage.AGREE, {"notices": (replace(NOTICE, build="88" * 16),)}, "notice-disagrees"),
         (Stage.AGREE, {"now_ns": NOW + 40 * DAY_NS}, "too-long-in-transit"),
         (Stage.AGREE, {"definitions": {VERSION: {OTHER: DEFINITION}}}, "definition-disagrees"),

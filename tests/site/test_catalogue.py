@@ -404,7 +404,6 @@ SENT_VOLUME = SentVolume(
     path="/media/x",
     bytes=18_000_000_000_000,
     written_ns=None,
-    seal="",
 )
 RECEIVED = ReceivedParcel(
     parcel="HQ1-000042",
@@ -524,9 +523,9 @@ def test_sent_parcels_their_destinations_packages_and_volumes(catalogue: Catalog
         for volume in (SENT_VOLUME, dataclasses.replace(SENT_VOLUME, number=2), SENT_VOLUME):
             parcels.put_sent_volume(connection, volume)
         parcels.put_sent_volume(connection, dataclasses.replace(SENT_VOLUME, edition=2))
-        parcels.change_sent(connection, SENT.parcel, state="Sent", carrier="Post")
+        parcels.change_sent(connection, SENT.parcel, state="Sent", priority="low")
     with catalogue.writing() as connection:
-        assert parcels.find_sent(connection, SENT.parcel) == dataclasses.replace(SENT, state="Sent", carrier="Post")
+        assert parcels.find_sent(connection, SENT.parcel) == dataclasses.replace(SENT, state="Sent", priority="low")
         assert parcels.find_sent(connection, "HQ1-000001") is None
         assert [sent.parcel for sent in parcels.all_sent(connection)] == ["HQ1-000007", "HQ1-000042"]
         assert parcels.sent_packages(connection, SENT.parcel) == [("HQ100001", 3, "0" * 64, BYTES)]
@@ -535,7 +534,7 @@ def test_sent_parcels_their_destinations_packages_and_volumes(catalogue: Catalog
         assert parcels.keep_receipt(connection, SENT.parcel, "BR2", receipt=BYTES, confirmed_ns=5)
         assert not parcels.keep_receipt(connection, SENT.parcel, "XX1", receipt=BYTES, confirmed_ns=5)
         assert parcels.destinations(connection, SENT.parcel) == [
-            SentTo(parcel=SENT.parcel, site="BR1", receipt=None, confirmed_ns=None),
+            SentTo(parcel=SENT.parcel, site="BR1"),
             SentTo(parcel=SENT.parcel, site="BR2", receipt=BYTES, confirmed_ns=5),
         ]
 

@@ -14,6 +14,7 @@ from courier.site.catalog.schema import (
     received,
     received_volume,
     sent,
+    sent_medium,
     sent_package,
     sent_seal,
     sent_to,
@@ -69,6 +70,18 @@ class SentVolume:
     path: str
     bytes: int
     written_ns: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SentMedium:
+    """A medium that was written and read back: a volume of an edition, at ``path``. Several may carry one volume."""
+
+    parcel: str
+    edition: int
+    number: int
+    path: str
+    layout: str
+    written_ns: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,10 +216,19 @@ def seals(connection: Connection, parcel: str, edition: int) -> dict[str, dict[i
     return found
 
 
-def written_editions(connection: Connection, parcel: str) -> list[int]:
-    """The editions of which at least one volume was written, in order."""
-    query = select(sent_volume.c.edition).where(sent_volume.c.parcel == parcel, sent_volume.c.written_ns.is_not(None))
-    return sorted(connection.execute(query.distinct()).scalars())
+def put_medium(connection: Connection, medium: SentMedium) -> None:
+    """Record a medium that was written, in place of one at the same path."""
+    of_volume = (sent_medium.c.parcel == medium.parcel, sent_medium.c.edition == medium.edition)
+    this = (sent_medium.c.number == medium.number, sent_medium.c.path == medium.path)
+    connection.execute(delete(sent_medium).where(*of_volume, *this))
+    connection.execute(insert(sent_medium).values(values_of(medium)))
+
+
+def written_media(connection: Connection, parcel: str) -> list[SentMedium]:
+    """Every medium of a parcel that was written, by edition, layout, and volume number."""
+    query = select(sent_medium).where(sent_medium.c.parcel == parcel)
+    order = (sent_medium.c.edition, sent_medium.c.layout, sent_medium.c.number, sent_medium.c.path)
+    return [SentMedium(**row._mapping) for row in connection.execute(query.order_by(*order))]
 
 
 def sent_volumes(connection: Connection, parcel: str, edition: int, number: int | None = None) -> list[SentVolume]:

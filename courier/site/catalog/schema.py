@@ -144,6 +144,17 @@ sent_volume = Table(
     Column("written_ns", BigInteger, nullable=True),
 )
 
+sent_medium = Table(
+    "sent_medium",
+    metadata,
+    Column("parcel", String(10), primary_key=True),
+    Column("edition", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True, comment="of the volume"),
+    Column("path", Text, primary_key=True, comment="where it was written; a tape drive gets many"),
+    Column("layout", String(10), nullable=False),
+    Column("written_ns", BigInteger, nullable=False),
+)
+
 received = Table(
     "received",
     metadata,

@@ -114,6 +114,15 @@ def upgrade() -> None:
         sa.Column("written_ns", sa.BigInteger(), nullable=True),
     )
     op.create_table(
+        "sent_medium",
+        sa.Column("parcel", sa.String(10), primary_key=True, nullable=False),
+        sa.Column("edition", sa.Integer(), primary_key=True, nullable=False),
+        sa.Column("number", sa.Integer(), primary_key=True, nullable=False),
+        sa.Column("path", sa.Text(), primary_key=True, nullable=False),
+        sa.Column("layout", sa.String(10), nullable=False),
+        sa.Column("written_ns", sa.BigInteger(), nullable=False),
+    )
+    op.create_table(
         "received",
         sa.Column("parcel", sa.String(10), primary_key=True, nullable=False),
         sa.Column("build", sa.String(64), primary_key=True, nullable=False),
