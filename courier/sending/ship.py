@@ -195,9 +195,7 @@ def _shipping(parcel: OutgoingParcel, before: Shipped, code: str, notice: ShipNo
     return Shipping(
         site=code,
         notice=notice,
-        changes=_changes(before.to[code], before.seals.get(code, {}), notice)
-        if _counts(parcel, before, code)
-        else None,
+        changes=_changes(before, code, notice) if _counts(parcel, before, code) else None,
         unsealed=unsealed if parcel.packing.key == "on-arrival" else (),
         shared_seals=_shared_seals(notice.seals),
     )
@@ -240,8 +238,9 @@ def _counts(parcel: OutgoingParcel, before: Shipped, code: str) -> bool:
     return before.to[code].shipped_ns is not None and parcel.sent.state != SentState.FAILED
 
 
-def _changes(to: SentTo, seals: Mapping[int, str], notice: ShipNotice) -> tuple[str, ...]:
+def _changes(shipped: Shipped, code: str, notice: ShipNotice) -> tuple[str, ...]:
     """How the notice differs from the shipment there before."""
+    to, seals = shipped.to[code], shipped.seals.get(code, {})
     before = {f"seal of volume {number}": serial for number, serial in seals.items()}
     before |= {"carrier": to.carrier, "tracking": to.tracking}
     present = {f"seal of volume {n}": serial for n, serial in sorted(notice.seals.items())}
