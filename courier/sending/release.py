@@ -39,7 +39,7 @@ def take_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> str:
         return ""
     parcel = open_outgoing(site, arrival.parcel)
     waits = _decision(parcel, arrival) if len(arrival.lost) > site.settings.release_lost else ""
-    problem = _judge(site, parcel, arrival, envelope, release=not waits)
+    problem = _judge(site, parcel, arrival, envelope, waits=waits)
     if problem is not None:
         raise _wrong(arrival, problem)
     return waits
@@ -65,7 +65,7 @@ def release_key(site: Site, parcel: OutgoingParcel, code: str) -> Arrival:
         )
     envelope = parse_envelope(kept.envelope)
     arrival = Arrival.parse(envelope.payload)
-    problem = _judge(site, parcel, arrival, envelope, release=True)
+    problem = _judge(site, parcel, arrival, envelope)
     if problem is not None:
         raise _wrong(arrival, problem)
     return arrival
@@ -91,20 +91,22 @@ def _decision(parcel: OutgoingParcel, arrival: Arrival) -> str:
         return ""
     name, code = arrival.parcel, arrival.destination
     return (
-        f"{code} reports {_volumes(arrival.lost)} of {name} as lost, and its key is not released yet: whoever has what "
-        f"was lost could read it with the key. To release it: courier parcel release {name} --to {code}; to take the "
-        f"parcel back: courier parcel recall {name}"
+        "the key is not released yet, as whoever has what was lost could read it with the key. To release it: courier "
+        f"parcel release {name} --to {code}; to take the parcel back: courier parcel recall {name}"
     )
 
 
 def _judge(
-    site: Site, parcel: OutgoingParcel, arrival: Arrival, envelope: Envelope, *, release: bool
+    site: Site, parcel: OutgoingParcel, arrival: Arrival, envelope: Envelope, *, waits: str = ""
 ) -> _Problem | None:
-    """Keep a report and release the key, if it is right; return what is wrong with it."""
+    """Keep a report and release the key, if it is right; return what is wrong with it.
+
+    ``waits``: what the operator has to decide before the key is released; empty: nothing.
+    """
     with site.catalogue.reading() as connection:
         problem = _problem(connection, parcel, arrival)
     key = None
-    if problem is None and parcel.packing.key == "on-arrival" and release:
+    if problem is None and parcel.packing.key == "on-arrival" and not waits:
         key = _release(site, parcel, arrival)
     with site.catalogue.writing() as connection:
         sent = parcels.find_sent(connection, arrival.parcel)
@@ -116,7 +118,7 @@ def _judge(
         if key is not None and problem is None:
             _queue_key(connection, site, arrival, key)
         if before is None or before.envelope != envelope.encode():
-            _log_arrival(connection, site, arrival, problem)
+            _log_arrival(connection, site, arrival, problem, waits)
     return problem
 
 
@@ -155,11 +157,11 @@ def _queue_key(connection: Connection, site: Site, arrival: Arrival, key: Envelo
     parcels.write_log(connection, log_entry(site, arrival.parcel, "key-released", text))
 
 
-def _log_arrival(connection: Connection, site: Site, arrival: Arrival, problem: _Problem | None) -> None:
+def _log_arrival(connection: Connection, site: Site, arrival: Arrival, problem: _Problem | None, waits: str) -> None:
     arrived = f"all but {_volumes(arrival.lost)}, lost" if arrival.lost else "all volumes"
     text = f"reported by {arrival.destination}: {problem.why if problem else arrived}"
     if problem is None:
-        sent_event(connection, site, arrival.parcel, SentEvent.ARRIVAL, text)
+        sent_event(connection, site, arrival.parcel, SentEvent.ARRIVAL, f"{text}; {waits}" if waits else text)
     else:
         remedy = "" if problem.remedy in text else f"; {problem.remedy}"
         text += f"; no key was released{remedy}; or: courier parcel recall {arrival.parcel}"
