@@ -79,7 +79,7 @@ class Code(StrEnum):
     MIXED_VOLUME = "mixed-volume", "A medium mixes documents of two parcels or builds."
     NAME_NOT_KEPT = "name-not-kept", "This operating system cannot store a file name of the package."
     NEWER_CATALOGUE = "newer-catalogue", "A newer release of the toolkit made the catalogue."
-    NOTICE_DISAGREES = "notice-disagrees", "The ship notice names another packing list than the media carry."
+    NOTICE_DISAGREES = "notice-disagrees", "The ship notice names another build than the media carry."
     NOT_ANNOUNCED = "not-announced", "Custody entries came before the ship notice of their parcel."
     NOT_A_CARD = "not-a-card", "The file is not a site card."
     NOT_A_DESTINATION = "not-a-destination", "The parcel was not sent to this site."

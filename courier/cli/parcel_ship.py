@@ -122,7 +122,7 @@ def _warnings(one: Shipping, *, several: bool) -> list[str]:
     found = []
     if one.unsealed:
         found.append(
-            f"{to}no seal is named for volume {listed(one.unsealed)}: the key is released once the arrival report says "
+            f"{to}no seal is named for volume{'' if len(one.unsealed) == 1 else 's'} {listed(one.unsealed)}: the key is released once the arrival report says "
             "that it is there; with --seal VOLUME=SERIAL the seal has to be reported too"
         )
     found += [

@@ -188,7 +188,11 @@ def list_(context: typer.Context) -> None:
 
 @command(app, "show", examples=["courier site show BR1"])
 def show(context: typer.Context, *, code: SITE_CODE) -> None:
-    """Show a site whose card is pinned."""
+    """Show a site whose card is pinned.
+
+    That is its card, when it was last heard of, how it is reached, and what it reported: space, media, packages.
+    """
+    from courier.cli.site_told import show_told
     from courier.site.peers import find_site
 
     console = console_of(context)
@@ -200,8 +204,10 @@ def show(context: typer.Context, *, code: SITE_CODE) -> None:
         console.say(f"Fingerprint: {card.fingerprint}")
         console.say(f"Key valid:   {time_text(key.valid_from_ns)} to {time_text(key.valid_until_ns)}")
         console.say(f"Recipient:   {card.recipient or 'none (content for it cannot be encrypted)'}")
+        told = show_told(console, site, code)
         console.result(
             {
+                **told,
                 "site": pinned.code,
                 "name": pinned.name,
                 "trusted": not pinned.revoked,

@@ -404,3 +404,22 @@ def test_a_policy_that_is_refused_in_part_is_refused_whole(tmp_path: Path) -> No
     command = ("site", "policy", "--max-transit-days", "60", "--media", "papyrus")
     assert "papyrus" in hq.fails(*command, code=2)["message"]
     assert hq("site", "policy") == before
+
+
+def test_a_site_shows_all_that_it_has_told(tmp_path: Path) -> None:
+    sites = make_sites(tmp_path)
+    assert sites.hq("site", "show", "BR1")["report"] is None
+    assert "Report:      none came yet" in sites.hq.says("site", "show", "BR1")
+    sites.br("site", "policy", "--media", "bd25")
+    sites.sync()
+    sites.sync()
+    told = sites.hq("site", "show", "BR1")
+    assert told["report"]["media"] == ["bd25"]
+    assert told["report"]["places"][0]["name"] == "store"
+    assert told["report"]["places"][0]["free"] > 0
+    assert told["last_heard"]
+    assert told["addresses"][0]["address"].endswith("share")
+    said = sites.hq.says("site", "show", "BR1")
+    assert "Reads media: bd25" in said
+    assert "Trusts:      HQ1" in said
+    assert "not measured (courier channel address test)" in said

@@ -251,6 +251,13 @@ def owe(connection: Connection, one: Message, due_ns: int | None) -> None:
     connection.execute(update(message).where(_this(one)).values(due_ns=due_ns))
 
 
+def last_from(connection: Connection, site: str) -> int | None:
+    """When the newest message of a site came (nanoseconds since 1970, UTC); None where none is kept."""
+    query = select(func.max(message.c.created_ns)).where(message.c.direction == "in", message.c.site == site)
+    newest = connection.execute(query).scalar()
+    return None if newest is None else int(newest)
+
+
 def counts(connection: Connection) -> list[tuple[str, str, str, int]]:
     """(direction, site, state, how many), for the channel's status."""
     query = select(message.c.direction, message.c.site, message.c.state, func.count())
