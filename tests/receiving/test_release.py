@@ -128,7 +128,7 @@ def test_who_received_an_earlier_edition_reports_that_and_gets_the_key(sites: Si
 def test_a_parcel_without_seals_is_reported_by_itself(sites: Sites) -> None:
     parcel, volumes = built(sites, "--release", "on-arrival")
     (warned,) = sites.hq("parcel", "ship", parcel)["warnings"]
-    assert "no seal is named for volume 1 to 4: " in warned
+    assert "no seal is named for volumes 1 to 4: " in warned
     sites.sync()
     assert sites.br("parcel", "receive", *volumes)["state"] == "Held"
     back_and_forth(sites)
@@ -138,8 +138,8 @@ def test_a_parcel_without_seals_is_reported_by_itself(sites: Sites) -> None:
 
 def test_seals_that_are_lacking_where_the_key_awaits_them_are_warned_of(sites: Sites) -> None:
     parcel, volumes = built(sites, "--release", "on-arrival")
-    assert "no seal is named for volume 1 to 4: " in sites.hq.says("parcel", "ship", parcel, "--dry-run")
-    assert "no seal is named for volume 2 to 4: " in sites.hq.says("parcel", "ship", parcel, "--seal", "1=A0001")
+    assert "no seal is named for volumes 1 to 4: " in sites.hq.says("parcel", "ship", parcel, "--dry-run")
+    assert "no seal is named for volumes 2 to 4: " in sites.hq.says("parcel", "ship", parcel, "--seal", "1=A0001")
     sites.sync()
     sites.br("parcel", "receive", *volumes)
     sites.br("parcel", "arrived", parcel, "--seal", "1=A0001")
