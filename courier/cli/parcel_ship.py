@@ -203,7 +203,7 @@ def release(
     parcel: PARCEL,
     to: Annotated[str, typer.Option("--to", metavar="CODE", help="Destination that has reported the arrival.")],
 ) -> None:
-    """Release the key of a parcel although volumes of it were lost.
+    """Release the key though volumes were lost.
 
     For a destination that has reported the arrival of the others, with their seals. Whoever has a lost volume could
     read it, should he get hold of the key.

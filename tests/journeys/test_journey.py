@@ -785,7 +785,7 @@ def test_the_receipt_goes_back_and_confirms_the_parcel(sites: Sites) -> None:
     sites.sync(sites.hq)
     shown = sites.hq("parcel", "show", parcel)
     assert shown["state"] == "Confirmed"
-    assert shown["to"] == [{"site": "BR1", "confirmed": True}]
+    assert [(to["site"], to["confirmed"]) for to in shown["to"]] == [("BR1", True)]
     assert "BR1: HQ100001:1 imported" in sites.hq.says("parcel", "log", parcel)
 
 
