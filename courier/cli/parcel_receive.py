@@ -135,7 +135,7 @@ def arrived(
         ),
     ] = None,
 ) -> None:
-    """Report to the sender that all volumes are here, or which were lost.
+    """Report that the volumes are here, or which were lost.
 
     For a parcel whose key is released on arrival: the report names the seals read on the volumes, and the key comes
     back by network. Volumes may be lost where parity made up for them; the sender then decides.
