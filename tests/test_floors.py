@@ -86,6 +86,7 @@ PURE = (
     "courier.parcel.custody",
     "courier.parcel.import_checks",
     "courier.parcel.parity_plan",
+    "courier.parcel.parity_room",
     "courier.parcel.parity_repair",
     "courier.parcel.seals",
     "courier.parcel.states",
