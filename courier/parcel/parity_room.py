@@ -59,8 +59,8 @@ def most_parity(
     columns, share, rounding = _on_medium(blocks, redundancy)
     made = share(all_blocks) + volumes * rounding + extra * (blocks + share(blocks) + rounding)
     return ParityCount(
-        # A column is one file, and one more for all that a file can hold.
-        files=(volumes + extra) * columns + extra + made // (FILE_LIMIT // BLOCK),
+        # A column is one file, and one more for all that a file can hold; no file has less than a block.
+        files=min((volumes + extra) * columns + extra + made // (FILE_LIMIT // BLOCK), made),
         groups=across + volumes + extra,
         blocks=made,
     )

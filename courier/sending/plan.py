@@ -27,6 +27,7 @@ from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
 from courier.site.home import Site
 from formats.archive import archive_size
+from formats.blocks import BLOCK
 from formats.codecs import COMPRESSIONS, HOLES, STORE, Compression
 from formats.digest import sha256_hex
 from formats.documents.contents import ContentsWriter, MemberRecord, PackageHeader
@@ -39,6 +40,8 @@ from formats.records import encode
 NO_REDUNDANCY = Redundancy()
 _STEPS, _STEP = 64, 4 << 10
 """By how much smaller archives are tried where larger ones do not fit: a part of their size, bytes at least."""
+_WELL_FILLED = 64 << 20
+"""Bytes of archives with compressed content that are not made smaller only to fill the media better."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,7 +130,7 @@ def plan_parcel(site: Site, request: ParcelRequest) -> ParcelPlan:
     return draft_parcel(site, request).plan(request.media, request.capacity)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ParcelDraft:
     """What is the same in the plans of one request for any kind of medium: its packages, and each content once."""
 
@@ -291,7 +294,11 @@ def _fit(
     """
     fixed = fixed_sizes(card=len(site.card_envelope), contents=1 << 10)
     count, total = 1, sum(content.size for content in contents)
-    limit = archive_limit(request, room_for_archives(request, count, total, fixed))
+    room = room_for_archives(request, count, total, fixed)
+    limit = archive_limit(request, room)
+    if not all(content.codec.as_is for content in contents):
+        # Nobody knows how small they come out: several archives on a volume leave less of it empty.
+        limit = min(limit, max(_WELL_FILLED, room // 4 // BLOCK * BLOCK))
     while True:
         archives = tuple(plan_archives(contents, plain_limit(limit, recipients)))
         sizes = [_most(archive, recipients) for archive in archives]

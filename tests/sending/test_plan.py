@@ -76,6 +76,7 @@ sizes = st.lists(st.integers(1, 50_000) | st.integers(50_000, 300 * MB), min_siz
 @settings(max_examples=60)
 @given(sizes=sizes, capacity=capacities, seed=st.integers(0, 99), **options)
 @example(sizes=[110 * MB], capacity=60 * MB, seed=0, coding="store", encrypt=True, redundancy="fill", spares=0)
+@example(sizes=[49_918_080], capacity=3 * MB, seed=0, coding="store", encrypt=False, redundancy="50%", spares=0)
 @example(sizes=[50_000] * 12, capacity=MB, seed=0, coding="store", encrypt=False, redundancy="5%", spares=1)
 def test_what_plans_also_builds(
     draft: ParcelDraft,
