@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError
+from courier.progress import Progress as WorkProgress
 from courier.text import harmless, one_line
 
 if TYPE_CHECKING:
@@ -171,6 +172,29 @@ class Console:
         with Progress(*columns, console=Terminal(stderr=True), transient=True) as bar:
             task = bar.add_task(label, total=total)
             yield lambda count: bar.advance(task, count)
+
+    @contextlib.contextmanager
+    def phases(self) -> Iterator[WorkProgress]:
+        """Show a progress bar on stderr for each phase that begins while the block runs, one after the other."""
+        with contextlib.ExitStack() as shown:
+            yield _Phases(self, shown)
+
+
+class _Phases(WorkProgress):
+    """Shows the phases of work, each in a bar of its own in place of the one before."""
+
+    def __init__(self, console: Console, shown: contextlib.ExitStack) -> None:
+        self._console, self._shown = console, shown
+        self._advance: Callable[[int], None] = lambda _: None
+
+    def begin(self, phase: str, total: int) -> None:
+        """Show another bar."""
+        self._shown.close()
+        self._advance = self._shown.enter_context(self._console.progress(phase, total))
+
+    def __call__(self, count: int) -> None:
+        """Move the bar on."""
+        self._advance(count)
 
 
 def _put(text: str) -> None:

@@ -158,7 +158,7 @@ def create(
             say_plan(console, plan, estimate_parcel(draft, plan), kept=building_bytes(plan))
             return
         _say_discarded(console, keep_quota(site, coming=building_bytes(plan)))
-        with console.progress("Building", plan.content_bytes) as progress:
+        with console.phases() as progress:
             parcel = build_parcel(site, plan, progress)
         packing = parcel.packing
         encrypted = f"encrypted for {', '.join(packing.destinations)}" if packing.encrypted else "not encrypted"
