@@ -111,3 +111,14 @@ def test_content_that_is_not_copied_takes_nothing_of_the_quota(tmp_path: Path) -
     create(sites.hq, stored, capacity="8MB", compress="none", redundancy="none")
     assert sites.hq("parcel", "limits")["built_bytes"] > 1 * MB
     assert first
+
+
+def test_the_plan_of_the_way_counts_likely_media_and_names_spare_ones(sites: Sites) -> None:
+    arguments = ("plan", "send", "HQ100001", "--to", "BR1", "--capacity", "5MB", "--spare-volumes", "1")
+    most = sites.hq("parcel", "create", "HQ100001", *arguments[3:], "--dry-run")
+    (found,) = sites.hq(*arguments)["destinations"]
+    drive = next(medium for medium in found["courier"]["media"] if medium["kind"] == "drive")
+    assert drive["count"] < len(most["volumes"])
+    said = sites.hq.says(*arguments)
+    assert f"{drive['count']} drive (1 spare)" in said
+    assert "as samples of it make likely" in said
