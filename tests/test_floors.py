@@ -58,7 +58,7 @@ FLOORS = (
     Floor(name="formats: documents", rooms=("formats.documents*",)),
     Floor(
         name="ground",
-        rooms=("courier", "courier.error_codes", "courier.errors", "courier.files", "courier.text"),
+        rooms=("courier", "courier.error_codes", "courier.errors", "courier.files", "courier.progress", "courier.text"),
         apart=False,
     ),
     Floor(name="site", rooms=("courier.site*",)),
@@ -86,6 +86,7 @@ PURE = (
     "courier.parcel.custody",
     "courier.parcel.import_checks",
     "courier.parcel.parity_plan",
+    "courier.parcel.parity_room",
     "courier.parcel.parity_repair",
     "courier.parcel.seals",
     "courier.parcel.states",

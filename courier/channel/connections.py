@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from courier.channel.folder_transport import FolderTransport
 from courier.channel.pace import Meter, Pacer
+from courier.channel.passed import Passed
 from courier.channel.schedule import SECOND_NS, Limits, retry_ns
 from courier.channel.transport import Pace, Transport
 from courier.site.catalog import sites
@@ -106,6 +107,7 @@ class Run:
     network: Network
     patient: bool = False
     delivered: int = 0
+    passed: list[Passed] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     held: dict[str, str] = field(default_factory=dict)
     down: dict[tuple[str, str], str] = field(default_factory=dict)

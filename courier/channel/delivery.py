@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from courier.channel.connections import POLL, Connections, Run
 from courier.channel.pace import paused
+from courier.channel.passed import Passed
 from courier.channel.schedule import EXPIRY_NS, SECOND_NS, THREADS, THREADS_PER_SITE, Limits, resend_ns
 from courier.channel.transport import Outgoing, PausedError, RejectedError
 from courier.errors import CourierError, StoppedError, UnreachableError
 from courier.site.catalog import messages, sites
 from courier.site.catalog.messages import Message
 from courier.site.catalog.sites import Address
+from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import transfer_piece, transfer_size
 from formats.documents import acknowledgement as acknowledgement_doc
@@ -199,6 +201,7 @@ def _note_delivered(site: Site, run: Run, message: Message) -> None:
     if message.type != acknowledgement_doc.TYPE:
         with run.lock:
             run.delivered += 1
+            run.passed.append(Passed(at_ns=now(), out=True, site=message.site, kind=message.kind, what="handed over"))
 
 
 def mark_handed_over(connection: Connection, message: Message, now_ns: int) -> None:

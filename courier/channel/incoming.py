@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from courier.channel.acknowledgements import sure_sender
 from courier.channel.handlers import Handlers, take_message
+from courier.channel.passed import Passed
 from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError, UsageError
 from courier.site.catalog import messages
-from courier.site.catalog.messages import Message
+from courier.site.catalog.messages import Message, short_kind
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.message_encryption import decrypt_message, is_encrypted
@@ -54,6 +55,7 @@ class Intake:
     """What became of the messages so far: how many were new and taken, and (name, why) of the dead letters."""
 
     taken: int = 0
+    passed: list[Passed] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -63,6 +65,8 @@ class _Verdict:
 
     taken: bool = False
     refused: str = ""
+    site: str = ""
+    type: str = ""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -100,6 +104,8 @@ def take_all(site: Site, incoming: Iterable[IncomingMessage], intake: Intake, ha
                 intake.refused.append((one.sha256, f"{error.message}; it is kept until the clock is right"))
                 continue
             intake.taken += verdict.taken
+            if verdict.taken or verdict.refused:
+                intake.passed.append(_passed(verdict))
             if verdict.refused:
                 is_kept = len(one.body) <= room
                 room -= len(one.body) if is_kept else 0
@@ -109,8 +115,9 @@ def take_all(site: Site, incoming: Iterable[IncomingMessage], intake: Intake, ha
         intake.refused += [(one.sha256, reason) for one, reason in again]
         raise
     for one, reason in again:
-        if one.body and _take_one(site, one, site.keyring.identities, handlers).taken:
+        if one.body and (verdict := _take_one(site, one, site.keyring.identities, handlers)).taken:
             intake.taken += 1
+            intake.passed.append(_passed(verdict))
         else:
             intake.refused.append((one.sha256, reason))
 
@@ -144,7 +151,17 @@ def _take_one(
     _keep(site, one, opened, known)
     if opened.reason and known is not None and known.reason == opened.reason:
         return _Verdict()
-    return _Verdict(taken=not opened.reason, refused=opened.reason and opened.reason + opened.hint)
+    return _Verdict(
+        taken=not opened.reason,
+        refused=opened.reason and opened.reason + opened.hint,
+        site=opened.sender,
+        type=opened.type,
+    )
+
+
+def _passed(verdict: _Verdict) -> Passed:
+    what = "taken in" if verdict.taken else "refused"
+    return Passed(at_ns=now(), out=False, site=verdict.site, kind=short_kind(verdict.type), what=what)
 
 
 def _acknowledge_again(site: Site, known: Message) -> _Verdict:

@@ -13,6 +13,7 @@ from courier.channel.connections import Network
 from courier.channel.fetch import open_inbox
 from courier.channel.handlers import Handlers
 from courier.channel.http_server import Listening, check_listening, require_server, serve
+from courier.channel.passed import Passed
 from courier.channel.server_desk import ServerDesk
 from courier.channel.sync import Exchange, exchange_locked, synchronise, take_inbox
 from courier.errors import CourierError, StoppedError
@@ -27,7 +28,8 @@ LONGEST_WAIT_SECONDS = 3600.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reports:
-    """Whom a server tells what: ``log`` each line of its log, ``ready`` its URL, ``done`` each exchange.
+    """Whom a server tells what: ``log`` each line of its log, ``ready`` its URL, ``done`` each exchange,
+    ``passed`` each message that a site fetched.
 
     What is told may fail to be told (a full disk, a reader that went away): the server goes on, and can be stopped.
     """
@@ -35,6 +37,7 @@ class Reports:
     log: Callable[[str], None]
     ready: Callable[[str], None]
     done: Callable[[Exchange], None]
+    passed: Callable[[Passed], None] = lambda _: None
 
 
 def run_server(
@@ -60,7 +63,9 @@ def run_server(
     inbox = open_inbox(site)
     inbox.sweep()
     rounds = _Rounds(site, handlers, every=every, reports=reports)
-    service = make_service(ServerDesk(site, arrived=rounds.look), inbox, log=reports.log, rate=rate)
+    service = make_service(
+        ServerDesk(site, arrived=rounds.look, passed=reports.passed), inbox, log=reports.log, rate=rate
+    )
     worker = threading.Thread(target=rounds.run, name="rounds")
     worker.start()
     try:
@@ -139,4 +144,9 @@ def _unhindered(reports: Reports) -> Reports:
 
         return told
 
-    return Reports(log=unhindered(reports.log), ready=unhindered(reports.ready), done=unhindered(reports.done))
+    return Reports(
+        log=unhindered(reports.log),
+        ready=unhindered(reports.ready),
+        done=unhindered(reports.done),
+        passed=unhindered(reports.passed),
+    )

@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 from courier.channel.connections import POLL
 from courier.channel.delivery import mark_handed_over
+from courier.channel.passed import Passed
 from courier.channel.schedule import Limits
 from courier.site.card import pinned_card
 from courier.site.catalog import messages, sites
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import transfer_piece, transfer_size
+from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents.card import SiteCard
 from formats.envelope import PublicKey
 
@@ -22,7 +24,16 @@ FRESH_NS = 10**9
 class ServerDesk:
     """One site as its server knows it; ``arrived`` is called when a message has come into the inbox."""
 
-    def __init__(self, site: Site, *, arrived: Callable[[], None], clock: Callable[[], int] = now) -> None:
+    def __init__(
+        self,
+        site: Site,
+        *,
+        arrived: Callable[[], None],
+        clock: Callable[[], int] = now,
+        passed: Callable[[Passed], None] = lambda _: None,
+    ) -> None:
+        """``passed`` is told each message that a site has fetched here, but for acknowledgements."""
+        self._passed = passed
         self._site, self.arrived, self._clock = site, arrived, clock
         self._cards: dict[str, SiteCard] = {}
         self._read_ns: int | None = None
@@ -75,6 +86,8 @@ class ServerDesk:
             message = messages.named(connection, "out", sha256, site)
             if message is not None:
                 mark_handed_over(connection, message, self._clock())
+        if message is not None and message.type != acknowledgement_doc.TYPE:
+            self._passed(Passed(at_ns=now(), out=True, site=site, kind=message.kind, what="fetched"))
 
     def taken_before(self, site: str, sha256: str) -> bool:
         """Whether a message of a site was taken in before; if so, its acknowledgement is written anew."""

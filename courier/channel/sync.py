@@ -18,6 +18,7 @@ from courier.channel.delivery import deliver
 from courier.channel.fetch import fetch_messages, take_from_inbox
 from courier.channel.handlers import Handlers
 from courier.channel.incoming import Intake
+from courier.channel.passed import Passed
 from courier.channel.reports import report_to_peers
 from courier.channel.schedule import SECOND_NS, Limits, retry_ns
 from courier.channel.transport import check_going_on
@@ -46,6 +47,7 @@ class Exchange:
     ``held``: (site, why) where messages wait though nothing failed, such as for a schedule. ``passed_over``: (site,
     address, why) of addresses that failed while another one of the site worked. ``news``: what was added to the logs of
     parcels. ``contradicted``: stored package versions whose source site signed other content for them.
+    ``passed``: each message that went or came, but for acknowledgements, in order of time.
     """
 
     delivered: int
@@ -58,6 +60,7 @@ class Exchange:
     passed_over: tuple[tuple[str, str, str], ...] = ()
     news: tuple[LogEntry, ...] = ()
     contradicted: tuple[tuple[str, int], ...] = ()
+    passed: tuple[Passed, ...] = ()
 
 
 Settled = list[tuple[ParcelStatus | None, CourierError | None]]
@@ -171,4 +174,5 @@ def _exchange(site: Site, run: Run, intake: Intake, settled: Settled, log_end: i
         failures=tuple(error for _, error in settled if error is not None),
         news=news,
         contradicted=contradicted,
+        passed=tuple(sorted([*run.passed, *intake.passed], key=lambda one: one.at_ns)),
     )

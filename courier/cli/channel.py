@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from courier.cli import channel_address as address
+from courier.cli import channel_status
 from courier.cli.by_rule import distribute_by_rule
 from courier.cli.command import command, console_of, group
 from courier.cli.received_parcel import parcel_status, say_imported
@@ -16,6 +17,7 @@ from courier.parcel.states import ReceivedEvent
 from courier.text import plural
 
 if TYPE_CHECKING:
+    from courier.channel.passed import Passed
     from courier.channel.sync import Exchange
     from courier.errors import CourierError
 
@@ -151,7 +153,9 @@ def serve(
     """
     from courier.channel.http_server import Listening, parse_bind
     from courier.channel.serve import Reports, run_server
+    from courier.cli.console import time_text
     from courier.cli.messages import MESSAGE_HANDLERS
+    from courier.site.clock import now
 
     console = console_of(context)
     host, port = parse_bind(bind)
@@ -159,12 +163,19 @@ def serve(
     with console.site() as site:
 
         def ready(url: str) -> None:
-            console.say(f"{site.code} serves other sites at {url}; Ctrl-C ends it.")
+            console.say(f"{time_text(now())}  {site.code} serves other sites at {url}; Ctrl-C ends it.")
             console.event({"event": "serving", "site": site.code, "url": url})
 
         def log(text: str) -> None:
-            console.warn(text)
-            console.event({"event": "log", "text": text})
+            console.warn(f"{time_text(now())}  {text}")
+            console.event({"event": "log", "at": time_text(now()), "text": text})
+
+        def moved(one: Passed) -> None:
+            kind = one.kind or "unknown kind"
+            console.say(f"{time_text(one.at_ns)}  {'to' if one.out else 'from'} {one.site or '?'}  {kind}: {one.what}")
+            way = "out" if one.out else "in"
+            at = {"event": "message", "at": time_text(one.at_ns), "way": way}
+            console.event({**at, "site": one.site, "kind": one.kind, "what": one.what})
 
         reminded = float("-inf")
 
@@ -173,12 +184,12 @@ def serve(
             if time.monotonic() - reminded > REMIND_SECONDS and (ending := site.key_warning()):
                 log(f"Note: {ending}")
                 reminded = time.monotonic()
+            for passed in exchange.passed:
+                moved(passed)
             if exchange.taken or exchange.delivered:
-                taken, delivered = plural(exchange.taken, "message"), plural(exchange.delivered, "message")
-                console.say(f"Received {taken}, delivered {delivered}.")
                 console.event({"event": "exchange", "taken": exchange.taken, "delivered": exchange.delivered})
             for line in _news(exchange):
-                console.say(line)
+                console.say(f"{time_text(now())}  {line}")
             for line in _refused(exchange):
                 log(line)
             for failure in exchange.failures:
@@ -186,68 +197,13 @@ def serve(
             for went in distribute_by_rule(console, site) if exchange.taken else ():
                 console.event({"event": "distributed", **went})
 
-        reports = Reports(log=log, ready=ready, done=done)
+        reports = Reports(log=log, ready=ready, done=done, passed=moved)
         run_server(site, listening, handlers=MESSAGE_HANDLERS, rate=rate, every=every, reports=reports)
         console.say("The server has ended; nothing was lost.")
         console.result({"site": site.code, "ended": True})
 
 
-@command(app, "status", examples=["courier channel status"])
-def status(context: typer.Context) -> None:
-    """Show the messages of this site: waiting, sent, received, refused.
-
-    Sites to which messages go without encryption are named.
-    """
-    from courier.cli.console import time_text
-    from courier.site.catalog import messages
-    from courier.site.outbox import unencrypted_sites
-
-    console = console_of(context)
-    with console.site() as site:
-        with site.catalogue.reading() as connection:
-            bare = unencrypted_sites(connection)
-            counts = messages.counts(connection)
-            queued = messages.queued(connection)
-            unanswered = messages.in_state(connection, "out", "delivered")
-            dead = [*messages.in_state(connection, "out", "dead"), *messages.in_state(connection, "in", "refused")]
-        console.table(("IN OR OUT", "SITE", "STATE", "MESSAGES"), counts)
-        if not counts:
-            console.say("No message has been sent or received yet.")
-        for message in queued[:SHOWN]:
-            why = f": {message.reason}" if message.reason else ""
-            console.say(f"Waiting for {message.site} since {time_text(message.created_ns)}: {message.kind}{why}")
-        for message in unanswered[:SHOWN]:
-            when = f"handed over {time_text(message.settled_ns)}, sent again after {time_text(message.due_ns)}"
-            console.say(f"Not acknowledged by {message.site}: {message.kind}, {when}")
-        for message in dead[-SHOWN:]:
-            where = f" for {message.site}" if message.direction == "out" else ""
-            console.say(f"Dead letter{where} {message.sha256[:12]}, {time_text(message.created_ns)}: {message.reason}")
-        for one in bare:
-            console.say(
-                f"Not encrypted to {one.site}, {plural(one.waiting, 'message')} waiting: {one.reason}; {one.hint}"
-            )
-        if ending := site.key_warning():
-            console.say(f"Note: {ending}")
-        if max(len(queued), len(unanswered), len(dead)) > SHOWN:
-            console.say(f"Only {SHOWN} of each kind are shown; --json prints all of them.")
-        console.result(
-            {
-                "key_warning": ending,
-                "messages": [{"way": d, "site": s, "state": t, "count": n} for d, s, t, n in counts],
-                "outbox": [
-                    {"site": m.site, "type": m.kind, "attempts": m.attempts, "reason": m.reason} for m in queued
-                ],
-                "unacknowledged": [
-                    {"site": m.site, "type": m.kind, "message": m.sha256, "handed_over": m.attempts} for m in unanswered
-                ],
-                "dead_letters": [
-                    {"way": m.direction, "message": m.sha256, "site": m.site, "reason": m.reason} for m in dead
-                ],
-                "not_encrypted": [
-                    {"site": one.site, "reason": one.reason, "waiting": one.waiting, "hint": one.hint} for one in bare
-                ],
-            }
-        )
+app.add_typer(channel_status.app)
 
 
 def _news(done: Exchange) -> list[str]:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import CompletionItem, TyperCommand, TyperGroup  # type: ignore[attr-defined]  # typer has it nowhere else
 
 from courier.cli.console import Console
+from courier.cli.names import completion_of, in_capitals
 from courier.errors import UsageError
 
 MAX_TEXT = 1000
@@ -120,6 +121,8 @@ class Command(TyperCommand):
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
+        for parameter in self.params:
+            offer_names(parameter)
         self.params = [*self.params, *common_options()]
 
     def collect_usage_pieces(self, context: Any) -> list[str]:
@@ -141,6 +144,8 @@ class Command(TyperCommand):
         """Check the texts, then run the command. Raises `UsageError`."""
         context.obj.command = context.command_path.removeprefix(context.find_root().command_path).strip()
         for parameter in self.params:
+            if parameter.name in context.params:
+                context.params[parameter.name] = in_capitals(parameter, context.params[parameter.name])
             check_texts(parameter, context.params.get(parameter.name))
         return super().invoke(context)
 
@@ -167,6 +172,18 @@ class TopGroup(Group):
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self.params = [*self.params, *common_options()]
+
+
+def offer_names(parameter: Any) -> None:
+    """Let the shell complete a parameter that takes an ID, a code, or one of a few words."""
+    offered = completion_of(parameter)
+    if offered is None:
+        return
+
+    def complete(context: Any, begun: str) -> list[CompletionItem]:
+        return [CompletionItem(name, help=text) for name, text in offered(context, [], begun)]
+
+    parameter.shell_complete = complete
 
 
 def _write_parameters(parameters: Sequence[Any], formatter: Any) -> None:

@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError
+from courier.progress import Progress as WorkProgress
 from courier.text import harmless, one_line
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ class Console:
     def say(self, text: str = "") -> None:
         """Print a line for people, unless ``--quiet`` was given."""
         if self.for_people and not self.quiet:
-            _put(one_line(text))
+            _put(_wrapped(one_line(text), sys.stdout))
 
     def warn(self, text: str, *, hint: str = "") -> None:
         """Print a line for people on stderr, also with ``--quiet``, and write it into the log of the site.
@@ -79,7 +81,7 @@ class Console:
         _log(logging.WARNING, f"{text} ({hint})" if hint else text)
         if self.for_people:
             lines = [harmless(text), *([f"  -> {harmless(hint)}"] if hint else [])]
-            print("\n".join(lines), file=sys.stderr, flush=True)
+            print("\n".join(_wrapped(line, sys.stderr) for line in lines), file=sys.stderr, flush=True)
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print columns for people; a column of whole numbers is aligned to the right.
@@ -110,8 +112,8 @@ class Console:
         message, hint = harmless(_about(about, error)), harmless(error.hint)
         _log(logging.ERROR, f"{error.code}: {message}")
         if self.for_people:
-            print(f"courier: {message}", file=sys.stderr)
-            print(f"  -> {hint}", file=sys.stderr, flush=True)
+            for line in (f"courier: {message}", f"  -> {hint}"):
+                print(_wrapped(line, sys.stderr), file=sys.stderr, flush=True)
         else:
             described = {"code": error.code, "message": message, "hint": hint}
             self.result({**(document or {}), "error": described})
@@ -172,6 +174,29 @@ class Console:
             task = bar.add_task(label, total=total)
             yield lambda count: bar.advance(task, count)
 
+    @contextlib.contextmanager
+    def phases(self) -> Iterator[WorkProgress]:
+        """Show a progress bar on stderr for each phase that begins while the block runs, one after the other."""
+        with contextlib.ExitStack() as shown:
+            yield _Phases(self, shown)
+
+
+class _Phases(WorkProgress):
+    """Shows the phases of work, each in a bar of its own in place of the one before."""
+
+    def __init__(self, console: Console, shown: contextlib.ExitStack) -> None:
+        self._console, self._shown = console, shown
+        self._advance: Callable[[int], None] = lambda _: None
+
+    def begin(self, phase: str, total: int) -> None:
+        """Show another bar."""
+        self._shown.close()
+        self._advance = self._shown.enter_context(self._console.progress(phase, total))
+
+    def __call__(self, count: int) -> None:
+        """Move the bar on."""
+        self._advance(count)
+
 
 def _put(text: str) -> None:
     try:
@@ -194,6 +219,27 @@ def _log(level: int, text: str) -> None:
     logger = logging.getLogger("courier")
     if logger.handlers:
         logger.log(level, "%s", text)
+
+
+def _wrapped(text: str, stream: TextIO) -> str:
+    """A line that is too long for the terminal, in several: a terminal by itself breaks inside words.
+
+    Output that goes into a file or a pipe stays one line; a word that is longer than the terminal, such as a path, too.
+    """
+    columns = shutil.get_terminal_size().columns
+    if len(text) <= columns or not _is_terminal(stream):
+        return text
+    indent = " " * (len(text) - len(text.lstrip(" ")) + _GAP)
+    lines = textwrap.wrap(
+        text,
+        columns,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+        replace_whitespace=False,
+    )
+    return "\n".join(lines)
 
 
 def _terminal_width() -> int:

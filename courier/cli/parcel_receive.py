@@ -60,7 +60,7 @@ def receive(
         console.event({"volume": volume_result(volume)})
 
     with console.site() as site:
-        with console.progress("Receiving", None) as progress:
+        with console.phases() as progress:
             done = receive_media(
                 site, media, hold=hold, progress=progress, looking=looking, received=received, ask=console.change_media
             )
@@ -101,7 +101,8 @@ def import_(context: typer.Context, *, parcel: PARCEL) -> None:
 
     console = console_of(context)
     with console.site() as site:
-        status = complete_parcel(site, parcel, find_build(site, parcel), release=True)
+        with console.phases() as progress:
+            status = complete_parcel(site, parcel, find_build(site, parcel), release=True, progress=progress)
         say_status(console, status)
         if error := not_imported(status):
             console.error(error, parcel_status(status))

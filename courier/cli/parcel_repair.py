@@ -187,6 +187,9 @@ def drill(
         int,
         typer.Option("--seed", metavar="N", min=0, max=10**18, help="The same number makes the same damage again."),
     ] = 0,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Also print what every trial lost, and how it was repaired.")
+    ] = False,
 ) -> None:
     """Simulate loss and damage of a parcel made here.
 
@@ -201,13 +204,20 @@ def drill(
         outgoing = open_outgoing(site, parcel)
         request = DrillRequest(lose=lose, damage=parse_share(damage), trials=trials, seed=seed)
         done = run_drill(outgoing, request)
-    console.say(f"{parcel}: {plural(done.volumes, 'volume')}, {lose} lost, {damage} of each other volume damaged")
-    for text in done.promises or ("no parity: every lost block has to be sent again",):
-        console.say(f"  Parity: {text}")
-    for number, trial in enumerate(done.trials, 1):
-        _say_trial(console, number, trial)
     good = sum(not trial.left for trial in done.trials)
-    console.say(f"{good} of {plural(len(done.trials), 'trial')}: parity repaired everything")
+    verdict = "repaired by parity" if done.all_repaired else "NOT always repaired by parity"
+    console.say(
+        f"{parcel}: {verdict}: everything in {good} of {plural(len(done.trials), 'trial')}, with {lose} of "
+        f"{plural(done.volumes, 'volume')} lost and {damage} of each other volume damaged"
+    )
+    promises = done.promises or ("no parity: every lost block has to be sent again",)
+    for text in promises if verbose else promises[:SHOWN]:
+        console.say(f"  Parity: {text}")
+    if len(promises) > SHOWN and not verbose:
+        console.say(f"  and {plural(len(promises) - SHOWN, 'further group')}: --verbose")
+    for number, trial in enumerate(done.trials, 1):
+        if verbose:
+            _say_trial(console, number, trial)
     document = _drill(done)
     if not done.all_repaired:
         worst = max(done.trials, key=lambda trial: (trial.asked_bytes, trial.asked))

@@ -9,15 +9,16 @@ import typer
 
 from courier.cli.command import DRY_RUN, PARCEL, command, console_of, group
 from courier.cli.console import Console, duration_text
+from courier.cli.planned_parcel import load_text, packing_document, say_plan, volume_cell, volumes_text
 from courier.media.kinds import kinds_text
 from courier.text import plural, size_text
 
 if TYPE_CHECKING:
     from courier.sending.outgoing_parcel import OutgoingParcel
-    from courier.sending.plan import ParcelPlan
+    from courier.sending.retention import Retained
     from courier.sending.write import WritePlan, WrittenVolume
     from courier.site.home import Site
-    from formats.documents.packing import KeyWay, PackingList
+    from formats.documents.packing import KeyWay
 
 app = group("")
 
@@ -78,7 +79,8 @@ def create(
         typer.Option(
             "--redundancy",
             metavar="SHARE",
-            help="Parity on each volume: fill (all space that is left), none, or a share such as 5%.",
+            help="Parity on each volume: fill (what space is left there, up to a tenth of the content), "
+            "none, or a share of the medium such as 5%.",
         ),
     ] = "fill",
     anyway: Annotated[
@@ -114,9 +116,10 @@ def create(
     from courier.errors import UsageError
     from courier.media.kinds import medium_capacity
     from courier.parcel.parity_plan import Redundancy
-    from courier.sending.build import build_parcel
-    from courier.sending.plan import ParcelRequest, plan_parcel
-    from courier.sending.retention import keep_quota
+    from courier.sending.build import build_parcel, building_bytes
+    from courier.sending.estimate import estimate_parcel
+    from courier.sending.plan import ParcelRequest, draft_parcel
+    from courier.sending.retention import disk_bytes, keep_quota
     from courier.sending.supersede import check_supersedes
     from formats.codecs import COMPRESSIONS
     from formats.documents.packing import PRIORITIES
@@ -146,27 +149,51 @@ def create(
         supersedes=supersedes,
     )
     with console.site() as site:
-        plan = plan_parcel(site, request)
+        draft = draft_parcel(site, request)
+        plan = draft.plan(kind, room)
         if supersedes:
             check_supersedes(site, supersedes, to)
         for note in (*plan.notes, *(f"anyway: {one}" for one in plan.overridden)):
             console.warn(note)
         if dry_run:
-            _say_plan(console, plan)
+            say_plan(console, plan, estimate_parcel(draft, plan), kept=building_bytes(plan))
             return
-        for name, freed in keep_quota(site, coming=plan.archive_bytes).discarded:
-            console.say(f"{name} is confirmed; its files were deleted to keep the quota: {size_text(freed)} freed")
-        with console.progress("Building", plan.content_bytes) as progress:
+        _say_discarded(console, keep_quota(site, coming=building_bytes(plan)))
+        with console.phases() as progress:
             parcel = build_parcel(site, plan, progress)
         packing = parcel.packing
         encrypted = f"encrypted for {', '.join(packing.destinations)}" if packing.encrypted else "not encrypted"
         console.say(
-            f"{packing.parcel}: {plural(len(packing.archives), 'archive')}, {_load(packing)}, {encrypted}, "
-            f"on {plural(packing.volumes, 'volume')} of {size_text(packing.capacity)}"
+            f"{packing.parcel}: {plural(len(packing.archives), 'archive')}, {encrypted}; {load_text(packing)}; "
+            f"on {volumes_text(packing)}"
         )
+        kept, all_kept = disk_bytes(site, packing.parcel), keep_quota(site)
+        _say_kept(console, site, kept, all_kept)
         console.say(f"Next: courier parcel write {packing.parcel} --layout iso --out DIR")
         notes = {"notes": list(plan.notes), "overridden": list(plan.overridden)}
-        console.result({"state": parcel.sent.state, **notes, **_packing(packing)})
+        space = {"kept_bytes": kept, "built_bytes": all_kept.bytes, "parcel_quota": all_kept.quota}
+        console.result({"state": parcel.sent.state, **notes, **space, **packing_document(packing)})
+
+
+def _say_discarded(console: Console, kept: Retained) -> None:
+    for name, freed in kept.discarded:
+        console.say(f"{name} is confirmed; its files were deleted to keep the quota: {size_text(freed)} freed")
+
+
+def _say_kept(console: Console, site: Site, kept: int, all_kept: Retained) -> None:
+    """Say what the files of a parcel take in the sender's home, those of all, and what the quota does about it."""
+    _say_discarded(console, all_kept)
+    quota = f"of a quota of {size_text(all_kept.quota)}" if all_kept.quota else "without a quota"
+    console.say(
+        f"Kept in {site.home} until it is confirmed: {size_text(kept)}; by all built parcels: "
+        f"{size_text(all_kept.bytes)} {quota}"
+    )
+    if all_kept.over:
+        console.warn(
+            f"Note: built parcels take {size_text(all_kept.over)} above the quota; none goes until it is confirmed.",
+            hint="courier parcel list shows them; courier parcel discard PARCEL deletes the files of one, "
+            "courier parcel limits --quota SIZE sets the quota",
+        )
 
 
 def _key_way(*, key_by_network: bool, release: str, encrypt: bool | None) -> KeyWay:
@@ -181,52 +208,6 @@ def _key_way(*, key_by_network: bool, release: str, encrypt: bool | None) -> Key
     if not key_by_network:
         return "media"
     return "on-arrival" if release else "network"
-
-
-def _packing(packing: PackingList) -> dict[str, Any]:
-    return {
-        "parcel_id": packing.parcel,
-        "encrypted": packing.encrypted,
-        "key": packing.key,
-        "media": packing.media,
-        "capacity": packing.capacity,
-        "bytes": sum(file.size for file in packing.files()),
-        "archives": [{"number": file.number, "bytes": file.size, "volume": file.volume} for file in packing.archives],
-        "volumes": [
-            {"number": n, "of": packing.volumes, "bytes": packing.volume_bytes(n), "path": "", "state": "Planned"}
-            for n in range(1, packing.volumes + 1)
-        ],
-    }
-
-
-def _load(packing: PackingList) -> str:
-    """What the volumes carry, for people: the size of the archives, and of the parity."""
-    archives = sum(file.size for file in packing.archives)
-    parity = sum(file.size for file in packing.parity)
-    share = f" and {size_text(parity)} of parity ({parity * 100 / archives:.0f}%)" if parity else ""
-    return f"{size_text(archives)}{share}"
-
-
-def _say_plan(console: Console, plan: ParcelPlan) -> None:
-    packing = plan.preview
-    about = "" if plan.exact else "at most "
-    console.say(
-        f"Would build {packing.parcel} for {', '.join(packing.destinations)}: "
-        f"{size_text(plan.content_bytes)} of content in "
-        f"{plural(len(packing.archives), 'archive')} ({about}{_load(packing)}), "
-        f"{about}{plural(packing.volumes, 'volume')} of {size_text(packing.capacity)}"
-    )
-    rows = [
-        (
-            n,
-            len(packing.on_volume(n)),
-            size_text(packing.volume_bytes(n)),
-            f"{packing.volume_bytes(n) * 100 // packing.capacity}%",
-        )
-        for n in range(1, packing.volumes + 1)
-    ]
-    console.table(("VOLUME", "FILES", "PAYLOAD", "OF CAPACITY"), rows)
-    console.result({"dry_run": True, "exact": plan.exact, "content_bytes": plan.content_bytes, **_packing(packing)})
 
 
 @command(
@@ -306,7 +287,7 @@ def write(
         if relayout:
             _say_relayout(console, site, outgoing)
         if dry_run:
-            console.result({"dry_run": True, **_packing(plan.parcel.packing)})
+            console.result({"dry_run": True, **packing_document(plan.parcel.packing)})
             return
         console.confirm("Write them?")
         if relayout:
@@ -355,7 +336,12 @@ def _preview(console: Console, plan: WritePlan) -> None:
         f"about {duration_text(seconds)} with a typical drive, reading back included"
     )
     rows = [
-        (one.number, size_text(one.payload), size_text(one.bytes), f"{one.bytes * 100 // packing.capacity}%")
+        (
+            volume_cell(packing.spares, one.number),
+            size_text(one.payload),
+            size_text(one.bytes),
+            f"{one.bytes * 100 // packing.capacity}%",
+        )
         for one in plan.spaces.values()
     ]
     console.table(

@@ -8,6 +8,7 @@ import typer
 
 from courier.cli.command import PARCEL, command, console_of, group
 from courier.cli.console import Console, time_text
+from courier.cli.planned_parcel import volume_cell
 from courier.parcel.states import ReceivedState
 from courier.text import plural
 from formats.records import format_time
@@ -117,15 +118,17 @@ def _show_received(console: Console, site: Site, status: ParcelStatus) -> None:
     blocks = {v.number: v for v in volume_blocks(site, status.parcel, status.build)}
     seen = {v.number: v for v in status.volumes}
     rows, volumes = [], []
+    spares = [v.number for v in blocks.values() if v.spare]
     for number in sorted({*blocks, *seen}):
         read, now = seen.get(number), blocks.get(number)
         state = read.state if read else "Missing"
         damaged = read.damaged_blocks if read else 0
         here = f"{now.good:,} of {now.total:,}" if now else "-"
-        rows.append((number, state, damaged, time_text(read.seen_ns if read else None), here))
+        rows.append((volume_cell(spares, number), state, damaged, time_text(read.seen_ns if read else None), here))
         one = {"number": number, "of": status.of, "path": "", "state": state, "damaged_blocks": damaged}
         if now:
             missing = [{"file": path, "missing": [list(span) for span in spans]} for path, spans in now.missing]
+            one["spare"] = now.spare
             one["blocks"] = {"total": now.total, "good": now.good, "files": missing}
         volumes.append(one)
     console.table(("VOLUME", "WHEN LAST READ", "DAMAGED BLOCKS", "READ", "BLOCKS HERE"), rows)

@@ -85,7 +85,7 @@ def _verdicts(
             parcels.append(str(path))
         else:
             media.append(path)
-    with console.progress("Verifying", None) as progress:
+    with console.phases() as progress:
         for parcel in parcels:
             with console.site() as site:
                 verdict = verify_sent(site, parcel, progress) or verify_received(site, parcel, progress)

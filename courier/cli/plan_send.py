@@ -14,6 +14,7 @@ from courier.media.kinds import kinds_text
 from courier.text import plural, size_text
 
 if TYPE_CHECKING:
+    from courier.planning.media_choices import MediaChoice
     from courier.planning.prices import Prices
     from courier.planning.send import DestinationPlan, SendPlan
 
@@ -230,11 +231,16 @@ def _say_destination(console: Console, plan: SendPlan, one: DestinationPlan) -> 
         f"  Risk that a shipment is incomplete: {risk.planned:.2%} as planned; {risk.bare:.2%} without spares and "
         f"parity, {risk.parity_only:.2%} with parity, {risk.one_spare:.2%} with parity and one spare volume"
     )
-    counts = ", ".join(f"{medium.count} {medium.kind}" for medium in one.media)
-    console.say(f"  Media: {one.chosen.count} {one.chosen.kind}; of each kind it would be {counts}")
+    counts = ", ".join(_media_text(medium) for medium in one.media)
+    console.say(f"  Media: {_media_text(one.chosen)}; of each kind it would be {counts}")
     console.say("  It rests on:")
     for assumption in one.assumptions:
         console.say(f"  - {assumption}")
+
+
+def _media_text(medium: MediaChoice) -> str:
+    spare = f" ({medium.spares} spare)" if medium.spares else ""
+    return f"{medium.count} {medium.kind}{spare}"
 
 
 def _say_network(console: Console, one: DestinationPlan) -> None:

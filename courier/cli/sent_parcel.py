@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from courier.cli.console import Console, time_text
+from courier.cli.planned_parcel import volume_cell
 from courier.text import dashed, listed, plural, size_text
 from formats.blocks import ranges
 from formats.records import format_time
@@ -90,10 +91,10 @@ def _say(console: Console, shown: _Shown) -> None:
     console.say(encrypted)
     for to in shown.to:
         _say_destination(console, shown, to)
-    common, spares = _common_seals(shown), _spares(packing)
+    common = _common_seals(shown)
     rows = [
         (
-            f"{v.number}{' spare' if v.number in spares else ''}",
+            volume_cell(packing.spares, v.number),
             v.state,
             size_text(v.bytes),
             v.layout or "-",
@@ -117,7 +118,7 @@ def _say(console: Console, shown: _Shown) -> None:
 
 
 def _media_text(packing: PackingList) -> str:
-    spares = len(_spares(packing))
+    spares = len(packing.spares)
     parity = packing.parity and not spares
     more = f", {spares} of them spare" if spares else ""
     on_each = ", with parity on each" if parity else ""
@@ -147,10 +148,6 @@ def _say_destination(console: Console, shown: _Shown, to: SentTo) -> None:
         console.say(f"  arrived there: volume{'' if len(arrived) == 1 else 's'} {numbers}, {when}")
 
 
-def _spares(packing: PackingList) -> set[int]:
-    return {number for group in packing.groups for number in group.spares}
-
-
 def _common_seals(shown: _Shown) -> dict[int, str]:
     """The seals of the volumes, by number, where all sets of the media have the same; else none."""
     shipped = [shown.seals.get(to.site, {}) for to in shown.to if to.shipped_ns]
@@ -163,7 +160,7 @@ def _same(values: Sequence[str]) -> str:
 
 def _document(shown: _Shown) -> dict[str, Any]:
     sent, packing = shown.outgoing.sent, shown.outgoing.packing
-    common, spares = _common_seals(shown), _spares(packing)
+    common = _common_seals(shown)
     shipped = [to for to in shown.to if to.shipped_ns]
     return {
         "parcel_id": sent.parcel,
@@ -175,7 +172,7 @@ def _document(shown: _Shown) -> dict[str, Any]:
         "build": sent.build,
         "media": packing.media,
         "capacity": packing.capacity,
-        "spares": sorted(spares),
+        "spares": sorted(packing.spares),
         "encrypted": packing.encrypted,
         "key": packing.key,
         "to": [
@@ -207,7 +204,7 @@ def _volume(v: SentVolume, packing: PackingList, seal: str) -> dict[str, Any]:
     return {
         "number": v.number,
         "of": packing.volumes,
-        "spare": v.number in _spares(packing),
+        "spare": v.number in packing.spares,
         "path": v.path,
         "bytes": v.bytes,
         "state": v.state,

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Protocol, cast
 
 from courier.files import flush_files
 from courier.parcel.parity_repair import Group, ParcelParity
+from courier.progress import SILENT, Progress
 from formats.blocks import BlockHasher
 from formats.digest import CHUNK
 from formats.documents.packing import PackingList
@@ -106,18 +107,25 @@ class PooledFile(io.RawIOBase):
         return count
 
 
-def make_parity(packing: PackingList, files: ParcelFiles) -> list[tuple[str, bytes]]:
+def make_parity(packing: PackingList, files: ParcelFiles, progress: Progress = SILENT) -> list[tuple[str, bytes]]:
     """Make every parity file of ``packing``; return (SHA-256, block digests) of each, in order.
+
+    ``progress`` is told the bytes of parity as they are made, then as they are read back.
 
     Groups over volumes come first in a packing list: later groups may cover the parity files that they make.
     """
+    size = sum(file.size for file in packing.parity)
+    if size:
+        progress.begin("Making parity", size)
     for group in ParcelParity(packing).groups:
-        _make_group(group, files)
+        _make_group(group, files, progress)
+    if size:
+        progress.begin("Reading parity back", size)
     archives = len(packing.archives)
-    return [_digests(files.parity_path(archives + n)) for n in range(len(packing.parity))]
+    return [_digests(files.parity_path(archives + n), progress) for n in range(len(packing.parity))]
 
 
-def _make_group(group: Group, files: ParcelFiles) -> None:
+def _make_group(group: Group, files: ParcelFiles, progress: Progress) -> None:
     """Make the parity files of one group."""
     path = files.parity_path
     made = {index for column in group.files[group.geometry.data :] for index in column}
@@ -135,13 +143,19 @@ def _make_group(group: Group, files: ParcelFiles) -> None:
         }
         columns = [[pooled[index] for index in column] for column in group.files]
         blocks = ColumnFiles(group.geometry, columns)
-        encode(group.geometry, blocks.read, blocks.write)
+
+        def write(column: int, row: int, offset: int, data: Any) -> None:
+            blocks.write(column, row, offset, data)
+            progress(len(data))
+
+        encode(group.geometry, blocks.read, write)
     flush_files([path(index) for index in made])
 
 
-def _digests(path: Path) -> tuple[str, bytes]:
+def _digests(path: Path, progress: Progress) -> tuple[str, bytes]:
     hasher = BlockHasher()
     with path.open("rb") as source:
         while data := source.read(CHUNK):
             hasher.update(data)
+            progress(len(data))
     return hasher.finish()

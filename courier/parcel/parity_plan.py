@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 from courier.error_codes import Code
 from courier.errors import NoSpaceError, RefusedError, UsageError
@@ -189,7 +189,7 @@ def _on_medium(
     if redundancy.fill:
         shape = _fill_shape(blocks, whole_symbols(min(max(sizes), block_size)), room, cost, block_size)
     else:
-        shape = _share_shape(blocks, redundancy.share)
+        shape = share_shape(blocks, redundancy.share)
     if shape is None:
         return None
     geometry = within(sizes, columns=shape[0], parity=shape[1], block_size=block_size)
@@ -208,7 +208,8 @@ def parity_blocks(blocks: int, share: int) -> int:
     return -(-blocks * share // (10_000 - share))
 
 
-def _share_shape(blocks: int, share: int) -> tuple[int, int] | None:
+@lru_cache(1 << 12)
+def share_shape(blocks: int, share: int) -> tuple[int, int] | None:
     """(data columns, parity columns) that repair any run of ``share`` of the medium; None for no parity.
 
     If possible that is one stripe of all blocks, which repairs any loss of that share. Else, of the shapes that take
@@ -242,7 +243,7 @@ def _fill_shape(blocks: int, longest: int, room: int | None, cost: Cost, block_s
         rows = most // parity
         if room is not None:
             rows = min(rows, max(1, room // (parity * block_size)))
-            while rows > 1 and parity * _column_cost(rows, cost, block_size) > room:
+            while rows > 1 and parity * column_cost(rows, cost, block_size) > room:
                 rows -= 1
             if rows == 1 and parity * cost(longest) > room:
                 continue
@@ -252,33 +253,11 @@ def _fill_shape(blocks: int, longest: int, room: int | None, cost: Cost, block_s
     return None
 
 
-def _column_cost(rows: int, cost: Cost, block_size: int) -> int:
+def column_cost(rows: int, cost: Cost, block_size: int) -> int:
+    """Bytes that a column of ``rows`` whole blocks takes on the medium, in its files."""
     piece = FILE_LIMIT // block_size
     full, rest = divmod(rows, piece)
     return full * cost(piece * block_size) + (cost(rest * block_size) if rest else 0)
-
-
-def payload_blocks(capacity: int, redundancy: Redundancy, *, cost: Cost = int, block_size: int = BLOCK) -> int:
-    """Most blocks of content on a volume with ``capacity`` bytes for content and parity; any fewer fit as well.
-
-    For a requested share it leaves room for the parity. The last, short block of a file counts as a whole one. With
-    spare volumes the data volumes must keep to it too: a parity column has a whole block for every block of content.
-    """
-
-    def fits(blocks: int) -> bool:
-        shape = None if redundancy.fill else _share_shape(blocks, redundancy.share)
-        parity = shape[1] * _column_cost(-(-blocks // shape[0]), cost, block_size) if shape else 0
-        return _column_cost(blocks, cost, block_size) + parity <= capacity
-
-    blocks = low = 0
-    high = capacity // block_size
-    while low <= high:
-        middle = (low + high) // 2
-        low, high, blocks = (middle + 1, high, middle) if fits(middle) else (low, middle - 1, blocks)
-    # Parity grows in steps, so that fewer blocks may need more of it: go down to where all smaller numbers fit too. A
-    # shape takes at most 256 blocks more than the least there is, which is within one row of what is wanted.
-    unfit = (fewer for fewer in range(max(0, blocks - 1000), blocks) if not fits(fewer))
-    return next(unfit, blocks + 1) - 1
 
 
 def check_waybill(groups: Sequence[ParityGroup], waybill: Collection[int]) -> None:

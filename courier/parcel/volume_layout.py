@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from courier.error_codes import Code
 from courier.errors import NoSpaceError
 from courier.media import volume_files as volume
-from courier.parcel.archive_plan import ARCHIVE_LIMIT, LEAST_ARCHIVE, place_on_volumes
-from courier.parcel.parity_plan import ParityPlan, Redundancy, payload_blocks, plan_parity
+from courier.parcel.archive_plan import ARCHIVE_LIMIT, LEAST_ARCHIVE
+from courier.parcel.parity_plan import ParityPlan, Redundancy, plan_parity
+from courier.parcel.parity_room import most_blocks, most_parity, most_volumes, place_with_parity
 from formats.bag import BagFile
 from formats.blocks import BLOCK, DIGEST, block_count
 from formats.documents.packing import MAX_VOLUMES, FileRecord, KeyWay, PackingList, ParityGroup, Priority, TableRef
@@ -72,22 +73,6 @@ class ParcelLayout:
 
     packing: PackingList
     spaces: tuple[VolumeSpace, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _ParityCount:
-    """How much parity a packing list has to list: files, groups and blocks."""
-
-    files: int = 0
-    groups: int = 0
-    blocks: int = 0
-
-    def or_more(self, other: _ParityCount) -> _ParityCount:
-        return _ParityCount(
-            files=max(self.files, other.files),
-            groups=max(self.groups, other.groups),
-            blocks=max(self.blocks, other.blocks),
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,18 +158,30 @@ def _volume_space(packing: PackingList, number: int, fixed: FixedSizes, *, name:
     return VolumeSpace(number=number, payload=payload, bytes=volume.medium_size(files, packing.capacity))
 
 
-def room_for_archives(
-    request: LayoutRequest, archives: int, total: int, fixed: FixedSizes, parity: _ParityCount | None = None
-) -> int:
+def room_for_archives(request: LayoutRequest, archives: int, total: int, fixed: FixedSizes) -> int:
     """Least bytes that a volume has left for archives and parity in a parcel of ``archives`` of ``total`` bytes.
 
-    Without ``parity`` its amount is estimated from what was asked for.
+    The one estimate of planning and layout alike. It leaves room in the documents for the most parity that was asked
+    for, so that as many archives of fewer bytes never have less.
     """
-    if parity is None:
-        volumes = 1 + total // request.capacity
-        wanted = request.redundancy.fill or request.redundancy.share or request.spares
-        files = volumes + request.spares if wanted else 0
-        parity = _ParityCount(files=files, groups=files, blocks=0)
+    half = request.capacity // 2
+    volumes = most_volumes(archives=archives, total=total, room=half)
+    room = _room_beside(request, archives, total, fixed, volumes=volumes)
+    if room >= half or volumes == archives:
+        return room
+    return _room_beside(request, archives, total, fixed, volumes=archives)
+
+
+def _room_beside(request: LayoutRequest, archives: int, total: int, fixed: FixedSizes, *, volumes: int) -> int:
+    """The room beside the documents of a parcel with at most so many data ``volumes``."""
+    parity = most_parity(
+        archives=archives,
+        total=total,
+        volumes=volumes,
+        capacity=request.capacity,
+        spares=request.spares,
+        redundancy=request.redundancy,
+    )
     elsewhere = FileRecord(number=MAX_VOLUMES, size=ARCHIVE_LIMIT, sha256=_UNKNOWN, volume=MAX_VOLUMES)
     # One archive lies on the volume itself, for its folders; `archive_cost` counts what each further one adds.
     here = replace(elsewhere, volume=1)
@@ -226,19 +223,17 @@ def archive_limit(request: LayoutRequest, room: int) -> int:
             code=Code.MEDIUM_TOO_SMALL,
         )
     limit = min(ARCHIVE_LIMIT, room // -(-room // (ARCHIVE_LIMIT + overhead)) - overhead)
-    most = _most_blocks(request, room)
+    most = most_blocks(
+        room,
+        spares=request.spares,
+        redundancy=request.redundancy,
+        cost=lambda size: archive_cost(size, request.capacity),
+    )
     if most is None:
         return limit
     # Parity counts in whole blocks, so archives of whole blocks waste none of it.
     limit = min(limit, most * BLOCK)
     return limit // BLOCK * BLOCK if limit > BLOCK else limit
-
-
-def _most_blocks(request: LayoutRequest, room: int) -> int | None:
-    """Most blocks of content on a volume so that the requested parity has room; None if that is not limited."""
-    if not request.spares and not request.redundancy.share:
-        return None
-    return max(1, payload_blocks(room, request.redundancy, cost=lambda size: archive_cost(size, request.capacity)))
 
 
 def lay_out(
@@ -254,31 +249,16 @@ def lay_out(
     """
     sizes = [size for size, _ in archives]
     total = sum(sizes)
-    listed = _ParityCount()
-    for _ in range(10):
-        room = room_for_archives(request, len(sizes), total, fixed, listed)
-        volumes = _place(request, sizes, room)
-        plan = _plan_parity(request, sizes, volumes, room)
-        found = _ParityCount(
-            files=len(plan.files),
-            groups=len(plan.groups),
-            blocks=sum(block_count(file.size) for file in plan.files),
-        )
-        if found.or_more(listed) == listed:
-            packing = _complete_packing(request, archives, volumes, plan, contents=contents)
-            return ParcelLayout(packing=packing, spaces=_checked_spaces(packing, fixed, name=request.name))
-        listed = found.or_more(listed)
-    raise NoSpaceError(
-        "archives and parity together find no stable layout on a medium of this size",
-        hint="choose a larger medium, or --redundancy none",
-        code=Code.MEDIUM_TOO_SMALL,
-    )
+    room = room_for_archives(request, len(sizes), total, fixed)
+    volumes = _place(request, sizes, room)
+    plan = _plan_parity(request, sizes, volumes, room)
+    packing = _complete_packing(request, archives, volumes, plan, contents=contents)
+    return ParcelLayout(packing=packing, spaces=_checked_spaces(packing, fixed, name=request.name))
 
 
 def _place(request: LayoutRequest, sizes: Sequence[int], room: int) -> list[int]:
     """The volume of each archive, from 1."""
-    costs = [archive_cost(size, request.capacity) for size in sizes]
-    largest = max(costs, default=0)
+    largest = max((archive_cost(size, request.capacity) for size in sizes), default=0)
     if largest > room:
         raise NoSpaceError(
             f"the largest archive needs a medium of {request.capacity - room + largest:,} bytes; "
@@ -286,12 +266,13 @@ def _place(request: LayoutRequest, sizes: Sequence[int], room: int) -> list[int]
             hint="choose a larger medium, or create the parcel anew for this one",
             code=Code.MEDIUM_TOO_SMALL,
         )
-    most = _most_blocks(request, room)
-    if most is not None:
-        # No volume gets more blocks than parity has room for: a block costs at least its share of the room.
-        share = room // most
-        costs = [max(cost, min(room, block_count(size) * share)) for cost, size in zip(costs, sizes, strict=True)]
-    return place_on_volumes(costs, room)
+    return place_with_parity(
+        sizes,
+        room,
+        spares=request.spares,
+        redundancy=request.redundancy,
+        cost=lambda size: archive_cost(size, request.capacity),
+    )
 
 
 def _plan_parity(request: LayoutRequest, sizes: Sequence[int], volumes: Sequence[int], room: int) -> ParityPlan:

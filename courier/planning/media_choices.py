@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from courier.errors import NoSpaceError, UsageError
 from courier.media.kinds import DRIVE, MEDIA
+from courier.sending.estimate import Estimate, estimate_parcel
 from courier.sending.plan import ParcelDraft, ParcelPlan
 from formats.documents.packing import MAX_VOLUMES
 
@@ -20,9 +21,10 @@ PLEASANT = 50
 class MediaChoice:
     """What a parcel takes of one kind of medium.
 
-    ``count`` media of ``capacity`` usable bytes, ``spares`` among them; ``bytes`` on all of them together. ``groups``:
-    (media, spares among them) of each group of spare volumes. ``planned``: whether the planner laid it out; else the
-    count follows from the bytes alone. ``refused``: why the planner refuses this kind; empty where it does not.
+    ``count`` media of ``capacity`` usable bytes, ``spares`` among them; ``bytes`` on all of them together, both as
+    samples of compressed content make likely. ``groups``: (media, spares among them) of each group of spare volumes.
+    ``planned``: whether the planner laid it out; else the count follows from the bytes alone. ``refused``: why the
+    planner refuses this kind; empty where it does not.
     """
 
     kind: str
@@ -70,11 +72,12 @@ def _planned(draft: ParcelDraft, kind: str, capacity: int, size: int) -> MediaCh
         plan = draft.plan(kind, capacity)
     except (NoSpaceError, UsageError) as error:
         return MediaChoice(kind=kind, capacity=capacity, count=0, bytes=0, refused=error.message)
-    return _of_plan(kind, capacity, plan)
+    return _of_plan(kind, capacity, plan, estimate_parcel(draft, plan))
 
 
-def _of_plan(kind: str, capacity: int, plan: ParcelPlan) -> MediaChoice:
-    packing = plan.preview
+def _of_plan(kind: str, capacity: int, plan: ParcelPlan, estimate: Estimate | None) -> MediaChoice:
+    """What a plan takes, or what it will likely take where that is estimated."""
+    packing = plan.preview if estimate is None else estimate.packing
     groups = tuple((len(g.volumes) + len(g.spares), len(g.spares)) for g in packing.groups if g.spares)
     return MediaChoice(
         kind=kind,

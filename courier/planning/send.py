@@ -357,7 +357,7 @@ def _assumptions(question: SendQuestion, draft: ParcelDraft) -> tuple[str, ...]:
     parity = question.redundancy.fill or question.redundancy.share > 0
     sizes = "as the planner of parcels lays it out"
     if question.compress != "none":
-        sizes += ", each compressed content at its largest possible size"
+        sizes += ", those of compressed content as samples of it make likely"
     return (
         f"the size of the parcel is {sizes}; spare volumes: {question.spares}, redundancy: {question.redundancy}, "
         f"{'encrypted' if draft.recipients else 'not encrypted'}",

@@ -87,6 +87,7 @@ def _media(one: MediaChoice, chosen: bool) -> dict[str, Any]:
     return {
         "kind": one.kind,
         "count": one.count,
+        "spare_volumes": one.spares,
         "capacity": one.capacity,
         "bytes": one.bytes,
         "planned": one.planned,

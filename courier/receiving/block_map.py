@@ -16,13 +16,17 @@ LEGEND = "# all here   + some missing   . none here"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VolumeBlocks:
-    """The blocks of one volume: ``good`` of ``total`` are here; ``missing``: (file path, first and last of ranges)."""
+    """The blocks of one volume: ``good`` of ``total`` are here; ``missing``: (file path, first and last of ranges).
+
+    ``spare``: whether it is a spare volume, which may be lost.
+    """
 
     number: int
     total: int
     good: int
     missing: tuple[tuple[str, tuple[tuple[int, int], ...]], ...]
     map: str
+    spare: bool = False
 
 
 def block_map(here: Sequence[int], width: int = WIDTH) -> str:
@@ -45,7 +49,7 @@ def volume_blocks(site: Site, parcel: str, build: str) -> tuple[VolumeBlocks, ..
     haves: dict[int, list[tuple[int, bytearray]]] = {n: [] for n in range(1, spool.packing.volumes + 1)}
     for index, file in enumerate(spool.packing.files()):
         haves[file.volume].append((index, spool.have(index)))
-    result = []
+    result, spares = [], spool.packing.spares
     for number, files in haves.items():
         missing = (
             (spool.packing.path(index), tuple(ranges(block for block, here in enumerate(have) if not here)))
@@ -59,6 +63,7 @@ def volume_blocks(site: Site, parcel: str, build: str) -> tuple[VolumeBlocks, ..
                 good=sum(together),
                 missing=tuple((path, spans) for path, spans in missing if spans),
                 map=block_map(together),
+                spare=number in spares,
             )
         )
     return tuple(result)

@@ -15,6 +15,7 @@ from courier.parcel.import_checks import Admission, refused_here
 from courier.parcel.notices import check_not_recalled
 from courier.parcel.states import NOTHING_HERE, ReceivedEvent, ReceivedState
 from courier.parcel.transitions import is_open, log_entry, received_event
+from courier.progress import SILENT, Progress
 from courier.receiving.arrival import report_arrival
 from courier.receiving.import_facts import admission_of
 from courier.receiving.import_parcel import ImportedParcel, import_parcel
@@ -35,7 +36,9 @@ from courier.text import plural
 from formats.documents.packing import PackingList
 
 
-def complete_parcel(site: Site, parcel: str, build: str, *, release: bool = False) -> ParcelStatus:
+def complete_parcel(
+    site: Site, parcel: str, build: str, *, release: bool = False, progress: Progress = SILENT
+) -> ParcelStatus:
     """Bring a parcel as far as it goes now: held when complete, imported when all agrees.
 
     ``release``: the operator asks for the import, so a hold ends. Raises what stands against the import.
@@ -50,7 +53,7 @@ def complete_parcel(site: Site, parcel: str, build: str, *, release: bool = Fals
         if release:
             raise refused_here(parcel)
     elif row.state not in NOTHING_HERE and Spool.exists(folder):
-        return _complete(site, row, Spool.open(folder), release=release)
+        return _complete(site, row, Spool.open(folder), release=release, progress=progress)
     return status_of(site, parcel, build)
 
 
@@ -85,7 +88,9 @@ def _spool_that_goes_on(site: Site, row: ReceivedParcel) -> Spool | None:
     return None
 
 
-def _complete(site: Site, row: ReceivedParcel, spool: Spool, *, release: bool = False) -> ParcelStatus:
+def _complete(
+    site: Site, row: ReceivedParcel, spool: Spool, *, release: bool = False, progress: Progress = SILENT
+) -> ParcelStatus:
     mended = 0
     if not spool.complete:
         mended = _mend(site, spool)
@@ -101,7 +106,7 @@ def _complete(site: Site, row: ReceivedParcel, spool: Spool, *, release: bool = 
         _note(site, row, ReceivedEvent.HELD, "; ".join(admission.awaiting))
         return replace(status_from_spool(site, spool, admission), mended=mended)
     _note(site, row, ReceivedEvent.COMPLETE, "media and network agree")
-    imported = _import(site, spool, admission)
+    imported = _import(site, spool, admission, progress)
     return replace(status_of(site, row.parcel, row.build), imported=imported, mended=mended)
 
 
@@ -122,10 +127,11 @@ def _note(site: Site, row: ReceivedParcel, event: ReceivedEvent, text: str) -> N
         received_event(connection, site, row.parcel, row.build, event, text, quiet=True)
 
 
-def _import(site: Site, spool: Spool, admission: Admission) -> ImportedParcel:
+def _import(site: Site, spool: Spool, admission: Admission, progress: Progress) -> ImportedParcel:
     # Nobody discards a parcel while it is being imported.
     with locked(site.home / "parcels" / "in" / "lock"):
-        return import_parcel(site, spool, admission)
+        progress.begin("Importing", sum(file.size for file in spool.packing.archives))
+        return import_parcel(site, spool, admission, progress=progress)
 
 
 def _mend(site: Site, spool: Spool) -> int:

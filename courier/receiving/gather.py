@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import groupby
 
+from courier.progress import Progress
 from courier.receiving.open_volume import OpenVolume
 from courier.receiving.spool import Spool
 from courier.receiving.volume_result import VolumeResult, record_volume, volume_result
 from courier.site.home import Site
 
 
-def gather(site: Site, volume: OpenVolume, spool: Spool | None, progress: Callable[[int], None]) -> VolumeResult:
+def gather(site: Site, volume: OpenVolume, spool: Spool | None, progress: Progress) -> VolumeResult:
     """Read the blocks of a volume that its spool lacks, record the volume, and say what could not be read.
 
     ``spool``: None where the parcel was imported and nothing is lacking. ``progress`` is called with the bytes of each
@@ -21,6 +22,8 @@ def gather(site: Site, volume: OpenVolume, spool: Spool | None, progress: Callab
         return volume_result(volume, {}, read=False)
     maps = _wanted_maps(volume, spool)
     all_here = bool(maps) and all(all(have) for have in maps.values())
+    if not all_here:
+        progress.begin(f"Receiving volume {volume.documents.label.number}", _lacking_bytes(volume, spool, maps))
     _fill(volume, spool, maps, progress)
     missing = {index: [block for block, here in enumerate(have) if not here] for index, have in maps.items()}
     missing = {index: blocks for index, blocks in missing.items() if blocks}
@@ -45,7 +48,14 @@ def _wanted_maps(volume: OpenVolume, spool: Spool) -> dict[int, bytearray]:
     return {index: spool.have(index) for index in wanted}
 
 
-def _fill(volume: OpenVolume, spool: Spool, maps: Mapping[int, bytearray], progress: Callable[[int], None]) -> None:
+def _lacking_bytes(volume: OpenVolume, spool: Spool, maps: Mapping[int, bytearray]) -> int:
+    """Most bytes of the blocks of a volume that are not here yet."""
+    packing = volume.documents.packing
+    sizes = {index: file.size for index, file in enumerate(packing.files()) if index in maps}
+    return sum(min(sizes[index], have.count(0) * packing.block_size) for index, have in maps.items())
+
+
+def _fill(volume: OpenVolume, spool: Spool, maps: Mapping[int, bytearray], progress: Progress) -> None:
     """Write the blocks that are not here yet into the spool, and enter them in ``maps``."""
     documents = volume.documents
     blocks = volume.reader.blocks(

@@ -21,6 +21,7 @@ from courier.parcel.import_checks import Admission, PackageVersion, version_erro
 from courier.parcel.keys import identities_for
 from courier.parcel.states import ReceivedEvent
 from courier.parcel.transitions import received_event
+from courier.progress import SILENT, Progress
 from courier.receiving.carried import CarriedContents
 from courier.receiving.spool import Spool
 from courier.receiving.vouching import Vouching, check_expansion, keep_source_definition
@@ -104,11 +105,13 @@ def import_parcel(
     admission: Admission,
     *,
     open_archive: Callable[[int], BinaryIO] | None = None,
+    progress: Progress = SILENT,
     arrived: Callable[[Connection, CustodyBook], None] = lambda _connection, _book: None,
 ) -> ImportedParcel:
     """Import a complete, admitted parcel. Raises `RefusedError` or `DamagedError`, with the store as it was.
 
-    ``open_archive`` opens an archive by its index, where that is not to be read from the spool. ``arrived`` records
+    ``open_archive`` opens an archive by its index, where that is not to be read from the spool. ``progress`` is
+    told the bytes of each archive once it is staged. ``arrived`` records
     what came, in the transaction that records the import, and in the custody ledger.
     """
     packing = spool.packing
@@ -133,7 +136,7 @@ def import_parcel(
             with open_contents(site, packing, spool.contents(), identities) as contents:
                 headers = _stage_listings(site, packing, contents, staging, admission)
                 carried = CarriedContents(staging, headers)
-                _stage_archives(packing, contents, carried, open_archive or spool.open_file, identities)
+                _stage_archives(packing, contents, carried, open_archive or spool.open_file, identities, progress)
             carried.check_complete()
         except FormatError as error:
             lost = 0 if open_archive else _drop_bad_blocks(spool)
@@ -172,6 +175,7 @@ def _stage_archives(
     carried: CarriedContents,
     open_archive: Callable[[int], BinaryIO],
     identities: Sequence[Identity],
+    progress: Progress,
 ) -> None:
     """Stage the content of every member; a content that is cut into parts grows archive by archive."""
     try:
@@ -184,6 +188,7 @@ def _stage_archives(
                 for position, member in enumerate(members):
                     with reader.open(position) as source:
                         carried.take(source, member, f"{place}: {member.name}")
+            progress(packing.archives[index].size)
     finally:
         carried.abandon()
 

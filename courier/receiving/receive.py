@@ -18,6 +18,7 @@ from courier.media.reading import Medium, find_all_media
 from courier.media.tape_reels import Ask, nobody
 from courier.parcel.custody_ledger import CustodyBook
 from courier.parcel.volume_documents import VolumeDocuments
+from courier.progress import SILENT, Progress
 from courier.receiving.complete import complete_parcel
 from courier.receiving.gather import gather
 from courier.receiving.open_spool import OpenSpools, SpoolRequest, open_spool
@@ -43,14 +44,14 @@ def receive_media(
     paths: Sequence[Path],
     *,
     hold: bool = False,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Progress = SILENT,
     looking: Callable[[Medium, VolumeDocuments], None] = lambda _medium, _documents: None,
     received: Callable[[VolumeResult], None] = lambda _: None,
     ask: Ask = nobody,
 ) -> Received:
     """Receive every volume at ``paths``; then import what is complete and agreed, unless ``hold``.
 
-    One bad medium does not stop the others: its error is among ``failures``. ``progress`` is called with bytes that
+    One bad medium does not stop the others: its error is among ``failures``. ``progress`` is told bytes that
     were read, ``looking`` with each medium and its documents as soon as these are verified, ``received`` with the
     result of each medium. ``ask`` has a person put in the next reel of a tape.
     """
@@ -81,7 +82,7 @@ class _Run:
 
     site: Site
     hold: bool
-    progress: Callable[[int], None]
+    progress: Progress
     looking: Callable[[Medium, VolumeDocuments], None]
     received: Callable[[VolumeResult], None]
     results: list[VolumeResult] = field(default_factory=list)
@@ -123,7 +124,7 @@ class _Run:
                 # A run that was killed before this is made good by the next.
                 CustodyBook(connection, self.site, parcel).write_received(build)
             try:
-                statuses.append(complete_parcel(self.site, parcel, build))
+                statuses.append(complete_parcel(self.site, parcel, build, progress=self.progress))
             except CourierError as error:
                 self.failures.append((parcel, error))
                 statuses.append(status_of(self.site, parcel, build))

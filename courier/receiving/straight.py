@@ -22,6 +22,7 @@ from courier.parcel.states import ReceivedEvent
 from courier.parcel.transitions import received_event
 from courier.parcel.volume_documents import VolumeDocuments
 from courier.parcel.volume_reader import bad_blocks
+from courier.progress import Progress
 from courier.receiving.import_facts import admission_of
 from courier.receiving.import_parcel import import_parcel
 from courier.receiving.open_spool import OpenSpools, SpoolRequest, open_spool
@@ -100,7 +101,7 @@ class _Attempt:
     trust: Trust
     scratch: Path
     opened: OpenSpools
-    progress: Callable[[int], None]
+    progress: Progress
     looking: Callable[[Medium, VolumeDocuments], None]
     read: list[OpenVolume | FailedVolume] = field(default_factory=list)
 
@@ -111,7 +112,7 @@ def import_straight(
     *,
     scratch: Path,
     opened: OpenSpools,
-    progress: Callable[[int], None],
+    progress: Progress,
     looking: Callable[[Medium, VolumeDocuments], None],
 ) -> ImportedStraight | SteppedAside:
     """Import a parcel straight from ``media`` if they are all of it and nothing is awaited.
@@ -198,6 +199,7 @@ def _admit(site: Site, spool: Spool) -> Admission:
 def _read_parity(attempt: _Attempt, volumes: Sequence[_Given], spool: Spool) -> list[VolumeResult]:
     """Read what the media hold beside archives. Bad parity does not stop an import that needs none."""
     packing, results = spool.packing, []
+    attempt.progress.begin("Reading parity", sum(file.size for file in packing.parity))
     for one in volumes:
         parity = [index for index in packing.on_volume(one.number) if index >= len(packing.archives)]
         reader = one.volume.reader
@@ -227,6 +229,7 @@ def _import(
         )
         withdraw_request(connection, packing.source, packing.parcel)
 
+    attempt.progress.begin("Importing", sum(file.size for file in packing.archives))
     try:
         with archives_of(media, packing, spool.table, attempt.progress) as open_archive:
             imported = import_parcel(site, spool, admission, open_archive=open_archive, arrived=arrived)

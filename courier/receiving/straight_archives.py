@@ -64,6 +64,7 @@ class CheckedFile(View):
         self._progress = progress
         self._lock = Lock()
         self._count = table.count(index)
+        self._told = bytearray(self._count)
         self._block = -1
         self._data = b""
         self._ahead: deque[tuple[int, Future[bytes]]] = deque()
@@ -81,7 +82,9 @@ class CheckedFile(View):
             self._fetch_ahead(block)
             self._data = self._ahead.popleft()[1].result()
             self._block = block
-            self._progress(len(self._data))
+            if not self._told[block]:  # the ends of an archive are read several times
+                self._told[block] = 1
+                self._progress(len(self._data))
             self._fetch_ahead(block + 1)
         return self._data
 

@@ -14,6 +14,7 @@ from courier.parcel.import_checks import Stage, judge
 from courier.parcel.verdict import Verdict, check_files, signed_by, spans_text, spoilt, untrusted_packing_list
 from courier.parcel.volume_documents import VolumeDocuments
 from courier.parcel.volume_reader import VolumeReader, bad_blocks
+from courier.progress import SILENT, Progress
 from courier.receiving.import_facts import import_facts
 from courier.receiving.spool import PACKING_LIST, Spool
 from courier.site.clock import now
@@ -40,7 +41,7 @@ def verify_media(
     trust: Trust,
     paths: Sequence[Path],
     *,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Progress = SILENT,
     looking: Callable[[Medium, VolumeDocuments], None] = lambda _medium, _head: None,
     admit: Callable[[VolumeDocuments], Sequence[str]] = lambda _: (),
     ask: Ask = nobody,
@@ -77,7 +78,7 @@ def _verify(
     trust: Trust,
     medium: Medium,
     scratch: Path,
-    progress: Callable[[int], None],
+    progress: Progress,
     looking: Callable[[Medium, VolumeDocuments], None],
     admit: Callable[[VolumeDocuments], Sequence[str]],
 ) -> Verdict:
@@ -89,6 +90,7 @@ def _verify(
     problems, damaged = list(documents.findings), 0
     if documents.blocks is not None:
         table = load_table(documents.blocks, packing)
+        progress.begin(f"Verifying volume {number} of {packing.volumes}", packing.volume_bytes(number))
         bad = bad_blocks(reader, documents, table, packing.on_volume(number), progress)
         damaged = sum(len(blocks) for blocks in bad.values())
         problems += _payload_problems(reader, packing, bad)
@@ -126,7 +128,7 @@ def _label_reason(documents: VolumeDocuments) -> Iterator[str]:
         yield f"label and packing list belong together: {label}"
 
 
-def verify_received(site: Site, parcel: str, progress: Callable[[int], None] = lambda _: None) -> Verdict | None:
+def verify_received(site: Site, parcel: str, progress: Progress = SILENT) -> Verdict | None:
     """Check what has gathered here of a parcel that arrives; None where nothing has."""
     folders = sorted((site.home / "parcels" / "in").glob(f"{parcel}-*"))
     received = [folder for folder in folders if Spool.exists(folder)]  # not what is left of one that was discarded
@@ -146,6 +148,7 @@ def verify_received(site: Site, parcel: str, progress: Callable[[int], None] = l
     else:
         reasons += [f"awaiting {item}" for item in awaited]
     here = [spool.have(index) for index in range(len(packing.files()))]
+    progress.begin(f"Verifying {parcel}", _bytes_here(packing, here))
     problems, unread, damaged = check_files(
         packing, spool.table, here, lambda index: spool.path(index).open("rb"), progress
     )
@@ -162,6 +165,12 @@ def verify_received(site: Site, parcel: str, progress: Callable[[int], None] = l
         errors=tuple(errors) if errors or not problems else (spoilt(parcel, SPOILT_HINT),),
         incomplete=coming > 0,
     )
+
+
+def _bytes_here(packing: PackingList, here: Sequence[bytearray]) -> int:
+    """Most bytes of the blocks that are here; ``here``: for each file a byte a block, 1 where it is here."""
+    sizes = (file.size for file in packing.files())
+    return sum(min(size, have.count(1) * packing.block_size) for size, have in zip(sizes, here, strict=True))
 
 
 def _to_come(spool: Spool) -> tuple[int, str]:

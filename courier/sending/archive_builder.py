@@ -46,7 +46,9 @@ class ArchiveBuilder:
         encryptor: Encryptor | None,
         progress: Callable[[int], None],
     ) -> None:
-        """``level`` is given to the codecs; ``progress`` is told bytes of content as they are read, from any thread."""
+        """``level`` is given to the codecs. ``progress`` is told bytes of content, from any thread: each twice, when it
+        is read and when it is in its archive.
+        """
         self._folder = folder
         self._open = open_content
         self._level = level
@@ -85,7 +87,9 @@ class ArchiveBuilder:
     def _one(self, archive: PlannedArchive, parts: _Parts, packing: SolidPacking) -> ArchiveRecipe:
         done = ArchiveRecipe.load(self._folder, archive.number)
         if done is not None and done.plan.members == archive.members and self._pack_is_whole(done):
-            self._progress(sum(member.length for member in archive.members))
+            # What is cut is read again for its digest all the same, and told there.
+            cut = sum(m.length for m in archive.members if (m.content.sha256, m.offset) in parts)
+            self._progress(2 * sum(member.length for member in archive.members) - cut)
             return done
         try:
             recipe = self._digested(archive.number, *self._members(archive, parts, packing))
@@ -183,13 +187,13 @@ class ArchiveBuilder:
         else:
             crc = 0
             with MemberSource(self._open(member.content.sha256), member) as source:
-                for data in self._pieces(source):
+                for data in self._told_pieces(source):
                     crc = zlib.crc32(data, crc)
         return RecipeMember(planned=member, size=member.length, crc32=crc, at=member.offset)
 
     def _compressed(self, member: PlannedMember) -> Iterator[bytes]:
         with MemberSource(self._open(member.content.sha256), member) as source:
-            yield from member.content.codec.encode(self._pieces(source), length=member.length, level=self._level)
+            yield from member.content.codec.encode(self._told_pieces(source), length=member.length, level=self._level)
 
     def _pieces(self, source: MemberSource) -> Iterator[bytes]:
         while data := source.read(CHUNK):
@@ -198,7 +202,7 @@ class ArchiveBuilder:
             yield data
 
     def _told_pieces(self, source: MemberSource) -> Iterator[bytes]:
-        """As `_pieces`, and tells the progress: packing takes much longer than all that is done to an archive."""
+        """As `_pieces`, and tells the progress."""
         for data in self._pieces(source):
             yield data
             self._progress(len(data))
@@ -208,7 +212,7 @@ class ArchiveBuilder:
         recipe = ArchiveRecipe(
             number=number, members=tuple(members), pack=pack, pack_sha256=pack_sha256, size=0, sha256="", blocks=b""
         )
-        left = sum(member.planned.length for member in members if not member.planned.content.codec.solid)
+        left = sum(member.planned.length for member in members)
         hasher = BlockHasher(BLOCK)
         with compose(recipe, self._folder, self._open, self._encryptor) as source:
             while data := source.read(CHUNK):
@@ -240,6 +244,7 @@ class ArchiveBuilder:
                         digest.update(data)
                         crc = zlib.crc32(data, crc)
                         left -= len(data)
+                        self._progress(len(data))
                     if left:
                         raise bad_content(content.path)
                     parts[content.sha256, member.offset].set_result(crc)

@@ -8,7 +8,7 @@ an edition has its number in its name, and the catalogue says which edition coun
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +32,7 @@ from courier.parcel.recipes import PACKS, RECIPES, ArchiveRecipe, ComposedFiles,
 from courier.parcel.states import SentEvent, SentState, VolumeEvent, VolumeState
 from courier.parcel.transitions import begin_sent, sent_event, sent_volume_event
 from courier.parcel.volume_layout import lay_out
+from courier.progress import SILENT, Progress
 from courier.sending.archive_builder import ArchiveBuilder, member_records
 from courier.sending.left_over import sweep_parcels
 from courier.sending.outgoing_parcel import (
@@ -63,8 +64,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] = lambda _: None) -> OutgoingParcel:
-    """Build a planned parcel; ``progress`` is told bytes of content as they are read.
+def build_parcel(site: Site, plan: ParcelPlan, progress: Progress = SILENT) -> OutgoingParcel:
+    """Build a planned parcel; ``progress`` is told the bytes of content when they are read and when they are in
+    their archives, then those of parity when they are made and when they are read back.
 
     Raises `NoSpaceError` before the first byte if the disk cannot hold it, `DamagedError` if stored content is bad, and
     `RefusedError` if the clock and the signing key do not agree or no parcel number is left.
@@ -81,7 +83,8 @@ def build_parcel(site: Site, plan: ParcelPlan, progress: Callable[[int], None] =
         builder = ArchiveBuilder(
             folder, site.store.open_content, level=plan.level, encryptor=encryptor, progress=progress
         )
-        packing = _lay_out(site, plan, folder, builder.build(plan.archives), encryptor)
+        progress.begin("Building", 2 * plan.content_bytes)
+        packing = _lay_out(site, plan, folder, builder.build(plan.archives), encryptor, progress)
         # All that takes long is done: the key may have been renewed meanwhile, and the new one is valid from now on.
         packing = replace(packing, created_ns=now())
         envelope = sign_packing(site, folder, packing)
@@ -172,6 +175,7 @@ def _lay_out(
     folder: Path,
     recipes: Sequence[ArchiveRecipe],
     encryptor: ParcelEncryptor | None,
+    progress: Progress,
 ) -> PackingList:
     """Write the contents of the parcel, lay its archives out and add its parity; return the packing list."""
     request = replace(plan.request, parcel=folder.name, created_ns=now())
@@ -184,7 +188,7 @@ def _lay_out(
     fixed = fixed_sizes(card=len(card), contents=contents.size)
     layout = lay_out(request, [(recipe.size, recipe.sha256) for recipe in recipes], contents=contents, fixed=fixed)
     digests = b"".join(recipe.blocks for recipe in recipes)
-    return add_parity(folder, layout.packing, digests, site.store, encryptor)
+    return add_parity(folder, layout.packing, digests, site.store, encryptor, progress)
 
 
 def _write_contents(
@@ -211,7 +215,12 @@ def _write_contents(
 
 
 def add_parity(
-    folder: Path, packing: PackingList, archive_digests: bytes, store: ContentStore, encryptor: Encryptor | None
+    folder: Path,
+    packing: PackingList,
+    archive_digests: bytes,
+    store: ContentStore,
+    encryptor: Encryptor | None,
+    progress: Progress = SILENT,
 ) -> PackingList:
     """Make the parity files and the block table of a layout; return its packing list with all digests.
 
@@ -221,7 +230,7 @@ def add_parity(
     files = ComposedFiles(
         folder, packing, open_content=store.open_content, has_content=store.has, encryptor=lambda: encryptor
     )
-    made = make_parity(packing, files)
+    made = make_parity(packing, files, progress)
     table = archive_digests + b"".join(digests for _, digests in made)
     write_atomic(folder / blocks_name(packing.edition), table)
     return replace(

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
 from courier.error_codes import Code
-from courier.errors import RefusedError, UsageError
+from courier.errors import NoSpaceError, RefusedError, UsageError
 from courier.packages.definitions import source_definition
 from courier.packages.find import find_package
 from courier.packages.vouched import check_not_contradicted
-from courier.parcel.archive_plan import Content, PlannedArchive, plan_archives
+from courier.parcel.archive_plan import LEAST_ARCHIVE, Content, PlannedArchive, plan_archives
 from courier.parcel.encryption import BY_NETWORK, encrypted_bytes, plain_limit
 from courier.parcel.parity_plan import Redundancy
-from courier.parcel.volume_layout import LayoutRequest, archive_cost, archive_limit, lay_out, room_for_archives
+from courier.parcel.volume_layout import LayoutRequest, archive_limit, lay_out, room_for_archives
 from courier.sending.archive_builder import member_records
 from courier.sending.destinations import READS, check_destinations
 from courier.sending.readiness import Demand
@@ -27,6 +27,7 @@ from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
 from courier.site.home import Site
 from formats.archive import archive_size
+from formats.blocks import BLOCK
 from formats.codecs import COMPRESSIONS, HOLES, STORE, Compression
 from formats.digest import sha256_hex
 from formats.documents.contents import ContentsWriter, MemberRecord, PackageHeader
@@ -37,6 +38,10 @@ from formats.names import MAX_PARCELS, parcel_id
 from formats.records import encode
 
 NO_REDUNDANCY = Redundancy()
+_STEPS, _STEP = 64, 4 << 10
+"""By how much smaller archives are tried where larger ones do not fit: a part of their size, bytes at least."""
+_WELL_FILLED = 64 << 20
+"""Bytes of archives with compressed content that are not made smaller only to fill the media better."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,7 +130,7 @@ def plan_parcel(site: Site, request: ParcelRequest) -> ParcelPlan:
     return draft_parcel(site, request).plan(request.media, request.capacity)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ParcelDraft:
     """What is the same in the plans of one request for any kind of medium: its packages, and each content once."""
 
@@ -284,13 +289,17 @@ def _fit(
 ) -> tuple[tuple[PlannedArchive, ...], PackingList, int]:
     """(archives, packing list, most bytes of an archive): archives as large as suits the medium, and their layout.
 
-    The documents on every volume grow with the number of archives, and that grows as archives shrink: so it is tried
-    until both agree, each time with a little less room.
+    The documents on every volume grow with the number of archives, and that grows as archives shrink: so smaller
+    archives are tried until the layout takes them, as it will take those that are built.
     """
     fixed = fixed_sizes(card=len(site.card_envelope), contents=1 << 10)
     count, total = 1, sum(content.size for content in contents)
-    for _ in range(12):
-        limit = archive_limit(request, room_for_archives(request, count, total, fixed))
+    room = room_for_archives(request, count, total, fixed)
+    limit = archive_limit(request, room)
+    if not all(content.codec.as_is for content in contents):
+        # Nobody knows how small they come out: several archives on a volume leave less of it empty.
+        limit = min(limit, max(_WELL_FILLED, room // 4 // BLOCK * BLOCK))
+    while True:
         archives = tuple(plan_archives(contents, plain_limit(limit, recipients)))
         sizes = [_most(archive, recipients) for archive in archives]
         assumed = [member_records(archive, archive.most) for archive in archives]
@@ -299,13 +308,16 @@ def _fit(
         size = encrypted_bytes(counter.count, recipients)
         # Real sizes may differ in their number of digits from those assumed: a little more room for that.
         fixed = replace(fixed, contents=size + size // 50 + 256)
-        count, total = len(archives), sum(sizes)
-        if archive_cost(max(sizes, default=0), request.capacity) <= room_for_archives(request, count, total, fixed):
+        try:
             unknown = "0" * 64
             table = TableRef(size=fixed.contents, sha256=unknown)
-            layout = lay_out(request, [(s, unknown) for s in sizes], contents=table, fixed=fixed)
-            return archives, layout.packing, limit
-    raise AssertionError("archives shrink until they fit or the medium is refused")
+            return archives, lay_out(request, [(s, unknown) for s in sizes], contents=table, fixed=fixed).packing, limit
+        except NoSpaceError:
+            # Raises what is true of this medium where not even the smallest archives leave room.
+            most = archive_limit(request, room_for_archives(request, len(archives), sum(sizes), fixed))
+            limit = min(most, limit - max(limit // _STEPS, _STEP))
+            if limit < LEAST_ARCHIVE:
+                raise
 
 
 def _most(archive: PlannedArchive, recipients: int) -> int:

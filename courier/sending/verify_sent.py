@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from courier.errors import NotFoundError
 from courier.parcel.block_table import load_table
 from courier.parcel.verdict import Verdict, check_files, signed_by, spoilt, untrusted_packing_list
+from courier.progress import SILENT, Progress
 from courier.sending.outgoing_parcel import open_outgoing, packing_name
 from courier.site.home import Site
 
 
-def verify_sent(site: Site, parcel: str, progress: Callable[[int], None] = lambda _: None) -> Verdict | None:
+def verify_sent(site: Site, parcel: str, progress: Progress = SILENT) -> Verdict | None:
     """Read and check every archive and parity file of a parcel; None if this site made no such parcel.
 
     ``progress`` is told bytes as they are read. Raises `DamagedError` if the parcel cannot be opened.
@@ -24,6 +23,7 @@ def verify_sent(site: Site, parcel: str, progress: Callable[[int], None] = lambd
     table = load_table(outgoing.blocks(), packing)
     errors = untrusted_packing_list(site.trust(), outgoing.folder / packing_name(packing.edition))
     all_blocks = [bytearray(b"\1") * table.count(index) for index in range(len(packing.files()))]
+    progress.begin(f"Verifying {parcel}", sum(file.size for file in packing.files()))
     problems, unread, damaged = check_files(packing, table, all_blocks, outgoing.files(site).open, progress)
     reasons = [signed_by(packing)] if not errors else []
     errors += unread

@@ -16,6 +16,8 @@ from formats.records import OPTIONAL, Count, NamedRecord, Text, read_named
 SETTINGS = "site.json"
 HOLE_LIMIT = 16 << 40
 """Bytes that the holes of a parcel's sparse files may have, without a setting: they take hours to read, and no room."""
+PARCEL_QUOTA = 100 * 10**9
+"""Default of `Settings.parcel_quota`, in bytes."""
 REPAIR_LIMIT = 256 << 20
 """Default of `Settings.repair_limit`, in bytes."""
 SITE_QUOTA = 1 << 30
@@ -27,13 +29,13 @@ class Settings(NamedRecord):
     """A site's settings.
 
     ``catalogue``: an SQLAlchemy URL, or empty for the SQLite file in the home. ``max_transit_days``: parcels that were
-    under way longer are not imported; 0: no limit. ``parcel_quota``: bytes of built parcels to keep; 0: all.
-    ``repair_limit``: bytes of blocks that a repair request gets without the operator's consent. ``media``: kinds of
-    media that this site can read, as other sites are told; empty: not told. ``relays``: sites that may vouch for
-    packages of sites whose card is not pinned here. ``hole_limit``: bytes that the holes of a parcel's sparse files may
-    have; 0: no limit. ``refuse_outside_links``: whether packages with links that lead out of them are refused.
-    ``site_quota``: bytes of documents that one other site may put here. ``release_lost``: volumes of a parcel that may
-    be reported as lost for its key to be released on arrival without the operator.
+    under way longer are not imported; 0: no limit. ``parcel_quota``: bytes of built parcels to keep, beyond which those
+    of confirmed ones go; 0: all. ``repair_limit``: bytes of blocks that a repair request gets without the operator's
+    consent. ``media``: kinds of media that this site can read, as other sites are told; empty: not told. ``relays``:
+    sites that may vouch for packages of sites whose card is not pinned here. ``hole_limit``: bytes that the holes of a
+    parcel's sparse files may have; 0: no limit. ``refuse_outside_links``: whether packages with links that lead out of
+    them are refused. ``site_quota``: bytes of documents that one other site may put here. ``release_lost``: volumes of
+    a parcel that may be reported as lost for its key to be released on arrival without the operator.
     """
 
     NAME = "settings"
@@ -42,7 +44,7 @@ class Settings(NamedRecord):
     name: Text
     catalogue: Text = ""
     max_transit_days: Count = 0
-    parcel_quota: Count = 0
+    parcel_quota: Count = PARCEL_QUOTA
     repair_limit: Count = REPAIR_LIMIT
     media: tuple[Text, ...] = ()
     relays: Annotated[tuple[SiteCode, ...], OPTIONAL] = ()

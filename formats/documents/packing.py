@@ -128,6 +128,11 @@ class PackingList(ParcelDocument):
         record = {"parcel": self.parcel, "from": self.source, "archives": archives, "contents": self.contents}
         return sha256_hex(encode(record))
 
+    @property
+    def spares(self) -> frozenset[int]:
+        """The numbers of the spare volumes, which carry parity over other volumes and no archive."""
+        return frozenset(number for group in self.groups for number in group.spares)
+
     def files(self) -> tuple[FileRecord, ...]:
         """Archives, then parity files: the order of the block table."""
         return self.archives + self.parity

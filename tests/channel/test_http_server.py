@@ -25,7 +25,7 @@ pytest.importorskip("uvicorn")
 
 from channel_network import Clock, Pair, came, definition, put
 from http_requests import Forge, Running, certificate, client, raw, running, talk, tampered
-from journey import started_with
+from journey import run, started_with
 
 from courier.channel import http_application, http_connections
 from courier.channel.addresses import Wishes, add_address
@@ -316,3 +316,40 @@ for act in (
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.stdout.splitlines() == ["extra-missing pip install 'courier-parcels[channel]'"] * 2, done.stderr
+
+
+def test_the_log_of_the_server_has_time_site_and_kind_of_each_message(http: Pair) -> None:
+    command = [*started_with(signal.SIGTERM), "channel", "serve", "--bind", "127.0.0.1:0", "--behind-proxy"]
+    add_address(http.br, "HQ1", "poll")
+    put(http.br, http.hq, definition(http.br))
+    with subprocess.Popen(
+        [*command, "--json-lines", "--home", str(http.br.home)], stdout=subprocess.PIPE, cwd=ROOT, text=True
+    ) as process:
+        assert process.stdout is not None
+        add_address(http.hq, "BR1", json.loads(process.stdout.readline())["url"], Wishes())
+        put(http.hq, http.br, definition(http.hq))
+        seen: dict[tuple[str, str], dict[str, str]] = {}
+        synchronise(http.hq, handlers=MESSAGE_HANDLERS)
+        while {("in", "package"), ("out", "package")} - set(seen):
+            line = json.loads(process.stdout.readline())
+            if line["event"] == "message":
+                seen[line["way"], line["kind"]] = line
+        process.terminate()
+        process.stdout.read()
+        assert process.wait(30) == 0
+    came, fetched = seen["in", "package"], seen["out", "package"]
+    assert (came["site"], came["what"]) == ("HQ1", "taken in")
+    assert (fetched["site"], fetched["what"]) == ("HQ1", "fetched")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", came["at"])
+
+
+def test_a_taken_port_is_busy_and_the_command_works_later(http: Pair) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        error = run(
+            "channel", "serve", "--bind", bind, "--behind-proxy", "--json", "--home", http.br.home, code=9
+        ).error
+    assert error["code"] == "bind"
+    assert "--bind" in error["hint"]

@@ -6,6 +6,7 @@ import pytest
 from journey import FIXTURES, Sites, add, make_sites, run, sent
 
 from courier.cli.console import Console
+from courier.errors import RefusedError
 
 NAME = "Windows 11 Enterprise 24H2 with the drivers of all our branch offices, and a very-long-word-in-its-name too"
 
@@ -23,7 +24,8 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Sites:
 
 COMMANDS = (
     *(("package", "list"), ("parcel", "list"), ("parcel", "show", "HQ1-000001"), ("site", "list")),
-    *(("channel", "status"), ("channel", "address", "list")),
+    *(("channel", "status"), ("channel", "status", "--verbose"), ("channel", "address", "list")),
+    *(("parcel", "log", "HQ1-000001"), ("parcel", "limits")),
 )
 
 
@@ -39,9 +41,9 @@ def test_a_narrow_terminal_breaks_no_word(
             patch.setenv("COLUMNS", str(columns))
             narrow = run(*command, "--home", home.path).out
         assert sorted(narrow.split()) == sorted(wide.split())
-        # The terminal wraps sentences by itself, and a path is one word, however long.
+        # A path is one word, however long.
         tables = set(narrow.splitlines()) - set(wide.splitlines())
-        assert [line for line in tables if len(line) > columns and "/" not in line] == []
+        assert [line for line in narrow.splitlines() if len(line) > columns and "/" not in line] == []
         if command == ("package", "list") and home == sites.hq:
             assert tables
 
@@ -60,3 +62,23 @@ def test_a_table_shows_texts_as_they_are(capsys: pytest.CaptureFixture[str]) -> 
 def test_columns_of_wide_characters_stay_in_line(capsys: pytest.CaptureFixture[str]) -> None:
     Console().table(("NAME", "SIZE"), [("\u540d\u524d", "1 GB"), ("name", "2 GB")])
     assert capsys.readouterr().out == "NAME  SIZE\n\u540d\u524d  1 GB\nname  2 GB\n"
+
+
+def test_sentences_are_broken_between_words_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentence = "  HQ1-000042: " + "word " * 30 + "/a/path/" + "x" * 100 + " end"
+    Console().say(sentence)
+    assert capsys.readouterr().out == f"{sentence}\n"
+    monkeypatch.setattr("courier.cli.console._is_terminal", lambda _: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    Console().say(sentence)
+    Console().warn(sentence, hint=sentence.strip())
+    Console().error(RefusedError(sentence.strip(), hint=sentence.strip()))
+    shown = capsys.readouterr()
+    lines = (shown.out + shown.err).splitlines()
+    assert [line for line in lines if len(line) > 80] == [f"    /a/path/{'x' * 100}"] * 3 + [
+        f"  /a/path/{'x' * 100}",
+        f"    /a/path/{'x' * 100}",
+    ]
+    assert " ".join(shown.out.split()) == " ".join(sentence.split())

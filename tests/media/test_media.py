@@ -398,6 +398,24 @@ def test_the_page_asks_for_a_folder_for_each_copied_volume_since_their_names_mee
     assert "copy the volumes into one folder" not in page
 
 
+def test_the_page_has_commands_for_linux_macos_and_windows(sites: Sites) -> None:
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), encrypt=False)
+    first, *_ = write_parcel(sites.hq, parcel, "folder", sites.root / "out")
+    page = (first / "RESTORE.txt").read_text("utf-8")
+    assert all(len(line) <= 118 for line in page.splitlines())
+    lines = [line.strip() for line in page.splitlines()]
+    assert (
+        "Windows:  copy /b NAME.001+NAME.002+NAME.003 NAME     (at a command prompt, all parts in their order)" in lines
+    )
+    assert "certutil -hashfile NAME SHA256" in lines
+    for system, tool in (("Linux", "sha256sum"), ("macOS", "shasum")):
+        (command,) = (line for line in lines if line.startswith(f"{system}:") and "manifest" in line)
+        words = command.removeprefix(f"{system}:").split()
+        checked = subprocess.run([stock_tool(tool), *words[1:]], cwd=first, check=False, capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stderr
+        assert "OK" in checked.stdout
+
+
 def test_a_restore_script_altered_on_the_medium_is_named(sites: Sites) -> None:
     _, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "out")
     script = volumes[0] / "restore.py"

@@ -23,12 +23,12 @@ from courier.parcel.parity_plan import (
     Redundancy,
     check_waybill,
     parity_blocks,
-    payload_blocks,
     plan_parity,
     promise,
     spare_groups,
 )
 from courier.parcel.parity_repair import BlockAt, Group, ParcelParity, blocks_to_request, is_beyond_repair, plan_repair
+from courier.parcel.parity_room import payload_blocks
 from formats.blocks import block_count
 from formats.documents.packing import PackingList, ParityGroup
 from formats.errors import MalformedError

@@ -33,6 +33,7 @@ DEBIAN_PACKAGES = {
     "psql": "postgresql-client",
     "qemu-img": "qemu-utils",
     "sha256sum": "coreutils",
+    "shasum": "perl",
     "softhsm2-util": "softhsm2",
     "wimapply": "wimtools",
     "wimlib-imagex": "wimtools",

@@ -48,7 +48,12 @@ class Message:
     @property
     def kind(self) -> str:
         """The short name of its type, such as ``receipt``; empty where the type is not known."""
-        return self.type.removeprefix("application/vnd.courier.").removesuffix("+json")
+        return short_kind(self.type)
+
+
+def short_kind(message_type: str) -> str:
+    """The short name of a type of message, such as ``receipt``."""
+    return message_type.removeprefix("application/vnd.courier.").removesuffix("+json")
 
 
 LIVE = ("queued", "delivered")
@@ -226,6 +231,17 @@ def expired(connection: Connection, before_ns: int) -> list[Message]:
 def dead_ahead(connection: Connection, now_ns: int) -> list[Message]:
     """Dead letters of the outbox that are dated in the future, by a wrong clock, without bodies."""
     return [one for one in in_state(connection, "out", "dead") if (one.settled_ns or 0) > now_ns + AHEAD_NS]
+
+
+def dead_letters(connection: Connection) -> list[Message]:
+    """All dead letters, of the outbox and of what came, without bodies."""
+    return [*in_state(connection, "out", "dead"), *in_state(connection, "in", "refused")]
+
+
+def dismiss(connection: Connection, one: Message) -> None:
+    """Forget a dead letter because the operator is done with it."""
+    forget(connection, one)
+    note(connection, f"dead letter dismissed: {_named(one)}: {one.reason}")
 
 
 def revive(connection: Connection, one: Message) -> None:

@@ -1,0 +1,107 @@
+"""Progress: each phase of the work is named, and tells exactly the bytes that it said it would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from journey import Sites, add, create, make_sites, noise, write, write_files
+
+from courier.parcel.parity_plan import Redundancy
+from courier.progress import Progress
+from courier.receiving.receive import receive_media
+from courier.receiving.verify import verify_media, verify_received
+from courier.sending.build import build_parcel
+from courier.sending.plan import ParcelRequest, plan_parcel
+from courier.sending.verify_sent import verify_sent
+from courier.site.home import Site, open_site
+
+
+class Told(Progress):
+    """Keeps what it is told: (phase, total, bytes told)."""
+
+    def __init__(self) -> None:
+        self.phases: list[list[object]] = []
+
+    def begin(self, phase: str, total: int) -> None:
+        """Keep the phase."""
+        self.phases.append([phase, total, 0])
+
+    def __call__(self, count: int) -> None:
+        """Count the bytes of the phase."""
+        self.phases[-1][2] += count  # type: ignore[operator]
+
+    def all_true(self) -> list[object]:
+        """The names of the phases, each of which told as much as it said."""
+        for phase, total, told in self.phases:
+            assert total == told, phase
+        return [phase for phase, *_ in self.phases]
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Sites:
+    sites = make_sites(tmp_path_factory.mktemp("progress"))
+    texts = {f"a{n}_txt": b"many words " * (2000 + n) for n in range(20)}
+    add(sites.hq, write_files(sites.root / "in", **texts, big_bin=noise(5_000_000)), name="Mixed")
+    return sites
+
+
+@pytest.fixture
+def hq(sites: Sites) -> Iterator[Site]:
+    with closing(open_site(sites.hq.path)) as site:
+        yield site
+
+
+@pytest.mark.parametrize("compress", ["none", "auto", "best"])
+@pytest.mark.parametrize("redundancy", ["none", "5%"])
+def test_building_tells_every_byte_of_every_phase(hq: Site, compress: str, redundancy: str) -> None:
+    request = ParcelRequest(
+        packages=("HQ100001",),
+        destinations=("BR1",),
+        media="drive",
+        capacity=3_000_000,
+        compress=compress,
+        redundancy=Redundancy.parse(redundancy),
+    )
+    told = Told()
+    parcel = build_parcel(hq, plan_parcel(hq, request), told)
+    parity = ["Making parity", "Reading parity back"] if redundancy != "none" else []
+    assert told.all_true() == ["Building", *parity]
+    told = Told()
+    assert verify_sent(hq, parcel.packing.parcel, told) is not None
+    assert told.all_true() == [f"Verifying {parcel.packing.parcel}"]
+
+
+def test_receiving_and_verifying_tell_every_byte_of_every_phase(sites: Sites) -> None:
+    parcel = create(sites.hq, "HQ100001", capacity="3MB")
+    volumes = write(sites.hq, parcel, "folder", sites.root / "out")
+    sites.hq("parcel", "ship", parcel)
+    sites.sync()
+    with closing(open_site(sites.br.path)) as br:
+        told = Told()
+        verify_media(br.trust(), volumes, progress=told)
+        assert told.all_true() == [f"Verifying volume {n} of {len(volumes)}" for n in range(1, len(volumes) + 1)]
+        told = Told()
+        receive_media(br, volumes[:1], progress=told)
+        assert told.all_true() == ["Receiving volume 1"]
+        told = Told()
+        assert verify_received(br, parcel, told) is not None
+        assert told.all_true() == [f"Verifying {parcel}"]
+        told = Told()
+        receive_media(br, volumes, progress=told)
+        assert told.all_true() == [*(f"Receiving volume {n}" for n in range(2, len(volumes) + 1)), "Importing"]
+
+
+def test_a_straight_import_tells_its_phases(tmp_path: Path) -> None:
+    sites = make_sites(tmp_path)
+    package = add(sites.hq, write_files(tmp_path / "in", big_bin=noise(3_000_000)))
+    parcel = create(sites.hq, package, capacity="4MB")
+    volumes = write(sites.hq, parcel, "folder", tmp_path / "out")
+    sites.hq("parcel", "ship", parcel)
+    sites.sync()
+    with closing(open_site(sites.br.path)) as br:
+        told = Told()
+        receive_media(br, volumes, progress=told)
+        assert told.all_true() == ["Reading parity", "Importing"]
