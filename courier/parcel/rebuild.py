@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from courier.errors import CourierError
+from courier.error_codes import Code
+from courier.errors import CourierError, RefusedError
 from courier.files import TEMP, locked, make_folder, sweep
 from courier.media.reading import Medium, find_all_media
 from courier.parcel.volume_documents import VolumeDocuments
@@ -76,5 +77,13 @@ def rebuild(
                     record = sent if documents.packing.source == site.code else received
                     found.append(record(site, medium, documents))
             except CourierError as error:
-                failures.append((medium.name, error))
+                failures.append((medium.name, _with_card(error)))
     return found, failures
+
+
+def _with_card(error: CourierError) -> CourierError:
+    """The error; where a card of the sender is wanted, with the way to give it to this command: it was lost, too."""
+    if error.code not in (Code.UNKNOWN_SITE, Code.UNKNOWN_KEY):
+        return error
+    hint = "get its present card, then give it in the same command: courier catalog rebuild --card CARD MEDIUM..."
+    return RefusedError(error.message, hint=hint, code=error.code)

@@ -273,7 +273,7 @@ def damaged_catalogue(where: str, why: str) -> DamagedError:
     return DamagedError(
         f"{where}: {why}",
         hint="restore it from a backup of the site home, with no catalogue.sqlite-wal or -shm beside it; without a "
-        "backup: courier catalog rebuild MEDIUM..., which puts the damaged file aside",
+        "backup: courier catalog rebuild --card CARD MEDIUM..., which puts the damaged file aside",
         code=Code.CATALOGUE,
     )
 
