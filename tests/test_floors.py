@@ -58,7 +58,7 @@ FLOORS = (
     Floor(name="formats: documents", rooms=("formats.documents*",)),
     Floor(
         name="ground",
-        rooms=("courier", "courier.error_codes", "courier.errors", "courier.files", "courier.text"),
+        rooms=("courier", "courier.error_codes", "courier.errors", "courier.files", "courier.niceties", "courier.text"),
         apart=False,
     ),
     Floor(name="site", rooms=("courier.site*",)),

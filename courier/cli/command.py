@@ -17,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from courier.cli.console import Console
 from courier.errors import UsageError
+from courier.niceties import telling_refusals
 
 MAX_TEXT = 1000
 """Longest text of an option or argument, in characters: what the documents that it goes into allow."""
@@ -142,7 +143,8 @@ class Command(TyperCommand):
         context.obj.command = context.command_path.removeprefix(context.find_root().command_path).strip()
         for parameter in self.params:
             check_texts(parameter, context.params.get(parameter.name))
-        return super().invoke(context)
+        with telling_refusals(context.obj.warn):
+            return super().invoke(context)
 
 
 class Group(TyperGroup):
