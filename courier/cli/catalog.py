@@ -73,7 +73,7 @@ def rebuild(
             console.confirm("Begin an empty catalogue, which knows no parcel and no package?")
             console.say("An empty catalogue was begun; courier catalog rebuild MEDIUM... enters parcels later, too")
         else:
-            found, failures = rebuild_from(site, media, sent=rebuild_sent, received=rebuild_received)
+            found, failures = rebuild_from(site, media, sent=rebuild_sent, received=rebuild_received, note=console.note)
         _say(console, found)
         document = {"pinned": pinned, "volumes": [_document(one) for one in found]}
         if failures and not found:

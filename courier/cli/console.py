@@ -86,6 +86,10 @@ class Console:
             lines = [harmless(text), *([f"  -> {harmless(hint)}"] if hint else [])]
             print("\n".join(lines), file=sys.stderr, flush=True)
 
+    def note(self, text: str) -> None:
+        """Print what an operator should know though nothing is wrong, as `warn` does."""
+        self.warn(f"Note: {text}")
+
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print columns for people; a column of whole numbers is aligned to the right.
 

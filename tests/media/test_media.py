@@ -30,6 +30,7 @@ from journey import write as write_parcel
 from stock import stock_tool
 
 from courier.media import reading as media
+from courier.media.finding import find_all_media
 from courier.media.reading import LAYOUTS
 from courier.parcel.archive_plan import take_turns
 
@@ -85,7 +86,7 @@ def test_unreadable_places_cost_only_their_blocks_and_another_reading_fills_them
     with monkeypatch.context() as patch:
         patch.setattr(
             "courier.receiving.receive.find_all_media",
-            lambda paths, ask: [Scratched(found) for found in REAL_FIND(paths, ask)],
+            lambda paths, ask, note: [Scratched(found) for found in REAL_FIND(paths, ask, note)],
         )
         document = sites.br("parcel", "receive", *volumes, code=4)
     assert document["volumes"][0]["bad"][0]["blocks"] == [[2, 2], [5, 5]]
@@ -96,7 +97,7 @@ def test_unreadable_places_cost_only_their_blocks_and_another_reading_fills_them
     assert exported(sites.br, package, sites.root / "x") == exported(sites.hq, package, sites.root / "y")
 
 
-REAL_FIND = media.find_all_media
+REAL_FIND = find_all_media
 
 
 class Scratched:
