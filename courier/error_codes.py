@@ -97,6 +97,7 @@ class Code(StrEnum):
     NO_ADDRESS = "no-address", "No network address of the other site is known."
     NO_CATALOGUE = "no-catalogue", "The catalogue is missing or empty."
     NO_CONTENT = "no-content", "The store no longer holds the content that the parcel is made of."
+    NO_LOCKS = "no-locks", "The disk that the site's home lies on knows no locks."
     NO_PARCEL_KEY = "no-parcel-key", "The encryption key of the parcel is gone."
     NO_RECIPE = "no-recipe", "The site no longer holds the record of how the parcel was built."
     NO_RECIPIENT = "no-recipient", "A site's card has no encryption key."

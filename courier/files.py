@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import BusyError, CourierError, DamagedError, NoSpaceError, NotFoundError, RefusedError, UsageError
+from courier.niceties import FLUSHING, REFUSALS, nicety, set_mode
 
 TEMP = ".courier-tmp-"
 """Beginning of the names of files and folders that are not whole yet; what a kill leaves is recognised by it."""
@@ -37,18 +38,24 @@ def path_text(path: Path) -> str:
 def sync_folder(folder: Path) -> None:
     """Flush a folder's entries to disk, where the system can.
 
-    Not on Windows, whose renames are durable by journal, nor on mounts that say they cannot (FUSE, CIFS, 9p).
+    Not on Windows, whose renames are durable by journal, nor on mounts that say they cannot (FUSE, CIFS, 9p, WSL).
     """
     if os.name != "posix":
         return
-    handle = os.open(folder, os.O_RDONLY)
+    with nicety(folder, FLUSHING):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def sync_file(descriptor: int, path: Path) -> None:
+    """Flush the data of an open file to disk. Raises `OSError`, which names ``path``, where that fails."""
     try:
-        os.fsync(handle)
+        os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(handle)
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def make_folder(folder: Path, *, readable: bool = False) -> Path:
@@ -72,8 +79,9 @@ def let_all_read(path: Path) -> None:
     """
     if os.name == "posix":
         mode = stat.S_IMODE(path.stat().st_mode)
-        with contextlib.suppress(PermissionError, NotImplementedError):
-            path.chmod(mode | (0o755 if path.is_dir() else 0o644))
+        wanted = mode | (0o755 if path.is_dir() else 0o644)
+        if mode != wanted:
+            set_mode(path, wanted)
 
 
 def is_of_group(folder: Path) -> bool:
@@ -109,7 +117,7 @@ def atomic_file(path: Path, *, private: bool = False, readable: bool = False) ->
             out.flush()
             if readable:
                 let_all_read(temporary)
-            os.fsync(out.fileno())
+            sync_file(out.fileno(), path)
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
@@ -173,7 +181,7 @@ def flush_files(paths: list[Path]) -> None:
     for path in paths:
         handle = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
         try:
-            os.fsync(handle)
+            sync_file(handle, path)
         finally:
             os.close(handle)
 
@@ -292,14 +300,20 @@ def locked(path: Path) -> Iterator[None]:
     """Hold the lock file ``path`` while the block runs. Raises `BusyError` at once when it is held already.
 
     It excludes other processes, other threads, and a second use in the same thread. The operating system drops the
-    lock when its holder ends, however it ends; the file stays. An error of the disk, such as one that knows no locks,
-    is raised as `OSError` (decision 0015).
+    lock when its holder ends, however it ends; the file stays. A disk that knows no locks gives an `OSError` with
+    ENOLCK that names ``path`` (decision 0015).
     """
     from filelock import lock_descriptor
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as handle:
-        if not lock_descriptor(handle.fileno(), blocking=False):
+        try:
+            is_ours = lock_descriptor(handle.fileno(), blocking=False)
+        except OSError as error:
+            if error.errno != errno.ENOLCK and error.errno not in REFUSALS:
+                raise OSError(error.errno, error.strerror, str(path)) from None
+            raise OSError(errno.ENOLCK, f"its disk knows no locks ({error.strerror})", str(path)) from None
+        if not is_ours:
             raise BusyError(
                 f"another courier command is at work on {path.parent}",
                 hint="wait for it to end, then run this command again",
@@ -326,6 +340,9 @@ def explain_os(error: OSError) -> CourierError:
             return RefusedError(text, hint="check who owns it and what its permissions are", code=Code.PERMISSION)
         case errno.EROFS:
             return RefusedError(text, hint="it is mounted read-only; choose another place", code=Code.PERMISSION)
+        case errno.ENOLCK:
+            hint = "a site home wants a local disk: move it there, or name it with --home; media may lie on a share"
+            return RefusedError(text, hint=hint, code=Code.NO_LOCKS)
         case errno.ELOOP:
             return UsageError(text, hint="the links there lead in a circle; choose another path")
         case errno.EEXIST | errno.ENOTDIR | errno.EISDIR | errno.ENOTEMPTY | errno.ENAMETOOLONG | errno.EINVAL:

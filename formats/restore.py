@@ -411,7 +411,8 @@ class Restore:
             os.link(str(self.folder / first), str(self.folder / path))
         except (OSError, NotImplementedError):  # a file system without them: a file of its own
             (self.folder / path).open("xb").close()
-            shutil.copystat(str(self.folder / first), str(self.folder / path))
+            with unless_refused():
+                shutil.copystat(str(self.folder / first), str(self.folder / path))
             columns = "kind, mtime, target, mode, size, sha256 FROM entry WHERE path = ?"
             self.database.execute(f"INSERT INTO entry SELECT package, ?, {columns}", (path, first))
 
@@ -496,7 +497,8 @@ class Restore:
                 continue
             (self.folder / path).symlink_to(target)
             if os.utime in os.supports_follow_symlinks:
-                os.utime(str(self.folder / path), ns=(mtime, mtime), follow_symlinks=False)
+                with unless_refused():
+                    os.utime(str(self.folder / path), ns=(mtime, mtime), follow_symlinks=False)
         lacking = {row[0] for row in self.database.execute("SELECT DISTINCT package FROM entry WHERE kind = 'f'")}
         return set(self.chosen) - lacking
 
@@ -509,9 +511,22 @@ def check(path: Path, size: int, sha256: str) -> None:
 
 def set_attributes(path: Path, mtime: int, mode: int) -> None:
     """Set a file's or folder's time (nanoseconds since 1970) and permissions, but no set-user-ID or set-group-ID."""
-    os.utime(str(path), ns=(mtime, mtime))
+    with unless_refused():
+        os.utime(str(path), ns=(mtime, mtime))
     if os.name == "posix":
-        path.chmod(mode & 0o1777)
+        with unless_refused():
+            path.chmod(mode & 0o1777)
+
+
+@contextlib.contextmanager
+def unless_refused() -> Iterator[None]:
+    """Go on where a file system knows no such times or permissions (shares, FAT, FUSE): the content counts."""
+    refused = errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in refused:
+            raise
 
 
 def restore(parcel: Parcel, target: Path, selected: str | None, partial: bool) -> int:

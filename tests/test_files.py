@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from courier import files
+from courier.error_codes import Code
 from courier.errors import BusyError, CourierError, DamagedError, NoSpaceError, NotFoundError, RefusedError, UsageError
 from courier.files import (
     RESERVE,
@@ -130,8 +131,10 @@ def test_every_new_folder_is_flushed_in_the_folder_above_it(tmp_path: Path, monk
 def test_a_file_system_that_cannot_flush_folders_is_no_error_and_a_failing_disk_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """FUSE, CIFS and 9p say EINVAL or ENOTSUP: media are mounted through them."""
-    for number, raises in ((errno.EINVAL, False), (errno.ENOTSUP, False), (errno.EIO, True), (errno.ENOSPC, True)):
+    """FUSE, CIFS, 9p and WSL have many words for it: media are mounted through them."""
+    refusals = ("EINVAL", "ENOTSUP", "EOPNOTSUPP", "EBADF", "ENOSYS", "EACCES", "EPERM")
+    numbers = [(getattr(errno, name), False) for name in refusals]
+    for number, raises in (*numbers, (errno.EIO, True), (errno.ENOSPC, True)):
 
         def fsync(_: int, number: int = number) -> None:
             raise OSError(number, os.strerror(number))
@@ -139,8 +142,9 @@ def test_a_file_system_that_cannot_flush_folders_is_no_error_and_a_failing_disk_
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", fsync)
             if raises:
-                with pytest.raises(OSError, match=os.strerror(number)):
+                with pytest.raises(OSError, match=os.strerror(number)) as caught:
                     sync_folder(tmp_path)
+                assert caught.value.filename == str(tmp_path)
             else:
                 sync_folder(tmp_path)
 
@@ -258,9 +262,13 @@ def test_a_disk_that_knows_no_locks_is_not_said_to_be_busy(
         raise OSError(number, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.raises(OSError, match="No locks"), locked(tmp_path / "lock"):
+    with pytest.raises(OSError, match="No locks") as caught, locked(tmp_path / "lock"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+    error = explain_os(caught.value)
+    assert (error.code, error.exit_code) == (Code.NO_LOCKS, 3)
+    assert str(tmp_path / "lock") in error.message
+    assert "local disk" in error.hint
 
 
 # --- space and errors -----------------------------------------------------------------------------------------------

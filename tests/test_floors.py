@@ -58,7 +58,15 @@ FLOORS = (
     Floor(name="formats: documents", rooms=("formats.documents*",)),
     Floor(
         name="ground",
-        rooms=("courier", "courier.error_codes", "courier.errors", "courier.files", "courier.progress", "courier.text"),
+        rooms=(
+            "courier",
+            "courier.error_codes",
+            "courier.errors",
+            "courier.files",
+            "courier.niceties",
+            "courier.progress",
+            "courier.text",
+        ),
         apart=False,
     ),
     Floor(name="site", rooms=("courier.site*",)),

@@ -19,7 +19,7 @@ from pathlib import Path
 from courier.channel.transport import MAX_MESSAGE
 from courier.error_codes import Code
 from courier.errors import CourierError
-from courier.files import make_folder, sync_folder, write_atomic
+from courier.files import make_folder, sync_file, sync_folder, write_atomic
 
 MAX_WAITING_BYTES = 4 * MAX_MESSAGE
 """Bytes of messages from one site that may wait to be taken in."""
@@ -108,7 +108,7 @@ class Inbox:
             if here < total:
                 return here
         with part.open("rb+") as whole:
-            os.fsync(whole.fileno())
+            sync_file(whole.fileno(), part)
         with part.open("rb") as source:
             found = hashlib.file_digest(source, "sha256").hexdigest()
         if found != sha256:

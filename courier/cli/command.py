@@ -18,6 +18,7 @@ from typer.core import CompletionItem, TyperCommand, TyperGroup  # type: ignore[
 from courier.cli.console import Console
 from courier.cli.names import completion_of, in_capitals
 from courier.errors import UsageError
+from courier.niceties import telling_refusals
 
 MAX_TEXT = 1000
 """Longest text of an option or argument, in characters: what the documents that it goes into allow."""
@@ -147,7 +148,8 @@ class Command(TyperCommand):
             if parameter.name in context.params:
                 context.params[parameter.name] = in_capitals(parameter, context.params[parameter.name])
             check_texts(parameter, context.params.get(parameter.name))
-        return super().invoke(context)
+        with telling_refusals(context.obj.warn):
+            return super().invoke(context)
 
 
 class Group(TyperGroup):

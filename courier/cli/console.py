@@ -51,9 +51,13 @@ class Console:
 
     @contextlib.contextmanager
     def site(self, *, lost_catalogue: bool = False) -> Iterator[Site]:
-        """Open the site of this command; ``lost_catalogue`` as for `courier.site.home.open_site`."""
+        """Open the site of this command.
+
+        ``lost_catalogue``: a catalogue that is missing or damaged is begun anew. When the block raises, that is undone.
+        """
         from courier.site.home import open_site
         from courier.site.log import logged
+        from courier.site.lost_catalogue import catalogue_begun_anew
         from courier.site.permissions import open_to_others, password_in_settings, shared_with_group
         from courier.site.settings import find_home
 
@@ -61,6 +65,7 @@ class Console:
         with (
             shared_with_group(home),
             logged(home, self.command),
+            catalogue_begun_anew(home) if lost_catalogue else contextlib.nullcontext(),
             closing(open_site(home, lost_catalogue=lost_catalogue)) as site,
         ):
             for warning in (open_to_others(home), password_in_settings(home, site.settings.catalogue)):
@@ -82,6 +87,10 @@ class Console:
         if self.for_people:
             lines = [harmless(text), *([f"  -> {harmless(hint)}"] if hint else [])]
             print("\n".join(_wrapped(line, sys.stderr) for line in lines), file=sys.stderr, flush=True)
+
+    def note(self, text: str) -> None:
+        """Print what an operator should know though nothing is wrong, as `warn` does."""
+        self.warn(f"Note: {text}")
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print columns for people; a column of whole numbers is aligned to the right.

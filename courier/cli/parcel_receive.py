@@ -59,14 +59,27 @@ def receive(
         say_volume(console, volume)
         console.event({"volume": volume_result(volume)})
 
+    notes: list[str] = []
+
+    def note(text: str) -> None:
+        notes.append(text)
+        console.note(text)
+
     with console.site() as site:
         with console.phases() as progress:
             done = receive_media(
-                site, media, hold=hold, progress=progress, looking=looking, received=received, ask=console.change_media
+                site,
+                media,
+                hold=hold,
+                progress=progress,
+                looking=looking,
+                received=received,
+                ask=console.change_media,
+                note=note,
             )
         parcels = [parcel_status(status) for status in done.parcels]
         volumes = [volume_result(volume) for volume in done.volumes]
-        document: dict[str, Any] = {"volumes": volumes, "parcels": parcels}
+        document: dict[str, Any] = {"volumes": volumes, "parcels": parcels, "notes": notes}
         if len(parcels) == 1:
             document |= parcels[0]
         for status in done.parcels:

@@ -121,9 +121,10 @@ def _warnings(one: Shipping, *, several: bool) -> list[str]:
     to = f"to {one.site}: " if several else ""
     found = []
     if one.unsealed:
+        several_volumes = "s" if len(one.unsealed) > 1 else ""
         found.append(
-            f"{to}no seal is named for volume{'' if len(one.unsealed) == 1 else 's'} {listed(one.unsealed)}: the key is released once the arrival report says "
-            "that it is there; with --seal VOLUME=SERIAL the seal has to be reported too"
+            f"{to}no seal is named for volume{several_volumes} {listed(one.unsealed)}: the key is released once the "
+            "arrival report says that it is there; with --seal VOLUME=SERIAL the seal has to be reported too"
         )
     found += [
         f"{to}seal {serial} is on volumes {listed(numbers)}: right if it is on a box that holds them; if not, ship "

@@ -93,7 +93,9 @@ def _verdicts(
                     raise NotFoundError(f"nothing of {parcel} is here", hint="courier parcel list shows the parcels")
                 verdicts.append(verdict)
         if media and cards:
-            found, failures = verify_media(trust_of_cards(cards), media, progress=progress, ask=console.change_media)
+            found, failures = verify_media(
+                trust_of_cards(cards), media, progress=progress, ask=console.change_media, note=console.note
+            )
             verdicts += found
         elif media:
             with _site_or_card(console) as site:
@@ -104,6 +106,7 @@ def _verdicts(
                     progress=progress,
                     admit=lambda documents: compare_with_notices(site, trust, documents.packing, documents.envelope),
                     ask=console.change_media,
+                    note=console.note,
                 )
             verdicts += found
     return verdicts, failures

@@ -1,4 +1,4 @@
-"""Finding volumes and reading them: folders, ISO images and labelled tapes.
+"""Reading volumes: folders, ISO images and labelled tapes. `courier.media.finding` finds them.
 
 All have one interface: `Medium.walk` yields every file of the volume once, documents before the payload, in one pass
 that suits a tape. Readers never write to a medium; `courier.media.writing` writes volumes.
@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol, runtime_checkable
 
-from courier.error_codes import Code
-from courier.errors import NotFoundError, UsageError
-from courier.files import TEMP, path_text
+from courier.files import path_text
 from courier.media import volume_files as volume
 from courier.media.tape_device import is_tape_device
-from courier.media.tape_folder import is_tape_folder
-from courier.media.tape_reels import Ask, ask_for_reel, group_reels, missing_reels, nobody, open_tape
+from courier.media.tape_reels import Ask, ask_for_reel, missing_reels, nobody, open_tape
+from courier.media.true_names import true_names
 from formats.errors import FormatError, MalformedError
 from formats.iso.reader import IsoReader
 from formats.tape import Drive, TapeReader, VolumeLabel
@@ -30,8 +27,6 @@ LAYOUTS: tuple[Layout, ...] = ("folder", "iso", "tape")
 """The forms that a volume is written in."""
 BLANK = 1 << 20
 """Bytes at the start of a disc that tell a blank one, where all are zero, from a damaged one."""
-_PASSED_OVER = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ELOOP)
-"""Errors of things in a folder that are no concern of ours: what we may not look into, and links that lead nowhere."""
 
 
 class Medium(Protocol):
@@ -77,57 +72,97 @@ class FolderMedium:
 
     def walk(self) -> Iterator[tuple[str, int, BinaryIO]]:
         """See `Medium.walk`. Links are not followed, and what is not a regular file is passed over."""
-        found = []
-        for folder, _, names in os.walk(self._root):
-            for name in names:
-                path = Path(folder) / name
-                if path.is_symlink() or not path.is_file():
-                    continue
-                found.append((path.relative_to(self._root).as_posix(), path))
-        for name, path in sorted(found, key=lambda item: volume.writing_order(item[0])):
+        found = sorted(self._files().items(), key=lambda item: volume.writing_order(item[0]))
+        for name, path in found:
             with path.open("rb") as stream:
                 yield name, os.fstat(stream.fileno()).st_size, stream
 
     @contextmanager
     def files(self) -> Iterator[Callable[[str], BinaryIO]]:
         """See `RandomMedium.files`."""
+        found: dict[str, Path] = {}
 
         def open_file(name: str) -> BinaryIO:
             path = self._root.joinpath(*name.split("/"))
             if path.is_symlink() or not path.is_file():
-                raise KeyError(name)
+                if not found:
+                    found.update(self._files())
+                path = found[name]
             return path.open("rb")
 
         yield open_file
 
+    def _files(self) -> dict[str, Path]:
+        """The regular files by their true names. Raises `OSError` for a folder that this user may not look into."""
+        found = {}
+        for folder, _, names in os.walk(self._root, onerror=_raise_refusal):
+            for name in names:
+                path = Path(folder) / name
+                if not path.is_symlink() and path.is_file():
+                    found[path.relative_to(self._root).as_posix()] = path
+        return {true: found[name] for true, name in true_names(found).items()}
+
+
+def _raise_refusal(error: OSError) -> None:
+    """Raise the error of a folder that may not be looked into; one that the drive fails to show only lacks its files.
+
+    What is missing then is found by the packing list, and may be made up for by parity.
+    """
+    if error.errno in (errno.EACCES, errno.EPERM):
+        raise error
+
 
 class IsoMedium:
-    """A volume in an ISO image, or on a disc in a drive (a block device)."""
+    """A volume in an ISO image, or on a disc in a drive (a block device).
+
+    ``folder``: the folder of the image that is the volume, with a slash behind it; the top without it. ``image``: an
+    ISO image in that image, which is read in its place.
+    """
 
     layout: Layout = "iso"
 
-    def __init__(self, path: Path) -> None:
-        self.name = path_text(path)
+    def __init__(self, path: Path, *, image: str = "", folder: str = "") -> None:
+        self.name = path_text(path) + (f":{image}" if image else "") + (f":{folder}" if folder else "")
         self._path = path
+        self._image = image
+        self._folder = folder
 
     def walk(self) -> Iterator[tuple[str, int, BinaryIO]]:
         """See `Medium.walk`."""
         with self._path.open("rb") as source:
-            try:
-                reader = IsoReader(source)
-            except FormatError as error:
-                source.seek(0)
-                if not any(source.read(BLANK)):
-                    raise MalformedError("it is blank: nothing is recorded on it") from None
-                raise type(error)(f"no disc image, or its directories are destroyed ({error})") from None
-            for name, size in sorted(reader.files(), key=lambda item: volume.writing_order(item[0])):
-                yield name, size, reader.open(name)
+            reader = self._reader(source)
+            sizes = dict(reader.files())
+            names = self._names(reader)
+            for true, name in sorted(names.items(), key=lambda item: volume.writing_order(item[0])):
+                yield true, sizes[name], reader.open(name)
 
     @contextmanager
     def files(self) -> Iterator[Callable[[str], BinaryIO]]:
         """See `RandomMedium.files`."""
         with self._path.open("rb") as source:
-            yield IsoReader(source).open
+            reader = self._reader(source)
+            names = self._names(reader)
+            yield lambda name: reader.open(names[name])
+
+    def contained(self) -> list[str]:
+        """The paths of all files on the disc, as they stand there. Raises as `walk` does."""
+        with self._path.open("rb") as source:
+            return [name for name, _ in self._reader(source).files()]
+
+    def _reader(self, source: BinaryIO) -> IsoReader:
+        try:
+            reader = IsoReader(source)
+        except FormatError as error:
+            source.seek(0)
+            if not any(source.read(BLANK)):
+                raise MalformedError("it is blank: nothing is recorded on it") from None
+            raise type(error)(f"no disc image, or its directories are destroyed ({error})") from None
+        return IsoReader(reader.open(self._image)) if self._image else reader
+
+    def _names(self, reader: IsoReader) -> dict[str, str]:
+        """The name on the disc by the true name, of each file of the volume."""
+        names = [name.removeprefix(self._folder) for name, _ in reader.files() if name.startswith(self._folder)]
+        return {true: self._folder + name for true, name in true_names(names).items()}
 
 
 class TapeMedium:
@@ -210,95 +245,3 @@ class TapeMedium:
             after = max(places) >= (volume.writing_order(unfinished.path), end)
         first_reel = self.first_label.reel if self.first_label else 1
         return missing_reels(first_reel, reader.reel, before=before, after=after)
-
-
-def find_all_media(paths: Sequence[Path], ask: Ask = nobody) -> list[Medium]:
-    """Return the volumes at all ``paths`` (see `find_media`); folders of the reels of one volume become one medium.
-
-    ``ask`` has a person change the reels in a tape drive.
-    """
-    media = [medium for path in paths for medium in find_media(path)]
-    tapes = [medium.path for medium in media if isinstance(medium, TapeMedium) and not is_tape_device(medium.path)]
-    # A volume takes the place of one of its folders. Where reels are missing between, it has several runs of reels, and
-    # that of the first reel comes first, because it describes the others.
-    runs = iter(group_reels(tapes))
-    found: list[Medium] = []
-    for medium in media:
-        if not isinstance(medium, TapeMedium):
-            found.append(medium)
-        elif is_tape_device(medium.path):
-            found.append(TapeMedium(medium.path, ask=ask))
-        elif (reels := next(runs, None)) is not None:
-            found.append(TapeMedium(reels[0], further=reels[1:]))
-    return found
-
-
-def find_media(path: Path) -> list[Medium]:
-    """Return the volume at ``path``, or, for a folder of volumes, each of them. Raises `NotFoundError`, `UsageError`.
-
-    In a folder hidden names, links that lead nowhere and what we may not look into are passed over: operating systems
-    leave such things on drives (``lost+found``, ``._NAME`` beside each file). What the drive fails to show is returned
-    as a volume, so that reading it reports the failure.
-    """
-    if not path.exists():
-        raise NotFoundError(f"{path} does not exist", hint="check the path, or whether the medium is mounted")
-    medium = _medium_at(path)
-    if medium is not None:
-        return [medium, *_volumes_below(medium, path)]
-    if path.is_dir():
-        media = [found for child in sorted(path.iterdir()) if (found := _medium_in_folder(child)) is not None]
-        if media:
-            return media
-    raise UsageError(
-        f"{path} is not a volume of a parcel, nor a folder of volumes",
-        hint="name an ISO image, a mounted disc, a tape or volume folder, or a folder of these",
-        code=Code.NOT_A_VOLUME,
-    )
-
-
-def _volumes_below(medium: Medium, path: Path) -> list[Medium]:
-    """Return the volumes in folders of a drive whose top folder is a volume too: somebody copied one of them there."""
-    if not isinstance(medium, FolderMedium):
-        return []
-    folders = [child for child in sorted(path.iterdir()) if child.name not in ("data", "courier") and child.is_dir()]
-    return [found for child in folders if (found := _medium_in_folder(child)) is not None]
-
-
-def _medium_in_folder(path: Path) -> Medium | None:
-    """Return the volume at a path in a folder of volumes, if there is one (see `find_media`)."""
-    if path.name.startswith("."):
-        return None
-    try:
-        return _medium_at(path)
-    except OSError as error:
-        if error.errno in _PASSED_OVER:
-            return None
-    is_folder = False
-    with suppress(OSError):
-        is_folder = path.is_dir()
-    return FolderMedium(path) if is_folder else IsoMedium(path)
-
-
-def _medium_at(path: Path) -> Medium | None:
-    """Return the volume at a path, told by names and first bytes; None where there is none. Raises `OSError`."""
-    if path.name.startswith(TEMP):
-        return None
-    if path.is_dir():
-        # Not the folder "courier" alone, which a drive may have for another purpose.
-        if any((path / name).exists() for name in ("bagit.txt", volume.PACKING_LIST, volume.LABEL)):
-            return FolderMedium(path)
-        return TapeMedium(path) if is_tape_folder(path) else None
-    if is_tape_device(path):
-        return TapeMedium(path)
-    mode = path.stat().st_mode
-    if stat.S_ISBLK(mode) or (stat.S_ISREG(mode) and _is_iso(path)):
-        return IsoMedium(path)
-    return None
-
-
-def _is_iso(path: Path) -> bool:
-    if path.suffix.lower() == ".iso":
-        return True
-    with path.open("rb") as source:
-        source.seek(16 * 2048)
-        return source.read(6)[1:] == b"CD001"

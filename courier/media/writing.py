@@ -14,11 +14,12 @@ from pathlib import Path
 
 from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, RefusedError, UsageError, explain
-from courier.files import TEMP, atomic_file, let_all_read, make_folder, remove_tree, sync_folder, writing_out
+from courier.files import TEMP, atomic_file, let_all_read, make_folder, remove_tree, sync_file, sync_folder, writing_out
 from courier.media.checked_stream import SourceFile, checked
 from courier.media.reading import FolderMedium, IsoMedium, Layout, Medium, TapeMedium
 from courier.media.tape_device import is_tape_device
 from courier.media.tape_reels import Ask, ask_for_blank, ask_for_reel, nobody, open_tape, what_is_on
+from courier.niceties import nicety, set_time
 from formats.digest import CHUNK, SideHash
 from formats.errors import FormatError
 from formats.iso import IsoFile, write_iso
@@ -84,7 +85,7 @@ def _write_iso(target: Path, source: VolumeSource, progress: Callable[[int], Non
             created_ns=source.made_ns,
         )
         out.flush()
-        os.fsync(out.fileno())
+        sync_file(out.fileno(), target)
         forget_cached(Path(out.name))
         read_back(IsoMedium(Path(out.name)), source, progress)
     return target.stat().st_size
@@ -99,7 +100,7 @@ def _write_folder(target: Path, source: VolumeSource, progress: Callable[[int], 
             with path.open("xb") as out, checked(file, source.unit, writing_out(out, progress))() as stream:
                 while data := stream.read(CHUNK):
                     out.write(data)
-            os.utime(path, ns=(source.made_ns, source.made_ns))
+            set_time(path, source.made_ns)
         written = _flush_tree(root)
         read_back(FolderMedium(root), source, progress)
     return written
@@ -204,7 +205,7 @@ def _flush_tree(root: Path) -> int:
             total += path.stat().st_size
             handle = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
             try:
-                os.fsync(handle)
+                sync_file(handle, path)
             finally:
                 os.close(handle)
             forget_cached(path)
@@ -217,7 +218,8 @@ def forget_cached(path: Path) -> None:
     if hasattr(os, "posix_fadvise"):
         handle = os.open(path, os.O_RDONLY)
         try:
-            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+            with nicety(path):
+                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(handle)
 

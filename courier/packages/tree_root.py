@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from courier.niceties import PERMISSIONS, TIMES, nicety
+
 NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """Flags to open a file with that is not to be a link or pipe by now; a pipe would keep us waiting."""
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -142,12 +144,19 @@ class TreeRoot(AbstractContextManager["TreeRoot"]):
     def utime(self, name: str, mtime_ns: int) -> None:
         """Set the time of an entry, of a link itself where the system can."""
         path, at = self._at(name)
-        if os.utime in os.supports_follow_symlinks:
-            os.utime(path, ns=(mtime_ns, mtime_ns), follow_symlinks=False, **at)
-        elif not Path(path).is_symlink():
-            os.utime(path, ns=(mtime_ns, mtime_ns), **at)
+        with nicety(Path(self._text), TIMES):
+            if os.utime in os.supports_follow_symlinks:
+                os.utime(path, ns=(mtime_ns, mtime_ns), follow_symlinks=False, **at)
+            elif not Path(path).is_symlink():
+                os.utime(path, ns=(mtime_ns, mtime_ns), **at)
 
     def chmod(self, name: str, mode: int) -> None:
         """Set the permission bits of a file or folder, which is known to be no link."""
         path, at = self._at(name)
-        os.chmod(path, mode, **at)
+        with nicety(Path(self._text), PERMISSIONS):
+            os.chmod(path, mode, **at)
+
+    def fchmod(self, descriptor: int, mode: int) -> None:
+        """Set the permission bits of an open file."""
+        with nicety(Path(self._text), PERMISSIONS):
+            os.fchmod(descriptor, mode)

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, cast
 
 from courier.errors import UsageError, explain
 from courier.files import naming_space, require_space
+from courier.niceties import TIMES, nicety, set_mode, set_time
 from courier.packages.find import find_package
 from courier.packages.vouched import check_not_contradicted
 from courier.packages.write_tree import check_native, new_folder, umask
@@ -142,7 +143,7 @@ class _Unpacker:
         self._checked: tuple[str, ...] = ()
         self._folders: list[tuple[Path, _Details]] = []
         self._mask = umask()
-        root.chmod(0o700)
+        set_mode(root, 0o700)
 
     def take(self, archive: tarfile.TarFile, info: tarfile.TarInfo) -> None:
         """Make one member. Raises `FormatError` for one that leads out, stands twice or is of an unknown kind."""
@@ -165,7 +166,7 @@ class _Unpacker:
         for path, details in sorted(self._folders, key=lambda one: -len(one[0].parts)):
             self._restore(path, details)
         if not self._root_told:
-            self._root.chmod(0o777 & ~self._mask)
+            set_mode(self._root, 0o777 & ~self._mask)
         if hasattr(os, "sync"):
             os.sync()
 
@@ -246,10 +247,11 @@ class _Unpacker:
                 self.lost[ATTRIBUTE] += 1
         times = details.mtime_ns, details.mtime_ns
         if not details.is_link:
-            os.utime(path, ns=times)  # before the permissions: Windows sets no time of a file that is read-only
-            path.chmod(mode)
+            set_time(path, details.mtime_ns)  # before the permissions: Windows sets no time of a read-only file
+            set_mode(path, mode)
         elif os.utime in os.supports_follow_symlinks:
-            os.utime(path, ns=times, follow_symlinks=False)
+            with nicety(path.parent, TIMES):
+                os.utime(path, ns=times, follow_symlinks=False)
 
 
 def _steps(name: str) -> tuple[str, ...]:

@@ -162,7 +162,7 @@ class _Writer:
             if self._files <= _FLUSHED_ALONE or not hasattr(os, "sync"):
                 os.fsync(descriptor)
             if os.name == "posix":
-                os.fchmod(descriptor, self._mode(entry.mode))
+                self._root.fchmod(descriptor, self._mode(entry.mode))
         self._root.utime(entry.path, entry.mtime_ns)
 
 

@@ -211,12 +211,11 @@ def _check_not_refused_here(facts: Facts) -> Finding:
 
 def _check_not_our_own(facts: Facts) -> Finding:
     packing = facts.packing
-    if not packing.encrypted or packing.source != facts.site or facts.site in packing.destinations:
+    if packing.source != facts.site:
         return AGREED
     return Finding(
         error=RefusedError(
-            f"{facts.where}: {packing.parcel} was made here, at {facts.site}, and is encrypted for "
-            f"{', '.join(packing.destinations)}",
+            f"{facts.where}: {packing.parcel} was made here, at {facts.site}, for {', '.join(packing.destinations)}",
             hint=f"receive it at {packing.destinations[0]}: --home or COURIER_HOME says which site a command is for",
             code=Code.OWN_PARCEL,
         )

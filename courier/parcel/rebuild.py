@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from courier.errors import CourierError
+from courier.error_codes import Code
+from courier.errors import CourierError, RefusedError
 from courier.files import TEMP, locked, make_folder, sweep
-from courier.media.reading import Medium, find_all_media
+from courier.media.finding import Note, find_all_media
+from courier.media.reading import Medium
 from courier.parcel.volume_documents import VolumeDocuments
 from courier.parcel.volume_reader import VolumeReader
 from courier.site.clock import now
@@ -57,15 +59,16 @@ def rebuild(
     *,
     sent: Callable[[Site, Medium, VolumeDocuments], Rebuilt],
     received: Callable[[Site, Medium, VolumeDocuments], Rebuilt],
+    note: Note = lambda _: None,
 ) -> tuple[list[Rebuilt], list[tuple[str, CourierError]]]:
     """Record the parcel of every volume at ``paths``, by ``sent`` where this site made it, otherwise by ``received``.
 
-    Returns the result of each medium, and (name, error) of media that could not be used. What the catalogue knows
-    already stays as it is; but of several layouts of a parcel the latest counts, whichever is read first. Raises
-    `BusyError` while another rebuilding runs.
+    ``note`` is told what lies beside the volumes. Returns the result of each medium, and (name, error) of media
+    that could not be used. What the catalogue knows already stays as it is; but of several layouts of a parcel the
+    latest counts, whichever is read first. Raises `BusyError` while another rebuilding runs.
     """
     found, failures = [], []
-    media = find_all_media(paths)
+    media = find_all_media(paths, note=note)
     root = make_folder(site.home / "parcels")
     with locked(root / "lock"):
         sweep(root)
@@ -76,5 +79,13 @@ def rebuild(
                     record = sent if documents.packing.source == site.code else received
                     found.append(record(site, medium, documents))
             except CourierError as error:
-                failures.append((medium.name, error))
+                failures.append((medium.name, _with_card(error)))
     return found, failures
+
+
+def _with_card(error: CourierError) -> CourierError:
+    """The error; where a card of the sender is wanted, with the way to give it to this command: it was lost, too."""
+    if error.code not in (Code.UNKNOWN_SITE, Code.UNKNOWN_KEY):
+        return error
+    hint = "get its present card, then give it in the same command: courier catalog rebuild --card CARD MEDIUM..."
+    return RefusedError(error.message, hint=hint, code=error.code)

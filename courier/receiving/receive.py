@@ -14,7 +14,8 @@ from pathlib import Path
 
 from courier.errors import CourierError
 from courier.files import TEMP, locked, make_folder, naming_space, remove_tree, sweep
-from courier.media.reading import Medium, find_all_media
+from courier.media.finding import Note, find_all_media
+from courier.media.reading import Medium
 from courier.media.tape_reels import Ask, nobody
 from courier.parcel.custody_ledger import CustodyBook
 from courier.parcel.volume_documents import VolumeDocuments
@@ -48,14 +49,16 @@ def receive_media(
     looking: Callable[[Medium, VolumeDocuments], None] = lambda _medium, _documents: None,
     received: Callable[[VolumeResult], None] = lambda _: None,
     ask: Ask = nobody,
+    note: Note = lambda _: None,
 ) -> Received:
     """Receive every volume at ``paths``; then import what is complete and agreed, unless ``hold``.
 
     One bad medium does not stop the others: its error is among ``failures``. ``progress`` is told bytes that
     were read, ``looking`` with each medium and its documents as soon as these are verified, ``received`` with the
-    result of each medium. ``ask`` has a person put in the next reel of a tape.
+    result of each medium. ``ask`` has a person put in the next reel of a tape, ``note`` is told what lies beside the
+    volumes.
     """
-    media = find_all_media(paths, ask)
+    media = find_all_media(paths, ask, note)
     site.unlock()
     run = _Run(site=site, hold=hold, progress=progress, looking=looking, received=received)
     read = 0

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import DamagedError
-from courier.files import flush_files, make_folder, remove_tree, sync_folder, write_atomic
+from courier.files import flush_files, make_folder, remove_tree, sync_file, sync_folder, write_atomic
 from courier.parcel.block_table import load_table
 from courier.parcel.volume_documents import VolumeDocuments
 from formats.blocks import BlockTable
@@ -287,6 +287,6 @@ class Filling:
     def _flush(self) -> None:
         # The data first, then the map that says that they are there.
         if self._unsettled:
-            os.fsync(self._handle)
+            sync_file(self._handle, self._spool.path(self._index))
             write_atomic(self._spool._map_path(self._index), bytes(self.have))
             self._unsettled = 0

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from courier.errors import CourierError
-from courier.media.reading import Medium, find_all_media
+from courier.media.finding import Note, find_all_media
+from courier.media.reading import Medium
 from courier.media.tape_reels import Ask, nobody
 from courier.parcel.block_table import load_table
 from courier.parcel.import_checks import Stage, judge
@@ -45,16 +46,17 @@ def verify_media(
     looking: Callable[[Medium, VolumeDocuments], None] = lambda _medium, _head: None,
     admit: Callable[[VolumeDocuments], Sequence[str]] = lambda _: (),
     ask: Ask = nobody,
+    note: Note = lambda _: None,
 ) -> tuple[list[Verdict], list[tuple[str, CourierError]]]:
     """Check every byte of every volume at ``paths``.
 
     Returns the verdicts, and (name, error) of media that cannot be read or are not to be trusted. ``admit`` returns
     notes on a volume, and raises `RefusedError` where its parcel would not be received here, whatever is signed.
     ``progress`` is called with bytes that were read and are good, ``looking`` with each medium whose documents are
-    verified. ``ask`` has a person put in the next reel of a tape.
+    verified. ``ask`` has a person put in the next reel of a tape, ``note`` is told what lies beside the volumes.
     """
     verdicts, failures = [], []
-    for medium in find_all_media(paths, ask):
+    for medium in find_all_media(paths, ask, note):
         try:
             with tempfile.TemporaryDirectory(prefix="courier-verify-") as scratch:
                 verdicts.append(_verify(trust, medium, Path(scratch), progress, looking, admit))

@@ -17,7 +17,8 @@ from pathlib import Path
 from courier.error_codes import Code
 from courier.errors import CourierError, NotFoundError, RefusedError
 from courier.files import naming_space, path_text
-from courier.media.reading import Layout, find_media
+from courier.media.finding import find_media
+from courier.media.reading import Layout
 from courier.media.writing import VolumeSource, read_back, write_volume_to
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.states import SentEvent, SentState, VolumeEvent, VolumeState

@@ -20,7 +20,7 @@ from courier.errors import BusyError, DamagedError, RefusedError, UsageError
 from courier.files import TEMP, locked, make_folder, private_mode, remove_tree, sweep
 from courier.site.card import CARD, clock_before_key, make_card, own_card, pinned_card
 from courier.site.catalog import Catalogue, guests, open_catalogue, packages, sites
-from courier.site.catalog.database import check_catalogue_url, check_whole, sqlite_url
+from courier.site.catalog.database import check_catalogue_url, sqlite_url
 from courier.site.clock import now
 from courier.site.keyring import Keyring
 from courier.site.log import LOG_FOLDER
@@ -290,19 +290,18 @@ def _sqlite_file(home: Path) -> URL:
 def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
     """Open a site home.
 
-    ``lost_catalogue``: a catalogue that is missing is begun anew, to be rebuilt from media, and one that is damaged is
-    put aside. Raises `NotFoundError` when there is no home, `RefusedError` when a part of it is missing, `DamagedError`
-    for a damaged catalogue.
+    ``lost_catalogue``: a catalogue that is missing is begun anew, to be rebuilt from media (one that is damaged stands
+    in the way: see `courier.site.lost_catalogue`). Raises `NotFoundError` when there is no home, `RefusedError` when a
+    part of it is missing, `DamagedError` for a damaged catalogue.
     """
     settings = Settings.load(home)
     path = home / "catalogue.sqlite"
-    if lost_catalogue and not settings.catalogue:
-        _put_aside_damaged(path)
     lost = not settings.catalogue and not (path.exists() and path.stat().st_size)
     if lost and not lost_catalogue:
         raise RefusedError(
             f"{path} is missing or empty",
-            hint="restore it from a backup of the site home; without one: courier catalog rebuild MEDIUM...",
+            hint="restore it from a backup of the site home; without one: courier catalog rebuild --card CARD "
+            "MEDIUM..., with the cards of the other sites",
             code=Code.NO_CATALOGUE,
         )
     own_card(home, settings.site)
@@ -317,17 +316,3 @@ def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
         with site.catalogue.writing() as connection:
             packages.raise_counter(connection, packages.IDS_LOST, 1)
     return site
-
-
-def _put_aside_damaged(path: Path) -> None:
-    """Rename the file of a catalogue that is damaged, and those beside it; it is kept."""
-    if not (path.exists() and path.stat().st_size):
-        return
-    try:
-        check_whole(sqlite_url(path))
-    except DamagedError:
-        moment = now()
-        for more in ("-wal", "-shm", ""):
-            beside = path.with_name(f"{path.name}{more}")
-            if beside.exists():
-                beside.replace(path.with_name(f"damaged-{moment}-{beside.name}"))

@@ -114,6 +114,13 @@ def pin_card(site: Site, data: bytes, *, fingerprint: str | None) -> Pinned:
     return Pinned(card=card, before=before, was_revoked=pinned is not None and bool(pinned.revoked))
 
 
+def is_pinned(site: Site, card: SiteCard) -> bool:
+    """Whether this very card is pinned, and its site is trusted."""
+    with site.catalogue.reading() as connection:
+        pinned = sites.find(connection, card.site)
+    return pinned is not None and not pinned.revoked and pinned_card(pinned.card).payload() == card.payload()
+
+
 def verify_card(site: Site, data: bytes) -> tuple[SiteCard, Envelope]:
     """The card in a message, which must be newer than the pinned one of its site, or that very one.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from courier.errors import RefusedError, UsageError
 from courier.files import explain_os, is_of_group
+from courier.niceties import set_mode
 from courier.site.catalog.database import has_password
 from courier.site.settings import SETTINGS
 
@@ -33,8 +34,7 @@ def keep_to_owner(home: Path, group: str = "") -> None:
         return
     if not group:
         # A file system of its own may belong to another user: then every command warns of what others may read.
-        with contextlib.suppress(PermissionError):
-            home.chmod(0o700)
+        set_mode(home, 0o700)
         return
     import grp
 

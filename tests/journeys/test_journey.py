@@ -216,13 +216,20 @@ def test_ids_and_versions_that_are_used_up_are_said_and_the_way_on(sites: Sites)
     assert add(sites.hq, files, id="HQ100001") == "HQ100001:1"
 
 
-def test_a_command_of_the_other_site_is_told_so(sites: Sites) -> None:
+@pytest.mark.parametrize("encrypt", [True, False])
+def test_a_command_of_the_other_site_is_told_so(sites: Sites, encrypt: bool) -> None:
     """The commonest slip: COURIER_HOME is still that of the sender."""
-    parcel, volumes = sent(sites.hq, add(sites.hq, write_files(sites.root / "files", a=b"a")), out=sites.root / "out")
-    error = sites.hq.fails("parcel", "receive", *volumes, code=3)
+    package = add(sites.hq, write_files(sites.root / "files", a=b"a"))
+    parcel, volumes = sent(sites.hq, package, out=sites.root / "out", encrypt=encrypt)
+    before = sites.hq.state()
+    for options in (), ("--hold",):
+        error = sites.hq.fails("parcel", "receive", *volumes, *options, code=3)
+    assert sites.hq.state() == before
+    assert sites.hq("parcel", "list")["received"] == []
     assert (error["code"], "receive it at BR1" in error["hint"]) == ("own-parcel", True)
-    assert "made here, at HQ1, and is encrypted for BR1" in error["message"]
-    for command in ("import", parcel), ("repair", parcel), ("arrived", parcel), ("refuse", parcel, "--reason", "x"):
+    assert "made here, at HQ1, for BR1" in error["message"]
+    commands = [(word, parcel) for word in ("import", "repair", "arrived", "accept")]
+    for command in (*commands, ("refuse", parcel, "--reason", "x")):
         error = sites.hq.fails("parcel", *command, code=6)
         assert "of HQ1, this site" in error["message"]
         assert "COURIER_HOME" in error["hint"]

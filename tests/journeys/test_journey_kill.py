@@ -271,9 +271,8 @@ def test_a_catalogue_is_rebuilt_from_media_through_kills(tmp_path: Path) -> None
         for path in home.path.glob("catalogue.sqlite*"):
             path.unlink()
         # The other site's card was in the catalogue too.
-        home("catalog", "rebuild", volumes[0], code=None)
         (other,) = (one for one in sites.homes if one is not home)
-        home("site", "trust", tmp_path / f"{other.code}.card")
+        home("catalog", "rebuild", "--card", tmp_path / f"{other.code}.card")
         home("channel", "address", "add", other.code, tmp_path / "share")
         killer.step(home, "catalog", "rebuild", *volumes, likely=0.4)
     print(f"{killer.killed} commands killed")

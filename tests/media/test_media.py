@@ -30,6 +30,7 @@ from journey import write as write_parcel
 from stock import stock_tool
 
 from courier.media import reading as media
+from courier.media.finding import find_all_media
 from courier.media.reading import LAYOUTS
 from courier.parcel.archive_plan import take_turns
 
@@ -85,7 +86,7 @@ def test_unreadable_places_cost_only_their_blocks_and_another_reading_fills_them
     with monkeypatch.context() as patch:
         patch.setattr(
             "courier.receiving.receive.find_all_media",
-            lambda paths, ask: [Scratched(found) for found in REAL_FIND(paths, ask)],
+            lambda paths, ask, note: [Scratched(found) for found in REAL_FIND(paths, ask, note)],
         )
         document = sites.br("parcel", "receive", *volumes, code=4)
     assert document["volumes"][0]["bad"][0]["blocks"] == [[2, 2], [5, 5]]
@@ -96,7 +97,7 @@ def test_unreadable_places_cost_only_their_blocks_and_another_reading_fills_them
     assert exported(sites.br, package, sites.root / "x") == exported(sites.hq, package, sites.root / "y")
 
 
-REAL_FIND = media.find_all_media
+REAL_FIND = find_all_media
 
 
 class Scratched:
@@ -487,8 +488,7 @@ def test_no_number_is_allotted_that_a_lost_catalogue_may_have_given_out(sites: S
     add(sites.hq, FIXTURES / "boot.wim")
     for path in sites.hq.path.glob("catalogue.sqlite*"):
         path.unlink()
-    (sites.root / "empty").mkdir()
-    sites.hq.ran("catalog", "rebuild", sites.root / "empty", code=None)
+    sites.hq("catalog", "rebuild")
     command = ("package", "add", FIXTURES / "disk.raw", "--name", "Other")
     for words, hint in ((), "--id"), (("--id", "HQ100002"), "--version"):
         error = sites.hq.fails(*command, *words, code=3)
@@ -511,6 +511,31 @@ def test_of_two_layouts_of_a_parcel_the_last_is_learnt_whichever_is_seen_first(s
     assert shown["state"] == "Written"
     assert [(one["number"], one["path"], one["state"]) for one in shown["volumes"]] == [(1, volume["path"], "Written")]
     assert sites.hq("parcel", "write", parcel, *out, last)["volumes"][0]["kept"]
+
+
+def test_a_receiver_whose_catalogue_is_lost_gives_the_senders_card_in_the_same_command(sites: Sites) -> None:
+    _, volumes = sent(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), out=sites.root / "out")
+    sites.sync(sites.hq)
+    for path in sites.br.path.glob("catalogue.sqlite*"):
+        path.unlink()
+    error = sites.br.fails("site", "trust", sites.root / "HQ1.card", code=3)
+    assert "courier catalog rebuild --card CARD MEDIUM" in error["hint"]
+    error = sites.br.fails("catalog", "rebuild", *volumes, code=3)
+    assert (error["code"], "courier catalog rebuild --card CARD MEDIUM" in error["hint"]) == ("unknown-site", True)
+    assert not list(sites.br.path.glob("catalogue.sqlite*"))
+    card = ("--card", sites.root / "HQ1.card")
+    unasked = run("catalog", "rebuild", *volumes, *card, "--home", sites.br.path, code=3)
+    assert "by phone" in unasked.err
+    assert not list(sites.br.path.glob("catalogue.sqlite*"))
+    document = sites.br("catalog", "rebuild", *volumes, *card)
+    assert document["pinned"] == ["HQ1"]
+    assert {one["side"] for one in document["volumes"]} == {"receiver"}
+    assert len(document["volumes"]) == len(volumes)
+    # Once more, without a question: this card is pinned now.
+    run("catalog", "rebuild", *volumes, *card, "--home", sites.br.path)
+    sites.br("channel", "address", "add", "HQ1", sites.root / "share")
+    sites.br("channel", "sync")
+    assert sites.br("parcel", "receive", *volumes)["state"] == "Imported"
 
 
 def test_a_receiver_learns_of_a_parcel_and_then_takes_it_in(sites: Sites) -> None:

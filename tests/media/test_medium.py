@@ -14,6 +14,7 @@ from fake_tape import FakeSt
 
 from courier.media import tape_device
 from courier.media.checked_stream import SourceFile
+from courier.media.finding import find_all_media, find_media
 from courier.media.reading import (
     LAYOUTS,
     IsoMedium,
@@ -21,8 +22,6 @@ from courier.media.reading import (
     Medium,
     RandomMedium,
     TapeMedium,
-    find_all_media,
-    find_media,
 )
 from courier.media.tape_folder import FolderDrive
 from courier.media.volume_files import writing_order
@@ -92,7 +91,7 @@ def medium(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     if request.param == "tape drive":
         tape, path = FakeSt(), tmp_path / "nst0"
         path.touch()
-        for module in ("tape_reels", "reading", "writing"):
+        for module in ("tape_reels", "reading", "finding", "writing"):
             monkeypatch.setattr(f"courier.media.{module}.is_tape_device", lambda found: found == path)
         monkeypatch.setattr(tape_device, "_LinuxTape", lambda _path, writing: tape)
         write_volume_to(path, source(), "tape", lambda _: None)

@@ -690,7 +690,7 @@ def drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pat
     """A file that passes for a tape device, and the tapes that were in it: the last is in it now."""
     path, tapes = tmp_path / "nst0", [FakeSt()]
     path.touch()
-    for module in ("media.tape_reels", "media.reading", "media.writing", "sending.drives"):
+    for module in ("media.tape_reels", "media.reading", "media.finding", "media.writing", "sending.drives"):
         monkeypatch.setattr(f"courier.{module}.is_tape_device", lambda found: found == path)
     monkeypatch.setattr(tapedevice, "_LinuxTape", lambda _path, writing: tapes[-1])
     yield path, tapes

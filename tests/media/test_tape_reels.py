@@ -59,7 +59,7 @@ def station(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Station
     path = tmp_path / "nst0"
     path.touch()
     here = Station(path=path, tape=reel())
-    for module in ("media.tape_reels", "media.reading", "media.writing", "sending.drives"):
+    for module in ("media.tape_reels", "media.reading", "media.finding", "media.writing", "sending.drives"):
         monkeypatch.setattr(f"courier.{module}.is_tape_device", lambda found: found == path)
     monkeypatch.setattr(tapedevice, "_LinuxTape", lambda _path, writing: here.tape)
     yield here

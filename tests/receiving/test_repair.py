@@ -14,6 +14,7 @@ from journey import Home, Sites, add, create, exported, make_sites, noise, sent,
 
 from courier.files import locked
 from courier.media import reading as media
+from courier.media.finding import find_all_media
 from courier.media.reading import LAYOUTS
 from courier.site.home import open_site
 from formats.documents.repair import PART_TYPE, RepairPart
@@ -39,7 +40,7 @@ def imported_right(sites: Sites, package: str) -> None:
 
 # --- locating -------------------------------------------------------------------------------------------------------
 
-REAL_FIND = media.find_all_media
+REAL_FIND = find_all_media
 Fault = Callable[[bytes, int], bytes]
 
 
@@ -104,7 +105,7 @@ def receive_faulty(sites: Sites, fault: Fault, monkeypatch: pytest.MonkeyPatch, 
     with monkeypatch.context() as patch:
         patch.setattr(
             "courier.receiving.receive.find_all_media",
-            lambda paths, ask: [FaultyMedium(found, fault) for found in REAL_FIND(paths, ask)],
+            lambda paths, ask, note: [FaultyMedium(found, fault) for found in REAL_FIND(paths, ask, note)],
         )
         return sites.br("parcel", "receive", *paths, code=None)
 

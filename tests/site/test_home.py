@@ -179,8 +179,8 @@ def test_a_damaged_catalogue_is_said_to_be_damaged_and_what_helps(home: Path, ho
     error = run("site", "list", "--json", "--home", home, code=4).error
     assert error["code"] == "catalogue"
     assert "backup" in error["hint"]
-    assert "courier catalog rebuild MEDIUM" in error["hint"]
-    run("catalog", "rebuild", home.parent, "--home", home, code=None)
+    assert "courier catalog rebuild --card CARD MEDIUM" in error["hint"]
+    run("catalog", "rebuild", "--yes", "--home", home)
     assert run("package", "list", "--json", "--home", home).document["packages"] == []
     assert [kept.read_bytes() for kept in home.glob("damaged-*-catalogue.sqlite")] == [bad]
 
@@ -188,6 +188,28 @@ def test_a_damaged_catalogue_is_said_to_be_damaged_and_what_helps(home: Path, ho
 def test_catalog_rebuild_puts_a_good_catalogue_nowhere(home: Path) -> None:
     run("catalog", "rebuild", home.parent, "--home", home, code=None)
     assert not list(home.glob("damaged-*"))
+
+
+@pytest.mark.parametrize("how", ["lost", "garbage"])
+def test_a_rebuild_that_fails_leaves_the_home_as_it_was(home: Path, how: str) -> None:
+    for path in home.glob("catalogue.sqlite*"):
+        path.unlink()
+    if how == "garbage":
+        (home / "catalogue.sqlite").write_bytes(b"garbage" * 1000)
+    (home.parent / "empty").mkdir()
+    before = names_and_bytes(home)
+    assert "empty" in run("catalog", "rebuild", home.parent / "empty", "--home", home, code=2).err
+    assert "yes" in run("catalog", "rebuild", "--home", home, code=3).err
+    assert names_and_bytes(home) == before
+
+
+def names_and_bytes(home: Path) -> dict[str, bytes]:
+    """Every file that stands in a home itself."""
+    return {path.name: path.read_bytes() for path in home.iterdir() if path.is_file()}
+
+
+def test_a_whole_catalogue_is_never_begun_anew(home: Path) -> None:
+    assert "whole" in run("catalog", "rebuild", "--yes", "--home", home, code=2).err
 
 
 def test_a_database_server_that_refuses_is_not_reached(home: Path) -> None:

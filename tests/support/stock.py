@@ -23,6 +23,7 @@ DEBIAN_PACKAGES = {
     "git": "git",
     "initdb": "postgresql",
     "genisoimage": "genisoimage",
+    "gzip": "gzip",
     "isoinfo": "genisoimage",
     "mcopy": "mtools",
     "mkfs.ext4": "e2fsprogs",

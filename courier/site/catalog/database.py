@@ -254,6 +254,9 @@ def _sqlite_error(file: Path, where: str, text: str) -> CourierError:
         return NoSpaceError(
             f"{where}: {text}{free}", hint="free some 100 MB on its disk, then run the same command again"
         )
+    if "locking protocol" in text:
+        hint = f"a site home wants a local disk, which knows locks: move {file.parent} there"
+        return RefusedError(f"{where}: {text}", hint=hint, code=Code.NO_LOCKS)
     if "locked" in text:
         return BusyError(f"{where}: {text}", hint="wait for the other command to end, then run this one again")
     if any(word in text for word in ("readonly", "unable to open")):
@@ -273,7 +276,7 @@ def damaged_catalogue(where: str, why: str) -> DamagedError:
     return DamagedError(
         f"{where}: {why}",
         hint="restore it from a backup of the site home, with no catalogue.sqlite-wal or -shm beside it; without a "
-        "backup: courier catalog rebuild MEDIUM..., which puts the damaged file aside",
+        "backup: courier catalog rebuild --card CARD MEDIUM..., which puts the damaged file aside",
         code=Code.CATALOGUE,
     )
 
