@@ -18,6 +18,7 @@ from typing import IO, BinaryIO, cast
 from courier.error_codes import Code
 from courier.errors import NotFoundError, UsageError
 from courier.files import path_text
+from courier.packages.holes import find_holes
 from courier.packages.offenders import Offenders, reason
 from courier.packages.tree_root import TreeRoot
 from formats.documents.listing import FIRST_TIME, LAST_TIME, MAX_LINE, path_key
@@ -284,7 +285,10 @@ class _Survey:
                 tree.links_nowhere.add("link", f"{name} -> {target}")
         elif stat.S_ISREG(info.st_mode):
             first = tree.earlier(name, info)
-            room = min(info.st_size, getattr(info, "st_blocks", info.st_size) * 512)
+            room = info.st_size
+            if getattr(info, "st_blocks", room) * 512 < room:
+                # Holes take no room. Data take less as well where the file system compresses: so holes are asked for.
+                room -= _left_out(root, below, info.st_size)
             sparse = room < info.st_size
             if not first:
                 tree.bytes += info.st_size
@@ -310,6 +314,15 @@ class _Survey:
         kinds = {"acl" if one.startswith(_ACL) else "xattr" for one in root.attributes(below)}
         for kind in sorted(kinds):
             self._tree.not_kept.add(kind, name)
+
+
+def _left_out(root: TreeRoot, below: str, size: int) -> int:
+    """Bytes in the holes of a file; raises `OSError`."""
+    descriptor = root.open(below)
+    try:
+        return sum(length for _, length in find_holes(descriptor, size))
+    finally:
+        os.close(descriptor)
 
 
 def _in_unicode(name: str) -> str:
