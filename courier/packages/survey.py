@@ -21,6 +21,7 @@ from courier.files import path_text
 from courier.packages.holes import find_holes
 from courier.packages.offenders import Offenders, reason
 from courier.packages.tree_root import TreeRoot
+from courier.site.store.sparse import left_out
 from formats.documents.listing import FIRST_TIME, LAST_TIME, MAX_LINE, path_key
 from formats.errors import FormatError
 from formats.names import check_path, check_target, leads_outside
@@ -288,8 +289,9 @@ class _Survey:
             room = info.st_size
             if getattr(info, "st_blocks", room) * 512 < room:
                 # Holes take no room. Data take less as well where the file system compresses: so holes are asked for.
-                room -= _left_out(root, below, info.st_size)
-            sparse = room < info.st_size
+                holes = _holes(root, below, info.st_size)
+                sparse = bool(holes)
+                room -= left_out(holes, info.st_size)
             if not first:
                 tree.bytes += info.st_size
                 tree.allocated += room
@@ -316,11 +318,11 @@ class _Survey:
             self._tree.not_kept.add(kind, name)
 
 
-def _left_out(root: TreeRoot, below: str, size: int) -> int:
-    """Bytes in the holes of a file; raises `OSError`."""
+def _holes(root: TreeRoot, below: str, size: int) -> tuple[tuple[int, int], ...]:
+    """The holes of a file; raises `OSError`."""
     descriptor = root.open(below)
     try:
-        return sum(length for _, length in find_holes(descriptor, size))
+        return find_holes(descriptor, size)
     finally:
         os.close(descriptor)
 

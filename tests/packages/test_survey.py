@@ -221,6 +221,16 @@ def test_data_that_the_file_system_compresses_is_no_hole(tmp_path: Path, monkeyp
         assert [entry.sparse for entry in tree.walk()] == [False, True]
 
 
+def test_holes_that_the_store_fills_with_zeros_count_as_room(tmp_path: Path) -> None:
+    with (tmp_path / "small holes").open("wb") as out:
+        for at in range(0, 4 << 20, 32 << 10):
+            out.seek(at)
+            out.write(b"x" * 4096)
+    with scan_tree([tmp_path]) as tree:
+        assert tree.allocated == tree.bytes
+        assert [entry.sparse for entry in tree.walk()] == [True]
+
+
 # --- what a package cannot take -------------------------------------------------------------------------------------
 
 

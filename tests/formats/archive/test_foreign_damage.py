@@ -178,3 +178,13 @@ def test_a_zip_that_lost_its_beginning_is_refused() -> None:
     # The directory says that its member begins before the file does.
     with pytest.raises(FormatError):
         read("zip", io.BytesIO(zipped(zipfile.ZIP_DEFLATED)[20:]))
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_a_tar_whose_name_is_larger_than_memory_is_refused_before_it_is_read(kind: bytes) -> None:
+    info = tarfile.TarInfo("a")
+    info.type, info.size = kind, 17 << 20
+    source = Asked(info.tobuf(tarfile.GNU_FORMAT) + bytes(info.size + 1024))
+    with pytest.raises(TooLargeError, match="a name or attributes of 17,825,792 bytes"):
+        read("tar", source)
+    assert source.tell() < 1 << 20
