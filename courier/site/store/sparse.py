@@ -73,7 +73,7 @@ class SparseWriter(AbstractContextManager["SparseWriter"]):
 
 
 def left_out(holes: Iterable[tuple[int, int]], size: int) -> int:
-    """Bytes that take no room here of a content of ``size`` bytes whose runs of zeros are ``holes`` (offset, length)."""
+    """Bytes that take no room here of a content of ``size`` bytes with these ``holes``, as (offset, length)."""
     total = 0
     for offset, length in holes:
         first, end = -(-offset // RUN) * RUN, offset + length
