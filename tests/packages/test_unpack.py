@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tarfile
 from pathlib import Path
 
@@ -11,14 +10,14 @@ from journey import Home, make_sites
 from source_trees import as_root, posix
 
 
-def archive_of(path: Path, kind: bytes, data: bytes = b"", **details: object) -> Path:
+def archive_of(path: Path, kind: bytes, **details: object) -> Path:
     """A tar of one member called ``odd``."""
     info = tarfile.TarInfo("odd")
-    info.type, info.size = kind, len(data)
+    info.type = kind
     for name, value in details.items():
         setattr(info, name, value)
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
-        archive.addfile(info, io.BytesIO(data))
+        archive.addfile(info)
     return path
 
 
