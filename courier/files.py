@@ -122,8 +122,9 @@ def atomic_file(path: Path, *, private: bool = False, readable: bool = False) ->
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename == str(temporary):
-            # The error names the file that was asked for, not the temporary one.
-            raise OSError(error.errno, error.strerror, str(path)) from None
+            # The error names what was asked for, not the temporary file: the folder, where that is what is missing.
+            there = error.errno != errno.ENOENT or path.parent.exists()
+            raise OSError(error.errno, error.strerror, str(path if there else path.parent)) from None
         raise
     sync_folder(path.parent)
 

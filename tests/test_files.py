@@ -337,3 +337,9 @@ def test_a_disk_that_fills_up_is_named_with_what_is_needed_and_what_is_free(
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     with pytest.raises(OSError, match="odd"), files.naming_space(tmp_path, int, purpose="copying"):
         raise OSError(errno.EIO, "odd")
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as error, atomic_file(tmp_path / "gone" / "ledger.jsonl"):
+        pass
+    assert error.value.filename == str(tmp_path / "gone")

@@ -79,7 +79,7 @@ def keep_measured(site: Site, address: Address, found: Measured) -> None:
 
 @contextmanager
 def open_probe(site: Site, code: str, text: str | None, *, network: Network | None = None) -> Iterator[Probe]:
-    """Open an address (``text``, or the first of the site) to measure it.
+    """Open an address (``text``, or the first of the site but for `POLL`) to measure it.
 
     Raises `NotFoundError`, `UnreachableError`; `UsageError` for `POLL`, which can only be measured from the other side.
     """
@@ -89,7 +89,7 @@ def open_probe(site: Site, code: str, text: str | None, *, network: Network | No
             known = sites.addresses(connection, code)
         if not known:
             raise NotFoundError(f"{code} has no address", hint="courier channel address add CODE ADDRESS")
-        address = known[0]
+        address = next((one for one in known if one.address != POLL), known[0])
     else:
         address = find_address(site, code, text)
     if address.address == POLL:

@@ -83,10 +83,7 @@ def plan_addition(
     _check_called(site, name, package, version)
     _check_outside_home(site, paths)
     with scan_tree(paths) as source:
-        if not source.entries:
-            raise UsageError("the package would be empty", hint="name a folder or file with something in it")
-        outside = source.links_outside
-        refuse_links(site, outside.examples.get("link", []), outside.total, where=f"package {name}")
+        _check_source(site, source, name, "a folder or file")
         yield Addition(source=source, name=name, package=package, version=version, holes=holes)
 
 
@@ -107,8 +104,7 @@ def plan_expansion(
     _check_called(site, name, package, version)
     _check_outside_home(site, [archive])
     with ArchiveSource(archive, password) as source:
-        if not source.entries:
-            raise UsageError("the package would be empty", hint="name an archive with something in it")
+        _check_source(site, source, name, "an archive")
         yield Addition(source=source, name=name, package=package, version=version)
 
 
@@ -130,6 +126,17 @@ def plan_packing(
         if source.entries < 2:
             raise UsageError("the package would be empty", hint="name a folder with something in it")
         yield Addition(source=source, name=name, package=package, version=version)
+
+
+def _check_source(site: Site, source: SourceTree | ArchiveSource, name: str, what: str) -> None:
+    """Refuse a source with nothing in it, and links that the site's policy refuses as far as their targets are known.
+
+    Where the links of a 7z or ZIP lead is known only when they are read.
+    """
+    if not source.entries:
+        raise UsageError("the package would be empty", hint=f"name {what} with something in it")
+    outside = source.links_outside
+    refuse_links(site, outside.examples.get("link", []), outside.total, where=f"package {name}")
 
 
 def _check_called(site: Site, name: str, package: str | None, version: int | None) -> None:

@@ -18,8 +18,10 @@ from typing import IO, BinaryIO, cast
 from courier.error_codes import Code
 from courier.errors import NotFoundError, UsageError
 from courier.files import path_text
+from courier.packages.holes import find_holes
 from courier.packages.offenders import Offenders, reason
 from courier.packages.tree_root import TreeRoot
+from courier.site.store.sparse import left_out
 from formats.documents.listing import FIRST_TIME, LAST_TIME, MAX_LINE, path_key
 from formats.errors import FormatError
 from formats.names import check_path, check_target, leads_outside
@@ -284,8 +286,12 @@ class _Survey:
                 tree.links_nowhere.add("link", f"{name} -> {target}")
         elif stat.S_ISREG(info.st_mode):
             first = tree.earlier(name, info)
-            room = min(info.st_size, getattr(info, "st_blocks", info.st_size) * 512)
-            sparse = room < info.st_size
+            room = info.st_size
+            if getattr(info, "st_blocks", room) * 512 < room:
+                # Holes take no room. Data take less as well where the file system compresses: so holes are asked for.
+                holes = _holes(root, below, info.st_size)
+                sparse = bool(holes)
+                room -= left_out(holes, info.st_size)
             if not first:
                 tree.bytes += info.st_size
                 tree.allocated += room
@@ -310,6 +316,15 @@ class _Survey:
         kinds = {"acl" if one.startswith(_ACL) else "xattr" for one in root.attributes(below)}
         for kind in sorted(kinds):
             self._tree.not_kept.add(kind, name)
+
+
+def _holes(root: TreeRoot, below: str, size: int) -> tuple[tuple[int, int], ...]:
+    """The holes of a file; raises `OSError`."""
+    descriptor = root.open(below)
+    try:
+        return find_holes(descriptor, size)
+    finally:
+        os.close(descriptor)
 
 
 def _in_unicode(name: str) -> str:

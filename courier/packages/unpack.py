@@ -7,6 +7,7 @@ kept. What the system does not let this user restore is counted and told.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tarfile
@@ -24,6 +25,7 @@ from courier.packages.vouched import check_not_contradicted
 from courier.packages.write_tree import check_native, new_folder, umask
 from courier.site.catalog.packages import StoredPackage
 from courier.site.home import Site
+from formats.archive.foreign_member import is_damage
 from formats.archive.tar_header import WholeHeader, modified_ns
 from formats.digest import CHUNK, HashingReader
 from formats.documents.listing import FileEntry, FolderEntry
@@ -31,6 +33,8 @@ from formats.errors import FormatError, IllegalNameError, MalformedError, Unexpe
 
 OWNER, SPECIAL, ATTRIBUTE = "owner", "special file", "extended attribute"
 SET_ID = "set-user-ID or set-group-ID bit"
+_NOT_MADE = {errno.EINVAL, errno.ENOENT, errno.ENAMETOOLONG, errno.EILSEQ}
+"""What a system says of a name, a link or a device that it cannot have."""
 _XATTR = "SCHILY.xattr."
 _ERRORS = (tarfile.TarError, EOFError, ValueError, IndexError, OverflowError)
 
@@ -175,6 +179,11 @@ class _Unpacker:
             return make()
         except FileExistsError:
             raise UnexpectedError("stands twice in the archive", place=ascii(info.name)) from None
+        except OSError as error:
+            if is_damage(error) or error.errno in _NOT_MADE:
+                why = error.strerror or "its data are nowhere"
+                raise UnexpectedError(f"cannot be made here: {why}", place=ascii(info.name)) from None
+            raise
 
     def _within(self, steps: tuple[str, ...]) -> Path:
         """The path of a member, after a look at every folder above it: none of them is a link. Makes missing ones."""

@@ -63,8 +63,13 @@ def new_folder(target: Path) -> Iterator[Path]:
     """Fill ``target``, a folder that does not exist yet or is empty, whole or not at all.
 
     Yields the folder to write to, which stands beside ``target`` and gets its name when the block ends without an
-    error. Raises `UsageError` when ``target`` holds something.
+    error. Raises `UsageError` when ``target`` holds something, is a link, or is where a disk is mounted: neither can
+    give its place to another folder, and on another disk than its own the content would not stand beside it.
     """
+    if target.is_symlink():
+        raise UsageError(f"{target} is a link", hint="name a folder that does not exist yet, or the one it leads to")
+    if target.is_mount():
+        raise UsageError(f"a disk is mounted at {target}", hint=f"name a new folder on it: {target / 'NAME'}")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} is not an empty folder", hint="name a folder that does not exist yet")
     make_folder(target.parent)

@@ -59,7 +59,7 @@ def parse_prices(text: str, *, name: str) -> Prices:
     """The prices in the text of a TOML file; ``name`` is the file's, for messages. Raises `UsageError`."""
     try:
         found = tomllib.loads(text, parse_float=Decimal)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, and brackets in brackets, as well
         raise UsageError(f"{name}: {error}", hint="it is written in TOML: see docs/planning.md") from None
     _check_keys(found, {"currency", "shipment", "gigabyte", "media", "sites"}, name)
     currency = found.get("currency")
@@ -72,7 +72,10 @@ def parse_prices(text: str, *, name: str) -> Prices:
         if not isinstance(one, dict):
             raise UsageError(f"{name}: sites.{code} is no table", hint=f"[sites.{code}]")
         _check_keys(one, {"shipment", "gigabyte"}, f"{name}: sites.{code}")
-        sites[code] = (_price(one, "shipment", f"{name}: sites.{code}"), _price(one, "gigabyte", f"{name}: {code}"))
+        sites[code] = (
+            _price(one, "shipment", f"{name}: sites.{code}"),
+            _price(one, "gigabyte", f"{name}: sites.{code}"),
+        )
     return Prices(
         currency=currency,
         shipment=_price(found, "shipment", name),

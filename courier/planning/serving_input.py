@@ -64,7 +64,7 @@ def parse_serving_file(text: str, *, name: str) -> tuple[list[ClientGroup], list
     """The groups and points in the text of a file; ``name`` is the file's. Raises `UsageError`."""
     try:
         found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, and brackets in brackets, as well
         raise UsageError(f"{name}: {error}", hint="it is written in TOML: see docs/planning.md") from None
     _check_keys(found, {"groups", "points"}, name)
     groups = [

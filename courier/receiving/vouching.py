@@ -36,12 +36,13 @@ class Vouching:
     def check(self, header: PackageHeader) -> None:
         """Raise `RefusedError` unless the package's source vouches for it, or a site that may do so in its place.
 
-        A package of the sender's own, or of this site's, is judged by the checks before an import.
+        A package of the sender's own is judged by the checks before an import. One of this site's own that it removed
+        since comes back with what it signed then, and only so: it would sign what it holds under that number.
         """
-        source = header.package[:3]
-        if source in (self._sender, self._site.code):
+        source, is_own = header.package[:3], header.package[:3] == self._site.code
+        if source == self._sender or (is_own and self._is_held(header)):
             return
-        if not self._trust.is_pinned(source):
+        if not is_own and not self._trust.is_pinned(source):
             if self._sender not in self._site.settings.relays:
                 raise RefusedError(
                     f"{header.package}:{header.version} is a package of {source}, which is not trusted here, and "
@@ -55,7 +56,9 @@ class Vouching:
             raise RefusedError(
                 f"{header.package}:{header.version} is a package of {source}, and the parcel of {self._sender} does "
                 f"not carry what {source} signed for it",
-                hint=f"ask {source} for the package, or {self._sender} for a parcel made after it received {source}'s",
+                hint=f"do not use it; ask {self._sender} where it is from"
+                if is_own
+                else f"ask {source} for the package, or {self._sender} for a parcel made after it received {source}'s",
                 code=Code.NOT_VOUCHED,
             )
         definition = self._read(header, source)
@@ -64,6 +67,12 @@ class Vouching:
             raise self._contradiction(header, source)
         if self._told_otherwise(header, source):
             raise self._contradiction(header, source)
+
+    def _is_held(self, header: PackageHeader) -> bool:
+        """Whether the store has this version with this content."""
+        with self._site.catalogue.reading() as connection:
+            stored = packages.find(connection, header.package, header.version)
+        return stored is not None and stored.listing == header.listing
 
     def _told_otherwise(self, header: PackageHeader, source: str) -> bool:
         """Whether the source has signed another content for this version, which came here before."""

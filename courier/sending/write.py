@@ -53,6 +53,11 @@ class WritePlan:
         """Bytes of archives and parity files on these volumes."""
         return sum(space.payload for space in self.spaces.values())
 
+    @property
+    def work(self) -> int:
+        """Bytes of the volumes, counted twice: they are written and read back."""
+        return 2 * sum(space.bytes for space in self.spaces.values())
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WrittenVolume:
@@ -138,8 +143,8 @@ def write_volumes(
     """Write the volumes of a plan and read each back.
 
     The drives are used in turn; a tape device takes one volume at a time. ``progress`` is told bytes as they are
-    written and as they are read back, ``written`` each volume. If no drive has room for the next volume, ``changed`` is
-    asked to have media changed, and says whether they were.
+    written and as they are read back, ``plan.work`` in all; ``written`` each volume. If no drive has room for the next
+    volume, ``changed`` is asked to have media changed, and says whether they were.
 
     If all volumes are meant and some are not written yet, those that were written to a drive and are no longer there
     are taken to be on the media that were in it before: the run goes on at the first that is not written.
@@ -156,15 +161,32 @@ def write_volumes(
         drives.require_space({number: space.bytes for number, space in plan.spaces.items() if number not in away})
         unwritten = _unwritten(site, parcel)
         for number, space in plan.spaces.items():
-            if number in away:
-                one = _away(parcel, away[number], plan.layout)
-            else:
-                one = _write_one(site, plan, space, drives, progress, changed)
-                unwritten.discard(number)
-                _record(site, parcel, one, last=not unwritten)
+            with _told_in_all(2 * space.bytes, progress) as told:
+                if number in away:
+                    one = _away(parcel, away[number], plan.layout)
+                else:
+                    one = _write_one(site, plan, space, drives, told, changed)
+                    unwritten.discard(number)
+                    _record(site, parcel, one, last=not unwritten)
             written(one)
             result.append(one)
     return WriteReport(volumes=tuple(result), state=_state(site, parcel))
+
+
+@contextmanager
+def _told_in_all(total: int, progress: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
+    """Tell ``progress`` of just ``total`` bytes, however many are told here: a volume kept is only read, a format of
+    its own takes some more.
+    """
+    left = total
+
+    def told(count: int) -> None:
+        nonlocal left
+        progress(min(count, left))
+        left -= min(count, left)
+
+    yield told
+    progress(left)
 
 
 def _write_one(

@@ -7,11 +7,13 @@ size (py7zr takes a stream that ends early), and every error of py7zr and of its
 from __future__ import annotations
 
 import hashlib
+import io
 import lzma
 import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any, BinaryIO, cast
 
 from formats.archive.cursor import Cursor
@@ -27,11 +29,14 @@ from formats.archive.foreign_header import (
     parse_start,
     parse_streams,
 )
-from formats.archive.foreign_member import Counted, ForeignMember, Kind, LinkTarget, Sink
+from formats.archive.foreign_member import Counted, ForeignMember, Kind, LinkTarget, Sink, is_damage
 from formats.archive.header import MAX_HEADER, START_SIZE, Id
+from formats.codecs.zstd import zstd_library
 from formats.errors import DigestMismatchError, MalformedError, NotForUsError, TooLargeError, UnexpectedError
 
 _KEY_BATCH = 64
+_READ = 4096
+"""Bytes that are given to a decoder at once; zstd makes 128 MiB of so many at most."""
 _WRONG = "wrong password, or the archive is damaged"
 
 
@@ -140,9 +145,10 @@ class ForeignArchive:
         def out(member: ForeignMember) -> Sink:
             return targets.setdefault(member.path, LinkTarget()) if member.kind is Kind.LINK else sink(member)
 
-        self._source.seek(0)
+        source = _SmallReads(self._source)
+        _end_ppmd_once()
         try:
-            with py7zr.SevenZipFile(self._source, "r", password=self._password) as archive:
+            with py7zr.SevenZipFile(cast(BinaryIO, source), "r", password=self._password) as archive:
                 if len(archive.files) != len(self.members):
                     raise MalformedError("read in two ways", place="header")
                 for member, found in zip(self.members, archive.files, strict=True):
@@ -152,29 +158,72 @@ class ForeignArchive:
                         )
                     else:
                         archive.worker.register_filelike(found.id, None)
+                source.most = _READ
                 archive.worker.extract(archive.fp, None, parallel=False)
-        except exceptions.CrcError as error:
-            if self._password is not None:
-                raise NotForUsError(_WRONG) from None
-            raise DigestMismatchError("content does not have its CRC-32", place=str(error.filename or "")) from None
-        except exceptions.PasswordRequired:
-            raise NotForUsError("the archive is encrypted, and no password was given") from None
-        except exceptions.UnsupportedCompressionMethodError as error:
-            raise UnexpectedError(f"packed in a way that is not read: {error.message}") from None
-        except _DECODERS as error:
-            if self._password is not None:
-                raise NotForUsError(_WRONG) from None
-            raise MalformedError(f"cannot be unpacked: {type(error).__name__}") from None
-        except exceptions.ArchiveError as error:
-            if self._password is not None:
-                raise NotForUsError(_WRONG) from None
-            raise MalformedError(f"cannot be unpacked: {str(error)[:100]}") from None
+        except (*_DECODERS, zstd_library().ZstdError, exceptions.ArchiveError, OSError) as error:
+            raise self._explained(error) from None
         return [
             replace(member, size=0, target=targets[member.path].text(place=member.path))
             if member.kind is Kind.LINK
             else member
             for member in self.members
         ]
+
+    def _explained(self, error: Exception) -> Exception:
+        """What py7zr or a decoder said, as an error of ours; an error of the disk stays as it is."""
+        from py7zr import exceptions
+
+        if isinstance(error, OSError) and not is_damage(error):
+            return error
+        if isinstance(error, exceptions.PasswordRequired):
+            return NotForUsError("the archive is encrypted, and no password was given")
+        if isinstance(error, exceptions.UnsupportedCompressionMethodError):
+            return UnexpectedError(f"packed in a way that is not read: {error.message}")
+        if self._password is not None:
+            return NotForUsError(_WRONG)
+        if isinstance(error, exceptions.CrcError):
+            return DigestMismatchError("content does not have its CRC-32", place=str(error.filename or ""))
+        said = str(error)[:100] if isinstance(error, exceptions.ArchiveError) else type(error).__name__
+        return MalformedError(f"cannot be unpacked: {said}")
+
+
+@cache
+def _end_ppmd_once() -> None:
+    """Have py7zr end with a PPMd stream that says it ends: it would go on, and pyppmd then ends the whole process."""
+    from py7zr import FILTER_PPMD, compressor
+
+    class Ending(compressor.PpmdDecompressor):
+        def decompress(self, data: bytes | bytearray | memoryview, max_length: int = -1) -> bytes:
+            if self.decoder.eof:
+                raise EOFError
+            return bytes(super().decompress(data, max_length))
+
+    compressor.algorithm_class_map[FILTER_PPMD] = compressor.PpmdCompressor, Ending
+
+
+class _SmallReads(io.BufferedIOBase):
+    """The archive for py7zr to read from, a little at a time once its header is read.
+
+    py7zr asks for 1 MiB and unpacks all that comes into memory at once: 1 MiB of zstd may hold 32 GiB of zeros.
+    """
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self.most = 0
+        source.seek(0)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next bytes, ``most`` of them at most where that is set."""
+        size = -1 if size is None else size
+        return self._source.read(min(size, self.most) if self.most and size >= 0 else size)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go to a position."""
+        return self._source.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The position, in bytes."""
+        return self._source.tell()
 
 
 _DECODERS = (
@@ -189,6 +238,7 @@ _DECODERS = (
     AttributeError,
     AssertionError,
     RuntimeError,
+    SystemError,
 )
 """What decoders and py7zr raise on bytes that are not what they say, beside py7zr's own exceptions."""
 

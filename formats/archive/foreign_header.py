@@ -92,8 +92,8 @@ def _lzma2_memory(properties: bytes) -> int:
 
 
 def _ppmd_memory(properties: bytes) -> int:
-    if len(properties) != 5:
-        raise MalformedError("PPMd properties are not of 5 bytes", place="header")
+    if len(properties) not in (5, 7):  # py7zr writes two more, which 7-Zip passes over
+        raise MalformedError("PPMd properties are not of 5 or 7 bytes", place="header")
     return int(struct.unpack_from("<I", properties, 1)[0])
 
 

@@ -51,6 +51,14 @@ class Sink(Protocol):
         """All bytes have come; that they have their checksum is known once reading goes on."""
 
 
+def is_damage(error: OSError) -> bool:
+    """Whether a decoder raised this for bytes that are not what they say; the system's own errors have a number.
+
+    bz2 does so: "Invalid data stream".
+    """
+    return error.errno is None
+
+
 class Counted:
     """A sink that takes just the bytes its member declares; raises `TooLargeError` or `MalformedError` otherwise."""
 

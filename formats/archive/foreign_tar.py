@@ -11,7 +11,16 @@ import zlib
 from collections.abc import Callable
 from typing import BinaryIO, cast
 
-from formats.archive.foreign_member import MAX_FILES, MAX_RATIO, MAX_TARGET, Counted, ForeignMember, Kind, Sink
+from formats.archive.foreign_member import (
+    MAX_FILES,
+    MAX_RATIO,
+    MAX_TARGET,
+    Counted,
+    ForeignMember,
+    Kind,
+    Sink,
+    is_damage,
+)
 from formats.archive.tar_header import WholeHeader, modified_ns
 from formats.codecs.zstd import zstd_library
 from formats.digest import CHUNK
@@ -114,7 +123,9 @@ class ForeignTar:
                     # tarfile keeps every member it has met; in a stream nobody asks for them again.
                     archive.members = []  # type: ignore[attr-defined]
             _read_to_the_end(plain)
-        except (*_ERRORS, zstd_library().ZstdError) as error:  # the library is loaded only where there is an error
+        except (*_ERRORS, zstd_library().ZstdError, OSError) as error:  # the library is loaded only where there is one
+            if isinstance(error, OSError) and not is_damage(error):
+                raise
             if any(words in str(error) for words in _TOO_MUCH_MEMORY):
                 raise TooLargeError("packed so that unpacking it needs more memory than is allowed") from None
             raise MalformedError(f"not a tar archive, or damaged: {str(error)[:100]}") from None
@@ -130,7 +141,7 @@ def _read_to_the_end(plain: BinaryIO) -> None:
             raise TooLargeError(f"more than {MAX_PADDING:,} bytes after the end of the archive")
 
 
-_ERRORS = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, ValueError, IndexError, gzip.BadGzipFile)
+_ERRORS = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, ValueError, IndexError)
 _TOO_MUCH_MEMORY = ("Memory usage limit exceeded", "Frame requires too much memory")
 """What the libraries say of a stream beyond `MAX_MEMORY` or `MAX_WINDOW_LOG`, for which they have no class of error."""
 

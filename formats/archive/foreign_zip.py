@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import stat
 import struct
 import zipfile
@@ -11,7 +12,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import BinaryIO
 
-from formats.archive.foreign_member import MAX_FILES, Counted, ForeignMember, Kind, LinkTarget, Sink
+from formats.archive.foreign_header import MAX_MEMORY
+from formats.archive.foreign_member import MAX_FILES, Counted, ForeignMember, Kind, LinkTarget, Sink, is_damage
 from formats.digest import CHUNK
 from formats.errors import DigestMismatchError, MalformedError, NotForUsError, TooLargeError, UnexpectedError
 from formats.names import check_path
@@ -22,6 +24,10 @@ _TIMESTAMP = 0x5455
 _UNICODE_PATH = 0x7075
 _UTF8 = 0x800
 _UNIX = 3
+_LOCAL = struct.Struct("<26sHH")
+"""The header before a member's name: the lengths of the name and of the extra fields end it."""
+_LZMA = struct.Struct("<HHBI")
+"""What LZMA members begin with: a version, the length of the properties, and these: the last one is the dictionary."""
 _END = b"PK\x05\x06"
 _END64 = b"PK\x06\x06"
 
@@ -34,14 +40,19 @@ class ForeignZip:
 
         Raises as `formats.archive.foreign_7z.ForeignArchive` does.
         """
+        self._source = source
         _check_directory(source)
         try:
             self._zip = zipfile.ZipFile(source)
+        except NotImplementedError as error:
+            raise UnexpectedError(f"a ZIP archive of a kind that is not read: {error}") from None
         except _ERRORS as error:
             raise MalformedError(f"not a ZIP archive, or damaged: {str(error)[:100]}") from None
         infos = self._zip.infolist()
         if len(infos) > MAX_FILES:
             raise TooLargeError(f"{len(infos)} files, {MAX_FILES} are the limit")
+        if any(info.header_offset < 0 for info in infos):
+            raise MalformedError("a ZIP archive whose beginning is missing")
         self._found = [(_member(info), info) for info in infos]
         self.members = tuple(member for member, _ in self._found)
         paths = {member.path for member in self.members}
@@ -69,8 +80,9 @@ class ForeignZip:
 
     def _copy(self, info: zipfile.ZipInfo, out: Counted, place: str) -> None:
         try:
+            self._check_dictionary(info, place)
             with self._zip.open(info, pwd=self._password) as source:
-                while data := source.read(CHUNK):
+                while data := source.read(CHUNK if info.compress_type in _IN_STEPS else _READ):
                     out.write(data)
         except zipfile.BadZipFile:
             raise DigestMismatchError("content does not have its CRC-32", place=place) from None
@@ -78,12 +90,41 @@ class ForeignZip:
             raise UnexpectedError(f"packed in a way that is not read: {error}", place=place) from None
         except RuntimeError:
             raise NotForUsError("wrong password, or the archive is damaged", place=place) from None
-        except _ERRORS as error:
+        except (*_ERRORS, OSError) as error:
+            if isinstance(error, OSError) and not is_damage(error):
+                raise
             raise MalformedError(f"cannot be unpacked: {type(error).__name__}", place=place) from None
         out.close()
 
+    def _check_dictionary(self, info: zipfile.ZipInfo, place: str) -> None:
+        """Hold the dictionary that an LZMA member asks for, up to 4 GiB, against `MAX_MEMORY`."""
+        if info.compress_type != zipfile.ZIP_LZMA:
+            return
+        if info.flag_bits & 1:
+            raise UnexpectedError("packed with LZMA and encrypted, which is not read", place=place)
+        self._source.seek(info.header_offset)
+        *_, name, extra = _LOCAL.unpack(self._source.read(_LOCAL.size))
+        self._source.seek(name + extra, 1)
+        _version, length, _properties, asked = _LZMA.unpack(self._source.read(_LZMA.size))
+        if length != 5 or asked > MAX_MEMORY:
+            raise TooLargeError(f"LZMA asks for {asked >> 20} MiB, {MAX_MEMORY >> 20} MiB are the limit", place=place)
 
-_ERRORS = (zipfile.BadZipFile, struct.error, zlib.error, EOFError, ValueError, IndexError, KeyError, AttributeError)
+
+_IN_STEPS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""The methods that zipfile unpacks as far as it is asked to; of others it unpacks at once all that it reads."""
+_READ = 4096
+"""Bytes that it reads at least."""
+_ERRORS = (
+    zipfile.BadZipFile,
+    lzma.LZMAError,
+    struct.error,
+    zlib.error,
+    EOFError,
+    ValueError,
+    IndexError,
+    KeyError,
+    AttributeError,
+)
 
 
 def _check_directory(source: BinaryIO) -> None:

@@ -6,14 +6,33 @@ import tarfile
 from decimal import ROUND_FLOOR, Decimal, InvalidOperation
 from typing import Self
 
-from formats.errors import MalformedError
+from formats.errors import MalformedError, TooLargeError
 
 MOST_SECONDS = 2**33
 """Times are less than this many seconds from 1970: nanoseconds beyond it do not fit into 64 bits."""
 
 
+MAX_EXTENSION = 16 << 20
+"""Bytes at most of a header that goes before another one, with a long name or attributes; tarfile reads it at once."""
+_EXTENSIONS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+
+
 class WholeHeader(tarfile.TarInfo):
     """A header that must be whole: to tarfile a damaged or missing one after the first is the end of the archive."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """The header in a block. Raises `TooLargeError` for more than `MAX_EXTENSION`."""
+        info = super().frombuf(buf, encoding, errors)
+        if info.type in _EXTENSIONS and info.size > MAX_EXTENSION:
+            raise TooLargeError(f"a name or attributes of {info.size:,} bytes, {MAX_EXTENSION:,} are the limit")
+        return info
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Self:

@@ -68,3 +68,14 @@ def test_a_test_of_an_address_measures_within_its_budget_and_is_kept(pair: Pair)
     assert min(found.up_bytes_per_second, found.down_bytes_per_second) > 0
     assert list_addresses(pair.hq)[0].measured == found.to_text()
     assert list(pair.share.iterdir()) == []
+
+
+def test_the_first_address_that_can_be_tested_is_tested(pair: Pair) -> None:
+    pair.link()
+    add_address(pair.hq, "BR1", "poll", Wishes(priority=9))
+    (share, poll) = list_addresses(pair.hq)
+    set_address(pair.hq, "BR1", share.address, Wishes(priority=10))
+    assert list_addresses(pair.hq)[0].address == poll.address
+    assert measure_address(pair.hq, "BR1", None, budget=300_000, network=pair.network).bytes_moved > 0
+    with pytest.raises(UsageError, match="only it can test"):
+        measure_address(pair.hq, "BR1", "poll", budget=300_000, network=pair.network)

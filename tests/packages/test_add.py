@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from journey import Sites, add, exported, make_sites
+from journey import Sites, add, describe_tree, exported, make_sites, noise
 from source_trees import LEAD_NOWHERE, LEAD_OUTSIDE, make_deep, make_rich_tree, ordinary_user, posix, sparse_file
 
 from courier.errors import CourierError
@@ -202,3 +202,20 @@ def test_no_number_is_given_out_that_another_content_may_have(
     with pytest.raises(CourierError) as caught:
         choose_number("HQ1", package, version, before)
     assert caught.value.code == code
+
+
+def test_a_damaged_version_that_is_added_again_is_whole_again(sites: Sites) -> None:
+    source = sites.root / "mended"
+    source.mkdir()
+    small, large = noise(5_000, 1), noise(300_000, 2)
+    (source / "small").write_bytes(small)
+    (source / "large").write_bytes(large)
+    package = add(sites.hq, source)
+    sites.hq.spoil(small, small[::-1])
+    (path,) = sites.hq.large_files()
+    path.write_bytes(large[::-1])
+    assert sites.hq.ran("package", "verify", package, code=4).code == 4
+    again = ("package", "add", source, "--name", "Test", "--id", package[:8], "--version", "1")
+    assert sites.hq(*again)["listing"] == sites.hq("package", "show", package)["listing"]
+    sites.hq("package", "verify", package)
+    assert exported(sites.hq, package, sites.root / "out") == describe_tree(source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -235,3 +236,14 @@ def test_a_damaged_tar_packed_by_zstd_is_refused(hq: Home, drivers: Path) -> Non
     archive.write_bytes(damaged)
     error = hq.fails("package", "add", archive, "--expand", "--name", "D", code=4)
     assert "not a tar archive, or damaged" in error["message"]
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_dry_run_refuses_links_in_a_tar_that_policy_refuses(hq: Home, tmp_path: Path, more: tuple[str, ...]) -> None:
+    with tarfile.open(tmp_path / "links.tar", "w") as archive:
+        link = tarfile.TarInfo("out")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    hq("site", "policy", "--outside-links", "refuse")
+    error = hq.fails("package", "add", tmp_path / "links.tar", "--expand", "--name", "X", *more, code=3)
+    assert error["code"] == "outside-links"

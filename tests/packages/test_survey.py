@@ -7,6 +7,7 @@ import socket
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from source_trees import (
@@ -25,6 +26,7 @@ from source_trees import (
 from courier.errors import NotFoundError, RefusedError, UsageError
 from courier.packages import offenders, survey
 from courier.packages.survey import SourceEntry, scan_tree
+from courier.packages.tree_root import TreeRoot
 from formats.names import MAX_DEPTH
 
 pytestmark = posix
@@ -200,6 +202,33 @@ def test_bytes_and_room_of_a_file_count_once_and_holes_take_no_room(tmp_path: Pa
         assert tree.bytes == 2 << 30
         assert tree.allocated < 1 << 20
         assert [entry.sparse for entry in tree.walk()] == [True, True]
+
+
+def test_data_that_the_file_system_compresses_is_no_hole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, holed = tmp_path / "data.wim", tmp_path / "disk.vhdx"
+    whole.write_bytes(b"x" * (1 << 20))
+    sparse_file(holed)
+    lstat = TreeRoot.lstat
+
+    def compressed(root: TreeRoot, name: str) -> os.stat_result:
+        made: Any = lstat(root, name).__reduce__()
+        fields, more = made[1]
+        return os.stat_result(fields, {**more, "st_blocks": 8})
+
+    monkeypatch.setattr(TreeRoot, "lstat", compressed)
+    with scan_tree([tmp_path]) as tree:
+        assert 1 << 20 <= tree.allocated < 2 << 20
+        assert [entry.sparse for entry in tree.walk()] == [False, True]
+
+
+def test_holes_that_the_store_fills_with_zeros_count_as_room(tmp_path: Path) -> None:
+    with (tmp_path / "small holes").open("wb") as out:
+        for at in range(0, 4 << 20, 32 << 10):
+            out.seek(at)
+            out.write(b"x" * 4096)
+    with scan_tree([tmp_path]) as tree:
+        assert tree.allocated == tree.bytes
+        assert [entry.sparse for entry in tree.walk()] == [True]
 
 
 # --- what a package cannot take -------------------------------------------------------------------------------------

@@ -319,3 +319,17 @@ def test_what_windows_reads_as_a_way_out_is_refused_there(path: str) -> None:
         check_native(path, windows=True)
     for kept in ("a/b", "../a", ".", "", "./..a", "Übung/\U0001f4bf"):
         check_native(kept, windows=True)
+
+
+def test_a_link_and_a_place_where_a_disk_is_mounted_are_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for name, target in (("link", "empty"), ("dangling", "nothing")):
+        (tmp_path / name).symlink_to(target)
+        with pytest.raises(UsageError, match="is a link"):
+            write_tree([file_entry("a")], tmp_path / name, opened)
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "empty")
+    with pytest.raises(UsageError, match="a disk is mounted at"):
+        write_tree([file_entry("a")], tmp_path / "empty", opened)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dangling", "empty", "link"]

@@ -65,6 +65,9 @@ def test_prices_add_up_and_a_site_may_have_its_own() -> None:
     ("text", "says"),
     [
         ("currency = ", "TOML"),
+        pytest.param(f"shipment = {'9' * 5000}", "TOML", id="digits"),
+        pytest.param(f"media = {'[' * 5000}", "TOML", id="brackets"),
+        ('currency = "EUR"\n[sites.BR1]\ngigabyte = "a"', "prices.toml: sites.BR1: gigabyte is no price"),
         ("shipment = 1", "currency"),
         ('currency = "EUR"\nshipmnt = 1', "shipmnt"),
         ('currency = "EUR"\nshipment = -1', "shipment"),

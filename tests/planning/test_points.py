@@ -225,3 +225,9 @@ def test_the_command_says_who_is_served_when_and_by_whom(hq: Home, tmp_path: Pat
 def test_bad_input_is_refused_in_plain_words(hq: Home, more: tuple[str, ...], code: int, says: str) -> None:
     error = hq.fails("plan", "points", "HQ100001", *more, code=code)
     assert says in error["message"] + error["hint"]
+
+
+@pytest.mark.parametrize("text", [f"a = {'9' * 5000}", f"a = {'[' * 5000}"], ids=["digits", "brackets"])
+def test_a_file_that_is_beyond_the_reader_of_toml_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"points\.toml"):
+        parse_serving_file(text, name="points.toml")

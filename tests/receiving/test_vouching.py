@@ -190,3 +190,29 @@ def test_size_and_digest_of_a_content_are_one(sites: Sites, monkeypatch: pytest.
         _, volumes = deliver(sites, hq, package, "m", br)
     assert br.fails("parcel", "receive", *volumes, code=3)["code"] == "unexpected-member"
     assert br("package", "list")["packages"] == []
+
+
+@pytest.mark.parametrize("shipped", [False, True])
+def test_no_site_brings_back_other_content_under_a_number_that_this_site_gave(sites: Sites, shipped: bool) -> None:
+    hq, br, bad = sites.homes
+    mine = add(br, source(sites.root, "mine", b"mine" * 1000))
+    if shipped:
+        deliver(sites, br, mine, "m1", hq)
+    br("package", "remove", mine)
+    forged = forge(bad, add(bad, source(sites.root, "evil", b"evil" * 1000)), mine[:8])
+    _, evil = deliver(sites, bad, forged, "m2", br)
+    error = br.fails("parcel", "receive", *evil, code=3)
+    assert error["code"] in ("not-vouched", "definition-disagrees")
+    assert br("package", "list")["packages"] == []
+
+
+def test_a_package_of_this_site_s_own_that_it_removed_comes_back_with_what_it_signed(sites: Sites) -> None:
+    _, br, relay = sites.homes
+    mine = add(br, source(sites.root, "mine", b"mine" * 1000))
+    listing = br("package", "show", mine)["listing"]
+    _, volumes = deliver(sites, br, mine, "m1", relay)
+    relay("parcel", "receive", *volumes)
+    br("package", "remove", mine)
+    _, volumes = deliver(sites, relay, mine, "m2", br)
+    assert br("parcel", "receive", *volumes)["state"] == "Imported"
+    assert br("package", "show", mine)["listing"] == listing

@@ -22,6 +22,8 @@ from journey import write as write_parcel
 from courier.files import locked
 from courier.media.reading import LAYOUTS
 from courier.parcel import volume_layout
+from courier.sending import write as writing
+from courier.site.home import Site
 from formats.documents.packing import PackingList
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -235,3 +237,21 @@ def test_what_a_volume_takes_of_its_medium_is_worked_out_once(
     out = sites.root / "out"
     document = sites.hq("parcel", "write", parcel, "--layout", "folder", "--out", out, *anew)
     assert counted == dict.fromkeys(range(1, len(document["volumes"]) + 1), 1)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_progress_ends_at_its_total(sites: Sites, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
+    told: list[int] = []
+    totals: list[int] = []
+    whole = writing.write_volumes
+
+    def counted(site: Site, plan: writing.WritePlan, **options: Any) -> writing.WriteReport:
+        totals.append(plan.work)
+        return whole(site, plan, **{**options, "progress": told.append})
+
+    monkeypatch.setattr(writing, "write_volumes", counted)
+    for _ in ("written", "kept"):
+        write_parcel(sites.hq, parcel, layout, sites.root / "a")
+        assert sum(told) == totals.pop() > 0
+        told.clear()

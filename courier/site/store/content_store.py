@@ -102,8 +102,8 @@ class ContentStore(Protocol):
     def quarantine(self, *contents: str) -> None:
         """Take damaged contents, by their SHA-256, out of use, so that adding or receiving them again puts them right.
 
-        Does nothing for a content that is missing. The damaged bytes are kept until the next `collect`. Call it under
-        `lock`.
+        Does nothing for a content that is missing, or that is good when it is read again. The damaged bytes are kept
+        until the next `collect`. Call it under `lock`.
         """
 
     def stage(self) -> Staging:

@@ -112,10 +112,12 @@ class FolderStore(ContentStore):
 
     def quarantine(self, *contents: str) -> None:
         """See `ContentStore.quarantine`."""
+        # Whoever found it damaged did not hold the lock: it may have been put right since.
         for sha256 in contents:
-            self._large.quarantine(sha256)
-        digests = (bytes.fromhex(sha256) for sha256 in contents)
-        self._packs.forget(digests, lambda digest, data: self._large.keep_damaged(digest.hex(), data))
+            if self._large.problem(sha256):
+                self._large.quarantine(sha256)
+        damaged = self._packs.problems(bytes.fromhex(sha256) for sha256 in contents)
+        self._packs.forget(damaged, lambda digest, data: self._large.keep_damaged(digest.hex(), data))
 
     def stage(self) -> Staging:
         """See `ContentStore.stage`."""

@@ -83,6 +83,13 @@ class LargeContents:
             write_atomic(make_folder(path.parent) / path.name, table)
         return table
 
+    def has_table(self, sha256: str, table: bytes) -> bool:
+        """Whether the block table of a content is there and is this one."""
+        try:
+            return self.table_path(sha256).read_bytes() == table
+        except OSError:
+            return False
+
     def contents(self) -> Iterator[tuple[str, int]]:
         """SHA-256 and size of every content, in the order of the SHA-256."""
         for path in _files(self._folder / CONTENT):

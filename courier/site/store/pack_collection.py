@@ -57,6 +57,9 @@ def collect_packs(folder: Path, index: PackIndex, needed: DigestSet) -> Collecte
     if not folder.is_dir():
         return Collected(freed=0, pending=0)
     sweep(folder)
+    for path in folder.glob(f"*{GONE}"):
+        if not path.with_suffix(PACK).exists():
+            path.unlink()  # a kill came after its pack was deleted
     marks: dict[str, array[int]] = defaultdict(lambda: array("Q"))
     with index.writing(needed.path) as connection:
         query = f"SELECT name, offset FROM content JOIN pack ON pack.id = content.pack WHERE {_UNNEEDED}"

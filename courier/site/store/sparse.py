@@ -6,6 +6,7 @@ Where a file system has no holes, the system fills them with zeros, and the cont
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -69,6 +70,16 @@ class SparseWriter(AbstractContextManager["SparseWriter"]):
             self._out.truncate(self._at)
         finally:
             self._out.close()
+
+
+def left_out(holes: Iterable[tuple[int, int]], size: int) -> int:
+    """Bytes that take no room here of a content of ``size`` bytes with these ``holes``, as (offset, length)."""
+    total = 0
+    for offset, length in holes:
+        first, end = -(-offset // RUN) * RUN, offset + length
+        last = end if end == size else end // RUN * RUN
+        total += max(0, last - first)
+    return total
 
 
 def _open(path: str, flags: int) -> int:

@@ -22,12 +22,16 @@ class StagedRows:
         self._before: sqlite3.Connection | None = None
 
     def __contains__(self, digest: bytes) -> bool:
+        return self.length(digest) is not None
+
+    def length(self, digest: bytes) -> int | None:
+        """The bytes of a content; None where it was not noted."""
         if digest in self._last:
-            return True
+            return self._last[digest][2]
         if self._before is None:
-            return False
-        query = "SELECT 1 FROM content WHERE digest = ?"
-        return self._before.execute(query, (digest,)).fetchone() is not None
+            return None
+        row = self._before.execute("SELECT length FROM content WHERE digest = ?", (digest,)).fetchone()
+        return None if row is None else int(row[0])
 
     def add(self, digest: bytes, pack: int, offset: int, length: int) -> None:
         """Note a content that was not staged before."""

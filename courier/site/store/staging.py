@@ -116,7 +116,7 @@ class FolderStaging(Staging):
     def keep_large(self, path: Path, content: StoredContent, table: bytes) -> None:
         """Stage the file of a content and its block table, or delete it when the content is held already."""
         held = self.holds(content.sha256, content.size)
-        if needs_table(content.size) and not (held and self._large.table_path(content.sha256).exists()):
+        if needs_table(content.size) and not (held and self._large.has_table(content.sha256, table)):
             (make_folder(self._folder / BLOCKS) / content.sha256).write_bytes(table)
         if held:
             path.unlink(missing_ok=True)
@@ -131,14 +131,22 @@ class FolderStaging(Staging):
     def _is_staged(self, sha256: str, size: int) -> bool:
         if size <= self.packed:
             digest = bytes.fromhex(sha256)
-            return digest in self._waiting or digest in self._rows
-        return self._files > 0 and (self._folder / CONTENT / sha256).exists()
+            waiting = self._waiting.get(digest)
+            return size == (self._rows.length(digest) if waiting is None else len(waiting))
+        try:
+            return self._files > 0 and (self._folder / CONTENT / sha256).stat().st_size == size
+        except FileNotFoundError:
+            return False
 
     def holds(self, sha256: str, size: int) -> bool:
         """See `Staging.holds`."""
-        if size == 0 or self._is_staged(sha256, size) or sha256 in self._verified:
+        if size == 0 or self._is_staged(sha256, size):
             return True
-        if not self._store.has(sha256, size) or not self._store.is_good(sha256):
+        if not self._store.has(sha256, size):
+            return False
+        if sha256 in self._verified:
+            return True
+        if not self._store.is_good(sha256):
             return False
         if size > self.packed:
             # A small content is read again sooner than it is remembered.

@@ -330,3 +330,45 @@ def test_folders_listed_in_a_package_are_kept_even_when_empty(tested: StoreUnder
         summary = staging.add_listing(entries)
         staging.commit()
     assert list(tested.store.entries(summary)) == entries
+
+
+def test_content_that_was_put_right_meanwhile_does_not_go_into_quarantine(tested: StoreUnderTest) -> None:
+    for data in (ONE, TWO):
+        add(tested.store, {"a": data})
+        tested.replace(f"content/{sha256_hex(data)}", data[::-1])
+    found = [sha256_hex(data) for data in (ONE, TWO) if not tested.store.is_good(sha256_hex(data))]
+    assert len(found) == 2
+    # Another command adds the package again before the one that verified it has the lock.
+    summary = add(tested.store, {"a": ONE, "b": TWO})
+    with tested.store.lock():
+        tested.store.quarantine(*found)
+    assert list(tested.store.verify(summary)) == []
+
+
+def test_staged_and_stored_content_counts_with_its_size_alone(tested: StoreUnderTest) -> None:
+    contents = [ONE, TWO, noise_of(200_000)]
+    with tested.store.lock(), tested.store.stage() as staging:
+        for data in contents:
+            staging.add(io.BytesIO(data))
+            for size, right in ((len(data), True), (len(data) + 1, False)):
+                assert staging.has(sha256_hex(data), size) is right
+                assert staging.holds(sha256_hex(data), size) is right
+        staging.commit()
+    with tested.store.lock(), tested.store.stage() as staging:
+        for data in contents:
+            assert staging.holds(sha256_hex(data), len(data))
+            assert not staging.holds(sha256_hex(data), len(data) + 1)
+
+
+def test_a_block_table_that_was_damaged_is_put_right_by_adding_again(tested: StoreUnderTest) -> None:
+    data = noise_of(3 << 20)
+    add(tested.store, {"a": data})
+    good = table_of(data)
+    tested.replace(f"blocks/{sha256_hex(data)}", good[::-1])
+    add(tested.store, {"a": data})
+    assert tested.store.block_digests(sha256_hex(data), len(data)) == good
+
+
+def noise_of(size: int) -> bytes:
+    """Bytes that do not compress."""
+    return random.Random(size).randbytes(size)

@@ -242,6 +242,8 @@ def test_findings_name_paths_in_their_order_whatever_the_order_of_the_packs(
 def test_many_contents_go_into_quarantine_at_once(tested: PacksUnderTest) -> None:
     files = {**many(0, 200), "large": noise(999, 100_000)}
     summary = add(tested.store, files)
+    for data in files.values():
+        tested.replace(f"content/{sha256_hex(data)}", data[::-1])
     tested.store.quarantine(*(sha256_hex(data) for data in files.values()), "0" * 64)
     assert said(tested.store) == {}
     assert len(list((tested.folder / "damaged").iterdir())) == 201
@@ -538,3 +540,12 @@ def test_any_sequence_of_commands_kills_and_losses_leaves_what_was_taken_in(
         StoreMachine,
         settings=settings(max_examples=25, stateful_step_count=15, deadline=None, suppress_health_check=checks),
     )
+
+
+def test_marks_that_a_kill_left_without_their_pack_are_deleted(tested: PacksUnderTest) -> None:
+    add(tested.store, many(0, 3))
+    left = tested.folder / "packs" / f"0123456789abcdef{GONE}"
+    pack_file.add_marks(left, [40])
+    with tested.store.lock():
+        tested.store.collect([])
+    assert not left.exists()
