@@ -48,7 +48,8 @@ class NewPoint:
 class PointSpace:
     """A folder of a point on the disk: bytes free there, and those of them that the point leaves free.
 
-    ``excluded``: nothing is put there. ``free`` and ``reserve`` are None where the folder cannot be reached.
+    ``excluded``: nothing is put there. ``free`` and ``reserve`` are None where the folder cannot be reached, or its
+    disk is not mounted.
     """
 
     point: str
@@ -174,7 +175,7 @@ def all_points(site: Site) -> list[Point]:
 
 
 def space_of(site: Site, point: Point) -> list[PointSpace]:
-    """The folders of a point, and the room that each has. Nothing is written."""
+    """The folders of a point, and the room that each has: none where its disk is not mounted. Nothing is written."""
     found = []
     for path in folders_of(site, point.name):
         free = reserve = None
@@ -182,7 +183,9 @@ def space_of(site: Site, point: Point) -> list[PointSpace]:
         try:
             with PointFolder(path) as opened:
                 excluded = opened.is_excluded
-            free, reserve = free_space(path), reserve_bytes(point.reserve, path)
+                is_ours = find_marker(opened) is not None
+            if is_ours:  # else it is the folder on which a disk is to be mounted
+                free, reserve = free_space(path), reserve_bytes(point.reserve, path)
         except OSError:
             pass  # not mounted now, or not ours to read
         found.append(
