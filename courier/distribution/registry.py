@@ -18,7 +18,7 @@ from courier.site.catalog.points import Point
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.point_places import reserve_bytes
-from formats.documents.point import STATEMENT, PointStatement
+from formats.documents.point import MAX_PEERS, STATEMENT, PointStatement
 from formats.errors import FormatError
 
 MAX_CONNECTIONS = 100_000
@@ -73,7 +73,7 @@ def add_point(site: Site, new: NewPoint) -> Point:
 
     A folder that was a point of this name before keeps what it holds: what is missing there is sent, by digest.
     """
-    _check(new)
+    check_settings(name=new.name, group=new.group, urls=(new.url, *new.peers), max_connections=new.max_connections)
     folders = [Path(path_text(folder.absolute())) for folder in new.folders]
     if len({make_folder(folder, readable=True).resolve() for folder in folders}) != len(folders):
         raise UsageError("the same folder is named twice", hint="name different folders")
@@ -93,7 +93,7 @@ def add_point(site: Site, new: NewPoint) -> Point:
         if points.find(connection, new.name) is not None:
             raise UsageError(
                 f"there is a point called {new.name} already",
-                hint=f"courier point show {new.name}; to change it: courier point remove {new.name}, then add it again",
+                hint=f"courier point show {new.name}; to change it: courier point set {new.name}",
             )
         points.add(connection, row, [str(folder) for folder in folders])
     for position, folder in enumerate(folders):
@@ -101,18 +101,28 @@ def add_point(site: Site, new: NewPoint) -> Point:
     return row
 
 
-def _check(new: NewPoint) -> None:
-    for what, text in (("point", new.name), ("group", new.group)):
-        if (text or what == "point") and not _NAME.fullmatch(text):
+def check_settings(
+    *,
+    name: str | None = None,
+    class_name: str | None = None,
+    group: str = "",
+    urls: Sequence[str] = (),
+    max_connections: int = 1,
+) -> None:
+    """Raise `UsageError` for a setting of a point that its statement could not hold; an empty URL or group is none."""
+    for what, text in (("point", name), ("class", class_name), ("group", group or None)):
+        if text is not None and not _NAME.fullmatch(text):
             raise UsageError(
                 f"{text[:80]!r} is not a name of a {what}",
                 hint="1 to 64 letters, digits, dots, hyphens and underlines, the first a letter or digit",
             )
-    for url in filter(None, (new.url, *new.peers)):
+    if len(urls) > MAX_PEERS:
+        raise UsageError(f"{len(urls):,} URLs", hint=f"give {MAX_PEERS:,} peers at most")
+    for url in filter(None, urls):
         if not _URL.fullmatch(url):
             raise UsageError(f"{url[:80]!r} is not a URL of a web server", hint="write it like http://10.0.0.5:8080/")
-    if not 1 <= new.max_connections <= MAX_CONNECTIONS:
-        raise UsageError(f"{new.max_connections:,} connections", hint=f"give 1 to {MAX_CONNECTIONS:,}")
+    if not 1 <= max_connections <= MAX_CONNECTIONS:
+        raise UsageError(f"{max_connections:,} connections", hint=f"give 1 to {MAX_CONNECTIONS:,}")
 
 
 def _check_folder(site: Site, name: str, folder: Path, position: int) -> None:
