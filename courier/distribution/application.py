@@ -24,6 +24,7 @@ from courier.distribution.folder import PointFolder
 from courier.distribution.ranges import Range, parse_ranges
 from courier.distribution.slots import RETRY_SECONDS, Slots
 from courier.distribution.tokens import Tokens
+from formats.envelope import MAX_ENVELOPE
 
 _PATH = re.compile(
     rb"/(?:(?P<document>point\.json|definitions/[A-Z0-9]{3}[0-9A-F]{5}-[0-9]{1,19}\.json)"
@@ -169,6 +170,9 @@ class _Answer:
             await self._refuse(HTTPStatus.NOT_FOUND)
             return
         with file:
+            if match["document"] and os.fstat(file.fileno()).st_size > MAX_ENVELOPE:
+                await self._refuse(HTTPStatus.NOT_FOUND)  # none of ours; to hash it would hold all others up
+                return
             digest, kind = _named(match)
             etag = self._service.etag(path, digest, file)
             headers = _headers(etag, match)

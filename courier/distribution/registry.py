@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from courier.distribution.folder import PointFolder
 from courier.distribution.marker import check_marker, find_marker, remove_marker, write_marker
 from courier.distribution.room import check_reserve
-from courier.errors import CourierError, NotFoundError, RefusedError, UsageError
-from courier.files import free_space, make_folder, path_text
+from courier.errors import BusyError, CourierError, NotFoundError, RefusedError, UsageError
+from courier.files import free_space, locked, make_folder, path_text
 from courier.site.catalog import points
 from courier.site.catalog.points import Point
 from courier.site.clock import now
@@ -149,15 +149,34 @@ _OURS = {".courier", "point.json", "definitions", "listings", "blocks", "content
 
 
 def remove_point(site: Site, name: str) -> Sequence[str]:
-    """Forget a point; return its folders. What they hold stays there: to take it away, withdraw it before."""
-    with site.catalogue.writing() as connection:
-        _found(points.find(connection, name), name)
-        folders = points.folders(connection, name)
-        points.remove(connection, name)
-    for folder in folders:
-        with contextlib.suppress(OSError):  # not mounted now
-            remove_marker(Path(folder))
+    """Forget a point; return its folders. What they hold stays there: to take it away, withdraw it before.
+
+    Raises `NotFoundError`, and `BusyError` while another command works on it.
+    """
+    find_point(site, name)
+    with working_on(site, name):
+        with site.catalogue.writing() as connection:
+            _found(points.find(connection, name), name)
+            folders = points.folders(connection, name)
+            points.remove(connection, name)
+        for folder in folders:
+            with contextlib.suppress(OSError):  # not mounted now
+                remove_marker(Path(folder))
     return folders
+
+
+@contextlib.contextmanager
+def working_on(site: Site, name: str) -> Iterator[None]:
+    """Hold the lock of a point. Raises `BusyError` while another command holds it."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(site.home / "locks" / f"point-{name}"))
+        except BusyError:
+            raise BusyError(
+                f"another courier command is at work on point {name}",
+                hint="wait for it to end, then give this command again",
+            ) from None
+        yield
 
 
 def find_point(site: Site, name: str) -> Point:
