@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from courier.site.home import Site
     from formats.documents.point import CacheSettings
 
-app = group("Classes of clients: how they set their caches, which every point tells them.")
+app = group("Classes of clients, and how they set their caches.")
 NAME = Annotated[
     str,
     typer.Argument(metavar="CLASS", help="Name of a class of clients: letters, digits, dots, hyphens and underlines."),
