@@ -25,6 +25,7 @@ ANSWER_SECONDS = 60.0
 """How long a peer may take to read an answer, which has 1 MiB at most."""
 PER_ADDRESS = 64
 """Connections from one network address at one time: several sites may share one, each uses a few."""
+_A_MOMENT = 0.01
 _LOGGERS = ("uvicorn", "uvicorn.error", "asyncio")
 
 
@@ -85,6 +86,7 @@ class LimitedProtocol(H11Protocol):
         self._doors = doors
         self._group = ""
         self._head_alarm: asyncio.TimerHandle | None = None
+        self._waiting_since = 0.0
         self._answer_alarm: asyncio.TimerHandle | None = None
         self._unread_since: float | None = None
 
@@ -134,13 +136,27 @@ class LimitedProtocol(H11Protocol):
         self._doors.leave(self, self._group)
         super().connection_lost(exc)
 
+    def begin_waiting(self) -> None:
+        """Count anew how long the next request may take to come: the last one was answered."""
+        # The alarm that is set goes off too early, and is set again then: cheaper than one for each request.
+        self._waiting_since = self.loop.time()
+        self._watch_head()
+
     def _watch_head(self) -> None:
         if self.is_busy and self._head_alarm is not None:
             self._head_alarm.cancel()
             self._head_alarm = None
         elif not self.is_busy and self._head_alarm is None:
             # Also the idle time between two requests: uvicorn's own timer ends with the first byte of the next.
-            self._head_alarm = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+            self._waiting_since = self.loop.time()
+            self._head_alarm = self.loop.call_later(HEAD_SECONDS, self._head_is_due)
+
+    def _head_is_due(self) -> None:
+        left = self._waiting_since + HEAD_SECONDS - self.loop.time()
+        if left > _A_MOMENT:
+            self._head_alarm = self.loop.call_later(left, self._head_is_due)
+        else:
+            self.transport.close()
 
     def _watch_answer(self) -> None:
         """Cut the connection off when an answer has been unread for too long, also one that is closing already."""

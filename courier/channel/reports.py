@@ -24,7 +24,8 @@ DAY_NS = 24 * 3600 * 10**9
 def report_to_peers(site: Site) -> int:
     """Queue a report for every site whose last one from us is a day old or not true any more; return how many.
 
-    Free space counts as changed when it differs by more than a tenth.
+    Free space of the store counts as changed when it differs by more than a tenth, that of points when it passes one of
+    the steps of `_step`.
     """
     moment = now()
     with site.catalogue.reading() as connection:
@@ -35,6 +36,7 @@ def report_to_peers(site: Site) -> int:
         offered = {code: offers.offered_to(connection, code) for code in peers}
     space, places = site.store.space(), point_places(site) if peers else []
     media = tuple(sorted(site.settings.media))
+    room = [[place.name, place.reserve, place.branch, _step(place.free)] for place in places]
     count = 0
     for code in peers:
         held = tuple(
@@ -42,7 +44,7 @@ def report_to_peers(site: Site) -> int:
             for one in versions
             if may_know(one, code, offered[code])
         )
-        facts = sha256_hex(encode([pinned, list(media), READS, [one.record() for one in held]]))
+        facts = sha256_hex(encode([pinned, list(media), READS, [one.record() for one in held], room]))
         when, before, then_free = told.get(code, (0, "", 0))
         if before == facts and moment - when < DAY_NS and abs(space.free - then_free) * 10 <= then_free:
             continue
@@ -62,6 +64,11 @@ def report_to_peers(site: Site) -> int:
             reports.note_reported(connection, code, issued_ns=moment, facts=facts, free=space.free)
         count += 1
     return count
+
+
+def _step(free: int) -> int:
+    """A number that changes as bytes do that grow or shrink by a fifth or so: four steps to each doubling."""
+    return free.bit_length() * 4 + (free >> max(0, free.bit_length() - 3)) % 4
 
 
 def may_know(stored: StoredPackage, site: str, offered: Collection[Offer]) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from courier.cli import point_content, point_rule, point_serve
+from courier.cli import point_class, point_content, point_rule, point_serve, point_set
 from courier.cli.command import command, console_of, group
 from courier.cli.console import time_text
 from courier.cli.point_document import POINT, describe, describe_space, say_space
@@ -187,6 +187,38 @@ def _is_least(statement: Any, ref: Any) -> bool:
     return bool(statement.least.get(ref.package) == ref.version)
 
 
+@command(app, "lint", examples=["courier point lint", "courier point lint --group desk --group lab"])
+def lint(
+    context: typer.Context,
+    *,
+    group_name: Annotated[
+        list[str] | None,
+        typer.Option("--group", metavar="NAME", help="Group of clients that must have a point; repeat for more."),
+    ] = None,
+) -> None:
+    """Name what is amiss with the points.
+
+    Groups of clients without a point, points that clients cannot use, and what waits.
+    """
+    from courier.distribution.lint import lint as act
+
+    console = console_of(context)
+    with console.site() as site:
+        found = act(site, group_name or ())
+    for one in found:
+        console.say(f"{one.code}: {one.message}: {one.do}")
+    if not found:
+        console.say("Nothing is amiss.")
+    console.result(
+        {
+            "findings": [
+                {"code": one.code, "point": one.point, "group": one.group, "message": one.message, "do": one.do}
+                for one in found
+            ]
+        }
+    )
+
+
 @command(app, "remove", examples=["courier point remove P1"])
 def remove(context: typer.Context, *, name: POINT) -> None:
     """Forget a point. Its folders keep what they hold; withdraw its packages before to take that away."""
@@ -201,6 +233,7 @@ def remove(context: typer.Context, *, name: POINT) -> None:
         console.result({"point": name, "folders": list(folders)})
 
 
-for commands in (point_content.app, point_serve.app):
+for commands in (point_set.app, point_content.app, point_serve.app):
     app.add_typer(commands)
+app.add_typer(point_class.app, name="class")
 app.add_typer(point_rule.app, name="rule")

@@ -165,7 +165,11 @@ def withdraw(
 @command(
     app,
     "validate",
-    examples=["courier point validate HQ100001:3 --point P1", "courier point validate --point P1"],
+    examples=[
+        "courier point validate HQ100001:3 --point P1",
+        "courier point validate --point P1",
+        "courier point validate --point P1 --served",
+    ],
 )
 def validate(
     context: typer.Context,
@@ -175,14 +179,20 @@ def validate(
         typer.Argument(metavar="[ID[:VERSION]]", help="Package or version; without it everything on the point."),
     ] = None,
     points: POINTS,
+    served: Annotated[
+        bool, typer.Option("--served", help="Get every file from the point's URL, as a client does.")
+    ] = False,
 ) -> None:
     """Read points back, and name what is damaged.
 
     Every byte is compared with its digest; exit code 4 where one differs. Nothing is written
     there. To mend: courier point redistribute.
     """
-    from courier.distribution.validate import validate as act
+    from courier.distribution.served import validate_served
+    from courier.distribution.validate import validate as read_back
     from courier.errors import DamagedError
+
+    act = validate_served if served else read_back
 
     console = console_of(context)
     with console.site() as site:
@@ -197,9 +207,12 @@ def validate(
                 damaged.append(name)
         document = {"points": documents}
         if damaged:
+            count = plural(sum(len(one["damaged"]) for one in documents), "file")
             error = DamagedError(
-                f"{plural(sum(len(one['damaged']) for one in documents), 'file')} damaged on {', '.join(damaged)}",
-                hint=f"courier point redistribute ID --point {damaged[0]} mends them from the store; check that disk",
+                f"{count} {'not served right by' if served else 'damaged on'} {', '.join(damaged)}",
+                hint=f"courier point validate --point {damaged[0]}; if that is good, look at the web server"
+                if served
+                else f"courier point redistribute ID --point {damaged[0]} mends them from the store; check that disk",
             )
             console.error(error, document)
             raise typer.Exit(error.exit_code)

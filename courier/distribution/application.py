@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from courier.channel.http_connections import address_group
-from courier.channel.http_files import SEND_FILE
+from courier.channel.http_files import SEND_FILE, QuickAnswer
 from courier.channel.refusal_log import RefusalLog
 from courier.distribution.folder import PointFolder
 from courier.distribution.ranges import Range, parse_ranges
 from courier.distribution.slots import RETRY_SECONDS, Slots
 from courier.distribution.tokens import Tokens
+from formats.envelope import MAX_ENVELOPE
 
 _PATH = re.compile(
     rb"/(?:(?P<document>point\.json|definitions/[A-Z0-9]{3}[0-9A-F]{5}-[0-9]{1,19}\.json)"
@@ -51,6 +52,41 @@ class PointService:
     refusals: RefusalLog
     tokens: Tokens | None = None
     _digests: dict[tuple[object, ...], str] = field(default_factory=dict)
+
+    def quick(self, path: bytes, authorization: str, group: str) -> QuickAnswer | None:
+        """The whole answer to a plain request for a small file that never changes; see `http_files.Quick`.
+
+        None for all else, which the application answers: large files, documents, what is not there, who must wait.
+        """
+        match = _PATH.fullmatch(path)
+        if match is None or match["document"]:
+            return None
+        client = group if self.tokens is None else self.tokens.client(authorization)
+        if client is None or not self.slots.is_free_for(client):
+            return None
+        body = self._read_small(path.decode()[1:])
+        if body is None:
+            return None
+        digest, kind = _named(match)
+        headers = [*_headers(f'"{digest}"', match), (b"content-type", kind), (b"content-length", b"%d" % len(body))]
+        return headers, body
+
+    def _read_small(self, path: str) -> bytes | None:
+        """The bytes of a file that is small enough to be sent with the head; None where it is not, or not there."""
+        for place in self.folders:
+            try:
+                with PointFolder(place) as folder:
+                    descriptor, info = folder.descriptor(path)
+            except OSError:
+                continue
+            try:
+                data = os.read(descriptor, info.st_size) if info.st_size <= SENT_FROM_HERE else b""
+            except OSError:
+                return None
+            finally:
+                os.close(descriptor)
+            return data if len(data) == info.st_size else None
+        return None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request, as ASGI has it."""
@@ -134,16 +170,12 @@ class _Answer:
             await self._refuse(HTTPStatus.NOT_FOUND)
             return
         with file:
-            named = match["content"] or match["listing"]
-            digest = named.decode() if named else f"blocks-{match['blocks'].decode()}" if match["blocks"] else ""
+            if match["document"] and os.fstat(file.fileno()).st_size > MAX_ENVELOPE:
+                await self._refuse(HTTPStatus.NOT_FOUND)  # none of ours; to hash it would hold all others up
+                return
+            digest, kind = _named(match)
             etag = self._service.etag(path, digest, file)
-            kind = b"application/json" if match["document"] else b"application/octet-stream"
-            headers: Headers = [
-                (b"etag", etag.encode()),
-                (b"cache-control", b"no-cache" if match["document"] else IMMUTABLE.encode()),
-                (b"accept-ranges", b"bytes"),
-                (b"x-content-type-options", b"nosniff"),
-            ]
+            headers = _headers(etag, match)
             if self._is_known(etag):
                 await self._start(HTTPStatus.NOT_MODIFIED, headers)
                 await self._end()
@@ -231,6 +263,24 @@ class _Answer:
 
     async def _end(self) -> None:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _named(match: re.Match[bytes]) -> tuple[str, bytes]:
+    """The digest by which a path names its file, empty for a document; and the kind of what is there."""
+    if match["document"]:
+        return "", b"application/json"
+    named = match["content"] or match["listing"]
+    return named.decode() if named else f"blocks-{match['blocks'].decode()}", b"application/octet-stream"
+
+
+def _headers(etag: str, match: re.Match[bytes]) -> Headers:
+    """What every answer about a file says."""
+    return [
+        (b"etag", etag.encode()),
+        (b"cache-control", b"no-cache" if match["document"] else IMMUTABLE.encode()),
+        (b"accept-ranges", b"bytes"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
 
 
 def _content_range(one: Range, size: int) -> bytes:

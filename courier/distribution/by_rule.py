@@ -74,7 +74,7 @@ def _apply(site: Site, due: Due, progress: Callable[[int], None]) -> RuleOutcome
     done = error = None
     try:
         find_point(site, due.point)
-        done = distribute(site, due.point, f"{due.package}:{due.version}", progress=progress)
+        done = distribute(site, due.point, f"{due.package}:{due.version}", again=False, progress=progress)
     except CourierError as failure:
         error = failure
     except FormatError as failure:

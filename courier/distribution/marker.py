@@ -6,8 +6,8 @@ from pathlib import Path
 
 from courier.distribution.folder import PointFolder
 from courier.errors import NotFoundError, RefusedError
+from courier.site.point_places import MARKER
 
-MARKER = ".courier/point"
 _LONGEST = 200
 
 

@@ -14,9 +14,8 @@ from typing import BinaryIO
 
 from courier.distribution.folder import PointFolder
 from courier.distribution.marker import check_marker, find_marker
-from courier.distribution.registry import find_point, folders_of, statement_of
-from courier.errors import BusyError, CourierError, NotFoundError
-from courier.files import locked
+from courier.distribution.registry import find_point, folders_of, statement_of, working_on
+from courier.errors import CourierError, NotFoundError, RefusedError
 from courier.site.catalog import points
 from courier.site.catalog.points import Point
 from courier.site.clock import now
@@ -25,6 +24,7 @@ from formats.documents import point as point_doc
 from formats.documents.fields import PackageRef
 from formats.documents.point import STATEMENT, PointStatement, Withdrawn
 from formats.envelope import MAX_ENVELOPE
+from formats.errors import FormatError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,13 +87,8 @@ def opened_point(site: Site, name: str, *, writing: bool, alone: bool = False) -
     row = find_point(site, name)
     with contextlib.ExitStack() as stack:
         if writing or alone:
-            try:
-                stack.enter_context(locked(site.home / "locks" / f"point-{name}"))
-            except BusyError:
-                raise BusyError(
-                    f"another courier command is at work on point {name}",
-                    hint="wait for it to end, then give this command again",
-                ) from None
+            stack.enter_context(working_on(site, name))
+            row = find_point(site, name)  # another command may have changed it, or removed it, before the lock was ours
         folders = [stack.enter_context(_opened(folder, name)) for folder in folders_of(site, name)]
         for position, folder in enumerate(folders):
             check_marker(folder.folder, find_marker(folder), site.code, name, position)
@@ -153,13 +148,30 @@ def publish(
         # Seconds since 1970 are the least serial: also a site whose catalogue came from a backup only goes up.
         serial = max(base.serial, _serial_there(point), now() // 10**9) + 1
         wanted = replace(wanted, serial=serial, issued_ns=site.signing_time(now()))
-        wanted.check()
+        _check_holds(wanted)
         envelope = site.sign(wanted.payload(), point_doc.TYPE).encode()
+        if len(envelope) > MAX_ENVELOPE:
+            raise _too_large(point.name, f"{len(envelope):,} bytes, and clients read {MAX_ENVELOPE:,}")
         with site.catalogue.writing() as connection:
             points.keep_statement(connection, point.name, serial=serial, envelope=envelope)
     if read_whole(point.first, STATEMENT) != envelope:
         point.first.write(STATEMENT, envelope)
     return wanted
+
+
+def _check_holds(wanted: PointStatement) -> None:
+    """Raise `RefusedError` for a statement that no client would read: what stands at the point stays as it is."""
+    try:
+        PointStatement.parse(wanted.payload())
+    except FormatError as error:
+        raise _too_large(wanted.point, str(error)) from None
+
+
+def _too_large(name: str, why: str) -> RefusedError:
+    return RefusedError(
+        f"point {name}: its statement cannot hold this: {why}",
+        hint="put further packages on another point; courier point update withdraws old versions",
+    )
 
 
 def _place(item: PackageRef | Withdrawn) -> tuple[str, int]:

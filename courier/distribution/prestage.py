@@ -17,7 +17,7 @@ from courier.distribution.open_point import OpenPoint, opened_point, publish, re
 from courier.distribution.point_reader import MAX_DEFINITION, read_definition
 from courier.distribution.supply import FolderSupply, fetch_from
 from courier.distribution.validate import pinned_cards
-from courier.distribution.versions import add_version
+from courier.distribution.versions import add_version, check_may_go
 from courier.error_codes import Code
 from courier.errors import NotFoundError, RefusedError
 from courier.site.catalog import packages
@@ -58,7 +58,7 @@ def prestage(site: Site, name: str, source: Path, *, progress: Callable[[int], N
         statement, _ = site.trust().verify(envelope, point_doc.KIND, now_ns=now(), where=str(source / STATEMENT))
         publish(point)
         for ref in statement.packages:
-            if why := _why_not(point, ref):
+            if why := _why_not(point, ref) or _why_retired(site, ref):
                 left.append((ref, why))
                 continue
             supply = _supply(site, folder, statement, ref)
@@ -87,6 +87,14 @@ def _why_not(point: OpenPoint, ref: PackageRef) -> str:
     least = statement.least.get(ref.package, 0)
     if ref.version < least:
         return f"the least version of the point is {least}"
+    return ""
+
+
+def _why_retired(site: Site, ref: PackageRef) -> str:
+    try:
+        check_may_go(site, ref.package, ref.version)
+    except RefusedError as error:
+        return error.message
     return ""
 
 

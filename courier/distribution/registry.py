@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from courier.distribution.folder import PointFolder
 from courier.distribution.marker import check_marker, find_marker, remove_marker, write_marker
 from courier.distribution.room import check_reserve
-from courier.errors import CourierError, NotFoundError, RefusedError, UsageError
-from courier.files import free_space, make_folder, path_text
+from courier.errors import BusyError, CourierError, NotFoundError, RefusedError, UsageError
+from courier.files import free_space, locked, make_folder, path_text
 from courier.site.catalog import points
 from courier.site.catalog.points import Point
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.point_places import reserve_bytes
-from formats.documents.point import STATEMENT, PointStatement
+from formats.documents.point import MAX_PEERS, STATEMENT, PointStatement
 from formats.errors import FormatError
 
 MAX_CONNECTIONS = 100_000
@@ -48,7 +48,8 @@ class NewPoint:
 class PointSpace:
     """A folder of a point on the disk: bytes free there, and those of them that the point leaves free.
 
-    ``excluded``: nothing is put there. ``free`` and ``reserve`` are None where the folder cannot be reached.
+    ``excluded``: nothing is put there. ``free`` and ``reserve`` are None where the folder cannot be reached, or its
+    disk is not mounted.
     """
 
     point: str
@@ -72,7 +73,7 @@ def add_point(site: Site, new: NewPoint) -> Point:
 
     A folder that was a point of this name before keeps what it holds: what is missing there is sent, by digest.
     """
-    _check(new)
+    check_settings(name=new.name, group=new.group, urls=(new.url, *new.peers), max_connections=new.max_connections)
     folders = [Path(path_text(folder.absolute())) for folder in new.folders]
     if len({make_folder(folder, readable=True).resolve() for folder in folders}) != len(folders):
         raise UsageError("the same folder is named twice", hint="name different folders")
@@ -92,7 +93,7 @@ def add_point(site: Site, new: NewPoint) -> Point:
         if points.find(connection, new.name) is not None:
             raise UsageError(
                 f"there is a point called {new.name} already",
-                hint=f"courier point show {new.name}; to change it: courier point remove {new.name}, then add it again",
+                hint=f"courier point show {new.name}; to change it: courier point set {new.name}",
             )
         points.add(connection, row, [str(folder) for folder in folders])
     for position, folder in enumerate(folders):
@@ -100,18 +101,28 @@ def add_point(site: Site, new: NewPoint) -> Point:
     return row
 
 
-def _check(new: NewPoint) -> None:
-    for what, text in (("point", new.name), ("group", new.group)):
-        if (text or what == "point") and not _NAME.fullmatch(text):
+def check_settings(
+    *,
+    name: str | None = None,
+    class_name: str | None = None,
+    group: str = "",
+    urls: Sequence[str] = (),
+    max_connections: int = 1,
+) -> None:
+    """Raise `UsageError` for a setting of a point that its statement could not hold; an empty URL or group is none."""
+    for what, text in (("point", name), ("class", class_name), ("group", group or None)):
+        if text is not None and not _NAME.fullmatch(text):
             raise UsageError(
                 f"{text[:80]!r} is not a name of a {what}",
                 hint="1 to 64 letters, digits, dots, hyphens and underlines, the first a letter or digit",
             )
-    for url in filter(None, (new.url, *new.peers)):
+    if len(urls) > MAX_PEERS:
+        raise UsageError(f"{len(urls):,} URLs", hint=f"give {MAX_PEERS:,} peers at most")
+    for url in filter(None, urls):
         if not _URL.fullmatch(url):
             raise UsageError(f"{url[:80]!r} is not a URL of a web server", hint="write it like http://10.0.0.5:8080/")
-    if not 1 <= new.max_connections <= MAX_CONNECTIONS:
-        raise UsageError(f"{new.max_connections:,} connections", hint=f"give 1 to {MAX_CONNECTIONS:,}")
+    if not 1 <= max_connections <= MAX_CONNECTIONS:
+        raise UsageError(f"{max_connections:,} connections", hint=f"give 1 to {MAX_CONNECTIONS:,}")
 
 
 def _check_folder(site: Site, name: str, folder: Path, position: int) -> None:
@@ -138,15 +149,34 @@ _OURS = {".courier", "point.json", "definitions", "listings", "blocks", "content
 
 
 def remove_point(site: Site, name: str) -> Sequence[str]:
-    """Forget a point; return its folders. What they hold stays there: to take it away, withdraw it before."""
-    with site.catalogue.writing() as connection:
-        _found(points.find(connection, name), name)
-        folders = points.folders(connection, name)
-        points.remove(connection, name)
-    for folder in folders:
-        with contextlib.suppress(OSError):  # not mounted now
-            remove_marker(Path(folder))
+    """Forget a point; return its folders. What they hold stays there: to take it away, withdraw it before.
+
+    Raises `NotFoundError`, and `BusyError` while another command works on it.
+    """
+    find_point(site, name)
+    with working_on(site, name):
+        with site.catalogue.writing() as connection:
+            _found(points.find(connection, name), name)
+            folders = points.folders(connection, name)
+            points.remove(connection, name)
+        for folder in folders:
+            with contextlib.suppress(OSError):  # not mounted now
+                remove_marker(Path(folder))
     return folders
+
+
+@contextlib.contextmanager
+def working_on(site: Site, name: str) -> Iterator[None]:
+    """Hold the lock of a point. Raises `BusyError` while another command holds it."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(site.home / "locks" / f"point-{name}"))
+        except BusyError:
+            raise BusyError(
+                f"another courier command is at work on point {name}",
+                hint="wait for it to end, then give this command again",
+            ) from None
+        yield
 
 
 def find_point(site: Site, name: str) -> Point:
@@ -174,7 +204,7 @@ def all_points(site: Site) -> list[Point]:
 
 
 def space_of(site: Site, point: Point) -> list[PointSpace]:
-    """The folders of a point, and the room that each has. Nothing is written."""
+    """The folders of a point, and the room that each has: none where its disk is not mounted. Nothing is written."""
     found = []
     for path in folders_of(site, point.name):
         free = reserve = None
@@ -182,7 +212,9 @@ def space_of(site: Site, point: Point) -> list[PointSpace]:
         try:
             with PointFolder(path) as opened:
                 excluded = opened.is_excluded
-            free, reserve = free_space(path), reserve_bytes(point.reserve, path)
+                is_ours = find_marker(opened) is not None
+            if is_ours:  # else it is the folder on which a disk is to be mounted
+                free, reserve = free_space(path), reserve_bytes(point.reserve, path)
         except OSError:
             pass  # not mounted now, or not ours to read
         found.append(

@@ -63,7 +63,7 @@ def serve_point(
         service,
         service,
         listening,
-        protocol=partial(FileProtocol, doors),
+        protocol=partial(FileProtocol, doors, quick=None if listening.behind_proxy else service.quick),
         connections=limit + MORE_CONNECTIONS,
         dated=True,
         ready=ready,

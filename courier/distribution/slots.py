@@ -36,7 +36,7 @@ class Slots:
 
         429: this client has its share. 503: all transfers are taken.
         """
-        if self._may(client) and not self._waiting:
+        if self.is_free_for(client):
             self._active[client] += 1
             return HTTPStatus.OK
         if len(self._waiting) >= 8 * self.limit:
@@ -60,6 +60,10 @@ class Slots:
                 self._waiting.remove((client, turn))
             raise
         return HTTPStatus.OK
+
+    def is_free_for(self, client: str) -> bool:
+        """Whether a transfer of this client may begin now, and nobody waits for one."""
+        return not self._waiting and self._may(client)
 
     def leave(self, client: str) -> None:
         """End a transfer."""

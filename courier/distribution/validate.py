@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from courier.distribution.folder import PointFolder
 from courier.distribution.open_point import OpenPoint, opened_point, read_whole
@@ -72,28 +73,40 @@ def validate(
     Only a validation of everything is recorded as the point's last one. Raises `NotFoundError` where the point does not
     have the version.
     """
-    package, version = parse_reference(reference) if reference else (None, None)
     with opened_point(site, name, writing=False, alone=True) as point:
-        statement = point.statement()
-        held = statement.packages if statement else ()
-        chosen = [ref for ref in held if package in (None, ref.package) and version in (None, ref.version)]
-        if reference and not chosen:
-            raise NotFoundError(
-                f"{reference} is not on point {name}", hint=f"courier point show {name} tells what is there"
-            )
-        reading = _Reading(point, statement, progress)
-        reading.check_statement()
-        for ref in chosen:
-            reading.check_documents(ref)
-            reading.check_contents(ref)
-        damage = tuple(reading.damage.values())
+        found = read_all(point, Reading(point, point.statement(), progress), reference)
         if reference is None:
             with site.catalogue.writing() as connection:
-                points.note_validation(connection, name, at_ns=now(), damaged=len(damage))
-    return Validated(point=name, versions=tuple(chosen), checked=reading.checked, bytes=reading.bytes, damage=damage)
+                points.note_validation(connection, name, at_ns=now(), damaged=len(found.damage))
+    return found
 
 
-class _Reading:
+def read_all(point: OpenPoint, reading: Reading, reference: str | None) -> Validated:
+    """Read the versions that ``reference`` names, as `validate` does, by a `Reading`."""
+    package, version = parse_reference(reference) if reference else (None, None)
+    statement = point.statement()
+    held = statement.packages if statement else ()
+    chosen = [ref for ref in held if package in (None, ref.package) and version in (None, ref.version)]
+    if reference and not chosen:
+        raise NotFoundError(
+            f"{reference} is not on point {point.name}", hint=f"courier point show {point.name} tells what is there"
+        )
+    reading.check_statement()
+    for ref in chosen:
+        reading.check_documents(ref)
+        reading.check_contents(ref)
+    return Validated(
+        point=point.name,
+        versions=tuple(chosen),
+        checked=reading.checked,
+        bytes=reading.bytes,
+        damage=tuple(reading.damage.values()),
+    )
+
+
+class Reading:
+    """Reads the files of versions from the folders of a point, each once, and keeps what is wrong with them."""
+
     def __init__(self, point: OpenPoint, statement: PointStatement | None, progress: Callable[[int], None]) -> None:
         self._point, self._progress = point, progress
         self._statement = statement
@@ -102,27 +115,40 @@ class _Reading:
         self.damage: dict[str, Damage] = {}
         self.checked = self.bytes = 0
 
+    def read_statement(self) -> bytes:
+        """The bytes of the statement where clients find it; empty where there is none."""
+        return read_whole(self._point.first, STATEMENT)
+
+    def fetch(self, path: str, most: int, /) -> BinaryIO:
+        """As `courier.distribution.point_reader.Fetch` has it."""
+        return self._point.fetch(path, most)
+
     def check_statement(self) -> None:
+        """Compare the statement with the newest."""
         if self._statement is None:
             return
         self.checked += 1
-        there = read_whole(self._point.first, STATEMENT)
+        there = self.read_statement()
         if there != self._point.row.statement:
             problem = "is not the newest statement of this site" if there else "is missing"
             self._found(STATEMENT, problem)
 
     def check_documents(self, ref: PackageRef) -> None:
+        """Verify definition and listing of a version."""
         assert self._statement is not None
         self.checked += 2
         name = f"{ref.package}:{ref.version}"
         try:
-            read_definition(self._point.fetch, self._statement, ref, cards=self._cards, now_ns=now())
+            read_definition(self.fetch, self._statement, ref, cards=self._cards, now_ns=now())
         except CourierError as error:
             self._found(definition_path(ref.package, ref.version), error.message, name)
-        if problem := self._problem(self._point.folders[:1], listing_path(ref.listing), ref.listing, None):
+        except OSError as error:
+            self._found(definition_path(ref.package, ref.version), f"cannot be read: {error.strerror or error}", name)
+        if problem := self.problem(self._point.folders[:1], listing_path(ref.listing), ref.listing, None):
             self._found(listing_path(ref.listing), problem, name)
 
     def check_contents(self, ref: PackageRef) -> None:
+        """Compare the contents and block tables of a version with their digests."""
         try:
             for entry in listed_entries(self._point, ref):
                 if isinstance(entry, FileEntry) and entry.size:
@@ -141,7 +167,7 @@ class _Reading:
                 bad = True
                 continue
             self.checked += 1
-            if problem := self._problem(folders, path, digest, size):
+            if problem := self.problem(folders, path, digest, size):
                 self._found(path, problem, name)
                 bad = True
         if not bad:
@@ -153,7 +179,7 @@ class _Reading:
         if entry.blocks:
             yield blocks_path(entry.sha256), entry.blocks, None, self._point.folders[:1]
 
-    def _problem(self, folders: Sequence[PointFolder], path: str, digest: str, size: int | None) -> str:
+    def problem(self, folders: Sequence[PointFolder], path: str, digest: str, size: int | None) -> str:
         """What is wrong with a file; empty where it is good."""
         holder = next((folder for folder in folders if folder.size(path) is not None), None)
         if holder is None:

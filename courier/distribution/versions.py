@@ -45,17 +45,27 @@ class Distributed:
 
 
 def distribute(
-    site: Site, name: str, reference: str, *, older: bool = False, progress: Progress = lambda _: None
+    site: Site,
+    name: str,
+    reference: str,
+    *,
+    older: bool = False,
+    again: bool = True,
+    progress: Progress = lambda _: None,
 ) -> Distributed:
     """Put a version (without one: the newest of the store) on a point where it is not. A second run moves no bytes.
 
-    ``older``: also a version that the point's statement tells clients not to take any more. Raises `NotFoundError`,
-    `RefusedError`, `NoSpaceError`, `DamagedError`, `BusyError`.
+    ``older``: also a version lower than the least that clients may take. ``again``: also one that was withdrawn from
+    the point; only where the operator names the version. Raises `NotFoundError`, `RefusedError`, `NoSpaceError`,
+    `DamagedError`, `BusyError`.
     """
     stored = find_package(site, reference)
-    _check_may_go(site, stored)
+    check_may_go(site, stored.package, stored.version)
+    check_not_contradicted(site, stored)
     with opened_point(site, name, writing=True) as point:
         _check_not_older(point, stored, older=older)
+        if not again or parse_reference(reference)[1] is None:
+            _check_not_withdrawn(point, stored)
         filled = fill(point, StoreSupply(site=site, stored=stored), progress=progress)
         add_version(point, StoreSupply(site=site, stored=stored).ref)
     return Distributed(point=name, package=stored.package, versions=(stored.version,), filled=filled)
@@ -73,8 +83,10 @@ def update(site: Site, name: str, reference: str, *, progress: Progress = lambda
             hint=f"give {package}; for one version: courier point distribute",
         )
     stored = find_package(site, package)
-    _check_may_go(site, stored)
+    check_may_go(site, stored.package, stored.version)
+    check_not_contradicted(site, stored)
     with opened_point(site, name, writing=True) as point:
+        _check_not_withdrawn(point, stored)
         ahead = [ref.version for ref in point.holds(package) if ref.version > stored.version]
         if ahead:
             raise RefusedError(
@@ -218,16 +230,28 @@ def _not_there(point: OpenPoint, package: str, version: int | None) -> NotFoundE
     )
 
 
-def _check_may_go(site: Site, stored: StoredPackage) -> None:
-    """Raise `RefusedError` for a version that is retired, or whose source signed other content for it."""
-    check_not_contradicted(site, stored)
+def check_may_go(site: Site, package: str, version: int) -> None:
+    """Raise `RefusedError` for a version that its source retired."""
     with site.catalogue.reading() as connection:
-        reason = reports.retirements(connection).get((stored.package, stored.version))
+        reason = reports.retirements(connection).get((package, version))
     if reason is not None:
         raise RefusedError(
-            f"{stored.package}:{stored.version} is retired: {reason or 'no reason given'}",
+            f"{package}:{version} is retired: {reason or 'no reason given'}",
             hint="name another version of it",
             code=Code.RETIRED,
+        )
+
+
+def _check_not_withdrawn(point: OpenPoint, stored: StoredPackage) -> None:
+    """Raise `RefusedError` for a version that somebody withdrew from the point, for that has a reason."""
+    statement = point.statement()
+    gone = statement.withdrawal(stored.package, stored.version) if statement else None
+    if gone is not None:
+        what = f"{stored.package}:{stored.version}"
+        raise RefusedError(
+            f"{what} was withdrawn from point {point.name}: {gone.reason or 'no reason given'}",
+            hint=f"to put it there again, name it: courier point distribute {what} --point {point.name}",
+            code=Code.WITHDRAWN,
         )
 
 

@@ -6,16 +6,14 @@ on one disk each have room alone, and not together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from courier.planning.quantities import span_text
+from courier.sending.readiness import FRESH_SECONDS
 from courier.text import size_text
-
-FRESH_SECONDS = 3 * 24 * 3600
-"""Sites report once a day: a figure older than three of them is too old to build on (seconds)."""
 
 
 class PlaceKind(StrEnum):
@@ -65,8 +63,29 @@ class SpacePlace(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class KnownPlace:
+    """A `SpacePlace` as it was measured here, or as a site reported it; ``held``: SHA-256 of what is there."""
+
+    name: str
+    kind: PlaceKind
+    site: str
+    free_bytes: int | None
+    reserve_bytes: int
+    known_ns: int | None
+    held: Collection[bytes] = ()
+    file_system: str = ""
+
+    def holds(self, sha256: str) -> bool:
+        """See `SpacePlace.holds`."""
+        return bytes.fromhex(sha256) in self.held
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
-    """A content that is to go there: its SHA-256, and the bytes that it takes on a disk."""
+    """What is to go there as one: its SHA-256, and the bytes that it takes there.
+
+    A content; for a client's cache a package, by the SHA-256 of its listing.
+    """
 
     sha256: str
     bytes: int
@@ -135,7 +154,9 @@ def judge_place(place: SpacePlace, items: Iterable[Item], *, archives: int, now_
     Only a store takes the archives too. The ``items`` are different contents.
     """
     expanded = saved = 0
+    largest = 0
     for item in items:
+        largest = max(largest, item.bytes)
         if place.holds(item.sha256):
             saved += item.bytes
         else:
@@ -159,20 +180,27 @@ def judge_place(place: SpacePlace, items: Iterable[Item], *, archives: int, now_
         free=place.free_bytes,
         age_seconds=age,
         verdict=verdict,
-        do=_what_to_do(place, needed, verdict, age),
+        do=_what_to_do(place, needed, verdict, age, largest=largest),
     )
 
 
-def _what_to_do(place: SpacePlace, needed: int, verdict: Verdict, age: int | None) -> str:
+def _what_to_do(place: SpacePlace, needed: int, verdict: Verdict, age: int | None, *, largest: int) -> str:
     where = place.site if place.kind == PlaceKind.STORE else f"{place.name} of {place.site}"
     sync = "courier channel sync at both sites"
     if verdict == Verdict.UNKNOWN or place.free_bytes is None:
+        if place.known_ns is not None:
+            return f"{where} cannot be reached now: is its disk or share mounted?"
         return f"nobody has said how much is free at {where}: {sync}"
     old = ""
     if age is not None and age > FRESH_SECONDS:
         old = f"the figure is {span_text(age)} old, which is too old to build on: {sync}"
     if verdict == Verdict.FITS:
         return old
+    if place.kind == PlaceKind.CLIENT:
+        why = "they fit one after the other, and not together"
+        if largest > place.free_bytes:
+            why = "a package is larger than the whole cache, and is refused at once"
+        return f"{why}: courier point class set {place.name} --size {needed}"
     short = f"free {size_text(needed - place.free_bytes)} at {where}"
     if place.kind == PlaceKind.STORE:
         short += " (courier package remove, courier parcel discard)"

@@ -1,8 +1,12 @@
-"""``courier plan space``: the places of other sites, by the reports that they sent, and whether packages have room."""
+"""``courier plan space``: whether packages have room at the points and classes of this site, and at other sites.
+
+Places of other sites are judged by the reports that they sent.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from courier.errors import UsageError
@@ -10,9 +14,12 @@ from courier.media.kinds import MEDIA
 from courier.parcel.parity_plan import Redundancy
 from courier.planning.held_there import held_contents, last_report
 from courier.planning.media_choices import MOST_MEDIA
+from courier.planning.own_places import own_places
+from courier.planning.package_load import whole_load
 from courier.planning.space import (
     FileSystemSpace,
     Item,
+    KnownPlace,
     PlaceKind,
     PlaceSpace,
     SpacePlace,
@@ -23,28 +30,10 @@ from courier.sending.plan import ParcelDraft, ParcelRequest, draft_parcel
 from courier.site.catalog import sites
 from courier.site.clock import now
 from courier.site.home import Site
-from formats.holes import hole_bytes
+from formats.documents.report import Place
 
 USUAL_KINDS = ("bd25", "lto9")
 """The archives are reckoned for the first of these kinds of which no more than 1,000 media are needed."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReportedPlace:
-    """A `SpacePlace` as a site reported it. A site does not say which of its places share a file system."""
-
-    name: str
-    kind: PlaceKind
-    site: str
-    free_bytes: int | None
-    reserve_bytes: int
-    known_ns: int | None
-    held: Collection[bytes] = ()
-    file_system: str = ""
-
-    def holds(self, sha256: str) -> bool:
-        """See `SpacePlace.holds`."""
-        return bytes.fromhex(sha256) in self.held
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,38 +66,60 @@ class SpacePlan:
 def plan_space(
     site: Site, packages: Sequence[str], codes: Sequence[str], *, more: Sequence[SpacePlace] = ()
 ) -> SpacePlan:
-    """Judge the space for packages at sites (all trusted ones, if none is named), and at ``more`` places.
+    """Judge the space for packages at sites (this one and all trusted ones, if none is named), and at ``more`` places.
 
-    Raises `NotFoundError` (package), `RefusedError` (a site that is not trusted), `UsageError` (no site at all).
+    Raises `NotFoundError` (package), `RefusedError` (a site that is not trusted), `UsageError` (no place at all).
     """
-    chosen = tuple(codes) or _trusted(site)
-    draft = _draft(site, packages, chosen)
-    items = [Item(sha256=content.sha256, bytes=content.size - hole_bytes(content.holes)) for content in draft.contents]
-    kind, archives = _archives(draft)
+    chosen = dict.fromkeys(codes or (site.code, *_trusted(site)))
+    others = tuple(code for code in chosen if code != site.code)
+    load = whole_load(site, packages)
     moment = now()
-    places: list[SpacePlace] = [place for code in chosen for place in reported_places(site, code)]
-    judged = tuple(judge_place(place, items, archives=archives, now_ns=moment) for place in (*places, *more))
+    places: list[SpacePlace] = [place for code in others for place in reported_places(site, code)]
+    if site.code in chosen:
+        places += own_places(site, load.contents)
+    if not (places or more):
+        raise UsageError(
+            "no other site is trusted here, and this site has no distribution point and no class of clients, so that "
+            "there is no place to plan for",
+            hint="courier point add NAME PATH; or --to CODE",
+        )
+    kind, archives = _archives(_draft(site, packages, others)) if others else ("", 0)
+    items = {
+        PlaceKind.STORE: [Item(sha256=one.sha256, bytes=one.size - one.holes) for one in load.contents],
+        PlaceKind.CLIENT: [Item(sha256=one.sha256, bytes=one.bytes) for one in load.listings],
+        PlaceKind.POINT: [Item(sha256=one.sha256, bytes=one.at_point) for one in load.contents],
+    }
+    items[PlaceKind.BRANCH] = items[PlaceKind.POINT]
+    judged = tuple(
+        judge_place(place, items[place.kind], archives=archives, now_ns=moment) for place in (*places, *more)
+    )
     return SpacePlan(
-        content=sum(item.bytes for item in items),
+        content=sum(item.bytes for item in items[PlaceKind.STORE]),
         archives=archives,
         places=judged,
         file_systems=tuple(sum_by_file_system(judged)),
-        assumptions=(
-            f"archives and parity are those of a parcel on {kind}, compressed contents at their largest possible size",
-            "a store takes the archives while it gathers them, then the content; points and caches take the content",
-            "of what a site holds only the newest version of each package is known, where this site has it too",
-            "places whose file system is not known are taken to have one each",
-            "parcel create counts the whole content, also what single instance saves",
-        ),
+        assumptions=tuple(_assumptions({one.kind for one in judged}, kind, own=site.code in chosen)),
     )
+
+
+def _assumptions(kinds: AbstractSet[PlaceKind], media: str, *, own: bool) -> Iterator[str]:
+    if PlaceKind.STORE in kinds:
+        yield f"archives and parity are those of a parcel on {media}, what is compressed at its largest possible size"
+        yield "a store takes the archives while it gathers them, then the content; points and caches take the content"
+        yield "of what a site holds only the newest version of each package is known, where this site has it too"
+        yield "parcel create counts the whole content, also what single instance saves"
+    if kinds & {PlaceKind.POINT, PlaceKind.BRANCH}:
+        yield "a point takes contents whole, also the holes of sparse files, each in pages of 4,096 bytes"
+        if own:
+            yield "the points of this site were measured now; those on one disk are summed"
+        yield "of the points of other sites nobody says what they hold, nor which of them share a disk"
+    if PlaceKind.CLIENT in kinds:
+        yield "a cache keeps every package for itself; what else is in the caches of clients is not known here"
 
 
 def _trusted(site: Site) -> tuple[str, ...]:
     with site.catalogue.reading() as connection:
-        found = tuple(one.code for one in sites.everyone(connection) if not one.revoked and one.code != site.code)
-    if not found:
-        raise UsageError("no other site is trusted here, so that there is no place to plan for", hint="--to CODE")
-    return found
+        return tuple(one.code for one in sites.everyone(connection) if not one.revoked and one.code != site.code)
 
 
 def _draft(site: Site, packages: Sequence[str], codes: tuple[str, ...]) -> ParcelDraft:
@@ -139,15 +150,13 @@ def reported_places(site: Site, code: str) -> list[SpacePlace]:
     report = last_report(site, code)
     if report is None:
         return [
-            ReportedPlace(
-                name="store", kind=PlaceKind.STORE, site=code, free_bytes=None, reserve_bytes=0, known_ns=None
-            )
+            KnownPlace(name="store", kind=PlaceKind.STORE, site=code, free_bytes=None, reserve_bytes=0, known_ns=None)
         ]
     held = held_contents(site, report)
     return [
-        ReportedPlace(
+        KnownPlace(
             name=place.name,
-            kind=PlaceKind.POINT if number else PlaceKind.STORE,
+            kind=_kind(place) if number else PlaceKind.STORE,
             site=code,
             free_bytes=place.free,
             reserve_bytes=place.reserve,
@@ -156,3 +165,7 @@ def reported_places(site: Site, code: str) -> list[SpacePlace]:
         )
         for number, place in enumerate(report.places)
     ]
+
+
+def _kind(place: Place) -> PlaceKind:
+    return PlaceKind.BRANCH if place.branch else PlaceKind.POINT

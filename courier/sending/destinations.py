@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from courier.error_codes import Code
 from courier.errors import NoSpaceError, RefusedError
-from courier.sending.readiness import Demand, Objection, objections
+from courier.sending.readiness import Demand, Objection, objections, remarks
 from courier.site.catalog import reports
+from courier.site.clock import now
 from courier.site.home import Site
 from formats.documents import label, notice, package, packing
 from formats.documents.report import SiteReport
@@ -44,6 +45,7 @@ def check_destinations(
             notes.append(f"{code} has not reported yet: its space, media and trust are not known")
             continue
         report = SiteReport.parse(parse_envelope(kept[1]).payload)
+        notes += remarks(report, demand, now_ns=now())
         against = objections(report, demand)
         as_of = f" (as of {format_time(kept[0])[:16]}Z)"
         found += [

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from courier.error_codes import Code
 from formats.documents.report import SiteReport
 
+FRESH_SECONDS = 3 * 24 * 3600
+"""Sites report once a day: a figure older than three of them is too old to build on (seconds)."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Demand:
@@ -36,6 +39,27 @@ class Objection:
     message: str
     hint: str
     space: bool = False
+
+
+def remarks(report: SiteReport, demand: Demand, *, now_ns: int) -> list[str]:
+    """What an operator ought to know before a parcel is built, though nothing speaks against it.
+
+    A report that is too old, and points without room for the content: which of them it goes to is the site's choice.
+    """
+    found = []
+    if (days := (now_ns - report.issued_ns) // (24 * 3600 * 10**9)) * 24 * 3600 >= FRESH_SECONDS:
+        found.append(
+            f"the last report of {report.site} is {days} days old, which is too old to build on: "
+            "courier channel sync at both sites"
+        )
+    for point in report.places[1:]:
+        if point.free < demand.expanded + point.reserve:
+            kind = "branch point" if point.branch else "distribution point"
+            found.append(
+                f"{kind} {point.name} of {report.site} has {point.free:,} bytes free and keeps {point.reserve:,} of "
+                f"them; the content takes {demand.expanded:,} there, if it goes there"
+            )
+    return found
 
 
 def objections(report: SiteReport, demand: Demand) -> list[Objection]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from courier.site.catalog import points
+from courier.site.catalog.points import Point
 from formats.documents.report import Place
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 EXCLUSION = "no_courier"
 """Name of a file by which an operator says that nothing is to be put into a folder of a point."""
+
+
+MARKER = ".courier/point"
+"""Path of the file that marks a folder of a point; where it is missing, the folder's disk is not mounted."""
 
 
 def reserve_bytes(reserve: str, folder: Path) -> int:
@@ -28,20 +33,23 @@ def reserve_bytes(reserve: str, folder: Path) -> int:
 def point_places(site: Site) -> list[Place]:
     """Each point of the site, by name: bytes free in its folders together, and how many of them it leaves free.
 
-    A disk counts once for each point. A folder that cannot be reached now, or is excluded, has no room; nothing is
-    written.
+    A disk counts once for each point. A folder that is not mounted now, cannot be reached or is excluded has no room;
+    nothing is written.
     """
     with site.catalogue.reading() as connection:
         rows = [(row, points.folders(connection, row.name)) for row in points.everyone(connection)]
-    return [_place(row.name, row.reserve, map(Path, folders)) for row, folders in rows]
+    return [_place(row, map(Path, folders)) for row, folders in rows]
 
 
-def _place(name: str, reserve: str, folders: Iterable[Path]) -> Place:
+def _place(row: Point, folders: Iterable[Path]) -> Place:
     disks: dict[int, tuple[int, int]] = {}
     for folder in folders:
         with contextlib.suppress(OSError):
-            if not (folder / EXCLUSION).exists():
-                disks[folder.stat().st_dev] = shutil.disk_usage(folder).free, reserve_bytes(reserve, folder)
+            if (folder / MARKER).is_file() and not (folder / EXCLUSION).exists():
+                disks[folder.stat().st_dev] = shutil.disk_usage(folder).free, reserve_bytes(row.reserve, folder)
     return Place(
-        name=name, free=sum(free for free, _ in disks.values()), reserve=sum(kept for _, kept in disks.values())
+        name=row.name,
+        free=sum(free for free, _ in disks.values()),
+        reserve=sum(kept for _, kept in disks.values()),
+        branch=bool(row.branch),
     )

@@ -9,7 +9,7 @@ from typing import Annotated
 from formats.documents.fields import Issued, PackageRef, Receiver, Sender, Site
 from formats.documents.kind import DocumentKind
 from formats.errors import MalformedError
-from formats.records import Count, Document, Number, Record, Text, items, matching, one_each, text
+from formats.records import OPTIONAL, Count, Document, Number, Record, Text, items, matching, one_each, text
 
 MAX_ITEMS = 100_000
 MAX_PLACES = 1000
@@ -17,11 +17,15 @@ MAX_PLACES = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place(Record):
-    """A place that takes content (``store``, or a distribution point's name): bytes free, and bytes it keeps free."""
+    """A place that takes content (``store``, or a distribution point's name): bytes free, and bytes it keeps free.
+
+    ``branch``: it is a point on a computer of the client class.
+    """
 
     name: Annotated[str, text(200)]
     free: Count
     reserve: Count
+    branch: Annotated[bool, OPTIONAL] = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from journey import FIXTURES, Home, Sites, add, create, make_sites, run, sent
 
-from courier.sending.readiness import Demand, objections
+from courier.sending.readiness import FRESH_SECONDS, Demand, objections, remarks
 from formats.documents.report import HeldPackage, Place, SiteReport
 from formats.documents.retirement import Retirement
 from formats.envelope import parse_envelope
@@ -70,6 +70,17 @@ def demand(**changes: object) -> Demand:
 )
 def test_what_speaks_against_a_parcel(told: dict[str, object], asked: dict[str, object], code: str) -> None:
     assert [one.code for one in objections(report(**told), demand(**asked))] == ([code] if code else [])
+
+
+def test_an_old_report_and_points_without_room_are_remarked_on() -> None:
+    asked, made = demand(), report().issued_ns
+    assert remarks(report(), asked, now_ns=made + (FRESH_SECONDS - 1) * 10**9) == []
+    (old,) = remarks(report(), asked, now_ns=made + FRESH_SECONDS * 10**9)
+    assert "3 days old, which is too old" in old
+    store = Place(name="store", free=10 * GIB, reserve=GIB)
+    room, full = Place(name="P1", free=5 * GIB, reserve=GIB), Place(name="P2", free=5 * GIB - 1, reserve=GIB)
+    (short,) = remarks(report(places=(store, room, full)), asked, now_ns=made)
+    assert short.startswith("distribution point P2 of BR1 has 5,368,709,119 bytes free")
 
 
 @given(st.integers(0, 400), st.integers(0, 255))

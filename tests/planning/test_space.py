@@ -15,8 +15,8 @@ from journey import Home, Sites, add, make_home, noise, run, sent, write_files
 
 from courier.planning import space_places
 from courier.planning.space import (
-    FRESH_SECONDS,
     Item,
+    KnownPlace,
     PlaceKind,
     PlaceSpace,
     SpacePlace,
@@ -24,12 +24,12 @@ from courier.planning.space import (
     judge_place,
     sum_by_file_system,
 )
-from courier.planning.space_places import ReportedPlace
+from courier.sending.readiness import FRESH_SECONDS
 from courier.site.clock import now
 
 NOW = 1_780_000_000 * 10**9
 MB = 10**6
-PLACE = ReportedPlace(
+PLACE = KnownPlace(
     name="P1", kind=PlaceKind.POINT, site="BR1", free_bytes=100 * MB, reserve_bytes=10 * MB, known_ns=NOW
 )
 
@@ -228,3 +228,84 @@ def test_bad_input_is_refused_in_plain_words(sites: Sites, tmp_path: Path) -> No
     alone = make_home(tmp_path, "AL1")
     run("package", "add", write_files(tmp_path / "own", a_bin=b"a"), "--name", "X", "--home", alone.path)
     assert "no other site" in alone.fails("plan", "space", "AL100001", code=2)["message"]
+
+
+# --- the places of this site ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(sites: Sites, tmp_path: Path) -> Home:
+    """HQ1 with a point and a branch point, on one disk."""
+    sites.hq("point", "add", "P1", tmp_path / "p1", "--reserve", "1MB")
+    sites.hq("point", "add", "B1", tmp_path / "b1", "--reserve", "1MB", "--branch")
+    return sites.hq
+
+
+def places_of(home: Home, *arguments: object) -> dict[str, dict[str, Any]]:
+    found = home("plan", "space", *arguments)["places"]
+    return {f"{one['site']} {one['name']}": one for one in found}
+
+
+def test_points_of_this_site_are_measured_now_and_what_is_there_is_saved(own: Home) -> None:
+    found = places_of(own, "HQ100001")
+    assert {name: one["kind"] for name, one in found.items()} == {
+        "BR1 store": "store",
+        "HQ1 B1": "branch",
+        "HQ1 P1": "point",
+    }
+    at_point = 3_002_368 + 4096 + 102_400  # pages of 4,096 bytes, and the block table of the larger content
+    for name in ("HQ1 B1", "HQ1 P1"):
+        assert (found[name]["expanded_bytes"], found[name]["compressed_bytes"]) == (at_point, 0)
+        assert found[name]["ok"]
+        assert found[name]["reserve_bytes"] == 1_000_000
+        assert found[name]["age_seconds"] < 60
+    own("point", "distribute", "HQ100001", "--point", "P1")
+    after = places_of(own, "HQ100001")["HQ1 P1"]
+    assert (after["saved_bytes"], after["needed_bytes"]) == (at_point, 1_000_000)
+    assert places_of(own, "HQ100001", "--to", "BR1").keys() == {"BR1 store"}
+    assert places_of(own, "HQ100001", "--to", "HQ1").keys() == {"HQ1 B1", "HQ1 P1"}
+
+
+def test_points_on_one_disk_are_summed(own: Home) -> None:
+    systems = own("plan", "space", "HQ100001", "--to", "HQ1")["file_systems"]
+    assert [one["places"] for one in systems] == [["HQ1 B1", "HQ1 P1"]]
+    assert systems[0]["needed_bytes"] == 2 * (3_002_368 + 4096 + 102_400) + 1_000_000
+
+
+def test_a_point_whose_disk_is_not_mounted_has_no_room_that_is_known(own: Home, tmp_path: Path) -> None:
+    (tmp_path / "p1" / ".courier" / "point").rename(tmp_path / "mark")
+    found = places_of(own, "HQ100001")["HQ1 P1"]
+    assert (found["free_bytes"], found["verdict"]) == (None, "unknown")
+    assert "mounted" in found["do"]
+
+
+def test_a_full_point_is_said_to_be_short(own: Home, tmp_path: Path) -> None:
+    own("point", "add", "P2", tmp_path / "p2", "--reserve", "99%")
+    found = places_of(own, "HQ100001")["HQ1 P2"]
+    assert found["verdict"] == ("fits" if found["free_bytes"] >= found["needed_bytes"] else "short")
+    (tmp_path / "p2" / "no_courier").touch()
+    shut = places_of(own, "HQ100001")["HQ1 P2"]
+    assert (shut["free_bytes"], shut["verdict"]) == (0, "short")
+
+
+def test_points_of_other_sites_are_judged_by_their_report(sites: Sites, tmp_path: Path) -> None:
+    sites.sync(sites.br, sites.hq)
+    sites.br("point", "add", "NORTH", tmp_path / "north", "--reserve", "1MB", "--branch")
+    sites.sync(sites.br, sites.hq)  # a new point is a reason to report again
+    found = places_of(sites.hq, "HQ100001", "--to", "BR1")["BR1 NORTH"]
+    assert (found["kind"], found["ok"], found["reserve_bytes"]) == ("branch", True, 1_000_000)
+    (tmp_path / "north" / ".courier" / "point").unlink()
+    sites.sync(sites.br, sites.hq)
+    gone = places_of(sites.hq, "HQ100001", "--to", "BR1")["BR1 NORTH"]
+    assert (gone["free_bytes"], gone["verdict"]) == (0, "short")
+    notes = sites.hq("parcel", "create", "HQ100001", "--to", "BR1", "--capacity", "64MB")["notes"]
+    assert len(notes) == 1
+    assert notes[0].startswith("branch point NORTH of BR1 has 0 bytes free")
+
+
+def test_a_site_without_places_is_told_where_they_come_from(tmp_path: Path) -> None:
+    alone = make_home(tmp_path, "AL1")
+    add(alone, write_files(tmp_path / "own", a_bin=b"a"))
+    assert "courier point add" in alone.fails("plan", "space", "AL100001", code=2)["hint"]
+    alone("point", "add", "P1", tmp_path / "p1", "--reserve", "0%")
+    assert places_of(alone, "AL100001").keys() == {"AL1 P1"}

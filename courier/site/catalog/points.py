@@ -84,6 +84,15 @@ def remove(connection: Connection, name: str) -> None:
     note(connection, f"distribution point {name} removed")
 
 
+def change(connection: Connection, row: Point) -> None:
+    """Record what an operator changed of a point, found by its name; its statement stays as it is."""
+    values = {
+        name: value for name, value in values_of(row).items() if name not in ("name", "serial", "statement", "added_ns")
+    }
+    connection.execute(update(point).where(point.c.name == row.name).values(values))
+    note(connection, f"distribution point {row.name} changed")
+
+
 def keep_statement(connection: Connection, name: str, *, serial: int, envelope: bytes) -> None:
     """Record the newest statement of a point, before it is written into the point's folder."""
     connection.execute(update(point).where(point.c.name == name).values(serial=serial, statement=envelope))
@@ -140,13 +149,17 @@ def settle_due(connection: Connection, name: str, package: str, version: int) ->
 
 def set_cache_class(connection: Connection, settings: CacheSettings) -> None:
     """Record the settings of the caches of one class of clients, in place of earlier ones."""
-    remove_cache_class(connection, settings.client_class)
+    connection.execute(delete(cache_class).where(cache_class.c.client_class == settings.client_class))
     connection.execute(insert(cache_class).values(values_of(settings)))
+    note(connection, f"caches of class {settings.client_class}: {settings.size:,} bytes")
 
 
 def remove_cache_class(connection: Connection, client_class: str) -> bool:
     """Forget the settings of a class of clients; False when there are none."""
-    return connection.execute(delete(cache_class).where(cache_class.c.client_class == client_class)).rowcount > 0
+    found = connection.execute(delete(cache_class).where(cache_class.c.client_class == client_class)).rowcount > 0
+    if found:
+        note(connection, f"caches of class {client_class}: no settings any more")
+    return found
 
 
 def cache_classes(connection: Connection) -> list[CacheSettings]:
