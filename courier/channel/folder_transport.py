@@ -100,6 +100,15 @@ class FolderTransport:
         self._pace.moved(len(body))
         return body
 
+    def remove_left_overs(self, to: str) -> None:
+        """Remove what killed senders left half-written in the box of site ``to``, where we may."""
+        try:
+            names = [name for name in os.listdir(self._folder / to) if name.startswith(TEMP)]  # noqa: PTH208
+        except OSError:
+            return
+        for name in names:
+            self._remove_left_over(self._folder / to / name)
+
     @staticmethod
     def _remove_left_over(path: Path) -> None:
         try:
@@ -109,11 +118,27 @@ class FolderTransport:
             return
 
     def done(self, own: str, sha256: str) -> None:
-        """See `Transport.done`; a share we may not delete on keeps the file, which does no harm."""
+        """See `Transport.done`; on a share where we may not delete, the writer takes it back (`take_back`)."""
         try:
             (self._folder / own / f"{sha256}.msg").unlink(missing_ok=True)
         except OSError:
             return
+
+    def lying(self, to: str) -> list[tuple[str, int]]:
+        """(name, when it was written, in nanoseconds since 1970, UTC) of each message in the box of site ``to``.
+
+        Where the box cannot be looked into there are none.
+        """
+        found = []
+        try:
+            with os.scandir(self._folder / to) as entries:
+                for entry in entries:
+                    match = _NAME.fullmatch(entry.name)
+                    if match and entry.is_file(follow_symlinks=False):
+                        found.append((match[1], entry.stat(follow_symlinks=False).st_mtime_ns))
+        except OSError:
+            return []
+        return found
 
     def close(self) -> None:
         """See `Transport.close`."""
@@ -131,10 +156,12 @@ class FolderTransport:
         # The name of a message that is not there yet says nothing to an operator.
         path = path.parent if path == making else path
         where = "" if path == self._folder else f" ({path})"
-        return self._unreachable(f"{error.strerror or error}{where}")
+        refused = error.errno in (errno.EACCES, errno.EPERM)
+        return self._unreachable(f"{error.strerror or error}{where}", refused=refused)
 
-    def _unreachable(self, why: str) -> UnreachableError:
+    def _unreachable(self, why: str, *, refused: bool = False) -> UnreachableError:
+        cure = "let this user read and write there" if refused else "mount the share or make the folder"
         return UnreachableError(
             f"channel folder {self._folder}: {why}",
-            hint="mount the share or make the folder; the messages are kept and go with the next: courier channel sync",
+            hint=f"{cure}; the messages are kept and go with the next: courier channel sync",
         )

@@ -21,6 +21,7 @@ from courier.channel.incoming import Intake
 from courier.channel.passed import Passed
 from courier.channel.reports import report_to_peers
 from courier.channel.schedule import SECOND_NS, Limits, retry_ns
+from courier.channel.take_back import take_back
 from courier.channel.transport import check_going_on
 from courier.errors import BusyError, CourierError
 from courier.files import locked
@@ -76,6 +77,7 @@ def synchronise(site: Site, *, handlers: Handlers, network: Network | None = Non
     _queue_news(site)
     deliver(site, run)
     fetch_messages(site, run, intake, handlers)
+    take_back(site, run)
     settled = complete_all(site)
     _queue_news(site)
     acknowledge(site)

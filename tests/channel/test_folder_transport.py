@@ -317,6 +317,51 @@ def test_a_person_is_told_of_so_many_dead_letters_as_a_person_reads(pair: Pair) 
     assert "Refused 10 more messages: courier channel status --json" in said
 
 
+def nobody_deletes_in(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """On this share a site may not delete in its own box."""
+    real = Path.unlink
+
+    def unlink(path: Path, **more: bool) -> None:
+        if path.parent == folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        real(path, **more)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+
+
+def test_where_the_receiver_may_not_delete_the_writer_takes_back_what_is_acknowledged(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.link()
+    taken, waiting = put(pair.hq, pair.br, definition(pair.hq)), put(pair.hq, pair.br, definition(pair.hq))
+    pair.sync(pair.hq)
+    mailbox = pair.share / "BR1"
+    stranger = mailbox / f"{'ab' * 32}.msg"
+    stranger.write_bytes(b"of another site, on its way")
+    with monkeypatch.context() as patch:
+        nobody_deletes_in(patch, mailbox)
+        pair.sync(pair.br)
+    assert len(list(mailbox.glob("*.msg"))) == 3
+    assert {state(pair.hq, name) for name in (*taken, *waiting)} == {"delivered"}
+    pair.sync(pair.hq)
+    assert {state(pair.hq, name) for name in (*taken, *waiting)} == {"settled"}
+    assert list(mailbox.glob("*.msg")) == [stranger]
+
+
+def test_the_writer_takes_back_what_nobody_sends_again_and_what_killed_runs_left(pair: Pair) -> None:
+    """An acknowledgement has none itself, so that its writer never hears that it was taken."""
+    pair.link()
+    mailbox = make_folder(pair.share / "BR1")
+    old, young = mailbox / f"{'ab' * 32}.msg", mailbox / f"{'cd' * 32}.msg"
+    half = mailbox / f"{TEMP}half"
+    now_s = pair.clock.ns / 10**9
+    for path, age in ((old, EXPIRY_NS / 10**9 + 60), (young, EXPIRY_NS / 10**9 - 60), (half, LEFT_OVER_SECONDS + 60)):
+        path.write_bytes(b"acknowledgement")
+        os.utime(path, (now_s - age,) * 2)
+    pair.sync(pair.hq)
+    assert sorted(mailbox.iterdir()) == [young]
+
+
 # --- clocks that jump -------------------------------------------------------------------------------------------------
 
 
