@@ -1,4 +1,4 @@
-"""``courier download``: a package from distribution points, into the client's cache or a folder. No site home needed."""
+"""``courier download``: a package from distribution points, into the client's cache or a folder, without a site."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from courier.distribution.cache_staged import (
     write_staged,
 )
 from courier.distribution.download_files import Counts, Manner, fetch_files
-from courier.distribution.download_plan import Asking, Found, find, put_listing
+from courier.distribution.download_plan import Asking, Found, fetch_statement, find, put_listing, read_cards
 from courier.distribution.download_tree import DownloadTree
 from courier.distribution.http_source import http_source
 from courier.distribution.seen_statements import Memory
@@ -38,6 +38,8 @@ SEEN, SEEN_BESIDE = "points.json", ".courier-points.json"
 """The file of what was seen of points: in a cache, and beside a folder that a package is put into."""
 PEER_PATIENCE = Patience(connect=3, answer=10, stall=10)
 """How long another computer of the branch is waited for: it may be switched off at any time."""
+_RETRY_STATEMENT = 30.0
+"""Seconds for which a statement alone is asked for."""
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """Shows the progress of so many bytes under a title; see `courier.cli.console.Console.progress`."""
@@ -215,3 +217,20 @@ def _explaining(place: Path, folder: Path, download: _Download) -> Iterator[None
             f"{folder} was taken away while {ref.package}:{ref.version} was downloaded into it",
             hint="connect its disk again; then give the same command again",
         ) from None
+
+
+def take_over_class(home: Path, client_class: str, points: tuple[Source, ...], card: Path) -> None:
+    """Give the cache at ``home``, made where there is none, the settings that the site has for a class of clients.
+
+    They come from the statement of the first point that gives it, verified with the site's ``card``. Raises as
+    `download_to_cache` does.
+    """
+    making_cache(home)
+    sources = SourceList()
+    for source in points:
+        sources.add(source)
+    cards, memory = read_cards([card]), Memory(home / SEEN)
+    own = next(iter(cards.values()))
+    asking = Asking(sources, threading.Event(), retry_for=_RETRY_STATEMENT)
+    statement = asking.first(lambda fetch: fetch_statement(fetch, memory, own, now_ns=now()))
+    apply_class(home, statement, client_class)

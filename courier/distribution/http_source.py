@@ -14,7 +14,7 @@ import ssl
 import tempfile
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -23,6 +23,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from courier import __version__
 from courier.distribution.http_wire import Address, Head, Wire
 from courier.distribution.source import (
+    ClosedError,
     DeniedError,
     GoneError,
     Patience,
@@ -40,10 +41,19 @@ _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,200}")
 _AHEAD = 48
 """Requests that are sent before their answers came, at most. The server's buffers take them while it answers."""
+_FEW_ANSWERS = 16
+"""A server that closes a connection after so few answers, while more were asked for, is asked one by one."""
 _ERROR_BODY = 64 << 10
 """Bytes of the body of an error that are read, so that the connection goes on."""
 _REDIRECTS = 3
 _IN_MEMORY = 4 << 20
+
+
+@dataclass(kw_only=True, slots=True)
+class Manners:
+    """What was learnt of a server by the connections to it."""
+
+    takes_ahead: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +65,7 @@ class HttpSource:
     prefix: str
     patience: Patience
     token: str = ""
+    manners: Manners = field(default_factory=Manners)
 
     def link(self) -> HttpLink:
         """See `Source.link`."""
@@ -195,29 +206,47 @@ class HttpLink:
         self._done()
 
     def small(self, files: Iterator[tuple[str, int]]) -> Iterator[memoryview | GoneError]:
-        """See `Link.small`. Requests go ahead of the answers."""
-        asked: deque[tuple[str, int]] = deque()
+        """See `Link.small`. Requests go ahead of the answers, where the server takes them."""
         upcoming = iter(files)
-        more = True
-        while more or asked:
-            if self._wire is not None and not self._usable:
-                self.close()
-            if more and len(asked) <= _AHEAD // 2:
-                room = _AHEAD - len(asked)
-                new = list(islice(upcoming, room))
-                more = len(new) == room
-                self._send(b"".join(self._request(path) for path, _ in new))
+        asked: deque[tuple[str, int]] = deque()
+        again: deque[tuple[str, int]] = deque()
+        if self._wire is not None and not self._usable:
+            self.close()
+        while True:
+            room = (_AHEAD if self._source.manners.takes_ahead else 1) - len(asked)
+            if room > len(asked):
+                new = [again.popleft() for _ in range(min(room, len(again)))]
+                new += islice(upcoming, room - len(new))
                 asked.extend(new)
-                continue
-            path, size = asked[0]
-            closed, answer = self._small(path, size)
-            asked.popleft()
-            yield answer
+            else:
+                new = []
+            if not asked:
+                return
+            try:
+                self._send(b"".join(self._request(path) for path, _ in new))
+                closed, answer = self._small(*asked[0])
+            except ClosedError:
+                if not self._may_ask_again(len(asked)):
+                    raise
+                closed, answer = True, None
+            if answer is not None:
+                asked.popleft()
+                yield answer
             if closed:
-                # What was asked for behind it is asked for again: the server said that it answers no more here.
+                # What was asked for behind it is asked for again, over another connection.
+                if answer is not None and asked:
+                    self._may_ask_again(len(asked) + 1)
                 self.close()
-                if asked:
-                    self._send(b"".join(self._request(path) for path, _ in asked))
+                again.extendleft(reversed(asked))
+                asked.clear()
+
+    def _may_ask_again(self, outstanding: int) -> bool:
+        """Whether a closed connection is no fault: the server takes no requests ahead, or kept it long enough."""
+        answers = self._now.answers
+        if outstanding > 1 and answers < _FEW_ANSWERS and self._source.manners.takes_ahead:
+            self._source.manners.takes_ahead = False
+            return True
+        return answers > 0
 
     def _small(self, path: str, size: int) -> tuple[bool, memoryview | GoneError]:
         """Whether the server closes the connection after the answer, and the answer."""
@@ -277,7 +306,7 @@ class HttpLink:
         try:
             self._send(request)
             return self._now.head()
-        except SourceFaultError:
+        except ClosedError:
             if not kept:
                 raise
         # A server may close a connection that it kept at any time; that is no fault, but the next one would be.

@@ -14,7 +14,7 @@ import ssl
 import time
 from dataclasses import dataclass
 
-from courier.distribution.source import Patience, SourceFaultError
+from courier.distribution.source import ClosedError, Patience, SourceFaultError
 from courier.text import harmless
 
 BUFFER = 256 << 10
@@ -89,7 +89,7 @@ class Wire:
             self._socket.settimeout(self._patience.answer)
             self._socket.sendall(data)
         except OSError as error:
-            raise SourceFaultError(f"the connection broke ({_words(error)})") from None
+            raise ClosedError(f"the connection broke ({_words(error)})") from None
 
     def head(self) -> Head:
         """Read the head of the next answer; the body of the one before must be read."""
@@ -103,6 +103,8 @@ class Wire:
         raise SourceFaultError("it sends only interim answers")
 
     def _head_text(self) -> str:
+        if self._begin == self._end:
+            self._begin = self._end = 0
         searched, until = self._begin, time.monotonic() + self._patience.answer
         while (at := self._buffer.find(b"\r\n\r\n", searched, self._end)) < 0:
             if self._end - self._begin > HEAD:
@@ -112,7 +114,7 @@ class Wire:
                 searched -= self._begin
                 self._compact()
             if not self._receive_ahead(within=until - time.monotonic()):
-                raise SourceFaultError("it closed the connection without an answer")
+                raise ClosedError("it closed the connection without an answer")
         text = self._buffer[self._begin : at].decode("latin-1")
         self._begin = at + 4
         return text
@@ -180,6 +182,8 @@ class Wire:
         raise SourceFaultError("its answer does not end")
 
     def _line(self) -> bytes:
+        if self._begin == self._end:
+            self._begin = self._end = 0
         while (at := self._buffer.find(b"\r\n", self._begin, self._end)) < 0:
             if self._end - self._begin > HEAD:
                 raise SourceFaultError("its answer is not in the form of HTTP")
@@ -193,8 +197,6 @@ class Wire:
 
     def _receive_ahead(self, *, within: float) -> int:
         """Receive bytes into the read-ahead buffer, and return how many; 0 where the server closed."""
-        if self._begin == self._end:
-            self._begin = self._end = 0
         if within <= 0:
             raise SourceFaultError(f"it did not answer within {self._patience.answer:g} s")
         count = self._receive(self._view[self._end :], within=within)

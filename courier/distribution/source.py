@@ -18,6 +18,10 @@ class GoneError(SourceFaultError):
     """The source does not have this file. It is not asked for it again."""
 
 
+class ClosedError(SourceFaultError):
+    """The source closed the connection where an answer was to begin."""
+
+
 class WrongBytesError(SourceFaultError):
     """What the source has there is not the file that it should be."""
 
