@@ -24,6 +24,7 @@ DEBIAN_PACKAGES = {
     "initdb": "postgresql",
     "genisoimage": "genisoimage",
     "isoinfo": "genisoimage",
+    "lighttpd": "lighttpd",
     "mcopy": "mtools",
     "mkfs.ext4": "e2fsprogs",
     "mkfs.vfat": "dosfstools",
