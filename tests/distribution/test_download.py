@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from download_points import SERVERS, SamplePoint
 from faulty_server import FAULTS, faulty, often
+from http_requests import certificate
 from journey import environment, run
 
 from courier.distribution import cache_download, source_list
@@ -24,7 +27,8 @@ from courier.distribution.cache_folder import changing, inventory, open_cache
 from courier.distribution.cache_records import EntryRecord
 from courier.distribution.cache_staged import working_on
 from courier.distribution.download_files import Manner
-from courier.distribution.download_pace import Unpaced
+from courier.distribution.download_limits import DownloadLimits, make_limits
+from courier.distribution.download_pace import Pace, Unpaced
 from courier.distribution.download_plan import read_cards
 from courier.distribution.download_run import Outcome, Wish, download_to_cache, download_to_folder
 from courier.distribution.folder_source import folder_source
@@ -53,6 +57,11 @@ def made(quick: Path) -> SamplePoint:
     point = SamplePoint(quick / "made")
     point.put(FILES)
     return point
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_list, "FIRST_PAUSE", 0.01)
 
 
 @pytest.fixture
@@ -98,6 +107,17 @@ def refused(code: str, work: Callable[[], object]) -> CourierError:
     return caught.value
 
 
+def stopping(stop: threading.Event) -> Callable[[str], str]:
+    """Stops the download at its first content."""
+
+    def choose(path: str) -> str:
+        if "content" in path:
+            stop.set()
+        return ""
+
+    return choose
+
+
 # --- good points ----------------------------------------------------------------------------------------------------
 
 
@@ -131,7 +151,7 @@ def test_a_server_without_parts_of_files_is_used_file_by_file(made: SamplePoint,
 
 def test_a_peer_of_the_statement_is_asked_first_and_only_for_contents(point: SamplePoint, tmp_path: Path) -> None:
     with faulty(point.copy(f"{tmp_path.name}-peer")) as peer, faulty(point.folder) as own:
-        point.publish(peers=("http://127.0.0.1:9/", peer.url))
+        point.publish(peers=tuple(sorted(["http://127.0.0.1:9/", peer.url])))
         outcome = to_folder(wish(point.card, own.url), tmp_path / "out")
     assert files_in(tmp_path / "out") == FILES
     by_name = {one.name: one for one in outcome.sources}
@@ -153,7 +173,6 @@ def test_a_peer_with_wrong_bytes_is_blamed_and_does_no_harm(point: SamplePoint, 
 def test_a_package_comes_whole_through_a_line_with_30_percent_faults(
     made: SamplePoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_list, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(source_list, "MOST_WRONG", 50)
     with faulty(made.folder, often(0.3)) as server:
         outcome = to_folder(wish(made.card, server.url), tmp_path / "out")
@@ -257,6 +276,39 @@ def test_an_endless_answer_ends(made: SamplePoint, tmp_path: Path) -> None:
     assert outcome.sources[1].bytes
 
 
+def test_https_is_verified_by_the_file_of_certificates_that_is_named(made: SamplePoint, tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    with faulty(made.folder) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        url = server.url.replace("http:", "https:")
+        good = http_source(url, patience=PATIENCE, ca_file=cert)
+        to_folder(replace(wish(made.card, made.folder), points=(good,)), tmp_path / "out")
+        error = refused("unreachable", lambda: to_folder(wish(made.card, url, retry_for=0.1), tmp_path / "no"))
+    assert "certificate" in error.message
+    assert files_in(tmp_path / "out") == FILES
+
+
+def test_a_window_that_closes_interrupts_and_the_rest_comes_when_it_opens(made: SamplePoint, tmp_path: Path) -> None:
+    asked = 0
+    now_ns = int(datetime(2026, 1, 5, 12, tzinfo=UTC).timestamp()) * 10**9
+    closed = make_limits(["13:00-14:00"], "", zone="UTC")
+
+    def limits() -> DownloadLimits:
+        nonlocal asked
+        asked += 1
+        return closed if 50 < asked < 60 else DownloadLimits()
+
+    stop = threading.Event()
+    pace = Pace(limits, stop=stop, now=lambda: now_ns, sleep=lambda _: None)
+    with faulty(made.folder) as server:
+        wanted = wish(made.card, server.url)
+        outcome = to_folder(replace(wanted, manner=replace(wanted.manner, pace=pace)), tmp_path / "out", stop)
+    assert files_in(tmp_path / "out") == FILES
+    assert outcome.sources[0].faults == ()
+
+
 # --- stopping, going on, two at once --------------------------------------------------------------------------------
 
 
@@ -307,13 +359,12 @@ def test_a_download_that_is_stopped_ends_at_once_and_goes_on(made: SamplePoint, 
 
 def test_bytes_that_a_crash_spoiled_on_the_disk_are_fetched_again(made: SamplePoint, tmp_path: Path) -> None:
     stop = threading.Event()
-    with faulty(made.folder, lambda path: stop.set() or "" if "content" in path else "") as server:
-        with pytest.raises(StoppedError):
-            to_folder(wish(made.card, server.url), tmp_path / "out", stop)
+    with faulty(made.folder, stopping(stop)) as server, pytest.raises(StoppedError):
+        to_folder(wish(made.card, server.url), tmp_path / "out", stop)
     (partial,) = tmp_path.glob(".out.courier-download")
     for path in (partial / "files").rglob("*.txt"):
         path.write_bytes(bytes(path.stat().st_size))
-    image = partial / "files" / "image.wim"
+    image = partial / "files" / "copy.wim"
     image.write_bytes(BIG[:BLOCK] + bytes(BLOCK))
     outcome = to_folder(wish(made.card, made.folder), tmp_path / "out")
     assert outcome.counts.resumed >= BLOCK
@@ -371,9 +422,8 @@ def test_what_does_not_fit_is_not_fetched_and_the_wait_is_said(made: SamplePoint
 
 def test_a_partial_download_counts_and_goes_when_it_is_old(made: SamplePoint, tmp_path: Path) -> None:
     home, stop = tmp_path / "cache", threading.Event()
-    with faulty(made.folder, lambda path: stop.set() or "" if "content" in path else "") as server:
-        with pytest.raises(StoppedError):
-            download_to_cache(wish(made.card, server.url), home, stop=stop, progress=silent)
+    with faulty(made.folder, stopping(stop)) as server, pytest.raises(StoppedError):
+        download_to_cache(wish(made.card, server.url), home, stop=stop, progress=silent)
     (partial,) = inventory(open_cache(home)).downloads
     assert not partial.active
     with changing(home) as cache:

@@ -28,7 +28,6 @@ class Faulty(ThreadingHTTPServer):
         self.folder, self.choose = folder, choose
         self.done: Counter[str] = Counter()
         self.asked: list[tuple[str, str]] = []
-        self.sent = 0
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
@@ -47,65 +46,54 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
+        """Answer a request, with the fault that was chosen for it."""
         server, path = self.server, self.path.lstrip("/")
         asked = self.headers.get("Range", "")
         server.asked.append((path, asked))
-        file = server.folder / path
         fault = server.choose(path)
         server.done[fault] += 1
+        file = server.folder / path
         if not file.is_file():
             self._answer(404, b"no")
-            return
-        data = file.read_bytes()
+        elif fault in ("500", "403"):
+            self._answer(int(fault), b"fault")
+        elif fault == "429":
+            self._answer(429, b"busy", {"Retry-After": "0"})
+        elif fault == "redirect":
+            self._answer(302, b"", {"Location": "http://192.0.2.1/elsewhere"})
+        else:
+            self._send_file(file.read_bytes(), asked, fault)
+
+    def _send_file(self, data: bytes, asked: str, fault: str) -> None:
         size = len(data)
-        match = re.fullmatch(r"bytes=(\d+)-(\d+)", asked)
+        match = re.fullmatch(r"bytes=(\d+)-(\d+)", asked) if fault not in ("whole", "no parts") else None
         begin, end = (int(match[1]), int(match[2]) + 1) if match else (0, size)
-        status = 206 if match else 200
-        match fault:
-            case "500" | "404" | "403":
-                self._answer(int(fault), b"fault")
-                return
-            case "429":
-                self._answer(429, b"busy", {"Retry-After": "0"})
-                return
-            case "redirect":
-                self._answer(302, b"", {"Location": "http://192.0.2.1/elsewhere"})
-                return
-            case "whole":
-                status, begin, end = 200, 0, size
-            case "no parts":
-                status, begin, end = 200, 0, size
         body = bytearray(data[begin:end])
-        first, length = begin, len(body)
         if fault == "wrong bytes" and body:
             body[len(body) // 2] ^= 0x55
-        if fault == "wrong offset" and status == 206:
-            first += 7
-        if fault == "wrong length":
-            length += 100
-        headers = {"ETag": '"one"'} if fault != "no parts" else {"Accept-Ranges": "none"}
-        if status == 206:
-            headers["Content-Range"] = f"bytes {first}-{first + len(body) - 1}/{size}"
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(length)}.items():
-            self.send_header(name, value)
+        self.send_response(206 if match else 200)
+        self.send_header("Content-Length", str(len(body) + 100 * (fault == "wrong length")))
+        if fault == "no parts":
+            self.send_header("Accept-Ranges", "none")
+        else:
+            self.send_header("ETag", '"one"')
+        if match:
+            first = begin + 7 * (fault == "wrong offset")
+            self.send_header("Content-Range", f"bytes {first}-{first + len(body) - 1}/{size}")
         self.end_headers()
-        if fault == "cut":
-            body = body[: len(body) // 2]
+        self._send_body(bytes(body), fault)
+
+    def _send_body(self, body: bytes, fault: str) -> None:
+        self.close_connection = self.close_connection or fault in ("cut", "slow", "wrong length", "endless")
         if fault == "slow":
-            self.wfile.write(bytes(body[:10]))
-            self.wfile.flush()
+            self.wfile.write(body[:10])
             time.sleep(0.6)
-            self.close_connection = True
-            return
-        if fault == "endless":
+        elif fault == "endless":
             with contextlib.suppress(OSError):
                 while True:
                     self.wfile.write(bytes(1 << 16))
-        self.wfile.write(bytes(body))
-        server.sent += len(body)
-        if fault in ("cut", "wrong length"):
-            self.close_connection = True
+        else:
+            self.wfile.write(body[: len(body) // 2] if fault == "cut" else body)
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
