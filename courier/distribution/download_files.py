@@ -371,6 +371,15 @@ class _Worker:
             raise WrongBytesError(f"it gave a wrong block table ({error.message})") from None
 
     def _fetch_segment(self, piece: Segment, number: int, link: Link) -> list[Piece]:
+        if not piece.file.enter():
+            return []
+        try:
+            return self._fetch_runs(piece, number, link)
+        finally:
+            piece.file.leave()
+            self._shared.close_if_whole(piece.file)
+
+    def _fetch_runs(self, piece: Segment, number: int, link: Link) -> list[Piece]:
         file = piece.file
         runs = file.missing(piece.first, piece.end)
         if not runs:
@@ -392,8 +401,10 @@ class _Worker:
                 return []
             file.streaming.add(number)
         try:
-            self._take_blocks(file, number, part.begin, part.end, part.read_into)
-            link.finish()
+            if self._take_blocks(file, number, part.begin, part.end, part.read_into):
+                link.finish()
+            else:
+                self._drop(number)
         except SourceFaultError as error:
             self._failed(number, error)
         except WindowClosedError:
@@ -401,16 +412,20 @@ class _Worker:
             self._work.went_on(seconds=self._pace.wait_open())
         finally:
             file.streaming.discard(number)
-        self._shared.close_if_whole(file)
         left: list[Piece] = [Segment(file=file, first=one, end=other) for one, other in file.missing(first, end)]
         return [*left, *later]
 
     def _take_blocks(
         self, file: PartFile, number: int, begin: int, end: int, read_into: Callable[[memoryview], None]
-    ) -> None:
-        """Take the blocks of a part; those that are there already are passed over, not written again."""
+    ) -> bool:
+        """Take the blocks of a part; those that are there already are passed over, not written again.
+
+        Return whether the part was read to its end; it is left when the file is whole before.
+        """
         at = begin
         while at < end:
+            if file.is_whole:
+                return False
             block = at // BLOCK
             length = file.length(block)
             if at + length > end:
@@ -425,6 +440,7 @@ class _Worker:
                 self._put(file, number, block, view)
             self._work.check()
             at += length
+        return True
 
     def _put(self, file: PartFile, number: int, block: int, view: memoryview) -> None:
         if file.put(block, view):

@@ -31,6 +31,7 @@ class PartFile:
         self._lock = threading.Lock()
         self._unwritten = 0
         self._closed = False
+        self._users = 0
         self.avoid: set[int] = set()
         """Numbers of the sources that are not asked for it any more."""
         self.wrong: dict[tuple[int, int], int] = {}
@@ -135,10 +136,22 @@ class PartFile:
             filled += len(data)
         return filled == len(view)
 
-    def claim_close(self) -> bool:
-        """Whether the caller is the first to close the file, once it is whole."""
+    def enter(self) -> bool:
+        """Say that a thread begins to write blocks, so that the file stays open; False where it is closed already."""
         with self._lock:
-            if self._closed or not self.is_whole:
+            if not self._closed:
+                self._users += 1
+            return not self._closed
+
+    def leave(self) -> None:
+        """Say that the thread has ended."""
+        with self._lock:
+            self._users -= 1
+
+    def claim_close(self) -> bool:
+        """Whether the caller is the one to close the file: it is whole, and no thread writes to it."""
+        with self._lock:
+            if self._closed or self._users or not self.is_whole:
                 return False
             self._closed = True
             return True
