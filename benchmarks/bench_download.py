@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 COURIER = [sys.executable, "-m", "courier"]
@@ -168,8 +169,8 @@ def measured(work: Callable[[Path], None], folder: Path) -> tuple[float, int]:
     _, status = os.waitpid(child, 0)
     if status:
         sys.exit("a download failed")
-    seconds, peak = (folder / "measured").read_text().split()
-    return float(seconds), int(peak)
+    said = (folder / "measured").read_text().split()
+    return float(said[0]), int(said[1])
 
 
 def compare(root: Path, folder: Path, *, rounds: int, ports: tuple[int, int, int]) -> None:
@@ -178,11 +179,11 @@ def compare(root: Path, folder: Path, *, rounds: int, ports: tuple[int, int, int
     for name, package in (("image", "HQ100001"), ("small", "HQ100002")):
         files = contents(root, name)
         works: dict[str, Callable[[Path], None]] = {
-            "courier": lambda target, p=package: by_courier(root, nginx, p, target),
-            "courier from courier": lambda target, p=package: by_courier(root, own, p, target),
-            "aria2c": lambda target, f=files: by_aria2c(f, nginx, target),
-            "curl": lambda target, f=files: by_curl(f, nginx, target),
-            "rsync": lambda target, n=name: by_rsync(rsync, n, target),
+            "courier": partial(by_courier, root, nginx, package),
+            "courier from courier": partial(by_courier, root, own, package),
+            "aria2c": partial(by_aria2c, files, nginx),
+            "curl": partial(by_curl, files, nginx),
+            "rsync": partial(by_rsync, rsync, name),
         }
         best: dict[str, tuple[float, int]] = {}
         for _ in range(rounds):

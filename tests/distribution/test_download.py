@@ -8,6 +8,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,8 +23,9 @@ from faulty_server import FAULTS, faulty, often
 from http_requests import certificate
 from journey import environment, run
 
-from courier.distribution import cache_download, source_list
+from courier.distribution import source_list
 from courier.distribution.cache_folder import changing, inventory, open_cache
+from courier.distribution.cache_place import judge_placing
 from courier.distribution.cache_records import EntryRecord
 from courier.distribution.cache_staged import working_on
 from courier.distribution.download_files import Manner
@@ -57,6 +59,12 @@ def made(quick: Path) -> SamplePoint:
     point = SamplePoint(quick / "made")
     point.put(FILES)
     return point
+
+
+@pytest.fixture
+def tmp_path(quick: Path) -> Path:
+    """A new folder in memory, where the system has that."""
+    return Path(tempfile.mkdtemp(dir=quick))
 
 
 @pytest.fixture(autouse=True)
@@ -410,14 +418,14 @@ def test_what_does_not_fit_is_not_fetched_and_the_wait_is_said(made: SamplePoint
     folder.mkdir()
     (folder / "twenty").write_bytes(bytes(20))
     run("cache", "place", "HQ100002:1", "--from", folder, "--cache", home)
-    words = ("download", "HQ100001", "--from", made.folder, "--card", made.card, "--cache", home, "--json")
-    blocked = run(*words, code=5).document
+    again = ("download", "HQ100001", "--from", made.folder, "--card", made.card, "--cache", home, "--json")
+    blocked = run(*again, code=5).document
     assert (blocked["error"]["code"], len(blocked["retry_at"])) == ("cache-blocked", 18)
     assert blocked["blocked"][0]["reason"] == "young"
     run("cache", "config", "--minimum-age", "0", "--cache", home)
-    placed = run(*words).document
+    placed = run(*again).document
     assert [one["package_id"] for one in placed["evicted"]] == ["HQ100002"]
-    assert run(*words).document["already"]
+    assert run(*again).document["already"]
 
 
 def test_a_partial_download_counts_and_goes_when_it_is_old(made: SamplePoint, tmp_path: Path) -> None:
@@ -427,10 +435,10 @@ def test_a_partial_download_counts_and_goes_when_it_is_old(made: SamplePoint, tm
     (partial,) = inventory(open_cache(home)).downloads
     assert not partial.active
     with changing(home) as cache:
-        verdict = cache_download.judge_placing(cache, cache.settings.size, now_ns=time.time_ns())
+        verdict = judge_placing(cache, cache.settings.size, now_ns=time.time_ns())
         assert [one.reason for one in verdict.blocked] == ["young"]
         later = time.time_ns() + 2000 * 60 * 10**9
-        assert cache_download.judge_placing(cache, cache.settings.size, now_ns=later).evict == (partial.held,)
+        assert judge_placing(cache, cache.settings.size, now_ns=later).evict == (partial.held,)
     assert run("cache", "clear", "--cache", home, "--json").document["deleted"] == [
         {"package_id": "HQ100001", "version": 1}
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -119,9 +121,9 @@ def test_settings_that_are_none_are_named_with_their_file(text: str) -> None:
 @pytest.mark.parametrize("priority", Priority)
 def test_only_the_foreground_does_not_stand_back(priority: Priority, monkeypatch: pytest.MonkeyPatch) -> None:
     nice, disk = list[int](), list[object]()
-    monkeypatch.setattr(background_priority.sys, "platform", "linux")
-    monkeypatch.setattr(background_priority.os, "getpriority", lambda *_: 0)
-    monkeypatch.setattr(background_priority.os, "setpriority", lambda _which, _who, value: nice.append(value))
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(os, "getpriority", lambda *_: 0)
+    monkeypatch.setattr(os, "setpriority", lambda _which, _who, value: nice.append(value))
     monkeypatch.setattr(background_priority, "_set_io", disk.append)
     stand_back(priority)
     expected = {"foreground": [], "high": [5], "normal": [10], "low": [19]}
