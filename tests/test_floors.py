@@ -104,6 +104,7 @@ PURE = (
     "courier.channel.refusal_log",
     "courier.channel.schedule",
     "courier.distribution.cache_rules",
+    "courier.distribution.download_limits",
     "courier.distribution.point_reader",
     "courier.distribution.ranges",
     "courier.planning.activities",

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from courier import __version__
-from courier.cli import cache, catalog, channel, demo, package, parcel, plan, point, site
+from courier.cli import cache, catalog, channel, demo, download, package, parcel, plan, point, site
 from courier.cli.command import TopGroup, group
 from courier.cli.console import Console, drop_output
 from courier.error_codes import EXIT_CODES
@@ -25,7 +25,7 @@ app = group(
     "Build, ship, verify and import parcels of OS-image packages between sites whose network cannot carry them.\n\n"
     f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}."
 )
-for commands in (site.init_app, demo.app):
+for commands in (site.init_app, demo.app, download.app):
     app.add_typer(commands)
 for name, commands in (
     ("site", site.app),

@@ -11,6 +11,7 @@ from courier.cli import cache_place
 from courier.cli.cache_place import CACHE, REFERENCE, blocked_json, bytes_of
 from courier.cli.command import command, console_of, group
 from courier.cli.console import time_text
+from courier.cli.download import CA_FILE, TOKEN_FILE, sources_of
 from courier.text import plural, size_text
 
 if TYPE_CHECKING:
@@ -54,7 +55,11 @@ def _settings(cache: Cache) -> dict[str, Any]:
 @command(
     app,
     "config",
-    examples=["courier cache config", "courier cache config --size 40GB --minimum-age 2880 --reserve 10GB"],
+    examples=[
+        "courier cache config",
+        "courier cache config --size 40GB --minimum-age 2880 --reserve 10GB",
+        "courier cache config --from http://point.branch:8080 --card HQ1.card --class desk",
+    ],
 )
 def config(
     context: typer.Context,
@@ -77,11 +82,23 @@ def config(
         str | None,
         typer.Option("--reserve", metavar="SIZE", help="Bytes that stay free on the disk, whatever the size."),
     ] = None,
+    client_class: Annotated[
+        str, typer.Option("--class", metavar="CLASS", help="Take over what the site has for this class; with --from.")
+    ] = "",
+    addresses: Annotated[
+        list[str] | None, typer.Option("--from", metavar="URL", help="Where a point of the site is, as for download.")
+    ] = None,
+    card: Annotated[
+        Path | None, typer.Option("--card", metavar="FILE", help="Card of the site that runs the point.")
+    ] = None,
+    token_file: TOKEN_FILE = None,
+    ca_file: CA_FILE = None,
     cache: CACHE = None,
 ) -> None:
     """Make a cache, show or change its settings.
 
-    A smaller size deletes nothing at once; the next placing does.
+    A smaller size deletes nothing at once; the next placing does. With --class they come from the statement that the
+    site signed for its point.
     """
     from courier.distribution.cache_folder import SETTINGS, apply_settings, changing, find_cache, open_cache
 
@@ -89,6 +106,8 @@ def config(
     size_bytes = None if size is None else bytes_of(size, "--size")
     reserve_bytes = None if reserve is None else bytes_of(reserve, "--reserve", least=0)
     home = find_cache(cache)
+    if client_class or addresses or card:
+        _take_over(home, client_class, addresses or [], card, token_file, ca_file)
     given = (size, minimum_age, reserve) != (None, None, None)
     if given or not (home / SETTINGS).exists():
         with changing(home, make=True) as found:
@@ -102,6 +121,23 @@ def config(
         f"reserve {size_text(settings.reserve)}{f', set by {settings.set_by}' if settings.set_by else ''}"
     )
     console.result(_settings(opened))
+
+
+def _take_over(
+    home: Path,
+    client_class: str,
+    addresses: list[str],
+    card: Path | None,
+    token_file: Path | None,
+    ca_file: Path | None,
+) -> None:
+    """Give a cache the settings of a class from the signed statement of a point."""
+    from courier.distribution.download_run import take_over_class
+    from courier.errors import UsageError
+
+    if not client_class or not addresses or card is None:
+        raise UsageError("settings of a class need all three", hint="--from URL --card FILE --class CLASS")
+    take_over_class(home, client_class, sources_of(addresses, token_file, ca_file), card)
 
 
 @command(app, "list", examples=["courier cache list", "courier cache list --verify --json"])
@@ -138,11 +174,18 @@ def list_(
             for one in entries
         ],
     )
+    for staged in found.downloads:
+        state = "is being downloaded" if staged.active else "is downloaded in part"
+        console.say(f"{staged.package}:{staged.version} {state}: {size_text(staged.on_disk)}")
     console.say(f"{size_text(found.bytes)} of {size_text(opened.settings.size)}")
     document = {
         **_settings(opened),
         "used_bytes": found.bytes,
         "entries": [describe(one) for one in entries],
+        "downloads": [
+            {"package_id": one.package, "version": one.version, "bytes": one.on_disk, "active": one.active}
+            for one in found.downloads
+        ],
         "damaged": [{"path": str(one.path), "problem": one.problem, "bytes": one.bytes} for one in found.damaged],
     }
     if found.damaged:

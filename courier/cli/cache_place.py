@@ -141,7 +141,7 @@ def place(
         "short_bytes": verdict.short,
     }
     if entry is None:
-        raise typer.Exit(_report_no_room(console, str(wanted), verdict, document, now_ns=now_ns))
+        raise typer.Exit(report_no_room(console, str(wanted), verdict, document, now_ns=now_ns))
     for one in placing.evicted:
         console.say(f"Deleted {one.package}:{one.version}: {size_text(one.bytes)}")
     done = "is in the cache already" if placing.already else f"placed: {size_text(entry.bytes)}"
@@ -149,13 +149,14 @@ def place(
     console.result(document)
 
 
-def _report_no_room(console: Console, name: str, verdict: Verdict, document: dict[str, Any], *, now_ns: int) -> int:
+def report_no_room(console: Console, name: str, verdict: Verdict, document: dict[str, Any], *, now_ns: int) -> int:
     """Report that a package was not placed, and when to try again; return the exit code."""
     from courier.distribution.cache_rules import RETRIES, retry_times
     from courier.error_codes import Code
     from courier.errors import NoSpaceError
 
     _say_blocked(console, verdict)
+    document["blocked"] = [blocked_json(one) for one in verdict.blocked]
     document["retry_at"] = [] if verdict.too_large else [time_text(at) for at in retry_times(now_ns)]
     if verdict.too_large:
         error = NoSpaceError(

@@ -10,6 +10,7 @@ from courier.distribution.cache_entries import delete_entry, write_record
 from courier.distribution.cache_folder import Cache, Inventory, changing, inventory
 from courier.distribution.cache_records import MAX_LOCK_NAME, MAX_LOCKS, EntryRecord
 from courier.distribution.cache_rules import Blocked, Reason
+from courier.distribution.cache_staged import delete_staged
 from courier.errors import DamagedError, NotFoundError, RefusedError, UsageError
 from formats.errors import FormatError
 from formats.names import MAX_VERSION, check_package
@@ -115,7 +116,9 @@ def _chosen(cache: Cache, found: Inventory, wanted: Wanted) -> list[EntryRecord]
 
 
 def clear(home: Path, wanted: Sequence[Wanted]) -> Cleared:
-    """Delete the named entries, or all where none is named, damaged ones too. Locked and persisted entries stay.
+    """Delete the named entries, or all where none is named, damaged ones and what is left of downloads too.
+
+    Locked and persisted entries stay, and downloads that a program is at work on.
 
     Raises `RefusedError`, and deletes nothing, where a named entry is locked or persisted; `NotFoundError` where one is
     not there; and what `changing` raises.
@@ -139,6 +142,16 @@ def clear(home: Path, wanted: Sequence[Wanted]) -> Cleared:
                 blocked.append(Blocked(entry=entry.held, reason=reason))
             else:
                 going[name] = size
+        stopped = []
+        for staged in found.downloads:
+            naming = [one for one in wanted if one.names(staged.package, staged.version)]
+            missing -= set(naming)
+            if wanted and not naming:
+                continue
+            if staged.active:
+                blocked.append(Blocked(entry=staged.held, reason=Reason.LOCKED))
+            else:
+                stopped.append(staged)
         if missing:
             raise NotFoundError(
                 f"the cache at {home} does not hold {', '.join(sorted(map(str, missing)))}",
@@ -153,4 +166,8 @@ def clear(home: Path, wanted: Sequence[Wanted]) -> Cleared:
             )
         for name in going:
             delete_entry(cache.content / name)
+        for staged in stopped:
+            delete_staged(staged.folder)
+            name = f"{staged.package}-{staged.version}"
+            going[name] = going.get(name, 0) + staged.on_disk
         return Cleared(deleted=tuple(going), bytes=sum(going.values()), blocked=tuple(blocked))

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from courier.distribution.cache_entries import Damage, delete_entry, entry_folders, read_entry
 from courier.distribution.cache_records import CacheSettings, EntryRecord
+from courier.distribution.cache_staged import DOWNLOADS, Staged, staged_downloads
 from courier.error_codes import Code
 from courier.errors import BusyError, DamagedError, NotFoundError, RefusedError, UsageError
-from courier.files import TEMP, locked, make_folder, naming_space, sweep, write_atomic
+from courier.files import TEMP, locked, make_folder, naming_space, remove_tree, sweep, write_atomic
 from formats.errors import FormatError
 from formats.records import read_named
 
@@ -43,15 +44,17 @@ class Cache:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inventory:
-    """What a cache holds: the entries that are whole, and those that are damaged."""
+    """What a cache holds: the entries that are whole, those that are damaged, and downloads that are not ready."""
 
     entries: tuple[EntryRecord, ...]
     damaged: tuple[Damage, ...]
+    downloads: tuple[Staged, ...] = ()
 
     @property
     def bytes(self) -> int:
         """Bytes that count for the size of the cache."""
-        return sum(one.bytes for one in self.entries) + sum(one.bytes for one in self.damaged)
+        whole = sum(one.bytes for one in self.entries) + sum(one.bytes for one in self.damaged)
+        return whole + sum(one.held.bytes for one in self.downloads)
 
 
 def find_cache(given: Path | None) -> Path:
@@ -197,6 +200,7 @@ def inventory(cache: Cache, *, digests: bool = False) -> Inventory:
     return Inventory(
         entries=tuple(one for one in found if isinstance(one, EntryRecord)),
         damaged=tuple(one for one in found if isinstance(one, Damage)),
+        downloads=staged_downloads(cache.content),
     )
 
 
@@ -218,6 +222,7 @@ def finish_leaving(cache: Cache) -> Cache:
         for folder in entry_folders(old):
             delete_entry(folder)
         sweep(old)
+        remove_tree(old / DOWNLOADS)
         if old != cache.home:
             (old / MARK).unlink(missing_ok=True)
             with contextlib.suppress(OSError):

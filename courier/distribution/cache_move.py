@@ -36,7 +36,7 @@ from courier.distribution.cache_folder import (
 )
 from courier.distribution.cache_place import copy_of
 from courier.distribution.cache_records import EntryRecord
-from courier.errors import DamagedError, NoSpaceError, UsageError
+from courier.errors import BusyError, DamagedError, NoSpaceError, UsageError
 from courier.files import (
     TEMP,
     free_space,
@@ -64,16 +64,27 @@ def move(home: Path, target: Path) -> Moved:
     """Move the entries of the cache at ``home`` into ``target``, a folder that is new, empty, or a move's own.
 
     Raises `UsageError` for a folder that cannot take them, `DamagedError` that names a damaged entry, `NoSpaceError`,
-    and what `changing` raises. In each case the entries stay where they are.
+    `BusyError` while a program downloads into it, and what `changing` raises. In each case the entries stay where they
+    are. What is left of downloads that ended too early is not moved, but deleted.
     """
     target = target.absolute()
     with changing(home) as cache:
         source = cache.content
         found = inventory(cache)
-        moved = Moved(source=source, target=target, entries=len(found.entries), bytes=found.bytes)
+        moved = Moved(
+            source=source,
+            target=target,
+            entries=len(found.entries),
+            bytes=sum(one.bytes for one in found.entries),
+        )
         if target == source or (target.exists() and target.samefile(source)):
             return replace(moved, target=source)
         _check_target(cache, target)
+        if active := [one for one in found.downloads if one.active]:
+            raise BusyError(
+                f"{active[0].package}:{active[0].version} is being downloaded into the cache at {home}",
+                hint="wait for it to end, or stop it; then give this command again",
+            )
         if found.damaged:
             raise DamagedError(
                 f"{found.damaged[0].path}: {found.damaged[0].problem}",

@@ -24,6 +24,7 @@ from courier.distribution.cache_entries import (
 from courier.distribution.cache_folder import Cache, changing, inventory
 from courier.distribution.cache_records import EntryRecord
 from courier.distribution.cache_rules import Held, Verdict, judge
+from courier.distribution.cache_staged import delete_staged, staging_folder
 from courier.error_codes import Code
 from courier.errors import DamagedError, RefusedError, UsageError
 from courier.files import TEMP, free_space, naming_space, remove_tree, sync_folder
@@ -69,20 +70,13 @@ def place(
     Raises `DamagedError` for a listing or files that are not the expected ones, `RefusedError` where the cache holds
     other content as that version, what ``fill`` raises, and what `changing` raises.
     """
-    size = _listed_bytes(listing, digest)
+    size = listed_bytes(listing, digest)
     with changing(home, make=make) as cache:
         folder = cache.entry(package, version)
-        there = read_entry(folder) if os.path.lexists(folder) else None
+        there = entry_there(cache, package, version, digest=digest, now_ns=now_ns)
         if isinstance(there, EntryRecord):
-            if there.listing != digest:
-                raise RefusedError(
-                    f"the cache at {home} holds other content as {package}:{version} (listing {there.listing})",
-                    hint=f"find out which one is right; to delete this one: courier cache clear {package}:{version}",
-                )
-            there = replace(there, referenced_ns=now_ns)
-            write_record(folder, there)
             return Placing(verdict=Verdict(fits=True), entry=there, already=True)
-        verdict = _judge(cache, size, now_ns=now_ns, replaced=there)
+        verdict = judge_placing(cache, size, now_ns=now_ns, replaced=there)
         if not verdict.fits:
             return Placing(verdict=verdict)
         if there is not None:
@@ -92,14 +86,33 @@ def place(
         )
         late = free_space(cache.content) >= size + cache.settings.reserve
         if not late:
-            _evict(cache, verdict)
+            evict(cache, verdict)
         with naming_space(cache.content, lambda: size, purpose=f"placing {package}:{version}"):
             with _new_entry(cache.content, entry, listing, fill) as ready:
                 if late:
-                    _evict(cache, verdict)
+                    evict(cache, verdict)
                 ready.rename(folder)
             sync_folder(cache.content)
         return Placing(verdict=verdict, entry=entry)
+
+
+def entry_there(cache: Cache, package: str, version: int, *, digest: str, now_ns: int) -> EntryRecord | Damage | None:
+    """The entry of a package version, which counts as referenced now, or what is damaged of it; None for none.
+
+    Raises `RefusedError` where it has another listing than the one with SHA-256 ``digest``. Call it within `changing`.
+    """
+    folder = cache.entry(package, version)
+    there = read_entry(folder) if os.path.lexists(folder) else None
+    if not isinstance(there, EntryRecord):
+        return there
+    if there.listing != digest:
+        raise RefusedError(
+            f"the cache at {cache.home} holds other content as {package}:{version} (listing {there.listing})",
+            hint=f"find out which one is right; to delete this one: courier cache clear {package}:{version}",
+        )
+    there = replace(there, referenced_ns=now_ns)
+    write_record(folder, there)
+    return there
 
 
 def would_place(cache: Cache, size: int, *, now_ns: int, package: str = "") -> Verdict:
@@ -113,29 +126,47 @@ def would_place(cache: Cache, size: int, *, now_ns: int, package: str = "") -> V
         if isinstance(there, EntryRecord):
             return Verdict(fits=True)
         replaced = there
-    return _judge(cache, size, now_ns=now_ns, replaced=replaced)
+    return judge_placing(cache, size, now_ns=now_ns, replaced=replaced)
 
 
-def _judge(cache: Cache, size: int, *, now_ns: int, replaced: Damage | None) -> Verdict:
-    """The verdict of the rules; a damaged entry that is ``replaced`` takes no room."""
+def judge_placing(
+    cache: Cache, size: int, *, now_ns: int, replaced: Damage | None = None, own: Path | None = None
+) -> Verdict:
+    """The verdict of the rules; a damaged entry that is ``replaced`` takes no room.
+
+    ``own``: the folder of the download that is judged, which is no other package.
+    """
     found = inventory(cache)
     given_back = replaced.bytes if replaced else 0
+    free = free_space(cache.content) + given_back
+    downloads = []
+    for one in found.downloads:
+        if one.folder == own:
+            free += one.on_disk
+        else:
+            downloads.append(one.held)
+            free -= one.to_come
     return judge(
         size,
-        [one.held for one in found.entries],
+        [*(one.held for one in found.entries), *downloads],
         cache.settings.limits,
         now_ns=now_ns,
-        free=free_space(cache.content) + given_back,
+        free=free,
         unusable=sum(one.bytes for one in found.damaged) - given_back,
     )
 
 
-def _evict(cache: Cache, verdict: Verdict) -> None:
+def evict(cache: Cache, verdict: Verdict) -> None:
+    """Delete what goes for a package: entries, and downloads that nobody works on."""
     for one in verdict.evict:
-        delete_entry(cache.entry(one.package, one.version))
+        folder = cache.entry(one.package, one.version)
+        if os.path.lexists(folder):
+            delete_entry(folder)
+        else:
+            delete_staged(staging_folder(cache.content, one.package, one.version))
 
 
-def _listed_bytes(listing: Path, digest: str) -> int:
+def listed_bytes(listing: Path, digest: str) -> int:
     """Bytes of all files of a listing; raises `DamagedError` where it is not the one of this digest."""
     check = ListingCheck()
     try:

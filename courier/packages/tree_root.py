@@ -6,6 +6,7 @@ allows, however deep the folder itself stands. Nothing here follows a symbolic l
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from contextlib import AbstractContextManager
@@ -126,6 +127,12 @@ class TreeRoot(AbstractContextManager["TreeRoot"]):
         """Make a folder that is its owner's alone."""
         path, at = self._at(name)
         os.mkdir(path, 0o700, **at)
+
+    def delete(self, name: str) -> None:
+        """Delete a file or link, if it is there."""
+        path, at = self._at(name)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path, **at)
 
     def symlink(self, target: str, name: str) -> None:
         """Make a symbolic link that holds ``target``."""

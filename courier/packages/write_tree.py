@@ -26,7 +26,7 @@ _SET_ID = stat.S_ISUID | stat.S_ISGID
 _ZEROS = bytes(CHUNK)
 _FLUSHED_ALONE = 64
 """Files that are flushed each by itself; of more, one call flushes all, as each would wait for the disk."""
-_NO_HARD_LINKS = {errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+NO_HARD_LINKS = {errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 """What a file system without hard links says, or one where a file has as many names as it can have."""
 
 
@@ -147,7 +147,7 @@ class _Writer:
         try:
             self._root.link(entry.first, entry.path)
         except OSError as error:
-            if error.errno not in _NO_HARD_LINKS:
+            if error.errno not in NO_HARD_LINKS:
                 raise
             self._write_file(changed(file, path=entry.path))
 

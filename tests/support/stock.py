@@ -25,6 +25,7 @@ DEBIAN_PACKAGES = {
     "genisoimage": "genisoimage",
     "gzip": "gzip",
     "isoinfo": "genisoimage",
+    "lighttpd": "lighttpd",
     "mcopy": "mtools",
     "mkfs.ext4": "e2fsprogs",
     "mkfs.vfat": "dosfstools",

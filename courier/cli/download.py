@@ -1,0 +1,325 @@
+"""``courier download``: a package from distribution points, into the client's cache or a folder, without a site."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from courier.cli.cache_place import CACHE, held_json, report_no_room
+from courier.cli.command import command, console_of, group
+from courier.cli.console import Console, time_text
+from courier.text import plural, size_text
+
+if TYPE_CHECKING:
+    from courier.distribution.cache_rules import Verdict
+    from courier.distribution.download_limits import DownloadLimits, Priority
+    from courier.distribution.download_pace import Pace, Unpaced
+    from courier.distribution.download_run import Outcome, Wish
+    from courier.distribution.source import Source
+
+app = group("")
+MOST_CONNECTIONS = 16
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+FROM = Annotated[
+    list[str],
+    typer.Option(
+        "--from",
+        metavar="URL",
+        help="Where a point is: http(s) URL, folder or share. Several: the first that works, then the next.",
+    ),
+]
+CARD = Annotated[
+    list[Path],
+    typer.Option(
+        "--card",
+        metavar="FILE",
+        help="Card of the site that runs the points; further ones: of sites whose packages they hold.",
+    ),
+]
+TOKEN_FILE = Annotated[
+    Path | None,
+    typer.Option("--token-file", metavar="FILE", help="Token that the points ask for; shown to them alone."),
+]
+CA_FILE = Annotated[
+    Path | None,
+    typer.Option("--ca-file", metavar="FILE", help="Certificates to check https with, in PEM; else the system's."),
+]
+
+
+def sources_of(addresses: list[str], token_file: Path | None, ca_file: Path | None) -> tuple[Source, ...]:
+    """The sources that an operator names. Raises `UsageError`."""
+    from courier.distribution.folder_source import folder_source
+    from courier.distribution.http_source import http_source, read_token
+    from courier.distribution.source import Patience
+
+    token = "" if token_file is None else read_token(token_file)
+    return tuple(
+        http_source(one, patience=Patience(), token=token, ca_file=ca_file)
+        if re.match("https?:", one)
+        else folder_source(one)
+        for one in addresses
+    )
+
+
+@command(
+    app,
+    "download",
+    examples=[
+        "courier download HQ100001 --from http://point.branch:8080 --card HQ1.card",
+        "courier download HQ100001:3 --from https://p1.example --from /mnt/share/point --card HQ1.card --to win11",
+        "courier download HQ100001 --from http://p1 --card HQ1.card --priority low --window 20:00-06:00 --rate 2MB/s",
+    ],
+)
+def download(
+    context: typer.Context,
+    *,
+    reference: Annotated[
+        str, typer.Argument(metavar="ID[:VERSION]", help="Package, such as HQ100001: the newest, or HQ100001:3.")
+    ],
+    addresses: FROM,
+    cards: CARD,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", "--into", metavar="DIR", help="Put the files into this new folder, not into the cache."),
+    ] = None,
+    cache: CACHE = None,
+    point: Annotated[str, typer.Option("--point", metavar="NAME", help="Name that the point must have.")] = "",
+    client_class: Annotated[
+        str, typer.Option("--class", metavar="CLASS", help="Set the cache as the site has it for this class first.")
+    ] = "",
+    priority: Annotated[
+        str,
+        typer.Option(
+            "--priority",
+            metavar="P",
+            help="foreground, high, normal or low. All but foreground stand back, and keep windows and rate.",
+        ),
+    ] = "normal",
+    window: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--window", metavar="HH:MM-HH:MM", help="When it may run, such as 'mon-fri 20:00-06:00'; several count."
+        ),
+    ] = None,
+    rate: Annotated[
+        str, typer.Option("--rate", metavar="RATE", help="Most bytes a second: 10MB/s, or '8-18 1MB/s; 18-8 none'.")
+    ] = "",
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            "--settings", metavar="FILE", help="TOML file with window, rate and zone; read again when it changes."
+        ),
+    ] = None,
+    token_file: TOKEN_FILE = None,
+    ca_file: CA_FILE = None,
+    parallel: Annotated[
+        int, typer.Option("--parallel", metavar="N", min=1, max=MOST_CONNECTIONS, help="Connections at one time.")
+    ] = 4,
+    retry_for: Annotated[
+        str,
+        typer.Option("--retry-for", metavar="TIME", help="Give up when nothing came for so long: 90s, 10m, 14d."),
+    ] = "10m",
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Where the cache has no room: try again every 4 hours, 18 times, or as --class."),
+    ] = False,
+) -> None:
+    """Download a package from distribution points.
+
+    Everything is verified with the site's card, block by block; a point, a proxy or a peer can only hold it up. After
+    an interruption the same command goes on, also from another point. Exit code 5: it does not fit.
+    """
+    from courier.distribution.cache_change import parse_wanted
+    from courier.distribution.cache_folder import find_cache
+    from courier.distribution.download_files import Manner
+    from courier.distribution.download_plan import read_cards
+    from courier.distribution.download_run import Wish, download_to_folder
+    from courier.errors import UsageError
+
+    console = console_of(context)
+    wanted, stop = parse_wanted(reference), threading.Event()
+    if to is not None and (cache is not None or client_class or wait):
+        raise UsageError("--cache, --class and --wait are of the cache", hint="leave --to or them out")
+    chosen = _priority(priority)
+    wish = Wish(
+        package=wanted.package,
+        version=wanted.version,
+        points=sources_of(addresses, token_file, ca_file),
+        cards=read_cards(cards),
+        manner=Manner(
+            connections=parallel,
+            priority=chosen,
+            pace=_pace(console, chosen, window or [], rate, settings, stop),
+            retry_for=seconds_of(retry_for),
+        ),
+        point=point,
+        client_class=client_class,
+    )
+    with _stopping(stop):
+        if to is not None:
+            outcome = download_to_folder(wish, to, stop=stop, progress=console.progress)
+        else:
+            outcome = _to_cache(console, wish, find_cache(cache), stop=stop, wait=wait)
+    document = _document(outcome)
+    if outcome.placing is not None and outcome.placing.entry is None:
+        raise typer.Exit(_no_room(console, outcome, outcome.placing.verdict, document))
+    _say(console, outcome)
+    console.result(document)
+
+
+def _priority(text: str) -> Priority:
+    from courier.distribution.download_limits import Priority
+    from courier.errors import UsageError
+
+    try:
+        return Priority(text.lower())
+    except ValueError:
+        raise UsageError(f"{text[:40]!r} is no priority", hint=f"one of {', '.join(Priority)}") from None
+
+
+def _pace(
+    console: Console,
+    priority: Priority,
+    windows: list[str],
+    rate: str,
+    settings: Path | None,
+    stop: threading.Event,
+) -> Pace | Unpaced:
+    """The pace of a download. The options are checked also where the foreground does not need them."""
+    from courier.distribution.download_limits import DownloadLimits, Priority, make_limits
+    from courier.distribution.download_pace import Pace, SettingsFile, Unpaced
+    from courier.errors import UsageError
+
+    if settings is not None and (windows or rate):
+        raise UsageError("--settings has windows and rate", hint="give it, or --window and --rate")
+    given = make_limits(windows, rate)
+    limits: Callable[[], DownloadLimits] = lambda: given  # noqa: E731
+    if settings is not None:
+        limits = SettingsFile(settings, warn=console.warn)
+    if priority is Priority.FOREGROUND or (settings is None and given == DownloadLimits()):
+        return Unpaced()
+    return Pace(limits, stop=stop)
+
+
+def seconds_of(text: str) -> float:
+    """The seconds of a time such as ``90s``, ``10m`` or ``14d``. Raises `UsageError`."""
+    from courier.errors import UsageError
+
+    match = re.fullmatch(r"([0-9]{1,7})([smhd])", text.strip().lower())
+    if match is None:
+        raise UsageError(f"{text[:40]!r} is no time", hint="write it like 90s, 10m, 4h or 14d")
+    return float(int(match[1]) * _SECONDS[match[2]])
+
+
+@contextlib.contextmanager
+def _stopping(stop: threading.Event) -> Iterator[None]:
+    """Let every wait end when the command is ended."""
+    try:
+        yield
+    finally:
+        stop.set()
+
+
+def _to_cache(console: Console, wish: Wish, home: Path, *, stop: threading.Event, wait: bool) -> Outcome:
+    """Download into the cache; with ``wait`` again and again, as documented, while it does not fit."""
+    from courier.distribution.cache_class import settings_of
+    from courier.distribution.cache_rules import RETRIES, RETRY_SECONDS
+    from courier.distribution.download_run import download_to_cache
+
+    tries = 0
+    while True:
+        outcome = download_to_cache(wish, home, stop=stop, progress=console.progress)
+        placing = outcome.placing
+        assert placing is not None
+        seconds, most = RETRY_SECONDS, RETRIES
+        if wish.client_class:
+            signed = settings_of(outcome.found.statement, wish.client_class)
+            seconds, most = signed.retry * 60, signed.retries
+        if placing.entry is not None or placing.verdict.too_large or not wait or tries >= most:
+            return outcome
+        tries += 1
+        ref = outcome.found.ref
+        console.warn(
+            f"{ref.package}:{ref.version} does not fit; try {tries} of {most} follows in {seconds // 60:,} min"
+        )
+        stop.wait(seconds)
+
+
+def _no_room(console: Console, outcome: Outcome, verdict: Verdict, document: dict[str, Any]) -> int:
+    from courier.site.clock import now
+
+    ref = outcome.found.ref
+    return report_no_room(console, f"{ref.package}:{ref.version}", verdict, document, now_ns=now())
+
+
+def _document(outcome: Outcome) -> dict[str, Any]:
+    found, counts, placing = outcome.found, outcome.counts, outcome.placing
+    document: dict[str, Any] = {
+        "package_id": found.ref.package,
+        "version": found.ref.version,
+        "listing": found.ref.listing,
+        "bytes": found.package.definition.listing.bytes,
+        "files": found.package.definition.listing.files,
+        "vouched_by": found.package.vouched_by or found.statement.site,
+        "point": {
+            "site": found.statement.site,
+            "name": found.statement.point,
+            "serial": found.statement.serial,
+            "issued": time_text(found.statement.issued_ns),
+        },
+        "path": str(outcome.where) if placing is None or placing.entry is not None else None,
+        "fetched_bytes": counts.fetched,
+        "resumed_bytes": counts.resumed,
+        "zero_bytes": counts.zeros,
+        "blocks_refused": sum(one.refused for one in outcome.sources),
+        "sources": [
+            {
+                "from": one.name,
+                "kind": one.kind,
+                "bytes": one.bytes,
+                "blocks_refused": one.refused,
+                "faults": [{"what": what, "count": count} for what, count in one.faults],
+            }
+            for one in outcome.sources
+        ],
+    }
+    if placing is not None:
+        document |= {
+            "placed": placing.entry is not None,
+            "already": placing.already,
+            "fits": placing.verdict.fits,
+            "too_large": placing.verdict.too_large,
+            "evicted": [held_json(one) for one in placing.evicted],
+            "short_bytes": placing.verdict.short,
+        }
+    return document
+
+
+def _say(console: Console, outcome: Outcome) -> None:
+    ref, counts = outcome.found.ref, outcome.counts
+    if outcome.placing is not None and outcome.placing.already:
+        console.say(f"{ref.package}:{ref.version} is in the cache already: {outcome.where}")
+        return
+    for one in outcome.placing.evicted if outcome.placing else ():
+        console.say(f"Deleted {one.package}:{one.version}: {size_text(one.bytes)}")
+    for source in outcome.sources:
+        if source.bytes:
+            console.say(f"{size_text(source.bytes)} from {source.name}{' (peer)' if source.kind == 'peer' else ''}")
+        if source.faults:
+            what, count = source.faults[0]
+            others = f"; {len(source.faults) - 1} other faults" if len(source.faults) > 1 else ""
+            console.warn(f"{source.name}: {what}{f', {count} times' if count > 1 else ''}{others}")
+        if source.refused:
+            console.warn(f"{source.name}: {plural(source.refused, 'block')} refused and fetched again")
+    more = [f"{size_text(counts.resumed)} were there"] if counts.resumed else []
+    more += [f"{size_text(counts.zeros)} are zeros"] if counts.zeros else []
+    extra = f" ({', '.join(more)})" if more else ""
+    console.say(f"{ref.package}:{ref.version}: {size_text(outcome.found.package.definition.listing.bytes)}{extra}")
+    console.say(f"  {outcome.where}")
