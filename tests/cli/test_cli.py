@@ -106,7 +106,7 @@ def test_help_and_version_import_nothing_heavy() -> None:
         (("package", "add", "/dev/null", "--name", ""), 2),
         (("package", "add", "/dev/null", "--name", "Device"), 3),
         (("package", "add", "/nowhere", "--name", "X"), 6),
-        (("site", "show", "br1"), 2),
+        (("site", "show", "br"), 2),
         (("channel", "address", "add", "BR1", "/tmp", "--priority", "0"), 2),
         (("init", "--site", "hq", "--name", "X"), 2),
         (("init", "--site", "HQ1", "--name", "X"), 2),
