@@ -99,7 +99,7 @@ def download(
         typer.Option(
             "--priority",
             metavar="P",
-            help="foreground, high, normal or low. All but foreground stand back, and keep windows and rate.",
+            help="How it runs: foreground, high, normal or low. All but foreground stand back, and keep windows and rate.",
         ),
     ] = "normal",
     window: Annotated[
