@@ -301,7 +301,7 @@ def test_https_is_verified_by_the_file_of_certificates_that_is_named(made: Sampl
 def test_a_window_that_closes_interrupts_and_the_rest_comes_when_it_opens(made: SamplePoint, tmp_path: Path) -> None:
     asked = 0
     now_ns = int(datetime(2026, 1, 5, 12, tzinfo=UTC).timestamp()) * 10**9
-    closed = make_limits(["13:00-14:00"], "", zone="UTC")
+    closed = make_limits(["13:00-14:00"], zone="UTC")
 
     def limits() -> DownloadLimits:
         nonlocal asked
