@@ -99,7 +99,7 @@ def download(
         typer.Option(
             "--priority",
             metavar="P",
-            help="foreground, high, normal or low. All but foreground stand back, and keep windows and rate.",
+            help="How it runs: foreground, high, normal or low. All but foreground stand back and keep the limits.",
         ),
     ] = "normal",
     window: Annotated[
@@ -109,8 +109,9 @@ def download(
         ),
     ] = None,
     rate: Annotated[
-        str, typer.Option("--rate", metavar="RATE", help="Most bytes a second: 10MB/s, or '8-18 1MB/s; 18-8 none'.")
-    ] = "",
+        str | None,
+        typer.Option("--rate", metavar="RATE", help="Most bytes a second: 10MB/s, or '8-18 1MB/s; 18-8 none'."),
+    ] = None,
     settings: Annotated[
         Path | None,
         typer.Option(
@@ -138,9 +139,9 @@ def download(
     """
     from courier.distribution.cache_change import parse_wanted
     from courier.distribution.cache_folder import find_cache
-    from courier.distribution.download_files import Manner
     from courier.distribution.download_plan import read_cards
     from courier.distribution.download_run import Wish, download_to_folder
+    from courier.distribution.download_transfer import Manner
     from courier.errors import UsageError
 
     console = console_of(context)
@@ -188,7 +189,7 @@ def _pace(
     console: Console,
     priority: Priority,
     windows: list[str],
-    rate: str,
+    rate: str | None,
     settings: Path | None,
     stop: threading.Event,
 ) -> Pace | Unpaced:
@@ -197,7 +198,7 @@ def _pace(
     from courier.distribution.download_pace import Pace, SettingsFile, Unpaced
     from courier.errors import UsageError
 
-    if settings is not None and (windows or rate):
+    if settings is not None and (windows or rate is not None):
         raise UsageError("--settings has windows and rate", hint="give it, or --window and --rate")
     given = make_limits(windows, rate)
     limits: Callable[[], DownloadLimits] = lambda: given  # noqa: E731

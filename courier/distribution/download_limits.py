@@ -73,11 +73,11 @@ class DownloadLimits:
         return datetime.fromtimestamp(now_ns // SECOND_NS, tz=UTC).astimezone(self.zone)
 
 
-def make_limits(windows: Sequence[str], rate: str, *, zone: str = "") -> DownloadLimits:
-    """The limits that an operator gives; an empty text gives none. Raises `UsageError`."""
+def make_limits(windows: Sequence[str], rate: str | None = None, *, zone: str = "") -> DownloadLimits:
+    """The limits that an operator gives; no rate is no cap. Raises `UsageError`."""
     return DownloadLimits(
         windows=tuple(span for text in windows for span in parse_window(text)),
-        caps=parse_caps(rate) if rate else (0,) * HOURS,
+        caps=(0,) * HOURS if rate is None else parse_caps(rate),
         zone=zone_of(zone) if zone else None,
     )
 
@@ -134,7 +134,7 @@ def parse_settings(data: bytes, *, where: str) -> DownloadLimits:
         found = tomllib.loads(data.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{where}: {error}", hint=hint) from None
-    windows, rate, zone = found.get("window", []), found.get("rate", ""), found.get("zone", "")
+    windows, rate, zone = found.get("window", []), found.get("rate", "none"), found.get("zone", "")
     windows = [windows] if isinstance(windows, str) else windows
     texts = isinstance(windows, list) and all(isinstance(one, str) for one in [*windows, rate, zone])
     if not texts or (strange := sorted(found.keys() - _KEYS)):

@@ -52,7 +52,7 @@ def test_what_is_no_window_is_refused(text: str) -> None:
 
 
 def test_limits_admit_by_the_minute_and_say_when_they_open() -> None:
-    limits = make_limits(["mon-fri 20:00-06:00"], "", zone="UTC")
+    limits = make_limits(["mon-fri 20:00-06:00"], zone="UTC")
     assert not limits.admits(at(0, 19, 59))
     assert limits.admits(at(0, 20))
     assert limits.admits(at(5, 5, 59))
@@ -76,7 +76,7 @@ def test_a_cap_holds_over_time_and_another_one_counts_in_its_hour() -> None:
 
 def test_a_closed_window_ends_transfers_and_is_waited_for() -> None:
     clock = Clock(at(0, 12))
-    limits = make_limits(["20:00-21:00"], "", zone="UTC")
+    limits = make_limits(["20:00-21:00"], zone="UTC")
     pace = Pace(lambda: limits, stop=threading.Event(), now=clock, sleep=clock.sleep)
     with pytest.raises(WindowClosedError):
         pace.take(1)
@@ -87,7 +87,7 @@ def test_a_closed_window_ends_transfers_and_is_waited_for() -> None:
 def test_a_stopped_download_does_not_wait_for_its_window() -> None:
     stop = threading.Event()
     stop.set()
-    limits = make_limits(["20:00-21:00"], "", zone="UTC")
+    limits = make_limits(["20:00-21:00"], zone="UTC")
     with pytest.raises(StoppedError):
         Pace(lambda: limits, stop=stop, now=Clock(at(0, 12))).wait_open()
 
