@@ -20,7 +20,7 @@ from courier.site.catalog.messages import send_again
 from courier.site.catalog.parcels import SentTo
 from courier.site.clock import now
 from courier.site.home import Site
-from courier.site.outbox import enqueue, was_queued
+from courier.site.outbox import enqueue, is_waiting
 from courier.text import dashed
 from formats.blocks import ranges
 from formats.digest import sha256_hex
@@ -213,7 +213,7 @@ def _foreseen(
         old = replaced_by(connection, parcel)
         told = sites_to_tell(connection, old)
         new = sum(
-            not was_queued(connection, message, code) for code, messages in letters.items() for message in messages
+            not is_waiting(connection, message, code) for code, messages in letters.items() for message in messages
         )
     shipped = {one.site for one in shippings} | {code for code, to in before.to.items() if to.shipped_ns}
     return Shipment(
@@ -269,13 +269,13 @@ def _mark_sent(connection: Connection, site: Site, parcel: OutgoingParcel, shipp
 
 
 def _enqueue(connection: Connection, parcel: OutgoingParcel, code: str, messages: Sequence[Envelope]) -> int:
-    """Queue the messages for a destination; return how many are new.
+    """Queue the messages for a destination; return how many that adds to those that wait.
 
-    Those that were queued before, and are not acknowledged, go again now: who ships again misses them there.
+    All go now, those too that were acknowledged: who ships again misses them there.
     """
     count = 0
     for message in messages:
-        if enqueue(connection, message, code, priority=parcel.packing.priority):
+        if enqueue(connection, message, code, priority=parcel.packing.priority, again=True):
             count += 1
         else:
             send_again(connection, now(), site=code, sha256=sha256_hex(message.encode()))

@@ -33,12 +33,17 @@ PART = 1 << 20
 """Bytes of the largest part in which a message is transferred: memory is bounded, and a cut loses little."""
 
 
-def enqueue(connection: Connection, envelope: Envelope, code: str, *, priority: str = "high") -> bool:
+def enqueue(
+    connection: Connection, envelope: Envelope, code: str, *, priority: str = "high", again: bool = False
+) -> bool:
     """Queue a document for a site; False when the same document was queued before.
 
-    ``priority``: high, medium or low. Definitions and notices have that of their parcel, answers are high.
+    ``priority``: high, medium or low. Definitions and notices have that of their parcel, answers are high. ``again``: a
+    document that the site has acknowledged goes once more; it may have lost what it had.
     """
     body = envelope.encode()
+    if again and (there := messages.find(connection, "out", sha256_hex(body), code)) and there.state == "settled":
+        messages.forget(connection, there)
     message = Message(
         direction="out",
         sha256=sha256_hex(body),
@@ -56,10 +61,10 @@ def enqueue(connection: Connection, envelope: Envelope, code: str, *, priority: 
     return messages.put(connection, _encrypt(message, _recipient(connection, code)))
 
 
-def was_queued(connection: Connection, envelope: Envelope, code: str) -> bool:
-    """Whether the same document was queued for the site before, so that `enqueue` would do nothing."""
+def is_waiting(connection: Connection, envelope: Envelope, code: str) -> bool:
+    """Whether the same document waits for the site, so that `enqueue` with ``again`` would do nothing."""
     there = messages.find(connection, "out", sha256_hex(envelope.encode()), code)
-    return there is not None and there.state != "dead"
+    return there is not None and there.state in messages.LIVE
 
 
 def withdraw_request(connection: Connection, code: str, parcel: str) -> None:

@@ -184,3 +184,18 @@ def test_every_set_that_was_written_is_listed_and_receivers_take_either_layout(s
     assert br2("parcel", "receive", sites.root / "large")["state"] == "Imported"
     sites.sync(br1, br2, hq)
     assert hq("parcel", "show", parcel)["state"] == "Confirmed"
+
+
+def test_shipping_again_sends_what_was_acknowledged_once_more(sites: Sites) -> None:
+    hq, br1, _ = sites.homes
+    parcel, volumes = sent(hq, add(hq, FIXTURES / "boot.wim"), out=sites.root / "media")
+    sites.sync(hq, br1, hq)
+    # The branch loses its catalogue, and with it the definition that it had acknowledged.
+    for path in br1.path.glob("catalogue.sqlite*"):
+        path.unlink()
+    br1("catalog", "rebuild", volumes[0], "--card", sites.root / "HQ1.card")
+    br1("channel", "address", "add", "HQ1", sites.root / "share")
+    assert hq("parcel", "ship", parcel, "--dry-run")["queued"] == 2
+    assert hq("parcel", "ship", parcel)["queued"] == 2
+    sites.sync(hq, br1)
+    assert br1("parcel", "receive", *volumes)["state"] == "Imported"
