@@ -122,9 +122,10 @@ def atomic_file(path: Path, *, private: bool = False, readable: bool = False) ->
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename == str(temporary):
-            # The error names what was asked for, not the temporary file: the folder, where that is what is missing.
+            # The error names what was asked for, not the temporary file; and the folder, where that is missing.
             there = error.errno != errno.ENOENT or path.parent.exists()
-            raise OSError(error.errno, error.strerror, str(path if there else path.parent)) from None
+            why = error.strerror if there else f"the folder {path.parent} does not exist"
+            raise OSError(error.errno, why, str(path)) from None
         raise
     sync_folder(path.parent)
 

@@ -342,4 +342,5 @@ def test_a_disk_that_fills_up_is_named_with_what_is_needed_and_what_is_free(
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as error, atomic_file(tmp_path / "gone" / "ledger.jsonl"):
         pass
-    assert error.value.filename == str(tmp_path / "gone")
+    assert error.value.filename == str(tmp_path / "gone" / "ledger.jsonl")
+    assert error.value.strerror == f"the folder {tmp_path / 'gone'} does not exist"

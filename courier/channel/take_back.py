@@ -36,7 +36,10 @@ def take_back(site: Site, run: Run) -> None:
             lying = folder.lying(address.site)
             with site.catalogue.reading() as connection:
                 over = [name for name, _ in lying if _is_over(connection, address.site, name)]
-            over += [name for name, written_ns in lying if written_ns < run.network.clock() - EXPIRY_NS]
+            # The share's clock and ours must agree that it is old: by a wrong one everything would be.
+            newest_ns = max((written_ns for _, written_ns in lying), default=0)
+            before_ns = min(newest_ns, run.network.clock()) - EXPIRY_NS
+            over += [name for name, written_ns in lying if written_ns < before_ns]
             for name in over:
                 folder.done(address.site, name)
 

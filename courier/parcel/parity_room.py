@@ -17,7 +17,7 @@ from formats.blocks import BLOCK, block_count
 from formats.documents.packing import MAX_VOLUMES
 from formats.parity.layout import FILE_LIMIT, MOST_COLUMNS, whole_symbols
 
-_ROUNDING = 256
+_ROUNDING = 258
 """Parity blocks that a share may take on a volume beyond its own, because parity comes in whole rows."""
 _LARGE = 1 << 30
 """Bytes of room from which that rounding is less than half of a volume."""
@@ -56,8 +56,11 @@ def most_parity(
     blocks = min(all_blocks, capacity // BLOCK + archives)
     across = -(-volumes // max(1, MOST_COLUMNS - spares)) if spares else 0
     extra = across * spares
-    columns, share, rounding = _on_medium(blocks, redundancy)
-    made = share(all_blocks) + volumes * rounding + extra * (blocks + share(blocks) + rounding)
+    columns, share, whole_rows = _on_medium(blocks, redundancy)
+    # Only so many volumes can have as many blocks as it takes for parity to come in whole rows.
+    in_rows = all_blocks // whole_rows if whole_rows else 0
+    on_spares = extra * (blocks + share(blocks) + 1 + (_ROUNDING if whole_rows else 0))
+    made = share(all_blocks) + volumes + in_rows * _ROUNDING + on_spares
     return ParityCount(
         # A column is one file, and one more for all that a file can hold; no file has less than a block.
         files=min((volumes + extra) * columns + extra + made // (FILE_LIMIT // BLOCK), made),
@@ -67,19 +70,24 @@ def most_parity(
 
 
 def _on_medium(blocks: int, redundancy: Redundancy) -> tuple[int, _Share, int]:
-    """(most parity columns on a volume of up to ``blocks``, most parity blocks by blocks, blocks of rounding more)."""
+    """(most parity columns on a volume of up to ``blocks``, most parity blocks by blocks, ``whole_rows``).
+
+    ``whole_rows``: the least blocks on a volume for which parity comes in whole rows, at most `_ROUNDING` blocks more
+    than the share; 0 where no volume can have so many. Elsewhere it is one block more at most.
+    """
     if redundancy.fill:
         most = min(2 * FILL_DEPTH - 1, max(1, blocks * FILL_PERCENT // 100))
-        return most, _Share(of=FILL_PERCENT, whole=100), 1
+        return most, _Share(of=FILL_PERCENT, whole=100), 0
     if not redundancy.share:
         return 0, _Share(of=0, whole=1), 0
     wanted = -(-blocks * redundancy.share // (10_000 - redundancy.share))
     if blocks + wanted <= MOST_COLUMNS:
-        return wanted, _Share(of=redundancy.share, whole=10_000 - redundancy.share), 1
+        return wanted, _Share(of=redundancy.share, whole=10_000 - redundancy.share), 0
     one_stripe = -(-MOST_COLUMNS * redundancy.share // 10_000)
     # Parity of whole rows: up to a quarter of the content more where columns are few.
     more = _Share(of=redundancy.share * 4 + 10_000 - redundancy.share, whole=4 * (10_000 - redundancy.share))
-    return max(SHARE_DEPTH, one_stripe), more, _ROUNDING + 2
+    whole_rows = max(1, MOST_COLUMNS * (10_000 - redundancy.share) // 10_000 - 1)
+    return max(SHARE_DEPTH, one_stripe), more, whole_rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -353,13 +353,18 @@ def test_the_writer_takes_back_what_nobody_sends_again_and_what_killed_runs_left
     pair.link()
     mailbox = make_folder(pair.share / "BR1")
     old, young = mailbox / f"{'ab' * 32}.msg", mailbox / f"{'cd' * 32}.msg"
-    half = mailbox / f"{TEMP}half"
+    half, fresh = mailbox / f"{TEMP}half", mailbox / f"{'ef' * 32}.msg"
+    fresh.write_bytes(b"what the share's clock is told by")
     now_s = pair.clock.ns / 10**9
     for path, age in ((old, EXPIRY_NS / 10**9 + 60), (young, EXPIRY_NS / 10**9 - 60), (half, LEFT_OVER_SECONDS + 60)):
         path.write_bytes(b"acknowledgement")
         os.utime(path, (now_s - age,) * 2)
+    os.utime(fresh, (now_s, now_s))
     pair.sync(pair.hq)
-    assert sorted(mailbox.iterdir()) == [young]
+    assert sorted(mailbox.iterdir()) == [young, fresh]
+    pair.clock.ns += 2 * EXPIRY_NS
+    pair.sync(pair.hq)  # by a clock that is ahead everything would be old
+    assert {young, fresh} <= set(mailbox.iterdir())
 
 
 # --- clocks that jump -------------------------------------------------------------------------------------------------

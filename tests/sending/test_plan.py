@@ -78,6 +78,15 @@ sizes = st.lists(st.integers(1, 50_000) | st.integers(50_000, 300 * MB), min_siz
 @example(sizes=[110 * MB], capacity=60 * MB, seed=0, coding="store", encrypt=True, redundancy="fill", spares=0)
 @example(sizes=[49_918_080], capacity=3 * MB, seed=0, coding="store", encrypt=False, redundancy="50%", spares=0)
 @example(sizes=[50_000] * 12, capacity=MB, seed=0, coding="store", encrypt=False, redundancy="5%", spares=1)
+@example(
+    sizes=[1, 2144, 124_615_856, 351, 124_615_856, 95, 1, 5000],
+    capacity=3_628_801,
+    seed=0,
+    coding="store",
+    encrypt=False,
+    redundancy="5%",
+    spares=0,
+)
 def test_what_plans_also_builds(
     draft: ParcelDraft,
     sizes: list[int],
