@@ -206,10 +206,10 @@ def many_clients(root: Path, folder: Path, server: subprocess.Popen[bytes], url:
     """So many clients at one time, in threads of this process; each one's files are compared."""
     import threading
 
-    from courier.distribution.download_files import Manner
     from courier.distribution.download_pace import Unpaced
     from courier.distribution.download_plan import read_cards
     from courier.distribution.download_run import Wish, download_to_folder
+    from courier.distribution.download_shared import Manner
     from courier.distribution.http_source import http_source
     from courier.distribution.source import Patience
 

@@ -138,9 +138,9 @@ def download(
     """
     from courier.distribution.cache_change import parse_wanted
     from courier.distribution.cache_folder import find_cache
-    from courier.distribution.download_files import Manner
     from courier.distribution.download_plan import read_cards
     from courier.distribution.download_run import Wish, download_to_folder
+    from courier.distribution.download_shared import Manner
     from courier.errors import UsageError
 
     console = console_of(context)

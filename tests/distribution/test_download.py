@@ -28,11 +28,11 @@ from courier.distribution.cache_folder import changing, inventory, open_cache
 from courier.distribution.cache_place import judge_placing
 from courier.distribution.cache_records import EntryRecord
 from courier.distribution.cache_staged import working_on
-from courier.distribution.download_files import Manner
 from courier.distribution.download_limits import DownloadLimits, make_limits
 from courier.distribution.download_pace import Pace, Unpaced
 from courier.distribution.download_plan import read_cards
 from courier.distribution.download_run import Outcome, Wish, download_to_cache, download_to_folder
+from courier.distribution.download_shared import Manner
 from courier.distribution.folder_source import folder_source
 from courier.distribution.http_source import http_source
 from courier.distribution.source import Patience
