@@ -94,6 +94,7 @@ def mirror(
     All is verified with the site's card. Clients see what is new once all of it is there; then what is
     no longer named is deleted. After an interruption the same command goes on.
     """
+    from courier.distribution.background_priority import stand_back
     from courier.distribution.by_rule import check_prefix
     from courier.distribution.download_plan import read_cards
     from courier.distribution.download_shared import Manner
@@ -121,6 +122,7 @@ def mirror(
         verify=verify,
     )
     seconds = seconds_of(every)
+    stand_back(chosen)  # also while it reads back what is there
     with stopping(stop):
         if not watch:
             done = act(wanted, new=new, stop=stop, progress=console.progress)

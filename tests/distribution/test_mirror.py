@@ -418,14 +418,15 @@ def test_a_wish_for_what_was_withdrawn_meanwhile_is_forgotten(point: SamplePoint
 
 def test_the_commands_refuse_what_makes_no_sense(point: SamplePoint, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
+    given = ("--from", point.folder, "--card", point.card)
     for words, code in (
         (("point", "serve"), 2),
         (("point", "serve", "P1", "--folder", tmp_path), 2),
         (("point", "serve", "P1", "--max-connections", "3"), 2),
         (("point", "serve", "--folder", tmp_path / "empty"), 6),
         (("point", "serve", "--folder", tmp_path / "empty", "--branch-network", "10.0.0.0/8"), 2),
-        (("point", "mirror", tmp_path / "b", "--from", point.folder, "--card", point.card, "--package", "hq1"), 2),
-        (("point", "mirror", tmp_path / "b", "--from", point.folder, "--card", point.card), 6),
+        (("point", "mirror", tmp_path / "b", *given, "--package", "hq1"), 2),
+        (("point", "mirror", tmp_path / "b", *given, "--priority", "foreground"), 6),
     ):
         assert run(*words, "--json", code=code).error["hint"]
 
