@@ -96,7 +96,7 @@ class _Demo:
             state = self._agree_and_confirm(sender, receiver, name)
             self._compare(sender, receiver)
             if points is not None:
-                more = {"branch": points.run()}
+                more = {"branch": points.run(demo_image())}
         volumes = parcel.packing.volumes
         return {"parcel_id": name, "state": state, "volumes": volumes, "same": True, "folder": str(self._root), **more}
 

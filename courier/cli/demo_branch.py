@@ -65,8 +65,11 @@ class BranchDemo:
             add_rule(self._branch, source, name)
             self._detail(f"{name}: {self._root / name}")
 
-    def run(self) -> dict[str, Any]:
-        """Show what follows an import; return what the JSON document says of it. Raises where a check fails."""
+    def run(self, image: Path) -> dict[str, Any]:
+        """Show what follows an import of ``image``; return what the JSON document says of it.
+
+        Raises `DamagedError` where a check fails.
+        """
         from courier.files import write_atomic
 
         package = self._fill_points()
@@ -79,7 +82,7 @@ class BranchDemo:
             damaged = self._one_source_wrong(wish([serving.enter_context(self._damaged_point()), url]))
             small = self._small_cache(wish([url]))
         self._mend(package)
-        self._compare(fresh, damaged)
+        self._compare(image, fresh, damaged)
         return {
             "package_id": package,
             "points": list(_POINTS),
@@ -191,11 +194,8 @@ class BranchDemo:
         for name in _POINTS:
             _check(not validate(self._branch, name).damage, f"{name} is damaged")
 
-    def _compare(self, *outcomes: Outcome) -> None:
+    def _compare(self, image: Path, *outcomes: Outcome) -> None:
         """Compare what the clients have with the image. Raises `DamagedError`."""
-        from courier.cli.demo import demo_image
-
-        image = demo_image()
         expected = {image.name: image.read_bytes()}
         for outcome in outcomes:
             there = {path.name: path.read_bytes() for path in outcome.where.rglob("*") if path.is_file()}
