@@ -65,7 +65,7 @@ def download(
     ] = "",
     priority: PRIORITY = "normal",
     window: WINDOW = None,
-    rate: RATE = "",
+    rate: RATE = None,
     settings: SETTINGS = None,
     token_file: TOKEN_FILE = None,
     ca_file: CA_FILE = None,

@@ -60,7 +60,7 @@ WINDOW = Annotated[
     ),
 ]
 RATE = Annotated[
-    str, typer.Option("--rate", metavar="RATE", help="Most bytes a second: 10MB/s, or '8-18 1MB/s; 18-8 none'.")
+    str | None, typer.Option("--rate", metavar="RATE", help="Most bytes a second: 10MB/s, or '8-18 1MB/s; 18-8 none'.")
 ]
 SETTINGS = Annotated[
     Path | None,
@@ -107,7 +107,7 @@ def pace_of(
     console: Console,
     priority: Priority,
     windows: list[str],
-    rate: str,
+    rate: str | None,
     settings: Path | None,
     stop: threading.Event,
 ) -> Pace | Unpaced:
@@ -116,9 +116,11 @@ def pace_of(
     from courier.distribution.download_pace import Pace, SettingsFile, Unpaced
     from courier.errors import UsageError
 
+    if rate is not None and not rate.strip():
+        raise UsageError("--rate: it is empty", hint="write it like 10MB/s, or leave it out")
     if settings is not None and (windows or rate):
         raise UsageError("--settings has windows and rate", hint="give it, or --window and --rate")
-    given = make_limits(windows, rate)
+    given = make_limits(windows, rate or "")
     limits: Callable[[], DownloadLimits] = lambda: given  # noqa: E731
     if settings is not None:
         limits = SettingsFile(settings, warn=console.warn)

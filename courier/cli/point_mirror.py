@@ -82,7 +82,7 @@ def mirror(
     ] = "15m",
     priority: PRIORITY = "low",
     window: WINDOW = None,
-    rate: RATE = "",
+    rate: RATE = None,
     settings: SETTINGS = None,
     token_file: TOKEN_FILE = None,
     ca_file: CA_FILE = None,
