@@ -209,7 +209,7 @@ def many_clients(root: Path, folder: Path, server: subprocess.Popen[bytes], url:
     from courier.distribution.download_pace import Unpaced
     from courier.distribution.download_plan import read_cards
     from courier.distribution.download_run import Wish, download_to_folder
-    from courier.distribution.download_transfer import Manner
+    from courier.distribution.download_shared import Manner
     from courier.distribution.http_source import http_source
     from courier.distribution.source import Patience
 

@@ -11,7 +11,7 @@ from courier.cli import cache_place
 from courier.cli.cache_place import CACHE, REFERENCE, blocked_json, bytes_of
 from courier.cli.command import command, console_of, group
 from courier.cli.console import time_text
-from courier.cli.download import CA_FILE, TOKEN_FILE, sources_of
+from courier.cli.download_options import CA_FILE, TOKEN_FILE, sources_of
 from courier.text import plural, size_text
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import typer
 
 from courier.cli.command import command, console_of, group
 from courier.cli.console import Console
+from courier.cli.demo_branch import BranchDemo, Telling
 from courier.errors import DamagedError, NotFoundError, UsageError
 from courier.text import plural, size_text
 
@@ -26,13 +27,16 @@ CAPACITY = 850_000
 _OUR_FAULT = "this is a fault of the toolkit: report it"
 
 
-@command(app, "demo", examples=["courier demo", "courier demo --keep /tmp/demo"])
+@command(app, "demo", examples=["courier demo", "courier demo --branch", "courier demo --keep /tmp/demo"])
 def demo(
     context: typer.Context,
     *,
     keep: Annotated[
         Path | None, typer.Option("--keep", metavar="DIR", help="Keep everything in this folder, which must be new.")
     ] = None,
+    branch: Annotated[
+        bool, typer.Option("--branch", help="Then the branch's points, one that fills itself, and three clients.")
+    ] = False,
 ) -> None:
     """Show the whole journey of a parcel on this machine.
 
@@ -43,11 +47,11 @@ def demo(
     console = console_of(context)
     if keep is None:
         with tempfile.TemporaryDirectory(prefix="courier-demo-") as folder:
-            outcome = _Demo(console, Path(folder)).run()
+            outcome = _Demo(console, Path(folder)).run(branch=branch)
     elif keep.exists() and any(keep.iterdir()):
         raise UsageError(f"{keep} is not empty", hint="name a folder that does not exist yet")
     else:
-        outcome = _Demo(console, make_folder(keep.absolute())).run()
+        outcome = _Demo(console, make_folder(keep.absolute())).run(branch=branch)
     console.result(outcome)
 
 
@@ -73,23 +77,33 @@ class _Demo:
     def __init__(self, console: Console, root: Path) -> None:
         self._console, self._root, self._steps = console, root, 0
 
-    def run(self) -> dict[str, Any]:
-        """Run the whole journey; return what the command's JSON document says."""
+    def run(self, *, branch: bool = False) -> dict[str, Any]:
+        """Run the whole journey; return what the command's JSON document says.
+
+        ``branch``: what follows at the branch too, and ``branch`` in the document.
+        """
+        more: dict[str, Any] = {}
         with ExitStack() as stack:
             sender, receiver = self._make_sites(stack)
             self._introduce(sender, receiver)
+            points = BranchDemo(Telling(step=self._step, detail=self._detail), self._root, receiver) if branch else None
+            if points is not None:
+                points.prepare(sender.code)
             parcel = self._build(sender, receiver.code)
             name = parcel.packing.parcel
             self._write_and_ship(sender, parcel)
             self._receive(receiver, parcel.packing.volumes)
             state = self._agree_and_confirm(sender, receiver, name)
             self._compare(sender, receiver)
+            if points is not None:
+                more = {"branch": points.run(demo_image())}
         volumes = parcel.packing.volumes
-        return {"parcel_id": name, "state": state, "volumes": volumes, "same": True, "folder": str(self._root)}
+        return {"parcel_id": name, "state": state, "volumes": volumes, "same": True, "folder": str(self._root), **more}
 
     def _step(self, text: str) -> None:
         self._steps += 1
         self._console.say(f"{self._steps:>2}. {text}")
+        self._console.event({"event": "step", "number": self._steps, "text": text})
 
     def _detail(self, text: str) -> None:
         self._console.say(f"     {text}")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,58 +11,30 @@ import typer
 from courier.cli.cache_place import CACHE, held_json, report_no_room
 from courier.cli.command import command, console_of, group
 from courier.cli.console import Console, time_text
+from courier.cli.download_options import (
+    CA_FILE,
+    CARD,
+    FROM,
+    PARALLEL,
+    PRIORITY,
+    RATE,
+    RETRY_FOR,
+    SETTINGS,
+    TOKEN_FILE,
+    WINDOW,
+    pace_of,
+    priority_of,
+    seconds_of,
+    sources_of,
+    stopping,
+)
 from courier.text import plural, size_text
 
 if TYPE_CHECKING:
     from courier.distribution.cache_rules import Verdict
-    from courier.distribution.download_limits import DownloadLimits, Priority
-    from courier.distribution.download_pace import Pace, Unpaced
     from courier.distribution.download_run import Outcome, Wish
-    from courier.distribution.source import Source
 
 app = group("")
-MOST_CONNECTIONS = 16
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-FROM = Annotated[
-    list[str],
-    typer.Option(
-        "--from",
-        metavar="URL",
-        help="Where a point is: http(s) URL, folder or share. Several: the first that works, then the next.",
-    ),
-]
-CARD = Annotated[
-    list[Path],
-    typer.Option(
-        "--card",
-        metavar="FILE",
-        help="Card of the site that runs the points; further ones: of sites whose packages they hold.",
-    ),
-]
-TOKEN_FILE = Annotated[
-    Path | None,
-    typer.Option("--token-file", metavar="FILE", help="Token that the points ask for; shown to them alone."),
-]
-CA_FILE = Annotated[
-    Path | None,
-    typer.Option("--ca-file", metavar="FILE", help="Certificates to check https with, in PEM; else the system's."),
-]
-
-
-def sources_of(addresses: list[str], token_file: Path | None, ca_file: Path | None) -> tuple[Source, ...]:
-    """The sources that an operator names. Raises `UsageError`."""
-    from courier.distribution.folder_source import folder_source
-    from courier.distribution.http_source import http_source, read_token
-    from courier.distribution.source import Patience
-
-    token = "" if token_file is None else read_token(token_file)
-    return tuple(
-        http_source(one, patience=Patience(), token=token, ca_file=ca_file)
-        if re.match("https?:", one)
-        else folder_source(one)
-        for one in addresses
-    )
 
 
 @command(
@@ -94,39 +63,14 @@ def download(
     client_class: Annotated[
         str, typer.Option("--class", metavar="CLASS", help="Set the cache as the site has it for this class first.")
     ] = "",
-    priority: Annotated[
-        str,
-        typer.Option(
-            "--priority",
-            metavar="P",
-            help="How it runs: foreground, high, normal or low. All but foreground stand back and keep the limits.",
-        ),
-    ] = "normal",
-    window: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--window", metavar="HH:MM-HH:MM", help="When it may run, such as 'mon-fri 20:00-06:00'; several count."
-        ),
-    ] = None,
-    rate: Annotated[
-        str | None,
-        typer.Option("--rate", metavar="RATE", help="Most bytes a second: 10MB/s, or '8-18 1MB/s; 18-8 none'."),
-    ] = None,
-    settings: Annotated[
-        Path | None,
-        typer.Option(
-            "--settings", metavar="FILE", help="TOML file with window, rate and zone; read again when it changes."
-        ),
-    ] = None,
+    priority: PRIORITY = "normal",
+    window: WINDOW = None,
+    rate: RATE = None,
+    settings: SETTINGS = None,
     token_file: TOKEN_FILE = None,
     ca_file: CA_FILE = None,
-    parallel: Annotated[
-        int, typer.Option("--parallel", metavar="N", min=1, max=MOST_CONNECTIONS, help="Connections at one time.")
-    ] = 4,
-    retry_for: Annotated[
-        str,
-        typer.Option("--retry-for", metavar="TIME", help="Give up when nothing came for so long: 90s, 10m, 14d."),
-    ] = "10m",
+    parallel: PARALLEL = 4,
+    retry_for: RETRY_FOR = "10m",
     wait: Annotated[
         bool,
         typer.Option("--wait", help="Where the cache has no room: try again every 4 hours, 18 times, or as --class."),
@@ -141,14 +85,14 @@ def download(
     from courier.distribution.cache_folder import find_cache
     from courier.distribution.download_plan import read_cards
     from courier.distribution.download_run import Wish, download_to_folder
-    from courier.distribution.download_transfer import Manner
+    from courier.distribution.download_shared import Manner
     from courier.errors import UsageError
 
     console = console_of(context)
     wanted, stop = parse_wanted(reference), threading.Event()
     if to is not None and (cache is not None or client_class or wait):
         raise UsageError("--cache, --class and --wait are of the cache", hint="leave --to or them out")
-    chosen = _priority(priority)
+    chosen = priority_of(priority)
     wish = Wish(
         package=wanted.package,
         version=wanted.version,
@@ -157,13 +101,13 @@ def download(
         manner=Manner(
             connections=parallel,
             priority=chosen,
-            pace=_pace(console, chosen, window or [], rate, settings, stop),
+            pace=pace_of(console, chosen, window or [], rate, settings, stop),
             retry_for=seconds_of(retry_for),
         ),
         point=point,
         client_class=client_class,
     )
-    with _stopping(stop):
+    with stopping(stop):
         if to is not None:
             outcome = download_to_folder(wish, to, stop=stop, progress=console.progress)
         else:
@@ -173,59 +117,6 @@ def download(
         raise typer.Exit(_no_room(console, outcome, outcome.placing.verdict, document))
     _say(console, outcome)
     console.result(document)
-
-
-def _priority(text: str) -> Priority:
-    from courier.distribution.download_limits import Priority
-    from courier.errors import UsageError
-
-    try:
-        return Priority(text.lower())
-    except ValueError:
-        raise UsageError(f"{text[:40]!r} is no priority", hint=f"one of {', '.join(Priority)}") from None
-
-
-def _pace(
-    console: Console,
-    priority: Priority,
-    windows: list[str],
-    rate: str | None,
-    settings: Path | None,
-    stop: threading.Event,
-) -> Pace | Unpaced:
-    """The pace of a download. The options are checked also where the foreground does not need them."""
-    from courier.distribution.download_limits import DownloadLimits, Priority, make_limits
-    from courier.distribution.download_pace import Pace, SettingsFile, Unpaced
-    from courier.errors import UsageError
-
-    if settings is not None and (windows or rate is not None):
-        raise UsageError("--settings has windows and rate", hint="give it, or --window and --rate")
-    given = make_limits(windows, rate)
-    limits: Callable[[], DownloadLimits] = lambda: given  # noqa: E731
-    if settings is not None:
-        limits = SettingsFile(settings, warn=console.warn)
-    if priority is Priority.FOREGROUND or (settings is None and given == DownloadLimits()):
-        return Unpaced()
-    return Pace(limits, stop=stop)
-
-
-def seconds_of(text: str) -> float:
-    """The seconds of a time such as ``90s``, ``10m`` or ``14d``. Raises `UsageError`."""
-    from courier.errors import UsageError
-
-    match = re.fullmatch(r"([0-9]{1,7})([smhd])", text.strip().lower())
-    if match is None:
-        raise UsageError(f"{text[:40]!r} is no time", hint="write it like 90s, 10m, 4h or 14d")
-    return float(int(match[1]) * _SECONDS[match[2]])
-
-
-@contextlib.contextmanager
-def _stopping(stop: threading.Event) -> Iterator[None]:
-    """Let every wait end when the command is ended."""
-    try:
-        yield
-    finally:
-        stop.set()
 
 
 def _to_cache(console: Console, wish: Wish, home: Path, *, stop: threading.Event, wait: bool) -> Outcome:

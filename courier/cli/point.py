@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from courier.cli import point_class, point_content, point_rule, point_serve, point_set
+from courier.cli import point_class, point_content, point_mirror, point_rule, point_serve, point_set
 from courier.cli.command import command, console_of, group
 from courier.cli.console import time_text
 from courier.cli.point_document import POINT, describe, describe_space, say_space
@@ -233,7 +233,7 @@ def remove(context: typer.Context, *, name: POINT) -> None:
         console.result({"point": name, "folders": list(folders)})
 
 
-for commands in (point_set.app, point_content.app, point_serve.app):
+for commands in (point_set.app, point_content.app, point_serve.app, point_mirror.app):
     app.add_typer(commands)
 app.add_typer(point_class.app, name="class")
 app.add_typer(point_rule.app, name="rule")

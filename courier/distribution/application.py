@@ -21,6 +21,7 @@ from courier.channel.http_connections import address_group
 from courier.channel.http_files import SEND_FILE, QuickAnswer
 from courier.channel.refusal_log import RefusalLog
 from courier.distribution.folder import PointFolder
+from courier.distribution.mirror_wishes import Wishes
 from courier.distribution.ranges import Range, parse_ranges
 from courier.distribution.slots import RETRY_SECONDS, Slots
 from courier.distribution.tokens import Tokens
@@ -44,13 +45,14 @@ Headers = list[tuple[bytes, bytes]]
 
 @dataclass(kw_only=True)
 class PointService:
-    """A point that is served. ``site`` is who the log speaks of."""
+    """A point that is served. ``site`` is who the log speaks of. ``wishes`` notes what is asked for in vain."""
 
     site: str
     folders: Sequence[Path]
     slots: Slots
     refusals: RefusalLog
     tokens: Tokens | None = None
+    wishes: Wishes | None = None
     _digests: dict[tuple[object, ...], str] = field(default_factory=dict)
 
     def quick(self, path: bytes, authorization: str, group: str) -> QuickAnswer | None:
@@ -167,6 +169,8 @@ class _Answer:
         path = match[0].decode()[1:]
         file = self._service.open(path)
         if file is None:
+            if self._service.wishes is not None:
+                self._service.wishes.note(path, (self._scope.get("client") or ("", 0))[0])
             await self._refuse(HTTPStatus.NOT_FOUND)
             return
         with file:

@@ -41,13 +41,19 @@ def add_rule(site: Site, prefix: str, name: str) -> bool:
 
     Raises `UsageError`, or `NotFoundError` for a point that is not there.
     """
+    check_prefix(prefix)
+    find_point(site, name)
+    with site.catalogue.writing() as connection:
+        return points.add_rule(connection, prefix, name)
+
+
+def check_prefix(prefix: str) -> str:
+    """The beginning of package IDs that an operator gives. Raises `UsageError` where no ID begins like that."""
     if not _PREFIX.fullmatch(prefix):
         raise UsageError(
             f"{prefix[:40]!r} is not the beginning of a package ID", hint="such as HQ1 (all of that site) or HQ100001"
         )
-    find_point(site, name)
-    with site.catalogue.writing() as connection:
-        return points.add_rule(connection, prefix, name)
+    return prefix
 
 
 def remove_rule(site: Site, prefix: str, name: str) -> None:

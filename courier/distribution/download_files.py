@@ -10,10 +10,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 
 from courier.distribution.background_priority import stand_back
-from courier.distribution.download_transfer import Counts, Manner, Transfer
-from courier.distribution.download_tree import DownloadTree
-from courier.distribution.download_work import BATCH_BYTES, BATCH_FILES, Large, Piece, Small, Work
-from courier.distribution.download_worker import Worker
+from courier.distribution.download_connections import Connections
+from courier.distribution.download_large import LargeFiles
+from courier.distribution.download_pace import WindowClosedError
+from courier.distribution.download_shared import Counts, Fetching, FilesTarget, Manner
+from courier.distribution.download_small import SmallFiles
+from courier.distribution.download_work import BATCH_BYTES, BATCH_FILES, Large, Piece, Segment, Small, Work
+from courier.distribution.source import SourceFaultError
 from courier.distribution.source_list import SourceList
 from formats.blocks import BLOCK
 from formats.documents.listing import Entry, FileEntry
@@ -21,7 +24,7 @@ from formats.documents.listing import Entry, FileEntry
 
 def fetch_files(
     entries: Iterable[Entry],
-    tree: DownloadTree,
+    tree: FilesTarget,
     sources: SourceList,
     manner: Manner,
     *,
@@ -34,8 +37,8 @@ def fetch_files(
     none, `UnreachableError` where nothing came for long, `StoppedError` once ``stop`` is set, and `OSError`.
     """
     work = Work(stop)
-    transfer = Transfer(tree, sources, manner, work, progress)
-    threads = [threading.Thread(target=_run, args=(transfer,), name=f"fetch {n}") for n in range(manner.connections)]
+    fetching = Fetching(tree, sources, manner, work, progress)
+    threads = [threading.Thread(target=_run, args=(fetching,), name=f"fetch {n}") for n in range(manner.connections)]
     for thread in threads:
         thread.start()
     try:
@@ -44,14 +47,14 @@ def fetch_files(
         work.finish()
     except BaseException as error:
         work.fail(error)
-        transfer.hang_up()
+        fetching.hang_up()
         raise
     finally:
         for thread in threads:
             thread.join()
-        transfer.close_files()
+        fetching.close_files()
     tree.finish()
-    return transfer.counts
+    return fetching.counts
 
 
 def _pieces(files: Iterator[FileEntry], *, unchecked: bool) -> Iterator[Piece]:
@@ -70,10 +73,53 @@ def _pieces(files: Iterator[FileEntry], *, unchecked: bool) -> Iterator[Piece]:
         yield Small(entries=batch, unchecked=unchecked)
 
 
-def _run(transfer: Transfer) -> None:
-    """Do pieces in this thread until there are no more."""
+def _run(fetching: Fetching) -> None:
+    """Do pieces, in a thread of its own, until there are no more."""
     try:
-        stand_back(transfer.manner.priority)
-        Worker(transfer).run()
+        stand_back(fetching.manner.priority)
+        _Worker(fetching).run()
     except BaseException as error:
-        transfer.work.fail(error)
+        fetching.work.fail(error)
+
+
+class _Worker:
+    """One thread with its connections."""
+
+    def __init__(self, shared: Fetching) -> None:
+        self._work = shared.work
+        self._connections = Connections(shared)
+        self._small, self._large = SmallFiles(self._connections), LargeFiles(self._connections)
+
+    def run(self) -> None:
+        try:
+            while (piece := self._work.take()) is not None:
+                self._work.done(*self._do(piece))
+        finally:
+            self._connections.close()
+
+    def _do(self, piece: Piece) -> list[Piece]:
+        """Do a piece as far as one source gives it; what is left of it."""
+        connections = self._connections
+        if isinstance(piece, Small) and piece.unchecked:
+            return self._small.check(piece)
+        avoid = piece.file.avoid if isinstance(piece, Segment) else piece.avoid
+        number = connections.choose(piece, avoid)
+        if number is None:
+            return [piece]
+        try:
+            link = connections.link(number)
+            match piece:
+                case Small():
+                    return self._small.fetch(piece, number, link)
+                case Large():
+                    return self._large.begin(piece, link)
+                case Segment():
+                    return self._large.fetch(piece, number, link)
+        except WindowClosedError:
+            connections.wait_open(number)
+            return [piece]
+        except SourceFaultError as error:
+            connections.failed(number, error)
+            connections.note(piece, number, error)
+            return [piece]
+        raise AssertionError

@@ -23,7 +23,7 @@ from courier.distribution.cache_staged import (
 )
 from courier.distribution.download_files import fetch_files
 from courier.distribution.download_plan import Asking, Found, fetch_statement, find, put_listing, read_cards
-from courier.distribution.download_transfer import Counts, Manner
+from courier.distribution.download_shared import Counts, Manner
 from courier.distribution.download_tree import DownloadTree
 from courier.distribution.http_source import http_source
 from courier.distribution.seen_statements import Memory

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from courier.packages.tree_root import TreeRoot
 from courier.packages.write_tree import NO_HARD_LINKS, check_native
-from formats.blocks import BLOCK
+from formats.blocks import BLOCK, BlockTable
 from formats.documents.listing import Entry, FileEntry, FolderEntry, HardLinkEntry, LinkEntry
 
 _SET_ID = stat.S_ISUID | stat.S_ISGID
@@ -97,7 +97,7 @@ class DownloadTree(AbstractContextManager["DownloadTree"]):
         finally:
             os.close(descriptor)
 
-    def open(self, entry: FileEntry) -> tuple[int, bool]:
+    def open(self, entry: FileEntry, _table: BlockTable, /) -> tuple[int, bool]:
         """Open a large file to write its blocks; its descriptor, and whether it is new."""
         fresh = not self.resumed
         if not fresh:

@@ -230,7 +230,7 @@ class _Filling:
         batch, self._batch, self._bytes = self._batch, [], 0
         flush_files([one.folder.path(one.new) for one in batch])
         for one in batch:
-            if _read_back(one.folder, one.new) != one.sha256:
+            if read_back(one.folder, one.new) != one.sha256:
                 raise DamagedError(
                     f"{one.folder.path(one.path)}: what was written there did not read back the same",
                     hint="check that disk; then give the same command again",
@@ -254,7 +254,7 @@ class _Filling:
         )
 
 
-def _read_back(folder: PointFolder, path: str) -> str:
+def read_back(folder: PointFolder, path: str) -> str:
     """The SHA-256 of a file, read from the disk and not from the memory of what was just written, where possible."""
     with folder.open(path) as source:
         if hasattr(os, "posix_fadvise"):
@@ -272,7 +272,7 @@ def _put_listing(point: OpenPoint, supply: Supply) -> int:
         summary = write_listing(supply.entries(), out)
         out.flush()
         os.fsync(out.fileno())
-    if summary.sha256 != supply.ref.listing or _read_back(point.first, new) != supply.ref.listing:
+    if summary.sha256 != supply.ref.listing or read_back(point.first, new) != supply.ref.listing:
         raise DamagedError(
             f"{point.first.path(path)}: what was written there did not read back the same",
             hint="check that disk; then give the same command again",

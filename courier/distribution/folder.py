@@ -126,6 +126,18 @@ class PointFolder(AbstractContextManager["PointFolder"]):
                 os.fchmod(descriptor, 0o644)  # the web server is another user
         return path, open(descriptor, "w+b")
 
+    def go_on(self, path: str) -> tuple[int, bool]:
+        """Open a file that is not served yet, to write it bit by bit; its descriptor, and whether it is new."""
+        with self._parent(path, make=True) as (name, at):
+            try:
+                return os.open(name, os.O_RDWR | _PLAIN, **at), False
+            except FileNotFoundError:
+                descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _PLAIN, 0o644, **at)
+        if hasattr(os, "fchmod"):
+            with contextlib.suppress(OSError):  # as `create` has it
+                os.fchmod(descriptor, 0o644)
+        return descriptor, True
+
     def place(self, new: str, path: str) -> None:
         """Give a file that `create` made, and that is flushed, its path; what was there is replaced.
 

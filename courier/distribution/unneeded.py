@@ -1,9 +1,9 @@
-"""Deleting from a point what no version of its statement needs any more. The statement is published before."""
+"""Deleting from a point what no version of its statement needs any more. The statement is in place before."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from courier.distribution.folder import PointFolder
@@ -61,16 +61,24 @@ def delete_unneeded(point: OpenPoint) -> Deleted:
     """
     statement = point.statement()
     held = statement.packages if statement else ()
-    needed = {
-        bytes.fromhex(entry.sha256)
-        for ref in held
-        for entry in listed_entries(point, ref)
-        if isinstance(entry, FileEntry)
-    }
+    needed = contents_needed(entry for ref in held for entry in listed_entries(point, ref))
+    return delete_all_but(point.folders, held, needed)
+
+
+def contents_needed(entries: Iterable[Entry]) -> set[bytes]:
+    """The SHA-256 of each content that entries of listings name."""
+    return {bytes.fromhex(entry.sha256) for entry in entries if isinstance(entry, FileEntry)}
+
+
+def delete_all_but(folders: Sequence[PointFolder], held: Sequence[PackageRef], needed: Container[bytes]) -> Deleted:
+    """Delete the files of a point but those of the versions ``held``, whose contents have the SHA-256 ``needed``.
+
+    The first folder has everything but contents. Other files are none of ours and stay.
+    """
     listings = {ref.listing for ref in held}
     definitions = {definition_path(ref.package, ref.version).rpartition("/")[2] for ref in held}
     files = count = 0
-    for folder, path in _ours(point):
+    for folder, path in _ours(folders):
         top, _, name = path.rpartition("/")
         match top:
             case "definitions":
@@ -85,16 +93,16 @@ def delete_unneeded(point: OpenPoint) -> Deleted:
     return Deleted(files=files, bytes=count)
 
 
-def _ours(point: OpenPoint) -> Iterator[tuple[PointFolder, str]]:
+def _ours(folders: Sequence[PointFolder]) -> Iterator[tuple[PointFolder, str]]:
     """Every file of a point that has one of its names: the folder that has it, and its path."""
-    for name in point.first.names("definitions"):
+    for name in folders[0].names("definitions"):
         if _DEFINITION.fullmatch(name):
-            yield point.first, f"definitions/{name}"
-    for name in filter(_HEX.fullmatch, point.first.names("listings")):
-        yield point.first, listing_path(name)
-    for name in filter(_HEX.fullmatch, point.first.names("blocks")):
-        yield point.first, f"blocks/{name}"
-    for folder in point.folders:
+            yield folders[0], f"definitions/{name}"
+    for name in filter(_HEX.fullmatch, folders[0].names("listings")):
+        yield folders[0], listing_path(name)
+    for name in filter(_HEX.fullmatch, folders[0].names("blocks")):
+        yield folders[0], f"blocks/{name}"
+    for folder in folders:
         for part in folder.names("content"):
             for name in filter(_HEX.fullmatch, folder.names(f"content/{part}")):
                 if content_path(name) == f"content/{part}/{name}":

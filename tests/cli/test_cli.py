@@ -398,6 +398,33 @@ def test_the_demo_leaves_nothing_and_says_it_in_json(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_demo_of_the_branch_goes_on_from_the_points_to_three_clients(tmp_path: Path) -> None:
+    root = tmp_path / "demo"
+    *steps, document = map(json.loads, run("demo", "--branch", "--keep", root, "--json-lines").out.splitlines())
+    assert [step["number"] for step in steps] == list(range(1, len(steps) + 1))
+    told = " ".join(step["text"] for step in steps)
+    for text in ("rules", "branch point", "second client", "before the first byte", "mends"):
+        assert text in told
+    assert "Compared: both clients have the image" in steps[-1]["text"]
+
+    fresh, wrong, small = document["branch"]["clients"]
+    assert document["branch"]["branch_point"]["fetched_bytes"] == fresh["fetched_bytes"] > 0
+    assert [one["blocks_refused"] for one in wrong["sources"]] == [1, 0]
+    assert (wrong["whole"], wrong["sources"][0]["bytes"], wrong["sources"][1]["bytes"] > 0) == (True, 0, True)
+    assert (small["whole"], small["too_large"], small["fetched_bytes"]) == (False, True, 0)
+
+    image = (FIXTURES / "boot.wim").read_bytes()
+    assert (root / "client" / "boot.wim").read_bytes() == image
+    assert [cached.read_bytes() for cached in (root / "cache").glob("*/files/boot.wim")] == [image]
+    assert not list((root / "small").glob("**/boot.wim"))
+    for path in ("point.json", "definitions/*", "listings/*", "content/*/*"):
+        mine, theirs = (
+            {found.relative_to(place): found.read_bytes() for found in place.glob(path)}
+            for place in (root / "branch", root / "P1")
+        )
+        assert mine == theirs != {}
+
+
 def test_a_policy_that_is_refused_in_part_is_refused_whole(tmp_path: Path) -> None:
     hq = make_sites(tmp_path).hq
     before = hq("site", "policy")

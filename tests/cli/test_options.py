@@ -68,14 +68,8 @@ def typed(sites: Sites, path: tuple[str, ...], command: Any, option: Any, value:
         **{"where": sites.root / ("other" if path[-1] == "add" else "share"), "out": sites.root / "again"},
         **{"reason": "X", "card_file": sites.root / "BR1.card"},
         **{"path": sites.root / "point", "points": "P1", "point": "P1", "prefix": "HQ1", "package": "HQ100001"},
-        **{
-            "source": FIXTURES,
-            "addresses": FIXTURES,
-            "cards": sites.root / "HQ1.card",
-            "by": "X",
-            "size": "1MB",
-            "target": sites.root / "other",
-        },
+        **{"source": FIXTURES, "by": "X", "size": "1MB", "target": sites.root / "other"},
+        **{"addresses": FIXTURES, "cards": sites.root / "HQ1.card", "folder": sites.root / "branch"},
     }
     more = {"parcel create": ["--capacity", SMALL], "channel serve": ["--behind-proxy"]}.get(" ".join(path), [])
     words: list[object] = [*path, *([] if option.name == "capacity" else more)]

@@ -238,7 +238,7 @@ def test_a_damaged_store_changes_no_point(hq: Home) -> None:
 
 
 def test_what_does_not_read_back_the_same_does_not_appear(hq: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fill_module, "_read_back", lambda folder, path: "0" * 64)
+    monkeypatch.setattr(fill_module, "read_back", lambda folder, path: "0" * 64)
     assert hq.fails("point", "distribute", "HQ100001", "--point", "P1", code=4)["code"] == "read-back"
     assert not (folder(hq) / "content").exists()
     assert not (folder(hq) / "point.json").exists()

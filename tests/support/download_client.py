@@ -14,7 +14,7 @@ import pytest
 from courier.distribution.download_pace import Unpaced
 from courier.distribution.download_plan import read_cards
 from courier.distribution.download_run import Outcome, Wish, download_to_cache, download_to_folder
-from courier.distribution.download_transfer import Manner
+from courier.distribution.download_shared import Manner
 from courier.distribution.folder_source import folder_source
 from courier.distribution.http_source import http_source
 from courier.distribution.source import Patience

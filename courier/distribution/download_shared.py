@@ -1,22 +1,53 @@
-"""What all connections of one download share: its sources, its pieces, its open files, and what is counted."""
+"""What the connections of a download share: where files go, how to fetch, what was counted, what is open."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from courier.distribution.download_limits import Priority
 from courier.distribution.download_pace import Pace, Unpaced
-from courier.distribution.download_tree import DownloadTree
 from courier.distribution.download_work import Work
 from courier.distribution.part_file import PartFile
 from courier.distribution.source import Link
 from courier.distribution.source_list import SourceList
+from formats.blocks import BlockTable
+from formats.documents.listing import Entry, FileEntry
 
 CONNECTIONS = 4
 """Connections at one time, without another wish: a point gives a client half of its ten."""
+
+
+class FilesTarget(Protocol):
+    """Where the files of a listing are put: a folder of the package's own, or the contents of a point.
+
+    `there`, `write`, `open` and `close` are called by several threads.
+    """
+
+    @property
+    def resumed(self) -> bool:
+        """Whether `there` has to be asked for small files: an earlier try may have left them."""
+
+    def files(self, entries: Iterable[Entry]) -> Iterator[FileEntry]:
+        """The files of a listing whose contents are needed."""
+
+    def there(self, entry: FileEntry) -> bool:
+        """Whether a small file is there whole, from an earlier try."""
+
+    def write(self, entry: FileEntry, data: memoryview) -> None:
+        """Write a small file whose bytes were compared with its digest."""
+
+    def open(self, entry: FileEntry, table: BlockTable, /) -> tuple[int, bool]:
+        """Open a large file to write its blocks; its descriptor, and whether it is new. ``table`` is verified."""
+
+    def close(self, entry: FileEntry, descriptor: int) -> None:
+        """Flush a large file whose blocks are all there, and close it."""
+
+    def finish(self) -> None:
+        """All files are there: flush them, and do what comes after."""
 
 
 @dataclass(kw_only=True)
@@ -38,11 +69,11 @@ class Manner:
     retry_for: float = 600
 
 
-class Transfer:
-    """What the threads of one download share."""
+class Fetching:
+    """See the module."""
 
     def __init__(
-        self, tree: DownloadTree, sources: SourceList, manner: Manner, work: Work, progress: Callable[[int], None]
+        self, tree: FilesTarget, sources: SourceList, manner: Manner, work: Work, progress: Callable[[int], None]
     ) -> None:
         self.tree, self.sources, self.manner, self.work = tree, sources, manner, work
         self.counts = Counts()
@@ -59,7 +90,7 @@ class Transfer:
             link.close()
 
     def opened(self, link: Link) -> Link:
-        """Note a new connection, so that it can be hung up; return it."""
+        """Note an open connection, which `hang_up` closes."""
         with self._lock:
             self._links.add(link)
         return link
@@ -71,7 +102,7 @@ class Transfer:
         link.close()
 
     def file_opened(self, file: PartFile) -> None:
-        """Note a large file that is open now."""
+        """Note an open file, which `close_files` closes where nobody did."""
         with self._lock:
             self._files.add(file)
 
@@ -83,7 +114,7 @@ class Transfer:
                 self._files.discard(file)
 
     def close_files(self) -> None:
-        """Close the large files that are not whole; call it when no thread runs any more."""
+        """Close the files that are not whole."""
         for file in self._files:
             if file.claim_abandoned():
                 os.close(file.descriptor)
