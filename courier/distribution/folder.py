@@ -48,9 +48,10 @@ class PointFolder(AbstractContextManager["PointFolder"]):
 
     def close(self) -> None:
         """Let go of the folder."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        # Two threads may do so at one time; a descriptor that is closed twice may be another file's by then.
+        descriptor, self._fd = self._fd, None
+        if descriptor is not None:
+            os.close(descriptor)
 
     def path(self, path: str) -> Path:
         """Where a file is on the disk, for messages."""
