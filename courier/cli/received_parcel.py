@@ -69,7 +69,7 @@ def say_volume(console: Console, volume: VolumeResult) -> None:
     elif not volume.read:
         console.say(f"{where}: not read again, because all of it is here")
     else:
-        console.say(f"{where}: {size_text(volume.bytes)} good")
+        console.say(f"{where}: all of it is here and good, {size_text(volume.bytes)}")
     for finding in volume.findings:
         console.warn(f"  note: {finding}")
 

@@ -19,7 +19,8 @@ def show_told(console: Console, site: Site, code: str) -> dict[str, Any]:
     """Say what a site reported of itself, how it is reached, and what waits for it; return the same for JSON."""
     document = {**_contact(site, code), "report": _report(site, code)}
     heard, report = document["last_heard"], document["report"]
-    console.say(f"Last heard:  {heard or 'never'}; {plural(document['waiting'], 'message')} for it waiting")
+    unanswered = plural(document["waiting"], "message")
+    console.say(f"Last heard:  {heard or 'never'}; {unanswered} to it not acknowledged")
     for address in document["addresses"]:
         failed = f", failed {plural(address['failures'], 'time')} in a row" if address["failures"] else ""
         rates = "not measured (courier channel address test)"

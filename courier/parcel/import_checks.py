@@ -55,8 +55,8 @@ class KeyFacts:
     """The key of a parcel whose key is not on its media.
 
     ``error``: why the key that came cannot be used. ``reported``: whether the arrival was reported to the
-    sender. ``report_refused``: why the sender did not accept that report; else empty. ``missing``: the volumes that
-    have not been received.
+    sender. ``report_refused``: why the sender did not accept that report; else empty. ``missing``: the volumes of the
+    layout that arrives that have not been received; ``sealed``: those that left with a seal.
     """
 
     here: bool
@@ -64,6 +64,7 @@ class KeyFacts:
     reported: bool = False
     report_refused: str = ""
     missing: tuple[int, ...] = ()
+    sealed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -322,9 +323,7 @@ def _check_key(facts: Facts) -> Finding:
                 f"its key, which {packing.source} releases for our arrival report (by network: courier channel sync)",
             )
         )
-    # The seals of another layout are on other volumes.
-    seals = facts.notice.seals if facts.notice.packing_list in facts.editions else ()
-    command = f"courier parcel arrived {packing.parcel}{_typed(seals, key.missing)}"
+    command = f"courier parcel arrived {packing.parcel}{_typed(key.sealed, key.missing)}"
     why = (
         f"its key; {key.report_refused}; to report again"
         if key.report_refused

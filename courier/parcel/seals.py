@@ -67,7 +67,10 @@ def judge_seals(lines: Iterable[LedgerLine]) -> Seals:
         findings = judge_entry(line.entry, on, proved=line.proved)
         texts[line.name] = tuple(one.text for one in findings)
         warnings += [one.note for one in findings if one.kind in ("re-sealed", "broken") and one.note]
-        if line.proved:
+        if line.proved and line.entry.event == "taken-back" and line.entry.site == line.entry.parcel[:3]:
+            # What was typed for a shipment that never left stands for nothing.
+            on = {place: seal for place, seal in on.items() if place[0] != line.entry.copy}
+        elif line.proved:
             on |= {
                 (line.entry.copy, seal.volume): PutOn(serial=seal.serial, site=line.entry.site)
                 for seal in line.entry.seals

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from courier.error_codes import Code
 from courier.errors import NotFoundError, RefusedError, UsageError
@@ -21,9 +21,6 @@ from formats.blocks import ranges
 from formats.documents import arrival as arrival_doc
 from formats.documents.arrival import Arrival
 from formats.documents.packing import PackingList
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 
 def report_arrival(
@@ -48,25 +45,32 @@ def report_arrival(
     folder = site.incoming(parcel, build)
     if not Spool.exists(folder):
         raise NotFoundError(f"nothing of {parcel} is waiting here", hint="courier parcel receive MEDIUM")
-    packing = Spool.open(folder).packing
+    spool = Spool.open(folder)
+    layout = arrived_layout(site, spool)
+    packing, here = layout.packing, layout.here
     check_not_recalled(site, site.trust(), parcel, packing.source)
     with site.catalogue.reading() as connection:
         row = parcels.find_received(connection, parcel, build)[0]
-        here = volumes_here(connection, packing)
     for number in seals:
+        if number in lost:
+            raise UsageError(
+                f"volume {number} of {parcel} is lost, and has a seal that was read",
+                hint=f"leave out --seal {number}, or --lost {number}",
+            )
         if number not in here:
             raise NotFoundError(
                 f"volume {number} of {parcel} has not been received", hint="courier parcel receive MEDIUM"
             )
     _check_lost(packing, row, here, lost)
-    if odd := _differences(_noticed_seals(site, packing, row.packing_list), seals):
+    noticed = None if layout.sealed is None else {n: s for n, s in layout.sealed.items() if n not in lost}
+    if odd := _differences(noticed, seals):
         differing(odd)
     arrival = Arrival(
         parcel=parcel,
         source=packing.source,
         destination=site.code,
         build=build,
-        packing_list=row.packing_list,
+        packing_list=layout.digest,
         issued_ns=now(),
         volumes={number: seals.get(number, "") for number in sorted(here)},
         lost=tuple(sorted(lost)),
@@ -82,10 +86,34 @@ def report_arrival(
     return arrival
 
 
-def volumes_here(connection: Connection, packing: PackingList) -> set[int]:
-    """The numbers of the volumes of this layout of a parcel that have been received."""
-    came = parcels.received_volumes(connection, packing.parcel, packing.build)
-    return {volume.number for volume in came if volume.edition == packing.edition}
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArrivedLayout:
+    """The layout of a parcel whose arrival is reported: its packing list, and the numbers of its volumes that are here.
+
+    ``sealed``: the seals of the ship notice about this layout, by volume number; None where none has come.
+    """
+
+    packing: PackingList
+    digest: str
+    here: frozenset[int]
+    sealed: Mapping[int, str] | None
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """The volumes that are not here."""
+        return tuple(sorted(set(range(1, self.packing.volumes + 1)) - self.here))
+
+
+def arrived_layout(site: Site, spool: Spool) -> ArrivedLayout:
+    """The layout of which most has arrived, of those whose media came; of equal ones that which was announced."""
+    with site.catalogue.reading() as connection:
+        came = parcels.received_volumes(connection, spool.packing.parcel, spool.packing.build)
+    layouts = []
+    for digest, packing in spool.layouts().items():
+        here = frozenset(volume.number for volume in came if volume.edition == packing.edition)
+        sealed = _noticed_seals(site, packing, digest)
+        layouts.append(ArrivedLayout(packing=packing, digest=digest, here=here, sealed=sealed))
+    return min(layouts, key=lambda one: (len(one.missing), one.sealed is None, -one.packing.edition))
 
 
 def _check_lost(packing: PackingList, row: ReceivedParcel, here: Collection[int], lost: Collection[int]) -> None:

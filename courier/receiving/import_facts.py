@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from courier.files import RESERVE, free_space
 from courier.parcel.import_checks import Admission, Facts, KeyFacts, Room, admit
 from courier.parcel.keys import parcel_identity
 from courier.parcel.notices import find_recall, verified_notices
-from courier.receiving.arrival import volumes_here
+from courier.receiving.arrival import arrived_layout
 from courier.receiving.import_parcel import held_listings, own_numbers
 from courier.receiving.spool import Spool
 from courier.site.catalog import letters, messages, packages
@@ -47,12 +47,9 @@ def arrival_facts(
     )
 
 
-def import_facts(site: Site, packing: PackingList, editions: Collection[str], *, hold: bool) -> Facts:
-    """What is known before the import of a complete parcel.
-
-    ``editions``: digests of the packing lists that came with its media; ``hold``: the operator wants no import yet.
-    """
-    trust = site.trust()
+def import_facts(site: Site, spool: Spool, *, hold: bool) -> Facts:
+    """What is known before the import of a complete parcel. ``hold``: the operator wants no import yet."""
+    trust, packing = site.trust(), spool.packing
     notices: Sequence[ShipNotice] = ()
     error: CourierError | None = None
     try:
@@ -67,14 +64,14 @@ def import_facts(site: Site, packing: PackingList, editions: Collection[str], *,
         trust=trust,
         recall=_recall(site, trust, packing),
         hold=hold,
-        editions=editions,
+        editions=spool.editions(),
         notices=notices,
         notice_error=error,
     )
-    return _with_packages(site, facts, facts.notice.packages) if facts.notice else facts
+    return _with_packages(site, facts, spool, facts.notice.packages) if facts.notice else facts
 
 
-def _with_packages(site: Site, facts: Facts, items: Sequence[PackageRef]) -> Facts:
+def _with_packages(site: Site, facts: Facts, spool: Spool, items: Sequence[PackageRef]) -> Facts:
     """The facts, and what is known of the packages that the ship notice names, and of the key."""
     versions = [(item.package, item.version) for item in items]
     return replace(
@@ -82,7 +79,7 @@ def _with_packages(site: Site, facts: Facts, items: Sequence[PackageRef]) -> Fac
         definitions={
             (item.package, item.version): _definitions(site, facts.trust, facts.packing.source, item) for item in items
         },
-        key=_key(site, facts),
+        key=_key(site, facts, spool),
         held=held_listings(site, versions),
         numbered=own_numbers(site, versions),
     )
@@ -90,7 +87,7 @@ def _with_packages(site: Site, facts: Facts, items: Sequence[PackageRef]) -> Fac
 
 def admission_of(site: Site, spool: Spool, *, hold: bool) -> Admission:
     """What speaks for the import of what has gathered. Raises what stands against it (`RefusedError` and others)."""
-    return admit(import_facts(site, spool.packing, spool.editions(), hold=hold))
+    return admit(import_facts(site, spool, hold=hold))
 
 
 def room_at(folder: Path, needed: int, *, purpose: str) -> Room:
@@ -121,7 +118,7 @@ def _definitions(
     return found
 
 
-def _key(site: Site, facts: Facts) -> KeyFacts | None:
+def _key(site: Site, facts: Facts, spool: Spool) -> KeyFacts | None:
     """What is known of a key that is not on the media; None where it is there, or where nothing is encrypted."""
     packing = facts.packing
     if not packing.encrypted or packing.key == "media":
@@ -134,6 +131,12 @@ def _key(site: Site, facts: Facts) -> KeyFacts | None:
     with site.catalogue.reading() as connection:
         report = letters.find(connection, "arrival", packing.parcel, packing.source)
         sent = report and messages.find(connection, "out", sha256_hex(report.envelope), packing.source)
-        missing = sorted(set(range(1, packing.volumes + 1)) - volumes_here(connection, packing))
     refused = sent.reason if sent and sent.state == "dead" else ""
-    return KeyFacts(here=False, reported=report is not None, report_refused=refused, missing=tuple(missing))
+    layout = arrived_layout(site, spool)
+    return KeyFacts(
+        here=False,
+        reported=report is not None,
+        report_refused=refused,
+        missing=layout.missing,
+        sealed=tuple(layout.sealed or ()),
+    )

@@ -8,6 +8,7 @@ times: each reading only adds blocks.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
@@ -170,6 +171,14 @@ class Spool:
     def editions(self) -> frozenset[str]:
         """The digests of all packing lists that came with volumes."""
         return frozenset(path.name for path in (self.folder / EDITIONS).iterdir())
+
+    def layouts(self) -> dict[str, PackingList]:
+        """The packing lists that came with volumes, by digest; that of another edition that is damaged is left out."""
+        found = {self.digest: self.packing}
+        for path in (self.folder / EDITIONS).iterdir():
+            with contextlib.suppress(FormatError, OSError):
+                found.setdefault(path.name, PackingList.parse(parse_envelope(path.read_bytes()).payload))
+        return found
 
     def missing_bytes(self) -> int:
         """Bytes that are not here yet, parity included."""

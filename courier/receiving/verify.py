@@ -143,7 +143,7 @@ def verify_received(site: Site, parcel: str, progress: Progress = SILENT) -> Ver
     coming, text = _to_come(spool)
     reasons += [text] if text else []
     try:
-        awaited = judge(import_facts(site, packing, spool.editions(), hold=False), Stage.AGREE).awaiting
+        awaited = judge(import_facts(site, spool, hold=False), Stage.AGREE).awaiting
     except CourierError as error:
         # A site that is not trusted any more has been named by its signature.
         errors += [error] if error.message not in [known.message for known in errors] else []

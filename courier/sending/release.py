@@ -42,7 +42,8 @@ def take_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> str:
     problem = _judge(site, parcel, arrival, envelope, waits=waits)
     if problem is not None:
         raise _wrong(arrival, problem)
-    return waits
+    # The other site is told this; the commands are for the operator here.
+    return f"{site.code} decides whether it releases the key, as volumes were lost" if waits else ""
 
 
 def release_key(site: Site, parcel: OutgoingParcel, code: str) -> Arrival:

@@ -64,10 +64,9 @@ def unship(site: Site, parcel: OutgoingParcel, to: Sequence[str] = ()) -> tuple[
             sent_event(connection, site, name, SentEvent.TAKEN_BACK, text)
         else:
             parcels.write_log(connection, log_entry(site, name, SentEvent.TAKEN_BACK, text))
-        for copy in sorted({before.to[code].copy for code in chosen}):
-            record(
-                connection, site, name, Happened(event="note", copy=copy, note=f"the shipment was taken back: {text}")
-            )
+        staying = {to.copy for code, to in before.to.items() if code not in chosen}
+        for copy in sorted({before.to[code].copy for code in chosen} - staying):
+            record(connection, site, name, Happened(event="taken-back", copy=copy, note=text))
         after = parcels.find_sent(connection, name)
     return (after or sent).state, tuple(chosen)
 

@@ -41,6 +41,7 @@ EVENTS = (
     "sealed",
     "replaced",
     "handed-over",
+    "taken-back",
     "received",
     "seal-checked",
     "verified",
@@ -50,7 +51,7 @@ EVENTS = (
     "note",
 )
 """What can happen to a parcel under somebody's hands."""
-BY_HAND = tuple(event for event in EVENTS if event not in ("written", "replaced", "imported", "refused"))
+BY_HAND = tuple(event for event in EVENTS if event not in ("written", "replaced", "taken-back", "imported", "refused"))
 """What a person may write. The others are true where the toolkit did them, and a lie where it did not."""
 FINDINGS = ("", "intact", "broken")
 MAX_TEXT = 1000
