@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,15 +60,20 @@ def rebuild(
     from courier.parcel.rebuild import rebuild as rebuild_from
     from courier.receiving.rebuild_received import rebuild_received
     from courier.sending.rebuild_sent import rebuild_sent
+    from courier.site.home import change_settings
     from courier.site.lost_catalogue import catalogue_is_lost
     from courier.site.settings import find_home
 
     console = console_of(context)
-    if not media and not catalogue_is_lost(find_home(console.home)):
+    was_lost = catalogue_is_lost(find_home(console.home))
+    if not media and not was_lost:
         raise UsageError("no media were given, and the catalogue is whole", hint="name the media of parcels")
     found: list[Rebuilt] = []
     failures: list[tuple[str, CourierError]] = []
     with console.site(lost_catalogue=True) as site:
+        if was_lost:
+            # How far the custody entries of this site were numbered is not known any more: a new book begins at 1.
+            change_settings(site, book=secrets.token_hex(8))
         pinned = _pin(console, site, card or [])
         if not media:
             console.confirm("Begin an empty catalogue, which knows no parcel and no package?")
@@ -101,16 +107,22 @@ def _pin(console: Console, site: Site, paths: Sequence[Path]) -> list[str]:
 
 
 def _say(console: Console, found: Sequence[Rebuilt]) -> None:
+    from courier.sending.rebuild_sent import UNKNOWN_PACKAGES
+
     for one in found:
         known = "added to the catalogue" if one.new else "is in the catalogue already"
         console.say(f"{one.path}: {one.parcel}, volume {one.number} of {one.of}; this site is its {one.side}: {known}")
         for note in one.notes:
             console.say(f"  {note}")
+    unknown = {one.parcel for one in found if UNKNOWN_PACKAGES in one.notes}
     for parcel, side in sorted({(one.parcel, one.side) for one in found if one.new}):
-        if side == "sender":
+        if side == "receiver":
+            console.say(
+                f"{parcel}: next, receive each of its volumes: courier parcel receive MEDIUM; {parcel[:3]} sends its "
+                f"notice again by courier parcel ship {parcel}"
+            )
+        elif parcel not in unknown:
             console.say(f"{parcel}: if it was shipped, courier parcel ship {parcel} makes its receipts come again")
-        else:
-            console.say(f"{parcel}: next, receive each of its volumes: courier parcel receive MEDIUM")
 
 
 def _document(one: Rebuilt) -> dict[str, Any]:

@@ -123,7 +123,7 @@ class CustodyBook:
         """Sign an entry and keep it at the end of this site's chain."""
         if what.copy is None:
             what = replace(what, copy=copy_here(self._connection, self._parcel))
-        name = next_entry(self._site, self.ledger, MAIN, what)
+        name = next_entry(self._site, self.ledger, self._site.settings.book or MAIN, what)
         data = self.ledger.envelopes[name]
         rows.keep(self._connection, KeptEntry(parcel=self._parcel, entry=name, envelope=data, received_ns=now()))
         return self.ledger.entries[name]
@@ -361,7 +361,8 @@ def write_file(path: Path, lines: Iterable[bytes]) -> None:
 def append_to_file(site: Site, file: LedgerFile, what: Happened) -> CustodyEntry:
     """Add an entry to a ledger file. In each file a site has a chain (a book) of its own."""
     ledger = file.ledger
-    books = {e.book for e in ledger.entries.values() if e.site == site.code and e.book != MAIN}
+    kept_here = {MAIN, site.settings.book}
+    books = {e.book for e in ledger.entries.values() if e.site == site.code and e.book not in kept_here}
     name = next_entry(site, ledger, min(books) if books else secrets.token_hex(8), what)
     write_file(file.path, [*file.lines, ledger.envelopes[name]])
     return ledger.entries[name]

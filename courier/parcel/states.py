@@ -128,6 +128,8 @@ SENT: Mapping[tuple[SentState | None, SentEvent], SentState] = {
     (_S.SENT, _SE.SENT): _S.SENT,
     (_S.FAILED, _SE.SENT): _S.SENT,
     (_S.ARRIVING, _SE.SENT): _S.ARRIVING,
+    # A destination that lost its catalogue is told once more.
+    (_S.CONFIRMED, _SE.SENT): _S.CONFIRMED,
     # While its ship notice has not left for any destination.
     (_S.SENT, _SE.TAKEN_BACK): _S.WRITTEN,
     # Answers may come for an edition that was laid out anew since, or after the catalogue was rebuilt from media.

@@ -42,6 +42,13 @@ class _Standing(Enum):
     """Another build, or an earlier edition: the catalogue is right."""
 
 
+UNKNOWN_PACKAGES = (
+    "it is encrypted for its destinations: which packages it holds cannot be read here, so that it cannot be shipped "
+    "again; new packages need --id"
+)
+"""The note on a parcel of ours whose contents only its destinations can read."""
+
+
 def rebuild_sent(site: Site, medium: Medium, documents: VolumeDocuments) -> Rebuilt:
     """Record the parcel of a verified medium as one that this site made, and this medium as one of its volumes."""
     packing = documents.packing
@@ -97,9 +104,7 @@ def _restore_folder(site: Site, documents: VolumeDocuments) -> tuple[str, ...]:
         write_atomic(folder / CARD, site.card_envelope)
     write_atomic(folder / packing_name(documents.packing.edition), documents.envelope)
     if documents.packing.encrypted:
-        notes.append(
-            "it is encrypted for its destinations: which packages it holds cannot be read here; new packages need --id"
-        )
+        notes.append(UNKNOWN_PACKAGES)
     return tuple(notes)
 
 

@@ -134,8 +134,7 @@ def _check_may_ship(parcel: OutgoingParcel, seals: Mapping[int, str]) -> None:
     # A state that writing the volumes would not change comes first.
     awaits_writing = sent.state == SentState.BUILT and unwritten
     if after_sent(sent.state, SentEvent.SENT) is None and not awaits_writing:
-        arrived = ": every destination has it" if sent.state == SentState.CONFIRMED else ""
-        raise RefusedError(f"{name} is {sent.state}{arrived}", hint="create a new parcel", code=Code.WRONG_STATE)
+        raise RefusedError(f"{name} is {sent.state}", hint="create a new parcel", code=Code.WRONG_STATE)
     if unwritten:
         spans = dashed(ranges(unwritten))
         raise RefusedError(

@@ -35,7 +35,8 @@ class Settings(NamedRecord):
     sites that may vouch for packages of sites whose card is not pinned here. ``hole_limit``: bytes that the holes of a
     parcel's sparse files may have; 0: no limit. ``refuse_outside_links``: whether packages with links that lead out of
     them are refused. ``site_quota``: bytes of documents that one other site may put here. ``release_lost``: volumes of
-    a parcel that may be reported as lost for its key to be released on arrival without the operator.
+    a parcel that may be reported as lost for its key to be released on arrival without the operator. ``book``: where
+    its custody entries are numbered, since a catalogue was lost and they could not be numbered on; empty: in ``main``.
     """
 
     NAME = "settings"
@@ -52,6 +53,7 @@ class Settings(NamedRecord):
     refuse_outside_links: Annotated[bool, OPTIONAL] = False
     site_quota: Annotated[Count, OPTIONAL] = SITE_QUOTA
     release_lost: Annotated[Count, OPTIONAL] = 0
+    book: Annotated[Text, OPTIONAL] = ""
 
     def save(self, home: Path) -> None:
         """Write the settings into ``home``; hold the lock of its keys, which is that of the files in it."""

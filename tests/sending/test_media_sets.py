@@ -94,6 +94,10 @@ def test_a_shipment_is_taken_back_until_its_notice_has_left(sites: Sites) -> Non
     sites.sync(hq, br1, br2)
     assert br1("parcel", "list")["received"] == []
     assert [one["state"] for one in br2("parcel", "list")["received"]] == ["Announced"]
+    # The seal that was typed by mistake is none that a later one is compared with.
+    hq("parcel", "ship", parcel, "--to", "BR1", "--seal", "1=B1")
+    assert hq("parcel", "show", parcel)["seal_warnings"] == []
+    assert hq("parcel", "unship", parcel, "--to", "BR1")["state"] == "Sent"
     gone = hq.fails("parcel", "unship", parcel, "--to", "BR2", code=3)
     assert "has left" in gone["message"] and "recall" in gone["hint"]
     shown = {to["site"]: to for to in hq("parcel", "show", parcel)["to"]}
@@ -133,7 +137,9 @@ def test_the_sender_decides_whether_a_key_is_released_without_a_lost_volume(site
     assert typed[-2:] == ["--lost", "2"]
     assert br1.fails(*typed[:-2], code=3)["code"] == "volumes-missing"
     assert "has been received" in br1.fails(*typed, "--lost", "1", code=2)["message"]
-    assert br1(*typed)["lost"] == [2]
+    assert "--seal 2" in br1.fails(*typed, "--seal", "2=S2", code=2)["hint"]
+    done = br1(*typed)
+    assert (done["lost"], done["warnings"]) == ([2], [])
     sites.sync(br1)
     assert f"courier parcel release {parcel} --to BR1" in hq.says("channel", "sync")
     sites.sync(br1)
@@ -199,3 +205,43 @@ def test_shipping_again_sends_what_was_acknowledged_once_more(sites: Sites) -> N
     assert hq("parcel", "ship", parcel)["queued"] == 2
     sites.sync(hq, br1)
     assert br1("parcel", "receive", *volumes)["state"] == "Imported"
+
+
+def test_the_arrival_of_the_layout_that_came_whole_is_reported(sites: Sites) -> None:
+    hq, br1, _ = sites.homes
+    way = ("--key-by-network", "--release", "on-arrival", "--capacity", "850KB", "--redundancy", "none")
+    parcel = str(hq("parcel", "create", add(hq, FIXTURES / "boot.wim"), "--to", "BR1", *way)["parcel_id"])
+    first = write(hq, parcel, "folder", sites.root / "first")
+    hq("parcel", "ship", parcel, *[text for n in range(1, len(first) + 1) for text in ("--seal", f"{n}=C{n}")])
+    more = ("--layout", "folder", "--out", sites.root / "second", "--capacity", "2MB")
+    second = hq("parcel", "write", parcel, *more)["volumes"]
+    assert len(second) < len(first)
+    hq("parcel", "ship", parcel, *[text for volume in second for text in ("--seal", f"{volume['number']}=D")])
+    sites.sync(hq, br1)
+    br1("parcel", "receive", first[0])
+    said = br1("parcel", "receive", sites.root / "second")["awaiting"][0]
+    assert "--lost" not in said
+    assert said.count("=SERIAL") == len(second)
+    typed = [f"{volume['number']}=D" for volume in second]
+    assert br1("parcel", "arrived", parcel, *[text for one in typed for text in ("--seal", one)])["warnings"] == []
+    sites.sync(br1, hq, br1)
+    assert br1("parcel", "show", parcel)["state"] == "Imported"
+
+
+def test_a_site_that_lost_its_catalogue_goes_on_in_a_new_book(sites: Sites) -> None:
+    hq, br1, _ = sites.homes
+    parcel, volumes = sent(hq, add(hq, FIXTURES / "boot.wim"), out=sites.root / "media")
+    sites.sync(hq, br1)
+    br1("parcel", "receive", *volumes)
+    sites.sync(br1, hq)
+    assert hq("parcel", "show", parcel)["state"] == "Confirmed"
+    for path in br1.path.glob("catalogue.sqlite*"):
+        path.unlink()
+    br1("catalog", "rebuild", volumes[0], "--card", sites.root / "HQ1.card")
+    br1("channel", "address", "add", "HQ1", sites.root / "share")
+    assert "awaiting" in br1("parcel", "receive", *volumes)
+    # A parcel that is confirmed is shipped again, so that the notice comes once more.
+    assert hq("parcel", "ship", parcel)["state"] == "Confirmed"
+    sites.sync(hq, br1, hq, br1)
+    assert br1("parcel", "show", parcel)["state"] == "Imported"
+    assert hq("parcel", "custody", "verify", parcel)["custody_intact"] is True
