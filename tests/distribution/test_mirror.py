@@ -188,6 +188,33 @@ def test_clients_see_the_old_state_until_the_new_one_is_whole(point: SamplePoint
     }
 
 
+def test_a_withdrawal_does_not_wait_for_the_contents_of_what_is_new(point: SamplePoint, tmp_path: Path) -> None:
+    branch = tmp_path / "branch"
+    mirrored(branch, point)
+    del point.refs[0]
+    point.put(NEWER, package="HQ100003")
+    point.publish(withdrawn=(Withdrawn(package="HQ100001", version=1, reason="a fault"),))
+    refused("no-space", lambda: mirrored(branch, point, reserve=str(1 << 60)))
+    refused("not-found", lambda: fetched(point.card, tmp_path / "client", branch))
+    assert fetched(point.card, tmp_path / "other", branch, package="HQ100002") == OTHER
+    assert fetched(point.card, tmp_path / "new", branch, point.folder, package="HQ100003") == NEWER
+    assert mirrored(branch, point).freed > 0
+    assert fetched(point.card, tmp_path / "now", branch, package="HQ100003") == NEWER
+
+
+def test_a_version_that_was_replaced_stays_until_the_new_one_is_whole(point: SamplePoint, tmp_path: Path) -> None:
+    branch = tmp_path / "branch"
+    mirrored(branch, point)
+    del point.refs[0]
+    point.put(NEWER, version=2)
+    gone = Withdrawn(package="HQ100001", version=1, reason="replaced by version 2")
+    point.publish(withdrawn=(gone,), least={"HQ100001": 2})
+    refused("no-space", lambda: mirrored(branch, point, reserve=str(1 << 60)))
+    assert fetched(point.card, tmp_path / "old", branch) == FILES
+    mirrored(branch, point)
+    assert fetched(point.card, tmp_path / "new", branch) == NEWER
+
+
 def test_after_sigkill_the_same_command_goes_on(point: SamplePoint, tmp_path: Path) -> None:
     branch, asked = tmp_path / "branch", threading.Event()
     words = ("point", "mirror", branch, "--card", point.card, "--reserve", "0%", "--new", "--priority", "foreground")
