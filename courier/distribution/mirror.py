@@ -91,8 +91,10 @@ def mirror(wanted: Mirroring, *, new: bool = False, stop: threading.Event, progr
     `DamagedError` where no source gives something right, `UnreachableError` and `StoppedError`. Clients then see what
     was there before, and what was fetched stays for the next round.
     """
-    with opened_mirror(wanted.folder, new=new) as folder:
-        wanted.manner.pace.wait_open()
+    with opened_mirror(wanted.folder, new=new):
+        pass  # what is wrong with the folder is said at once, and not when a window opens
+    wanted.manner.pace.wait_open()
+    with opened_mirror(wanted.folder, new=False) as folder:
         return _Round(wanted, folder, stop, progress).run()
 
 
@@ -113,7 +115,7 @@ class _Round:
         statement, envelope = self._statement()
         self._check_known(statement)
         is_new = read_whole(opened, STATEMENT) != envelope
-        if is_new and self._withdraws(statement):
+        if is_new and self._folder.point and self._withdraws(statement):
             self._publish(statement, envelope)
         wishes = wished(opened)
         refs = [ref for ref in statement.packages if self._is_wanted(ref, wishes)]

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -331,6 +332,34 @@ def test_what_was_copied_from_a_drive_counts_only_after_it_was_compared(point: S
     done = mirrored(branch, point)
     assert done.contents == 1
     assert served(branch) == served(point.folder)
+
+
+def test_a_copy_from_a_drive_is_compared_until_a_first_round_is_done(point: SamplePoint, tmp_path: Path) -> None:
+    branch = point.copy("branch")
+    (branch / point.content(BIG).relative_to(point.folder)).write_bytes(bytes(len(BIG)))
+    del point.refs[1]
+    point.publish(withdrawn=(Withdrawn(package="HQ100002", version=1, reason="a fault"),))
+    refused("no-space", lambda: mirrored(branch, point, reserve=str(1 << 60)))
+    assert mirrored(branch, point).contents == 1
+    assert fetched(point.card, tmp_path / "client", branch) == FILES
+
+
+def test_nothing_is_asked_outside_the_windows(point: SamplePoint, tmp_path: Path) -> None:
+    class Closed(Unpaced):
+        def wait_open(self) -> float:
+            raise StoppedError("stopped", hint="")
+
+    asked = list[str]()
+
+    def choose(path: str) -> str:
+        asked.append(path)
+        return ""
+
+    with faulty(point.folder, choose) as server:
+        what = replace(wanted(tmp_path / "branch", point.card, server.url), manner=Manner(pace=Closed()))
+        with pytest.raises(StoppedError):
+            mirror(what, new=True, stop=threading.Event(), progress=silent)
+    assert asked == []
 
 
 def test_a_folder_whose_disk_may_not_be_mounted_is_not_written_to(point: SamplePoint, tmp_path: Path) -> None:
