@@ -50,7 +50,7 @@ PRIORITY = Annotated[
     typer.Option(
         "--priority",
         metavar="P",
-        help="foreground, high, normal or low. All but foreground stand back, and keep windows and rate.",
+        help="One of foreground, high, normal, low. All but foreground stand back, and keep windows and rate.",
     ),
 ]
 WINDOW = Annotated[
