@@ -71,9 +71,6 @@ def rebuild(
     found: list[Rebuilt] = []
     failures: list[tuple[str, CourierError]] = []
     with console.site(lost_catalogue=True) as site:
-        if was_lost:
-            # How far the custody entries of this site were numbered is not known any more: a new book begins at 1.
-            change_settings(site, book=secrets.token_hex(8))
         pinned = _pin(console, site, card or [])
         if not media:
             console.confirm("Begin an empty catalogue, which knows no parcel and no package?")
@@ -85,6 +82,9 @@ def rebuild(
         if failures and not found:
             # Within the block: a catalogue that was begun for this goes again.
             raise typer.Exit(console.errors(failures, document))
+        if was_lost:
+            # How far the custody entries of this site were numbered is not known any more: a new book begins at 1.
+            change_settings(site, book=secrets.token_hex(8))
     if failures:
         raise typer.Exit(console.errors(failures, document))
     console.result(document)

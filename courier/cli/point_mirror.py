@@ -89,7 +89,7 @@ def mirror(
     parallel: PARALLEL = 2,
     retry_for: RETRY_FOR = "10m",
 ) -> None:
-    """Keep a branch point: a copy of a point's folder, on a computer without a site.
+    """Keep a copy of a point: a branch point without a site.
 
     All is verified with the site's card. Clients see what is new once all of it is there; then what is
     no longer named is deleted. After an interruption the same command goes on.

@@ -2,8 +2,8 @@
 
 Everything is verified as a client does it. Contents come first, then each package's definition, and last, in one step,
 the statement as the site signed it; what it does not name any more is deleted after that. A round that is killed leaves
-the branch as it was, and the next one goes on. Where only some packages are wanted, clients that ask for another one
-are told that it is not there (404), and take the next point.
+the branch as it was, and the next one goes on. Only a withdrawal does not wait for contents. Where only some packages
+are wanted, clients that ask for another one are told that it is not there (404), and take the next point.
 """
 
 from __future__ import annotations
@@ -91,8 +91,10 @@ def mirror(wanted: Mirroring, *, new: bool = False, stop: threading.Event, progr
     `DamagedError` where no source gives something right, `UnreachableError` and `StoppedError`. Clients then see what
     was there before, and what was fetched stays for the next round.
     """
-    with opened_mirror(wanted.folder, new=new) as folder:
-        wanted.manner.pace.wait_open()
+    with opened_mirror(wanted.folder, new=new):
+        pass  # what is wrong with the folder is said at once, and not when a window opens
+    wanted.manner.pace.wait_open()
+    with opened_mirror(wanted.folder, new=False) as folder:
         return _Round(wanted, folder, stop, progress).run()
 
 
@@ -112,6 +114,9 @@ class _Round:
         opened = self._folder.opened
         statement, envelope = self._statement()
         self._check_known(statement)
+        is_new = read_whole(opened, STATEMENT) != envelope
+        if is_new and self._folder.point and self._withdraws(statement):
+            self._publish(statement, envelope)
         wishes = wished(opened)
         refs = [ref for ref in statement.packages if self._is_wanted(ref, wishes)]
         for ref in refs:
@@ -122,11 +127,7 @@ class _Round:
         missing = self._missing(refs)
         contents = len(missing)
         self._fetch(refs, missing)
-        if not self._folder.point:
-            self._folder.bind(statement.site, statement.point)
-        is_new = read_whole(opened, STATEMENT) != envelope
-        if is_new:
-            opened.write(STATEMENT, envelope)
+        self._publish(statement, envelope)
         deleted = delete_all_but([opened], refs, needed)
         forget_wishes(opened, [wish for wish in wishes if statement.find(*wish) is None or _is_of(refs, wish)])
         return Mirrored(
@@ -155,6 +156,23 @@ class _Round:
             return fetch_statement(kept, memory, card, now_ns=now(), point=point), kept.data
 
         return self._asking.first(read)
+
+    def _publish(self, statement: PointStatement, envelope: bytes) -> None:
+        if not self._folder.point:
+            self._folder.bind(statement.site, statement.point)
+        if read_whole(self._folder.opened, STATEMENT) != envelope:
+            self._folder.opened.write(STATEMENT, envelope)
+
+    def _withdraws(self, statement: PointStatement) -> bool:
+        """Whether a version that is here was withdrawn, and not only replaced by a newer one.
+
+        Clients are told of that before anything is fetched; what is new then comes from other points for a while.
+        """
+        return any(
+            one.version >= statement.least.get(one.package, 0)
+            and self._folder.opened.size(definition_path(one.package, one.version)) is not None
+            for one in statement.withdrawn
+        )
 
     def _check_known(self, statement: PointStatement) -> None:
         """Raise `NotFoundError` where the point never had what is wanted: a slip must not empty the branch."""

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,33 @@ def test_clients_see_the_old_state_until_the_new_one_is_whole(point: SamplePoint
     }
 
 
+def test_a_withdrawal_does_not_wait_for_the_contents_of_what_is_new(point: SamplePoint, tmp_path: Path) -> None:
+    branch = tmp_path / "branch"
+    mirrored(branch, point)
+    del point.refs[0]
+    point.put(NEWER, package="HQ100003")
+    point.publish(withdrawn=(Withdrawn(package="HQ100001", version=1, reason="a fault"),))
+    refused("no-space", lambda: mirrored(branch, point, reserve=str(1 << 60)))
+    refused("not-found", lambda: fetched(point.card, tmp_path / "client", branch))
+    assert fetched(point.card, tmp_path / "other", branch, package="HQ100002") == OTHER
+    assert fetched(point.card, tmp_path / "new", branch, point.folder, package="HQ100003") == NEWER
+    assert mirrored(branch, point).freed > 0
+    assert fetched(point.card, tmp_path / "now", branch, package="HQ100003") == NEWER
+
+
+def test_a_version_that_was_replaced_stays_until_the_new_one_is_whole(point: SamplePoint, tmp_path: Path) -> None:
+    branch = tmp_path / "branch"
+    mirrored(branch, point)
+    del point.refs[0]
+    point.put(NEWER, version=2)
+    gone = Withdrawn(package="HQ100001", version=1, reason="replaced by version 2")
+    point.publish(withdrawn=(gone,), least={"HQ100001": 2})
+    refused("no-space", lambda: mirrored(branch, point, reserve=str(1 << 60)))
+    assert fetched(point.card, tmp_path / "old", branch) == FILES
+    mirrored(branch, point)
+    assert fetched(point.card, tmp_path / "new", branch) == NEWER
+
+
 def test_after_sigkill_the_same_command_goes_on(point: SamplePoint, tmp_path: Path) -> None:
     branch, asked = tmp_path / "branch", threading.Event()
     words = ("point", "mirror", branch, "--card", point.card, "--reserve", "0%", "--new", "--priority", "foreground")
@@ -304,6 +332,34 @@ def test_what_was_copied_from_a_drive_counts_only_after_it_was_compared(point: S
     done = mirrored(branch, point)
     assert done.contents == 1
     assert served(branch) == served(point.folder)
+
+
+def test_a_copy_from_a_drive_is_compared_until_a_first_round_is_done(point: SamplePoint, tmp_path: Path) -> None:
+    branch = point.copy("branch")
+    (branch / point.content(BIG).relative_to(point.folder)).write_bytes(bytes(len(BIG)))
+    del point.refs[1]
+    point.publish(withdrawn=(Withdrawn(package="HQ100002", version=1, reason="a fault"),))
+    refused("no-space", lambda: mirrored(branch, point, reserve=str(1 << 60)))
+    assert mirrored(branch, point).contents == 1
+    assert fetched(point.card, tmp_path / "client", branch) == FILES
+
+
+def test_nothing_is_asked_outside_the_windows(point: SamplePoint, tmp_path: Path) -> None:
+    class Closed(Unpaced):
+        def wait_open(self) -> float:
+            raise StoppedError("stopped", hint="")
+
+    asked = list[str]()
+
+    def choose(path: str) -> str:
+        asked.append(path)
+        return ""
+
+    with faulty(point.folder, choose) as server:
+        what = replace(wanted(tmp_path / "branch", point.card, server.url), manner=Manner(pace=Closed()))
+        with pytest.raises(StoppedError):
+            mirror(what, new=True, stop=threading.Event(), progress=silent)
+    assert asked == []
 
 
 def test_a_folder_whose_disk_may_not_be_mounted_is_not_written_to(point: SamplePoint, tmp_path: Path) -> None:

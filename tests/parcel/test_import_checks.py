@@ -145,7 +145,7 @@ def test_what_is_no_reason_to_refuse_agrees(stage: Stage, change: dict[str, Any]
         ({"notices": ()}, "the ship notice of HQ1"),
         ({"definitions": {}}, "the definition of HQ100001:1"),
         ({"key": KeyFacts(here=False), "packing": replace(PACKING, key="network")}, "in the ship notice of HQ1"),
-        ({"key": KeyFacts(here=False)}, f"courier parcel arrived {PARCEL} --seal 1=SERIAL"),
+        ({"key": KeyFacts(here=False, sealed=(1,))}, f"courier parcel arrived {PARCEL} --seal 1=SERIAL"),
         ({"key": KeyFacts(here=False, reported=True)}, "releases for our arrival report"),
         ({"key": KeyFacts(here=False, reported=True, report_refused="seal 1 is wrong")}, "seal 1 is wrong; to report"),
         ({"hold": True}, f"the operator: courier parcel import {PARCEL}"),
