@@ -100,6 +100,7 @@ def test_a_parcel_with_which_all_agree_is_admitted() -> None:
         (Stage.RECEIVE, {"state": ReceivedState.REFUSED}, "parcel-refused"),
         (Stage.RECEIVE, {"other_builds": (ReceivedState.REFUSED,)}, "parcel-refused"),
         (Stage.RECEIVE, {"site": "HQ1", "numbered": {VERSION[0]: 1}}, "own-parcel"),
+        (Stage.RECEIVE, {"site": "HQ1", "packing": replace(PACKING, encrypted=False)}, "own-parcel"),
         (Stage.RECEIVE, {"state": None, "other_builds": (ReceivedState.ARRIVING,)}, "other-build"),
         (Stage.ROOM, {"room": replace(ROOM, free=29)}, "no-space"),
         (Stage.AGREE, {"notices": (replace(NOTICE, build="88" * 16),)}, "notice-disagrees"),
@@ -127,7 +128,6 @@ def test_what_stands_against_it_is_refused_with_its_code(stage: Stage, change: d
     [
         (Stage.RECEIVE, {"state": None, "other_builds": (ReceivedState.ANNOUNCED,)}),
         (Stage.RECEIVE, {"state": ReceivedState.HELD, "other_builds": (ReceivedState.HELD,)}),
-        (Stage.RECEIVE, {"site": "HQ1", "packing": replace(PACKING, encrypted=False)}),
         (Stage.ROOM, {"room": replace(ROOM, free=30)}),
         (Stage.AGREE, {"definitions": {VERSION: {OTHER: DEFINITION, LISTED: DEFINITION}}}),
         (Stage.IMPORT, {"held": {VERSION: LISTED}}),

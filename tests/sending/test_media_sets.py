@@ -136,7 +136,7 @@ def test_the_sender_decides_whether_a_key_is_released_without_a_lost_volume(site
         typed[typed.index(f"{number}=SERIAL")] = f"{number}=S{number}"
     assert typed[-2:] == ["--lost", "2"]
     assert br1.fails(*typed[:-2], code=3)["code"] == "volumes-missing"
-    assert "has been received" in br1.fails(*typed, "--lost", "1", code=2)["message"]
+    assert "has been received" in br1.fails("parcel", "arrived", parcel, "--lost", 1, code=2)["message"]
     assert "--seal 2" in br1.fails(*typed, "--seal", "2=S2", code=2)["hint"]
     done = br1(*typed)
     assert (done["lost"], done["warnings"]) == ([2], [])
