@@ -40,6 +40,8 @@ PACKING = PackingList(
     blocks=TableRef(size=1, sha256="55" * 32),
     key="on-arrival",
 )
+PLAIN = replace(PACKING, encrypted=False, key="media")
+"""The same, not encrypted."""
 NOTICE = ShipNotice(
     parcel=PARCEL,
     source="HQ1",
@@ -100,7 +102,7 @@ def test_a_parcel_with_which_all_agree_is_admitted() -> None:
         (Stage.RECEIVE, {"state": ReceivedState.REFUSED}, "parcel-refused"),
         (Stage.RECEIVE, {"other_builds": (ReceivedState.REFUSED,)}, "parcel-refused"),
         (Stage.RECEIVE, {"site": "HQ1", "numbered": {VERSION[0]: 1}}, "own-parcel"),
-        (Stage.RECEIVE, {"site": "HQ1", "packing": replace(PACKING, encrypted=False)}, "own-parcel"),
+        (Stage.RECEIVE, {"site": "HQ1", "numbered": {VERSION[0]: 1}, "packing": PLAIN}, "own-parcel"),
         (Stage.RECEIVE, {"state": None, "other_builds": (ReceivedState.ARRIVING,)}, "other-build"),
         (Stage.ROOM, {"room": replace(ROOM, free=29)}, "no-space"),
         (Stage.AGREE, {"notices": (replace(NOTICE, build="88" * 16),)}, "notice-disagrees"),
