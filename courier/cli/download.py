@@ -151,6 +151,11 @@ def _no_room(console: Console, outcome: Outcome, verdict: Verdict, document: dic
     return report_no_room(console, f"{ref.package}:{ref.version}", verdict, document, now_ns=now())
 
 
+def _voucher(outcome: Outcome) -> str:
+    """The site whose word the package rests on: its source, or that of the point."""
+    return outcome.found.package.vouched_by or outcome.found.statement.site
+
+
 def _document(outcome: Outcome) -> dict[str, Any]:
     found, counts, placing = outcome.found, outcome.counts, outcome.placing
     document: dict[str, Any] = {
@@ -159,7 +164,7 @@ def _document(outcome: Outcome) -> dict[str, Any]:
         "listing": found.ref.listing,
         "bytes": found.package.definition.listing.bytes,
         "files": found.package.definition.listing.files,
-        "vouched_by": found.package.vouched_by or found.statement.site,
+        "vouched_by": _voucher(outcome),
         "point": {
             "site": found.statement.site,
             "name": found.statement.point,
@@ -215,3 +220,6 @@ def _say(console: Console, outcome: Outcome) -> None:
     extra = f" ({', '.join(more)})" if more else ""
     console.say(f"{ref.package}:{ref.version}: {size_text(outcome.found.package.definition.listing.bytes)}{extra}")
     console.say(f"  {outcome.where}")
+    owner = ref.package[:3]
+    if owner != _voucher(outcome):
+        console.say(f"  {_voucher(outcome)} alone vouches for it: the card of {owner} was not given (--card)")

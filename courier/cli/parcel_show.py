@@ -115,6 +115,11 @@ def _show_received(console: Console, site: Site, status: ParcelStatus) -> None:
         console.say("What had arrived was deleted here. To have it after all: courier parcel receive MEDIUM")
     if status.missing_volumes or status.awaiting:
         say_status(console, status)
+    elif status.state == ReceivedState.COMPLETE:
+        console.say(
+            f"Media and network agree; it is not imported yet. This does it, or says why not: courier parcel "
+            f"import {status.parcel}"
+        )
     blocks = {v.number: v for v in volume_blocks(site, status.parcel, status.build)}
     seen = {v.number: v for v in status.volumes}
     rows, volumes = [], []

@@ -71,11 +71,11 @@ def say_plan(console: Console, plan: ParcelPlan, estimate: Estimate | None, *, k
     from courier.sending.estimate import archives_bytes
 
     packing = plan.preview
-    about = "" if plan.exact else "at most "
+    at_most, about = ("", "") if plan.exact else ("at most ", "about ")
     console.say(
         f"Would build {packing.parcel} for {', '.join(packing.destinations)}: "
         f"{size_text(plan.content_bytes)} of content in {plural(len(packing.archives), 'archive')}; "
-        f"{about}{load_text(packing)}; {about}{volumes_text(packing)}"
+        f"{about}{load_text(packing)}; {at_most}{volumes_text(packing)}"
     )
     if estimate is not None:
         likely, low, high = (size_text(archives_bytes(one)) for one in (estimate.packing, estimate.low, estimate.high))

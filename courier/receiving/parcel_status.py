@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from courier.errors import NotFoundError, RefusedError, UsageError
 from courier.parcel.import_checks import Admission
 from courier.parcel.states import ReceivedState
+from courier.receiving.arrival import arrived_layout
 from courier.receiving.import_facts import admission_of
 from courier.receiving.import_parcel import ImportedParcel
 from courier.receiving.spool import Spool
@@ -92,17 +93,21 @@ def status_from_spool(site: Site, spool: Spool, admission: Admission | None = No
     row = received_row(site, packing.parcel, packing.build)
     incomplete = [state for state in map(spool.state, range(len(packing.archives))) if not state.whole]
     awaiting, report = ((), "") if incomplete else _awaiting(site, spool, row, admission)
+    # Archives are the same in every layout; what is missing is named by the volumes of that of which most came.
+    layout = arrived_layout(site, spool)
+    named = layout.packing
+    spare = min((group.parity for group in packing.groups if group.spares), default=0)
     return ParcelStatus(
         parcel=row.parcel,
         build=row.build,
         state=row.state,
         volumes=_volumes(site, row),
-        of=packing.volumes,
-        missing_volumes=tuple(sorted({packing.archives[state.index].volume for state in incomplete})),
+        of=named.volumes,
+        missing_volumes=tuple(sorted({named.archives[state.index].volume for state in incomplete})),
         missing_blocks=sum(state.blocks - state.good for state in incomplete),
         awaiting=awaiting,
         source=row.source,
-        spare=min((group.parity for group in packing.groups if group.spares), default=0),
+        spare=spare if layout.digest == spool.digest else 0,
         incomplete=tuple(packing.path(state.index) for state in incomplete),
         report=report,
     )
