@@ -111,7 +111,7 @@ def verify(
 
     console = console_of(context)
     with console.site() as site:
-        with console.progress("Verifying", None) as progress:
+        with console.phases() as progress:
             results = verify_packages(site, reference, progress)
         bad = 0
         documents = []

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from courier.errors import DamagedError
 from courier.packages.find import find_package
+from courier.progress import SILENT, Progress
 from courier.site.catalog import packages
 from courier.site.catalog.packages import StoredPackage
 from courier.site.home import Site
@@ -16,12 +17,12 @@ LISTING = ""
 
 
 def verify_packages(
-    site: Site, reference: str | None, progress: Callable[[int], None] = lambda _: None
+    site: Site, reference: str | None, progress: Progress = SILENT
 ) -> list[tuple[StoredPackage, list[Finding]]]:
     """Read the content of one version, or of all, again; return each version with what is wrong with it.
 
     Damaged content is taken out of use, so that adding or receiving it again replaces it. A listing that is missing or
-    differs is a finding too, with the path `LISTING`. ``progress`` is told the bytes of each version once it is read.
+    differs is a finding too, with the path `LISTING`. ``progress`` is told each version, and its bytes as they are read.
     Raises `NotFoundError` for a version that the store does not hold.
     """
     if reference is not None:
@@ -31,17 +32,17 @@ def verify_packages(
             chosen = packages.versions(connection)
     result = []
     for stored in chosen:
-        findings = list(_findings(site, stored))
+        progress.begin(f"Verifying {stored.package}:{stored.version}", stored.listing.bytes)
+        findings = list(_findings(site, stored, progress))
         if bad := {finding.sha256 for finding in findings if finding.path != LISTING}:
             with site.store.lock():
                 site.store.quarantine(*bad)
         result.append((stored, findings))
-        progress(stored.listing.bytes)
     return result
 
 
-def _findings(site: Site, stored: StoredPackage) -> Iterator[Finding]:
+def _findings(site: Site, stored: StoredPackage, progress: Progress) -> Iterator[Finding]:
     try:
-        yield from site.store.verify(stored.listing)
+        yield from site.store.verify(stored.listing, progress)
     except DamagedError as error:  # of the listing; what was found before it counts all the same
         yield Finding(path=LISTING, sha256=stored.listing.sha256, problem=error.message)

@@ -90,10 +90,10 @@ class ContentStore(Protocol):
     def contents(self) -> Iterator[StoredContent]:
         """Every content in the store, in the order of the SHA-256. Raises `DamagedError` as `block_digests` does."""
 
-    def verify(self, listing: ListingSummary) -> Iterator[Finding]:
+    def verify(self, listing: ListingSummary, progress: Callable[[int], None] = lambda _: None) -> Iterator[Finding]:
         """Read all content of a package again and yield what is missing, cannot be read, or differs.
 
-        Raises `DamagedError` when the listing is missing or differs.
+        ``progress`` is told the bytes as they are read. Raises `DamagedError` when the listing is missing or differs.
         """
 
     def is_good(self, sha256: str) -> bool:

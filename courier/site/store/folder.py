@@ -91,7 +91,7 @@ class FolderStore(ContentStore):
             blocks = sha256_hex(self._large.table(sha256, size)) if needs_table(size) else ""
             yield StoredContent(sha256=sha256, size=size, blocks=blocks)
 
-    def verify(self, listing: ListingSummary) -> Iterator[Finding]:
+    def verify(self, listing: ListingSummary, progress: Callable[[int], None] = lambda _: None) -> Iterator[Finding]:
         """See `ContentStore.verify`."""
         files = (entry for entry in self.entries(listing) if isinstance(entry, FileEntry) and entry.size)
         while batch := list(islice(files, _BATCH)):
@@ -99,8 +99,9 @@ class FolderStore(ContentStore):
             for entry in batch:
                 if entry.size <= self._packed:
                     problem = bad.get(bytes.fromhex(entry.sha256), "")
+                    progress(entry.size)
                 else:
-                    problem = self._large.problem(entry.sha256)
+                    problem = self._large.problem(entry.sha256, progress)
                 if problem:
                     yield Finding(path=entry.path, sha256=entry.sha256, problem=problem)
 

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -54,16 +54,19 @@ class LargeContents:
         """Open a content for reading; raises `FileNotFoundError`."""
         return self.path(sha256).open("rb")
 
-    def problem(self, sha256: str) -> str:
-        """What is wrong with a content; empty when it is good."""
+    def problem(self, sha256: str, progress: Callable[[int], None] = lambda _: None) -> str:
+        """What is wrong with a content; empty when it is good. ``progress`` is told the bytes as they are read."""
+        hasher = hashlib.sha256()
         try:
             with self.path(sha256).open("rb") as source:
-                digest = hashlib.file_digest(source, "sha256").hexdigest()
+                for data in chunks(source):
+                    hasher.update(data)
+                    progress(len(data))
         except FileNotFoundError:
             return MISSING
         except OSError as error:
             return cannot_be_read(error)
-        return "" if digest == sha256 else DIFFERS
+        return "" if hasher.hexdigest() == sha256 else DIFFERS
 
     def table(self, sha256: str, size: int) -> bytes:
         """The block table of a content of more than one block; see `ContentStore.block_digests`."""
