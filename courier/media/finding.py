@@ -115,7 +115,7 @@ def find_media(path: Path, note: Note = lambda _: None) -> list[Medium]:
         raise (search.noted or search.others)[0]
     raise UsageError(
         f"{path} is not a volume of a parcel, nor a folder of volumes",
-        hint="name an ISO image, a mounted disc, a tape or volume folder, or folders of these, two folders deep at most",
+        hint="name an ISO image, a mounted disc, a tape or volume folder, or folders of these, two deep at most",
         code=Code.NOT_A_VOLUME,
     )
 

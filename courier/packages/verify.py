@@ -22,8 +22,8 @@ def verify_packages(
     """Read the content of one version, or of all, again; return each version with what is wrong with it.
 
     Damaged content is taken out of use, so that adding or receiving it again replaces it. A listing that is missing or
-    differs is a finding too, with the path `LISTING`. ``progress`` is told each version, and its bytes as they are read.
-    Raises `NotFoundError` for a version that the store does not hold.
+    differs is a finding too, with the path `LISTING`. ``progress`` is told each version, and its bytes as they are
+    read. Raises `NotFoundError` for a version that the store does not hold.
     """
     if reference is not None:
         chosen = [find_package(site, reference)]
