@@ -136,7 +136,10 @@ def _take_over(
     from courier.errors import UsageError
 
     if not client_class or not addresses or card is None:
-        raise UsageError("settings of a class need all three", hint="--from URL --card FILE --class CLASS")
+        raise UsageError(
+            "settings of a class need all three: --from URL --card FILE --class CLASS",
+            hint="the site that runs the points sets them: courier point class set CLASS --size SIZE",
+        )
     take_over_class(home, client_class, sources_of(addresses, token_file, ca_file), card)
 
 
