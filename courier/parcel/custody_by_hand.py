@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
 from courier.errors import NotFoundError, RefusedError, UsageError
@@ -25,8 +26,13 @@ from courier.site.catalog import parcels
 from courier.site.home import Site
 from formats.documents import custody as custody_doc
 from formats.documents.custody import CustodyEntry
+from formats.documents.notice import ShipNotice
+from formats.envelope import parse_envelope
 from formats.errors import FormatError
 from formats.names import check_parcel
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,15 +98,26 @@ def add_by_hand(site: Site, parcel: str, wanted: HandEntry, ledger_file: Path | 
         )
     on = judge_seals(view_ledger(site, parcel).lines).on
     with site.catalogue.writing() as connection:
-        sent = parcels.find_sent(connection, parcel)
-        if sent is not None and sent.edition:
-            last = max((v.number for v in parcels.sent_volumes(connection, parcel, sent.edition)), default=0)
-            numbers = {*wanted.volumes, *wanted.intact, *wanted.broken, *(n for n, _ in wanted.seals)}
-            if any(number > last for number in numbers):
-                raise NotFoundError(f"{parcel} has no volume {max(numbers)}", hint=f"its volumes are 1 to {last}")
+        last = _last_volume(connection, parcel)
+        numbers = {*wanted.volumes, *wanted.intact, *wanted.broken, *(n for n, _ in wanted.seals)}
+        if last and any(number > last for number in numbers):
+            raise NotFoundError(f"{parcel} has no volume {max(numbers)}", hint=f"its volumes are 1 to {last}")
         book = CustodyBook(connection, site, parcel)
         entry = book.write(_what(on, wanted, copy=copy_here(connection, parcel)))
     return _written(entry, on, wanted)
+
+
+def _last_volume(connection: Connection, parcel: str) -> int:
+    """The highest number of a volume of a parcel, in any layout that is known here; 0 where none is."""
+    media = [medium.number for medium in parcels.written_media(connection, parcel)]
+    sent = parcels.find_sent(connection, parcel)
+    if sent is not None:
+        media += [volume.number for volume in parcels.sent_volumes(connection, parcel, sent.edition)]
+    for data, _ in parcels.notices(connection, parcel):
+        media.append(ShipNotice.parse(parse_envelope(data).payload).volumes)
+    for row in parcels.find_received(connection, parcel):
+        media += [volume.number for volume in parcels.received_volumes(connection, parcel, row.build)]
+    return max(media, default=0)
 
 
 def _written(entry: CustodyEntry, on: Mapping[Place, PutOn], wanted: HandEntry) -> HandWritten:

@@ -67,8 +67,13 @@ def rebuild(
     that could not be used. What the catalogue knows already stays as it is; but of several layouts of a parcel the
     latest counts, whichever is read first. Raises `BusyError` while another rebuilding runs.
     """
-    found, failures = [], []
-    media = find_all_media(paths, note=note)
+    found, failures = list[Rebuilt](), list[tuple[str, CourierError]]()
+    media = list[Medium]()
+    for path in paths:
+        try:
+            media += find_all_media([path], note=note)
+        except CourierError as error:  # the other media are used all the same
+            failures.append((str(path), error))
     root = make_folder(site.home / "parcels")
     with locked(root / "lock"):
         sweep(root)

@@ -43,6 +43,8 @@ def test_each_destination_has_a_set_of_its_own(sites: Sites) -> None:
         entry = home("parcel", "custody", "add", parcel, "--event", "received", "--seal", f"1={serial}")
         assert (entry["warnings"], entry["entry"]["seals"][0]["found"]) == ([], "intact")
         home("parcel", "receive", *volumes)
+    lost = ("parcel", "custody", "add", parcel, "--event", "lost", "--volume", 99)
+    assert "its volumes are 1 to" in br1.fails(*lost, code=6)["hint"]
     other = br1("parcel", "custody", "add", parcel, "--event", "seal-checked", "--seal", "1=B1")
     assert "BROKEN" in other["warnings"][0] or "taken as BROKEN" in other["warnings"][0]
     sites.sync(br1, br2, hq)
@@ -237,7 +239,10 @@ def test_a_site_that_lost_its_catalogue_goes_on_in_a_new_book(sites: Sites) -> N
     assert hq("parcel", "show", parcel)["state"] == "Confirmed"
     for path in br1.path.glob("catalogue.sqlite*"):
         path.unlink()
-    br1("catalog", "rebuild", volumes[0], "--card", sites.root / "HQ1.card")
+    (sites.root / "no-volume").mkdir()
+    # What is no volume among the media is told, and the others are used all the same.
+    again = br1("catalog", "rebuild", sites.root / "no-volume", volumes[0], "--card", sites.root / "HQ1.card", code=2)
+    assert [one["parcel_id"] for one in again["volumes"]] == [parcel]
     br1("channel", "address", "add", "HQ1", sites.root / "share")
     assert "awaiting" in br1("parcel", "receive", *volumes)
     # A parcel that is confirmed is shipped again, so that the notice comes once more.
