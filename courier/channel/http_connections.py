@@ -113,8 +113,10 @@ class LimitedProtocol(H11Protocol):
             return
         self._unread_since = None
         super().data_received(data)
-        if self.cycle is not None and self.conn.their_state is h11.DONE and self.conn.trailing_data[0]:
-            # The next request came with this one, which is answered; the connection ends then.
+        waits = self.cycle is not None and self.conn.their_state is h11.DONE and self.conn.trailing_data[0]
+        if waits and not self.cycle.response_started:
+            # The next request came with this one, which is answered; the connection ends then. Once an answer has
+            # begun its peer may have all of it, before this program learns that the last byte was sent.
             self.cycle.keep_alive = False
         self._watch_head()
 
