@@ -192,9 +192,9 @@ def test_a_damaged_volume_of_another_edition_is_damage_and_its_parity_is_said_no
     later = [Path(volume["path"]) for volume in sites.hq("parcel", "write", parcel, *anew)["volumes"]]
     sites.hq("parcel", "ship", parcel)
     sites.sync()
-    # What is bad on its volume 1 is on others in the edition that gathers here, whose volume 1 is whole.
+    # What is missing is named by the layout of which most came: its volume 1 is damaged, its volume 2 has not come.
     document = receive_faulty(sites, unreadable(1), monkeypatch, later[0])
-    assert 1 not in document["missing_volumes"]
+    assert document["missing_volumes"] == [1, 2]
     assert document["error"]["code"] == "damaged"
     assert "does not count" in " ".join(document["volumes"][0]["findings"])
     assert sites.br("parcel", "receive", *later)["state"] == "Imported"
