@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration; a catalogue at another revision is migrated when it is opened."""
 
 metadata = MetaData()
@@ -321,6 +321,115 @@ cache_class = Table(
     Column("minimum_age", Integer, nullable=False, comment="minutes"),
     Column("retry", Integer, nullable=False, comment="minutes"),
     Column("retries", Integer, nullable=False),
+)
+
+computer = Table(
+    "computer",
+    metadata,
+    Column("name", String(63), primary_key=True, comment="as first written; compared without regard to case"),
+    Column("guid", String(36), nullable=False, index=True, comment="SMBIOS GUID, or empty"),
+    Column("client_class", Text, nullable=False, comment="class of its cache, or empty"),
+    Column("group_name", Text, nullable=False, comment="the group of points that serve it, or empty"),
+    Column("protected", Integer, nullable=False, comment="1: never the target of a sequence that erases a disk"),
+    Column("identity", Text, nullable=False, comment="its secret key for state, or empty before it needs one"),
+    Column("added_ns", BigInteger, nullable=False),
+)
+
+computer_mac = Table(
+    "computer_mac",
+    metadata,
+    Column("mac", String(17), primary_key=True),
+    Column("computer", String(63), primary_key=True, index=True),
+)
+
+computer_variable = Table(
+    "computer_variable",
+    metadata,
+    Column("computer", String(63), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+shared_mac = Table(
+    "shared_mac",
+    metadata,
+    Column("mac", String(17), primary_key=True, comment="of a dock or dongle: identifies no computer"),
+    Column("note", Text, nullable=False),
+)
+
+association = Table(
+    "association",
+    metadata,
+    Column("source", String(63), primary_key=True, comment="the computer whose state is captured"),
+    Column("destination", String(63), nullable=False, index=True, comment="the computer that gets it"),
+    Column("made_ns", BigInteger, nullable=False),
+)
+
+deployment = Table(
+    "deployment",
+    metadata,
+    Column("deployment", String(12), primary_key=True, comment="such as HQ1-D00001"),
+    Column("package", String(8), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("sequence", Text, nullable=False, comment="the text of the task sequence"),
+    Column("pinned", Text, nullable=False, comment="package versions that it uses, one a line: ID:VERSION LISTING"),
+    Column("option", String(16), nullable=False),
+    Column("available_ns", BigInteger, nullable=True),
+    Column("deadline_ns", BigInteger, nullable=True),
+    Column("expires_ns", BigInteger, nullable=True),
+    Column("created_ns", BigInteger, nullable=False),
+    Column("removed_ns", BigInteger, nullable=True),
+)
+
+deployment_target = Table(
+    "deployment_target",
+    metadata,
+    Column("deployment", String(12), primary_key=True),
+    Column("computer", String(63), primary_key=True, index=True),
+    Column("status_key", LargeBinary, nullable=False, comment="by which its status messages are known"),
+)
+
+deployment_status = Table(
+    "deployment_status",
+    metadata,
+    Column("deployment", String(12), primary_key=True),
+    Column("computer", String(63), primary_key=True),
+    Column("run", String(32), primary_key=True, comment="of the client; another run starts anew"),
+    Column("number", Integer, primary_key=True, comment="of the message, from 1"),
+    Column("at_ns", BigInteger, nullable=False, comment="by the client's clock"),
+    Column("step", Integer, nullable=False, comment="0 for the sequence as a whole"),
+    Column("outcome", String(16), nullable=False, comment="started, done, skipped or failed"),
+    Column("message", Text, nullable=False),
+)
+
+state_point = Table(
+    "state_point",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("path", Text, nullable=False),
+    Column("max_clients", Integer, nullable=False),
+    Column("min_free", Text, nullable=False, comment="10% or a number of bytes"),
+    Column("restore_only", Integer, nullable=False),
+    Column("delete_after", BigInteger, nullable=False, comment="seconds after release; 0: at once"),
+    Column("added_ns", BigInteger, nullable=False),
+)
+
+state_migration = Table(
+    "state_migration",
+    metadata,
+    Column("migration", String(32), primary_key=True),
+    Column("point", String(64), nullable=False, index=True),
+    Column("source", String(63), nullable=False, index=True),
+    Column("destination", String(63), nullable=False, index=True),
+    Column("state", String(16), nullable=False, comment="begun, partial, complete, restored, released or deleted"),
+    Column("files", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("skipped", BigInteger, nullable=False, comment="files that could not be read"),
+    Column("begun_ns", BigInteger, nullable=False),
+    Column("captured_ns", BigInteger, nullable=True),
+    Column("restored_ns", BigInteger, nullable=True),
+    Column("released_ns", BigInteger, nullable=True),
+    Column("deleted_ns", BigInteger, nullable=True),
 )
 
 counter = Table(
