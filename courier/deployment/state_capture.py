@@ -25,6 +25,7 @@ from courier.deployment.state_objects import Objects, ObjectWriter, no_room
 from courier.deployment.state_rules import StateRules
 from courier.deployment.state_store import LAST_NUMBER, HeldCapture, MigrationFolder, explain_state, read_small
 from courier.deployment.state_walk import Found, LeftOut, Tally, Walk, left_out, open_root, preview
+from courier.error_codes import Code
 from courier.errors import DamagedError, NotFoundError, RefusedError, StoppedError, UsageError
 from courier.files import atomic_file, free_space, locked, make_folder, naming_space, path_text, sweep, write_atomic
 from courier.packages.holes import find_holes
@@ -110,6 +111,7 @@ def capture(
         raise RefusedError(
             f"state migration point {place.point} only restores",
             hint="have the site make a policy for a point that takes captures: courier state point list",
+            code=Code.RESTORE_ONLY,
         )
     if place.migration is None or not place.recipients:
         raise UsageError("this policy captures nothing", hint="have the site make a policy that captures")
