@@ -114,6 +114,7 @@ class Code(StrEnum):
     OVER_LIMIT = "over-limit", "A repair request asks for more than the site sends without asking the operator."
     OWN_PARCEL = "own-parcel", "The parcel was made at this site, which therefore does not receive it."
     PACKAGES_UNKNOWN = "packages-unknown", "The site no longer knows which packages the parcel carries."
+    PARTIAL_STATE = "partial-state", "Something could not be read when the state of a computer was captured."
     PARCEL_REFUSED = "parcel-refused", "The operator refused this parcel."
     PAUSED = "paused", "The limits of the network address let no message pass now."
     PERMISSION = "permission", "The system does not let this user read or write there."

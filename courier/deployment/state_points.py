@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from courier.error_codes import Code
@@ -167,6 +167,26 @@ def remove_point(site: Site, name: str) -> StatePoint:
     if is_mounted(site, row):
         (Path(row.path) / MARKER).unlink()
     return row
+
+
+def forget_lost_point(site: Site, name: str) -> int:
+    """Forget a point whose disk is lost, and give up what it held; return how many migrations.
+
+    Raises `NotFoundError`, and `RefusedError` where the point can be reached.
+    """
+    row = find_point(site, name)
+    if is_mounted(site, row):
+        raise RefusedError(
+            f"state migration point {name} is at {row.path}, and not lost",
+            hint="release what it holds (courier state list), then remove it without --lost",
+            code=Code.STATE_HELD,
+        )
+    with site.catalogue.writing() as connection:
+        held = state.migrations(connection, states=(*state.HELD, state.RELEASED), point=name)
+        for one in held:
+            state.change(connection, replace(one, state=state.DELETED, deleted_ns=now()))
+        state.remove_point(connection, name)
+    return len(held)
 
 
 def is_mounted(site: Site, row: StatePoint) -> bool:
