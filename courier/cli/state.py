@@ -173,6 +173,11 @@ def _say_captured(console: Console, done: Captured, source: str, destination: st
         console.say(f"State of {source} for {destination} at {point} is as capture {done.number} has it: {what}")
     _say_left(console, done.left, done.unread + done.large + done.special)
     _say_unmatched(console, done.unmatched)
+    if done.before is not None and done.before > done.files:
+        console.warn(
+            f"Note: the capture before it has {plural(done.before, 'file')}. It is kept too: "
+            f"courier state restore {destination} --into DIR --capture {done.number - 1}"
+        )
     for kind, count in done.not_kept.items():
         console.say(f"  not kept: {count:,} {kind} that belong to the old system")
 
@@ -194,6 +199,7 @@ def _captured(done: Captured, source: str, destination: str, point: str) -> dict
         "special": done.special,
         "left": _left(done.left),
         "unmatched": list(done.unmatched),
+        "files_before": done.before,
     }
 
 
@@ -220,7 +226,7 @@ def restore(
     console = console_of(context)
     stop = threading.Event()
     with console.site() as site, stopping(stop), console.phases() as progress:
-        place = state_place_for(site, computer, captures=False, restores=True, migration=migration)
+        place = state_place_for(site, computer, captures=False, restores=True, migration=migration, reserves=False)
         assert place is not None
         done = act(place, into, number=capture, progress=progress, stop=stop)
         take_over(site)

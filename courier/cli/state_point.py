@@ -112,7 +112,9 @@ def show(context: typer.Context, *, name: POINT) -> None:
         room = "its folder is not there now" if one.room is None else f"{size_text(one.room)} above what stays free"
         kept = row.min_free if row.min_free.endswith("%") else size_text(int(row.min_free))
         console.say(f"Room: {room}; {kept} of its disk stays free")
-        after = f"{duration_text(row.delete_after)} after its release" if row.delete_after else "when it is released"
+        days, rest = divmod(row.delete_after, 86_400)
+        time = duration_text(row.delete_after) if rest else plural(days, "day")
+        after = f"{time} after its release" if row.delete_after else "when it is released"
         console.say(f"State is deleted {after}")
         if row.restore_only:
             console.say("It only restores: nothing is captured there")

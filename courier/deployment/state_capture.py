@@ -66,7 +66,8 @@ class Captured:
     ``bytes``: of all files; ``written``: of those, what was not at the point yet. ``unread``, ``large`` and
     ``special`` count what is not in it, of which ``left`` names the first. ``unmatched``: patterns that named nothing.
     ``not_kept``: how many attributes and the like are not kept, by kind. ``is_new``: False where the point already had
-    just this.
+    just this. ``before``: how many files the capture before it has; None where there is none, or none that this client
+    can open.
     """
 
     migration: str
@@ -81,6 +82,7 @@ class Captured:
     unmatched: tuple[str, ...]
     not_kept: Mapping[str, int] = field(default_factory=dict)
     is_new: bool = True
+    before: int | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -198,7 +200,7 @@ class _Capture:
             last = self._last(keys)
             if last is not None and last.record.manifest == record.manifest:
                 manifest.unlink()
-                return self._captured(last.record, objects, is_new=False)
+                return self._captured(last.record, objects, is_new=False, before=None)
             try:
                 check_manifest(manifest, keys, record)
             except FormatError as error:
@@ -207,9 +209,10 @@ class _Capture:
                     hint="check the disk of the state migration point, then give the same command again",
                 ) from None
             self._folder.finish(keys, record)
-        return self._captured(record, objects, is_new=True)
+        before = last.record.files if last is not None else None
+        return self._captured(record, objects, is_new=True, before=before)
 
-    def _captured(self, record: CaptureRecord, objects: ObjectWriter, *, is_new: bool) -> Captured:
+    def _captured(self, record: CaptureRecord, objects: ObjectWriter, *, is_new: bool, before: int | None) -> Captured:
         return Captured(
             migration=record.migration,
             number=record.number,
@@ -223,6 +226,7 @@ class _Capture:
             unmatched=tuple(self._tally.unmatched),
             not_kept=self._not_kept,
             is_new=is_new,
+            before=before,
         )
 
     def _last(self, keys: MigrationKeys) -> HeldCapture | None:

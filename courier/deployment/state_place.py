@@ -21,17 +21,26 @@ from courier.site.catalog.computers import Computer
 from courier.site.catalog.state import Migration
 from courier.site.clock import now
 from courier.site.home import Site
+from courier.text import plural
 from formats.age import Identity
 from formats.documents.deployment import StatePlace
 
 
 def state_place_for(
-    site: Site, computer_name: str, *, captures: bool, restores: bool, migration: str | None = None
+    site: Site,
+    computer_name: str,
+    *,
+    captures: bool,
+    restores: bool,
+    migration: str | None = None,
+    reserves: bool = True,
 ) -> StatePlace | None:
     """Where a computer's state goes to or comes from; None where a policy neither captures nor restores.
 
     It gives the migration its place at a point where it has none yet. A migration that was begun or captured and not
     restored is used again: so a capture that was cut goes on. ``migration``: the one to restore, where several wait.
+    ``reserves``: whether a computer that only restores gets a place for what is captured for it later; else that is
+    refused as long as there is nothing.
 
     Raises `NotFoundError` for a computer or a point that is not there, `RefusedError` without an association or without
     a point that takes it, `NoSpaceError` where all points are at their minimum of free space.
@@ -39,7 +48,11 @@ def state_place_for(
     if not (captures or restores):
         return None
     take_over(site)
-    row = _to_capture(site, computer_name, itself=restores) if captures else _to_restore(site, computer_name, migration)
+    row = (
+        _to_capture(site, computer_name, itself=restores)
+        if captures
+        else _to_restore(site, computer_name, migration, reserves=reserves)
+    )
     point = find_point(site, row.point)
     return StatePlace(
         point=row.point,
@@ -156,7 +169,7 @@ def _choose(connection: Connection, found: list[PointRoom]) -> PointRoom:
         elif taken >= one.point.max_clients:
             refused.append(
                 RefusedError(
-                    f"state migration point {name} holds the state of {taken:,} clients, the most it takes",
+                    f"state migration point {name} holds the state of {plural(taken, 'client')}, the most it takes",
                     hint="release what is not needed any more (courier state list, courier state release COMPUTER), "
                     "or add a point",
                     code=Code.STATE_POINT_FULL,
@@ -184,7 +197,7 @@ def _all_of(refused: list[CourierError]) -> CourierError:
     return type(worst)("; ".join([worst.message, *others]), hint=worst.hint, code=worst.code)
 
 
-def _to_restore(site: Site, name: str, wanted: str | None) -> Migration:
+def _to_restore(site: Site, name: str, wanted: str | None, *, reserves: bool) -> Migration:
     """The migration that is brought back to a computer."""
     with site.catalogue.reading() as connection:
         destination = _computer(connection, name).name
@@ -203,6 +216,11 @@ def _to_restore(site: Site, name: str, wanted: str | None) -> Migration:
     for states in ((state.PARTIAL, state.COMPLETE), (state.RESTORED,), (state.BEGUN,)):
         if some := [one for one in held if one.state in states]:
             return _only(some, destination)
+    if sources and not reserves:
+        raise NotFoundError(
+            f"no state is kept for {destination}",
+            hint=f"courier state capture {sources[0]} --from DIR --rules FILE; courier state list --all shows what was",
+        )
     if len(set(sources)) == 1:
         return _place_of(site, sources[0], destination)
     if sources:
