@@ -21,7 +21,9 @@ from courier.errors import CourierError, NotFoundError
 
 DEBIAN_PACKAGES = {
     "debugfs": "e2fsprogs",
+    "e2fsck": "e2fsprogs",
     "mcopy": "mtools",
+    "mdir": "mtools",
     "mkfs.ext4": "e2fsprogs",
     "mkfs.fat": "dosfstools",
     "mkfs.ntfs": "ntfs-3g",
