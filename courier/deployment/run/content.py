@@ -67,8 +67,8 @@ class Content(Protocol):
     def using(self, ref: PackageRef, work: Callable[[PackageFiles], _Result]) -> _Result:
         """What ``work`` makes of a package's files. It may be called once more, from its beginning."""
 
-    def release(self) -> None:
-        """The sequence is over."""
+    def release(self, refs: list[PackageRef]) -> None:
+        """The sequence is over, and its packages are not in use any more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,7 +152,6 @@ class CachedContent:
 
     def __init__(self, supply: Supply, home: Path, *, owner: str, at_once: bool, warn: Callable[[str], None]) -> None:
         self._supply, self._home, self._owner, self._at_once, self._warn = supply, home, owner, at_once, warn
-        self._used: dict[str, PackageRef] = {}
 
     def fetch_all(self, refs: list[PackageRef]) -> None:
         """See `Content.fetch_all`: with ``download-all`` every package comes into the cache."""
@@ -171,9 +170,9 @@ class CachedContent:
                 delete_entry(files.folder)
             return work(self._fetched(ref))
 
-    def release(self) -> None:
+    def release(self, refs: list[PackageRef]) -> None:
         """See `Content.release`."""
-        for ref in self._used.values():
+        for ref in refs:
             with contextlib.suppress(NotFoundError, DamagedError):
                 unlock(self._home, Wanted(package=ref.package, version=ref.version), by=self._owner)
 
@@ -208,7 +207,6 @@ class CachedContent:
         check_listing(ref, outcome.found.ref)
         if outcome.placing is None or outcome.placing.entry is None:
             raise _no_room(name, self._home, too_large=outcome.placing is not None and outcome.placing.verdict.too_large)
-        self._used[name] = ref
         lock(self._home, Wanted(package=ref.package, version=ref.version), by=self._owner, now_ns=now())
         return CachedFiles(ref=ref, folder=outcome.where.parent)
 

@@ -24,8 +24,8 @@ _MAX_MESSAGE = 2000
 """Characters of a message that are kept."""
 CONTINUED = "continued"
 """The detail of a step that failed, after which the sequence went on nevertheless."""
-FINISH = 1_000_000
-"""The number of what comes after the last step: the file systems are made, and the disk is complete."""
+WHOLE = 0
+"""The number that stands for the sequence as a whole; it is done when the target is complete."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +42,7 @@ class JournalHead(NamedRecord):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event(Record):
-    """A step that began or ended; ``step`` counts from 1, and `FINISH` stands for what comes last.
+    """A step that began or ended; ``step`` counts from 1, and `WHOLE` stands for the sequence.
 
     ``detail``: what later steps have to know of it, such as whether a capture was complete.
     """
@@ -84,12 +84,12 @@ class Journal:
     @property
     def is_begun(self) -> bool:
         """Whether a step was begun."""
-        return bool(self.events)
+        return any(event.step != WHOLE for event in self.events)
 
     @property
     def is_finished(self) -> bool:
         """Whether the whole sequence is done."""
-        return (last := self.last(FINISH)) is not None and last.state == "done"
+        return (last := self.last(WHOLE)) is not None and last.state == "done"
 
 
 def open_journal(path: Path, *, policy: str, target: str, anew: bool) -> Journal:

@@ -15,7 +15,7 @@ from courier.distribution.download_pace import stopped
 from courier.distribution.download_plan import Asking, find, put_listing
 from courier.distribution.point_reader import read_block_table
 from courier.distribution.seen_statements import Memory
-from courier.distribution.source import Link, SourceFaultError, WrongBytesError
+from courier.distribution.source import GoneError, Link, SourceFaultError, WrongBytesError
 from courier.distribution.source_list import MOST_WRONG, SourceList, told
 from courier.errors import DamagedError, UnreachableError
 from courier.files import make_folder, require_space
@@ -53,7 +53,7 @@ class PointContent:
             self._known[ref] = self._found(ref)
         return work(self._known[ref])
 
-    def release(self) -> None:
+    def release(self, refs: list[PackageRef]) -> None:
         """See `courier.deployment.run.content.Content.release`."""
 
     def _found(self, ref: PackageRef) -> PointFiles:
@@ -156,6 +156,8 @@ class BlockReader:
                     self._sources.failed(number, error)
                     if isinstance(error, WrongBytesError):
                         wrong[number] = wrong.get(number, 0) + 1
+                    elif isinstance(error, GoneError):
+                        wrong[number] = MOST_WRONG
         finally:
             for number in list(self._links):
                 self._drop(number)
