@@ -1,7 +1,8 @@
-"""The content of packages, as the option of the deployment has it: whichever way it comes, it is verified as it is read.
+"""The content of packages, as the option of the deployment has it. Whichever way it comes, it is verified when read.
 
 ``download-all`` and ``as-needed`` use the cache; what was altered in it since is found by its digest, thrown away and
-fetched once more. ``run-from-point`` reads a point block by block and keeps nothing; `run.point_files` has that.
+fetched once more. ``run-from-point`` reads a point block by block and keeps nothing; `courier.deployment.run.point_files`
+has that.
 """
 
 from __future__ import annotations
@@ -206,7 +207,9 @@ class CachedContent:
             return there
         check_listing(ref, outcome.found.ref)
         if outcome.placing is None or outcome.placing.entry is None:
-            raise _no_room(name, self._home, too_large=outcome.placing is not None and outcome.placing.verdict.too_large)
+            raise _no_room(
+                name, self._home, too_large=outcome.placing is not None and outcome.placing.verdict.too_large
+            )
         lock(self._home, Wanted(package=ref.package, version=ref.version), by=self._owner, now_ns=now())
         return CachedFiles(ref=ref, folder=outcome.where.parent)
 

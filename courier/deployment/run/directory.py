@@ -25,7 +25,10 @@ class DirectoryTarget:
         folder = VolumeFacts(size=None, file_system="none", made=True)
         labels = [path.name for path in self.root.iterdir() if path.is_dir()] if self.root.is_dir() else []
         return TargetFacts(
-            is_disk=False, size=None, empty=folder_is_empty(self.root), volumes={"": folder} | dict.fromkeys(labels, folder)
+            is_disk=False,
+            size=None,
+            empty=folder_is_empty(self.root),
+            volumes={"": folder} | dict.fromkeys(labels, folder),
         )
 
     def erase(self, step: PartitionStep) -> None:

@@ -51,6 +51,13 @@ def copy_package(files: PackageFiles, folder: Path, to: str) -> int:
     return size
 
 
+def make_below(folder: Path, to: str) -> Path:
+    """The folder ``to`` below ``folder``, made where it is missing. Raises `RefusedError` for a link on the way."""
+    with TreeRoot(folder) as root:
+        _make(root, to)
+    return folder / to if to else folder
+
+
 def _make(root: TreeRoot, name: str) -> None:
     """Make a folder and those above it. Raises `RefusedError` where one of them is a link or a file."""
     parts = [part for part in name.split("/") if part not in ("", ".")]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from courier.deployment.run.content import Content, DoomedContent
 from courier.deployment.run.images import ImageFacts, image_facts
-from courier.deployment.run.journal import CONTINUED, WHOLE, Journal
+from courier.deployment.run.journal import CONTINUED, WHOLE, Journal, State
 from courier.deployment.run.judge import Judgement, erases, overwrites
 from courier.deployment.run.reporting import Reporting
 from courier.deployment.run.steps import COMPLETE, StepRunner, captures_first
@@ -27,6 +29,8 @@ from courier.files import explain_os
 from formats.documents.deployment import DeploymentPolicy
 from formats.documents.fields import PackageRef
 from formats.errors import FormatError
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +52,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunResult:
-    """How a run ended: ``restart``: it wants this computer restarted, and then goes on. ``already``: it was done before.
+    """How a run ended. ``restart``: it wants this computer restarted, to go on then. ``already``: it was done before.
 
     ``failed``: the numbers of steps that failed though the sequence went on.
     """
@@ -76,7 +80,8 @@ class Engine:
     _named: dict[int, str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._named = {step.number: f"step {step.number} of {len(self.plan.steps)}: {step.name}" for step in self.plan.steps}
+        count = len(self.plan.steps)
+        self._named = {step.number: f"step {step.number} of {count}: {step.name}" for step in self.plan.steps}
 
     def run(self) -> RunResult:
         """Run what is not done yet. Raises the error of the step that ends the run; the same call goes on."""
@@ -106,7 +111,7 @@ class Engine:
     # --- before the first write ---
 
     def _refs(self) -> list[PackageRef]:
-        """The packages of the steps that run, each once. Raises `NotFoundError` for one that the policy does not have."""
+        """The packages of the steps that run, each once. Raises `NotFoundError` for one that is not in the policy."""
         found = [ref for step in self.plan.steps if self.plan.runs(step) and (ref := self.runner.package(step))]
         return list(dict.fromkeys(found))
 
@@ -117,7 +122,7 @@ class Engine:
         if wipe and plan.policy.option == "download-all" and not plan.force_download:
             raise RefusedError(
                 f"step {wipe.number} ({wipe.name}) erases the disk after everything was downloaded to it",
-                hint="make the deployment with --option run-from-point or as-needed; --force-download shows how it fails",
+                hint="make it with --option run-from-point or as-needed; --force-download shows how it fails",
                 code=Code.REFUSED,
             )
         facts = self.target.facts()
@@ -126,7 +131,7 @@ class Engine:
         images: dict[int, ImageFacts] = {}
         for step in steps:
             if isinstance(step, ApplyImageStep) and (ref := self.runner.package(step)):
-                images[step.number] = self.content.using(ref, lambda files, step=step: image_facts(files, step))
+                images[step.number] = self.content.using(ref, partial(image_facts, step=step))
         first = captures_first(plan.policy)
         judgement = Judgement(facts, images, capture_first=first)
         judgement.judge(steps)
@@ -147,7 +152,7 @@ class Engine:
             self.say(f"{name}: left out, its conditions do not hold")
             self._event(step.number, "skipped", "its conditions do not hold")
             return False
-        if erases(step) or overwrites(step):
+        if overwrites(step):
             self._check_captured(step)
         self.say(name)
         self._event(step.number, "started", step.name)
@@ -174,9 +179,9 @@ class Engine:
             return
         for other in self.plan.steps:
             last = self.journal.last(other.number)
-            if isinstance(other, CaptureStateStep) and other.number < step.number:
-                if last and last.state == "done" and last.detail == COMPLETE:
-                    return
+            before = isinstance(other, CaptureStateStep) and other.number < step.number
+            if before and last and last.state == "done" and last.detail == COMPLETE:
+                return
         self._event(WHOLE, "failed", f"{self._named[step.number]}: the state is not captured")
         raise RefusedError(
             f"{self._named[step.number]}: it would erase files whose capture is not complete",
@@ -185,7 +190,8 @@ class Engine:
         )
 
     @staticmethod
-    def _explaining(work: Callable[[], object]) -> object:
+    def _explaining(work: Callable[[], _Result]) -> _Result:
+        """What ``work`` returns; what the system or a format reports is raised in words."""
         try:
             return work()
         except FormatError as error:
@@ -193,8 +199,8 @@ class Engine:
         except OSError as error:
             raise explain_os(error) from None
 
-    def _event(self, step: int, state: str, message: str = "", detail: str = "") -> None:
-        self.journal.add(step, state, message=message, detail=detail)  # type: ignore[arg-type]
+    def _event(self, step: int, state: State, message: str = "", detail: str = "") -> None:
+        self.journal.add(step, state, message=message, detail=detail)
         self.reporting.tell()
 
     def _summary(self) -> str:

@@ -63,7 +63,15 @@ def kind_of(head: bytes) -> FileSystem:
 
 
 def make_file_system(
-    work: Work, file_system: FileSystem, image: Path, *, size: int, begin: int, label: str, tree: Path, identity: uuid.UUID
+    work: Work,
+    file_system: FileSystem,
+    image: Path,
+    *,
+    size: int,
+    begin: int,
+    label: str,
+    tree: Path,
+    identity: uuid.UUID,
 ) -> None:
     """Make a file system of ``size`` bytes in the new file ``image``, with all that is in the folder ``tree``.
 

@@ -90,11 +90,11 @@ class Judgement:
         self._volumes = {}
         for part, span in zip(step.parts, spans, strict=True):
             self._volumes[part.label] = VolumeFacts(size=span.size, file_system=part.file_system, made=True)
-            if span.size < LEAST[part.file_system]:
+            if span.size < (least := LEAST[part.file_system]):
                 self._find(
                     step,
                     "partition-too-small",
-                    f"{part.label} has {span.size:,} bytes; {NAMES[part.file_system]} needs {LEAST[part.file_system]:,}",
+                    f"{part.label} has {span.size:,} bytes; {NAMES[part.file_system]} needs {least:,}",
                     "make it larger",
                 )
 
@@ -116,7 +116,9 @@ class Judgement:
     def _apply_wim(self, step: ApplyImageStep, image: ImageFacts) -> None:
         self.tools.add("wimapply")
         if step.whole_disk:
-            self._find(step, "wim-on-disk", f"{image.name} is a WIM, which is of one partition", "name its part instead")
+            self._find(
+                step, "wim-on-disk", f"{image.name} is a WIM, which is of one partition", "name its part instead"
+            )
             return
         found = next((one for one in image.images or () if one.index == step.index), None)
         if found is None:
@@ -200,7 +202,10 @@ class Judgement:
 
     def _too_large(self, step: AnyStep, name: str, size: int, what: str, room: int) -> None:
         self._find(
-            step, "image-too-large", f"{name} needs {size:,} bytes; {what} has {room:,}", "use a larger disk or partition"
+            step,
+            "image-too-large",
+            f"{name} needs {size:,} bytes; {what} has {room:,}",
+            "use a larger disk or partition",
         )
 
 

@@ -58,9 +58,7 @@ class PointContent:
 
     def _found(self, ref: PackageRef) -> PointFiles:
         memory = Memory(self._work.place(SEEN))
-        found = find(
-            self._asking, memory, self._supply.cards, package=ref.package, version=ref.version, now_ns=now()
-        )
+        found = find(self._asking, memory, self._supply.cards, package=ref.package, version=ref.version, now_ns=now())
         check_listing(ref, found.ref)
         listing = make_folder(self._work.place("listings")) / ref.listing
         if not _is(listing, ref.listing):

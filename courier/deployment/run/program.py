@@ -53,7 +53,9 @@ def _run(step: RunStep, work: Work, program: str | None, where: Path, env: Mappi
             [program, *step.command[1:]], env=env, where=where, held=work.held, timeout=step.timeout
         )
     except OSError as error:
-        raise CourierError(f"{name} cannot be run: {error.strerror}", hint="is it a program for this computer?") from None
+        raise CourierError(
+            f"{name} cannot be run: {error.strerror}", hint="is it a program for this computer?"
+        ) from None
     text = said.decode("utf-8", "replace")
     work.log(f"$ {' '.join(step.command)}\n{text}\n[{'ended after its time' if code is None else f'exit code {code}'}]")
     if code is None:

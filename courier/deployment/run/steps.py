@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from courier.deployment.run.content import Content, PackageFiles, Progress
-from courier.deployment.run.drivers import copy_package
+from courier.deployment.run.drivers import copy_package, make_below
 from courier.deployment.run.images import image_file
 from courier.deployment.run.program import run_program
 from courier.deployment.run.target import Target
@@ -34,8 +34,8 @@ from courier.text import plural, size_text
 from formats.documents.deployment import DeploymentPolicy, StatePlace
 from formats.documents.fields import PackageRef
 
-COMPLETE, PARTIAL = "complete", "partial"
-"""The detail of a capture: whether all was in it."""
+COMPLETE = "complete"
+"""The detail of a capture that has all in it."""
 
 
 def captures_first(policy: DeploymentPolicy) -> bool:
@@ -58,7 +58,6 @@ class StepRunner:
     into: Path
     stop: threading.Event
     progress: Progress
-    warn: Callable[[str], None]
 
     def package(self, step: AnyStep) -> PackageRef | None:
         """The package version that a step uses; None for none.
@@ -80,7 +79,7 @@ class StepRunner:
         return found[-1]
 
     def run(self, step: AnyStep) -> tuple[str, str]:
-        """Run a step; a line that says what was done, and the detail for the journal. Raises `CourierError` and more."""
+        """Run a step; a line that says what was done, and the detail for the journal. Raises as the targets do."""
         match step:
             case PartitionStep():
                 self.target.erase(step)
@@ -124,7 +123,7 @@ class StepRunner:
         if self.policy.state is None:
             raise RefusedError(
                 "the policy names no place for the state of this computer",
-                hint="associate it with another computer, then make the policy again: courier computer associate --help",
+                hint="associate it with a computer, then make the policy again: courier computer associate --help",
             )
         return self.policy.state
 
@@ -144,7 +143,7 @@ class StepRunner:
 
     def _restore(self, step: RestoreStateStep) -> str:
         folder = self.target.folder(step.part)
-        found = restore(self._place(), below(folder, step.to), stop=self.stop)
+        found = restore(self._place(), make_below(folder, step.to), stop=self.stop)
         return f"{plural(found.files, 'file')}, {size_text(found.bytes)}"
 
     def _program(self, step: RunStep) -> str:
@@ -160,9 +159,7 @@ class StepRunner:
         return run_program(step, self.work, self.content, self.package(step), environment={**own, **named})
 
 
-def _telling(
-    pieces: Iterator[bytes | memoryview], told: Callable[[int], None]
-) -> Iterator[bytes | memoryview]:
+def _telling(pieces: Iterator[bytes | memoryview], told: Callable[[int], None]) -> Iterator[bytes | memoryview]:
     for piece in pieces:
         yield piece
         told(len(piece))
