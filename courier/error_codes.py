@@ -18,8 +18,11 @@ EXIT_CODES = {
     7: "network unreachable (messages are kept for the next try)",
     8: "interrupted",
     9: "busy, try again",
+    11: "restart the computer, then give the same command again (deploy run --restart-is-end)",
 }
 """What each exit code of a command means."""
+RESTART = 11
+"""The exit code of a client that wants its computer restarted."""
 
 
 class Code(StrEnum):

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from courier import __version__
-from courier.cli import cache, catalog, channel, computer, demo, download, package, parcel, plan, point, site, state
+from courier.cli import cache, catalog, channel, computer, demo, deploy, download, package, parcel, plan, point, site, state
 from courier.cli.command import TopGroup, group
 from courier.cli.console import Console, drop_output
 from courier.error_codes import EXIT_CODES
@@ -37,6 +37,7 @@ for name, commands in (
     ("cache", cache.app),
     ("computer", computer.app),
     ("state", state.app),
+    ("deploy", deploy.app),
     ("catalog", catalog.app),
 ):
     app.add_typer(commands, name=name)
