@@ -228,7 +228,7 @@ def check_removable(connection: Connection, name: str) -> None:
     for migration, source, destination, state in computers.held_migrations(connection, name):
         raise RefusedError(
             f"the state of {source} for {destination} is kept ({state}), and only {destination} can open it",
-            hint=f"when it was restored: courier state release {migration}; then remove the computer",
+            hint=f"when it was restored: courier state release {destination}; then remove the computer",
             code=Code.COMPUTER_IN_USE,
         )
     for one in computers.associations(connection, name):
@@ -286,7 +286,7 @@ def _check_not_captured(connection: Connection, source: str, then: str) -> None:
         if of == source:
             raise RefusedError(
                 f"the state of {source} was captured for {destination} already ({state}), which alone can open it",
-                hint=f"courier state release {migration}, when it is not needed any more; then {then}",
+                hint=f"courier state release {destination}, when it is not needed any more; then {then}",
                 code=Code.COMPUTER_IN_USE,
             )
 
