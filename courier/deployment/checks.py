@@ -1,13 +1,14 @@
 """The judgement of a deployment: all that is amiss, at once, each with the step and the remedy. Pure.
 
-``deploy create`` and ``deploy check`` use it. Whether a step concerns a computer is judged by that computer's variables:
-a step that none of the computers runs hinders nobody.
+``deploy create`` and ``deploy check`` use it. Whether a step concerns a computer is judged by the variables of that
+computer: a step that none of the computers runs hinders nobody.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from courier.deployment.content_checks import check_content
 from courier.deployment.deployment_facts import ComputerFacts, DeploymentFacts
@@ -69,7 +70,7 @@ def _check_times(facts: DeploymentFacts, found: FindingList) -> None:
         ("--expires", facts.expires_ns),
     ]
     given = [(name, time) for name, time in order if time is not None]
-    for (early, first), (late, second) in zip(given, given[1:], strict=False):
+    for (early, first), (late, second) in pairwise(given):
         if first >= second:
             found.add("times-out-of-order", f"{early} is not before {late}", f"give a later {late}")
     if facts.expires_ns is not None and facts.expires_ns <= facts.now_ns:
@@ -102,7 +103,7 @@ def _check_wipes(facts: DeploymentFacts, steps: Sequence[AnyStep], found: Findin
             found.add(
                 "repartition-erases-cache",
                 "it erases the disk, and the cache with all that download-all has put there before",
-                "--option run-from-point, which reads from the point; or --option as-needed, which downloads afterwards",
+                "--option run-from-point, which reads from the point; or --option as-needed, which downloads later",
                 step=step,
             )
         if overwrites(step):
@@ -217,8 +218,8 @@ class _StateJudgement:
             self._add(
                 "capture-may-fail",
                 self.captured,
-                f"it may fail without ending the sequence, and step {step.number} ({step.name}) then erases what was not "
-                "captured",
+                f"it may fail without ending the sequence, and step {step.number} ({step.name}) then erases what it "
+                "has not captured",
                 "leave continue-on-error out of it",
             )
         self.erased = self.erased or step

@@ -24,7 +24,8 @@ def check_content(facts: DeploymentFacts, steps: Sequence[AnyStep], found: Findi
             if package is None:
                 _missing(facts, step, use, computer, found)
                 continue
-            used[package.name] = package
+            if step is not None:
+                used[package.name] = package
             is_used = is_used or package is facts.package
             _check_version(facts, step, use, package, found)
             _check_point(facts, step, package, computer, found)
@@ -35,21 +36,13 @@ def check_content(facts: DeploymentFacts, steps: Sequence[AnyStep], found: Findi
                     "use a version that is not retired",
                     step=step,
                 )
-        boot = package_of(facts.sequence.boot_image, computer.variables) if facts.sequence else ""
-        _check_cache(
-            facts, [one for name, one in used.items() if not boot or name != _named(facts, boot)], computer, found
-        )
+        _check_cache(facts, list(used.values()), computer, found)
     if facts.package is not None and not is_used and any(one.known for one in facts.computers):
         found.add(
             "package-unused",
             f"no step that runs uses {facts.package.name}, which is to be deployed",
             f'package = "{facts.package.ref.package}" in the step that applies it; or deploy another package',
         )
-
-
-def _named(facts: DeploymentFacts, reference: str) -> str:
-    found = facts.versions.get(reference)
-    return found.name if found else ""
 
 
 def uses(
@@ -148,13 +141,13 @@ def _check_cache(
     else:
         whose = "the cache of a computer without a class"
         remedy = (
-            f"courier point class set CLASS --size {gigabytes}, and courier computer set {computer.name} --class CLASS; "
-            f"or on the computer: courier cache config --size {gigabytes}"
+            f"courier point class set CLASS --size {gigabytes}, then courier computer set {computer.name} "
+            f"--class CLASS; or on the computer: courier cache config --size {gigabytes}"
         )
     found.add(
         "cache-too-small",
-        f"{names} {'need' if at_once and len(used) > 1 else 'needs'} {needed:,} bytes ({size_text(needed)}); {whose} has "
-        f"{size:,}",
+        f"{names} {'need' if at_once and len(used) > 1 else 'needs'} {needed:,} bytes ({size_text(needed)}), and "
+        f"{whose} has {size:,}",
         f"{remedy}; or --option run-from-point",
         computer=computer.name,
     )

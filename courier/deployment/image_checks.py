@@ -149,7 +149,10 @@ class _Followed:
             return
         if part.file_system == "none":
             self._found.add(
-                "no-file-system", f"files go onto {part.label}, which has no file system", "give it a format", step=step
+                "no-file-system",
+                f"files go onto {part.label}, which has no file system",
+                "give it a format",
+                step=step,
             )
         elif part.file_system == "fat32" and package.largest > MOST_ON_FAT32:
             self._found.add(
