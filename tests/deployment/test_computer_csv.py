@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import random
 import time
 import uuid
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from courier.deployment.computer_csv import Row, Table, parse_columns, read_table
+from courier.deployment.computer_csv import Row, Table, decode_text, parse_columns, read_table
+from courier.deployment.computer_import import ImportPlan, judge
 from courier.errors import UsageError
 from courier.site.catalog.computers import Computer, KnownComputer
 
