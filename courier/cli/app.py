@@ -14,6 +14,7 @@ import typer
 from courier import __version__
 from courier.cli import cache, catalog, channel, demo, download, package, parcel, plan, point, site
 from courier.cli.command import TopGroup, group
+from courier.cli.command_tree import tree_of
 from courier.cli.console import Console, drop_output
 from courier.error_codes import EXIT_CODES
 from courier.errors import CourierError, StoppedError, UsageError, explain
@@ -59,7 +60,7 @@ def _top(
 @functools.cache
 def command_tree() -> Any:
     """Every command below ``courier``, as the argument parser's own objects; made once in a process."""
-    return typer.main.get_command(app)
+    return tree_of(app)
 
 
 def main() -> NoReturn:
