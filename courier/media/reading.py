@@ -93,9 +93,15 @@ class FolderMedium:
         yield open_file
 
     def _files(self) -> dict[str, Path]:
-        """The regular files by their true names. Raises `OSError` for a folder that this user may not look into."""
+        """The regular files of the volume by their true names.
+
+        Of the folders at its top only those that a volume has are walked: beside them lie, at the top of a drive, those
+        of the system and of other people. Raises `OSError` for one of the volume that this user may not look into.
+        """
         found = {}
-        for folder, _, names in os.walk(self._root, onerror=_raise_refusal):
+        for folder, folders, names in os.walk(self._root, onerror=_raise_refusal):
+            if folder == str(self._root):
+                folders[:] = [name for name in folders if name.lower() in volume.FOLDERS]
             for name in names:
                 path = Path(folder) / name
                 if not path.is_symlink() and path.is_file():
