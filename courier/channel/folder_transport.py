@@ -124,20 +124,17 @@ class FolderTransport:
         except OSError:
             return
 
-    def lying(self, to: str) -> list[tuple[str, int]]:
-        """(name, when it was written, in nanoseconds since 1970, UTC) of each message in the box of site ``to``.
-
-        Where the box cannot be looked into there are none.
-        """
-        found = []
+    def lying(self, to: str) -> set[str]:
+        """The names of the messages in the box of site ``to``; none where it cannot be looked into."""
+        found = set()
         try:
             with os.scandir(self._folder / to) as entries:
                 for entry in entries:
                     match = _NAME.fullmatch(entry.name)
                     if match and entry.is_file(follow_symlinks=False):
-                        found.append((match[1], entry.stat(follow_symlinks=False).st_mtime_ns))
+                        found.add(match[1])
         except OSError:
-            return []
+            return set()
         return found
 
     def close(self) -> None:

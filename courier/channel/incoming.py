@@ -149,7 +149,7 @@ def _take_one(
     if opened.type == acknowledgement_doc.TYPE:
         return _drop_acknowledgement(site, known)
     _keep(site, one, opened, known)
-    if opened.reason and known is not None and known.reason == opened.reason:
+    if opened.reason and known is not None and (known.state == "dismissed" or known.reason == opened.reason):
         return _Verdict()
     return _Verdict(
         taken=not opened.reason,
@@ -192,12 +192,13 @@ def _drop_acknowledgement(site: Site, known: Message | None) -> _Verdict:
 def _keep(site: Site, one: IncomingMessage, opened: _Opened, known: Message | None) -> None:
     """Note a message as taken or refused, in place of what was known of it; its sender is owed an acknowledgement."""
     moment = now()
+    refused = known.state if known is not None and known.state == "dismissed" else "refused"
     kept = Message(
         direction="in",
         sha256=opened.sha256,
         site=opened.sender,
         type=opened.type,
-        state="refused" if opened.reason else "taken",
+        state=refused if opened.reason else "taken",
         reason=opened.reason or opened.waits,
         body=b"",
         created_ns=moment,
@@ -211,5 +212,5 @@ def _keep(site: Site, one: IncomingMessage, opened: _Opened, known: Message | No
         if known is not None:
             messages.forget(connection, known)
         messages.put(connection, kept)
-        if kept.state == "refused":
+        if kept.state == refused:
             messages.thin_out(connection, opened.sender, keep=MAX_REFUSED)

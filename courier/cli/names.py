@@ -85,6 +85,7 @@ def _layouts(_context: Any, _begun: str) -> list[tuple[str, str]]:
 _OFFERS: dict[str, Callable[[Any, str], list[tuple[str, str]]]] = {
     "CODE": _names("site"),
     "PARCEL": _names("parcel"),
+    "MESSAGE": _names("letter"),
     "ID": _packages,
     "ID:VERSION": _names("version"),
     "ID[:VERSION]": _packages,

@@ -21,11 +21,13 @@ _QUERIES = {
     "version": "SELECT package || ':' || version, name FROM package ORDER BY added_ns DESC LIMIT ?",
     "parcel": "SELECT parcel, max(state) FROM (SELECT parcel, state FROM sent UNION ALL "
     "SELECT parcel, state FROM received) GROUP BY parcel ORDER BY parcel DESC LIMIT ?",
+    "letter": "SELECT substr(sha256, 1, 12), reason FROM message WHERE state IN ('dead', 'refused') "
+    "ORDER BY created_ns DESC LIMIT ?",
 }
 
 
 def known_names(home: Path, what: str) -> list[tuple[str, str]]:
-    """(name, what it is) of each ``site``, ``package``, ``version`` or ``parcel`` that the site in ``home`` knows."""
+    """(name, what it is) of each ``site``, ``package``, ``version``, ``parcel`` or dead ``letter`` that the site in ``home`` knows."""
     try:
         settings = json.loads((home / "site.json").read_bytes())
         path = home / "catalogue.sqlite"

@@ -31,7 +31,7 @@ from courier.cli.messages import MESSAGE_HANDLERS
 from courier.errors import NoSpaceError, UnreachableError
 from courier.files import TEMP, make_folder
 from courier.site.catalog import messages
-from courier.site.home import create_site
+from courier.site.home import Site, create_site
 from courier.site.peers import pin_card
 
 pytestmark = pytest.mark.usefixtures("no_reports")
@@ -348,23 +348,48 @@ def test_where_the_receiver_may_not_delete_the_writer_takes_back_what_is_acknowl
     assert list(mailbox.glob("*.msg")) == [stranger]
 
 
-def test_the_writer_takes_back_what_nobody_sends_again_and_what_killed_runs_left(pair: Pair) -> None:
+def test_the_writer_takes_back_its_own_old_acknowledgements_and_nothing_of_other_sites(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An acknowledgement has none itself, so that its writer never hears that it was taken."""
     pair.link()
-    mailbox = make_folder(pair.share / "BR1")
-    old, young = mailbox / f"{'ab' * 32}.msg", mailbox / f"{'cd' * 32}.msg"
-    half, fresh = mailbox / f"{TEMP}half", mailbox / f"{'ef' * 32}.msg"
-    fresh.write_bytes(b"what the share's clock is told by")
-    now_s = pair.clock.ns / 10**9
-    for path, age in ((old, EXPIRY_NS / 10**9 + 60), (young, EXPIRY_NS / 10**9 - 60), (half, LEFT_OVER_SECONDS + 60)):
-        path.write_bytes(b"acknowledgement")
-        os.utime(path, (now_s - age,) * 2)
-    os.utime(fresh, (now_s, now_s))
-    pair.sync(pair.hq)
-    assert sorted(mailbox.iterdir()) == [young, fresh]
-    pair.clock.ns += 2 * EXPIRY_NS
-    pair.sync(pair.hq)  # by a clock that is ahead everything would be old
-    assert {young, fresh} <= set(mailbox.iterdir())
+    put(pair.hq, pair.br, definition(pair.hq))
+    pair.sync(pair.hq, pair.br)
+    mailbox = pair.share / "HQ1"
+    (ours,) = mailbox.glob("*.msg")
+    others, half = mailbox / f"{'ab' * 32}.msg", mailbox / f"{TEMP}half"
+    for path in others, half:
+        path.write_bytes(b"of another site, on its way")
+    # As a stick that travels, or a clock that was wrong, makes it look.
+    os.utime(others, (1, 1))
+    os.utime(half, (time.time() - LEFT_OVER_SECONDS - 60,) * 2)
+    with monkeypatch.context() as patch:
+        nobody_deletes_in(patch, mailbox)
+        pair.sync(pair.hq)
+    pair.clock.ns += EXPIRY_NS - HOUR_NS
+    pair.sync(pair.br)
+    assert sorted(mailbox.iterdir()) == sorted([ours, others])
+    pair.clock.ns += 2 * HOUR_NS
+    pair.sync(pair.br)
+    assert list(mailbox.iterdir()) == [others]
+    assert kept_names(pair.br) == []
+
+
+def test_the_name_of_an_acknowledgement_is_kept_only_while_it_lies_there(pair: Pair) -> None:
+    pair.link()
+    put(pair.hq, pair.br, definition(pair.hq))
+    pair.sync(pair.hq, pair.br)
+    assert [f"{name}.msg" for name in kept_names(pair.br)] == [path.name for path in (pair.share / "HQ1").iterdir()]
+    pair.sync(pair.br)
+    assert len(kept_names(pair.br)) == 1
+    pair.sync(pair.hq, pair.br)
+    assert kept_names(pair.br) == []
+
+
+def kept_names(site: Site) -> list[str]:
+    """The names of acknowledgements that a site has handed over and still knows."""
+    with site.catalogue.reading() as connection:
+        return [one.name for one in messages.in_state(connection, "out", "handed")]
 
 
 # --- clocks that jump -------------------------------------------------------------------------------------------------
