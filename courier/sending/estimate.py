@@ -71,7 +71,8 @@ def _laid_out(draft: ParcelDraft, plan: ParcelPlan, ratio: float) -> PackingList
     unknown = "0" * 64
     archives = [(_archive_bytes(one, ratio, len(plan.recipients)), unknown) for one in plan.archives]
     fixed = fixed_sizes(card=len(draft.site.card_envelope), contents=plan.preview.contents.size)
-    return lay_out(plan.request, archives, contents=plan.preview.contents, fixed=fixed).packing
+    contents, planned = plan.preview.contents, plan.preview
+    return lay_out(plan.request, archives, contents=contents, fixed=fixed, planned=planned).packing
 
 
 def _archive_bytes(archive: PlannedArchive, ratio: float, recipients: int) -> int:

@@ -27,7 +27,10 @@ _QUERIES = {
 
 
 def known_names(home: Path, what: str) -> list[tuple[str, str]]:
-    """(name, what it is) of each ``site``, ``package``, ``version``, ``parcel`` or dead ``letter`` that the site in ``home`` knows."""
+    """(name, what it is) of each one that the site in ``home`` knows.
+
+    ``what``: site, package, version, parcel or (a dead) letter.
+    """
     try:
         settings = json.loads((home / "site.json").read_bytes())
         path = home / "catalogue.sqlite"

@@ -482,7 +482,9 @@ def test_the_commands_refuse_what_makes_no_sense(point: SamplePoint, tmp_path: P
         (("point", "serve", "P1", "--max-connections", "3"), 2),
         (("point", "serve", "--folder", tmp_path / "empty"), 6),
         (("point", "serve", "--folder", tmp_path / "empty", "--branch-network", "10.0.0.0/8"), 2),
-        (("point", "mirror", tmp_path / "b", *given, "--package", "hq1"), 2),
+        (("point", "mirror", tmp_path / "b", *given, "--package", "hq-1"), 2),
+        # Typed in lower case it is taken, and fails as the next one does.
+        (("point", "mirror", tmp_path / "b", *given, "--package", "hq1", "--on-demand", "hq10000a"), 6),
         (("point", "mirror", tmp_path / "b", *given, "--priority", "foreground"), 6),
     ):
         assert run(*words, "--json", code=code).error["hint"]
