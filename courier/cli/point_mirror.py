@@ -55,13 +55,13 @@ def mirror(
     package: Annotated[
         list[str] | None,
         typer.Option(
-            "--package", metavar="PREFIX", help="Packages to hold: the beginning of their IDs; repeat for more. Else all."
+            "--package", metavar="PREFIX", help="Packages to hold: beginning of their IDs; repeat for more. Else all."
         ),
     ] = None,
     on_demand: Annotated[
         list[str] | None,
         typer.Option(
-            "--on-demand", metavar="PREFIX", help="Packages to hold once a client asked: the beginning of their IDs."
+            "--on-demand", metavar="PREFIX", help="Packages to hold once a client asked: beginning of their IDs."
         ),
     ] = None,
     point: Annotated[str, typer.Option("--point", metavar="NAME", help="Name that the point must have.")] = "",
