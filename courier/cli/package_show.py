@@ -107,17 +107,22 @@ def verify(
 ) -> None:
     """Read the stored content again and compare it with its digests."""
     from courier.errors import DamagedError
-    from courier.packages.verify import verify_packages
+    from courier.packages.verify import LISTING, verify_packages
+
+    def what(listings: int, files: int) -> str:
+        named = [plural(listings, "listing")] * bool(listings) + [plural(files, "file")] * bool(files)
+        return " and ".join(named)
 
     console = console_of(context)
     with console.site() as site:
         with console.phases() as progress:
             results = verify_packages(site, reference, progress)
-        bad = 0
+        listings, files = 0, 0
         documents = []
         for stored, findings in results:
-            bad += len(findings)
-            verdict = "good" if not findings else plural(len(findings), "file") + " damaged"
+            bad = sum(finding.path == LISTING for finding in findings)
+            listings, files = listings + bad, files + len(findings) - bad
+            verdict = f"{what(bad, len(findings) - bad)} damaged" if findings else "good"
             console.say(f"{stored.package}:{stored.version}  {verdict}")
             for finding in findings[:PRINTED]:
                 console.warn(f"  {finding.path or 'its listing'}: {finding.problem}")
@@ -125,9 +130,9 @@ def verify(
                 console.warn(f"  and {len(findings) - PRINTED} more; all of them: --json")
             problems = [{"path": finding.path, "problem": finding.problem} for finding in findings]
             documents.append({**describe(stored), "state": "damaged" if findings else "good", "problems": problems})
-        if bad:
+        if listings or files:
             error = DamagedError(
-                f"{plural(bad, 'file')} of the store {'is' if bad == 1 else 'are'} damaged",
+                f"{what(listings, files)} of the store {'is' if listings + files == 1 else 'are'} damaged",
                 hint="the store does not use it any more: add or receive the same content again, and check this disk",
             )
             console.error(error, {"packages": documents})

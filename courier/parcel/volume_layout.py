@@ -8,7 +8,6 @@ with the archives, because it makes the documents on every volume larger. Pure: 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from courier.error_codes import Code
@@ -261,10 +260,12 @@ def lay_out(
         return ParcelLayout(packing=packing, spaces=_checked_spaces(packing, fixed, name=request.name))
 
     layout = laid_out(_place(request, sizes, room))
-    if planned is not None and layout.packing.volumes > planned.volumes:
-        with suppress(NoSpaceError):
-            return laid_out([file.volume for file in planned.archives])
-    return layout
+    if planned is None or layout.packing.volumes <= planned.volumes:
+        return layout
+    try:
+        return laid_out([file.volume for file in planned.archives])
+    except NoSpaceError:
+        return layout
 
 
 def _place(request: LayoutRequest, sizes: Sequence[int], room: int) -> list[int]:
