@@ -36,7 +36,7 @@ class Refusals:
     def notes(self) -> list[str]:
         """One note for each medium."""
         return [
-            f"Note: the file system at {top} refuses to {' and to '.join(refused)} "
+            f"the file system at {top} refuses to {' and to '.join(refused)} "
             f"({', '.join(dict.fromkeys(refused.values()))}). That harms nothing: the work went on"
             for top, refused in self._refused.items()
         ]

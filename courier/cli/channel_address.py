@@ -136,15 +136,15 @@ def address_add(
         else:
             console.say(f"{added.site} is reached at {added.address}, priority {added.priority}.")
         if not (added.address == "poll" or "://" in added.address or Path(added.address).is_dir()):
-            console.warn("Note: that folder is not there now; nothing goes or comes by it until it is.")
+            console.note("that folder is not there now; nothing goes or comes by it until it is.")
         if (before := poll_before(site, added)) is not None:
-            console.warn(
-                f"Note: {added.site} fetches from our server first (poll, priority {before}): nothing goes to it by "
+            console.note(
+                f"{added.site} fetches from our server first (poll, priority {before}): nothing goes to it by "
                 f"this address while poll is first: courier channel address set {added.site} poll --priority N"
             )
         if added.address.startswith("http://"):
-            console.warn(
-                "Note: without https anyone on the way sees how many messages go, and how large (not what they say)."
+            console.note(
+                "without https anyone on the way sees how many messages go, and how large (not what they say)."
             )
         console.result(_address_record(added))
 

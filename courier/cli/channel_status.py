@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from courier.cli.command import command, console_of, group
+from courier.cli.console import SHOWN
 from courier.text import plural
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 app = group("")
 
-SHOWN = 20
-"""Lines of one kind that are printed for people; a longer list is cut."""
 _COLUMNS = (
     ("out", "queued", "WAITING"),
     ("out", "delivered", "UNDER WAY"),

@@ -7,14 +7,11 @@ from typing import Annotated
 import typer
 
 from courier.cli.command import command, console_of, group
-from courier.cli.console import time_text
+from courier.cli.console import SHOWN, time_text
 from courier.cli.package_version import REFERENCE, describe
 from courier.text import plural, size_text
 
 app = group("")
-
-PRINTED = 20
-"""Damaged files of a version that are printed, at most: one bad disk may name a million."""
 
 
 @command(app, "list", examples=["courier package list"])
@@ -124,10 +121,10 @@ def verify(
             listings, files = listings + bad, files + len(findings) - bad
             verdict = f"{what(bad, len(findings) - bad)} damaged" if findings else "good"
             console.say(f"{stored.package}:{stored.version}  {verdict}")
-            for finding in findings[:PRINTED]:
+            for finding in findings[:SHOWN]:
                 console.warn(f"  {finding.path or 'its listing'}: {finding.problem}")
-            if len(findings) > PRINTED:
-                console.warn(f"  and {len(findings) - PRINTED} more; all of them: --json")
+            if len(findings) > SHOWN:
+                console.warn(f"  and {len(findings) - SHOWN} more; all of them: --json")
             problems = [{"path": finding.path, "problem": finding.problem} for finding in findings]
             documents.append({**describe(stored), "state": "damaged" if findings else "good", "problems": problems})
         if listings or files:

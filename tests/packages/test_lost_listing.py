@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from journey import Home, add, make_home, noise, write_files
 
-from courier.cli.package_show import PRINTED
+from courier.cli.console import SHOWN
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_version_is_removed_though_another_has_lost_its_listing(home: Home, tm
 
 
 def test_a_package_with_many_damaged_files_is_told_in_few_lines(home: Home, tmp_path: Path) -> None:
-    files = {f"f{n:03}": noise(2_000, n) for n in range(PRINTED + 5)}
+    files = {f"f{n:03}": noise(2_000, n) for n in range(SHOWN + 5)}
     package = add(home, write_files(tmp_path / "many", **files))
     for content in files.values():
         home.spoil(content, b"x" + content[1:])
