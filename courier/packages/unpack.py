@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from courier.errors import UsageError, explain
-from courier.files import naming_space, require_space
+from courier.files import naming_space, require_space, sync_file
 from courier.niceties import TIMES, nicety, set_mode, set_time
 from courier.packages.find import find_package
 from courier.packages.vouched import check_not_contradicted
@@ -309,7 +309,7 @@ def _write_file(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path) -> 
         out.truncate(info.size)
         if not hasattr(os, "sync"):
             out.flush()
-            os.fsync(out.fileno())
+            sync_file(out.fileno(), path)
 
 
 def _own(path: Path, details: _Details) -> bool:

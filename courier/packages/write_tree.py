@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import DamagedError, RefusedError, UsageError
-from courier.files import TEMP, make_folder, remove_tree, sweep_beside, sync_folder
+from courier.files import TEMP, make_folder, remove_tree, sweep_beside, sync_file, sync_folder
 from courier.packages.tree_root import TreeRoot
 from formats.digest import CHUNK, HashingReader
 from formats.documents.listing import Entry, FileEntry, FolderEntry, HardLinkEntry, LinkEntry
@@ -165,7 +165,7 @@ class _Writer:
                         hint="remove the package and add or receive it again",
                     )
             if self._files <= _FLUSHED_ALONE or not hasattr(os, "sync"):
-                os.fsync(descriptor)
+                sync_file(descriptor, self._root.path(entry.path))
             if os.name == "posix":
                 self._root.fchmod(descriptor, self._mode(entry.mode))
         self._root.utime(entry.path, entry.mtime_ns)
