@@ -28,7 +28,8 @@ from courier.channel.schedule import EXPIRY_NS
 from courier.channel.sync import synchronise
 from courier.channel.transport import MAX_MESSAGE, Outgoing, RejectedError
 from courier.cli.messages import MESSAGE_HANDLERS
-from courier.errors import NoSpaceError, UnreachableError
+from courier.error_codes import Code
+from courier.errors import CourierError, NoSpaceError, RefusedError, UnreachableError
 from courier.files import TEMP, make_folder
 from courier.site.catalog import messages
 from courier.site.home import Site, create_site
@@ -203,18 +204,40 @@ def refusing(monkeypatch: pytest.MonkeyPatch, number: int, path: Path) -> None:
     monkeypatch.setattr(os, "open", opened)
 
 
-@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+@pytest.mark.parametrize(("number", "kind"), [(errno.EACCES, RefusedError), (errno.EIO, UnreachableError)])
 def test_a_file_that_cannot_be_read_is_named_once_the_others_are_taken(
-    share: FolderTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    share: FolderTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[CourierError]
 ) -> None:
     first = box(tmp_path)[0]
     was = first.read_bytes()
     refusing(monkeypatch, number, first)
     found = []
-    with pytest.raises(UnreachableError, match=first.name):
+    with pytest.raises(kind, match=first.name):
         for _, body in share.fetch("BR1"):
             found.append(body)
     assert sorted(found) == sorted(set(BODIES) - {was})
+
+
+def test_a_message_that_may_not_be_read_is_an_error_of_its_own_and_the_address_works(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.link()
+    put(pair.hq, pair.br, definition(pair.hq))
+    pair.sync(pair.hq)
+    closed = only(pair)
+    put(pair.hq, pair.br, definition(pair.hq))
+    pair.sync(pair.hq)
+    with monkeypatch.context() as patch:
+        refusing(patch, errno.EACCES, closed)
+        (done,) = pair.sync(pair.br)
+    (error,) = done.failures
+    assert (error.code, error.exit_code, str(closed) in error.message) == (Code.PERMISSION, 3, True)
+    assert "let this user read" in error.hint
+    assert (done.taken, done.unreachable, done.passed_over) == (1, (), ())
+    # What was taken is acknowledged by the same address, in the same exchange.
+    assert any((pair.share / "HQ1").glob("*.msg"))
+    (done,) = pair.sync(pair.br)
+    assert (done.taken, done.failures) == (1, ())
 
 
 def test_a_share_that_is_read_only_is_told_by_a_name_the_operator_knows(
