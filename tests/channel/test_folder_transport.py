@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import time
@@ -312,6 +313,30 @@ def test_a_share_we_may_not_delete_on_does_not_fill_the_outbox(pair: Pair, monke
             assert len(messages.queued(connection)) <= 10
     pair.sync(pair.br, pair.hq)
     assert state(pair.hq, name) == "settled"
+
+
+@pytest.mark.parametrize("refusals", [1, 2])
+def test_the_log_names_a_dead_letter_only_where_what_came_with_it_did_not_let_it_in(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, refusals: int
+) -> None:
+    """Custody entries may come before the notice that they need, in the same exchange."""
+    pair.link()
+    put(pair.hq, pair.br, definition(pair.hq))
+    pair.sync(pair.hq)
+    real, left = handlers.take_message, [refusals]
+
+    def take(*args: Any) -> TakenMessage:
+        if left[0]:
+            left[0] -= 1
+            raise RefusedError("not announced yet", hint="ship it", code=Code.NOT_ANNOUNCED)
+        return real(*args)
+
+    monkeypatch.setattr(incoming, "take_message", take)
+    with caplog.at_level(logging.WARNING):
+        (done,) = pair.sync(pair.br)
+    told = [line for line in caplog.messages if line.startswith("dead letter")]
+    assert (len(told), len(done.refused), done.taken) == ((0, 0, 1) if refusals == 1 else (1, 1, 0))
+    assert [one.what for one in done.passed if not one.out] == ["taken in" if refusals == 1 else "refused"]
 
 
 def test_much_garbage_is_not_held_in_memory(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,10 @@ _HEAD = [column for column in message.c if column.name != "body"] + [literal(b""
 
 
 def put(connection: Connection, new: Message) -> bool:
-    """Keep a message; False when it is kept already. A dead letter of the outbox is queued again."""
+    """Keep a message; False when it is kept already. A dead letter of the outbox is queued again.
+
+    It is noted in the log of the site, but for one that came and is refused: see `note_refused`.
+    """
     there = find(connection, new.direction, new.sha256, new.site)
     if there is not None and not (new.direction == "out" and there.state in ("dead", "dismissed")):
         return False
@@ -78,12 +81,17 @@ def put(connection: Connection, new: Message) -> bool:
     connection.execute(insert(message).values(values_of(new)))
     if new.direction == "out":
         note(connection, f"{_named(new)} for {new.site} queued")
-    elif new.state == "refused":
-        who = f" from {new.site}" if new.site else ""
-        note(connection, f"dead letter: {_named(new)}{who} refused: {new.reason}", level=logging.WARNING)
     elif new.state == "taken":
         note(connection, f"{_named(new)} from {new.site} taken in{': ' if new.reason else ''}{new.reason}")
     return True
+
+
+def note_refused(connection: Connection, name: str) -> None:
+    """Note in the log of the site that the message of that ``name`` came and is a dead letter, if it is one still."""
+    one = named(connection, "in", name)
+    if one is not None and one.state == "refused":
+        who = f" from {one.site}" if one.site else ""
+        note(connection, f"dead letter: {_named(one)}{who} refused: {one.reason}", level=logging.WARNING)
 
 
 def _named(one: Message) -> str:
