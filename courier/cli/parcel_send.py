@@ -292,7 +292,7 @@ def write(
             require_room(site, plan, changed=console.change_media)
             ensure_files(site, outgoing, range(len(outgoing.packing.archives)))
             plan = replace(plan, parcel=relay_out(site, relayout))
-        with console.progress("Writing", plan.work) as progress:
+        with console.phases() as progress:
             done = write_volumes(site, plan, progress=progress, written=written, changed=console.change_media)
         if done.state == "Written":
             console.say(f"All volumes are written. Next: courier parcel ship {parcel}")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from journey import Sites, add, create, make_sites, noise, write, write_files
 
+from courier.packages.add import add_package, plan_addition
 from courier.packages.export import export_package
 from courier.packages.export_archive import export_archive
 from courier.packages.unpack import unpack_package
@@ -17,10 +18,12 @@ from courier.progress import Progress
 from courier.receiving.receive import receive_media
 from courier.receiving.verify import verify_media, verify_received
 from courier.sending.build import build_parcel
+from courier.sending.outgoing_parcel import open_outgoing
 from courier.sending.plan import ParcelRequest, plan_parcel
 from courier.sending.repair_answer import queue_answer, write_answer
 from courier.sending.repair_request import read_request_file
 from courier.sending.verify_sent import verify_sent
+from courier.sending.write import plan_writing, write_volumes
 from courier.site.home import Site, open_site
 
 
@@ -140,3 +143,16 @@ def test_an_answer_to_a_repair_request_tells_every_byte_of_its_blocks(sites: Sit
     queue_answer(hq, asked, told)
     assert told.all_true() == ["Answering BR1"]
     assert asked.bytes
+
+
+def test_adding_and_writing_tell_every_byte_of_their_one_phase(hq: Site, sites: Sites, tmp_path: Path) -> None:
+    with plan_addition(hq, [sites.root / "in"], name="Again") as addition:
+        told = Told()
+        added = add_package(hq, addition, told)
+        assert told.all_true() == ["Adding"]
+    parcel = create(sites.hq, f"{added.package}:{added.version}", capacity="3MB")
+    told = Told()
+    plan = plan_writing(hq, open_outgoing(hq, parcel), layout="folder", outs=[tmp_path])
+    write_volumes(hq, plan, progress=told)
+    assert told.all_true() == ["Writing"]
+    assert plan.work
