@@ -116,7 +116,8 @@ def test_a_straight_import_tells_its_phases(tmp_path: Path) -> None:
 
 
 def test_exports_tell_every_byte_of_every_phase(sites: Sites, hq: Site, tmp_path: Path) -> None:
-    packed = add(sites.hq, sites.root / "in", "--pack", name="Packed")
+    document = sites.hq("package", "add", sites.root / "in", "--pack", "--name", "Packed")
+    packed = f"{document['package_id']}:{document['version']}"
     told = Told()
     export_package(hq, "HQ100001", tmp_path / "files", progress=told)
     assert told.all_true() == ["Exporting HQ100001:1"]
