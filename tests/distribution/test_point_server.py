@@ -29,7 +29,7 @@ from journey import Home, add, environment, make_home, noise, run, write_files
 from point_client import served, take_all
 from stock import stock_tool
 
-from courier.channel import http_files
+from courier.channel import http_connections, http_files
 from courier.channel.http_server import Listening
 from courier.errors import NotFoundError, RefusedError, UsageError
 from formats.blocks import BLOCK
@@ -407,6 +407,43 @@ def test_it_is_served_over_tls_as_well(hq: Home, quick: Path) -> None:
         connection.close()
     with pytest.raises(UsageError), served(hq.path, "P1", listening=Listening(host="127.0.0.1", port=0, cert=cert)):
         pass
+
+
+def test_a_slow_client_over_tls_gets_the_whole_file(hq: Home, quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answer is never read to the end for as long as it lasts, and that is no reason to cut it."""
+    monkeypatch.setattr(http_connections, "ANSWER_SECONDS", 0.4)
+    folder = quick / "slow-tls"
+    folder.mkdir()
+    cert, key = certificate(folder)
+    with served(hq.path, "P1", listening=Listening(host="127.0.0.1", port=0, cert=cert, key=key)) as url:
+        parts = urlsplit(url)
+        plain = socket.socket()
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        plain.settimeout(10)
+        plain.connect((parts.hostname or "", parts.port or 0))
+        trust = ssl.create_default_context(cafile=str(cert))
+        with trust.wrap_socket(plain, server_hostname=parts.hostname) as stream:
+            stream.sendall(f"GET {BIG_PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            received, until = bytearray(), time.monotonic() + 1.5
+            while data := stream.recv(1 << 16):
+                received += data
+                if time.monotonic() < until:
+                    time.sleep(0.02)
+    assert bytes(received).endswith(BIG)
+
+
+@pytest.mark.parametrize(
+    ("length", "seconds", "following"),
+    [
+        (http_files.FIRST_SLICE, 0.1, 2 * http_files.FIRST_SLICE),
+        (http_files.SLICE, 0.1, http_files.SLICE),
+        (http_files.SLICE, 5.0, http_files.SLICE),
+        (http_files.SLICE, 60.0, http_files.SLICE // 2),
+        (http_files.FIRST_SLICE, 60.0, http_files.FIRST_SLICE),
+    ],
+)
+def test_a_slow_client_has_as_long_for_fewer_bytes(length: int, seconds: float, following: int) -> None:
+    assert http_files._next_slice(length, seconds) == following
 
 
 def test_show_says_what_the_url_serves(hq: Home, quick: Path, ours: str) -> None:
