@@ -26,7 +26,7 @@ SLICE, FIRST_SLICE = 4 << 20, 128 << 10
 ANSWER_SECONDS = 120.0
 """How long a client may take for one slice."""
 _QUICK_SECONDS, _SLOW_SECONDS = 1.0, 10.0
-"""A slice that took less than the first is followed by a longer one, one that took more than the second by a shorter."""
+"""After a slice that took less than the first comes a longer one, after one of more than the second a shorter."""
 
 SendFile = Callable[[BinaryIO, int, int], Awaitable[None]]
 """Send so many bytes of a file from an offset; raises `ConnectionError` when the client is gone, too slow, or the file

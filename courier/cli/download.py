@@ -31,7 +31,6 @@ from courier.cli.download_options import (
 from courier.text import plural, size_text
 
 if TYPE_CHECKING:
-    from courier.distribution.cache_rules import Verdict
     from courier.distribution.download_run import Outcome, Wish
 
 app = group("")
@@ -87,6 +86,7 @@ def download(
     from courier.distribution.download_run import Wish, download_to_folder
     from courier.distribution.download_shared import Manner
     from courier.errors import UsageError
+    from courier.site.clock import now
 
     console = console_of(context)
     wanted, stop = parse_wanted(reference), threading.Event()
@@ -106,23 +106,34 @@ def download(
         ),
         point=point,
         client_class=client_class,
+        ca_file=ca_file,
     )
+    home = find_cache(cache)
     with stopping(stop):
         if to is not None:
             outcome = download_to_folder(wish, to, stop=stop, progress=console.progress)
         else:
-            outcome = _to_cache(console, wish, find_cache(cache), stop=stop, wait=wait)
-    document = _document(outcome)
-    if outcome.placing is not None and outcome.placing.entry is None:
-        raise typer.Exit(_no_room(console, outcome, outcome.placing.verdict, document))
+            outcome = _to_cache(console, wish, home, stop=stop, wait=wait)
+    document, placing = _document(outcome), outcome.placing
+    if placing is not None and placing.entry is None:
+        ref = outcome.found.ref
+        raise typer.Exit(
+            report_no_room(
+                console,
+                f"{ref.package}:{ref.version}",
+                placing.verdict,
+                document,
+                home=home,
+                now_ns=now(),
+                retry=_retry(wish, outcome),
+            )
+        )
     _say(console, outcome)
     console.result(document)
 
 
 def _to_cache(console: Console, wish: Wish, home: Path, *, stop: threading.Event, wait: bool) -> Outcome:
     """Download into the cache; with ``wait`` again and again, as documented, while it does not fit."""
-    from courier.distribution.cache_class import settings_of
-    from courier.distribution.cache_rules import RETRIES, RETRY_SECONDS
     from courier.distribution.download_run import download_to_cache
 
     tries = 0
@@ -130,10 +141,7 @@ def _to_cache(console: Console, wish: Wish, home: Path, *, stop: threading.Event
         outcome = download_to_cache(wish, home, stop=stop, progress=console.progress)
         placing = outcome.placing
         assert placing is not None
-        seconds, most = RETRY_SECONDS, RETRIES
-        if wish.client_class:
-            signed = settings_of(outcome.found.statement, wish.client_class)
-            seconds, most = signed.retry * 60, signed.retries
+        seconds, most = _retry(wish, outcome)
         if placing.entry is not None or placing.verdict.too_large or not wait or tries >= most:
             return outcome
         tries += 1
@@ -144,11 +152,15 @@ def _to_cache(console: Console, wish: Wish, home: Path, *, stop: threading.Event
         stop.wait(seconds)
 
 
-def _no_room(console: Console, outcome: Outcome, verdict: Verdict, document: dict[str, Any]) -> int:
-    from courier.site.clock import now
+def _retry(wish: Wish, outcome: Outcome) -> tuple[int, int]:
+    """The seconds between two tries where a package does not fit, and how many there are: as the site has it."""
+    from courier.distribution.cache_class import settings_of
+    from courier.distribution.cache_rules import RETRIES, RETRY_SECONDS
 
-    ref = outcome.found.ref
-    return report_no_room(console, f"{ref.package}:{ref.version}", verdict, document, now_ns=now())
+    if not wish.client_class:
+        return RETRY_SECONDS, RETRIES
+    signed = settings_of(outcome.found.statement, wish.client_class)
+    return signed.retry * 60, signed.retries
 
 
 def _voucher(outcome: Outcome) -> str:
@@ -175,6 +187,7 @@ def _document(outcome: Outcome) -> dict[str, Any]:
         "fetched_bytes": counts.fetched,
         "resumed_bytes": counts.resumed,
         "zero_bytes": counts.zeros,
+        "set_id_dropped": outcome.set_id_dropped,
         "blocks_refused": sum(one.refused for one in outcome.sources),
         "sources": [
             {
@@ -220,6 +233,9 @@ def _say(console: Console, outcome: Outcome) -> None:
     extra = f" ({', '.join(more)})" if more else ""
     console.say(f"{ref.package}:{ref.version}: {size_text(outcome.found.package.definition.listing.bytes)}{extra}")
     console.say(f"  {outcome.where}")
+    if outcome.set_id_dropped:
+        entries = plural(outcome.set_id_dropped, "entry", "entries")
+        console.say(f"  {entries} without the set-user-ID and set-group-ID bits that the package has for them")
     owner = ref.package[:3]
     if owner != _voucher(outcome):
         console.say(f"  {_voucher(outcome)} alone vouches for it: the card of {owner} was not given (--card)")

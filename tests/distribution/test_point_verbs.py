@@ -15,7 +15,7 @@ from point_client import Held, from_folders, take_all
 
 from courier.distribution import fill as fill_module
 from courier.distribution.folder import PointFolder
-from courier.distribution.registry import all_space
+from courier.distribution.registry import all_points, space_of
 from courier.site.catalog import points as point_rows
 from courier.site.home import open_site
 from formats.blocks import BLOCK
@@ -297,7 +297,7 @@ def test_the_room_of_points_is_listed_for_planning(hq: Home) -> None:
     hq("point", "add", "B1", folder(hq, "b1"), "--reserve", "50%", "--branch", "--group", "north")
     site = open_site(hq.path)
     try:
-        branch, point = all_space(site)
+        branch, point = (space for one in all_points(site) for space in space_of(site, one))
     finally:
         site.close()
     assert (branch.point, branch.branch, branch.group, branch.path) == ("B1", True, "north", folder(hq, "b1"))
@@ -335,6 +335,11 @@ def test_points_are_added_listed_shown_and_removed(hq: Home) -> None:
         (("P2", "x", "--url", "ftp://a/"), 2),
         (("P2", "x", "--reserve", "100%"), 2),
         (("P2", "x", "--peer", "nowhere"), 2),
+        (("P2", "x", "--peer", "http://[::1"), 2),
+        (("P2", "x", "--peer", "http://a..b/"), 2),
+        (("P2", "x", "--peer", "http://10.0.0.1:99999/"), 2),
+        (("P2", "x", "--url", "http://user:word@10.0.0.1/"), 2),
+        (("P2", "x", "--url", "http://10.0.0.1/?a=b"), 2),
         (("P2", "x", "--group", "a b"), 2),
         (("P2", "x", "--folder", "x"), 2),
         (("P2", "HQ1/point"), 3),
