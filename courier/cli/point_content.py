@@ -41,6 +41,10 @@ def _failures(names: Sequence[str], act: Callable[[str], None]) -> list[tuple[st
     return failures
 
 
+def _failed_json(failures: Sequence[tuple[str, CourierError]]) -> list[dict[str, Any]]:
+    return [{"point": name, "code": str(error.code), "message": error.message} for name, error in failures]
+
+
 def _on_each(console: Console, names: Sequence[str], label: str, act: Act) -> None:
     """Do something on each point, the others too where one fails; then print, and exit with what failed last."""
     documents: list[dict[str, Any]] = []
@@ -53,7 +57,8 @@ def _on_each(console: Console, names: Sequence[str], label: str, act: Act) -> No
             _say(console, done)
 
         if failures := _failures(names, act_on):
-            raise typer.Exit(console.errors(failures, {"points": documents}))
+            document = {"points": documents, "failed": _failed_json(failures)}
+            raise typer.Exit(console.errors(failures, document))
         console.result({"points": documents})
 
 
@@ -212,6 +217,9 @@ def validate(
             documents.append(_describe_validated(found))
 
         failures = _failures(points, read)
+        document: dict[str, Any] = {"points": documents}
+        if failures:
+            document["failed"] = _failed_json(failures)
         damaged = [one for one in documents if one["damaged"]]
         if damaged:
             count, first = plural(sum(len(one["damaged"]) for one in damaged), "file"), damaged[0]["point"]
@@ -223,7 +231,6 @@ def validate(
                 else f"courier point redistribute ID --point {first} mends them from the store; check that disk",
             )
             failures.append(("", error))
-        document = {"points": documents}
         if failures:
             raise typer.Exit(console.errors(failures, document))
         console.result(document)

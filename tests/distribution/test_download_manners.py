@@ -227,7 +227,11 @@ def test_a_disk_that_takes_no_file_of_that_size_keeps_none_open(
     close = os.close
 
     def too_large(descriptor: int, _size: int) -> None:
-        monkeypatch.setattr(os, "close", lambda number: (closed.append(number), close(number))[1])
+        def noted(number: int) -> None:
+            closed.append(number)
+            close(number)
+
+        monkeypatch.setattr(os, "close", noted)
         opened.append(descriptor)
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
 

@@ -251,6 +251,19 @@ def _has_a_block(path: Path) -> bool:
     return path.stat().st_blocks * 512 > BLOCK
 
 
+def test_a_planted_link_leads_no_listing_out_of_the_branch(tmp_path: Path) -> None:
+    point = SamplePoint(tmp_path / "hq")
+    point.put({"a.txt": b"a"})
+    branch, outside = tmp_path / "branch", tmp_path / "outside"
+    outside.mkdir()
+    mirrored(branch, point)
+    (branch / ".courier" / "parts").symlink_to(outside)
+    point.put({"b.txt": b"b"}, version=2)
+    mirrored(branch, point)
+    assert list(outside.iterdir()) == []
+    assert fetched(point.card, tmp_path / "out", branch) == {"b.txt": b"b"}
+
+
 def test_an_older_statement_changes_nothing(point: SamplePoint, tmp_path: Path) -> None:
     branch, old = tmp_path / "branch", point.copy("old")
     point.publish(withdrawn=(Withdrawn(package="HQ100009", version=1, reason="a fault"),))

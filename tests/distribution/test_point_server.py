@@ -31,6 +31,7 @@ from stock import stock_tool
 
 from courier.channel import http_connections, http_files
 from courier.channel.http_server import Listening
+from courier.distribution import serve
 from courier.errors import NotFoundError, RefusedError, UsageError
 from formats.blocks import BLOCK
 from formats.documents.point import blocks_path, content_path
@@ -355,6 +356,19 @@ def test_a_client_that_takes_nothing_is_cut_off(hq: Home, quick: Path, monkeypat
     hq("point", "distribute", "HQ100001", "--point", "ONE")
     with served(hq.path, "ONE") as url, held_open(url):
         assert ask(url, SMALL_PATH).body == b"small"  # it waits for its turn, which comes
+
+
+def test_one_address_does_not_take_all_connections(hq: Home, quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "MORE_CONNECTIONS", 5)
+    hq("point", "add", "NARROW", quick / "narrow", "--reserve", "1MB", "--max-connections", "1")
+    hq("point", "distribute", "HQ100001", "--point", "NARROW")
+    with served(hq.path, "NARROW") as url, contextlib.ExitStack() as stack:
+        parts = urlsplit(url)
+        idle = [
+            stack.enter_context(socket.create_connection((parts.hostname or "", parts.port or 0), 10)) for _ in range(3)
+        ]
+        assert ask(url, SMALL_PATH).body == b"small"
+        assert idle[0].recv(1) == b""  # the oldest of four gave way
 
 
 def test_tokens_do_not_travel_in_clear_and_are_kept_from_others(hq: Home, quick: Path, tmp_path: Path) -> None:

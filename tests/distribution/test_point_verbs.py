@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -224,6 +225,39 @@ def test_to_validate_nothing_is_said_and_writes_nothing(hq: Home) -> None:
     assert "nothing was checked" in hq.says("point", "validate", "--point", "P1")
     assert hq.fails("point", "validate", "HQ100001", "--point", "P1", code=6)
     assert digests_of(folder(hq)) == before
+
+
+def test_points_are_read_back_though_others_fail(hq: Home) -> None:
+    hq("point", "add", "P2", folder(hq, "p2"), "--reserve", "1MB")
+    hq("point", "distribute", "HQ100001", "--point", "P1", "--point", "P2")
+    flip(content(hq, BIG, "p2"))
+    folder(hq).rename(folder(hq, "away"))
+    failed = hq.ran("point", "validate", "--point", "P1", "--point", "P2", code=4)
+    assert [(one["point"], len(one["damaged"])) for one in failed.document["points"]] == [("P2", 1)]
+    assert [(one["point"], one["code"]) for one in failed.document["failed"]] == [("P1", "not-found")]
+    folder(hq, "away").rename(folder(hq))
+
+
+def test_what_a_failing_disk_cannot_read_is_damage_and_the_rest_is_read(
+    hq: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hq("point", "distribute", "HQ100001", "--point", "P1")
+    size, opened = PointFolder.size, PointFolder.open
+    bad = content_path(hashlib.sha256(BIG).hexdigest())
+
+    def failing(act: Any) -> Any:
+        def of(self: PointFolder, path: str) -> Any:
+            if path in (bad, "point.json"):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return act(self, path)
+
+        return of
+
+    monkeypatch.setattr(PointFolder, "size", failing(size))
+    monkeypatch.setattr(PointFolder, "open", failing(opened))
+    (found,) = hq.ran("point", "validate", "--point", "P1", code=4).document["points"]
+    assert {one["path"] for one in found["damaged"]} == {bad, "point.json"}
+    assert found["checked"] > 3
 
 
 def test_a_damaged_store_changes_no_point(hq: Home) -> None:
