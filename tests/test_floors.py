@@ -107,6 +107,7 @@ PURE = (
     "courier.distribution.download_limits",
     "courier.distribution.point_reader",
     "courier.distribution.ranges",
+    "courier.distribution.web_address",
     "courier.planning.activities",
     "courier.planning.courier_time",
     "courier.planning.loss",

@@ -22,12 +22,11 @@ from courier.cli.download_options import (
     SETTINGS,
     TOKEN_FILE,
     WINDOW,
-    pace_of,
-    priority_of,
-    seconds_of,
+    manner_of,
     sources_of,
     stopping,
 )
+from courier.cli.download_told import say_sources, sources_json
 from courier.text import plural, size_text
 
 if TYPE_CHECKING:
@@ -84,7 +83,6 @@ def download(
     from courier.distribution.cache_folder import find_cache
     from courier.distribution.download_plan import read_cards
     from courier.distribution.download_run import Wish, download_to_folder
-    from courier.distribution.download_shared import Manner
     from courier.errors import UsageError
     from courier.site.clock import now
 
@@ -92,17 +90,13 @@ def download(
     wanted, stop = parse_wanted(reference), threading.Event()
     if to is not None and (cache is not None or client_class or wait):
         raise UsageError("--cache, --class and --wait are of the cache", hint="leave --to or them out")
-    chosen = priority_of(priority)
     wish = Wish(
         package=wanted.package,
         version=wanted.version,
         points=sources_of(addresses, token_file, ca_file),
         cards=read_cards(cards),
-        manner=Manner(
-            connections=parallel,
-            priority=chosen,
-            pace=pace_of(console, chosen, window or [], rate, settings, stop),
-            retry_for=seconds_of(retry_for),
+        manner=manner_of(
+            console, priority, window or [], rate, settings, parallel=parallel, retry_for=retry_for, stop=stop
         ),
         point=point,
         client_class=client_class,
@@ -188,17 +182,7 @@ def _document(outcome: Outcome) -> dict[str, Any]:
         "resumed_bytes": counts.resumed,
         "zero_bytes": counts.zeros,
         "set_id_dropped": outcome.set_id_dropped,
-        "blocks_refused": sum(one.refused for one in outcome.sources),
-        "sources": [
-            {
-                "from": one.name,
-                "kind": one.kind,
-                "bytes": one.bytes,
-                "blocks_refused": one.refused,
-                "faults": [{"what": what, "count": count} for what, count in one.faults],
-            }
-            for one in outcome.sources
-        ],
+        **sources_json(outcome.sources),
     }
     if placing is not None:
         document |= {
@@ -219,15 +203,7 @@ def _say(console: Console, outcome: Outcome) -> None:
         return
     for one in outcome.placing.evicted if outcome.placing else ():
         console.say(f"Deleted {one.package}:{one.version}: {size_text(one.bytes)}")
-    for source in outcome.sources:
-        if source.bytes:
-            console.say(f"{size_text(source.bytes)} from {source.name}{' (peer)' if source.kind == 'peer' else ''}")
-        if source.faults:
-            what, count = source.faults[0]
-            others = f"; {len(source.faults) - 1} other faults" if len(source.faults) > 1 else ""
-            console.warn(f"{source.name}: {what}{f', {count} times' if count > 1 else ''}{others}")
-        if source.refused:
-            console.warn(f"{source.name}: {plural(source.refused, 'block')} refused and fetched again")
+    say_sources(console, outcome.sources)
     more = [f"{size_text(counts.resumed)} were there"] if counts.resumed else []
     more += [f"{size_text(counts.zeros)} are zeros"] if counts.zeros else []
     extra = f" ({', '.join(more)})" if more else ""
