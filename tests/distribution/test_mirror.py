@@ -21,7 +21,7 @@ from download_points import SamplePoint, by_courier
 from faulty_server import faulty
 from journey import environment, run
 
-from courier.distribution import mirror_contents, mirror_watch, source_list
+from courier.distribution import mirror_contents, mirror_watch, source_list, space_left
 from courier.distribution.application import PointService
 from courier.distribution.download_pace import Unpaced
 from courier.distribution.download_plan import read_cards
@@ -301,8 +301,8 @@ def test_a_disk_that_others_fill_is_left_before_its_reserve_is_gone(
     point: SamplePoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = iter([1 << 40])
-    monkeypatch.setattr(mirror_contents, "free_space", lambda _: next(free, 100))
-    monkeypatch.setattr(mirror_contents, "_LOOK_AGAIN", BLOCK)
+    monkeypatch.setattr(space_left, "free_space", lambda _: next(free, 100))
+    monkeypatch.setattr(space_left, "_LOOK_AGAIN", BLOCK)
     refused("no-space", lambda: mirrored(tmp_path / "branch", point, reserve="1000"))
     assert not (tmp_path / "branch" / "point.json").exists()
 
