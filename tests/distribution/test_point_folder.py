@@ -113,7 +113,6 @@ def test_what_a_kill_left_is_swept(folder: PointFolder) -> None:
     assert folder.names(".courier/new") == []
 
 
-@pytest.mark.skipif(os.name != "posix", reason="elsewhere folders are not opened")
 def test_a_folder_that_another_thread_closes_takes_no_file_of_others_with_it(tmp_path: Path) -> None:
     opened = PointFolder(tmp_path)
     (tmp_path / "other").write_bytes(b"x")
