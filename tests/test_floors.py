@@ -107,7 +107,6 @@ PURE = (
     "courier.distribution.download_limits",
     "courier.distribution.point_reader",
     "courier.distribution.ranges",
-    "courier.distribution.web_address",
     "courier.planning.activities",
     "courier.planning.courier_time",
     "courier.planning.loss",

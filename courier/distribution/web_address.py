@@ -1,4 +1,4 @@
-"""The address of a web server that has a point: one reading of it for the site that names it and for its clients. Pure.
+"""The address of a web server that has a point: one reading of it for the site that names it and for its clients.
 
 A site signs the addresses of peers, and every client of the branch reads them; so what a client could not use is
 refused where it is set.

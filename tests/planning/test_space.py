@@ -48,7 +48,7 @@ def test_a_point_takes_the_content_and_its_reserve_to_the_byte() -> None:
     short = judge(PLACE, 50 * MB, 40 * MB + 1)
     assert short.verdict == Verdict.SHORT
     assert short.needed == 100 * MB + 1
-    assert short.do == "free 1 bytes at P1 of BR1"
+    assert short.do == "free 1 byte at P1 of BR1"
 
 
 def test_a_store_takes_the_archives_as_well() -> None:
