@@ -31,6 +31,9 @@ def list_(context: typer.Context) -> None:
             for s in found
         ]
         marks = {key: f"{' (RETIRED)' * (key in retired)}{' (CONTRADICTED)' * (key in contradicted)}" for key in known}
+        for s in found:
+            if (vouching := vouching_site(s, signed)) != s.package[:3]:
+                marks[s.package, s.version] += f" ({vouching} alone vouches for it)"
         rows = [(*row[:2], f"{row[2]}{marks[row[0], row[1]]}", *row[3:]) for row in rows]
         console.table(("PACKAGE", "VERSION", "NAME", "FILES", "SIZE", "FROM", "ADDED"), rows)
         if not rows:
@@ -70,6 +73,7 @@ def show(context: typer.Context, *, reference: REFERENCE) -> None:
         key, source = (stored.package, stored.version), stored.package[:3]
         if vouching != source:
             console.say(f"Vouched for by {vouching} alone: what {source} signed for it is not here.")
+            console.say(f"  {_how_to_have_it_signed(source, is_pinned=site.trust().is_pinned(source))}")
         if bad:
             console.say(f"CONTRADICTED: {source} signed other content for this version; it is not used.")
         if key in retired:
@@ -92,6 +96,15 @@ def show(context: typer.Context, *, reference: REFERENCE) -> None:
                 "contradicted": bad,
             }
         )
+
+
+def _how_to_have_it_signed(source: str, *, is_pinned: bool) -> str:
+    """What replaces the word of a site that only passed a package on."""
+    first = "" if is_pinned else f"Pin the card of {source} (courier site trust CARD). "
+    return (
+        f"{first}What {source} signed comes by network (courier channel sync) with a parcel of {source} that has this "
+        f"version and is shipped here: ask {source} for one"
+    )
 
 
 @command(app, "verify", examples=["courier package verify", "courier package verify HQ100001:3"])
