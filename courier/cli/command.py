@@ -148,12 +148,16 @@ class Command(TyperCommand):
             if parameter.name in context.params:
                 context.params[parameter.name] = in_capitals(parameter, context.params[parameter.name])
             check_texts(parameter, context.params.get(parameter.name))
-        with telling_refusals(context.obj.warn):
+        with telling_refusals(context.obj.note):
             return super().invoke(context)
 
 
 class Group(TyperGroup):
     """A group of commands that prints its help when it is called without one."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of the commands; none is made for it (`courier.cli.command_tree`)."""
+        return list(self.commands)
 
     def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
         """Print the help where there is nothing to parse, and exit as for wrong usage."""

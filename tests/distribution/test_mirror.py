@@ -21,7 +21,7 @@ from download_points import SamplePoint, by_courier
 from faulty_server import faulty
 from journey import environment, run
 
-from courier.distribution import mirror_contents, mirror_watch, source_list
+from courier.distribution import mirror_contents, mirror_watch, source_list, space_left
 from courier.distribution.application import PointService
 from courier.distribution.download_pace import Unpaced
 from courier.distribution.download_plan import read_cards
@@ -234,7 +234,7 @@ def test_after_sigkill_the_same_command_goes_on(point: SamplePoint, tmp_path: Pa
         )
         parts = branch / ".courier" / "parts"
         until = time.monotonic() + 30
-        while time.monotonic() < until and not (parts.is_dir() and any(map(_has_bytes, parts.iterdir()))):
+        while time.monotonic() < until and not (parts.is_dir() and any(map(_has_a_block, parts.iterdir()))):
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait(20)
@@ -246,8 +246,22 @@ def test_after_sigkill_the_same_command_goes_on(point: SamplePoint, tmp_path: Pa
     assert list(parts.iterdir()) == []
 
 
-def _has_bytes(path: Path) -> bool:
-    return path.stat().st_blocks > 0
+def _has_a_block(path: Path) -> bool:
+    # Less than a block is fetched again: there would be nothing to go on from.
+    return path.stat().st_blocks * 512 > BLOCK
+
+
+def test_a_planted_link_leads_no_listing_out_of_the_branch(tmp_path: Path) -> None:
+    point = SamplePoint(tmp_path / "hq")
+    point.put({"a.txt": b"a"})
+    branch, outside = tmp_path / "branch", tmp_path / "outside"
+    outside.mkdir()
+    mirrored(branch, point)
+    (branch / ".courier" / "parts").symlink_to(outside)
+    point.put({"b.txt": b"b"}, version=2)
+    mirrored(branch, point)
+    assert list(outside.iterdir()) == []
+    assert fetched(point.card, tmp_path / "out", branch) == {"b.txt": b"b"}
 
 
 def test_an_older_statement_changes_nothing(point: SamplePoint, tmp_path: Path) -> None:
@@ -287,8 +301,8 @@ def test_a_disk_that_others_fill_is_left_before_its_reserve_is_gone(
     point: SamplePoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = iter([1 << 40])
-    monkeypatch.setattr(mirror_contents, "free_space", lambda _: next(free, 100))
-    monkeypatch.setattr(mirror_contents, "_LOOK_AGAIN", BLOCK)
+    monkeypatch.setattr(space_left, "free_space", lambda _: next(free, 100))
+    monkeypatch.setattr(space_left, "_LOOK_AGAIN", BLOCK)
     refused("no-space", lambda: mirrored(tmp_path / "branch", point, reserve="1000"))
     assert not (tmp_path / "branch" / "point.json").exists()
 
@@ -481,7 +495,9 @@ def test_the_commands_refuse_what_makes_no_sense(point: SamplePoint, tmp_path: P
         (("point", "serve", "P1", "--max-connections", "3"), 2),
         (("point", "serve", "--folder", tmp_path / "empty"), 6),
         (("point", "serve", "--folder", tmp_path / "empty", "--branch-network", "10.0.0.0/8"), 2),
-        (("point", "mirror", tmp_path / "b", *given, "--package", "hq1"), 2),
+        (("point", "mirror", tmp_path / "b", *given, "--package", "hq-1"), 2),
+        # Typed in lower case it is taken, and fails as the next one does.
+        (("point", "mirror", tmp_path / "b", *given, "--package", "hq1", "--on-demand", "hq10000a"), 6),
         (("point", "mirror", tmp_path / "b", *given, "--priority", "foreground"), 6),
     ):
         assert run(*words, "--json", code=code).error["hint"]
