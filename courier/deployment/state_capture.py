@@ -181,7 +181,7 @@ class _Capture:
                     encrypted.write(line)
 
                 self._walk(tree, objects, write)
-                objects.flush()
+                objects.finish()
             record = CaptureRecord(
                 migration=self._folder.migration,
                 number=number,

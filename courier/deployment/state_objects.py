@@ -1,8 +1,8 @@
 """The objects of a migration: pieces of files, each named by the keyed digest of its bytes, and encrypted.
 
 They are written many at a time: to temporary names, flushed, read back from the disk and compared, then renamed. So an
-object that has its name is whole, whenever the work was cut. What is there from earlier is read once, and not written
-again unless it is damaged.
+object that has its name is whole, whenever the work was cut; a power cut may take names away again until `finish`. What
+is there from earlier is read once, and not written again unless it is damaged.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from courier.files import TEMP, flush_files, free_space, make_folder, path_text,
 from formats.documents.state import PIECE
 from formats.errors import DigestMismatchError, FormatError
 
-_BATCH_FILES = 256
+_BATCH_FILES = 1024
 _BATCH_BYTES = 64 << 20
 _NAME = re.compile("[0-9a-f]{64}")
 
@@ -74,6 +74,7 @@ class ObjectWriter(Objects):
         self._waiting: dict[str, Path] = {}
         self._bytes = 0
         self._room = 0
+        self._folders: set[Path] = set()
         make_folder(self._folder)
         for path in self._folder.glob(f"{TEMP}*"):
             path.unlink()
@@ -123,16 +124,21 @@ class ObjectWriter(Objects):
                     f"{path_text(self._folder)}: what was written there reads back differently",
                     hint="check the disk of the state migration point, then give the same command again",
                 )
-        folders = set()
         for digest, temporary in self._waiting.items():
             path = self.path(digest)
-            if path.parent not in folders:
-                folders.add(make_folder(path.parent))
+            if path.parent not in self._folders:
+                path.parent.mkdir(exist_ok=True)
+                self._folders.add(path.parent)
             temporary.replace(path)
-        for folder in folders:
-            sync_folder(folder)
         self._waiting.clear()
         self._bytes = self._room = 0
+
+    def finish(self) -> None:
+        """Put everything on the disk, names and all: only then may a record say that it is there."""
+        self.flush()
+        for folder in sorted(self._folders):
+            sync_folder(folder)
+        sync_folder(self._folder)
 
 
 def _from_disk(path: Path) -> bytes:

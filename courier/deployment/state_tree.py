@@ -28,7 +28,7 @@ EntryRow = FolderRow | FileRow | NameRow | LinkRow
 ASIDE = ".before-restore"
 """End of the name that something gets which stood in the way."""
 _MOST_NAMED = 1000
-_BATCH_FILES = 256
+_BATCH_FILES = 1024
 _BATCH_BYTES = 64 << 20
 _SET_ID = stat.S_ISUID | stat.S_ISGID
 _CHUNK = 1 << 20
