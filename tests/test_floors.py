@@ -109,6 +109,7 @@ PURE = (
     "courier.deployment.sequence_file",
     "courier.deployment.status",
     "courier.deployment.variables",
+    "courier.deployment.state_rules",
     "courier.distribution.cache_rules",
     "courier.distribution.download_limits",
     "courier.distribution.point_reader",
