@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from courier.deployment.state_migrations import take_over
-from courier.deployment.state_points import PointRoom, check_mounted, check_whole_folder, find_point, rooms
+from courier.deployment.state_points import PointRoom, check_mounted, check_whole_folder, find_point, free_text, rooms
 from courier.deployment.state_store import MigrationFolder
 from courier.error_codes import Code
 from courier.errors import CourierError, NoSpaceError, NotFoundError, RefusedError, UsageError
@@ -178,7 +178,7 @@ def _choose(connection: Connection, found: list[PointRoom]) -> PointRoom:
         elif one.room == 0:
             refused.append(
                 NoSpaceError(
-                    f"state migration point {name} is at its minimum of free space ({one.point.min_free})",
+                    f"state migration point {name} is at its minimum of free space ({free_text(one.point.min_free)})",
                     hint="free space there, or add a point: courier state point add NAME PATH --max-clients 50",
                 )
             )

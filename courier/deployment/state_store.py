@@ -132,7 +132,9 @@ class MigrationFolder:
             except NotForUsError as error:
                 closed = error
             except FileNotFoundError:
-                continue  # its making was cut; nothing is encrypted with it yet
+                if _numbers(self.path / key_id):
+                    raise MalformedError("is missing", place=f"{key_id}/{_KEY}") from None
+                # Its making was cut: nothing is encrypted with it yet.
         if closed is not None and not found:
             raise closed
         return found

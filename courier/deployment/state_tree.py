@@ -252,7 +252,7 @@ class RestoredTree(AbstractContextManager["RestoredTree"]):
     def _info(self, name: str) -> os.stat_result | None:
         try:
             return self._root.lstat(name)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # a file may stand where its folder goes
             return None
 
     def _put_aside(self, name: str) -> None:
