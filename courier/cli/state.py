@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from courier.site.catalog.state import Migration
     from courier.site.home import Site
 
-app = group("Users' state: captured from the old computer, restored on the new one.")
+app = group("Users' state: captured, restored, released, deleted.")
 app.add_typer(state_point.app, name="point")
 
 COMPUTER = Annotated[str, typer.Argument(metavar="COMPUTER", help="Name of a computer.")]
 CAPTURE = Annotated[
-    int | None, typer.Option("--capture", metavar="N", min=1, help="Number of the capture; else the newest.")
+    int | None,
+    typer.Option("--capture", metavar="N", min=1, max=999_999, help="Number of a capture; else the newest."),
 ]
 INTO = Annotated[Path, typer.Option("--into", metavar="DIR", help="Folder that it goes into.")]
 _SHOWN = 20

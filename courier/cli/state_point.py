@@ -15,7 +15,7 @@ from courier.text import plural, size_text
 if TYPE_CHECKING:
     from courier.deployment.state_points import PointRoom
 
-app = group("State migration points: folders that users' state waits in, encrypted.")
+app = group("State migration points: where users' state waits, encrypted.")
 
 POINT = Annotated[
     str, typer.Argument(metavar="NAME", help="Name of a state migration point: letters, digits, dots, hyphens.")
@@ -35,7 +35,7 @@ def add(
     *,
     name: POINT,
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="Folder of the point, which computers reach at this path too.")
+        Path, typer.Argument(metavar="FOLDER", help="Folder of the point, which computers reach at this path too.")
     ],
     max_clients: Annotated[
         int, typer.Option("--max-clients", metavar="N", min=1, max=1_000_000, help="Computers that have a place there.")
@@ -93,7 +93,7 @@ def list_(context: typer.Context) -> None:
         ]
         console.table(("POINT", "CLIENTS", "ROOM", "", "PATH"), rows)
         if not rows:
-            console.say("There is no state migration point yet: courier state point add NAME PATH")
+            console.say("There is no state migration point yet: courier state point add NAME FOLDER")
         console.result({"points": [_document(one) for one in found]})
 
 

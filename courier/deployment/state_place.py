@@ -148,7 +148,7 @@ def _choose(connection: Connection, found: list[PointRoom]) -> PointRoom:
     """The point with the most room that takes another migration; the places are counted in this transaction."""
     if not found:
         raise NotFoundError(
-            "there is no state migration point", hint="courier state point add NAME PATH --max-clients 50"
+            "there is no state migration point", hint="courier state point add NAME FOLDER --max-clients 50"
         )
     refused: list[CourierError] = []
     fit = []
@@ -158,7 +158,7 @@ def _choose(connection: Connection, found: list[PointRoom]) -> PointRoom:
             refused.append(
                 RefusedError(
                     f"state migration point {name} only restores",
-                    hint="courier state point add NAME PATH --max-clients 50",
+                    hint="courier state point add NAME FOLDER --max-clients 50",
                     code=Code.RESTORE_ONLY,
                 )
             )
@@ -179,7 +179,7 @@ def _choose(connection: Connection, found: list[PointRoom]) -> PointRoom:
             refused.append(
                 NoSpaceError(
                     f"state migration point {name} is at its minimum of free space ({free_text(one.point.min_free)})",
-                    hint="free space there, or add a point: courier state point add NAME PATH --max-clients 50",
+                    hint="free space there, or add a point: courier state point add NAME FOLDER --max-clients 50",
                 )
             )
         else:
