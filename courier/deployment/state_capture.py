@@ -173,15 +173,7 @@ class _Capture:
         needed = lambda: estimate.bytes  # noqa: E731
         with naming_space(self._folder.point, needed, purpose="capturing the state"):
             manifest = self._folder.manifest(keys, number)
-            digest = keys.manifest_digest()
-            with atomic_file(manifest) as out, keys.encrypting(out) as encrypted, open_root(self._root) as tree:
-
-                def write(line: bytes) -> None:
-                    digest.update(line)
-                    encrypted.write(line)
-
-                self._walk(tree, objects, write)
-                objects.finish()
+            digest = self._write(manifest, keys, objects)
             record = CaptureRecord(
                 migration=self._folder.migration,
                 number=number,
@@ -189,7 +181,7 @@ class _Capture:
                 destination=self._place.destination,
                 begun_ns=begun_ns,
                 captured_ns=max(begun_ns, now()),
-                manifest=digest.hexdigest(),
+                manifest=digest,
                 rows=self._rows,
                 files=self._tally.files,
                 bytes=self._tally.bytes,
@@ -211,6 +203,20 @@ class _Capture:
             self._folder.finish(keys, record)
         before = last.record.files if last is not None else None
         return self._captured(record, objects, is_new=True, before=before)
+
+    def _write(self, manifest: Path, keys: MigrationKeys, objects: ObjectWriter) -> str:
+        """Write the manifest, and all objects that it names; return its keyed digest."""
+        digest = keys.manifest_digest()
+        with open_root(self._root) as tree, atomic_file(manifest, readable=True) as out:
+            with keys.encrypting(out) as encrypted:
+
+                def write(line: bytes) -> None:
+                    digest.update(line)
+                    encrypted.write(line)
+
+                self._walk(tree, objects, write)
+                objects.finish()
+        return digest.hexdigest()
 
     def _captured(self, record: CaptureRecord, objects: ObjectWriter, *, is_new: bool, before: int | None) -> Captured:
         return Captured(

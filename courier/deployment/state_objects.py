@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from courier.deployment.state_keys import MigrationKeys
 from courier.errors import DamagedError, NoSpaceError
-from courier.files import TEMP, flush_files, free_space, make_folder, path_text, sync_folder
+from courier.files import TEMP, flush_files, free_space, let_all_read, path_text, sync_folder
+from courier.niceties import set_mode
 from formats.documents.state import PIECE
 from formats.errors import DigestMismatchError, FormatError
 
@@ -75,7 +77,7 @@ class ObjectWriter(Objects):
         self._bytes = 0
         self._room = 0
         self._folders: set[Path] = set()
-        make_folder(self._folder)
+        make_below(self._folder)
         for path in self._folder.glob(f"{TEMP}*"):
             path.unlink()
 
@@ -88,6 +90,7 @@ class ObjectWriter(Objects):
         self._take_room(len(encrypted))
         path = self._folder / f"{TEMP}{digest}"
         path.write_bytes(encrypted)
+        let_all_read(path)  # the site may be another user than the client; nobody can read what it means
         self._waiting[digest] = path
         self._bytes += len(encrypted)
         self.written += len(content)
@@ -127,7 +130,7 @@ class ObjectWriter(Objects):
         for digest, temporary in self._waiting.items():
             path = self.path(digest)
             if path.parent not in self._folders:
-                path.parent.mkdir(exist_ok=True)
+                make_below(path.parent)
                 self._folders.add(path.parent)
             temporary.replace(path)
         self._waiting.clear()
@@ -139,6 +142,17 @@ class ObjectWriter(Objects):
         for folder in sorted(self._folders):
             sync_folder(folder)
         sync_folder(self._folder)
+
+
+def make_below(folder: Path) -> None:
+    """Make a folder where it is missing, with the permissions of the one that it is in.
+
+    So whoever may write to a point may also go on with a capture there, and delete it, whatever the umask.
+    """
+    if not folder.is_dir():
+        folder.mkdir(exist_ok=True)
+        set_mode(folder, stat.S_IMODE(folder.parent.stat().st_mode))
+        sync_folder(folder.parent)
 
 
 def _from_disk(path: Path) -> bytes:

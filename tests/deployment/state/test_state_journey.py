@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from journey import environment
 from state_samples import EVERYTHING, MIGRATION, Bench, described, full_tree, refusing
-from stock import stock_tool
 
 from courier.deployment.state_capture import capture
 from courier.deployment.state_keys import MigrationKeys
@@ -473,19 +472,6 @@ def test_a_manifest_of_another_capture_is_refused(bench: Bench) -> None:
     second_record.write_bytes(first_record.read_bytes())
     with pytest.raises(DamagedError, match="another capture"):
         bench.restore()
-
-
-def test_stock_age_opens_what_is_there(bench: Bench) -> None:
-    age = stock_tool("age")
-    (bench.source / "a").write_bytes(b"the content")
-    bench.capture()
-    key = bench.root / "recovery.key"
-    key.write_text(f"{bench.recovery.to_text()}\n")
-    opened = bench.root / "migration.key"
-    (sealed,) = bench.point.rglob("key.age")
-    subprocess.run([age, "-d", "-i", key, "-o", opened, sealed], check=True)
-    (one,) = bench.objects()
-    assert subprocess.run([age, "-d", "-i", opened, one], check=True, capture_output=True).stdout == b"the content"
 
 
 # --- mistakes -------------------------------------------------------------------------------------------------------

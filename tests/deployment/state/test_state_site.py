@@ -24,6 +24,7 @@ from courier.files import locked
 from courier.site.catalog import computers, state
 from courier.site.catalog.computers import Association, Computer, KnownComputer
 from courier.site.home import Site, create_site
+from courier.site.rotation import rotate_key
 from formats.documents.deployment import StatePlace
 
 DAY_NS = 86_400 * 10**9
@@ -375,8 +376,22 @@ def test_the_recovery_key_is_as_private_as_the_other_keys(site: Site, monkeypatc
     text = (locked_site.home / "keys" / "state-recovery.key").read_text()
     assert text.startswith("-----BEGIN ENCRYPTED") and "AGE-SECRET" not in text
     assert [one.recipient for one in locked_site.keyring.recovery_identities()] == [first]
-    monkeypatch.delenv("COURIER_KEY_PASSPHRASE")
     locked_site.close()
+
+
+def test_keys_that_are_rotated_take_the_recovery_key_along(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    point(site)
+    captured(site)
+    path = site.home / "keys" / "state-recovery.key"
+    before = site.keyring.recovery_recipient()
+    monkeypatch.setenv("COURIER_KEY_PASSPHRASE", "open sesame")
+    rotate_key(site, passphrase=True)
+    assert path.read_text().startswith("-----BEGIN ENCRYPTED") and site.keyring.recovery_recipient() == before
+    rotate_key(site, lost=True)
+    after = site.keyring.recovery_recipient()
+    assert after != before
+    assert [one.recipient for one in site.keyring.recovery_identities()] == [after, before]
+    recover(site, all_migrations(site)[0], folder(site, "recovered"))
 
 
 # --- the commands ---------------------------------------------------------------------------------------------------
