@@ -207,15 +207,18 @@ class _Capture:
     def _write(self, manifest: Path, keys: MigrationKeys, objects: ObjectWriter) -> str:
         """Write the manifest, and all objects that it names; return its keyed digest."""
         digest = keys.manifest_digest()
-        with open_root(self._root) as tree, atomic_file(manifest, readable=True) as out:
-            with keys.encrypting(out) as encrypted:
+        with (
+            open_root(self._root) as tree,
+            atomic_file(manifest, readable=True) as out,
+            keys.encrypting(out) as encrypted,
+        ):
 
-                def write(line: bytes) -> None:
-                    digest.update(line)
-                    encrypted.write(line)
+            def write(line: bytes) -> None:
+                digest.update(line)
+                encrypted.write(line)
 
-                self._walk(tree, objects, write)
-                objects.finish()
+            self._walk(tree, objects, write)
+            objects.finish()
         return digest.hexdigest()
 
     def _captured(self, record: CaptureRecord, objects: ObjectWriter, *, is_new: bool, before: int | None) -> Captured:

@@ -23,6 +23,7 @@ from courier.errors import BusyError, CourierError, DamagedError, NoSpaceError, 
 from courier.files import locked
 from courier.site.catalog import computers, state
 from courier.site.catalog.computers import Association, Computer, KnownComputer
+from courier.site.clock import now
 from courier.site.home import Site, create_site
 from courier.site.rotation import rotate_key
 from formats.documents.deployment import StatePlace
@@ -96,7 +97,7 @@ def test_what_clients_did_is_taken_over_from_the_point(site: Site) -> None:
     assert (row.files, row.bytes, row.skipped, row.source, row.destination) == (1, 1, 0, "OLD", "NEW")
     new = state_place_for(site, "new", captures=False, restores=True)
     assert new is not None and (new.migration, new.recipients) == (old.migration, ())
-    assert old.identity is None and old.migration not in repr(old)
+    assert old.identity is None and str(old.migration) not in repr(old)
     restore(new, folder(site, "target"))
     assert states(site) == ["restored"]
     (released,) = release(site, all_migrations(site))
@@ -110,7 +111,7 @@ def test_what_clients_did_is_taken_over_from_the_point(site: Site) -> None:
 def test_deletion_counts_from_the_release_and_never_comes_before(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     point(site, delete_after=7 * 86_400)
     captured(site)
-    begun = state_migrations.now()
+    begun = now()
 
     def at(days: float) -> None:
         monkeypatch.setattr(state_migrations, "now", lambda: begun + int(days * DAY_NS))
