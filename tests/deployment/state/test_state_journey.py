@@ -255,6 +255,32 @@ def test_a_capture_that_was_killed_goes_on_and_writes_nothing_twice(bench: Bench
     assert not list(bench.point.rglob(".courier-tmp-*"))
 
 
+def test_a_restore_that_was_killed_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    full_tree(bench.source)
+    bench.capture()
+    monkeypatch.setattr("courier.deployment.state_tree._BATCH_FILES", 2)
+    real, left = TreeRoot.rename, 3
+
+    class KilledError(BaseException):
+        """What no code of ours clears up after, as after a kill."""
+
+    def dies(self: TreeRoot, name: str, new: str) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise KilledError
+        real(self, name, new)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TreeRoot, "rename", dies)
+        with pytest.raises(KilledError):
+            bench.restore()
+    assert list(bench.target.rglob(".courier-tmp-*"))
+    back = bench.restore()
+    assert back.aside == 0 and back.written < back.bytes
+    assert described(bench.target) == described(bench.source)
+
+
 def test_a_stopped_capture_and_restore_go_on(bench: Bench) -> None:
     full_tree(bench.source)
     stop = threading.Event()

@@ -138,6 +138,21 @@ def test_a_released_migration_takes_no_more_captures_and_a_new_place_is_given(si
     assert again is not None and again.migration != old.migration
 
 
+def test_what_is_captured_after_a_release_that_the_point_did_not_hear_of_is_kept(site: Site) -> None:
+    point(site)
+    old = captured(site)
+    folder(site, "P1").rename(folder(site, "away"))
+    release(site, all_migrations(site))
+    folder(site, "away").rename(folder(site, "P1"))
+    (folder(site, "source-OLD") / "file").write_bytes(b"newer")
+    capture(old, folder(site, "source-OLD"), EVERYTHING, work=folder(site, "work-OLD"))
+    ((_, error),) = purge(site).failures
+    assert error.code == "state-held" and states(site) == ["complete"]
+    assert all_migrations(site)[0].bytes == 5
+    release(site, all_migrations(site))
+    assert len(purge(site).deleted) == 1
+
+
 def test_a_purge_that_was_killed_is_finished_by_the_next(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     point(site)
     captured(site)
