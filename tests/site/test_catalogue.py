@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import getpass
+import json
 import os
 import shutil
 import sqlite3
@@ -24,6 +25,7 @@ from sqlalchemy.exc import OperationalError
 from stock import stock_tool
 
 from courier.errors import BusyError, CourierError, NoSpaceError, RefusedError, UsageError
+from courier.site import known_names as known_names_module
 from courier.site.catalog import Catalogue, database, messages, open_catalogue, packages, parcels, schema, sites, state
 from courier.site.catalog.database import sqlite_url
 from courier.site.catalog.guests import ROW
@@ -32,6 +34,7 @@ from courier.site.catalog.packages import StoredPackage
 from courier.site.catalog.parcels import LogEntry, ReceivedParcel, ReceivedVolume, SentParcel, SentTo, SentVolume
 from courier.site.catalog.sites import Address, PinnedSite
 from courier.site.catalog.state import Migration, StatePoint
+from courier.site.known_names import known_names
 from courier.site.outbox import transfer_piece
 from formats.documents.listing import ListingSummary
 
@@ -116,6 +119,36 @@ def raw(url: str, *, autocommit: bool = False) -> Iterator[Connection]:
 
 
 # --- opening --------------------------------------------------------------------------------------------------------
+
+
+def test_the_shell_is_offered_names_from_either_database(url: str, catalogue: Catalogue, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "site.json").write_text(json.dumps({"catalogue": url}))
+    letter = Message(
+        direction="in",
+        sha256="0f3a" * 16,
+        site="",
+        type="",
+        state="refused",
+        reason="of an unknown sender",
+        body=b"",
+        created_ns=1,
+        settled_ns=1,
+        attempts=0,
+    )
+    with catalogue.writing() as connection:
+        messages.put(connection, letter)
+    assert known_names(home, "letter") == [("0f3a0f3a0f3a", "of an unknown sender")]
+    for what in ("site", "package", "version", "parcel"):
+        assert known_names(home, what) == []
+        run_all(url, known_names_module._QUERIES[what])
+
+
+def run_all(url: str, query: str) -> None:
+    """Run a query as it is: `known_names` hides what a database says against it."""
+    with raw(url) as connection:
+        connection.exec_driver_sql(query.replace("?", "1"))
 
 
 def test_an_empty_database_is_given_the_schema_and_opened_again_as_it_is(url: str) -> None:
