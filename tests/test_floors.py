@@ -118,6 +118,7 @@ PURE = (
     "courier.deployment.status",
     "courier.deployment.timeline",
     "courier.deployment.variables",
+    "courier.deployment.state_rules",
     "courier.distribution.cache_rules",
     "courier.distribution.download_limits",
     "courier.distribution.point_reader",

@@ -37,6 +37,7 @@ from courier.site.catalog import (
     parcels,
     schema,
     sites,
+    state,
 )
 from courier.site.catalog.computers import Association, Computer, KnownComputer
 from courier.site.catalog.database import sqlite_url
@@ -46,6 +47,7 @@ from courier.site.catalog.messages import Message
 from courier.site.catalog.packages import StoredPackage
 from courier.site.catalog.parcels import LogEntry, ReceivedParcel, ReceivedVolume, SentParcel, SentTo, SentVolume
 from courier.site.catalog.sites import Address, PinnedSite
+from courier.site.catalog.state import Migration, StatePoint
 from courier.site.known_names import known_names
 from courier.site.outbox import transfer_piece
 from formats.documents.listing import ListingSummary
@@ -613,6 +615,48 @@ def test_received_parcels_their_volumes_and_notices(catalogue: Catalogue) -> Non
         parcels.forget_received(connection, RECEIVED.parcel, RECEIVED.build)
         assert parcels.all_received(connection) == [second]
         assert parcels.received_volumes(connection, RECEIVED.parcel, RECEIVED.build) == []
+
+
+def test_state_migration_points_and_migrations(catalogue: Catalogue) -> None:
+    small = StatePoint(
+        name="S1", path="/s1", max_clients=2, min_free="10%", restore_only=0, delete_after=LARGE, added_ns=LARGE
+    )
+    other = dataclasses.replace(small, name="A2", restore_only=1, min_free=str(LARGE))
+    begun = Migration(
+        migration="a" * 32, point="S1", source="OLD", destination="NEW", state=state.BEGUN, begun_ns=LARGE - 1
+    )
+    later = dataclasses.replace(begun, migration="b" * 32, source="NEW", begun_ns=LARGE)
+    with catalogue.writing() as connection:
+        state.add_point(connection, small)
+        state.add_point(connection, other)
+        state.begin(connection, later)
+        state.begin(connection, begun)
+    with catalogue.reading() as connection:
+        assert state.all_points(connection) == [other, small]
+        assert state.find_point(connection, "S1") == small and state.find_point(connection, "s1") is None
+        assert state.migrations(connection) == [begun, later]
+        assert state.migrations(connection, source="NEW") == [later]
+        assert state.migrations(connection, destination="NEW", point="S1", states=state.HELD) == [begun, later]
+        assert state.places_taken(connection, "S1") == 2 and state.places_taken(connection, "A2") == 0
+    done = dataclasses.replace(
+        begun,
+        state=state.RELEASED,
+        files=LARGE,
+        bytes=LARGE,
+        skipped=LARGE,
+        captured_ns=1,
+        restored_ns=2,
+        released_ns=3,
+        deleted_ns=LARGE,
+    )
+    with catalogue.writing() as connection:
+        state.change(connection, done)
+        state.remove_point(connection, "A2")
+    with catalogue.reading() as connection:
+        assert state.find(connection, "a" * 32) == done and state.find(connection, "c" * 32) is None
+        assert state.migrations(connection, states=[state.RELEASED]) == [done]
+        assert state.places_taken(connection, "S1") == 1
+        assert state.all_points(connection) == [small]
 
 
 def test_the_log_keeps_the_order_things_happened_in(catalogue: Catalogue) -> None:
