@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import threading
 import time
@@ -142,8 +144,6 @@ def state_place(folder: Path, **changes: Any) -> StatePlace:
 
 def partition(disk: Path, target: Path, number: int) -> Path:
     """The bytes of a partition, as sfdisk has it, in a file."""
-    import json
-
     found = json.loads(subprocess.run([stock_tool("sfdisk"), "-J", disk], check=True, capture_output=True).stdout)
     one = found["partitiontable"]["partitions"][number - 1]
     with disk.open("rb") as source, target.open("wb") as out:
@@ -157,3 +157,60 @@ def partition(disk: Path, target: Path, number: int) -> Path:
                 out.write(data)
             left -= len(data)
     return target
+
+
+def step(kind: str, **keys: Any) -> str:
+    """A step of a sequence, as TOML."""
+    lines = [f"[[step]]\ntype = {json.dumps(kind)}\nname = {json.dumps(keys.pop('name', kind))}"]
+    parts = keys.pop("parts", ())
+    lines += [f"{key.replace('_', '-')} = {_toml(value)}" for key, value in keys.items()]
+    for label, type_, size, format_ in parts:
+        lines.append(f'[[step.part]]\nlabel = "{label}"\ntype = "{type_}"\nsize = {_toml(size)}\nformat = "{format_}"')
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)
+
+
+def sequence(*steps: str) -> str:
+    """A whole sequence, as TOML."""
+    return 'name = "sequence"\n' + "".join(steps)
+
+
+def said_by(tool: str, *arguments: object) -> str:
+    """What a stock tool prints; it has to end well."""
+    done = subprocess.run([stock_tool(tool), *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def on_disk(disk: Path, work: Path) -> dict[str, dict[str, bytes]]:
+    """The files of each partition of a disk image by its label, after stock tools found all of it sound."""
+    assert "No problems found" in said_by("sgdisk", "-v", disk)
+    found = json.loads(said_by("sfdisk", "-J", disk))["partitiontable"]["partitions"]
+    held = {}
+    for number, one in enumerate(found, start=1):
+        image = partition(disk, work / f"partition-{number}.img", number)
+        files = work / f"files-{number}"
+        shutil.rmtree(files, ignore_errors=True)
+        files.mkdir()
+        head = image.read_bytes()[:2048]
+        if head[3:7] == b"NTFS":
+            said_by("ntfsfix", "-n", image)
+            said_by("wimcapture", image, work / "ntfs.wim", "--compress=none")
+            said_by("wimapply", work / "ntfs.wim", "1", files)
+        elif head[82:87] == b"FAT32":
+            said_by("fsck.fat", "-n", image)
+            if said_by("mdir", "-b", "-i", image, "::"):
+                said_by("mcopy", "-s", "-n", "-i", image, "::*", files)
+        elif head[1080:1082] == b"\x53\xef":
+            said_by("fsck.ext4", "-f", "-n", image)
+            said_by("debugfs", "-R", f"rdump / {files}", image)
+        held[one["name"]] = files_of(files)
+        image.unlink()
+    return held

@@ -64,7 +64,7 @@ class DirectoryTarget:
 
     def finish(self) -> None:
         """See `Target.finish`."""
-        sync_folder(self.root)
+        sync_folder(make_folder(self.root))
 
 
 def no_partition(label: str) -> NotFoundError:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated
 
 from courier.deployment.run import file_systems, gpt
-from courier.deployment.run.copying import Region, copy_file, read_pieces, write_region
+from courier.deployment.run.copying import Region, copy_file, copy_region, write_region
 from courier.deployment.run.directory import no_partition
 from courier.deployment.run.target import TargetFacts, VolumeFacts, is_blank
 from courier.deployment.run.tools import run_tool
@@ -36,7 +36,10 @@ _SMALLEST_READ = 2048
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Volume(Record):
-    """A partition. ``made``: 1 where its file system is made at the end. ``step``, ``index``: of the WIM for NTFS."""
+    """A partition. ``made``: 1 where its file system is made at the end. ``step``, ``index``: of the WIM for NTFS.
+
+    ``complete``: 1 once the end has put it in its place.
+    """
 
     label: Annotated[str, text(200)]
     begin: Count
@@ -45,6 +48,7 @@ class Volume(Record):
     made: Count
     step: Count = 0
     index: Count = 0
+    complete: Count = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -244,11 +248,13 @@ class DiskTarget:
         """See `Target.finish`: file systems are made or added to, one after the other, and copied to their places."""
         for volume in self._volumes():
             tree = self.root / volume.label
-            filled = tree.is_dir() and any(os.scandir(tree))
+            if volume.complete:
+                continue
             if volume.made and volume.file_system != "none":
                 self._make(volume, make_folder(tree))
-            elif filled:
+            elif tree.is_dir() and any(os.scandir(tree)):
                 self._add(volume, tree)
+            self._change(replace(volume, complete=1))
         with self._disk.open("r+b") as disk:
             sync_file(disk.fileno(), self._disk)
 
@@ -290,7 +296,7 @@ class DiskTarget:
                 f"the file system for {volume.label} has {length:,} bytes, not {volume.size:,}",
                 hint=f"look at {self._work.log_file}",
             )
-        write_region(self._disk, volume.begin, volume.size, read_pieces(image))
+        copy_region(image, self._disk, volume.begin, volume.size)
 
 
 def _kind(volume: Volume) -> FileSystem:

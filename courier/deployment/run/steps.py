@@ -30,6 +30,7 @@ from courier.deployment.state_rules import make_rules
 from courier.deployment.variables import Variables, package_of
 from courier.error_codes import Code
 from courier.errors import CourierError, NotFoundError, RefusedError
+from courier.files import make_folder
 from courier.text import plural, size_text
 from formats.documents.deployment import DeploymentPolicy, StatePlace
 from formats.documents.fields import PackageRef
@@ -149,7 +150,7 @@ class StepRunner:
     def _program(self, step: RunStep) -> str:
         computer = self.policy.computer
         named = {
-            "COURIER_TARGET": str(self.target.root),
+            "COURIER_TARGET": str(make_folder(self.target.root)),
             "COURIER_INTO": str(self.into),
             "COURIER_COMPUTER": computer.name if computer else "",
             "COURIER_DEPLOYMENT": self.policy.deployment,
