@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from courier import __version__
-from courier.cli import cache, catalog, channel, demo, deploy, download, package, parcel, plan, point, site
+from courier.cli import cache, catalog, channel, computer, demo, deploy, download, package, parcel, plan, point, site, state
 from courier.cli.command import TopGroup, group
 from courier.cli.console import Console, drop_output
 from courier.error_codes import EXIT_CODES
@@ -35,6 +35,8 @@ for name, commands in (
     ("plan", plan.app),
     ("point", point.app),
     ("cache", cache.app),
+    ("computer", computer.app),
+    ("state", state.app),
     ("deploy", deploy.app),
     ("catalog", catalog.app),
 ):

@@ -25,6 +25,7 @@ from courier.deployment.state_objects import Objects, ObjectWriter, no_room
 from courier.deployment.state_rules import StateRules
 from courier.deployment.state_store import LAST_NUMBER, HeldCapture, MigrationFolder, explain_state, read_small
 from courier.deployment.state_walk import Found, LeftOut, Tally, Walk, left_out, open_root, preview
+from courier.error_codes import Code
 from courier.errors import DamagedError, NotFoundError, RefusedError, StoppedError, UsageError
 from courier.files import atomic_file, free_space, locked, make_folder, naming_space, path_text, sweep, write_atomic
 from courier.packages.holes import find_holes
@@ -65,7 +66,8 @@ class Captured:
     ``bytes``: of all files; ``written``: of those, what was not at the point yet. ``unread``, ``large`` and
     ``special`` count what is not in it, of which ``left`` names the first. ``unmatched``: patterns that named nothing.
     ``not_kept``: how many attributes and the like are not kept, by kind. ``is_new``: False where the point already had
-    just this.
+    just this. ``before``: how many files the capture before it has; None where there is none, or none that this client
+    can open.
     """
 
     migration: str
@@ -80,6 +82,7 @@ class Captured:
     unmatched: tuple[str, ...]
     not_kept: Mapping[str, int] = field(default_factory=dict)
     is_new: bool = True
+    before: int | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -110,6 +113,7 @@ def capture(
         raise RefusedError(
             f"state migration point {place.point} only restores",
             hint="have the site make a policy for a point that takes captures: courier state point list",
+            code=Code.RESTORE_ONLY,
         )
     if place.migration is None or not place.recipients:
         raise UsageError("this policy captures nothing", hint="have the site make a policy that captures")
@@ -196,7 +200,7 @@ class _Capture:
             last = self._last(keys)
             if last is not None and last.record.manifest == record.manifest:
                 manifest.unlink()
-                return self._captured(last.record, objects, is_new=False)
+                return self._captured(last.record, objects, is_new=False, before=None)
             try:
                 check_manifest(manifest, keys, record)
             except FormatError as error:
@@ -205,9 +209,10 @@ class _Capture:
                     hint="check the disk of the state migration point, then give the same command again",
                 ) from None
             self._folder.finish(keys, record)
-        return self._captured(record, objects, is_new=True)
+        before = last.record.files if last is not None else None
+        return self._captured(record, objects, is_new=True, before=before)
 
-    def _captured(self, record: CaptureRecord, objects: ObjectWriter, *, is_new: bool) -> Captured:
+    def _captured(self, record: CaptureRecord, objects: ObjectWriter, *, is_new: bool, before: int | None) -> Captured:
         return Captured(
             migration=record.migration,
             number=record.number,
@@ -221,6 +226,7 @@ class _Capture:
             unmatched=tuple(self._tally.unmatched),
             not_kept=self._not_kept,
             is_new=is_new,
+            before=before,
         )
 
     def _last(self, keys: MigrationKeys) -> HeldCapture | None:

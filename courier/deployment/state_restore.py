@@ -73,7 +73,7 @@ def restore(
     if place.migration is None:
         raise _nothing(place)
     folder = MigrationFolder(Path(place.path), place.migration)
-    folder.check_reserved()
+    folder.check_there()
     try:
         identity = Identity.from_text(place.identity)
         with folder.working():

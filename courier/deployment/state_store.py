@@ -66,22 +66,39 @@ class MigrationFolder:
 
     def check_reserved(self) -> None:
         """Raise `NotFoundError` unless the migration has its place here, and the point can be reached."""
+        self._check_point()
+        if not self.is_reserved:
+            raise NotFoundError(
+                f"{path_text(self.point)} has no place for this migration: it was released, or another disk is "
+                "mounted there",
+                hint="check what is mounted there; else have the site make a new policy, which gets a new place",
+            )
+
+    def check_there(self) -> None:
+        """Raise `NotFoundError` unless the migration's folder and its point can be reached."""
+        self._check_point()
+        if not self.path.is_dir():
+            raise NotFoundError(
+                f"{path_text(self.point)} does not hold this migration: it was deleted after its release, or another "
+                "disk is mounted there",
+                hint="check what is mounted there, and what the site says: courier state list --all",
+            )
+
+    def _check_point(self) -> None:
         if not self.point.is_dir():
             raise NotFoundError(
                 f"the state migration point is not at {path_text(self.point)}",
                 hint="mount it there, or check the point's path: courier state point list",
-            )
-        if not self.is_reserved:
-            raise NotFoundError(
-                f"{path_text(self.point)} has no place for this migration: it was released and deleted, or another "
-                "disk is mounted there",
-                hint="check what is mounted there; else have the site make a new policy, which gets a new place",
             )
 
     def reserve(self) -> None:
         """Give the migration its place. Raises `OSError`."""
         make_folder(self.path)
         write_atomic(self.path / RESERVED, b"courier-state-place/1\n")
+
+    def close(self) -> None:
+        """Take no further captures: the migration was released. Raises `OSError`."""
+        (self.path / RESERVED).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
