@@ -11,7 +11,21 @@ from typing import Annotated, NoReturn
 import typer
 
 from courier import __version__
-from courier.cli import cache, catalog, channel, computer, demo, deploy, download, package, parcel, plan, point, site, state
+from courier.cli import (
+    cache,
+    catalog,
+    channel,
+    computer,
+    demo,
+    deploy,
+    download,
+    package,
+    parcel,
+    plan,
+    point,
+    site,
+    state,
+)
 from courier.cli.command import TopGroup, group
 from courier.cli.console import Console, drop_output
 from courier.error_codes import EXIT_CODES

@@ -1,8 +1,8 @@
 """The content of packages, as the option of the deployment has it. Whichever way it comes, it is verified when read.
 
 ``download-all`` and ``as-needed`` use the cache; what was altered in it since is found by its digest, thrown away and
-fetched once more. ``run-from-point`` reads a point block by block and keeps nothing; `courier.deployment.run.point_files`
-has that.
+fetched once more. ``run-from-point`` reads a point block by block and keeps nothing
+(`courier.deployment.run.point_files`).
 """
 
 from __future__ import annotations
