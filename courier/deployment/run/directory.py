@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from courier.deployment.run.target import TargetFacts, VolumeFacts, folder_is_empty
+from courier.deployment.run.facts import TargetFacts, VolumeFacts
+from courier.deployment.run.target import folder_is_empty
 from courier.deployment.run.tools import run_tool
 from courier.deployment.run.work import Work
 from courier.deployment.sequence import PartitionStep

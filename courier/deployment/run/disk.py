@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from courier.deployment.run import file_systems, gpt
+from courier.deployment.run import file_system_kinds, file_systems, gpt
 from courier.deployment.run.copying import Region, copy_file, copy_region, write_region
 from courier.deployment.run.directory import no_partition
-from courier.deployment.run.target import TargetFacts, VolumeFacts, is_blank
+from courier.deployment.run.facts import TargetFacts, VolumeFacts
+from courier.deployment.run.target import is_blank
 from courier.deployment.run.tools import run_tool
 from courier.deployment.run.work import Work
 from courier.deployment.sequence import FileSystem, PartitionStep
@@ -99,7 +100,7 @@ class DiskTarget:
         for span in table.spans if table else ():
             if not re.fullmatch(LABEL_PATTERN, span.label):
                 continue  # no step can name it
-            kind = file_systems.kind_of(self._read_at(span.begin, _SMALLEST_READ))
+            kind = file_system_kinds.kind_of(self._read_at(span.begin, _SMALLEST_READ))
             found.setdefault(
                 span.label,
                 Volume(label=span.label, begin=span.begin, size=span.size, file_system=kind, made=0),
@@ -222,7 +223,7 @@ class DiskTarget:
             for piece in pieces:
                 region.write(piece)
             region.zero_rest()
-        kind = file_systems.kind_of(self._read_at(volume.begin, _SMALLEST_READ))
+        kind = file_system_kinds.kind_of(self._read_at(volume.begin, _SMALLEST_READ))
         self._change(replace(volume, file_system=kind, made=0, step=0, index=0))
 
     def _write_disk(self, size: int, pieces: Iterable[bytes | memoryview]) -> None:
@@ -300,7 +301,7 @@ class DiskTarget:
 
 
 def _kind(volume: Volume) -> FileSystem:
-    return next((kind for kind in file_systems.NAMES if kind == volume.file_system), "none")
+    return next((kind for kind in file_system_kinds.NAMES if kind == volume.file_system), "none")
 
 
 def too_large(what: str, size: int, room: int) -> NoSpaceError:

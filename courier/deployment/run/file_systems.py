@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from courier.deployment.run.file_system_kinds import NAMES
 from courier.deployment.run.gpt import SECTOR
 from courier.deployment.run.tools import run_tool
 from courier.deployment.run.work import Work
@@ -20,23 +21,6 @@ from courier.deployment.sequence import FileSystem
 from courier.errors import CourierError, NoSpaceError, RefusedError
 from courier.files import make_folder, remove_tree, sync_folder
 
-NAMES: dict[FileSystem, str] = {"fat32": "FAT32", "ext4": "ext4", "ntfs": "NTFS", "none": "no file system"}
-LEAST: dict[FileSystem, int] = {"fat32": 33 << 20, "ext4": 1 << 20, "ntfs": 2 << 20, "none": 0}
-"""Bytes of the smallest partition of each kind. FAT32 has at least 65,525 clusters."""
-MAKERS: dict[FileSystem, tuple[str, ...]] = {
-    "fat32": ("mkfs.fat", "mcopy"),
-    "ext4": ("mkfs.ext4",),
-    "ntfs": ("mkfs.ntfs", "wimapply", "wimcapture", "wimupdate"),
-    "none": (),
-}
-"""The programs that make each and put files onto it."""
-READERS: dict[FileSystem, tuple[str, ...]] = {
-    "fat32": ("mcopy", "mdir"),
-    "ext4": ("debugfs",),
-    "ntfs": ("wimcapture", "wimapply"),
-    "none": (),
-}
-"""The programs that read files from each."""
 _FAT_MOST = (4 << 30) - 1
 _FAT_BAD = set('"*/:<>?\\|')
 _BASE = "base.wim"
@@ -49,17 +33,6 @@ _EXPECTED = (
 )
 """How lines begin that debugfs prints where all is well."""
 _FAT_LABEL, _EXT_LABEL, _NTFS_LABEL = 11, 16, 32
-
-
-def kind_of(head: bytes) -> FileSystem:
-    """The file system that begins with these bytes (2 KiB are enough); ``none`` for one that is not known here."""
-    if head[3:11] == b"NTFS    ":
-        return "ntfs"
-    if head[82:90] == b"FAT32   " and head[510:512] == b"\x55\xaa":
-        return "fat32"
-    if head[1080:1082] == b"\x53\xef":
-        return "ext4"
-    return "none"
 
 
 def make_file_system(
@@ -202,9 +175,6 @@ def fill_ntfs(work: Work, image: Path, store: Path, tree: Path, *, index: int) -
 
 
 # --- adding to what is there ------------------------------------------------------------------------------------------
-
-ADDERS: dict[FileSystem, tuple[str, ...]] = {"fat32": ("mcopy",), "ext4": ("debugfs", "e2fsck"), "ntfs": (), "none": ()}
-"""The programs that add files to each where it came as a raw image; none where that cannot be done."""
 
 
 def add_files(work: Work, file_system: FileSystem, image: Path, tree: Path) -> None:

@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from courier.deployment.findings import Finding
 from courier.deployment.run import gpt
-from courier.deployment.run.file_systems import ADDERS, LEAST, MAKERS, NAMES, READERS
-from courier.deployment.run.images import ImageFacts
-from courier.deployment.run.target import TargetFacts, VolumeFacts
+from courier.deployment.run.facts import ImageFacts, TargetFacts, VolumeFacts
+from courier.deployment.run.file_system_kinds import ADDERS, LEAST, MAKERS, NAMES, READERS
 from courier.deployment.sequence import (
     AnyStep,
     ApplyImageStep,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from deploy_client import Computer, wim_of
+from deploy_client import Computer, whole_disk, wim_of
 from download_points import SamplePoint
 
 from courier.distribution import source_list
@@ -36,6 +37,13 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def wim(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A WIM with the files of `WINDOWS`."""
     return wim_of(tmp_path_factory.mktemp("wim"), WINDOWS)
+
+
+@pytest.fixture(scope="session")
+def old_disk() -> Iterator[bytes]:
+    """The raw image of a disk with ext4 (ROOT), FAT32 (ESP) and NTFS (WIN), made by stock tools alone."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        yield whole_disk(Path(folder))
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import DRIVERS, WINDOWS
 from deploy_client import MIB, Computer, disk_of, files_of, on_disk, sequence, step, tree_of
-from stock import stock_tool
 
 from courier.deployment.run.work import work_folder
 from courier.errors import BusyError, CourierError, NotFoundError, RefusedError, UsageError
@@ -20,39 +18,6 @@ INTO_FOLDER = sequence(
     step("install-driver", package="HQ100002", part="ESP", to="EFI"),
 )
 DRIVE = sequence(step("install-driver", package="HQ100002", to="inf"))
-
-
-def whole_disk(folder: Path, mib: int = 100) -> bytes:
-    """A raw image of a disk with ext4 (ROOT), FAT32 (ESP) and NTFS (WIN), made by stock tools alone."""
-    disk = disk_of(folder / "whole.img", mib)
-    layout = [("ESP", "ef00", 1, 36), ("ROOT", "8300", 40, 16), ("WIN", "0700", 60, 16)]
-    for number, (label, kind, begin, size) in enumerate(layout, start=1):
-        first = begin * 2048
-        subprocess.run(
-            [stock_tool("sgdisk"), "-n", f"{number}:{first}:+{size}M", "-c", f"{number}:{label}", "-t",
-             f"{number}:{kind}", disk], check=True, capture_output=True,
-        )  # fmt: skip
-    tree = tree_of(folder / "root", {"etc/hosts": b"old", "home/ann/a.txt": b"ann's"})
-    esp = tree_of(folder / "esp", {"Users/ann/fat.txt": b"on fat"})
-    windows = tree_of(folder / "win", {"Users/ann/ntfs.txt": b"on ntfs", "Windows/x.dll": b"x"})
-    images = {label: disk_of(folder / f"{label}.img", size) for label, _, _, size in layout}
-    run = lambda *words: subprocess.run(list(map(str, words)), check=True, capture_output=True)  # noqa: E731
-    run(stock_tool("mkfs.fat"), "-F", "32", images["ESP"])
-    run(stock_tool("mcopy"), "-s", "-i", images["ESP"], esp / "Users", "::")
-    run(stock_tool("mkfs.ext4"), "-q", "-d", tree, images["ROOT"])
-    run(stock_tool("mkfs.ntfs"), "-F", "-f", "-Q", "-q", images["WIN"])
-    run(stock_tool("wimcapture"), windows, folder / "win.wim")
-    run(stock_tool("wimapply"), folder / "win.wim", "1", images["WIN"])
-    with disk.open("r+b") as out:
-        for label, _, begin, _ in layout:
-            out.seek(begin * MIB)
-            out.write(images[label].read_bytes())
-    return disk.read_bytes()
-
-
-@pytest.fixture(scope="session")
-def old_disk(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return whole_disk(tmp_path_factory.mktemp("whole"))
 
 
 def test_in_a_folder_each_partition_is_a_folder(computer: Computer, tmp_path: Path) -> None:
