@@ -161,11 +161,19 @@ class DiskTarget:
 
     @contextlib.contextmanager
     def reading(self, label: str) -> Iterator[Path]:
-        """See `Target.reading`: of a file system that is there, a copy of its files, and over it what waits for it."""
+        """See `Target.reading`: of a file system that is there, a copy of its files.
+
+        Raises `RefusedError` where files wait to be added to it: they are not in it yet.
+        """
         volume = self._volume(label)
         if volume.made and not volume.step:
             yield self.folder(label)
             return
+        if any(os.scandir(self.folder(label))):
+            raise RefusedError(
+                f"steps before this one added files to {label}, which are not in it yet",
+                hint="put the step that captures before those that add files",
+            )
         with self._work.scratch("files") as target:
             if volume.made:
                 make_folder(target)
@@ -188,8 +196,8 @@ class DiskTarget:
                 f"the partition {label} holds a file system already", hint="a WIM is applied to one that a step made"
             )
         if volume.file_system != "ntfs":
-            options = ["--unix-data"] if volume.file_system == "ext4" else []
-            run_tool(self._work, "wimapply", wim, str(index), self.folder(label), *options)
+            unix = volume.file_system == "ext4"
+            file_systems.apply_to_folder(self._work, wim, index, self.folder(label), step=step, unix=unix)
             return
         if volume.step not in (0, step):
             raise RefusedError(
@@ -260,34 +268,37 @@ class DiskTarget:
             sync_file(disk.fileno(), self._disk)
 
     def _make(self, volume: Volume, tree: Path) -> None:
+        kind = _kind(volume)
         with self._work.scratch("partition.img") as image:
-            file_systems.make_file_system(
-                self._work,
-                _kind(volume),
-                image,
-                size=volume.size,
-                begin=volume.begin,
-                label=volume.label,
-                tree=tree,
-                identity=self._identity,
-            )
-            if volume.file_system == "ntfs":
-                store = self._work.place(STORES) / volume.label
-                file_systems.fill_ntfs(self._work, image, store, tree, index=volume.index)
+            with file_systems.saying_what_is_full(self._work, kind, volume.label, volume.size):
+                file_systems.make_file_system(
+                    self._work,
+                    kind,
+                    image,
+                    size=volume.size,
+                    begin=volume.begin,
+                    label=volume.label,
+                    tree=tree,
+                    identity=self._identity,
+                )
+                if kind == "ntfs":
+                    store = self._work.place(STORES) / volume.label
+                    file_systems.fill_ntfs(self._work, image, store, tree, index=volume.index)
             self._put(volume, image)
 
     def _add(self, volume: Volume, tree: Path) -> None:
         # The partition as it was is kept until its new bytes are all in place: what is cut is done again from it.
         before = make_folder(self._work.place(IMAGES)) / f"{volume.begin}.img"
         if not before.exists():
-            require_space(before.parent, volume.size, purpose=f"adding files to the partition {volume.label}")
             temporary = before.with_name("new")
             copy_file(self._disk, temporary, volume.begin, volume.size)
             temporary.replace(before)
             sync_folder(before.parent)
+        kind = _kind(volume)
         with self._work.scratch("partition.img") as image:
             copy_file(before, image)
-            file_systems.add_files(self._work, _kind(volume), image, tree)
+            with file_systems.saying_what_is_full(self._work, kind, volume.label, volume.size):
+                file_systems.add_files(self._work, kind, image, tree)
             self._put(volume, image)
 
     def _put(self, volume: Volume, image: Path) -> None:

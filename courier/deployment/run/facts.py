@@ -13,11 +13,13 @@ class VolumeFacts:
     """A partition as it is, or will be at a step: ``size`` in bytes, None in a folder, which has no limit of its own.
 
     ``made``: its file system is made of a folder at the end; else it has one already, as the disk or a raw image had.
+    ``filled``: there are files in that folder.
     """
 
     size: int | None
     file_system: FileSystem
     made: bool
+    filled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,6 +7,7 @@ another user than root, everything belongs to that user.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import uuid
@@ -19,7 +20,7 @@ from courier.deployment.run.tools import run_tool
 from courier.deployment.run.work import Work
 from courier.deployment.sequence import FileSystem
 from courier.errors import CourierError, NoSpaceError, RefusedError
-from courier.files import make_folder, remove_tree, sync_folder
+from courier.files import RESERVE, free_space, make_folder, remove_tree, sync_folder
 
 _FAT_MOST = (4 << 30) - 1
 _FAT_BAD = set('"*/:<>?\\|')
@@ -49,33 +50,39 @@ def make_file_system(
     """Make a file system of ``size`` bytes in the new file ``image``, with all that is in the folder ``tree``.
 
     ``begin``: where its partition begins on the disk, in bytes. ``identity``: its serial number follows from it. Raises
-    `NoSpaceError` where the files do not fit, `RefusedError` for what the file system cannot hold, `CourierError`.
+    `RefusedError` for what the file system cannot hold, and `CourierError`. NTFS stays empty: see `fill_ntfs`.
     """
     with image.open("wb") as out:
         out.truncate(size)
     own = uuid.uuid5(identity, f"file system {label}")
-    try:
-        match file_system:
-            case "ext4":
-                _make_ext4(work, image, label, tree, own)
-            case "fat32":
-                _make_fat(work, image, label, tree, begin, own)
-            case "ntfs":
-                run_tool(work, "mkfs.ntfs", *_ntfs_options(begin, label), image)
-            case "none":
-                pass
-    except CourierError as error:
-        raise _full(error, file_system, label, size) from None
+    match file_system:
+        case "ext4":
+            _make_ext4(work, image, label, tree, own)
+        case "fat32":
+            _make_fat(work, image, label, tree, begin, own)
+        case "ntfs":
+            run_tool(work, "mkfs.ntfs", *_ntfs_options(begin, label), image)
+        case "none":
+            pass
 
 
-def _full(error: CourierError, file_system: FileSystem, label: str, size: int) -> CourierError:
+@contextlib.contextmanager
+def saying_what_is_full(work: Work, file_system: FileSystem, label: str, size: int) -> Iterator[None]:
+    """Raise `NoSpaceError` where a program in the block ran out of room: in the partition, or in the work folder."""
     words = ("No space left", "Disk full", "Could not allocate", "allocate block", "not enough space")
-    if not any(word.lower() in error.message.lower() for word in words):
-        return error
-    return NoSpaceError(
-        f"the partition {label} ({NAMES[file_system]}, {size:,} bytes) is too small for its files",
-        hint="make it larger in the task sequence",
-    )
+    try:
+        yield
+    except CourierError as error:
+        if not any(word.lower() in error.message.lower() for word in words):
+            raise
+        if (free := free_space(work.folder)) < RESERVE:
+            raise NoSpaceError.short_of(
+                f"making the partition {label}", needed=size, free=free, reserve=RESERVE, place=str(work.folder)
+            ) from None
+        raise NoSpaceError(
+            f"the partition {label} ({NAMES[file_system]}, {size:,} bytes) is too small for its files",
+            hint="make it larger in the task sequence",
+        ) from None
 
 
 def _make_ext4(work: Work, image: Path, label: str, tree: Path, own: uuid.UUID) -> None:
@@ -147,6 +154,29 @@ def _ntfs_options(begin: int, label: str) -> list[str]:
 
 def _cut(label: str, most: int) -> str:
     return label.encode("ascii", "replace").decode().replace("?", "_")[:most] or "DATA"
+
+
+# --- a WIM in a folder ------------------------------------------------------------------------------------------------
+
+
+def apply_to_folder(work: Work, wim: Path, index: int, folder: Path, *, step: int, unix: bool) -> None:
+    """Put image ``index`` of a WIM into an empty folder; what a cut left of this very step is removed before.
+
+    Into a folder that holds something no WIM is put: wimlib would write through links that are there. ``unix``: owners
+    and permissions are taken over where the WIM has them. Raises `RefusedError`, and what `run_tool` raises.
+    """
+    begun = work.place(f"applying-{step}")
+    if any(os.scandir(folder)):
+        if not begun.exists():
+            raise RefusedError(
+                f"{folder.name} holds files already, and an image goes onto an empty partition",
+                hint="put the step that applies it before those that add files",
+            )
+        for path in folder.iterdir():
+            remove_tree(path)
+    begun.touch()
+    sync_folder(work.folder)
+    run_tool(work, "wimapply", wim, str(index), folder, *(["--unix-data"] if unix else []))
 
 
 # --- NTFS: one WIM for all that goes onto it --------------------------------------------------------------------------

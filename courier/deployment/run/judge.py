@@ -6,6 +6,7 @@ The partitions are followed through the steps that will run, as each will leave 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from courier.deployment.findings import Finding
 from courier.deployment.run import gpt
@@ -45,7 +46,6 @@ class Judgement:
         self._target, self._images = target, images
         self._volumes = dict(target.volumes)
         self._capture_first = capture_first
-        self._added: set[str] = set()
 
     def judge(self, steps: Sequence[AnyStep]) -> None:
         """Judge the steps that will run, in order."""
@@ -79,7 +79,7 @@ class Judgement:
     def _partition(self, step: PartitionStep) -> None:
         if not self._target.is_disk or self._target.size is None:
             folder = VolumeFacts(size=None, file_system="none", made=True)
-            self._volumes = {"": folder} | {part.label: folder for part in step.parts}
+            self._volumes = {"": replace(folder, filled=True)} | {part.label: folder for part in step.parts}
             return
         try:
             spans = gpt.lay_out(step.parts, self._target.size)
@@ -142,6 +142,14 @@ class Judgement:
             self._find(step, "no-file-system", f"the partition {step.part} has no file system", "give it a format")
         elif volume.size is not None and found.bytes > volume.size:
             self._too_large(step, image.name, found.bytes, f"the partition {step.part}", volume.size)
+        elif volume.filled:
+            self._find(
+                step,
+                "not-empty",
+                f"{step.part or 'the folder'} holds files by then, and an image goes onto an empty partition",
+                "let a partition step make it empty, and put those that add files behind this one",
+            )
+        self._volumes[step.part] = replace(volume, filled=True)
 
     def _apply_disk(self, step: ApplyImageStep, image: ImageFacts) -> None:
         if not self._target.is_disk or self._target.size is None:
@@ -176,7 +184,10 @@ class Judgement:
 
     def _add(self, step: AnyStep, part: str) -> None:
         volume = self._volume(step, part)
-        if volume is None or not self._target.is_disk:
+        if volume is None:
+            return
+        self._volumes[part] = replace(volume, filled=True)
+        if not self._target.is_disk:
             return
         if volume.made and volume.file_system == "none":
             self._find(step, "no-file-system", f"the partition {part} has no file system", "give it a format")

@@ -10,7 +10,7 @@ from conftest import DRIVERS, WINDOWS
 from deploy_client import MIB, Computer, disk_of, files_of, on_disk, sequence, step, tree_of
 
 from courier.deployment.run.work import work_folder
-from courier.errors import BusyError, CourierError, NotFoundError, RefusedError, UsageError
+from courier.errors import BusyError, CourierError, NoSpaceError, NotFoundError, RefusedError, UsageError
 
 INTO_FOLDER = sequence(
     step("partition", parts=[("SYS", "windows", "rest", "ntfs"), ("ESP", "efi", "1MB", "fat32")]),
@@ -175,3 +175,59 @@ def test_missing_programs_are_named_with_their_packages(
     assert "mkfs.fat, mkfs.ntfs, wimupdate" in caught.value.message
     assert "apt-get install dosfstools ntfs-3g wimtools" in caught.value.hint
     assert not disk.read_bytes().strip(b"\0")
+
+
+@pytest.mark.parametrize("format_", ["ext4", "fat32", "ntfs"])
+def test_files_that_do_not_fit_are_said_to_be_too_many_for_their_partition(
+    computer: Computer, format_: str, tmp_path: Path
+) -> None:
+    policy = computer.policy(
+        sequence(
+            step("partition", parts=[("A", "data", "36MB", format_)]),
+            step("run", command=["sh", "-c", "head -c 40000000 /dev/zero | tr '\\0' x > $COURIER_TARGET/A/big"]),
+        )
+    )
+    disk = disk_of(tmp_path / "disk.img", 64)
+    with pytest.raises(NoSpaceError) as caught:
+        computer.run(policy, disk)
+    assert "the partition A" in caught.value.message
+    assert "is too small for its files" in caught.value.message
+    assert (computer.told()[-1].step, computer.told()[-1].outcome) == (0, "failed")
+
+
+def test_no_image_goes_where_files_are(computer: Computer, tmp_path: Path) -> None:
+    image = step("apply-image", package="HQ100001", file="install.wim", part="SYS")
+    made = step("partition", parts=[("SYS", "linux", "rest", "ext4")])
+    driver = step("install-driver", package="HQ100002", part="SYS", to="inf")
+    for steps in ([made, driver, image], [made, image, image]):
+        for into in (tmp_path / "new", disk_of(tmp_path / "disk.img", 32)):
+            with pytest.raises(RefusedError, match="holds files by then"):
+                computer.run(computer.policy(sequence(*steps)), into, anew=True)
+    # What a program put there is found when its step comes.
+    touch = step("run", command=["sh", "-c", "touch $COURIER_TARGET/SYS/there"])
+    with pytest.raises(RefusedError) as caught:
+        computer.run(computer.policy(sequence(made, touch, image)), tmp_path / "new", anew=True)
+    assert "SYS holds files already" in caught.value.message
+
+
+def test_a_step_of_an_image_that_was_cut_is_done_again_from_its_beginning(
+    computer: Computer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from courier.deployment.run import file_systems
+
+    apply = file_systems.run_tool
+
+    def cut(work: Any, name: str, *words: Any, **more: Any) -> str:
+        apply(work, name, *words, **more)
+        (tmp_path / "new" / "SYS" / "half").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(file_systems, "run_tool", cut)
+    policy = computer.policy(INTO_FOLDER)
+    with pytest.raises(KeyboardInterrupt):
+        computer.run(policy, tmp_path / "new")
+    monkeypatch.undo()
+    computer.run(policy, tmp_path / "new")
+    assert "SYS/half" not in files_of(tmp_path / "new")
+    assert (tmp_path / "new" / "SYS" / "Windows" / "win.ini").read_bytes() == WINDOWS["Windows/win.ini"]
+    assert [(one.step, one.outcome) for one in computer.told()].count((2, "started")) == 2
