@@ -45,6 +45,9 @@ class DirectoryTarget:
         """See `Target.folder`."""
         if not label:
             return make_folder(self.root)
+        names = [path.name for path in self.root.iterdir()] if self.root.is_dir() else []
+        # As in a partition table, case does not tell one label from another.
+        label = next((name for name in sorted(names) if name.casefold() == label.casefold()), label)
         folder = self.root / label
         if not folder.is_dir() or folder.is_symlink():
             raise no_partition(label)

@@ -112,7 +112,7 @@ class DiskTarget:
             raise RefusedError(
                 "a disk has no files outside of its partitions", hint="name the partition in the step: part = LABEL"
             )
-        found = next((one for one in self._volumes() if one.label == label), None)
+        found = next((one for one in self._volumes() if one.label.casefold() == label.casefold()), None)
         if found is None:
             raise no_partition(label)
         return found
@@ -156,8 +156,7 @@ class DiskTarget:
 
     def folder(self, label: str) -> Path:
         """See `Target.folder`."""
-        self._volume(label)
-        return make_folder(self.root / label)
+        return make_folder(self.root / self._volume(label).label)
 
     @contextlib.contextmanager
     def reading(self, label: str) -> Iterator[Path]:
@@ -204,7 +203,7 @@ class DiskTarget:
                 f"step {volume.step} has applied an image to {label} already; NTFS takes one",
                 hint="let the conditions of the steps choose one of them",
             )
-        store = make_folder(self._work.place(STORES) / label)
+        store = make_folder(self._work.place(STORES) / volume.label)
         base = file_systems.base_of(store)
         require_space(store, wim.stat().st_size, purpose=f"keeping the image for {label}")
         temporary = base.with_name("new")
@@ -224,8 +223,8 @@ class DiskTarget:
         volume = self._volume(label)
         if size > volume.size:
             raise too_large(f"the partition {label}", size, volume.size)
-        remove_tree(self.root / label)
-        remove_tree(self._work.place(STORES) / label)
+        remove_tree(self.root / volume.label)
+        remove_tree(self._work.place(STORES) / volume.label)
         self._change(replace(volume, file_system="none", made=0, step=0, index=0))
         with Region(self._disk, volume.begin, volume.size) as region:
             for piece in pieces:

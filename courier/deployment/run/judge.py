@@ -44,7 +44,7 @@ class Judgement:
         self.findings: list[Finding] = []
         self.tools: set[str] = set()
         self._target, self._images = target, images
-        self._volumes = dict(target.volumes)
+        self._volumes = {label.casefold(): one for label, one in target.volumes.items()}
         self._capture_first = capture_first
 
     def judge(self, steps: Sequence[AnyStep]) -> None:
@@ -79,7 +79,7 @@ class Judgement:
     def _partition(self, step: PartitionStep) -> None:
         if not self._target.is_disk or self._target.size is None:
             folder = VolumeFacts(size=None, file_system="none", made=True)
-            self._volumes = {"": replace(folder, filled=True)} | {part.label: folder for part in step.parts}
+            self._volumes = {"": replace(folder, filled=True)} | {part.label.casefold(): folder for part in step.parts}
             return
         try:
             spans = gpt.lay_out(step.parts, self._target.size)
@@ -88,7 +88,7 @@ class Judgement:
             return
         self._volumes = {}
         for part, span in zip(step.parts, spans, strict=True):
-            self._volumes[part.label] = VolumeFacts(size=span.size, file_system=part.file_system, made=True)
+            self._volumes[part.label.casefold()] = VolumeFacts(size=span.size, file_system=part.file_system, made=True)
             if span.size < (least := LEAST[part.file_system]):
                 self._find(
                     step,
@@ -110,7 +110,9 @@ class Judgement:
         elif (volume := self._volume(step, step.part)) is not None:
             if volume.size is not None and image.size > volume.size:
                 self._too_large(step, image.name, image.size, f"the partition {step.part}", volume.size)
-            self._volumes[step.part] = VolumeFacts(size=volume.size, file_system=image.file_system, made=False)
+            self._volumes[step.part.casefold()] = VolumeFacts(
+                size=volume.size, file_system=image.file_system, made=False
+            )
 
     def _apply_wim(self, step: ApplyImageStep, image: ImageFacts) -> None:
         self.tools.add("wimapply")
@@ -149,7 +151,7 @@ class Judgement:
                 f"{step.part or 'the folder'} holds files by then, and an image goes onto an empty partition",
                 "let a partition step make it empty, and put those that add files behind this one",
             )
-        self._volumes[step.part] = replace(volume, filled=True)
+        self._volumes[step.part.casefold()] = replace(volume, filled=True)
 
     def _apply_disk(self, step: ApplyImageStep, image: ImageFacts) -> None:
         if not self._target.is_disk or self._target.size is None:
@@ -165,7 +167,7 @@ class Judgement:
                 f"make an image of a disk with sectors of {gpt.SECTOR} bytes",
             )
         self._volumes = {
-            label: VolumeFacts(size=one.size, file_system=one.file_system, made=False)
+            label.casefold(): VolumeFacts(size=one.size, file_system=one.file_system, made=False)
             for label, one in (image.volumes or {}).items()
         }
 
@@ -186,7 +188,7 @@ class Judgement:
         volume = self._volume(step, part)
         if volume is None:
             return
-        self._volumes[part] = replace(volume, filled=True)
+        self._volumes[part.casefold()] = replace(volume, filled=True)
         if not self._target.is_disk:
             return
         if volume.made and volume.file_system == "none":
@@ -203,7 +205,7 @@ class Judgement:
             self.tools |= set(ADDERS[volume.file_system])
 
     def _volume(self, step: AnyStep, label: str) -> VolumeFacts | None:
-        found = self._volumes.get(label)
+        found = self._volumes.get(label.casefold())
         if found is None:
             known = ", ".join(name for name in self._volumes if name)
             what = f"there is no partition {label}" if label else "a disk has no files outside of its partitions"

@@ -66,7 +66,7 @@ def test_the_policy_of_another_computer_is_refused(computer: Computer, tmp_path:
     computer.policy(DRIVE)
     ran = _run(computer, tmp_path / "new", name="PC-2", code=3)
     assert ran.error["code"] == "not-for-us"
-    assert "courier deploy policy PC-2" in ran.error["hint"]
+    assert "courier deploy policy HQ1-D00001 PC-2" in ran.error["hint"]
     assert not (tmp_path / "new").exists()
 
 
