@@ -10,7 +10,7 @@ from conftest import WINDOWS
 from deploy_client import disk_of, on_disk, sequence, step, tree_of
 from journey import Home, add, make_home, run
 
-SEQUENCE = sequence(
+SEQUENCE = 'boot-image = "HQ100001"\n' + sequence(
     step("partition", parts=[("SYS", "windows", "rest", "ntfs")]),
     step("apply-image", package="HQ100001", part="SYS"),
     step("restart"),
@@ -47,7 +47,7 @@ def _deploy(home: Home, made: Home) -> str:
 def test_the_newest_deployment_of_a_computer_runs_and_is_recorded(home: Home, made: Home, tmp_path: Path) -> None:
     disk = disk_of(tmp_path / "disk.img", 32)
     words = ("deploy", "run", "--computer", "pc-1", "--into", disk, "--cache", tmp_path / "cache")
-    assert "no deployment goes to pc-1" in home.fails(*words, code=6)["error"]["message"]
+    assert "no deployment goes to pc-1" in home.fails(*words, code=6)["message"]
     name = _deploy(home, made)
     assert home(*words, "--restart-is-end", code=11)["state"] == "restart"
     assert home("deploy", "status", name)["computers"][0]["state"] == "running"
@@ -59,7 +59,7 @@ def test_the_newest_deployment_of_a_computer_runs_and_is_recorded(home: Home, ma
     assert home(*words)["already"]
     # Another deployment waits until it is said that this run is over.
     other = _deploy(home, made)
-    assert "--anew" in home.fails(*words, code=3)["error"]["hint"]
+    assert "--anew" in home.fails(*words, code=3)["hint"]
     assert home(*words, "--deployment", name)["already"]
     home(*words, "--anew", "--erase")
     assert home("deploy", "status", other)["computers"][0]["state"] == "done"
