@@ -216,10 +216,10 @@ def on_disk(disk: Path, work: Path) -> dict[str, dict[str, bytes]]:
     return held
 
 
-def whole_disk(folder: Path, mib: int = 100) -> bytes:
+def whole_disk(folder: Path, mib: int = 56) -> bytes:
     """A raw image of a disk with ext4 (ROOT), FAT32 (ESP) and NTFS (WIN), made by stock tools alone."""
     disk = disk_of(folder / "whole.img", mib)
-    layout = [("ESP", "ef00", 1, 36), ("ROOT", "8300", 40, 16), ("WIN", "0700", 60, 16)]
+    layout = [("ESP", "ef00", 1, 36), ("ROOT", "8300", 38, 6), ("WIN", "0700", 46, 6)]
     words = [
         word
         for number, (label, kind, begin, size) in enumerate(layout, start=1)

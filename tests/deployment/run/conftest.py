@@ -1,9 +1,7 @@
-"""Where these tests work, and the computer that they deploy."""
+"""The computer that these tests deploy, and what its packages hold."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,12 +20,6 @@ DRIVERS = {"net/e1000.inf": b"network", "net/e1000.sys": b"\x00\x01" * 999, "gpu
 RAW = b"raw begin".ljust(BLOCK, b"r") + bytes(2 * BLOCK) + b"raw end"
 
 
-@pytest.fixture
-def tmp_path(quick: Path) -> Path:
-    """A new folder in memory, where the system has that: thousands of flushes to a disk prove nothing here."""
-    return Path(tempfile.mkdtemp(dir=quick))
-
-
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_list, "FIRST_PAUSE", 0.01)
@@ -40,10 +32,9 @@ def wim(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def old_disk() -> Iterator[bytes]:
+def old_disk(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The raw image of a disk with ext4 (ROOT), FAT32 (ESP) and NTFS (WIN), made by stock tools alone."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
-        yield whole_disk(Path(folder))
+    return whole_disk(tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture
