@@ -190,18 +190,18 @@ def base_of(store: Path) -> Path:
 def fill_ntfs(work: Work, image: Path, store: Path, tree: Path, *, index: int) -> None:
     """Fill an empty NTFS with image ``index`` of the WIM in ``store``, if there is one, and with the files of ``tree``.
 
-    What is in ``tree`` takes the place of what the WIM has there. Can be done again: the WIM is replaced as a whole.
+    What is in ``tree`` takes the place of what the WIM has there; names that differ in case alone are one, as Windows
+    has it. Can be done again: the WIM is replaced as a whole.
     """
     base = base_of(store)
-    if not base.exists():
-        with work.scratch("added.wim") as added:
-            run_tool(work, "wimcapture", tree, added, "--compress=none", "--no-acls")
-            run_tool(work, "wimapply", added, "1", image)
-        return
-    if any(tree.iterdir()):
-        command = f"--command=add --no-acls '{tree.name}' /"
-        run_tool(work, "wimupdate", base, str(index), "--rebuild", command, where=tree.parent)
-    run_tool(work, "wimapply", base, str(index), image)
+    with contextlib.ExitStack() as stack:
+        if not base.exists():
+            base, index = stack.enter_context(work.scratch("added.wim")), 1
+            run_tool(work, "wimcapture", make_folder(stack.enter_context(work.scratch("nothing"))), base)
+        if any(os.scandir(tree)):
+            command = f"--command=add --no-acls '{tree.name}' /"
+            run_tool(work, "wimupdate", base, str(index), "--rebuild", command, where=tree.parent)
+        run_tool(work, "wimapply", base, str(index), image)
 
 
 # --- adding to what is there ------------------------------------------------------------------------------------------
