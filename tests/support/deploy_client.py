@@ -24,10 +24,18 @@ from courier.deployment.run.work import work_folder
 from courier.deployment.status import StatusMessage, parse_status, verify_status
 from courier.distribution.download_plan import read_cards
 from courier.distribution.folder_source import folder_source
+from formats.blocks import BLOCK
 from formats.documents import deployment
 from formats.documents.deployment import DeployedComputer, DeploymentPolicy, Option, ReachablePoint, StatePlace
 
 KEY = b"k" * 32
+WINDOWS = {
+    "Windows/System32/a.dll": bytes(range(256)) * 64,
+    "Windows/win.ini": b"old",
+    "Users/Public/n.txt": b"public",
+}
+DRIVERS = {"net/e1000.inf": b"network", "net/e1000.sys": b"\x00\x01" * 999, "gpu.inf": b"graphics"}
+RAW = b"raw begin".ljust(BLOCK, b"r") + bytes(2 * BLOCK) + b"raw end"
 MIB = 1 << 20
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DRIVERS, RAW, WINDOWS
-from deploy_client import MIB, Computer, disk_of, on_disk, partition, sequence, step
+from deploy_client import DRIVERS, MIB, RAW, WINDOWS, Computer, disk_of, on_disk, partition, sequence, step
 
 from courier.deployment.run import disk as disk_module
 from courier.deployment.run import drivers, file_systems, journal

@@ -6,8 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import WINDOWS
-from deploy_client import disk_of, on_disk, sequence, step, tree_of
+from deploy_client import WINDOWS, disk_of, on_disk, sequence, step, tree_of
 from journey import Home, add, make_home, run
 
 SEQUENCE = 'boot-image = "HQ100001"\n' + sequence(

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DRIVERS
-from deploy_client import Computer, sequence, step
+from deploy_client import DRIVERS, Computer, sequence, step
 from download_points import Signing
 from journey import Ran, environment, run
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DRIVERS, WINDOWS
-from deploy_client import MIB, Computer, disk_of, files_of, on_disk, sequence, step, tree_of
+from deploy_client import DRIVERS, MIB, WINDOWS, Computer, disk_of, files_of, on_disk, sequence, step, tree_of
 
+from courier.deployment.run import tools
 from courier.deployment.run.work import work_folder
 from courier.errors import BusyError, CourierError, NoSpaceError, NotFoundError, RefusedError, UsageError
 
@@ -162,8 +162,6 @@ def test_a_file_that_the_package_does_not_have_is_named(computer: Computer, tmp_
 def test_missing_programs_are_named_with_their_packages(
     computer: Computer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from courier.deployment.run import tools
-
     find = tools.find_tool
     monkeypatch.setattr(tools, "find_tool", lambda name: None if name.startswith(("mkfs", "wimupdate")) else find(name))
     policy = computer.policy(
@@ -213,16 +211,12 @@ def test_no_image_goes_where_files_are(computer: Computer, tmp_path: Path) -> No
 def test_a_step_of_an_image_that_was_cut_is_done_again_from_its_beginning(
     computer: Computer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from courier.deployment.run import file_systems
-
-    apply = file_systems.run_tool
-
     def cut(work: Any, name: str, *words: Any, **more: Any) -> str:
-        apply(work, name, *words, **more)
+        tools.run_tool(work, name, *words, **more)
         (tmp_path / "new" / "SYS" / "half").touch()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(file_systems, "run_tool", cut)
+    monkeypatch.setattr("courier.deployment.run.file_systems.run_tool", cut)
     policy = computer.policy(INTO_FOLDER)
     with pytest.raises(KeyboardInterrupt):
         computer.run(policy, tmp_path / "new")
