@@ -26,7 +26,7 @@ from courier.distribution.download_run import Wish, download_to_cache
 from courier.distribution.download_shared import Manner
 from courier.distribution.source import Source
 from courier.error_codes import Code
-from courier.errors import CourierError, DamagedError, NoSpaceError, NotFoundError, RefusedError, UnreachableError
+from courier.errors import DamagedError, FailedError, NoSpaceError, NotFoundError, RefusedError, UnreachableError
 from courier.files import remove_tree
 from courier.site.clock import now
 from formats.digest import CHUNK
@@ -230,9 +230,9 @@ class DoomedContent(CachedContent):
             super().fetch_all(refs)
 
     def using(self, ref: PackageRef, work: Callable[[PackageFiles], _Result]) -> _Result:
-        """See `Content.using`. Raises `CourierError` once the disk was erased."""
+        """See `Content.using`. Raises `FailedError` once the disk was erased."""
         if self._mark.exists():
-            raise CourierError(
+            raise FailedError(
                 f"{ref.package}:{ref.version} is gone: it was in the cache on the disk that this task sequence erased",
                 hint="make the deployment with --option run-from-point or as-needed; --force-download shows why",
                 code=Code.NO_CONTENT,
