@@ -32,7 +32,7 @@ def size_text(count: int) -> str:
     value = float(count)
     for unit in ("bytes", "kB", "MB", "GB", "TB"):
         if value < 1000 or unit == "TB":
-            return f"{int(value)} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+            return plural(count, "byte") if unit == "bytes" else f"{value:.1f} {unit}"
         value /= 1000
     raise AssertionError
 

@@ -11,7 +11,7 @@ from courier.channel.refusal_log import RefusalLog
 from courier.cli.app import main
 from courier.cli.console import Console
 from courier.errors import UsageError
-from courier.text import MAX_MESSAGE_TEXT, harmless
+from courier.text import MAX_MESSAGE_TEXT, harmless, size_text
 
 ESCAPES = "\x1b[31mred\x1b]0;title\x07 \x9b2J \u202ereversed\nsecond line\r"
 
@@ -83,3 +83,10 @@ def test_the_log_of_a_warning_has_its_hint(caplog: pytest.LogCaptureFixture) -> 
     finally:
         logger.removeHandler(caplog.handler)
     assert "something is odd (do this)" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 bytes"), (1, "1 byte"), (999, "999 bytes"), (1500, "1.5 kB"), (10**15, "1000.0 TB")]
+)
+def test_a_number_of_bytes_for_people(count: int, text: str) -> None:
+    assert size_text(count) == text

@@ -145,8 +145,9 @@ def answer(
             f"{size_text(asked.bytes)} ({describe_blocks(wanted)})"
         )
         check_limit(site, asked, yes=console.yes)
-        paths = write_answer(site, asked, out) if out is not None else []
-        count = len(paths) if out is not None else queue_answer(site, asked)
+        with console.phases() as progress:
+            paths = write_answer(site, asked, out, progress) if out is not None else []
+            count = len(paths) if out is not None else queue_answer(site, asked, progress)
         if out is not None:
             console.say(
                 f"{plural(count, 'part')} in {out}. Next, at {wanted.site}: courier parcel repair {wanted.parcel} "

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from courier.cli.console import Console, time_text
+from courier.cli.console import SHOWN, Console, time_text
 from courier.text import plural, size_text
 from formats.records import format_time
 
 if TYPE_CHECKING:
     from courier.site.home import Site
-
-SHOWN = 20
-"""Packages that are printed, at most; all are in ``--json``."""
 
 
 def show_told(console: Console, site: Site, code: str) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def _key(site: Site, facts: Facts, spool: Spool) -> KeyFacts | None:
     with site.catalogue.reading() as connection:
         report = letters.find(connection, "arrival", packing.parcel, packing.source)
         sent = report and messages.find(connection, "out", sha256_hex(report.envelope), packing.source)
-    refused = sent.reason if sent and sent.state == "dead" else ""
+    refused = sent.reason if sent and sent.state in ("dead", "dismissed") else ""
     layout = arrived_layout(site, spool)
     return KeyFacts(
         here=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import getpass
+import json
 import os
 import shutil
 import sqlite3
@@ -24,13 +25,16 @@ from sqlalchemy.exc import OperationalError
 from stock import stock_tool
 
 from courier.errors import BusyError, CourierError, NoSpaceError, RefusedError, UsageError
-from courier.site.catalog import Catalogue, database, messages, open_catalogue, packages, parcels, schema, sites
+from courier.site import known_names as known_names_module
+from courier.site.catalog import Catalogue, database, messages, open_catalogue, packages, parcels, schema, sites, state
 from courier.site.catalog.database import sqlite_url
 from courier.site.catalog.guests import ROW
 from courier.site.catalog.messages import Message
 from courier.site.catalog.packages import StoredPackage
 from courier.site.catalog.parcels import LogEntry, ReceivedParcel, ReceivedVolume, SentParcel, SentTo, SentVolume
 from courier.site.catalog.sites import Address, PinnedSite
+from courier.site.catalog.state import Migration, StatePoint
+from courier.site.known_names import known_names
 from courier.site.outbox import transfer_piece
 from formats.documents.listing import ListingSummary
 
@@ -115,6 +119,36 @@ def raw(url: str, *, autocommit: bool = False) -> Iterator[Connection]:
 
 
 # --- opening --------------------------------------------------------------------------------------------------------
+
+
+def test_the_shell_is_offered_names_from_either_database(url: str, catalogue: Catalogue, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "site.json").write_text(json.dumps({"catalogue": url}))
+    letter = Message(
+        direction="in",
+        sha256="0f3a" * 16,
+        site="",
+        type="",
+        state="refused",
+        reason="of an unknown sender",
+        body=b"",
+        created_ns=1,
+        settled_ns=1,
+        attempts=0,
+    )
+    with catalogue.writing() as connection:
+        messages.put(connection, letter)
+    assert known_names(home, "letter") == [("0f3a0f3a0f3a", "of an unknown sender")]
+    for what in ("site", "package", "version", "parcel"):
+        assert known_names(home, what) == []
+        run_all(url, known_names_module._QUERIES[what])
+
+
+def run_all(url: str, query: str) -> None:
+    """Run a query as it is: `known_names` hides what a database says against it."""
+    with raw(url) as connection:
+        connection.exec_driver_sql(query.replace("?", "1"))
 
 
 def test_an_empty_database_is_given_the_schema_and_opened_again_as_it_is(url: str) -> None:
@@ -567,6 +601,48 @@ def test_received_parcels_their_volumes_and_notices(catalogue: Catalogue) -> Non
         parcels.forget_received(connection, RECEIVED.parcel, RECEIVED.build)
         assert parcels.all_received(connection) == [second]
         assert parcels.received_volumes(connection, RECEIVED.parcel, RECEIVED.build) == []
+
+
+def test_state_migration_points_and_migrations(catalogue: Catalogue) -> None:
+    small = StatePoint(
+        name="S1", path="/s1", max_clients=2, min_free="10%", restore_only=0, delete_after=LARGE, added_ns=LARGE
+    )
+    other = dataclasses.replace(small, name="A2", restore_only=1, min_free=str(LARGE))
+    begun = Migration(
+        migration="a" * 32, point="S1", source="OLD", destination="NEW", state=state.BEGUN, begun_ns=LARGE - 1
+    )
+    later = dataclasses.replace(begun, migration="b" * 32, source="NEW", begun_ns=LARGE)
+    with catalogue.writing() as connection:
+        state.add_point(connection, small)
+        state.add_point(connection, other)
+        state.begin(connection, later)
+        state.begin(connection, begun)
+    with catalogue.reading() as connection:
+        assert state.all_points(connection) == [other, small]
+        assert state.find_point(connection, "S1") == small and state.find_point(connection, "s1") is None
+        assert state.migrations(connection) == [begun, later]
+        assert state.migrations(connection, source="NEW") == [later]
+        assert state.migrations(connection, destination="NEW", point="S1", states=state.HELD) == [begun, later]
+        assert state.places_taken(connection, "S1") == 2 and state.places_taken(connection, "A2") == 0
+    done = dataclasses.replace(
+        begun,
+        state=state.RELEASED,
+        files=LARGE,
+        bytes=LARGE,
+        skipped=LARGE,
+        captured_ns=1,
+        restored_ns=2,
+        released_ns=3,
+        deleted_ns=LARGE,
+    )
+    with catalogue.writing() as connection:
+        state.change(connection, done)
+        state.remove_point(connection, "A2")
+    with catalogue.reading() as connection:
+        assert state.find(connection, "a" * 32) == done and state.find(connection, "c" * 32) is None
+        assert state.migrations(connection, states=[state.RELEASED]) == [done]
+        assert state.places_taken(connection, "S1") == 1
+        assert state.all_points(connection) == [small]
 
 
 def test_the_log_keeps_the_order_things_happened_in(catalogue: Catalogue) -> None:

@@ -188,7 +188,7 @@ message = Table(
     Column("sha256", String(64), primary_key=True, comment="of the envelope's bytes"),
     Column("site", String(3), primary_key=True, comment="out: for whom; in: from whom ('' if unknown)"),
     Column("type", Text, nullable=False),
-    Column("state", String(20), nullable=False, comment="out: queued, delivered, settled, dead; in: taken, refused"),
+    Column("state", String(20), nullable=False, comment="a state of courier.site.catalog.messages.Message"),
     Column("reason", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("created_ns", BigInteger, nullable=False),
