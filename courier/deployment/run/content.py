@@ -76,7 +76,7 @@ class Content(Protocol):
 class Supply:
     """From where, by whose word, and how: ``points`` in order, ``cards`` by site, that of the points' site first.
 
-    ``retry_for``: seconds without a byte after which it is given up.
+    ``retry_for``: seconds without a byte after which it is given up. ``ca_file``: as for `Wish`.
     """
 
     points: tuple[Source, ...]
@@ -84,6 +84,7 @@ class Supply:
     stop: threading.Event
     progress: Progress
     retry_for: float = 600
+    ca_file: Path | None = None
 
 
 class AlteredError(DamagedError):
@@ -196,6 +197,7 @@ class CachedContent:
             points=self._supply.points,
             cards=self._supply.cards,
             manner=Manner(pace=Unpaced(), retry_for=self._supply.retry_for),
+            ca_file=self._supply.ca_file,
         )
         name = f"{ref.package}:{ref.version}"
         try:
