@@ -22,6 +22,7 @@ from memory_folder import memory_folder
 
 if TYPE_CHECKING:
     from channel_network import Pair
+    from deploy_client import Computer
     from http_requests import Forge
 
 CI = os.environ.get("COURIER_CI") == "1"
@@ -125,3 +126,37 @@ def forge(http: Pair) -> Forge:
     from http_requests import Forge
 
     return Forge(pair=http)
+
+
+@pytest.fixture(scope="session")
+def wim(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A WIM with the files of `deploy_client.WINDOWS`."""
+    from deploy_client import WINDOWS, wim_of
+
+    return wim_of(tmp_path_factory.mktemp("wim"), WINDOWS)
+
+
+@pytest.fixture(scope="session")
+def old_disk(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The raw image of a disk with ext4 (ROOT), FAT32 (ESP) and NTFS (WIN), made by stock tools alone."""
+    from deploy_client import whole_disk
+
+    return whole_disk(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture
+def computer(tmp_path: Path, wim: bytes, monkeypatch: pytest.MonkeyPatch) -> Computer:
+    """PC-1, and a point with a WIM (HQ100001), drivers (HQ100002) and a raw image (HQ100003)."""
+    from deploy_client import DRIVERS, RAW, Computer
+    from download_points import SamplePoint
+
+    from courier.distribution import source_list
+
+    monkeypatch.setattr(source_list, "FIRST_PAUSE", 0.01)
+    point = SamplePoint(tmp_path / "site")
+    point.put({"install.wim": wim, "readme.txt": b"which image is which"})
+    point.put(DRIVERS, package="HQ100002")
+    point.put({"raw.img": RAW}, package="HQ100003")
+    root = tmp_path / "computer"
+    root.mkdir()
+    return Computer(root, point)

@@ -11,16 +11,18 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
-from courier.deployment.run import file_systems, gpt
-from courier.deployment.run.copying import Region, copy_file, read_pieces, write_region
+from courier.deployment.run import file_system_kinds, file_systems, gpt
+from courier.deployment.run.copying import Region, copy_file, copy_region, write_region
 from courier.deployment.run.directory import no_partition
-from courier.deployment.run.target import TargetFacts, VolumeFacts, is_blank
+from courier.deployment.run.facts import TargetFacts, VolumeFacts
+from courier.deployment.run.target import LOOKED_AT, disk_size, is_blank
 from courier.deployment.run.tools import run_tool
 from courier.deployment.run.work import Work
 from courier.deployment.sequence import FileSystem, PartitionStep
@@ -36,7 +38,10 @@ _SMALLEST_READ = 2048
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Volume(Record):
-    """A partition. ``made``: 1 where its file system is made at the end. ``step``, ``index``: of the WIM for NTFS."""
+    """A partition. ``made``: 1 where its file system is made at the end. ``step``, ``index``: of the WIM for NTFS.
+
+    ``complete``: 1 once the end has put it in its place.
+    """
 
     label: Annotated[str, text(200)]
     begin: Count
@@ -45,6 +50,7 @@ class Volume(Record):
     made: Count
     step: Count = 0
     index: Count = 0
+    complete: Count = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +77,7 @@ class DiskTarget:
             one.label: VolumeFacts(size=one.size, file_system=_kind(one), made=bool(one.made))
             for one in self._volumes()
         }
-        size = self._disk.stat().st_size
+        size = disk_size(self._disk)
         return TargetFacts(is_disk=True, size=size, empty=is_blank(self._disk), volumes=volumes)
 
     def _read_at(self, offset: int, count: int) -> bytes:
@@ -95,7 +101,7 @@ class DiskTarget:
         for span in table.spans if table else ():
             if not re.fullmatch(LABEL_PATTERN, span.label):
                 continue  # no step can name it
-            kind = file_systems.kind_of(self._read_at(span.begin, _SMALLEST_READ))
+            kind = file_system_kinds.kind_of(self._read_at(span.begin, _SMALLEST_READ))
             found.setdefault(
                 span.label,
                 Volume(label=span.label, begin=span.begin, size=span.size, file_system=kind, made=0),
@@ -107,7 +113,7 @@ class DiskTarget:
             raise RefusedError(
                 "a disk has no files outside of its partitions", hint="name the partition in the step: part = LABEL"
             )
-        found = next((one for one in self._volumes() if one.label == label), None)
+        found = next((one for one in self._volumes() if one.label.casefold() == label.casefold()), None)
         if found is None:
             raise no_partition(label)
         return found
@@ -130,13 +136,12 @@ class DiskTarget:
 
     def erase(self, step: PartitionStep) -> None:
         """See `Target.erase`."""
-        size = self._disk.stat().st_size
+        size = disk_size(self._disk)
         spans = gpt.lay_out(step.parts, size)
         head, tail_at, tail = gpt.table_bytes(step.parts, spans, size, identity=self._identity)
         self._forget()
         with self._disk.open("r+b") as disk:
-            disk.truncate(0)  # as a whole, so that it is sparse again
-            disk.truncate(size)
+            _make_blank(disk, size)
             disk.write(head)
             disk.seek(tail_at)
             disk.write(tail)
@@ -151,25 +156,31 @@ class DiskTarget:
 
     def folder(self, label: str) -> Path:
         """See `Target.folder`."""
-        self._volume(label)
-        return make_folder(self.root / label)
+        return make_folder(self.root / self._volume(label).label)
 
     @contextlib.contextmanager
     def reading(self, label: str) -> Iterator[Path]:
-        """See `Target.reading`: of a file system that is there, a copy of its files, and over it what waits for it."""
+        """See `Target.reading`: of a file system that is there, a copy of its files.
+
+        Raises `RefusedError` where files wait to be added to it: they are not in it yet.
+        """
         volume = self._volume(label)
         if volume.made and not volume.step:
             yield self.folder(label)
             return
+        if any(os.scandir(self.folder(label))):
+            raise RefusedError(
+                f"steps before this one added files to {label}, which are not in it yet",
+                hint="put the step that captures before those that add files",
+            )
         with self._work.scratch("files") as target:
             if volume.made:
                 make_folder(target)
                 run_tool(self._work, "wimapply", self._wim(volume), str(volume.index), target)
             else:
-                require_space(self._work.folder, volume.size, purpose=f"reading the partition {label}")
-                with self._work.scratch("partition.img") as image:
-                    copy_file(self._disk, image, volume.begin, volume.size)
-                    file_systems.read_file_system(self._work, _kind(volume), image, target)
+                file_systems.read_file_system(
+                    self._work, _kind(volume), self._disk, target, begin=volume.begin, size=volume.size
+                )
             yield target
 
     def apply_wim(self, label: str, wim: Path, index: int, *, step: int) -> None:
@@ -183,15 +194,15 @@ class DiskTarget:
                 f"the partition {label} holds a file system already", hint="a WIM is applied to one that a step made"
             )
         if volume.file_system != "ntfs":
-            options = ["--unix-data"] if volume.file_system == "ext4" else []
-            run_tool(self._work, "wimapply", wim, str(index), self.folder(label), *options)
+            unix = volume.file_system == "ext4"
+            file_systems.apply_to_folder(self._work, wim, index, self.folder(label), step=step, unix=unix)
             return
         if volume.step not in (0, step):
             raise RefusedError(
                 f"step {volume.step} has applied an image to {label} already; NTFS takes one",
                 hint="let the conditions of the steps choose one of them",
             )
-        store = make_folder(self._work.place(STORES) / label)
+        store = make_folder(self._work.place(STORES) / volume.label)
         base = file_systems.base_of(store)
         require_space(store, wim.stat().st_size, purpose=f"keeping the image for {label}")
         temporary = base.with_name("new")
@@ -211,25 +222,24 @@ class DiskTarget:
         volume = self._volume(label)
         if size > volume.size:
             raise too_large(f"the partition {label}", size, volume.size)
-        remove_tree(self.root / label)
-        remove_tree(self._work.place(STORES) / label)
+        remove_tree(self.root / volume.label)
+        remove_tree(self._work.place(STORES) / volume.label)
         self._change(replace(volume, file_system="none", made=0, step=0, index=0))
         with Region(self._disk, volume.begin, volume.size) as region:
             for piece in pieces:
                 region.write(piece)
             region.zero_rest()
-        kind = file_systems.kind_of(self._read_at(volume.begin, _SMALLEST_READ))
+        kind = file_system_kinds.kind_of(self._read_at(volume.begin, _SMALLEST_READ))
         self._change(replace(volume, file_system=kind, made=0, step=0, index=0))
 
     def _write_disk(self, size: int, pieces: Iterable[bytes | memoryview]) -> None:
-        room = self._disk.stat().st_size
+        room = disk_size(self._disk)
         if size > room:
             raise too_large("the disk", size, room)
         self._forget()
         self._save(())
         with self._disk.open("r+b") as disk:
-            disk.truncate(0)
-            disk.truncate(room)
+            _make_blank(disk, room)
         write_region(self._disk, 0, room, pieces)
         new = gpt.stretched(self._read_at, room)
         if new is not None:
@@ -244,43 +254,48 @@ class DiskTarget:
         """See `Target.finish`: file systems are made or added to, one after the other, and copied to their places."""
         for volume in self._volumes():
             tree = self.root / volume.label
-            filled = tree.is_dir() and any(os.scandir(tree))
+            if volume.complete:
+                continue
             if volume.made and volume.file_system != "none":
                 self._make(volume, make_folder(tree))
-            elif filled:
+            elif tree.is_dir() and any(os.scandir(tree)):
                 self._add(volume, tree)
+            self._change(replace(volume, complete=1))
         with self._disk.open("r+b") as disk:
             sync_file(disk.fileno(), self._disk)
 
     def _make(self, volume: Volume, tree: Path) -> None:
+        kind = _kind(volume)
         with self._work.scratch("partition.img") as image:
-            file_systems.make_file_system(
-                self._work,
-                _kind(volume),
-                image,
-                size=volume.size,
-                begin=volume.begin,
-                label=volume.label,
-                tree=tree,
-                identity=self._identity,
-            )
-            if volume.file_system == "ntfs":
-                store = self._work.place(STORES) / volume.label
-                file_systems.fill_ntfs(self._work, image, store, tree, index=volume.index)
+            with file_systems.saying_what_is_full(self._work, kind, volume.label, volume.size):
+                file_systems.make_file_system(
+                    self._work,
+                    kind,
+                    image,
+                    size=volume.size,
+                    begin=volume.begin,
+                    label=volume.label,
+                    tree=tree,
+                    identity=self._identity,
+                )
+                if kind == "ntfs":
+                    store = self._work.place(STORES) / volume.label
+                    file_systems.fill_ntfs(self._work, image, store, tree, index=volume.index)
             self._put(volume, image)
 
     def _add(self, volume: Volume, tree: Path) -> None:
         # The partition as it was is kept until its new bytes are all in place: what is cut is done again from it.
         before = make_folder(self._work.place(IMAGES)) / f"{volume.begin}.img"
         if not before.exists():
-            require_space(before.parent, volume.size, purpose=f"adding files to the partition {volume.label}")
             temporary = before.with_name("new")
             copy_file(self._disk, temporary, volume.begin, volume.size)
             temporary.replace(before)
             sync_folder(before.parent)
+        kind = _kind(volume)
         with self._work.scratch("partition.img") as image:
             copy_file(before, image)
-            file_systems.add_files(self._work, _kind(volume), image, tree)
+            with file_systems.saying_what_is_full(self._work, kind, volume.label, volume.size):
+                file_systems.add_files(self._work, kind, image, tree)
             self._put(volume, image)
 
     def _put(self, volume: Volume, image: Path) -> None:
@@ -290,11 +305,26 @@ class DiskTarget:
                 f"the file system for {volume.label} has {length:,} bytes, not {volume.size:,}",
                 hint=f"look at {self._work.log_file}",
             )
-        write_region(self._disk, volume.begin, volume.size, read_pieces(image))
+        copy_region(image, self._disk, volume.begin, volume.size)
+
+
+def _make_blank(disk: BinaryIO, size: int) -> None:
+    """Let a disk image be zeros, sparse again; it is left at its begin.
+
+    Of a device the begin and the end become zeros, where tables are; a file system is written whole later on.
+    """
+    if stat.S_ISBLK(os.fstat(disk.fileno()).st_mode):
+        for at in (max(0, size - LOOKED_AT), 0):
+            disk.seek(at)
+            disk.write(bytes(min(LOOKED_AT, size)))
+    else:
+        disk.truncate(0)
+        disk.truncate(size)
+    disk.seek(0)
 
 
 def _kind(volume: Volume) -> FileSystem:
-    return next((kind for kind in file_systems.NAMES if kind == volume.file_system), "none")
+    return next((kind for kind in file_system_kinds.NAMES if kind == volume.file_system), "none")
 
 
 def too_large(what: str, size: int, room: int) -> NoSpaceError:

@@ -7,36 +7,22 @@ another user than root, everything belongs to that user.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from courier.deployment.run.copying import bytes_of_data, copy_file
+from courier.deployment.run.file_system_kinds import NAMES
 from courier.deployment.run.gpt import SECTOR
 from courier.deployment.run.tools import run_tool
 from courier.deployment.run.work import Work
 from courier.deployment.sequence import FileSystem
-from courier.errors import CourierError, NoSpaceError, RefusedError
-from courier.files import make_folder, remove_tree, sync_folder
+from courier.errors import CourierError, FailedError, NoSpaceError, RefusedError
+from courier.files import RESERVE, free_space, make_folder, remove_tree, require_space, sync_folder
 
-NAMES: dict[FileSystem, str] = {"fat32": "FAT32", "ext4": "ext4", "ntfs": "NTFS", "none": "no file system"}
-LEAST: dict[FileSystem, int] = {"fat32": 33 << 20, "ext4": 1 << 20, "ntfs": 2 << 20, "none": 0}
-"""Bytes of the smallest partition of each kind. FAT32 has at least 65,525 clusters."""
-MAKERS: dict[FileSystem, tuple[str, ...]] = {
-    "fat32": ("mkfs.fat", "mcopy"),
-    "ext4": ("mkfs.ext4",),
-    "ntfs": ("mkfs.ntfs", "wimapply", "wimcapture", "wimupdate"),
-    "none": (),
-}
-"""The programs that make each and put files onto it."""
-READERS: dict[FileSystem, tuple[str, ...]] = {
-    "fat32": ("mcopy", "mdir"),
-    "ext4": ("debugfs",),
-    "ntfs": ("wimcapture", "wimapply"),
-    "none": (),
-}
-"""The programs that read files from each."""
 _FAT_MOST = (4 << 30) - 1
 _FAT_BAD = set('"*/:<>?\\|')
 _BASE = "base.wim"
@@ -49,17 +35,6 @@ _EXPECTED = (
 )
 """How lines begin that debugfs prints where all is well."""
 _FAT_LABEL, _EXT_LABEL, _NTFS_LABEL = 11, 16, 32
-
-
-def kind_of(head: bytes) -> FileSystem:
-    """The file system that begins with these bytes (2 KiB are enough); ``none`` for one that is not known here."""
-    if head[3:11] == b"NTFS    ":
-        return "ntfs"
-    if head[82:90] == b"FAT32   " and head[510:512] == b"\x55\xaa":
-        return "fat32"
-    if head[1080:1082] == b"\x53\xef":
-        return "ext4"
-    return "none"
 
 
 def make_file_system(
@@ -76,33 +51,39 @@ def make_file_system(
     """Make a file system of ``size`` bytes in the new file ``image``, with all that is in the folder ``tree``.
 
     ``begin``: where its partition begins on the disk, in bytes. ``identity``: its serial number follows from it. Raises
-    `NoSpaceError` where the files do not fit, `RefusedError` for what the file system cannot hold, `CourierError`.
+    `RefusedError` for what the file system cannot hold, and `FailedError`. NTFS stays empty: see `fill_ntfs`.
     """
     with image.open("wb") as out:
         out.truncate(size)
     own = uuid.uuid5(identity, f"file system {label}")
-    try:
-        match file_system:
-            case "ext4":
-                _make_ext4(work, image, label, tree, own)
-            case "fat32":
-                _make_fat(work, image, label, tree, begin, own)
-            case "ntfs":
-                run_tool(work, "mkfs.ntfs", *_ntfs_options(begin, label), image)
-            case "none":
-                pass
-    except CourierError as error:
-        raise _full(error, file_system, label, size) from None
+    match file_system:
+        case "ext4":
+            _make_ext4(work, image, label, tree, own)
+        case "fat32":
+            _make_fat(work, image, label, tree, begin, own)
+        case "ntfs":
+            run_tool(work, "mkfs.ntfs", *_ntfs_options(begin, label), image)
+        case "none":
+            pass
 
 
-def _full(error: CourierError, file_system: FileSystem, label: str, size: int) -> CourierError:
+@contextlib.contextmanager
+def saying_what_is_full(work: Work, file_system: FileSystem, label: str, size: int) -> Iterator[None]:
+    """Raise `NoSpaceError` where a program in the block ran out of room: in the partition, or in the work folder."""
     words = ("No space left", "Disk full", "Could not allocate", "allocate block", "not enough space")
-    if not any(word.lower() in error.message.lower() for word in words):
-        return error
-    return NoSpaceError(
-        f"the partition {label} ({NAMES[file_system]}, {size:,} bytes) is too small for its files",
-        hint="make it larger in the task sequence",
-    )
+    try:
+        yield
+    except CourierError as error:
+        if not any(word.lower() in error.message.lower() for word in words):
+            raise
+        if (free := free_space(work.folder)) < RESERVE:
+            raise NoSpaceError.short_of(
+                f"making the partition {label}", needed=size, free=free, reserve=RESERVE, place=str(work.folder)
+            ) from None
+        raise NoSpaceError(
+            f"the partition {label} ({NAMES[file_system]}, {size:,} bytes) is too small for its files",
+            hint="make it larger in the task sequence",
+        ) from None
 
 
 def _make_ext4(work: Work, image: Path, label: str, tree: Path, own: uuid.UUID) -> None:
@@ -176,6 +157,29 @@ def _cut(label: str, most: int) -> str:
     return label.encode("ascii", "replace").decode().replace("?", "_")[:most] or "DATA"
 
 
+# --- a WIM in a folder ------------------------------------------------------------------------------------------------
+
+
+def apply_to_folder(work: Work, wim: Path, index: int, folder: Path, *, step: int, unix: bool) -> None:
+    """Put image ``index`` of a WIM into an empty folder; what a cut left of this very step is removed before.
+
+    Into a folder that holds something no WIM is put: wimlib would write through links that are there. ``unix``: owners
+    and permissions are taken over where the WIM has them. Raises `RefusedError`, and what `run_tool` raises.
+    """
+    begun = work.place(f"applying-{step}")
+    if any(os.scandir(folder)):
+        if not begun.exists():
+            raise RefusedError(
+                f"{folder.name} holds files already, and an image goes onto an empty partition",
+                hint="put the step that applies it before those that add files",
+            )
+        for path in folder.iterdir():
+            remove_tree(path)
+    begun.touch()
+    sync_folder(work.folder)
+    run_tool(work, "wimapply", wim, str(index), folder, *(["--unix-data"] if unix else []))
+
+
 # --- NTFS: one WIM for all that goes onto it --------------------------------------------------------------------------
 
 
@@ -187,24 +191,21 @@ def base_of(store: Path) -> Path:
 def fill_ntfs(work: Work, image: Path, store: Path, tree: Path, *, index: int) -> None:
     """Fill an empty NTFS with image ``index`` of the WIM in ``store``, if there is one, and with the files of ``tree``.
 
-    What is in ``tree`` takes the place of what the WIM has there. Can be done again: the WIM is replaced as a whole.
+    What is in ``tree`` takes the place of what the WIM has there; names that differ in case alone are one, as Windows
+    has it. Can be done again: the WIM is replaced as a whole.
     """
     base = base_of(store)
-    if not base.exists():
-        with work.scratch("added.wim") as added:
-            run_tool(work, "wimcapture", tree, added, "--compress=none", "--no-acls")
-            run_tool(work, "wimapply", added, "1", image)
-        return
-    if any(tree.iterdir()):
-        command = f"--command=add --no-acls '{tree.name}' /"
-        run_tool(work, "wimupdate", base, str(index), "--rebuild", command, where=tree.parent)
-    run_tool(work, "wimapply", base, str(index), image)
+    with contextlib.ExitStack() as stack:
+        if not base.exists():
+            base, index = stack.enter_context(work.scratch("added.wim")), 1
+            run_tool(work, "wimcapture", make_folder(stack.enter_context(work.scratch("nothing"))), base)
+        if any(os.scandir(tree)):
+            command = f"--command=add --no-acls '{tree.name}' /"
+            run_tool(work, "wimupdate", base, str(index), "--rebuild", command, where=tree.parent)
+        run_tool(work, "wimapply", base, str(index), image)
 
 
 # --- adding to what is there ------------------------------------------------------------------------------------------
-
-ADDERS: dict[FileSystem, tuple[str, ...]] = {"fat32": ("mcopy",), "ext4": ("debugfs", "e2fsck"), "ntfs": (), "none": ()}
-"""The programs that add files to each where it came as a raw image; none where that cannot be done."""
 
 
 def add_files(work: Work, file_system: FileSystem, image: Path, tree: Path) -> None:
@@ -248,7 +249,7 @@ def _add_to_ext4(work: Work, image: Path, tree: Path) -> None:
     for line in said.splitlines():
         # A folder that is there already, and a file that was not, are as they should be; the others are failures.
         if line.strip() and not line.startswith(_EXPECTED):
-            raise CourierError(
+            raise FailedError(
                 f"debugfs could not add a file: {line[:200]}",
                 hint=f"is the partition large enough? all it said is in {work.log_file}",
             )
@@ -272,33 +273,29 @@ def _ext4_commands(path: Path, inside: str) -> list[str]:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def read_file_system(work: Work, file_system: FileSystem, image: Path, target: Path) -> None:
-    """Copy all files of the file system in the file ``image`` into the new folder ``target``.
+def read_file_system(work: Work, file_system: FileSystem, disk: Path, target: Path, *, begin: int, size: int) -> None:
+    """Copy all files of a partition of ``disk`` into the new folder ``target``.
 
-    Raises `RefusedError` where it is of a kind that cannot be read here, `CourierError` where any of it cannot be read.
+    ``begin`` and ``size``: where it lies, in bytes. NTFS is copied out of the disk first, as wimlib reads whole files
+    only. Raises `RefusedError` where it is of a kind that cannot be read here, `FailedError` where any of it cannot be
+    read, and `NoSpaceError`.
     """
     remove_tree(target)
     make_folder(target)
     match file_system:
         case "ext4":
-            said = run_tool(work, "debugfs", "-R", f"rdump / {target.name}", image, where=target.parent)
-            # It ends well whatever happens, and says what it could not read.
-            problems = [line for line in said.splitlines() if line.strip() and not line.startswith("debugfs ")]
-            if problems:
-                raise CourierError(
-                    f"debugfs could not read all of {image.name}: {problems[0][:200]}",
-                    hint=f"check the file system of the disk (fsck.ext4); all it said is in {work.log_file}",
-                )
-            lost = target / "lost+found"
-            if lost.is_dir() and not any(lost.iterdir()):
-                lost.rmdir()
+            _read_ext4(work, f"{disk}?offset={begin}", target)
         case "fat32":
+            place = f"{disk}@@{begin}"
             # A volume without a file makes mcopy fail, as nothing fits the pattern.
-            if run_tool(work, "mdir", "-b", "-i", image, "::").strip():
-                run_tool(work, "mcopy", "-s", "-m", "-n", "-i", image, "::*", f"{target}/")
+            if run_tool(work, "mdir", "-b", "-i", place, "::").strip():
+                run_tool(work, "mcopy", "-s", "-m", "-n", "-i", place, "::*", f"{target}/")
         case "ntfs":
-            with work.scratch("captured.wim") as captured:
+            require_space(work.folder, bytes_of_data(disk, begin, size), purpose="reading an NTFS partition")
+            with work.scratch("partition.img") as image, work.scratch("captured.wim") as captured:
+                copy_file(disk, image, begin, size)
                 run_tool(work, "wimcapture", image, captured, "--compress=none")
+                image.unlink()
                 run_tool(work, "wimapply", captured, "1", target)
         case "none":
             raise RefusedError(
@@ -306,3 +303,17 @@ def read_file_system(work: Work, file_system: FileSystem, image: Path, target: P
                 hint="ext4, FAT32 and NTFS can; capture from within the old system: courier state capture",
             )
     sync_folder(target)
+
+
+def _read_ext4(work: Work, place: str, target: Path) -> None:
+    said = run_tool(work, "debugfs", "-R", f"rdump / {target.name}", place, where=target.parent)
+    # It ends well whatever happens, and says what it could not read.
+    problems = [line for line in said.splitlines() if line.strip() and not line.startswith("debugfs ")]
+    if problems:
+        raise FailedError(
+            f"debugfs could not read all of the partition: {problems[0][:200]}",
+            hint=f"check the file system of the disk (fsck.ext4); all it said is in {work.log_file}",
+        )
+    lost = target / "lost+found"
+    if lost.is_dir() and not any(lost.iterdir()):
+        lost.rmdir()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from courier.deployment.run import gpt
-from courier.deployment.run.file_systems import kind_of
-from courier.deployment.run.wim import HEADER, WimImage, is_wim, read_images
-from courier.deployment.sequence import ApplyImageStep, FileSystem
+from courier.deployment.run.facts import ImageFacts, RawVolume
+from courier.deployment.run.file_system_kinds import kind_of
+from courier.deployment.run.wim import HEADER, is_wim, read_images
+from courier.deployment.sequence import ApplyImageStep
 from courier.errors import NotFoundError, UsageError
 from formats.documents.fields import PackageRef
 from formats.documents.listing import Entry, FileEntry, HardLinkEntry
@@ -29,30 +29,6 @@ class ImageSource(Protocol):
 
     def read_at(self, entry: FileEntry, offset: int, count: int) -> bytes:
         """Bytes of a file, fewer at its end."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RawVolume:
-    """A partition in the raw image of a disk."""
-
-    size: int
-    file_system: FileSystem
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ImageFacts:
-    """An image file. ``images``: of a WIM; None for a raw image, of which the others tell.
-
-    ``sector``: the bytes of a sector that its partition table was made for; None without a table. ``needs``: the bytes
-    of the disk that its partitions take.
-    """
-
-    name: str
-    size: int
-    images: tuple[WimImage, ...] | None
-    file_system: FileSystem = "none"
-    sector: int | None = None
-    volumes: dict[str, RawVolume] | None = None
 
 
 def image_file(files: ImageSource, step: ApplyImageStep) -> FileEntry:

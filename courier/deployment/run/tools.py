@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from courier.deployment.run.work import Work
-from courier.errors import CourierError, NotFoundError
+from courier.errors import FailedError, NotFoundError
 
 DEBIAN_PACKAGES = {
     "debugfs": "e2fsprogs",
@@ -32,6 +32,8 @@ DEBIAN_PACKAGES = {
     "wimupdate": "wimtools",
 }
 """Program -> the Debian package that brings it."""
+_ENVIRONMENT = {"LC_ALL": "C.UTF-8", "MTOOLS_SKIP_CHECK": "1", "WIMLIB_IMAGEX_IGNORE_CASE": "1"}
+"""What programs run with: names in UTF-8, partitions of any geometry, and paths in a WIM as Windows compares them."""
 _SAID = 300
 """Characters of what a failed program said last that go into the message."""
 _KEPT = 1 << 18
@@ -64,17 +66,17 @@ def require_tools(names: Iterable[str]) -> None:
 def run_tool(work: Work, name: str, *arguments: str | Path, where: Path | None = None) -> str:
     """Run a program to its end; return what it printed, but for the middle of very long output. The log gets it too.
 
-    Raises `CourierError` with its last words where it fails, `NotFoundError` where it is not there.
+    Raises `FailedError` with its last words where it fails, `NotFoundError` where it is not there.
     """
     require_tools([name])
     command = [str(find_tool(name)), *map(str, arguments)]
-    env = {**os.environ, "LC_ALL": "C.UTF-8", "MTOOLS_SKIP_CHECK": "1"}
+    env = {**os.environ, **_ENVIRONMENT}
     code, data = run_bounded(command, env=env, where=where, held=work.held)
     said = data.decode("utf-8", "replace").replace("\r", "\n")
     work.log(f"$ {' '.join(command)}\n{said}")
     if code:
         last = " ".join(line.strip() for line in said.strip().splitlines()[-3:])
-        raise CourierError(
+        raise FailedError(
             f"{name} failed (exit code {code}): {last[-_SAID:]}", hint=f"its output is in {work.log_file}"
         )
     return said
