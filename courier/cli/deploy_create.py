@@ -23,6 +23,10 @@ app = group("")
 TO = Annotated[
     list[str] | None, typer.Option("--to", metavar="COMPUTER", help="Computer to deploy to; repeat for more, or A,B.")
 ]
+TO_GROUP = Annotated[
+    list[str] | None,
+    typer.Option("--to-group", metavar="NAME", help="Every computer that is of this group now; repeat for more."),
+]
 SEQUENCE = Annotated[
     Path | None, typer.Option("--sequence", metavar="FILE", help="Task sequence in TOML: docs/deployment.md.")
 ]
@@ -60,6 +64,7 @@ def create(
         str, typer.Argument(metavar="ID[:VERSION]", help="The package that is deployed: an ID for its newest version.")
     ],
     to: TO = None,
+    to_group: TO_GROUP = None,
     sequence: SEQUENCE = None,
     option: OPTION = "download-all",
     available: AVAILABLE = None,
@@ -82,8 +87,18 @@ def create(
     from courier.deployment.deployments import create_deployment, judge
 
     console = console_of(context)
-    wanted = wanted_of(package, to, sequence, option=option, available=available, deadline=deadline, expires=expires)
     with console.site() as site:
+        wanted = wanted_of(
+            site,
+            package,
+            to,
+            to_group,
+            sequence,
+            option=option,
+            available=available,
+            deadline=deadline,
+            expires=expires,
+        )
         judged = judge(site, wanted)
         document = describe_judged(site, judged)
         say_findings(console, judged.findings)
@@ -141,6 +156,7 @@ def check(
         ),
     ],
     to: TO = None,
+    to_group: TO_GROUP = None,
     sequence: SEQUENCE = None,
     option: OPTION = "download-all",
     available: AVAILABLE = None,
@@ -157,7 +173,7 @@ def check(
 
     console = console_of(context)
     is_made = re.fullmatch("[A-Za-z0-9]{3}-[Dd][0-9]{5,7}", what) is not None
-    if is_made and (to or sequence):
+    if is_made and (to or to_group or sequence):
         raise UsageError(f"{what} has its computers and its sequence", hint=f"courier deploy check {what}")
     with console.site() as site:
         if is_made:
@@ -165,7 +181,15 @@ def check(
         else:
             what = what.upper()
             wanted = wanted_of(
-                what, to, sequence, option=option, available=available, deadline=deadline, expires=expires
+                site,
+                what,
+                to,
+                to_group,
+                sequence,
+                option=option,
+                available=available,
+                deadline=deadline,
+                expires=expires,
             )
             judged = judge(site, wanted)
         document = describe_judged(site, judged)
@@ -179,8 +203,10 @@ def check(
 
 
 def wanted_of(
+    site: Site,
     package: str,
     to: list[str] | None,
+    to_group: list[str] | None,
     sequence: Path | None,
     *,
     option: str,
@@ -190,12 +216,15 @@ def wanted_of(
 ) -> WantedDeployment:
     """A deployment as the options say. Raises `UsageError` and `NotFoundError`."""
     from courier.cli.given_file import read_given_text
+    from courier.deployment.computers import computers_of_group
     from courier.deployment.facts import WantedDeployment
     from courier.deployment.identifiers import parse_name
     from courier.deployment.sequence_file import MAX_CHARACTERS
     from courier.errors import UsageError
 
     names = [parse_name(name) for several in to or () for name in several.split(",") if name.strip()]
+    for group_name in to_group or ():
+        names += computers_of_group(site, group_name)
     if not names:
         raise UsageError("no computer is named", hint="--to COMPUTER; courier computer list shows all")
     if sequence is None:

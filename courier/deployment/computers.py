@@ -60,6 +60,15 @@ def all_computers(site: Site) -> list[KnownComputer]:
         return computers.everyone(connection)
 
 
+def computers_of_group(site: Site, group: str) -> list[str]:
+    """The names of the computers of a group. Raises `NotFoundError` where there is none."""
+    with site.catalogue.reading() as connection:
+        found = computers.names(connection, group)
+    if not group or not found:
+        raise NotFoundError(f"no computer is of group {group[:80]!r}", hint="courier computer list shows all")
+    return found
+
+
 def add_computer(site: Site, name: str, change: ComputerChange) -> KnownComputer:
     """Add a computer. Raises `UsageError`, and `RefusedError` where it is known already, by whatever sign."""
     name = parse_name(name)

@@ -95,9 +95,9 @@ def create_deployment(site: Site, wanted: WantedDeployment, judged: Judged) -> D
         raise refusal(judged)
     refs = {one.ref for one in facts.versions.values()}
     with site.catalogue.writing() as connection:
-        for one in facts.computers:
-            if computers.find(connection, one.name) is None:
-                raise BusyError(f"computer {one.name} was removed meanwhile", hint="give the same command again")
+        gone = {one.name for one in facts.computers}.difference(computers.names(connection))
+        if gone:
+            raise BusyError(f"computer {min(gone)} was removed meanwhile", hint="give the same command again")
         new = Deployment(
             deployment=deployments.next_id(connection, site.code),
             package=facts.package.ref.package,

@@ -141,6 +141,13 @@ def test_erasing_several_disks_takes_a_yes_or_their_number(made: Home, sequence:
     count = len(made("deploy", "list")["deployments"])
     together = ("deploy", "check", "HQ100001", "--to", "PC2,PC1", "--sequence", sequence, "--option", "as-needed")
     assert made(*together)["computers"] == ["PC2", "PC1"]
+    made.fails("deploy", "check", "HQ100001", "--to-group", "north", "--sequence", sequence, code=6)
+    made("computer", "set", "PC1", "--group", "north")
+    by_group = ("deploy", "check", "HQ100001", "--to-group", "north", "--sequence", sequence, "--option", "as-needed")
+    try:
+        assert made(*by_group)["computers"] == ["PC1"]
+    finally:
+        made("computer", "set", "PC1", "--group", "")
     assert run(*words, code=3).error["hint"] == "give --count 2, or --yes"
     assert run(*words, "--count", "3", code=2).error["message"].startswith("--count 3: it erases 2 disks (PC1, PC2)")
     assert run(*words, "--dry-run").document["erased"] == ["PC1", "PC2"]

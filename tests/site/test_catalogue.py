@@ -748,6 +748,8 @@ def test_computers_are_found_by_name_guid_and_mac(catalogue: Catalogue) -> None:
     with catalogue.reading() as connection:
         assert computers.everyone(connection) == [one, other]
         assert computers.find(connection, "pC-1") == one
+        assert computers.names(connection) == ["PC-1", "pc-2"]
+        assert computers.names(connection, "north") == []
         assert computers.find(connection, "PC-3") is None
         assert computers.with_guid(connection, "G2", "G3") == [other]
         assert computers.with_guid(connection, "") == []

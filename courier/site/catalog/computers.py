@@ -85,6 +85,14 @@ def everyone(connection: Connection) -> list[KnownComputer]:
     ]
 
 
+def names(connection: Connection, group_name: str | None = None) -> list[str]:
+    """The names of all computers, or of those of a group, without regard to case in their order."""
+    query = select(computer.c.name)
+    if group_name is not None:
+        query = query.where(computer.c.group_name == group_name)
+    return sorted(connection.execute(query).scalars(), key=lambda name: (name.casefold(), name))
+
+
 def find(connection: Connection, name: str) -> KnownComputer | None:
     """The computer of that name, if there is one."""
     row = connection.execute(select(computer).where(func.lower(computer.c.name) == name.lower())).first()
@@ -115,10 +123,10 @@ def with_mac(connection: Connection, mac: str) -> list[KnownComputer]:
 
 def put(connection: Connection, known: Sequence[KnownComputer]) -> None:
     """Record computers, each in place of the record of the very same name."""
-    names = [{"found": one.name} for one in known]
+    named = [{"found": one.name} for one in known]
     for column in (computer.c.name, computer_mac.c.computer, computer_variable.c.computer):
-        if names:
-            connection.execute(delete(column.table).where(column == bindparam("found")), names)
+        if named:
+            connection.execute(delete(column.table).where(column == bindparam("found")), named)
     add(connection, known)
 
 
