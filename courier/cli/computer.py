@@ -14,7 +14,7 @@ from courier.cli.console import Console, time_text
 if TYPE_CHECKING:
     from courier.site.catalog.computers import Association, KnownComputer
 
-app = group("Computers, which must be known before anything is deployed to them.")
+app = group("Computers that packages are deployed to.")
 NAME = Annotated[str, typer.Argument(metavar="COMPUTER", help="Name of a computer: letters, digits and hyphens.")]
 GUID = Annotated[
     str | None,
@@ -58,7 +58,10 @@ def add(
     variable: VARIABLE = None,
     protect: PROTECT = None,
 ) -> None:
-    """Add a computer. For many at one time: courier computer import FILE.csv."""
+    """Add a computer.
+
+    For many at one time: courier computer import FILE.csv. A name alone is enough; a GUID or MAC tells it from others.
+    """
     from courier.deployment.computers import ComputerChange, add_computer, parse_assignments
 
     console = console_of(context)
@@ -107,7 +110,10 @@ def set_(
     ] = None,
     protect: PROTECT = None,
 ) -> None:
-    """Change a computer. What is not given stays; --mac stands in place of all MAC addresses before."""
+    """Change a computer.
+
+    What is not given stays; --mac stands in place of all MAC addresses before.
+    """
     from courier.deployment.computers import ComputerChange, change_computer, parse_assignments
 
     console = console_of(context)
@@ -178,7 +184,11 @@ def show(
         typer.Argument(metavar="COMPUTER|GUID|MAC", help="Name of a computer, or its SMBIOS GUID or a MAC address."),
     ],
 ) -> None:
-    """Show a computer: what it is known by, its variables, its deployments, and whose state goes where."""
+    """Show a computer.
+
+    What it is known by, its variables, its deployments, and whose state goes where. A look-up that is not certain says
+    why.
+    """
     from courier.deployment.computers import associations_of, deployments_to, look_up
 
     console = console_of(context)

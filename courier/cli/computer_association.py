@@ -18,40 +18,36 @@ app = group("")
 @command(
     app,
     "associate",
-    examples=[
-        "courier computer associate OLD-0042 PC-0042",
-        "courier computer associate PC-0042 PC-0042",
-        "courier computer associate --list",
-    ],
+    examples=["courier computer associate OLD-0042 PC-0042", "courier computer associate PC-0042 PC-0042"],
 )
 def associate(
     context: typer.Context,
     *,
-    source: Annotated[
-        str | None, typer.Argument(metavar="[SOURCE]", help="The computer whose state is captured.")
-    ] = None,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The computer whose state is captured.")],
     destination: Annotated[
-        str | None, typer.Argument(metavar="[DESTINATION]", help="The computer that gets it; it may be the same.")
-    ] = None,
-    listed: Annotated[bool, typer.Option("--list", help="List all associations, and change nothing.")] = False,
+        str, typer.Argument(metavar="DESTINATION", help="The computer that gets it; it may be the same.")
+    ],
 ) -> None:
-    """Say, before a capture, which computer gets the state.
+    """Say which computer gets the state of another.
 
-    The state is encrypted for that computer, so that no other one can open it.
+    It is said before the capture: the state is encrypted for that computer, so that no other one can open it.
     """
-    from courier.deployment.computers import all_associations
     from courier.deployment.computers import associate as act
-    from courier.errors import UsageError
 
     console = console_of(context)
-    if listed == (source is not None) or (not listed and destination is None):
-        raise UsageError("two computers are wanted, or --list", hint="courier computer associate SOURCE DESTINATION")
     with console.site() as site:
-        if source is not None and destination is not None:
-            new = act(site, source, destination)
-            console.say(f"The state of {new.source} goes to {new.destination}.")
-            console.result(describe(new))
-            return
+        new = act(site, source, destination)
+        console.say(f"The state of {new.source} goes to {new.destination}.")
+        console.result(describe(new))
+
+
+@command(app, "associations", examples=["courier computer associations"])
+def associations(context: typer.Context) -> None:
+    """List which computers get the state of others."""
+    from courier.deployment.computers import all_associations
+
+    console = console_of(context)
+    with console.site() as site:
         found = all_associations(site)
         console.table(
             ("SOURCE", "DESTINATION", "SINCE"), [(one.source, one.destination, time_text(one.made_ns)) for one in found]
@@ -67,7 +63,10 @@ def dissociate(
     *,
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="The computer whose state was to be captured.")],
 ) -> None:
-    """Forget which computer gets the state of another. Refused while its state is kept."""
+    """Forget which computer gets the state.
+
+    Refused while the state is kept.
+    """
     from courier.deployment.computers import dissociate as act
 
     console = console_of(context)

@@ -8,7 +8,7 @@ import typer
 
 from courier.cli.command import command, console_of, group
 
-app = group("MAC addresses of docks and dongles, which go from one computer to another.")
+app = group("MAC addresses of docks and dongles.")
 MAC = Annotated[str, typer.Argument(metavar="MAC", help="MAC address in any usual form.")]
 
 
@@ -17,9 +17,12 @@ def add(
     context: typer.Context,
     *,
     mac: MAC,
-    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="What it is of.")] = "dock or dongle",
+    note: Annotated[str, typer.Option("--note", metavar="NOTE", help="What it is of.")] = "dock or dongle",
 ) -> None:
-    """Say that several computers may have a MAC address. It identifies none of them."""
+    """Let several computers have a MAC address.
+
+    It then identifies none of them.
+    """
     from courier.deployment.computers import share_mac
 
     console = console_of(context)
@@ -45,7 +48,10 @@ def list_(context: typer.Context) -> None:
 
 @command(app, "remove", examples=["courier computer shared-mac remove 00:50:B6:12:34:56"])
 def remove(context: typer.Context, *, mac: MAC) -> None:
-    """Let a MAC address identify a computer again. Refused while several have it."""
+    """Let a MAC address identify a computer again.
+
+    Refused while several have it.
+    """
     from courier.deployment.computers import unshare_mac
 
     console = console_of(context)

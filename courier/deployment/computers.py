@@ -286,7 +286,7 @@ def dissociate(site: Site, source: str) -> str:
         one = found(connection, source).name
         _check_not_captured(connection, one, f"courier computer dissociate {one}")
         if not computers.dissociate(connection, one):
-            raise NotFoundError(f"the state of {one} goes to no computer", hint="courier computer associate --list")
+            raise NotFoundError(f"the state of {one} goes to no computer", hint="courier computer associations")
     return one
 
 

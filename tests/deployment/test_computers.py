@@ -176,7 +176,7 @@ def pair(hq: Home) -> Home:
 
 
 def test_an_association_protects_both_of_its_computers(pair: Home) -> None:
-    found = pair("computer", "associate", "--list")["associations"]
+    found = pair("computer", "associations")["associations"]
     assert [(one["source"], one["destination"]) for one in found] == [("OLD", "NEW")]
     for name in ("OLD", "NEW"):
         error = pair.fails("computer", "remove", name, code=3)
