@@ -20,8 +20,8 @@ IN_BATCHES = {custody.KIND.type}
 """Documents that travel inside others."""
 AT_POINTS = {point.KIND.type}
 """Documents that clients fetch from a distribution point."""
-BY_HAND = {deployment.KIND.type}
-"""Documents that somebody brings to a computer."""
+TO_COMPUTERS = {deployment.KIND.type}
+"""Documents that a computer gets as a file."""
 
 
 def all_kinds() -> list[DocumentKind[Any]]:
@@ -33,7 +33,7 @@ def all_kinds() -> list[DocumentKind[Any]]:
 def test_every_kind_that_travels_by_network_has_one_handler() -> None:
     types = [kind.type for kind in all_kinds()]
     assert len(types) == len(set(types)) > 15
-    assert MESSAGE_HANDLERS.keys() == set(types) - ON_MEDIA - IN_BATCHES - AT_POINTS - BY_HAND
+    assert MESSAGE_HANDLERS.keys() == set(types) - ON_MEDIA - IN_BATCHES - AT_POINTS - TO_COMPUTERS
     assert all(handler.kind.type == name for name, handler in MESSAGE_HANDLERS.items())
 
 
