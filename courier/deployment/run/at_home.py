@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from courier.deployment.deployments import all_deployments, policy_for, signed_policy
+from courier.deployment.run.journal import has_begun
 from courier.deployment.run.policy import ReadPolicy, check_computer, verified
 from courier.deployment.run.work import POLICY, Work
 from courier.errors import CourierError, NotFoundError
@@ -27,7 +28,7 @@ def policy_at_home(site: Site, work: Work, computer: str, *, name: str, anew: bo
         return kept
     data = signed_policy(site, policy_for(site, wanted, computer))
     made = verified(data, site.card, now_ns=now(), where="policy")
-    if anew or not work.journal.exists():
+    if anew or not has_begun(work.journal):
         write_atomic(path, data, private=True)
     return made
 

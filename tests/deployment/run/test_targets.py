@@ -152,6 +152,16 @@ def test_all_that_does_not_fit_is_named_before_the_first_write(
     assert not disk.read_bytes().strip(b"\0")
 
 
+def test_a_run_that_was_refused_is_told_and_gives_its_place_to_another(computer: Computer, tmp_path: Path) -> None:
+    disk = disk_of(tmp_path / "disk.img", 48)
+    with pytest.raises(RefusedError):
+        computer.run(computer.policy(sequence(step("partition", parts=[("A", "data", "1GB", "ext4")]))), disk)
+    assert [(one.step, one.outcome) for one in computer.told()] == [(0, "failed")]
+    assert "the partitions need" in computer.told()[0].message
+    computer.run(computer.policy(sequence(step("partition", parts=[("A", "data", "rest", "ext4")]))), disk)
+    assert on_disk(disk, tmp_path) == {"A": {}}
+
+
 def test_a_file_that_the_package_does_not_have_is_named(computer: Computer, tmp_path: Path) -> None:
     for keys, says in (({"file": "other.wim"}, "no file other.wim"), ({}, "has 2 files")):
         policy = computer.policy(sequence(step("apply-image", package="HQ100001", **keys)))
