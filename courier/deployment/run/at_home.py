@@ -22,7 +22,7 @@ def policy_at_home(site: Site, work: Work, computer: str, *, name: str, anew: bo
     `courier.deployment.deployments.policy_for` does.
     """
     wanted = name.upper() or newest_for(site, computer)
-    path = work.place(POLICY)
+    path = work.folder / POLICY
     if not anew and (kept := _kept(site, path)) is not None and kept.policy.deployment == wanted:
         check_computer(kept.policy, computer)
         return kept

@@ -73,8 +73,17 @@ def test_devices_mounted_places_and_missing_disks_are_refused(computer: Computer
     with pytest.raises(NotFoundError) as caught:
         computer.run(policy, tmp_path / "disk.img")
     assert "truncate -s" in caught.value.hint
-    with pytest.raises(UsageError, match="inside of what is deployed to"):
+    with pytest.raises(UsageError, match="not apart"):
         computer.run(policy, computer.root)
+    with pytest.raises(UsageError, match="not apart"):
+        computer.run(policy, computer.work / "new")
+
+
+def test_a_folder_with_other_files_is_no_work_folder(computer: Computer, tmp_path: Path) -> None:
+    tree_of(computer.work, {"mine": b"m"})
+    with pytest.raises(UsageError, match="other files"):
+        computer.run(computer.policy(DRIVE), tmp_path / "new")
+    assert files_of(computer.work) == {"mine": b"m"}
 
 
 def test_two_runs_do_not_share_a_work_folder(computer: Computer, tmp_path: Path) -> None:
