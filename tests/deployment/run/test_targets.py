@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,17 @@ def test_what_holds_something_is_erased_only_where_that_is_said(computer: Comput
     # Steps that only add need no leave.
     computer.run(computer.policy(DRIVE), tree_of(tmp_path / "more", {"kept": b"k"}), anew=True)
     assert files_of(tmp_path / "more") == {"kept": b"k"} | {f"inf/{name}": data for name, data in DRIVERS.items()}
+
+
+def test_a_disk_that_is_mounted_in_a_folder_is_not_erased(
+    computer: Computer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tree_of(tmp_path / "full", {"usb/photos/a.jpg": b"years", "b": b"b"})
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).name == "photos")
+    with pytest.raises(RefusedError) as caught:
+        computer.run(computer.policy(INTO_FOLDER), folder, erase=True)
+    assert f"a disk is mounted at {folder / 'usb' / 'photos'}" in caught.value.message
+    assert files_of(folder) == {"usb/photos/a.jpg": b"years", "b": b"b"}
 
 
 def test_files_do_not_go_through_a_link_of_the_image(computer: Computer, tmp_path: Path) -> None:
