@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 from memory_folder import memory_folder
+from shared_statements import share_statements
 
 if TYPE_CHECKING:
     from channel_network import Pair
@@ -38,6 +39,7 @@ MEMORY = memory_folder() if "TMPDIR" not in os.environ else None
 if MEMORY is not None:
     os.environ["TMPDIR"] = str(MEMORY)
     tempfile.tempdir = None
+share_statements()
 
 
 @pytest.hookimpl(trylast=True)

@@ -908,7 +908,7 @@ def test_every_iso_volume_holds_that_bag_by_the_word_of_three_tools(travelled: T
     for folder, volume in zip(travelled[2]["folder"], travelled[2]["iso"], strict=True):
         assert f"Volume id: {folder.name}" in _stock("isoinfo", "-d", "-i", volume)
         xorriso, sevenzip = tmp_path / f"x-{folder.name}", tmp_path / f"z-{folder.name}"
-        _stock("xorriso", "-osirrox", "on", "-indev", volume, "-extract", "/", xorriso)
+        _stock("xorriso", "-osirrox", "on", "-indev", f"stdio:{volume}", "-extract", "/", xorriso)
         _stock("7z", "x", f"-o{sevenzip}", volume)
         validated(xorriso)
         _stock("sha256sum", "--check", "--strict", "manifest-sha256.txt", cwd=xorriso)
