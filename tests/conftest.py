@@ -42,6 +42,13 @@ if MEMORY is not None:
 share_statements()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the folders of the tests right in that folder, by paths that are no longer than they are elsewhere."""
+    if MEMORY is not None and not config.option.basetemp:
+        config.option.basetemp = str(MEMORY / "t")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Give the memory back. What pytest keeps of failed tests stays, and is named."""
