@@ -9,6 +9,7 @@ flushes files thousands of times, and a disk would take most of the time. Set ``
 
 from __future__ import annotations
 
+import multiprocessing.util
 import os
 import shutil
 import tempfile
@@ -57,7 +58,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if exitstatus == pytest.ExitCode.TESTS_FAILED:
         print(f"\ntemporary files of failed tests are kept in {MEMORY} until the next run")
     else:
-        shutil.rmtree(MEMORY, ignore_errors=True)
+        # At the very end, after the libraries that have temporary files there too have removed theirs.
+        multiprocessing.util.Finalize(None, shutil.rmtree, (MEMORY,), {"ignore_errors": True}, exitpriority=-200)
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
