@@ -128,7 +128,7 @@ def merge(
     Entries that the catalogue has already stay as they are.
     """
     from courier.errors import RefusedError
-    from courier.parcel.custody_ledger import merge_file
+    from courier.parcel.custody_file import merge_file
 
     console = console_of(context)
     with console.site() as site:

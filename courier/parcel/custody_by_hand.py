@@ -9,18 +9,8 @@ from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
 from courier.errors import NotFoundError, RefusedError, UsageError
-from courier.parcel.custody_ledger import (
-    CustodyBook,
-    Happened,
-    append_to_file,
-    copy_here,
-    known_here,
-    load,
-    read_ledger_file,
-    seals_on,
-    view_ledger,
-    write_file,
-)
+from courier.parcel.custody_file import append_to_file, read_ledger_file, write_file
+from courier.parcel.custody_ledger import CustodyBook, Happened, copy_here, known_here, load, seals_on, view_ledger
 from courier.parcel.seals import Place, PutOn, judge_entry, judge_seals, seal_marks, sets_known
 from courier.site.catalog import parcels
 from courier.site.home import Site
