@@ -95,7 +95,7 @@ def write_file(path: Path, lines: Iterable[bytes]) -> None:
 def append_to_file(site: Site, file: LedgerFile, what: Happened) -> CustodyEntry:
     """Add an entry to a ledger file. In each file a site has a chain (a book) of its own."""
     ledger = file.ledger
-    kept_here = {MAIN, site.settings.book}
+    kept_here = {MAIN, *site.settings.books}
     books = {e.book for e in ledger.entries.values() if e.site == site.code and e.book not in kept_here}
     name = next_entry(site, ledger, min(books) if books else secrets.token_hex(8), what)
     write_file(file.path, [*file.lines, ledger.envelopes[name]])

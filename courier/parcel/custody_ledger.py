@@ -22,8 +22,9 @@ from courier.site.catalog.custody import KeptEntry
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.trust import Trust
+from courier.text import volumes
 from formats.documents import custody as custody_doc
-from formats.documents.custody import MAIN, CustodyEntry, SealMark
+from formats.documents.custody import CustodyEntry, SealMark
 from formats.documents.notice import ShipNotice
 from formats.envelope import parse_envelope
 from formats.errors import FormatError
@@ -96,7 +97,7 @@ class CustodyBook:
         """Sign an entry and keep it at the end of this site's chain."""
         if what.copy is None:
             what = replace(what, copy=copy_here(self._connection, self._parcel))
-        name = next_entry(self._site, self.ledger, self._site.settings.book or MAIN, what)
+        name = next_entry(self._site, self.ledger, self._site.settings.present_book, what)
         data = self.ledger.envelopes[name]
         rows.keep(self._connection, KeptEntry(parcel=self._parcel, entry=name, envelope=data, received_ns=now()))
         return self.ledger.entries[name]
@@ -107,8 +108,8 @@ class CustodyBook:
         own = (e for e in self.ledger.entries.values() if e.site == self._site.code and e.event == "received")
         new = tuple(sorted(seen.keys() - {number for entry in own for number in entry.volumes}))
         if new:
-            bad = [str(number) for number in new if seen[number].state == VolumeState.DAMAGED]
-            note = f"damaged: volumes {', '.join(bad)}" if bad else ""
+            bad = [number for number in new if seen[number].state == VolumeState.DAMAGED]
+            note = f"damaged: {volumes(bad)}" if bad else ""
             self.write(Happened(event="received", volumes=new, note=note))
 
 

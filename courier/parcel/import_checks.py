@@ -323,23 +323,27 @@ def _check_key(facts: Facts) -> Finding:
                 f"its key, which {packing.source} releases for our arrival report (by network: courier channel sync)",
             )
         )
-    command = f"courier parcel arrived {packing.parcel}{_typed(key.sealed, key.missing)}"
+    command, note = _report_command(packing.parcel, key)
     why = (
         f"its key; {key.report_refused}; to report again"
         if key.report_refused
         else f"its key, which {packing.source} releases when all volumes and the seals on them were reported"
     )
-    return Finding(awaiting=(f"{why}: {command}",), report=command)
+    return Finding(awaiting=(f"{why}: {command}{f' ({note})' if note else ''}",), report=command)
 
 
-def _typed(seals: Collection[int], missing: Collection[int]) -> str:
-    """The options by which an arrival is reported: the seals on the volumes that are here, and those that are lost."""
-    here = sorted(set(seals) - set(missing))
+def _report_command(parcel: str, key: KeyFacts) -> tuple[str, str]:
+    """The command by which the arrival of a parcel is reported, and a note on what is typed into it, or empty.
+
+    It names the seals on the volumes that are here, and the volumes that are lost.
+    """
+    here, note = sorted(set(key.sealed) - set(key.missing)), ""
+    options = [f"--seal {number}=SERIAL" for number in here]
     if len(here) > MAX_TYPED:
-        options = [f"--seals-file FILE (a line VOLUME=SERIAL for each of {len(here)} volumes)"]
-    else:
-        options = [f"--seal {number}=SERIAL" for number in here]
-    return "".join(f" {option}" for option in (*options, *(f"--lost {number}" for number in sorted(missing))))
+        options = ["--seals-file FILE"]
+        note = f"FILE has a line VOLUME=SERIAL for each of {len(here)} volumes"
+    options += [f"--lost {number}" for number in sorted(key.missing)]
+    return " ".join((f"courier parcel arrived {parcel}", *options)), note
 
 
 def _check_hold(facts: Facts) -> Finding:

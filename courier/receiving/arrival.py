@@ -16,8 +16,7 @@ from courier.site.catalog.parcels import ReceivedParcel
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue
-from courier.text import dashed, listed, plural
-from formats.blocks import ranges
+from courier.text import listed, plural, volumes
 from formats.documents import arrival as arrival_doc
 from formats.documents.arrival import Arrival
 from formats.documents.packing import PackingList
@@ -124,10 +123,9 @@ def _check_lost(packing: PackingList, row: ReceivedParcel, here: Collection[int]
             why = "has been received" if number in here else f"is none of its {packing.volumes}"
             raise UsageError(f"--lost {number}: volume {number} of {parcel} {why}", hint="name what did not arrive")
     if missing := sorted(set(every) - {*here, *lost}):
-        spans = dashed(ranges(missing))
         options = " ".join(f"--lost {number}" for number in missing[:3])
         raise RefusedError(
-            f"{parcel}: volumes not received yet: {spans}; {packing.source} releases the key for all of them",
+            f"{parcel}: not received yet: {volumes(missing)}; {packing.source} releases the key for all of them",
             hint=f"receive them first; if they were lost, and parity makes up for them, report that: {options}",
             code=Code.VOLUMES_MISSING,
         )

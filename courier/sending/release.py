@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +16,7 @@ from courier.site.catalog.letters import letter_of
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue
-from courier.text import listed
+from courier.text import listed, volumes
 from formats.documents import release as release_doc
 from formats.documents.arrival import Arrival
 from formats.documents.release import KeyRelease
@@ -159,7 +158,7 @@ def _queue_key(connection: Connection, site: Site, arrival: Arrival, key: Envelo
 
 
 def _log_arrival(connection: Connection, site: Site, arrival: Arrival, problem: _Problem | None, waits: str) -> None:
-    arrived = f"all but {_volumes(arrival.lost)}, lost" if arrival.lost else "all volumes"
+    arrived = f"all but {volumes(arrival.lost)}, lost" if arrival.lost else "all volumes"
     text = f"reported by {arrival.destination}: {problem.why if problem else arrived}"
     if problem is None:
         sent_event(connection, site, arrival.parcel, SentEvent.ARRIVAL, f"{text}; {waits}" if waits else text)
@@ -214,10 +213,6 @@ def _problem(connection: Connection, parcel: OutgoingParcel, arrival: Arrival) -
             why = f"volume {number} left with seal {expected or 'none'}, and {read or 'none'} was read"
             return _Problem(why, Code.ARRIVAL_DISAGREES)
     return None
-
-
-def _volumes(numbers: Sequence[int]) -> str:
-    return f"volume{'' if len(numbers) == 1 else 's'} {listed(numbers)}"
 
 
 def _wrong(arrival: Arrival, problem: _Problem) -> RefusedError:

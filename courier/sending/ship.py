@@ -21,8 +21,7 @@ from courier.site.catalog.parcels import SentTo
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue, is_waiting
-from courier.text import dashed
-from formats.blocks import ranges
+from courier.text import volumes
 from formats.digest import sha256_hex
 from formats.documents import notice as notice_doc
 from formats.documents import package as package_doc
@@ -136,9 +135,8 @@ def _check_may_ship(parcel: OutgoingParcel, seals: Mapping[int, str]) -> None:
     if after_sent(sent.state, SentEvent.SENT) is None and not awaits_writing:
         raise RefusedError(f"{name} is {sent.state}", hint="create a new parcel", code=Code.WRONG_STATE)
     if unwritten:
-        spans = dashed(ranges(unwritten))
         raise RefusedError(
-            f"{name}: volumes not written and read back yet: {spans}",
+            f"{name}: not written and read back yet: {volumes(unwritten)}",
             hint=f"courier parcel write {name} --layout iso --out DIR",
             code=Code.NOT_WRITTEN,
         )

@@ -33,6 +33,7 @@ from journey import (
 )
 from stock import stock_tool
 
+from courier import text
 from courier.media.reading import LAYOUTS, Layout
 from courier.sending import drives, relayout
 from courier.site.catalog import packages
@@ -707,7 +708,7 @@ def test_volumes_in_any_order_and_repeatedly_until_nothing_is_missing(
             assert document["state"] == "Arriving"
             assert document["imported"] == []
             assert sites.br("package", "list")["packages"] == []
-            named = f"volume{'s' if len(missing) > 1 else ''} {', '.join(map(str, sorted(missing)))} "
+            named = f"{text.volumes(missing)} of {len(volumes)} "
             assert f"still missing, whole or in part: {named}" in sites.br.says("parcel", "show", parcel)
         else:
             assert document["state"] == "Imported"

@@ -183,7 +183,7 @@ def test_every_set_that_was_written_is_listed_and_receivers_take_either_layout(s
     assert f"{len(first)} volumes of edition 1 were written before" in said
     written = hq("parcel", "show", parcel)["media_written"]
     assert {(m["edition"], m["layout"]) for m in written} == {(1, "folder"), (1, "iso"), (2, "folder")}
-    assert f"Written (edition 1, iso): volumes 1-{len(first)}, {sites.root / 'discs'}" in hq.says(
+    assert f"Written (edition 1, iso): volumes 1 to {len(first)}, {sites.root / 'discs'}" in hq.says(
         "parcel", "show", parcel
     )
     hq("parcel", "ship", parcel)
