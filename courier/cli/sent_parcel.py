@@ -44,8 +44,7 @@ class _Shown:
         """The numbers of the volumes that were written, by edition, layout, and the folder or drive they are in."""
         found: dict[tuple[int, str, str], list[int]] = {}
         for medium in self.media:
-            drive = medium.layout == "tape" and medium.path.startswith("/dev/")
-            folder = medium.path if drive else str(Path(medium.path).parent)
+            folder = medium.path if medium.in_drive else str(Path(medium.path).parent)
             found.setdefault((medium.edition, medium.layout, folder), []).append(medium.number)
         return found
 

@@ -16,6 +16,7 @@ from courier.error_codes import Code
 from courier.errors import CourierError, NoSpaceError, RefusedError
 from courier.parcel.states import NOTHING_HERE, ReceivedState
 from courier.site.trust import Trust
+from courier.text import volumes
 from formats.documents.notice import ShipNotice
 from formats.documents.package import PackageDefinition
 from formats.documents.packing import PackingList
@@ -55,14 +56,16 @@ class KeyFacts:
     """The key of a parcel whose key is not on its media.
 
     ``error``: why the key that came cannot be used. ``reported``: whether the arrival was reported to the
-    sender. ``report_refused``: why the sender did not accept that report; else empty. ``missing``: the volumes of the
-    layout that arrives that have not been received; ``sealed``: those that left with a seal.
+    sender. ``report_refused``: why the sender did not accept that report; else empty. ``reported_lost``: volumes that
+    it named as lost, and that are here now. ``missing``: the volumes of the layout that arrives that have not been
+    received; ``sealed``: those that left with a seal.
     """
 
     here: bool
     error: CourierError | None = None
     reported: bool = False
     report_refused: str = ""
+    reported_lost: tuple[int, ...] = ()
     missing: tuple[int, ...] = ()
     sealed: tuple[int, ...] = ()
 
@@ -317,18 +320,18 @@ def _check_key(facts: Facts) -> Finding:
         return Finding(
             awaiting=(f"its key, in the ship notice of {packing.source} (by network: courier channel sync)",)
         )
-    if key.reported and not key.report_refused:
+    if key.reported and not key.report_refused and not key.reported_lost:
         return Finding(
             awaiting=(
                 f"its key, which {packing.source} releases for our arrival report (by network: courier channel sync)",
             )
         )
     command, note = _report_command(packing.parcel, key)
-    why = (
-        f"its key; {key.report_refused}; to report again"
-        if key.report_refused
-        else f"its key, which {packing.source} releases when all volumes and the seals on them were reported"
-    )
+    why = f"its key, which {packing.source} releases when all volumes and the seals on them were reported"
+    if key.report_refused:
+        why = f"its key; {key.report_refused}; to report again"
+    elif key.reported_lost:
+        why = f"its key; what was reported as lost is here now ({volumes(key.reported_lost)}); to report again"
     return Finding(awaiting=(f"{why}: {command}{f' ({note})' if note else ''}",), report=command)
 
 

@@ -200,7 +200,7 @@ def test_a_catalogue_of_the_first_schema_becomes_one_of_the_newest_and_loses_not
         command.upgrade(config, "0001")
     body = b'{"payload":"\x00"}'
     waiting = {"direction": "out", "site": "BR1", "type": "t", "reason": "", "body": body, "size": len(body)}
-    waiting |= {"created_ns": 5, "settled_ns": None, "attempts": 0, "priority": "high"}
+    waiting |= {"created_ns": 5, "settled_ns": None, "attempts": 0, "priority": "high", "begun_ns": None}
     before: dict[str, tuple[list[str], list[tuple[Any, ...]]]] = {}
     with raw(url) as connection:
         first = inspect(connection)
