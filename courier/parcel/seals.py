@@ -73,8 +73,9 @@ def judge_seals(lines: Iterable[LedgerLine]) -> Seals:
             # What was typed for a shipment that never left stands for nothing.
             on = {place: seal for place, seal in on.items() if place[0] != line.entry.copy}
         elif line.proved:
+            copy = line.entry.copy or (sets[0] if len(sets) == 1 else 0)
             on |= {
-                (line.entry.copy, seal.volume): PutOn(serial=seal.serial, site=line.entry.site)
+                (copy, seal.volume): PutOn(serial=seal.serial, site=line.entry.site)
                 for seal in line.entry.seals
                 if _puts_on(line.entry.event, seal, seal_on(on, sets, line.entry.copy, seal.volume))
             }
