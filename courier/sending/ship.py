@@ -240,15 +240,21 @@ def _counts(parcel: OutgoingParcel, before: Shipped, code: str) -> bool:
 def _changes(shipped: Shipped, code: str, notice: ShipNotice) -> tuple[str, ...]:
     """How the notice differs from the shipment there before."""
     to, seals = shipped.to[code], shipped.seals.get(code, {})
-    before = {f"seal of volume {number}": serial for number, serial in seals.items()}
-    before |= {"carrier": to.carrier, "tracking": to.tracking}
-    present = {f"seal of volume {n}": serial for n, serial in sorted(notice.seals.items())}
-    present |= {"carrier": notice.carrier, "tracking": notice.tracking}
-    return tuple(
-        f"{what} {new} ({before.get(what) or 'none'} before)"
-        for what, new in present.items()
-        if new != before.get(what, "")
-    )
+    editions = {one.edition for one in shipped.notices.get(code, ())}
+    changes = []
+    if editions and shipped.edition not in editions:
+        # Its volumes are others: what they have for seals is no change of those that had the same numbers.
+        changes.append(f"edition {shipped.edition} (edition {max(editions)} before)")
+        changes += [f"seal of volume {number} {serial}" for number, serial in sorted(notice.seals.items())]
+    else:
+        changes += [
+            f"seal of volume {number} {serial} ({seals.get(number, 'none')} before)"
+            for number, serial in sorted(notice.seals.items())
+            if serial != seals.get(number)
+        ]
+    for what, new, old in (("carrier", notice.carrier, to.carrier), ("tracking", notice.tracking, to.tracking)):
+        changes += [f"{what} {new} ({old or 'none'} before)"] if new != old else []
+    return tuple(changes)
 
 
 def _mark_sent(connection: Connection, site: Site, parcel: OutgoingParcel, shippings: Sequence[Shipping]) -> None:

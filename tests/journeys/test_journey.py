@@ -609,7 +609,7 @@ def test_ship_marks_sent_and_sync_puts_definitions_and_notice_into_the_channel(s
     assert list((sites.root / "share" / "BR1").iterdir()) == []
     (listed,) = sites.br("parcel", "list")["received"]
     assert parse_time(listed.pop("since")) <= time.time_ns()
-    assert listed == {"parcel_id": parcel, "state": "Announced", "from": "HQ1"}
+    assert listed == {"parcel_id": parcel, "state": "Announced", "from": "HQ1", "priority": "medium"}
 
 
 def test_carrier_tracking_and_seals_are_kept_and_the_notice_says_them(sites: Sites) -> None:
