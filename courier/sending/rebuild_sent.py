@@ -59,10 +59,13 @@ def rebuild_sent(site: Site, medium: Medium, documents: VolumeDocuments) -> Rebu
         standing = _standing(known, packing)
         notes = _restore_files(site, documents, known, standing)
         digest = parse_envelope(documents.envelope).sha256
+        definitions = _definitions(site, documents) if standing is _Standing.UNKNOWN else []
+        if standing is _Standing.UNKNOWN and packing.encrypted and not definitions:
+            notes = (*notes, UNKNOWN_PACKAGES)
         with site.catalogue.writing() as connection:
             if standing is _Standing.UNKNOWN:
                 _record_parcel(connection, site, medium, packing, digest)
-                _record_packages(connection, site, packing, _definitions(site, documents))
+                _record_packages(connection, site, packing, definitions)
             elif standing is _Standing.LATER_EDITION:
                 _record_edition(connection, site, medium, packing, digest)
             if standing is _Standing.EARLIER_EDITION:
@@ -112,8 +115,6 @@ def _restore_folder(site: Site, documents: VolumeDocuments) -> tuple[str, ...]:
     if not (folder / CARD).exists():
         write_atomic(folder / CARD, site.card_envelope)
     write_atomic(folder / packing_name(documents.packing.edition), documents.envelope)
-    if documents.packing.encrypted:
-        notes.append(UNKNOWN_PACKAGES)
     return tuple(notes)
 
 
