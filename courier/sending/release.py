@@ -140,7 +140,7 @@ def _judge(
         if before is not None and _report_in(before).issued_ns > arrival.issued_ns:
             # A newer report came while this one was judged.
             return problem
-        kept = _keep_report(connection, arrival, envelope)
+        kept = _keep_report(connection, arrival, envelope, is_right=problem is None)
         if key is not None and problem is None:
             _queue_key(connection, site, arrival, key, kept)
         if before is None or before.envelope != envelope.encode():
@@ -162,15 +162,18 @@ def _is_settled(site: Site, arrival: Arrival) -> bool:
     return judged_ns > arrival.issued_ns or (judged_ns == arrival.issued_ns and _answers(released, before))
 
 
-def _keep_report(connection: Connection, arrival: Arrival, envelope: Envelope) -> Letter:
-    """Keep a report, and the volumes that are lost according to it; it is later than the release of the key before."""
+def _keep_report(connection: Connection, arrival: Arrival, envelope: Envelope, *, is_right: bool) -> Letter:
+    """Keep a report, and the volumes that are lost according to it; it is later than the release of the key before.
+
+    Nothing that was lost turns up by a report that is not right.
+    """
     parcel, code = arrival.parcel, arrival.destination
     released = letters.find(connection, "release", parcel, code)
     report = letter_of("arrival", parcel, code, envelope)
     report = replace(report, at_ns=max(report.at_ns, released.at_ns + 1 if released is not None else 0))
     letters.keep(connection, report)
     lost = letters.find(connection, "lost", parcel, code)
-    if arrival.lost or (lost is not None and _report_in(lost).packing_list == arrival.packing_list):
+    if arrival.lost or (is_right and lost is not None and _report_in(lost).packing_list == arrival.packing_list):
         letters.keep(connection, letter_of("lost", parcel, code, envelope))
     return report
 
