@@ -58,7 +58,7 @@ def test_the_trace_of_an_unforeseen_error_is_harmless(
     def fail(**_: object) -> None:
         raise ValueError(ESCAPES)
 
-    monkeypatch.setattr("courier.cli.app.app", fail)
+    monkeypatch.setattr("courier.cli.app.command_tree", lambda: fail)
     monkeypatch.setattr(sys, "argv", ["courier"])
     with pytest.raises(SystemExit):
         main()
