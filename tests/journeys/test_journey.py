@@ -33,6 +33,7 @@ from journey import (
 )
 from stock import stock_tool
 
+from courier import text
 from courier.media.reading import LAYOUTS, Layout
 from courier.sending import drives, relayout
 from courier.site.catalog import packages
@@ -608,7 +609,7 @@ def test_ship_marks_sent_and_sync_puts_definitions_and_notice_into_the_channel(s
     assert list((sites.root / "share" / "BR1").iterdir()) == []
     (listed,) = sites.br("parcel", "list")["received"]
     assert parse_time(listed.pop("since")) <= time.time_ns()
-    assert listed == {"parcel_id": parcel, "state": "Announced", "from": "HQ1"}
+    assert listed == {"parcel_id": parcel, "state": "Announced", "from": "HQ1", "priority": "medium"}
 
 
 def test_carrier_tracking_and_seals_are_kept_and_the_notice_says_them(sites: Sites) -> None:
@@ -707,7 +708,7 @@ def test_volumes_in_any_order_and_repeatedly_until_nothing_is_missing(
             assert document["state"] == "Arriving"
             assert document["imported"] == []
             assert sites.br("package", "list")["packages"] == []
-            named = f"volume{'s' if len(missing) > 1 else ''} {', '.join(map(str, sorted(missing)))} "
+            named = f"{text.volumes(missing)} of {len(volumes)} "
             assert f"still missing, whole or in part: {named}" in sites.br.says("parcel", "show", parcel)
         else:
             assert document["state"] == "Imported"
