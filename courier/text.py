@@ -17,6 +17,12 @@ def listed(numbers: Iterable[int]) -> str:
     return ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in ranges(numbers))
 
 
+def volumes(numbers: Iterable[int]) -> str:
+    """Volumes by their numbers: ``volume 3``, ``volumes 1 to 3, 7``."""
+    found = sorted(set(numbers))
+    return f"volume{'' if len(found) == 1 else 's'} {listed(found)}"
+
+
 def dashed(found: Iterable[tuple[int, int]]) -> str:
     """Ranges, first and last of each, in a short form: ``1-3, 7``."""
     return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in found)

@@ -25,6 +25,7 @@ from courier.site.home import Site
 from courier.site.outbox import transfer_piece, transfer_size
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents import card as card_doc
+from formats.documents import notice as notice_doc
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -181,6 +182,10 @@ def _transfer(site: Site, run: Run, connections: Connections, message: Message, 
         with site.catalogue.reading() as connection:
             return transfer_piece(connection, message, offset, length)
 
+    if message.type == notice_doc.TYPE and message.begun_ns is None:
+        with site.catalogue.writing() as connection:
+            if not messages.begin(connection, message, now_ns):
+                raise PausedError("the shipment was taken back", hint="nothing is to be done")
     outgoing = Outgoing(sha256=message.name, size=transfer_size(message), read=read)
     connections.to(address, message.priority).deliver(message.site, outgoing)
 

@@ -73,7 +73,8 @@ def repair(
             request, envelope, size = request_blocks(site, parcel)
             where = str(request_out) if request_out is not None else f"the outbox for {request.source}"
             if request_out is not None:
-                write_request(site, envelope, request, request_out)
+                if write_request(site, envelope, request, request_out):
+                    console.say(f"{where}: the request for {parcel} that was there is replaced")
                 follow = f"at {request.source}: courier parcel answer FILE --out DIR"
             else:
                 queue_request(site, envelope, request)

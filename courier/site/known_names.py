@@ -11,6 +11,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from courier.site.file_names import CATALOGUE, SETTINGS
+
 SHOWN = 500
 """Most names that are offered, the newest first."""
 _WAIT_SECONDS = 0.2
@@ -36,11 +38,11 @@ def known_names(home: Path, what: str) -> list[tuple[str, str]]:
     ``what``: site, package, version, parcel or (a dead) letter.
     """
     try:
-        url = json.loads((home / "site.json").read_bytes()).get("catalogue") or ""
+        url = json.loads((home / SETTINGS).read_bytes()).get("catalogue") or ""
         kind, _, place = url.partition("://")
         if kind.startswith("postgresql"):
             return _from_server(f"postgresql://{place}", _QUERIES[what])
-        return _from_file(Path(place[1:]) if url else home / "catalogue.sqlite", _QUERIES[what])
+        return _from_file(Path(place[1:]) if url else home / CATALOGUE, _QUERIES[what])
     except (OSError, ValueError, AttributeError, sqlite3.Error):
         return []
 

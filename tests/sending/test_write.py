@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from journey import (
     run_process,
 )
 from journey import write as write_parcel
+from told_progress import Told
 
 from courier.files import locked
 from courier.media.reading import LAYOUTS
@@ -110,6 +112,15 @@ def test_what_a_killed_run_left_on_a_drive_takes_no_room_from_the_next(
     assert len(write_parcel(sites.hq, parcel, layout, drive)) == 4
     # Another parcel's is not ours to judge: its own command may be writing it.
     assert [path for path in drive.iterdir() if path.name.startswith(".courier-tmp-")] == [other]
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_mount(), reason="elsewhere: Linux has a disk in memory below /dev")
+def test_a_device_that_is_not_there_is_said_and_a_disk_below_dev_is_a_place_like_another(sites: Sites) -> None:
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
+    command = ("parcel", "write", parcel, "--layout", "folder", "--out")
+    assert "no such device" in sites.hq.fails(*command, "/dev/courier-no-such-drive", code=6)["message"]
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        assert sites.hq(*command, Path(folder) / "new")["state"] == "Written"
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -242,16 +253,16 @@ def test_what_a_volume_takes_of_its_medium_is_worked_out_once(
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_progress_ends_at_its_total(sites: Sites, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
     parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
-    told: list[int] = []
+    told = Told()
     totals: list[int] = []
     whole = writing.write_volumes
 
     def counted(site: Site, plan: writing.WritePlan, **options: Any) -> writing.WriteReport:
         totals.append(plan.work)
-        return whole(site, plan, **{**options, "progress": told.append})
+        return whole(site, plan, **{**options, "progress": told})
 
     monkeypatch.setattr(writing, "write_volumes", counted)
     for _ in ("written", "kept"):
         write_parcel(sites.hq, parcel, layout, sites.root / "a")
-        assert sum(told) == totals.pop() > 0
-        told.clear()
+        assert told.all_true() == ["Writing"]
+        assert told.phases.pop() == ["Writing", *[totals.pop()] * 2]

@@ -45,7 +45,15 @@ from courier.site.catalog.deployments import Deployment, Status, Target
 from courier.site.catalog.guests import ROW
 from courier.site.catalog.messages import Message
 from courier.site.catalog.packages import StoredPackage
-from courier.site.catalog.parcels import LogEntry, ReceivedParcel, ReceivedVolume, SentParcel, SentTo, SentVolume
+from courier.site.catalog.parcels import (
+    LogEntry,
+    ReceivedParcel,
+    ReceivedVolume,
+    SentMedium,
+    SentParcel,
+    SentTo,
+    SentVolume,
+)
 from courier.site.catalog.sites import Address, PinnedSite
 from courier.site.catalog.state import Migration, StatePoint
 from courier.site.known_names import known_names
@@ -215,7 +223,7 @@ def test_a_catalogue_of_the_first_schema_becomes_one_of_the_newest_and_loses_not
         command.upgrade(config, "0001")
     body = b'{"payload":"\x00"}'
     waiting = {"direction": "out", "site": "BR1", "type": "t", "reason": "", "body": body, "size": len(body)}
-    waiting |= {"created_ns": 5, "settled_ns": None, "attempts": 0, "priority": "high"}
+    waiting |= {"created_ns": 5, "settled_ns": None, "attempts": 0, "priority": "high", "begun_ns": None}
     before: dict[str, tuple[list[str], list[tuple[Any, ...]]]] = {}
     with raw(url) as connection:
         first = inspect(connection)
@@ -850,6 +858,23 @@ def test_deployments_their_computers_and_what_these_report(catalogue: Catalogue)
 
 
 # --- what goes wrong ------------------------------------------------------------------------------------------------
+
+
+def test_a_drive_holds_one_reel_after_another_and_another_path_one_medium(catalogue: Catalogue) -> None:
+    written = [
+        SentMedium(parcel="HQ1-000001", edition=1, number=1, path=path, layout="tape", written_ns=at)
+        for path in ("/dev/nst0", "/srv/reels/1")
+        for at in (1, 2, 2)
+    ]
+    with catalogue.writing() as connection:
+        for medium in written:
+            parcels.put_medium(connection, medium)
+        found = parcels.written_media(connection, "HQ1-000001")
+    assert [(medium.path, medium.written_ns) for medium in found] == [
+        ("/dev/nst0", 1),
+        ("/dev/nst0", 2),
+        ("/srv/reels/1", 2),
+    ]
 
 
 def test_errors_of_the_database_are_errors_for_people(catalogue: Catalogue) -> None:

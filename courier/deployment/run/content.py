@@ -237,7 +237,7 @@ class DoomedContent(CachedContent):
             raise FailedError(
                 f"{ref.package}:{ref.version} is gone: it was in the cache on the disk that this task sequence erased",
                 hint="make the deployment with --option run-from-point or as-needed; --force-download shows why",
-                code=Code.NO_CONTENT,
+                code=Code.REPARTITION_ERASES_CACHE,
             )
         return super().using(ref, work)
 

@@ -89,11 +89,11 @@ class Engine:
         self.reporting.tell()
         if self.journal.is_finished:
             return self._result(already=True)
-        refs = self._refs()
-        if not self.journal.is_begun:
-            self._before(refs)
-        self._event(WHOLE, "started", "goes on" if self.journal.is_begun else "begins")
         try:
+            refs = self._refs()
+            if not self.journal.is_begun:
+                self._explaining(lambda: self._before(refs))
+            self._event(WHOLE, "started", "goes on" if self.journal.is_begun else "begins")
             for step in self.plan.steps:
                 if not self._is_over(step) and self._one(step):
                     return self._result(restart=True)
@@ -124,7 +124,7 @@ class Engine:
             raise RefusedError(
                 f"step {wipe.number} ({wipe.name}) erases the disk after everything was downloaded to it",
                 hint="make it with --option run-from-point or as-needed; --force-download shows how it fails",
-                code=Code.REFUSED,
+                code=Code.REPARTITION_ERASES_CACHE,
             )
         facts = self.target.facts()
         check_erasable(facts, plan.into, erases=any(overwrites(step) for step in steps), allowed=plan.erase)

@@ -28,6 +28,8 @@ class Message:
     is taken (``reason``: what it waits for, if a person must decide), refused (a dead letter; ``reason`` says why) or
     dismissed (refused, and the operator is done with it); while ``due_ns`` is set, its acknowledgement has not been
     sent. ``priority``: high, medium or low.
+
+    ``begun_ns``: since when a ship notice may have left; until then it can be taken back.
     """
 
     direction: str
@@ -43,6 +45,7 @@ class Message:
     priority: str = "medium"
     size: int = 0
     due_ns: int | None = None
+    begun_ns: int | None = None
     name: str = ""
     recipient: str = ""
     seed: bytes = field(default=b"", repr=False)
@@ -77,6 +80,7 @@ def put(connection: Connection, new: Message) -> bool:
         return False
     if there is not None:
         forget(connection, there)
+        new = replace(new, begun_ns=there.begun_ns)
     new = replace(new, size=new.size or len(new.body), name=new.name or new.sha256)
     connection.execute(insert(message).values(values_of(new)))
     if new.direction == "out":
@@ -165,6 +169,21 @@ def due(connection: Connection, now_ns: int, site: str | None = None, limit: int
 
 def _heads(connection: Connection, query: Select[Any]) -> list[Message]:
     return [Message(**row._mapping) for row in connection.execute(query)]
+
+
+def begin(connection: Connection, one: Message, now_ns: int) -> bool:
+    """Record that a transfer of a message begins: it may have left from now on. False when it was taken back."""
+    there = find(connection, one.direction, one.sha256, one.site)
+    if there is None:
+        return False
+    if there.begun_ns is None:
+        connection.execute(update(message).where(_this(one)).values(begun_ns=now_ns))
+    return True
+
+
+def may_have_left(one: Message | None) -> bool:
+    """Whether a ship notice may have left; ``one``: its message as it is now, None where it is not kept any more."""
+    return one is None or one.begun_ns is not None or one.state not in ("queued", "dead", "dismissed")
 
 
 def delivered(connection: Connection, one: Message, *, due_ns: int, now_ns: int) -> None:
