@@ -45,7 +45,11 @@ def run(
     computer: Annotated[str, typer.Option("--computer", metavar="NAME", help="Name of this computer.")],
     into: Annotated[
         Path,
-        typer.Option("--into", metavar="PATH", help="A folder, or the file of a raw disk image: what is deployed to."),
+        typer.Option(
+            "--into",
+            metavar="DIR_OR_DISK_IMAGE",
+            help="A folder, or the file of a raw disk image: what is deployed to.",
+        ),
     ],
     policy: Annotated[
         Path | None,
