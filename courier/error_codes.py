@@ -129,6 +129,7 @@ class Code(StrEnum):
     ROLLED_BACK_CARD = "rolled-back-card", "A site card is older than the pinned card."
     ROLLED_BACK_POINT = "rolled-back-point", "A distribution point shows an older statement than was seen before."
     SECRET_NEEDED = "secret-needed", "A passphrase or PIN is needed and was not given."
+    SEQUENCE = "sequence", "The text of a task sequence is not what it must be."
     SITE_HOME = "site-home", "The files to add lie in this site's home folder, which holds its private keys."
     SPARE_TOO_SMALL = "spare-too-small", "A spare volume has too little room for its parity."
     SPECIAL_FILE = "special-file", "A device, socket or pipe was named; a package holds none."
