@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from courier import __version__
-from courier.cli import cache, catalog, channel, demo, download, package, parcel, plan, point, site
+from courier.cli import cache, catalog, channel, demo, download, package, parcel, plan, point, site, standalone
 from courier.cli.command import TopGroup, group
 from courier.cli.console import Console, drop_output
 from courier.error_codes import EXIT_CODES
@@ -35,6 +35,7 @@ for name, commands in (
     ("plan", plan.app),
     ("point", point.app),
     ("cache", cache.app),
+    ("standalone", standalone.app),
     ("catalog", catalog.app),
 ):
     app.add_typer(commands, name=name)

@@ -7,7 +7,6 @@ p = 1) makes of the passphrase. The payload is one chunk, so a secret has at mos
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 import secrets
 

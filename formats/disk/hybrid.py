@@ -1,7 +1,7 @@
 """Makes an ISO image one that can be copied to a stick too: a protective MBR, and a GPT that names its EFI image.
 
-The first 32 KiB of an image belong to the system (ECMA-119 6.2.1), so MBR and GPT fit before its descriptors. The backup
-of the GPT stands behind its last block, and the EFI system partition is a file of the image.
+The first 32 KiB of an image belong to the system (ECMA-119 6.2.1), so MBR and GPT fit before its descriptors. The
+backup of the GPT stands behind its last block, and the EFI system partition is a file of the image.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from formats.documents.packing import TableRef
 from formats.errors import IllegalNameError, MalformedError
 from formats.names import fold
 from formats.records import (
+    MAX_INT,
     OPTIONAL,
     Count,
     Digest,
@@ -151,9 +152,8 @@ class StandaloneSet(Document):
         """Raise `MalformedError` where the parts of the list do not agree."""
         if not self.deployment.startswith(f"{self.site}-"):
             raise MalformedError("is of another site", place="deployment")
-        if self.valid_from_ns is not None and self.valid_until_ns is not None:
-            if self.valid_from_ns >= self.valid_until_ns:
-                raise MalformedError("not after valid-from", place="valid-until")
+        if (self.valid_from_ns or 0) >= (self.valid_until_ns or MAX_INT):
+            raise MalformedError("not after valid-from", place="valid-until")
         _check_paths(self.boot, self.pieces)
         for n, piece in enumerate(self.pieces):
             if piece.number != n + 1:
@@ -175,9 +175,9 @@ class StandaloneSet(Document):
 def _check_paths(boot: Sequence[BootFile], pieces: Sequence[Piece]) -> None:
     """Raise `IllegalNameError` for two files of a disc with one path, or in the place of a document."""
     seen = {fold(path) for path in (SET, CARD, BLOCKS, KEY, *(contents_path(encrypted=one) for one in (True, False)))}
-    for place, listed in (("boot", boot), ("pieces", pieces)):
-        for n, file in enumerate(listed):
-            key = fold(file.path)
+    for place, paths in (("boot", [file.path for file in boot]), ("pieces", [piece.path for piece in pieces])):
+        for n, path in enumerate(paths):
+            key = fold(path)
             if key in seen:
                 raise IllegalNameError("another file has this path", place=f"{place}[{n}].path")
             seen.add(key)

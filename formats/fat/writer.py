@@ -33,8 +33,8 @@ def write_fat(
     """Write the volume of ``layout``, made of these files in this order, into ``out``, which can seek.
 
     It begins at the sector ``start`` of ``out``, and of the disk. ``label`` has 1 to 11 characters A-Z 0-9 _ -;
-    ``serial`` has 32 bits. Every date is ``created_ns`` (nanoseconds since 1970), in UTC. ``progress`` is told the bytes
-    of every piece of a file copied. Raises `DigestMismatchError` for a file that is shorter or longer than its size.
+    ``serial`` has 32 bits. Every date is ``created_ns`` (nanoseconds since 1970), in UTC. ``progress`` is told the
+    bytes of every piece of a file copied. Raises `DigestMismatchError` for a file of another size.
     """
     if not 1 <= len(label) <= 11 or not all(c.isascii() and (c.isupper() or c.isdigit() or c in "_-") for c in label):
         raise IllegalNameError("a label has 1 to 11 characters A-Z 0-9 _ -", place=ascii(label))
@@ -104,9 +104,7 @@ def _boot_sector(layout: FatLayout, label: str, serial: int, start: int) -> byte
         layout.sectors if is_large else 0,
     )
     if layout.kind == 32:
-        head += struct.pack(
-            "<LHHLHH12x", layout.table_sectors, 0, 0, layout.root.cluster, _INFO_SECTOR, _BACKUP_SECTOR
-        )
+        head += struct.pack("<LHHLHH12x", layout.table_sectors, 0, 0, layout.root.cluster, _INFO_SECTOR, _BACKUP_SECTOR)
     kind = f"FAT{layout.kind}".ljust(8).encode()
     head += struct.pack("<BBBL11s8s", 0x80, 0, 0x29, serial & 0xFFFFFFFF, label.ljust(11).encode(), kind)
     return head.ljust(SECTOR - 2, b"\0") + b"\x55\xaa"

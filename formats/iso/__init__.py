@@ -1,7 +1,8 @@
 """ISO images: the files of one volume, named by three trees over the same data.
 
-`formats.iso.writer` writes them with pycdlib (`formats.iso.layout`, `formats.iso.mastering`; bootable: `formats.iso.boot`). `formats.iso.reader`
-reads them without it (`formats.iso.disc`, `formats.iso.udf`); decision 0013 says why.
+`formats.iso.writer` writes them with pycdlib (`formats.iso.layout`, `formats.iso.mastering`); `formats.iso.boot` makes
+them bootable. `formats.iso.reader` reads them without it (`formats.iso.disc`, `formats.iso.udf`); decision 0013 says
+why.
 """
 
 from formats.iso.boot import BootImage

@@ -20,8 +20,8 @@ CATALOG = "boot.cat"
 BOOT_RECORD_BLOCK = 17
 """Block of the boot record: firmware looks nowhere else (El Torito, 2.0)."""
 SYSTEM_IDENTIFIER = b"EL TORITO SPECIFICATION"
-EFI = 0xEF
-BIOS = 0
+EFI: Literal[0xEF] = 0xEF
+BIOS: Literal[0] = 0
 SECTOR = 512
 """Bytes of a virtual sector, in which the catalogue counts."""
 MAX_EFI_IMAGE = 0xFFFF * SECTOR

@@ -98,7 +98,8 @@ class Image:
         """Write the image to ``out``, which is empty; it is left at its end."""
         self._image.write_fp(out, blocksize=_COPY)
         # pycdlib writes the present time here, whatever the field says.
-        for descriptor in (self._image.pvd, self._image.joliet_vd):
+        descriptors: Any = (self._image.pvd, self._image.joliet_vd)
+        for descriptor in descriptors:
             out.seek(descriptor.extent_location() * BLOCK + _MODIFIED)
             out.write(_descriptor_date(self._moment))
         out.seek(0, io.SEEK_END)

@@ -114,7 +114,8 @@ def write_iso(
     if boot:
         check_boot(boot, sizes)
         listing.append((CATALOG, BLOCK))
-        files = [*(_made_later(file, boot, made) for file in files), IsoFile(path=CATALOG, size=BLOCK, open=lambda: io.BytesIO(made[CATALOG]))]
+        catalogue = IsoFile(path=CATALOG, size=BLOCK, open=lambda: io.BytesIO(made[CATALOG]))
+        files = [*(_made_later(file, boot, made) for file in files), catalogue]
     size = iso_size(listing)
     if not 1 <= len(volume_id) <= 16 or not _D_CHARACTERS.issuperset(volume_id):
         raise IllegalNameError("a volume ID has 1 to 16 characters A-Z 0-9 _", place=ascii(volume_id))
