@@ -67,7 +67,8 @@ def write_fat(
         out.write(bytes(-file.size % layout.cluster_bytes))
     end = base + layout.size
     if out.seek(0, 2) < end:
-        out.truncate(end)
+        out.seek(end - 1)
+        out.write(b"\0")
 
 
 def _copy(file: FatFile, out: BinaryIO, progress: Callable[[int], None]) -> None:

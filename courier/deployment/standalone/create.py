@@ -110,9 +110,8 @@ class MadeSet:
 def drafting(site: Site, request: SetRequest) -> Iterator[SetDraft]:
     """Find what a set is made of; nothing is written but temporary files, which live as long as the block.
 
-    Raises `RefusedError`, `NotFoundError` or `UsageError` where it cannot be made.
+    Nothing is signed. Raises `RefusedError`, `NotFoundError` or `UsageError` where it cannot be made.
     """
-    site.check_key()
     source = find_source(site, request)
     created_ns = site.signing_time(now())
     boot = plan_boot(
@@ -126,7 +125,7 @@ def drafting(site: Site, request: SetRequest) -> Iterator[SetDraft]:
     )
     with tempfile.TemporaryDirectory(prefix=TEMP) as work:
         name = next_set(site)
-        files = point_contents(site, source.packages, name=name, work=Path(work), issued_ns=created_ns)
+        files = point_contents(site, source.packages, name=name, work=Path(work), issued_ns=created_ns, sign=False)
         policy = make_policy(site, source, request, deployment=name, issued_ns=created_ns)
         yield SetDraft(
             request=request, source=source, files=tuple(files), boot=boot, policy=2 * len(policy.payload()) + 4096
@@ -155,6 +154,7 @@ def create_set(
     `RefusedError` and `NotFoundError` as `drafting` does, and `DamagedError` where an image does not read back as it
     was written.
     """
+    site.check_key()
     with drafting(site, request) as draft:
         plan = draft.plan(capacity)
         _check_out(out)
@@ -185,7 +185,7 @@ def _make(
     name = _take_set(site)
     created_ns = site.signing_time(now())
     files = point_contents(
-        site, draft.source.packages, name=name, work=make_folder(new / "listings"), issued_ns=created_ns
+        site, draft.source.packages, name=name, work=make_folder(new / "listings"), issued_ns=created_ns, sign=True
     )
     # Names and dates differ from those of the draft, and perhaps the number of digits of a serial.
     if [file.path for file in files] != [file.path for file in draft.files]:

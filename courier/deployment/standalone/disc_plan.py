@@ -33,8 +33,8 @@ _ISO_FOLDER = 6 * 2048
 _USB_FILE = 512
 _USB_FOLDER = 32 << 10
 _LARGEST_CLUSTER = 32 << 10
-_TABLES = 3 << 20
-"""Bytes of partition tables and alignment of a stick, at most."""
+_TABLES = {"iso": 640 << 10, "usb": 3 << 20}
+"""Bytes of a medium, at most, that no file has: descriptors of an image, partition tables and alignment."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,9 +111,7 @@ class _Spread:
     ) -> None:
         self._files, self._layout, self._encrypted = files, layout, encrypted
         self._capacity = capacity
-        self._fixed = (
-            documents + 6 * self._of_file(0) + 4 * self._of_folder() + (_TABLES if layout == "usb" else 64 << 10)
-        )
+        self._fixed = documents + 6 * self._of_file(0) + 4 * self._of_folder() + _TABLES[layout]
         self._boot = sum(self._of_file(file.size) for file in boot) + self._of_folder() * len(
             {PurePosixPath(file.path).parent for file in boot}
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,10 +11,13 @@ from typing import BinaryIO
 
 from courier.distribution.fill import contents_of
 from courier.distribution.supply import StoreSupply
+from courier.packages.definitions import source_definition
+from courier.packages.find import definition_of
 from courier.site.catalog.packages import StoredPackage
 from courier.site.home import Site
 from formats.blocks import BLOCK, DIGEST, BlockDigests
 from formats.digest import sha256_hex
+from formats.documents import package as package_doc
 from formats.documents import point as point_doc
 from formats.documents.fields import PackageRef
 from formats.documents.listing import write_listing
@@ -25,6 +29,7 @@ from formats.documents.point import (
     definition_path,
     listing_path,
 )
+from formats.envelope import Envelope
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,12 +56,12 @@ def package_refs(stored: Iterable[StoredPackage]) -> tuple[PackageRef, ...]:
 
 
 def point_contents(
-    site: Site, stored: Sequence[StoredPackage], *, name: str, work: Path, issued_ns: int
+    site: Site, stored: Sequence[StoredPackage], *, name: str, work: Path, issued_ns: int, sign: bool
 ) -> list[PointFile]:
     """All files of a point called ``name`` that has these versions: the documents first, then contents by their digest.
 
     Listings are put into the folder ``work``, which must stay until the files have been read. ``issued_ns``: the date
-    of the point's statement, which is signed here.
+    of the point's statement. Without ``sign`` nothing is signed, and what would be is only as long.
     """
     refs = package_refs(stored)
     statement = PointStatement(
@@ -71,14 +76,15 @@ def point_contents(
         peers=(),
         group="",
     )
-    found = {STATEMENT: _of_bytes(STATEMENT, site.sign(statement.payload(), point_doc.TYPE).encode())}
+    signed = site.sign(statement.payload(), point_doc.TYPE) if sign else _as_long(statement.payload(), point_doc.TYPE)
+    found = {STATEMENT: _of_bytes(STATEMENT, signed.encode())}
     contents: dict[str, PointFile] = {}
     for one in stored:
         supply = StoreSupply(site=site, stored=one)
         path = definition_path(one.package, one.version)
         if path in found:
             continue
-        found[path] = _of_bytes(path, supply.definition())
+        found[path] = _of_bytes(path, supply.definition() if sign else _definition_as_long(site, one))
         listing = work / one.listing.sha256
         with listing.open("wb") as out:
             write_listing(supply.entries(), out)
@@ -100,6 +106,19 @@ def point_contents(
                 size = -(-content.size // BLOCK) * DIGEST
                 found[table] = _of_table(table, size, content.blocks, _tables(site, content.sha256, content.size))
     return [*found.values(), *(contents[path] for path in sorted(contents))]
+
+
+def _as_long(payload: bytes, payload_type: str) -> Envelope:
+    """An envelope that nobody signed, as long as a signed one."""
+    unsigned = hashlib.sha512(payload)
+    return Envelope(
+        payload=payload, payload_type=payload_type, signatures=((unsigned.hexdigest()[:64], unsigned.digest()[:64]),)
+    )
+
+
+def _definition_as_long(site: Site, stored: StoredPackage) -> bytes:
+    envelope = source_definition(site, stored, sign=False)
+    return envelope or _as_long(definition_of(site, stored).payload(), package_doc.TYPE).encode()
 
 
 def _opener(supply: StoreSupply, sha256: str) -> Callable[[], BinaryIO]:
