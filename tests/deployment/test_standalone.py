@@ -17,8 +17,10 @@ from standalone_sets import Made, bios_options, efi_options, images, made_site, 
 from stock import stock_tool
 
 from courier.deployment.standalone import create
+from courier.deployment.standalone.disc_image import write_image
 from courier.deployment.standalone.disc_plan import SizedFile, plan_discs
 from courier.errors import NoSpaceError
+from courier.files import write_atomic
 from formats.blocks import BLOCK
 from formats.documents.standalone import MAX_PIECE, SET, StandaloneSet
 from formats.envelope import parse_envelope
@@ -243,13 +245,13 @@ def test_a_set_is_replaced_only_by_a_whole_one(
 
     with monkeypatch.context() as patch:
         if when == "image":
-            patch.setattr(create, "write_image", _second_time(create.write_image, killed))
+            patch.setattr(create, "write_image", _second_time(write_image, killed))
         elif when == "back":
             patch.setattr(create, "_read_back", killed)
         elif when == "placing":
             patch.setattr(create, "sync_folder", killed)
         else:
-            patch.setattr(create, "write_atomic", _second_time(create.write_atomic, killed))
+            patch.setattr(create, "write_atomic", _second_time(write_atomic, killed))
         # A kill does not tidy up either.
         patch.setattr(create, "_tidy", lambda _: None)
         made.home.ran(*made.words(), *tiny, "--capacity", SMALL, "--out", out, code=8)
