@@ -18,8 +18,11 @@ EXIT_CODES = {
     7: "network unreachable (messages are kept for the next try)",
     8: "interrupted",
     9: "busy, try again",
+    11: "restart the computer, then give the same command again (deploy run --restart-is-end)",
 }
 """What each exit code of a command means."""
+RESTART = 11
+"""The exit code of a client that wants its computer restarted."""
 
 
 class Code(StrEnum):
@@ -37,6 +40,7 @@ class Code(StrEnum):
     ALREADY_HELD = "already-held", "The destination already has every package of the parcel."
     ANOTHER_SITE = "another-site", "The home folder holds keys or settings of another site."
     ARRIVAL_DISAGREES = "arrival-disagrees", "An arrival report names other volumes or seals than were sent."
+    AMBIGUOUS_COMPUTER = "ambiguous-computer", "What was asked for is of several computers, or of none for certain."
     BAD_KEY_FILE = "bad-key-file", "A key file does not hold a key of the right kind."
     BAD_SIGNATURE = "bad-signature", "A signature is missing or wrong: the document was altered or signed by another."
     BIND = "bind", "The server cannot listen at this address or port."
@@ -49,6 +53,8 @@ class Code(StrEnum):
     CATALOGUE = "catalogue", "The database of the catalogue reported an error."
     CLOCK = "clock", "A time lies in the future, so this computer's clock or the sender's is wrong."
     COMPLETE = "complete", "Nothing is missing, so there is nothing to repair."
+    COMPUTERS_REFUSED = "computers-refused", "Lines of a table of computers cannot be taken."
+    COMPUTER_IN_USE = "computer-in-use", "The computer is part of an association, a deployment or a held capture."
     DAMAGED = "damaged", "Content is damaged or incomplete."
     DEFINITION_DISAGREES = "definition-disagrees", "A package definition and the ship notice name different content."
     DESTINATIONS_DIFFER = "destinations-differ", "The new parcel leaves out a site that the old one still goes to."
@@ -84,6 +90,7 @@ class Code(StrEnum):
     NOT_A_CARD = "not-a-card", "The file is not a site card."
     NOT_A_DESTINATION = "not-a-destination", "The parcel was not sent to this site."
     NOT_A_VOLUME = "not-a-volume", "The path is not a volume of a parcel."
+    NOT_ASSOCIATED = "not-associated", "It is not said for which computer the state of another is captured."
     NOT_BUILT = "not-built", "The parcel was planned, but its build did not finish."
     NOT_CONCERNED = "not-concerned", "A site sent custody entries of a parcel that it has nothing to do with."
     NOT_CONFIRMED = "not-confirmed", "The command needs a yes, and did not get it."
@@ -113,6 +120,7 @@ class Code(StrEnum):
     OVER_LIMIT = "over-limit", "A repair request asks for more than the site sends without asking the operator."
     OWN_PARCEL = "own-parcel", "The parcel was made at this site, which therefore does not receive it."
     PACKAGES_UNKNOWN = "packages-unknown", "The site no longer knows which packages the parcel carries."
+    PARTIAL_STATE = "partial-state", "Something could not be read when the state of a computer was captured."
     PARCEL_REFUSED = "parcel-refused", "The operator refused this parcel."
     PAUSED = "paused", "The limits of the network address let no message pass now."
     PERMISSION = "permission", "The system does not let this user read or write there."
@@ -123,6 +131,7 @@ class Code(StrEnum):
     REEL_MISSING = "reel-missing", "A reel of the tape was not given."
     REFUSED = "refused", "Trust, signature or policy forbids it."
     REJECTED = "rejected", "The other site rejected a message."
+    RESTORE_ONLY = "restore-only", "The state migration point takes no captures."
     RETIRED = "retired", "The package version is retired and must not be sent."
     REVOKED_KEY = "revoked-key", "A document is signed with a key that its site revoked."
     REVOKED_SITE = "revoked-site", "The site is not trusted any more."
@@ -134,6 +143,8 @@ class Code(StrEnum):
     SPARE_TOO_SMALL = "spare-too-small", "A spare volume has too little room for its parity."
     SPECIAL_FILE = "special-file", "A device, socket or pipe was named; a package holds none."
     SPOOL_DAMAGED = "spool-damaged", "Received blocks changed on this computer's disk."
+    STATE_HELD = "state-held", "The state migration point still holds state that was not released and deleted."
+    STATE_POINT_FULL = "state-point-full", "The state migration point holds the state of as many clients as it takes."
     SUPERSEDED = "superseded", "Another parcel replaces this one."
     TAPE_NOT_BLANK = "tape-not-blank", "The tape in the drive already holds something."
     TARGET_EXISTS = "target-exists", "A file or folder to be written already exists and is not overwritten."

@@ -11,7 +11,22 @@ from typing import Annotated, NoReturn
 import typer
 
 from courier import __version__
-from courier.cli import cache, catalog, channel, demo, download, package, parcel, plan, point, site, standalone
+from courier.cli import (
+    cache,
+    catalog,
+    channel,
+    computer,
+    demo,
+    deploy,
+    download,
+    package,
+    parcel,
+    plan,
+    point,
+    site,
+    standalone,
+    state,
+)
 from courier.cli.command import TopGroup, group
 from courier.cli.console import Console, drop_output
 from courier.error_codes import EXIT_CODES
@@ -36,6 +51,9 @@ for name, commands in (
     ("point", point.app),
     ("cache", cache.app),
     ("standalone", standalone.app),
+    ("computer", computer.app),
+    ("state", state.app),
+    ("deploy", deploy.app),
     ("catalog", catalog.app),
 ):
     app.add_typer(commands, name=name)

@@ -134,6 +134,26 @@ class TreeRoot(AbstractContextManager["TreeRoot"]):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path, **at)
 
+    def rename(self, name: str, new: str) -> None:
+        """Give an entry another path below the folder, in place of a file that has it."""
+        old, at = self._at(name)
+        path, _ = self._at(new)
+        if at:
+            os.replace(old, path, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+        else:
+            os.replace(old, path)
+
+    def chown(self, name: str, uid: int, gid: int) -> bool:
+        """Give an entry, a link itself, its owner and group by number; return whether the system let us."""
+        if not hasattr(os, "lchown"):
+            return False
+        path, at = self._at(name)
+        try:
+            os.chown(path, uid, gid, follow_symlinks=False, **at)
+        except OSError:
+            return False
+        return True
+
     def symlink(self, target: str, name: str) -> None:
         """Make a symbolic link that holds ``target``."""
         path, at = self._at(name)

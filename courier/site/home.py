@@ -2,7 +2,8 @@
 
 What lies in it: ``site.json`` settings, ``card.json`` the site's own signed card, ``keys/``, ``catalogue.sqlite``,
 ``store/`` package content, ``parcels/out/PARCEL`` parcels made here, ``parcels/in/PARCEL-BUILD`` parcels that arrive,
-``channel/`` messages under way, and ``log/``. `courier.site.permissions` says who may read it.
+``channel/`` messages under way, ``state/`` keys of captures made here, and ``log/``. `courier.site.permissions` says
+who may read it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from formats.records import format_time
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-_PARTS = {CARD, "keys", "store", "parcels", "channel", "locks", LOG_FOLDER, "lost+found"} | {
+_PARTS = {CARD, "keys", "store", "parcels", "channel", "locks", "state", LOG_FOLDER, "lost+found"} | {
     f"catalogue.sqlite{more}" for more in ("", "-wal", "-shm", "-journal")
 }
 """What a home holds besides its settings. ``lost+found`` is there where the home is a file system of its own."""

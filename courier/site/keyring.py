@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 IDENTITY = "recipient.key"
 """File of the site's age identities in the key folder."""
+RECOVERY = "state-recovery.key"
+"""File of the identity that opens the captured state of every computer."""
+RECOVERY_RECIPIENT = "state-recovery.recipient"
+"""File of its recipient, so that nobody is asked for a passphrase to encrypt to it."""
 PASSPHRASE = "COURIER_KEY_PASSPHRASE"
 """Environment variable of the passphrase of the site's key files."""
 PIN = "COURIER_TOKEN_PIN"
@@ -249,11 +253,37 @@ class Keyring:
 
         Raises `RefusedError` when the file cannot be opened or is damaged.
         """
+        return self._identities_in(self._folder / IDENTITY)
+
+    def recovery_recipient(self) -> str:
+        """The recipient of the identity that recovers captured state, for every capture; made when first asked for.
+
+        Raises `RefusedError` where its key has to be made or read and cannot be.
+        """
+        path = self._folder / RECOVERY_RECIPIENT
+        if not path.exists() or not (self._folder / RECOVERY).exists():
+            from formats.age import Identity
+
+            found = self.recovery_identities()
+            if not found:
+                encrypted = self.is_locked
+                if encrypted:
+                    self.identities()  # asks for the passphrase that the other keys have
+                found = [Identity.generate()]
+                block = self._identity_block(found[0], encrypt=encrypted)
+                write_atomic(self._folder / RECOVERY, block, private=True)
+            write_atomic(path, f"{found[0].recipient}\n".encode(), private=True)
+        return read_private(path).decode("ascii", "replace").strip()
+
+    def recovery_identities(self) -> list[Identity]:
+        """The identity that recovers captured state; none where nothing was captured yet. Raises `RefusedError`."""
+        return self._identities_in(self._folder / RECOVERY)
+
+    def _identities_in(self, path: Path) -> list[Identity]:
         from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
         from formats.age import Identity
 
-        path = self._folder / IDENTITY
         if not path.exists():
             return []
         text = read_private(path).decode("ascii", "replace")

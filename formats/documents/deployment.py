@@ -91,8 +91,8 @@ class DeploymentPolicy(Document):
     ``computer``: None on stand-alone media, which serve any computer. ``sequence``: the text of the task sequence, in
     TOML. ``packages``: all that it uses, with the versions that were checked. ``points``: the nearest first. A run
     begins neither before ``available_ns`` nor at or after ``expires_ns``; at ``deadline_ns`` it begins without being
-    asked for (UTC; None for none). ``status_key``: authenticates the status messages of this computer; empty where none
-    are sent.
+    asked for (UTC; None for none). ``status_key``: authenticates the status messages of this computer; empty where
+    none are sent.
     """
 
     NAME = "deployment"

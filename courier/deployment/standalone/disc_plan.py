@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from courier.error_codes import Code
 from courier.errors import NoSpaceError
@@ -113,7 +112,7 @@ class _Spread:
         self._capacity = capacity
         self._fixed = documents + 6 * self._of_file(0) + 4 * self._of_folder() + _TABLES[layout]
         self._boot = sum(self._of_file(file.size) for file in boot) + self._of_folder() * len(
-            {PurePosixPath(file.path).parent for file in boot}
+            {file.path.rpartition("/")[0] for file in boot}
         )
         self._disc = 1
         self._begin(self._boot)
@@ -130,7 +129,7 @@ class _Spread:
 
     def _begin(self, taken: int) -> None:
         self._left = self._capacity - self._fixed - taken
-        self._folders: set[PurePosixPath] = set()
+        self._folders: set[str] = set()
         self._empty = True
         if self._left < 2 * BLOCK:
             needed = self._fixed + taken + 2 * BLOCK
@@ -146,7 +145,7 @@ class _Spread:
         pieces: list[PlannedPiece] = []
         most = _PLAIN_PIECE if self._encrypted else MAX_PIECE
         for number, file in enumerate(self._files):
-            folder = PurePosixPath(file.path).parent
+            folder = file.path.rpartition("/")[0]
             offset = 0
             while offset < file.size:
                 new_folder = 0 if folder in self._folders else self._of_folder()

@@ -1,0 +1,74 @@
+"""A folder as the target: each partition is a folder in it, named by its label."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from courier.deployment.run.target import TargetFacts, VolumeFacts, folder_is_empty
+from courier.deployment.run.tools import run_tool
+from courier.deployment.run.work import Work
+from courier.deployment.sequence import PartitionStep
+from courier.errors import NotFoundError, RefusedError
+from courier.files import make_folder, remove_tree, sync_folder
+
+
+class DirectoryTarget:
+    """See `courier.deployment.run.target.Target`."""
+
+    def __init__(self, folder: Path, work: Work) -> None:
+        self.root, self._work = folder, work
+
+    def facts(self) -> TargetFacts:
+        """See `Target.facts`. A folder in it counts as a partition."""
+        folder = VolumeFacts(size=None, file_system="none", made=True)
+        labels = [path.name for path in self.root.iterdir() if path.is_dir()] if self.root.is_dir() else []
+        return TargetFacts(
+            is_disk=False,
+            size=None,
+            empty=folder_is_empty(self.root),
+            volumes={"": folder} | dict.fromkeys(labels, folder),
+        )
+
+    def erase(self, step: PartitionStep) -> None:
+        """See `Target.erase`."""
+        make_folder(self.root)
+        for path in self.root.iterdir():
+            remove_tree(path)
+        for part in step.parts:
+            (self.root / part.label).mkdir()
+        sync_folder(self.root)
+
+    def folder(self, label: str) -> Path:
+        """See `Target.folder`."""
+        if not label:
+            return make_folder(self.root)
+        folder = self.root / label
+        if not folder.is_dir() or folder.is_symlink():
+            raise no_partition(label)
+        return folder
+
+    @contextlib.contextmanager
+    def reading(self, label: str) -> Iterator[Path]:
+        """See `Target.reading`."""
+        yield self.folder(label)
+
+    def apply_wim(self, label: str, wim: Path, index: int, *, step: int) -> None:
+        """See `Target.apply_wim`."""
+        run_tool(self._work, "wimapply", wim, str(index), self.folder(label), "--unix-data")
+
+    def write_raw(self, label: str, size: int, pieces: Iterable[bytes | memoryview]) -> None:
+        """A folder takes no raw image."""
+        raise RefusedError("a raw image does not go into a folder", hint="deploy into a disk image: --into FILE")
+
+    def finish(self) -> None:
+        """See `Target.finish`."""
+        sync_folder(make_folder(self.root))
+
+
+def no_partition(label: str) -> NotFoundError:
+    """The error for a partition that the target does not have."""
+    return NotFoundError(
+        f"there is no partition {label}", hint="a partition step before this one has to make it, in the task sequence"
+    )

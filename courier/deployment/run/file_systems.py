@@ -1,0 +1,308 @@
+"""File systems in files: made of a tree, added to, read into a tree. Nothing is mounted, and no root is needed.
+
+ext4 is made with its content by ``mkfs.ext4 -d``. FAT32 is filled by mtools. NTFS is written by wimlib, which fills an
+empty one only, so all that goes onto it is put into one WIM before. Owners are those of the files in the tree: as
+another user than root, everything belongs to that user.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from courier.deployment.run.gpt import SECTOR
+from courier.deployment.run.tools import run_tool
+from courier.deployment.run.work import Work
+from courier.deployment.sequence import FileSystem
+from courier.errors import CourierError, NoSpaceError, RefusedError
+from courier.files import make_folder, remove_tree, sync_folder
+
+NAMES: dict[FileSystem, str] = {"fat32": "FAT32", "ext4": "ext4", "ntfs": "NTFS", "none": "no file system"}
+LEAST: dict[FileSystem, int] = {"fat32": 33 << 20, "ext4": 1 << 20, "ntfs": 2 << 20, "none": 0}
+"""Bytes of the smallest partition of each kind. FAT32 has at least 65,525 clusters."""
+MAKERS: dict[FileSystem, tuple[str, ...]] = {
+    "fat32": ("mkfs.fat", "mcopy"),
+    "ext4": ("mkfs.ext4",),
+    "ntfs": ("mkfs.ntfs", "wimapply", "wimcapture", "wimupdate"),
+    "none": (),
+}
+"""The programs that make each and put files onto it."""
+READERS: dict[FileSystem, tuple[str, ...]] = {
+    "fat32": ("mcopy", "mdir"),
+    "ext4": ("debugfs",),
+    "ntfs": ("wimcapture", "wimapply"),
+    "none": (),
+}
+"""The programs that read files from each."""
+_FAT_MOST = (4 << 30) - 1
+_FAT_BAD = set('"*/:<>?\\|')
+_BASE = "base.wim"
+_EXPECTED = (
+    "debugfs",
+    "Allocated inode",
+    "ext2fs_mkdir: Ext2 directory already exists",
+    "mkdir: Ext2 directory already exists",
+    "rm: File not found",
+)
+"""How lines begin that debugfs prints where all is well."""
+_FAT_LABEL, _EXT_LABEL, _NTFS_LABEL = 11, 16, 32
+
+
+def kind_of(head: bytes) -> FileSystem:
+    """The file system that begins with these bytes (2 KiB are enough); ``none`` for one that is not known here."""
+    if head[3:11] == b"NTFS    ":
+        return "ntfs"
+    if head[82:90] == b"FAT32   " and head[510:512] == b"\x55\xaa":
+        return "fat32"
+    if head[1080:1082] == b"\x53\xef":
+        return "ext4"
+    return "none"
+
+
+def make_file_system(
+    work: Work,
+    file_system: FileSystem,
+    image: Path,
+    *,
+    size: int,
+    begin: int,
+    label: str,
+    tree: Path,
+    identity: uuid.UUID,
+) -> None:
+    """Make a file system of ``size`` bytes in the new file ``image``, with all that is in the folder ``tree``.
+
+    ``begin``: where its partition begins on the disk, in bytes. ``identity``: its serial number follows from it. Raises
+    `NoSpaceError` where the files do not fit, `RefusedError` for what the file system cannot hold, `CourierError`.
+    """
+    with image.open("wb") as out:
+        out.truncate(size)
+    own = uuid.uuid5(identity, f"file system {label}")
+    try:
+        match file_system:
+            case "ext4":
+                _make_ext4(work, image, label, tree, own)
+            case "fat32":
+                _make_fat(work, image, label, tree, begin, own)
+            case "ntfs":
+                run_tool(work, "mkfs.ntfs", *_ntfs_options(begin, label), image)
+            case "none":
+                pass
+    except CourierError as error:
+        raise _full(error, file_system, label, size) from None
+
+
+def _full(error: CourierError, file_system: FileSystem, label: str, size: int) -> CourierError:
+    words = ("No space left", "Disk full", "Could not allocate", "allocate block", "not enough space")
+    if not any(word.lower() in error.message.lower() for word in words):
+        return error
+    return NoSpaceError(
+        f"the partition {label} ({NAMES[file_system]}, {size:,} bytes) is too small for its files",
+        hint="make it larger in the task sequence",
+    )
+
+
+def _make_ext4(work: Work, image: Path, label: str, tree: Path, own: uuid.UUID) -> None:
+    extended = f"hash_seed={own},lazy_itable_init=0,nodiscard"
+    run_tool(
+        work, "mkfs.ext4", "-q", "-F", "-U", str(own), "-E", extended, "-L", _cut(label, _EXT_LABEL), "-d", tree, image
+    )
+
+
+def _make_fat(work: Work, image: Path, label: str, tree: Path, begin: int, own: uuid.UUID) -> None:
+    check_fat(tree)
+    hidden = str(begin // SECTOR)
+    run_tool(
+        work, "mkfs.fat", "-F", "32", "-h", hidden, "-i", own.hex[:8], "-n", _cut(label.upper(), _FAT_LABEL), image
+    )
+    copy_to_fat(work, image, tree)
+
+
+def copy_to_fat(work: Work, image: Path, tree: Path) -> None:
+    """Copy all of ``tree`` onto the FAT32 in ``image``; what has the same name there is replaced."""
+    # Some hundred names at a time: a command line has a limit.
+    names = sorted(path.name for path in tree.iterdir())
+    for first in range(0, len(names), 200):
+        some = [f"./{name}" for name in names[first : first + 200]]
+        run_tool(work, "mcopy", "-s", "-m", "-Q", "-o", "-i", image, *some, "::", where=tree)
+
+
+def check_fat(tree: Path) -> None:
+    """Raise `RefusedError` for the first thing in ``tree`` that FAT32 cannot hold."""
+    for folder, names in _folders(tree):
+        seen: dict[str, str] = {}
+        for name in names:
+            path = folder / name
+            info = path.lstat()
+            shown = path.relative_to(tree).as_posix()
+            problem = ""
+            if stat.S_ISLNK(info.st_mode):
+                problem = "it is a symbolic link"
+            elif not (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)):
+                problem = "it is no file and no folder"
+            elif stat.S_ISREG(info.st_mode) and info.st_size > _FAT_MOST:
+                problem = f"it has {info.st_size:,} bytes, and a file there has {_FAT_MOST:,} at most"
+            elif set(name) & _FAT_BAD or name.endswith((".", " ")) or any(ord(c) < 32 for c in name):
+                problem = "its name has characters that are not allowed there"
+            elif (other := seen.setdefault(name.casefold(), name)) != name:
+                problem = f"it differs from {other} in case alone"
+            if problem:
+                raise RefusedError(
+                    f"{shown} cannot be on FAT32: {problem}",
+                    hint="leave it out, or format the partition as ext4 or ntfs",
+                )
+
+
+def _folders(tree: Path) -> Iterator[tuple[Path, list[str]]]:
+    for above, folders, names in os.walk(tree, onerror=_raise):
+        folders.sort()
+        yield Path(above), sorted([*folders, *names])
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _ntfs_options(begin: int, label: str) -> list[str]:
+    # The geometry is that of every present disk; Windows reads the begin of the partition from its boot sector.
+    geometry = ["-s", str(SECTOR), "-p", str(begin // SECTOR), "-H", "255", "-S", "63"]
+    return ["-F", "-f", "-Q", "-q", *geometry, "-L", _cut(label, _NTFS_LABEL)]
+
+
+def _cut(label: str, most: int) -> str:
+    return label.encode("ascii", "replace").decode().replace("?", "_")[:most] or "DATA"
+
+
+# --- NTFS: one WIM for all that goes onto it --------------------------------------------------------------------------
+
+
+def base_of(store: Path) -> Path:
+    """The WIM that the folder ``store`` keeps for an NTFS partition, which may not exist."""
+    return store / _BASE
+
+
+def fill_ntfs(work: Work, image: Path, store: Path, tree: Path, *, index: int) -> None:
+    """Fill an empty NTFS with image ``index`` of the WIM in ``store``, if there is one, and with the files of ``tree``.
+
+    What is in ``tree`` takes the place of what the WIM has there. Can be done again: the WIM is replaced as a whole.
+    """
+    base = base_of(store)
+    if not base.exists():
+        with work.scratch("added.wim") as added:
+            run_tool(work, "wimcapture", tree, added, "--compress=none", "--no-acls")
+            run_tool(work, "wimapply", added, "1", image)
+        return
+    if any(tree.iterdir()):
+        command = f"--command=add --no-acls '{tree.name}' /"
+        run_tool(work, "wimupdate", base, str(index), "--rebuild", command, where=tree.parent)
+    run_tool(work, "wimapply", base, str(index), image)
+
+
+# --- adding to what is there ------------------------------------------------------------------------------------------
+
+ADDERS: dict[FileSystem, tuple[str, ...]] = {"fat32": ("mcopy",), "ext4": ("debugfs", "e2fsck"), "ntfs": (), "none": ()}
+"""The programs that add files to each where it came as a raw image; none where that cannot be done."""
+
+
+def add_files(work: Work, file_system: FileSystem, image: Path, tree: Path) -> None:
+    """Add the files of ``tree`` to the file system in ``image``; what has the same name there is replaced.
+
+    Raises `RefusedError` for NTFS and what is not known here, else as `make_file_system` does.
+    """
+    match file_system:
+        case "fat32":
+            check_fat(tree)
+            copy_to_fat(work, image, tree)
+        case "ext4":
+            _add_to_ext4(work, image, tree)
+        case _:
+            raise no_additions(file_system)
+
+
+def no_additions(file_system: FileSystem) -> RefusedError:
+    """The error for files that are to be added to an image of a kind that takes none here."""
+    return RefusedError(
+        f"files cannot be added to a raw image of {NAMES[file_system]} without mounting it",
+        hint="put the image into the package as a WIM, which is applied to a partition (wimcapture FILE OTHER.wim)",
+    )
+
+
+def _add_to_ext4(work: Work, image: Path, tree: Path) -> None:
+    lines: list[str] = []
+    for folder, names in _folders(tree):
+        for name in names:
+            path = folder / name
+            inside = path.relative_to(tree).as_posix()
+            if any(ord(c) < 32 or c == '"' for c in inside):
+                raise RefusedError(
+                    f"{inside!a} cannot be added to a raw image of ext4: its name has quotes or control characters",
+                    hint="rename it, or apply the image as a WIM",
+                )
+            lines += _ext4_commands(path, inside)
+    with work.scratch("debugfs-commands") as script:
+        script.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        said = run_tool(work, "debugfs", "-w", "-f", script, image, where=tree)
+    for line in said.splitlines():
+        # A folder that is there already, and a file that was not, are as they should be; the others are failures.
+        if line.strip() and not line.startswith(_EXPECTED):
+            raise CourierError(
+                f"debugfs could not add a file: {line[:200]}",
+                hint=f"is the partition large enough? all it said is in {work.log_file}",
+            )
+    run_tool(work, "e2fsck", "-f", "-n", image)
+
+
+def _ext4_commands(path: Path, inside: str) -> list[str]:
+    info = path.lstat()
+    place = f'"{inside}"'
+    owner = [f"sif {place} uid {info.st_uid}", f"sif {place} gid {info.st_gid}"]
+    times = [f"sif {place} mtime @{int(info.st_mtime)}"]
+    if stat.S_ISDIR(info.st_mode):
+        return [f"mkdir {place}"]
+    if stat.S_ISLNK(info.st_mode):
+        return [f"rm {place}", f'symlink {place} "{os.readlink(path)}"', *owner]  # noqa: PTH115 (as it is)
+    if not stat.S_ISREG(info.st_mode):
+        raise RefusedError(f"{inside}: it is no file and no folder", hint="leave it out")
+    return [f"rm {place}", f"write {place} {place}", f"sif {place} mode 0{info.st_mode:o}", *owner, *times]
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def read_file_system(work: Work, file_system: FileSystem, image: Path, target: Path) -> None:
+    """Copy all files of the file system in the file ``image`` into the new folder ``target``.
+
+    Raises `RefusedError` where it is of a kind that cannot be read here, `CourierError` where any of it cannot be read.
+    """
+    remove_tree(target)
+    make_folder(target)
+    match file_system:
+        case "ext4":
+            said = run_tool(work, "debugfs", "-R", f"rdump / {target.name}", image, where=target.parent)
+            # It ends well whatever happens, and says what it could not read.
+            problems = [line for line in said.splitlines() if line.strip() and not line.startswith("debugfs ")]
+            if problems:
+                raise CourierError(
+                    f"debugfs could not read all of {image.name}: {problems[0][:200]}",
+                    hint=f"check the file system of the disk (fsck.ext4); all it said is in {work.log_file}",
+                )
+            lost = target / "lost+found"
+            if lost.is_dir() and not any(lost.iterdir()):
+                lost.rmdir()
+        case "fat32":
+            # A volume without a file makes mcopy fail, as nothing fits the pattern.
+            if run_tool(work, "mdir", "-b", "-i", image, "::").strip():
+                run_tool(work, "mcopy", "-s", "-m", "-n", "-i", image, "::*", f"{target}/")
+        case "ntfs":
+            with work.scratch("captured.wim") as captured:
+                run_tool(work, "wimcapture", image, captured, "--compress=none")
+                run_tool(work, "wimapply", captured, "1", target)
+        case "none":
+            raise RefusedError(
+                "the partition has a file system that cannot be read here",
+                hint="ext4, FAT32 and NTFS can; capture from within the old system: courier state capture",
+            )
+    sync_folder(target)

@@ -1,0 +1,151 @@
+"""What a task sequence runs into: a folder, or the file of a raw disk image. This module says what is asked of both.
+
+Block devices, mounted places and files that are no disk are refused, and so is whatever holds something, unless this
+run made it or ``--erase`` allows a sequence that erases it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from courier.deployment.run.gpt import SECTOR, has_boot_mark
+from courier.deployment.sequence import FileSystem, PartitionStep
+from courier.error_codes import Code
+from courier.errors import NotFoundError, RefusedError, UsageError
+
+_LOOKED_AT = 1 << 20
+"""Bytes at the begin and the end of a file that are looked at: a disk with data has some there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VolumeFacts:
+    """A partition as it is, or will be at a step: ``size`` in bytes, None in a folder, which has no limit of its own.
+
+    ``made``: its file system is made of a folder at the end; else it has one already, as the disk or a raw image had.
+    """
+
+    size: int | None
+    file_system: FileSystem
+    made: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TargetFacts:
+    """A target as it is before the first step. ``size`` in bytes, None for a folder. ``volumes`` by label."""
+
+    is_disk: bool
+    size: int | None
+    empty: bool
+    volumes: dict[str, VolumeFacts]
+
+
+class Target(Protocol):
+    """What steps do to the target. Each of these can be done again from its beginning after it was cut."""
+
+    @property
+    def root(self) -> Path:
+        """The folder in which programs of the sequence find the partitions by label, or the folder itself."""
+
+    def facts(self) -> TargetFacts:
+        """What it is now."""
+
+    def erase(self, step: PartitionStep) -> None:
+        """Erase all, and make the partitions of ``step``."""
+
+    def folder(self, label: str) -> Path:
+        """The folder in which files are put for a partition; ``label`` may be empty in a folder."""
+
+    def reading(self, label: str) -> AbstractContextManager[Path]:
+        """A folder with all files that a partition has, to be read only."""
+
+    def apply_wim(self, label: str, wim: Path, index: int, *, step: int) -> None:
+        """Put image ``index`` of a WIM onto a partition."""
+
+    def write_raw(self, label: str, size: int, pieces: Iterable[bytes | memoryview]) -> None:
+        """Write a raw image of ``size`` bytes onto a partition; with an empty ``label`` onto the whole disk."""
+
+    def finish(self) -> None:
+        """All steps are done: complete the target."""
+
+
+def check_place(into: Path, work: Path) -> bool:
+    """Whether ``into`` is a disk image (a file) or a folder; a folder need not exist. Raises for what is neither.
+
+    Raises `RefusedError` for a block device or a mounted place, `UsageError`, `NotFoundError`.
+    """
+    into, work = into.absolute(), work.absolute()
+    if work == into or into in work.parents:
+        raise UsageError(
+            f"the work folder {work} is inside of what is deployed to", hint="name another one with --work DIR"
+        )
+    try:
+        mode = into.stat().st_mode
+    except FileNotFoundError:
+        if not into.parent.is_dir():
+            raise NotFoundError(f"{into.parent} is not there", hint="connect its disk, or make that folder") from None
+        if into.suffix:
+            raise NotFoundError(
+                f"{into} is not there",
+                hint=f"for a disk image, make it first: truncate -s 64G {into}; for a folder: mkdir {into}",
+            ) from None
+        return False
+    if into.is_symlink():
+        raise UsageError(f"{into} is a link", hint=f"name what it leads to: {into.resolve()}")
+    if stat.S_ISBLK(mode) or stat.S_ISCHR(mode):
+        raise RefusedError(
+            f"{into} is a device; this client writes folders and disk images only",
+            hint="deploy into a disk image, then copy it: dd if=disk.img of=DEVICE bs=4M conv=fsync",
+            code=Code.SPECIAL_FILE,
+        )
+    if into.is_mount():
+        raise RefusedError(f"a disk is mounted at {into}", hint=f"name a new folder on it: {into / 'NAME'}")
+    if stat.S_ISDIR(mode):
+        return False
+    if not stat.S_ISREG(mode):
+        raise RefusedError(f"{into} is no folder and no file", hint="name another", code=Code.SPECIAL_FILE)
+    _check_disk(into)
+    return True
+
+
+def _check_disk(path: Path) -> None:
+    size = path.stat().st_size
+    if size < 1 << 20 or size % SECTOR:
+        raise UsageError(
+            f"{path} has {size:,} bytes, which is no disk", hint=f"give it the size of a disk: truncate -s 64G {path}"
+        )
+    if not is_blank(path):
+        with path.open("rb") as disk:
+            if not has_boot_mark(disk.read(SECTOR)):
+                raise RefusedError(
+                    f"{path} holds something that is no disk", hint="name a disk image, or a new file", code=Code.USAGE
+                )
+
+
+def is_blank(path: Path) -> bool:
+    """Whether a disk image has zeros alone at its begin and end."""
+    size = path.stat().st_size
+    with path.open("rb") as disk:
+        head = disk.read(_LOOKED_AT)
+        disk.seek(max(0, size - _LOOKED_AT))
+        return not any(head) and not any(disk.read())
+
+
+def check_erasable(facts: TargetFacts, into: Path, *, erases: bool, allowed: bool) -> None:
+    """Raise `RefusedError` where a sequence would erase what is there, and ``--erase`` was not given."""
+    if erases and not facts.empty and not allowed:
+        raise RefusedError(
+            f"{into} holds something, and the task sequence erases it or writes an image over it",
+            hint="name an empty folder or disk image; or, to lose what is there: --erase",
+            code=Code.TARGET_EXISTS,
+        )
+
+
+def folder_is_empty(folder: Path) -> bool:
+    """Whether a folder is not there, or has nothing in it."""
+    return not folder.exists() or not any(os.scandir(folder))

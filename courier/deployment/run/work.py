@@ -1,0 +1,88 @@
+"""The work folder of a run: its lock, its log, and what is put there until the disk is complete.
+
+It must lie outside of what is deployed to. It is for this user alone: trees of partitions and logs are in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from courier.errors import BusyError
+from courier.files import make_folder, remove_tree, sweep
+from courier.niceties import set_mode
+from formats.records import format_time
+
+LOG, LOCK, JOURNAL, SCRATCH = "log.txt", "lock", "journal", "scratch"
+MAX_LOG = 4 << 20
+"""Bytes of a log; the one before it is kept as ``log.txt.1``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """A work folder whose lock is held. ``held``: descriptors that a program is given, so that it holds the lock."""
+
+    folder: Path
+    held: tuple[int, ...] = field(default=())
+
+    @property
+    def journal(self) -> Path:
+        """The journal."""
+        return self.folder / JOURNAL
+
+    @property
+    def log_file(self) -> Path:
+        """What programs printed."""
+        return self.folder / LOG
+
+    def place(self, name: str) -> Path:
+        """The path of what a part of the client keeps here until the sequence ends."""
+        return self.folder / name
+
+    def log(self, text: str) -> None:
+        """Add a text to the log. The older half goes where it gets too long."""
+        data = text.encode("utf-8", "replace")
+        path = self.log_file
+        if path.exists() and path.stat().st_size + len(data) > MAX_LOG:
+            path.replace(path.with_name(f"{LOG}.1"))
+        with path.open("ab") as out:
+            out.write(f"[{format_time(time.time_ns())}] ".encode() + data.rstrip() + b"\n")
+
+    @contextlib.contextmanager
+    def scratch(self, name: str) -> Iterator[Path]:
+        """A path for what is needed in the block alone; what an earlier run left there is removed before it."""
+        path = make_folder(self.folder / SCRATCH) / name
+        remove_tree(path)
+        try:
+            yield path
+        finally:
+            remove_tree(path)
+
+    def tidy(self) -> None:
+        """Remove all but the journal, the log and the lock."""
+        for path in self.folder.iterdir():
+            if path.name not in (LOCK, JOURNAL, LOG, f"{LOG}.1"):
+                remove_tree(path)
+
+
+@contextlib.contextmanager
+def work_folder(folder: Path) -> Iterator[Work]:
+    """The work folder at ``folder``, made where there is none, while no other run uses it.
+
+    Raises `BusyError` while another run does, or a program that one has started.
+    """
+    from filelock import lock_descriptor
+
+    make_folder(folder)
+    set_mode(folder, 0o700)
+    with (folder / LOCK).open("a+b") as lock:
+        if not lock_descriptor(lock.fileno(), blocking=False):
+            raise BusyError(
+                f"another run is at work in {folder}, or a program that it started",
+                hint="wait for it to end, then give the same command again",
+            )
+        sweep(folder)
+        yield Work(folder=folder, held=(lock.fileno(),))

@@ -1,0 +1,212 @@
+"""What a sequence may run into, and what it does there: folders, blank disks, and disks that hold something."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import DRIVERS, WINDOWS
+from deploy_client import MIB, Computer, disk_of, files_of, on_disk, sequence, step, tree_of
+from stock import stock_tool
+
+from courier.deployment.run.work import work_folder
+from courier.errors import BusyError, CourierError, NotFoundError, RefusedError, UsageError
+
+INTO_FOLDER = sequence(
+    step("partition", parts=[("SYS", "windows", "rest", "ntfs"), ("ESP", "efi", "1MB", "fat32")]),
+    step("apply-image", package="HQ100001", file="install.wim", part="SYS"),
+    step("install-driver", package="HQ100002", part="ESP", to="EFI"),
+)
+DRIVE = sequence(step("install-driver", package="HQ100002", to="inf"))
+
+
+def whole_disk(folder: Path, mib: int = 100) -> bytes:
+    """A raw image of a disk with ext4 (ROOT), FAT32 (ESP) and NTFS (WIN), made by stock tools alone."""
+    disk = disk_of(folder / "whole.img", mib)
+    layout = [("ESP", "ef00", 1, 36), ("ROOT", "8300", 40, 16), ("WIN", "0700", 60, 16)]
+    for number, (label, kind, begin, size) in enumerate(layout, start=1):
+        first = begin * 2048
+        subprocess.run(
+            [stock_tool("sgdisk"), "-n", f"{number}:{first}:+{size}M", "-c", f"{number}:{label}", "-t",
+             f"{number}:{kind}", disk], check=True, capture_output=True,
+        )  # fmt: skip
+    tree = tree_of(folder / "root", {"etc/hosts": b"old", "home/ann/a.txt": b"ann's"})
+    esp = tree_of(folder / "esp", {"Users/ann/fat.txt": b"on fat"})
+    windows = tree_of(folder / "win", {"Users/ann/ntfs.txt": b"on ntfs", "Windows/x.dll": b"x"})
+    images = {label: disk_of(folder / f"{label}.img", size) for label, _, _, size in layout}
+    run = lambda *words: subprocess.run(list(map(str, words)), check=True, capture_output=True)  # noqa: E731
+    run(stock_tool("mkfs.fat"), "-F", "32", images["ESP"])
+    run(stock_tool("mcopy"), "-s", "-i", images["ESP"], esp / "Users", "::")
+    run(stock_tool("mkfs.ext4"), "-q", "-d", tree, images["ROOT"])
+    run(stock_tool("mkfs.ntfs"), "-F", "-f", "-Q", "-q", images["WIN"])
+    run(stock_tool("wimcapture"), windows, folder / "win.wim")
+    run(stock_tool("wimapply"), folder / "win.wim", "1", images["WIN"])
+    with disk.open("r+b") as out:
+        for label, _, begin, _ in layout:
+            out.seek(begin * MIB)
+            out.write(images[label].read_bytes())
+    return disk.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def old_disk(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return whole_disk(tmp_path_factory.mktemp("whole"))
+
+
+def test_in_a_folder_each_partition_is_a_folder(computer: Computer, tmp_path: Path) -> None:
+    computer.run(computer.policy(INTO_FOLDER), tmp_path / "new")
+    assert files_of(tmp_path / "new") == {f"SYS/{name}": data for name, data in WINDOWS.items()} | {
+        f"ESP/EFI/{name}": data for name, data in DRIVERS.items()
+    }
+
+
+def test_what_holds_something_is_erased_only_where_that_is_said(computer: Computer, tmp_path: Path) -> None:
+    folder = tree_of(tmp_path / "full", {"thesis.doc": b"years"})
+    with pytest.raises(RefusedError, match="holds something"):
+        computer.run(computer.policy(INTO_FOLDER), folder)
+    assert files_of(folder) == {"thesis.doc": b"years"}
+    computer.run(computer.policy(INTO_FOLDER), folder, erase=True, anew=True)
+    assert "thesis.doc" not in files_of(folder)
+    # Steps that only add need no leave.
+    computer.run(computer.policy(DRIVE), tree_of(tmp_path / "more", {"kept": b"k"}), anew=True)
+    assert files_of(tmp_path / "more") == {"kept": b"k"} | {f"inf/{name}": data for name, data in DRIVERS.items()}
+
+
+def test_files_do_not_go_through_a_link_of_the_image(computer: Computer, tmp_path: Path) -> None:
+    outside = tree_of(tmp_path / "outside", {"kept": b"k"})
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "inf").symlink_to(outside)
+    with pytest.raises(RefusedError, match="inf is not a folder"):
+        computer.run(computer.policy(DRIVE), tmp_path / "new")
+    assert files_of(outside) == {"kept": b"k"}
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "says"),
+    [
+        (lambda path: path.symlink_to("/tmp"), UsageError, "is a link"),
+        (lambda path: path.write_bytes(b"text" * (MIB // 4)), RefusedError, "no disk"),
+        (lambda path: path.write_bytes(b"short"), UsageError, "no disk"),
+    ],
+)
+def test_what_is_no_disk_and_no_folder_is_refused(
+    computer: Computer, make: Any, kind: type[CourierError], says: str, tmp_path: Path
+) -> None:
+    make(tmp_path / "into")
+    with pytest.raises(kind, match=says):
+        computer.run(computer.policy(INTO_FOLDER), tmp_path / "into", erase=True)
+
+
+def test_devices_mounted_places_and_missing_disks_are_refused(computer: Computer, tmp_path: Path) -> None:
+    policy = computer.policy(INTO_FOLDER)
+    with pytest.raises(RefusedError, match="is a device"):
+        computer.run(policy, Path("/dev/null"))
+    with pytest.raises(RefusedError, match="mounted"):
+        computer.run(policy, Path("/proc"))
+    with pytest.raises(NotFoundError) as caught:
+        computer.run(policy, tmp_path / "disk.img")
+    assert "truncate -s" in caught.value.hint
+    with pytest.raises(UsageError, match="inside of what is deployed to"):
+        computer.run(policy, computer.root)
+
+
+def test_two_runs_do_not_share_a_work_folder(computer: Computer, tmp_path: Path) -> None:
+    with work_folder(computer.work), pytest.raises(BusyError):
+        computer.run(computer.policy(DRIVE), tmp_path / "new")
+
+
+def _put_whole(computer: Computer, data: bytes) -> None:
+    computer.point.put({"whole.img": data}, package="HQ100009")
+
+
+@pytest.mark.parametrize("option", ["as-needed", "run-from-point"])
+def test_the_image_of_a_disk_goes_onto_a_larger_one_and_takes_more_files(
+    computer: Computer, old_disk: bytes, option: Any, tmp_path: Path
+) -> None:
+    _put_whole(computer, old_disk)
+    disk = disk_of(tmp_path / "disk.img", 130)
+    policy = computer.policy(
+        sequence(
+            step("apply-image", package="HQ100009", whole_disk=True),
+            step("install-driver", package="HQ100002", part="ROOT", to="etc/drivers here"),
+            step("install-driver", package="HQ100002", part="ESP", to="Users"),
+            step("run", command=["sh", "-c", "echo new > $COURIER_TARGET/ROOT/etc/hosts"]),
+        ),
+        option=option,
+    )
+    computer.run(policy, disk)
+    assert on_disk(disk, tmp_path) == {
+        "ESP": {"Users/ann/fat.txt": b"on fat"} | {f"Users/{name}": data for name, data in DRIVERS.items()},
+        "ROOT": {"etc/hosts": b"new\n", "home/ann/a.txt": b"ann's"}
+        | {f"etc/drivers here/{name}": data for name, data in DRIVERS.items()},
+        "WIN": {"Users/ann/ntfs.txt": b"on ntfs", "Windows/x.dll": b"x"},
+    }
+
+
+def test_all_that_does_not_fit_is_named_before_the_first_write(
+    computer: Computer, old_disk: bytes, tmp_path: Path
+) -> None:
+    _put_whole(computer, old_disk)
+    disk = disk_of(tmp_path / "disk.img", 64)
+    wide = bytes(4096) + old_disk[512:1024].ljust(4096, b"\0") + old_disk[1024 : 1024 + 16384]
+    computer.point.put({"wide.img": wide.ljust(MIB, b"\0")}, package="HQ10000A")
+    policy = computer.policy(
+        sequence(
+            step("apply-image", name="s1", package="HQ100009", whole_disk=True),
+            step("install-driver", name="s2", package="HQ100002", part="WIN", to="inf"),
+            step("apply-image", name="s3", package="HQ10000A", whole_disk=True),
+            step("partition", name="s4", parts=[("A", "data", "1MB", "fat32"), ("B", "linux", "2MB", "none")]),
+            step("apply-image", name="s5", package="HQ100003", part="B"),
+            step("apply-image", name="s6", package="HQ100001", file="install.wim", part="A", index=7),
+            step("apply-image", name="s7", package="HQ100001", file="install.wim", part="C"),
+            step("apply-image", name="s8", package="HQ100001", file="install.wim"),
+            step("install-driver", name="s9", package="HQ100002", part="B", to="inf"),
+            step("partition", name="s10", parts=[("A", "data", "1GB", "ext4")]),
+            step("restore-state", name="s11", part="Z", when=[{"variable": "never", "exists": True}]),
+        )
+    )
+    with pytest.raises(RefusedError) as caught:
+        computer.run(policy, disk)
+    found = caught.value.message
+    for text in (
+        "step 1 (s1): whole.img of HQ100009:1 needs 104,857,600 bytes; the disk has 67,108,864",
+        "step 2 (s2): WIN holds a raw image (NTFS)",
+        "step 3 (s3): wide.img of HQ10000A:1 was made for sectors of 4,096 bytes",
+        "step 4 (s4): A has 1,048,576 bytes; FAT32 needs",
+        "step 5 (s5): raw.img of HQ100003:1 needs",
+        "step 6 (s6): install.wim of HQ100001:1 has 1 images, and none with index 7",
+        "step 7 (s7): there is no partition C",
+        "step 8 (s8): a disk has no files outside of its partitions",
+        "step 9 (s9): B holds a raw image",
+        "step 10 (s10): the partitions need",
+    ):
+        assert text in found
+    assert "s11" not in found
+    assert not disk.read_bytes().strip(b"\0")
+
+
+def test_a_file_that_the_package_does_not_have_is_named(computer: Computer, tmp_path: Path) -> None:
+    for keys, says in (({"file": "other.wim"}, "no file other.wim"), ({}, "has 2 files")):
+        policy = computer.policy(sequence(step("apply-image", package="HQ100001", **keys)))
+        with pytest.raises(CourierError, match=says):
+            computer.run(policy, tmp_path / "new", anew=True)
+
+
+def test_missing_programs_are_named_with_their_packages(
+    computer: Computer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from courier.deployment.run import tools
+
+    find = tools.find_tool
+    monkeypatch.setattr(tools, "find_tool", lambda name: None if name.startswith(("mkfs", "wimupdate")) else find(name))
+    policy = computer.policy(
+        sequence(step("partition", parts=[("A", "efi", "40MB", "fat32"), ("B", "windows", "rest", "ntfs")]))
+    )
+    disk = disk_of(tmp_path / "disk.img", 64)
+    with pytest.raises(NotFoundError) as caught:
+        computer.run(policy, disk)
+    assert "mkfs.fat, mkfs.ntfs, wimupdate" in caught.value.message
+    assert "apt-get install dosfstools ntfs-3g wimtools" in caught.value.hint
+    assert not disk.read_bytes().strip(b"\0")
