@@ -84,7 +84,7 @@ def create(
     passphrase_file: PASSPHRASE_FILE = None,
     name: Annotated[str, typer.Option("--name", metavar="TEXT", help="What people call the set.")] = "",
     serial: Annotated[
-        bool, typer.Option("--serial", help="Use the first serial port (115,200 baud) besides the screen.")
+        bool, typer.Option("--serial", help="Let the started computer talk by its first serial port (115,200 baud).")
     ] = False,
     dry_run: DRY_RUN = False,
 ) -> None:

@@ -29,7 +29,8 @@ _DOOMED = "cache-on-the-disk"
 class Wanted:
     """What a run is to do. ``computer``: the name of this computer. ``cache``: the folder of its cache.
 
-    ``recorders``: where status messages go. ``anew``: give up a run that is not over. The others as in
+    ``recorders``: where status messages go. ``anew``: give up a run that is not over. ``device``: ``into`` may be a
+    block device, which the caller has chosen and holds open. The others as in
     `courier.deployment.run.engine.Plan`.
     """
 
@@ -43,6 +44,7 @@ class Wanted:
     erase: bool = False
     force_download: bool = False
     restart_is_end: bool = False
+    device: bool = False
 
 
 def run_deployment(
@@ -63,7 +65,7 @@ def run_deployment(
     policy = wanted.read.policy
     check_computer(policy, wanted.computer)
     into = wanted.into.absolute()
-    is_disk = check_place(into, work.folder)
+    is_disk = check_place(into, work.folder, device=wanted.device)
     if wanted.anew:
         work.tidy()
     journal = open_journal(work.journal, policy=wanted.read.digest, target=str(into), anew=wanted.anew)

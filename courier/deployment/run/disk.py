@@ -11,16 +11,17 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 from courier.deployment.run import file_systems, gpt
 from courier.deployment.run.copying import Region, copy_file, copy_region, write_region
 from courier.deployment.run.directory import no_partition
-from courier.deployment.run.target import TargetFacts, VolumeFacts, is_blank
+from courier.deployment.run.target import LOOKED_AT, TargetFacts, VolumeFacts, disk_size, is_blank
 from courier.deployment.run.tools import run_tool
 from courier.deployment.run.work import Work
 from courier.deployment.sequence import FileSystem, PartitionStep
@@ -75,7 +76,7 @@ class DiskTarget:
             one.label: VolumeFacts(size=one.size, file_system=_kind(one), made=bool(one.made))
             for one in self._volumes()
         }
-        size = self._disk.stat().st_size
+        size = disk_size(self._disk)
         return TargetFacts(is_disk=True, size=size, empty=is_blank(self._disk), volumes=volumes)
 
     def _read_at(self, offset: int, count: int) -> bytes:
@@ -134,13 +135,12 @@ class DiskTarget:
 
     def erase(self, step: PartitionStep) -> None:
         """See `Target.erase`."""
-        size = self._disk.stat().st_size
+        size = disk_size(self._disk)
         spans = gpt.lay_out(step.parts, size)
         head, tail_at, tail = gpt.table_bytes(step.parts, spans, size, identity=self._identity)
         self._forget()
         with self._disk.open("r+b") as disk:
-            disk.truncate(0)  # as a whole, so that it is sparse again
-            disk.truncate(size)
+            _make_blank(disk, size)
             disk.write(head)
             disk.seek(tail_at)
             disk.write(tail)
@@ -226,14 +226,13 @@ class DiskTarget:
         self._change(replace(volume, file_system=kind, made=0, step=0, index=0))
 
     def _write_disk(self, size: int, pieces: Iterable[bytes | memoryview]) -> None:
-        room = self._disk.stat().st_size
+        room = disk_size(self._disk)
         if size > room:
             raise too_large("the disk", size, room)
         self._forget()
         self._save(())
         with self._disk.open("r+b") as disk:
-            disk.truncate(0)
-            disk.truncate(room)
+            _make_blank(disk, room)
         write_region(self._disk, 0, room, pieces)
         new = gpt.stretched(self._read_at, room)
         if new is not None:
@@ -297,6 +296,21 @@ class DiskTarget:
                 hint=f"look at {self._work.log_file}",
             )
         copy_region(image, self._disk, volume.begin, volume.size)
+
+
+def _make_blank(disk: BinaryIO, size: int) -> None:
+    """Let a disk image be zeros, sparse again; it is left at its begin.
+
+    Of a device the begin and the end become zeros, where tables are; a file system is written whole later on.
+    """
+    if stat.S_ISBLK(os.fstat(disk.fileno()).st_mode):
+        for at in (max(0, size - LOOKED_AT), 0):
+            disk.seek(at)
+            disk.write(bytes(min(LOOKED_AT, size)))
+    else:
+        disk.truncate(0)
+        disk.truncate(size)
+    disk.seek(0)
 
 
 def _kind(volume: Volume) -> FileSystem:

@@ -19,7 +19,7 @@ from courier.deployment.sequence import FileSystem, PartitionStep
 from courier.error_codes import Code
 from courier.errors import NotFoundError, RefusedError, UsageError
 
-_LOOKED_AT = 1 << 20
+LOOKED_AT = 1 << 20
 """Bytes at the begin and the end of a file that are looked at: a disk with data has some there."""
 
 
@@ -74,10 +74,12 @@ class Target(Protocol):
         """All steps are done: complete the target."""
 
 
-def check_place(into: Path, work: Path) -> bool:
+def check_place(into: Path, work: Path, *, device: bool = False) -> bool:
     """Whether ``into`` is a disk image (a file) or a folder; a folder need not exist. Raises for what is neither.
 
-    Raises `RefusedError` for a block device or a mounted place, `UsageError`, `NotFoundError`.
+    ``device``: a block device is a disk too; whoever allows it has made sure that it is the right one, and holds it
+    open so that nobody else uses it. Raises `RefusedError` for a block device otherwise, and for a mounted place,
+    `UsageError`, `NotFoundError`.
     """
     into, work = into.absolute(), work.absolute()
     if work == into or into in work.parents:
@@ -97,6 +99,8 @@ def check_place(into: Path, work: Path) -> bool:
         return False
     if into.is_symlink():
         raise UsageError(f"{into} is a link", hint=f"name what it leads to: {into.resolve()}")
+    if device and stat.S_ISBLK(mode):
+        return True
     if stat.S_ISBLK(mode) or stat.S_ISCHR(mode):
         raise RefusedError(
             f"{into} is a device; this client writes folders and disk images only",
@@ -127,12 +131,18 @@ def _check_disk(path: Path) -> None:
                 )
 
 
+def disk_size(path: Path) -> int:
+    """Bytes of a disk image or block device; the system says 0 of a device where a file has its size."""
+    with path.open("rb") as disk:
+        return disk.seek(0, os.SEEK_END)
+
+
 def is_blank(path: Path) -> bool:
     """Whether a disk image has zeros alone at its begin and end."""
-    size = path.stat().st_size
+    size = disk_size(path)
     with path.open("rb") as disk:
-        head = disk.read(_LOOKED_AT)
-        disk.seek(max(0, size - _LOOKED_AT))
+        head = disk.read(LOOKED_AT)
+        disk.seek(max(0, size - LOOKED_AT))
         return not any(head) and not any(disk.read())
 
 
