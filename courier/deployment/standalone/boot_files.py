@@ -16,7 +16,7 @@ from typing import BinaryIO, Literal
 from courier.errors import RefusedError, UsageError
 from courier.site.catalog.packages import StoredPackage
 from courier.site.home import Site
-from formats.digest import CHUNK, sha256_hex
+from formats.digest import sha256_hex
 from formats.disk.hybrid import ISOLINUX_MBR
 from formats.documents.listing import FileEntry
 from formats.documents.standalone import SET, BootFile, Layout
@@ -355,19 +355,3 @@ def _no_loader(layout: Layout) -> RefusedError:
         "no boot loader is named, and the boot image has none",
         hint="--bios-loader isolinux.bin --bios-loader ldlinux.c32, or --efi-loader grubx64.efi, or both",
     )
-
-
-def check_boot_digest(file: BootFile, source: BinaryIO) -> bool:
-    """Whether a file of a disc is the one that the set list names; a boot information table is left out of it."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    if file.table:
-        data = source.read(_MOST_LOADER)
-        digest.update(without_table(data))
-        return len(data) == file.size and digest.hexdigest() == file.sha256
-    count = 0
-    while data := source.read(CHUNK):
-        digest.update(data)
-        count += len(data)
-    return (count, digest.hexdigest()) == (file.size, file.sha256)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.deployment.standalone.boot_files import check_boot_digest
 from courier.deployment.standalone.open_disc import OpenDisc, open_disc
 from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError, explain
@@ -39,16 +38,18 @@ from formats.documents.standalone import (
     MAX_BLOCKS,
     MAX_CONTENTS,
     SET,
+    BootFile,
     StandaloneContents,
     StandaloneSet,
     contents_path,
 )
 from formats.envelope import MAX_ENVELOPE
 from formats.errors import FormatError, NotForUsError
-from formats.iso.boot import BIOS, BOOT_RECORD_BLOCK, CATALOG, EFI, read_boot_record, read_catalog
+from formats.iso.boot import BIOS, BOOT_RECORD_BLOCK, CATALOG, EFI, read_boot_record, read_catalog, without_table
 from formats.records import format_time, read_named
 
 _MOST_KEY = 4096
+_MOST_LOADER = 32 << 20
 _ISO_BLOCK = 2048
 
 
@@ -259,6 +260,20 @@ class _Check:
                 yield source
         except (OSError, FormatError) as error:
             self.problems.append(f"{path} cannot be read: {error}")
+
+
+def check_boot_digest(file: BootFile, source: BinaryIO) -> bool:
+    """Whether a file of a disc is the one that the set list names; a boot information table is left out of it."""
+    digest = hashlib.sha256()
+    if file.table:
+        data = source.read(_MOST_LOADER)
+        digest.update(without_table(data))
+        return len(data) == file.size and digest.hexdigest() == file.sha256
+    count = 0
+    while data := source.read(CHUNK):
+        digest.update(data)
+        count += len(data)
+    return (count, digest.hexdigest()) == (file.size, file.sha256)
 
 
 def _digest(source: BinaryIO, progress: Callable[[int], None]) -> str:
