@@ -79,6 +79,7 @@ class Box:
             card=made.card(),
             place=root / "run",
             mounts=False,
+            patience=0,
         )
 
     def drives(self) -> list[Drive]:

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from courier.deployment.run.policy import verified
 from courier.deployment.run.target import is_blank
 from courier.deployment.run.work import work_folder
 from courier.deployment.standalone.drives import Drive, choose_disk, list_drives
-from courier.deployment.standalone.gather import DiscChanger, Gatherer, Operator
+from courier.deployment.standalone.gather import PAUSE, DiscChanger, Gatherer, Operator
 from courier.deployment.standalone.open_disc import OpenDisc, open_disc
 from courier.deployment.standalone.verify import (
     OpenContents,
@@ -59,6 +60,7 @@ class Computer:
     ``drives``: lists its drives as they are now. ``disk``: the disk to deploy to, by name, or empty. ``unattended``:
     begin without a question where there is one fixed disk. ``card``: file of the pinned card; it need not exist.
     ``place``: folder for what is kept meanwhile. ``mounts``: whether discs may be mounted, read-only.
+    ``patience``: seconds for which drives are waited for, to be there and to be ready.
     """
 
     drives: Callable[[], Sequence[Drive]]
@@ -68,6 +70,7 @@ class Computer:
     card: Path = PINNED_CARD
     place: Path = RUN
     mounts: bool = True
+    patience: float = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +102,17 @@ def deploy(computer: Computer) -> None:
 
 def _first_disc(computer: Computer) -> Found:
     """Disc 1 of the set in the drives, its signature verified. Raises `NotFoundError`, `RefusedError`."""
+    end = time.monotonic() + computer.patience
+    while True:
+        try:
+            return _find_first(computer)
+        except NotFoundError:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(PAUSE)
+
+
+def _find_first(computer: Computer) -> Found:
     operator = computer.operator
     faults: list[CourierError] = []
     found: list[Found] = []
@@ -219,6 +233,7 @@ def _point(computer: Computer, found: Found, opened: OpenContents) -> Iterator[P
         listed=found.listed,
         places=lambda: [drive.device for drive in computer.drives()],
         operator=computer.operator,
+        patience=computer.patience,
     )
     gatherer = Gatherer(changer, opened, folder, told=lambda _: None)
     computer.operator.say(f"Gathering {size_text(gatherer.size)} from {document.discs} discs in memory")

@@ -159,7 +159,7 @@ def _linux(
     images: list[BootImage] = []
     mbr = b""
     notes: list[str] = []
-    console = f"console=tty0 console=ttyS0,{SERIAL}n8" if serial else "console=tty0"
+    console = f"quiet console=tty0 console=ttyS0,{SERIAL}n8" if serial else "quiet console=tty0"
     if layout == "iso":
         bios = named.bios or [one for one in found if one.base in _BIOS_NAMES or one.base.endswith(".c32")]
         loader, mbr = _bios(bios, items, console, serial)

@@ -7,6 +7,7 @@ block is compared with the signed block table before it is written, and every fi
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,16 +38,23 @@ class Operator(Protocol):
         """Show a question, and wait for a line; empty where Enter alone was pressed."""
 
 
+PAUSE = 1.0
+"""Seconds between two looks at the drives."""
 Places = Callable[[], Sequence[Path]]
 """The devices or images in which discs may be, as they are now."""
 
 
 @dataclass(kw_only=True)
 class DiscChanger:
-    """Finds the discs of a set in the drives, and asks for what is not there. ``taken``: those that were read."""
+    """Finds the discs of a set in the drives, and asks for what is not there.
+
+    ``taken``: discs that were read. ``patience``: seconds for which drives are tried again that say they have no
+    medium, or none that can be read: an optical drive needs some to look at a new disc.
+    """
 
     listed: SetList
     places: Places
+    patience: float
     operator: Operator
     taken: set[int] = field(default_factory=set)
 
@@ -58,29 +66,40 @@ class DiscChanger:
     @contextmanager
     def disc(self, number: int) -> Iterator[OpenDisc]:
         """Disc ``number``, verified as one of the set; asked for until it is in a drive."""
-        while (path := self._find(number)) is None:
+        path = self._find(number, 0)
+        while path is None:
             self.operator.ask(
                 f"Put in {self.document.disc_name(number)} (disc {number} of {self.document.discs}), then press Enter: "
             )
+            path = self._find(number, self.patience)
         with open_disc(path) as disc:
             self._check(disc, number)
             yield disc
 
-    def _find(self, number: int) -> Path | None:
-        """Where the disc is; says what else is there in its place."""
+    def _find(self, number: int, patience: float) -> Path | None:
+        """Where the disc is, within ``patience`` seconds; says what else is there in its place."""
+        end = time.monotonic() + patience
+        while True:
+            path, unready = self._look(number)
+            if path is not None or not unready or time.monotonic() >= end:
+                return path
+            time.sleep(PAUSE)
+
+    def _look(self, number: int) -> tuple[Path | None, bool]:
+        """Where the disc is, and whether a drive may have it that is not ready yet."""
+        unready = False
         for path in self.places():
             try:
                 with open_disc(path) as disc:
                     self._check(disc, number)
-                    return path
-            except FileNotFoundError:
-                continue
+                    return path, unready
             except OSError:
-                continue  # no medium in the drive, or none that can be read
+                unready = True
             except CourierError as error:
                 if error.code != Code.NOT_A_VOLUME:
                     self.operator.say(error.message)
-        return None
+                    return None, False
+        return None, unready
 
     def _check(self, disc: OpenDisc, number: int) -> None:
         """Raise `RefusedError` unless ``disc`` is disc ``number`` of the set."""
