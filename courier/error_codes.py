@@ -56,6 +56,7 @@ class Code(StrEnum):
     COMPUTERS_REFUSED = "computers-refused", "Lines of a table of computers cannot be taken."
     COMPUTER_IN_USE = "computer-in-use", "The computer is part of an association, a deployment or a held capture."
     DAMAGED = "damaged", "Content is damaged or incomplete."
+    DEPLOYMENT_REFUSED = "deployment-refused", "A deployment has faults, which are listed, and was not made."
     DEFINITION_DISAGREES = "definition-disagrees", "A package definition and the ship notice name different content."
     DESTINATIONS_DIFFER = "destinations-differ", "The new parcel leaves out a site that the old one still goes to."
     DIGEST_MISMATCH = "digest-mismatch", "Content does not have the size or SHA-256 that the signed document gives it."
@@ -131,6 +132,10 @@ class Code(StrEnum):
     REEL_MISSING = "reel-missing", "A reel of the tape was not given."
     REFUSED = "refused", "Trust, signature or policy forbids it."
     REJECTED = "rejected", "The other site rejected a message."
+    REPARTITION_ERASES_CACHE = (
+        "repartition-erases-cache",
+        "A sequence erases the disk with the cache into which everything was downloaded before.",
+    )
     RESTORE_ONLY = "restore-only", "The state migration point takes no captures."
     RETIRED = "retired", "The package version is retired and must not be sent."
     REVOKED_KEY = "revoked-key", "A document is signed with a key that its site revoked."

@@ -9,9 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from courier.cli.app import app
+from courier.cli.app import command_tree
 from courier.cli.command import arguments_of, common_options, described
 from courier.error_codes import EXIT_CODES, Code
 from courier.media.kinds import DRIVE_LAYOUTS, DRIVE_SPEED, MEDIA
@@ -91,7 +89,7 @@ def _error_codes() -> str:
 def make() -> str:
     """The page."""
     parts = [HEAD.format(common=_table(("option", "meaning"), _parameters(common_options()))).strip()]
-    parts += [_command(path, command) for path, command in _commands(typer.main.get_command(app), "courier")]
+    parts += [_command(path, command) for path, command in _commands(command_tree(), "courier")]
     parts += [_media(), _exit_codes(), _error_codes()]
     return "\n\n".join(parts) + "\n"
 

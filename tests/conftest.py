@@ -2,11 +2,15 @@
 
 With ``COURIER_CI=1`` (set by ``.ci/run``) a skipped test is a failed one: nothing that proves a claim may quietly stay
 out. The exception is a skip whose reason begins with ``elsewhere:``, for what another platform or another user shows.
+
+Temporary files are in memory where the system has a folder for that (`support/memory_folder.py`): what is tested
+flushes files thousands of times, and a disk would take most of the time. Set ``TMPDIR`` to have them elsewhere.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -14,9 +18,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from memory_folder import memory_folder
 
 if TYPE_CHECKING:
     from channel_network import Pair
+    from deploy_client import Computer
     from http_requests import Forge
 
 CI = os.environ.get("COURIER_CI") == "1"
@@ -25,6 +31,25 @@ CI = os.environ.get("COURIER_CI") == "1"
 settings.register_profile("courier", deadline=None)
 settings.register_profile("courier-ci", deadline=None, derandomize=True)
 settings.load_profile("courier-ci" if CI else "courier")
+
+DISK = os.environ.setdefault("COURIER_TEST_DISK", tempfile.gettempdir())
+"""Where temporary files are that are too large for memory. The processes that xdist starts inherit it."""
+MEMORY = memory_folder() if "TMPDIR" not in os.environ else None
+"""Where all other temporary files are, made by this process for the whole run; None: as the environment says."""
+if MEMORY is not None:
+    os.environ["TMPDIR"] = str(MEMORY)
+    tempfile.tempdir = None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Give the memory back. What pytest keeps of failed tests stays, and is named."""
+    if MEMORY is None:
+        return
+    if exitstatus == pytest.ExitCode.TESTS_FAILED:
+        print(f"\ntemporary files of failed tests are kept in {MEMORY} until the next run")
+    else:
+        shutil.rmtree(MEMORY, ignore_errors=True)
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
@@ -51,9 +76,16 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A temporary folder on a disk, for files that are too large for memory; nothing of it is kept."""
+    with tempfile.TemporaryDirectory(dir=DISK, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="module")
 def quick() -> Iterator[Path]:
-    """A folder in memory where the system has one: thousands of flushes to a disk prove nothing here."""
+    """A folder for a module, in memory where the system has one: flushes to a disk prove nothing here."""
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         yield Path(folder)
 
@@ -94,3 +126,37 @@ def forge(http: Pair) -> Forge:
     from http_requests import Forge
 
     return Forge(pair=http)
+
+
+@pytest.fixture(scope="session")
+def wim(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A WIM with the files of `deploy_client.WINDOWS`."""
+    from deploy_client import WINDOWS, wim_of
+
+    return wim_of(tmp_path_factory.mktemp("wim"), WINDOWS)
+
+
+@pytest.fixture(scope="session")
+def old_disk(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The raw image of a disk with ext4 (ROOT), FAT32 (ESP) and NTFS (WIN), made by stock tools alone."""
+    from deploy_client import whole_disk
+
+    return whole_disk(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture
+def computer(tmp_path: Path, wim: bytes, monkeypatch: pytest.MonkeyPatch) -> Computer:
+    """PC-1, and a point with a WIM (HQ100001), drivers (HQ100002) and a raw image (HQ100003)."""
+    from deploy_client import DRIVERS, RAW, Computer
+    from download_points import SamplePoint
+
+    from courier.distribution import source_list
+
+    monkeypatch.setattr(source_list, "FIRST_PAUSE", 0.01)
+    point = SamplePoint(tmp_path / "site")
+    point.put({"install.wim": wim, "readme.txt": b"which image is which"})
+    point.put(DRIVERS, package="HQ100002")
+    point.put({"raw.img": RAW}, package="HQ100003")
+    root = tmp_path / "computer"
+    root.mkdir()
+    return Computer(root, point)

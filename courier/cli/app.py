@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import sys
 import threading
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -28,6 +29,7 @@ from courier.cli import (
     state,
 )
 from courier.cli.command import TopGroup, group
+from courier.cli.command_tree import tree_of
 from courier.cli.console import Console, drop_output
 from courier.error_codes import EXIT_CODES
 from courier.errors import CourierError, StoppedError, UsageError, explain
@@ -74,6 +76,12 @@ def _top(
     """The options of ``courier`` itself."""
 
 
+@functools.cache
+def command_tree() -> Any:
+    """Every command below ``courier``, as the argument parser's own objects; made once in a process."""
+    return tree_of(app)
+
+
 def main() -> NoReturn:
     """Run the command line and exit with a code of `EXIT_CODES`."""
     _print_any_name()
@@ -112,7 +120,7 @@ def _run(console: Console) -> int:
 
     stopped = StoppedError("stopped; what was finished is kept", hint="give the same command again to go on")
     try:
-        result = app(prog_name="courier", obj=console, standalone_mode=False)
+        result = command_tree()(prog_name="courier", obj=console, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         raise stopped from None
     except typer.TyperException as error:

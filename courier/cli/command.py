@@ -155,6 +155,10 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """A group of commands that prints its help when it is called without one."""
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of the commands; none is made for it (`courier.cli.command_tree`)."""
+        return list(self.commands)
+
     def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
         """Print the help where there is nothing to parse, and exit as for wrong usage."""
         if not arguments and not context.resilient_parsing:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from courier.cli import computer_association, computer_import, shared_mac
 from courier.cli.command import command, console_of, group
+from courier.cli.computer_document import describe
 from courier.cli.console import Console, time_text
 
 if TYPE_CHECKING:
@@ -224,19 +225,6 @@ def remove(context: typer.Context, *, name: NAME) -> None:
         one = remove_computer(site, name)
         console.say(f"Computer {one.name} removed.")
         console.result({"computer": one.name})
-
-
-def describe(one: KnownComputer) -> dict[str, Any]:
-    """A computer as JSON."""
-    return {
-        "computer": one.name,
-        "guid": one.row.guid,
-        "macs": list(one.macs),
-        "class": one.row.client_class,
-        "group": one.row.group_name,
-        "protected": bool(one.row.protected),
-        "variables": dict(sorted(one.variables.items())),
-    }
 
 
 for commands in (computer_import.app, computer_association.app):

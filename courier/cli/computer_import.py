@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import DRY_RUN, command, console_of, group
+from courier.cli.computer_document import describe
 from courier.cli.console import Console
 from courier.text import plural
 
@@ -111,8 +112,6 @@ def _known_by(one: Imported) -> str:
 
 
 def _document(plan: ImportPlan, table: Table, *, applied: bool) -> dict[str, Any]:
-    from courier.cli.computer import describe
-
     return {
         "new": [{"line": one.line, "name": one.computer.name, **describe(one.computer)} for one in plan.new],
         "changed": [

@@ -225,10 +225,10 @@ def deployments_to(site: Site, name: str) -> list[str]:
 
 def check_removable(connection: Connection, name: str) -> None:
     """Raise `RefusedError` where a computer is a side of an association, a target, or its state is still kept."""
-    for migration, source, destination, state in computers.held_migrations(connection, name):
+    for _, source, destination, state in computers.held_migrations(connection, name):
         raise RefusedError(
             f"the state of {source} for {destination} is kept ({state}), and only {destination} can open it",
-            hint=f"when it was restored: courier state release {migration}; then remove the computer",
+            hint=f"when it was restored: courier state release {destination}; then remove the computer",
             code=Code.COMPUTER_IN_USE,
         )
     for one in computers.associations(connection, name):
@@ -282,11 +282,11 @@ def dissociate(site: Site, source: str) -> str:
 
 
 def _check_not_captured(connection: Connection, source: str, then: str) -> None:
-    for migration, of, destination, state in computers.held_migrations(connection, source):
+    for _, of, destination, state in computers.held_migrations(connection, source):
         if of == source:
             raise RefusedError(
                 f"the state of {source} was captured for {destination} already ({state}), which alone can open it",
-                hint=f"courier state release {migration}, when it is not needed any more; then {then}",
+                hint=f"courier state release {destination}, when it is not needed any more; then {then}",
                 code=Code.COMPUTER_IN_USE,
             )
 

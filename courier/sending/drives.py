@@ -35,7 +35,8 @@ class Drives:
         self._changed = changed
         self._tape_unused = True
         for out in self._outs:
-            if out.parts[:2] == ("/", "dev") and not out.exists():
+            # Below /dev there may be a disk too: /dev/shm is one in memory.
+            if out.parts[:2] == ("/", "dev") and not out.exists() and disk_of(out) == disk_of(Path("/dev")):
                 raise NotFoundError(f"{out}: no such device", hint="check that the drive is connected and switched on")
             if out.exists() and not out.is_dir() and not is_tape_device(out):
                 raise UsageError(

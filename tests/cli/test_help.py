@@ -6,11 +6,10 @@ import re
 import shlex
 
 import pytest
-import typer
 from journey import run
 from test_options import commands
 
-from courier.cli.app import app
+from courier.cli.app import command_tree
 from courier.cli.command import described
 from courier.cli.console import Console
 from courier.media.kinds import MEDIA
@@ -30,7 +29,7 @@ def test_every_command_has_an_example_of_its_own() -> None:
 def test_an_example_is_a_command_line_that_the_parser_accepts(example: str) -> None:
     name, *words = shlex.split(example)
     assert name == "courier"
-    group = typer.main.get_command(app)
+    group = command_tree()
     while hasattr(group, "commands"):
         group = group.commands[words.pop(0)]
     with group.make_context(group.name, words, obj=Console()) as context:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from journey import FIXTURES, SMALL, Sites, add, make_sites, run, sent
 
-from courier.cli.app import app
+from courier.cli.app import command_tree
 
 SIZES = {"SIZE", "RATE", "BLOCK/DELAY", "VOLUMES", "VOLUME=SERIAL", "HOST:PORT"}
 """Names in the help of the values of options whose text holds a number."""
@@ -27,7 +26,7 @@ ZERO_MEANS_SOMETHING = {
 
 def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command with its name, asked of the app itself."""
-    group = group or typer.main.get_command(app)
+    group = group or command_tree()
     for name, found in group.commands.items():
         if hasattr(found, "commands"):
             yield from commands(found, (*path, name))

@@ -23,6 +23,12 @@ NEEDED = 26 * GIB
 
 
 @pytest.fixture
+def tmp_path(disk: Path) -> Path:
+    """These files are for a disk."""
+    return disk
+
+
+@pytest.fixture
 def sites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sites]:
     """HQ1 and BR1, and nothing of them left afterwards: pytest would keep gigabytes.
 

@@ -24,10 +24,18 @@ from courier.deployment.run.work import work_folder
 from courier.deployment.status import StatusMessage, parse_status, verify_status
 from courier.distribution.download_plan import read_cards
 from courier.distribution.folder_source import folder_source
+from formats.blocks import BLOCK
 from formats.documents import deployment
 from formats.documents.deployment import DeployedComputer, DeploymentPolicy, Option, ReachablePoint, StatePlace
 
 KEY = b"k" * 32
+WINDOWS = {
+    "Windows/System32/a.dll": bytes(range(256)) * 64,
+    "Windows/win.ini": b"old",
+    "Users/Public/n.txt": b"public",
+}
+DRIVERS = {"net/e1000.inf": b"network", "net/e1000.sys": b"\x00\x01" * 999, "gpu.inf": b"graphics"}
+RAW = b"raw begin".ljust(BLOCK, b"r") + bytes(2 * BLOCK) + b"raw end"
 MIB = 1 << 20
 
 
@@ -92,7 +100,7 @@ class Computer:
         """Run a policy as the command does."""
         cards = read_cards([self.point.card])
         read = read_policy(policy, cards["HQ1"], now_ns=time.time_ns())
-        stop = threading.Event()
+        stop, moment = threading.Event(), more.pop("now_ns", time.time_ns())
         supply = Supply(
             points=tuple(more.pop("points", [folder_source(one.address) for one in read.policy.points])),
             cards=cards,
@@ -113,7 +121,7 @@ class Computer:
             return run_deployment(
                 wanted,
                 work,
-                now_ns=time.time_ns(),
+                now_ns=moment,
                 stop=stop,
                 progress=silent,
                 say=self.said.append,
@@ -214,3 +222,30 @@ def on_disk(disk: Path, work: Path) -> dict[str, dict[str, bytes]]:
         held[one["name"]] = files_of(files)
         image.unlink()
     return held
+
+
+def whole_disk(folder: Path, mib: int = 56) -> bytes:
+    """A raw image of a disk with ext4 (ROOT), FAT32 (ESP) and NTFS (WIN), made by stock tools alone."""
+    disk = disk_of(folder / "whole.img", mib)
+    layout = [("ESP", "ef00", 1, 36), ("ROOT", "8300", 38, 6), ("WIN", "0700", 46, 6)]
+    words = [
+        word
+        for number, (label, kind, begin, size) in enumerate(layout, start=1)
+        for word in ("-n", f"{number}:{begin * 2048}:+{size}M", "-c", f"{number}:{label}", "-t", f"{number}:{kind}")
+    ]
+    said_by("sgdisk", *words, disk)
+    tree = tree_of(folder / "root", {"etc/hosts": b"old", "home/ann/a.txt": b"ann's"})
+    esp = tree_of(folder / "esp", {"Users/ann/fat.txt": b"on fat"})
+    windows = tree_of(folder / "win", {"Users/ann/ntfs.txt": b"on ntfs", "Windows/x.dll": b"x"})
+    images = {label: disk_of(folder / f"{label}.img", size) for label, _, _, size in layout}
+    said_by("mkfs.fat", "-F", "32", images["ESP"])
+    said_by("mcopy", "-s", "-i", images["ESP"], esp / "Users", "::")
+    said_by("mkfs.ext4", "-q", "-d", tree, images["ROOT"])
+    said_by("mkfs.ntfs", "-F", "-f", "-Q", "-q", images["WIN"])
+    said_by("wimcapture", windows, folder / "win.wim")
+    said_by("wimapply", folder / "win.wim", "1", images["WIN"])
+    with disk.open("r+b") as out:
+        for label, _, begin, _ in layout:
+            out.seek(begin * MIB)
+            out.write(images[label].read_bytes())
+    return disk.read_bytes()

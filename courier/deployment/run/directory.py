@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from courier.deployment.run.target import TargetFacts, VolumeFacts, folder_is_empty
-from courier.deployment.run.tools import run_tool
+from courier.deployment.run.facts import TargetFacts, VolumeFacts
+from courier.deployment.run.file_systems import apply_to_folder
+from courier.deployment.run.target import folder_is_empty
 from courier.deployment.run.work import Work
 from courier.deployment.sequence import PartitionStep
 from courier.errors import NotFoundError, RefusedError
@@ -22,14 +23,14 @@ class DirectoryTarget:
 
     def facts(self) -> TargetFacts:
         """See `Target.facts`. A folder in it counts as a partition."""
-        folder = VolumeFacts(size=None, file_system="none", made=True)
-        labels = [path.name for path in self.root.iterdir() if path.is_dir()] if self.root.is_dir() else []
-        return TargetFacts(
-            is_disk=False,
-            size=None,
-            empty=folder_is_empty(self.root),
-            volumes={"": folder} | dict.fromkeys(labels, folder),
+        found = {"": self.root} | (
+            {path.name: path for path in self.root.iterdir() if path.is_dir()} if self.root.is_dir() else {}
         )
+        volumes = {
+            label: VolumeFacts(size=None, file_system="none", made=True, filled=not folder_is_empty(path))
+            for label, path in found.items()
+        }
+        return TargetFacts(is_disk=False, size=None, empty=not volumes[""].filled, volumes=volumes)
 
     def erase(self, step: PartitionStep) -> None:
         """See `Target.erase`."""
@@ -44,6 +45,9 @@ class DirectoryTarget:
         """See `Target.folder`."""
         if not label:
             return make_folder(self.root)
+        names = [path.name for path in self.root.iterdir()] if self.root.is_dir() else []
+        # As in a partition table, case does not tell one label from another.
+        label = next((name for name in sorted(names) if name.casefold() == label.casefold()), label)
         folder = self.root / label
         if not folder.is_dir() or folder.is_symlink():
             raise no_partition(label)
@@ -56,7 +60,7 @@ class DirectoryTarget:
 
     def apply_wim(self, label: str, wim: Path, index: int, *, step: int) -> None:
         """See `Target.apply_wim`."""
-        run_tool(self._work, "wimapply", wim, str(index), self.folder(label), "--unix-data")
+        apply_to_folder(self._work, wim, index, self.folder(label), step=step, unix=True)
 
     def write_raw(self, label: str, size: int, pieces: Iterable[bytes | memoryview]) -> None:
         """A folder takes no raw image."""

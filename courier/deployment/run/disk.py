@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
-from courier.deployment.run import file_systems, gpt
+from courier.deployment.run import file_system_kinds, file_systems, gpt
 from courier.deployment.run.copying import Region, copy_file, copy_region, write_region
 from courier.deployment.run.directory import no_partition
-from courier.deployment.run.target import LOOKED_AT, TargetFacts, VolumeFacts, disk_size, is_blank
+from courier.deployment.run.facts import TargetFacts, VolumeFacts
+from courier.deployment.run.target import LOOKED_AT, disk_size, is_blank
 from courier.deployment.run.tools import run_tool
 from courier.deployment.run.work import Work
 from courier.deployment.sequence import FileSystem, PartitionStep
@@ -100,7 +101,7 @@ class DiskTarget:
         for span in table.spans if table else ():
             if not re.fullmatch(LABEL_PATTERN, span.label):
                 continue  # no step can name it
-            kind = file_systems.kind_of(self._read_at(span.begin, _SMALLEST_READ))
+            kind = file_system_kinds.kind_of(self._read_at(span.begin, _SMALLEST_READ))
             found.setdefault(
                 span.label,
                 Volume(label=span.label, begin=span.begin, size=span.size, file_system=kind, made=0),
@@ -112,7 +113,7 @@ class DiskTarget:
             raise RefusedError(
                 "a disk has no files outside of its partitions", hint="name the partition in the step: part = LABEL"
             )
-        found = next((one for one in self._volumes() if one.label == label), None)
+        found = next((one for one in self._volumes() if one.label.casefold() == label.casefold()), None)
         if found is None:
             raise no_partition(label)
         return found
@@ -155,16 +156,23 @@ class DiskTarget:
 
     def folder(self, label: str) -> Path:
         """See `Target.folder`."""
-        self._volume(label)
-        return make_folder(self.root / label)
+        return make_folder(self.root / self._volume(label).label)
 
     @contextlib.contextmanager
     def reading(self, label: str) -> Iterator[Path]:
-        """See `Target.reading`: of a file system that is there, a copy of its files, and over it what waits for it."""
+        """See `Target.reading`: of a file system that is there, a copy of its files.
+
+        Raises `RefusedError` where files wait to be added to it: they are not in it yet.
+        """
         volume = self._volume(label)
         if volume.made and not volume.step:
             yield self.folder(label)
             return
+        if any(os.scandir(self.folder(label))):
+            raise RefusedError(
+                f"steps before this one added files to {label}, which are not in it yet",
+                hint="put the step that captures before those that add files",
+            )
         with self._work.scratch("files") as target:
             if volume.made:
                 make_folder(target)
@@ -187,15 +195,15 @@ class DiskTarget:
                 f"the partition {label} holds a file system already", hint="a WIM is applied to one that a step made"
             )
         if volume.file_system != "ntfs":
-            options = ["--unix-data"] if volume.file_system == "ext4" else []
-            run_tool(self._work, "wimapply", wim, str(index), self.folder(label), *options)
+            unix = volume.file_system == "ext4"
+            file_systems.apply_to_folder(self._work, wim, index, self.folder(label), step=step, unix=unix)
             return
         if volume.step not in (0, step):
             raise RefusedError(
                 f"step {volume.step} has applied an image to {label} already; NTFS takes one",
                 hint="let the conditions of the steps choose one of them",
             )
-        store = make_folder(self._work.place(STORES) / label)
+        store = make_folder(self._work.place(STORES) / volume.label)
         base = file_systems.base_of(store)
         require_space(store, wim.stat().st_size, purpose=f"keeping the image for {label}")
         temporary = base.with_name("new")
@@ -215,14 +223,14 @@ class DiskTarget:
         volume = self._volume(label)
         if size > volume.size:
             raise too_large(f"the partition {label}", size, volume.size)
-        remove_tree(self.root / label)
-        remove_tree(self._work.place(STORES) / label)
+        remove_tree(self.root / volume.label)
+        remove_tree(self._work.place(STORES) / volume.label)
         self._change(replace(volume, file_system="none", made=0, step=0, index=0))
         with Region(self._disk, volume.begin, volume.size) as region:
             for piece in pieces:
                 region.write(piece)
             region.zero_rest()
-        kind = file_systems.kind_of(self._read_at(volume.begin, _SMALLEST_READ))
+        kind = file_system_kinds.kind_of(self._read_at(volume.begin, _SMALLEST_READ))
         self._change(replace(volume, file_system=kind, made=0, step=0, index=0))
 
     def _write_disk(self, size: int, pieces: Iterable[bytes | memoryview]) -> None:
@@ -258,34 +266,37 @@ class DiskTarget:
             sync_file(disk.fileno(), self._disk)
 
     def _make(self, volume: Volume, tree: Path) -> None:
+        kind = _kind(volume)
         with self._work.scratch("partition.img") as image:
-            file_systems.make_file_system(
-                self._work,
-                _kind(volume),
-                image,
-                size=volume.size,
-                begin=volume.begin,
-                label=volume.label,
-                tree=tree,
-                identity=self._identity,
-            )
-            if volume.file_system == "ntfs":
-                store = self._work.place(STORES) / volume.label
-                file_systems.fill_ntfs(self._work, image, store, tree, index=volume.index)
+            with file_systems.saying_what_is_full(self._work, kind, volume.label, volume.size):
+                file_systems.make_file_system(
+                    self._work,
+                    kind,
+                    image,
+                    size=volume.size,
+                    begin=volume.begin,
+                    label=volume.label,
+                    tree=tree,
+                    identity=self._identity,
+                )
+                if kind == "ntfs":
+                    store = self._work.place(STORES) / volume.label
+                    file_systems.fill_ntfs(self._work, image, store, tree, index=volume.index)
             self._put(volume, image)
 
     def _add(self, volume: Volume, tree: Path) -> None:
         # The partition as it was is kept until its new bytes are all in place: what is cut is done again from it.
         before = make_folder(self._work.place(IMAGES)) / f"{volume.begin}.img"
         if not before.exists():
-            require_space(before.parent, volume.size, purpose=f"adding files to the partition {volume.label}")
             temporary = before.with_name("new")
             copy_file(self._disk, temporary, volume.begin, volume.size)
             temporary.replace(before)
             sync_folder(before.parent)
+        kind = _kind(volume)
         with self._work.scratch("partition.img") as image:
             copy_file(before, image)
-            file_systems.add_files(self._work, _kind(volume), image, tree)
+            with file_systems.saying_what_is_full(self._work, kind, volume.label, volume.size):
+                file_systems.add_files(self._work, kind, image, tree)
             self._put(volume, image)
 
     def _put(self, volume: Volume, image: Path) -> None:
@@ -314,7 +325,7 @@ def _make_blank(disk: BinaryIO, size: int) -> None:
 
 
 def _kind(volume: Volume) -> FileSystem:
-    return next((kind for kind in file_systems.NAMES if kind == volume.file_system), "none")
+    return next((kind for kind in file_system_kinds.NAMES if kind == volume.file_system), "none")
 
 
 def too_large(what: str, size: int, room: int) -> NoSpaceError:

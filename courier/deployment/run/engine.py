@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from courier.deployment.run.content import Content, DoomedContent
-from courier.deployment.run.images import ImageFacts, image_facts
+from courier.deployment.run.facts import ImageFacts
+from courier.deployment.run.images import image_facts
 from courier.deployment.run.journal import CONTINUED, WHOLE, Journal, State
 from courier.deployment.run.judge import Judgement, erases, overwrites
 from courier.deployment.run.reporting import Reporting
@@ -94,7 +95,7 @@ class Engine:
         self._event(WHOLE, "started", "goes on" if self.journal.is_begun else "begins")
         try:
             for step in self.plan.steps:
-                if not self.journal.is_over(step.number) and self._one(step):
+                if not self._is_over(step) and self._one(step):
                     return self._result(restart=True)
             self.say("Completing the target")
             self._explaining(self.target.finish)
@@ -145,6 +146,16 @@ class Engine:
 
     # --- steps ---
 
+    def _is_over(self, step: AnyStep) -> bool:
+        """Whether a step needs no more work. A capture that failed is tried again as long as nothing was erased."""
+        last = self.journal.last(step.number)
+        if isinstance(step, CaptureStateStep) and last is not None and last.state == "failed":
+            return any(overwrites(one) and self._began(one) for one in self.plan.steps if one.number > step.number)
+        return self.journal.is_over(step.number)
+
+    def _began(self, step: AnyStep) -> bool:
+        return any(event.step == step.number and event.state == "started" for event in self.journal.events)
+
     def _one(self, step: AnyStep) -> bool:
         """Run a step, or skip it; return whether the computer is to be restarted now."""
         name = self._named[step.number]
@@ -182,12 +193,13 @@ class Engine:
             before = isinstance(other, CaptureStateStep) and other.number < step.number
             if before and last and last.state == "done" and last.detail == COMPLETE:
                 return
-        self._event(WHOLE, "failed", f"{self._named[step.number]}: the state is not captured")
-        raise RefusedError(
+        error = RefusedError(
             f"{self._named[step.number]}: it would erase files whose capture is not complete",
-            hint="have the site look at the capture (courier state list); nothing was erased",
+            hint="mend what the capture could not read, then give the same command again; nothing was erased",
             code=Code.REFUSED,
         )
+        self._event(step.number, "failed", error.message)
+        raise error
 
     @staticmethod
     def _explaining(work: Callable[[], _Result]) -> _Result:

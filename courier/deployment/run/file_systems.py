@@ -7,36 +7,21 @@ another user than root, everything belongs to that user.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from courier.deployment.run.file_system_kinds import NAMES
 from courier.deployment.run.gpt import SECTOR
 from courier.deployment.run.tools import run_tool
 from courier.deployment.run.work import Work
 from courier.deployment.sequence import FileSystem
 from courier.errors import CourierError, NoSpaceError, RefusedError
-from courier.files import make_folder, remove_tree, sync_folder
+from courier.files import RESERVE, free_space, make_folder, remove_tree, sync_folder
 
-NAMES: dict[FileSystem, str] = {"fat32": "FAT32", "ext4": "ext4", "ntfs": "NTFS", "none": "no file system"}
-LEAST: dict[FileSystem, int] = {"fat32": 33 << 20, "ext4": 1 << 20, "ntfs": 2 << 20, "none": 0}
-"""Bytes of the smallest partition of each kind. FAT32 has at least 65,525 clusters."""
-MAKERS: dict[FileSystem, tuple[str, ...]] = {
-    "fat32": ("mkfs.fat", "mcopy"),
-    "ext4": ("mkfs.ext4",),
-    "ntfs": ("mkfs.ntfs", "wimapply", "wimcapture", "wimupdate"),
-    "none": (),
-}
-"""The programs that make each and put files onto it."""
-READERS: dict[FileSystem, tuple[str, ...]] = {
-    "fat32": ("mcopy", "mdir"),
-    "ext4": ("debugfs",),
-    "ntfs": ("wimcapture", "wimapply"),
-    "none": (),
-}
-"""The programs that read files from each."""
 _FAT_MOST = (4 << 30) - 1
 _FAT_BAD = set('"*/:<>?\\|')
 _BASE = "base.wim"
@@ -49,17 +34,6 @@ _EXPECTED = (
 )
 """How lines begin that debugfs prints where all is well."""
 _FAT_LABEL, _EXT_LABEL, _NTFS_LABEL = 11, 16, 32
-
-
-def kind_of(head: bytes) -> FileSystem:
-    """The file system that begins with these bytes (2 KiB are enough); ``none`` for one that is not known here."""
-    if head[3:11] == b"NTFS    ":
-        return "ntfs"
-    if head[82:90] == b"FAT32   " and head[510:512] == b"\x55\xaa":
-        return "fat32"
-    if head[1080:1082] == b"\x53\xef":
-        return "ext4"
-    return "none"
 
 
 def make_file_system(
@@ -76,33 +50,39 @@ def make_file_system(
     """Make a file system of ``size`` bytes in the new file ``image``, with all that is in the folder ``tree``.
 
     ``begin``: where its partition begins on the disk, in bytes. ``identity``: its serial number follows from it. Raises
-    `NoSpaceError` where the files do not fit, `RefusedError` for what the file system cannot hold, `CourierError`.
+    `RefusedError` for what the file system cannot hold, and `CourierError`. NTFS stays empty: see `fill_ntfs`.
     """
     with image.open("wb") as out:
         out.truncate(size)
     own = uuid.uuid5(identity, f"file system {label}")
-    try:
-        match file_system:
-            case "ext4":
-                _make_ext4(work, image, label, tree, own)
-            case "fat32":
-                _make_fat(work, image, label, tree, begin, own)
-            case "ntfs":
-                run_tool(work, "mkfs.ntfs", *_ntfs_options(begin, label), image)
-            case "none":
-                pass
-    except CourierError as error:
-        raise _full(error, file_system, label, size) from None
+    match file_system:
+        case "ext4":
+            _make_ext4(work, image, label, tree, own)
+        case "fat32":
+            _make_fat(work, image, label, tree, begin, own)
+        case "ntfs":
+            run_tool(work, "mkfs.ntfs", *_ntfs_options(begin, label), image)
+        case "none":
+            pass
 
 
-def _full(error: CourierError, file_system: FileSystem, label: str, size: int) -> CourierError:
+@contextlib.contextmanager
+def saying_what_is_full(work: Work, file_system: FileSystem, label: str, size: int) -> Iterator[None]:
+    """Raise `NoSpaceError` where a program in the block ran out of room: in the partition, or in the work folder."""
     words = ("No space left", "Disk full", "Could not allocate", "allocate block", "not enough space")
-    if not any(word.lower() in error.message.lower() for word in words):
-        return error
-    return NoSpaceError(
-        f"the partition {label} ({NAMES[file_system]}, {size:,} bytes) is too small for its files",
-        hint="make it larger in the task sequence",
-    )
+    try:
+        yield
+    except CourierError as error:
+        if not any(word.lower() in error.message.lower() for word in words):
+            raise
+        if (free := free_space(work.folder)) < RESERVE:
+            raise NoSpaceError.short_of(
+                f"making the partition {label}", needed=size, free=free, reserve=RESERVE, place=str(work.folder)
+            ) from None
+        raise NoSpaceError(
+            f"the partition {label} ({NAMES[file_system]}, {size:,} bytes) is too small for its files",
+            hint="make it larger in the task sequence",
+        ) from None
 
 
 def _make_ext4(work: Work, image: Path, label: str, tree: Path, own: uuid.UUID) -> None:
@@ -176,6 +156,29 @@ def _cut(label: str, most: int) -> str:
     return label.encode("ascii", "replace").decode().replace("?", "_")[:most] or "DATA"
 
 
+# --- a WIM in a folder ------------------------------------------------------------------------------------------------
+
+
+def apply_to_folder(work: Work, wim: Path, index: int, folder: Path, *, step: int, unix: bool) -> None:
+    """Put image ``index`` of a WIM into an empty folder; what a cut left of this very step is removed before.
+
+    Into a folder that holds something no WIM is put: wimlib would write through links that are there. ``unix``: owners
+    and permissions are taken over where the WIM has them. Raises `RefusedError`, and what `run_tool` raises.
+    """
+    begun = work.place(f"applying-{step}")
+    if any(os.scandir(folder)):
+        if not begun.exists():
+            raise RefusedError(
+                f"{folder.name} holds files already, and an image goes onto an empty partition",
+                hint="put the step that applies it before those that add files",
+            )
+        for path in folder.iterdir():
+            remove_tree(path)
+    begun.touch()
+    sync_folder(work.folder)
+    run_tool(work, "wimapply", wim, str(index), folder, *(["--unix-data"] if unix else []))
+
+
 # --- NTFS: one WIM for all that goes onto it --------------------------------------------------------------------------
 
 
@@ -187,24 +190,21 @@ def base_of(store: Path) -> Path:
 def fill_ntfs(work: Work, image: Path, store: Path, tree: Path, *, index: int) -> None:
     """Fill an empty NTFS with image ``index`` of the WIM in ``store``, if there is one, and with the files of ``tree``.
 
-    What is in ``tree`` takes the place of what the WIM has there. Can be done again: the WIM is replaced as a whole.
+    What is in ``tree`` takes the place of what the WIM has there; names that differ in case alone are one, as Windows
+    has it. Can be done again: the WIM is replaced as a whole.
     """
     base = base_of(store)
-    if not base.exists():
-        with work.scratch("added.wim") as added:
-            run_tool(work, "wimcapture", tree, added, "--compress=none", "--no-acls")
-            run_tool(work, "wimapply", added, "1", image)
-        return
-    if any(tree.iterdir()):
-        command = f"--command=add --no-acls '{tree.name}' /"
-        run_tool(work, "wimupdate", base, str(index), "--rebuild", command, where=tree.parent)
-    run_tool(work, "wimapply", base, str(index), image)
+    with contextlib.ExitStack() as stack:
+        if not base.exists():
+            base, index = stack.enter_context(work.scratch("added.wim")), 1
+            run_tool(work, "wimcapture", make_folder(stack.enter_context(work.scratch("nothing"))), base)
+        if any(os.scandir(tree)):
+            command = f"--command=add --no-acls '{tree.name}' /"
+            run_tool(work, "wimupdate", base, str(index), "--rebuild", command, where=tree.parent)
+        run_tool(work, "wimapply", base, str(index), image)
 
 
 # --- adding to what is there ------------------------------------------------------------------------------------------
-
-ADDERS: dict[FileSystem, tuple[str, ...]] = {"fat32": ("mcopy",), "ext4": ("debugfs", "e2fsck"), "ntfs": (), "none": ()}
-"""The programs that add files to each where it came as a raw image; none where that cannot be done."""
 
 
 def add_files(work: Work, file_system: FileSystem, image: Path, tree: Path) -> None:

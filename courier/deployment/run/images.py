@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import Protocol
 
 from courier.deployment.run import gpt
-from courier.deployment.run.content import PackageFiles
-from courier.deployment.run.file_systems import kind_of
-from courier.deployment.run.wim import HEADER, WimImage, is_wim, read_images
-from courier.deployment.sequence import ApplyImageStep, FileSystem
+from courier.deployment.run.facts import ImageFacts, RawVolume
+from courier.deployment.run.file_system_kinds import kind_of
+from courier.deployment.run.wim import HEADER, is_wim, read_images
+from courier.deployment.sequence import ApplyImageStep
 from courier.errors import NotFoundError, UsageError
-from formats.documents.listing import FileEntry, HardLinkEntry
+from formats.documents.fields import PackageRef
+from formats.documents.listing import Entry, FileEntry, HardLinkEntry
 
 _HEAD = 2048
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RawVolume:
-    """A partition in the raw image of a disk."""
+class ImageSource(Protocol):
+    """The files of a package version, as far as the judgement of an image needs them."""
 
-    size: int
-    file_system: FileSystem
+    @property
+    def ref(self) -> PackageRef:
+        """Which it is."""
 
+    def entries(self) -> Iterator[Entry]:
+        """Its listing."""
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ImageFacts:
-    """An image file. ``images``: of a WIM; None for a raw image, of which the others tell.
-
-    ``sector``: the bytes of a sector that its partition table was made for; None without a table. ``needs``: the bytes
-    of the disk that its partitions take.
-    """
-
-    name: str
-    size: int
-    images: tuple[WimImage, ...] | None
-    file_system: FileSystem = "none"
-    sector: int | None = None
-    volumes: dict[str, RawVolume] | None = None
+    def read_at(self, entry: FileEntry, offset: int, count: int) -> bytes:
+        """Bytes of a file, fewer at its end."""
 
 
-def image_file(files: PackageFiles, step: ApplyImageStep) -> FileEntry:
+def image_file(files: ImageSource, step: ApplyImageStep) -> FileEntry:
     """The file that a step names in its package, or the only one there. Raises `NotFoundError`, `UsageError`."""
     found: list[FileEntry] = []
     count = 0
@@ -65,7 +57,7 @@ def image_file(files: PackageFiles, step: ApplyImageStep) -> FileEntry:
     return found[0]
 
 
-def image_facts(files: PackageFiles, step: ApplyImageStep) -> ImageFacts:
+def image_facts(files: ImageSource, step: ApplyImageStep) -> ImageFacts:
     """What the image of a step is. Raises as `image_file` does, and `DamagedError`."""
     entry = image_file(files, step)
     name = f"{entry.path} of {files.ref.package}:{files.ref.version}"

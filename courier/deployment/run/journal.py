@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 from courier.error_codes import Code
 from courier.errors import DamagedError, RefusedError
 from courier.files import sync_file, sync_folder, write_atomic
+from courier.text import harmless
 from formats.errors import FormatError
 from formats.records import Count, Digest, NamedRecord, Record, Time, matching, read, read_named, text
 
@@ -62,11 +63,17 @@ class Journal:
 
     def add(self, step: int, state: State, *, message: str = "", detail: str = "") -> Event:
         """Add an event; it is on the disk when this returns."""
-        event = Event(step=step, state=state, at_ns=time.time_ns(), message=message[:_MAX_MESSAGE], detail=detail)
+        told = harmless(message, _MAX_MESSAGE - 100)[:_MAX_MESSAGE]  # it may quote what a program printed
+        event = Event(step=step, state=state, at_ns=time.time_ns(), message=told, detail=detail)
         with self._path.open("ab") as out:
-            out.write(event.json() + b"\n")
-            out.flush()
-            sync_file(out.fileno(), self._path)
+            before = out.tell()
+            try:
+                out.write(event.json() + b"\n")
+                out.flush()
+                sync_file(out.fileno(), self._path)
+            except OSError:
+                os.truncate(self._path, before)  # half a line would spoil the next one
+                raise
         self.events.append(event)
         return event
 

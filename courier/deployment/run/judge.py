@@ -6,12 +6,12 @@ The partitions are followed through the steps that will run, as each will leave 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from courier.deployment.findings import Finding
 from courier.deployment.run import gpt
-from courier.deployment.run.file_systems import ADDERS, LEAST, MAKERS, NAMES, READERS
-from courier.deployment.run.images import ImageFacts
-from courier.deployment.run.target import TargetFacts, VolumeFacts
+from courier.deployment.run.facts import ImageFacts, TargetFacts, VolumeFacts
+from courier.deployment.run.file_system_kinds import ADDERS, LEAST, MAKERS, NAMES, READERS
 from courier.deployment.sequence import (
     AnyStep,
     ApplyImageStep,
@@ -44,9 +44,8 @@ class Judgement:
         self.findings: list[Finding] = []
         self.tools: set[str] = set()
         self._target, self._images = target, images
-        self._volumes = dict(target.volumes)
+        self._volumes = {label.casefold(): one for label, one in target.volumes.items()}
         self._capture_first = capture_first
-        self._added: set[str] = set()
 
     def judge(self, steps: Sequence[AnyStep]) -> None:
         """Judge the steps that will run, in order."""
@@ -80,7 +79,7 @@ class Judgement:
     def _partition(self, step: PartitionStep) -> None:
         if not self._target.is_disk or self._target.size is None:
             folder = VolumeFacts(size=None, file_system="none", made=True)
-            self._volumes = {"": folder} | {part.label: folder for part in step.parts}
+            self._volumes = {"": replace(folder, filled=True)} | {part.label.casefold(): folder for part in step.parts}
             return
         try:
             spans = gpt.lay_out(step.parts, self._target.size)
@@ -89,7 +88,7 @@ class Judgement:
             return
         self._volumes = {}
         for part, span in zip(step.parts, spans, strict=True):
-            self._volumes[part.label] = VolumeFacts(size=span.size, file_system=part.file_system, made=True)
+            self._volumes[part.label.casefold()] = VolumeFacts(size=span.size, file_system=part.file_system, made=True)
             if span.size < (least := LEAST[part.file_system]):
                 self._find(
                     step,
@@ -111,7 +110,9 @@ class Judgement:
         elif (volume := self._volume(step, step.part)) is not None:
             if volume.size is not None and image.size > volume.size:
                 self._too_large(step, image.name, image.size, f"the partition {step.part}", volume.size)
-            self._volumes[step.part] = VolumeFacts(size=volume.size, file_system=image.file_system, made=False)
+            self._volumes[step.part.casefold()] = VolumeFacts(
+                size=volume.size, file_system=image.file_system, made=False
+            )
 
     def _apply_wim(self, step: ApplyImageStep, image: ImageFacts) -> None:
         self.tools.add("wimapply")
@@ -143,6 +144,14 @@ class Judgement:
             self._find(step, "no-file-system", f"the partition {step.part} has no file system", "give it a format")
         elif volume.size is not None and found.bytes > volume.size:
             self._too_large(step, image.name, found.bytes, f"the partition {step.part}", volume.size)
+        elif volume.filled:
+            self._find(
+                step,
+                "not-empty",
+                f"{step.part or 'the folder'} holds files by then, and an image goes onto an empty partition",
+                "let a partition step make it empty, and put those that add files behind this one",
+            )
+        self._volumes[step.part.casefold()] = replace(volume, filled=True)
 
     def _apply_disk(self, step: ApplyImageStep, image: ImageFacts) -> None:
         if not self._target.is_disk or self._target.size is None:
@@ -158,7 +167,7 @@ class Judgement:
                 f"make an image of a disk with sectors of {gpt.SECTOR} bytes",
             )
         self._volumes = {
-            label: VolumeFacts(size=one.size, file_system=one.file_system, made=False)
+            label.casefold(): VolumeFacts(size=one.size, file_system=one.file_system, made=False)
             for label, one in (image.volumes or {}).items()
         }
 
@@ -177,7 +186,10 @@ class Judgement:
 
     def _add(self, step: AnyStep, part: str) -> None:
         volume = self._volume(step, part)
-        if volume is None or not self._target.is_disk:
+        if volume is None:
+            return
+        self._volumes[part.casefold()] = replace(volume, filled=True)
+        if not self._target.is_disk:
             return
         if volume.made and volume.file_system == "none":
             self._find(step, "no-file-system", f"the partition {part} has no file system", "give it a format")
@@ -193,7 +205,7 @@ class Judgement:
             self.tools |= set(ADDERS[volume.file_system])
 
     def _volume(self, step: AnyStep, label: str) -> VolumeFacts | None:
-        found = self._volumes.get(label)
+        found = self._volumes.get(label.casefold())
         if found is None:
             known = ", ".join(name for name in self._volumes if name)
             what = f"there is no partition {label}" if label else "a disk has no files outside of its partitions"

@@ -34,7 +34,7 @@ def read_policy(path: Path, card: SiteCard, *, now_ns: int) -> ReadPolicy:
             data = source.read(MAX_ENVELOPE + 1)
     except FileNotFoundError:
         raise NotFoundError(
-            f"{path} is not there", hint="have the site make it: courier deploy policy COMPUTER --out FILE"
+            f"{path} is not there", hint="have the site make it: courier deploy policy DEPLOYMENT COMPUTER --out FILE"
         ) from None
     return verified(data, card, now_ns=now_ns, where=str(path))
 
@@ -51,7 +51,7 @@ def check_computer(policy: DeploymentPolicy, name: str) -> None:
     if policy.computer is not None and policy.computer.name.casefold() != name.casefold():
         raise RefusedError(
             f"the policy is for {policy.computer.name}, not for {name}",
-            hint=f"have the site make one for it: courier deploy policy {name} --out FILE",
+            hint=f"have the site make one for it: courier deploy policy {policy.deployment} {name} --out FILE",
             code=Code.NOT_FOR_US,
         )
 

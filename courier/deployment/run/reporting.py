@@ -12,7 +12,7 @@ from typing import Protocol
 
 from courier.deployment.run.journal import Journal
 from courier.deployment.status import MAX_MESSAGE, StatusMessage, file_name, make_status
-from courier.errors import CourierError
+from courier.errors import CourierError, NotFoundError
 from courier.files import make_folder, write_atomic
 from formats.documents.deployment import DeploymentPolicy
 
@@ -28,6 +28,8 @@ def to_folder(folder: Path, key: bytes) -> Recorder:
     """A recorder that writes files which only the computer's ``key`` makes, into a folder that the site collects."""
 
     def record(message: StatusMessage) -> None:
+        if not folder.parent.is_dir():
+            raise NotFoundError(f"{folder.parent} is not there", hint="connect its disk or share")
         path = make_folder(folder) / file_name(message)
         if not path.exists():
             write_atomic(path, make_status(message, key), readable=True)

@@ -10,39 +10,17 @@ import os
 import stat
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from courier.deployment.run.facts import TargetFacts
 from courier.deployment.run.gpt import SECTOR, has_boot_mark
-from courier.deployment.sequence import FileSystem, PartitionStep
+from courier.deployment.sequence import PartitionStep
 from courier.error_codes import Code
 from courier.errors import NotFoundError, RefusedError, UsageError
 
 LOOKED_AT = 1 << 20
 """Bytes at the begin and the end of a file that are looked at: a disk with data has some there."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class VolumeFacts:
-    """A partition as it is, or will be at a step: ``size`` in bytes, None in a folder, which has no limit of its own.
-
-    ``made``: its file system is made of a folder at the end; else it has one already, as the disk or a raw image had.
-    """
-
-    size: int | None
-    file_system: FileSystem
-    made: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TargetFacts:
-    """A target as it is before the first step. ``size`` in bytes, None for a folder. ``volumes`` by label."""
-
-    is_disk: bool
-    size: int | None
-    empty: bool
-    volumes: dict[str, VolumeFacts]
 
 
 class Target(Protocol):

@@ -32,6 +32,8 @@ DEBIAN_PACKAGES = {
     "wimupdate": "wimtools",
 }
 """Program -> the Debian package that brings it."""
+_ENVIRONMENT = {"LC_ALL": "C.UTF-8", "MTOOLS_SKIP_CHECK": "1", "WIMLIB_IMAGEX_IGNORE_CASE": "1"}
+"""What programs run with: names in UTF-8, partitions of any geometry, and paths in a WIM as Windows compares them."""
 _SAID = 300
 """Characters of what a failed program said last that go into the message."""
 _KEPT = 1 << 18
@@ -68,7 +70,7 @@ def run_tool(work: Work, name: str, *arguments: str | Path, where: Path | None =
     """
     require_tools([name])
     command = [str(find_tool(name)), *map(str, arguments)]
-    env = {**os.environ, "LC_ALL": "C.UTF-8", "MTOOLS_SKIP_CHECK": "1"}
+    env = {**os.environ, **_ENVIRONMENT}
     code, data = run_bounded(command, env=env, where=where, held=work.held)
     said = data.decode("utf-8", "replace").replace("\r", "\n")
     work.log(f"$ {' '.join(command)}\n{said}")

@@ -16,7 +16,7 @@ from courier.files import make_folder, remove_tree, sweep
 from courier.niceties import set_mode
 from formats.records import format_time
 
-LOG, LOCK, JOURNAL, SCRATCH = "log.txt", "lock", "journal", "scratch"
+LOG, LOCK, JOURNAL, SCRATCH, POLICY = "log.txt", "lock", "journal", "scratch", "policy"
 MAX_LOG = 4 << 20
 """Bytes of a log; the one before it is kept as ``log.txt.1``."""
 
@@ -62,9 +62,9 @@ class Work:
             remove_tree(path)
 
     def tidy(self) -> None:
-        """Remove all but the journal, the log and the lock."""
+        """Remove all but the journal, the log, the lock, and a policy that was made at the site's home."""
         for path in self.folder.iterdir():
-            if path.name not in (LOCK, JOURNAL, LOG, f"{LOG}.1"):
+            if path.name not in (LOCK, JOURNAL, POLICY, LOG, f"{LOG}.1"):
                 remove_tree(path)
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DRIVERS, RAW, WINDOWS
-from deploy_client import MIB, Computer, disk_of, on_disk, partition, sequence, step
+from deploy_client import DRIVERS, MIB, RAW, WINDOWS, Computer, disk_of, on_disk, partition, sequence, step
 
 from courier.deployment.run import disk as disk_module
 from courier.deployment.run import drivers, file_systems, journal
@@ -28,31 +27,40 @@ ALL = sequence(
     step("apply-image", name="windows", package="HQ100001", file="install.wim", part="WIN"),
     step("apply-image", name="linux", package="HQ100001", file="install.wim", part="ROOT"),
     step("apply-image", name="raw", package="HQ100003", part="RAW"),
-    step("install-driver", name="drivers", package="HQ100002", part="WIN", to="Windows/inf"),
+    step("install-driver", name="drivers", package="HQ100002", part="WIN", to="windows/system32/INF"),
     step("restart", name="restart"),
     step("install-driver", name="boot", package="HQ100002", part="ESP", to="EFI/drivers"),
     step(
         "run",
         name="own",
-        command=["sh", "-c", "echo new > $COURIER_TARGET/WIN/Windows/win.ini; echo $COURIER_VAR_MODEL >&2"],
+        command=[
+            "sh",
+            "-c",
+            "cd $COURIER_TARGET/WIN; mkdir Windows; echo new > Windows/WIN.INI; echo $COURIER_VAR_MODEL >&2",
+        ],
     ),
+    step("run", name="case", command=["sh", "-c", "cd $COURIER_TARGET/DATA; mkdir A a; touch A/1 a/2"]),
     step("run", name="other model", command=["false"], when=[{"variable": "model", "is": "Other"}]),
 )
-SKIPPED = 9
+SKIPPED = 10
 
 
 def _expected() -> dict[str, dict[str, bytes]]:
     return {
         "ESP": {f"EFI/drivers/{name}": data for name, data in DRIVERS.items()},
         "ROOT": WINDOWS,
-        "WIN": {**WINDOWS, "Windows/win.ini": b"new\n"} | {f"Windows/inf/{name}": d for name, d in DRIVERS.items()},
+        "WIN": {name: data for name, data in WINDOWS.items() if name != "Windows/win.ini"}
+        | {"Windows/WIN.INI": b"new\n"}
+        | {f"Windows/System32/INF/{name}": data for name, data in DRIVERS.items()},
         "RAW": {},
-        "DATA": {},
+        "DATA": {"a/1": b"", "a/2": b""},
     }
 
 
 def _is_right(disk: Path, work: Path) -> None:
-    assert on_disk(disk, work) == _expected()
+    found = on_disk(disk, work)
+    found["DATA"] = {name.lower(): data for name, data in found["DATA"].items()}
+    assert found == _expected()
     data = partition(disk, work / "raw", 4).read_bytes()
     assert data.startswith(RAW)
     assert not data[len(RAW) :].strip(b"\0")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DRIVERS, WINDOWS
-from deploy_client import MIB, Computer, disk_of, files_of, on_disk, sequence, step, tree_of
-from stock import stock_tool
+from deploy_client import DRIVERS, MIB, WINDOWS, Computer, disk_of, files_of, on_disk, sequence, step, tree_of
 
+from courier.deployment.run import tools
 from courier.deployment.run.work import work_folder
-from courier.errors import BusyError, CourierError, NotFoundError, RefusedError, UsageError
+from courier.errors import BusyError, CourierError, NoSpaceError, NotFoundError, RefusedError, UsageError
 
 INTO_FOLDER = sequence(
     step("partition", parts=[("SYS", "windows", "rest", "ntfs"), ("ESP", "efi", "1MB", "fat32")]),
@@ -20,39 +18,6 @@ INTO_FOLDER = sequence(
     step("install-driver", package="HQ100002", part="ESP", to="EFI"),
 )
 DRIVE = sequence(step("install-driver", package="HQ100002", to="inf"))
-
-
-def whole_disk(folder: Path, mib: int = 100) -> bytes:
-    """A raw image of a disk with ext4 (ROOT), FAT32 (ESP) and NTFS (WIN), made by stock tools alone."""
-    disk = disk_of(folder / "whole.img", mib)
-    layout = [("ESP", "ef00", 1, 36), ("ROOT", "8300", 40, 16), ("WIN", "0700", 60, 16)]
-    for number, (label, kind, begin, size) in enumerate(layout, start=1):
-        first = begin * 2048
-        subprocess.run(
-            [stock_tool("sgdisk"), "-n", f"{number}:{first}:+{size}M", "-c", f"{number}:{label}", "-t",
-             f"{number}:{kind}", disk], check=True, capture_output=True,
-        )  # fmt: skip
-    tree = tree_of(folder / "root", {"etc/hosts": b"old", "home/ann/a.txt": b"ann's"})
-    esp = tree_of(folder / "esp", {"Users/ann/fat.txt": b"on fat"})
-    windows = tree_of(folder / "win", {"Users/ann/ntfs.txt": b"on ntfs", "Windows/x.dll": b"x"})
-    images = {label: disk_of(folder / f"{label}.img", size) for label, _, _, size in layout}
-    run = lambda *words: subprocess.run(list(map(str, words)), check=True, capture_output=True)  # noqa: E731
-    run(stock_tool("mkfs.fat"), "-F", "32", images["ESP"])
-    run(stock_tool("mcopy"), "-s", "-i", images["ESP"], esp / "Users", "::")
-    run(stock_tool("mkfs.ext4"), "-q", "-d", tree, images["ROOT"])
-    run(stock_tool("mkfs.ntfs"), "-F", "-f", "-Q", "-q", images["WIN"])
-    run(stock_tool("wimcapture"), windows, folder / "win.wim")
-    run(stock_tool("wimapply"), folder / "win.wim", "1", images["WIN"])
-    with disk.open("r+b") as out:
-        for label, _, begin, _ in layout:
-            out.seek(begin * MIB)
-            out.write(images[label].read_bytes())
-    return disk.read_bytes()
-
-
-@pytest.fixture(scope="session")
-def old_disk(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return whole_disk(tmp_path_factory.mktemp("whole"))
 
 
 def test_in_a_folder_each_partition_is_a_folder(computer: Computer, tmp_path: Path) -> None:
@@ -126,7 +91,7 @@ def test_the_image_of_a_disk_goes_onto_a_larger_one_and_takes_more_files(
     computer: Computer, old_disk: bytes, option: Any, tmp_path: Path
 ) -> None:
     _put_whole(computer, old_disk)
-    disk = disk_of(tmp_path / "disk.img", 130)
+    disk = disk_of(tmp_path / "disk.img", 80)
     policy = computer.policy(
         sequence(
             step("apply-image", package="HQ100009", whole_disk=True),
@@ -149,7 +114,7 @@ def test_all_that_does_not_fit_is_named_before_the_first_write(
     computer: Computer, old_disk: bytes, tmp_path: Path
 ) -> None:
     _put_whole(computer, old_disk)
-    disk = disk_of(tmp_path / "disk.img", 64)
+    disk = disk_of(tmp_path / "disk.img", 48)
     wide = bytes(4096) + old_disk[512:1024].ljust(4096, b"\0") + old_disk[1024 : 1024 + 16384]
     computer.point.put({"wide.img": wide.ljust(MIB, b"\0")}, package="HQ10000A")
     policy = computer.policy(
@@ -171,7 +136,7 @@ def test_all_that_does_not_fit_is_named_before_the_first_write(
         computer.run(policy, disk)
     found = caught.value.message
     for text in (
-        "step 1 (s1): whole.img of HQ100009:1 needs 104,857,600 bytes; the disk has 67,108,864",
+        "step 1 (s1): whole.img of HQ100009:1 needs 58,720,256 bytes; the disk has 50,331,648",
         "step 2 (s2): WIN holds a raw image (NTFS)",
         "step 3 (s3): wide.img of HQ10000A:1 was made for sectors of 4,096 bytes",
         "step 4 (s4): A has 1,048,576 bytes; FAT32 needs",
@@ -197,8 +162,6 @@ def test_a_file_that_the_package_does_not_have_is_named(computer: Computer, tmp_
 def test_missing_programs_are_named_with_their_packages(
     computer: Computer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from courier.deployment.run import tools
-
     find = tools.find_tool
     monkeypatch.setattr(tools, "find_tool", lambda name: None if name.startswith(("mkfs", "wimupdate")) else find(name))
     policy = computer.policy(
@@ -210,3 +173,55 @@ def test_missing_programs_are_named_with_their_packages(
     assert "mkfs.fat, mkfs.ntfs, wimupdate" in caught.value.message
     assert "apt-get install dosfstools ntfs-3g wimtools" in caught.value.hint
     assert not disk.read_bytes().strip(b"\0")
+
+
+@pytest.mark.parametrize("format_", ["ext4", "fat32", "ntfs"])
+def test_files_that_do_not_fit_are_said_to_be_too_many_for_their_partition(
+    computer: Computer, format_: str, tmp_path: Path
+) -> None:
+    policy = computer.policy(
+        sequence(
+            step("partition", parts=[("A", "data", "36MB", format_)]),
+            step("run", command=["sh", "-c", "head -c 40000000 /dev/zero | tr '\\0' x > $COURIER_TARGET/A/big"]),
+        )
+    )
+    disk = disk_of(tmp_path / "disk.img", 64)
+    with pytest.raises(NoSpaceError) as caught:
+        computer.run(policy, disk)
+    assert "the partition A" in caught.value.message
+    assert "is too small for its files" in caught.value.message
+    assert (computer.told()[-1].step, computer.told()[-1].outcome) == (0, "failed")
+
+
+def test_no_image_goes_where_files_are(computer: Computer, tmp_path: Path) -> None:
+    image = step("apply-image", package="HQ100001", file="install.wim", part="SYS")
+    made = step("partition", parts=[("SYS", "linux", "rest", "ext4")])
+    driver = step("install-driver", package="HQ100002", part="SYS", to="inf")
+    for steps in ([made, driver, image], [made, image, image]):
+        for into in (tmp_path / "new", disk_of(tmp_path / "disk.img", 32)):
+            with pytest.raises(RefusedError, match="holds files by then"):
+                computer.run(computer.policy(sequence(*steps)), into, anew=True)
+    # What a program put there is found when its step comes.
+    touch = step("run", command=["sh", "-c", "touch $COURIER_TARGET/SYS/there"])
+    with pytest.raises(RefusedError) as caught:
+        computer.run(computer.policy(sequence(made, touch, image)), tmp_path / "new", anew=True)
+    assert "SYS holds files already" in caught.value.message
+
+
+def test_a_step_of_an_image_that_was_cut_is_done_again_from_its_beginning(
+    computer: Computer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(work: Any, name: str, *words: Any, **more: Any) -> str:
+        tools.run_tool(work, name, *words, **more)
+        (tmp_path / "new" / "SYS" / "half").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("courier.deployment.run.file_systems.run_tool", cut)
+    policy = computer.policy(INTO_FOLDER)
+    with pytest.raises(KeyboardInterrupt):
+        computer.run(policy, tmp_path / "new")
+    monkeypatch.undo()
+    computer.run(policy, tmp_path / "new")
+    assert "SYS/half" not in files_of(tmp_path / "new")
+    assert (tmp_path / "new" / "SYS" / "Windows" / "win.ini").read_bytes() == WINDOWS["Windows/win.ini"]
+    assert [(one.step, one.outcome) for one in computer.told()].count((2, "started")) == 2

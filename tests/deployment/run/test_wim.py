@@ -26,7 +26,7 @@ def test_the_images_of_a_wim_and_an_esd_are_read(tmp_path: Path, options: list[s
             (tree / "again").hardlink_to(tree / "a")
         verb = "append" if target.exists() else "capture"
         more = options if verb == "capture" else []
-        command = [stock_tool("wimlib-imagex"), verb, tree, target, name, *more]
+        command = [stock_tool("wimlib-imagex"), verb, str(tree), str(target), name, *more]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={"LC_ALL": "C.UTF-8"})
     data = target.read_bytes()
     assert is_wim(data[:HEADER], where="x")

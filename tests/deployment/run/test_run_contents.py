@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DRIVERS, RAW
-from deploy_client import Computer, disk_of, sequence, step
+from deploy_client import DRIVERS, RAW, Computer, disk_of, sequence, step
 from faulty_server import faulty
 
 from courier.distribution.folder_source import folder_source

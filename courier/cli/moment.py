@@ -1,0 +1,23 @@
+"""Times as operators write them: in UTC, like 2026-11-24T09:30."""
+
+from __future__ import annotations
+
+
+def parse_moment(text: str | None, option: str) -> int | None:
+    """Nanoseconds since 1970 of a time that an option gives; without a zone it is UTC. Raises `UsageError`."""
+    from datetime import UTC, datetime
+
+    from courier.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+        seconds = int(moment.timestamp())
+    except (ValueError, OverflowError):
+        hint = "write it in UTC, like 2026-11-24T09:30"
+        raise UsageError(f"{option}: {text!r} is not a time", hint=hint) from None
+    if seconds < 0:
+        raise UsageError(f"{option}: {text!r} is before 1970", hint="is the year right?")
+    return seconds * 10**9

@@ -1,0 +1,414 @@
+"""Deployments at their site: making and judging them, the policy of each computer, and what computers report.
+
+See docs/decisions/0030-deployment.md.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from courier.deployment.checks import check_deployment, overwrites
+from courier.deployment.deployment_facts import DeploymentFacts
+from courier.deployment.facts import WantedDeployment, gather, reachable
+from courier.deployment.findings import Finding
+from courier.deployment.sequence import AnyStep, CaptureStateStep, RestoreStateStep
+from courier.deployment.sequence import Sequence as TaskSequence
+from courier.deployment.sequence_file import load_sequence
+from courier.deployment.state_place import state_place_for
+from courier.deployment.status import MAX_FILE, SUFFIX, StatusMessage, parse_status, verify_status
+from courier.deployment.variables import Variables, package_of, runs, variables_of
+from courier.distribution.registry import all_points, folders_of, statement_of
+from courier.error_codes import Code
+from courier.errors import BusyError, NotFoundError, RefusedError, explain
+from courier.files import write_atomic
+from courier.site.catalog import computers, deployments
+from courier.site.catalog.computers import KnownComputer
+from courier.site.catalog.deployments import Deployment, Status, Target
+from courier.site.clock import now
+from courier.site.home import Site
+from formats.documents import deployment as policy_doc
+from formats.documents.deployment import DeployedComputer, DeploymentPolicy, Option, ReachablePoint
+from formats.documents.fields import PackageRef
+from formats.errors import BadSignatureError, FormatError
+from formats.records import format_time
+
+KEY_BYTES = 32
+_BATCH = 500
+"""Status messages that are recorded in one transaction."""
+_OPTIONS: dict[str, Option] = {
+    "download-all": "download-all",
+    "as-needed": "as-needed",
+    "run-from-point": "run-from-point",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judged:
+    """A deployment that was judged: what is known of it, and all that is amiss."""
+
+    facts: DeploymentFacts
+    findings: tuple[Finding, ...]
+
+    @property
+    def refused(self) -> list[Finding]:
+        """The findings for which it is refused."""
+        return [one for one in self.findings if one.refuses]
+
+
+def judge(site: Site, wanted: WantedDeployment) -> Judged:
+    """Judge a deployment that is wanted. Nothing is written. Raises `UsageError` for a package that is none."""
+    facts = gather(site, wanted)
+    return Judged(facts=facts, findings=tuple(check_deployment(facts)))
+
+
+def judge_again(site: Site, name: str) -> Judged:
+    """Judge a deployment that was made, as things are now. Raises `NotFoundError`."""
+    found = find_deployment(site, name)
+    with site.catalogue.reading() as connection:
+        names = deployments.targets(connection, found.deployment)
+    wanted = WantedDeployment(
+        package=f"{found.package}:{found.version}",
+        computers=names,
+        sequence=found.sequence,
+        option=_OPTIONS[found.option],
+        available_ns=found.available_ns,
+        deadline_ns=found.deadline_ns,
+        expires_ns=found.expires_ns,
+        pinned=pinned_packages(found),
+    )
+    return judge(site, wanted)
+
+
+def create_deployment(site: Site, wanted: WantedDeployment, judged: Judged) -> Deployment:
+    """Record a deployment that was judged good. Raises `RefusedError` where it is refused; then nothing is recorded.
+
+    Raises `BusyError` where a computer was removed since it was judged.
+    """
+    facts = judged.facts
+    if judged.refused or facts.package is None or facts.sequence is None:
+        raise refusal(judged)
+    refs = {one.ref for one in facts.versions.values()}
+    with site.catalogue.writing() as connection:
+        for one in facts.computers:
+            if computers.find(connection, one.name) is None:
+                raise BusyError(f"computer {one.name} was removed meanwhile", hint="give the same command again")
+        new = Deployment(
+            deployment=deployments.next_id(connection, site.code),
+            package=facts.package.ref.package,
+            version=facts.package.ref.version,
+            sequence=wanted.sequence,
+            pinned="".join(f"{ref.package}:{ref.version} {ref.listing}\n" for ref in sorted(refs, key=_order)),
+            option=wanted.option,
+            available_ns=wanted.available_ns,
+            deadline_ns=wanted.deadline_ns,
+            expires_ns=wanted.expires_ns,
+            created_ns=now(),
+        )
+        targets = [
+            Target(deployment=new.deployment, computer=one.name, status_key=secrets.token_bytes(KEY_BYTES))
+            for one in facts.computers
+        ]
+        deployments.add(connection, new, targets)
+    return new
+
+
+def refusal(judged: Judged) -> RefusedError:
+    """The error for a deployment with findings: the first with its remedy, and how many more there are."""
+    first, *others = judged.refused
+    more = f" (and {len(others)} more)" if others else ""
+    codes = {one.code for one in judged.refused}
+    code = Code.REPARTITION_ERASES_CACHE if Code.REPARTITION_ERASES_CACHE in codes else Code.DEPLOYMENT_REFUSED
+    return RefusedError(f"{first.message}{more}", hint=first.remedy, code=code)
+
+
+def _order(ref: PackageRef) -> tuple[str, int]:
+    return ref.package, ref.version
+
+
+def pinned_packages(found: Deployment) -> list[PackageRef]:
+    """The package versions that a deployment was made with, in order."""
+    refs = []
+    for line in found.pinned.splitlines():
+        name, listing = line.split(" ")
+        package, version = name.split(":")
+        refs.append(PackageRef(package=package, version=int(version), listing=listing))
+    return sorted(refs, key=_order)
+
+
+def find_deployment(site: Site, name: str) -> Deployment:
+    """The deployment of that ID that was not removed. Raises `NotFoundError`."""
+    with site.catalogue.reading() as connection:
+        found = deployments.find(connection, name)
+    if found is None or found.removed_ns is not None:
+        what = f"there is no deployment {name}" if found is None else f"deployment {name} was removed"
+        raise NotFoundError(what, hint="courier deploy list shows all deployments")
+    return found
+
+
+def all_deployments(site: Site, *, removed: bool = False) -> list[tuple[Deployment, int]]:
+    """The deployments, each with the number of its computers; ``removed``: also those that were removed."""
+    with site.catalogue.reading() as connection:
+        return [(one, count) for one, count in deployments.everyone(connection) if removed or one.removed_ns is None]
+
+
+def remove_deployment(site: Site, name: str) -> None:
+    """Remove a deployment: no more policies are made. What its computers reported stays. Raises `NotFoundError`."""
+    found = find_deployment(site, name)
+    with site.catalogue.writing() as connection:
+        deployments.remove(connection, found.deployment, now())
+
+
+def cache_commands(site: Site, facts: DeploymentFacts) -> dict[str, str]:
+    """For each class of the computers, the command by which they set their caches as the site has it for the class.
+
+    Empty where nothing goes into a cache; without a class whose settings stand at a point that the computer reaches.
+    """
+    if facts.option == "run-from-point":
+        return {}
+    rows = {row.name: row for row in all_points(site)}
+    found = {}
+    for one in facts.computers:
+        if one.client_class and one.cache_size is not None and one.client_class not in found and one.points:
+            row = rows[one.points[0]]
+            address = row.url or str(folders_of(site, row.name)[0])
+            card = f"{site.code}.card"
+            found[one.client_class] = f"courier cache config --from {address} --card {card} --class {one.client_class}"
+    return found
+
+
+# --- the policy of a computer ---------------------------------------------------------------------------------------
+
+
+def policy_for(site: Site, name: str, computer: str) -> DeploymentPolicy:
+    """What a computer is to do for the deployment ``name``; its state gets a place at a state migration point.
+
+    Raises `NotFoundError` for a deployment, or a computer that it does not go to, `RefusedError` where it has expired,
+    would erase a protected computer, or uses a package that the deployment was not made with; and as `state_place_for`.
+    """
+    found = find_deployment(site, name)
+    with site.catalogue.reading() as connection:
+        target = deployments.target(connection, found.deployment, computer)
+        known = computers.find(connection, computer)
+    if target is None or known is None:
+        raise NotFoundError(
+            f"deployment {found.deployment} does not go to {computer}",
+            hint=f"courier deploy show {found.deployment} shows its computers",
+        )
+    moment = now()
+    if found.expires_ns is not None and moment >= found.expires_ns:
+        raise RefusedError(
+            f"deployment {found.deployment} expired at {format_time(found.expires_ns)[:19]}Z",
+            hint="courier deploy create makes another",
+            code=Code.DEPLOYMENT_REFUSED,
+        )
+    sequence = load_sequence(found.sequence, name=f"task sequence of {found.deployment}")
+    variables = variables_of(sequence, known.name, known.variables)
+    steps = [step for step in sequence.steps if runs(step, variables)]
+    if known.row.protected and any(overwrites(step) for step in steps):
+        raise RefusedError(
+            f"{known.name} is protected, and deployment {found.deployment} would erase it",
+            hint=f"if it is meant: courier computer set {known.name} --no-protect",
+            code=Code.DEPLOYMENT_REFUSED,
+        )
+    refs = _used(found, sequence, steps, variables, known.name)
+    return DeploymentPolicy(
+        site=site.code,
+        deployment=found.deployment,
+        issued_ns=site.signing_time(moment),
+        computer=_deployed(known),
+        sequence=found.sequence,
+        option=_OPTIONS[found.option],
+        packages=tuple(refs),
+        points=_points(site, known, refs),
+        state=state_place_for(
+            site,
+            known.name,
+            captures=any(isinstance(step, CaptureStateStep) for step in steps),
+            restores=any(isinstance(step, RestoreStateStep) for step in steps),
+        ),
+        status_key=target.status_key,
+        available_ns=found.available_ns,
+        deadline_ns=found.deadline_ns,
+        expires_ns=found.expires_ns,
+    )
+
+
+def _deployed(known: KnownComputer) -> DeployedComputer:
+    return DeployedComputer(
+        name=known.name,
+        guid=known.row.guid,
+        macs=known.macs,
+        client_class=known.row.client_class or None,
+        variables=dict(known.variables),
+    )
+
+
+def _used(
+    found: Deployment, sequence: TaskSequence, steps: Sequence[AnyStep], variables: Variables, name: str
+) -> list[PackageRef]:
+    """The package versions that the steps use on a computer, in order."""
+    pinned = pinned_packages(found)
+    refs = set()
+    boot = [sequence.boot_image] if sequence.boot_image.package else []
+    for use in (*boot, *(use for step in steps if (use := getattr(step, "use", None)) is not None)):
+        wanted = package_of(use, variables)
+        package, _, version = wanted.partition(":")
+        held = [one for one in pinned if one.package == package and version in ("", str(one.version))]
+        if not held:
+            what = wanted or f"the package that the variable {use.variable} names"
+            raise RefusedError(
+                f"{name}: {what} is not in deployment {found.deployment}, whose versions were chosen when it was made",
+                hint=f"courier deploy check {found.deployment}; then make a new deployment",
+                code=Code.DEPLOYMENT_REFUSED,
+            )
+        # Without a version it is the deployed one, which create judged to be the only one of that package.
+        chosen = next((one for one in held if (one.package, one.version) == (found.package, found.version)), held[-1])
+        refs.add(chosen)
+    return sorted(refs, key=_order)
+
+
+def _points(site: Site, known: KnownComputer, refs: Sequence[PackageRef]) -> tuple[ReachablePoint, ...]:
+    """The points that the computer reaches and that have any of the packages, the nearest first."""
+    found = []
+    for row in reachable(all_points(site), known.row.group_name):
+        statement = statement_of(row)
+        if statement is not None and set(refs) & set(statement.packages):
+            address = row.url or str(folders_of(site, row.name)[0])
+            found.append(ReachablePoint(point=row.name, address=address))
+    return tuple(found[: policy_doc.MAX_POINTS])
+
+
+def signed_policy(site: Site, policy: DeploymentPolicy) -> bytes:
+    """The envelope of a policy. Raises as `Site.check_key` does."""
+    site.check_key()
+    return site.sign(policy.payload(), policy_doc.TYPE).encode()
+
+
+def write_policy(site: Site, policy: DeploymentPolicy, path: Path) -> None:
+    """Write a policy, signed, for its owner alone: it holds secrets of the computer."""
+    write_atomic(path, signed_policy(site, policy), private=True)
+
+
+# --- what computers report ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Taken:
+    """What became of a folder of status files: how many were new, how many known, and why others were refused."""
+
+    new: int
+    known: int
+    refused: tuple[tuple[str, str], ...]
+
+
+def record_status(site: Site, message: StatusMessage) -> bool:
+    """Record a message that is known to be true; return whether it is new.
+
+    Raises `NotFoundError` where no such computer is deployed to, and `RefusedError` where another message of that
+    number is recorded.
+    """
+    with site.catalogue.writing() as connection:
+        target = deployments.target(connection, message.deployment, message.computer)
+        if target is None:
+            raise NotFoundError(
+                f"deployment {message.deployment} does not go to {message.computer}",
+                hint="courier deploy list shows all deployments",
+            )
+        row = _row(message, target.computer)
+        before = deployments.record_status(connection, row)
+    if before is not None and before != row:
+        raise RefusedError(
+            f"message {message.number} of {message.computer} says something else than before",
+            hint="does another computer use the same policy?",
+            code=Code.DEPLOYMENT_REFUSED,
+        )
+    return before is None
+
+
+def _row(message: StatusMessage, computer: str) -> Status:
+    return Status(
+        deployment=message.deployment,
+        computer=computer,
+        run=message.run,
+        number=message.number,
+        at_ns=message.at_ns,
+        step=message.step,
+        outcome=message.outcome,
+        message=message.message,
+    )
+
+
+def take_statuses(site: Site, folder: Path, *, progress: Callable[[int], None] = lambda _: None) -> Taken:
+    """Take the status files of a folder, of any deployment; they stay there, and may be taken any number of times.
+
+    What is no message, or not authenticated by its computer's key, is named and left. Raises `NotFoundError` where the
+    folder is not there.
+    """
+    if not folder.is_dir():
+        raise NotFoundError(f"{folder} is not there, or no folder", hint="is its disk or share mounted?")
+    paths = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIX))
+    keys: dict[tuple[str, str], Target | None] = {}
+    refused: list[tuple[str, str]] = []
+    new = known = 0
+    for start in range(0, len(paths), _BATCH):
+        rows = []
+        for path in paths[start : start + _BATCH]:
+            found = _read(site, path, keys)
+            if isinstance(found, str):
+                refused.append((path.name, found))
+            else:
+                rows.append((path.name, found))
+        with site.catalogue.writing() as connection:
+            for name, row in rows:
+                before = deployments.record_status(connection, row)
+                if before is None:
+                    new += 1
+                elif before == row:
+                    known += 1
+                else:
+                    refused.append((name, "another message of that run and number is recorded"))
+        progress(len(paths[start : start + _BATCH]))
+    return Taken(new=new, known=known, refused=tuple(refused))
+
+
+def _read(site: Site, path: Path, keys: dict[tuple[str, str], Target | None]) -> Status | str:
+    """The message of a file, or why it is refused."""
+    try:
+        with path.open("rb") as file:
+            parsed = parse_status(file.read(MAX_FILE + 1), place=path.name)
+        who = (parsed.message.deployment, parsed.message.computer.casefold())
+        if who not in keys:
+            with site.catalogue.reading() as connection:
+                keys[who] = deployments.target(connection, *who)
+        target = keys[who]
+        if target is None:
+            return f"deployment {who[0]} does not go to {parsed.message.computer}"
+        message = verify_status(parsed, target.status_key, place=path.name)
+    except OSError as error:
+        return str(error.strerror or error)
+    except BadSignatureError:
+        return "not authenticated by the key of that computer, or altered since"
+    except FormatError as error:
+        return explain(error).message
+    return _row(message, target.computer)
+
+
+def statuses(site: Site, name: str) -> dict[str, list[Status]]:
+    """The messages of each computer of a deployment, by name; an empty list where it reported nothing.
+
+    Also of a deployment that was removed. Raises `NotFoundError`.
+    """
+    with site.catalogue.reading() as connection:
+        if deployments.find(connection, name) is None:
+            raise NotFoundError(f"there is no deployment {name}", hint="courier deploy list shows all deployments")
+        found = deployments.statuses(connection, name)
+        return {one: list(found.get(one, ())) for one in deployments.targets(connection, name)}
+
+
+def targets_of(site: Site, name: str) -> list[str]:
+    """The computers of a deployment, by name."""
+    with site.catalogue.reading() as connection:
+        return deployments.targets(connection, name)
