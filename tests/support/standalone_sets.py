@@ -6,36 +6,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 from journey import Home, add, make_home, noise, run, write_files
+from stock import stock_file
 
-ISOLINUX = Path("/usr/lib/ISOLINUX")
-MODULES = Path("/usr/lib/syslinux/modules/bios")
-GRUB = Path("/usr/lib/grub/x86_64-efi/monolithic/grubx64.efi")
 CAPACITY = "14MB"
 """Makes two discs of the image."""
 
 
-def loader(path: Path, package: str) -> Path:
-    """A loader of Debian's; the test that asks is skipped where it is not on this machine."""
-    if not path.is_file():
-        pytest.skip(f"{path} is not on this machine (Debian: apt-get install {package})")
-    return path
+def grub() -> Path:
+    """The loader of GRUB for UEFI, as Debian has it."""
+    return stock_file("/usr/lib/grub/x86_64-efi/monolithic/grubx64.efi")
 
 
 def bios_options() -> list[object]:
     """ISOLINUX, for discs and sticks."""
     files = [
-        loader(ISOLINUX / "isolinux.bin", "isolinux"),
-        loader(ISOLINUX / "isohdpfx.bin", "isolinux"),
-        loader(MODULES / "ldlinux.c32", "syslinux-common"),
+        stock_file("/usr/lib/ISOLINUX/isolinux.bin"),
+        stock_file("/usr/lib/ISOLINUX/isohdpfx.bin"),
+        stock_file("/usr/lib/syslinux/modules/bios/ldlinux.c32"),
     ]
     return [part for file in files for part in ("--bios-loader", file)]
 
 
 def efi_options() -> list[object]:
     """GRUB, for discs and sticks."""
-    return ["--efi-loader", loader(GRUB, "grub-efi-amd64-bin")]
+    return ["--efi-loader", grub()]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-import pytest
-from stock import stock_tool
+from stock import stock_file, stock_tool
 
-OVMF = Path("/usr/share/OVMF")
 MARKER = b"COURIER-DISK-STARTED"
 """What the bootable image writes on the serial line."""
 
@@ -37,9 +35,8 @@ class VirtualMachine:
         command += ["-drive", f"if=none,id=medium,media=cdrom,readonly=on{medium}"]
         command += ["-device", "ide-cd,drive=medium,id=cd0,bus=ide.1,bootindex=1"]
         if efi:
-            code, variables = OVMF / "OVMF_CODE_4M.fd", OVMF / "OVMF_VARS_4M.fd"
-            if not code.is_file():
-                pytest.skip("OVMF is not on this machine (Debian: apt-get install ovmf)")
+            code = stock_file("/usr/share/OVMF/OVMF_CODE_4M.fd")
+            variables = stock_file("/usr/share/OVMF/OVMF_VARS_4M.fd")
             shutil.copy(variables, folder / "vars.fd")
             command += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}"]
             command += ["-drive", f"if=pflash,format=raw,unit=1,file={folder / 'vars.fd'}"]
@@ -116,8 +113,6 @@ def bootable_disk(loader: bytes, *, size: int = 0) -> bytes:
 
     ``loader``: GRUB for EFI. A BIOS starts the program in the MBR. ``size``: bytes of it at least.
     """
-    import io
-
     from formats.disk.gpt import EFI_SYSTEM, SECTOR, TABLE_SECTORS, Partition, protective_mbr, tables, uuid_of
     from formats.fat import FatFile, FatLayout, write_fat
 
@@ -140,8 +135,6 @@ def bootable_disk(loader: bytes, *, size: int = 0) -> bytes:
 
 
 def _opening(data: bytes) -> Any:
-    import io
-
     return lambda: io.BytesIO(data)
 
 
@@ -163,8 +156,3 @@ def started(folder: Path, disk: Path, *, efi: bool, seconds: float) -> None:
     """Start a computer from its disk alone; it must say the marker."""
     with VirtualMachine(folder, disk=disk, disc=None, efi=efi, memory=256) as machine:
         machine.expect(MARKER, seconds)
-
-
-def summary(times: Sequence[tuple[str, float]]) -> str:
-    """Times of a test, for people."""
-    return ", ".join(f"{name} {seconds:.0f} s" for name, seconds in times)

@@ -39,7 +39,7 @@ from courier.files import (
 )
 from courier.media.checked_stream import SourceFile
 from courier.progress import SILENT, Progress
-from courier.site.catalog import packages
+from courier.site.catalog import deployments, packages
 from courier.site.clock import now
 from courier.site.home import Site
 from formats.age import EncryptingWriter
@@ -63,8 +63,7 @@ from formats.errors import FormatError
 
 SET_FILE = "set.json"
 """File in the folder of a set that says which images are the set: its signed list."""
-COUNTER = "deployment"
-"""Counter of the catalogue from which sets and deployments take their numbers."""
+_COUNTER = "deployment"
 _LOCK = ".courier-lock"
 _NEW = f"{TEMP}set"
 _WORD = "{0}-D{1:05d}"
@@ -135,14 +134,12 @@ def drafting(site: Site, request: SetRequest) -> Iterator[SetDraft]:
 def next_set(site: Site) -> str:
     """The ID that the next set gets; nothing is reserved."""
     with site.catalogue.reading() as connection:
-        return _WORD.format(site.code, packages.read_counter(connection, COUNTER) + 1)
+        return _WORD.format(site.code, packages.read_counter(connection, _COUNTER) + 1)
 
 
 def _take_set(site: Site) -> str:
     with site.catalogue.writing() as connection:
-        number = packages.read_counter(connection, COUNTER) + 1
-        packages.raise_counter(connection, COUNTER, number)
-    return _WORD.format(site.code, number)
+        return deployments.next_id(connection, site.code)
 
 
 def create_set(
