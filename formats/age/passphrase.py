@@ -37,8 +37,12 @@ _SALT_PREFIX = b"age-encryption.org/v1/scrypt"
 _NUMBER = re.compile(rb"[1-9][0-9]?")
 
 
-def encrypt_secret(secret: bytes, passphrase: str, *, work: int = WORK) -> bytes:
-    """The age file of ``secret``, which ``passphrase`` opens. ``work``: binary logarithm of the work factor."""
+def encrypt_secret(secret: bytes, passphrase: str, *, work: int | None = None) -> bytes:
+    """The age file of ``secret``, which ``passphrase`` opens.
+
+    ``work``: binary logarithm of the work factor; None for `WORK`.
+    """
+    work = WORK if work is None else work
     if not passphrase:
         raise MalformedError("an empty passphrase protects nothing")
     if len(secret) > MAX_SECRET or not 1 <= work <= MAX_WORK:

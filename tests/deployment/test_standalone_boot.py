@@ -20,6 +20,12 @@ SMALL = "6MB"
 IMAGE = noise(6_000_000, 1)[: 5 << 20]
 
 
+@pytest.fixture(autouse=True)
+def _quick_passphrases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work factor of passphrases is one for tests; the long test has the real one."""
+    monkeypatch.setattr("formats.age.passphrase.WORK", 6)
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     made = made_site(tmp_path_factory.mktemp("standalone"), image=IMAGE)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from journey import ROOT, add, make_home, write_files
+from journey import ROOT, add, digest_of, make_home, write_files
 from layers import kernel_package
 from standalone_sets import Made, bios_options, efi_options, grub, images
 from stock import find_tool, stock_tool
@@ -108,10 +108,20 @@ def test_two_discs_deploy_a_disk_that_starts(made: Made, disk: bytes, tmp_path: 
     started(tmp_path / "again", target, efi=efi, seconds=100)
 
 
-def test_a_disc_image_that_was_copied_to_a_stick_starts_by_bios(made: Made, tmp_path: Path) -> None:
-    (image,) = images(made.create(tmp_path / "out", *bios_options(), *efi_options(), "--serial", capacity="100MB"))
-    with VirtualMachine(tmp_path / "vm", disk=image, disc=None, efi=False, memory=1024) as machine:
-        machine.expect("courier: loading drivers", 150)
-        # The one disk is the stick itself, and it is never deployed to.
-        machine.expect("Signature of HQ1 verified", 100)
-        machine.expect("this computer has no fixed disk that can be written", 30)
+@pytest.mark.parametrize(("layout", "efi"), [("iso", False), ("usb", True)], ids=["image-bios", "fat32-uefi"])
+def test_a_stick_is_read_where_it_lies_and_never_deployed_to(
+    made: Made, disk: bytes, tmp_path: Path, layout: str, efi: bool
+) -> None:
+    loaders = [*bios_options(), *efi_options()] if layout == "iso" else efi_options()
+    (stick,) = images(made.create(tmp_path / "out", *loaders, "--layout", layout, "--serial", capacity="150MB"))
+    before = digest_of(stick)
+    target = _blank(tmp_path / "target.img")
+    with VirtualMachine(tmp_path / "vm", disk=stick, disc=None, efi=efi, memory=1024, second=target) as machine:
+        machine.expect("courier: starting", 150)
+        machine.expect(f"Found {stick.stem}, disc 1 of 1, in /dev/sda: Boot test", 100)
+        machine.expect("Deploying Boot test to /dev/vda", 60)
+        machine.expect("Boot test is on /dev/vda", 60)
+        machine.expect("courier: DONE", 10)
+        assert "Gathering" not in machine.said
+    assert target.read_bytes()[1 << 20 : len(disk) - 33 * 512] == disk[1 << 20 : len(disk) - 33 * 512]
+    assert digest_of(stick) == before

@@ -21,7 +21,10 @@ MARKER = b"COURIER-DISK-STARTED"
 class VirtualMachine:
     """A running computer with a drive for discs and a disk; a context manager. ``lines`` is all that it has said."""
 
-    def __init__(self, folder: Path, *, disk: Path, disc: Path | None, efi: bool, memory: int = 768) -> None:
+    def __init__(
+        self, folder: Path, *, disk: Path, disc: Path | None, efi: bool, memory: int = 768, second: Path | None = None
+    ) -> None:
+        """``disk``: it starts from it where there is no ``disc``; ``second``: another disk."""
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         command: list[object] = [
@@ -34,6 +37,9 @@ class VirtualMachine:
         medium = f",file={disc},format=raw" if disc else ""
         command += ["-drive", f"if=none,id=medium,media=cdrom,readonly=on{medium}"]
         command += ["-device", "ide-cd,drive=medium,id=cd0,bus=ide.1,bootindex=1"]
+        if second:
+            command += ["-drive", f"file={second},if=none,id=second,format=raw,cache=unsafe"]
+            command += ["-device", "virtio-blk-pci,drive=second"]
         if efi:
             code = stock_file("/usr/share/OVMF/OVMF_CODE_4M.fd")
             variables = stock_file("/usr/share/OVMF/OVMF_VARS_4M.fd")

@@ -80,26 +80,30 @@ class DiscChanger:
         """Where the disc is, within ``patience`` seconds; says what else is there in its place."""
         end = time.monotonic() + patience
         while True:
-            path, unready = self._look(number)
-            if path is not None or not unready or time.monotonic() >= end:
+            path, others, unready = self._look(number)
+            if path is not None:
                 return path
+            if others or not unready or time.monotonic() >= end:
+                for text in others:
+                    self.operator.say(text)
+                return None
             time.sleep(PAUSE)
 
-    def _look(self, number: int) -> tuple[Path | None, bool]:
-        """Where the disc is, and whether a drive may have it that is not ready yet."""
+    def _look(self, number: int) -> tuple[Path | None, list[str], bool]:
+        """Where the disc is, which others are there, in words, and whether a drive is not ready yet."""
         unready = False
+        others = []
         for path in self.places():
             try:
                 with open_disc(path) as disc:
                     self._check(disc, number)
-                    return path, unready
+                    return path, [], False
             except OSError:
                 unready = True
             except CourierError as error:
                 if error.code != Code.NOT_A_VOLUME:
-                    self.operator.say(error.message)
-                    return None, False
-        return None, unready
+                    others.append(error.message)
+        return None, others, unready
 
     def _check(self, disc: OpenDisc, number: int) -> None:
         """Raise `RefusedError` unless ``disc`` is disc ``number`` of the set."""

@@ -49,7 +49,7 @@ def test_stock_age_opens_what_we_encrypt_and_we_what_it_does(tmp_path: Path) -> 
     _by_age(WORDS, "-p", "-o", theirs, plain)
     assert decrypt_secret(theirs.read_bytes(), WORDS) == b"another"
     with pytest.raises(NotForUsError):
-        decrypt_secret(theirs.read_bytes(), WORDS + " ")
+        decrypt_secret(ours.read_bytes(), WORDS + " ")
 
 
 def test_every_altered_byte_is_refused() -> None:

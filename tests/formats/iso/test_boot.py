@@ -52,7 +52,7 @@ def _said(*command: object) -> str:
 def test_xorriso_and_isoinfo_find_both_loaders(tmp_path: Path) -> None:
     path = tmp_path / "disc.iso"
     blocks = _image(path, BOTH)
-    found = _said(stock_tool("xorriso"), "-indev", path, "-report_el_torito", "plain")
+    found = _said(stock_tool("xorriso"), "-indev", f"stdio:{path}", "-report_el_torito", "plain")
     entries = re.findall(r"boot img :\s+\d+\s+(\S+)\s+y\s+none\s+0x0000\s+0x00\s+(\d+)\s+(\d+)", found)
     assert entries == [
         ("BIOS", "4", str(blocks["isolinux/isolinux.bin"])),
