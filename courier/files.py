@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import BusyError, CourierError, DamagedError, NoSpaceError, NotFoundError, RefusedError, UsageError
-from courier.niceties import FLUSHING, REFUSALS, nicety, set_mode
+from courier.niceties import FLUSHING, REFUSALS, can_share_lock, nicety, set_mode
 
 TEMP = ".courier-tmp-"
 """Beginning of the names of files and folders that are not whole yet; what a kill leaves is recognised by it."""
@@ -188,11 +188,14 @@ def flush_files(paths: list[Path]) -> None:
             os.close(handle)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what a killed command left under temporary names in ``folder``. Call it under the folder's lock only."""
+def sweep(folder: Path, *, spare: str | None = None) -> None:
+    """Remove what a killed command left under temporary names in ``folder``. Call it under the folder's lock only.
+
+    ``spare``: the name of a file in it that others write without that lock; what is becoming that file stays.
+    """
     if folder.is_dir():
         for path in folder.iterdir():
-            if path.name.startswith(TEMP):
+            if path.name.startswith(TEMP) and not (spare and path.name.endswith(f"-{spare}")):
                 remove_tree(path)
 
 
@@ -302,25 +305,46 @@ def locked(path: Path) -> Iterator[None]:
     """Hold the lock file ``path`` while the block runs. Raises `BusyError` at once when it is held already.
 
     It excludes other processes, other threads, and a second use in the same thread. The operating system drops the
-    lock when its holder ends, however it ends; the file stays. A disk that knows no locks gives an `OSError` with
-    ENOLCK that names ``path`` (decision 0015).
+    lock when its holder ends, however it ends; the file stays, unless its holder deletes it. A disk that knows no locks
+    gives an `OSError` with ENOLCK that names ``path`` (decision 0015).
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for last in (False, False, False, True):
+        with path.open("a+b") as handle:
+            if not _lock(handle, path):
+                raise BusyError(
+                    f"another courier command is at work on {path.parent}",
+                    hint="wait for it to end, then run this command again",
+                )
+            # Its holder may have deleted it just after we had opened it; then it excludes nobody.
+            if last or os.fstat(handle.fileno()).st_nlink:
+                yield
+                return
+
+
+def _lock(handle: BinaryIO, path: Path) -> bool:
     from filelock import lock_descriptor
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as handle:
-        try:
-            is_ours = lock_descriptor(handle.fileno(), blocking=False)
-        except OSError as error:
-            if error.errno != errno.ENOLCK and error.errno not in REFUSALS:
-                raise OSError(error.errno, error.strerror, str(path)) from None
-            raise OSError(errno.ENOLCK, f"its disk knows no locks ({error.strerror})", str(path)) from None
-        if not is_ours:
-            raise BusyError(
-                f"another courier command is at work on {path.parent}",
-                hint="wait for it to end, then run this command again",
-            )
-        yield
+    try:
+        return lock_descriptor(handle.fileno(), blocking=False)
+    except OSError as error:
+        if error.errno != errno.ENOLCK and error.errno not in REFUSALS:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise OSError(errno.ENOLCK, f"its disk knows no locks ({error.strerror})", str(path)) from None
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the lock file ``path``. Others who ask, or want to hold it, are not disturbed.
+
+    It need not be ours to write. Where the system does not tell, it counts as held.
+    """
+    try:
+        with path.open("rb") as handle:
+            return not can_share_lock(handle.fileno())
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def explain_os(error: OSError) -> CourierError:

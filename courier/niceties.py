@@ -36,7 +36,7 @@ class Refusals:
     def notes(self) -> list[str]:
         """One note for each medium."""
         return [
-            f"Note: the file system at {top} refuses to {' and to '.join(refused)} "
+            f"the file system at {top} refuses to {' and to '.join(refused)} "
             f"({', '.join(dict.fromkeys(refused.values()))}). That harms nothing: the work went on"
             for top, refused in self._refused.items()
         ]
@@ -103,3 +103,21 @@ def set_mode(path: Path, mode: int) -> None:
     """Set the permission bits of a file or folder, where its file system lets us."""
     with nicety(path, PERMISSIONS):
         path.chmod(mode)
+
+
+def can_share_lock(descriptor: int) -> bool:
+    """Whether nobody holds the lock of an open file for itself alone; two may ask at one time. Raises `OSError`.
+
+    Where the system has no locks to share, it is taken for an instant.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        from filelock import lock_descriptor
+
+        return lock_descriptor(descriptor, blocking=False)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

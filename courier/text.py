@@ -17,6 +17,12 @@ def listed(numbers: Iterable[int]) -> str:
     return ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in ranges(numbers))
 
 
+def volumes(numbers: Iterable[int]) -> str:
+    """Volumes by their numbers: ``volume 3``, ``volumes 1 to 3, 7``."""
+    found = sorted(set(numbers))
+    return f"volume{'' if len(found) == 1 else 's'} {listed(found)}"
+
+
 def dashed(found: Iterable[tuple[int, int]]) -> str:
     """Ranges, first and last of each, in a short form: ``1-3, 7``."""
     return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in found)
@@ -32,7 +38,7 @@ def size_text(count: int) -> str:
     value = float(count)
     for unit in ("bytes", "kB", "MB", "GB", "TB"):
         if value < 1000 or unit == "TB":
-            return f"{int(value)} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+            return plural(count, "byte") if unit == "bytes" else f"{value:.1f} {unit}"
         value /= 1000
     raise AssertionError
 

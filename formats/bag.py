@@ -1,4 +1,4 @@
-"""BagIt bags (RFC 8493): writes the tag files of a volume, and parses manifests.
+"""BagIt bags (RFC 8493): writes the tag files of a volume.
 
 A volume is a complete bag: ``bagit.txt``, ``bag-info.txt``, a SHA-256 manifest of the payload below ``data/`` and a
 tag manifest of everything else, so that ``sha256sum -c`` and any BagIt tool verify it without this project.
@@ -6,16 +6,13 @@ tag manifest of everything else, so that ``sha256sum -c`` and any BagIt tool ver
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from formats.digest import check_digest, sha256_hex
-from formats.errors import MalformedError, TooLargeError
-from formats.names import check_path
+from formats.digest import sha256_hex
+from formats.errors import MalformedError
 
 DECLARATION = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
-MAX_MANIFEST = 64 << 20
 MANIFEST = "manifest-sha256.txt"
 TAG_MANIFEST = "tagmanifest-sha256.txt"
 
@@ -36,30 +33,6 @@ def manifest(files: Sequence[BagFile]) -> bytes:
         path = file.path.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
         lines.append(f"{file.sha256}  {path}\n")
     return "".join(lines).encode()
-
-
-def parse_manifest(data: bytes, *, place: str = MANIFEST) -> dict[str, str]:
-    """Parse a manifest into path -> SHA-256; raises `MalformedError`, `IllegalNameError` or `TooLargeError`."""
-    if len(data) > MAX_MANIFEST:
-        raise TooLargeError("manifest too large", place=place)
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        raise MalformedError("not UTF-8", place=place) from None
-    result: dict[str, str] = {}
-    # Not str.splitlines, because a path may hold characters that Unicode takes for the end of a line.
-    lines = re.split(r"\r\n|\r|\n", text)
-    if not lines[-1]:
-        lines.pop()
-    for number, line in enumerate(lines, 1):
-        where = f"{place}:{number}"
-        digest, _, path = line.partition("  ")
-        path = path.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%")
-        check_path(path, place=where)
-        if path in result:
-            raise MalformedError("listed twice", place=where)
-        result[path] = check_digest(digest, place=where)
-    return result
 
 
 def tag_files(*, payload: Sequence[BagFile], info: Mapping[str, str], others: Sequence[BagFile]) -> dict[str, bytes]:

@@ -9,6 +9,7 @@ flushes files thousands of times, and a disk would take most of the time. Set ``
 
 from __future__ import annotations
 
+import multiprocessing.util
 import os
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 from memory_folder import memory_folder
+from shared_statements import share_statements
 
 if TYPE_CHECKING:
     from channel_network import Pair
@@ -39,6 +41,14 @@ MEMORY = memory_folder() if "TMPDIR" not in os.environ else None
 if MEMORY is not None:
     os.environ["TMPDIR"] = str(MEMORY)
     tempfile.tempdir = None
+share_statements()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the folders of the tests right in that folder, by paths that are no longer than they are elsewhere."""
+    if MEMORY is not None and not config.option.basetemp:
+        config.option.basetemp = str(MEMORY / "t")
 
 
 @pytest.hookimpl(trylast=True)
@@ -49,7 +59,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if exitstatus == pytest.ExitCode.TESTS_FAILED:
         print(f"\ntemporary files of failed tests are kept in {MEMORY} until the next run")
     else:
-        shutil.rmtree(MEMORY, ignore_errors=True)
+        # At the very end, after the libraries that have temporary files there too have removed theirs.
+        multiprocessing.util.Finalize(None, shutil.rmtree, (MEMORY,), {"ignore_errors": True}, exitpriority=-200)
 
 
 LONG = os.environ.get("COURIER_LONG", "1" if CI else "0") == "1"

@@ -102,6 +102,7 @@ PURE = (
     "courier.parcel.states",
     "courier.parcel.volume_layout",
     "courier.media.volume_files",
+    "courier.sending.largest_fit",
     "courier.sending.readiness",
     "courier.channel.refusal_log",
     "courier.channel.schedule",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Collection
 
 import pytest
 
@@ -11,7 +12,7 @@ from courier.channel.refusal_log import RefusalLog
 from courier.cli.app import main
 from courier.cli.console import Console
 from courier.errors import UsageError
-from courier.text import MAX_MESSAGE_TEXT, harmless
+from courier.text import MAX_MESSAGE_TEXT, harmless, size_text, volumes
 
 ESCAPES = "\x1b[31mred\x1b]0;title\x07 \x9b2J \u202ereversed\nsecond line\r"
 
@@ -57,7 +58,7 @@ def test_the_trace_of_an_unforeseen_error_is_harmless(
     def fail(**_: object) -> None:
         raise ValueError(ESCAPES)
 
-    monkeypatch.setattr("courier.cli.app.app", fail)
+    monkeypatch.setattr("courier.cli.app.command_tree", lambda: fail)
     monkeypatch.setattr(sys, "argv", ["courier"])
     with pytest.raises(SystemExit):
         main()
@@ -83,3 +84,17 @@ def test_the_log_of_a_warning_has_its_hint(caplog: pytest.LogCaptureFixture) -> 
     finally:
         logger.removeHandler(caplog.handler)
     assert "something is odd (do this)" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 bytes"), (1, "1 byte"), (999, "999 bytes"), (1500, "1.5 kB"), (10**15, "1000.0 TB")]
+)
+def test_a_number_of_bytes_for_people(count: int, text: str) -> None:
+    assert size_text(count) == text
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"), [({3}, "volume 3"), ([2, 1, 3], "volumes 1 to 3"), ((7, 1, 2), "volumes 1 to 2, 7")]
+)
+def test_volumes_are_named_by_their_numbers_with_ranges(numbers: Collection[int], text: str) -> None:
+    assert volumes(numbers) == text

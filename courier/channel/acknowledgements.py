@@ -63,7 +63,7 @@ def acknowledge(site: Site) -> int:
 
 def _item(message: Message) -> AcknowledgedMessage:
     reason = message.reason[: acknowledgement_doc.MAX_REASON]
-    refused, waits = (reason, "") if message.state == "refused" else ("", reason)
+    refused, waits = (reason, "") if message.state != "taken" else ("", reason)
     return AcknowledgedMessage(message=message.sha256, refused=refused, waits=waits)
 
 

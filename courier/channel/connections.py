@@ -13,6 +13,7 @@ from courier.channel.pace import Meter, Pacer
 from courier.channel.passed import Passed
 from courier.channel.schedule import SECOND_NS, Limits, retry_ns
 from courier.channel.transport import Pace, Transport
+from courier.errors import CourierError
 from courier.site.catalog import sites
 from courier.site.catalog.sites import Address
 from courier.site.clock import now
@@ -101,7 +102,7 @@ class Run:
 
     ``patient``: an address that failed is not tried until its pause is over. ``failed``: why a site was not reached.
     ``held``: why messages for a site wait though nothing failed. ``down``: why an address, by its site and text, is not
-    tried in this run.
+    tried in this run. ``refused``: why messages that wait for us cannot be read, where the address works otherwise.
     """
 
     network: Network
@@ -111,6 +112,7 @@ class Run:
     failed: dict[str, str] = field(default_factory=dict)
     held: dict[str, str] = field(default_factory=dict)
     down: dict[tuple[str, str], str] = field(default_factory=dict)
+    refused: list[CourierError] = field(default_factory=list)
     meters: dict[tuple[str, str], Meter] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -19,7 +19,7 @@ from courier.site.catalog.custody import KeptEntry
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue
-from courier.text import plural
+from courier.text import harmless, plural, volumes
 from formats.documents import custody as custody_doc
 from formats.documents.custody import CustodyBatch, CustodyEntry
 from formats.documents.notice import TYPE as NOTICE_TYPE
@@ -151,6 +151,5 @@ def _check_concerned(connection: Connection, site: Site, batch: CustodyBatch) ->
 def _note_arrival(connection: Connection, site: Site, batch: CustodyBatch, entry: CustodyEntry) -> None:
     """Note that our parcel is arriving, where the entry says that a destination has volumes of it."""
     if entry.event == "received" and entry.site == batch.site and batch.parcel.startswith(site.code):
-        numbers = ", ".join(map(str, entry.volumes[:20])) + (" ..." if len(entry.volumes) > 20 else "")
-        what = f"volume{'' if len(entry.volumes) == 1 else 's'} {numbers or 'of it'}"
+        what = harmless(volumes(entry.volumes), 200) if entry.volumes else "volumes of it"
         sent_event(connection, site, batch.parcel, SentEvent.ARRIVAL, f"{entry.site} has {what}")

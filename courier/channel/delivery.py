@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from courier.channel.connections import POLL, Connections, Run
+from courier.channel.connections import POLL, Connections, Run, is_server
 from courier.channel.pace import paused
 from courier.channel.passed import Passed
 from courier.channel.schedule import EXPIRY_NS, SECOND_NS, THREADS, THREADS_PER_SITE, Limits, resend_ns
@@ -25,6 +25,7 @@ from courier.site.home import Site
 from courier.site.outbox import transfer_piece, transfer_size
 from formats.documents import acknowledgement as acknowledgement_doc
 from formats.documents import card as card_doc
+from formats.documents import notice as notice_doc
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -181,6 +182,10 @@ def _transfer(site: Site, run: Run, connections: Connections, message: Message, 
         with site.catalogue.reading() as connection:
             return transfer_piece(connection, message, offset, length)
 
+    if message.type == notice_doc.TYPE and message.begun_ns is None:
+        with site.catalogue.writing() as connection:
+            if not messages.begin(connection, message, now_ns):
+                raise PausedError("the shipment was taken back", hint="nothing is to be done")
     outgoing = Outgoing(sha256=message.name, size=transfer_size(message), read=read)
     connections.to(address, message.priority).deliver(message.site, outgoing)
 
@@ -205,9 +210,16 @@ def _note_delivered(site: Site, run: Run, message: Message) -> None:
 
 
 def mark_handed_over(connection: Connection, message: Message, now_ns: int) -> None:
-    """Note that the other site has a message: an acknowledgement is done with, another message waits for its own."""
+    """Note that the other site has a message: an acknowledgement is done with, another message waits for its own.
+
+    Where the site has a folder as its address, the acknowledgement's name is kept until it does not lie there any more.
+    """
     if message.type == acknowledgement_doc.TYPE:
-        messages.forget(connection, message)
+        addresses = sites.addresses(connection, message.site)
+        if all(one.address == POLL or is_server(one) for one in addresses):
+            messages.forget(connection, message)
+        else:
+            messages.handed(connection, message, now_ns)
     else:
         due_ns = now_ns + resend_ns(messages.handed_over(message))
         messages.delivered(connection, message, due_ns=due_ns, now_ns=now_ns)

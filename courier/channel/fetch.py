@@ -10,7 +10,8 @@ from courier.channel.handlers import Handlers
 from courier.channel.inbox import Inbox
 from courier.channel.incoming import IncomingMessage, Intake, take_all
 from courier.channel.transport import EnoughError, PausedError, RejectedError
-from courier.errors import NotFoundError, UnreachableError, UsageError
+from courier.error_codes import Code
+from courier.errors import NotFoundError, RefusedError, UnreachableError, UsageError
 from courier.site.catalog import sites
 from courier.site.catalog.sites import Address
 from courier.site.home import Site
@@ -47,7 +48,12 @@ def fetch_messages(site: Site, run: Run, intake: Intake, handlers: Handlers) -> 
             if run.why_not(address):
                 continue
             try:
-                take_all(site, _from_address(site, connections, address), intake, handlers)
+                try:
+                    take_all(site, _from_address(site, connections, address), intake, handlers)
+                except RefusedError as error:
+                    if error.code != Code.PERMISSION:
+                        raise
+                    run.refused.append(error)  # of a message, which is no concern of the others
             except PausedError as error:
                 if isinstance(error, EnoughError):
                     answered.add(address.site)

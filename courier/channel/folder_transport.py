@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from courier.channel.transport import MAX_MESSAGE, Outgoing, Pace, RejectedError, Unlimited
-from courier.errors import UnreachableError
+from courier.error_codes import Code
+from courier.errors import RefusedError, UnreachableError
 from courier.files import TEMP, atomic_file, make_folder
 
 _NAME = re.compile(r"([0-9a-f]{64})\.msg")
@@ -25,6 +26,8 @@ _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 """Flags to open a message with. Whoever writes to the share may put a link or a pipe in its place: neither is read."""
 _REPLACED = {errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EISDIR}
 """Errors of opening a link, a pipe, a folder, or a file that another run has taken meanwhile."""
+_REFUSED = {errno.EACCES, errno.EPERM}
+"""Errors of what this user may not read or write."""
 LEFT_OVER_SECONDS = 7 * 24 * 3600
 """A temporary file that a killed sender left for us is removed when it has not grown for this time."""
 
@@ -58,7 +61,10 @@ class FolderTransport:
             raise self._broken(error, making=path) from None
 
     def fetch(self, own: str) -> Iterator[tuple[str, bytes]]:
-        """See `Transport.fetch`; files with other names, links and half-written ones are passed over."""
+        """See `Transport.fetch`; files with other names, links and half-written ones are passed over.
+
+        A message that this user may not read says nothing against the folder: all others are taken, then it is told.
+        """
         self._require()
         box = self._folder / own
         try:
@@ -78,8 +84,15 @@ class FolderTransport:
             body = self._read(box / name, unreadable) if match else None
             if match and body is not None and hashlib.sha256(body).hexdigest() == match[1]:
                 yield match[1], body
+        if (failure := next((one for one in unreadable if one.errno not in _REFUSED), None)) is not None:
+            raise self._broken(failure)
         if unreadable:
-            raise self._broken(unreadable[0])
+            others = f", and {len(unreadable) - 1:,} more" if len(unreadable) > 1 else ""
+            raise RefusedError(
+                f"message {unreadable[0].filename}{others}: {unreadable[0].strerror}",
+                hint="let this user read and delete it there; what else waited was taken: courier channel sync",
+                code=Code.PERMISSION,
+            )
 
     def _read(self, path: Path, unreadable: list[OSError]) -> bytes | None:
         try:
@@ -124,20 +137,17 @@ class FolderTransport:
         except OSError:
             return
 
-    def lying(self, to: str) -> list[tuple[str, int]]:
-        """(name, when it was written, in nanoseconds since 1970, UTC) of each message in the box of site ``to``.
-
-        Where the box cannot be looked into there are none.
-        """
-        found = []
+    def lying(self, to: str) -> set[str]:
+        """The names of the messages in the box of site ``to``; none where it cannot be looked into."""
+        found = set()
         try:
             with os.scandir(self._folder / to) as entries:
                 for entry in entries:
                     match = _NAME.fullmatch(entry.name)
                     if match and entry.is_file(follow_symlinks=False):
-                        found.append((match[1], entry.stat(follow_symlinks=False).st_mtime_ns))
+                        found.add(match[1])
         except OSError:
-            return []
+            return set()
         return found
 
     def close(self) -> None:
@@ -156,7 +166,7 @@ class FolderTransport:
         # The name of a message that is not there yet says nothing to an operator.
         path = path.parent if path == making else path
         where = "" if path == self._folder else f" ({path})"
-        refused = error.errno in (errno.EACCES, errno.EPERM)
+        refused = error.errno in _REFUSED
         return self._unreachable(f"{error.strerror or error}{where}", refused=refused)
 
     def _unreachable(self, why: str, *, refused: bool = False) -> UnreachableError:

@@ -22,7 +22,7 @@ from courier.channel.refusal_log import RefusalLog
 HEAD_SECONDS = 15.0
 """How long the head of a request may take to come, and a connection may be silent before it."""
 ANSWER_SECONDS = 60.0
-"""How long a peer may take to read an answer, which has 1 MiB at most."""
+"""How long a peer may take to read an answer, which has 1 MiB at most; files have `courier.channel.http_files`."""
 PER_ADDRESS = 64
 """Connections from one network address at one time: several sites may share one, each uses a few."""
 _A_MOMENT = 0.01
@@ -89,6 +89,8 @@ class LimitedProtocol(H11Protocol):
         self._waiting_since = 0.0
         self._answer_alarm: asyncio.TimerHandle | None = None
         self._unread_since: float | None = None
+        self._judged_elsewhere = False
+        """Whether whoever sends the answer sees to it that the peer takes it: a long one is never read to its end."""
 
     @property
     def is_busy(self) -> bool:
@@ -163,7 +165,7 @@ class LimitedProtocol(H11Protocol):
     def _watch_answer(self) -> None:
         """Cut the connection off when an answer has been unread for too long, also one that is closing already."""
         now = self.loop.time()
-        if not unsent_bytes(self.transport):
+        if self._judged_elsewhere or not unsent_bytes(self.transport):
             self._unread_since = None
         elif self._unread_since is None:
             self._unread_since = now

@@ -1,7 +1,7 @@
 """Connections that send files: the system copies them from the disk to the network, and no byte passes through here.
 
 An application finds `SendFile` in its scope under `SEND_FILE`; it calls it after ``http.response.start`` for the bytes
-of a file that belong into the answer there. A client that takes nothing for `ANSWER_SECONDS` is cut off.
+of a file that belong into the answer there. A client that does not take one slice within `ANSWER_SECONDS` is cut off.
 
 Packages of very many small files are asked for by as many small requests. Those of them that are as plain as can be are
 answered here at once, head and body in one piece, without a parser, a task and an application between: `Quick`. The
@@ -21,10 +21,12 @@ import h11
 from courier.channel.http_connections import Doors, LimitedProtocol, unsent_bytes
 
 SEND_FILE = "courier.send_file"
-SLICE = 4 << 20
-"""Bytes sent at a time, after which it is looked whether the client still takes them."""
+SLICE, FIRST_SLICE = 4 << 20, 128 << 10
+"""Bytes sent at a time, after which it is looked whether the client still takes them: at most, and of a slow client."""
 ANSWER_SECONDS = 120.0
 """How long a client may take for one slice."""
+_QUICK_SECONDS, _SLOW_SECONDS = 1.0, 10.0
+"""After a slice that took less than the first comes a longer one, after one of more than the second a shorter."""
 
 SendFile = Callable[[BinaryIO, int, int], Awaitable[None]]
 """Send so many bytes of a file from an offset; raises `ConnectionError` when the client is gone, too slow, or the file
@@ -114,7 +116,8 @@ class FileProtocol(LimitedProtocol):
         return limit is None or max(len(self.connections), len(self.tasks)) < limit
 
     async def _send_file(self, file: BinaryIO, offset: int, count: int) -> None:
-        cycle = self.cycle
+        cycle, length = self.cycle, FIRST_SLICE
+        self._judged_elsewhere = True
         try:
             # h11 counts the bytes of the answer without seeing them.
             self.conn.send_with_data_passthrough(h11.Data(data=_Bytes(count)))  # type: ignore[arg-type]
@@ -123,17 +126,20 @@ class FileProtocol(LimitedProtocol):
             while count:
                 if cycle.disconnected or self.transport.is_closing():
                     raise ConnectionResetError
-                wanted = min(SLICE, count)
-                sending = self.loop.sendfile(self.transport, file, offset, wanted, fallback=True)
+                begun = self.loop.time()
+                sending = self.loop.sendfile(self.transport, file, offset, min(length, count), fallback=True)
                 sent = await asyncio.wait_for(sending, ANSWER_SECONDS)
                 if not sent:
                     raise ConnectionAbortedError
+                length = _next_slice(length, self.loop.time() - begun)
                 offset, count = offset + sent, count - sent
         except (OSError, TimeoutError, RuntimeError, h11.LocalProtocolError) as error:
             # Bytes of the answer are missing, and only the end of the connection can tell the client so.
             cycle.disconnected = True
             self.transport.abort()
             raise ConnectionResetError(str(error)) from None
+        finally:
+            self._judged_elsewhere = False
 
     def _send_at_once(self, file: BinaryIO, offset: int, count: int) -> int:
         """Bytes that the system takes without waiting, which for a part of a file is often all of it."""
@@ -145,6 +151,13 @@ class FileProtocol(LimitedProtocol):
             )
         except BlockingIOError:
             return 0
+
+
+def _next_slice(length: int, seconds: float) -> int:
+    """How many bytes are sent at a time after so many took ``seconds``; a client may be as slow as its line or cap."""
+    if seconds < _QUICK_SECONDS:
+        return min(2 * length, SLICE)
+    return max(length // 2, FIRST_SLICE) if seconds > _SLOW_SECONDS else length
 
 
 class _Bytes:

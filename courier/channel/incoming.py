@@ -91,7 +91,7 @@ def take_all(site: Site, incoming: Iterable[IncomingMessage], intake: Intake, ha
     Refused ones are judged again at the end: what a site signed with its new key may come before its new card.
     """
     identities = cache(site.keyring.identities)
-    again: list[tuple[IncomingMessage, str]] = []
+    again: list[tuple[IncomingMessage, _Verdict]] = []
     room = SECOND_LOOK_BYTES
     try:
         for one in incoming:
@@ -104,22 +104,31 @@ def take_all(site: Site, incoming: Iterable[IncomingMessage], intake: Intake, ha
                 intake.refused.append((one.sha256, f"{error.message}; it is kept until the clock is right"))
                 continue
             intake.taken += verdict.taken
-            if verdict.taken or verdict.refused:
+            if verdict.taken:
                 intake.passed.append(_passed(verdict))
             if verdict.refused:
                 is_kept = len(one.body) <= room
                 room -= len(one.body) if is_kept else 0
-                again.append((one if is_kept else replace(one, body=b""), verdict.refused))
+                again.append((one if is_kept else replace(one, body=b""), verdict))
             one.done()
     except CourierError:
-        intake.refused += [(one.sha256, reason) for one, reason in again]
+        for one, refusal in again:
+            _tell_refused(site, intake, one, refusal)
         raise
-    for one, reason in again:
+    for one, refusal in again:
         if one.body and (verdict := _take_one(site, one, site.keyring.identities, handlers)).taken:
             intake.taken += 1
             intake.passed.append(_passed(verdict))
         else:
-            intake.refused.append((one.sha256, reason))
+            _tell_refused(site, intake, one, refusal)
+
+
+def _tell_refused(site: Site, intake: Intake, one: IncomingMessage, refusal: _Verdict) -> None:
+    """Tell of a dead letter, now that nothing which came with it has let it in."""
+    intake.passed.append(_passed(refusal))
+    intake.refused.append((one.sha256, refusal.refused))
+    with site.catalogue.writing() as connection:
+        messages.note_refused(connection, one.sha256)
 
 
 def _take_one(
@@ -149,7 +158,7 @@ def _take_one(
     if opened.type == acknowledgement_doc.TYPE:
         return _drop_acknowledgement(site, known)
     _keep(site, one, opened, known)
-    if opened.reason and known is not None and known.reason == opened.reason:
+    if opened.reason and known is not None and (known.state == "dismissed" or known.reason == opened.reason):
         return _Verdict()
     return _Verdict(
         taken=not opened.reason,
@@ -192,12 +201,13 @@ def _drop_acknowledgement(site: Site, known: Message | None) -> _Verdict:
 def _keep(site: Site, one: IncomingMessage, opened: _Opened, known: Message | None) -> None:
     """Note a message as taken or refused, in place of what was known of it; its sender is owed an acknowledgement."""
     moment = now()
+    refused = known.state if known is not None and known.state == "dismissed" else "refused"
     kept = Message(
         direction="in",
         sha256=opened.sha256,
         site=opened.sender,
         type=opened.type,
-        state="refused" if opened.reason else "taken",
+        state=refused if opened.reason else "taken",
         reason=opened.reason or opened.waits,
         body=b"",
         created_ns=moment,
@@ -211,5 +221,5 @@ def _keep(site: Site, one: IncomingMessage, opened: _Opened, known: Message | No
         if known is not None:
             messages.forget(connection, known)
         messages.put(connection, kept)
-        if kept.state == "refused":
+        if kept.state == refused:
             messages.thin_out(connection, opened.sender, keep=MAX_REFUSED)

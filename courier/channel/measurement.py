@@ -15,7 +15,7 @@ from courier.channel.addresses import find_address
 from courier.channel.connections import POLL, Network
 from courier.channel.http_transport import HttpTransport
 from courier.errors import NotFoundError, UnreachableError, UsageError
-from courier.files import explain_os
+from courier.files import explain_os, sync_file
 from courier.site.catalog import sites
 from courier.site.catalog.sites import Address
 from courier.site.home import Site
@@ -153,7 +153,7 @@ def _folder_probe(address: Address) -> Iterator[Probe]:
         with path.open("r+b" if path.exists() else "wb") as out:  # never made shorter: `down` reads from it
             out.write(data[:count])
             out.flush()
-            os.fsync(out.fileno())
+            sync_file(out.fileno(), path)
 
     def down(count: int) -> None:
         if not count:

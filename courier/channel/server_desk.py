@@ -14,6 +14,7 @@ from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import transfer_piece, transfer_size
 from formats.documents import acknowledgement as acknowledgement_doc
+from formats.documents import notice as notice_doc
 from formats.documents.card import SiteCard
 from formats.envelope import PublicKey
 
@@ -77,6 +78,12 @@ class ServerDesk:
             if message is None or message.state not in messages.LIVE:
                 return None
             if not limits.admits(message.priority, self._clock()):
+                return None
+            if message.type != notice_doc.TYPE or message.begun_ns is not None:
+                return transfer_piece(connection, message, offset, length), transfer_size(message)
+        with self._site.catalogue.writing() as connection:
+            # From now on it may have left, unless it was taken back meanwhile.
+            if not messages.begin(connection, message, self._clock()):
                 return None
             return transfer_piece(connection, message, offset, length), transfer_size(message)
 

@@ -44,7 +44,7 @@ class Exchange:
 
     ``delivered`` and ``taken``: how many messages went out and came in. ``refused``: (name, why) of dead letters.
     ``unreachable``: (site, why). ``parcels``: those that waited, as they stand now; ``failures``: what stands against
-    others.
+    others, and messages that may not be read.
     ``held``: (site, why) where messages wait though nothing failed, such as for a schedule. ``passed_over``: (site,
     address, why) of addresses that failed while another one of the site worked. ``news``: what was added to the logs of
     parcels. ``contradicted``: stored package versions whose source site signed other content for them.
@@ -173,7 +173,7 @@ def _exchange(site: Site, run: Run, intake: Intake, settled: Settled, log_end: i
         held=tuple(item for item in run.held.items() if item[0] not in run.failed),
         passed_over=tuple((*key, reason) for key, reason in sorted(run.down.items()) if key[0] not in run.failed),
         parcels=tuple(status for status, _ in settled if status is not None),
-        failures=tuple(error for _, error in settled if error is not None),
+        failures=(*run.refused, *(error for _, error in settled if error is not None)),
         news=news,
         contradicted=contradicted,
         passed=tuple(sorted([*run.passed, *intake.passed], key=lambda one: one.at_ns)),

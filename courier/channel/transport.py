@@ -92,7 +92,10 @@ class Transport(Protocol):
         """Deliver a message for site ``to``. Raises `UnreachableError`, `PausedError` or `RejectedError`."""
 
     def fetch(self, own: str) -> Iterator[tuple[str, bytes]]:
-        """(name, bytes) of every message that waits for site ``own``. Raises `UnreachableError`."""
+        """(name, bytes) of every message that waits for site ``own``.
+
+        Raises `UnreachableError`; and `RefusedError`, once all others were given, where one may not be read.
+        """
 
     def done(self, own: str, sha256: str) -> None:
         """Say that a message for site ``own`` was taken or refused, and need not be kept any longer. Never raises."""

@@ -33,7 +33,7 @@ def _say(console: Console, outcome: RuleOutcome) -> None:
     what = f"{due.package}:{due.version}"
     if error is not None:
         again = f"; tried again later, or now: courier point rule apply ({error.hint})" if outcome.waits else ""
-        console.warn(f"Note: {what} does not go to point {due.point} by its rule: {error.message}{again}")
+        console.note(f"{what} does not go to point {due.point} by its rule: {error.message}{again}")
     elif outcome.done is not None:
         console.say(f"{what} is on point {due.point}: {size_text(outcome.done.filled.bytes)} sent.")
 

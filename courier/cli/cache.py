@@ -157,7 +157,7 @@ def list_(
     The oldest comes first, and what is damaged is named. Exit code 4 when something is. Names, sizes and times of
     files are always compared with the package's listing.
     """
-    from courier.distribution.cache_folder import find_cache, inventory, open_cache
+    from courier.distribution.cache_folder import find_cache, inventory, open_cache, told_command
     from courier.errors import DamagedError
 
     console = console_of(context)
@@ -197,7 +197,8 @@ def list_(
                 one.path.name,
                 DamagedError(
                     f"{one.path}: {one.problem}",
-                    hint=f"delete it with courier cache clear {one.path.name.replace('-', ':')}, then fetch it again",
+                    hint="delete it, then fetch it again: "
+                    + told_command(opened.home, f"clear {one.path.name.replace('-', ':')}"),
                 ),
             )
             for one in found.damaged

@@ -9,7 +9,7 @@ import typer
 
 from courier.cli.command import command, console_of, group
 from courier.cli.console import time_text
-from courier.text import size_text
+from courier.text import plural, size_text
 
 if TYPE_CHECKING:
     from courier.cli.console import Console
@@ -141,7 +141,7 @@ def place(
         "short_bytes": verdict.short,
     }
     if entry is None:
-        raise typer.Exit(report_no_room(console, str(wanted), verdict, document, now_ns=now_ns))
+        raise typer.Exit(report_no_room(console, str(wanted), verdict, document, home=home, now_ns=now_ns))
     for one in placing.evicted:
         console.say(f"Deleted {one.package}:{one.version}: {size_text(one.bytes)}")
     done = "is in the cache already" if placing.already else f"placed: {size_text(entry.bytes)}"
@@ -149,29 +149,55 @@ def place(
     console.result(document)
 
 
-def report_no_room(console: Console, name: str, verdict: Verdict, document: dict[str, Any], *, now_ns: int) -> int:
-    """Report that a package was not placed, and when to try again; return the exit code."""
-    from courier.distribution.cache_rules import RETRIES, retry_times
+def report_no_room(
+    console: Console,
+    name: str,
+    verdict: Verdict,
+    document: dict[str, Any],
+    *,
+    home: Path,
+    now_ns: int,
+    retry: tuple[int, int] | None = None,
+) -> int:
+    """Report that a package was not placed in the cache at ``home``, and when to try again; return the exit code.
+
+    ``retry``: the seconds between two tries, and how many there are; None: as documented for every cache.
+    """
+    from courier.distribution.cache_folder import open_cache, told_command
+    from courier.distribution.cache_rules import MB, RETRIES, RETRY_SECONDS, retry_times
     from courier.error_codes import Code
     from courier.errors import NoSpaceError
 
     _say_blocked(console, verdict)
     document["blocked"] = [blocked_json(one) for one in verdict.blocked]
-    document["retry_at"] = [] if verdict.too_large else [time_text(at) for at in retry_times(now_ns)]
+    seconds, count = retry or (RETRY_SECONDS, RETRIES)
+    times = () if verdict.too_large else retry_times(now_ns, seconds=seconds, count=count)
+    document["retry_at"] = [time_text(at) for at in times]
     if verdict.too_large:
+        size = open_cache(home).settings.size + verdict.short
         error = NoSpaceError(
             f"{name} is {size_text(verdict.short)} larger than the whole cache; nothing was deleted",
-            hint="give the cache more room: courier cache config --size",
+            hint=f"give the cache more room: {told_command(home, f'config --size {-(-size // MB)}MB')}",
             code=Code.CACHE_TOO_SMALL,
         )
     else:
         error = NoSpaceError(
             f"{name} does not fit: {size_text(verdict.short)} are missing after all that may go; nothing was deleted",
-            hint=f"unlock or clear what blocks it, or try again every 4 hours, {RETRIES} times",
+            hint=f"{_way_out(verdict, home)}, or try again every {_every(seconds)}, {count:,} times",
             code=Code.CACHE_BLOCKED,
         )
     console.error(error, document)
     return error.exit_code
+
+
+def _way_out(verdict: Verdict, home: Path) -> str:
+    if verdict.blocked:
+        return "unlock or clear what blocks it"
+    return f"free space on the disk of {home}"
+
+
+def _every(seconds: int) -> str:
+    return plural(seconds // 3600, "hour") if seconds % 3600 == 0 else f"{seconds // 60:,} min"
 
 
 def _say_blocked(console: Console, verdict: Verdict) -> None:
@@ -179,7 +205,12 @@ def _say_blocked(console: Console, verdict: Verdict) -> None:
         console.table(
             ("may not go", "bytes", "because", "until"),
             [
-                (f"{one.entry.package}:{one.entry.version}", one.entry.bytes, one.reason, time_text(one.until_ns))
+                (
+                    f"{one.entry.package}:{one.entry.version}",
+                    one.entry.bytes,
+                    "being downloaded" if one.entry.staged else one.reason,
+                    time_text(one.until_ns),
+                )
                 for one in verdict.blocked
             ],
         )
@@ -204,8 +235,8 @@ def explain(
 
     console = console_of(context)
     wanted, needed = parse_wanted(reference), bytes_of(size, "--size")
-    name = "" if wanted.version is None else f"{wanted.package}-{wanted.version}"
-    verdict = would_place(open_cache(find_cache(cache)), needed, now_ns=now(), package=name)
+    opened = open_cache(find_cache(cache))
+    verdict = would_place(opened, needed, now_ns=now(), package=wanted.package, version=wanted.version)
     if verdict.fits:
         console.say(f"{wanted} would fit" + ("" if verdict.evict else "; nothing would be deleted for it"))
     elif verdict.too_large:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,7 +59,6 @@ def rebuild(
     from courier.parcel.rebuild import rebuild as rebuild_from
     from courier.receiving.rebuild_received import rebuild_received
     from courier.sending.rebuild_sent import rebuild_sent
-    from courier.site.home import change_settings
     from courier.site.lost_catalogue import catalogue_is_lost
     from courier.site.settings import find_home
 
@@ -82,9 +80,6 @@ def rebuild(
         if failures and not found:
             # Within the block: a catalogue that was begun for this goes again.
             raise typer.Exit(console.errors(failures, document))
-        if was_lost:
-            # How far the custody entries of this site were numbered is not known any more: a new book begins at 1.
-            change_settings(site, book=secrets.token_hex(8))
     if failures:
         raise typer.Exit(console.errors(failures, document))
     console.result(document)

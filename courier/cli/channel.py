@@ -12,6 +12,7 @@ from courier.cli import channel_address as address
 from courier.cli import channel_status
 from courier.cli.by_rule import distribute_by_rule
 from courier.cli.command import command, console_of, group
+from courier.cli.console import SHOWN
 from courier.cli.received_parcel import parcel_status, say_imported
 from courier.parcel.states import ReceivedEvent
 from courier.text import plural
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 app = group("The network channel: addresses of other sites, and messages.")
 app.add_typer(address.app, name="address")
 
-SHOWN = 20
-"""Lines of one kind that are printed for people; a longer list is cut."""
 REMIND_SECONDS = 24 * 3600
 """Seconds between two reminders of a server that the key of the site ends."""
 
@@ -74,8 +73,8 @@ def sync(
             console.say(f"Waiting for {code}: {reason}")
         for code, where, reason in done.passed_over:
             why = reason if where in reason else f"{where}: {reason}"
-            console.warn(
-                f"Note: one address of {code} failed and another one worked: {why}; if it is wrong: courier channel "
+            console.note(
+                f"one address of {code} failed and another one worked: {why}; if it is wrong: courier channel "
                 f"address remove {code} {where}"
             )
         for status in done.parcels:
@@ -86,7 +85,7 @@ def sync(
                 f"has; it is not used: courier package show {package}:{version}"
             )
         if ending := site.key_warning():
-            console.warn(f"Note: {ending}")
+            console.note(ending)
         document = {
             "key_warning": ending,
             "delivered": done.delivered,

@@ -11,7 +11,6 @@ from courier.cli.command import SITE_CODE, command, console_of, group
 from courier.text import plural, size_text
 
 if TYPE_CHECKING:
-    from courier.channel.addresses import Wishes
     from courier.site.catalog.sites import Address
 
 app = group("Addresses: how other sites are reached.")
@@ -66,12 +65,6 @@ CA = Annotated[
 ]
 
 
-def _wishes(**given: Any) -> Wishes:
-    from courier.channel.addresses import Wishes
-
-    return Wishes(**given)
-
-
 def _address_record(found: Address) -> dict[str, Any]:
     from courier.channel.measurement import Measured
     from courier.channel.schedule import Limits, rate_text, week_text
@@ -116,10 +109,10 @@ def address_add(
     ca: CA = None,
 ) -> None:
     """Add an address of a trusted site, with its limits."""
-    from courier.channel.addresses import add_address, poll_before
+    from courier.channel.addresses import Wishes, add_address, poll_before
 
     console = console_of(context)
-    wishes = _wishes(
+    wishes = Wishes(
         priority=priority,
         schedule=schedule,
         zone=zone,
@@ -136,15 +129,15 @@ def address_add(
         else:
             console.say(f"{added.site} is reached at {added.address}, priority {added.priority}.")
         if not (added.address == "poll" or "://" in added.address or Path(added.address).is_dir()):
-            console.warn("Note: that folder is not there now; nothing goes or comes by it until it is.")
+            console.note("that folder is not there now; nothing goes or comes by it until it is.")
         if (before := poll_before(site, added)) is not None:
-            console.warn(
-                f"Note: {added.site} fetches from our server first (poll, priority {before}): nothing goes to it by "
+            console.note(
+                f"{added.site} fetches from our server first (poll, priority {before}): nothing goes to it by "
                 f"this address while poll is first: courier channel address set {added.site} poll --priority N"
             )
         if added.address.startswith("http://"):
-            console.warn(
-                "Note: without https anyone on the way sees how many messages go, and how large (not what they say)."
+            console.note(
+                "without https anyone on the way sees how many messages go, and how large (not what they say)."
             )
         console.result(_address_record(added))
 
@@ -168,24 +161,24 @@ def address_set(
 
     Transfers that are running follow them at once.
     """
-    from courier.channel.addresses import set_address
+    from courier.channel.addresses import Wishes, set_address
     from courier.errors import UsageError
 
     console = console_of(context)
-    given = {
-        "priority": priority,
-        "schedule": schedule,
-        "zone": zone,
-        "cap": cap,
-        "pulse": pulse,
-        "retries": retries,
-        "retry_wait": retry_wait,
-        "ca": ca,
-    }
-    if all(value is None for value in given.values()):
+    wishes = Wishes(
+        priority=priority,
+        schedule=schedule,
+        zone=zone,
+        cap=cap,
+        pulse=pulse,
+        retries=retries,
+        retry_wait=retry_wait,
+        ca=ca,
+    )
+    if wishes == Wishes():
         raise UsageError("no option says what to change", hint="courier channel address set --help")
     with console.site() as site:
-        record = _address_record(set_address(site, code, where, _wishes(**given)))
+        record = _address_record(set_address(site, code, where, wishes))
         console.say(
             f"{record['site']} at {record['address']}: priority {record['priority']}, schedule {record['schedule']} "
             f"({record['zone']}), rate {record['rate']}."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from courier.cli.command import command, console_of, group
+from courier.cli.console import SHOWN
 from courier.text import plural
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 app = group("")
 
-SHOWN = 20
-"""Lines of one kind that are printed for people; a longer list is cut."""
 _COLUMNS = (
     ("out", "queued", "WAITING"),
     ("out", "delivered", "UNDER WAY"),
@@ -66,7 +65,7 @@ def status(
             where = f" for {message.site}" if message.direction == "out" else ""
             console.say(f"Dead letter{where} {message.sha256[:12]}, {time_text(message.created_ns)}: {message.reason}")
         if dead:
-            console.say("Done with a dead letter? courier channel dismiss ID, or --all")
+            console.say("Done with a dead letter? courier channel dismiss MESSAGE, or --all")
         for one in bare:
             console.say(
                 f"Not encrypted to {one.site}, {plural(one.waiting, 'message')} waiting: {one.reason}; {one.hint}"
@@ -112,13 +111,14 @@ def dismiss(
     *,
     ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID...]", help="Dead letters, as courier channel status names them."),
+        typer.Argument(metavar="[MESSAGE...]", help="Dead letters, as courier channel status names them."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
 ) -> None:
-    """Forget dead letters that are done with.
+    """Take dead letters that are done with out of the status.
 
-    Nothing is sent or undone by it, and the log of the site still says what they were.
+    Nothing is sent or undone by it, and the log of the site still says what they were. One that comes again is judged
+    again, and not named again if it is refused as before.
     """
     from courier.errors import UsageError
     from courier.site.catalog import messages
@@ -131,12 +131,13 @@ def dismiss(
             dead = messages.dead_letters(connection)
         chosen = dead if everything else [one for start in ids or () for one in _named(dead, start)]
         if chosen:
-            console.confirm(f"Forget {plural(len(chosen), 'dead letter')}?")
+            console.confirm(f"Dismiss {plural(len(chosen), 'dead letter')}?")
         with site.catalogue.writing() as connection:
-            for one in chosen:
-                messages.dismiss(connection, one)
-        console.say(f"{plural(len(chosen), 'dead letter')} dismissed; {len(dead) - len(chosen):,} left.")
-        console.result({"dismissed": [one.sha256 for one in chosen], "left": len(dead) - len(chosen)})
+            # Meanwhile one may have been sent again, or taken in.
+            dismissed = [one.sha256 for one in chosen if messages.dismiss(connection, one)]
+            left = len(messages.dead_letters(connection))
+        console.say(f"{plural(len(dismissed), 'dead letter')} dismissed; {left:,} left.")
+        console.result({"dismissed": dismissed, "left": left})
 
 
 def _named(dead: list[Message], start: str) -> list[Message]:
@@ -147,7 +148,5 @@ def _named(dead: list[Message], start: str) -> list[Message]:
     if not found:
         raise NotFoundError(f"there is no dead letter {start}", hint="courier channel status names them")
     if len({one.sha256 for one in found}) > 1:
-        raise UsageError(
-            f"{start} is the beginning of several IDs", hint="give more of it: courier channel status --json"
-        )
+        raise UsageError(f"{start} is the beginning of several", hint="give more of it: courier channel status --json")
     return found

@@ -148,7 +148,7 @@ class Command(TyperCommand):
             if parameter.name in context.params:
                 context.params[parameter.name] = in_capitals(parameter, context.params[parameter.name])
             check_texts(parameter, context.params.get(parameter.name))
-        with telling_refusals(context.obj.warn):
+        with telling_refusals(context.obj.note):
             return super().invoke(context)
 
 

@@ -30,6 +30,10 @@ _UNLIMITED = 100_000
 """Columns of a table that goes into a file or pipe: wider than any row."""
 
 
+SHOWN = 20
+"""Lines of one kind that are printed for people; a longer list is cut, and ``--json`` has all of it."""
+
+
 @dataclass(kw_only=True)
 class Console:
     """How one command speaks with the operator, and the options that every command has.
@@ -70,7 +74,7 @@ class Console:
         ):
             for warning in (open_to_others(home), password_in_settings(home, site.settings.catalogue)):
                 if warning:
-                    self.warn(f"Note: {warning}")
+                    self.note(warning)
             yield site
 
     def say(self, text: str = "") -> None:
@@ -88,9 +92,9 @@ class Console:
             lines = [harmless(text), *([f"  -> {harmless(hint)}"] if hint else [])]
             print("\n".join(_wrapped(line, sys.stderr) for line in lines), file=sys.stderr, flush=True)
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, *, hint: str = "") -> None:
         """Print what an operator should know though nothing is wrong, as `warn` does."""
-        self.warn(f"Note: {text}")
+        self.warn(f"Note: {text}", hint=hint)
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print columns for people; a column of whole numbers is aligned to the right.

@@ -12,8 +12,7 @@ from courier.cli.command import PARCEL, command, console_of, group
 from courier.cli.console import Console, time_text
 from courier.cli.seals import read_seals
 from courier.error_codes import Code
-from courier.text import dashed, plural
-from formats.blocks import ranges
+from courier.text import plural, volumes
 
 if TYPE_CHECKING:
     from courier.parcel.custody import LedgerView
@@ -128,7 +127,7 @@ def merge(
     Entries that the catalogue has already stay as they are.
     """
     from courier.errors import RefusedError
-    from courier.parcel.custody_ledger import merge_file
+    from courier.parcel.custody_file import merge_file
 
     console = console_of(context)
     with console.site() as site:
@@ -208,7 +207,7 @@ def entry_text(entry: CustodyEntry, seals: Sequence[str]) -> str:
     """An entry in one line for people; ``seals``: the verdict on each of its seals (`courier.parcel.seals`)."""
     parts: list[str] = [entry.event + (f" (set {entry.copy})" if entry.copy > 1 else "")]
     if entry.volumes:
-        parts.append(f"volume{'' if len(entry.volumes) == 1 else 's'} {dashed(ranges(entry.volumes))}")
+        parts.append(volumes(entry.volumes))
     if entry.to:
         parts.append(f"to {entry.to}")
     if entry.tracking:

@@ -22,16 +22,14 @@ from courier.cli.download_options import (
     SETTINGS,
     TOKEN_FILE,
     WINDOW,
-    pace_of,
-    priority_of,
-    seconds_of,
+    manner_of,
     sources_of,
     stopping,
 )
+from courier.cli.download_told import say_sources, sources_json
 from courier.text import plural, size_text
 
 if TYPE_CHECKING:
-    from courier.distribution.cache_rules import Verdict
     from courier.distribution.download_run import Outcome, Wish
 
 app = group("")
@@ -85,44 +83,51 @@ def download(
     from courier.distribution.cache_folder import find_cache
     from courier.distribution.download_plan import read_cards
     from courier.distribution.download_run import Wish, download_to_folder
-    from courier.distribution.download_shared import Manner
     from courier.errors import UsageError
+    from courier.site.clock import now
 
     console = console_of(context)
     wanted, stop = parse_wanted(reference), threading.Event()
     if to is not None and (cache is not None or client_class or wait):
         raise UsageError("--cache, --class and --wait are of the cache", hint="leave --to or them out")
-    chosen = priority_of(priority)
     wish = Wish(
         package=wanted.package,
         version=wanted.version,
         points=sources_of(addresses, token_file, ca_file),
         cards=read_cards(cards),
-        manner=Manner(
-            connections=parallel,
-            priority=chosen,
-            pace=pace_of(console, chosen, window or [], rate, settings, stop),
-            retry_for=seconds_of(retry_for),
+        manner=manner_of(
+            console, priority, window or [], rate, settings, parallel=parallel, retry_for=retry_for, stop=stop
         ),
         point=point,
         client_class=client_class,
+        ca_file=ca_file,
     )
+    home = find_cache(cache)
     with stopping(stop):
         if to is not None:
             outcome = download_to_folder(wish, to, stop=stop, progress=console.progress)
         else:
-            outcome = _to_cache(console, wish, find_cache(cache), stop=stop, wait=wait)
-    document = _document(outcome)
-    if outcome.placing is not None and outcome.placing.entry is None:
-        raise typer.Exit(_no_room(console, outcome, outcome.placing.verdict, document))
+            outcome = _to_cache(console, wish, home, stop=stop, wait=wait)
+    document, placing = _document(outcome), outcome.placing
+    if placing is not None and placing.entry is None:
+        ref = outcome.found.ref
+        raise typer.Exit(
+            report_no_room(
+                console,
+                f"{ref.package}:{ref.version}",
+                placing.verdict,
+                document,
+                home=home,
+                now_ns=now(),
+                retry=_retry(wish, outcome),
+            )
+        )
     _say(console, outcome)
     console.result(document)
 
 
 def _to_cache(console: Console, wish: Wish, home: Path, *, stop: threading.Event, wait: bool) -> Outcome:
     """Download into the cache; with ``wait`` again and again, as documented, while it does not fit."""
-    from courier.distribution.cache_class import settings_of
-    from courier.distribution.cache_rules import RETRIES, RETRY_SECONDS
     from courier.distribution.download_run import download_to_cache
 
     tries = 0
@@ -130,10 +135,7 @@ def _to_cache(console: Console, wish: Wish, home: Path, *, stop: threading.Event
         outcome = download_to_cache(wish, home, stop=stop, progress=console.progress)
         placing = outcome.placing
         assert placing is not None
-        seconds, most = RETRY_SECONDS, RETRIES
-        if wish.client_class:
-            signed = settings_of(outcome.found.statement, wish.client_class)
-            seconds, most = signed.retry * 60, signed.retries
+        seconds, most = _retry(wish, outcome)
         if placing.entry is not None or placing.verdict.too_large or not wait or tries >= most:
             return outcome
         tries += 1
@@ -144,11 +146,15 @@ def _to_cache(console: Console, wish: Wish, home: Path, *, stop: threading.Event
         stop.wait(seconds)
 
 
-def _no_room(console: Console, outcome: Outcome, verdict: Verdict, document: dict[str, Any]) -> int:
-    from courier.site.clock import now
+def _retry(wish: Wish, outcome: Outcome) -> tuple[int, int]:
+    """The seconds between two tries where a package does not fit, and how many there are: as the site has it."""
+    from courier.distribution.cache_class import settings_of
+    from courier.distribution.cache_rules import RETRIES, RETRY_SECONDS
 
-    ref = outcome.found.ref
-    return report_no_room(console, f"{ref.package}:{ref.version}", verdict, document, now_ns=now())
+    if not wish.client_class:
+        return RETRY_SECONDS, RETRIES
+    signed = settings_of(outcome.found.statement, wish.client_class)
+    return signed.retry * 60, signed.retries
 
 
 def _voucher(outcome: Outcome) -> str:
@@ -175,17 +181,8 @@ def _document(outcome: Outcome) -> dict[str, Any]:
         "fetched_bytes": counts.fetched,
         "resumed_bytes": counts.resumed,
         "zero_bytes": counts.zeros,
-        "blocks_refused": sum(one.refused for one in outcome.sources),
-        "sources": [
-            {
-                "from": one.name,
-                "kind": one.kind,
-                "bytes": one.bytes,
-                "blocks_refused": one.refused,
-                "faults": [{"what": what, "count": count} for what, count in one.faults],
-            }
-            for one in outcome.sources
-        ],
+        "set_id_dropped": outcome.set_id_dropped,
+        **sources_json(outcome.sources),
     }
     if placing is not None:
         document |= {
@@ -206,20 +203,15 @@ def _say(console: Console, outcome: Outcome) -> None:
         return
     for one in outcome.placing.evicted if outcome.placing else ():
         console.say(f"Deleted {one.package}:{one.version}: {size_text(one.bytes)}")
-    for source in outcome.sources:
-        if source.bytes:
-            console.say(f"{size_text(source.bytes)} from {source.name}{' (peer)' if source.kind == 'peer' else ''}")
-        if source.faults:
-            what, count = source.faults[0]
-            others = f"; {len(source.faults) - 1} other faults" if len(source.faults) > 1 else ""
-            console.warn(f"{source.name}: {what}{f', {count} times' if count > 1 else ''}{others}")
-        if source.refused:
-            console.warn(f"{source.name}: {plural(source.refused, 'block')} refused and fetched again")
+    say_sources(console, outcome.sources)
     more = [f"{size_text(counts.resumed)} were there"] if counts.resumed else []
     more += [f"{size_text(counts.zeros)} are zeros"] if counts.zeros else []
     extra = f" ({', '.join(more)})" if more else ""
     console.say(f"{ref.package}:{ref.version}: {size_text(outcome.found.package.definition.listing.bytes)}{extra}")
     console.say(f"  {outcome.where}")
+    if outcome.set_id_dropped:
+        entries = plural(outcome.set_id_dropped, "entry", "entries")
+        console.say(f"  {entries} without the set-user-ID and set-group-ID bits that the package has for them")
     owner = ref.package[:3]
     if owner != _voucher(outcome):
         console.say(f"  {_voucher(outcome)} alone vouches for it: the card of {owner} was not given (--card)")

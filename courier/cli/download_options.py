@@ -16,6 +16,7 @@ from courier.cli.console import Console
 if TYPE_CHECKING:
     from courier.distribution.download_limits import DownloadLimits, Priority
     from courier.distribution.download_pace import Pace, Unpaced
+    from courier.distribution.download_shared import Manner
     from courier.distribution.source import Source
 
 MOST_CONNECTIONS = 16
@@ -89,6 +90,29 @@ def sources_of(addresses: list[str], token_file: Path | None, ca_file: Path | No
         if re.match("https?:", one)
         else folder_source(one)
         for one in addresses
+    )
+
+
+def manner_of(
+    console: Console,
+    priority: str,
+    windows: list[str],
+    rate: str | None,
+    settings: Path | None,
+    *,
+    parallel: int,
+    retry_for: str,
+    stop: threading.Event,
+) -> Manner:
+    """How an operator wants it to be fetched. Raises `UsageError`."""
+    from courier.distribution.download_shared import Manner
+
+    chosen = priority_of(priority)
+    return Manner(
+        connections=parallel,
+        priority=chosen,
+        pace=pace_of(console, chosen, windows, rate, settings, stop),
+        retry_for=seconds_of(retry_for),
     )
 
 

@@ -16,6 +16,7 @@ _CODE, _PARCEL = r"[A-Za-z0-9]{3}", r"[A-Za-z0-9]{3}-[0-9]{6}"
 _PACKAGE = r"[A-Za-z0-9]{3}[0-9A-Fa-f]{5}(:[0-9]+)?"
 _SHAPES = {
     "CODE": _CODE,
+    "PREFIX": r"[A-Za-z0-9]{1,3}|[A-Za-z0-9]{3}[0-9A-Fa-f]{1,5}",
     "PARCEL": _PARCEL,
     "PARCEL|MEDIUM": _PARCEL,
     "ID": _PACKAGE,
@@ -85,6 +86,8 @@ def _layouts(_context: Any, _begun: str) -> list[tuple[str, str]]:
 _OFFERS: dict[str, Callable[[Any, str], list[tuple[str, str]]]] = {
     "CODE": _names("site"),
     "PARCEL": _names("parcel"),
+    "MESSAGE": _names("letter"),
+    "PREFIX": _packages,
     "ID": _packages,
     "ID:VERSION": _names("version"),
     "ID[:VERSION]": _packages,

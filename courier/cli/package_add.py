@@ -103,7 +103,7 @@ def add(
             console.say(f"Would add {size_text(size)} as a version of {package_id or 'a new package'}.")
             console.result({"dry_run": True, "bytes": size, "package_id": package_id, "version": version, **kept})
             return
-        with console.progress("Adding", size) as progress:
+        with console.phases() as progress:
             stored = add_package(site, addition, progress)
         files = plural(stored.listing.files, "file")
         console.say(f"{stored.package}:{stored.version}  {stored.name}: {files}, {size_text(stored.listing.bytes)}")

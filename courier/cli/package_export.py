@@ -97,15 +97,17 @@ def export(
     made = Written()
     with console.site() as site:
         if archive is not None:
-            with console.progress("Exporting", None) as progress:
+            with console.phases() as progress:
                 stored, written = export_archive(
                     site, reference, archive, level=LEVELS[compress or "none"], part_size=part_size, progress=progress
                 )
         elif to is not None and unpack:
-            with console.progress("Unpacking", None) as progress:
+            with console.phases() as progress:
                 (stored, lost), written = unpack_package(site, reference, to, progress), [to]
         elif to is not None:
-            (stored, made), written = export_package(site, reference, to, keep_set_id=keep_set_id), [to]
+            with console.phases() as progress:
+                stored, made = export_package(site, reference, to, keep_set_id=keep_set_id, progress=progress)
+            written = [to]
         _say_written(console, stored, written, made, lost)
         parts = [str(path) for path in written]
         console.result(

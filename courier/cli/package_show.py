@@ -7,14 +7,11 @@ from typing import Annotated
 import typer
 
 from courier.cli.command import command, console_of, group
-from courier.cli.console import time_text
+from courier.cli.console import SHOWN, time_text
 from courier.cli.package_version import REFERENCE, describe
 from courier.text import plural, size_text
 
 app = group("")
-
-PRINTED = 20
-"""Damaged files of a version that are printed, at most: one bad disk may name a million."""
 
 
 @command(app, "list", examples=["courier package list"])
@@ -34,6 +31,9 @@ def list_(context: typer.Context) -> None:
             for s in found
         ]
         marks = {key: f"{' (RETIRED)' * (key in retired)}{' (CONTRADICTED)' * (key in contradicted)}" for key in known}
+        for s in found:
+            if (vouching := vouching_site(s, signed)) != s.package[:3]:
+                marks[s.package, s.version] += f" ({vouching} alone vouches for it)"
         rows = [(*row[:2], f"{row[2]}{marks[row[0], row[1]]}", *row[3:]) for row in rows]
         console.table(("PACKAGE", "VERSION", "NAME", "FILES", "SIZE", "FROM", "ADDED"), rows)
         if not rows:
@@ -73,6 +73,7 @@ def show(context: typer.Context, *, reference: REFERENCE) -> None:
         key, source = (stored.package, stored.version), stored.package[:3]
         if vouching != source:
             console.say(f"Vouched for by {vouching} alone: what {source} signed for it is not here.")
+            console.say(f"  {_how_to_have_it_signed(source, is_pinned=site.trust().is_pinned(source))}")
         if bad:
             console.say(f"CONTRADICTED: {source} signed other content for this version; it is not used.")
         if key in retired:
@@ -97,6 +98,15 @@ def show(context: typer.Context, *, reference: REFERENCE) -> None:
         )
 
 
+def _how_to_have_it_signed(source: str, *, is_pinned: bool) -> str:
+    """What replaces the word of a site that only passed a package on."""
+    first = "" if is_pinned else f"Pin the card of {source} (courier site trust CARD). "
+    return (
+        f"{first}What {source} signed comes by network (courier channel sync) with a parcel of {source} that has this "
+        f"version and is shipped here: ask {source} for one"
+    )
+
+
 @command(app, "verify", examples=["courier package verify", "courier package verify HQ100001:3"])
 def verify(
     context: typer.Context,
@@ -107,27 +117,32 @@ def verify(
 ) -> None:
     """Read the stored content again and compare it with its digests."""
     from courier.errors import DamagedError
-    from courier.packages.verify import verify_packages
+    from courier.packages.verify import LISTING, verify_packages
+
+    def what(listings: int, files: int) -> str:
+        named = [plural(listings, "listing")] * bool(listings) + [plural(files, "file")] * bool(files)
+        return " and ".join(named)
 
     console = console_of(context)
     with console.site() as site:
         with console.phases() as progress:
             results = verify_packages(site, reference, progress)
-        bad = 0
+        listings, files = 0, 0
         documents = []
         for stored, findings in results:
-            bad += len(findings)
-            verdict = "good" if not findings else plural(len(findings), "file") + " damaged"
+            bad = sum(finding.path == LISTING for finding in findings)
+            listings, files = listings + bad, files + len(findings) - bad
+            verdict = f"{what(bad, len(findings) - bad)} damaged" if findings else "good"
             console.say(f"{stored.package}:{stored.version}  {verdict}")
-            for finding in findings[:PRINTED]:
+            for finding in findings[:SHOWN]:
                 console.warn(f"  {finding.path or 'its listing'}: {finding.problem}")
-            if len(findings) > PRINTED:
-                console.warn(f"  and {len(findings) - PRINTED} more; all of them: --json")
+            if len(findings) > SHOWN:
+                console.warn(f"  and {len(findings) - SHOWN} more; all of them: --json")
             problems = [{"path": finding.path, "problem": finding.problem} for finding in findings]
             documents.append({**describe(stored), "state": "damaged" if findings else "good", "problems": problems})
-        if bad:
+        if listings or files:
             error = DamagedError(
-                f"{plural(bad, 'file')} of the store {'is' if bad == 1 else 'are'} damaged",
+                f"{what(listings, files)} of the store {'is' if listings + files == 1 else 'are'} damaged",
                 hint="the store does not use it any more: add or receive the same content again, and check this disk",
             )
             console.error(error, {"packages": documents})

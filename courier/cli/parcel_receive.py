@@ -11,7 +11,7 @@ import typer
 from courier.cli.by_rule import distribute_by_rule
 from courier.cli.command import PARCEL, command, console_of, group
 from courier.cli.received_parcel import parcel_status, say_status, say_volume, volume_result
-from courier.cli.seals import SEALS_FILE, read_seals, seals_in_file
+from courier.cli.seals import SEALS_FILE, read_seals
 from courier.text import plural
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def arrived(
     from courier.receiving.parcel_status import find_build
 
     console = console_of(context)
-    seals = read_seals([*(seal or ()), *seals_in_file(seals_file)])
+    seals = read_seals(seal, seals_file)
     odd: list[str] = []
 
     def differing(texts: Sequence[str]) -> None:

@@ -73,7 +73,8 @@ def repair(
             request, envelope, size = request_blocks(site, parcel)
             where = str(request_out) if request_out is not None else f"the outbox for {request.source}"
             if request_out is not None:
-                write_request(site, envelope, request, request_out)
+                if write_request(site, envelope, request, request_out):
+                    console.say(f"{where}: the request for {parcel} that was there is replaced")
                 follow = f"at {request.source}: courier parcel answer FILE --out DIR"
             else:
                 queue_request(site, envelope, request)
@@ -145,8 +146,9 @@ def answer(
             f"{size_text(asked.bytes)} ({describe_blocks(wanted)})"
         )
         check_limit(site, asked, yes=console.yes)
-        paths = write_answer(site, asked, out) if out is not None else []
-        count = len(paths) if out is not None else queue_answer(site, asked)
+        with console.phases() as progress:
+            paths = write_answer(site, asked, out, progress) if out is not None else []
+            count = len(paths) if out is not None else queue_answer(site, asked, progress)
         if out is not None:
             console.say(
                 f"{plural(count, 'part')} in {out}. Next, at {wanted.site}: courier parcel repair {wanted.parcel} "

@@ -189,8 +189,8 @@ def _say_kept(console: Console, site: Site, kept: int, all_kept: Retained) -> No
         f"{size_text(all_kept.bytes)} {quota}"
     )
     if all_kept.over:
-        console.warn(
-            f"Note: built parcels take {size_text(all_kept.over)} above the quota; none goes until it is confirmed.",
+        console.note(
+            f"built parcels take {size_text(all_kept.over)} above the quota; none goes until it is confirmed.",
             hint="courier parcel list shows them; courier parcel discard PARCEL deletes the files of one, "
             "courier parcel limits --quota SIZE sets the quota",
         )
@@ -265,9 +265,7 @@ def write(
     with console.site() as site:
         outgoing = open_outgoing(site, parcel)
         if outgoing.sent.state == "Confirmed":
-            console.warn(
-                f"Note: {parcel} is confirmed: every destination has it. Writing it again does not change that."
-            )
+            console.note(f"{parcel} is confirmed: every destination has it. Writing it again does not change that.")
         kind, room = outgoing.packing.media, outgoing.packing.capacity
         if media is not None or capacity is not None:
             kind, room = medium_capacity(media, capacity)
@@ -294,7 +292,7 @@ def write(
             require_room(site, plan, changed=console.change_media)
             ensure_files(site, outgoing, range(len(outgoing.packing.archives)))
             plan = replace(plan, parcel=relay_out(site, relayout))
-        with console.progress("Writing", plan.work) as progress:
+        with console.phases() as progress:
             done = write_volumes(site, plan, progress=progress, written=written, changed=console.change_media)
         if done.state == "Written":
             console.say(f"All volumes are written. Next: courier parcel ship {parcel}")
@@ -311,14 +309,14 @@ def _say_relayout(console: Console, site: Site, outgoing: OutgoingParcel) -> Non
         shipped = [to.site for to in parcels.destinations(connection, name) if to.shipped_ns]
     if written:
         numbers = len({m.number for m in written})
-        console.warn(
-            f"Note: this lays {name} out anew, as edition {edition + 1}. {plural(numbers, 'volume')} of edition "
+        console.note(
+            f"this lays {name} out anew, as edition {edition + 1}. {plural(numbers, 'volume')} of edition "
             f"{edition} {'was' if numbers == 1 else 'were'} written before: receivers take them as well, but no more "
             "of that edition can be written, and the parity of two editions does not go together."
         )
     if shipped:
-        console.warn(
-            f"Note: {', '.join(shipped)} {'was' if len(shipped) == 1 else 'were'} told of edition {edition}. Once the "
+        console.note(
+            f"{', '.join(shipped)} {'was' if len(shipped) == 1 else 'were'} told of edition {edition}. Once the "
             f"new one is written, this tells of it: courier parcel ship {name}"
         )
 

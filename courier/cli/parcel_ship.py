@@ -9,8 +9,8 @@ import typer
 
 from courier.cli.command import DRY_RUN, PARCEL, command, console_of, group
 from courier.cli.console import Console
-from courier.cli.seals import SEALS_FILE, read_seals, seals_in_file
-from courier.text import listed, plural
+from courier.cli.seals import SEALS_FILE, read_seals
+from courier.text import plural, volumes
 
 if TYPE_CHECKING:
     from courier.sending.ship import Shipment, Shipping
@@ -73,7 +73,7 @@ def ship(
     from courier.sending.waybills import check_waybills
 
     console = console_of(context)
-    seals = read_seals([*(seal or ()), *seals_in_file(seals_file)])
+    seals = read_seals(seal, seals_file)
     with console.site() as site:
         outgoing = open_outgoing(site, parcel)
         if waybill or survive_waybill:
@@ -121,13 +121,12 @@ def _warnings(one: Shipping, *, several: bool) -> list[str]:
     to = f"to {one.site}: " if several else ""
     found = []
     if one.unsealed:
-        several_volumes = "s" if len(one.unsealed) > 1 else ""
         found.append(
-            f"{to}no seal is named for volume{several_volumes} {listed(one.unsealed)}: the key is released once the "
+            f"{to}no seal is named for {volumes(one.unsealed)}: the key is released once the "
             "arrival report says that it is there; with --seal VOLUME=SERIAL the seal has to be reported too"
         )
     found += [
-        f"{to}seal {serial} is on volumes {listed(numbers)}: right if it is on a box that holds them; if not, ship "
+        f"{to}seal {serial} is on {volumes(numbers)}: right if it is on a box that holds them; if not, ship "
         "again with the right seals"
         for serial, numbers in one.shared_seals
     ]
@@ -217,7 +216,7 @@ def release(
         outgoing = open_outgoing(site, parcel)
         lost = waiting_reports(site, outgoing).get(to, ())
         if lost:
-            console.confirm(f"Release the key of {parcel} to {to}, though volume {listed(lost)} was lost?")
+            console.confirm(f"Release the key of {parcel} to {to}, which lacks {volumes(lost)}?")
         report = release_key(site, outgoing, to)
         console.say(f"{parcel}: its key is queued for {to}. Next: courier channel sync")
         console.result({"parcel_id": parcel, "to": to, "lost": list(report.lost)})

@@ -14,6 +14,8 @@ from courier.text import plural
 from formats.records import format_time
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from courier.receiving.parcel_status import ParcelStatus
     from courier.site.home import Site
 
@@ -29,6 +31,7 @@ def list_(context: typer.Context) -> None:
     with console.site() as site:
         with site.catalogue.reading() as connection:
             sent, received = parcels.all_sent(connection), parcels.all_received(connection)
+            urgency = _announced_priorities(connection)
             goes_to = {s.parcel: parcels.destinations(connection, s.parcel) for s in sent}
         rows = [
             (
@@ -40,7 +43,9 @@ def list_(context: typer.Context) -> None:
             )
             for s in sent
         ]
-        rows += [(r.parcel, f"from {r.source}", r.state, "", time_text(r.first_ns)) for r in received]
+        rows += [
+            (r.parcel, f"from {r.source}", r.state, urgency.get(r.parcel, "-"), time_text(r.first_ns)) for r in received
+        ]
         console.table(("PARCEL", "FROM OR TO", "STATE", "PRIORITY", "SINCE"), rows)
         if not rows:
             console.say("No parcel yet: courier parcel create ID --to CODE --media dvd5")
@@ -57,11 +62,27 @@ def list_(context: typer.Context) -> None:
                     for s in sent
                 ],
                 "received": [
-                    {"parcel_id": r.parcel, "state": r.state, "from": r.source, "since": format_time(r.first_ns)}
+                    {
+                        "parcel_id": r.parcel,
+                        "state": r.state,
+                        "from": r.source,
+                        "priority": urgency.get(r.parcel, ""),
+                        "since": format_time(r.first_ns),
+                    }
                     for r in received
                 ],
             }
         )
+
+
+def _announced_priorities(connection: Connection) -> dict[str, str]:
+    """The priority that each announced parcel has by its newest ship notice."""
+    from courier.site.catalog import parcels
+    from formats.documents.notice import ShipNotice
+    from formats.envelope import parse_envelope
+
+    notices = (ShipNotice.parse(parse_envelope(data).payload) for data, _ in parcels.notices(connection))
+    return {notice.parcel: notice.priority for notice in notices}
 
 
 @command(app, "show", examples=["courier parcel show HQ1-000042"])

@@ -104,7 +104,7 @@ def _verdicts(
                     trust,
                     media,
                     progress=progress,
-                    admit=lambda documents: compare_with_notices(site, trust, documents.packing, documents.envelope),
+                    admit=lambda documents: compare_with_notices(site, trust, documents.packing),
                     ask=console.change_media,
                     note=console.note,
                 )

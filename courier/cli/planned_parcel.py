@@ -71,7 +71,9 @@ def say_plan(console: Console, plan: ParcelPlan, estimate: Estimate | None, *, k
     from courier.sending.estimate import archives_bytes
 
     packing = plan.preview
-    at_most, about = ("", "") if plan.exact else ("at most ", "about ")
+    request, about = plan.request, "" if plan.exact else "about "
+    # Parity comes in steps: less content may, rarely, need more of it.
+    at_most = about if plan.exact or request.spares or request.redundancy.share else "at most "
     console.say(
         f"Would build {packing.parcel} for {', '.join(packing.destinations)}: "
         f"{size_text(plan.content_bytes)} of content in {plural(len(packing.archives), 'archive')}; "

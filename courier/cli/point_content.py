@@ -26,27 +26,39 @@ REFERENCE = Annotated[
 Act = Callable[["Site", str, Callable[[int], None]], "Distributed"]
 
 
-def _on_each(console: Console, names: Sequence[str], label: str, act: Act) -> None:
-    """Do something on each point, the others too where one fails; then print, and exit with what failed last."""
+def _failures(names: Sequence[str], act: Callable[[str], None]) -> list[tuple[str, CourierError]]:
+    """Do something on each point, on the others too where one fails; which failed, and of what."""
     from courier.files import explain_os
 
-    documents: list[dict[str, Any]] = []
     failures: list[tuple[str, CourierError]] = []
+    for name in dict.fromkeys(names):
+        try:
+            act(name)
+        except CourierError as error:
+            failures.append((name, error))
+        except OSError as error:
+            failures.append((name, explain_os(error)))
+    return failures
+
+
+def _failed_json(failures: Sequence[tuple[str, CourierError]]) -> list[dict[str, Any]]:
+    return [{"point": name, "code": str(error.code), "message": error.message} for name, error in failures]
+
+
+def _on_each(console: Console, names: Sequence[str], label: str, act: Act) -> None:
+    """Do something on each point, the others too where one fails; then print, and exit with what failed last."""
+    documents: list[dict[str, Any]] = []
     with console.site() as site:
-        for name in dict.fromkeys(names):
-            try:
-                with console.progress(label, None) as progress:
-                    done = act(site, name, progress)
-            except CourierError as error:
-                failures.append((name, error))
-                continue
-            except OSError as error:
-                failures.append((name, explain_os(error)))
-                continue
+
+        def act_on(name: str) -> None:
+            with console.progress(label, None) as progress:
+                done = act(site, name, progress)
             documents.append(_describe(done))
             _say(console, done)
-        if failures:
-            raise typer.Exit(console.errors(failures, {"points": documents}))
+
+        if failures := _failures(names, act_on):
+            document = {"points": documents, "failed": _failed_json(failures)}
+            raise typer.Exit(console.errors(failures, document))
         console.result({"points": documents})
 
 
@@ -197,25 +209,30 @@ def validate(
     console = console_of(context)
     with console.site() as site:
         documents = []
-        damaged: list[str] = []
-        for name in dict.fromkeys(points):
+
+        def read(name: str) -> None:
             with console.progress("Reading back", None) as progress:
                 found = act(site, name, reference, progress=progress)
             _say_validated(console, found)
             documents.append(_describe_validated(found))
-            if found.damage:
-                damaged.append(name)
-        document = {"points": documents}
+
+        failures = _failures(points, read)
+        document: dict[str, Any] = {"points": documents}
+        if failures:
+            document["failed"] = _failed_json(failures)
+        damaged = [one for one in documents if one["damaged"]]
         if damaged:
-            count = plural(sum(len(one["damaged"]) for one in documents), "file")
+            count, first = plural(sum(len(one["damaged"]) for one in damaged), "file"), damaged[0]["point"]
             error = DamagedError(
-                f"{count} {'not served right by' if served else 'damaged on'} {', '.join(damaged)}",
-                hint=f"courier point validate --point {damaged[0]}; if that is good, look at the web server"
+                f"{count} {'not served right by' if served else 'damaged on'} "
+                f"{', '.join(one['point'] for one in damaged)}",
+                hint=f"courier point validate --point {first}; if that is good, look at the web server"
                 if served
-                else f"courier point redistribute ID --point {damaged[0]} mends them from the store; check that disk",
+                else f"courier point redistribute ID --point {first} mends them from the store; check that disk",
             )
-            console.error(error, document)
-            raise typer.Exit(error.exit_code)
+            failures.append(("", error))
+        if failures:
+            raise typer.Exit(console.errors(failures, document))
         console.result(document)
 
 

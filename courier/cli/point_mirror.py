@@ -21,12 +21,12 @@ from courier.cli.download_options import (
     SETTINGS,
     TOKEN_FILE,
     WINDOW,
-    pace_of,
-    priority_of,
+    manner_of,
     seconds_of,
     sources_of,
     stopping,
 )
+from courier.cli.download_told import say_sources, sources_json
 from courier.text import plural, size_text
 
 if TYPE_CHECKING:
@@ -55,13 +55,13 @@ def mirror(
     package: Annotated[
         list[str] | None,
         typer.Option(
-            "--package", metavar="ID", help="Packages to hold: the beginning of their IDs; repeat for more. Else all."
+            "--package", metavar="PREFIX", help="Packages to hold: beginning of their IDs; repeat for more. Else all."
         ),
     ] = None,
     on_demand: Annotated[
         list[str] | None,
         typer.Option(
-            "--on-demand", metavar="ID", help="Packages to hold once a client asked: the beginning of their IDs."
+            "--on-demand", metavar="PREFIX", help="Packages to hold once a client asked: beginning of their IDs."
         ),
     ] = None,
     point: Annotated[str, typer.Option("--point", metavar="NAME", help="Name that the point must have.")] = "",
@@ -97,24 +97,21 @@ def mirror(
     from courier.distribution.background_priority import stand_back
     from courier.distribution.by_rule import check_prefix
     from courier.distribution.download_plan import read_cards
-    from courier.distribution.download_shared import Manner
     from courier.distribution.mirror import Mirroring
     from courier.distribution.mirror import mirror as act
     from courier.distribution.mirror_watch import watch as keep
     from courier.distribution.room import check_reserve
 
     console = console_of(context)
-    stop, chosen = threading.Event(), priority_of(priority)
+    stop = threading.Event()
+    manner = manner_of(
+        console, priority, window or [], rate, settings, parallel=parallel, retry_for=retry_for, stop=stop
+    )
     wanted = Mirroring(
         folder=folder.absolute(),
         points=sources_of(addresses, token_file, ca_file),
         cards=read_cards(cards),
-        manner=Manner(
-            connections=parallel,
-            priority=chosen,
-            pace=pace_of(console, chosen, window or [], rate, settings, stop),
-            retry_for=seconds_of(retry_for),
-        ),
+        manner=manner,
         packages=tuple(map(check_prefix, package or ())),
         on_demand=tuple(map(check_prefix, on_demand or ())),
         reserve=check_reserve(reserve),
@@ -122,7 +119,7 @@ def mirror(
         verify=verify,
     )
     seconds = seconds_of(every)
-    stand_back(chosen)  # also while it reads back what is there
+    stand_back(manner.priority)  # also while it reads back what is there
     with stopping(stop):
         if not watch:
             done = act(wanted, new=new, stop=stop, progress=console.progress)
@@ -144,12 +141,7 @@ def mirror(
 
 def _say(console: Console, done: Mirrored) -> None:
     statement, held = done.statement, len(done.held)
-    for source in done.sources:
-        if source.bytes:
-            console.say(f"{size_text(source.bytes)} from {source.name}")
-        if source.faults:
-            what, count = source.faults[0]
-            console.warn(f"{source.name}: {what}{f', {count} times' if count > 1 else ''}")
+    say_sources(console, done.sources)
     if done.freed:
         console.say(f"Deleted what is not needed any more: {size_text(done.freed)}")
     left = len(statement.packages) - held
@@ -171,14 +163,5 @@ def _document(done: Mirrored) -> dict[str, Any]:
         "resumed_bytes": done.counts.resumed,
         "zero_bytes": done.counts.zeros,
         "freed_bytes": done.freed,
-        "blocks_refused": sum(one.refused for one in done.sources),
-        "sources": [
-            {
-                "from": one.name,
-                "bytes": one.bytes,
-                "blocks_refused": one.refused,
-                "faults": [{"what": what, "count": count} for what, count in one.faults],
-            }
-            for one in done.sources
-        ],
+        **sources_json(done.sources),
     }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from courier.cli.console import Console
 from courier.parcel.states import ReceivedState
-from courier.text import plural, size_text
+from courier.text import plural, size_text, volumes
 
 if TYPE_CHECKING:
     from courier.receiving.parcel_status import ParcelStatus
@@ -86,11 +86,9 @@ def say_status(console: Console, status: ParcelStatus) -> None:
         rest = "" if status.missing_volumes else "; nothing is missing any more"
         console.say(f"{status.parcel}: {plural(status.mended, 'block')} repaired from parity{rest}")
     if status.missing_volumes:
-        numbers = ", ".join(map(str, status.missing_volumes[:20]))
-        more = " ..." if len(status.missing_volumes) > 20 else ""
         console.say(
-            f"{status.parcel}: still missing, whole or in part: volume{'s' if len(status.missing_volumes) > 1 else ''} "
-            f"{numbers}{more} of {status.of} ({plural(status.missing_blocks, 'block')})"
+            f"{status.parcel}: still missing, whole or in part: {volumes(status.missing_volumes)} of {status.of} "
+            f"({plural(status.missing_blocks, 'block')})"
         )
         if status.spare:
             console.say(f"  any {plural(status.spare, 'volume')} of the {status.of} may be lost: parity replaces them")

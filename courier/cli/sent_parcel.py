@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from courier.cli.console import Console, time_text
 from courier.cli.planned_parcel import volume_cell
-from courier.text import dashed, listed, plural, size_text
-from formats.blocks import ranges
+from courier.text import plural, size_text, volumes
 from formats.records import format_time
 
 if TYPE_CHECKING:
@@ -45,8 +44,7 @@ class _Shown:
         """The numbers of the volumes that were written, by edition, layout, and the folder or drive they are in."""
         found: dict[tuple[int, str, str], list[int]] = {}
         for medium in self.media:
-            drive = medium.layout == "tape" and medium.path.startswith("/dev/")
-            folder = medium.path if drive else str(Path(medium.path).parent)
+            folder = medium.path if medium.in_drive else str(Path(medium.path).parent)
             found.setdefault((medium.edition, medium.layout, folder), []).append(medium.number)
         return found
 
@@ -106,13 +104,12 @@ def _say(console: Console, shown: _Shown) -> None:
     console.table(("VOLUME", "STATE", "SIZE", "LAYOUT", "WRITTEN", "SEAL"), rows)
     for (edition, layout, folder), numbers in shown.sets.items():
         of = f"edition {edition}, " if edition != sent.edition else ""
-        several = "" if len(numbers) == 1 else "s"
-        console.say(f"Written ({of}{layout}): volume{several} {dashed(ranges(numbers))}, {folder}")
+        console.say(f"Written ({of}{layout}): {volumes(numbers)}, {folder}")
     for path, request in shown.requests:
         console.say(f"{request.site} asks for {plural(request.count, 'block')}: courier parcel answer {path} --yes")
     for code, lost in shown.lost.items():
         console.say(
-            f"{code} has reported volume {listed(lost)} as lost, and waits for the key: "
+            f"{code} has reported {volumes(lost)} as lost, and waits for the key: "
             f"courier parcel release {name} --to {code}; or courier parcel recall {name}"
         )
 
@@ -122,8 +119,8 @@ def _media_text(packing: PackingList) -> str:
     parity = packing.parity and not spares
     more = f", {spares} of them spare" if spares else ""
     on_each = ", with parity on each" if parity else ""
-    each, volumes = size_text(packing.capacity), plural(packing.volumes, "volume")
-    return f"Media: {packing.media}, {each} each; {volumes}{more}{on_each}"
+    each, all_of_it = size_text(packing.capacity), plural(packing.volumes, "volume")
+    return f"Media: {packing.media}, {each} each; {all_of_it}{more}{on_each}"
 
 
 def _say_destination(console: Console, shown: _Shown, to: SentTo) -> None:
@@ -144,8 +141,7 @@ def _say_destination(console: Console, shown: _Shown, to: SentTo) -> None:
     if arrived := shown.arrived.get(to.site):
         first, last = min(arrived.values()), max(arrived.values())
         when = time_text(first) if first == last else f"{time_text(first)} to {time_text(last)}"
-        numbers = dashed(ranges(sorted(arrived)))
-        console.say(f"  arrived there: volume{'' if len(arrived) == 1 else 's'} {numbers}, {when}")
+        console.say(f"  arrived there: {volumes(arrived)}, {when}")
 
 
 def _common_seals(shown: _Shown) -> dict[int, str]:

@@ -142,8 +142,8 @@ def trust(
         pinned = pin_card(site, data, fingerprint=fingerprint)
         console.say(f"{seen.site} is trusted{_how(pinned)}.")
         if pinned.was_revoked and pinned.is_same:
-            console.warn(
-                f"Note: this card was already pinned when {seen.site} was revoked. Ask {seen.site} whether it is its "
+            console.note(
+                f"this card was already pinned when {seen.site} was revoked. Ask {seen.site} whether it is its "
                 "present card: what is signed with keys that it has given up must not be trusted."
             )
         console.result({"site": seen.site, "fingerprint": seen.fingerprint, "trusted": True})

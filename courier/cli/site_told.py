@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from courier.cli.console import Console, time_text
+from courier.cli.console import SHOWN, Console, time_text
 from courier.text import plural, size_text
-from formats.records import format_time
+from formats.records import format_time, parse_time
 
 if TYPE_CHECKING:
     from courier.site.home import Site
-
-SHOWN = 20
-"""Packages that are printed, at most; all are in ``--json``."""
 
 
 def show_told(console: Console, site: Site, code: str) -> dict[str, Any]:
@@ -20,18 +17,18 @@ def show_told(console: Console, site: Site, code: str) -> dict[str, Any]:
     document = {**_contact(site, code), "report": _report(site, code)}
     heard, report = document["last_heard"], document["report"]
     unanswered = plural(document["waiting"], "message")
-    console.say(f"Last heard:  {heard or 'never'}; {unanswered} to it not acknowledged")
+    console.say(f"Last heard:  {_moment(heard) if heard else 'never'}; {unanswered} to it not acknowledged")
     for address in document["addresses"]:
         failed = f", failed {plural(address['failures'], 'time')} in a row" if address["failures"] else ""
         rates = "not measured (courier channel address test)"
         if address["measured_at"]:
             up, down = (f"{size_text(address[way])}/s" for way in ("up_bytes_per_second", "down_bytes_per_second"))
-            rates = f"measured {address['measured_at']}: {up} there, {down} back"
+            rates = f"measured {_moment(address['measured_at'])}: {up} there, {down} back"
         console.say(f"Address {address['priority']}:   {address['address']}{failed}; {rates}")
     if report is None:
         console.say("Report:      none came yet: its space, media and packages are not known")
         return document
-    console.say(f"Reported:    {report['issued']}")
+    console.say(f"Reported:    {_moment(report['issued'])}")
     for place in report["places"]:
         name = "Store" if place["name"] == "store" else f"Point {place['name']}"
         console.say(f"  {name}: {size_text(place['free'])} free, {size_text(place['reserve'])} of them stay free")
@@ -41,6 +38,11 @@ def show_told(console: Console, site: Site, code: str) -> dict[str, Any]:
     more = f" and {len(held) - SHOWN} more (--json)" if len(held) > SHOWN else ""
     console.say(f"  Has of what it tells us: {', '.join(held[:SHOWN]) or 'no package'}{more}")
     return document
+
+
+def _moment(text: str) -> str:
+    """A time of the document, for people."""
+    return time_text(parse_time(text))
 
 
 def _contact(site: Site, code: str) -> dict[str, Any]:
@@ -58,12 +60,12 @@ def _contact(site: Site, code: str) -> dict[str, Any]:
                     "priority": one.priority,
                     "address": one.address,
                     "failures": one.failures,
-                    "measured_at": time_text(measured.at_ns) if measured else None,
+                    "measured_at": format_time(measured.at_ns) if measured else None,
                     "up_bytes_per_second": measured.up_bytes_per_second if measured else None,
                     "down_bytes_per_second": measured.down_bytes_per_second if measured else None,
                 }
             )
-    return {"last_heard": time_text(heard) if heard else None, "waiting": waiting, "addresses": addresses}
+    return {"last_heard": format_time(heard) if heard else None, "waiting": waiting, "addresses": addresses}
 
 
 def _report(site: Site, code: str) -> dict[str, Any] | None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from courier.distribution.cache_entries import delete_entry, write_record
-from courier.distribution.cache_folder import Cache, Inventory, changing, inventory
+from courier.distribution.cache_folder import Cache, Inventory, changing, inventory, told_command
 from courier.distribution.cache_records import MAX_LOCK_NAME, MAX_LOCKS, EntryRecord
 from courier.distribution.cache_rules import Blocked, Reason
-from courier.distribution.cache_staged import delete_staged
-from courier.errors import DamagedError, NotFoundError, RefusedError, UsageError
+from courier.distribution.cache_staged import delete_idle
+from courier.errors import BusyError, CourierError, DamagedError, NotFoundError, RefusedError, UsageError
 from formats.errors import FormatError
 from formats.names import MAX_VERSION, check_package
 
@@ -49,7 +49,12 @@ def parse_wanted(text: str) -> Wanted:
         raise UsageError(error.message, hint="courier cache list shows what the cache holds") from None
     if not colon:
         return Wanted(package=package)
-    if not (version.isascii() and version.isdigit() and len(version) <= 10 and 1 <= int(version) <= MAX_VERSION):
+    if not (
+        version.isascii()
+        and version.isdigit()
+        and len(version) <= len(str(MAX_VERSION))
+        and 1 <= int(version) <= MAX_VERSION
+    ):
         raise UsageError(f"{version[:60]!r} is not a version", hint=f"a version is a number from 1 to {MAX_VERSION:,}")
     return Wanted(package=package, version=int(version))
 
@@ -105,12 +110,13 @@ def _chosen(cache: Cache, found: Inventory, wanted: Wanted) -> list[EntryRecord]
         if wanted.names(package, int(version)):
             raise DamagedError(
                 f"{damage.path}: {damage.problem}",
-                hint=f"delete it with courier cache clear {package}:{version}, then fetch it again",
+                hint=f"delete it with {told_command(cache.home, f'clear {package}:{version}')}, then fetch it again",
             )
     chosen = [entry for entry in found.entries if wanted.names(entry.package, entry.version)]
     if not chosen:
         raise NotFoundError(
-            f"the cache at {cache.home} does not hold {wanted}", hint="courier cache list shows what it holds"
+            f"the cache at {cache.home} does not hold {wanted}",
+            hint=f"{told_command(cache.home, 'list')} shows what it holds",
         )
     return chosen
 
@@ -120,8 +126,8 @@ def clear(home: Path, wanted: Sequence[Wanted]) -> Cleared:
 
     Locked and persisted entries stay, and downloads that a program is at work on.
 
-    Raises `RefusedError`, and deletes nothing, where a named entry is locked or persisted; `NotFoundError` where one is
-    not there; and what `changing` raises.
+    Raises `RefusedError`, and deletes nothing, where a named entry is locked or persisted, `BusyError` where it is
+    being downloaded; `NotFoundError` where one is not there; and what `changing` raises.
     """
     with changing(home) as cache:
         found = inventory(cache)
@@ -155,19 +161,28 @@ def clear(home: Path, wanted: Sequence[Wanted]) -> Cleared:
         if missing:
             raise NotFoundError(
                 f"the cache at {home} does not hold {', '.join(sorted(map(str, missing)))}",
-                hint="courier cache list shows what it holds",
+                hint=f"{told_command(home, 'list')} shows what it holds",
             )
         if wanted and blocked:
-            first = blocked[0]
-            reference = f"{first.entry.package}:{first.entry.version}"
-            way = "unlock" if first.reason is Reason.LOCKED else "persist --off"
-            raise RefusedError(
-                f"{reference} is {first.reason}; nothing was deleted", hint=f"courier cache {way} {reference}"
-            )
+            raise _why_not_cleared(home, blocked[0])
         for name in going:
             delete_entry(cache.content / name)
         for staged in stopped:
-            delete_staged(staged.folder)
+            delete_idle(staged.folder)
             name = f"{staged.package}-{staged.version}"
             going[name] = going.get(name, 0) + staged.on_disk
         return Cleared(deleted=tuple(going), bytes=sum(going.values()), blocked=tuple(blocked))
+
+
+def _why_not_cleared(home: Path, first: Blocked) -> CourierError:
+    """The error of a clearing that names what may not go."""
+    reference = f"{first.entry.package}:{first.entry.version}"
+    if first.entry.staged:
+        return BusyError(
+            f"{reference} is being downloaded into the cache at {home}; nothing was deleted",
+            hint="wait for it to end, or stop it; then give this command again",
+        )
+    way = "unlock" if first.reason is Reason.LOCKED else "persist --off"
+    return RefusedError(
+        f"{reference} is {first.reason}; nothing was deleted", hint=told_command(home, f"{way} {reference}")
+    )

@@ -12,22 +12,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from courier.distribution.cache_entries import FILES, LISTING, delete_entry, write_record
+from courier.distribution.cache_entries import FILES, LISTING, write_record
 from courier.distribution.cache_folder import Cache, changing
-from courier.distribution.cache_place import Placing, entry_there, evict, judge_placing
-from courier.distribution.cache_records import EntryRecord
-from courier.distribution.cache_rules import Verdict
+from courier.distribution.cache_place import Coming, Placing, has_room, judge_coming, make_way
 from courier.distribution.cache_staged import (
     RECORD,
     StagedRecord,
     bytes_on_disk,
-    forget_lock,
+    delete_staged,
     staging_folder,
     working_on,
     write_staged,
 )
 from courier.errors import BusyError
-from courier.files import free_space, sync_folder
+from courier.files import sync_folder
 
 _WAIT = 20.0
 """Seconds that another program, which changes the cache, is waited for."""
@@ -90,34 +88,44 @@ def staging(
     """
     with contextlib.ExitStack() as stack:
         with _changing(home, make=True) as cache:
-            there = entry_there(cache, package, version, digest=listing, now_ns=now_ns)
             folder = staging_folder(cache.content, package, version)
             stack.enter_context(working_on(folder))
+            record = StagedRecord(package=package, version=version, listing=listing, bytes=size, started=now_ns)
+            judged = judge_coming(cache, _coming(folder, record), now_ns=now_ns)
             found: Staging | Placing
-            if isinstance(there, EntryRecord):
-                found = Placing(verdict=Verdict(fits=True), entry=there, already=True)
+            if isinstance(judged, Placing):
+                found = _settled(judged, folder)
             else:
-                verdict = judge_placing(cache, size, now_ns=now_ns, replaced=there, own=folder)
-                record = StagedRecord(package=package, version=version, listing=listing, bytes=size, started=now_ns)
-                if verdict.fits:
-                    resumed = write_staged(folder, record)
-                    found = Staging(folder=folder, resumed=resumed, record=record)
-                else:
-                    found = Placing(verdict=verdict)
+                found = Staging(folder=folder, resumed=write_staged(folder, record), record=record)
         yield found
 
 
-def make_room(home: Path, ready: Staging, *, now_ns: int) -> Verdict:
+def _coming(folder: Path, record: StagedRecord) -> Coming:
+    return Coming(
+        package=record.package, version=record.version, listing=record.listing, bytes=record.bytes, staged=folder
+    )
+
+
+def _settled(placing: Placing, folder: Path) -> Placing:
+    """A placing that needs no download; what is left of one goes where the cache has the package already."""
+    if placing.already and folder.is_dir():
+        delete_staged(folder)
+    return placing
+
+
+def make_room(home: Path, ready: Staging, *, now_ns: int) -> Placing | None:
     """Delete what goes for a download, where the disk has no room for both; else that waits until it is whole.
 
-    Call it once the listing is there, so that a wrong size makes nothing go. Returns the verdict as it is now.
+    Call it once the listing is there, so that a wrong size makes nothing go. Returns a `Placing` where there is nothing
+    to download any more, as `staging` has it.
     """
-    size = ready.record.bytes
     with _changing(home) as cache:
-        verdict = judge_placing(cache, size, now_ns=now_ns, own=ready.folder)
-        if verdict.fits and free_space(cache.content) < size + cache.settings.reserve:
-            evict(cache, verdict)
-    return verdict
+        judged = judge_coming(cache, _coming(ready.folder, ready.record), now_ns=now_ns)
+        if isinstance(judged, Placing):
+            return _settled(judged, ready.folder)
+        if not has_room(cache, ready.record.bytes - ready.on_disk):
+            make_way(cache, judged)
+    return None
 
 
 def place_staged(home: Path, ready: Staging, *, now_ns: int) -> Placing:
@@ -126,29 +134,15 @@ def place_staged(home: Path, ready: Staging, *, now_ns: int) -> Placing:
     Where it does not fit any more, because entries were locked meanwhile, nothing is changed and the download stays.
     Raises what `changing` raises.
     """
-    record = ready.record
     with _changing(home) as cache:
-        there = entry_there(cache, record.package, record.version, digest=record.listing, now_ns=now_ns)
-        if isinstance(there, EntryRecord):
-            return Placing(verdict=Verdict(fits=True), entry=there, already=True)
-        verdict = judge_placing(cache, record.bytes, now_ns=now_ns, replaced=there, own=ready.folder)
-        if not verdict.fits:
-            return Placing(verdict=verdict)
-        entry = EntryRecord(
-            package=record.package,
-            version=record.version,
-            listing=record.listing,
-            bytes=record.bytes,
-            placed_ns=now_ns,
-            referenced_ns=now_ns,
-        )
-        folder = cache.entry(record.package, record.version)
-        if there is not None:
-            delete_entry(folder)
-        evict(cache, verdict)
+        coming = _coming(ready.folder, ready.record)
+        judged = judge_coming(cache, coming, now_ns=now_ns)
+        if isinstance(judged, Placing):
+            return _settled(judged, ready.folder)
+        entry, folder = coming.entry(now_ns), cache.entry(coming.package, coming.version)
+        make_way(cache, judged)
         write_record(ready.folder, entry)
         ready.folder.rename(folder)
         sync_folder(cache.content)
         (folder / RECORD).unlink(missing_ok=True)
-        forget_lock(ready.folder)
-        return Placing(verdict=verdict, entry=entry)
+        return Placing(verdict=judged.verdict, entry=entry)

@@ -24,7 +24,7 @@ from formats.errors import FormatError
 from formats.records import read_named
 
 RECORD, LISTING, FILES = "entry.json", "listing", "files"
-NAME = re.compile(r"([A-Z0-9]{3}[0-9A-F]{5})-([1-9][0-9]{0,9})")
+NAME = re.compile(r"([A-Z0-9]{3}[0-9A-F]{5})-([1-9][0-9]{0,18})")
 """The name of an entry's folder."""
 _CLOCK_GRAIN = 2 * 10**9
 """Nanoseconds by which a file system may change a time that it is given (FAT)."""

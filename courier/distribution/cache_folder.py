@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from courier.distribution.cache_entries import Damage, delete_entry, entry_folders, read_entry
 from courier.distribution.cache_records import CacheSettings, EntryRecord
 from courier.distribution.cache_staged import DOWNLOADS, Staged, staged_downloads
+from courier.distribution.seen_statements import SEEN
 from courier.error_codes import Code
 from courier.errors import BusyError, DamagedError, NotFoundError, RefusedError, UsageError
 from courier.files import TEMP, locked, make_folder, naming_space, remove_tree, sweep, write_atomic
@@ -68,6 +70,11 @@ def find_cache(given: Path | None) -> Path:
     return user_cache_path("courier", appauthor=False)
 
 
+def told_command(home: Path, words: str) -> str:
+    """``courier cache WORDS`` as it has to be given for the cache at ``home``, for hints."""
+    return f"courier cache {words}" + ("" if home == find_cache(None) else f" --cache {shlex.quote(str(home))}")
+
+
 def open_cache(home: Path) -> Cache:
     """The cache at ``home``. Raises `NotFoundError` where there is none, or its entries' folder was taken away."""
     path = home / SETTINGS
@@ -77,19 +84,22 @@ def open_cache(home: Path) -> Cache:
         raise NotFoundError(
             f"no cache at {home}",
             hint="connect its disk, name another folder with --cache DIR or $COURIER_CACHE, or make one there: "
-            "courier cache config",
+            + told_command(home, "config"),
         ) from None
     try:
         settings = read_named(CacheSettings, data.rstrip(b"\n"))
     except FormatError as error:
         raise DamagedError(
-            f"{path}: {error}", hint="delete the file and set the cache up again: courier cache config --help"
+            f"{path}: {error}",
+            hint=f"restore it from a backup; else delete the folder {home}, whose packages are then fetched again, and "
+            f"set the cache up anew: {told_command(home, 'config')}",
         ) from None
     cache = Cache(home=home, settings=settings)
     if not cache.content.is_dir():
         raise NotFoundError(
             f"the entries of the cache at {home} are in {cache.content}, which is not there",
-            hint=f"connect its disk; if it is lost, delete {path} and set the cache up again: courier cache config",
+            hint=f"connect its disk; if it is lost, delete {path} and set the cache up again: "
+            + told_command(home, "config"),
         )
     return cache
 
@@ -110,8 +120,8 @@ def changing(home: Path, *, make: bool = False) -> Iterator[Cache]:
         if make and not (home / SETTINGS).exists():
             save(Cache(home=home, settings=CacheSettings()))
         cache = open_cache(home)
-        sweep(home)
-        sweep(cache.content)
+        for folder in {home, cache.content}:
+            sweep(folder, spare=SEEN)  # a download remembers a statement while another one changes the cache
         with naming_space(cache.content, lambda: _RECORD, purpose=f"changing the cache at {home}"):
             yield finish_leaving(cache)
 
@@ -122,13 +132,14 @@ def _check_place(home: Path) -> None:
         if home != find_cache(None) and not home.parent.is_dir():
             raise NotFoundError(f"{home.parent} is not there", hint="connect its disk, or make that folder first")
         make_folder(home)
-    strange = [path.name for path in home.iterdir() if path.name != LOCK and not path.name.startswith(TEMP)]
+    ours = {LOCK, SEEN, f"{SEEN}.lock"}
+    strange = [path.name for path in home.iterdir() if path.name not in ours and not path.name.startswith(TEMP)]
     if not strange:
         return
     if entry_folders(home):
         raise DamagedError(
             f"{home}: entries of a cache, but no {SETTINGS}",
-            hint="restore that file from a backup, or empty the folder; what was in it is fetched again",
+            hint="restore that file from a backup, or delete the folder; what was in it is fetched again",
         )
     raise UsageError(f"{home} holds other files ({strange[0]})", hint="name an empty or a new folder with --cache")
 

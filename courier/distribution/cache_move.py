@@ -33,6 +33,7 @@ from courier.distribution.cache_folder import (
     inventory,
     is_marked,
     save,
+    told_command,
 )
 from courier.distribution.cache_place import copy_of
 from courier.distribution.cache_records import EntryRecord
@@ -88,7 +89,8 @@ def move(home: Path, target: Path) -> Moved:
         if found.damaged:
             raise DamagedError(
                 f"{found.damaged[0].path}: {found.damaged[0].problem}",
-                hint="delete damaged entries first: courier cache clear ID:VERSION (courier cache list names all)",
+                hint="delete damaged entries first: "
+                + told_command(home, f"clear {found.damaged[0].path.name.replace('-', ':')}"),
             )
         _prepare(cache, target)
         _copy_all(cache, found.entries, target)

@@ -21,10 +21,10 @@ from courier.distribution.cache_entries import (
     write_listing_copy,
     write_record,
 )
-from courier.distribution.cache_folder import Cache, changing, inventory
+from courier.distribution.cache_folder import Cache, changing, inventory, told_command
 from courier.distribution.cache_records import EntryRecord
 from courier.distribution.cache_rules import Held, Verdict, judge
-from courier.distribution.cache_staged import delete_staged, staging_folder
+from courier.distribution.cache_staged import delete_idle, is_active, staging_folder
 from courier.error_codes import Code
 from courier.errors import DamagedError, RefusedError, UsageError
 from courier.files import TEMP, free_space, naming_space, remove_tree, sync_folder
@@ -59,41 +59,107 @@ class Placing:
         return self.verdict.evict
 
 
-def place(
-    home: Path, package: str, version: int, *, listing: Path, digest: str, fill: Fill, now_ns: int, make: bool = True
-) -> Placing:
-    """Place a package version in the cache at ``home``; where it does not fit, nothing is changed.
+def place(home: Path, package: str, version: int, *, listing: Path, digest: str, fill: Fill, now_ns: int) -> Placing:
+    """Place a package version in the cache at ``home``, made where there is none; unless it fits, nothing is changed.
 
     ``listing`` is the file of its listing, whose SHA-256 has to be ``digest``. ``fill`` is called only when it fits,
-    while the cache is locked for other programs. ``make``: a cache is made where there is none. Entries go when the
-    files are there, so that a failed ``fill`` costs none; where the disk has no room for both, they go before it.
+    while the cache is locked for other programs. Entries go when the files are there, so that a failed ``fill`` costs
+    none; where the disk has no room for both, they go before it. What a download left of the same version goes too.
     Raises `DamagedError` for a listing or files that are not the expected ones, `RefusedError` where the cache holds
     other content as that version, what ``fill`` raises, and what `changing` raises.
     """
     size = listed_bytes(listing, digest)
-    with changing(home, make=make) as cache:
-        folder = cache.entry(package, version)
-        there = entry_there(cache, package, version, digest=digest, now_ns=now_ns)
-        if isinstance(there, EntryRecord):
-            return Placing(verdict=Verdict(fits=True), entry=there, already=True)
-        verdict = judge_placing(cache, size, now_ns=now_ns, replaced=there)
-        if not verdict.fits:
-            return Placing(verdict=verdict)
-        if there is not None:
-            delete_entry(folder)
-        entry = EntryRecord(
-            package=package, version=version, listing=digest, bytes=size, placed_ns=now_ns, referenced_ns=now_ns
-        )
-        late = free_space(cache.content) >= size + cache.settings.reserve
+    with changing(home, make=True) as cache:
+        coming = Coming(package=package, version=version, listing=digest, bytes=size, staged=None)
+        judged = judge_coming(cache, coming, now_ns=now_ns)
+        if isinstance(judged, Placing):
+            return judged
+        late = has_room(cache, size)
         if not late:
-            evict(cache, verdict)
+            make_way(cache, judged)
+        entry = coming.entry(now_ns)
         with naming_space(cache.content, lambda: size, purpose=f"placing {package}:{version}"):
             with _new_entry(cache.content, entry, listing, fill) as ready:
                 if late:
-                    evict(cache, verdict)
-                ready.rename(folder)
+                    make_way(cache, judged)
+                ready.rename(cache.entry(package, version))
             sync_folder(cache.content)
-        return Placing(verdict=verdict, entry=entry)
+        return Placing(verdict=judged.verdict, entry=entry)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Coming:
+    """A package version that is to become an entry: the SHA-256 of its listing, and the bytes of its files.
+
+    ``staged``: the folder of the caller's own download of it; None where it does not come by one.
+    """
+
+    package: str
+    version: int
+    listing: str
+    bytes: int
+    staged: Path | None
+
+    def entry(self, now_ns: int) -> EntryRecord:
+        """The record of the new entry."""
+        return EntryRecord(
+            package=self.package,
+            version=self.version,
+            listing=self.listing,
+            bytes=self.bytes,
+            placed_ns=now_ns,
+            referenced_ns=now_ns,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fitting:
+    """That a package version fits, and what goes for it beside what the verdict names.
+
+    ``replaced``: the damaged entry that it takes the place of. ``idle``: what came of it by a download that nobody is
+    at work on.
+    """
+
+    verdict: Verdict
+    replaced: Damage | None
+    idle: Path | None
+
+
+def judge_coming(cache: Cache, coming: Coming, *, now_ns: int) -> Fitting | Placing:
+    """Whether a package version fits now; a `Placing` where nothing is to be done: it is there, or does not fit.
+
+    Call it within `changing`. Raises `RefusedError` as `entry_there` does.
+    """
+    there = entry_there(cache, coming.package, coming.version, digest=coming.listing, now_ns=now_ns)
+    if isinstance(there, EntryRecord):
+        return Placing(verdict=Verdict(fits=True), entry=there, already=True)
+    idle = None if coming.staged else _idle(cache, coming.package, coming.version)
+    verdict = judge_placing(cache, coming.bytes, now_ns=now_ns, replaced=there, own=coming.staged or idle)
+    return Fitting(verdict=verdict, replaced=there, idle=idle) if verdict.fits else Placing(verdict=verdict)
+
+
+def _idle(cache: Cache, package: str, version: int) -> Path | None:
+    """What a download left of a package version that nobody is at work on; None for nothing."""
+    folder = staging_folder(cache.content, package, version)
+    return folder if folder.is_dir() and not is_active(folder) else None
+
+
+def has_room(cache: Cache, size: int) -> bool:
+    """Whether the disk takes ``size`` bytes more and keeps its reserve, with all that is there now."""
+    return free_space(cache.content) >= size + cache.settings.reserve
+
+
+def make_way(cache: Cache, judged: Fitting) -> None:
+    """Delete what goes for a package that fits."""
+    if judged.replaced is not None:
+        delete_entry(judged.replaced.path)
+    if judged.idle is not None:
+        delete_idle(judged.idle)
+    for one in judged.verdict.evict:
+        if one.staged:
+            delete_idle(staging_folder(cache.content, one.package, one.version))
+        else:
+            delete_entry(cache.entry(one.package, one.version))
 
 
 def entry_there(cache: Cache, package: str, version: int, *, digest: str, now_ns: int) -> EntryRecord | Damage | None:
@@ -108,25 +174,28 @@ def entry_there(cache: Cache, package: str, version: int, *, digest: str, now_ns
     if there.listing != digest:
         raise RefusedError(
             f"the cache at {cache.home} holds other content as {package}:{version} (listing {there.listing})",
-            hint=f"find out which one is right; to delete this one: courier cache clear {package}:{version}",
+            hint="find out which one is right; to delete this one: "
+            + told_command(cache.home, f"clear {package}:{version}"),
         )
     there = replace(there, referenced_ns=now_ns)
     write_record(folder, there)
     return there
 
 
-def would_place(cache: Cache, size: int, *, now_ns: int, package: str = "") -> Verdict:
+def would_place(cache: Cache, size: int, *, now_ns: int, package: str, version: int | None) -> Verdict:
     """Whether a package of ``size`` bytes would fit now, and what would go for it; changes nothing.
 
-    ``package``: its ``ID-VERSION``. What the cache holds under that name already fits.
+    ``version``: None for one that the cache holds nothing of. An entry that the cache has already fits, and what is
+    downloaded of it takes no other package's room.
     """
-    replaced = None
-    if package and os.path.lexists(cache.content / package):
-        there = read_entry(cache.content / package)
-        if isinstance(there, EntryRecord):
-            return Verdict(fits=True)
-        replaced = there
-    return judge_placing(cache, size, now_ns=now_ns, replaced=replaced)
+    if version is None:
+        return judge_placing(cache, size, now_ns=now_ns)
+    folder = cache.entry(package, version)
+    there = read_entry(folder) if os.path.lexists(folder) else None
+    if isinstance(there, EntryRecord):
+        return Verdict(fits=True)
+    own = staging_folder(cache.content, package, version)
+    return judge_placing(cache, size, now_ns=now_ns, replaced=there, own=own)
 
 
 def judge_placing(
@@ -154,16 +223,6 @@ def judge_placing(
         free=free,
         unusable=sum(one.bytes for one in found.damaged) - given_back,
     )
-
-
-def evict(cache: Cache, verdict: Verdict) -> None:
-    """Delete what goes for a package: entries, and downloads that nobody works on."""
-    for one in verdict.evict:
-        folder = cache.entry(one.package, one.version)
-        if os.path.lexists(folder):
-            delete_entry(folder)
-        else:
-            delete_staged(staging_folder(cache.content, one.package, one.version))
 
 
 def listed_bytes(listing: Path, digest: str) -> int:

@@ -23,6 +23,8 @@ RETRIES = 18
 """How often a placing is tried again."""
 RETRY_SECONDS = 4 * 3600
 """Seconds between two tries."""
+MOST_TIMES = 1000
+"""Tries whose times are told at most: a site may have a client try a million times."""
 _MINUTE = 60 * 10**9
 
 
@@ -36,7 +38,10 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Held:
-    """An entry as the rules see it; ``bytes`` are its own, ``referenced_ns`` nanoseconds since 1970 (UTC)."""
+    """An entry as the rules see it; ``bytes`` are its own, ``referenced_ns`` nanoseconds since 1970 (UTC).
+
+    ``staged``: it is what came of a download so far, and no entry yet.
+    """
 
     package: str
     version: int
@@ -44,6 +49,7 @@ class Held:
     referenced_ns: int
     locked: bool = False
     persisted: bool = False
+    staged: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,12 +142,9 @@ def _enough(entries: Sequence[Held], over: int) -> tuple[Held, ...]:
     return tuple(chosen)
 
 
-def retry_times(first_ns: int) -> tuple[int, ...]:
-    """When a placing that did not fit at ``first_ns`` is tried again, in nanoseconds since 1970 (UTC)."""
-    return tuple(first_ns + count * RETRY_SECONDS * 10**9 for count in range(1, RETRIES + 1))
+def retry_times(first_ns: int, *, seconds: int = RETRY_SECONDS, count: int = RETRIES) -> tuple[int, ...]:
+    """When a placing that did not fit at ``first_ns`` is tried again, in nanoseconds since 1970 (UTC).
 
-
-def next_retry(first_ns: int, *, retries: int) -> int | None:
-    """When the next try is, after the first at ``first_ns`` and so many ``retries``; None after the last."""
-    times = retry_times(first_ns)
-    return times[retries] if 0 <= retries < len(times) else None
+    ``seconds`` apart, ``count`` times, or as often as are worth a list (`MOST_TIMES`).
+    """
+    return tuple(first_ns + number * seconds * 10**9 for number in range(1, min(count, MOST_TIMES) + 1))

@@ -16,7 +16,7 @@ from pathlib import Path
 from courier.distribution.cache_entries import NAME
 from courier.distribution.cache_rules import Held
 from courier.errors import BusyError
-from courier.files import allocated, locked, make_folder, remove_tree, sync_folder, write_atomic
+from courier.files import allocated, is_locked, locked, make_folder, remove_tree, sweep, sync_folder, write_atomic
 from formats.documents.fields import Package, Version
 from formats.errors import FormatError
 from formats.records import Count, Digest, NamedRecord, Time, read_named
@@ -62,6 +62,7 @@ class Staged:
             bytes=size,
             referenced_ns=self.record.started if self.record else 0,
             locked=self.active,
+            staged=True,
         )
 
     @property
@@ -96,7 +97,7 @@ def _staged(folder: Path) -> Staged:
         version=int(version),
         record=read_staged(folder),
         on_disk=bytes_on_disk(folder),
-        active=_is_active(folder),
+        active=is_active(folder),
     )
 
 
@@ -108,15 +109,9 @@ def read_staged(folder: Path) -> StagedRecord | None:
         return None
 
 
-def _is_active(folder: Path) -> bool:
-    path = _lock_of(folder)
-    if not path.exists():
-        return False
-    try:
-        with locked(path):
-            return False
-    except BusyError:
-        return True
+def is_active(folder: Path) -> bool:
+    """Whether a program is at work on a download."""
+    return is_locked(_lock_of(folder))
 
 
 def bytes_on_disk(folder: Path) -> int:
@@ -132,7 +127,10 @@ def bytes_on_disk(folder: Path) -> int:
 
 @contextlib.contextmanager
 def working_on(folder: Path) -> Iterator[None]:
-    """Be the one program that is at work on a download. Raises `BusyError` where another one is."""
+    """Be the one program that is at work on a download. Raises `BusyError` where another one is.
+
+    Where nothing of the download is left in the end, nothing is left of its lock file either.
+    """
     make_folder(folder.parent)
     with contextlib.ExitStack() as stack:
         try:
@@ -142,7 +140,11 @@ def working_on(folder: Path) -> Iterator[None]:
                 f"another program is at work on the download {folder}",
                 hint="wait for it to end, then give this command again",
             ) from None
-        yield
+        try:
+            yield
+        finally:
+            if not folder.exists():
+                _forget_lock(folder)
 
 
 def write_staged(folder: Path, record: StagedRecord) -> bool:
@@ -152,17 +154,23 @@ def write_staged(folder: Path, record: StagedRecord) -> bool:
     if not resumed:
         delete_staged(folder)
         make_folder(folder)
+    sweep(folder)
     write_atomic(folder / RECORD, record.json() + b"\n")
     return resumed
 
 
 def delete_staged(folder: Path) -> None:
-    """Delete what is left of a download."""
+    """Delete what is left of a download, by the program that is at work on it."""
     remove_tree(folder)
     sync_folder(folder.parent)
 
 
-def forget_lock(folder: Path) -> None:
-    """Delete the lock file of a download that is done, by the program that holds it."""
+def delete_idle(folder: Path) -> None:
+    """Delete what is left of a download that nobody is at work on, its lock file too. Call it within `changing`."""
+    delete_staged(folder)
+    _forget_lock(folder)
+
+
+def _forget_lock(folder: Path) -> None:
     with contextlib.suppress(OSError):  # elsewhere than on POSIX an open file stays
         _lock_of(folder).unlink()

@@ -9,7 +9,7 @@ from courier.distribution.download_pace import WindowClosedError
 from courier.distribution.download_work import Large, Piece, Segment, segments
 from courier.distribution.part_file import PartFile
 from courier.distribution.point_reader import read_block_table
-from courier.distribution.source import Link, SourceFaultError, WrongBytesError
+from courier.distribution.source import Link, SourceFaultError, WrongBytesError, in_memory
 from courier.distribution.source_list import MOST_WRONG
 from courier.errors import DamagedError
 from formats.blocks import BLOCK, BlockTable
@@ -33,8 +33,7 @@ class LargeFiles:
         """Begin a file, whose block table comes from one source; the runs of blocks that it misses."""
         table = self._table(piece.entry, link)
         descriptor, fresh = self._shared.tree.open(piece.entry, table)
-        file = PartFile(piece.entry, descriptor, table)
-        self._shared.file_opened(file)
+        file = self._shared.file_opened(piece.entry, descriptor, table)
         resumed, zeros = file.read_again(fresh=fresh, check=self._work.check)
         self._shared.was_there(resumed, zeros)
         self._shared.close_if_whole(file)
@@ -43,7 +42,7 @@ class LargeFiles:
     @staticmethod
     def _table(entry: FileEntry, link: Link) -> BlockTable:
         try:
-            return read_block_table(link.fetch, entry)
+            return read_block_table(lambda path, most: in_memory(link.fetch(path, most)), entry)
         except DamagedError as error:
             raise WrongBytesError(f"it gave a wrong block table ({error.message})") from None
 
@@ -70,14 +69,12 @@ class LargeFiles:
         (first, end), *rest = runs
         begin, after = first * BLOCK, min(end * BLOCK, file.entry.size)
         part = link.part(content_path(file.entry.sha256), file.entry.size, begin, after)
-        whole = part.begin < begin
+        whole = part.begin < begin or part.end > after
         later: list[Piece] = [Segment(file=file, first=one, end=other) for one, other in rest]
-        if whole:
-            if number in file.streaming:
-                self._connections.drop(number)
-                self._work.postpone(piece)
-                return []
-            file.streaming.add(number)
+        if whole and not file.begin_streaming(number):
+            self._connections.drop(number)
+            self._work.postpone(piece)
+            return []
         try:
             if self._take_blocks(file, number, part.begin, part.end, part.read_into):
                 link.finish()
@@ -88,7 +85,8 @@ class LargeFiles:
         except WindowClosedError:
             self._connections.wait_open(number)
         finally:
-            file.streaming.discard(number)
+            if whole:
+                file.streaming.discard(number)
         left: list[Piece] = [Segment(file=file, first=one, end=other) for one, other in file.missing(first, end)]
         return [*left, *later]
 

@@ -10,33 +10,28 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from courier.distribution.asking import Asking
 from courier.distribution.cache_class import apply_class
 from courier.distribution.cache_download import Staging, make_room, making_cache, place_staged, staging
 from courier.distribution.cache_entries import FILES
+from courier.distribution.cache_folder import open_cache
 from courier.distribution.cache_place import Placing
-from courier.distribution.cache_staged import (
-    StagedRecord,
-    delete_staged,
-    forget_lock,
-    working_on,
-    write_staged,
-)
+from courier.distribution.cache_staged import StagedRecord, bytes_on_disk, delete_staged, working_on, write_staged
 from courier.distribution.download_files import fetch_files
-from courier.distribution.download_plan import Asking, Found, fetch_statement, find, put_listing, read_cards
+from courier.distribution.download_plan import Found, fetch_statement, find, put_listing, read_cards
 from courier.distribution.download_shared import Counts, Manner
 from courier.distribution.download_tree import DownloadTree
 from courier.distribution.http_source import http_source
-from courier.distribution.seen_statements import Memory
+from courier.distribution.seen_statements import SEEN, SEEN_BESIDE, Memory
 from courier.distribution.source import Patience, Source, SourceReport
 from courier.distribution.source_list import SourceList
+from courier.distribution.space_left import SpaceLeft
 from courier.errors import NoSpaceError, NotFoundError, UsageError
-from courier.files import RESERVE, free_space, make_folder, naming_space, sync_folder
+from courier.files import RESERVE, atomic_file, free_space, make_folder, naming_space, sync_folder
 from courier.site.clock import now
 from formats.documents.card import SiteCard
 from formats.documents.listing import read_listing
 
-SEEN, SEEN_BESIDE = "points.json", ".courier-points.json"
-"""The file of what was seen of points: in a cache, and beside a folder that a package is put into."""
 PEER_PATIENCE = Patience(connect=3, answer=10, stall=10)
 """How long another computer of the branch is waited for: it may be switched off at any time."""
 _RETRY_STATEMENT = 30.0
@@ -52,7 +47,8 @@ class Wish:
 
     ``version``: None for the newest. ``points``: in the order of preference. ``cards``: by site, the first that of the
     site that runs the points. ``point``: the name that the point must have, empty for any. ``client_class``: whose
-    settings the cache takes over from the statement, empty for none.
+    settings the cache takes over from the statement, empty for none. ``ca_file``: the certificates by which peers are
+    checked over https, as ``points`` were made with them; None: the system's.
     """
 
     package: str
@@ -62,17 +58,22 @@ class Wish:
     manner: Manner
     point: str = ""
     client_class: str = ""
+    ca_file: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What became of a download. ``placing``: in a cache; without an entry it did not fit. ``where``: its files."""
+    """What became of a download. ``placing``: in a cache; without an entry it did not fit. ``where``: its files.
+
+    ``set_id_dropped``: files and folders whose set-user-ID or set-group-ID bits were left out.
+    """
 
     found: Found
     counts: Counts
     sources: tuple[SourceReport, ...]
     where: Path
     placing: Placing | None = None
+    set_id_dropped: int = 0
 
 
 class _Download:
@@ -81,9 +82,11 @@ class _Download:
     def __init__(self, wish: Wish, memory: Memory, stop: threading.Event, progress: Progress) -> None:
         self.wish, self._stop, self._progress = wish, stop, progress
         self.sources = SourceList()
+        self._set_id_dropped = 0
         for source in wish.points:
             self.sources.add(source)
-        self._asking = Asking(self.sources, stop, retry_for=wish.manner.retry_for)
+        self._asking = Asking(self.sources, stop, retry_for=wish.manner.retry_for, pace=wish.manner.pace)
+        wish.manner.pace.wait_open()  # the time by which documents are judged is that of their coming
         self.found = find(
             self._asking,
             memory,
@@ -105,7 +108,8 @@ class _Download:
         for url in self.found.statement.peers:
             if url.rstrip("/") not in named:
                 with contextlib.suppress(UsageError):  # an address that this client cannot use
-                    self.sources.add(http_source(url, patience=PEER_PATIENCE), peer=True)
+                    source = http_source(url, patience=PEER_PATIENCE, ca_file=self.wish.ca_file)
+                    self.sources.add(source, peer=True)
 
     def fetch_listing(self, ready: Staging) -> None:
         """Put the listing into the staging folder, unless an earlier try did."""
@@ -113,7 +117,11 @@ class _Download:
             with ready.listing.open("rb") as source:
                 if hashlib.file_digest(source, "sha256").hexdigest() == ready.record.listing:
                     return
-        put_listing(self._asking, self.found.package.definition, ready.listing)
+        ref = self.found.ref
+        purpose = f"the listing of {ref.package}:{ref.version}"
+        with atomic_file(ready.listing) as out:
+            left = SpaceLeft(ready.folder, reserve=RESERVE, purpose=purpose, hint="free space there")
+            put_listing(self._asking, self.found.package.definition, out, wrote=left.watching())
 
     def fetch(self, ready: Staging) -> Counts:
         """Fetch all files into the staging folder."""
@@ -124,7 +132,7 @@ class _Download:
             DownloadTree(ready.files, resumed=ready.resumed) as tree,
             self._progress(f"Downloading {ref.package}:{ref.version}", self.size) as progress,
         ):
-            return fetch_files(
+            counts = fetch_files(
                 read_listing(listing),
                 tree,
                 self.sources,
@@ -132,11 +140,18 @@ class _Download:
                 stop=self._stop,
                 progress=progress,
             )
+            self._set_id_dropped = tree.set_id_dropped
+            return counts
 
     def outcome(self, where: Path, counts: Counts, placing: Placing | None = None) -> Outcome:
         """What became of it."""
         return Outcome(
-            found=self.found, counts=counts, sources=tuple(self.sources.reports()), where=where, placing=placing
+            found=self.found,
+            counts=counts,
+            sources=tuple(self.sources.reports()),
+            where=where,
+            placing=placing,
+            set_id_dropped=self._set_id_dropped,
         )
 
 
@@ -154,16 +169,20 @@ def download_to_cache(wish: Wish, home: Path, *, stop: threading.Event, progress
     ref = download.found.ref
     with staging(home, ref.package, ref.version, listing=ref.listing, size=download.size, now_ns=now()) as ready:
         if isinstance(ready, Placing):
-            where = Path() if ready.entry is None else home / ready.entry.name / FILES
-            return download.outcome(where, Counts(), ready)
+            return download.outcome(_placed(home, ready), Counts(), ready)
         with _explaining(home, ready.folder, download):
             download.fetch_listing(ready)
-            if not (verdict := make_room(home, ready, now_ns=now())).fits:
-                return download.outcome(Path(), Counts(), Placing(verdict=verdict))
+            if (placing := make_room(home, ready, now_ns=now())) is not None:
+                return download.outcome(_placed(home, placing), Counts(), placing)
             counts = download.fetch(ready)
         placing = place_staged(home, ready, now_ns=now())
-        where = ready.folder.parent.parent / f"{ref.package}-{ref.version}" / FILES
-        return download.outcome(where, counts, placing)
+        return download.outcome(_placed(home, placing), counts, placing)
+
+
+def _placed(home: Path, placing: Placing) -> Path:
+    """The folder of the files of an entry, wherever the cache was moved to; empty where there is none."""
+    entry = placing.entry
+    return Path() if entry is None else open_cache(home).entry(entry.package, entry.version) / FILES
 
 
 def download_to_folder(wish: Wish, target: Path, *, stop: threading.Event, progress: Progress) -> Outcome:
@@ -182,9 +201,7 @@ def download_to_folder(wish: Wish, target: Path, *, stop: threading.Event, progr
     folder = target.parent / f".{target.name[-100:]}.courier-download"
     record = StagedRecord(package=ref.package, version=ref.version, listing=ref.listing, bytes=size, started=now())
     with working_on(folder), _explaining(target.parent, folder, download):
-        resumed = write_staged(folder, record)
-        ready = Staging(folder=folder, resumed=resumed, record=record)
-        free = free_space(folder) + ready.on_disk
+        free = free_space(target.parent) + bytes_on_disk(folder)
         if free < size + RESERVE:
             raise NoSpaceError.short_of(
                 f"downloading {ref.package}:{ref.version}",
@@ -193,6 +210,8 @@ def download_to_folder(wish: Wish, target: Path, *, stop: threading.Event, progr
                 reserve=RESERVE,
                 place=str(target.parent),
             )
+        resumed = write_staged(folder, record)
+        ready = Staging(folder=folder, resumed=resumed, record=record)
         download.fetch_listing(ready)
         counts = download.fetch(ready)
         if target.exists():
@@ -200,7 +219,6 @@ def download_to_folder(wish: Wish, target: Path, *, stop: threading.Event, progr
         ready.files.rename(target)
         sync_folder(target.parent)
         delete_staged(folder)
-        forget_lock(folder)
     return download.outcome(target, counts)
 
 

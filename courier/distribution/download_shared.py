@@ -101,10 +101,16 @@ class Fetching:
             self._links.discard(link)
         link.close()
 
-    def file_opened(self, file: PartFile) -> None:
-        """Note an open file, which `close_files` closes where nobody did."""
+    def file_opened(self, entry: FileEntry, descriptor: int, table: BlockTable) -> PartFile:
+        """The file that was opened as ``descriptor``, which `close_files` closes where nobody did."""
+        try:
+            file = PartFile(entry, descriptor, table)
+        except BaseException:  # the disk takes no file of that size
+            os.close(descriptor)
+            raise
         with self._lock:
             self._files.add(file)
+        return file
 
     def close_if_whole(self, file: PartFile) -> None:
         """Flush and close a large file once all its blocks are there."""

@@ -41,16 +41,23 @@ class SmallFiles:
                 tree.write(entry, memoryview(b""))
         piece.entries = wanted
         apart: list[Piece] = []
+        # What this source lacks is asked for together again, of the next one.
+        lacked = Small(entries=[], avoid={*piece.avoid, number}, wrong=dict(piece.wrong))
         answers = link.small(self._paced(wanted))
         done = 0
         try:
             for answer in answers:
                 entry = wanted[done]
-                if isinstance(answer, memoryview) and hashlib.sha256(answer).hexdigest() == entry.sha256:
+                if isinstance(answer, GoneError):
+                    self._sources.missed(number, answer)
+                    if not lacked.entries:
+                        apart.append(lacked)
+                    lacked.entries.append(entry)
+                elif hashlib.sha256(answer).hexdigest() == entry.sha256:
                     tree.write(entry, answer)
                     self._shared.came(number, entry.size)
                 else:
-                    apart.append(self._apart(piece, entry, number, answer))
+                    apart.append(self._wrong(piece, entry, number))
                 done += 1
                 if self._work.is_over:
                     self._work.check()
@@ -67,16 +74,12 @@ class SmallFiles:
             return [*apart, Small(entries=wanted[done:], avoid=piece.avoid, wrong=piece.wrong)]
         return apart
 
-    def _apart(self, piece: Small, entry: FileEntry, number: int, answer: memoryview | GoneError) -> Small:
-        """The piece of a file that a source does not have, or has otherwise."""
+    def _wrong(self, piece: Small, entry: FileEntry, number: int) -> Small:
+        """The piece of a file of which a source gave wrong bytes."""
         again = Small(entries=[entry], avoid=set(piece.avoid), wrong=dict(piece.wrong))
-        if isinstance(answer, memoryview):
-            wrong = WrongBytesError(f"it gave wrong bytes of {content_path(entry.sha256)}")
-            self._sources.failed(number, wrong)
-            self._connections.note(again, number, wrong)
-        else:
-            self._sources.missed(number, answer)
-            self._connections.note(again, number, answer)
+        wrong = WrongBytesError(f"it gave wrong bytes of {content_path(entry.sha256)}")
+        self._sources.failed(number, wrong)
+        self._connections.note(again, number, wrong)
         return again
 
     def _paced(self, entries: list[FileEntry]) -> Iterator[tuple[str, int]]:

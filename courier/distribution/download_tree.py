@@ -36,6 +36,8 @@ class DownloadTree(AbstractContextManager["DownloadTree"]):
         self._hard_links: list[HardLinkEntry] = []
         self._first: dict[str, str] = {}
         self._copies: list[tuple[str, FileEntry]] = []
+        self.set_id_dropped = 0
+        """Files and folders of the listing whose set-user-ID or set-group-ID bits are left out."""
 
     def __exit__(self, *_: object) -> None:
         self._root.close()
@@ -48,6 +50,8 @@ class DownloadTree(AbstractContextManager["DownloadTree"]):
         """
         for entry in entries:
             check_native(entry.path)
+            if isinstance(entry, FileEntry | FolderEntry):
+                self.set_id_dropped += bool(entry.mode & _SET_ID)
             match entry:
                 case FolderEntry():
                     self._make_folder(entry.path)
@@ -75,15 +79,14 @@ class DownloadTree(AbstractContextManager["DownloadTree"]):
         try:
             if self._root.lstat(entry.path).st_size != entry.size:
                 return False
-            with contextlib.suppress(NotImplementedError):
-                self._root.chmod(entry.path, 0o600)
+            self._root.chmod(entry.path, 0o600)
             descriptor = self._root.open(entry.path)
         except FileNotFoundError:
             return False
         with io.FileIO(descriptor, "rb") as source:
             if hashlib.file_digest(source, "sha256").hexdigest() != entry.sha256:
                 return False
-            self._put_right(source.fileno(), entry)
+        self._put_right(entry)
         return True
 
     def write(self, entry: FileEntry, data: memoryview) -> None:
@@ -93,9 +96,11 @@ class DownloadTree(AbstractContextManager["DownloadTree"]):
         try:
             while data:
                 data = data[os.write(descriptor, data) :]
-            self._put_right(descriptor, entry)
+            if not hasattr(os, "sync"):
+                os.fsync(descriptor)  # else `finish` flushes all of them at once
         finally:
             os.close(descriptor)
+        self._put_right(entry)
 
     def open(self, entry: FileEntry, _table: BlockTable, /) -> tuple[int, bool]:
         """Open a large file to write its blocks; its descriptor, and whether it is new."""
@@ -111,9 +116,9 @@ class DownloadTree(AbstractContextManager["DownloadTree"]):
         """Flush a large file whose blocks are all there, and close it."""
         try:
             os.fsync(descriptor)
-            self._put_right(descriptor, entry)
         finally:
             os.close(descriptor)
+        self._put_right(entry)
 
     def _open(self, path: str, flags: int) -> int:
         try:
@@ -124,13 +129,11 @@ class DownloadTree(AbstractContextManager["DownloadTree"]):
             self._root.chmod(path, 0o600)
             return self._root.open(path, flags)
 
-    def _put_right(self, descriptor: int, entry: FileEntry) -> None:
-        """Give a file its permissions and its time."""
+    def _put_right(self, entry: FileEntry) -> None:
+        """Give a file that is closed its time and its permissions, as far as its file system keeps them."""
+        self._root.utime(entry.path, entry.mtime_ns)
         if os.name == "posix":
-            os.fchmod(descriptor, entry.mode & ~_SET_ID)
-            os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
-        else:
-            self._root.utime(entry.path, entry.mtime_ns)
+            self._root.chmod(entry.path, entry.mode & ~_SET_ID)
 
     def finish(self) -> None:
         """Make copies and links, flush everything, and give the folders their times and permissions."""

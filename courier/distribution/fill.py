@@ -250,7 +250,7 @@ class _Filling:
         ref = self._supply.ref
         return DamagedError(
             f"{ref.package}:{ref.version}: content {content.sha256} differs from its digests where it comes from",
-            hint=f"courier package verify {ref.package}:{ref.version} tells which files; the point did not change",
+            hint=f"{self._supply.remedy}; the point did not change",
         )
 
 

@@ -39,7 +39,7 @@ class PointFolder(AbstractContextManager["PointFolder"]):
         """``folder`` exists; a link to a folder is followed: it is the operator's own."""
         self.folder = folder
         self._fd = os.open(folder, _FOLDER & ~getattr(os, "O_NOFOLLOW", 0)) if _RELATIVE else None
-        if self._fd is None and not folder.is_dir():
+        if not _RELATIVE and not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
         self._count = 0
 
@@ -48,10 +48,18 @@ class PointFolder(AbstractContextManager["PointFolder"]):
 
     def close(self) -> None:
         """Let go of the folder."""
-        # Two threads may do so at one time; a descriptor that is closed twice may be another file's by then.
+        # Two threads may do so at one time, while a third is at work; a descriptor that is closed twice may be another
+        # file's by then.
         descriptor, self._fd = self._fd, None
         if descriptor is not None:
             os.close(descriptor)
+
+    def _root(self) -> int:
+        """The open folder. It is asked for once in each step, as another thread may close it: see `close`."""
+        descriptor = self._fd
+        if descriptor is None:
+            raise OSError(errno.EBADF, "closed already", str(self.folder))
+        return descriptor
 
     def path(self, path: str) -> Path:
         """Where a file is on the disk, for messages."""
@@ -93,11 +101,11 @@ class PointFolder(AbstractContextManager["PointFolder"]):
 
     def _open_below(self, path: str) -> int:
         """What `_parent` does and an open, in as few steps as can be: servers open every file that is asked for."""
-        if self._fd is None:
+        if not _RELATIVE:
             with self._parent(path) as (place, at):
                 return os.open(place, os.O_RDONLY | _PLAIN, **at)
         *above, name = path.split("/")
-        entered = [self._fd]
+        entered = [self._root()]
         try:
             for part in above:
                 entered.append(os.open(part, _FOLDER, dir_fd=entered[-1]))
@@ -206,20 +214,20 @@ class PointFolder(AbstractContextManager["PointFolder"]):
     @contextlib.contextmanager
     def _entered(self, parts: Sequence[str], *, make: bool = False) -> Iterator[dict[str, Any]]:
         """The open folder of this path, part by part, none of them a link; ``make``: what is missing is made."""
-        if self._fd is None:
+        if not _RELATIVE:
             self._walk_by_name(parts, make=make)
             yield {}
             return
-        at = self._fd
+        at = root = self._root()
         try:
             for n, part in enumerate(parts):
                 below = self._enter(part, at, make=make, path="/".join(parts[: n + 1]))
-                if at != self._fd:
+                if at != root:
                     os.close(at)
                 at = below
             yield {"dir_fd": at}
         finally:
-            if at != self._fd:
+            if at != root:
                 os.close(at)
 
     def _enter(self, part: str, at: int, *, make: bool, path: str) -> int:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from courier.distribution.folder import PointFolder
@@ -75,9 +74,20 @@ class FolderLink:
         if file is not None:
             file.close()
 
-    def fetch(self, path: str, most: int) -> BinaryIO:
+    def fetch(self, path: str, most: int) -> Iterator[memoryview]:
         """See `courier.distribution.source.Link.fetch`."""
-        return self._open(path)
+        piece = memoryview(bytearray(min(most + 1, 256 << 10)))
+        left = most + 1
+        with self._open(path) as file:
+            while left:
+                try:
+                    count = file.readinto(piece[:left])
+                except OSError as error:
+                    raise _fault(error) from None
+                if not count:
+                    return
+                left -= count
+                yield piece[:count]
 
     def part(self, path: str, size: int, begin: int, end: int) -> FolderPart:
         """See `courier.distribution.source.Link.part`."""

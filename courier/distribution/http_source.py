@@ -11,13 +11,11 @@ import contextlib
 import ipaddress
 import re
 import ssl
-import tempfile
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, cast
 from urllib.parse import quote, urljoin, urlsplit
 
 from courier import __version__
@@ -31,12 +29,11 @@ from courier.distribution.source import (
     SourceFaultError,
     WrongBytesError,
 )
+from courier.distribution.web_address import PORTS, parse_web_address
 from courier.errors import UsageError
 from courier.files import read_private
 from courier.text import harmless
 
-SCHEMES = ("http", "https")
-_PORTS = {"http": 80, "https": 443}
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,200}")
 _AHEAD = 48
@@ -46,7 +43,6 @@ _FEW_ANSWERS = 16
 _ERROR_BODY = 64 << 10
 """Bytes of the body of an error that are read, so that the connection goes on."""
 _REDIRECTS = 3
-_IN_MEMORY = 4 << 20
 
 
 @dataclass(kw_only=True, slots=True)
@@ -82,28 +78,20 @@ def http_source(url: str, *, patience: Patience, token: str = "", ca_file: Path 
 
     Raises `UsageError`.
     """
-    parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:
-        port = -1
-    if parts.scheme not in SCHEMES or not parts.hostname or port == -1 or parts.query or parts.fragment:
-        raise UsageError(f"{url} is no address of a point", hint="write it like https://point.example:8443/base")
-    if parts.username is not None or parts.password is not None:
-        raise UsageError(f"{parts.hostname}: a URL with a password in it", hint="give a token with --token-file")
-    if token and parts.scheme == "http" and not _is_here(parts.hostname):
+    found = parse_web_address(url)
+    if token and found.scheme == "http" and not _is_here(found.host):
         raise UsageError(
             f"{url}: over plain HTTP anyone on the way could read the token",
             hint="use the https address of the point",
         )
     context = None
-    if parts.scheme == "https":
+    if found.scheme == "https":
         try:
             context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
         except ssl.SSLError as error:
             raise UsageError(f"{ca_file}: {error.reason or error}", hint="it holds certificates in PEM") from None
-    address = Address(host=parts.hostname, port=port or _PORTS[parts.scheme], context=context)
-    prefix = quote(parts.path.rstrip("/"), safe="/%~!$&'()*+,;=:@")
+    address = Address(host=found.host, port=found.port, context=context)
+    prefix = quote(found.path, safe="/%~!$&'()*+,;=:@")
     return HttpSource(name=url, address=address, prefix=prefix, patience=patience, token=token)
 
 
@@ -149,7 +137,7 @@ class HttpLink:
         self._etags: dict[str, str] = {}
         scheme, host, port = source.origin
         named = f"[{host}]" if ":" in host else host
-        if port != _PORTS[scheme]:
+        if port != PORTS[scheme]:
             named += f":{port}"
         token = f"Authorization: Bearer {source.token}\r\n" if source.token else ""
         self._rest = (
@@ -164,23 +152,16 @@ class HttpLink:
         if wire is not None:
             wire.close()
 
-    def fetch(self, path: str, most: int) -> BinaryIO:
+    def fetch(self, path: str, most: int) -> Iterator[memoryview]:
         """See `Link.fetch`."""
         self._ask(path)
-        out = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 (it is the caller's)
-        try:
-            piece = memoryview(bytearray(min(most + 1, 256 << 10)))
-            left = most + 1
-            while left and (count := self._now.read_some(piece[:left])):
-                out.write(piece[:count])
-                left -= count
-            if left:
-                self._done()
-        except BaseException:
-            out.close()
-            raise
-        out.seek(0)
-        return cast(BinaryIO, out)
+        piece = memoryview(bytearray(min(most + 1, 256 << 10)))
+        left = most + 1
+        while left and (count := self._now.read_some(piece[:left])):
+            left -= count
+            yield piece[:count]
+        if left:
+            self._done()
 
     def part(self, path: str, size: int, begin: int, end: int) -> HttpPart:
         """See `Link.part`."""
@@ -352,7 +333,7 @@ class HttpLink:
         named = f"[{host}]" if ":" in host else host
         try:
             parts = urlsplit(urljoin(f"{scheme}://{named}:{port}{self._source.prefix}/{path}", location))
-            found = parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
+            found = parts.scheme, parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
         except ValueError:
             found, parts = ("", "", 0), urlsplit("")
         if found != (scheme, host, port):

@@ -62,19 +62,26 @@ class Wire:
         self._left: int | None = 0
         """Bytes of the body, or of its chunk, that are still to be read; None: until the server closes."""
         self._chunked = self._after_chunk = False
+        self._in_body = False
+        """Whether bytes of a body are awaited, of whatever form: it has to go on. A head has a time of its own."""
         self._waited = 0.0
         self._came = 0
         self.answers = 0
         """Whole answers so far."""
-        try:
-            wire: socket.socket = socket.create_connection((address.host, address.port), timeout=patience.connect)
-            wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if address.context is not None:
-                wire = address.context.wrap_socket(wire, server_hostname=address.host)
-        except ssl.SSLCertVerificationError as error:
-            raise SourceFaultError(f"its certificate is not good: {error.verify_message}") from None
-        except OSError as error:
-            raise SourceFaultError(f"it does not answer ({_words(error)})") from None
+        with contextlib.ExitStack() as stack:
+            try:
+                wire: socket.socket = socket.create_connection((address.host, address.port), timeout=patience.connect)
+                stack.callback(wire.close)
+                wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if address.context is not None:
+                    wire = address.context.wrap_socket(wire, server_hostname=address.host)
+            except ssl.SSLCertVerificationError as error:
+                raise SourceFaultError(f"its certificate is not good: {error.verify_message}") from None
+            except OSError as error:
+                raise SourceFaultError(f"it does not answer ({_words(error)})") from None
+            except ValueError as error:  # a name of a computer that cannot be looked up, or is in no certificate
+                raise SourceFaultError(f"its address is none ({error})") from None
+            stack.pop_all()
         self._socket = wire
 
     def close(self) -> None:
@@ -99,10 +106,12 @@ class Wire:
                 empty = head.status in _NO_BODY
                 self._left = 0 if empty or head.chunked else head.length
                 self._chunked, self._after_chunk = head.chunked and not empty, False
+                self._in_body = True
                 return head
         raise SourceFaultError("it sends only interim answers")
 
     def _head_text(self) -> str:
+        self._in_body = False
         if self._begin == self._end:
             self._begin = self._end = 0
         searched, until = self._begin, time.monotonic() + self._patience.answer
@@ -215,7 +224,7 @@ class Wire:
         self._waited += time.monotonic() - begun
         self._came += count
         if self._waited > self._patience.span:
-            if self._came < self._patience.least and self._left:
+            if self._came < self._patience.least and self._in_body:
                 raise SourceFaultError(f"it sent only {self._came:,} bytes in {self._waited:.0f} s")
             self._waited, self._came = 0.0, 0
         return count

@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from courier.distribution.asking import Asking
 from courier.distribution.download_files import fetch_files
 from courier.distribution.download_pace import stopped
-from courier.distribution.download_plan import Asking, fetch_statement, put_listing
+from courier.distribution.download_plan import fetch_statement, put_listing
 from courier.distribution.download_run import Progress
 from courier.distribution.download_shared import Counts, Manner
 from courier.distribution.fill import Content, contents_of, digest_there
-from courier.distribution.mirror_contents import MirrorContents, Room, delete_parts_but, is_held, part_bytes
-from courier.distribution.mirror_folder import PARTS, SEEN, MirrorFolder, opened_mirror
+from courier.distribution.mirror_contents import MirrorContents, delete_parts_but, is_held, part_bytes
+from courier.distribution.mirror_folder import SEEN, MirrorFolder, opened_mirror
 from courier.distribution.mirror_wishes import forget_wishes, wished
 from courier.distribution.open_point import read_whole
 from courier.distribution.point_reader import (
@@ -35,12 +36,14 @@ from courier.distribution.point_reader import (
 from courier.distribution.seen_statements import Memory
 from courier.distribution.source import Source, SourceReport
 from courier.distribution.source_list import SourceList
+from courier.distribution.space_left import SpaceLeft
 from courier.distribution.supply import fetch_from
 from courier.distribution.unneeded import contents_needed, delete_all_but
 from courier.error_codes import Code
 from courier.errors import CourierError, NotFoundError, RefusedError
-from courier.files import let_all_read, naming_space
+from courier.files import naming_space
 from courier.site.clock import now
+from courier.site.point_places import reserve_bytes
 from formats.documents.card import SiteCard
 from formats.documents.fields import PackageRef
 from formats.documents.listing import Entry
@@ -104,7 +107,7 @@ class _Round:
         self._sources = SourceList()
         for source in wanted.points:
             self._sources.add(source)
-        self._asking = Asking(self._sources, stop, retry_for=wanted.manner.retry_for)
+        self._asking = Asking(self._sources, stop, retry_for=wanted.manner.retry_for, pace=wanted.manner.pace)
         # What is in a folder that has no statement of ours yet may have come from anywhere.
         self._verify = wanted.verify or not folder.point
         self._packages: dict[PackageRef, tuple[PointPackage, bytes]] = {}
@@ -210,13 +213,22 @@ class _Round:
         opened, path = self._folder.opened, listing_path(ref.listing)
         if digest_there(opened, path) == ref.listing:
             return
-        new = f"{PARTS}/{ref.listing}"
-        os_path = opened.path(new)
-        os_path.parent.mkdir(parents=True, exist_ok=True)
-        put_listing(self._asking, self._packages[ref][0].definition, os_path)
-        let_all_read(os_path)
+        left = self._space(f"the listing of {ref.package}:{ref.version}").watching()
+        new, out = opened.create()
+        try:
+            with out:
+                put_listing(self._asking, self._packages[ref][0].definition, out, wrote=left)
+        except BaseException:
+            opened.delete(new)
+            raise
         opened.place(new, path)
         opened.flush([path])
+
+    def _space(self, purpose: str) -> SpaceLeft:
+        """The room of the branch's disk, and its reserve."""
+        folder = self._folder.opened.folder
+        hint = "nothing was deleted; free space there, mirror fewer packages (--package), or lower --reserve"
+        return SpaceLeft(folder, reserve=reserve_bytes(self._wanted.reserve, folder), purpose=purpose, hint=hint)
 
     def _entries(self, ref: PackageRef) -> Iterator[Entry]:
         return read_listing_of(fetch_from(self._folder.opened), self._packages[ref][0].definition)
@@ -240,7 +252,7 @@ class _Round:
         """Fetch what is missing, package by package; the definition comes when the package is whole."""
         opened, left = self._folder.opened, set(missing)
         purpose = f"mirroring point {self._wanted.point or self._folder.point}".rstrip()
-        room = Room(opened, self._wanted.reserve, purpose=purpose)
+        room = self._space(purpose)
         needed = sum(one.room - min(one.room, part_bytes(opened, one.sha256)) for one in missing.values())
         room.require(needed)
         with naming_space(opened.folder, lambda: needed, purpose=purpose), MirrorContents(opened, left) as target:

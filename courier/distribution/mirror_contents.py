@@ -9,24 +9,21 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 
 from courier.distribution.fill import Content, digest_there, read_back
 from courier.distribution.folder import PointFolder
 from courier.distribution.mirror_folder import PARTS
 from courier.error_codes import Code
-from courier.errors import CourierError, DamagedError, NoSpaceError
-from courier.files import allocated, flush_files, free_space
-from courier.site.point_places import reserve_bytes
+from courier.errors import CourierError, DamagedError
+from courier.files import allocated, flush_files
 from formats.blocks import DIGEST, BlockTable, block_count
 from formats.documents.listing import Entry, FileEntry
 from formats.documents.point import blocks_path, content_path
 
 _BATCH_FILES, _BATCH_BYTES = 256, 32 << 20
 """Small contents appear when so many, or so many bytes of them, have come: a kill loses no more."""
-_LOOK_AGAIN = 64 << 20
-"""Bytes after which it is looked whether the disk still has its reserve."""
 
 
 class MirrorContents(AbstractContextManager["MirrorContents"]):
@@ -140,37 +137,3 @@ def delete_parts_but(folder: PointFolder, needed: set[bytes]) -> None:
     for name in folder.names(PARTS):
         if name not in keep:
             folder.delete(f"{PARTS}/{name}")
-
-
-class Room:
-    """Keeps the reserve of a mirror's disk free, whoever else writes there. ``purpose`` is for messages."""
-
-    def __init__(self, folder: PointFolder, reserve: str, *, purpose: str) -> None:
-        self._folder, self._purpose = folder.folder, purpose
-        self._reserve = reserve_bytes(reserve, folder.folder)
-        self._lock = threading.Lock()
-        self._since = 0
-
-    def require(self, needed: int) -> None:
-        """Raise `NoSpaceError` where the disk has less than ``needed`` bytes beside its reserve."""
-        free = free_space(self._folder)
-        if needed and free < needed + self._reserve:
-            raise NoSpaceError(
-                f"{self._purpose} needs {needed:,} bytes; the disk of {self._folder} has {free:,} free, "
-                f"of which {self._reserve:,} stay free",
-                hint="nothing was deleted; free space there, mirror fewer packages (--package), or lower --reserve",
-            )
-
-    def watching(self, progress: Callable[[int], None]) -> Callable[[int], None]:
-        """``progress``, which also raises `NoSpaceError` when somebody else's files come near the reserve."""
-
-        def done(count: int) -> None:
-            with self._lock:
-                self._since += count
-                look = self._since >= _LOOK_AGAIN
-                self._since = 0 if look else self._since
-            if look:
-                self.require(1)
-            progress(count)
-
-        return done

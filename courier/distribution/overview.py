@@ -6,10 +6,11 @@ import http.client
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from courier.distribution.folder import PointFolder
 from courier.distribution.registry import PointSpace, find_point, folders_of, space_of, statement_of
+from courier.distribution.web_address import parse_web_address
+from courier.errors import UsageError
 from courier.site.catalog.points import Point
 from courier.site.home import Site
 from formats.documents.point import STATEMENT, PointStatement, content_path
@@ -80,16 +81,16 @@ def probe(url: str, statement: bytes) -> Probe:
             return Probe(reached=False, problem=f"it answers {status} for {STATEMENT}")
         part_status, part = _get(url, {"Range": "bytes=1-4"}, 5)
         return Probe(reached=True, is_newest=data == statement, ranges=part_status == 206 and part == data[1:5] != b"")
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (OSError, http.client.HTTPException, UsageError) as error:
         return Probe(reached=False, problem=str(error) or type(error).__name__)
 
 
 def _get(url: str, headers: dict[str, str], most: int) -> tuple[int, bytes]:
-    parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=PROBE_SECONDS)
+    found = parse_web_address(url)
+    kind = http.client.HTTPSConnection if found.scheme == "https" else http.client.HTTPConnection
+    connection = kind(found.host, found.port, timeout=PROBE_SECONDS)
     try:
-        connection.request("GET", f"{parts.path.rstrip('/')}/{STATEMENT}", headers=headers)
+        connection.request("GET", f"{found.path}/{STATEMENT}", headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.read(most)
     finally:

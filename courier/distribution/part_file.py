@@ -136,6 +136,14 @@ class PartFile:
             filled += len(data)
         return filled == len(view)
 
+    def begin_streaming(self, number: int) -> bool:
+        """Note that a source sends the file from its beginning; False where it does so to another thread already."""
+        with self._lock:
+            if number in self.streaming:
+                return False
+            self.streaming.add(number)
+            return True
+
     def enter(self) -> bool:
         """Say that a thread begins to write blocks, so that the file stays open; False where it is closed already."""
         with self._lock:

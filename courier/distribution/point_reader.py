@@ -22,7 +22,7 @@ from formats.documents import package as package_doc
 from formats.documents import point as point_doc
 from formats.documents.card import SiteCard
 from formats.documents.fields import Heading, PackageRef
-from formats.documents.listing import MAX_LINE, Entry, FileEntry, read_listing
+from formats.documents.listing import Entry, FileEntry, read_listing
 from formats.documents.package import PackageDefinition
 from formats.documents.point import (
     STATEMENT,
@@ -67,14 +67,12 @@ class PointPackage:
     vouched_by: str
 
 
-def read_statement(
-    fetch: Fetch, *, card: SiteCard, now_ns: int, remembered: int = 0, point: str = ""
-) -> PointStatement:
+def read_statement(fetch: Fetch, *, card: SiteCard, now_ns: int, point: str = "") -> PointStatement:
     """The statement of a point, verified with the pinned ``card`` of the site that runs it.
 
-    ``remembered``: the highest serial that was seen of this site and point, 0 for none; the caller remembers the serial
-    of what is returned. ``point``: the name that the point must have; empty for any. ``now_ns``: the time (UTC).
-    Raises `RefusedError`, `DamagedError` for bytes that are no statement, and what ``fetch`` raises.
+    The caller gives it to `check_not_older`, and remembers its serial. ``point``: the name that the point must have;
+    empty for any. ``now_ns``: the time (UTC). Raises `RefusedError`, `DamagedError` for bytes that are no statement,
+    and what ``fetch`` raises.
     """
     trust = Trust(own=None, known={card.site: KnownSite(card=card)})
     statement, _ = trust.verify(_fetched(fetch, STATEMENT, MAX_ENVELOPE), point_doc.KIND, now_ns=now_ns)
@@ -84,6 +82,11 @@ def read_statement(
             hint="check the address of the point",
             code=Code.WRONG_SITE,
         )
+    return statement
+
+
+def check_not_older(statement: PointStatement, remembered: int) -> None:
+    """Raise `RefusedError` for a serial below the highest that was seen of this site and point; 0: none was seen."""
     if statement.serial < remembered:
         raise RefusedError(
             f"point {statement.point} of {statement.site} shows its statement {statement.serial}; "
@@ -91,7 +94,6 @@ def read_statement(
             hint=f"it serves an old state; {_OTHER_POINT}",
             code=Code.ROLLED_BACK_POINT,
         )
-    return statement
 
 
 def choose(statement: PointStatement, package: str, version: int | None = None) -> PackageRef:
@@ -165,7 +167,7 @@ def read_listing_of(fetch: Fetch, definition: PackageDefinition) -> Iterator[Ent
     """
     summary = definition.listing
     path = listing_path(summary.sha256)
-    most = min(summary.entries * MAX_LINE, MAX_LISTING)
+    most = min(summary.longest, MAX_LISTING)
     with fetch(path, most) as source:
         reader = HashingReader(source)
         while reader.count <= most and reader.read(min(_PIECE, most + 1 - reader.count)):

@@ -11,6 +11,7 @@ from pathlib import Path
 from courier.distribution.folder import PointFolder
 from courier.distribution.marker import check_marker, find_marker, remove_marker, write_marker
 from courier.distribution.room import check_reserve
+from courier.distribution.web_address import check_signed_address
 from courier.errors import BusyError, CourierError, NotFoundError, RefusedError, UsageError
 from courier.files import free_space, locked, make_folder, path_text
 from courier.site.catalog import points
@@ -23,7 +24,6 @@ from formats.errors import FormatError
 
 MAX_CONNECTIONS = 100_000
 _NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_URL = re.compile("https?://[!-~]{1,1000}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +73,7 @@ def add_point(site: Site, new: NewPoint) -> Point:
 
     A folder that was a point of this name before keeps what it holds: what is missing there is sent, by digest.
     """
-    check_settings(name=new.name, group=new.group, urls=(new.url, *new.peers), max_connections=new.max_connections)
+    check_settings(name=new.name, group=new.group, url=new.url, peers=new.peers, max_connections=new.max_connections)
     folders = [Path(path_text(folder.absolute())) for folder in new.folders]
     if len({make_folder(folder, readable=True).resolve() for folder in folders}) != len(folders):
         raise UsageError("the same folder is named twice", hint="name different folders")
@@ -106,7 +106,8 @@ def check_settings(
     name: str | None = None,
     class_name: str | None = None,
     group: str = "",
-    urls: Sequence[str] = (),
+    url: str = "",
+    peers: Sequence[str] = (),
     max_connections: int = 1,
 ) -> None:
     """Raise `UsageError` for a setting of a point that its statement could not hold; an empty URL or group is none."""
@@ -116,11 +117,10 @@ def check_settings(
                 f"{text[:80]!r} is not a name of a {what}",
                 hint="1 to 64 letters, digits, dots, hyphens and underlines, the first a letter or digit",
             )
-    if len(urls) > MAX_PEERS:
-        raise UsageError(f"{len(urls):,} URLs", hint=f"give {MAX_PEERS:,} peers at most")
-    for url in filter(None, urls):
-        if not _URL.fullmatch(url):
-            raise UsageError(f"{url[:80]!r} is not a URL of a web server", hint="write it like http://10.0.0.5:8080/")
+    if len(peers) > MAX_PEERS:
+        raise UsageError(f"{len(peers):,} peers", hint=f"give {MAX_PEERS:,} at most")
+    for one in filter(None, (url, *peers)):
+        check_signed_address(one)
     if not 1 <= max_connections <= MAX_CONNECTIONS:
         raise UsageError(f"{max_connections:,} connections", hint=f"give 1 to {MAX_CONNECTIONS:,}")
 
@@ -229,11 +229,6 @@ def space_of(site: Site, point: Point) -> list[PointSpace]:
             )
         )
     return found
-
-
-def all_space(site: Site) -> list[PointSpace]:
-    """The folders of every point of this site, and the room that each has; for planning."""
-    return [space for point in all_points(site) for space in space_of(site, point)]
 
 
 def statement_of(point: Point) -> PointStatement | None:

@@ -21,7 +21,6 @@ from courier.files import locked, make_folder, write_atomic
 from courier.media.kinds import parse_size
 from courier.site.home import Site
 
-DEFAULT_RESERVE = "10%"
 WAIT_SECONDS = 20.0
 """How long a command waits for the moment in which others look what is reserved."""
 TELL_AGAIN = 256 << 20

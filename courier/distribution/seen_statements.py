@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Annotated
 
 from courier.errors import BusyError, DamagedError
-from courier.files import locked, write_atomic
+from courier.files import locked, sweep_beside, write_atomic
 from formats.documents.fields import Sender
 from formats.documents.point import PointName
 from formats.errors import FormatError
 from formats.records import NamedRecord, Number, Record, items, read_named
 
+SEEN, SEEN_BESIDE = "points.json", ".courier-points.json"
+"""The name of the file in a cache, and beside a folder that a package is put into."""
 MOST = 10_000
 """Points that are remembered at most."""
 _WAIT = 10.0
@@ -69,6 +71,7 @@ class Memory:
         before = known.get((site, point))
         if before is not None and before.serial >= serial:
             return
+        sweep_beside(self.path)
         known[site, point] = Seen(site=site, point=point, serial=serial)
         record = SeenStatements(points=tuple(known[key] for key in sorted(known)))
         write_atomic(self.path, record.json() + b"\n")

@@ -95,13 +95,15 @@ def serve_folders(
         tokens=None if served.token_file is None else Tokens(served.token_file),
         wishes=None if served.wishing is None else Wishes(served.folders[0], served.wishing),
     )
-    doors = Doors(service, per_address=None)
+    connections = served.limit + MORE_CONNECTIONS
+    # As with the transfers, one address has at most half of them; behind a proxy all come from one.
+    doors = Doors(service, per_address=None if listening.behind_proxy else connections // 2)
     serve_application(
         service,
         service,
         listening,
         protocol=partial(FileProtocol, doors, quick=None if listening.behind_proxy else service.quick),
-        connections=served.limit + MORE_CONNECTIONS,
+        connections=connections,
         dated=True,
         ready=ready,
         stop=stop,

@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from typing import BinaryIO
-from urllib.parse import urlsplit
 
 from courier.distribution.folder import PointFolder
 from courier.distribution.open_point import OpenPoint, opened_point
 from courier.distribution.validate import Reading, Validated, read_all
+from courier.distribution.web_address import parse_web_address
 from courier.errors import NotFoundError, UnreachableError, UsageError
 from courier.site.home import Site
 from formats.digest import CHUNK
@@ -52,10 +52,10 @@ class _WebServer:
     """The web server at a URL, asked over one connection that is kept."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._url, self._base = url, parts.path.rstrip("/")
-        self._connection = kind(parts.netloc.rpartition("@")[2], timeout=ANSWER_SECONDS)
+        found = parse_web_address(url)
+        kind = http.client.HTTPSConnection if found.scheme == "https" else http.client.HTTPConnection
+        self._url, self._base = url, found.path
+        self._connection = kind(found.host, found.port, timeout=ANSWER_SECONDS)
 
     def close(self) -> None:
         self._connection.close()

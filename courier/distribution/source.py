@@ -5,8 +5,9 @@ A source is never trusted: what it gives is used only after it was compared with
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import BinaryIO, Protocol
 
 
@@ -68,10 +69,10 @@ class Part(Protocol):
 class Link(Protocol):
     """One connection to a source, for one thread. After an error it is closed, and another one is opened."""
 
-    def fetch(self, path: str, most: int) -> BinaryIO:
-        """A whole file of at most ``most`` bytes, open for reading at its begin; of a longer one ``most + 1`` bytes.
+    def fetch(self, path: str, most: int) -> Iterator[memoryview]:
+        """The bytes of a whole file of at most ``most`` bytes, of a longer one ``most + 1``; each until the next.
 
-        Raises `SourceFaultError`.
+        Raises `SourceFaultError`, with any of them.
         """
 
     def part(self, path: str, size: int, begin: int, end: int) -> Part:
@@ -91,6 +92,15 @@ class Link(Protocol):
 
     def close(self) -> None:
         """Close what is open."""
+
+
+def in_memory(pieces: Iterable[memoryview]) -> BinaryIO:
+    """What a link fetches, as an open file that is in memory: a document or a block table."""
+    found = BytesIO()
+    for piece in pieces:
+        found.write(piece)
+    found.seek(0)
+    return found
 
 
 class Source(Protocol):

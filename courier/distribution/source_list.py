@@ -147,11 +147,6 @@ class SourceList:
                 for one in self._all
             ]
 
-    @property
-    def refused(self) -> int:
-        """Blocks and small files from all sources that were not what they should be."""
-        return sum(one.refused for one in self._all)
-
 
 def told(blames: Sequence[str]) -> str:
     """Blames in one text for a message."""

@@ -15,7 +15,7 @@ from courier.site.catalog.packages import StoredPackage
 from courier.site.home import Site
 from formats.documents import package as package_doc
 from formats.documents.fields import PackageRef
-from formats.documents.listing import Entry, ListingSummary
+from formats.documents.listing import Entry
 from formats.documents.point import content_path
 
 
@@ -27,8 +27,8 @@ class Supply(Protocol):
         """The version."""
 
     @property
-    def listing(self) -> ListingSummary:
-        """The summary of its listing."""
+    def remedy(self) -> str:
+        """What to do where one of its contents is damaged, for a hint."""
 
     def definition(self) -> bytes:
         """The envelope of its definition."""
@@ -53,9 +53,9 @@ class StoreSupply(Supply):
         return PackageRef(package=self.stored.package, version=self.stored.version, listing=self.stored.listing.sha256)
 
     @property
-    def listing(self) -> ListingSummary:
-        """See `Supply.listing`."""
-        return self.stored.listing
+    def remedy(self) -> str:
+        """See `Supply.remedy`."""
+        return f"courier package verify {self.stored.package}:{self.stored.version} tells which files"
 
     def definition(self) -> bytes:
         """What the source signed; where this site does not have that, this site vouches."""
@@ -88,9 +88,9 @@ class FolderSupply(Supply):
         return PackageRef(package=definition.package, version=definition.version, listing=definition.listing.sha256)
 
     @property
-    def listing(self) -> ListingSummary:
-        """See `Supply.listing`."""
-        return self.package.definition.listing
+    def remedy(self) -> str:
+        """See `Supply.remedy`."""
+        return "ask who sent the drive for it again"
 
     def definition(self) -> bytes:
         """See `Supply.definition`."""

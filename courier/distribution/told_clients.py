@@ -114,7 +114,7 @@ def change_point(site: Site, name: str, change: PointChange) -> Point:
         if before is not None:
             row = _changed(before, change)
             check_settings(
-                group=row.group_name, urls=(row.url, *row.peers.split("\n")), max_connections=row.max_connections
+                group=row.group_name, url=row.url, peers=row.peers.split(), max_connections=row.max_connections
             )
             points.change(connection, row)
     return find_point(site, name)

@@ -128,7 +128,11 @@ class Reading:
         if self._statement is None:
             return
         self.checked += 1
-        there = self.read_statement()
+        try:
+            there = self.read_statement()
+        except OSError as error:
+            self._found(STATEMENT, _unreadable(error))
+            return
         if there != self._point.row.statement:
             problem = "is not the newest statement of this site" if there else "is missing"
             self._found(STATEMENT, problem)
@@ -143,7 +147,7 @@ class Reading:
         except CourierError as error:
             self._found(definition_path(ref.package, ref.version), error.message, name)
         except OSError as error:
-            self._found(definition_path(ref.package, ref.version), f"cannot be read: {error.strerror or error}", name)
+            self._found(definition_path(ref.package, ref.version), _unreadable(error), name)
         if problem := self.problem(self._point.folders[:1], listing_path(ref.listing), ref.listing, None):
             self._found(listing_path(ref.listing), problem, name)
 
@@ -181,22 +185,27 @@ class Reading:
 
     def problem(self, folders: Sequence[PointFolder], path: str, digest: str, size: int | None) -> str:
         """What is wrong with a file; empty where it is good."""
-        holder = next((folder for folder in folders if folder.size(path) is not None), None)
-        if holder is None:
-            return "is missing"
-        if size is not None and holder.size(path) != size:
-            return f"has {holder.size(path):,} bytes where {size:,} are listed"
         found = hashlib.sha256()
         try:
+            holder = next((folder for folder in folders if folder.size(path) is not None), None)
+            if holder is None:
+                return "is missing"
+            if size is not None and holder.size(path) != size:
+                return f"has {holder.size(path):,} bytes where {size:,} are listed"
             with holder.open(path) as source:
                 while data := source.read(CHUNK):
                     found.update(data)
                     self._progress(len(data))
         except OSError as error:
-            return f"cannot be read: {error.strerror}"
+            return _unreadable(error)
         return "" if found.hexdigest() == digest else "differs from its SHA-256"
 
     def _found(self, path: str, problem: str, name: str = "") -> None:
         before = self.damage.get(path, Damage(path=path, problem=problem))
         files = (*before.files, name) if name and len(before.files) < FILES_NAMED else before.files
         self.damage[path] = Damage(path=path, problem=before.problem, files=files, count=before.count + bool(name))
+
+
+def _unreadable(error: OSError) -> str:
+    """What a failing disk, or a share that breaks off, is in a finding: damage like any other, and the rest is read."""
+    return f"cannot be read: {error.strerror or error}"

@@ -24,6 +24,7 @@ from courier.media.tape_device import is_tape_device
 from courier.media.tape_folder import is_tape_folder
 from courier.media.tape_reels import Ask, group_reels, nobody
 from courier.media.true_names import MARKS, volumes_among, written_as
+from courier.media.volume_files import FOLDERS
 from formats.errors import FormatError
 
 Note = Callable[[str], None]
@@ -106,7 +107,7 @@ def find_media(path: Path, note: Note = lambda _: None) -> list[Medium]:
     if medium is not None:
         search.media.append(medium)
     if path.is_dir() and not isinstance(medium, TapeMedium):
-        _look_into(path, search, depth=1, skip=("data", "courier") if medium is not None else ())
+        _look_into(path, search, depth=1, skip=FOLDERS if medium is not None else ())
     if search.media:
         for error in search.noted:
             note(f"{error.message}; {error.hint}")

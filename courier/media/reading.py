@@ -93,23 +93,27 @@ class FolderMedium:
         yield open_file
 
     def _files(self) -> dict[str, Path]:
-        """The regular files by their true names. Raises `OSError` for a folder that this user may not look into."""
+        """The regular files by their true names.
+
+        Raises `OSError` for a folder of the volume that this user may not look into. Others that lie beside its own,
+        at the top of a drive those of the system, are no concern of ours: they only lack their files.
+        """
         found = {}
-        for folder, _, names in os.walk(self._root, onerror=_raise_refusal):
+        for folder, _, names in os.walk(self._root, onerror=self._judge):
             for name in names:
                 path = Path(folder) / name
                 if not path.is_symlink() and path.is_file():
                     found[path.relative_to(self._root).as_posix()] = path
         return {true: found[name] for true, name in true_names(found).items()}
 
+    def _judge(self, error: OSError) -> None:
+        """Raise the error of a folder that may not be looked into; one that the drive fails to show lacks its files.
 
-def _raise_refusal(error: OSError) -> None:
-    """Raise the error of a folder that may not be looked into; one that the drive fails to show only lacks its files.
-
-    What is missing then is found by the packing list, and may be made up for by parity.
-    """
-    if error.errno in (errno.EACCES, errno.EPERM):
-        raise error
+        What is missing then is found by the packing list, and may be made up for by parity.
+        """
+        inside = Path(error.filename).relative_to(self._root).parts
+        if error.errno in (errno.EACCES, errno.EPERM) and (not inside or inside[0].lower() in volume.FOLDERS):
+            raise error
 
 
 class IsoMedium:

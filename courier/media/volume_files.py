@@ -19,6 +19,8 @@ from formats.iso.layout import iso_size
 from formats.tape import tape_size
 
 FOLDER = "courier/"
+FOLDERS = ("data", "courier")
+"""The folders at the top of a volume; tools may write them in capitals."""
 PACKING_LIST = "courier/packing-list.json"
 LABEL = "courier/volume-label.json"
 CARD = "courier/site-card.json"

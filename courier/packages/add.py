@@ -19,6 +19,7 @@ from courier.packages.numbering import GivenOut, choose_number, version_used
 from courier.packages.pack import PackedTree
 from courier.packages.read_tree import read_tree
 from courier.packages.survey import Counted, SourceTree, scan_tree
+from courier.progress import SILENT, Progress
 from courier.site.catalog import packages
 from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
@@ -146,7 +147,7 @@ def _check_called(site: Site, name: str, package: str | None, version: int | Non
     _choose_version(site, name, package, version)
 
 
-def add_package(site: Site, addition: Addition, progress: Callable[[int], None] = lambda _: None) -> StoredPackage:
+def add_package(site: Site, addition: Addition, progress: Progress = SILENT) -> StoredPackage:
     """Add a planned version to the store, and return it.
 
     A version that is in the store already, with the same name and content, is only returned, so that the same command
@@ -159,6 +160,7 @@ def add_package(site: Site, addition: Addition, progress: Callable[[int], None] 
     with site.store.naming_space(lambda: addition.room, purpose=purpose), site.store.lock():
         # Anew: others may have added since the plan.
         same, package, version = _choose_version(site, addition.name, addition.package, addition.version)
+        progress.begin("Adding", addition.source.bytes)
         with site.store.stage() as staging:
             try:
                 entries = _entries(addition, staging, progress)

@@ -19,6 +19,7 @@ from courier.errors import DamagedError, RefusedError, UsageError
 from courier.files import TEMP, flush_files, locked, make_folder, naming_space, require_space, sync_folder
 from courier.packages.find import find_package
 from courier.packages.vouched import check_not_contradicted
+from courier.progress import SILENT, Progress
 from courier.site.catalog.packages import StoredPackage
 from courier.site.home import Site
 from formats.archive.foreign_7z import ForeignArchive
@@ -39,12 +40,12 @@ def export_archive(
     *,
     level: int | None,
     part_size: int = 0,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Progress = SILENT,
 ) -> tuple[StoredPackage, list[Path]]:
     """Write a package version as the 7z archive ``target``; return the version and the files written.
 
     ``level``: LZMA2 preset, or None to store. ``part_size``: bytes of a part of a split archive (``target.001``, ...),
-    0 for one file. ``progress`` is told the bytes of content as they are written and as they are read back. Raises
+    0 for one file. ``progress`` is told the bytes of content as they are written, then as they are read back. Raises
     `NotFoundError`, `NoSpaceError`, `RefusedError` where something of that name exists, and `DamagedError`.
     """
     stored = find_package(site, reference)
@@ -71,7 +72,7 @@ def _write(
     *,
     level: int | None,
     part_size: int,
-    progress: Callable[[int], None],
+    progress: Progress,
 ) -> list[Path]:
     folder = target.absolute().parent
     written: list[Path] = []
@@ -90,7 +91,9 @@ def _write(
 
     try:
         with naming_space(folder, lambda: size, purpose=_PURPOSE), Parts(open_part, part_size) as parts:
+            progress.begin(f"Exporting {stored.package}:{stored.version}", size)
             write_7z(parts, members(), level=level, progress=progress)
+        progress.begin("Reading back", size)
         _read_back(site, stored, written, progress)
         return _give_names(written, folder, target.name, part_size)
     finally:

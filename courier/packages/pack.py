@@ -18,6 +18,7 @@ from typing import BinaryIO, cast
 from courier.errors import UsageError
 from courier.packages.holes import find_holes
 from courier.packages.offenders import CHANGED, Offenders, Refuse, reason, refuse_one
+from courier.packages.own_name import own_name
 from courier.packages.survey import Counted
 from courier.packages.tree_root import NO_LINK, SourceFile
 from courier.site.store.content_store import IncomingContent, Staging, StoredContent
@@ -48,8 +49,7 @@ class PackedTree(AbstractContextManager["PackedTree"]):
         if folder.is_symlink() or not folder.is_dir():
             raise UsageError(f"{folder} is no folder", hint="--pack takes one folder; name it")
         self._folder = folder
-        real = os.path.abspath(folder)  # noqa: PTH100 (the folder may be given as ".")
-        self._name = check_path(f"{Path(real).name or 'root'}.tar")
+        self._name = check_path(f"{own_name(folder) or 'root'}.tar")
         self.entries = 0
         offenders = Offenders()
         members = 0

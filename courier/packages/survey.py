@@ -20,6 +20,7 @@ from courier.errors import NotFoundError, UsageError
 from courier.files import path_text
 from courier.packages.holes import find_holes
 from courier.packages.offenders import Offenders, reason
+from courier.packages.own_name import own_name
 from courier.packages.tree_root import TreeRoot
 from courier.site.store.sparse import left_out
 from formats.documents.listing import FIRST_TIME, LAST_TIME, MAX_LINE, path_key
@@ -186,7 +187,7 @@ def _roots(paths: Sequence[Path]) -> dict[str, Path]:
             )
     if len(paths) == 1 and paths[0].is_dir():
         return {"": paths[0]}
-    named = {os.path.basename(os.path.abspath(path)): path for path in paths}  # noqa: PTH100, PTH119 (keeps links)
+    named = {own_name(path): path for path in paths}
     if len(named) != len(paths):
         raise UsageError("two of the paths have the same name", hint="put them in one folder and add the folder")
     return {name: named[name] for name in sorted(named, key=path_key)}

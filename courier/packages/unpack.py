@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from courier.errors import UsageError, explain
-from courier.files import naming_space, require_space
+from courier.files import naming_space, require_space, sync_file
 from courier.niceties import TIMES, nicety, set_mode, set_time
 from courier.packages.find import find_package
 from courier.packages.vouched import check_not_contradicted
 from courier.packages.write_tree import check_native, new_folder, umask
+from courier.progress import SILENT, Progress
 from courier.site.catalog.packages import StoredPackage
 from courier.site.home import Site
 from formats.archive.foreign_member import is_damage
@@ -40,7 +41,7 @@ _ERRORS = (tarfile.TarError, EOFError, ValueError, IndexError, OverflowError)
 
 
 def unpack_package(
-    site: Site, reference: str, target: Path, progress: Callable[[int], None] = lambda _: None
+    site: Site, reference: str, target: Path, progress: Progress = SILENT
 ) -> tuple[StoredPackage, Mapping[str, int]]:
     """Unpack the tar archives of a package version into ``target``, a new or empty folder, whole or not at all.
 
@@ -64,6 +65,7 @@ def unpack_package(
     require_space(folder, size, purpose=purpose)
     with naming_space(folder, lambda: size, purpose=purpose), new_folder(target.absolute()) as temporary:
         unpacker = _Unpacker(temporary)
+        progress.begin(f"Unpacking {stored.package}:{stored.version}", stored.listing.bytes)
         for entry in site.store.entries(stored.listing):
             if isinstance(entry, FileEntry):
                 _unpack_one(site, entry, unpacker, progress)
@@ -309,7 +311,7 @@ def _write_file(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path) -> 
         out.truncate(info.size)
         if not hasattr(os, "sync"):
             out.flush()
-            os.fsync(out.fileno())
+            sync_file(out.fileno(), path)
 
 
 def _own(path: Path, details: _Details) -> bool:

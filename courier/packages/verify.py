@@ -21,7 +21,7 @@ def verify_packages(
 ) -> list[tuple[StoredPackage, list[Finding]]]:
     """Read the content of one version, or of all, again; return each version with what is wrong with it.
 
-    Damaged content is taken out of use, so that adding or receiving it again replaces it. A listing that is missing or
+    What is damaged is taken out of use, so that adding or receiving it again replaces it. A listing that is missing or
     differs is a finding too, with the path `LISTING`. ``progress`` is told each version, and its bytes as they are
     read. Raises `NotFoundError` for a version that the store does not hold.
     """
@@ -34,9 +34,11 @@ def verify_packages(
     for stored in chosen:
         progress.begin(f"Verifying {stored.package}:{stored.version}", stored.listing.bytes)
         findings = list(_findings(site, stored, progress))
-        if bad := {finding.sha256 for finding in findings if finding.path != LISTING}:
+        if findings:
             with site.store.lock():
-                site.store.quarantine(*bad)
+                site.store.quarantine(*{finding.sha256 for finding in findings if finding.path != LISTING})
+                if any(finding.path == LISTING for finding in findings):
+                    site.store.quarantine_listing(stored.listing)
         result.append((stored, findings))
     return result
 

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import DamagedError, RefusedError, UsageError
-from courier.files import TEMP, make_folder, remove_tree, sweep_beside, sync_folder
+from courier.files import TEMP, make_folder, remove_tree, sweep_beside, sync_file, sync_folder
 from courier.packages.tree_root import TreeRoot
 from formats.digest import CHUNK, HashingReader
 from formats.documents.listing import Entry, FileEntry, FolderEntry, HardLinkEntry, LinkEntry
@@ -40,18 +40,23 @@ class Written:
 
 
 def write_tree(
-    entries: Iterable[Entry], target: Path, open_content: Callable[[str], BinaryIO], *, keep_set_id: bool = False
+    entries: Iterable[Entry],
+    target: Path,
+    open_content: Callable[[str], BinaryIO],
+    *,
+    keep_set_id: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Written:
     """Write a package into ``target``, a folder that does not exist yet or is empty, whole or not at all.
 
     ``open_content`` opens content by its SHA-256. Every file is checked against its digest as it is written, and all
     are flushed to the disk before ``target`` gets its name. Set-user-ID and set-group-ID bits are left out unless
-    ``keep_set_id``: files belong to whoever writes them, and with these bits would run as them. Raises `UsageError`
-    when ``target`` holds something, `DamagedError` when stored content differs from its digest, `RefusedError` for a
-    name this system cannot keep.
+    ``keep_set_id``: files belong to whoever writes them, and with these bits would run as them. ``progress`` is told
+    the bytes of content as they are written. Raises `UsageError` when ``target`` holds something, `DamagedError` when
+    stored content differs from its digest, `RefusedError` for a name this system cannot keep.
     """
     with new_folder(target) as temporary, TreeRoot(temporary) as root:
-        writer = _Writer(root, open_content, keep_set_id=keep_set_id)
+        writer = _Writer(root, open_content, keep_set_id=keep_set_id, progress=progress)
         for entry in entries:
             writer.take(entry)
         writer.finish()
@@ -91,8 +96,16 @@ def new_folder(target: Path) -> Iterator[Path]:
 class _Writer:
     """Makes entries in a folder that nobody else writes to."""
 
-    def __init__(self, root: TreeRoot, open_content: Callable[[str], BinaryIO], *, keep_set_id: bool) -> None:
+    def __init__(
+        self,
+        root: TreeRoot,
+        open_content: Callable[[str], BinaryIO],
+        *,
+        keep_set_id: bool,
+        progress: Callable[[int], None],
+    ) -> None:
         self.written = Written()
+        self._progress = progress
         self._root = root
         self._open_content = open_content
         self._keep_set_id = keep_set_id
@@ -158,20 +171,20 @@ class _Writer:
             if entry.size:
                 with self._open_content(entry.sha256) as raw:
                     source = HashingReader(raw)
-                    _copy(source, out, entry)
+                    _copy(source, out, entry, self._progress)
                 if source.count != entry.size or source.hexdigest() != entry.sha256:
                     raise DamagedError(
                         f"package store: {entry.path}: content differs from its SHA-256",
                         hint="remove the package and add or receive it again",
                     )
             if self._files <= _FLUSHED_ALONE or not hasattr(os, "sync"):
-                os.fsync(descriptor)
+                sync_file(descriptor, self._root.path(entry.path))
             if os.name == "posix":
                 self._root.fchmod(descriptor, self._mode(entry.mode))
         self._root.utime(entry.path, entry.mtime_ns)
 
 
-def _copy(source: HashingReader, out: io.FileIO, entry: FileEntry) -> None:
+def _copy(source: HashingReader, out: io.FileIO, entry: FileEntry, progress: Callable[[int], None]) -> None:
     """Write a file's bytes; holes stay holes, where they are zeros indeed: the bytes decide, the map is advice."""
     holes = hole_runs(entry.holes)
     hole = next(holes, None)
@@ -189,6 +202,7 @@ def _copy(source: HashingReader, out: io.FileIO, entry: FileEntry) -> None:
                 _write_all(out, part)
             at += len(part)
             view = view[len(part) :]
+        progress(len(data))
     out.truncate(at)
 
 

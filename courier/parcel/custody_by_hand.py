@@ -9,23 +9,14 @@ from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
 from courier.errors import NotFoundError, RefusedError, UsageError
-from courier.parcel.custody_ledger import (
-    CustodyBook,
-    Happened,
-    append_to_file,
-    copy_here,
-    known_here,
-    load,
-    read_ledger_file,
-    seals_on,
-    view_ledger,
-    write_file,
-)
+from courier.parcel.custody_file import append_to_file, read_ledger_file, write_file
+from courier.parcel.custody_ledger import CustodyBook, Happened, copy_here, known_here, load, seals_on, view_ledger
 from courier.parcel.seals import Place, PutOn, judge_entry, judge_seals, seal_marks, sets_known
 from courier.site.catalog import parcels
 from courier.site.home import Site
 from formats.documents import custody as custody_doc
 from formats.documents.custody import CustodyEntry
+from formats.documents.fields import MAX_SEAL
 from formats.documents.notice import ShipNotice
 from formats.envelope import parse_envelope
 from formats.errors import FormatError
@@ -168,8 +159,8 @@ def _check(parcel: str, wanted: HandEntry) -> None:
         raise UsageError("which seal?", hint="--seal 3=A0012345 as read, or --seal-intact 3, or --seal-broken 3")
     if any(len(text) > custody_doc.MAX_TEXT for text in (wanted.to, wanted.tracking, wanted.note, wanted.operator)):
         raise UsageError(f"a text of more than {custody_doc.MAX_TEXT} characters", hint="make it shorter")
-    if any(len(serial) > 200 for _, serial in wanted.seals):
-        raise UsageError("a seal's serial number of more than 200 characters", hint="make it shorter")
+    if any(len(serial) > MAX_SEAL for _, serial in wanted.seals):
+        raise UsageError(f"a seal's serial number of more than {MAX_SEAL} characters", hint="make it shorter")
 
 
 def export_ledger(site: Site, parcel: str, out: Path) -> int:

@@ -1,21 +1,18 @@
-"""Keeping the custody ledger: in the catalogue of a site, or in a ledger file that travels with the media.
+"""Keeping the custody ledger in the catalogue of a site: entries that it writes, and entries that come from others.
 
-Commands write entries as they work, and operators write them by hand. A ledger file has one signed entry a line and
-nothing else. To write into it takes only a site's key; a site that merges it adds the entries that it has not yet.
+Commands write entries as they work, and operators write them by hand. `courier.parcel.custody_file` reads and writes
+the ledger files that travel with the media.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
-from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError, UsageError
-from courier.files import write_atomic
+from courier.errors import CourierError, DamagedError, RefusedError, UsageError
 from courier.parcel.custody import Ledger, LedgerView, read_entry, title
 from courier.parcel.seals import Place, PutOn, judge_seals
 from courier.parcel.states import VolumeState
@@ -25,8 +22,9 @@ from courier.site.catalog.custody import KeptEntry
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.trust import Trust
+from courier.text import volumes
 from formats.documents import custody as custody_doc
-from formats.documents.custody import MAIN, CustodyEntry, SealMark
+from formats.documents.custody import CustodyEntry, SealMark
 from formats.documents.notice import ShipNotice
 from formats.envelope import parse_envelope
 from formats.errors import FormatError
@@ -35,8 +33,6 @@ from formats.names import check_parcel
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-MAX_FILE = 64 << 20
-"""Bytes of the largest ledger file that is read."""
 MAX_FROM_SITE = 5000
 """Entries about one parcel that one other site may pass on here."""
 NEVER_TRUE = {"bad-signature", "malformed"}
@@ -59,28 +55,6 @@ class Happened:
     tracking: str = ""
     note: str = ""
     operator: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Merged:
-    """What merging a ledger file did: parcels with new entries, the numbers of new and of known entries, and
-    (line number, why) of lines that were refused.
-    """
-
-    parcels: tuple[str, ...]
-    added: int
-    known: int
-    refused: tuple[tuple[int, str], ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LedgerFile:
-    """A ledger file as it was read: its lines, the ledger of the parcel in question, and the ``others`` it tells of."""
-
-    path: Path
-    lines: tuple[bytes, ...]
-    ledger: Ledger
-    others: frozenset[str]
 
 
 def load(connection: Connection, parcel: str) -> Ledger:
@@ -123,7 +97,7 @@ class CustodyBook:
         """Sign an entry and keep it at the end of this site's chain."""
         if what.copy is None:
             what = replace(what, copy=copy_here(self._connection, self._parcel))
-        name = next_entry(self._site, self.ledger, self._site.settings.book or MAIN, what)
+        name = next_entry(self._site, self.ledger, self._site.settings.present_book, what)
         data = self.ledger.envelopes[name]
         rows.keep(self._connection, KeptEntry(parcel=self._parcel, entry=name, envelope=data, received_ns=now()))
         return self.ledger.entries[name]
@@ -134,8 +108,8 @@ class CustodyBook:
         own = (e for e in self.ledger.entries.values() if e.site == self._site.code and e.event == "received")
         new = tuple(sorted(seen.keys() - {number for entry in own for number in entry.volumes}))
         if new:
-            bad = [str(number) for number in new if seen[number].state == VolumeState.DAMAGED]
-            note = f"damaged: volumes {', '.join(bad)}" if bad else ""
+            bad = [number for number in new if seen[number].state == VolumeState.DAMAGED]
+            note = f"damaged: {volumes(bad)}" if bad else ""
             self.write(Happened(event="received", volumes=new, note=note))
 
 
@@ -311,90 +285,6 @@ def known_here(site: Site, parcel: str) -> bool:
         raise UsageError(error.message, hint="courier parcel list shows the parcels") from None
     with site.catalogue.reading() as connection:
         return is_known(connection, parcel)
-
-
-def read_file(path: Path) -> list[bytes]:
-    """The lines of a ledger file; raises `NotFoundError`, `RefusedError`, or `UsageError` for a folder."""
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder", hint="name the ledger file in it")
-    try:
-        if path.stat().st_size > MAX_FILE:
-            raise RefusedError(
-                f"{path}: more than {MAX_FILE:,} bytes", hint="this is no ledger file", code=Code.TOO_LARGE
-            )
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise NotFoundError(
-            f"{path} does not exist", hint="courier parcel custody add PARCEL --ledger FILE makes one"
-        ) from None
-    return [line for line in data.split(b"\n") if line]
-
-
-def read_ledger_file(path: Path, parcel: str) -> LedgerFile:
-    """A ledger file, and the ledger of one parcel in it; empty when there is no such file.
-
-    Raises `RefusedError` for bad lines, and as `read_file` does.
-    """
-    lines = read_file(path) if path.exists() else []
-    ledger, others = Ledger(parcel=parcel), set()
-    for number, line in enumerate(lines, 1):
-        try:
-            envelope, entry = read_entry(line)
-            if entry.parcel == parcel:
-                ledger.add_read(envelope.sha256, entry, line)
-            else:
-                others.add(entry.parcel)
-        except FormatError as error:
-            raise RefusedError(
-                f"{path}, line {number}: {error}",
-                hint="it was altered: keep the file as it is, and write into another one",
-                code=Code.LEDGER_ALTERED,
-            ) from None
-    return LedgerFile(path=path, lines=tuple(lines), ledger=ledger, others=frozenset(others))
-
-
-def write_file(path: Path, lines: Iterable[bytes]) -> None:
-    """Write a ledger file, in place of an older one."""
-    write_atomic(path, b"".join(line + b"\n" for line in lines), readable=True)
-
-
-def append_to_file(site: Site, file: LedgerFile, what: Happened) -> CustodyEntry:
-    """Add an entry to a ledger file. In each file a site has a chain (a book) of its own."""
-    ledger = file.ledger
-    kept_here = {MAIN, site.settings.book}
-    books = {e.book for e in ledger.entries.values() if e.site == site.code and e.book not in kept_here}
-    name = next_entry(site, ledger, min(books) if books else secrets.token_hex(8), what)
-    write_file(file.path, [*file.lines, ledger.envelopes[name]])
-    return ledger.entries[name]
-
-
-def merge_file(site: Site, path: Path) -> Merged:
-    """Merge the entries of a ledger file into this site's ledger; lines that are refused are left out and named.
-
-    Entries of parcels of other sites are kept, known here or not: the notice may still be under way.
-    """
-    judged, refused = [], []
-    trust = site.trust()
-    for number, line in enumerate(read_file(path), 1):
-        try:
-            judged.append((number, judge(trust, line)))
-        except CourierError as error:
-            refused.append((number, error.message))
-    added, names = 0, set()
-    with site.catalogue.writing() as connection:
-        keeper = Keeper(connection, trust)
-        own = {one.entry.parcel for _, one in judged if one.entry.parcel.startswith(site.code)}
-        invented = {parcel for parcel in own if parcels.find_sent(connection, parcel) is None}
-        for number, one in judged:
-            parcel = one.entry.parcel
-            if parcel in invented:
-                text = f"{parcel} was not made here, though its ID is one of this site (courier catalog rebuild MEDIUM"
-                refused.append((number, f"{text} brings back what a lost catalogue had)"))
-            elif keeper.keep(one):
-                added += 1
-                names.add(parcel)
-    known = len(judged) - added - sum(one.entry.parcel in invented for _, one in judged)
-    return Merged(parcels=tuple(sorted(names)), added=added, known=known, refused=tuple(sorted(refused)))
 
 
 def broken_ledger(parcel: str, view: LedgerView) -> CourierError:

@@ -16,6 +16,7 @@ from courier.error_codes import Code
 from courier.errors import CourierError, NoSpaceError, RefusedError
 from courier.parcel.states import NOTHING_HERE, ReceivedState
 from courier.site.trust import Trust
+from courier.text import volumes
 from formats.documents.notice import ShipNotice
 from formats.documents.package import PackageDefinition
 from formats.documents.packing import PackingList
@@ -55,14 +56,16 @@ class KeyFacts:
     """The key of a parcel whose key is not on its media.
 
     ``error``: why the key that came cannot be used. ``reported``: whether the arrival was reported to the
-    sender. ``report_refused``: why the sender did not accept that report; else empty. ``missing``: the volumes of the
-    layout that arrives that have not been received; ``sealed``: those that left with a seal.
+    sender. ``report_refused``: why the sender did not accept that report; else empty. ``reported_lost``: volumes that
+    it named as lost, and that are here now. ``missing``: the volumes of the layout that arrives that have not been
+    received; ``sealed``: those that left with a seal.
     """
 
     here: bool
     error: CourierError | None = None
     reported: bool = False
     report_refused: str = ""
+    reported_lost: tuple[int, ...] = ()
     missing: tuple[int, ...] = ()
     sealed: tuple[int, ...] = ()
 
@@ -317,29 +320,33 @@ def _check_key(facts: Facts) -> Finding:
         return Finding(
             awaiting=(f"its key, in the ship notice of {packing.source} (by network: courier channel sync)",)
         )
-    if key.reported and not key.report_refused:
+    if key.reported and not key.report_refused and not key.reported_lost:
         return Finding(
             awaiting=(
                 f"its key, which {packing.source} releases for our arrival report (by network: courier channel sync)",
             )
         )
-    command = f"courier parcel arrived {packing.parcel}{_typed(key.sealed, key.missing)}"
-    why = (
-        f"its key; {key.report_refused}; to report again"
-        if key.report_refused
-        else f"its key, which {packing.source} releases when all volumes and the seals on them were reported"
-    )
-    return Finding(awaiting=(f"{why}: {command}",), report=command)
+    command, note = _report_command(packing.parcel, key)
+    why = f"its key, which {packing.source} releases when all volumes and the seals on them were reported"
+    if key.report_refused:
+        why = f"its key; {key.report_refused}; to report again"
+    elif key.reported_lost:
+        why = f"its key; what was reported as lost is here now ({volumes(key.reported_lost)}); to report again"
+    return Finding(awaiting=(f"{why}: {command}{f' ({note})' if note else ''}",), report=command)
 
 
-def _typed(seals: Collection[int], missing: Collection[int]) -> str:
-    """The options by which an arrival is reported: the seals on the volumes that are here, and those that are lost."""
-    here = sorted(set(seals) - set(missing))
+def _report_command(parcel: str, key: KeyFacts) -> tuple[str, str]:
+    """The command by which the arrival of a parcel is reported, and a note on what is typed into it, or empty.
+
+    It names the seals on the volumes that are here, and the volumes that are lost.
+    """
+    here, note = sorted(set(key.sealed) - set(key.missing)), ""
+    options = [f"--seal {number}=SERIAL" for number in here]
     if len(here) > MAX_TYPED:
-        options = [f"--seals-file FILE (a line VOLUME=SERIAL for each of {len(here)} volumes)"]
-    else:
-        options = [f"--seal {number}=SERIAL" for number in here]
-    return "".join(f" {option}" for option in (*options, *(f"--lost {number}" for number in sorted(missing))))
+        options = ["--seals-file FILE"]
+        note = f"FILE has a line VOLUME=SERIAL for each of {len(here)} volumes"
+    options += [f"--lost {number}" for number in sorted(key.missing)]
+    return " ".join((f"courier parcel arrived {parcel}", *options)), note
 
 
 def _check_hold(facts: Facts) -> Finding:

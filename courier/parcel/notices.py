@@ -60,7 +60,7 @@ def check_not_recalled(site: Site, trust: Trust, parcel: str, source: str) -> No
         raise recalled(parcel, source, recall)
 
 
-def compare_with_notices(site: Site, trust: Trust, packing: PackingList, envelope: bytes) -> tuple[str, ...]:
+def compare_with_notices(site: Site, trust: Trust, packing: PackingList) -> tuple[str, ...]:
     """Notes on a volume that is only verified, where the ship notices here do not name its build.
 
     Raises `RefusedError` where its parcel was recalled.

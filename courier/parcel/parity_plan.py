@@ -23,7 +23,7 @@ from functools import lru_cache, partial
 
 from courier.error_codes import Code
 from courier.errors import NoSpaceError, RefusedError, UsageError
-from courier.text import listed
+from courier.text import listed, volumes
 from formats.blocks import BLOCK, block_count
 from formats.documents.packing import MAX_VOLUMES, ParityGroup
 from formats.parity.layout import (
@@ -272,13 +272,13 @@ def check_waybill(groups: Sequence[ParityGroup], waybill: Collection[int]) -> No
         if len(lost) > group.parity and carried & set(group.volumes):
             fewest = max(-(-(g.columns + g.parity) // g.parity) for g in groups if g.spares)
             raise RefusedError(
-                f"volumes {listed(lost)} travel on one waybill; their group survives the loss of {group.parity}",
+                f"{volumes(lost)} travel on one waybill; their group survives the loss of {group.parity}",
                 hint=f"divide the volumes over {fewest} waybills or more; or create it anew with more --spare-volumes",
                 code=Code.WAYBILL_NOT_COVERED,
             )
     if carried - covered:
         raise RefusedError(
-            f"volumes {listed(sorted(carried - covered))} have no spare volumes that could replace them",
+            f"there are no spare volumes that could replace {volumes(carried - covered)}",
             hint="create the parcel anew with as many --spare-volumes as travel on one waybill",
             code=Code.WAYBILL_NOT_COVERED,
         )

@@ -7,7 +7,8 @@ read is another: the numbers are compared here again. Only an entry whose signat
 with.
 
 Several sets of the media may be under way, each with seals of its own. An entry that names no set (copy 0) is about the
-only one, where there is only one.
+only one, where there is only one; where several are known, it is about none of them for certain, and its seals are not
+compared with theirs.
 """
 
 from __future__ import annotations
@@ -64,35 +65,45 @@ def judge_seals(lines: Iterable[LedgerLine]) -> Seals:
     texts: dict[str, tuple[str, ...]] = {}
     warnings: list[str] = []
     for line in lines:
-        findings = judge_entry(line.entry, on, proved=line.proved)
+        sets = sets_known(on)
+        findings = _judge_entry(line.entry, on, sets, proved=line.proved)
         texts[line.name] = tuple(one.text for one in findings)
         warnings += [one.note for one in findings if one.kind in ("re-sealed", "broken") and one.note]
         if line.proved and line.entry.event == "taken-back" and line.entry.site == line.entry.parcel[:3]:
             # What was typed for a shipment that never left stands for nothing.
             on = {place: seal for place, seal in on.items() if place[0] != line.entry.copy}
         elif line.proved:
+            copy = line.entry.copy or (sets[0] if len(sets) == 1 else 0)
             on |= {
-                (line.entry.copy, seal.volume): PutOn(serial=seal.serial, site=line.entry.site)
+                (copy, seal.volume): PutOn(serial=seal.serial, site=line.entry.site)
                 for seal in line.entry.seals
-                if _puts_on(line.entry.event, seal, seal_on(on, line.entry.copy, seal.volume))
+                if _puts_on(line.entry.event, seal, seal_on(on, sets, line.entry.copy, seal.volume))
             }
     return Seals(on=on, texts=texts, warnings=tuple(warnings))
 
 
 def judge_entry(entry: CustodyEntry, on: Mapping[Place, PutOn], *, proved: bool = True) -> list[SealFinding]:
     """Judge the seals of one entry; ``on``: the seals that were put on before it."""
-    return [_judge(entry, seal, seal_on(on, entry.copy, seal.volume), proved=proved) for seal in entry.seals]
+    return _judge_entry(entry, on, sets_known(on), proved=proved)
 
 
-def seal_on(on: Mapping[Place, PutOn], copy: int, volume: int) -> PutOn | None:
-    """The seal on a volume of a set; for copy 0 that of the only set which is known, for a set also one of copy 0."""
-    found = on.get((copy, volume))
-    if found is None and copy:
-        return on.get((0, volume))
-    if found is None:
-        others = [seal for (_, number), seal in on.items() if number == volume]
-        return others[0] if len(others) == 1 else None
-    return found
+def _judge_entry(
+    entry: CustodyEntry, on: Mapping[Place, PutOn], sets: Collection[int], *, proved: bool
+) -> list[SealFinding]:
+    return [_judge(entry, seal, seal_on(on, sets, entry.copy, seal.volume), proved=proved) for seal in entry.seals]
+
+
+def seal_on(on: Mapping[Place, PutOn], sets: Collection[int], copy: int, volume: int) -> PutOn | None:
+    """The seal on a volume of a set; ``sets``: those that are known (`sets_known`).
+
+    For copy 0 that of the only set. For a set also one of copy 0, where no other set is known: it may be on that one.
+    """
+    others = [other for other in sets if other != copy]
+    if copy:
+        return on.get((copy, volume)) or (None if others else on.get((0, volume)))
+    if len(others) == 1:
+        return on.get((others[0], volume)) or on.get((0, volume))
+    return None if others else on.get((0, volume))
 
 
 def sets_known(on: Mapping[Place, PutOn]) -> tuple[int, ...]:
@@ -152,9 +163,9 @@ def seal_marks(
 
     ``seals``: (volume, serial number) as read; ``intact`` and ``broken``: volumes by how their seals were found.
     """
-    typed, marks = dict(seals), []
+    typed, marks, sets = dict(seals), [], sets_known(on)
     for volume in sorted({*typed, *intact, *broken}):
-        before = seal_on(on, copy, volume)
+        before = seal_on(on, sets, copy, volume)
         serial = typed.get(volume) or (before.serial if before else "")
         found = "broken" if volume in broken else ""
         if not found and not (volume in typed and _puts_on(event, SealMark(volume=volume, serial=serial), before)):

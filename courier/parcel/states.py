@@ -132,6 +132,8 @@ SENT: Mapping[tuple[SentState | None, SentEvent], SentState] = {
     (_S.CONFIRMED, _SE.SENT): _S.CONFIRMED,
     # While its ship notice has not left for any destination.
     (_S.SENT, _SE.TAKEN_BACK): _S.WRITTEN,
+    # Volumes are where it was not shipped to, by what their site says.
+    (_S.ARRIVING, _SE.TAKEN_BACK): _S.ARRIVING,
     # Answers may come for an edition that was laid out anew since, or after the catalogue was rebuilt from media.
     **{(state, _SE.ARRIVAL): _S.ARRIVING for state in (_S.BUILT, _S.WRITTEN, _S.SENT, _S.ARRIVING)},
     # It counts as lost until we ship it again: its key is not released to whoever reports it.

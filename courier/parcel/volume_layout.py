@@ -242,18 +242,30 @@ def lay_out(
     *,
     contents: TableRef,
     fixed: FixedSizes,
+    planned: PackingList | None = None,
 ) -> ParcelLayout:
     """Lay ``archives`` (size, SHA-256; in order) out on as few volumes as first fit finds, with the requested parity.
 
-    Raises `NoSpaceError` if an archive, or the requested parity, does not fit on a medium.
+    ``planned``: a layout of the same archives when only the most that each may take was known. First fit may need more
+    volumes for smaller archives; where it does, each goes onto the volume that was planned for it. Only parity, which
+    comes in steps, may not allow that. Raises `NoSpaceError` if an archive, or the requested parity, does not fit on a
+    medium.
     """
     sizes = [size for size, _ in archives]
-    total = sum(sizes)
-    room = room_for_archives(request, len(sizes), total, fixed)
-    volumes = _place(request, sizes, room)
-    plan = _plan_parity(request, sizes, volumes, room)
-    packing = _complete_packing(request, archives, volumes, plan, contents=contents)
-    return ParcelLayout(packing=packing, spaces=_checked_spaces(packing, fixed, name=request.name))
+    room = room_for_archives(request, len(sizes), sum(sizes), fixed)
+
+    def laid_out(volumes: Sequence[int]) -> ParcelLayout:
+        plan = _plan_parity(request, sizes, volumes, room)
+        packing = _complete_packing(request, archives, volumes, plan, contents=contents)
+        return ParcelLayout(packing=packing, spaces=_checked_spaces(packing, fixed, name=request.name))
+
+    layout = laid_out(_place(request, sizes, room))
+    if planned is None or layout.packing.volumes <= planned.volumes:
+        return layout
+    try:
+        return laid_out([file.volume for file in planned.archives])
+    except NoSpaceError:
+        return layout
 
 
 def _place(request: LayoutRequest, sizes: Sequence[int], room: int) -> list[int]:

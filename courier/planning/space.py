@@ -211,7 +211,7 @@ def sum_by_file_system(places: Sequence[PlaceSpace]) -> list[FileSystemSpace]:
     """The needs of places that share a file system, summed; a place whose file system is not known stands alone."""
     groups: dict[str, list[PlaceSpace]] = {}
     for place in places:
-        groups.setdefault(place.file_system or f"{place.site} {place.name}", []).append(place)
+        groups.setdefault(place.file_system or f"{place.site} {place.kind} {place.name}", []).append(place)
     found = []
     for name, members in groups.items():
         needed = sum(one.compressed + one.expanded for one in members) + max(one.reserve for one in members)

@@ -16,10 +16,10 @@ from courier.site.catalog.parcels import ReceivedParcel
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue
-from courier.text import dashed, listed, plural
-from formats.blocks import ranges
+from courier.text import listed, plural, volumes
 from formats.documents import arrival as arrival_doc
 from formats.documents.arrival import Arrival
+from formats.documents.notice import ShipNotice
 from formats.documents.packing import PackingList
 
 
@@ -46,7 +46,7 @@ def report_arrival(
     if not Spool.exists(folder):
         raise NotFoundError(f"nothing of {parcel} is waiting here", hint="courier parcel receive MEDIUM")
     spool = Spool.open(folder)
-    layout = arrived_layout(site, spool)
+    layout = arrived_layout(site, spool, trusted_notices(site, spool))
     packing, here = layout.packing, layout.here
     check_not_recalled(site, site.trust(), parcel, packing.source)
     with site.catalogue.reading() as connection:
@@ -103,17 +103,37 @@ class ArrivedLayout:
         """The volumes that are not here."""
         return tuple(sorted(set(range(1, self.packing.volumes + 1)) - self.here))
 
+    @property
+    def share_missing(self) -> float:
+        """The share of its volumes that are not here, from 0 to 1."""
+        return len(self.missing) / self.packing.volumes
 
-def arrived_layout(site: Site, spool: Spool) -> ArrivedLayout:
-    """The layout of which most has arrived, of those whose media came; of equal ones that which was announced."""
+
+def trusted_notices(site: Site, spool: Spool) -> Sequence[ShipNotice]:
+    """The ship notices of a parcel that are to be trusted, the oldest first.
+
+    One that is not to be trusted is nothing to compare with; the import says what is wrong with it.
+    """
+    try:
+        return verified_notices(site, site.trust(), spool.packing)
+    except RefusedError:
+        return ()
+
+
+def arrived_layout(site: Site, spool: Spool, notices: Sequence[ShipNotice]) -> ArrivedLayout:
+    """The layout of which the largest share has arrived, of those whose media came; of equal ones the announced one.
+
+    ``notices``: those of the parcel, verified, the oldest first.
+    """
     with site.catalogue.reading() as connection:
         came = parcels.received_volumes(connection, spool.packing.parcel, spool.packing.build)
     layouts = []
     for digest, packing in spool.layouts().items():
         here = frozenset(volume.number for volume in came if volume.edition == packing.edition)
-        sealed = _noticed_seals(site, packing, digest)
+        about = [n.seals for n in notices if (n.build, n.packing_list) == (packing.build, digest)]
+        sealed = about[-1] if about else None
         layouts.append(ArrivedLayout(packing=packing, digest=digest, here=here, sealed=sealed))
-    return min(layouts, key=lambda one: (len(one.missing), one.sealed is None, -one.packing.edition))
+    return min(layouts, key=lambda one: (one.share_missing, one.sealed is None, -one.packing.edition))
 
 
 def _check_lost(packing: PackingList, row: ReceivedParcel, here: Collection[int], lost: Collection[int]) -> None:
@@ -124,10 +144,9 @@ def _check_lost(packing: PackingList, row: ReceivedParcel, here: Collection[int]
             why = "has been received" if number in here else f"is none of its {packing.volumes}"
             raise UsageError(f"--lost {number}: volume {number} of {parcel} {why}", hint="name what did not arrive")
     if missing := sorted(set(every) - {*here, *lost}):
-        spans = dashed(ranges(missing))
         options = " ".join(f"--lost {number}" for number in missing[:3])
         raise RefusedError(
-            f"{parcel}: volumes not received yet: {spans}; {packing.source} releases the key for all of them",
+            f"{parcel}: not received yet: {volumes(missing)}; {packing.source} releases the key for all of them",
             hint=f"receive them first; if they were lost, and parity makes up for them, report that: {options}",
             code=Code.VOLUMES_MISSING,
         )
@@ -137,18 +156,6 @@ def _check_lost(packing: PackingList, row: ReceivedParcel, here: Collection[int]
             hint=f"courier parcel repair {parcel} --from-network asks for what is missing; then report again",
             code=Code.VOLUMES_MISSING,
         )
-
-
-def _noticed_seals(site: Site, packing: PackingList, packing_list: str) -> Mapping[int, str] | None:
-    """The seals of the ship notice that names this build and packing list; None where none has come."""
-    try:
-        notices = verified_notices(site, site.trust(), packing)
-    except RefusedError:
-        # A notice that is not to be trusted is nothing to compare with; the import says what is wrong with it.
-        return None
-    return next(
-        (n.seals for n in reversed(notices) if (n.build, n.packing_list) == (packing.build, packing_list)), None
-    )
 
 
 def _differences(noticed: Mapping[int, str] | None, read: Mapping[int, str]) -> list[str]:

@@ -14,20 +14,23 @@ from courier.files import RESERVE, free_space
 from courier.parcel.import_checks import Admission, Facts, KeyFacts, Room, admit
 from courier.parcel.keys import parcel_identity
 from courier.parcel.notices import find_recall, verified_notices
-from courier.receiving.arrival import arrived_layout
+from courier.receiving.arrival import ArrivedLayout, arrived_layout
 from courier.receiving.import_parcel import held_listings, own_numbers
 from courier.receiving.spool import Spool
 from courier.site.catalog import letters, messages, packages
+from courier.site.catalog.letters import Letter
 from courier.site.catalog.parcels import ReceivedParcel
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.trust import Trust
 from formats.digest import sha256_hex
 from formats.documents import package as package_doc
+from formats.documents.arrival import Arrival
 from formats.documents.notice import PackageRef, ShipNotice
 from formats.documents.package import PackageDefinition
 from formats.documents.packing import PackingList
 from formats.documents.recall import Recall
+from formats.envelope import parse_envelope
 
 
 def arrival_facts(
@@ -131,12 +134,21 @@ def _key(site: Site, facts: Facts, spool: Spool) -> KeyFacts | None:
     with site.catalogue.reading() as connection:
         report = letters.find(connection, "arrival", packing.parcel, packing.source)
         sent = report and messages.find(connection, "out", sha256_hex(report.envelope), packing.source)
-    refused = sent.reason if sent and sent.state == "dead" else ""
-    layout = arrived_layout(site, spool)
+    refused = sent.reason if sent and sent.state in ("dead", "dismissed") else ""
+    layout = arrived_layout(site, spool, facts.notices)
     return KeyFacts(
         here=False,
         reported=report is not None,
         report_refused=refused,
+        reported_lost=_found_again(report, layout),
         missing=layout.missing,
         sealed=tuple(layout.sealed or ()),
     )
+
+
+def _found_again(report: Letter | None, layout: ArrivedLayout) -> tuple[int, ...]:
+    """The volumes that our arrival report about a layout named as lost, and that have come since."""
+    if report is None:
+        return ()
+    arrival = Arrival.parse(parse_envelope(report.envelope).payload)
+    return tuple(number for number in arrival.lost if arrival.packing_list == layout.digest and number in layout.here)

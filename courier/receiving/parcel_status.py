@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from courier.errors import NotFoundError, RefusedError, UsageError
 from courier.parcel.import_checks import Admission
 from courier.parcel.states import ReceivedState
-from courier.receiving.arrival import arrived_layout
+from courier.receiving.arrival import arrived_layout, trusted_notices
 from courier.receiving.import_facts import admission_of
 from courier.receiving.import_parcel import ImportedParcel
 from courier.receiving.spool import Spool
@@ -94,7 +94,7 @@ def status_from_spool(site: Site, spool: Spool, admission: Admission | None = No
     incomplete = [state for state in map(spool.state, range(len(packing.archives))) if not state.whole]
     awaiting, report = ((), "") if incomplete else _awaiting(site, spool, row, admission)
     # Archives are the same in every layout; what is missing is named by the volumes of that of which most came.
-    layout = arrived_layout(site, spool)
+    layout = arrived_layout(site, spool, trusted_notices(site, spool))
     named = layout.packing
     spare = min((group.parity for group in packing.groups if group.spares), default=0)
     return ParcelStatus(

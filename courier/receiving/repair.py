@@ -103,24 +103,26 @@ def request_blocks(site: Site, parcel: str) -> tuple[RepairRequest, Envelope, in
     return request, site.sign(request.payload(), REQUEST_TYPE), size
 
 
-def write_request(site: Site, envelope: Envelope, request: RepairRequest, target: Path) -> None:
-    """Write a request to a file for the operator to carry.
+def write_request(site: Site, envelope: Envelope, request: RepairRequest, target: Path) -> bool:
+    """Write a request to a file for the operator to carry; return whether it replaced one that was there.
 
-    Raises `RefusedError` where ``target`` exists and is no repair request.
+    Raises `RefusedError` where ``target`` exists and is no repair request of this site for the same parcel.
     """
-    if target.exists():
+    replaced = target.exists()
+    if replaced:
         try:
             # What is no plain file (a pipe, the terminal) may have no end; no request is as large as an image.
             small = target.is_file() and target.stat().st_size <= MAX_ENVELOPE
-            ours = small and parse_envelope(target.read_bytes()).payload_type == REQUEST_TYPE
+            there = parse_envelope(target.read_bytes()) if small else None
+            old = RepairRequest.parse(there.payload) if there and there.payload_type == REQUEST_TYPE else None
         except (FormatError, OSError):
-            ours = False
-        if not ours:
-            raise RefusedError(
-                f"{target} exists and is no repair request", hint="name another file", code=Code.TARGET_EXISTS
-            )
+            old = None
+        if old is None or (old.parcel, old.site) != (request.parcel, request.site):
+            what = f"a repair request for {old.parcel} by {old.site}" if old else "no repair request"
+            raise RefusedError(f"{target} exists and is {what}", hint="name another file", code=Code.TARGET_EXISTS)
     write_atomic(target, envelope.encode(), readable=True)
     _log(site, request.parcel, "asked", f"{plural(request.count, 'block')}, request written to {path_text(target)}")
+    return replaced
 
 
 def queue_request(site: Site, envelope: Envelope, request: RepairRequest) -> None:

@@ -186,7 +186,8 @@ def _lay_out(
     card = site.card_envelope
     write_atomic(folder / CARD, card)
     fixed = fixed_sizes(card=len(card), contents=contents.size)
-    layout = lay_out(request, [(recipe.size, recipe.sha256) for recipe in recipes], contents=contents, fixed=fixed)
+    archives = [(recipe.size, recipe.sha256) for recipe in recipes]
+    layout = lay_out(request, archives, contents=contents, fixed=fixed, planned=plan.preview)
     digests = b"".join(recipe.blocks for recipe in recipes)
     return add_parity(folder, layout.packing, digests, site.store, encryptor, progress)
 

@@ -14,7 +14,7 @@ from courier.errors import UsageError
 from courier.parcel.parity_plan import promise
 from courier.parcel.parity_repair import BlockAt, ParcelParity, RepairPlan, blocks_to_request, plan_repair
 from courier.sending.outgoing_parcel import OutgoingParcel
-from courier.text import plural
+from courier.text import plural, volumes
 
 MAX_TRIALS = 1000
 
@@ -159,9 +159,7 @@ def _repairs(parity: ParcelParity, plan: RepairPlan) -> Iterator[GroupRepair]:
         group = parity.groups[step.group]
         spares = group.record.spares
         yield GroupRepair(
-            by=f"spare volumes {', '.join(map(str, spares))}"
-            if spares
-            else f"parity on volume {group.record.volumes[0]}",
+            by=f"spare {volumes(spares)}" if spares else f"parity on volume {group.record.volumes[0]}",
             blocks=sum(column < group.geometry.data for columns in step.stripes.values() for column in columns),
             stripes=len(step.stripes),
             worst=max(map(len, step.stripes.values())),

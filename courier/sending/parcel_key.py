@@ -10,7 +10,7 @@ from courier.error_codes import Code
 from courier.errors import RefusedError
 from courier.parcel.encryption import network_identity
 from courier.sending.outgoing_parcel import OutgoingParcel
-from courier.site.catalog import messages, parcels
+from courier.site.catalog import messages, parcels, sent_notices
 from formats.age import EncryptingWriter
 from formats.documents import notice as notice_doc
 from formats.documents import release as release_doc
@@ -58,5 +58,7 @@ def withdraw_key(connection: Connection, parcel: str) -> int:
             what = ShipNotice.parse(payload) if one.type == notice_doc.TYPE else KeyRelease.parse(payload)
             if what.parcel == parcel and what.key:
                 messages.forget(connection, one)
+                if not messages.may_have_left(one):
+                    sent_notices.forget(connection, parcel, goes.site, one.sha256)
                 count += 1
     return count

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import BinaryIO, cast
 
 from courier.error_codes import Code
@@ -20,7 +21,9 @@ from courier.parcel.parity_plan import Redundancy
 from courier.parcel.volume_layout import LayoutRequest, archive_limit, lay_out, room_for_archives
 from courier.sending.archive_builder import member_records
 from courier.sending.destinations import READS, check_destinations
+from courier.sending.largest_fit import TooLarge, largest_fit
 from courier.sending.readiness import Demand
+from courier.sending.samples import Ratios, sample_ratios
 from courier.sending.volume_source import fixed_sizes
 from courier.site.catalog import packages, sites
 from courier.site.catalog.packages import StoredPackage
@@ -38,8 +41,6 @@ from formats.names import MAX_PARCELS, parcel_id
 from formats.records import encode
 
 NO_REDUNDANCY = Redundancy()
-_STEPS, _STEP = 64, 4 << 10
-"""By how much smaller archives are tried where larger ones do not fit: a part of their size, bytes at least."""
 _WELL_FILLED = 64 << 20
 """Bytes of archives with compressed content that are not made smaller only to fill the media better."""
 
@@ -139,6 +140,12 @@ class ParcelDraft:
     packages: tuple[StoredPackage, ...]
     recipients: tuple[str, ...]
     contents: tuple[Content, ...]
+
+    @cached_property
+    def ratios(self) -> Ratios | None:
+        """How much the contents shrink, sampled once for all media; None where nothing is to be compressed."""
+        level = COMPRESSIONS[self.request.compress].level
+        return sample_ratios(self.contents, self.site.store.open_content, level=level)
 
     def plan(self, media: str, capacity: int) -> ParcelPlan:
         """The plan for media of a kind with so many usable bytes. Raises as `plan_parcel` does."""
@@ -292,14 +299,15 @@ def _fit(
     The documents on every volume grow with the number of archives, and that grows as archives shrink: so smaller
     archives are tried until the layout takes them, as it will take those that are built.
     """
-    fixed = fixed_sizes(card=len(site.card_envelope), contents=1 << 10)
+    first = fixed_sizes(card=len(site.card_envelope), contents=1 << 10)
     count, total = 1, sum(content.size for content in contents)
-    room = room_for_archives(request, count, total, fixed)
+    room = room_for_archives(request, count, total, first)
     limit = archive_limit(request, room)
     if not all(content.codec.as_is for content in contents):
         # Nobody knows how small they come out: several archives on a volume leave less of it empty.
         limit = min(limit, max(_WELL_FILLED, room // 4 // BLOCK * BLOCK))
-    while True:
+
+    def attempt(limit: int) -> tuple[tuple[PlannedArchive, ...], PackingList, int] | TooLarge:
         archives = tuple(plan_archives(contents, plain_limit(limit, recipients)))
         sizes = [_most(archive, recipients) for archive in archives]
         assumed = [member_records(archive, archive.most) for archive in archives]
@@ -307,17 +315,17 @@ def _fit(
         write_contents(site, counter, request.parcel, chosen, assumed, sign=False)
         size = encrypted_bytes(counter.count, recipients)
         # Real sizes may differ in their number of digits from those assumed: a little more room for that.
-        fixed = replace(fixed, contents=size + size // 50 + 256)
+        fixed = replace(first, contents=size + size // 50 + 256)
         try:
             unknown = "0" * 64
             table = TableRef(size=fixed.contents, sha256=unknown)
             return archives, lay_out(request, [(s, unknown) for s in sizes], contents=table, fixed=fixed).packing, limit
-        except NoSpaceError:
+        except NoSpaceError as error:
             # Raises what is true of this medium where not even the smallest archives leave room.
             most = archive_limit(request, room_for_archives(request, len(archives), sum(sizes), fixed))
-            limit = min(most, limit - max(limit // _STEPS, _STEP))
-            if limit < LEAST_ARCHIVE:
-                raise
+            return TooLarge(most=most, error=error)
+
+    return largest_fit(limit, attempt, least=LEAST_ARCHIVE)
 
 
 def _most(archive: PlannedArchive, recipients: int) -> int:

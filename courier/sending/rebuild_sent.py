@@ -21,7 +21,7 @@ from courier.parcel.volume_documents import VolumeDocuments
 from courier.sending.outgoing_parcel import CARD, CONTENTS, blocks_name, packing_name
 from courier.sending.write import medium_of
 from courier.site.catalog import packages, parcels
-from courier.site.catalog.parcels import SentParcel, SentVolume
+from courier.site.catalog.parcels import SentMedium, SentParcel, SentVolume
 from courier.site.home import Site
 from formats.documents.package import PackageDefinition
 from formats.documents.packing import PackingList
@@ -37,9 +37,10 @@ class _Standing(Enum):
 
     UNKNOWN = auto()
     LATER_EDITION = auto()
+    EARLIER_EDITION = auto()
     SAME = auto()
     OTHER = auto()
-    """Another build, or an earlier edition: the catalogue is right."""
+    """Another build, or a later edition of a parcel that has ended: the catalogue is right."""
 
 
 UNKNOWN_PACKAGES = (
@@ -58,13 +59,18 @@ def rebuild_sent(site: Site, medium: Medium, documents: VolumeDocuments) -> Rebu
         standing = _standing(known, packing)
         notes = _restore_files(site, documents, known, standing)
         digest = parse_envelope(documents.envelope).sha256
+        definitions = _definitions(site, documents) if standing is _Standing.UNKNOWN else []
+        if standing is _Standing.UNKNOWN and packing.encrypted and not definitions:
+            notes = (*notes, UNKNOWN_PACKAGES)
         with site.catalogue.writing() as connection:
             if standing is _Standing.UNKNOWN:
                 _record_parcel(connection, site, medium, packing, digest)
-                _record_packages(connection, site, packing, _definitions(site, documents))
+                _record_packages(connection, site, packing, definitions)
             elif standing is _Standing.LATER_EDITION:
                 _record_edition(connection, site, medium, packing, digest)
-            if standing is not _Standing.OTHER:
+            if standing is _Standing.EARLIER_EDITION:
+                _record_medium(connection, medium_of(_written_volume(medium, documents)))
+            elif standing is not _Standing.OTHER:
                 _record_volume(connection, site, medium, documents)
     return rebuilt_from(documents, medium, "sender", standing is _Standing.UNKNOWN, notes)
 
@@ -76,6 +82,8 @@ def _standing(known: SentParcel | None, packing: PackingList) -> _Standing:
         return _Standing.OTHER
     if known.edition < packing.edition and after_sent(known.state, SentEvent.LAID_OUT) is not None:
         return _Standing.LATER_EDITION
+    if known.edition > packing.edition:
+        return _Standing.EARLIER_EDITION
     return _Standing.SAME if known.edition == packing.edition else _Standing.OTHER
 
 
@@ -87,6 +95,10 @@ def _restore_files(
         return _restore_folder(site, documents)
     if standing is _Standing.LATER_EDITION and known is not None:
         return _restore_edition(site, documents, before=known.edition)
+    if standing is _Standing.EARLIER_EDITION:
+        # By its packing list an arrival of these media is judged.
+        folder = make_folder(site.outgoing(documents.packing.parcel))
+        write_atomic(folder / packing_name(documents.packing.edition), documents.envelope)
     return ()
 
 
@@ -103,8 +115,6 @@ def _restore_folder(site: Site, documents: VolumeDocuments) -> tuple[str, ...]:
     if not (folder / CARD).exists():
         write_atomic(folder / CARD, site.card_envelope)
     write_atomic(folder / packing_name(documents.packing.edition), documents.envelope)
-    if documents.packing.encrypted:
-        notes.append(UNKNOWN_PACKAGES)
     return tuple(notes)
 
 
@@ -169,7 +179,22 @@ def _record_volume(connection: Connection, site: Site, medium: Medium, documents
     known = parcels.sent_volumes(connection, packing.parcel, packing.edition, number)
     if known and known[0].state == VolumeState.WRITTEN:
         return
-    volume = SentVolume(
+    volume = _written_volume(medium, documents)
+    sent_volume_event(connection, site, volume, VolumeEvent.WRITTEN, f"volume {number} is {medium.name}")
+    parcels.put_medium(connection, medium_of(volume))
+
+
+def _record_medium(connection: Connection, new: SentMedium) -> None:
+    """Record a medium of an earlier layout, unless it is known."""
+    known = parcels.written_media(connection, new.parcel)
+    if not any((one.edition, one.number, one.path) == (new.edition, new.number, new.path) for one in known):
+        parcels.put_medium(connection, new)
+
+
+def _written_volume(medium: Medium, documents: VolumeDocuments) -> SentVolume:
+    """The volume that is on a medium of ours."""
+    packing, number = documents.packing, documents.label.number
+    return SentVolume(
         parcel=packing.parcel,
         edition=packing.edition,
         number=number,
@@ -179,8 +204,6 @@ def _record_volume(connection: Connection, site: Site, medium: Medium, documents
         bytes=packing.volume_bytes(number),
         written_ns=packing.created_ns,
     )
-    sent_volume_event(connection, site, volume, VolumeEvent.WRITTEN, f"volume {number} is {medium.name}")
-    parcels.put_medium(connection, medium_of(volume))
 
 
 def _definitions(site: Site, documents: VolumeDocuments) -> list[PackageDefinition]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,12 +11,12 @@ from courier.parcel.states import SentEvent, SentState
 from courier.parcel.transitions import log_entry, sent_event
 from courier.sending.outgoing_parcel import OutgoingParcel, open_outgoing, signed_editions
 from courier.sending.parcel_key import encrypt_parcel_key
-from courier.site.catalog import letters, parcels
-from courier.site.catalog.letters import letter_of
+from courier.site.catalog import letters, parcels, sent_notices
+from courier.site.catalog.letters import Letter, letter_of
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue
-from courier.text import listed
+from courier.text import listed, volumes
 from formats.documents import release as release_doc
 from formats.documents.arrival import Arrival
 from formats.documents.release import KeyRelease
@@ -31,14 +30,16 @@ def take_arrival(site: Site, arrival: Arrival, envelope: Envelope) -> str:
     """Keep an arrival report and, if it is right, queue the parcel's key for its site.
 
     Returns what waits for the operator: a report of more lost volumes than the policy releases the key for; else an
-    empty text. A report that is known already changes nothing. A newer one has the key released again, to the present
+    empty text. A report that was answered changes nothing. A newer one has the key released again, to the present
     recipient of the site: it may have lost the keys it had. Raises `RefusedError` if the report is not right, or if the
     key must not leave.
     """
     if _is_settled(site, arrival):
         return ""
     parcel = open_outgoing(site, arrival.parcel)
-    waits = _decision(parcel, arrival) if len(arrival.lost) > site.settings.release_lost else ""
+    with site.catalogue.reading() as connection:
+        lost = reported_lost(connection, arrival)
+    waits = _decision(parcel, arrival) if len(lost) > site.settings.release_lost else ""
     problem = _judge(site, parcel, arrival, envelope, waits=waits)
     if problem is not None:
         raise _wrong(arrival, problem)
@@ -78,12 +79,33 @@ def waiting_reports(site: Site, parcel: OutgoingParcel) -> dict[str, tuple[int, 
     with site.catalogue.reading() as connection:
         for code in parcel.packing.destinations if parcel.packing.key == "on-arrival" else ():
             kept = letters.find(connection, "arrival", name, code)
-            if kept is None or letters.find(connection, "release", name, code) is not None:
+            if kept is None or _answers(letters.find(connection, "release", name, code), kept):
                 continue
-            arrival = Arrival.parse(parse_envelope(kept.envelope).payload)
-            if arrival.lost and _problem(connection, parcel, arrival) is None:
-                waiting[code] = arrival.lost
+            arrival = _report_in(kept)
+            lost = reported_lost(connection, arrival)
+            if lost and _problem(connection, parcel, arrival) is None:
+                waiting[code] = lost
     return waiting
+
+
+def reported_lost(connection: Connection, arrival: Arrival) -> tuple[int, ...]:
+    """The volumes that a report names as lost, and those that the site has reported lost of another layout before.
+
+    Media of both layouts were on their way there, and the key opens what was lost of either.
+    """
+    kept = letters.find(connection, "lost", arrival.parcel, arrival.destination)
+    before = _report_in(kept) if kept is not None else arrival
+    elsewhere = before.lost if before.packing_list != arrival.packing_list else ()
+    return tuple(sorted((*arrival.lost, *elsewhere)))
+
+
+def _report_in(letter: Letter) -> Arrival:
+    return Arrival.parse(parse_envelope(letter.envelope).payload)
+
+
+def _answers(release: Letter | None, report: Letter) -> bool:
+    """Whether the key was released for that report, and not for an earlier one."""
+    return release is not None and release.at_ns >= report.at_ns
 
 
 def _decision(parcel: OutgoingParcel, arrival: Arrival) -> str:
@@ -115,9 +137,12 @@ def _judge(
             # It may have been recalled while this was judged.
             problem = _problem(connection, replace(parcel, sent=sent), arrival)
         before = letters.find(connection, "arrival", arrival.parcel, arrival.destination)
-        letters.keep(connection, letter_of("arrival", arrival.parcel, arrival.destination, envelope))
+        if before is not None and _report_in(before).issued_ns > arrival.issued_ns:
+            # A newer report came while this one was judged.
+            return problem
+        kept = _keep_report(connection, arrival, envelope, is_right=problem is None)
         if key is not None and problem is None:
-            _queue_key(connection, site, arrival, key)
+            _queue_key(connection, site, arrival, key, kept)
         if before is None or before.envelope != envelope.encode():
             _log_arrival(connection, site, arrival, problem, waits)
     return problem
@@ -133,8 +158,24 @@ def _is_settled(site: Site, arrival: Arrival) -> bool:
         raise _wrong(arrival, _Problem("is not a parcel this site made", Code.UNKNOWN_PARCEL))
     if before is None:
         return False
-    judged_ns = Arrival.parse(parse_envelope(before.envelope).payload).issued_ns
-    return judged_ns > arrival.issued_ns or (judged_ns == arrival.issued_ns and released is not None)
+    judged_ns = _report_in(before).issued_ns
+    return judged_ns > arrival.issued_ns or (judged_ns == arrival.issued_ns and _answers(released, before))
+
+
+def _keep_report(connection: Connection, arrival: Arrival, envelope: Envelope, *, is_right: bool) -> Letter:
+    """Keep a report, and the volumes that are lost according to it; it is later than the release of the key before.
+
+    Nothing that was lost turns up by a report that is not right.
+    """
+    parcel, code = arrival.parcel, arrival.destination
+    released = letters.find(connection, "release", parcel, code)
+    report = letter_of("arrival", parcel, code, envelope)
+    report = replace(report, at_ns=max(report.at_ns, released.at_ns + 1 if released is not None else 0))
+    letters.keep(connection, report)
+    lost = letters.find(connection, "lost", parcel, code)
+    if arrival.lost or (is_right and lost is not None and _report_in(lost).packing_list == arrival.packing_list):
+        letters.keep(connection, letter_of("lost", parcel, code, envelope))
+    return report
 
 
 def _release(site: Site, parcel: OutgoingParcel, arrival: Arrival) -> Envelope:
@@ -150,8 +191,9 @@ def _release(site: Site, parcel: OutgoingParcel, arrival: Arrival) -> Envelope:
     return site.sign(release.payload(), release_doc.TYPE)
 
 
-def _queue_key(connection: Connection, site: Site, arrival: Arrival, key: Envelope) -> None:
-    letters.keep(connection, letter_of("release", arrival.parcel, arrival.destination, key))
+def _queue_key(connection: Connection, site: Site, arrival: Arrival, key: Envelope, report: Letter) -> None:
+    released = letter_of("release", arrival.parcel, arrival.destination, key)
+    letters.keep(connection, replace(released, at_ns=max(released.at_ns, report.at_ns)))
     enqueue(connection, key, arrival.destination)
     arrived = f"all volumes but {listed(arrival.lost)}, lost" if arrival.lost else "all volumes"
     text = f"to {arrival.destination}, which reported {arrived}{_seals_named(arrival)}"
@@ -159,7 +201,7 @@ def _queue_key(connection: Connection, site: Site, arrival: Arrival, key: Envelo
 
 
 def _log_arrival(connection: Connection, site: Site, arrival: Arrival, problem: _Problem | None, waits: str) -> None:
-    arrived = f"all but {_volumes(arrival.lost)}, lost" if arrival.lost else "all volumes"
+    arrived = f"all but {volumes(arrival.lost)}, lost" if arrival.lost else "all volumes"
     text = f"reported by {arrival.destination}: {problem.why if problem else arrived}"
     if problem is None:
         sent_event(connection, site, arrival.parcel, SentEvent.ARRIVAL, f"{text}; {waits}" if waits else text)
@@ -203,6 +245,12 @@ def _problem(connection: Connection, parcel: OutgoingParcel, arrival: Arrival) -
     edition = next((e for e in signed_editions(parcel) if e.digest == arrival.packing_list), None)
     if edition is None:
         return _Problem("was sent with another packing list than the one reported", Code.ARRIVAL_DISAGREES)
+    told = {one.edition for one in sent_notices.of_parcel(connection, sent.parcel).get(arrival.destination, ())}
+    if edition.packing.edition not in told:
+        layouts = f"edition {', '.join(map(str, sorted(told)))}" if told else "none"
+        why = f"was announced there in other layouts ({layouts}) than reported (edition {edition.packing.edition})"
+        remedy = "once media of an announced layout have come, they can report those (courier parcel arrived)"
+        return _Problem(why, Code.ARRIVAL_DISAGREES, remedy)
     of, reported = edition.packing.volumes, {*arrival.volumes, *arrival.lost}
     if odd := sorted(set(range(1, of + 1)) ^ reported):
         why = f"its volumes are 1 to {of}, and {odd} are not those reported"
@@ -214,10 +262,6 @@ def _problem(connection: Connection, parcel: OutgoingParcel, arrival: Arrival) -
             why = f"volume {number} left with seal {expected or 'none'}, and {read or 'none'} was read"
             return _Problem(why, Code.ARRIVAL_DISAGREES)
     return None
-
-
-def _volumes(numbers: Sequence[int]) -> str:
-    return f"volume{'' if len(numbers) == 1 else 's'} {listed(numbers)}"
 
 
 def _wrong(arrival: Arrival, problem: _Problem) -> RefusedError:

@@ -18,6 +18,7 @@ from courier.files import make_folder, naming_space, path_text, require_space, s
 from courier.parcel.block_table import PART_SUFFIX
 from courier.parcel.recipes import ArchiveRecipe, compose
 from courier.parcel.transitions import log_entry
+from courier.progress import SILENT, Progress
 from courier.sending.left_over import scratch
 from courier.sending.missing_files import make_packs
 from courier.sending.outgoing_parcel import OutgoingParcel
@@ -105,8 +106,11 @@ def check_limit(site: Site, asked: CheckedRequest, *, yes: bool) -> None:
         )
 
 
-def queue_answer(site: Site, asked: CheckedRequest) -> int:
-    """Queue the parts of an answer for the channel; return how many. Raises `RefusedError` if there is no address."""
+def queue_answer(site: Site, asked: CheckedRequest, progress: Progress = SILENT) -> int:
+    """Queue the parts of an answer for the channel; return how many. Raises `RefusedError` if there is no address.
+
+    ``progress`` is told the bytes of blocks that are queued.
+    """
     code = asked.request.site
     with site.catalogue.reading() as connection:
         if not sites.addresses(connection, code):
@@ -116,21 +120,27 @@ def queue_answer(site: Site, asked: CheckedRequest) -> int:
                 code=Code.NO_ADDRESS,
             )
     count = 0
+    progress.begin(f"Answering {asked.request.site}", asked.bytes)
     for part in _parts(site, asked):
         envelope = site.sign(part.payload(), PART_TYPE)
         with site.catalogue.writing() as connection:
             enqueue(connection, envelope, code, priority=asked.parcel.packing.priority)
         count += 1
+        progress(len(part.data))
     _answered(site, asked, f"{plural(count, 'part')} queued for {code}")
     return count
 
 
-def write_answer(site: Site, asked: CheckedRequest, folder: Path) -> list[Path]:
-    """Write the parts of an answer into a folder; parts that are there already are kept. Raises `NoSpaceError`."""
+def write_answer(site: Site, asked: CheckedRequest, folder: Path, progress: Progress = SILENT) -> list[Path]:
+    """Write the parts of an answer into a folder; parts that are there already are kept. Raises `NoSpaceError`.
+
+    ``progress`` is told the bytes of blocks that are written.
+    """
     make_folder(folder, readable=True)
     sweep(folder)
     require_space(folder, asked.bytes * 3 // 2, purpose="the answer")
     request, paths = asked.request, []
+    progress.begin(f"Answering {request.site}", asked.bytes)
     for part in _parts(site, asked):
         number = f"{part.part:0{len(str(part.of))}d}of{part.of}"
         path = folder / f"{request.parcel}_{request.site}_{asked.digest[:8]}_{number}{PART_SUFFIX}"
@@ -139,6 +149,7 @@ def write_answer(site: Site, asked: CheckedRequest, folder: Path) -> list[Path]:
             with naming_space(folder, lambda: asked.bytes * 3 // 2, purpose="the answer"):
                 write_atomic(path, data, readable=True)
         paths.append(path)
+        progress(len(part.data))
     _answered(site, asked, f"{plural(len(paths), 'part')} written to {path_text(folder)}")
     return paths
 

@@ -14,7 +14,7 @@ from courier.sending.outgoing_parcel import OutgoingParcel, open_outgoing
 from courier.site.catalog import parcels
 from courier.site.clock import now
 from courier.site.home import Site
-from courier.text import dashed, listed
+from courier.text import dashed, volumes
 from formats.blocks import BlockTable
 from formats.documents.repair import REQUEST_KIND, RepairRequest
 from formats.envelope import MAX_ENVELOPE, Envelope
@@ -48,7 +48,7 @@ class CheckedRequest:
     @property
     def which(self) -> str:
         """These volumes, for people."""
-        return f"{'volume' if len(self.volumes) == 1 else 'volumes'} {listed(self.numbers)}"
+        return volumes(self.numbers)
 
     @property
     def reissue(self) -> str:

@@ -7,26 +7,25 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
-from courier.errors import NotFoundError, RefusedError
+from courier.errors import BusyError, NotFoundError, RefusedError
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.states import SentEvent, SentState, VolumeState, after_sent
 from courier.parcel.transitions import sent_event
-from courier.sending.media_sets import Shipped, sets_of_media, shipped_before
+from courier.sending.media_sets import Given, Shipped, sets_of_media, shipped_before
 from courier.sending.outgoing_parcel import OutgoingParcel
 from courier.sending.parcel_key import encrypt_parcel_key
+from courier.sending.shipping_custody import ShippedSet, entries_of
 from courier.sending.supersede import replaced_by, sites_to_tell, supersede
-from courier.site.catalog import parcels
-from courier.site.catalog.messages import send_again
+from courier.site.catalog import messages, parcels, sent_notices
 from courier.site.catalog.parcels import SentTo
+from courier.site.catalog.sent_notices import SentNotice
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue, is_waiting
-from courier.text import dashed
-from formats.blocks import ranges
+from courier.text import volumes
 from formats.digest import sha256_hex
 from formats.documents import notice as notice_doc
 from formats.documents import package as package_doc
-from formats.documents.custody import SealMark
 from formats.documents.notice import PackageRef, ShipNotice
 from formats.documents.package import PackageDefinition
 from formats.envelope import Envelope
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 class Shipping:
     """The shipment of a set of media to one destination; ``notice`` is what that site is told.
 
+    ``envelopes``: what is queued for it, the signed notice last.
     ``changes``: what differs from the shipment there before, None if there was none. ``unsealed``: volumes without a
     seal, if the key is released for the seals that are reported. ``shared_seals``: (serial number, volumes) of each
     seal that several volumes have.
@@ -46,6 +46,7 @@ class Shipping:
 
     site: str
     notice: ShipNotice
+    envelopes: tuple[Envelope, ...]
     changes: tuple[str, ...] | None
     unsealed: tuple[int, ...]
     shared_seals: tuple[tuple[str, tuple[int, ...]], ...]
@@ -90,34 +91,39 @@ def ship_parcel(
 
     ``to``: the destinations that one set of media goes to; without it, a set goes to each destination. ``carrier``,
     ``tracking`` and ``seals`` (volume -> serial number) are those of that set, and add to what was given when it was
-    shipped before. ``dry_run``: only check whether it may be shipped, and say what that would do.
+    shipped before. A notice that has not left yet is replaced. ``dry_run``: only check whether it may be shipped, and
+    say what that would do.
 
     Raises `RefusedError` if a volume is not written and read back, if the state of the parcel does not allow it, or if
     the clock and the signing key do not agree; `NotFoundError` for a destination or volume that does not exist;
-    `UsageError` for seals or a tracking number without the destination whose media they are on.
+    `UsageError` for seals or a tracking number without the destination whose media they are on, and for a change of a
+    set for some of its destinations alone; `BusyError` where another command ships it, or lays it out, meanwhile.
     """
     site.check_key()
-    _check_may_ship(parcel, seals or {})
+    given = Given(carrier=carrier, tracking=tracking, seals=seals or {})
+    _check_may_ship(parcel, given.seals)
     with site.catalogue.reading() as connection:
-        before = shipped_before(connection, parcel)
-    copies = sets_of_media(parcel, before, to, named=bool(seals or tracking))
+        before = shipped_before(connection, parcel.sent.parcel, parcel.sent.edition)
+    copies = sets_of_media(parcel, before, to, given)
     carried = _carried(site, parcel)
     definitions = [site.sign(_reissued(site, one.definition), package_doc.TYPE) for one in carried]
-    shippings, letters = [], dict[str, list[Envelope]]()
+    shippings = []
     for code, copy in copies.items():
-        all_seals = {**before.seals.get(code, {}), **(seals or {})}
-        given = replace(before.to[code], copy=copy)
-        given = replace(given, carrier=carrier or given.carrier, tracking=tracking or given.tracking)
-        notice = _notice(site, parcel, carried, given, seals=all_seals)
-        letters[code] = [*definitions, site.sign(notice.payload(), notice_doc.TYPE)]
-        shippings.append(_shipping(parcel, before, code, notice))
-    shipment = _foreseen(site, parcel, before, shippings, letters)
+        known, sealed = before.told(code, copy)
+        goes = replace(known, carrier=carrier or known.carrier, tracking=tracking or known.tracking)
+        notice = _notice(site, parcel, carried, goes, seals={**sealed, **given.seals})
+        envelopes = (*definitions, site.sign(notice.payload(), notice_doc.TYPE))
+        shippings.append(_shipping(parcel, before, code, notice, envelopes))
+    shipment = _foreseen(site, parcel, before, shippings)
     if dry_run:
         return shipment
     with site.catalogue.writing() as connection:
         _mark_sent(connection, site, parcel, shippings)
-        queued = sum(_enqueue(connection, parcel, code, messages) for code, messages in letters.items())
+        _check_as_before(connection, parcel, before)
+        queued = 0
         for one in shippings:
+            _take_replaced_back(connection, before, one.site)
+            queued += _enqueue(connection, parcel, one)
             _record(connection, parcel, one)
         record(connection, site, parcel.sent.parcel, *_custody(parcel, before, shippings))
         if parcel.sent.supersedes and parcel.sent.state == SentState.WRITTEN:
@@ -136,9 +142,8 @@ def _check_may_ship(parcel: OutgoingParcel, seals: Mapping[int, str]) -> None:
     if after_sent(sent.state, SentEvent.SENT) is None and not awaits_writing:
         raise RefusedError(f"{name} is {sent.state}", hint="create a new parcel", code=Code.WRONG_STATE)
     if unwritten:
-        spans = dashed(ranges(unwritten))
         raise RefusedError(
-            f"{name}: volumes not written and read back yet: {spans}",
+            f"{name}: not written and read back yet: {volumes(unwritten)}",
             hint=f"courier parcel write {name} --layout iso --out DIR",
             code=Code.NOT_WRITTEN,
         )
@@ -189,31 +194,26 @@ def _reissued(site: Site, payload: bytes) -> bytes:
     return replace(definition, issued_ns=site.signing_time(definition.issued_ns)).payload()
 
 
-def _shipping(parcel: OutgoingParcel, before: Shipped, code: str, notice: ShipNotice) -> Shipping:
+def _shipping(
+    parcel: OutgoingParcel, before: Shipped, code: str, notice: ShipNotice, envelopes: tuple[Envelope, ...]
+) -> Shipping:
     unsealed = tuple(number for number in range(1, notice.volumes + 1) if number not in notice.seals)
     return Shipping(
         site=code,
         notice=notice,
+        envelopes=envelopes,
         changes=_changes(before, code, notice) if _counts(parcel, before, code) else None,
         unsealed=unsealed if parcel.packing.key == "on-arrival" else (),
         shared_seals=_shared_seals(notice.seals),
     )
 
 
-def _foreseen(
-    site: Site,
-    parcel: OutgoingParcel,
-    before: Shipped,
-    shippings: Sequence[Shipping],
-    letters: Mapping[str, Sequence[Envelope]],
-) -> Shipment:
+def _foreseen(site: Site, parcel: OutgoingParcel, before: Shipped, shippings: Sequence[Shipping]) -> Shipment:
     """What shipping will do."""
     with site.catalogue.reading() as connection:
         old = replaced_by(connection, parcel)
         told = sites_to_tell(connection, old)
-        new = sum(
-            not is_waiting(connection, message, code) for code, messages in letters.items() for message in messages
-        )
+        new = sum(not is_waiting(connection, one, goes.site) for goes in shippings for one in goes.envelopes)
     shipped = {one.site for one in shippings} | {code for code, to in before.to.items() if to.shipped_ns}
     return Shipment(
         shippings=tuple(shippings),
@@ -240,15 +240,21 @@ def _counts(parcel: OutgoingParcel, before: Shipped, code: str) -> bool:
 def _changes(shipped: Shipped, code: str, notice: ShipNotice) -> tuple[str, ...]:
     """How the notice differs from the shipment there before."""
     to, seals = shipped.to[code], shipped.seals.get(code, {})
-    before = {f"seal of volume {number}": serial for number, serial in seals.items()}
-    before |= {"carrier": to.carrier, "tracking": to.tracking}
-    present = {f"seal of volume {n}": serial for n, serial in sorted(notice.seals.items())}
-    present |= {"carrier": notice.carrier, "tracking": notice.tracking}
-    return tuple(
-        f"{what} {new} ({before.get(what) or 'none'} before)"
-        for what, new in present.items()
-        if new != before.get(what, "")
-    )
+    editions = {one.edition for one in shipped.notices.get(code, ())}
+    changes = []
+    if editions and shipped.edition not in editions:
+        # Its volumes are others: what they have for seals is no change of those that had the same numbers.
+        changes.append(f"edition {shipped.edition} (edition {max(editions)} before)")
+        changes += [f"seal of volume {number} {serial}" for number, serial in sorted(notice.seals.items())]
+    else:
+        changes += [
+            f"seal of volume {number} {serial} ({seals.get(number, 'none')} before)"
+            for number, serial in sorted(notice.seals.items())
+            if serial != seals.get(number)
+        ]
+    for what, new, old in (("carrier", notice.carrier, to.carrier), ("tracking", notice.tracking, to.tracking)):
+        changes += [f"{what} {new} ({old or 'none'} before)"] if new != old else []
+    return tuple(changes)
 
 
 def _mark_sent(connection: Connection, site: Site, parcel: OutgoingParcel, shippings: Sequence[Shipping]) -> None:
@@ -267,54 +273,60 @@ def _mark_sent(connection: Connection, site: Site, parcel: OutgoingParcel, shipp
         )
 
 
-def _enqueue(connection: Connection, parcel: OutgoingParcel, code: str, messages: Sequence[Envelope]) -> int:
+def _check_as_before(connection: Connection, parcel: OutgoingParcel, before: Shipped) -> None:
+    """Raise `BusyError` unless the parcel was shipped as it was when this command began."""
+    name, sent = parcel.sent.parcel, parcels.find_sent(connection, parcel.sent.parcel)
+    again = "give this command again: it takes that into account"
+    if sent is None or sent.edition != before.edition:
+        raise BusyError(f"another command has laid {name} out anew meanwhile", hint=again)
+    if shipped_before(connection, name, before.edition) != before:
+        raise BusyError(f"another command has shipped {name} meanwhile, or a sync hands its notice over", hint=again)
+
+
+def _take_replaced_back(connection: Connection, before: Shipped, code: str) -> None:
+    """Take the notices out of the outbox that a new one replaces, as they have not left."""
+    for old in before.replaceable(code):
+        waiting = messages.find(connection, "out", old.notice, code)
+        if waiting is not None:
+            messages.forget(connection, waiting)
+        sent_notices.forget(connection, old.parcel, code, old.notice)
+
+
+def _enqueue(connection: Connection, parcel: OutgoingParcel, one: Shipping) -> int:
     """Queue the messages for a destination; return how many that adds to those that wait.
 
     All go now, those too that were acknowledged: who ships again misses them there.
     """
     count = 0
-    for message in messages:
-        if enqueue(connection, message, code, priority=parcel.packing.priority, again=True):
+    for message in one.envelopes:
+        if enqueue(connection, message, one.site, priority=parcel.packing.priority, again=True):
             count += 1
         else:
-            send_again(connection, now(), site=code, sha256=sha256_hex(message.encode()))
+            messages.send_again(connection, now(), site=one.site, sha256=sha256_hex(message.encode()))
     return count
 
 
 def _record(connection: Connection, parcel: OutgoingParcel, one: Shipping) -> None:
-    """Record the shipment to a destination, in place of the one before."""
-    name, notice = parcel.sent.parcel, one.notice
+    """Record the shipment to a destination, in place of the one before, and the notice that it gets."""
+    name, edition, notice = parcel.sent.parcel, parcel.sent.edition, one.notice
     values = {"copy": notice.copy, "carrier": notice.carrier, "tracking": notice.tracking}
     parcels.change_destination(connection, name, one.site, shipped_ns=notice.issued_ns, **values)
-    parcels.put_seals(connection, name, one.site, parcel.sent.edition, notice.seals)
+    parcels.put_seals(connection, name, one.site, edition, notice.seals)
+    digest = sha256_hex(one.envelopes[-1].encode())
+    queued = SentNotice(parcel=name, site=one.site, notice=digest, edition=edition, issued_ns=notice.issued_ns)
+    sent_notices.put(connection, queued)
 
 
 def _custody(parcel: OutgoingParcel, before: Shipped, shippings: Sequence[Shipping]) -> list[Happened]:
-    """The custody entries of a shipment: what was not recorded when a set of media was shipped before."""
+    """The custody entries of a shipment."""
     things: list[Happened] = []
-    of_set: dict[int, Shipping] = {}
-    for one in shippings:
-        of_set.setdefault(one.notice.copy, one)
-    for copy, one in of_set.items():
-        notice, to = one.notice, before.to[one.site]
-        put_on = before.seals.get(one.site, {})
-        new = tuple(SealMark(volume=n, serial=s) for n, s in sorted(notice.seals.items()) if put_on.get(n) != s)
-        fresh = {v.number for v in parcel.volumes if to.shipped_ns and (v.written_ns or 0) > to.shipped_ns}
-        for event, chosen in (
-            ("sealed", tuple(seal for seal in new if seal.volume not in fresh)),
-            ("replaced", tuple(seal for seal in new if seal.volume in fresh)),
-        ):
-            if chosen:
-                numbers = tuple(seal.volume for seal in chosen)
-                things.append(Happened(event=event, copy=copy, volumes=numbers, seals=chosen))
-        if (
-            not _counts(parcel, before, one.site)
-            or new
-            or (notice.carrier, notice.tracking) != (to.carrier, to.tracking)
-        ):
-            sites = ", ".join(one.site for one in shippings if one.notice.copy == copy)
-            note = f"for {sites}" if len(parcel.packing.destinations) > 1 else ""
-            things.append(
-                Happened(event="handed-over", copy=copy, to=notice.carrier, tracking=notice.tracking, note=note)
-            )
+    for copy in dict.fromkeys(one.notice.copy for one in shippings):
+        of_set = [one for one in shippings if one.notice.copy == copy]
+        sites = tuple(one.site for one in of_set)
+        every = [code for code in parcel.packing.destinations if code in sites or code in before.members(copy)]
+        one = ShippedSet(
+            copy=copy, sites=sites, notice=of_set[0].notice, given_up=parcel.sent.state == SentState.FAILED
+        )
+        note = f"for {', '.join(every)}" if len(parcel.packing.destinations) > 1 else ""
+        things += entries_of(one, before, parcel.volumes, note=note)
     return things

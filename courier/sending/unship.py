@@ -9,14 +9,13 @@ from courier.errors import RefusedError
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.states import SentEvent, SentState
 from courier.parcel.transitions import log_entry, log_hint, sent_event
+from courier.sending.arrivals_there import volumes_arrived
 from courier.sending.media_sets import Shipped, chosen_destinations, shipped_before
 from courier.sending.outgoing_parcel import OutgoingParcel
-from courier.site.catalog import messages, parcels
+from courier.site.catalog import letters, messages, parcels, sent_notices
 from courier.site.catalog.messages import Message
 from courier.site.home import Site
-from formats.documents import notice as notice_doc
 from formats.documents import package as package_doc
-from formats.documents.notice import ShipNotice
 from formats.documents.package import PackageDefinition
 from formats.envelope import parse_envelope
 
@@ -29,14 +28,15 @@ if TYPE_CHECKING:
 def unship(site: Site, parcel: OutgoingParcel, to: Sequence[str] = ()) -> tuple[str, tuple[str, ...]]:
     """Take a shipment back, to the destinations ``to`` or to all; return the parcel's state, and those destinations.
 
-    The ship notice is taken out of the outbox, and the definitions that no other parcel announces there. The custody
-    ledger, which only grows, says that it was taken back. Raises `RefusedError` where the parcel was not shipped, or
-    where its notice was handed over or may have been.
+    Every ship notice is taken out of the outbox, and the definitions that no other parcel announces there. The custody
+    ledger, which only grows, says that it was taken back. Raises `RefusedError` where the parcel was not shipped, where
+    a notice was handed over or may have been, or where volumes have arrived.
     """
     name = parcel.sent.parcel
+    arrived = volumes_arrived(site, name)
     with site.catalogue.writing() as connection:
         sent = parcels.find_sent(connection, name)
-        if sent is None or sent.state != SentState.SENT:
+        if sent is None or sent.state not in (SentState.SENT, SentState.ARRIVING):
             raise RefusedError(
                 f"{name} is {sent.state if sent else 'gone'}: there is no shipment to take back",
                 hint=log_hint(name),
@@ -48,17 +48,15 @@ def unship(site: Site, parcel: OutgoingParcel, to: Sequence[str] = ()) -> tuple[
                 hint=f"courier parcel recall {name}",
                 code=Code.WRONG_STATE,
             )
-        before = shipped_before(connection, parcel)
+        before = shipped_before(connection, name, sent.edition)
         chosen = [code for code in chosen_destinations(parcel, to) if before.to[code].shipped_ns]
         if not chosen:
             raise RefusedError(f"{name} was not shipped there", hint=log_hint(name), code=Code.WRONG_STATE)
-        notices = [_notice_that_waits(connection, name, code) for code in chosen]
-        for code, notice in zip(chosen, notices, strict=True):
-            messages.forget(connection, notice)
-            _forget_definitions(connection, name, code)
-            values = {"copy": 0, "carrier": "", "tracking": "", "shipped_ns": None}
-            parcels.change_destination(connection, name, code, **values)
-            parcels.put_seals(connection, name, code, sent.edition, {})
+        for code in chosen:
+            has_reported = letters.find(connection, "arrival", name, code) is not None
+            _check_may_be_taken_back(before, name, code, arrived=has_reported or code in arrived)
+        for code in chosen:
+            _take_back(connection, before, name, code)
         text = f"to {', '.join(chosen)}, before the notice left"
         if all(code in chosen for code in _shipped_to(before)):
             sent_event(connection, site, name, SentEvent.TAKEN_BACK, text)
@@ -75,21 +73,33 @@ def _shipped_to(before: Shipped) -> list[str]:
     return [code for code, to in before.to.items() if to.shipped_ns]
 
 
-def _notice_that_waits(connection: Connection, parcel: str, code: str) -> Message:
-    """The ship notice for a site that was never handed over; raises `RefusedError` where it was, or may have been."""
-    found = [
-        message
-        for message in messages.queued(connection, code)
-        if message.type == notice_doc.TYPE
-        and ShipNotice.parse(parse_envelope(_body(connection, message)).payload).parcel == parcel
-    ]
-    if len(found) != 1 or found[0].attempts:
+def _check_may_be_taken_back(before: Shipped, parcel: str, code: str, *, arrived: bool) -> None:
+    """Raise `RefusedError` where a destination knows of a shipment, or may know of it, or has volumes of it."""
+    if before.has_left(code):
         raise RefusedError(
             f"{parcel}: the ship notice for {code} has left, or may have: the shipment cannot be taken back",
             hint=f"ship it again with what is right, or: courier parcel recall {parcel}",
             code=Code.WRONG_STATE,
         )
-    return found[0]
+    if arrived:
+        raise RefusedError(
+            f"{parcel}: volumes have arrived at {code}: the shipment cannot be taken back",
+            hint=f"courier parcel recall {parcel}",
+            code=Code.WRONG_STATE,
+        )
+
+
+def _take_back(connection: Connection, before: Shipped, parcel: str, code: str) -> None:
+    """Forget the shipment to a destination: its notices, the definitions that went with them, seals and carrier."""
+    for one in before.notices.get(code, ()):
+        message = messages.find(connection, "out", one.notice, code)
+        if message is not None:
+            messages.forget(connection, message)
+        sent_notices.forget(connection, parcel, code, one.notice)
+    _forget_definitions(connection, parcel, code)
+    values = {"copy": 0, "carrier": "", "tracking": "", "shipped_ns": None}
+    parcels.change_destination(connection, parcel, code, **values)
+    parcels.forget_seals(connection, parcel, code)
 
 
 def _forget_definitions(connection: Connection, parcel: str, code: str) -> None:

@@ -24,6 +24,7 @@ from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.states import SentEvent, SentState, VolumeEvent, VolumeState
 from courier.parcel.transitions import sent_event, sent_volume_event
 from courier.parcel.volume_layout import VolumeSpace, volume_spaces
+from courier.progress import SILENT, Progress
 from courier.sending.drives import Drives
 from courier.sending.missing_files import ensure_files
 from courier.sending.outgoing_parcel import OutgoingParcel, alone_with, check_not_withdrawn
@@ -136,7 +137,7 @@ def write_volumes(
     site: Site,
     plan: WritePlan,
     *,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Progress = SILENT,
     written: Callable[[WrittenVolume], None] = lambda _: None,
     changed: Callable[[str], bool] = lambda _: False,
 ) -> WriteReport:
@@ -160,6 +161,7 @@ def write_volumes(
         away = {} if plan.chosen else drives.away()
         drives.require_space({number: space.bytes for number, space in plan.spaces.items() if number not in away})
         unwritten = _unwritten(site, parcel)
+        progress.begin("Writing", plan.work)
         for number, space in plan.spaces.items():
             with _told_in_all(2 * space.bytes, progress) as told:
                 if number in away:

@@ -12,8 +12,8 @@ from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError
 from courier.files import write_atomic
 from courier.site.clock import now
+from courier.site.file_names import SETTINGS
 from courier.site.keyring import Keyring
-from courier.site.settings import SETTINGS
 from courier.site.trust import read_card
 from formats.documents import card as card_doc
 from formats.documents.card import SiteCard, SiteKey

@@ -23,10 +23,11 @@ from courier.site.card import CARD, clock_before_key, make_card, own_card, pinne
 from courier.site.catalog import Catalogue, guests, open_catalogue, packages, sites
 from courier.site.catalog.database import check_catalogue_url, sqlite_url
 from courier.site.clock import now
+from courier.site.file_names import CATALOGUE, SETTINGS
 from courier.site.keyring import Keyring
 from courier.site.log import LOG_FOLDER
 from courier.site.permissions import keep_to_owner, shared_with_group
-from courier.site.settings import SETTINGS, Settings
+from courier.site.settings import Settings
 from courier.site.store.content_store import ContentStore
 from courier.site.store.folder import FolderStore
 from courier.site.trust import KnownSite, Trust
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
 _PARTS = {CARD, "keys", "store", "parcels", "channel", "locks", "state", LOG_FOLDER, "lost+found"} | {
-    f"catalogue.sqlite{more}" for more in ("", "-wal", "-shm", "-journal")
+    f"{CATALOGUE}{more}" for more in ("", "-wal", "-shm", "-journal")
 }
 """What a home holds besides its settings. ``lost+found`` is there where the home is a file system of its own."""
 KEY_WARNING_NS = 90 * 24 * 3600 * 10**9
@@ -268,7 +269,7 @@ def _make_parts(home: Path, *, code: str, name: str, key: str, passphrase: bool)
                 hint=f'name another --home; or to have that site again: --site {there.site} --name "{there.name}"',
                 code=Code.ANOTHER_SITE,
             )
-    elif (home / "catalogue.sqlite").exists():
+    elif (home / CATALOGUE).exists():
         raise RefusedError(
             f"{home} has a catalogue, but neither {SETTINGS} nor {CARD}",
             hint="restore both from a backup of the site home; or name another --home",
@@ -282,7 +283,7 @@ def _make_parts(home: Path, *, code: str, name: str, key: str, passphrase: bool)
 
 def _sqlite_file(home: Path) -> URL:
     """The address of the catalogue in a home; where there is no file yet, an empty one is made that is private."""
-    path = home / "catalogue.sqlite"
+    path = home / CATALOGUE
     if not path.exists():
         path.touch(mode=private_mode(home))  # SQLite gives the files beside it the same permissions
     return sqlite_url(path)
@@ -296,7 +297,7 @@ def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
     part of it is missing, `DamagedError` for a damaged catalogue.
     """
     settings = Settings.load(home)
-    path = home / "catalogue.sqlite"
+    path = home / CATALOGUE
     lost = not settings.catalogue and not (path.exists() and path.stat().st_size)
     if lost and not lost_catalogue:
         raise RefusedError(

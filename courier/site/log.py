@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from courier.errors import BusyError, CourierError, explain
 from courier.files import explain_os, locked, make_folder, private_mode
-from courier.site.settings import SETTINGS
+from courier.site.file_names import SETTINGS
 from courier.text import one_line
 from formats.errors import FormatError
 from formats.records import format_time

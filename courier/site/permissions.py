@@ -17,9 +17,9 @@ from courier.errors import RefusedError, UsageError
 from courier.files import explain_os, is_of_group
 from courier.niceties import set_mode
 from courier.site.catalog.database import has_password
-from courier.site.settings import SETTINGS
+from courier.site.file_names import CATALOGUE, SETTINGS
 
-_KEPT = (SETTINGS, "card.json", "catalogue.sqlite")
+_KEPT = (SETTINGS, "card.json", CATALOGUE)
 """Files of a home whose permissions are looked at; the private keys are refused where others can read them."""
 
 

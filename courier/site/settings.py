@@ -9,11 +9,12 @@ from typing import Annotated
 
 from courier.errors import NotFoundError, RefusedError
 from courier.files import write_atomic
+from courier.site.file_names import SETTINGS
+from formats.documents.custody import MAIN
 from formats.documents.fields import Site as SiteCode
 from formats.errors import FormatError
 from formats.records import OPTIONAL, Count, NamedRecord, Text, read_named
 
-SETTINGS = "site.json"
 HOLE_LIMIT = 16 << 40
 """Bytes that the holes of a parcel's sparse files may have, without a setting: they take hours to read, and no room."""
 PARCEL_QUOTA = 100 * 10**9
@@ -35,8 +36,9 @@ class Settings(NamedRecord):
     sites that may vouch for packages of sites whose card is not pinned here. ``hole_limit``: bytes that the holes of a
     parcel's sparse files may have; 0: no limit. ``refuse_outside_links``: whether packages with links that lead out of
     them are refused. ``site_quota``: bytes of documents that one other site may put here. ``release_lost``: volumes of
-    a parcel that may be reported as lost for its key to be released on arrival without the operator. ``book``: where
-    its custody entries are numbered, since a catalogue was lost and they could not be numbered on; empty: in ``main``.
+    a parcel that may be reported as lost for its key to be released on arrival without the operator. ``books``: where
+    its custody entries are numbered, the present book last, since catalogues were lost and they could not be numbered
+    on; empty: in ``main``.
     """
 
     NAME = "settings"
@@ -53,7 +55,12 @@ class Settings(NamedRecord):
     refuse_outside_links: Annotated[bool, OPTIONAL] = False
     site_quota: Annotated[Count, OPTIONAL] = SITE_QUOTA
     release_lost: Annotated[Count, OPTIONAL] = 0
-    book: Annotated[Text, OPTIONAL] = ""
+    books: Annotated[tuple[Text, ...], OPTIONAL] = ()
+
+    @property
+    def present_book(self) -> str:
+        """The book that this site writes its custody entries into now."""
+        return self.books[-1] if self.books else MAIN
 
     def save(self, home: Path) -> None:
         """Write the settings into ``home``; hold the lock of its keys, which is that of the files in it."""

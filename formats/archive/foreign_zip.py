@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import lzma
 import stat
 import struct
@@ -28,6 +29,7 @@ _LOCAL = struct.Struct("<26sHH")
 """The header before a member's name: the lengths of the name and of the extra fields end it."""
 _LZMA = struct.Struct("<HHBI")
 """What LZMA members begin with: a version, the length of the properties, and these: the last one is the dictionary."""
+_LZMA_PROPERTIES = 5
 _END = b"PK\x05\x06"
 _END64 = b"PK\x06\x06"
 
@@ -79,11 +81,16 @@ class ForeignZip:
         return result
 
     def _copy(self, info: zipfile.ZipInfo, out: Counted, place: str) -> None:
+        if info.compress_type not in _METHODS:
+            method = _NOT_READ.get(info.compress_type, f"method {info.compress_type}")
+            raise UnexpectedError(f"packed in a way that is not read: {method}", place=place)
         try:
-            self._check_dictionary(info, place)
             with self._zip.open(info, pwd=self._password) as source:
-                while data := source.read(CHUNK if info.compress_type in _IN_STEPS else _READ):
-                    out.write(data)
+                if info.compress_type in _IN_STEPS:
+                    while data := source.read(CHUNK):
+                        out.write(data)
+                else:
+                    self._decode(info, out, place)
         except zipfile.BadZipFile:
             raise DigestMismatchError("content does not have its CRC-32", place=place) from None
         except NotImplementedError as error:
@@ -96,24 +103,61 @@ class ForeignZip:
             raise MalformedError(f"cannot be unpacked: {type(error).__name__}", place=place) from None
         out.close()
 
-    def _check_dictionary(self, info: zipfile.ZipInfo, place: str) -> None:
-        """Hold the dictionary that an LZMA member asks for, up to 4 GiB, against `MAX_MEMORY`."""
-        if info.compress_type != zipfile.ZIP_LZMA:
-            return
+    def _decode(self, info: zipfile.ZipInfo, out: Counted, place: str) -> None:
+        """Unpack a member of bzip2 or LZMA a little at a time: zipfile unpacks at once all that it reads.
+
+        450 bytes of bzip2 may hold 800 MiB of zeros.
+        """
         if info.flag_bits & 1:
-            raise UnexpectedError("packed with LZMA and encrypted, which is not read", place=place)
+            method = _METHODS[info.compress_type]
+            raise UnexpectedError(f"packed with {method} and encrypted, which is not read", place=place)
         self._source.seek(info.header_offset)
         *_, name, extra = _LOCAL.unpack(self._source.read(_LOCAL.size))
         self._source.seek(name + extra, 1)
-        _version, length, _properties, asked = _LZMA.unpack(self._source.read(_LZMA.size))
-        if length != 5 or asked > MAX_MEMORY:
-            raise TooLargeError(f"LZMA asks for {asked >> 20} MiB, {MAX_MEMORY >> 20} MiB are the limit", place=place)
+        left = info.compress_size
+        if info.compress_type == zipfile.ZIP_LZMA:
+            decoder: lzma.LZMADecompressor | bz2.BZ2Decompressor = _lzma_decoder(self._source.read(_LZMA.size), place)
+            left -= _LZMA.size
+        else:
+            decoder = bz2.BZ2Decompressor()
+        crc = 0
+        while out.count < info.file_size and not decoder.eof:
+            data = self._source.read(min(left, _READ)) if decoder.needs_input else b""
+            left -= len(data)
+            if decoder.needs_input and not data:
+                break
+            plain = decoder.decompress(data, CHUNK)
+            crc = zlib.crc32(plain, crc)
+            out.write(plain)
+        if out.count == info.file_size and crc != info.CRC:
+            raise DigestMismatchError("content does not have its CRC-32", place=place)
 
 
+def _lzma_decoder(begin: bytes, place: str) -> lzma.LZMADecompressor:
+    """The decoder for what an LZMA member begins with; its dictionary, up to 4 GiB, is held against `MAX_MEMORY`."""
+    _version, length, properties, asked = _LZMA.unpack(begin)
+    if length != _LZMA_PROPERTIES or properties >= 9 * 5 * 5:
+        raise MalformedError("LZMA properties that there cannot be: the archive is damaged", place=place)
+    if asked > MAX_MEMORY:
+        raise TooLargeError(f"LZMA asks for {asked >> 20} MiB, {MAX_MEMORY >> 20} MiB are the limit", place=place)
+    rest, lc = divmod(properties, 9)
+    pb, lp = divmod(rest, 5)
+    one = {"id": lzma.FILTER_LZMA1, "dict_size": max(4096, asked), "lc": lc, "lp": lp, "pb": pb}
+    return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[one])
+
+
+_METHODS = {
+    zipfile.ZIP_STORED: "nothing",
+    zipfile.ZIP_DEFLATED: "deflate",
+    zipfile.ZIP_BZIP2: "bzip2",
+    zipfile.ZIP_LZMA: "LZMA",
+}
+"""The methods that are read, whatever more the zipfile of a later Python reads."""
+_NOT_READ = {9: "Deflate64", 93: "Zstandard", 95: "xz", 98: "PPMd"}
 _IN_STEPS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""The methods that zipfile unpacks as far as it is asked to; of others it unpacks at once all that it reads."""
+"""The methods that zipfile unpacks only as far as it is asked to."""
 _READ = 4096
-"""Bytes that it reads at least."""
+"""Bytes that are given to a decoder at once."""
 _ERRORS = (
     zipfile.BadZipFile,
     lzma.LZMAError,

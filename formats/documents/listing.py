@@ -15,8 +15,9 @@ from typing import Annotated, BinaryIO
 from formats.blocks import BLOCK
 from formats.digest import sha256_hex
 from formats.errors import FormatError, IllegalNameError, MalformedError, TooLargeError
+from formats.holes import BLOCK as HOLE_BLOCK
 from formats.holes import check_holes, hole_bytes
-from formats.names import check_path, check_target
+from formats.names import MAX_PATH, MAX_TARGET, check_path, check_target
 from formats.records import (
     MAX_INT,
     Count,
@@ -36,6 +37,10 @@ MAX_LINE = 1 << 21
 a file of up to 64 PiB fit."""
 MAX_AWAITED = 1 << 27
 """Bytes that are kept at most for files whose further names are still to come; this bounds the memory of a reader."""
+_LONGEST_PLAIN = 6 * (MAX_PATH + MAX_TARGET) + 512
+"""Bytes of the longest line without holes: two texts, six bytes for each of theirs, two digests and some numbers."""
+_LONGEST_RUN = 2 * 21
+"""Bytes that a hole, and the data before it, take in a line at most."""
 _AWAITED = 200
 """Bytes beside its path that a file takes there."""
 EMPTY = sha256_hex(b"")
@@ -116,6 +121,12 @@ class ListingSummary(Record):
     def allocated(self) -> int:
         """Bytes that the files take on a disk whose file system knows holes."""
         return self.bytes - self.holes
+
+    @property
+    def longest(self) -> int:
+        """Bytes that a listing with this summary has at most."""
+        runs = self.holes // HOLE_BLOCK + self.files  # every hole has a block at least, but for one at a file's end
+        return min(self.entries * MAX_LINE, self.entries * _LONGEST_PLAIN + runs * _LONGEST_RUN)
 
 
 def path_key(path: str) -> list[bytes]:

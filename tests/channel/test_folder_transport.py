@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import time
@@ -28,10 +29,11 @@ from courier.channel.schedule import EXPIRY_NS
 from courier.channel.sync import synchronise
 from courier.channel.transport import MAX_MESSAGE, Outgoing, RejectedError
 from courier.cli.messages import MESSAGE_HANDLERS
-from courier.errors import NoSpaceError, UnreachableError
+from courier.error_codes import Code
+from courier.errors import CourierError, NoSpaceError, RefusedError, UnreachableError
 from courier.files import TEMP, make_folder
 from courier.site.catalog import messages
-from courier.site.home import create_site
+from courier.site.home import Site, create_site
 from courier.site.peers import pin_card
 
 pytestmark = pytest.mark.usefixtures("no_reports")
@@ -203,18 +205,40 @@ def refusing(monkeypatch: pytest.MonkeyPatch, number: int, path: Path) -> None:
     monkeypatch.setattr(os, "open", opened)
 
 
-@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+@pytest.mark.parametrize(("number", "kind"), [(errno.EACCES, RefusedError), (errno.EIO, UnreachableError)])
 def test_a_file_that_cannot_be_read_is_named_once_the_others_are_taken(
-    share: FolderTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    share: FolderTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[CourierError]
 ) -> None:
     first = box(tmp_path)[0]
     was = first.read_bytes()
     refusing(monkeypatch, number, first)
     found = []
-    with pytest.raises(UnreachableError, match=first.name):
+    with pytest.raises(kind, match=first.name):
         for _, body in share.fetch("BR1"):
             found.append(body)
     assert sorted(found) == sorted(set(BODIES) - {was})
+
+
+def test_a_message_that_may_not_be_read_is_an_error_of_its_own_and_the_address_works(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.link()
+    put(pair.hq, pair.br, definition(pair.hq))
+    pair.sync(pair.hq)
+    closed = only(pair)
+    put(pair.hq, pair.br, definition(pair.hq))
+    pair.sync(pair.hq)
+    with monkeypatch.context() as patch:
+        refusing(patch, errno.EACCES, closed)
+        (done,) = pair.sync(pair.br)
+    (error,) = done.failures
+    assert (error.code, error.exit_code, str(closed) in error.message) == (Code.PERMISSION, 3, True)
+    assert "let this user read" in error.hint
+    assert (done.taken, done.unreachable, done.passed_over) == (1, (), ())
+    # What was taken is acknowledged by the same address, in the same exchange.
+    assert any((pair.share / "HQ1").glob("*.msg"))
+    (done,) = pair.sync(pair.br)
+    assert (done.taken, done.failures) == (1, ())
 
 
 def test_a_share_that_is_read_only_is_told_by_a_name_the_operator_knows(
@@ -291,6 +315,30 @@ def test_a_share_we_may_not_delete_on_does_not_fill_the_outbox(pair: Pair, monke
     assert state(pair.hq, name) == "settled"
 
 
+@pytest.mark.parametrize("refusals", [1, 2])
+def test_the_log_names_a_dead_letter_only_where_what_came_with_it_did_not_let_it_in(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, refusals: int
+) -> None:
+    """Custody entries may come before the notice that they need, in the same exchange."""
+    pair.link()
+    put(pair.hq, pair.br, definition(pair.hq))
+    pair.sync(pair.hq)
+    real, left = handlers.take_message, [refusals]
+
+    def take(*args: Any) -> TakenMessage:
+        if left[0]:
+            left[0] -= 1
+            raise RefusedError("not announced yet", hint="ship it", code=Code.NOT_ANNOUNCED)
+        return real(*args)
+
+    monkeypatch.setattr(incoming, "take_message", take)
+    with caplog.at_level(logging.WARNING):
+        (done,) = pair.sync(pair.br)
+    told = [line for line in caplog.messages if line.startswith("dead letter")]
+    assert (len(told), len(done.refused), done.taken) == ((0, 0, 1) if refusals == 1 else (1, 1, 0))
+    assert [one.what for one in done.passed if not one.out] == ["taken in" if refusals == 1 else "refused"]
+
+
 def test_much_garbage_is_not_held_in_memory(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     pair.link()
     monkeypatch.setattr(incoming, "SECOND_LOOK_BYTES", 100)
@@ -348,23 +396,48 @@ def test_where_the_receiver_may_not_delete_the_writer_takes_back_what_is_acknowl
     assert list(mailbox.glob("*.msg")) == [stranger]
 
 
-def test_the_writer_takes_back_what_nobody_sends_again_and_what_killed_runs_left(pair: Pair) -> None:
+def test_the_writer_takes_back_its_own_old_acknowledgements_and_nothing_of_other_sites(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An acknowledgement has none itself, so that its writer never hears that it was taken."""
     pair.link()
-    mailbox = make_folder(pair.share / "BR1")
-    old, young = mailbox / f"{'ab' * 32}.msg", mailbox / f"{'cd' * 32}.msg"
-    half, fresh = mailbox / f"{TEMP}half", mailbox / f"{'ef' * 32}.msg"
-    fresh.write_bytes(b"what the share's clock is told by")
-    now_s = pair.clock.ns / 10**9
-    for path, age in ((old, EXPIRY_NS / 10**9 + 60), (young, EXPIRY_NS / 10**9 - 60), (half, LEFT_OVER_SECONDS + 60)):
-        path.write_bytes(b"acknowledgement")
-        os.utime(path, (now_s - age,) * 2)
-    os.utime(fresh, (now_s, now_s))
-    pair.sync(pair.hq)
-    assert sorted(mailbox.iterdir()) == [young, fresh]
-    pair.clock.ns += 2 * EXPIRY_NS
-    pair.sync(pair.hq)  # by a clock that is ahead everything would be old
-    assert {young, fresh} <= set(mailbox.iterdir())
+    put(pair.hq, pair.br, definition(pair.hq))
+    pair.sync(pair.hq, pair.br)
+    mailbox = pair.share / "HQ1"
+    (ours,) = mailbox.glob("*.msg")
+    others, half = mailbox / f"{'ab' * 32}.msg", mailbox / f"{TEMP}half"
+    for path in others, half:
+        path.write_bytes(b"of another site, on its way")
+    # As a stick that travels, or a clock that was wrong, makes it look.
+    os.utime(others, (1, 1))
+    os.utime(half, (time.time() - LEFT_OVER_SECONDS - 60,) * 2)
+    with monkeypatch.context() as patch:
+        nobody_deletes_in(patch, mailbox)
+        pair.sync(pair.hq)
+    pair.clock.ns += EXPIRY_NS - HOUR_NS
+    pair.sync(pair.br)
+    assert sorted(mailbox.iterdir()) == sorted([ours, others])
+    pair.clock.ns += 2 * HOUR_NS
+    pair.sync(pair.br)
+    assert list(mailbox.iterdir()) == [others]
+    assert kept_names(pair.br) == []
+
+
+def test_the_name_of_an_acknowledgement_is_kept_only_while_it_lies_there(pair: Pair) -> None:
+    pair.link()
+    put(pair.hq, pair.br, definition(pair.hq))
+    pair.sync(pair.hq, pair.br)
+    assert [f"{name}.msg" for name in kept_names(pair.br)] == [path.name for path in (pair.share / "HQ1").iterdir()]
+    pair.sync(pair.br)
+    assert len(kept_names(pair.br)) == 1
+    pair.sync(pair.hq, pair.br)
+    assert kept_names(pair.br) == []
+
+
+def kept_names(site: Site) -> list[str]:
+    """The names of acknowledgements that a site has handed over and still knows."""
+    with site.catalogue.reading() as connection:
+        return [one.name for one in messages.in_state(connection, "out", "handed")]
 
 
 # --- clocks that jump -------------------------------------------------------------------------------------------------

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from journey import FIXTURES, Sites, add, make_home, make_sites, run, sent
+
+from courier.site.catalog import messages
+from courier.site.catalog.messages import Message
+from courier.site.home import open_site
+from formats.digest import sha256_hex
 
 
 @pytest.fixture
@@ -69,3 +75,43 @@ def test_a_drill_begins_with_its_verdict_and_has_details_on_request(sites: Sites
     assert "Trial 3: volumes lost: " in sites.hq.says(*drill, "--verbose")
     bad = sites.hq.says("parcel", "drill", parcel, "--lose", "2", "--trials", "3", code=4)
     assert bad.splitlines()[0].startswith(f"{parcel}: NOT always repaired by parity: everything in 0 of 3 trials")
+
+
+def test_a_dismissed_letter_that_comes_again_is_not_named_again(sites: Sites) -> None:
+    """What may be cured is not acknowledged, so that its sender sends it again and again."""
+    (sites.root / "elsewhere").mkdir()
+    impostor = make_home(sites.root / "elsewhere", "HQ1")
+    impostor("site", "trust", sites.root / "BR1.card")
+    impostor("channel", "address", "add", "BR1", sites.root / "share")
+    sent(impostor, add(impostor, FIXTURES / "boot.wim"), out=sites.root / "m2")
+    impostor("channel", "sync")
+    sites.br("channel", "sync")
+    count = len(sites.br("channel", "status")["dead_letters"])
+    assert len(sites.br("channel", "dismiss", "--all")["dismissed"]) == count > 1
+    impostor("channel", "sync", "--now")
+    assert any((sites.root / "share" / "BR1").glob("*.msg"))
+    again = sites.br("channel", "sync")
+    assert again["refused"] == []
+    status = sites.br("channel", "status")
+    assert status["dead_letters"] == []
+    assert {one["state"] for one in status["messages"]} <= {"queued", "delivered", "settled", "taken"}
+
+
+def test_a_letter_that_was_dismissed_meanwhile_is_dismissed_once(sites: Sites) -> None:
+    with closing(open_site(sites.br.path)) as site:
+        letter = Message(
+            direction="in",
+            sha256=sha256_hex(b"of an unknown sender"),
+            site="",
+            type="",
+            state="refused",
+            reason="unknown",
+            body=b"",
+            created_ns=1,
+            settled_ns=1,
+            attempts=0,
+        )
+        with site.catalogue.writing() as connection:
+            messages.put(connection, letter)
+            assert [messages.dismiss(connection, letter), messages.dismiss(connection, letter)] == [True, False]
+            assert letter.sha256 not in [one.sha256 for one in messages.dead_letters(connection)]

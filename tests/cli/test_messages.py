@@ -11,7 +11,7 @@ import pytest
 import formats.documents
 from courier.channel.handlers import Handler, handlers_by_type
 from courier.cli.messages import MESSAGE_HANDLERS
-from formats.documents import card, custody, label, packing, point
+from formats.documents import card, custody, deployment, label, packing, point
 from formats.documents.kind import DocumentKind
 
 ON_MEDIA = {packing.KIND.type, label.KIND.type}
@@ -20,6 +20,8 @@ IN_BATCHES = {custody.KIND.type}
 """Documents that travel inside others."""
 AT_POINTS = {point.KIND.type}
 """Documents that clients fetch from a distribution point."""
+TO_COMPUTERS = {deployment.KIND.type}
+"""Documents that a computer gets as a file."""
 
 
 def all_kinds() -> list[DocumentKind[Any]]:
@@ -31,7 +33,7 @@ def all_kinds() -> list[DocumentKind[Any]]:
 def test_every_kind_that_travels_by_network_has_one_handler() -> None:
     types = [kind.type for kind in all_kinds()]
     assert len(types) == len(set(types)) > 15
-    assert MESSAGE_HANDLERS.keys() == set(types) - ON_MEDIA - IN_BATCHES - AT_POINTS
+    assert MESSAGE_HANDLERS.keys() == set(types) - ON_MEDIA - IN_BATCHES - AT_POINTS - TO_COMPUTERS
     assert all(handler.kind.type == name for name, handler in MESSAGE_HANDLERS.items())
 
 

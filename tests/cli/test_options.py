@@ -130,6 +130,22 @@ def test_serial_numbers_of_seals_are_as_long_as_documents_take_them(sites: Sites
     sites.hq("parcel", "ship", "HQ1-000001", "--seal", f"1={'A' * 200}", "--carrier", "C" * 1000)
 
 
+def test_errors_in_a_file_of_seals_name_file_and_line(sites: Sites) -> None:
+    file = sites.root / "seals.txt"
+    for text, line, why in (
+        ("1=A1\n\nnonsense\n", 3, "'nonsense' is not a volume and a serial number"),
+        ("1=A1\n1=B1\n", 2, "volume 1 has A1 and B1"),
+        ("\n1=" + "A" * 201, 2, "201 characters"),
+    ):
+        file.write_text(text)
+        error = sites.hq.fails("parcel", "ship", "HQ1-000001", "--seals-file", file, code=2)
+        assert f"{file}, line {line}: " in error["message"]
+        assert why in error["message"]
+    file.write_text("1=A1\n")
+    error = sites.hq.fails("parcel", "ship", "HQ1-000001", "--seals-file", file, "--seal", "1=B1", code=2)
+    assert f"{file}, line 1: volume 1 has B1 and A1" in error["message"]
+
+
 def test_paths_and_operators_that_are_not_utf_8_do_no_harm(tmp_path: Path) -> None:
     sites = make_sites(tmp_path)
     odd = tmp_path / "b\udcffd"

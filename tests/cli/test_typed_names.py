@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from journey import ROOT, Sites, add, environment, make_sites, run, sent, write_files
+
+from courier.site.catalog import messages
+from courier.site.catalog.messages import Message
+from courier.site.home import open_site
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +91,26 @@ def completed(sites: Sites, *words: str) -> list[str]:
 )
 def test_the_shell_completes_what_the_site_knows(sites: Sites, words: tuple[str, ...], offered: str) -> None:
     assert offered in completed(sites, *words)
+
+
+def test_the_shell_offers_dead_letters_to_dismiss(sites: Sites) -> None:
+    letter = Message(
+        direction="in",
+        sha256="0f3a" * 16,
+        site="",
+        type="",
+        state="refused",
+        reason="of an unknown sender",
+        body=b"",
+        created_ns=1,
+        settled_ns=1,
+        attempts=0,
+    )
+    with closing(open_site(sites.hq.path)) as site, site.catalogue.writing() as connection:
+        messages.put(connection, letter)
+    offered = completed(sites, "channel", "dismiss", "")
+    assert letter.sha256[:12] in offered
+    assert "HQ100001" not in offered
 
 
 def test_without_a_home_nothing_is_offered(sites: Sites, tmp_path: Path) -> None:

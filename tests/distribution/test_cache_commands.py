@@ -126,7 +126,8 @@ def test_clear_deletes_all_but_what_is_locked_or_persisted(cache: Cache) -> None
         cache.place(package)
     cache("lock", "HQ100001", "--by", "x")
     cache("persist", "HQ100002")
-    assert cache("clear", "HQ100003", "HQ100001", code=3)["error"]["hint"] == "courier cache unlock HQ100001:1"
+    hint = cache("clear", "HQ100003", "HQ100001", code=3)["error"]["hint"]
+    assert hint == f"courier cache unlock HQ100001:1 --cache {cache.home}"
     assert len(cache.held) == 3
     cleared = cache("clear")
     assert cleared["deleted"] == [{"package_id": "HQ100003", "version": 1}]

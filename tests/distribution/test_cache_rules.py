@@ -14,7 +14,6 @@ from courier.distribution.cache_rules import (
     Reason,
     Verdict,
     judge,
-    next_retry,
     oldest_first,
     retry_times,
     why_not,
@@ -155,4 +154,5 @@ def test_retries_come_every_four_hours_eighteen_times() -> None:
     times = retry_times(NOW)
     assert len(times) == RETRIES == 18
     assert {b - a for a, b in zip((NOW, *times), times, strict=False)} == {4 * 60 * MINUTE}
-    assert [next_retry(NOW, retries=n) for n in range(19)] == [*times, None]
+    assert retry_times(NOW, seconds=60, count=2) == (NOW + MINUTE, NOW + 2 * MINUTE)
+    assert len(retry_times(NOW, seconds=60, count=1_000_000)) == 1000

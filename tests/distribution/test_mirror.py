@@ -21,7 +21,7 @@ from download_points import SamplePoint, by_courier
 from faulty_server import faulty
 from journey import environment, run
 
-from courier.distribution import mirror_contents, mirror_watch, source_list
+from courier.distribution import mirror_contents, mirror_watch, source_list, space_left
 from courier.distribution.application import PointService
 from courier.distribution.download_pace import Unpaced
 from courier.distribution.download_plan import read_cards
@@ -251,6 +251,19 @@ def _has_a_block(path: Path) -> bool:
     return path.stat().st_blocks * 512 > BLOCK
 
 
+def test_a_planted_link_leads_no_listing_out_of_the_branch(tmp_path: Path) -> None:
+    point = SamplePoint(tmp_path / "hq")
+    point.put({"a.txt": b"a"})
+    branch, outside = tmp_path / "branch", tmp_path / "outside"
+    outside.mkdir()
+    mirrored(branch, point)
+    (branch / ".courier" / "parts").symlink_to(outside)
+    point.put({"b.txt": b"b"}, version=2)
+    mirrored(branch, point)
+    assert list(outside.iterdir()) == []
+    assert fetched(point.card, tmp_path / "out", branch) == {"b.txt": b"b"}
+
+
 def test_an_older_statement_changes_nothing(point: SamplePoint, tmp_path: Path) -> None:
     branch, old = tmp_path / "branch", point.copy("old")
     point.publish(withdrawn=(Withdrawn(package="HQ100009", version=1, reason="a fault"),))
@@ -288,8 +301,8 @@ def test_a_disk_that_others_fill_is_left_before_its_reserve_is_gone(
     point: SamplePoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = iter([1 << 40])
-    monkeypatch.setattr(mirror_contents, "free_space", lambda _: next(free, 100))
-    monkeypatch.setattr(mirror_contents, "_LOOK_AGAIN", BLOCK)
+    monkeypatch.setattr(space_left, "free_space", lambda _: next(free, 100))
+    monkeypatch.setattr(space_left, "_LOOK_AGAIN", BLOCK)
     refused("no-space", lambda: mirrored(tmp_path / "branch", point, reserve="1000"))
     assert not (tmp_path / "branch" / "point.json").exists()
 
@@ -482,7 +495,9 @@ def test_the_commands_refuse_what_makes_no_sense(point: SamplePoint, tmp_path: P
         (("point", "serve", "P1", "--max-connections", "3"), 2),
         (("point", "serve", "--folder", tmp_path / "empty"), 6),
         (("point", "serve", "--folder", tmp_path / "empty", "--branch-network", "10.0.0.0/8"), 2),
-        (("point", "mirror", tmp_path / "b", *given, "--package", "hq1"), 2),
+        (("point", "mirror", tmp_path / "b", *given, "--package", "hq-1"), 2),
+        # Typed in lower case it is taken, and fails as the next one does.
+        (("point", "mirror", tmp_path / "b", *given, "--package", "hq1", "--on-demand", "hq10000a"), 6),
         (("point", "mirror", tmp_path / "b", *given, "--priority", "foreground"), 6),
     ):
         assert run(*words, "--json", code=code).error["hint"]

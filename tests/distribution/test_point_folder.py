@@ -111,3 +111,15 @@ def test_what_a_kill_left_is_swept(folder: PointFolder) -> None:
     assert folder.names(".courier/new")
     folder.sweep()
     assert folder.names(".courier/new") == []
+
+
+def test_a_folder_that_another_thread_closes_takes_no_file_of_others_with_it(tmp_path: Path) -> None:
+    opened = PointFolder(tmp_path)
+    (tmp_path / "other").write_bytes(b"x")
+    with opened._entered([]):
+        opened.close()
+        other = os.open(tmp_path / "other", os.O_RDONLY)  # gets the number that is free now
+    assert os.read(other, 1) == b"x"
+    os.close(other)
+    with pytest.raises(OSError, match="closed already"):
+        opened.size("other")

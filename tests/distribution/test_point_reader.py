@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from courier.distribution.point_reader import (
+    check_not_older,
     choose,
     read_block_table,
     read_definition,
@@ -99,8 +100,10 @@ def served(**changes: bytes) -> Served:
     return Served({**files, **changes})
 
 
-def statement_of(files: Served, **more: Any) -> PointStatement:
-    return read_statement(files, **{"card": BR.card, "now_ns": NOW, **more})
+def statement_of(files: Served, *, remembered: int = 0, point: str = "") -> PointStatement:
+    statement = read_statement(files, card=BR.card, now_ns=NOW, point=point)
+    check_not_older(statement, remembered)
+    return statement
 
 
 def definition_of(files: Served, *cards: Signing) -> tuple[PackageDefinition, str]:

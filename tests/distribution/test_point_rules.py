@@ -181,7 +181,8 @@ def test_a_damaged_or_foreign_drive_is_refused(sites: Sites) -> None:
     big = folder / content_path(hashlib.sha256(BIG).hexdigest())
     kept = big.read_bytes()
     big.write_bytes(kept[:-1] + b"?")
-    assert sites.br.fails("point", "prestage", "P1", "--from", folder, code=4)
+    error = sites.br.fails("point", "prestage", "P1", "--from", folder, code=4)
+    assert error["hint"] == "ask who sent the drive for it again; the point did not change"
     big.unlink()
     assert sites.br.fails("point", "prestage", "P1", "--from", folder, code=4)
     big.write_bytes(kept)

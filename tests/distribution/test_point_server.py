@@ -29,8 +29,9 @@ from journey import Home, add, environment, make_home, noise, run, write_files
 from point_client import served, take_all
 from stock import stock_tool
 
-from courier.channel import http_files
+from courier.channel import http_connections, http_files
 from courier.channel.http_server import Listening
+from courier.distribution import serve
 from courier.errors import NotFoundError, RefusedError, UsageError
 from formats.blocks import BLOCK
 from formats.documents.point import blocks_path, content_path
@@ -357,6 +358,19 @@ def test_a_client_that_takes_nothing_is_cut_off(hq: Home, quick: Path, monkeypat
         assert ask(url, SMALL_PATH).body == b"small"  # it waits for its turn, which comes
 
 
+def test_one_address_does_not_take_all_connections(hq: Home, quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "MORE_CONNECTIONS", 5)
+    hq("point", "add", "NARROW", quick / "narrow", "--reserve", "1MB", "--max-connections", "1")
+    hq("point", "distribute", "HQ100001", "--point", "NARROW")
+    with served(hq.path, "NARROW") as url, contextlib.ExitStack() as stack:
+        parts = urlsplit(url)
+        idle = [
+            stack.enter_context(socket.create_connection((parts.hostname or "", parts.port or 0), 10)) for _ in range(3)
+        ]
+        assert ask(url, SMALL_PATH).body == b"small"
+        assert idle[0].recv(1) == b""  # the oldest of four gave way
+
+
 def test_tokens_do_not_travel_in_clear_and_are_kept_from_others(hq: Home, quick: Path, tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text("a token-of-sixteen-characters\n")
@@ -407,6 +421,43 @@ def test_it_is_served_over_tls_as_well(hq: Home, quick: Path) -> None:
         connection.close()
     with pytest.raises(UsageError), served(hq.path, "P1", listening=Listening(host="127.0.0.1", port=0, cert=cert)):
         pass
+
+
+def test_a_slow_client_over_tls_gets_the_whole_file(hq: Home, quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answer is never read to the end for as long as it lasts, and that is no reason to cut it."""
+    monkeypatch.setattr(http_connections, "ANSWER_SECONDS", 0.4)
+    folder = quick / "slow-tls"
+    folder.mkdir()
+    cert, key = certificate(folder)
+    with served(hq.path, "P1", listening=Listening(host="127.0.0.1", port=0, cert=cert, key=key)) as url:
+        parts = urlsplit(url)
+        plain = socket.socket()
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        plain.settimeout(10)
+        plain.connect((parts.hostname or "", parts.port or 0))
+        trust = ssl.create_default_context(cafile=str(cert))
+        with trust.wrap_socket(plain, server_hostname=parts.hostname) as stream:
+            stream.sendall(f"GET {BIG_PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            received, until = bytearray(), time.monotonic() + 1.5
+            while data := stream.recv(1 << 16):
+                received += data
+                if time.monotonic() < until:
+                    time.sleep(0.02)
+    assert bytes(received).endswith(BIG)
+
+
+@pytest.mark.parametrize(
+    ("length", "seconds", "following"),
+    [
+        (http_files.FIRST_SLICE, 0.1, 2 * http_files.FIRST_SLICE),
+        (http_files.SLICE, 0.1, http_files.SLICE),
+        (http_files.SLICE, 5.0, http_files.SLICE),
+        (http_files.SLICE, 60.0, http_files.SLICE // 2),
+        (http_files.FIRST_SLICE, 60.0, http_files.FIRST_SLICE),
+    ],
+)
+def test_a_slow_client_has_as_long_for_fewer_bytes(length: int, seconds: float, following: int) -> None:
+    assert http_files._next_slice(length, seconds) == following
 
 
 def test_show_says_what_the_url_serves(hq: Home, quick: Path, ours: str) -> None:

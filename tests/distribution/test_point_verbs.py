@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from point_client import Held, from_folders, take_all
 
 from courier.distribution import fill as fill_module
 from courier.distribution.folder import PointFolder
-from courier.distribution.registry import all_space
+from courier.distribution.registry import all_points, space_of
 from courier.site.catalog import points as point_rows
 from courier.site.home import open_site
 from formats.blocks import BLOCK
@@ -226,6 +227,39 @@ def test_to_validate_nothing_is_said_and_writes_nothing(hq: Home) -> None:
     assert digests_of(folder(hq)) == before
 
 
+def test_points_are_read_back_though_others_fail(hq: Home) -> None:
+    hq("point", "add", "P2", folder(hq, "p2"), "--reserve", "1MB")
+    hq("point", "distribute", "HQ100001", "--point", "P1", "--point", "P2")
+    flip(content(hq, BIG, "p2"))
+    folder(hq).rename(folder(hq, "away"))
+    failed = hq.ran("point", "validate", "--point", "P1", "--point", "P2", code=4)
+    assert [(one["point"], len(one["damaged"])) for one in failed.document["points"]] == [("P2", 1)]
+    assert [(one["point"], one["code"]) for one in failed.document["failed"]] == [("P1", "not-found")]
+    folder(hq, "away").rename(folder(hq))
+
+
+def test_what_a_failing_disk_cannot_read_is_damage_and_the_rest_is_read(
+    hq: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hq("point", "distribute", "HQ100001", "--point", "P1")
+    size, opened = PointFolder.size, PointFolder.open
+    bad = content_path(hashlib.sha256(BIG).hexdigest())
+
+    def failing(act: Any) -> Any:
+        def of(self: PointFolder, path: str) -> Any:
+            if path in (bad, "point.json"):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return act(self, path)
+
+        return of
+
+    monkeypatch.setattr(PointFolder, "size", failing(size))
+    monkeypatch.setattr(PointFolder, "open", failing(opened))
+    (found,) = hq.ran("point", "validate", "--point", "P1", code=4).document["points"]
+    assert {one["path"] for one in found["damaged"]} == {bad, "point.json"}
+    assert found["checked"] > 3
+
+
 def test_a_damaged_store_changes_no_point(hq: Home) -> None:
     hq("point", "distribute", "HQ100002", "--point", "P1")
     before = digests_of(folder(hq))
@@ -297,7 +331,7 @@ def test_the_room_of_points_is_listed_for_planning(hq: Home) -> None:
     hq("point", "add", "B1", folder(hq, "b1"), "--reserve", "50%", "--branch", "--group", "north")
     site = open_site(hq.path)
     try:
-        branch, point = all_space(site)
+        branch, point = (space for one in all_points(site) for space in space_of(site, one))
     finally:
         site.close()
     assert (branch.point, branch.branch, branch.group, branch.path) == ("B1", True, "north", folder(hq, "b1"))
@@ -335,6 +369,11 @@ def test_points_are_added_listed_shown_and_removed(hq: Home) -> None:
         (("P2", "x", "--url", "ftp://a/"), 2),
         (("P2", "x", "--reserve", "100%"), 2),
         (("P2", "x", "--peer", "nowhere"), 2),
+        (("P2", "x", "--peer", "http://[::1"), 2),
+        (("P2", "x", "--peer", "http://a..b/"), 2),
+        (("P2", "x", "--peer", "http://10.0.0.1:99999/"), 2),
+        (("P2", "x", "--url", "http://user:word@10.0.0.1/"), 2),
+        (("P2", "x", "--url", "http://10.0.0.1/?a=b"), 2),
         (("P2", "x", "--group", "a b"), 2),
         (("P2", "x", "--folder", "x"), 2),
         (("P2", "HQ1/point"), 3),

@@ -58,6 +58,10 @@ class Killer:
                 "courier.channel.sync",
                 "courier.cli.app",
                 "alembic.command",
+                "filelock",
+                "pydantic.type_adapter",
+                "securesystemslib.dsse",
+                "sqlalchemy.dialects.sqlite",
             ]
         )
         self.killed = 0

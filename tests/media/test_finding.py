@@ -16,6 +16,7 @@ from journey import FIXTURES, Home, Sites, add, create, make_sites, write
 from stock import stock_tool
 
 from courier.media.finding import find_media
+from courier.media.reading import FolderMedium
 from courier.media.true_names import true_names, volumes_among, written_as
 
 
@@ -252,3 +253,17 @@ def test_a_folder_of_others_beside_volumes_is_a_note_and_alone_an_error(
     notes: list[str] = []
     assert len(find_media(drive, notes.append)) == len(list((made.root / "folder").iterdir()))
     assert [str(drive / "anna") in note for note in notes] == [True]
+
+
+@pytest.mark.parametrize("other", ["lost+found", "System Volume Information", ".Trashes", "anna"])
+def test_a_volume_at_the_top_of_a_drive_is_read_beside_folders_that_nobody_may_look_into(
+    made: Sites, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    drive = tmp_path / "drive"
+    shutil.copytree(min((made.root / "folder").iterdir()), drive)
+    alone = [(name, size) for name, size, _ in FolderMedium(drive).walk()]
+    (drive / other).mkdir()
+    close(monkeypatch, drive / other)
+    (medium,) = find_media(drive)
+    assert [(name, size) for name, size, _ in medium.walk()] == alone
+    assert len(alone) > 5

@@ -306,7 +306,7 @@ def test_a_disc_passes_the_tools_of_the_trade(sites: Sites) -> None:
     _, volumes = sent(sites.hq, add(sites.hq, tree(sites.root / "t")), layout="iso", out=sites.root / "out")
     for disc in volumes:
         report = subprocess.run(
-            [stock_tool("xorriso"), "-indev", disc, "-check_media", "--", "-pvd_info"],
+            [stock_tool("xorriso"), "-indev", f"stdio:{disc}", "-check_media", "--", "-pvd_info"],
             capture_output=True,
             text=True,
             check=True,

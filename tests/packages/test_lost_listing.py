@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from journey import Home, add, make_home, noise, write_files
 
-from courier.cli.package_show import PRINTED
+from courier.cli.console import SHOWN
 
 
 @pytest.fixture
@@ -51,10 +51,26 @@ def test_a_version_is_removed_though_another_has_lost_its_listing(home: Home, tm
 
 
 def test_a_package_with_many_damaged_files_is_told_in_few_lines(home: Home, tmp_path: Path) -> None:
-    files = {f"f{n:03}": noise(2_000, n) for n in range(PRINTED + 5)}
+    files = {f"f{n:03}": noise(2_000, n) for n in range(SHOWN + 5)}
     package = add(home, write_files(tmp_path / "many", **files))
     for content in files.values():
         home.spoil(content, b"x" + content[1:])
     printed = home.says("package", "verify", package, code=4)
     assert "f019" in printed and "f020" not in printed
     assert "and 5 more; all of them: --json" in printed
+
+
+def test_a_damaged_listing_is_called_one_and_adding_its_package_again_puts_it_right(home: Home, tmp_path: Path) -> None:
+    files = write_files(tmp_path / "in", a=b"first", b=noise(2_000))
+    package = add(home, files)
+    listing = home.path / "store/listings" / home("package", "show", package)["listing"]
+    was = listing.read_bytes()
+    listing.write_bytes(was[:-1] + b"?")
+    said = home.says("package", "verify", package, code=4)
+    assert f"{package}  1 listing damaged" in said
+    assert "1 listing of the store is damaged" in said
+    assert "1 file" not in said
+    assert not listing.exists()
+    home("package", "add", files, "--name", "again")
+    assert listing.read_bytes() == was
+    assert home("package", "verify", package)["packages"][0]["state"] == "good"

@@ -150,6 +150,10 @@ def test_what_is_no_reason_to_refuse_agrees(stage: Stage, change: dict[str, Any]
         ({"key": KeyFacts(here=False, sealed=(1,))}, f"courier parcel arrived {PARCEL} --seal 1=SERIAL"),
         ({"key": KeyFacts(here=False, reported=True)}, "releases for our arrival report"),
         ({"key": KeyFacts(here=False, reported=True, report_refused="seal 1 is wrong")}, "seal 1 is wrong; to report"),
+        (
+            {"key": KeyFacts(here=False, reported=True, reported_lost=(2,))},
+            "here now (volume 2); to report again: courier",
+        ),
         ({"hold": True}, f"the operator: courier parcel import {PARCEL}"),
     ],
 )
@@ -158,6 +162,12 @@ def test_what_has_not_come_is_awaited(change: dict[str, Any], awaited: str) -> N
     assert len(admission.awaiting) == 1
     assert awaited in admission.awaiting[0]
     assert bool(admission.report) == ("parcel arrived" in admission.awaiting[0])
+
+
+def test_a_report_of_many_seals_comes_in_a_file_and_the_command_stands_as_it_is_given() -> None:
+    admission = admit(replace(GOOD, key=KeyFacts(here=False, sealed=tuple(range(1, 31)), missing=(30,))))
+    assert admission.report == f"courier parcel arrived {PARCEL} --seals-file FILE --lost 30"
+    assert f"{admission.report} (FILE has a line VOLUME=SERIAL for each of 29 volumes)" in admission.awaiting[0]
 
 
 def test_all_that_is_awaited_is_said_at_once() -> None:

@@ -87,3 +87,21 @@ def test_the_largest_media_take_parcels_of_many_thousand_archives() -> None:
     assert packing.volumes == 3
     assert FolderMedium.layout == "folder"
     assert SMALL
+
+
+@pytest.mark.parametrize("redundancy", ["none", "fill"])
+def test_smaller_archives_need_no_more_volumes_than_were_planned(redundancy: str) -> None:
+    # First fit needs a volume more where the second archive is smaller.
+    most = [4, 7, 2, 6, 5, 4, 3, 4, 5]
+    built = [4, 6, 2, 6, 5, 4, 3, 4, 5]
+    unit, contents = 1 << 20, TableRef(size=20_000, sha256="0" * 64)
+    head = head_for(11 * unit - 100_000, redundancy=redundancy)
+
+    def archives(sizes: list[int]) -> list[tuple[int, str]]:
+        return [(size * unit, f"{n:064x}") for n, size in enumerate(sizes)]
+
+    planned = lay_out(head, archives(most), contents=contents, fixed=FIXED).packing
+    assert lay_out(head, archives(built), contents=contents, fixed=FIXED).packing.volumes > planned.volumes
+    layout = lay_out(head, archives(built), contents=contents, fixed=FIXED, planned=planned)
+    assert layout.packing.volumes == planned.volumes
+    assert all(space.bytes <= head.capacity for space in layout.spaces)

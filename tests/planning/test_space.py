@@ -48,7 +48,7 @@ def test_a_point_takes_the_content_and_its_reserve_to_the_byte() -> None:
     short = judge(PLACE, 50 * MB, 40 * MB + 1)
     assert short.verdict == Verdict.SHORT
     assert short.needed == 100 * MB + 1
-    assert short.do == "free 1 bytes at P1 of BR1"
+    assert short.do == "free 1 byte at P1 of BR1"
 
 
 def test_a_store_takes_the_archives_as_well() -> None:
@@ -113,6 +113,9 @@ def test_places_on_one_file_system_are_summed_and_have_one_reserve() -> None:
     assert not together.ok
     apart = sum_by_file_system([judge(replace(PLACE, name=name), 50 * MB) for name in ("P1", "P2")])
     assert [one.ok for one in apart] == [True, True]
+    # A class of clients may be called as a point is, and its caches are on other disks.
+    kinds = [judge(replace(PLACE, kind=kind), 50 * MB) for kind in (PlaceKind.POINT, PlaceKind.CLIENT)]
+    assert [one.ok for one in sum_by_file_system(kinds)] == [True, True]
 
 
 @given(st.lists(st.tuples(st.sampled_from(["", "a", "b"]), st.integers(0, 10**9), st.integers(0, 10**9)), max_size=6))

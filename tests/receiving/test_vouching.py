@@ -116,11 +116,18 @@ def test_of_an_unknown_source_only_a_relay_allowed_by_name_may_vouch(tmp_path: P
     br("site", "policy", "--relay", "RL1")
     assert br("parcel", "import", parcel)["state"] == "Imported"
     assert br("package", "show", package)["vouched_by"] == "RL1"
-    assert "Vouched for by RL1 alone" in br.says("package", "show", package)
+    shown = br.says("package", "show", package)
+    assert "Vouched for by RL1 alone" in shown
+    assert "Pin the card of HQ1" in shown
+    assert "(RL1 alone vouches for it)" in br.says("package", "list")
     # The source itself is pinned later, and its own word comes: it takes the relay's place.
     introduce(tmp_path, hq, br)
+    shown = br.says("package", "show", package)
+    assert "Pin the card" not in shown
+    assert "with a parcel of HQ1 that has this version" in " ".join(shown.split())
     deliver(sites, hq, package, "m3", br)
     assert br("package", "show", package)["vouched_by"] == "HQ1"
+    assert "alone" not in br.says("package", "list")
 
 
 def test_a_source_that_contradicts_what_a_relay_brought_is_told_and_neither_is_used(tmp_path: Path) -> None:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from journey import FIXTURES, Sites, add, create, make_sites, sent, write
+from journey import FIXTURES, Home, Sites, add, create, make_sites, sent, write
+
+from courier.channel import delivery
+from courier.channel.connections import Run
+from courier.channel.folder_transport import FolderTransport
+from courier.channel.transport import Outgoing
+from courier.sending import ship
+from courier.sending.outgoing_parcel import OutgoingParcel
+from courier.site.catalog import messages
+from courier.site.home import Site, open_site
 
 
 @pytest.fixture
@@ -70,8 +82,10 @@ def test_a_volume_that_is_sent_anew_is_replaced_and_not_sealed_again(sites: Site
     hq, br1, _ = sites.homes
     parcel, volumes = sent(hq, add(hq, FIXTURES / "boot.wim"), out=sites.root / "media")
     hq("parcel", "ship", parcel, "--seal", "1=A1", "--seal", "2=A2")
+    sites.sync(hq)
     hq("parcel", "write", parcel, "--layout", "folder", "--out", sites.root / "again", "--volume", 2)
     hq("parcel", "ship", parcel, "--seal", "2=B2")
+    sites.sync(hq)
     events = [(e["event"], e["volumes"]) for e in hq("parcel", "log", parcel)["custody"] if e["seals"]]
     assert events == [("sealed", [1, 2]), ("replaced", [2])]
     assert hq("parcel", "show", parcel)["seal_warnings"] == []
@@ -85,6 +99,167 @@ def test_a_volume_that_is_sent_anew_is_replaced_and_not_sealed_again(sites: Site
         in br1.fails("parcel", "custody", "add", parcel, "--event", "replaced", code=2)["message"]
     )
     assert len(volumes) > 1
+
+
+def test_a_medium_counts_as_new_once_every_destination_was_shipped_to(sites: Sites) -> None:
+    """Until then it may be one of the set for another destination."""
+    hq = sites.hq
+    parcel, _ = to_two(sites)
+    hq("parcel", "ship", parcel, "--to", "BR1", "--seal", "1=A1", "--seal", "2=A2")
+    sites.sync(hq)
+    hq("parcel", "write", parcel, "--layout", "folder", "--out", sites.root / "second", "--volume", 1)
+    hq("parcel", "ship", parcel, "--to", "BR1", "--seal", "1=C1")
+    assert "volume 1 was re-sealed" in hq("parcel", "show", parcel)["seal_warnings"][0]
+    hq("parcel", "ship", parcel, "--to", "BR2")
+    sites.sync(hq)
+    hq("parcel", "write", parcel, "--layout", "folder", "--out", sites.root / "third", "--volume", 2)
+    hq("parcel", "ship", parcel, "--to", "BR1", "--seal", "2=C2")
+    assert len(hq("parcel", "show", parcel)["seal_warnings"]) == 1
+    assert events_of(hq, parcel)[-2:] == ["replaced", "handed-over"]
+
+
+def events_of(home: Home, parcel: str) -> list[str]:
+    """The events of a custody ledger from the first hand-over on, without those on writing."""
+    return [entry["event"] for entry in home("parcel", "log", parcel)["custody"] if entry["event"] not in WRITING]
+
+
+WRITING = ("packed", "written")
+
+
+def test_a_notice_that_has_not_left_is_replaced(sites: Sites) -> None:
+    hq, br1, _ = sites.homes
+    parcel, _ = sent(hq, add(hq, FIXTURES / "boot.wim"), out=sites.root / "media")
+    hq("parcel", "ship", parcel, "--carrier", "Wrong", "--seal", "1=A1")
+    waiting = [one["type"] for one in hq("channel", "status")["outbox"]]
+    assert waiting.count("ship-notice") == 1
+    hq("parcel", "ship", parcel, "--carrier", "Vans", "--seal", "1=B1")
+    assert events_of(hq, parcel) == ["handed-over", *["taken-back", "sealed", "handed-over"] * 2]
+    assert hq("parcel", "show", parcel)["seal_warnings"] == []
+    hq("parcel", "ship", parcel)
+    assert len(events_of(hq, parcel)) == 7
+    sites.sync(hq, br1)
+    announced = [one["text"] for one in br1("parcel", "log", parcel)["log"] if one["event"] == "announced"]
+    assert announced == ["4 volumes, carrier Vans, tracking - (new to Announced)"]
+    assert "carrier Vans, tracking -, seals: 1=B1" in br1.says("parcel", "show", parcel)
+    # What has left stands: another seal is one that was put on anew.
+    hq("parcel", "ship", parcel, "--seal", "1=C1")
+    hq("parcel", "ship", parcel, "--seal", "1=D1")
+    assert events_of(hq, parcel)[7:] == ["sealed", "handed-over"] * 2
+    assert "D1 in place of C1" in hq("parcel", "show", parcel)["seal_warnings"][1]
+    sites.sync(hq, br1)
+    assert "C1" not in br1.says("parcel", "show", parcel).splitlines()[2]
+
+
+def test_a_destination_that_joins_a_set_gets_its_seals_and_carrier(sites: Sites) -> None:
+    hq, _, br2 = sites.homes
+    parcel, _ = to_two(sites)
+    hq("parcel", "ship", parcel, "--to", "BR1", "--carrier", "Vans", "--tracking", "V-1", "--seal", "1=A1")
+    sites.sync(hq)
+    joined = hq("parcel", "ship", parcel, "--to", "BR1", "--to", "BR2")["to"][1]
+    assert (joined["site"], joined["copy"], joined["carrier"], joined["tracking"]) == ("BR2", 1, "Vans", "V-1")
+    assert joined["seals"] == [{"volume": 1, "serial": "A1"}]
+    assert events_of(hq, parcel) == ["sealed", "handed-over", "handed-over"]
+    sites.sync(hq, br2)
+    assert "carrier Vans, tracking V-1, seals: 1=A1" in br2.says("parcel", "show", parcel)
+
+
+def test_a_set_that_several_sites_share_is_changed_for_all_of_them(sites: Sites) -> None:
+    hq = sites.hq
+    parcel, _ = to_two(sites)
+    both = ("--to", "BR1", "--to", "BR2")
+    hq("parcel", "ship", parcel, *both, "--carrier", "Vans", "--seal", "1=A1")
+    # As it was it may go to one of them once more.
+    hq("parcel", "ship", parcel, "--to", "BR1", "--carrier", "Vans")
+    for change in (("--seal", "1=B1"), ("--tracking", "T-1"), ("--carrier", "Speedy Vans")):
+        error = hq.fails("parcel", "ship", parcel, "--to", "BR1", *change, code=2)
+        assert "goes to BR1, BR2" in error["message"]
+        words = shlex.split(error["hint"].partition("courier ")[2])
+        assert [to["copy"] for to in hq(*words)["to"]] == [1, 1]
+    for to in hq("parcel", "show", parcel)["to"]:
+        assert (to["carrier"], to["tracking"], to["seals"][0]["serial"]) == ("Speedy Vans", "T-1", "B1")
+
+
+def test_who_ships_while_another_command_does_is_told(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    hq = sites.hq
+    parcel, _ = to_two(sites)
+    packages, meanwhile = ship._carried, [("--to", "BR1", "--seal", "1=A1")]
+
+    def carried(site: Site, outgoing: OutgoingParcel) -> list[ship._Carried]:
+        if meanwhile:
+            hq("parcel", "ship", parcel, *meanwhile.pop())
+        return packages(site, outgoing)
+
+    monkeypatch.setattr(ship, "_carried", carried)
+    error = hq.fails("parcel", "ship", parcel, "--to", "BR1", "--seal", "1=B1", code=9)
+    assert "meanwhile" in error["message"]
+    assert hq("parcel", "show", parcel)["to"][0]["seals"] == [{"volume": 1, "serial": "A1"}]
+    assert hq("parcel", "ship", parcel, "--to", "BR1", "--seal", "1=B1")["changes"] == [
+        "seal of volume 1 B1 (A1 before)"
+    ]
+
+
+def test_a_shipment_is_taken_back_while_the_parcel_arrives_elsewhere(sites: Sites) -> None:
+    hq, br1, _ = sites.homes
+    parcel, volumes = to_two(sites)
+    hq("parcel", "ship", parcel, "--to", "BR1")
+    sites.sync(hq, br1)
+    br1("parcel", "receive", volumes[0])
+    sites.sync(br1, hq)
+    assert hq("parcel", "show", parcel)["state"] == "Arriving"
+    hq("parcel", "ship", parcel, "--to", "BR2", "--carrier", "Wrong")
+    assert hq("parcel", "unship", parcel, "--to", "BR2")["state"] == "Arriving"
+    assert hq("parcel", "show", parcel)["to"][1]["shipped"] is None
+    assert "has left" in hq.fails("parcel", "unship", parcel, "--to", "BR1", code=3)["message"]
+
+
+def test_one_notice_that_has_left_stands_against_taking_back(sites: Sites) -> None:
+    hq = sites.hq
+    parcel, _ = sent(hq, add(hq, FIXTURES / "boot.wim"), out=sites.root / "media")
+    sites.sync(hq)
+    hq("parcel", "ship", parcel, "--carrier", "Vans")
+    assert "has left" in hq.fails("parcel", "unship", parcel, code=3)["message"]
+
+
+def test_a_shipment_is_not_taken_back_while_its_notice_is_handed_over(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hq, br1, _ = sites.homes
+    parcel, _ = sent(hq, add(hq, FIXTURES / "boot.wim"), out=sites.root / "media")
+    with closing(open_site(hq.path)) as site, site.catalogue.reading() as connection:
+        (notice,) = (one.name for one in messages.queued(connection, "BR1") if one.kind == "ship-notice")
+    hand_over, refused = FolderTransport.deliver, []
+
+    def deliver(self: FolderTransport, to: str, message: Outgoing) -> None:
+        if message.sha256 == notice:
+            refused.append(hq.fails("parcel", "unship", parcel, code=3)["message"])
+        hand_over(self, to, message)
+
+    monkeypatch.setattr(FolderTransport, "deliver", deliver)
+    sites.sync(hq, br1)
+    assert ["has left, or may have" in message for message in refused] == [True]
+    assert [one["state"] for one in br1("parcel", "list")["received"]] == ["Announced"]
+
+
+def test_a_sync_that_has_begun_hands_no_notice_over_that_is_taken_back(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hq, br1, _ = sites.homes
+    parcel, _ = sent(hq, add(hq, FIXTURES / "boot.wim"), out=sites.root / "media")
+    due = delivery._due_queues
+
+    def due_queues(site: Site, run: Run, now_ns: int) -> list[delivery._Queue]:
+        found = due(site, run, now_ns)
+        assert hq("parcel", "unship", parcel)["state"] == "Written"
+        return found
+
+    monkeypatch.setattr(delivery, "_due_queues", due_queues)
+    hq("channel", "sync", code=None)
+    monkeypatch.undo()
+    sites.sync(br1)
+    assert br1("parcel", "list")["received"] == []
+    hq("parcel", "ship", parcel)
+    sites.sync(hq, br1)
+    assert [one["state"] for one in br1("parcel", "list")["received"]] == ["Announced"]
 
 
 def test_a_shipment_is_taken_back_until_its_notice_has_left(sites: Sites) -> None:
@@ -175,6 +350,97 @@ def test_a_wrong_seal_is_refused_whatever_was_lost(sites: Sites) -> None:
     assert hq.fails("parcel", "release", parcel, "--to", "BR1", code=3)["code"] == "arrival-disagrees"
 
 
+def test_a_lost_volume_that_turns_up_is_reported_in_a_second_report_which_is_answered(sites: Sites) -> None:
+    hq, br1, _ = sites.homes
+    parcel, volumes = lost_one(sites)
+    seals = [text for n in range(1, len(volumes) + 1) for text in ("--seal", f"{n}=S{n}")]
+    br1("parcel", "arrived", parcel, *(seals[:2] + seals[4:]), "--lost", 2)
+    sites.sync(br1, hq)
+    br1("parcel", "receive", volumes[1])
+    (awaited,) = br1("parcel", "show", parcel)["awaiting"]
+    assert "what was reported as lost is here now (volume 2); to report again: courier parcel arrived" in awaited
+    assert "--lost" not in awaited
+    br1("parcel", "arrived", parcel, *seals)
+    sites.sync(br1, hq)
+    assert hq("parcel", "show", parcel)["to"][0]["lost"] == []
+    sites.sync(br1)
+    assert br1("parcel", "show", parcel)["state"] == "Imported"
+
+
+def test_a_report_after_the_release_waits_for_the_operator_like_the_first(sites: Sites) -> None:
+    """The destination has lost its key since."""
+    hq, br1, _ = sites.homes
+    parcel, volumes = lost_one(sites)
+    seals = [text for n in range(1, len(volumes) + 1) if n != 2 for text in ("--seal", f"{n}=S{n}")]
+    for _ in range(2):
+        br1("parcel", "arrived", parcel, *seals, "--lost", 2)
+        sites.sync(br1)
+        assert f"courier parcel release {parcel} --to BR1" in hq.says("channel", "sync")
+        assert hq("parcel", "show", parcel)["to"][0]["lost"] == [2]
+        hq("parcel", "release", parcel, "--to", "BR1")
+        assert hq("parcel", "show", parcel)["to"][0]["lost"] == []
+
+
+def sealed_in_two_layouts(sites: Sites, *options: object, told: Sequence[int]) -> tuple[str, list[Path], list[Path]]:
+    """A parcel for BR1 whose key is released on arrival, written in two layouts; it is told of those in ``told``."""
+    hq = sites.hq
+    way = ("--key-by-network", "--release", "on-arrival", "--capacity", "850KB", *options)
+    parcel = str(hq("parcel", "create", add(hq, FIXTURES / "boot.wim"), "--to", "BR1", *way)["parcel_id"])
+    layouts = []
+    for edition, size in ((1, "850KB"), (2, "1200KB")):
+        out = ("--layout", "folder", "--out", sites.root / f"edition-{edition}", "--capacity", size)
+        volumes = [Path(volume["path"]) for volume in hq("parcel", "write", parcel, *out)["volumes"]]
+        if edition in told:
+            typed = [text for n in range(1, len(volumes) + 1) for text in ("--seal", f"{n}=E{edition}-{n}")]
+            hq("parcel", "ship", parcel, *typed)
+        layouts.append(volumes)
+    sites.sync()
+    return parcel, layouts[0], layouts[1]
+
+
+def test_the_key_is_released_only_for_a_layout_that_the_destination_was_told_of(sites: Sites) -> None:
+    """Seals on media of another layout were never named: a report without any would be right."""
+    hq, br1, _ = sites.homes
+    parcel, first, second = sealed_in_two_layouts(sites, told=(2,))
+    br1("parcel", "receive", *first)
+    br1("parcel", "arrived", parcel)
+    sites.sync(br1)
+    (refused,) = hq("channel", "sync", code=None)["refused"]
+    assert "other layouts (edition 2) than reported (edition 1); no key was released" in refused["reason"]
+    sites.sync(br1)
+    assert br1("parcel", "show", parcel)["state"] == "Held"
+    br1("parcel", "receive", *second)
+    br1("parcel", "arrived", parcel, *[text for n in range(1, len(second) + 1) for text in ("--seal", f"{n}=E2-{n}")])
+    sites.sync(br1, hq, br1)
+    assert br1("parcel", "show", parcel)["state"] == "Imported"
+
+
+def test_what_was_lost_of_one_layout_counts_when_another_has_come_whole(sites: Sites) -> None:
+    """The key opens both."""
+    hq, br1, _ = sites.homes
+    parcel, first, second = sealed_in_two_layouts(sites, "--spare-volumes", 1, told=(1, 2))
+    br1("parcel", "receive", first[0], *first[2:])
+    typed = [text for n in range(1, len(first) + 1) if n != 2 for text in ("--seal", f"{n}=E1-{n}")]
+    br1("parcel", "arrived", parcel, *typed, "--lost", 2)
+    sites.sync(br1, hq)
+    br1("parcel", "receive", *second)
+    br1("parcel", "arrived", parcel, *[text for n in range(1, len(second) + 1) for text in ("--seal", f"{n}=E2-{n}")])
+    sites.sync(br1, hq, br1)
+    assert br1("parcel", "show", parcel)["state"] == "Held"
+    assert hq("parcel", "show", parcel)["to"][0]["lost"] == [2]
+    hq("parcel", "release", parcel, "--to", "BR1")
+    sites.sync(hq, br1)
+    assert br1("parcel", "show", parcel)["state"] == "Imported"
+
+
+def test_the_layout_of_which_the_larger_share_has_come_names_what_is_missing(sites: Sites) -> None:
+    br1 = sites.homes[1]
+    parcel, first, second = sealed_in_two_layouts(sites, "--redundancy", "none", told=(2,))
+    assert len(first) > len(second) > 1
+    br1("parcel", "receive", *first[1:], *second[1:], code=None)
+    assert f"volume 1 of {len(first)} " in br1.says("parcel", "show", parcel)
+
+
 def test_every_set_that_was_written_is_listed_and_receivers_take_either_layout(sites: Sites) -> None:
     hq, br1, br2 = sites.homes
     parcel, first = to_two(sites)
@@ -183,7 +449,7 @@ def test_every_set_that_was_written_is_listed_and_receivers_take_either_layout(s
     assert f"{len(first)} volumes of edition 1 were written before" in said
     written = hq("parcel", "show", parcel)["media_written"]
     assert {(m["edition"], m["layout"]) for m in written} == {(1, "folder"), (1, "iso"), (2, "folder")}
-    assert f"Written (edition 1, iso): volumes 1-{len(first)}, {sites.root / 'discs'}" in hq.says(
+    assert f"Written (edition 1, iso): volumes 1 to {len(first)}, {sites.root / 'discs'}" in hq.says(
         "parcel", "show", parcel
     )
     hq("parcel", "ship", parcel)

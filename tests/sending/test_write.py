@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,15 @@ def test_what_a_killed_run_left_on_a_drive_takes_no_room_from_the_next(
     assert len(write_parcel(sites.hq, parcel, layout, drive)) == 4
     # Another parcel's is not ours to judge: its own command may be writing it.
     assert [path for path in drive.iterdir() if path.name.startswith(".courier-tmp-")] == [other]
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_mount(), reason="elsewhere: Linux has a disk in memory below /dev")
+def test_a_device_that_is_not_there_is_said_and_a_disk_below_dev_is_a_place_like_another(sites: Sites) -> None:
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
+    command = ("parcel", "write", parcel, "--layout", "folder", "--out")
+    assert "no such device" in sites.hq.fails(*command, "/dev/courier-no-such-drive", code=6)["message"]
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        assert sites.hq(*command, Path(folder) / "new")["state"] == "Written"
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

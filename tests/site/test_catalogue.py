@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import getpass
+import json
 import os
 import shutil
 import sqlite3
@@ -24,13 +25,23 @@ from sqlalchemy.exc import OperationalError
 from stock import stock_tool
 
 from courier.errors import BusyError, CourierError, NoSpaceError, RefusedError, UsageError
+from courier.site import known_names as known_names_module
 from courier.site.catalog import Catalogue, database, messages, open_catalogue, packages, parcels, schema, sites
 from courier.site.catalog.database import sqlite_url
 from courier.site.catalog.guests import ROW
 from courier.site.catalog.messages import Message
 from courier.site.catalog.packages import StoredPackage
-from courier.site.catalog.parcels import LogEntry, ReceivedParcel, ReceivedVolume, SentParcel, SentTo, SentVolume
+from courier.site.catalog.parcels import (
+    LogEntry,
+    ReceivedParcel,
+    ReceivedVolume,
+    SentMedium,
+    SentParcel,
+    SentTo,
+    SentVolume,
+)
 from courier.site.catalog.sites import Address, PinnedSite
+from courier.site.known_names import known_names
 from courier.site.outbox import transfer_piece
 from formats.documents.listing import ListingSummary
 
@@ -117,6 +128,36 @@ def raw(url: str, *, autocommit: bool = False) -> Iterator[Connection]:
 # --- opening --------------------------------------------------------------------------------------------------------
 
 
+def test_the_shell_is_offered_names_from_either_database(url: str, catalogue: Catalogue, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "site.json").write_text(json.dumps({"catalogue": url}))
+    letter = Message(
+        direction="in",
+        sha256="0f3a" * 16,
+        site="",
+        type="",
+        state="refused",
+        reason="of an unknown sender",
+        body=b"",
+        created_ns=1,
+        settled_ns=1,
+        attempts=0,
+    )
+    with catalogue.writing() as connection:
+        messages.put(connection, letter)
+    assert known_names(home, "letter") == [("0f3a0f3a0f3a", "of an unknown sender")]
+    for what in ("site", "package", "version", "parcel"):
+        assert known_names(home, what) == []
+        run_all(url, known_names_module._QUERIES[what])
+
+
+def run_all(url: str, query: str) -> None:
+    """Run a query as it is: `known_names` hides what a database says against it."""
+    with raw(url) as connection:
+        connection.exec_driver_sql(query.replace("?", "1"))
+
+
 def test_an_empty_database_is_given_the_schema_and_opened_again_as_it_is(url: str) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
@@ -167,7 +208,7 @@ def test_a_catalogue_of_the_first_schema_becomes_one_of_the_newest_and_loses_not
         command.upgrade(config, "0001")
     body = b'{"payload":"\x00"}'
     waiting = {"direction": "out", "site": "BR1", "type": "t", "reason": "", "body": body, "size": len(body)}
-    waiting |= {"created_ns": 5, "settled_ns": None, "attempts": 0, "priority": "high"}
+    waiting |= {"created_ns": 5, "settled_ns": None, "attempts": 0, "priority": "high", "begun_ns": None}
     before: dict[str, tuple[list[str], list[tuple[Any, ...]]]] = {}
     with raw(url) as connection:
         first = inspect(connection)
@@ -637,6 +678,23 @@ def test_every_state_and_event_the_journeys_write_fits_its_column() -> None:
 
 
 # --- what goes wrong ------------------------------------------------------------------------------------------------
+
+
+def test_a_drive_holds_one_reel_after_another_and_another_path_one_medium(catalogue: Catalogue) -> None:
+    written = [
+        SentMedium(parcel="HQ1-000001", edition=1, number=1, path=path, layout="tape", written_ns=at)
+        for path in ("/dev/nst0", "/srv/reels/1")
+        for at in (1, 2, 2)
+    ]
+    with catalogue.writing() as connection:
+        for medium in written:
+            parcels.put_medium(connection, medium)
+        found = parcels.written_media(connection, "HQ1-000001")
+    assert [(medium.path, medium.written_ns) for medium in found] == [
+        ("/dev/nst0", 1),
+        ("/dev/nst0", 2),
+        ("/srv/reels/1", 2),
+    ]
 
 
 def test_errors_of_the_database_are_errors_for_people(catalogue: Catalogue) -> None:

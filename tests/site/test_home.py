@@ -18,7 +18,9 @@ from journey import FIXTURES, add, create, environment, make_sites, run, write
 
 from courier.sending.left_over import scratch
 from courier.site.home import create_site
+from courier.site.lost_catalogue import catalogue_begun_anew
 from courier.site.permissions import open_to_others, password_in_settings
+from courier.site.settings import Settings
 
 posix = pytest.mark.skipif(os.name != "posix", reason="elsewhere: Windows has no permissions of this kind")
 
@@ -206,6 +208,15 @@ def test_a_rebuild_that_fails_leaves_the_home_as_it_was(home: Path, how: str) ->
 def names_and_bytes(home: Path) -> dict[str, bytes]:
     """Every file that stands in a home itself."""
     return {path.name: path.read_bytes() for path in home.iterdir() if path.is_file()}
+
+
+def test_a_new_book_of_custody_entries_begins_before_the_catalogue(home: Path) -> None:
+    """A rebuild that is killed leaves no catalogue in which the old book would begin at 1 again."""
+    (home / "catalogue.sqlite").write_bytes(b"garbage" * 1000)
+    with catalogue_begun_anew(home):
+        assert not (home / "catalogue.sqlite").exists()
+        assert len(Settings.load(home).books) == 1
+    assert Settings.load(home).present_book == Settings.load(home).books[0]
 
 
 def test_a_whole_catalogue_is_never_begun_anew(home: Path) -> None:

@@ -18,9 +18,9 @@ from journey import FIXTURES, ROOT, Sites, add, environment, make_home, make_sit
 from courier.error_codes import Code
 from courier.errors import BusyError, RefusedError
 from courier.site import log
+from courier.site.file_names import SETTINGS
 from courier.site.home import open_site
 from courier.site.log import LOG_FOLDER, LOGGER, OLDER_FILES, LineFormatter, logged
-from courier.site.settings import SETTINGS
 
 LINE = re.compile(
     r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (INFO|WARNING|ERROR) \d+ (?P<command>[a-z -]+): (?P<text>[ -~]+)"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 PLACE = Path("/dev/shm")
-NAME = "courier-tests-"
+NAME = "courier-"
 NEEDED = 8 << 30
 """Bytes that have to be free, in the folder and in the machine: several times what the tests hold at once."""
 
@@ -20,7 +20,12 @@ def memory_folder() -> Path | None:
     if os.statvfs(PLACE).f_flag & os.ST_NOEXEC:
         return None
     _remove_left()
-    folder = Path(tempfile.mkdtemp(prefix=f"{NAME}{os.getpid()}-", dir=PLACE))
+    # A short name: some tests need almost all of the length that a path may have.
+    folder = PLACE / f"{NAME}{os.getpid()}"
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return None
     try:
         os.setxattr(folder, "user.courier", b"1")
         os.removexattr(folder, "user.courier")
@@ -35,9 +40,11 @@ def memory_folder() -> Path | None:
 def _remove_left() -> None:
     """Remove the folders of runs that have ended: what a killed one left, and what was kept of failed tests."""
     for folder in PLACE.glob(f"{NAME}*"):
-        process = folder.name.removeprefix(NAME).partition("-")[0]
-        if folder.stat().st_uid == os.getuid() and not Path("/proc", process).exists():
-            shutil.rmtree(folder, ignore_errors=True)
+        process = folder.name.removeprefix(NAME)
+        # Another run may be removing the same one.
+        with contextlib.suppress(FileNotFoundError):
+            if process.isdigit() and folder.stat().st_uid == os.getuid() and not Path("/proc", process).exists():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _free_memory() -> int:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from courier.channel.http_server import Listening
 from courier.distribution.point_reader import (
     Fetch,
+    check_not_older,
     read_block_table,
     read_definition,
     read_listing_of,
@@ -49,7 +50,8 @@ def take_all(
     """All that a point has, verified byte by byte: the statement, and of each ``ID:VERSION`` the files by path."""
     own = read_card(card.read_bytes())
     known = {one.site: one for one in (own, *(read_card(path.read_bytes()) for path in sources))}
-    statement = read_statement(fetch, card=own, now_ns=time.time_ns(), remembered=remembered)
+    statement = read_statement(fetch, card=own, now_ns=time.time_ns())
+    check_not_older(statement, remembered)
     held: Held = {}
     for ref in statement.packages:
         found = read_definition(fetch, statement, ref, cards=known, now_ns=time.time_ns())

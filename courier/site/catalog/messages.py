@@ -22,10 +22,14 @@ class Message:
     keys made from ``seed``, a secret. Of a message that came and could not be decrypted, ``sha256`` is the same.
 
     ``direction`` is ``out`` or ``in``. Out: the message is for ``site``. Its ``state`` is queued, delivered (handed
-    over, not acknowledged yet; it is sent again at ``due_ns``), settled (acknowledged; the body is not kept) or dead
-    (``reason`` says why). In: the message is from ``site``, empty when that is unknown. Its ``state`` is taken
-    (``reason``: what it waits for, if a person must decide) or refused (a dead letter; ``reason`` says why); while
-    ``due_ns`` is set, its acknowledgement has not been sent. ``priority``: high, medium or low.
+    over, not acknowledged yet; it is sent again at ``due_ns``), settled (acknowledged; the body is not kept), dead
+    (``reason`` says why), dismissed (dead, and the operator is done with it) or handed (an acknowledgement that lies in
+    a shared folder; the body is not kept). In: the message is from ``site``, empty when that is unknown. Its ``state``
+    is taken (``reason``: what it waits for, if a person must decide), refused (a dead letter; ``reason`` says why) or
+    dismissed (refused, and the operator is done with it); while ``due_ns`` is set, its acknowledgement has not been
+    sent. ``priority``: high, medium or low.
+
+    ``begun_ns``: since when a ship notice may have left; until then it can be taken back.
     """
 
     direction: str
@@ -41,6 +45,7 @@ class Message:
     priority: str = "medium"
     size: int = 0
     due_ns: int | None = None
+    begun_ns: int | None = None
     name: str = ""
     recipient: str = ""
     seed: bytes = field(default=b"", repr=False)
@@ -58,28 +63,39 @@ def short_kind(message_type: str) -> str:
 
 LIVE = ("queued", "delivered")
 """States of messages that the other site has not acknowledged yet."""
+_DEAD = ("dead", "refused")
+"""States of dead letters, of the outbox and of what came."""
 AHEAD_NS = 24 * 3600 * 10**9
 """A recorded time that is further in the future than this was recorded while the clock was wrong."""
 _HEAD = [column for column in message.c if column.name != "body"] + [literal(b"").label("body")]
 
 
 def put(connection: Connection, new: Message) -> bool:
-    """Keep a message; False when it is kept already. A dead letter of the outbox is queued again."""
+    """Keep a message; False when it is kept already. A dead letter of the outbox is queued again.
+
+    It is noted in the log of the site, but for one that came and is refused: see `note_refused`.
+    """
     there = find(connection, new.direction, new.sha256, new.site)
-    if there is not None and not (new.direction == "out" and there.state == "dead"):
+    if there is not None and not (new.direction == "out" and there.state in ("dead", "dismissed")):
         return False
     if there is not None:
         forget(connection, there)
+        new = replace(new, begun_ns=there.begun_ns)
     new = replace(new, size=new.size or len(new.body), name=new.name or new.sha256)
     connection.execute(insert(message).values(values_of(new)))
     if new.direction == "out":
         note(connection, f"{_named(new)} for {new.site} queued")
-    elif new.state == "refused":
-        who = f" from {new.site}" if new.site else ""
-        note(connection, f"dead letter: {_named(new)}{who} refused: {new.reason}", level=logging.WARNING)
-    else:
+    elif new.state == "taken":
         note(connection, f"{_named(new)} from {new.site} taken in{': ' if new.reason else ''}{new.reason}")
     return True
+
+
+def note_refused(connection: Connection, name: str) -> None:
+    """Note in the log of the site that the message of that ``name`` came and is a dead letter, if it is one still."""
+    one = named(connection, "in", name)
+    if one is not None and one.state == "refused":
+        who = f" from {one.site}" if one.site else ""
+        note(connection, f"dead letter: {_named(one)}{who} refused: {one.reason}", level=logging.WARNING)
 
 
 def _named(one: Message) -> str:
@@ -155,6 +171,21 @@ def _heads(connection: Connection, query: Select[Any]) -> list[Message]:
     return [Message(**row._mapping) for row in connection.execute(query)]
 
 
+def begin(connection: Connection, one: Message, now_ns: int) -> bool:
+    """Record that a transfer of a message begins: it may have left from now on. False when it was taken back."""
+    there = find(connection, one.direction, one.sha256, one.site)
+    if there is None:
+        return False
+    if there.begun_ns is None:
+        connection.execute(update(message).where(_this(one)).values(begun_ns=now_ns))
+    return True
+
+
+def may_have_left(one: Message | None) -> bool:
+    """Whether a ship notice may have left; ``one``: its message as it is now, None where it is not kept any more."""
+    return one is None or one.begun_ns is not None or one.state not in ("queued", "dead", "dismissed")
+
+
 def delivered(connection: Connection, one: Message, *, due_ns: int, now_ns: int) -> None:
     """Record that a message was handed over; it is sent again at ``due_ns`` unless it is acknowledged before.
 
@@ -178,6 +209,12 @@ def send_again(connection: Connection, now_ns: int, *, site: str | None = None, 
     return connection.execute(update(message).where(*waiting).values(due_ns=now_ns)).rowcount
 
 
+def handed(connection: Connection, one: Message, now_ns: int) -> None:
+    """Record that an acknowledgement was handed over; only its name is kept."""
+    values = {"state": "handed", "reason": "", "settled_ns": now_ns, "due_ns": None, "body": b"", "seed": b""}
+    connection.execute(update(message).where(_this(one), message.c.state.in_(LIVE)).values(**values))
+
+
 def handed_over(one: Message) -> int:
     """How often a message has been handed over, counting the present time."""
     return 1 if one.state == "queued" else one.attempts + 1
@@ -186,12 +223,13 @@ def handed_over(one: Message) -> int:
 def settle(connection: Connection, one: Message, *, state: str, reason: str = "", now_ns: int) -> bool:
     """End a message of the outbox: settled (its body is deleted) or dead, because of ``reason``.
 
-    Returns False when it was settled before.
+    Returns False when it was settled before, or is not to be: a dismissed one dies no second time.
     """
     values: dict[str, Any] = {"state": state, "reason": reason, "settled_ns": now_ns, "due_ns": None}
     if state == "settled":
         values["body"] = b""
-    statement = update(message).where(_this(one), message.c.state != "settled")
+    final = ("settled", "handed") if state == "settled" else ("settled", "handed", "dismissed")
+    statement = update(message).where(_this(one), message.c.state.not_in(final))
     changed = connection.execute(statement.values(**values)).rowcount > 0
     if changed and state == "dead":
         note(connection, f"dead letter: {_named(one)} for {one.site}: {reason}", level=logging.WARNING)
@@ -218,7 +256,7 @@ def live(connection: Connection, site: str) -> list[Message]:
 def unsettled(connection: Connection, site: str, types: Collection[str]) -> list[Message]:
     """Messages of these types that a site has not acknowledged, including dead letters, without bodies."""
     mine = and_(message.c.direction == "out", message.c.site == site, message.c.type.in_(types))
-    return _heads(connection, select(*_HEAD).where(mine, message.c.state != "settled"))
+    return _heads(connection, select(*_HEAD).where(mine, message.c.state.in_((*LIVE, "dead"))))
 
 
 def expired(connection: Connection, before_ns: int) -> list[Message]:
@@ -238,10 +276,16 @@ def dead_letters(connection: Connection) -> list[Message]:
     return [*in_state(connection, "out", "dead"), *in_state(connection, "in", "refused")]
 
 
-def dismiss(connection: Connection, one: Message) -> None:
-    """Forget a dead letter because the operator is done with it."""
-    forget(connection, one)
-    note(connection, f"dead letter dismissed: {_named(one)}: {one.reason}")
+def dismiss(connection: Connection, one: Message) -> bool:
+    """Dismiss a dead letter because the operator is done with it; False where it is none any more.
+
+    It stays known: where it comes again, and is refused again, nobody is told.
+    """
+    statement = update(message).where(_this(one), message.c.state.in_(_DEAD)).values(state="dismissed")
+    changed = connection.execute(statement).rowcount > 0
+    if changed:
+        note(connection, f"dead letter dismissed: {_named(one)}: {one.reason}")
+    return changed
 
 
 def revive(connection: Connection, one: Message) -> None:
@@ -275,8 +319,9 @@ def last_from(connection: Connection, site: str) -> int | None:
 
 
 def counts(connection: Connection) -> list[tuple[str, str, str, int]]:
-    """(direction, site, state, how many), for the channel's status."""
+    """(direction, site, state, how many), for the channel's status: without those that nobody waits for any more."""
     query = select(message.c.direction, message.c.site, message.c.state, func.count())
+    query = query.where(message.c.state.not_in(("handed", "dismissed")))
     query = query.group_by(message.c.direction, message.c.site, message.c.state)
     return [(d, s, t, n) for d, s, t, n in connection.execute(query.order_by(message.c.direction, message.c.site))]
 
@@ -293,8 +338,9 @@ def in_state(connection: Connection, direction: str, state: str, limit: int | No
 def thin_out(connection: Connection, site: str, keep: int) -> None:
     """Delete the dead letters from one sender but for the newest ``keep``, so that nobody can fill the disk.
 
-    ``site`` is empty for those of unknown senders.
+    As many are kept of those that were dismissed. ``site`` is empty for those of unknown senders.
     """
-    refused = and_(message.c.direction == "in", message.c.state == "refused", message.c.site == site)
-    newest = select(message.c.sha256).where(refused).order_by(message.c.created_ns.desc()).limit(keep)
-    connection.execute(delete(message).where(refused, message.c.sha256.not_in(newest.scalar_subquery())))
+    for state in ("refused", "dismissed"):
+        refused = and_(message.c.direction == "in", message.c.state == state, message.c.site == site)
+        newest = select(message.c.sha256).where(refused).order_by(message.c.created_ns.desc()).limit(keep)
+        connection.execute(delete(message).where(refused, message.c.sha256.not_in(newest.scalar_subquery())))

@@ -74,7 +74,10 @@ class SentVolume:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SentMedium:
-    """A medium that was written and read back: a volume of an edition, at ``path``. Several may carry one volume."""
+    """A medium that was written and read back: a volume of an edition, at ``path``. Several may carry one volume.
+
+    A tape drive holds one reel after another, so that there may be several at its path.
+    """
 
     parcel: str
     edition: int
@@ -82,6 +85,11 @@ class SentMedium:
     path: str
     layout: str
     written_ns: int
+
+    @property
+    def in_drive(self) -> bool:
+        """Whether ``path`` is that of a tape drive, and not of the medium."""
+        return self.layout == "tape" and self.path.startswith("/dev/")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,6 +214,11 @@ def put_seals(connection: Connection, parcel: str, site: str, edition: int, seri
         connection.execute(insert(sent_seal).values(row))
 
 
+def forget_seals(connection: Connection, parcel: str, site: str) -> None:
+    """Delete the seals on the volumes that go to a site, of every edition."""
+    connection.execute(delete(sent_seal).where(sent_seal.c.parcel == parcel, sent_seal.c.site == site))
+
+
 def seals(connection: Connection, parcel: str, edition: int) -> dict[str, dict[int, str]]:
     """By destination, the serial numbers of the seals on the volumes of an edition, by volume number."""
     query = select(sent_seal.c.site, sent_seal.c.number, sent_seal.c.serial)
@@ -217,18 +230,21 @@ def seals(connection: Connection, parcel: str, edition: int) -> dict[str, dict[i
 
 
 def put_medium(connection: Connection, medium: SentMedium) -> None:
-    """Record a medium that was written, in place of one at the same path."""
-    of_volume = (sent_medium.c.parcel == medium.parcel, sent_medium.c.edition == medium.edition)
-    this = (sent_medium.c.number == medium.number, sent_medium.c.path == medium.path)
-    connection.execute(delete(sent_medium).where(*of_volume, *this))
+    """Record a medium that was written, in place of one at the same path; the reels of a drive are all kept."""
+    these = [sent_medium.c.parcel == medium.parcel, sent_medium.c.edition == medium.edition]
+    these += [sent_medium.c.number == medium.number, sent_medium.c.path == medium.path]
+    if medium.in_drive:
+        these.append(sent_medium.c.written_ns == medium.written_ns)
+    connection.execute(delete(sent_medium).where(*these))
     connection.execute(insert(sent_medium).values(values_of(medium)))
 
 
 def written_media(connection: Connection, parcel: str) -> list[SentMedium]:
     """Every medium of a parcel that was written, by edition, layout, and volume number."""
     query = select(sent_medium).where(sent_medium.c.parcel == parcel)
-    order = (sent_medium.c.edition, sent_medium.c.layout, sent_medium.c.number, sent_medium.c.path)
-    return [SentMedium(**row._mapping) for row in connection.execute(query.order_by(*order))]
+    order = [sent_medium.c.edition, sent_medium.c.layout, sent_medium.c.number, sent_medium.c.path]
+    query = query.order_by(*order, sent_medium.c.written_ns)
+    return [SentMedium(**row._mapping) for row in connection.execute(query)]
 
 
 def sent_volumes(connection: Connection, parcel: str, edition: int, number: int | None = None) -> list[SentVolume]:

@@ -121,6 +121,16 @@ sent_seal = Table(
     Column("serial", Text, nullable=False),
 )
 
+sent_notice = Table(
+    "sent_notice",
+    metadata,
+    Column("parcel", String(10), primary_key=True),
+    Column("site", String(3), primary_key=True, comment="the destination"),
+    Column("notice", String(64), primary_key=True, comment="SHA-256 of the envelope that was queued"),
+    Column("edition", Integer, nullable=False),
+    Column("issued_ns", BigInteger, nullable=False),
+)
+
 sent_package = Table(
     "sent_package",
     metadata,
@@ -151,8 +161,8 @@ sent_medium = Table(
     Column("edition", Integer, primary_key=True),
     Column("number", Integer, primary_key=True, comment="of the volume"),
     Column("path", Text, primary_key=True, comment="where it was written; a tape drive gets many"),
+    Column("written_ns", BigInteger, primary_key=True),
     Column("layout", String(10), nullable=False),
-    Column("written_ns", BigInteger, nullable=False),
 )
 
 received = Table(
@@ -188,7 +198,7 @@ message = Table(
     Column("sha256", String(64), primary_key=True, comment="of the envelope's bytes"),
     Column("site", String(3), primary_key=True, comment="out: for whom; in: from whom ('' if unknown)"),
     Column("type", Text, nullable=False),
-    Column("state", String(20), nullable=False, comment="out: queued, delivered, settled, dead; in: taken, refused"),
+    Column("state", String(20), nullable=False, comment="a state of courier.site.catalog.messages.Message"),
     Column("reason", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("created_ns", BigInteger, nullable=False),
@@ -197,6 +207,7 @@ message = Table(
     Column("priority", String(10), nullable=False),
     Column("size", BigInteger, nullable=False, comment="of the message, also when its body is not kept any more"),
     Column("due_ns", BigInteger, nullable=True, comment="out: not before; in: an acknowledgement is owed since"),
+    Column("begun_ns", BigInteger, nullable=True, comment="out: a ship notice may have left since"),
     Column("name", String(64), nullable=False, comment="SHA-256 of the bytes that travel"),
     Column("recipient", Text, nullable=False, comment="out: whom it is encrypted to; empty: not encrypted"),
     Column("seed", LargeBinary, nullable=False, comment="out: what the keys of its encryption are made from; secret"),
@@ -207,7 +218,7 @@ message = Table(
 letter = Table(
     "letter",
     metadata,
-    Column("kind", String(10), primary_key=True, comment="recall, arrival or release"),
+    Column("kind", String(10), primary_key=True, comment="recall, arrival, lost or release"),
     Column("parcel", String(10), primary_key=True),
     Column("site", String(3), primary_key=True, comment="the other site"),
     Column("envelope", LargeBinary, nullable=False),

@@ -106,6 +106,9 @@ class ContentStore(Protocol):
         until the next `collect`. Call it under `lock`.
         """
 
+    def quarantine_listing(self, listing: ListingSummary) -> None:
+        """Take a listing that differs from its summary out of use, as `quarantine` does with content, under `lock`."""
+
     def stage(self) -> Staging:
         """Begin to take in content and listings; use it as a context manager, under `lock`."""
 

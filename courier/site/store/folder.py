@@ -21,10 +21,20 @@ from pathlib import Path
 from typing import BinaryIO
 
 from courier.errors import DamagedError
-from courier.files import RESERVE, TEMP, delete_files, free_space, locked, naming_space, require_space, sweep
+from courier.files import (
+    RESERVE,
+    TEMP,
+    delete_files,
+    free_space,
+    locked,
+    make_folder,
+    naming_space,
+    require_space,
+    sweep,
+)
 from courier.site.store.content_store import Collected, ContentStore, Finding, Staging, StoredContent, StoreSpace
 from courier.site.store.digest_set import DigestSet
-from courier.site.store.large_contents import ADD_AGAIN, LargeContents, named_by_digest, needs_table
+from courier.site.store.large_contents import ADD_AGAIN, DAMAGED, LargeContents, named_by_digest, needs_table
 from courier.site.store.pack_file import LARGEST, new_name
 from courier.site.store.packs import Packs
 from courier.site.store.staging import LISTINGS, FolderStaging
@@ -119,6 +129,16 @@ class FolderStore(ContentStore):
                 self._large.quarantine(sha256)
         damaged = self._packs.problems(bytes.fromhex(sha256) for sha256 in contents)
         self._packs.forget(damaged, lambda digest, data: self._large.keep_damaged(digest.hex(), data))
+
+    def quarantine_listing(self, listing: ListingSummary) -> None:
+        """See `ContentStore.quarantine_listing`."""
+        path = self._listing(listing.sha256)
+        try:
+            for _ in self.entries(listing):
+                pass
+        except DamagedError:
+            if path.exists():
+                path.replace(make_folder(self._folder / DAMAGED) / path.name)
 
     def stage(self) -> Staging:
         """See `ContentStore.stage`."""

@@ -15,7 +15,7 @@ from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.files import writing_out
+from courier.files import sync_file, writing_out
 
 LARGEST = 64 << 10
 """Bytes of the largest content that is packed; larger ones are files of their own."""
@@ -90,7 +90,7 @@ def add_marks(path: Path, offsets: Iterable[int]) -> None:
         for offset in offsets:
             out.write(_MARK.pack(offset))
         out.flush()
-        os.fsync(out.fileno())
+        sync_file(out.fileno(), path)
 
 
 class PackWriter:

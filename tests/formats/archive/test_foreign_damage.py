@@ -6,7 +6,9 @@ import bz2
 import errno
 import io
 import random
+import struct
 import tarfile
+import tracemalloc
 import zipfile
 from typing import Any
 
@@ -16,7 +18,7 @@ from formats.archive.foreign_7z import ForeignArchive
 from formats.archive.foreign_member import ForeignMember
 from formats.archive.foreign_tar import ForeignTar
 from formats.archive.foreign_zip import ForeignZip
-from formats.errors import FormatError, MalformedError, TooLargeError, UnexpectedError
+from formats.errors import DigestMismatchError, FormatError, MalformedError, TooLargeError, UnexpectedError
 
 DATA = b"hello world\n" * 500 + random.Random(5).randbytes(3000)
 OPENERS = {"7z": ForeignArchive, "zip": ForeignZip, "tar": ForeignTar}
@@ -165,6 +167,71 @@ def test_a_zip_s_lzma_dictionary_is_bounded_before_it_is_made() -> None:
     harmful[at : at + 4] = b"\xff\xff\xff\xff"
     with pytest.raises(TooLargeError, match="LZMA asks for 4095 MiB"):
         read("zip", io.BytesIO(harmful))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED])
+def test_a_zip_of_zeros_is_unpacked_a_little_at_a_time(method: int) -> None:
+    size = 96 << 20
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", method) as archive, archive.open("a", "w") as member:
+        for _ in range(size >> 20):
+            member.write(bytes(1 << 20))
+    opened = ForeignZip(packed)
+    counted = Counting()
+    tracemalloc.start()
+    try:
+        opened.read(lambda _: counted)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert counted.count == size
+    assert most < 24 << 20
+
+
+class Counting:
+    """A sink that only counts."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def write(self, data: bytes, /) -> None:
+        """See `Sink`."""
+        self.count += len(data)
+
+    def close(self) -> None:
+        """See `Sink`."""
+
+
+@pytest.mark.parametrize(("method", "name"), [(93, "Zstandard"), (9, "Deflate64"), (1, "method 1")])
+def test_a_method_of_zip_that_is_not_read_is_refused_by_name_whatever_the_python(
+    method: int, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Python 3.14 reads Zstandard in ZIP, and unpacks all that it reads at once.
+    monkeypatch.setattr(zipfile, "_check_compression", lambda _method: None)
+    packed = bytearray(zipped(zipfile.ZIP_STORED))
+    packed[8:10] = struct.pack("<H", method)
+    directory = packed.rindex(b"PK\x01\x02")
+    packed[directory + 10 : directory + 12] = struct.pack("<H", method)
+    with pytest.raises(UnexpectedError, match=f"packed in a way that is not read: {name}"):
+        read("zip", io.BytesIO(packed))
+
+
+@pytest.mark.parametrize("harm", [(2, 4), (4, 225)])
+def test_damaged_properties_of_a_zip_s_lzma_are_called_damage(harm: tuple[int, int]) -> None:
+    at, byte = harm
+    harmful = bytearray(zipped(zipfile.ZIP_LZMA))
+    harmful[30 + len("a") + at] = byte
+    with pytest.raises(MalformedError, match="LZMA properties"):
+        read("zip", io.BytesIO(harmful))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_content_of_a_zip_without_its_checksum_is_refused(method: int) -> None:
+    packed = bytearray(zipped(method))
+    directory = packed.rindex(b"PK\x01\x02")
+    packed[directory + 16] ^= 1
+    with pytest.raises(DigestMismatchError, match="CRC-32"):
+        read("zip", io.BytesIO(packed))
 
 
 def test_a_zip_that_asks_for_a_later_reader_is_refused_by_name() -> None:

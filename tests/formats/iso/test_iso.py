@@ -161,7 +161,7 @@ def test_every_date_is_the_one_given(ours: Path) -> None:
         dates = re.findall(r"^Modified = (.*)$", run(stock_tool("7z"), "l", "-slt", kind, ours), re.M)
         assert len(dates) >= count
         assert {date[:19] for date in dates} == {"2026-11-24 09:30:00"}
-    fields = run(stock_tool("xorriso"), "-indev", ours, "-pvd_info")
+    fields = run(stock_tool("xorriso"), "-indev", f"stdio:{ours}", "-pvd_info")
     assert re.findall(r"(?:Creation|Modif\.) Time *: *(\d+)", fields) == ["2026112409300000"] * 2
 
 
@@ -288,10 +288,10 @@ def test_names_that_iso_9660_shortens_to_the_same_stay_apart(tmp_path: Path) -> 
 
 
 def test_xorriso_finds_the_medium_good_and_extracts_the_tree(ours: Path, tmp_path: Path) -> None:
-    checked = run(stock_tool("xorriso"), "-indev", ours, "-check_media")
+    checked = run(stock_tool("xorriso"), "-indev", f"stdio:{ours}", "-check_media")
     assert VOLUME in checked
     assert re.findall(r"Media region.*, . (\w+)", checked) == ["good"]
-    run(stock_tool("xorriso"), "-osirrox", "on", "-indev", ours, "-extract", "/", tmp_path / "out")
+    run(stock_tool("xorriso"), "-osirrox", "on", "-indev", f"stdio:{ours}", "-extract", "/", tmp_path / "out")
     run("chmod", "-R", "u+w", tmp_path / "out")
     assert files_in(tmp_path / "out") == tree()
 

@@ -95,6 +95,14 @@ def upgrade() -> None:
         sa.Column("serial", sa.Text(), nullable=False),
     )
     op.create_table(
+        "sent_notice",
+        sa.Column("parcel", sa.String(10), primary_key=True, nullable=False),
+        sa.Column("site", sa.String(3), primary_key=True, nullable=False),
+        sa.Column("notice", sa.String(64), primary_key=True, nullable=False),
+        sa.Column("edition", sa.Integer(), nullable=False),
+        sa.Column("issued_ns", sa.BigInteger(), nullable=False),
+    )
+    op.create_table(
         "sent_package",
         sa.Column("parcel", sa.String(10), primary_key=True, nullable=False),
         sa.Column("package", sa.String(8), primary_key=True, nullable=False),
@@ -119,8 +127,8 @@ def upgrade() -> None:
         sa.Column("edition", sa.Integer(), primary_key=True, nullable=False),
         sa.Column("number", sa.Integer(), primary_key=True, nullable=False),
         sa.Column("path", sa.Text(), primary_key=True, nullable=False),
+        sa.Column("written_ns", sa.BigInteger(), primary_key=True, nullable=False),
         sa.Column("layout", sa.String(10), nullable=False),
-        sa.Column("written_ns", sa.BigInteger(), nullable=False),
     )
     op.create_table(
         "received",
@@ -159,6 +167,7 @@ def upgrade() -> None:
         sa.Column("priority", sa.String(10), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("due_ns", sa.BigInteger(), nullable=True),
+        sa.Column("begun_ns", sa.BigInteger(), nullable=True),
     )
     op.create_index("ix_message_state", "message", ["direction", "state"])
     op.create_table(

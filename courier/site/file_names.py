@@ -1,0 +1,11 @@
+"""Names of files that stand in a site's home itself and are spoken of in several places.
+
+It imports nothing: the completion of a command line reads the home within a blink.
+"""
+
+from __future__ import annotations
+
+SETTINGS = "site.json"
+"""The settings of the site."""
+CATALOGUE = "catalogue.sqlite"
+"""The catalogue, where it is no database server's; SQLite keeps others beside it, whose names begin like this."""
