@@ -19,6 +19,7 @@ EXIT_CODES = {
     8: "interrupted",
     9: "busy, try again",
     11: "restart the computer, then give the same command again (deploy run --restart-is-end)",
+    12: "a step of a task sequence failed (the message says which)",
 }
 """What each exit code of a command means."""
 RESTART = 11
@@ -150,6 +151,7 @@ class Code(StrEnum):
     SPOOL_DAMAGED = "spool-damaged", "Received blocks changed on this computer's disk."
     STATE_HELD = "state-held", "The state migration point still holds state that was not released and deleted."
     STATE_POINT_FULL = "state-point-full", "The state migration point holds the state of as many clients as it takes."
+    STEP_FAILED = "step-failed", "A program of a task sequence, or one that the client called, failed."
     SUPERSEDED = "superseded", "Another parcel replaces this one."
     TAPE_NOT_BLANK = "tape-not-blank", "The tape in the drive already holds something."
     TARGET_EXISTS = "target-exists", "A file or folder to be written already exists and is not overwritten."

@@ -90,6 +90,13 @@ class BusyError(CourierError):
     code = Code.BUSY
 
 
+class FailedError(CourierError):
+    """A program failed that a task sequence runs, or that a step needs."""
+
+    exit_code = 12
+    code = Code.STEP_FAILED
+
+
 _READ_AGAIN = "read the medium again, in another drive if you have one, or ask the sender for another one"
 
 _EXPLANATIONS: tuple[tuple[type[fe.FormatError], type[CourierError], str], ...] = (

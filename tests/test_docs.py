@@ -98,3 +98,22 @@ def _common(text: str) -> list[str]:
         text = re.sub(what, "#", text)
     lines = (" ".join(line.split()).removesuffix(" #") for line in text.splitlines())
     return sorted(line for line in lines if line and not line.startswith("Write them?"))
+
+
+def test_the_page_on_deployment_has_every_key_of_a_sequence_and_every_code_of_a_finding() -> None:
+    from courier.deployment import sequence_file
+
+    page = (ROOT / "docs" / "deployment.md").read_text("utf-8")
+    kinds = sequence_file.STEP_TYPES
+    fields = [one for kind in kinds.values() for one in kind.fields]
+    keys = {one.name for one in [*fields, *sequence_file._PARTS, *sequence_file._WHEN, *sequence_file._COMMON]}
+    missing = {key for key in {*keys, *kinds} if f"`{key}`" not in page and f"`{key} =" not in page}
+    assert missing - {"part"} == set()
+    sources = [
+        (ROOT / "courier" / "deployment" / f"{name}.py").read_text("utf-8")
+        for name in ("checks", "content_checks", "image_checks", "sequence_file")
+    ]
+    found = {code for text in sources for code in re.findall(r'\(\s*"([a-z]+(?:-[a-z0-9]+)+)",', text)}
+    codes = {code for code in found if code not in kinds}
+    assert len(codes) > 25
+    assert {code for code in codes if f"`{code}`" not in page} == set()

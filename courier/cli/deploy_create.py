@@ -31,8 +31,8 @@ OPTION = Annotated[
     typer.Option(
         "--option",
         metavar="OPTION",
-        help="How content reaches a computer: download-all (into its cache, before the first step), as-needed (into its "
-        "cache, at the step), or run-from-point (read from the point).",
+        help="How content comes to a computer: download-all (into its cache, before the first step), as-needed (into "
+        "its cache, at the step), or run-from-point (read from the point).",
     ),
 ]
 AVAILABLE = Annotated[

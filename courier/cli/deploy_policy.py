@@ -76,9 +76,7 @@ def status(
     name: DEPLOYMENT,
     take: Annotated[
         Path | None,
-        typer.Option(
-            "--take", metavar="DIR", help="First take the status files that computers wrote into this folder."
-        ),
+        typer.Option("--take", metavar="DIR", help="First take the status files that computers wrote there."),
     ] = None,
 ) -> None:
     """Show how far each computer is.

@@ -135,6 +135,7 @@ def run(
             into=into,
             cache=cache,
             points=lambda addresses: sources_of(addresses, token_file, ca_file),
+            ca_file=ca_file,
             retry_for=seconds_of(retry_for),
             anew=anew,
             erase=erase,
@@ -198,6 +199,7 @@ def _carry_out(
     into: Path,
     cache: Path | None,
     points: Callable[[list[str]], tuple[Source, ...]],
+    ca_file: Path | None,
     retry_for: float,
     **how: bool,
 ) -> RunResult:
@@ -212,6 +214,7 @@ def _carry_out(
         stop=stop,
         progress=console.progress,
         retry_for=retry_for,
+        ca_file=ca_file,
     )
     wanted = Wanted(
         read=given.read,

@@ -51,7 +51,7 @@ def show(
             missing = next(one for one in computer if one.casefold() not in {each.name.casefold() for each in chosen})
             raise NotFoundError(
                 f"deployment {found.deployment} does not go to {missing}",
-                hint=f"courier deploy show {found.deployment}",
+                hint="courier deploy list shows all",
             )
         alike: dict[tuple[Entry, ...], list[ComputerFacts]] = {}
         for one in chosen:

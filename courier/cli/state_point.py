@@ -15,7 +15,7 @@ from courier.text import plural, size_text
 if TYPE_CHECKING:
     from courier.deployment.state_points import PointRoom
 
-app = group("State migration points: folders that users' state waits in, encrypted.")
+app = group("State migration points: where users' state waits, encrypted.")
 
 POINT = Annotated[
     str, typer.Argument(metavar="NAME", help="Name of a state migration point: letters, digits, dots, hyphens.")
@@ -35,7 +35,7 @@ def add(
     *,
     name: POINT,
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="Folder of the point, which computers reach at this path too.")
+        Path, typer.Argument(metavar="FOLDER", help="Folder of the point, which computers reach at this path too.")
     ],
     max_clients: Annotated[
         int, typer.Option("--max-clients", metavar="N", min=1, max=1_000_000, help="Computers that have a place there.")
@@ -93,14 +93,14 @@ def list_(context: typer.Context) -> None:
         ]
         console.table(("POINT", "CLIENTS", "ROOM", "", "PATH"), rows)
         if not rows:
-            console.say("There is no state migration point yet: courier state point add NAME PATH")
+            console.say("There is no state migration point yet: courier state point add NAME FOLDER")
         console.result({"points": [_document(one) for one in found]})
 
 
 @command(app, "show", examples=["courier state point show STATE1"])
 def show(context: typer.Context, *, name: POINT) -> None:
     """Show a state migration point: its limits, and what it has left."""
-    from courier.deployment.state_points import find_point, rooms
+    from courier.deployment.state_points import find_point, free_text, rooms
 
     console = console_of(context)
     with console.site() as site:
@@ -110,8 +110,7 @@ def show(context: typer.Context, *, name: POINT) -> None:
         console.say(f"State migration point {row.name}: {row.path}")
         console.say(f"Clients: {one.taken:,} of {row.max_clients:,} places are taken")
         room = "its folder is not there now" if one.room is None else f"{size_text(one.room)} above what stays free"
-        kept = row.min_free if row.min_free.endswith("%") else size_text(int(row.min_free))
-        console.say(f"Room: {room}; {kept} of its disk stays free")
+        console.say(f"Room: {room}; {free_text(row.min_free)} of its disk stays free")
         days, rest = divmod(row.delete_after, 86_400)
         time = duration_text(row.delete_after) if rest else plural(days, "day")
         after = f"{time} after its release" if row.delete_after else "when it is released"

@@ -7,7 +7,7 @@ computer: a step that none of the computers runs hinders nobody.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 from courier.deployment.content_checks import check_content
@@ -127,7 +127,7 @@ def _check_wipes(facts: DeploymentFacts, steps: Sequence[AnyStep], found: Findin
             )
 
 
-@dataclass(kw_only=False)
+@dataclass
 class _StateJudgement:
     """Follows the steps on one computer as far as state is concerned."""
 
@@ -137,7 +137,6 @@ class _StateJudgement:
     captured: CaptureStateStep | None = None
     restored: RestoreStateStep | None = None
     erased: AnyStep | None = None
-    _said: set[str] = field(default_factory=set)
 
     def judge(self, steps: Iterable[AnyStep]) -> None:
         """Judge the steps in their order."""
@@ -214,7 +213,7 @@ class _StateJudgement:
                 f"put a capture-state step before it; or, where the state is not wanted: courier computer dissociate "
                 f"{one.name}",
             )
-        if self.captured is not None and self.captured.continue_on_error:
+        if self.captured is not None and self.captured.continue_on_error and self.erased is None:
             self._add(
                 "capture-may-fail",
                 self.captured,

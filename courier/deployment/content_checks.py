@@ -26,7 +26,7 @@ def check_content(facts: DeploymentFacts, steps: Sequence[AnyStep], found: Findi
                 continue
             if step is not None:
                 used[package.name] = package
-            is_used = is_used or package is facts.package
+            is_used = is_used or package == facts.package
             _check_version(facts, step, use, package, found)
             _check_point(facts, step, package, computer, found)
             if package.retired is not None:

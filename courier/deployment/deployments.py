@@ -117,10 +117,11 @@ def create_deployment(site: Site, wanted: WantedDeployment, judged: Judged) -> D
 
 def refusal(judged: Judged) -> RefusedError:
     """The error for a deployment with findings: the first with its remedy, and how many more there are."""
-    first, *others = judged.refused
-    more = f" (and {len(others)} more)" if others else ""
-    codes = {one.code for one in judged.refused}
-    code = Code.REPARTITION_ERASES_CACHE if Code.REPARTITION_ERASES_CACHE in codes else Code.DEPLOYMENT_REFUSED
+    code = Code.REPARTITION_ERASES_CACHE
+    first = next((one for one in judged.refused if one.code == code), None)
+    if first is None:
+        first, code = judged.refused[0], Code.DEPLOYMENT_REFUSED
+    more = f" (and {len(judged.refused) - 1} more)" if len(judged.refused) > 1 else ""
     return RefusedError(f"{first.message}{more}", hint=first.remedy, code=code)
 
 

@@ -8,55 +8,28 @@ partial; a partial capture is none that a computer may be wiped after.
 from __future__ import annotations
 
 import contextlib
-import io
-import os
-import stat
-import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
-from courier.deployment.state_attributes import attributes_of
 from courier.deployment.state_keys import MigrationKeys
 from courier.deployment.state_manifest import check_manifest
 from courier.deployment.state_objects import Objects, ObjectWriter, no_room
 from courier.deployment.state_rules import StateRules
+from courier.deployment.state_source import StateSource
 from courier.deployment.state_store import LAST_NUMBER, HeldCapture, MigrationFolder, explain_state, read_small
-from courier.deployment.state_walk import Found, LeftOut, Tally, Walk, left_out, open_root, preview
+from courier.deployment.state_walk import LeftOut, Tally, Walk, open_root, preview
 from courier.error_codes import Code
 from courier.errors import DamagedError, NotFoundError, RefusedError, StoppedError, UsageError
 from courier.files import atomic_file, free_space, locked, make_folder, naming_space, path_text, sweep, write_atomic
-from courier.packages.holes import find_holes
-from courier.packages.offenders import CHANGED, reason
-from courier.packages.tree_root import SourceFile, TreeRoot
 from courier.progress import SILENT, Progress
 from courier.site.clock import now
 from courier.site.point_places import reserve_bytes
 from formats.age import Identity
 from formats.documents.deployment import StatePlace
-from formats.documents.state import (
-    MANIFEST,
-    PIECE,
-    AnyRow,
-    CaptureRecord,
-    FileRow,
-    FolderRow,
-    LeftRow,
-    LinkRow,
-    NameRow,
-    PieceRow,
-    ZerosRow,
-    escape,
-)
+from formats.documents.state import CaptureRecord
 from formats.errors import FormatError
-from formats.holes import data_runs, hole_map, hole_runs
-
-_TRIES = 2
-"""How often a file that changes while it is read is begun anew."""
-_IN_MEMORY = 1 << 20
-"""Bytes of the rows of one file that are kept in memory; more of them, of some 40 GB, go to the work folder."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,9 +122,8 @@ class _Capture:
         self._progress = progress
         self._stop = stop
         self._tally = Tally()
-        self._not_kept: dict[str, int] = {}
+        self._not_kept: Mapping[str, int] = {}
         self._rows = 0
-        self._first_names: dict[tuple[int, int], str] = {}
         self._besides = (folder.point, work)
 
     def run(self) -> Captured:
@@ -173,15 +145,7 @@ class _Capture:
         needed = lambda: estimate.bytes  # noqa: E731
         with naming_space(self._folder.point, needed, purpose="capturing the state"):
             manifest = self._folder.manifest(keys, number)
-            digest = keys.manifest_digest()
-            with atomic_file(manifest) as out, keys.encrypting(out) as encrypted, open_root(self._root) as tree:
-
-                def write(line: bytes) -> None:
-                    digest.update(line)
-                    encrypted.write(line)
-
-                self._walk(tree, objects, write)
-                objects.flush()
+            digest = self._write(manifest, keys, objects)
             record = CaptureRecord(
                 migration=self._folder.migration,
                 number=number,
@@ -189,7 +153,7 @@ class _Capture:
                 destination=self._place.destination,
                 begun_ns=begun_ns,
                 captured_ns=max(begun_ns, now()),
-                manifest=digest.hexdigest(),
+                manifest=digest,
                 rows=self._rows,
                 files=self._tally.files,
                 bytes=self._tally.bytes,
@@ -211,6 +175,32 @@ class _Capture:
             self._folder.finish(keys, record)
         before = last.record.files if last is not None else None
         return self._captured(record, objects, is_new=True, before=before)
+
+    def _write(self, manifest: Path, keys: MigrationKeys, objects: ObjectWriter) -> str:
+        """Write the manifest, and all objects that it names; return its keyed digest."""
+        digest = keys.manifest_digest()
+        with (
+            open_root(self._root) as tree,
+            atomic_file(manifest, readable=True) as out,
+            keys.encrypting(out) as encrypted,
+        ):
+
+            def write(line: bytes) -> None:
+                digest.update(line)
+                encrypted.write(line)
+
+            source = StateSource(
+                tree,
+                write=write,
+                put=objects.put,
+                work=self._work,
+                progress=self._progress,
+                check_stop=self._check_stop,
+            )
+            source.take_all(Walk(tree, self._rules, besides=self._besides))
+            objects.finish()
+        self._tally, self._rows, self._not_kept = source.tally, source.rows, source.not_kept
+        return digest.hexdigest()
 
     def _captured(self, record: CaptureRecord, objects: ObjectWriter, *, is_new: bool, before: int | None) -> Captured:
         return Captured(
@@ -273,180 +263,3 @@ class _Capture:
     def _check_stop(self) -> None:
         if self._stop is not None and self._stop.is_set():
             raise StoppedError("stopped while the state was captured", hint="give the same command again: it goes on")
-
-    # --- the walk ---------------------------------------------------------------------------------------------------
-
-    def _walk(self, tree: TreeRoot, objects: ObjectWriter, write: Callable[[bytes], None]) -> None:
-        walk = Walk(tree, self._rules, besides=self._besides)
-
-        def row(one: AnyRow) -> None:
-            self._rows += 1
-            write(MANIFEST.line(one))
-
-        for found in walk:
-            self._check_stop()
-            if found.why is not None or found.info is None:
-                self._leave(left_out(found), row)
-                continue
-            try:
-                self._take(tree, found, found.info, objects, row, write)
-            except _UnreadError as error:
-                unread = Found(name=found.name, info=found.info, why="unread", reason=str(error))
-                self._leave(left_out(unread), row)
-        self._tally.unmatched = walk.unmatched
-
-    def _leave(self, one: LeftOut, row: Callable[[AnyRow], None]) -> None:
-        if one.path == ".":
-            raise RefusedError(
-                f"{path_text(self._root)}: {one.reason}", hint="run it as a user who may read it (as root, if need be)"
-            )
-        self._tally.leave(one)
-        row(LeftRow(path=one.path, why=one.why, size=one.size, reason=one.reason))
-
-    def _take(
-        self,
-        tree: TreeRoot,
-        found: Found,
-        info: os.stat_result,
-        objects: ObjectWriter,
-        row: Callable[[AnyRow], None],
-        write: Callable[[bytes], None],
-    ) -> None:
-        path = escape(os.fsencode(found.name))
-        if stat.S_ISLNK(info.st_mode):
-            with _reading():
-                target = escape(os.fsencode(tree.readlink(found.name)))
-            self._tally.links += 1
-            row(LinkRow(path=path, target=target, uid=info.st_uid, gid=info.st_gid, mtime_ns=info.st_mtime_ns))
-        elif stat.S_ISDIR(info.st_mode):
-            self._tally.folders += not found.implied
-            row(
-                FolderRow(
-                    path=path,
-                    mode=stat.S_IMODE(info.st_mode),
-                    uid=info.st_uid,
-                    gid=info.st_gid,
-                    mtime_ns=info.st_mtime_ns,
-                    implied=int(found.implied),
-                    attributes=() if found.implied else self._attributes(tree, found.name),
-                )
-            )
-        elif info.st_nlink > 1 and (info.st_dev, info.st_ino) in self._first_names:
-            self._tally.files += 1
-            row(NameRow(path=path, first=self._first_names[info.st_dev, info.st_ino]))
-        else:
-            self._take_file(tree, found.name, path, objects, row, write)
-
-    def _attributes(self, tree: TreeRoot, name: str) -> tuple[tuple[str, bytes], ...]:
-        try:
-            descriptor = tree.open(name)
-        except OSError:
-            return ()  # its names are read all the same, or listed as what cannot be read
-        try:
-            return attributes_of(descriptor, self._not_kept)
-        finally:
-            os.close(descriptor)
-
-    def _take_file(
-        self,
-        tree: TreeRoot,
-        name: str,
-        path: str,
-        objects: ObjectWriter,
-        row: Callable[[AnyRow], None],
-        write: Callable[[bytes], None],
-    ) -> None:
-        for attempt in range(_TRIES):
-            with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(self._work)) as rows:
-                with _reading():
-                    source = SourceFile(tree.open(name), tree.path(name))
-                with source:
-                    with _reading():
-                        before = os.fstat(source.fileno())
-                    attributes = attributes_of(source.fileno(), self._not_kept)
-                    count = self._read(source, before, objects, rows)
-                    with _reading():
-                        after = os.fstat(source.fileno())
-                if count is None or _seen(before) != _seen(after):
-                    if attempt + 1 < _TRIES:
-                        continue
-                    raise _UnreadError(CHANGED)
-                linked = before.st_nlink > 1
-                row(
-                    FileRow(
-                        path=path,
-                        mode=stat.S_IMODE(before.st_mode),
-                        uid=before.st_uid,
-                        gid=before.st_gid,
-                        mtime_ns=before.st_mtime_ns,
-                        size=before.st_size,
-                        linked=int(linked),
-                        attributes=attributes,
-                    )
-                )
-                rows.seek(0)
-                while block := rows.read(_IN_MEMORY):
-                    write(block)
-            self._rows += count
-            self._tally.files += 1
-            self._tally.bytes += before.st_size
-            if linked:
-                self._first_names[before.st_dev, before.st_ino] = path
-            return
-
-    def _read(self, source: SourceFile, info: os.stat_result, objects: ObjectWriter, rows: IO[bytes]) -> int | None:
-        """Take in the content of an open file; return how many rows it has, None where it ended early."""
-        count = 0
-        with _reading():
-            holes = hole_map(find_holes(source.fileno(), info.st_size)) if _may_have_holes(info) else ()
-        zeros = dict(hole_runs(holes))
-        runs = sorted([*data_runs(holes, info.st_size), *zeros.items()])
-        for offset, length in runs:
-            if offset in zeros:
-                rows.write(MANIFEST.line(ZerosRow(size=length)))
-                count += 1
-                self._progress(length)
-                continue
-            source.seek(offset)
-            left = length
-            while left:
-                self._check_stop()
-                with _reading():
-                    data = _read_piece(source, min(left, PIECE))
-                if not data:
-                    return None
-                rows.write(MANIFEST.line(PieceRow(size=len(data), digest=objects.put(data))))
-                count += 1
-                left -= len(data)
-                self._progress(len(data))
-        return count
-
-
-class _UnreadError(Exception):
-    """Something of the source cannot be read, and why; no other module sees this."""
-
-
-@contextlib.contextmanager
-def _reading() -> Iterator[None]:
-    """Errors of the source in the block are listed, those of the point are not."""
-    try:
-        yield
-    except OSError as error:
-        raise _UnreadError(reason(error)) from None
-
-
-def _seen(info: os.stat_result) -> tuple[int, int, int]:
-    return info.st_size, info.st_mtime_ns, info.st_ctime_ns
-
-
-def _may_have_holes(info: os.stat_result) -> bool:
-    return bool(getattr(info, "st_blocks", info.st_size) * 512 < info.st_size)
-
-
-def _read_piece(source: SourceFile, size: int) -> bytes:
-    """So many bytes, fewer where the file ends."""
-    whole = io.BytesIO()
-    while size and (data := source.read(size)):
-        whole.write(data)
-        size -= len(data)
-    return whole.getvalue()

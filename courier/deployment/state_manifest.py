@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hmac
+import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 from courier.deployment.state_keys import MigrationKeys
 from formats.digest import CHUNK
@@ -39,7 +41,9 @@ def manifest_rows(path: Path, keys: MigrationKeys) -> Iterator[AnyRow]:
     """The rows of a manifest that `check_manifest` proved. Raises `FormatError` for rows that make no tree."""
     order = _Order()
     with path.open("rb") as source, keys.decrypting(source) as plain:
-        reader = LineReader(plain, longest=MAX_LINE, place=path.name)
+        # Lines are found byte by byte where nothing is buffered.
+        buffered = io.BufferedReader(cast(io.RawIOBase, plain), CHUNK)
+        reader = LineReader(buffered, longest=MAX_LINE, place=path.name)
         for row, _ in read_rows(reader, MANIFEST, place=lambda n: f"{path.name}:{n + 1}"):
             order.check(row)
             yield row

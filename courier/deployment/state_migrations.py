@@ -19,6 +19,7 @@ from courier.deployment.state_keys import MigrationKeys
 from courier.deployment.state_points import check_mounted, check_whole_folder, find_point, is_mounted
 from courier.deployment.state_restore import Restored, chosen_capture, restore_capture
 from courier.deployment.state_store import HeldCapture, MigrationFolder, explain_state, read_small
+from courier.error_codes import Code
 from courier.errors import BusyError, CourierError, NotFoundError, RefusedError, UsageError
 from courier.files import TEMP, path_text, remove_tree, sync_folder
 from courier.progress import SILENT, Progress
@@ -125,6 +126,7 @@ def release(site: Site, rows: Sequence[Migration]) -> list[Migration]:
 
     Return those that were released; what was released before stays as it is.
     """
+    take_over(site)
     released = []
     with site.catalogue.writing() as connection:
         for row in rows:
@@ -138,7 +140,8 @@ def release(site: Site, rows: Sequence[Migration]) -> list[Migration]:
     for row in released:
         point = points.get(row.point)
         if point is not None and is_mounted(site, point):
-            MigrationFolder(Path(point.path), row.migration).close()
+            with contextlib.suppress(OSError):  # the next purge tries again
+                MigrationFolder(Path(point.path), row.migration).close()
     return released
 
 
@@ -158,15 +161,36 @@ def purge(site: Site) -> Purged:
     for row in all_migrations(site, states=(state.RELEASED,)):
         try:
             point = find_point(site, row.point)
+            check_mounted(site, point)
+            MigrationFolder(Path(point.path), row.migration).close()  # it could not be reached when it was released
             due = (row.released_ns or 0) + point.delete_after * _NS
             if due > moment:
                 waiting.append((row, due))
                 continue
-            check_mounted(site, point)
+            _check_not_captured_since(site, point, row)
             deleted.append(_delete(site, point, row))
         except CourierError as error:
             failures.append((row, error))
     return Purged(deleted=tuple(deleted), waiting=tuple(waiting), failures=tuple(failures))
+
+
+def _check_not_captured_since(site: Site, point: StatePoint, row: Migration) -> None:
+    """Raise `RefusedError` where a client captured once more, and hold the migration again: that was not released."""
+    with site.catalogue.reading() as connection:
+        identity = _identity(connection, row.destination)
+    captures: list[HeldCapture] = []
+    with contextlib.suppress(FormatError):  # what nobody can open nobody waits for
+        captures = MigrationFolder(Path(point.path), row.migration).captures([identity]) if identity else []
+    seen = _as_seen(row, captures)
+    if seen == row or seen.captured_ns == row.captured_ns:
+        return
+    with site.catalogue.writing() as connection:
+        state.change(connection, replace(seen, released_ns=None))
+    raise RefusedError(
+        "it was captured again after its release, and is kept",
+        hint=f"courier state release {row.source}, if that is not needed either",
+        code=Code.STATE_HELD,
+    )
 
 
 def _delete(site: Site, point: StatePoint, row: Migration) -> Migration:

@@ -1,24 +1,26 @@
 """The objects of a migration: pieces of files, each named by the keyed digest of its bytes, and encrypted.
 
 They are written many at a time: to temporary names, flushed, read back from the disk and compared, then renamed. So an
-object that has its name is whole, whenever the work was cut. What is there from earlier is read once, and not written
-again unless it is damaged.
+object that has its name is whole, whenever the work was cut; a power cut may take names away again until `finish`. What
+is there from earlier is read once, and not written again unless it is damaged.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from courier.deployment.state_keys import MigrationKeys
 from courier.errors import DamagedError, NoSpaceError
-from courier.files import TEMP, flush_files, free_space, make_folder, path_text, sync_folder
+from courier.files import TEMP, flush_files, free_space, let_all_read, path_text, sync_folder
+from courier.niceties import set_mode
 from formats.documents.state import PIECE
 from formats.errors import DigestMismatchError, FormatError
 
-_BATCH_FILES = 256
+_BATCH_FILES = 1024
 _BATCH_BYTES = 64 << 20
 _NAME = re.compile("[0-9a-f]{64}")
 
@@ -74,7 +76,8 @@ class ObjectWriter(Objects):
         self._waiting: dict[str, Path] = {}
         self._bytes = 0
         self._room = 0
-        make_folder(self._folder)
+        self._folders: set[Path] = set()
+        make_below(self._folder)
         for path in self._folder.glob(f"{TEMP}*"):
             path.unlink()
 
@@ -87,6 +90,7 @@ class ObjectWriter(Objects):
         self._take_room(len(encrypted))
         path = self._folder / f"{TEMP}{digest}"
         path.write_bytes(encrypted)
+        let_all_read(path)  # the site may be another user than the client; nobody can read what it means
         self._waiting[digest] = path
         self._bytes += len(encrypted)
         self.written += len(content)
@@ -123,16 +127,32 @@ class ObjectWriter(Objects):
                     f"{path_text(self._folder)}: what was written there reads back differently",
                     hint="check the disk of the state migration point, then give the same command again",
                 )
-        folders = set()
         for digest, temporary in self._waiting.items():
             path = self.path(digest)
-            if path.parent not in folders:
-                folders.add(make_folder(path.parent))
+            if path.parent not in self._folders:
+                make_below(path.parent)
+                self._folders.add(path.parent)
             temporary.replace(path)
-        for folder in folders:
-            sync_folder(folder)
         self._waiting.clear()
         self._bytes = self._room = 0
+
+    def finish(self) -> None:
+        """Put everything on the disk, names and all: only then may a record say that it is there."""
+        self.flush()
+        for folder in sorted(self._folders):
+            sync_folder(folder)
+        sync_folder(self._folder)
+
+
+def make_below(folder: Path) -> None:
+    """Make a folder where it is missing, with the permissions of the one that it is in.
+
+    So whoever may write to a point may also go on with a capture there, and delete it, whatever the umask.
+    """
+    if not folder.is_dir():
+        folder.mkdir(exist_ok=True)
+        set_mode(folder, stat.S_IMODE(folder.parent.stat().st_mode))
+        sync_folder(folder.parent)
 
 
 def _from_disk(path: Path) -> bytes:

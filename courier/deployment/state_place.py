@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from courier.deployment.state_migrations import take_over
-from courier.deployment.state_points import PointRoom, check_mounted, check_whole_folder, find_point, rooms
+from courier.deployment.state_points import PointRoom, check_mounted, check_whole_folder, find_point, free_text, rooms
 from courier.deployment.state_store import MigrationFolder
 from courier.error_codes import Code
 from courier.errors import CourierError, NoSpaceError, NotFoundError, RefusedError, UsageError
@@ -148,7 +148,7 @@ def _choose(connection: Connection, found: list[PointRoom]) -> PointRoom:
     """The point with the most room that takes another migration; the places are counted in this transaction."""
     if not found:
         raise NotFoundError(
-            "there is no state migration point", hint="courier state point add NAME PATH --max-clients 50"
+            "there is no state migration point", hint="courier state point add NAME FOLDER --max-clients 50"
         )
     refused: list[CourierError] = []
     fit = []
@@ -158,7 +158,7 @@ def _choose(connection: Connection, found: list[PointRoom]) -> PointRoom:
             refused.append(
                 RefusedError(
                     f"state migration point {name} only restores",
-                    hint="courier state point add NAME PATH --max-clients 50",
+                    hint="courier state point add NAME FOLDER --max-clients 50",
                     code=Code.RESTORE_ONLY,
                 )
             )
@@ -178,8 +178,8 @@ def _choose(connection: Connection, found: list[PointRoom]) -> PointRoom:
         elif one.room == 0:
             refused.append(
                 NoSpaceError(
-                    f"state migration point {name} is at its minimum of free space ({one.point.min_free})",
-                    hint="free space there, or add a point: courier state point add NAME PATH --max-clients 50",
+                    f"state migration point {name} is at its minimum of free space ({free_text(one.point.min_free)})",
+                    hint="free space there, or add a point: courier state point add NAME FOLDER --max-clients 50",
                 )
             )
         else:

@@ -15,6 +15,7 @@ from courier.site.catalog.state import StatePoint
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.point_places import reserve_bytes
+from courier.text import size_text
 from formats.records import encode
 
 MARKER = ".courier-state-point"
@@ -61,6 +62,11 @@ def check_min_free(text: str) -> str:
     if "%" in text:
         raise UsageError(f"--min-free {text}: not a part of a disk", hint="give 0% to 99%, or a size such as 20GB")
     return str(parse_size(text))
+
+
+def free_text(kept: str) -> str:
+    """What `check_min_free` gave, for people."""
+    return kept if kept.endswith("%") else size_text(int(kept))
 
 
 def add_point(site: Site, new: NewStatePoint) -> StatePoint:

@@ -24,8 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from courier.deployment.state_keys import MigrationKeys, folder_name
+from courier.deployment.state_objects import make_below
 from courier.errors import DamagedError, NotFoundError, RefusedError, explain
-from courier.files import locked, make_folder, path_text, write_atomic
+from courier.files import locked, path_text, write_atomic
 from formats.age import Identity
 from formats.documents.deployment import MigrationId
 from formats.documents.state import CaptureRecord, RestoreRecord
@@ -93,8 +94,8 @@ class MigrationFolder:
 
     def reserve(self) -> None:
         """Give the migration its place. Raises `OSError`."""
-        make_folder(self.path)
-        write_atomic(self.path / RESERVED, b"courier-state-place/1\n")
+        make_below(self.path)
+        write_atomic(self.path / RESERVED, b"courier-state-place/1\n", readable=True)
 
     def close(self) -> None:
         """Take no further captures: the migration was released. Raises `OSError`."""
@@ -132,7 +133,9 @@ class MigrationFolder:
             except NotForUsError as error:
                 closed = error
             except FileNotFoundError:
-                continue  # its making was cut; nothing is encrypted with it yet
+                if _numbers(self.path / key_id):
+                    raise MalformedError("is missing", place=f"{key_id}/{_KEY}") from None
+                # Its making was cut: nothing is encrypted with it yet.
         if closed is not None and not found:
             raise closed
         return found
@@ -147,8 +150,8 @@ class MigrationFolder:
         """Put the keys there for those who may open what is captured, if they are not there yet."""
         path = self.key_folder(keys) / _KEY
         if not path.exists():
-            make_folder(path.parent)
-            write_atomic(path, keys.for_recipients(recipients))
+            make_below(path.parent)
+            write_atomic(path, keys.for_recipients(recipients), readable=True)
 
     def key_folder(self, keys: MigrationKeys) -> Path:
         """The folder of what is encrypted with these keys."""
@@ -170,12 +173,12 @@ class MigrationFolder:
     def finish(self, keys: MigrationKeys, record: CaptureRecord) -> None:
         """Write the record of a capture, all of which is on the disk: from now on it is there."""
         path = self.key_folder(keys) / f"{record.number:06d}.record.age"
-        write_atomic(path, keys.prove(_CAPTURE, record.json()))
+        write_atomic(path, keys.prove(_CAPTURE, record.json()), readable=True)
 
     def note_restored(self, keys: MigrationKeys, record: RestoreRecord) -> None:
         """Write down that a capture was brought back. Raises `OSError`."""
         path = self.key_folder(keys) / f"{record.number:06d}.restored.age"
-        write_atomic(path, keys.prove(_RESTORE, record.json()))
+        write_atomic(path, keys.prove(_RESTORE, record.json()), readable=True)
 
     def captures(self, identities: Sequence[Identity]) -> list[HeldCapture]:
         """The captures that are there, each proved, by number. Raises `FormatError`, its place the file."""

@@ -28,7 +28,7 @@ EntryRow = FolderRow | FileRow | NameRow | LinkRow
 ASIDE = ".before-restore"
 """End of the name that something gets which stood in the way."""
 _MOST_NAMED = 1000
-_BATCH_FILES = 256
+_BATCH_FILES = 1024
 _BATCH_BYTES = 64 << 20
 _SET_ID = stat.S_ISUID | stat.S_ISGID
 _CHUNK = 1 << 20
@@ -252,7 +252,7 @@ class RestoredTree(AbstractContextManager["RestoredTree"]):
     def _info(self, name: str) -> os.stat_result | None:
         try:
             return self._root.lstat(name)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # a file may stand where its folder goes
             return None
 
     def _put_aside(self, name: str) -> None:

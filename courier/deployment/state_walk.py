@@ -50,7 +50,8 @@ class LeftOut:
 
 @dataclass(kw_only=True, slots=True)
 class Tally:
-    """Counts of what is taken and what is left out; of the latter the first `MOST_NAMED` are in ``left``."""
+    """Counts of what is taken and what is left out; ``left`` has the first `MOST_NAMED` of what could not be read, and
+    then of the rest."""
 
     files: int = 0
     folders: int = 0
@@ -59,15 +60,22 @@ class Tally:
     unread: int = 0
     large: int = 0
     special: int = 0
-    left: list[LeftOut] = field(default_factory=list)
+    _unread: list[LeftOut] = field(default_factory=list)
+    _others: list[LeftOut] = field(default_factory=list)
     unmatched: list[str] = field(default_factory=list)
     """Patterns of what is taken that nothing matched."""
 
     def leave(self, one: LeftOut) -> None:
         """Count something that is left out."""
         setattr(self, one.why, getattr(self, one.why) + 1)
-        if len(self.left) < MOST_NAMED:
-            self.left.append(one)
+        named = self._unread if one.why == "unread" else self._others
+        if len(named) < MOST_NAMED:
+            named.append(one)
+
+    @property
+    def left(self) -> list[LeftOut]:
+        """What is left out, what could not be read first."""
+        return [*self._unread, *self._others]
 
     @property
     def taken(self) -> int:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 from courier.error_codes import Code
-from courier.errors import NotFoundError, RefusedError, UsageError
-from courier.files import make_folder, read_private, write_atomic
+from courier.errors import BusyError, NotFoundError, RefusedError, UsageError
+from courier.files import locked, make_folder, read_private, write_atomic
 from formats.envelope import PublicKey, Signer, load_public_key
 from formats.errors import FormatError
 
@@ -41,6 +41,8 @@ PIN = "COURIER_TOKEN_PIN"
 """Environment variable of the PIN of the site's token."""
 TOKEN_MODULE = "PYKCS11LIB"
 """Environment variable of the path of the token's PKCS#11 module, as securesystemslib reads it."""
+_WAIT_SECONDS = 20.0
+"""How long a command waits for another that changes the keys."""
 _RESTORE = "restore the keys folder from your own safe copy, or, if it is lost: courier site rotate-key --lost"
 
 Ask = Callable[[str, str], str]
@@ -258,22 +260,57 @@ class Keyring:
     def recovery_recipient(self) -> str:
         """The recipient of the identity that recovers captured state, for every capture; made when first asked for.
 
-        Raises `RefusedError` where its key has to be made or read and cannot be.
+        Raises `RefusedError` where its key has to be made or read and cannot be, and `BusyError`.
         """
         path = self._folder / RECOVERY_RECIPIENT
-        if not path.exists() or not (self._folder / RECOVERY).exists():
-            from formats.age import Identity
-
-            found = self.recovery_identities()
-            if not found:
-                encrypted = self.is_locked
-                if encrypted:
-                    self.identities()  # asks for the passphrase that the other keys have
-                found = [Identity.generate()]
-                block = self._identity_block(found[0], encrypt=encrypted)
-                write_atomic(self._folder / RECOVERY, block, private=True)
-            write_atomic(path, f"{found[0].recipient}\n".encode(), private=True)
+        until = time.monotonic() + _WAIT_SECONDS
+        while not (path.exists() and (self._folder / RECOVERY).exists()):
+            try:
+                # Of two commands that make it at once, the one would write over what the other encrypts to.
+                with locked(self._folder / "lock"):
+                    self._make_recovery()
+            except BusyError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
         return read_private(path).decode("ascii", "replace").strip()
+
+    def _make_recovery(self) -> None:
+        from formats.age import Identity
+
+        found = self.recovery_identities()
+        if not found:
+            encrypted = self.is_locked
+            if encrypted:
+                self.identities()  # asks for the passphrase that the other keys have
+            found = [Identity.generate()]
+            block = self._identity_block(found[0], encrypt=encrypted)
+            write_atomic(self._folder / RECOVERY, block, private=True)
+        text = f"{found[0].recipient}\n".encode()
+        write_atomic(self._folder / RECOVERY_RECIPIENT, text, private=True)
+
+    def renew_recovery(self, *, passphrase: bool, lost: bool) -> None:
+        """Treat the recovery identity as the site's other keys are treated when they are rotated.
+
+        ``passphrase``: encrypt its file. ``lost``: make another one for what is captured from now on; the older one is
+        kept, as far as it can be read, for what was captured before. Raises `RefusedError`.
+        """
+        from formats.age import Identity
+
+        path = self._folder / RECOVERY
+        if not path.exists():
+            return
+        try:
+            kept = self.recovery_identities()
+        except RefusedError:
+            if not lost:
+                raise
+            kept = []
+            path.replace(path.with_name(f"{RECOVERY}.unreadable-{time.time_ns()}"))
+        encrypted = passphrase or (path.exists() and self._is_encrypted(path))
+        found = [Identity.generate(), *kept] if lost else kept
+        (self._folder / RECOVERY_RECIPIENT).unlink(missing_ok=True)  # written anew when it is asked for
+        write_atomic(path, b"".join(self._identity_block(one, encrypt=encrypted) for one in found), private=True)
 
     def recovery_identities(self) -> list[Identity]:
         """The identity that recovers captured state; none where nothing was captured yet. Raises `RefusedError`."""

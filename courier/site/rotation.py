@@ -58,6 +58,7 @@ def rotate_key(
         if any(key.keyid == known.key.keyid for known in old.keys):
             raise UsageError("that key is on this site's card already", hint="make a new key first")
         recipient = site.keyring.generate_identity(passphrase=passphrase, lost=lost)
+        site.keyring.renew_recovery(passphrase=passphrase, lost=lost)
         new = SiteKey(key=key, valid_from_ns=moment, valid_until_ns=moment + KEY_LIFE_NS)
         card = replace(
             old,

@@ -31,18 +31,21 @@ Why = Literal["unread", "large", "special"]
 socket or pipe, which holds nothing."""
 
 _ESCAPED = re.compile(r"%[0-9A-F]{2}|%")
+_STRANGE = re.compile("[\udc80-\udcff]")
 _HEX = re.compile("[0-9a-f]{64}")
 
 
 def escape(raw: bytes) -> str:
     """The text that stands for the bytes of a path, of a link's target or of the name of an attribute."""
     text = raw.decode("utf-8", "surrogateescape").replace("%", "%25")
-    return "".join(f"%{ord(c) - 0xDC00:02X}" if 0xDC80 <= ord(c) <= 0xDCFF else c for c in text)
+    return _STRANGE.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", text)
 
 
 def unescape(text: str) -> bytes:
     """The bytes that a text stands for; raises `MalformedError` where `escape` would not have written it."""
     try:
+        if "%" not in text:
+            return text.encode()
         raw = _ESCAPED.sub(_unescaped, text)
         data = raw.encode("utf-8", "surrogateescape")
     except ValueError:

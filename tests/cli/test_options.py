@@ -68,6 +68,7 @@ def typed(sites: Sites, path: tuple[str, ...], command: Any, option: Any, value:
         **{"reason": "X", "card_file": sites.root / "BR1.card"},
         **{"path": sites.root / "point", "points": "P1", "point": "P1", "prefix": "HQ1", "package": "HQ100001"},
         **{"source": FIXTURES, "by": "X", "size": "1MB", "target": sites.root / "other"},
+        **{"computer": "PC1", "into": sites.root / "into", "migration": "0" * 32},
         **{"addresses": FIXTURES, "cards": sites.root / "HQ1.card", "folder": sites.root / "branch"},
     }
     more = {"parcel create": ["--capacity", SMALL], "channel serve": ["--behind-proxy"]}.get(" ".join(path), [])

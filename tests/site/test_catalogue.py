@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from sqlalchemy import BigInteger, Connection, create_engine, inspect, select, text
@@ -26,8 +26,22 @@ from stock import stock_tool
 
 from courier.errors import BusyError, CourierError, NoSpaceError, RefusedError, UsageError
 from courier.site import known_names as known_names_module
-from courier.site.catalog import Catalogue, database, messages, open_catalogue, packages, parcels, schema, sites
+from courier.site.catalog import (
+    Catalogue,
+    computers,
+    database,
+    deployments,
+    messages,
+    open_catalogue,
+    packages,
+    parcels,
+    schema,
+    sites,
+    state,
+)
+from courier.site.catalog.computers import Association, Computer, KnownComputer
 from courier.site.catalog.database import sqlite_url
+from courier.site.catalog.deployments import Deployment, Status, Target
 from courier.site.catalog.guests import ROW
 from courier.site.catalog.messages import Message
 from courier.site.catalog.packages import StoredPackage
@@ -41,6 +55,7 @@ from courier.site.catalog.parcels import (
     SentVolume,
 )
 from courier.site.catalog.sites import Address, PinnedSite
+from courier.site.catalog.state import Migration, StatePoint
 from courier.site.known_names import known_names
 from courier.site.outbox import transfer_piece
 from formats.documents.listing import ListingSummary
@@ -610,6 +625,48 @@ def test_received_parcels_their_volumes_and_notices(catalogue: Catalogue) -> Non
         assert parcels.received_volumes(connection, RECEIVED.parcel, RECEIVED.build) == []
 
 
+def test_state_migration_points_and_migrations(catalogue: Catalogue) -> None:
+    small = StatePoint(
+        name="S1", path="/s1", max_clients=2, min_free="10%", restore_only=0, delete_after=LARGE, added_ns=LARGE
+    )
+    other = dataclasses.replace(small, name="A2", restore_only=1, min_free=str(LARGE))
+    begun = Migration(
+        migration="a" * 32, point="S1", source="OLD", destination="NEW", state=state.BEGUN, begun_ns=LARGE - 1
+    )
+    later = dataclasses.replace(begun, migration="b" * 32, source="NEW", begun_ns=LARGE)
+    with catalogue.writing() as connection:
+        state.add_point(connection, small)
+        state.add_point(connection, other)
+        state.begin(connection, later)
+        state.begin(connection, begun)
+    with catalogue.reading() as connection:
+        assert state.all_points(connection) == [other, small]
+        assert state.find_point(connection, "S1") == small and state.find_point(connection, "s1") is None
+        assert state.migrations(connection) == [begun, later]
+        assert state.migrations(connection, source="NEW") == [later]
+        assert state.migrations(connection, destination="NEW", point="S1", states=state.HELD) == [begun, later]
+        assert state.places_taken(connection, "S1") == 2 and state.places_taken(connection, "A2") == 0
+    done = dataclasses.replace(
+        begun,
+        state=state.RELEASED,
+        files=LARGE,
+        bytes=LARGE,
+        skipped=LARGE,
+        captured_ns=1,
+        restored_ns=2,
+        released_ns=3,
+        deleted_ns=LARGE,
+    )
+    with catalogue.writing() as connection:
+        state.change(connection, done)
+        state.remove_point(connection, "A2")
+    with catalogue.reading() as connection:
+        assert state.find(connection, "a" * 32) == done and state.find(connection, "c" * 32) is None
+        assert state.migrations(connection, states=[state.RELEASED]) == [done]
+        assert state.places_taken(connection, "S1") == 1
+        assert state.all_points(connection) == [small]
+
+
 def test_the_log_keeps_the_order_things_happened_in(catalogue: Catalogue) -> None:
     entries = [dataclasses.replace(LOG, event=f"e{n}", at_ns=100 - n) for n in range(12)]
     for entry in entries:
@@ -655,7 +712,9 @@ def test_messages_wait_are_counted_and_settle(catalogue: Catalogue) -> None:
 
 def test_every_state_and_event_the_journeys_write_fits_its_column() -> None:
     """PostgreSQL limits the length of texts, SQLite does not."""
+    from courier.deployment import status
     from courier.parcel.states import ReceivedState, SentState, VolumeState
+    from formats.documents import deployment as policy
     from formats.documents.packing import PRIORITIES
 
     widths = {
@@ -672,9 +731,128 @@ def test_every_state_and_event_the_journeys_write_fits_its_column() -> None:
         (PRIORITIES, ("sent", "priority")),
         (("folder", "iso", "tape"), ("sent_volume", "layout")),
         (("queued", "delivered", "dead", "taken", "refused"), ("message", "state")),
-        (("parcel", "package", "HQ100001"), ("counter", "name")),
+        (("parcel", "package", "deployment", "HQ100001"), ("counter", "name")),
+        (("HQ1-D9999999",), ("deployment", "deployment")),
+        (get_args(policy.Option), ("deployment", "option")),
+        (get_args(status.Outcome), ("deployment_status", "outcome")),
     ):
         assert max(map(len, names)) <= widths[column]
+
+
+# --- computers and deployments --------------------------------------------------------------------------------------
+
+PC = Computer(name="PC-1", guid="4C4C", client_class="", group_name="", protected=0, identity="", added_ns=5)
+
+
+def pc(name: str, *macs: str, guid: str = "", **variables: str) -> KnownComputer:
+    return KnownComputer(row=dataclasses.replace(PC, name=name, guid=guid), macs=macs, variables=variables)
+
+
+def test_computers_are_found_by_name_guid_and_mac(catalogue: Catalogue) -> None:
+    one, other = pc("PC-1", "M1", "M2", guid="G1", Model="X"), pc("pc-2", "M2", guid="G2")
+    with catalogue.writing() as connection:
+        computers.add(connection, [other, one])
+        computers.add(connection, [])
+    with catalogue.reading() as connection:
+        assert computers.everyone(connection) == [one, other]
+        assert computers.find(connection, "pC-1") == one
+        assert computers.find(connection, "PC-3") is None
+        assert computers.with_guid(connection, "G2", "G3") == [other]
+        assert computers.with_guid(connection, "") == []
+        assert computers.with_mac(connection, "M2") == [one, other]
+    changed = pc("PC-1", "M3", Other="Y")
+    with catalogue.writing() as connection:
+        computers.put(connection, [changed])
+        computers.keep_identity(connection, "pc-2", "secret")
+        computers.remove(connection, "PC-9")
+    with catalogue.reading() as connection:
+        assert computers.find(connection, "PC-1") == changed
+        found = computers.find(connection, "PC-2")
+        assert found is not None
+        assert found.row.identity == "secret"
+        assert "secret" not in repr(found)
+    with catalogue.writing() as connection:
+        computers.remove(connection, "PC-1")
+        computers.add(connection, [one])
+        assert computers.find(connection, "PC-1") == one
+
+
+def test_an_import_is_all_or_nothing(catalogue: Catalogue) -> None:
+    with catalogue.writing() as connection:
+        computers.add(connection, [pc("PC-1", "M1")])
+    with pytest.raises(CourierError), catalogue.writing() as connection:
+        computers.add(connection, [pc(f"N{n}", f"M{n}") for n in range(300)] + [pc("PC-1", "M9")])
+    with catalogue.reading() as connection:
+        assert [found.name for found in computers.everyone(connection)] == ["PC-1"]
+
+
+def test_shared_macs_and_associations(catalogue: Catalogue) -> None:
+    with catalogue.writing() as connection:
+        computers.share_mac(connection, "M1", "dock")
+        computers.share_mac(connection, "M1", "dock of room 12")
+        assert computers.shared_macs(connection) == {"M1": "dock of room 12"}
+        assert computers.unshare_mac(connection, "M1")
+        assert not computers.unshare_mac(connection, "M1")
+        first = Association(source="A", destination="B", made_ns=1)
+        second = Association(source="C", destination="A", made_ns=2)
+        for one in (dataclasses.replace(first, destination="X"), first, second):
+            computers.associate(connection, one)
+        assert computers.associations(connection) == [first, second]
+        assert computers.associations(connection, "B") == [first]
+        assert computers.associations(connection, "A") == [first, second]
+        assert computers.dissociate(connection, "A")
+        assert not computers.dissociate(connection, "A")
+        assert computers.held_migrations(connection, "A") == []
+
+
+def test_deployments_their_computers_and_what_these_report(catalogue: Catalogue) -> None:
+    with catalogue.writing() as connection:
+        names = [deployments.next_id(connection, "HQ1") for _ in range(2)]
+        assert names == ["HQ1-D00001", "HQ1-D00002"]
+        new = Deployment(
+            deployment=names[0],
+            package="HQ100001",
+            version=LARGE,
+            sequence="s" * 100_000,
+            pinned="HQ100001:1 x\n",
+            option="run-from-point",
+            available_ns=None,
+            deadline_ns=5,
+            expires_ns=LARGE,
+            created_ns=7,
+        )
+        targets = [Target(deployment=names[0], computer=name, status_key=BYTES) for name in ("pc-2", "PC-1")]
+        deployments.add(connection, new, targets)
+    with catalogue.writing() as connection:
+        assert deployments.find(connection, names[0]) == new
+        assert deployments.find(connection, names[1]) is None
+        assert deployments.everyone(connection) == [(new, 2)]
+        assert deployments.targets(connection, names[0]) == ["PC-1", "pc-2"]
+        assert deployments.target(connection, names[0], "PC-2") == targets[0]
+        assert deployments.target(connection, names[0], "PC-3") is None
+        assert computers.deployments_to(connection, "PC-1") == [names[0]]
+        early, late = (
+            Status(
+                deployment=names[0],
+                computer="PC-1",
+                run=run,
+                number=1,
+                at_ns=at,
+                step=0,
+                outcome="started",
+                message="x",
+            )
+            for run, at in (("b" * 32, 10), ("a" * 32, 20))
+        )
+        again = dataclasses.replace(early, number=2, at_ns=5)
+        for row in (late, again, early):
+            assert deployments.record_status(connection, row) is None
+        assert deployments.record_status(connection, early) == early
+        assert deployments.record_status(connection, dataclasses.replace(early, outcome="failed")) == early
+        assert deployments.statuses(connection, names[0]) == {"PC-1": [early, again, late]}
+        deployments.remove(connection, names[0], 9)
+        assert computers.deployments_to(connection, "PC-1") == []
+        assert deployments.find(connection, names[0]) == dataclasses.replace(new, removed_ns=9)
 
 
 # --- what goes wrong ------------------------------------------------------------------------------------------------

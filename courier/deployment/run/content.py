@@ -26,7 +26,7 @@ from courier.distribution.download_run import Wish, download_to_cache
 from courier.distribution.download_shared import Manner
 from courier.distribution.source import Source
 from courier.error_codes import Code
-from courier.errors import CourierError, DamagedError, NoSpaceError, NotFoundError, RefusedError, UnreachableError
+from courier.errors import DamagedError, FailedError, NoSpaceError, NotFoundError, RefusedError, UnreachableError
 from courier.files import remove_tree
 from courier.site.clock import now
 from formats.digest import CHUNK
@@ -76,7 +76,7 @@ class Content(Protocol):
 class Supply:
     """From where, by whose word, and how: ``points`` in order, ``cards`` by site, that of the points' site first.
 
-    ``retry_for``: seconds without a byte after which it is given up.
+    ``retry_for``: seconds without a byte after which it is given up. ``ca_file``: as for `Wish`.
     """
 
     points: tuple[Source, ...]
@@ -84,6 +84,7 @@ class Supply:
     stop: threading.Event
     progress: Progress
     retry_for: float = 600
+    ca_file: Path | None = None
 
 
 class AlteredError(DamagedError):
@@ -196,6 +197,7 @@ class CachedContent:
             points=self._supply.points,
             cards=self._supply.cards,
             manner=Manner(pace=Unpaced(), retry_for=self._supply.retry_for),
+            ca_file=self._supply.ca_file,
         )
         name = f"{ref.package}:{ref.version}"
         try:
@@ -230,12 +232,12 @@ class DoomedContent(CachedContent):
             super().fetch_all(refs)
 
     def using(self, ref: PackageRef, work: Callable[[PackageFiles], _Result]) -> _Result:
-        """See `Content.using`. Raises `CourierError` once the disk was erased."""
+        """See `Content.using`. Raises `FailedError` once the disk was erased."""
         if self._mark.exists():
-            raise CourierError(
+            raise FailedError(
                 f"{ref.package}:{ref.version} is gone: it was in the cache on the disk that this task sequence erased",
                 hint="make the deployment with --option run-from-point or as-needed; --force-download shows why",
-                code=Code.NO_CONTENT,
+                code=Code.REPARTITION_ERASES_CACHE,
             )
         return super().using(ref, work)
 

@@ -113,15 +113,23 @@ def copy_file(source: Path, target: Path, begin: int = 0, size: int | None = Non
     _copy(source, begin, target, 0, length)
 
 
+def bytes_of_data(path: Path, begin: int, size: int) -> int:
+    """Bytes in a part of a file that are in no hole: what a copy of it takes."""
+    with path.open("rb") as file:
+        return size - sum(length for _, length in _holes_in(file, begin, size))
+
+
+def _holes_in(file: BinaryIO, begin: int, size: int) -> list[tuple[int, int]]:
+    """The holes in a part of a file, as (offset in the part, length)."""
+    end = begin + size
+    cut = ((max(at, begin), min(at + length, end)) for at, length in find_holes(file.fileno(), end))
+    return [(first - begin, last - first) for first, last in cut if last > first]
+
+
 def _copy(source: Path, begin: int, target: Path, to: int, size: int) -> None:
     with source.open("rb") as file, Region(target, to, size) as region:
-        holes = [
-            (max(at, begin) - begin, min(at + length, begin + size) - max(at, begin))
-            for at, length in find_holes(file.fileno(), begin + size)
-            if at + length > begin
-        ]
         at = 0
-        for offset, length in data_runs(hole_map(holes), size):
+        for offset, length in data_runs(hole_map(_holes_in(file, begin, size)), size):
             region.zeros(offset - at)
             file.seek(begin + offset)
             for piece in _pieces(file, length):

@@ -178,10 +178,9 @@ class DiskTarget:
                 make_folder(target)
                 run_tool(self._work, "wimapply", self._wim(volume), str(volume.index), target)
             else:
-                require_space(self._work.folder, volume.size, purpose=f"reading the partition {label}")
-                with self._work.scratch("partition.img") as image:
-                    copy_file(self._disk, image, volume.begin, volume.size)
-                    file_systems.read_file_system(self._work, _kind(volume), image, target)
+                file_systems.read_file_system(
+                    self._work, _kind(volume), self._disk, target, begin=volume.begin, size=volume.size
+                )
             yield target
 
     def apply_wim(self, label: str, wim: Path, index: int, *, step: int) -> None:

@@ -124,7 +124,7 @@ class Engine:
             raise RefusedError(
                 f"step {wipe.number} ({wipe.name}) erases the disk after everything was downloaded to it",
                 hint="make it with --option run-from-point or as-needed; --force-download shows how it fails",
-                code=Code.REFUSED,
+                code=Code.REPARTITION_ERASES_CACHE,
             )
         facts = self.target.facts()
         check_erasable(facts, plan.into, erases=any(overwrites(step) for step in steps), allowed=plan.erase)

@@ -14,13 +14,14 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from courier.deployment.run.copying import bytes_of_data, copy_file
 from courier.deployment.run.file_system_kinds import NAMES
 from courier.deployment.run.gpt import SECTOR
 from courier.deployment.run.tools import run_tool
 from courier.deployment.run.work import Work
 from courier.deployment.sequence import FileSystem
-from courier.errors import CourierError, NoSpaceError, RefusedError
-from courier.files import RESERVE, free_space, make_folder, remove_tree, sync_folder
+from courier.errors import CourierError, FailedError, NoSpaceError, RefusedError
+from courier.files import RESERVE, free_space, make_folder, remove_tree, require_space, sync_folder
 
 _FAT_MOST = (4 << 30) - 1
 _FAT_BAD = set('"*/:<>?\\|')
@@ -50,7 +51,7 @@ def make_file_system(
     """Make a file system of ``size`` bytes in the new file ``image``, with all that is in the folder ``tree``.
 
     ``begin``: where its partition begins on the disk, in bytes. ``identity``: its serial number follows from it. Raises
-    `RefusedError` for what the file system cannot hold, and `CourierError`. NTFS stays empty: see `fill_ntfs`.
+    `RefusedError` for what the file system cannot hold, and `FailedError`. NTFS stays empty: see `fill_ntfs`.
     """
     with image.open("wb") as out:
         out.truncate(size)
@@ -248,7 +249,7 @@ def _add_to_ext4(work: Work, image: Path, tree: Path) -> None:
     for line in said.splitlines():
         # A folder that is there already, and a file that was not, are as they should be; the others are failures.
         if line.strip() and not line.startswith(_EXPECTED):
-            raise CourierError(
+            raise FailedError(
                 f"debugfs could not add a file: {line[:200]}",
                 hint=f"is the partition large enough? all it said is in {work.log_file}",
             )
@@ -272,33 +273,29 @@ def _ext4_commands(path: Path, inside: str) -> list[str]:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def read_file_system(work: Work, file_system: FileSystem, image: Path, target: Path) -> None:
-    """Copy all files of the file system in the file ``image`` into the new folder ``target``.
+def read_file_system(work: Work, file_system: FileSystem, disk: Path, target: Path, *, begin: int, size: int) -> None:
+    """Copy all files of a partition of ``disk`` into the new folder ``target``.
 
-    Raises `RefusedError` where it is of a kind that cannot be read here, `CourierError` where any of it cannot be read.
+    ``begin`` and ``size``: where it lies, in bytes. NTFS is copied out of the disk first, as wimlib reads whole files
+    only. Raises `RefusedError` where it is of a kind that cannot be read here, `FailedError` where any of it cannot be
+    read, and `NoSpaceError`.
     """
     remove_tree(target)
     make_folder(target)
     match file_system:
         case "ext4":
-            said = run_tool(work, "debugfs", "-R", f"rdump / {target.name}", image, where=target.parent)
-            # It ends well whatever happens, and says what it could not read.
-            problems = [line for line in said.splitlines() if line.strip() and not line.startswith("debugfs ")]
-            if problems:
-                raise CourierError(
-                    f"debugfs could not read all of {image.name}: {problems[0][:200]}",
-                    hint=f"check the file system of the disk (fsck.ext4); all it said is in {work.log_file}",
-                )
-            lost = target / "lost+found"
-            if lost.is_dir() and not any(lost.iterdir()):
-                lost.rmdir()
+            _read_ext4(work, f"{disk}?offset={begin}", target)
         case "fat32":
+            place = f"{disk}@@{begin}"
             # A volume without a file makes mcopy fail, as nothing fits the pattern.
-            if run_tool(work, "mdir", "-b", "-i", image, "::").strip():
-                run_tool(work, "mcopy", "-s", "-m", "-n", "-i", image, "::*", f"{target}/")
+            if run_tool(work, "mdir", "-b", "-i", place, "::").strip():
+                run_tool(work, "mcopy", "-s", "-m", "-n", "-i", place, "::*", f"{target}/")
         case "ntfs":
-            with work.scratch("captured.wim") as captured:
+            require_space(work.folder, bytes_of_data(disk, begin, size), purpose="reading an NTFS partition")
+            with work.scratch("partition.img") as image, work.scratch("captured.wim") as captured:
+                copy_file(disk, image, begin, size)
                 run_tool(work, "wimcapture", image, captured, "--compress=none")
+                image.unlink()
                 run_tool(work, "wimapply", captured, "1", target)
         case "none":
             raise RefusedError(
@@ -306,3 +303,17 @@ def read_file_system(work: Work, file_system: FileSystem, image: Path, target: P
                 hint="ext4, FAT32 and NTFS can; capture from within the old system: courier state capture",
             )
     sync_folder(target)
+
+
+def _read_ext4(work: Work, place: str, target: Path) -> None:
+    said = run_tool(work, "debugfs", "-R", f"rdump / {target.name}", place, where=target.parent)
+    # It ends well whatever happens, and says what it could not read.
+    problems = [line for line in said.splitlines() if line.strip() and not line.startswith("debugfs ")]
+    if problems:
+        raise FailedError(
+            f"debugfs could not read all of the partition: {problems[0][:200]}",
+            hint=f"check the file system of the disk (fsck.ext4); all it said is in {work.log_file}",
+        )
+    lost = target / "lost+found"
+    if lost.is_dir() and not any(lost.iterdir()):
+        lost.rmdir()

@@ -11,14 +11,15 @@ from typing import TypeVar
 
 from courier.deployment.run.content import PackageFiles, Supply, check_listing
 from courier.deployment.run.work import Work
+from courier.distribution.asking import Asking
 from courier.distribution.download_pace import stopped
-from courier.distribution.download_plan import Asking, find, put_listing
+from courier.distribution.download_plan import find, put_listing
 from courier.distribution.point_reader import read_block_table
 from courier.distribution.seen_statements import Memory
 from courier.distribution.source import GoneError, Link, SourceFaultError, WrongBytesError
 from courier.distribution.source_list import MOST_WRONG, SourceList, told
 from courier.errors import DamagedError, UnreachableError
-from courier.files import make_folder, require_space
+from courier.files import atomic_file, make_folder, require_space
 from courier.site.clock import now
 from formats.blocks import BLOCK, BlockTable
 from formats.documents.fields import PackageRef
@@ -62,7 +63,8 @@ class PointContent:
         check_listing(ref, found.ref)
         listing = make_folder(self._work.place("listings")) / ref.listing
         if not _is(listing, ref.listing):
-            put_listing(self._asking, found.package.definition, listing)
+            with atomic_file(listing) as out:
+                put_listing(self._asking, found.package.definition, out)
         reader = BlockReader(self._sources, self._asking, self._supply.stop, retry_for=self._supply.retry_for)
         return PointFiles(ref, listing, reader, self._work)
 

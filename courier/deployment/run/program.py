@@ -12,7 +12,7 @@ from courier.deployment.run.drivers import copy_package
 from courier.deployment.run.tools import run_bounded
 from courier.deployment.run.work import Work
 from courier.deployment.sequence import RunStep
-from courier.errors import CourierError, NotFoundError, StoppedError
+from courier.errors import FailedError, NotFoundError, StoppedError
 from courier.files import make_folder
 from formats.documents.fields import PackageRef
 
@@ -25,7 +25,7 @@ def run_program(
     """Run the program of a step to its end; return a line that says how it ended. Its output goes into the log.
 
     ``environment`` is added to that of this process. A program of a package is named by its path there; it runs in that
-    folder, and others in the work folder. Raises `CourierError` for an exit code that is not good and for a program
+    folder, and others in the work folder. Raises `FailedError` for an exit code that is not good and for a program
     that ran too long, `NotFoundError` where it is not there.
     """
     env = {**os.environ, **environment}
@@ -53,13 +53,13 @@ def _run(step: RunStep, work: Work, program: str | None, where: Path, env: Mappi
             [program, *step.command[1:]], env=env, where=where, held=work.held, timeout=step.timeout
         )
     except OSError as error:
-        raise CourierError(
+        raise FailedError(
             f"{name} cannot be run: {error.strerror}", hint="is it a program for this computer?"
         ) from None
     text = said.decode("utf-8", "replace")
     work.log(f"$ {' '.join(step.command)}\n{text}\n[{'ended after its time' if code is None else f'exit code {code}'}]")
     if code is None:
-        raise CourierError(
+        raise FailedError(
             f"{name} ran longer than {step.timeout:g} seconds and was ended",
             hint=f"give it more (timeout), or look at its output in {work.log_file}",
         )
@@ -67,7 +67,7 @@ def _run(step: RunStep, work: Work, program: str | None, where: Path, env: Mappi
         raise StoppedError(f"{name} was ended by signal {-code}", hint="give the same command again to run it again")
     if code not in step.success:
         last = " ".join(text.strip().splitlines()[-2:])
-        raise CourierError(
+        raise FailedError(
             f"{name} ended with exit code {code}{f': {last[-_SAID:]}' if last else ''}",
             hint=f"its output is in {work.log_file}; good codes are those of success in the step",
         )

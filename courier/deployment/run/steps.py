@@ -29,7 +29,7 @@ from courier.deployment.state_restore import restore
 from courier.deployment.state_rules import make_rules
 from courier.deployment.variables import Variables, package_of
 from courier.error_codes import Code
-from courier.errors import CourierError, NotFoundError, RefusedError
+from courier.errors import FailedError, NotFoundError, RefusedError
 from courier.files import make_folder
 from courier.text import plural, size_text
 from formats.documents.deployment import DeploymentPolicy, StatePlace
@@ -135,7 +135,7 @@ class StepRunner:
         if not found.is_complete:
             for one in found.left:
                 self.work.log(f"not captured: {one.path}: {one.reason}")
-            raise CourierError(
+            raise FailedError(
                 f"{plural(found.unread, 'file')} could not be captured, first {found.left[0].path}",
                 hint=f"{self.work.log_file} has all of them; nothing is erased before the capture is complete",
                 code=Code.INCOMPLETE,

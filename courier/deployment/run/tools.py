@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from courier.deployment.run.work import Work
-from courier.errors import CourierError, NotFoundError
+from courier.errors import FailedError, NotFoundError
 
 DEBIAN_PACKAGES = {
     "debugfs": "e2fsprogs",
@@ -66,7 +66,7 @@ def require_tools(names: Iterable[str]) -> None:
 def run_tool(work: Work, name: str, *arguments: str | Path, where: Path | None = None) -> str:
     """Run a program to its end; return what it printed, but for the middle of very long output. The log gets it too.
 
-    Raises `CourierError` with its last words where it fails, `NotFoundError` where it is not there.
+    Raises `FailedError` with its last words where it fails, `NotFoundError` where it is not there.
     """
     require_tools([name])
     command = [str(find_tool(name)), *map(str, arguments)]
@@ -76,7 +76,7 @@ def run_tool(work: Work, name: str, *arguments: str | Path, where: Path | None =
     work.log(f"$ {' '.join(command)}\n{said}")
     if code:
         last = " ".join(line.strip() for line in said.strip().splitlines()[-3:])
-        raise CourierError(
+        raise FailedError(
             f"{name} failed (exit code {code}): {last[-_SAID:]}", hint=f"its output is in {work.log_file}"
         )
     return said

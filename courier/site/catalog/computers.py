@@ -95,7 +95,9 @@ def _whole(connection: Connection, row: Computer) -> KnownComputer:
     macs = connection.execute(select(computer_mac.c.mac).where(computer_mac.c.computer == row.name)).scalars()
     columns = select(computer_variable.c.name, computer_variable.c.value)
     variables = connection.execute(columns.where(computer_variable.c.computer == row.name))
-    return KnownComputer(row=row, macs=tuple(sorted(macs)), variables=dict(sorted(variables.tuples())))
+    return KnownComputer(
+        row=row, macs=tuple(sorted(macs)), variables={row[0]: row[1] for row in sorted(variables.all())}
+    )
 
 
 def with_guid(connection: Connection, *guids: str) -> list[KnownComputer]:
@@ -176,7 +178,10 @@ def unshare_mac(connection: Connection, mac: str) -> bool:
 def shared_macs(connection: Connection) -> dict[str, str]:
     """The MAC addresses that identify no computer, each with its note."""
     query = select(shared_mac.c.mac, shared_mac.c.note).order_by(shared_mac.c.mac)
-    return dict(list(connection.execute(query).tuples()))
+    found: dict[str, str] = {}
+    for mac, text in connection.execute(query):
+        found[mac] = text
+    return found
 
 
 # --- whose state goes where -----------------------------------------------------------------------------------------
@@ -215,7 +220,7 @@ def held_migrations(connection: Connection, name: str) -> list[tuple[str, str, s
     )
     concerns = or_(state_migration.c.source == name, state_migration.c.destination == name)
     query = select(*columns).where(concerns, state_migration.c.state.not_in(OVER)).order_by(state_migration.c.begun_ns)
-    return list(connection.execute(query).tuples())
+    return [(row[0], row[1], row[2], row[3]) for row in connection.execute(query)]
 
 
 def deployments_to(connection: Connection, name: str) -> list[str]:

@@ -81,7 +81,7 @@ def find(connection: Connection, name: str) -> Deployment | None:
 def everyone(connection: Connection) -> list[tuple[Deployment, int]]:
     """All deployments, also those that were removed, each with the number of its computers, the oldest first."""
     count = select(deployment_target.c.deployment, func.count()).group_by(deployment_target.c.deployment)
-    counts: dict[str, int] = dict(list(connection.execute(count).tuples()))
+    counts: dict[str, int] = {row[0]: row[1] for row in connection.execute(count)}
     rows = connection.execute(select(deployment).order_by(deployment.c.created_ns, deployment.c.deployment))
     return [(found := Deployment(**row._mapping), counts.get(found.deployment, 0)) for row in rows]
 

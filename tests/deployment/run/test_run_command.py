@@ -61,6 +61,13 @@ def test_a_restart_ends_it_with_a_code_of_its_own(computer: Computer, tmp_path: 
     assert _run(computer, tmp_path / "new", "--restart-is-end").document["steps"]["done"] == [1, 2]
 
 
+def test_a_step_that_fails_has_a_code_of_its_own(computer: Computer, tmp_path: Path) -> None:
+    computer.policy(sequence(step("run", name="breaks", command=["sh", "-c", "echo why; exit 7"])))
+    error = _run(computer, tmp_path / "new", code=12).error
+    assert error["code"] == "step-failed"
+    assert error["message"] == "step 1 of 1: breaks: sh ended with exit code 7: why"
+
+
 def test_the_policy_of_another_computer_is_refused(computer: Computer, tmp_path: Path) -> None:
     computer.policy(DRIVE)
     ran = _run(computer, tmp_path / "new", name="PC-2", code=3)

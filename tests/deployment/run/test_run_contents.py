@@ -158,6 +158,7 @@ def test_downloading_all_before_the_disk_is_erased_is_refused(computer: Computer
     disk = disk_of(tmp_path / "disk.img", 64)
     with pytest.raises(RefusedError) as caught:
         computer.run(computer.policy(WIPING, option="download-all"), disk)
+    assert caught.value.code == "repartition-erases-cache"
     assert "--option run-from-point" in caught.value.hint
     assert not disk.read_bytes().strip(b"\0")
 

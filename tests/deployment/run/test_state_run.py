@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from deploy_client import Computer, files_of, on_disk, sequence, state_place, st
 
 from courier.deployment.state_store import MigrationFolder
 from courier.errors import CourierError, RefusedError
+from courier.packages.tree_root import TreeRoot
 from formats.age import Identity
 from formats.documents.deployment import StatePlace
 
@@ -82,12 +85,14 @@ def test_a_capture_that_is_not_complete_keeps_the_disk_from_being_erased(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from courier.deployment import state_capture
+    opened = TreeRoot.open
 
-    def unreadable(*_: Any, **__: Any) -> None:
-        raise state_capture._UnreadError("Input/output error")
+    def failing(root: TreeRoot, name: str, flags: int = os.O_RDONLY) -> int:
+        if name.endswith("a.txt"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(root.path(name)))
+        return opened(root, name, flags)
 
-    monkeypatch.setattr(state_capture._Capture, "_take_file", unreadable)
+    monkeypatch.setattr(TreeRoot, "open", failing)
     disk = tmp_path / "disk.img"
     disk.write_bytes(old_disk)
     capture = step("capture-state", part="ROOT", include=["home"], continue_on_error=goes_on)
