@@ -24,6 +24,10 @@ PASSPHRASE_FILE = Annotated[
     Path | None,
     typer.Option("--passphrase-file", metavar="FILE", help="The first line is the passphrase of the set."),
 ]
+CARD_OPTION = Annotated[
+    list[Path] | None,
+    typer.Option("--card", metavar="FILE", help="Trust this site card; no site home is needed then."),
+]
 _TIME = "2026-11-24T09:30"
 
 
@@ -274,10 +278,7 @@ def verify(
     discs: Annotated[
         list[Path], typer.Argument(readable=False, metavar="DISC...", help="Images, or drives with discs or sticks.")
     ],
-    card: Annotated[
-        list[Path] | None,
-        typer.Option("--card", metavar="FILE", help="Trust this site card; no site home is needed then."),
-    ] = None,
+    card: CARD_OPTION = None,
     passphrase_file: PASSPHRASE_FILE = None,
 ) -> None:
     """Check the signature of a set, and every byte of the discs that are given.
@@ -303,6 +304,39 @@ def verify(
         console.error(error, document)
         raise typer.Exit(error.exit_code)
     console.result(document)
+
+
+@command(
+    app,
+    "extract",
+    examples=[
+        "courier standalone extract discs/HQ1_D00001_01.iso discs/HQ1_D00001_02.iso --card HQ1.card --to /run/courier",
+    ],
+)
+def extract(
+    context: typer.Context,
+    *,
+    discs: Annotated[
+        list[Path], typer.Argument(readable=False, metavar="DISC...", help="All discs of the set: images, or drives.")
+    ],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="New folder for the policy and its content.")],
+    card: CARD_OPTION = None,
+    passphrase_file: PASSPHRASE_FILE = None,
+) -> None:
+    """Put what a set deploys into a folder, verified and put together.
+
+    It holds policy.json and card.json for deploy run, and a distribution point's folder, which the policy wants to be
+    at /run/courier/point: for a computer that was started by something else, such as Windows PE.
+    """
+    from courier.deployment.standalone.extract import extract_set
+
+    console = console_of(context)
+    words = read_passphrase(passphrase_file)
+    trust = _trust(console, card or [])
+    with console.phases() as progress:
+        document = extract_set(discs, trust, passphrase=words, to=to, progress=progress)
+    console.say(f"{document.deployment} ({document.name}) is in {to}, verified")
+    console.result({"set": document.deployment, "name": document.name, "path": str(to)})
 
 
 def _trust(console: Console, cards: list[Path]) -> Trust:

@@ -22,6 +22,7 @@ from courier.deployment.standalone.disc_plan import SizedFile, plan_discs
 from courier.errors import NoSpaceError
 from courier.files import write_atomic
 from formats.blocks import BLOCK
+from formats.documents.deployment import DeploymentPolicy
 from formats.documents.standalone import MAX_PIECE, SET, StandaloneSet
 from formats.envelope import parse_envelope
 from formats.fat import FatLayout
@@ -235,6 +236,30 @@ def test_a_stick_is_a_gpt_with_one_fat32_partition(made: Made, tiny: list[object
     # A stick that is larger than the image.
     image.write_bytes(data + bytes(1 << 20))
     assert verify(image, "--card", made.card())["discs"][0]["problems"] == []
+
+
+def test_a_set_in_a_folder_is_what_the_client_deploys(made: Made, two: list[Path], tmp_path: Path) -> None:
+    to = tmp_path / "set"
+    run("standalone", "extract", *two, "--card", made.card(), "--to", to)
+    contents = [path for path in (to / "point" / "content").rglob("*") if path.is_file()]
+    assert {hashlib.sha256(path.read_bytes()).hexdigest() for path in contents} == {path.name for path in contents}
+    assert noise(6_000_000, 1) in [path.read_bytes() for path in contents]
+    assert (to / "card.json").read_bytes() == made.card().read_bytes()
+    policy = DeploymentPolicy.parse(parse_envelope((to / "policy.json").read_bytes()).payload)
+    assert (policy.computer, policy.option, policy.sequence) == (None, "run-from-point", made.sequence.read_text())
+    card = ("--card", made.card(), "--json")
+    assert (
+        "was not given" in run("standalone", "extract", two[0], *card, "--to", tmp_path / "x", code=6).error["message"]
+    )
+    assert run("standalone", "extract", *two, *card, "--to", to, code=2).error["code"] == "target-exists"
+    data = bytearray(two[1].read_bytes())
+    data[data.index(noise(6_000_000, 1)[-64:])] ^= 1
+    bad = tmp_path / two[1].name
+    bad.write_bytes(data)
+    error = run("standalone", "extract", two[0], bad, *card, "--to", tmp_path / "x", code=4).error
+    assert "is damaged" in error["message"]
+    assert not (tmp_path / "x").exists()
+    assert not list(tmp_path.glob(".courier-tmp-*"))
 
 
 @pytest.mark.parametrize("when", ["image", "back", "placing", "switch"])

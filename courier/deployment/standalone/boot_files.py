@@ -339,7 +339,7 @@ def _windows(
         raise _no_loader(layout)
     notes = (
         "Windows PE starts as it is in the package: courier does not put its client into boot.wim. Its startnet.cmd "
-        "has to call: courier standalone verify DISC, then courier deploy run; no test of courier starts Windows PE.",
+        "has to call: courier standalone extract, then courier deploy run; no test of courier starts Windows PE.",
         "Copied to a stick it starts by UEFI only.",
     )
     return BootPlan(system="windows", items=tuple(items), images=tuple(images), mbr=b"", notes=notes)
