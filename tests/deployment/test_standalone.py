@@ -172,6 +172,16 @@ def test_a_list_that_another_key_signed_is_refused(made: Made, two: list[Path], 
     assert error["code"] == "bad-signature"
 
 
+def test_a_set_of_a_key_that_was_revoked_since_is_refused(tiny: list[object], tmp_path: Path) -> None:
+    (tmp_path / "lost").mkdir()
+    other = made_site(tmp_path / "lost")
+    (image,) = images(other.create(tmp_path / "out", *tiny, capacity="50MB"))
+    other.home("site", "rotate-key", "--lost")
+    assert (
+        run("standalone", "verify", image, "--home", other.home.path, "--json", code=3).error["code"] == "revoked-key"
+    )
+
+
 def test_missing_foreign_and_doubled_discs_are_told_apart(
     made: Made, two: list[Path], tiny: list[object], tmp_path: Path
 ) -> None:

@@ -168,7 +168,7 @@ def _linux(
         else:
             notes.append("It starts by UEFI only: no loader for BIOS was named (--bios-loader isolinux.bin).")
         if loader and not mbr:
-            notes.append("Copied to a stick it starts by UEFI only; for BIOS add --bios-loader isohdpfx.bin.")
+            notes.append("Copied to a stick it does not start by BIOS; for that add --bios-loader isohdpfx.bin.")
     else:
         notes.append(
             "A stick of this layout starts by UEFI; for BIOS copy a disc image of --layout iso onto the stick."

@@ -2,6 +2,7 @@
 
 The set list on a disc is verified with the site's card; then every file of the disc is compared with it, block by block
 where it is a piece. No passphrase is needed for that: pieces are signed as they lie on the disc, encrypted.
+Nothing but the card speaks for a set, so one whose key was revoked since is refused, whatever its date.
 """
 
 from __future__ import annotations
@@ -94,9 +95,7 @@ class SetList:
 def read_set(disc: OpenDisc, trust: Trust, *, now_ns: int) -> SetList:
     """The set list of a disc, verified. Raises `RefusedError` where it is not signed as it should be, or is missing."""
     envelope = read_document(disc, SET, MAX_ENVELOPE)
-    document, _ = trust.verify(
-        envelope, standalone_doc.KIND, now_ns=now_ns, where=f"{disc.name}: {SET}", on_medium=True
-    )
+    document, _ = trust.verify(envelope, standalone_doc.KIND, now_ns=now_ns, where=f"{disc.name}: {SET}")
     return SetList(document=document, envelope=envelope)
 
 
@@ -417,9 +416,7 @@ def read_contents(disc: OpenDisc, listed: SetList, trust: Trust, *, passphrase: 
         contents = read_named(StandaloneContents, data)
     except FormatError as error:
         raise explain(error, where=f"{disc.name}: the contents") from None
-    policy, _ = trust.verify(
-        contents.policy, deployment_doc.KIND, now_ns=now_ns, where=f"{disc.name}: the policy", on_medium=True
-    )
+    policy, _ = trust.verify(contents.policy, deployment_doc.KIND, now_ns=now_ns, where=f"{disc.name}: the policy")
     if (policy.site, policy.deployment, policy.computer) != (document.site, document.deployment, None):
         raise RefusedError(
             f"{disc.name}: its policy is of another deployment", hint="make the set anew", code=Code.WRONG_SITE
