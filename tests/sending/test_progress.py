@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from journey import Sites, add, create, make_sites, noise, write, write_files
+from told_progress import Told
 
 from courier.packages.add import add_package, plan_addition
 from courier.packages.export import export_package
 from courier.packages.export_archive import export_archive
 from courier.packages.unpack import unpack_package
 from courier.parcel.parity_plan import Redundancy
-from courier.progress import Progress
 from courier.receiving.receive import receive_media
 from courier.receiving.verify import verify_media, verify_received
 from courier.sending.build import build_parcel
@@ -25,27 +25,6 @@ from courier.sending.repair_request import read_request_file
 from courier.sending.verify_sent import verify_sent
 from courier.sending.write import plan_writing, write_volumes
 from courier.site.home import Site, open_site
-
-
-class Told(Progress):
-    """Keeps what it is told: (phase, total, bytes told)."""
-
-    def __init__(self) -> None:
-        self.phases: list[list[object]] = []
-
-    def begin(self, phase: str, total: int) -> None:
-        """Keep the phase."""
-        self.phases.append([phase, total, 0])
-
-    def __call__(self, count: int) -> None:
-        """Count the bytes of the phase."""
-        self.phases[-1][2] += count  # type: ignore[operator]
-
-    def all_true(self) -> list[object]:
-        """The names of the phases, each of which told as much as it said."""
-        for phase, total, told in self.phases:
-            assert total == told, phase
-        return [phase for phase, *_ in self.phases]
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from journey import (
     run_process,
 )
 from journey import write as write_parcel
+from told_progress import Told
 
 from courier.files import locked
 from courier.media.reading import LAYOUTS
@@ -252,16 +253,16 @@ def test_what_a_volume_takes_of_its_medium_is_worked_out_once(
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_progress_ends_at_its_total(sites: Sites, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
     parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
-    told: list[int] = []
+    told = Told()
     totals: list[int] = []
     whole = writing.write_volumes
 
     def counted(site: Site, plan: writing.WritePlan, **options: Any) -> writing.WriteReport:
         totals.append(plan.work)
-        return whole(site, plan, **{**options, "progress": told.append})
+        return whole(site, plan, **{**options, "progress": told})
 
     monkeypatch.setattr(writing, "write_volumes", counted)
     for _ in ("written", "kept"):
         write_parcel(sites.hq, parcel, layout, sites.root / "a")
-        assert sum(told) == totals.pop() > 0
-        told.clear()
+        assert told.all_true() == ["Writing"]
+        assert told.phases.pop() == ["Writing", *[totals.pop()] * 2]
