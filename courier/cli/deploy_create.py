@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = group("")
 TO = Annotated[
-    list[str] | None, typer.Option("--to", metavar="COMPUTER", help="Computer to deploy to; repeat for more.")
+    list[str] | None, typer.Option("--to", metavar="COMPUTER", help="Computer to deploy to; repeat for more, or A,B.")
 ]
 SEQUENCE = Annotated[
     Path | None, typer.Option("--sequence", metavar="FILE", help="Task sequence in TOML: docs/deployment.md.")
@@ -191,10 +191,12 @@ def wanted_of(
     """A deployment as the options say. Raises `UsageError` and `NotFoundError`."""
     from courier.cli.given_file import read_given_text
     from courier.deployment.facts import WantedDeployment
+    from courier.deployment.identifiers import parse_name
     from courier.deployment.sequence_file import MAX_CHARACTERS
     from courier.errors import UsageError
 
-    if not to:
+    names = [parse_name(name) for several in to or () for name in several.split(",") if name.strip()]
+    if not names:
         raise UsageError("no computer is named", hint="--to COMPUTER; courier computer list shows all")
     if sequence is None:
         raise UsageError("no task sequence is given", hint="--sequence FILE; docs/deployment.md has an example")
@@ -202,7 +204,7 @@ def wanted_of(
         raise UsageError(f"there is no option {option!r}", hint="it is download-all, as-needed or run-from-point")
     return WantedDeployment(
         package=package,
-        computers=to,
+        computers=names,
         sequence=read_given_text(sequence, 4 * MAX_CHARACTERS, hint="give a task sequence: docs/deployment.md"),
         option=option,  # type: ignore[arg-type]  # it is one of the three
         available_ns=parse_moment(available, "--available"),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from courier.site.home import Site
 
 app = group("Users' state: captured, restored, released, deleted.")
+for commands in (state_capture.app, state_restore.app):
+    app.add_typer(commands)
 
 
 @command(app, "list", examples=["courier state list", "courier state list --all"])
@@ -25,7 +27,7 @@ def list_(
     *,
     every: Annotated[bool, typer.Option("--all", help="Also what was deleted.")] = False,
 ) -> None:
-    """List captured state, and take over what clients left at the points."""
+    """List captured state, with what clients did at the points."""
     from courier.deployment.state_migrations import all_migrations, take_over
     from courier.site.catalog import state as statements
 
@@ -85,9 +87,10 @@ def release(
         str, typer.Argument(metavar="COMPUTER", help="Name of the old or the new computer, or ID of a migration.")
     ],
 ) -> None:
-    """Say that captured state is not needed any more: its place is free, and it is deleted when its point says.
+    """Say that captured state is not needed any more.
 
-    State that was not restored is released after a question only.
+    Its place is free, and it is deleted when its point says. State that was not restored is released after a question
+    only.
     """
     from courier.deployment.state_migrations import purge as delete
     from courier.deployment.state_migrations import release as act
@@ -169,6 +172,4 @@ def purge(context: typer.Context) -> None:
     console.result(document)
 
 
-for commands in (state_capture.app, state_restore.app):
-    app.add_typer(commands)
 app.add_typer(state_point.app, name="point")

@@ -55,7 +55,7 @@ def capture(
         bool, typer.Option("--preview", help="Print what would be captured and what would not; change nothing.")
     ] = False,
 ) -> None:
-    """Capture a computer's state for the computer that it is associated with.
+    """Capture a computer's state for its associated computer.
 
     After an interruption the same command goes on. Exit code 4: something could not be read, and
     is listed; what was captured is kept, but the computer may not be wiped after it.

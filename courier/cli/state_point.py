@@ -143,7 +143,10 @@ def remove(
         bool, typer.Option("--lost", help="Its disk is lost, and with it all the state that it holds.")
     ] = False,
 ) -> None:
-    """Forget a state migration point that holds nothing any more. Its folder stays."""
+    """Forget a point that holds nothing any more.
+
+    Its folder stays.
+    """
     from courier.deployment.state_points import find_point, forget_lost_point, remove_point
 
     console = console_of(context)
@@ -162,7 +165,7 @@ def remove(
 
 @command(app, "adopt", examples=["courier state point adopt STATE1"])
 def adopt(context: typer.Context, *, name: POINT) -> None:
-    """After a lost catalogue: take in the captured state at a point that the catalogue does not know.
+    """After a lost catalogue: take in what a point holds.
 
     The recovery key of the site opens it. Do this only where nobody else could write to the point
     meanwhile.

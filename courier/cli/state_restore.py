@@ -37,7 +37,7 @@ def restore(
         str | None, typer.Option("--migration", metavar="ID", help="Where several wait: the one that is meant.")
     ] = None,
 ) -> None:
-    """Restore the state that was captured for a computer, all of it verified.
+    """Restore what was captured for a computer, all verified.
 
     What stands in the way is kept, under a name that ends in .before-restore. After an interruption the
     same command goes on.
@@ -97,9 +97,9 @@ def recover(
     into: INTO,
     capture: CAPTURE = None,
 ) -> None:
-    """Bring captured state back by the site's own recovery key, such as when the new computer is lost.
+    """Bring captured state back by the site's recovery key.
 
-    It does not count as restored.
+    So the new computer, or its key, may be lost. It does not count as restored.
     """
     from courier.deployment.state_migrations import find_migration
     from courier.deployment.state_migrations import recover as act

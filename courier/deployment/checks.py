@@ -74,7 +74,7 @@ def _check_times(facts: DeploymentFacts, found: FindingList) -> None:
         if first >= second:
             found.add("times-out-of-order", f"{early} is not before {late}", f"give a later {late}")
     if facts.expires_ns is not None and facts.expires_ns <= facts.now_ns:
-        found.add("expired", "it has expired already", "give a later --expires, in UTC")
+        found.add("expired", "the deployment has expired already", "give a later --expires, in UTC")
 
 
 def _check_computers(facts: DeploymentFacts, found: FindingList) -> None:

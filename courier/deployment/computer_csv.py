@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from courier.deployment.identifiers import is_scientific, parse_guid, parse_mac, parse_name, parse_variable
 from courier.errors import UsageError
+from courier.text import plural
 
 MAX_BYTES = 256 << 20
 """Bytes of the largest file that is read."""
@@ -227,7 +228,7 @@ def _row(line: int, cells: Sequence[str], columns: Columns) -> Row | Refused:
     while len(cells) > len(columns) and not cells[-1].strip():
         cells = cells[:-1]
     if len(cells) != len(columns):
-        return Refused(line=line, reason=f"{len(cells)} columns, where there are to be {len(columns)}")
+        return Refused(line=line, reason=f"{plural(len(cells), 'column')}, where there are to be {len(columns)}")
     fixed: dict[str, str] = {"NAME": ""}
     macs: list[str] = []
     variables: dict[str, str] = {}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from courier.deployment.checks import check_deployment, overwrites
+from courier.deployment.checks import check_deployment
 from courier.deployment.deployment_facts import DeploymentFacts
 from courier.deployment.facts import WantedDeployment, gather, reachable
 from courier.deployment.findings import Finding
@@ -33,7 +33,6 @@ from formats.documents import deployment as policy_doc
 from formats.documents.deployment import DeployedComputer, DeploymentPolicy, Option, ReachablePoint
 from formats.documents.fields import PackageRef
 from formats.errors import BadSignatureError, FormatError
-from formats.records import format_time
 
 KEY_BYTES = 32
 _BATCH = 500
@@ -69,6 +68,10 @@ def judge_again(site: Site, name: str) -> Judged:
     found = find_deployment(site, name)
     with site.catalogue.reading() as connection:
         names = deployments.targets(connection, found.deployment)
+    return _judge_made(site, found, names)
+
+
+def _judge_made(site: Site, found: Deployment, names: Sequence[str]) -> Judged:
     wanted = WantedDeployment(
         package=f"{found.package}:{found.version}",
         computers=names,
@@ -186,8 +189,8 @@ def cache_commands(site: Site, facts: DeploymentFacts) -> dict[str, str]:
 def policy_for(site: Site, name: str, computer: str) -> DeploymentPolicy:
     """What a computer is to do for the deployment ``name``; its state gets a place at a state migration point.
 
-    Raises `NotFoundError` for a deployment, or a computer that it does not go to, `RefusedError` where it has expired,
-    would erase a protected computer, or uses a package that the deployment was not made with; and as `state_place_for`.
+    Raises `NotFoundError` for a deployment, or a computer that it does not go to, `RefusedError` where anything that
+    create would refuse is amiss by now; and as `state_place_for`.
     """
     found = find_deployment(site, name)
     with site.catalogue.reading() as connection:
@@ -198,27 +201,17 @@ def policy_for(site: Site, name: str, computer: str) -> DeploymentPolicy:
             f"deployment {found.deployment} does not go to {computer}",
             hint=f"courier deploy show {found.deployment} shows its computers",
         )
-    moment = now()
-    if found.expires_ns is not None and moment >= found.expires_ns:
-        raise RefusedError(
-            f"deployment {found.deployment} expired at {format_time(found.expires_ns)[:19]}Z",
-            hint="courier deploy create makes another",
-            code=Code.DEPLOYMENT_REFUSED,
-        )
+    judged = _judge_made(site, found, [known.name])
+    if judged.refused:
+        raise refusal(judged)
     sequence = load_sequence(found.sequence, name=f"task sequence of {found.deployment}")
     variables = variables_of(sequence, known.name, known.variables)
     steps = [step for step in sequence.steps if runs(step, variables)]
-    if known.row.protected and any(overwrites(step) for step in steps):
-        raise RefusedError(
-            f"{known.name} is protected, and deployment {found.deployment} would erase it",
-            hint=f"if it is meant: courier computer set {known.name} --no-protect",
-            code=Code.DEPLOYMENT_REFUSED,
-        )
     refs = _used(found, sequence, steps, variables, known.name)
     return DeploymentPolicy(
         site=site.code,
         deployment=found.deployment,
-        issued_ns=site.signing_time(moment),
+        issued_ns=site.signing_time(now()),
         computer=_deployed(known),
         sequence=found.sequence,
         option=_OPTIONS[found.option],

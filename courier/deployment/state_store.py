@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from courier.deployment.state_keys import MigrationKeys, folder_name
 from courier.deployment.state_objects import make_below
 from courier.errors import DamagedError, NotFoundError, RefusedError, explain
 from courier.files import locked, path_text, write_atomic
+from courier.niceties import set_mode
 from formats.age import Identity
 from formats.documents.deployment import MigrationId
 from formats.documents.state import CaptureRecord, RestoreRecord
@@ -95,6 +97,10 @@ class MigrationFolder:
     def reserve(self) -> None:
         """Give the migration its place. Raises `OSError`."""
         make_below(self.path)
+        lock = self.path / "lock"
+        lock.touch()
+        # Site and clients may be different users, and each has to hold it.
+        set_mode(lock, stat.S_IMODE(self.path.stat().st_mode) & 0o666)
         write_atomic(self.path / RESERVED, b"courier-state-place/1\n", readable=True)
 
     def close(self) -> None:

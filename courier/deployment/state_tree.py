@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Protocol
 
 from courier.deployment.state_attributes import set_attributes
+from courier.error_codes import Code
 from courier.errors import RefusedError
 from courier.files import TEMP, path_text
 from courier.packages.tree_root import TreeRoot
 from courier.packages.write_tree import NO_HARD_LINKS
 from courier.progress import Progress
 from formats.documents.state import FileRow, FolderRow, LinkRow, NameRow, PieceRow, ZerosRow, escape, unescape
+from formats.names import windows_keeps
 
 EntryRow = FolderRow | FileRow | NameRow | LinkRow
 """A row that is an entry of the tree."""
@@ -274,9 +276,19 @@ class RestoredTree(AbstractContextManager["RestoredTree"]):
         return f"{above}{slash}{TEMP}{sha256(os.fsencode(name)).hexdigest()[:32]}"
 
 
-def _name(path: str) -> str:
-    """The path of an entry as the system takes it."""
-    return os.fsdecode(unescape(path))
+def _name(path: str, *, windows: bool = os.name == "nt") -> str:
+    """The path of an entry as the system takes it.
+
+    Raises `RefusedError` for one that Windows would change, possibly into one outside the folder.
+    """
+    name = os.fsdecode(unescape(path))
+    if windows and not windows_keeps(name):
+        raise RefusedError(
+            f"{path!a}: Windows cannot keep this name",
+            hint="restore it on Linux: courier state recover MIGRATION --into DIR",
+            code=Code.NAME_NOT_KEPT,
+        )
+    return name
 
 
 def _beside(name: str, ending: str) -> str:

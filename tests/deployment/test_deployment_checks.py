@@ -322,7 +322,7 @@ def test_files_that_do_not_go_onto_their_partition() -> None:
 # --- state ----------------------------------------------------------------------------------------------------------
 
 REFRESH = WIPE.replace("[[step]]", CAPTURE + "[[step]]", 1) + RESTORE
-ITSELF = {"state_goes_to": "PC1", "state_comes_from": ("PC1",)}
+ITSELF: dict[str, Any] = {"state_goes_to": "PC1", "state_comes_from": ("PC1",)}
 
 
 def test_a_computer_that_gets_its_own_state_back_is_good() -> None:

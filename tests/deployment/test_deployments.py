@@ -124,6 +124,7 @@ def test_what_is_in_the_store_is_judged_by_its_files(made: Home, sequence: Path)
         ("deploy", "create", "HQ100001", "--sequence", "SEQUENCE"),
         ("deploy", "create", "HQ100001", "--to", "PC1"),
         ("deploy", "create", "HQ1", "--to", "PC1", "--sequence", "SEQUENCE"),
+        ("deploy", "create", "HQ100001", "--to", "PC 1", "--sequence", "SEQUENCE"),
         ("deploy", "create", "HQ100001", "--to", "PC1", "--sequence", "SEQUENCE", "--option", "download"),
         ("deploy", "create", "HQ100001", "--to", "PC1", "--sequence", "SEQUENCE", "--expires", "soon"),
         ("deploy", "check", "HQ1-D00001", "--to", "PC1"),
@@ -138,6 +139,8 @@ def test_erasing_several_disks_takes_a_yes_or_their_number(made: Home, sequence:
     words: tuple[object, ...] = ("deploy", "create", "HQ100001", "--to", "PC1", "--to", "PC2", "--sequence", sequence)
     words = (*words, "--option", "run-from-point", "--home", made.path, "--json")
     count = len(made("deploy", "list")["deployments"])
+    together = ("deploy", "check", "HQ100001", "--to", "PC2,PC1", "--sequence", sequence, "--option", "as-needed")
+    assert made(*together)["computers"] == ["PC2", "PC1"]
     assert run(*words, code=3).error["hint"] == "give --count 2, or --yes"
     assert run(*words, "--count", "3", code=2).error["message"].startswith("--count 3: it erases 2 disks (PC1, PC2)")
     assert run(*words, "--dry-run").document["erased"] == ["PC1", "PC2"]
@@ -230,6 +233,13 @@ def test_no_policy_erases_a_computer_that_was_protected_since(made: Home, sequen
         assert {one["code"] for one in ran.document["findings"]} == {"protected-computer"}
     finally:
         made("computer", "set", "PC1", "--no-protect")
+    made("computer", "associate", "PC1", "PC2")
+    try:
+        error = made.fails("deploy", "policy", name, "PC1", "--out", tmp_path / "p", code=3)
+        assert "was not captured" in error["message"]
+    finally:
+        made("computer", "dissociate", "PC1")
+    made("deploy", "policy", name, "PC1", "--out", tmp_path / "p")
 
 
 def test_a_policy_takes_a_place_for_state_where_the_sequence_captures(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from courier.deployment.deployments import all_deployments, policy_for, signed_policy
+from courier.deployment.run.journal import has_begun
 from courier.deployment.run.policy import ReadPolicy, check_computer, verified
 from courier.deployment.run.work import POLICY, Work
 from courier.errors import CourierError, NotFoundError
@@ -21,13 +22,13 @@ def policy_at_home(site: Site, work: Work, computer: str, *, name: str, anew: bo
     `courier.deployment.deployments.policy_for` does.
     """
     wanted = name.upper() or newest_for(site, computer)
-    path = work.place(POLICY)
+    path = work.folder / POLICY
     if not anew and (kept := _kept(site, path)) is not None and kept.policy.deployment == wanted:
         check_computer(kept.policy, computer)
         return kept
     data = signed_policy(site, policy_for(site, wanted, computer))
     made = verified(data, site.card, now_ns=now(), where="policy")
-    if anew or not work.journal.exists():
+    if anew or not has_begun(work.journal):
         write_atomic(path, data, private=True)
     return made
 

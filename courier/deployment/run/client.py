@@ -69,7 +69,7 @@ def run_deployment(
     if wanted.anew:
         work.tidy()
     journal = open_journal(work.journal, policy=wanted.read.digest, target=str(into), anew=wanted.anew)
-    if not journal.events:
+    if not journal.is_begun:
         check_times(policy, now_ns=now_ns)
     sequence = load_sequence(policy.sequence, name=f"task sequence of {policy.deployment}")
     own = policy.computer.variables if policy.computer else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -33,8 +34,14 @@ class DirectoryTarget:
         return TargetFacts(is_disk=False, size=None, empty=not volumes[""].filled, volumes=volumes)
 
     def erase(self, step: PartitionStep) -> None:
-        """See `Target.erase`."""
+        """See `Target.erase`. Raises `RefusedError` where a disk is mounted somewhere in the folder."""
         make_folder(self.root)
+        for above, folders, _ in os.walk(self.root):
+            for name in folders:
+                if os.path.ismount(Path(above, name)):
+                    raise RefusedError(
+                        f"a disk is mounted at {Path(above, name)}, and would be erased", hint="unmount it first"
+                    )
         for path in self.root.iterdir():
             remove_tree(path)
         for part in step.parts:

@@ -130,7 +130,7 @@ class DiskTarget:
         for name in (TREES, STORES, IMAGES):
             remove_tree(self._work.place(name))
         make_folder(self.root)
-        sync_folder(self._work.folder)
+        sync_folder(self._work.built)
 
     # --- steps ---
 

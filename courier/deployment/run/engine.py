@@ -89,11 +89,11 @@ class Engine:
         self.reporting.tell()
         if self.journal.is_finished:
             return self._result(already=True)
-        refs = self._refs()
-        if not self.journal.is_begun:
-            self._before(refs)
-        self._event(WHOLE, "started", "goes on" if self.journal.is_begun else "begins")
         try:
+            refs = self._refs()
+            if not self.journal.is_begun:
+                self._explaining(lambda: self._before(refs))
+            self._event(WHOLE, "started", "goes on" if self.journal.is_begun else "begins")
             for step in self.plan.steps:
                 if not self._is_over(step) and self._one(step):
                     return self._result(restart=True)

@@ -176,7 +176,7 @@ def apply_to_folder(work: Work, wim: Path, index: int, folder: Path, *, step: in
         for path in folder.iterdir():
             remove_tree(path)
     begun.touch()
-    sync_folder(work.folder)
+    sync_folder(work.built)
     run_tool(work, "wimapply", wim, str(index), folder, *(["--unix-data"] if unix else []))
 
 

@@ -102,27 +102,37 @@ class Journal:
 def open_journal(path: Path, *, policy: str, target: str, anew: bool) -> Journal:
     """The journal at ``path``, made where there is none, or with ``anew`` in place of the one there.
 
-    Raises `RefusedError` where it is of another policy (SHA-256 ``policy``) or target, `DamagedError` where it cannot
-    be read.
+    One of which no step was begun gives its place to any other. Raises `RefusedError` where it is of another policy
+    (SHA-256 ``policy``) or target, `DamagedError` where it cannot be read.
     """
     if path.exists() and not anew:
         journal = _read(path)
-        if journal.head.policy != policy:
-            raise RefusedError(
-                f"{path.parent} holds a run of another deployment, or of another state of this one",
-                hint="use another folder with --work DIR; to give that run up and begin this one: --anew",
-                code=Code.TARGET_EXISTS,
-            )
-        if journal.head.target != target:
-            raise RefusedError(
-                f"{path.parent} holds a run into {journal.head.target}",
-                hint="go on with --into that, or use another folder with --work DIR",
-                code=Code.TARGET_EXISTS,
-            )
-        return journal
+        if (journal.head.policy, journal.head.target) == (policy, target):
+            return journal
+        if journal.is_begun:
+            raise _other_run(path.parent, journal, same_policy=journal.head.policy == policy)
     head = JournalHead(policy=policy, run=os.urandom(16).hex(), target=target, begun_ns=time.time_ns())
     write_atomic(path, head.json() + b"\n", private=True)
     return Journal(path, head, [])
+
+
+def has_begun(path: Path) -> bool:
+    """Whether there is a journal at ``path`` by which a step was begun. Raises `DamagedError`."""
+    return path.exists() and _read(path).is_begun
+
+
+def _other_run(folder: Path, journal: Journal, *, same_policy: bool) -> RefusedError:
+    if same_policy:
+        return RefusedError(
+            f"{folder} holds a run into {journal.head.target}",
+            hint="go on with --into that, or use another folder with --work DIR",
+            code=Code.TARGET_EXISTS,
+        )
+    return RefusedError(
+        f"{folder} holds a run of another deployment, or of another state of this one",
+        hint="use another folder with --work DIR; to give that run up and begin this one: --anew",
+        code=Code.TARGET_EXISTS,
+    )
 
 
 def _read(path: Path) -> Journal:

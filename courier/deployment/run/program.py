@@ -30,7 +30,7 @@ def run_program(
     """
     env = {**os.environ, **environment}
     if ref is None:
-        return _run(step, work, shutil.which(step.command[0], path=env.get("PATH")), work.folder, env)
+        return _run(step, work, shutil.which(step.command[0], path=env.get("PATH")), work.built, env)
     with work.scratch("package") as folder:
         make_folder(folder)
         content.using(ref, lambda files: copy_package(files, folder, ""))

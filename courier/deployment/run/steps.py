@@ -131,7 +131,7 @@ class StepRunner:
     def _capture(self, step: CaptureStateStep) -> tuple[str, str]:
         rules = make_rules(step.include, step.exclude, step.largest)
         with self.target.reading(step.part) as root:
-            found = capture(self._place(), root, rules, work=self.work.folder, stop=self.stop)
+            found = capture(self._place(), root, rules, work=self.work.place("state"), stop=self.stop)
         if not found.is_complete:
             for one in found.left:
                 self.work.log(f"not captured: {one.path}: {one.reason}")

@@ -60,10 +60,8 @@ def check_place(into: Path, work: Path, *, device: bool = False) -> bool:
     `UsageError`, `NotFoundError`.
     """
     into, work = into.absolute(), work.absolute()
-    if work == into or into in work.parents:
-        raise UsageError(
-            f"the work folder {work} is inside of what is deployed to", hint="name another one with --work DIR"
-        )
+    if work == into or into in work.parents or work in into.parents:
+        raise UsageError(f"the work folder {work} and {into} are not apart", hint="name another one with --work DIR")
     try:
         mode = into.stat().st_mode
     except FileNotFoundError:

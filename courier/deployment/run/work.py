@@ -6,17 +6,18 @@ It must lie outside of what is deployed to. It is for this user alone: trees of 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from courier.errors import BusyError
+from courier.errors import BusyError, UsageError
 from courier.files import make_folder, remove_tree, sweep
-from courier.niceties import set_mode
 from formats.records import format_time
 
-LOG, LOCK, JOURNAL, SCRATCH, POLICY = "log.txt", "lock", "journal", "scratch", "policy"
+LOG, LOCK, JOURNAL, POLICY, BUILT = "log.txt", "deploy-run.lock", "journal", "policy", "built"
+"""What is in a work folder. The lock marks a folder as one; all that goes in the end is in the folder `BUILT`."""
 MAX_LOG = 4 << 20
 """Bytes of a log; the one before it is kept as ``log.txt.1``."""
 
@@ -38,9 +39,14 @@ class Work:
         """What programs printed."""
         return self.folder / LOG
 
+    @property
+    def built(self) -> Path:
+        """The folder of what is kept until the sequence ends."""
+        return make_folder(self.folder / BUILT)
+
     def place(self, name: str) -> Path:
-        """The path of what a part of the client keeps here until the sequence ends."""
-        return self.folder / name
+        """The path of what a part of the client keeps until the sequence ends."""
+        return self.built / name
 
     def log(self, text: str) -> None:
         """Add a text to the log. The older half goes where it gets too long."""
@@ -54,7 +60,7 @@ class Work:
     @contextlib.contextmanager
     def scratch(self, name: str) -> Iterator[Path]:
         """A path for what is needed in the block alone; what an earlier run left there is removed before it."""
-        path = make_folder(self.folder / SCRATCH) / name
+        path = make_folder(self.place("scratch")) / name
         remove_tree(path)
         try:
             yield path
@@ -62,22 +68,24 @@ class Work:
             remove_tree(path)
 
     def tidy(self) -> None:
-        """Remove all but the journal, the log, the lock, and a policy that was made at the site's home."""
-        for path in self.folder.iterdir():
-            if path.name not in (LOCK, JOURNAL, POLICY, LOG, f"{LOG}.1"):
-                remove_tree(path)
+        """Remove what was kept until the end. The journal and the log stay, and a policy made at the site's home."""
+        remove_tree(self.folder / BUILT)
 
 
 @contextlib.contextmanager
 def work_folder(folder: Path) -> Iterator[Work]:
     """The work folder at ``folder``, made where there is none, while no other run uses it.
 
-    Raises `BusyError` while another run does, or a program that one has started.
+    Raises `BusyError` while another run does, or a program that one has started, and `UsageError` for a folder that
+    holds something else.
     """
     from filelock import lock_descriptor
 
-    make_folder(folder)
-    set_mode(folder, 0o700)
+    if not folder.exists():
+        make_folder(folder.parent)
+        folder.mkdir(mode=0o700)
+    elif not (folder / LOCK).exists() and any(os.scandir(folder)):
+        raise UsageError(f"{folder} holds other files", hint="name a new folder with --work DIR")
     with (folder / LOCK).open("a+b") as lock:
         if not lock_descriptor(lock.fileno(), blocking=False):
             raise BusyError(

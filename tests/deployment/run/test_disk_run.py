@@ -75,7 +75,7 @@ def test_a_sequence_makes_a_disk_that_stock_tools_find_sound(computer: Computer,
     _is_right(disk, tmp_path)
     assert disk.stat().st_blocks * 512 < 40 * MIB  # it stays sparse
     # Nothing stays but the journal and the log, which has what programs printed.
-    assert {path.name for path in computer.work.iterdir()} == {"journal", "log.txt", "lock"}
+    assert {path.name for path in computer.work.iterdir()} == {"journal", "log.txt", "deploy-run.lock"}
     assert "\nX1\n" in (computer.work / "log.txt").read_text()
     assert computer.cache.exists() == (option == "as-needed")
     told = [(one.number, one.step, one.outcome) for one in computer.told()]

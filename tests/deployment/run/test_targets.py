@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,17 @@ def test_what_holds_something_is_erased_only_where_that_is_said(computer: Comput
     assert files_of(tmp_path / "more") == {"kept": b"k"} | {f"inf/{name}": data for name, data in DRIVERS.items()}
 
 
+def test_a_disk_that_is_mounted_in_a_folder_is_not_erased(
+    computer: Computer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tree_of(tmp_path / "full", {"usb/photos/a.jpg": b"years", "b": b"b"})
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).name == "photos")
+    with pytest.raises(RefusedError) as caught:
+        computer.run(computer.policy(INTO_FOLDER), folder, erase=True)
+    assert f"a disk is mounted at {folder / 'usb' / 'photos'}" in caught.value.message
+    assert files_of(folder) == {"usb/photos/a.jpg": b"years", "b": b"b"}
+
+
 def test_files_do_not_go_through_a_link_of_the_image(computer: Computer, tmp_path: Path) -> None:
     outside = tree_of(tmp_path / "outside", {"kept": b"k"})
     (tmp_path / "new").mkdir()
@@ -73,8 +85,17 @@ def test_devices_mounted_places_and_missing_disks_are_refused(computer: Computer
     with pytest.raises(NotFoundError) as caught:
         computer.run(policy, tmp_path / "disk.img")
     assert "truncate -s" in caught.value.hint
-    with pytest.raises(UsageError, match="inside of what is deployed to"):
+    with pytest.raises(UsageError, match="not apart"):
         computer.run(policy, computer.root)
+    with pytest.raises(UsageError, match="not apart"):
+        computer.run(policy, computer.work / "new")
+
+
+def test_a_folder_with_other_files_is_no_work_folder(computer: Computer, tmp_path: Path) -> None:
+    tree_of(computer.work, {"mine": b"m"})
+    with pytest.raises(UsageError, match="other files"):
+        computer.run(computer.policy(DRIVE), tmp_path / "new")
+    assert files_of(computer.work) == {"mine": b"m"}
 
 
 def test_two_runs_do_not_share_a_work_folder(computer: Computer, tmp_path: Path) -> None:
@@ -150,6 +171,16 @@ def test_all_that_does_not_fit_is_named_before_the_first_write(
         assert text in found
     assert "s11" not in found
     assert not disk.read_bytes().strip(b"\0")
+
+
+def test_a_run_that_was_refused_is_told_and_gives_its_place_to_another(computer: Computer, tmp_path: Path) -> None:
+    disk = disk_of(tmp_path / "disk.img", 48)
+    with pytest.raises(RefusedError):
+        computer.run(computer.policy(sequence(step("partition", parts=[("A", "data", "1GB", "ext4")]))), disk)
+    assert [(one.step, one.outcome) for one in computer.told()] == [(0, "failed")]
+    assert "the partitions need" in computer.told()[0].message
+    computer.run(computer.policy(sequence(step("partition", parts=[("A", "data", "rest", "ext4")]))), disk)
+    assert on_disk(disk, tmp_path) == {"A": {}}
 
 
 def test_a_file_that_the_package_does_not_have_is_named(computer: Computer, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from journey import environment
 from state_samples import EVERYTHING, MIGRATION, Bench, described, full_tree, refusing
 
+from courier.deployment import state_tree
 from courier.deployment.state_capture import capture
 from courier.deployment.state_keys import MigrationKeys
 from courier.deployment.state_manifest import manifest_rows
@@ -393,6 +394,29 @@ def test_nothing_is_written_through_a_link(bench: Bench) -> None:
     with pytest.raises(RefusedError, match="is a link"):
         bench.restore()
     assert not list(outside.iterdir())
+
+
+def test_whoever_may_write_to_a_point_may_go_on_with_what_is_there(bench: Bench) -> None:
+    bench.point.chmod(0o777)
+    (bench.source / "a").write_bytes(b"1")
+    other = Bench(root=bench.root, destination=bench.destination, recovery=bench.recovery, migration="f" * 32)
+    before = os.umask(0o077)
+    try:
+        other.folder.reserve()
+        other.capture()
+    finally:
+        os.umask(before)
+    for path in [other.folder.path, *other.folder.path.rglob("*")]:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode & 0o444 == 0o444, path
+        assert mode & 0o222 == 0o222 or not (path.is_dir() or path.name == "lock"), path
+
+
+@pytest.mark.parametrize("path", ["a\\..\\x", "C:x", "nul", "end."])
+def test_windows_makes_no_name_that_it_would_change(path: str) -> None:
+    assert state_tree._name(path, windows=False) == path
+    with pytest.raises(RefusedError, match="cannot keep this name"):
+        state_tree._name(path, windows=True)
 
 
 # --- who may read, and what a point can do --------------------------------------------------------------------------
