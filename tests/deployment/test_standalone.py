@@ -21,6 +21,7 @@ from courier.deployment.standalone.disc_image import write_image
 from courier.deployment.standalone.disc_plan import SizedFile, plan_discs
 from courier.errors import NoSpaceError
 from courier.files import write_atomic
+from formats.age import encrypted_size
 from formats.blocks import BLOCK
 from formats.documents.deployment import DeploymentPolicy
 from formats.documents.standalone import MAX_PIECE, SET, StandaloneSet
@@ -433,3 +434,22 @@ def test_a_plan_covers_every_byte_once_and_every_disc_fits(
             assert iso_size([*here, (CATALOG, 2048)]) <= capacity
         else:
             assert FatLayout(here, kind=32).size <= capacity
+
+
+@pytest.mark.parametrize("layout", ["iso", "usb"])
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_file_of_more_than_4_gib_is_cut_for_fat32_and_iso(layout: Any, encrypted: bool) -> None:
+    size = (9 << 30) + 12_345
+    plan = plan_discs(
+        [SizedFile(path="content/ab/install.esd", size=size)],
+        boot=[SizedFile(path="boot/vmlinuz", size=BLOCK)],
+        policy=3000,
+        capacity=30 * 10**9,
+        layout=layout,
+        encrypted=encrypted,
+    )
+    assert plan.discs == 1
+    assert sum(piece.size for piece in plan.pieces) == size
+    on_disc = [encrypted_size(piece.size, 1) if encrypted else piece.size for piece in plan.pieces]
+    assert len(on_disc) == 3
+    assert max(on_disc) <= MAX_PIECE < (4 << 30) - 1
