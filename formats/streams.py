@@ -99,3 +99,23 @@ class JoinedFiles(View):
         """Close the part that is open."""
         self._close_part()
         super().close()
+
+
+class Section(View):
+    """The ``size`` bytes from ``offset`` on of a seekable stream, which is closed with it and used by nobody else."""
+
+    def __init__(self, source: BinaryIO, offset: int, size: int) -> None:
+        super().__init__(size)
+        self._source = source
+        self._offset = offset
+
+    def _fill(self, into: memoryview) -> int:
+        self._source.seek(self._offset + self._position)
+        data = self._source.read(min(len(into), self.size - self._position))
+        into[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Close the stream."""
+        self._source.close()
+        super().close()

@@ -63,6 +63,20 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         multiprocessing.util.Finalize(None, shutil.rmtree, (MEMORY,), {"ignore_errors": True}, exitpriority=-200)
 
 
+LONG = os.environ.get("COURIER_LONG", "1" if CI else "0") == "1"
+"""Whether tests run that are marked ``long``."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is long, unless it was asked for."""
+    if LONG:
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if not (CI and report.skipped) or hasattr(report, "wasxfail"):
         return

@@ -25,6 +25,7 @@ from courier.cli import (
     plan,
     point,
     site,
+    standalone,
     state,
 )
 from courier.cli.command import TopGroup, group
@@ -51,6 +52,7 @@ for name, commands in (
     ("plan", plan.app),
     ("point", point.app),
     ("cache", cache.app),
+    ("standalone", standalone.app),
     ("computer", computer.app),
     ("state", state.app),
     ("deploy", deploy.app),

@@ -8,11 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from courier.site.catalog import points
-from courier.site.catalog.points import Point
 from formats.documents.report import Place
 
 if TYPE_CHECKING:
+    from courier.site.catalog.points import Point
     from courier.site.home import Site
 
 EXCLUSION = "no_courier"
@@ -36,6 +35,8 @@ def point_places(site: Site) -> list[Place]:
     A disk counts once for each point. A folder that is not mounted now, cannot be reached or is excluded has no room;
     nothing is written.
     """
+    from courier.site.catalog import points  # here, because clients of points need no catalogue
+
     with site.catalogue.reading() as connection:
         rows = [(row, points.folders(connection, row.name)) for row in points.everyone(connection)]
     return [_place(row, map(Path, folders)) for row, folders in rows]

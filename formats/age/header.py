@@ -39,7 +39,8 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/]*")
 _LINE = 64
 _KEY_SIZE = 32
 _WRAPPED_SIZE = FILE_KEY_SIZE + 16
-_WRAP_NONCE = bytes(12)  # a wrap key is used once
+WRAP_NONCE = bytes(12)
+"""A wrap key is used once."""
 _X25519_INFO = b"age-encryption.org/v1/X25519"
 _SEED_SALT = b"courier-encryption/1"
 
@@ -90,7 +91,7 @@ class Identity:
         secret = _exchange(self._private, share)
         key = derive(secret, salt=share + self._public, info=_X25519_INFO)
         try:
-            return ChaCha20Poly1305(key).decrypt(_WRAP_NONCE, wrapped, None)
+            return ChaCha20Poly1305(key).decrypt(WRAP_NONCE, wrapped, None)
         except InvalidTag:
             return None
 
@@ -177,24 +178,36 @@ def header_size(recipients: int) -> int:
     return len(_VERSION_LINE) + 98 * recipients + 3 + _END_SIZE
 
 
-def _to_base64(data: bytes) -> bytes:
+def to_base64(data: bytes) -> bytes:
+    """Base64 as headers have it, without padding."""
     return base64.b64encode(data).rstrip(b"=")
 
 
-def _from_base64(text: bytes, what: str) -> bytes:
-    """The bytes of ``text``; raises `MalformedError` unless it is spelled as `_to_base64` does (RFC 4648, 3.5)."""
+def from_base64(text: bytes, what: str) -> bytes:
+    """The bytes of ``text``; raises `MalformedError` unless it is spelled as `to_base64` does (RFC 4648, 3.5)."""
     if _BASE64.fullmatch(text):
         try:
             data = base64.b64decode(text + b"=" * (-len(text) % 4))
         except binascii.Error:
             data = b""
-        if _to_base64(data) == text:
+        if to_base64(data) == text:
             return data
     raise MalformedError(f"{what} is not canonical base64", place="header")
 
 
-def _mac(file_key: bytes, header: bytes) -> bytes:
+def header_mac(file_key: bytes, header: bytes) -> bytes:
+    """The MAC of a header, over its bytes up to the ``---`` and with it."""
     return hmac.digest(derive(file_key, salt=b"", info=b"header"), header, "sha256")
+
+
+def mac_fits(file_key: bytes, header: bytes, mac: bytes) -> bool:
+    """Whether a MAC is that of a header."""
+    return hmac.compare_digest(header_mac(file_key, header), mac)
+
+
+def end_of_header(header: Header) -> int:
+    """Bytes of a header that its MAC covers."""
+    return header.size - _END_SIZE
 
 
 def header_bytes(file_key: bytes, recipients: Sequence[str], keys: KeySource) -> bytes:
@@ -213,10 +226,10 @@ def header_bytes(file_key: bytes, recipients: Sequence[str], keys: KeySource) ->
         ephemeral = X25519PrivateKey.from_private_bytes(keys.ephemeral(point))
         share = ephemeral.public_key().public_bytes_raw()
         key = derive(_exchange(ephemeral, point), salt=share + point, info=_X25519_INFO)
-        body = ChaCha20Poly1305(key).encrypt(_WRAP_NONCE, file_key, None)
-        lines.append(b"-> X25519 %b\n%b\n" % (_to_base64(share), _to_base64(body)))
+        body = ChaCha20Poly1305(key).encrypt(WRAP_NONCE, file_key, None)
+        lines.append(b"-> X25519 %b\n%b\n" % (to_base64(share), to_base64(body)))
     start = b"".join(lines) + b"---"
-    return b"%b %b\n" % (start, _to_base64(_mac(file_key, start)))
+    return b"%b %b\n" % (start, to_base64(header_mac(file_key, start)))
 
 
 def parse_header(data: bytes) -> Header:
@@ -238,7 +251,7 @@ def parse_header(data: bytes) -> Header:
     line, end = _line(data, at)
     if not stanzas or len(line) != 3 + _END_SIZE - 1 or not line.startswith(b"--- "):
         raise MalformedError("neither a stanza nor the last line of a header", place="header")
-    return Header(stanzas=tuple(stanzas), mac=_from_base64(line[4:], "the MAC"), size=end)
+    return Header(stanzas=tuple(stanzas), mac=from_base64(line[4:], "the MAC"), size=end)
 
 
 def _parse_stanza(data: bytes, at: int) -> tuple[Stanza, int]:
@@ -253,7 +266,7 @@ def _parse_stanza(data: bytes, at: int) -> tuple[Stanza, int]:
         if len(line) > _LINE:
             raise MalformedError(f"a line of a stanza's body is over {_LINE} characters", place="header")
         if len(line) < _LINE:
-            return Stanza(arguments=arguments, body=_from_base64(bytes(text), "a stanza's body")), at
+            return Stanza(arguments=arguments, body=from_base64(bytes(text), "a stanza's body")), at
 
 
 def _line(data: bytes, at: int) -> tuple[bytes, int]:
@@ -274,7 +287,7 @@ def _wrapped_keys(header: Header) -> Iterator[tuple[bytes, bytes]]:
             raise MalformedError("a passphrase beside other stanzas", place="header")
         if kind != b"X25519":
             continue
-        share = _from_base64(rest[0], "an ephemeral share") if len(rest) == 1 else b""
+        share = from_base64(rest[0], "an ephemeral share") if len(rest) == 1 else b""
         if len(share) != _KEY_SIZE or len(stanza.body) != _WRAPPED_SIZE:
             raise MalformedError("an X25519 stanza of wrong form", place="header")
         yield share, stanza.body
@@ -292,7 +305,7 @@ def unwrap_file_key(data: bytes, header: Header, identities: Sequence[Identity])
             file_key = identity.unwrap(share, body)
             if file_key is None:
                 continue
-            if not hmac.compare_digest(_mac(file_key, data[: header.size - _END_SIZE]), header.mac):
+            if not mac_fits(file_key, data[: end_of_header(header)], header.mac):
                 raise DigestMismatchError("altered or damaged: it does not fit its MAC", place="header")
             return file_key
     raise NotForUsError("encrypted for other keys than those at hand")

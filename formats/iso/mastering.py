@@ -15,25 +15,28 @@ from typing import Any, BinaryIO, cast
 
 from pycdlib import PyCdlib
 from pycdlib.dates import DirectoryRecordDate, VolumeDescriptorDate
+from pycdlib.headervd import BootRecord
 from pycdlib.pycdlibexception import PyCdlibException
 from pycdlib.udf import UDFTimestamp
 
 from formats.errors import MalformedError
+from formats.iso.boot import BOOT_RECORD_BLOCK, SYSTEM_IDENTIFIER
 from formats.iso.layout import BLOCK, Folder, blocks_of, record_identifier, tree_of
 
 _COPY = 1 << 20  # a quarter faster than pycdlib's own 32 KiB
 _FILE_MODE = 0o100444
 _FOLDER_MODE = 0o040555
-_DESCRIPTORS = (16, 17)  # blocks of the ISO 9660 and the Joliet volume descriptor
 _MODIFIED = 830  # offset of the time of modification in a volume descriptor (ECMA-119 8.4.27)
+_BOOT_SYSTEM_USE = 1977  # bytes
 _TIMES = ("creation_time", "access_time", "modification_time", "attribute_change_time")
 
 
 class Image:
-    """An image of files that have not been read yet; a context manager.
+    """An image of files that have not been read yet; a context manager. ``blocks``: where each file begins, by path.
 
     ``listing`` has the path and size in bytes of each file, and ``sources`` the streams to read them from: pycdlib
-    seeks to the start, then reads that many bytes. Raises `MalformedError` if pycdlib cannot make the image.
+    seeks to the start, then reads that many bytes. ``bootable``: room is kept for a boot record, which `set_catalog`
+    completes. Raises `MalformedError` if pycdlib cannot make the image.
     """
 
     def __init__(
@@ -45,9 +48,11 @@ class Image:
         publisher: str,
         application: str,
         moment: datetime,
+        bootable: bool = False,
     ) -> None:
         self._moment = moment
         self._image = PyCdlib()
+        self._boot_record = BootRecord()
         try:
             self._image.new(
                 interchange_level=2,
@@ -59,10 +64,18 @@ class Image:
                 udf="2.60",
             )
             _add(self._image, tree_of(listing), listing, sources)
+            if bootable:
+                # Its place among the descriptors is all that is asked of pycdlib; the catalogue is a file like others.
+                self._boot_record.new(SYSTEM_IDENTIFIER)
+                self._image.brs.append(self._boot_record)
+                self._image._needs_reshuffle = True
             self._image.force_consistency()
         except PyCdlibException as error:
             raise MalformedError(f"no image can be made of these files: {error}") from error
-        _lay_in_order(self._image)
+        first = _lay_in_order(self._image)
+        self.blocks = _blocks_from(first, listing)
+        if bootable and self._boot_record.extent_location() != BOOT_RECORD_BLOCK:
+            raise MalformedError(f"the boot record would be in block {self._boot_record.extent_location()}")
         _date(self._image, moment)
         _identify(self._image, volume_id, moment)
 
@@ -77,12 +90,17 @@ class Image:
         """Bytes the image will have."""
         return int(self._image.pvd.space_size) * BLOCK
 
+    def set_catalog(self, block: int) -> None:
+        """Have the boot record name the block of the boot catalogue (El Torito, figure 7)."""
+        self._boot_record.update_boot_system_use(block.to_bytes(4, "little").ljust(_BOOT_SYSTEM_USE, b"\0"))
+
     def write(self, out: BinaryIO) -> None:
         """Write the image to ``out``, which is empty; it is left at its end."""
         self._image.write_fp(out, blocksize=_COPY)
         # pycdlib writes the present time here, whatever the field says.
-        for block in _DESCRIPTORS:
-            out.seek(block * BLOCK + _MODIFIED)
+        descriptors: Any = (self._image.pvd, self._image.joliet_vd)
+        for descriptor in descriptors:
+            out.seek(descriptor.extent_location() * BLOCK + _MODIFIED)
             out.write(_descriptor_date(self._moment))
         out.seek(0, io.SEEK_END)
 
@@ -120,16 +138,30 @@ def _add(
         )
 
 
-def _lay_in_order(image: PyCdlib) -> None:
-    """Put the data into the order in which the files were added; pycdlib sorts them by folder and name."""
+def _blocks_from(first: int, listing: Sequence[tuple[str, int]]) -> dict[str, int]:
+    """The block at which each file begins that is not empty, by path."""
+    found = {}
+    for path, size in listing:
+        if size:
+            found[path] = first
+            first += blocks_of(size)
+    return found
+
+
+def _lay_in_order(image: PyCdlib) -> int:
+    """Put the data into the order in which the files were added; pycdlib sorts them by folder and name.
+
+    Returns the block of the first.
+    """
     partition = image.udf_main_descs.partitions[0].part_start_location
     filled = [inode for inode in image.inodes if inode.get_data_length()]
-    block = min((inode.extent_location() for inode in filled), default=0)
+    first = block = min((inode.extent_location() for inode in filled), default=0)
     for inode in filled:
         inode.set_extent_location(block)
         for record, _ in inode.linked_records:
             record.set_data_location(block, block - partition)
         block += blocks_of(inode.get_data_length())
+    return first
 
 
 def _date(image: Any, moment: datetime) -> None:

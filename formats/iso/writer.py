@@ -15,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 
 from formats.errors import DigestMismatchError, IllegalNameError, MalformedError, TooLargeError
-from formats.iso.layout import iso_size
+from formats.iso.boot import CATALOG, BootImage, catalog, check_boot, with_table
+from formats.iso.layout import BLOCK, iso_size
 
 _LONGEST_TEXT = 64  # characters in a 128-byte field of Joliet
 _D_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
@@ -89,21 +90,32 @@ def write_iso(
     publisher: str,
     application: str,
     created_ns: int,
+    boot: Sequence[BootImage] = (),
     progress: Callable[[int], None] | None = None,
-) -> None:
+) -> dict[str, int]:
     """Write an image of ``files`` to ``out``, a seekable file open for reading and writing, instead of what it held.
 
     The image has `iso_size` bytes, and the data of the files lie in the order given, each read and written once.
     ``volume_id`` (``HQ1_000042_V003``) has 1 to 16 d-characters (A-Z 0-9 _). ``publisher`` and ``application`` are for
     people: they are cut to 64 characters, accents are dropped, and other characters beyond ASCII become ``?``. Every
     date is ``created_ns`` (nanoseconds since 1970) in whole seconds, UTC. ``progress`` is told the bytes of every piece
-    of file data copied.
+    of file data copied. Returns the block at which each file begins that is not empty, by path.
+
+    ``boot``: the files that firmware starts (El Torito). The image then has one more file, the last one: the boot
+    catalogue, `CATALOG`, of one block.
 
     Raises `IllegalNameError` and `TooLargeError` for files and names that an image cannot hold (before anything is
     written), and `DigestMismatchError` for a file that is shorter or longer than its size. Errors of reading and
     writing pass through.
     """
+    sizes = {file.path: file.size for file in files}
     listing = [(file.path, file.size) for file in files]
+    made: dict[str, bytes] = {}
+    if boot:
+        check_boot(boot, sizes)
+        listing.append((CATALOG, BLOCK))
+        catalogue = IsoFile(path=CATALOG, size=BLOCK, open=lambda: io.BytesIO(made[CATALOG]))
+        files = [*(_made_later(file, boot, made) for file in files), catalogue]
     size = iso_size(listing)
     if not 1 <= len(volume_id) <= 16 or not _D_CHARACTERS.issuperset(volume_id):
         raise IllegalNameError("a volume ID has 1 to 16 characters A-Z 0-9 _", place=ascii(volume_id))
@@ -119,9 +131,14 @@ def write_iso(
             publisher=_text(publisher),
             application=_text(application),
             moment=moment,
+            bootable=bool(boot),
         ) as image:
             if image.size != size:
                 raise MalformedError(f"laid out in {image.size} bytes instead of {size}")
+            if boot:
+                image.set_catalog(image.blocks[CATALOG])
+                made[CATALOG] = catalog(boot, image.blocks, sizes)
+                _fill_tables(files, boot, image.blocks, made)
             out.seek(0)
             out.truncate(0)
             for file, source in zip(files, sources, strict=True):
@@ -129,9 +146,31 @@ def write_iso(
                     source.seek(0)
                     source.finish()
             image.write(out)
+            return image.blocks
     finally:
         for source in sources:
             source.close()
+
+
+def _made_later(file: IsoFile, boot: Sequence[BootImage], made: dict[str, bytes]) -> IsoFile:
+    """``file`` itself, or a loader whose table is filled in once it is known where it lies; then it is in ``made``."""
+    if not any(image.table and image.path == file.path for image in boot):
+        return file
+    return IsoFile(
+        path=file.path, size=file.size, open=lambda: io.BytesIO(made[file.path]) if file.path in made else file.open()
+    )
+
+
+def _fill_tables(
+    files: Sequence[IsoFile], boot: Sequence[BootImage], blocks: dict[str, int], made: dict[str, bytes]
+) -> None:
+    for file in files:
+        if any(image.table and image.path == file.path for image in boot):
+            with file.open() as source:
+                loader = source.read(file.size + 1)
+            if len(loader) != file.size:
+                raise DigestMismatchError(f"{len(loader)} bytes where {file.size} are due", place=file.path)
+            made[file.path] = with_table(loader, blocks[file.path])
 
 
 def _moment(created_ns: int) -> datetime:

@@ -17,9 +17,11 @@ DEBIAN_PACKAGES = {
     "age-keygen": "age",
     "apt-get": "apt",
     "bsdtar": "libarchive-tools",
+    "busybox": "busybox-static",
     "debugfs": "e2fsprogs",
     "diff": "diffutils",
     "dpkg-deb": "dpkg",
+    "fdisk": "fdisk",
     "fsck.ext4": "e2fsprogs",
     "fsck.fat": "dosfstools",
     "getfattr": "attr",
@@ -42,6 +44,7 @@ DEBIAN_PACKAGES = {
     "pkcs11-tool": "opensc",
     "psql": "postgresql-client",
     "qemu-img": "qemu-utils",
+    "qemu-system-x86_64": "qemu-system-x86",
     "sfdisk": "fdisk",
     "sgdisk": "gdisk",
     "sha256sum": "coreutils",
@@ -59,6 +62,17 @@ DEBIAN_PACKAGES = {
 """Tool -> the Debian package that installs it. A new tool is a line here and nothing else."""
 
 
+DEBIAN_FILES = {
+    "/usr/lib/ISOLINUX/isohdpfx.bin": "isolinux",
+    "/usr/lib/ISOLINUX/isolinux.bin": "isolinux",
+    "/usr/lib/grub/x86_64-efi/monolithic/grubx64.efi": "grub-efi-amd64-bin",
+    "/usr/lib/syslinux/modules/bios/ldlinux.c32": "syslinux-common",
+    "/usr/share/OVMF/OVMF_CODE_4M.fd": "ovmf",
+    "/usr/share/OVMF/OVMF_VARS_4M.fd": "ovmf",
+}
+"""File -> the Debian package that installs it: boot loaders and firmware, which no PATH leads to."""
+
+
 def find_tool(name: str) -> str | None:
     """The path of a tool of the table, or None; looks beyond PATH where Debian keeps administrators' tools."""
     servers = sorted(Path("/usr/lib/postgresql").glob("[0-9]*/bin"), key=lambda folder: -int(folder.parent.name))
@@ -68,7 +82,8 @@ def find_tool(name: str) -> str | None:
 
 def missing() -> list[str]:
     """The Debian packages, sorted, of which a tool is not on this machine."""
-    return sorted({package for tool, package in DEBIAN_PACKAGES.items() if find_tool(tool) is None})
+    tools = {package for tool, package in DEBIAN_PACKAGES.items() if find_tool(tool) is None}
+    return sorted(tools | {package for path, package in DEBIAN_FILES.items() if not Path(path).is_file()})
 
 
 def stock_tool(name: str) -> str:
@@ -82,10 +97,20 @@ def stock_tool(name: str) -> str:
     return path
 
 
+def stock_file(path: str) -> Path:
+    """A file of `DEBIAN_FILES`; skips the test that asks when it is not on this machine."""
+    import pytest
+
+    package = DEBIAN_FILES[path]
+    if not Path(path).is_file():
+        pytest.skip(f"{path} is not on this machine (Debian: apt-get install {package})")
+    return Path(path)
+
+
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["--packages"]:
-            print(*sorted(set(DEBIAN_PACKAGES.values())))
+            print(*sorted({*DEBIAN_PACKAGES.values(), *DEBIAN_FILES.values()}))
         case ["--missing"]:
             print(*missing())
         case _:
