@@ -18,7 +18,7 @@ from standalone_sets import Made, bios_options, efi_options, grub, images
 from stock import find_tool, stock_tool
 from virtual_machine import VirtualMachine, bootable_disk, started
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("virtual-machines")]
+pytestmark = pytest.mark.long
 SPARE = 3_000_000
 """Bytes of the image that the first disc has room for: the rest is on the second."""
 WORDS = "four little words more"
