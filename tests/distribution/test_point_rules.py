@@ -115,11 +115,11 @@ def test_what_will_never_go_there_does_not_wait(sites: Sites, tmp_path: Path) ->
 def test_rules_are_for_points_and_packages_that_can_be(sites: Sites) -> None:
     point(sites.br, "P1")
     add_rule = ("point", "rule", "add", "--package")
-    assert sites.br.fails(*add_rule, "hq1", "--point", "P1", code=2)
+    assert sites.br.fails(*add_rule, "H-1", "--point", "P1", code=2)
     assert sites.br.fails(*add_rule, "HQ1XYZ", "--point", "P1", code=2)
     assert sites.br.fails(*add_rule, "HQ1", "--point", "P9", code=6)
     assert sites.br.fails("point", "rule", "remove", "--package", "HQ1", "--point", "P1", code=6)
-    sites.br(*add_rule, "HQ1", "--point", "P1")
+    assert sites.br(*add_rule, "hq1", "--point", "P1")["prefix"] == "HQ1"
     assert sites.br("point", "rule", "list")["rules"] == [{"prefix": "HQ1", "point": "P1"}]
     sites.br("point", "remove", "P1")
     assert sites.br("point", "rule", "list")["rules"] == []
