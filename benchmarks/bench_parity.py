@@ -29,7 +29,7 @@ from typing import BinaryIO
 
 from courier.parcel.parity_plan import Redundancy, plan_parity
 from formats.blocks import BLOCK, BlockHasher
-from formats.parity import encode, mend
+from formats.parity.reed_solomon import encode, mend
 from formats.parity.column_files import ColumnFiles
 from formats.parity.layout import across, within
 

@@ -1,13 +1,15 @@
 """Signatures: DSSE envelopes over exact payload bytes (DSSE protocol v1), checked before the payload is parsed.
 
-Signing and verification are securesystemslib's. The envelope itself has one encoding, canonical JSON, so that one
-document has one byte string; at most `MAX_SIGNATURES` signatures, no two by one key.
+Signers are securesystemslib's; signatures are judged with `cryptography` alone, as every command judges the card of its
+site, and securesystemslib takes longer to load than that. The envelope itself has one encoding, canonical JSON, so that
+one document has one byte string; at most `MAX_SIGNATURES` signatures, no two by one key.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 from formats.errors import BadSignatureError, MalformedError, TooLargeError
@@ -16,8 +18,8 @@ from formats.records import Digest, Key, Record, base64_text, encode, format_bas
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
     from securesystemslib.signer import Signature as SslibSignature
-    from securesystemslib.signer import SSlibKey
 
 MAX_SIGNATURES = 4
 MAX_ENVELOPE = 64 << 20
@@ -126,35 +128,53 @@ def _check_signers(keyids: list[str]) -> None:
         raise MalformedError(f"1 to {MAX_SIGNATURES} signatures, each by another key", place="envelope.signatures")
 
 
+def pre_authentication_encoding(payload: bytes, payload_type: str) -> bytes:
+    """The bytes that a signature of an envelope is over: ``PAE`` of the DSSE protocol v1; lengths are in bytes."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+
+
 def sign(payload: bytes, payload_type: str, signers: Iterable[tuple[str, Signer]]) -> Envelope:
     """Sign ``payload``; ``signers`` are (key ID, signer) pairs, 1 to `MAX_SIGNATURES` (else `MalformedError`)."""
-    from securesystemslib.dsse import Envelope as Dsse
-
-    pae = Dsse(payload, payload_type, {}).pae()
-    signatures = tuple((keyid, bytes.fromhex(signer.sign(pae).signature)) for keyid, signer in signers)
+    signed = pre_authentication_encoding(payload, payload_type)
+    signatures = tuple((keyid, bytes.fromhex(signer.sign(signed).signature)) for keyid, signer in signers)
     _check_signers([keyid for keyid, _ in signatures])
     return Envelope(payload=payload, payload_type=payload_type, signatures=signatures)
 
 
 def verified_keys(envelope: Envelope, keys: Iterable[PublicKey]) -> list[PublicKey]:
     """Those of ``keys`` that have validly signed ``envelope``; an empty list when none has."""
-    from securesystemslib.dsse import Envelope as Dsse
-    from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
-    from securesystemslib.signer import Signature
-
-    pae = Dsse(envelope.payload, envelope.payload_type, {}).pae()
+    signed = pre_authentication_encoding(envelope.payload, envelope.payload_type)
     by_id = dict(envelope.signatures)
-    good = []
-    for key in keys:
-        sig = by_id.get(key.keyid)
-        if sig is None:
-            continue
-        try:
-            _sslib_key(key).verify_signature(Signature(key.keyid, sig.hex()), pae)
-        except (UnverifiedSignatureError, VerificationError):
-            continue
-        good.append(key)
-    return good
+    return [key for key in keys if key.keyid in by_id and _has_signed(key, by_id[key.keyid], signed)]
+
+
+def _has_signed(key: PublicKey, signature: bytes, signed: bytes) -> bool:
+    """Whether ``signature`` is of ``signed`` by ``key``: Ed25519, or ECDSA over SHA-256 (`SCHEMES`)."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    public = _loaded(key.der)
+    try:
+        if isinstance(public, Ed25519PublicKey) and key.scheme == "ed25519":
+            public.verify(signature, signed)
+        elif isinstance(public, EllipticCurvePublicKey) and key.scheme == "ecdsa-sha2-nistp256":
+            public.verify(signature, signed, ECDSA(SHA256()))
+        else:
+            return False
+    except InvalidSignature:
+        return False
+    return True
+
+
+@lru_cache(maxsize=1024)
+def _loaded(der: bytes) -> PublicKeyTypes:
+    """The key in a SubjectPublicKeyInfo; kept, as a server judges many messages by the keys of some hundred sites."""
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+    return load_der_public_key(der)
 
 
 def verify(envelope: Envelope, keys: Iterable[PublicKey], *, payload_type: str, place: str) -> PublicKey:
@@ -187,10 +207,3 @@ def load_public_key(der: bytes, *, place: str = "key") -> PublicKey:
     if key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != der:
         raise MalformedError("public key is not in canonical form", place=place)
     return PublicKey(der=der, scheme=scheme)
-
-
-def _sslib_key(key: PublicKey) -> SSlibKey:
-    from cryptography.hazmat.primitives.serialization import load_der_public_key
-    from securesystemslib.signer import SSlibKey
-
-    return SSlibKey.from_crypto(load_der_public_key(key.der), keyid=key.keyid)

@@ -17,6 +17,7 @@ from typer.core import CompletionItem, TyperCommand, TyperGroup  # type: ignore[
 
 from courier.cli.console import Console
 from courier.cli.names import completion_of, in_capitals
+from courier.cli.plain_values import take_plainly
 from courier.errors import UsageError
 from courier.niceties import telling_refusals
 
@@ -114,7 +115,10 @@ def _common_options(
 @functools.cache
 def common_options() -> tuple[Any, ...]:
     """The options that every command has, as the argument parser's own objects."""
-    return tuple(typer.main.get_command(_common).params)
+    made = tuple(typer.main.get_command(_common).params)
+    for parameter in made:
+        take_plainly(parameter)
+    return made
 
 
 class Command(TyperCommand):
@@ -124,6 +128,7 @@ class Command(TyperCommand):
         super().__init__(*arguments, **more)
         for parameter in self.params:
             offer_names(parameter)
+            take_plainly(parameter)
         self.params = [*self.params, *common_options()]
 
     def collect_usage_pieces(self, context: Any) -> list[str]:

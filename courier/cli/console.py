@@ -265,19 +265,37 @@ def _terminal_width() -> int:
 def _table_lines(headings: Sequence[str], rows: Sequence[Sequence[object]], *, width: int) -> list[str]:
     """The lines of a table, ``width`` columns wide at most, unless its longest words need more."""
     from rich.cells import cell_len
-    from rich.console import Console as Terminal
-    from rich.table import Table
-    from rich.text import Text
 
     cells = [list(headings), *([one_line(str(cell)) for cell in row] for row in rows)]
     columns = list(zip(*cells, strict=True))
     texts = [max(map(cell_len, column)) for column in columns]
     words = [max(cell_len(word) for cell in column for word in cell.split() or [""]) for column in columns]
     widths = _column_widths(texts, words, room=width - _GAP * (len(columns) - 1))
+    whole_numbers = [bool(rows) and all(isinstance(row[n], int) for row in rows) for n in range(len(columns))]
+    if widths != texts:
+        return _wrapped_table(cells, widths, whole_numbers)
+    lines = []
+    for row in cells:
+        padded = []
+        for cell, room, is_number in zip(row, widths, whole_numbers, strict=True):
+            space = " " * (room - cell_len(cell))
+            padded.append(f"{space}{cell}" if is_number else f"{cell}{space}")
+        lines.append((" " * _GAP).join(padded).rstrip())
+    return lines
+
+
+def _wrapped_table(cells: Sequence[Sequence[str]], widths: Sequence[int], whole_numbers: Sequence[bool]) -> list[str]:
+    """The lines of a table whose cells are wrapped to the ``widths`` of their columns; the first row has its headings.
+
+    Apart, as the parts of rich that wrap take longer to load than a short command runs.
+    """
+    from rich.console import Console as Terminal
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False)
-    for number, heading in enumerate(headings):
-        whole_numbers = bool(rows) and all(isinstance(row[number], int) for row in rows)
-        table.add_column(Text(heading), width=widths[number], justify="right" if whole_numbers else "left")
+    for heading, width, is_number in zip(cells[0], widths, whole_numbers, strict=True):
+        table.add_column(Text(heading), width=width, justify="right" if is_number else "left")
     for row in cells[1:]:
         table.add_row(*map(Text, row))
     out = io.StringIO()

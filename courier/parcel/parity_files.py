@@ -16,7 +16,6 @@ from courier.progress import SILENT, Progress
 from formats.blocks import BlockHasher
 from formats.digest import CHUNK
 from formats.documents.packing import PackingList
-from formats.parity import encode
 from formats.parity.column_files import ColumnFiles
 
 OPEN_AT_ONCE = 256
@@ -127,6 +126,8 @@ def make_parity(packing: PackingList, files: ParcelFiles, progress: Progress = S
 
 def _make_group(group: Group, files: ParcelFiles, progress: Progress) -> None:
     """Make the parity files of one group."""
+    from formats.parity.reed_solomon import encode
+
     path = files.parity_path
     made = {index for column in group.files[group.geometry.data :] for index in column}
     for index in made:

@@ -14,7 +14,6 @@ from typing import BinaryIO, cast
 from courier.parcel.parity_files import FilePool, PooledFile
 from courier.parcel.parity_repair import BlockAt, Group, ParcelParity, RepairStep, is_beyond_repair, plan_repair
 from courier.receiving.spool import Filling, Spool
-from formats.parity import mend
 from formats.parity.column_files import ColumnFiles
 
 ROWS_AT_ONCE = 16384
@@ -87,6 +86,8 @@ def _step(spool: Spool, parity: ParcelParity, step: RepairStep) -> int:
 
 
 def _rows(spool: Spool, group: Group, rows: Mapping[int, frozenset[int]]) -> int:
+    from formats.parity.reed_solomon import mend
+
     with ExitStack() as stack:
         pool = stack.enter_context(FilePool(lambda index: cast(BinaryIO, spool.path(index).open("rb", buffering=0))))
         opened: dict[int, BinaryIO] = {}

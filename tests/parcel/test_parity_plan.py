@@ -32,9 +32,9 @@ from courier.parcel.parity_room import payload_blocks
 from formats.blocks import block_count
 from formats.documents.packing import PackingList, ParityGroup
 from formats.errors import MalformedError
-from formats.parity import encode, mend
 from formats.parity.column_files import ColumnFiles
 from formats.parity.layout import MOST_COLUMNS, longest_run, whole_symbols
+from formats.parity.reed_solomon import encode, mend
 
 MIB = 1 << 20
 NONE = Redundancy()

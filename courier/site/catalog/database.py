@@ -113,12 +113,21 @@ def check_whole(url: URL) -> None:
 
 
 def _revision(connection: Connection) -> str | None:
-    """The migration that a catalogue is at; None where it has no schema."""
-    from sqlalchemy import inspect, text
+    """The migration that a catalogue is at; None where it has no schema.
 
-    if not inspect(connection).has_table("alembic_version"):
+    One statement where there is a schema, as every command asks for it; looking at the tables first takes longer.
+    """
+    from sqlalchemy import inspect, text
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    except DBAPIError:
+        # PostgreSQL answers nothing more in a transaction that has failed.
+        connection.rollback()
+        if inspect(connection).has_table("alembic_version"):
+            raise
         return None
-    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     return found
 
 
