@@ -29,9 +29,9 @@ from typing import BinaryIO
 
 from courier.parcel.parity_plan import Redundancy, plan_parity
 from formats.blocks import BLOCK, BlockHasher
-from formats.parity.reed_solomon import encode, mend
 from formats.parity.column_files import ColumnFiles
 from formats.parity.layout import across, within
+from formats.parity.reed_solomon import encode, mend
 
 ARCHIVES = 20
 PAR2 = {"": ["-r10"], " 1 MiB": ["-r10", f"-s{BLOCK}"]}

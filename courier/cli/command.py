@@ -17,7 +17,7 @@ from typer.core import CompletionItem, TyperCommand, TyperGroup  # type: ignore[
 
 from courier.cli.console import Console
 from courier.cli.names import completion_of, in_capitals
-from courier.cli.plain_values import take_plainly
+from courier.cli.plain_values import taken_plainly
 from courier.errors import UsageError
 from courier.niceties import telling_refusals
 
@@ -115,10 +115,7 @@ def _common_options(
 @functools.cache
 def common_options() -> tuple[Any, ...]:
     """The options that every command has, as the argument parser's own objects."""
-    made = tuple(typer.main.get_command(_common).params)
-    for parameter in made:
-        take_plainly(parameter)
-    return made
+    return tuple(typer.main.get_command(_common).params)
 
 
 class Command(TyperCommand):
@@ -128,8 +125,11 @@ class Command(TyperCommand):
         super().__init__(*arguments, **more)
         for parameter in self.params:
             offer_names(parameter)
-            take_plainly(parameter)
         self.params = [*self.params, *common_options()]
+
+    def get_params(self, context: Any) -> list[Any]:
+        """The options and arguments, with ``--help``."""
+        return [taken_plainly(one) for one in super().get_params(context)]
 
     def collect_usage_pieces(self, context: Any) -> list[str]:
         """The command line without the options: the name of each argument, as the help has it."""
@@ -159,6 +159,10 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """A group of commands that prints its help when it is called without one."""
+
+    def get_params(self, context: Any) -> list[Any]:
+        """The options, with those of completion and ``--help``, which typer adds."""
+        return [taken_plainly(one) for one in super().get_params(context)]
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names of the commands; none is made for it (`courier.cli.command_tree`)."""

@@ -39,10 +39,12 @@ class PlainValues:
         return self._judged().coerce(value, param=param, ctx=ctx)
 
 
-def take_plainly(parameter: Any) -> None:
-    """Let values of an option or argument that need no judging be taken without pydantic."""
-    plain = PlainValues(parameter)
-    parameter.get_runtime_param = lambda: plain
+def taken_plainly(parameter: Any) -> Any:
+    """The same option or argument, whose values are now taken without pydantic where they need no judging."""
+    if "get_runtime_param" not in vars(parameter):
+        plain = PlainValues(parameter)
+        parameter.get_runtime_param = lambda: plain
+    return parameter
 
 
 def _is_unconditional(info: Any) -> bool:

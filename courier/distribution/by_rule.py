@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from courier.distribution.registry import find_point
-from courier.distribution.versions import Distributed, distribute
 from courier.error_codes import Code
 from courier.errors import CourierError, NotFoundError, UsageError, explain
 from courier.files import explain_os
@@ -20,6 +20,9 @@ from courier.site.catalog import packages, points
 from courier.site.catalog.points import Due
 from courier.site.home import Site
 from formats.errors import FormatError
+
+if TYPE_CHECKING:
+    from courier.distribution.versions import Distributed
 
 _PREFIX = re.compile("[A-Z0-9]{3}[0-9A-F]{0,5}|[A-Z0-9]{1,2}")
 _NEVER = {Code.RETIRED, Code.WITHDRAWN, Code.NOT_FOUND, Code.DEFINITION_DISAGREES}
@@ -77,6 +80,9 @@ def waiting(site: Site) -> list[Due]:
 
 
 def _apply(site: Site, due: Due, progress: Callable[[int], None]) -> RuleOutcome:
+    # Every exchange asks what waits, and most find nothing.
+    from courier.distribution.versions import distribute
+
     done = error = None
     try:
         find_point(site, due.point)

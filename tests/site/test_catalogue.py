@@ -192,6 +192,18 @@ def test_an_empty_database_is_given_the_schema_and_opened_again_as_it_is(url: st
             assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [(schema.HEAD,)]
 
 
+def make_first_schema(url: str) -> None:
+    """Make a catalogue as the first release did."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations").replace("%", "%%"))
+    with raw(url) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+
+
 def _filled(column: Any, row: int) -> Any:
     """A value that the type of a column allows."""
     kind = column["type"].python_type
@@ -211,16 +223,10 @@ def _rows(connection: Connection, table: str, columns: list[str]) -> list[tuple[
 
 def test_a_catalogue_of_the_first_schema_becomes_one_of_the_newest_and_loses_nothing(url: str) -> None:
     """Every table of the first schema has two rows, and two messages wait in the outbox, one of them handed over."""
-    from alembic import command
     from alembic.autogenerate import compare_metadata
-    from alembic.config import Config
     from alembic.migration import MigrationContext
 
-    config = Config()
-    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
-    with raw(url) as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+    make_first_schema(url)
     body = b'{"payload":"\x00"}'
     waiting = {"direction": "out", "site": "BR1", "type": "t", "reason": "", "body": body, "size": len(body)}
     waiting |= {"created_ns": 5, "settled_ns": None, "attempts": 0, "priority": "high", "begun_ns": None}
@@ -289,7 +295,42 @@ def test_a_newer_schema_is_refused_and_left_alone(url: str, revision: str) -> No
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == revision
 
 
-def test_a_migration_that_fails_leaves_nothing_and_runs_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_first_schema_that_is_not_finished_leaves_nothing_and_is_made_again(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(schema.VERSION, "create", stop)
+        with pytest.raises(KeyboardInterrupt):
+            open_catalogue(url)
+    with raw(url) as connection:
+        assert inspect(connection).get_table_names() == []
+    open_catalogue(url).close()
+    with raw(url) as connection:
+        assert set(inspect(connection).get_table_names()) == {*schema.metadata.tables, "alembic_version"}
+
+
+def test_two_commands_that_make_a_schema_at_once_make_one(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second has seen that there is none, and gets its turn when the first has made it."""
+    seen = database._revision
+
+    def late(connection: Connection) -> str | None:
+        found = seen(connection)
+        if found is None:
+            with monkeypatch.context() as patch:
+                patch.setattr(database, "_revision", seen)
+                open_catalogue(url).close()
+        return found
+
+    monkeypatch.setattr(database, "_revision", late)
+    open_catalogue(url).close()
+    with raw(url) as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [(schema.HEAD,)]
+
+
+def test_a_migration_that_fails_leaves_what_was_and_runs_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from alembic import op
 
     made: list[str] = []
@@ -297,18 +338,24 @@ def test_a_migration_that_fails_leaves_nothing_and_runs_again(url: str, monkeypa
 
     def create_table(name: str, *columns: Any) -> Any:
         made.append(name)
-        if name == "counter":
+        if name == "point_rule":
             raise KeyboardInterrupt
         return real(name, *columns)
 
+    make_first_schema(url)
+    with raw(url) as connection:
+        before = inspect(connection).get_table_names()
     with monkeypatch.context() as patch:
         patch.setattr(op, "create_table", create_table)
         with pytest.raises(KeyboardInterrupt):
             open_catalogue(url)
-    assert len(made) > 5
+    assert len(made) > 2
     with raw(url) as connection:
-        assert inspect(connection).get_table_names() == []
+        assert inspect(connection).get_table_names() == before
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "0001"
     open_catalogue(url).close()
+    with raw(url) as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == schema.HEAD
 
 
 def test_opening_does_not_wait_for_a_writer(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -944,7 +991,11 @@ def test_an_installation_below_an_odd_path_migrates(tmp_path: Path, monkeypatch:
     odd = tmp_path / "50% of (all) [disks]"
     shutil.copytree(Path(database.__file__).parent / "migrations", odd / "migrations")
     monkeypatch.setattr(database, "__file__", str(odd / "database.py"))
-    open_catalogue(sqlite_url(tmp_path / "c")).close()
+    url = f"sqlite:///{tmp_path / 'c'}"
+    make_first_schema(url)
+    open_catalogue(url).close()
+    with raw(url) as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == schema.HEAD
 
 
 def test_sqlite_survives_a_power_cut_and_checks_itself(tmp_path: Path) -> None:

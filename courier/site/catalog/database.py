@@ -24,7 +24,7 @@ from courier.errors import (
     UsageError,
 )
 from courier.files import free_space
-from courier.site.catalog.schema import HEAD, metadata
+from courier.site.catalog.schema import HEAD, VERSION, metadata
 from courier.site.log import log_notes, noting
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def open_catalogue(url: str | URL) -> Catalogue:
                     hint="use the release that made it, or a newer one",
                     code=Code.NEWER_CATALOGUE,
                 )
-            _migrate(engine)
+            _bring_up_to_date(engine)
     return Catalogue(engine)
 
 
@@ -117,17 +117,20 @@ def _revision(connection: Connection) -> str | None:
 
     One statement where there is a schema, as every command asks for it; looking at the tables first takes longer.
     """
-    from sqlalchemy import inspect, text
+    from sqlalchemy import inspect, select
     from sqlalchemy.exc import DBAPIError
 
+    asked = select(VERSION.c.version_num)
+    found: str | None
     try:
-        found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        found = connection.execute(asked).scalar()
     except DBAPIError:
         # PostgreSQL answers nothing more in a transaction that has failed.
         connection.rollback()
-        if inspect(connection).has_table("alembic_version"):
-            raise
-        return None
+        if not inspect(connection).has_table(VERSION.name):
+            return None
+        # Another command has made it meanwhile; or it is damaged, and fails again.
+        found = connection.execute(asked).scalar()
     return found
 
 
@@ -216,7 +219,22 @@ def _postgresql_begin(connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITER})")
 
 
-def _migrate(engine: Engine) -> None:
+def _bring_up_to_date(engine: Engine) -> None:
+    """Give a database the tables of this release, in one transaction."""
+    from sqlalchemy import inspect
+
+    with engine.begin() as connection:
+        # Another command may have made them while this one waited for its turn.
+        if inspect(connection).has_table(VERSION.name):
+            _migrate(connection)
+        else:
+            # What all migrations together lead to, without loading them.
+            metadata.create_all(connection, checkfirst=False)
+            VERSION.create(connection)
+            connection.execute(VERSION.insert().values(version_num=HEAD))
+
+
+def _migrate(connection: Connection) -> None:
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
@@ -224,13 +242,12 @@ def _migrate(engine: Engine) -> None:
     config = Config()
     folder = (Path(__file__).parent / "migrations").as_posix()
     config.set_main_option("script_location", folder.replace("%", "%%"))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        try:
-            command.upgrade(config, "head")
-        except CommandError as error:
-            where = f"catalogue {engine.url.set(query={}).render_as_string(hide_password=True)}"
-            raise damaged_catalogue(where, f"its schema has no release ({error})") from None
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        where = f"catalogue {connection.engine.url.set(query={}).render_as_string(hide_password=True)}"
+        raise damaged_catalogue(where, f"its schema has no release ({error})") from None
 
 
 @contextlib.contextmanager

@@ -5,10 +5,29 @@ Times are nanoseconds since 1970 (UTC), sizes are bytes, documents are whole sig
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 HEAD = "0005"
 """The newest migration; a catalogue at another revision is migrated when it is opened."""
+VERSION = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""The table in which alembic, which migrates, keeps the revision that a catalogue is at."""
 
 metadata = MetaData()
 
