@@ -20,13 +20,14 @@ from courier.error_codes import Code
 from courier.errors import BusyError, DamagedError, RefusedError, UsageError
 from courier.files import TEMP, locked, make_folder, private_mode, remove_tree, sweep
 from courier.site.card import CARD, clock_before_key, make_card, own_card, pinned_card
-from courier.site.catalog import Catalogue, guests, open_catalogue, packages, sites
+from courier.site.catalog import Catalogue, guests, open_catalogue, packages
 from courier.site.catalog.database import check_catalogue_url, sqlite_url
 from courier.site.clock import now
 from courier.site.file_names import CATALOGUE, SETTINGS
 from courier.site.keyring import Keyring
 from courier.site.log import LOG_FOLDER
 from courier.site.permissions import keep_to_owner, shared_with_group
+from courier.site.pinned_sites import PinnedSites
 from courier.site.settings import Settings
 from courier.site.store.content_store import ContentStore
 from courier.site.store.folder import FolderStore
@@ -84,10 +85,7 @@ class Site:
 
     def trust(self) -> Trust:
         """The sites that this site trusts now, and its own policy."""
-        with self.catalogue.reading() as connection:
-            pinned = sites.everyone(connection)
-        known = {site.code: KnownSite(card=pinned_card(site.card), revoked=site.revoked) for site in pinned}
-        known[self.code] = KnownSite(card=self.card)
+        known = PinnedSites(self.catalogue, own=self.code, own_site=KnownSite(card=self.card))
         return Trust(own=self.code, known=known, max_transit_days=self.settings.max_transit_days)
 
     def room_for(self, code: str) -> int:

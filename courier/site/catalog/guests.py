@@ -7,7 +7,7 @@ exact without looking at the documents again. How much a site may put here is ch
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from courier.site.catalog.schema import guest
 
@@ -15,14 +15,19 @@ ROW = 512
 """Bytes that are counted for each document besides its own: what the catalogue needs to find it."""
 
 
+# Put together once: a server runs them for each message.
+_PUT_HERE = select(guest.c.bytes).where(guest.c.site == bindparam("one_site"))
+_MORE = update(guest).where(guest.c.site == bindparam("one_site")).values(bytes=guest.c.bytes + bindparam("more"))
+_FIRST = insert(guest)
+
+
 def put_here(connection: Connection, code: str) -> int:
     """Bytes that a site has put here so far."""
-    return connection.execute(select(guest.c.bytes).where(guest.c.site == code)).scalar() or 0
+    return connection.execute(_PUT_HERE, {"one_site": code}).scalar() or 0
 
 
 def count(connection: Connection, code: str, size: int, *, replaced: int | None = None) -> None:
     """Count a document of ``size`` bytes that is kept now; ``replaced``: the size of the one in whose place."""
     more = size - replaced if replaced is not None else size + ROW
-    statement = update(guest).where(guest.c.site == code).values(bytes=guest.c.bytes + more)
-    if not connection.execute(statement).rowcount:
-        connection.execute(insert(guest).values(site=code, bytes=more))
+    if not connection.execute(_MORE, {"one_site": code, "more": more}).rowcount:
+        connection.execute(_FIRST, {"site": code, "bytes": more})

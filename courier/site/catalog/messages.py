@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, delete, func, insert, literal, or_, select, update
 from sqlalchemy import case as sql_case
 
 from courier.site.catalog.schema import message, values_of
@@ -69,6 +69,43 @@ AHEAD_NS = 24 * 3600 * 10**9
 """A recorded time that is further in the future than this was recorded while the clock was wrong."""
 _HEAD = [column for column in message.c if column.name != "body"] + [literal(b"").label("body")]
 
+# Statements that a server runs for each message are put together once: that takes longer than to run them.
+_ONE = and_(
+    message.c.direction == bindparam("one_direction"),
+    message.c.sha256 == bindparam("one_sha256"),
+    message.c.site == bindparam("one_site"),
+)
+_FIND = select(*_HEAD).where(
+    message.c.direction == bindparam("one_direction"), message.c.sha256 == bindparam("one_sha256")
+)
+_FIND_OF_SITE = select(*_HEAD).where(_ONE)
+_NAMED = select(*_HEAD).where(
+    message.c.direction == bindparam("one_direction"), message.c.name == bindparam("one_name")
+)
+_NAMED_OF_SITE = _NAMED.where(message.c.site == bindparam("one_site"))
+_KEEP = insert(message)
+_FORGET = delete(message).where(_ONE)
+_PIECE = select(func.substr(message.c.body, bindparam("first"), bindparam("length"))).where(_ONE)
+_OWE = update(message).where(_ONE).values(due_ns=bindparam("owed_ns"))
+_HAND_OVER = (
+    update(message)
+    .where(_ONE, message.c.state.in_(LIVE))
+    .values(
+        state="delivered",
+        reason="",
+        settled_ns=bindparam("at_ns"),
+        due_ns=bindparam("again_ns"),
+        attempts=sql_case((message.c.state == "queued", 1), else_=message.c.attempts + 1),
+    )
+)
+_END = (
+    update(message)
+    .where(_ONE)
+    .values(state=bindparam("ended"), reason=bindparam("why"), settled_ns=bindparam("at_ns"), due_ns=None)
+)
+_SETTLE = _END.where(message.c.state.not_in(("settled", "handed"))).values(body=b"")
+_DIE = _END.where(message.c.state.not_in(("settled", "handed", "dismissed")))
+
 
 def put(connection: Connection, new: Message) -> bool:
     """Keep a message; False when it is kept already. A dead letter of the outbox is queued again.
@@ -82,7 +119,7 @@ def put(connection: Connection, new: Message) -> bool:
         forget(connection, there)
         new = replace(new, begun_ns=there.begun_ns)
     new = replace(new, size=new.size or len(new.body), name=new.name or new.sha256)
-    connection.execute(insert(message).values(values_of(new)))
+    connection.execute(_KEEP, values_of(new))
     if new.direction == "out":
         note(connection, f"{_named(new)} for {new.site} queued")
     elif new.state == "taken":
@@ -107,26 +144,33 @@ def _this(one: Message) -> Any:
     return and_(message.c.direction == one.direction, message.c.sha256 == one.sha256, message.c.site == one.site)
 
 
+def _key(one: Message) -> dict[str, Any]:
+    """The parameters of `_ONE`."""
+    return {"one_direction": one.direction, "one_sha256": one.sha256, "one_site": one.site}
+
+
 def forget(connection: Connection, one: Message) -> None:
     """Delete a message and all that is known of it."""
-    connection.execute(delete(message).where(_this(one)))
+    connection.execute(_FORGET, _key(one))
 
 
 def find(connection: Connection, direction: str, sha256: str, site: str | None = None) -> Message | None:
     """A message by the SHA-256 of its envelope, without its body."""
-    query = select(*_HEAD).where(message.c.direction == direction, message.c.sha256 == sha256)
-    if site is not None:
-        query = query.where(message.c.site == site)
-    row = connection.execute(query).first()
+    which = {"one_direction": direction, "one_sha256": sha256}
+    if site is None:
+        row = connection.execute(_FIND, which).first()
+    else:
+        row = connection.execute(_FIND_OF_SITE, {**which, "one_site": site}).first()
     return Message(**row._mapping) if row else None
 
 
 def named(connection: Connection, direction: str, name: str, site: str | None = None) -> Message | None:
     """A message by the SHA-256 of the bytes that travel, without its body."""
-    query = select(*_HEAD).where(message.c.direction == direction, message.c.name == name)
-    if site is not None:
-        query = query.where(message.c.site == site)
-    row = connection.execute(query).first()
+    which = {"one_direction": direction, "one_name": name}
+    if site is None:
+        row = connection.execute(_NAMED, which).first()
+    else:
+        row = connection.execute(_NAMED_OF_SITE, {**which, "one_site": site}).first()
     return Message(**row._mapping) if row else None
 
 
@@ -138,10 +182,8 @@ def set_encryption(connection: Connection, one: Message) -> None:
 
 def read(connection: Connection, sha256: str, site: str, offset: int, length: int) -> bytes:
     """Up to ``length`` bytes at ``offset`` of the body of a message for ``site``; empty when it is not kept."""
-    query = select(func.substr(message.c.body, offset + 1, length)).where(
-        message.c.direction == "out", message.c.sha256 == sha256, message.c.site == site
-    )
-    found = connection.execute(query).scalar()
+    which = {"one_direction": "out", "one_sha256": sha256, "one_site": site}
+    found = connection.execute(_PIECE, {**which, "first": offset + 1, "length": length}).scalar()
     return bytes(found) if found else b""
 
 
@@ -191,10 +233,7 @@ def delivered(connection: Connection, one: Message, *, due_ns: int, now_ns: int)
 
     From the first time on, ``attempts`` counts how often it was handed over.
     """
-    statement = update(message).where(_this(one), message.c.state.in_(LIVE))
-    times = sql_case((message.c.state == "queued", 1), else_=message.c.attempts + 1)
-    values = {"state": "delivered", "reason": "", "settled_ns": now_ns, "due_ns": due_ns, "attempts": times}
-    connection.execute(statement.values(**values))
+    connection.execute(_HAND_OVER, {**_key(one), "at_ns": now_ns, "again_ns": due_ns})
     note(connection, f"{_named(one)} for {one.site} handed over")
 
 
@@ -225,12 +264,8 @@ def settle(connection: Connection, one: Message, *, state: str, reason: str = ""
 
     Returns False when it was settled before, or is not to be: a dismissed one dies no second time.
     """
-    values: dict[str, Any] = {"state": state, "reason": reason, "settled_ns": now_ns, "due_ns": None}
-    if state == "settled":
-        values["body"] = b""
-    final = ("settled", "handed") if state == "settled" else ("settled", "handed", "dismissed")
-    statement = update(message).where(_this(one), message.c.state.not_in(final))
-    changed = connection.execute(statement.values(**values)).rowcount > 0
+    values = {"ended": state, "why": reason, "at_ns": now_ns}
+    changed = connection.execute(_SETTLE if state == "settled" else _DIE, {**_key(one), **values}).rowcount > 0
     if changed and state == "dead":
         note(connection, f"dead letter: {_named(one)} for {one.site}: {reason}", level=logging.WARNING)
     elif changed:
@@ -308,7 +343,7 @@ def owed(connection: Connection, limit: int) -> dict[str, list[Message]]:
 
 def owe(connection: Connection, one: Message, due_ns: int | None) -> None:
     """Record since when the acknowledgement of a message is owed, or (None) that it has been queued."""
-    connection.execute(update(message).where(_this(one)).values(due_ns=due_ns))
+    connection.execute(_OWE, {**_key(one), "owed_ns": due_ns})
 
 
 def last_from(connection: Connection, site: str) -> int | None:

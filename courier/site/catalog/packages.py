@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, func, insert, select, update
 
 from courier.site.catalog import guests
 from courier.site.catalog.schema import counter, definition, package
@@ -87,10 +87,25 @@ def _defined_by_source(connection: Connection, how: ColumnElement[bool]) -> set[
     return {(name, version) for name, version in connection.execute(query)}
 
 
+# Statements that a server runs for each definition that comes are put together once.
+_FIND = select(package).where(
+    package.c.package == bindparam("one_package"), package.c.version == bindparam("one_version")
+)
+_SIGNED = and_(
+    definition.c.package == bindparam("one_package"),
+    definition.c.version == bindparam("one_version"),
+    definition.c.site == bindparam("one_site"),
+)
+_ONE_DEFINITION = and_(_SIGNED, definition.c.listing == bindparam("one_listing"))
+_DEFINITIONS = select(definition.c.listing, definition.c.envelope, definition.c.received_ns).where(_SIGNED)
+_DEFINITION_SIZE = select(func.length(definition.c.envelope)).where(_ONE_DEFINITION)
+_FORGET_DEFINITION = delete(definition).where(_ONE_DEFINITION)
+_KEEP_DEFINITION = insert(definition)
+
+
 def find(connection: Connection, package_id: str, version: int) -> StoredPackage | None:
     """One version, if it is in the store."""
-    query = select(package).where(package.c.package == package_id, package.c.version == version)
-    row = connection.execute(query).first()
+    row = connection.execute(_FIND, {"one_package": package_id, "one_version": version}).first()
     return _stored(row) if row else None
 
 
@@ -142,20 +157,13 @@ def keep_definition(
     Definitions with different listings are kept side by side: the ship notice says which of them counts, not the order
     in which they came.
     """
-    where = (
-        definition.c.package == package_id,
-        definition.c.version == version,
-        definition.c.site == site,
-        definition.c.listing == listing,
-    )
-    before = connection.execute(select(func.length(definition.c.envelope)).where(*where)).scalar()
+    which = {"one_package": package_id, "one_version": version, "one_site": site, "one_listing": listing}
+    before = connection.execute(_DEFINITION_SIZE, which).scalar()
     guests.count(connection, site, len(envelope), replaced=before)
-    connection.execute(delete(definition).where(*where))
-    connection.execute(
-        insert(definition).values(
-            package=package_id, version=version, site=site, listing=listing, envelope=envelope, received_ns=received_ns
-        )
-    )
+    if before is not None:
+        connection.execute(_FORGET_DEFINITION, which)
+    values = {"package": package_id, "version": version, "site": site, "listing": listing}
+    connection.execute(_KEEP_DEFINITION, {**values, "envelope": envelope, "received_ns": received_ns})
 
 
 def find_definitions(connection: Connection, package_id: str, version: int, site: str) -> dict[str, tuple[bytes, int]]:
@@ -163,7 +171,5 @@ def find_definitions(connection: Connection, package_id: str, version: int, site
 
     There is more than one only when that site contradicted itself.
     """
-    query = select(definition.c.listing, definition.c.envelope, definition.c.received_ns).where(
-        definition.c.package == package_id, definition.c.version == version, definition.c.site == site
-    )
-    return {listing: (bytes(envelope), came_ns) for listing, envelope, came_ns in connection.execute(query)}
+    found = connection.execute(_DEFINITIONS, {"one_package": package_id, "one_version": version, "one_site": site})
+    return {listing: (bytes(envelope), came_ns) for listing, envelope, came_ns in found}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from courier.site.catalog.schema import address, site, values_of
 from courier.site.log import note
@@ -41,6 +41,14 @@ class Address:
     measured: str = ""
 
 
+# Put together once: a server runs them for each message and request.
+_FIND = select(site).where(site.c.code == bindparam("one_code"))
+_EVERYONE = select(site).order_by(site.c.code)
+_FIND_ADDRESS = select(address).where(
+    address.c.site == bindparam("one_site"), address.c.address == bindparam("one_address")
+)
+
+
 def _pinned(row: Row[tuple[object, ...]]) -> PinnedSite:
     return PinnedSite(**row._mapping)
 
@@ -62,13 +70,13 @@ def revoke(connection: Connection, code: str, reason: str) -> bool:
 
 def find(connection: Connection, code: str) -> PinnedSite | None:
     """The site of that code, if a card of it is pinned."""
-    row = connection.execute(select(site).where(site.c.code == code)).first()
+    row = connection.execute(_FIND, {"one_code": code}).first()
     return _pinned(row) if row else None
 
 
 def everyone(connection: Connection) -> list[PinnedSite]:
     """All pinned sites, by code."""
-    return [_pinned(row) for row in connection.execute(select(site).order_by(site.c.code))]
+    return [_pinned(row) for row in connection.execute(_EVERYONE)]
 
 
 def add_address(connection: Connection, new: Address) -> None:
@@ -84,7 +92,7 @@ def change_address(connection: Connection, code: str, text: str, **values: objec
 
 def find_address(connection: Connection, code: str, text: str) -> Address | None:
     """An address as it is now, if it is still there."""
-    row = connection.execute(select(address).where(address.c.site == code, address.c.address == text)).first()
+    row = connection.execute(_FIND_ADDRESS, {"one_site": code, "one_address": text}).first()
     return Address(**row._mapping) if row else None
 
 
