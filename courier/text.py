@@ -30,6 +30,8 @@ def dashed(found: Iterable[tuple[int, int]]) -> str:
 
 def one_line(text: str) -> str:
     """Text from media, messages or errors, made fit for one line: control characters are escaped."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

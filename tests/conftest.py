@@ -51,6 +51,17 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.basetemp = str(MEMORY / "t")
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let the processes that the tests start compile each module once, into the cache of pytest, not each time anew.
+
+    That is half of the time of a short command. Nothing is written beside the source.
+    """
+    cache = getattr(session.config, "cache", None)  # there is none with ``-p no:cacheprovider``
+    if cache is not None:
+        os.environ["PYTHONPYCACHEPREFIX"] = str(cache.mkdir("bytecode"))
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Give the memory back. What pytest keeps of failed tests stays, and is named."""

@@ -54,7 +54,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Sites:
         (("parcel", "list"), "No parcel yet"),
         (("channel", "sync"), "Delivered 0 messages, received 0 messages."),
     ],
-    ids=" ".join,
+    ids=["package-list", "parcel-list", "channel-sync"],
 )
 def test_a_short_command_loads_no_heavy_library(sites: Sites, words: tuple[str, ...], printed: str) -> None:
     done = subprocess.run(
@@ -102,7 +102,6 @@ def _every_kind(
         ["x", "--number", "three"],
         [],
     ],
-    ids=" ".join,
 )
 def test_values_taken_plainly_are_those_that_typer_takes(words: list[str]) -> None:
     def parsed(*, plainly: bool) -> Any:

@@ -211,15 +211,15 @@ def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_site_whose_key_is_on_a_token_sends_a_parcel(tmp_path: Path, token: str) -> None:
-    """Each in its own process, because a process loads a PKCS#11 module only once."""
+    """Each command that signs in its own process, because a process loads a PKCS#11 module only once."""
     home = tmp_path / "HQ1"
     shown = run_process("init", "--site", "HQ1", "--name", "H", "--key", token, "--home", home, "--json").document
     assert [path.suffix for path in (home / "keys").iterdir() if path.suffix in (".pem", ".uri")] == [".uri"]
-    run_process("site", "card", "--out", tmp_path / "HQ1.card", "--home", home)
+    run("site", "card", "--out", tmp_path / "HQ1.card", "--home", home)
     receiver = make_home(tmp_path, "BR1")
     receiver("site", "trust", tmp_path / "HQ1.card", "--fingerprint", shown["fingerprint"])
-    run_process("site", "trust", tmp_path / "BR1.card", "--home", home, "--yes")
-    run_process("package", "add", FIXTURES / "boot.wim", "--name", "Boot", "--home", home)
+    run("site", "trust", tmp_path / "BR1.card", "--home", home, "--yes")
+    run("package", "add", FIXTURES / "boot.wim", "--name", "Boot", "--home", home)
     options = ("--to", "BR1", "--capacity", "5MB", "--anyway", "test")
     run_process("parcel", "create", "HQ100001", *options, "--home", home)
     write = ("parcel", "write", "HQ1-000001", "--layout", "folder", "--out", tmp_path / "out", "--home", home, "--yes")

@@ -82,7 +82,7 @@ def run(*arguments: object, code: int | None = 0) -> Ran:
 
 def environment(**more: str) -> dict[str, str]:
     """The environment of a process that runs this checkout's courier."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **more}
+    return {**os.environ, "PYTHONPATH": str(ROOT), **more}
 
 
 def started_with(number: signal.Signals, *, ignored: bool = False) -> list[str]:
