@@ -17,6 +17,9 @@ _PACKAGE = re.compile(r"([A-Z0-9]{3})[0-9A-F]{5}")
 _PARCEL = re.compile(r"([A-Z0-9]{3})-([0-9]{6})")
 _WINDOWS_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(\..*)?")
 _NOT_PORTABLE = re.compile(r'[\x00-\x1f\x7f"*:<>?\\|]')
+_PLAIN = r"(?!(?i:con|prn|aux|nul|com|lpt))[A-Za-z0-9_][A-Za-z0-9_.+-]*(?<!\.)"
+_PLAIN_MEMBER = re.compile(rf"{_PLAIN}(?:/{_PLAIN})*")
+"""Names that are portable at a glance, as most are, so that a million of them need no closer look."""
 
 MAX_PACKAGES = 0xFFFFF
 """The highest number in a package ID."""
@@ -87,6 +90,8 @@ def check_path(path: str, *, place: str = "") -> str:
     It must be relative, with ``/`` between components, without empty, ``.`` and ``..`` components and without NUL, and
     be valid UTF-8 within the limits of this module.
     """
+    if _is_plain_path(path):
+        return path
     try:
         raw = path.encode()
     except UnicodeEncodeError:
@@ -105,6 +110,19 @@ def check_path(path: str, *, place: str = "") -> str:
         if len(part) > MAX_COMPONENT:
             raise IllegalNameError(f"a component has more than {MAX_COMPONENT} bytes", place=where)
     return path
+
+
+def _is_plain_path(path: str) -> bool:
+    """Whether a path is legal at a glance, as most are, so that a million of them need no closer look."""
+    return (
+        path.isascii()
+        and 0 < len(path) <= MAX_COMPONENT
+        and path[0] not in "./"
+        and path[-1] != "/"
+        and "//" not in path
+        and "/." not in path
+        and "\0" not in path
+    )
 
 
 def check_target(target: str, *, place: str = "") -> str:
@@ -147,6 +165,8 @@ def is_portable(name: str) -> bool:
 
 
 def _is_member(name: str) -> bool:
+    if len(name) <= MAX_MEMBER and _PLAIN_MEMBER.fullmatch(name):
+        return True
     try:
         check_path(name)
     except IllegalNameError:
@@ -171,6 +191,8 @@ def windows_keeps(path: str) -> bool:
 
 def fold(name: str) -> str:
     """A form that is equal for two names that differ only in case or Unicode normalisation."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFKC", name).casefold())
 
 

@@ -206,10 +206,10 @@ def _write_contents(
     path = folder / CONTENTS
     with atomic_file(path) as out:
         if encryptor is None:
-            write_contents(site, out, folder.name, plan.packages, records, sign=True)
+            write_contents(site, out, folder.name, plan.packages, records, count=len(records), sign=True)
         else:
             with encryptor.wrap(out, 0) as encrypted:
-                write_contents(site, encrypted, folder.name, plan.packages, records, sign=True)
+                write_contents(site, encrypted, folder.name, plan.packages, records, count=len(records), sign=True)
     with path.open("rb") as source:
         digest = hashlib.file_digest(source, "sha256").hexdigest()
     return TableRef(size=path.stat().st_size, sha256=digest)

@@ -5,7 +5,7 @@ A plan is a value: ``--dry-run`` prints it, `courier.sending.build.build_parcel`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import BinaryIO, cast
@@ -309,10 +309,12 @@ def _fit(
 
     def attempt(limit: int) -> tuple[tuple[PlannedArchive, ...], PackingList, int] | TooLarge:
         archives = tuple(plan_archives(contents, plain_limit(limit, recipients)))
-        sizes = [_most(archive, recipients) for archive in archives]
-        assumed = [member_records(archive, archive.most) for archive in archives]
+        most = [archive.most for archive in archives]
+        sizes = [_file_bytes(*one, recipients) for one in zip(archives, most, strict=True)]
+        # One after the other: those of a million members are not in memory together.
+        assumed = (member_records(*one) for one in zip(archives, most, strict=True))
         counter = _Counter()
-        write_contents(site, counter, request.parcel, chosen, assumed, sign=False)
+        write_contents(site, counter, request.parcel, chosen, assumed, count=len(archives), sign=False)
         size = encrypted_bytes(counter.count, recipients)
         # Real sizes may differ in their number of digits from those assumed: a little more room for that.
         fixed = replace(first, contents=size + size // 50 + 256)
@@ -322,15 +324,15 @@ def _fit(
             return archives, lay_out(request, [(s, unknown) for s in sizes], contents=table, fixed=fixed).packing, limit
         except NoSpaceError as error:
             # Raises what is true of this medium where not even the smallest archives leave room.
-            most = archive_limit(request, room_for_archives(request, len(archives), sum(sizes), fixed))
-            return TooLarge(most=most, error=error)
+            largest = archive_limit(request, room_for_archives(request, len(archives), sum(sizes), fixed))
+            return TooLarge(most=largest, error=error)
 
     return largest_fit(limit, attempt, least=LEAST_ARCHIVE)
 
 
-def _most(archive: PlannedArchive, recipients: int) -> int:
-    """Most bytes that the file of an archive takes."""
-    members = (member.stored(size) for member, size in zip(archive.members, archive.most, strict=True))
+def _file_bytes(archive: PlannedArchive, sizes: Sequence[int], recipients: int) -> int:
+    """Bytes that the file of an archive takes whose members take ``sizes`` bytes."""
+    members = (member.stored(size) for member, size in zip(archive.members, sizes, strict=True))
     return encrypted_bytes(archive_size(members), recipients)
 
 
@@ -353,15 +355,16 @@ def write_contents(
     out: BinaryIO | _Counter,
     parcel: str,
     chosen: Sequence[StoredPackage],
-    archives: Sequence[Sequence[MemberRecord]],
+    archives: Iterable[Sequence[MemberRecord]],
     *,
+    count: int,
     sign: bool,
 ) -> None:
     """Write the contents of a parcel: its packages with their listings, and the members of each of its archives.
 
-    ``sign``: whether definitions of this site's own packages are signed; otherwise they are only as long.
+    ``count``: how many ``archives`` there are. ``sign``: whether definitions of this site's own packages are signed; otherwise they are only as long.
     """
-    writer = ContentsWriter(cast(BinaryIO, out), parcel=parcel, packages=len(chosen), archives=len(archives))
+    writer = ContentsWriter(cast(BinaryIO, out), parcel=parcel, packages=len(chosen), archives=count)
     for stored in chosen:
         header = PackageHeader(
             package=stored.package,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import unicodedata
 
 import pytest
@@ -310,6 +311,38 @@ def test_what_is_portable_is_also_a_path(name: str) -> None:
     if is_portable(name):
         assert check_path(name) == name == unicodedata.normalize("NFC", name)
         assert check_member(name) == name
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["con", "COM1", "nul.txt", "lpt", "a", "B_", "é", ".", "..", "/", "//", " ", "-", "+", "x" * 199]
+        )
+        | st.characters(max_codepoint=127),
+        max_size=8,
+    ).map("".join)
+)
+@example("a/" * 99 + "a")
+@example("x" * 200)
+@example("x" * 201)
+@example("a" * 255 + "/a")
+@example("a\n")
+@example("a/b.")
+def test_what_is_taken_at_a_glance_is_what_the_rules_take(name: str) -> None:
+    def judged() -> tuple[bool, bool, str]:
+        try:
+            legal = check_path(name) == name
+        except IllegalNameError:
+            legal = False
+        return legal, is_portable(name), fold(name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(names, "_is_plain_path", lambda _: False)
+        patch.setattr(names, "_PLAIN_MEMBER", re.compile("(?!)"))
+        by_the_rules = judged()
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFKC", name).casefold())
+    assert judged() == by_the_rules
+    assert fold(name) == folded
 
 
 def test_the_limits_are_those_the_format_states() -> None:
