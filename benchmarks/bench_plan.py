@@ -1,4 +1,4 @@
-"""A plan of 10 TB in 1,000,000 files over 1,000 volumes: `python benchmarks/bench_plan.py [--files N] [--in DIR]`.
+"""A plan of 10 TB in 1,000,000 files on some 1,000 media: `python benchmarks/bench_plan.py [--files N] [--in DIR]`.
 
 Only the listing of the package is made, not its bytes: a plan without compression reads none. ``courier parcel create
 --dry-run`` runs as a process of its own; its time, processor time and peak memory are printed, beside those of

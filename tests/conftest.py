@@ -58,7 +58,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """
     cache = getattr(session.config, "cache", None)  # there is none with ``-p no:cacheprovider``
     if cache is not None:
-        os.environ["PYTHONPYCACHEPREFIX"] = str(cache.mkdir("bytecode"))
+        os.environ.setdefault("PYTHONPYCACHEPREFIX", str(cache.mkdir("bytecode")))
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 

@@ -362,7 +362,8 @@ def write_contents(
 ) -> None:
     """Write the contents of a parcel: its packages with their listings, and the members of each of its archives.
 
-    ``count``: how many ``archives`` there are. ``sign``: whether definitions of this site's own packages are signed; otherwise they are only as long.
+    ``count``: how many ``archives`` there are. ``sign``: whether definitions of this site's own packages are signed;
+    otherwise they are only as long.
     """
     writer = ContentsWriter(cast(BinaryIO, out), parcel=parcel, packages=len(chosen), archives=count)
     for stored in chosen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,10 @@ from hypothesis import strategies as st
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from courier.errors import CourierError, DamagedError, RefusedError
+from courier.site.catalog import sites
+from courier.site.home import create_site
+from courier.site.peers import pin_card
+from courier.site.pinned_sites import PinnedSites
 from courier.site.trust import CLOCK_SLACK_NS, KnownSite, Trust, check_card_by_fingerprint, check_newer_card, read_card
 from formats.documents import card as card_doc
 from formats.documents import notice as notice_doc
@@ -416,3 +421,27 @@ def test_a_receivers_clock_that_is_behind_is_named_as_the_reason() -> None:
         came(notice(HQ, issued_ns=NOW + 400 * DAY), TRUST)
     assert caught.value.code == "clock"
     assert "clock" in caught.value.hint
+
+
+def test_what_a_site_trusts_is_read_site_by_site_and_stays_what_it_was_when_it_was_asked(tmp_path: Path) -> None:
+    homes = [create_site(tmp_path / code, code=code, name=code) for code in ("HQ1", "BR1", "BR2")]
+    hq, others = homes[0], homes[1:]
+    try:
+        for one in others:
+            pin_card(hq, one.card_envelope, fingerprint=one.card.fingerprint)
+        known = PinnedSites(hq.catalogue, own="HQ1", own_site=KnownSite(card=hq.card))
+        assert known["BR1"].card == others[0].card
+        with hq.catalogue.writing() as connection:
+            for one in others:
+                sites.revoke(connection, one.code, "lost")
+        assert (known["BR1"].revoked, known["BR2"].revoked) == ("", "lost")
+        assert hq.trust().is_pinned("BR1")
+        with pytest.raises(RefusedError, match="was revoked: lost"):
+            hq.trust().site("BR1")
+        with pytest.raises(KeyError):
+            known["BR3"]
+        assert (list(known), len(known), "BR3" in known) == (["BR1", "BR2", "HQ1"], 3, False)
+        assert known["HQ1"].card == hq.card
+    finally:
+        for one in homes:
+            one.close()
