@@ -19,7 +19,7 @@ EXIT_CODES = {
     8: "interrupted",
     9: "busy, try again",
     11: "restart the computer, then give the same command again (deploy run --restart-is-end)",
-    12: "a step of a task sequence failed (the message says which)",
+    12: "a program that a task sequence runs failed, or a capture is not complete (the message says which step)",
 }
 """What each exit code of a command means."""
 RESTART = 11

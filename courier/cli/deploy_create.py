@@ -30,15 +30,14 @@ TO_GROUP = Annotated[
 SEQUENCE = Annotated[
     Path | None, typer.Option("--sequence", metavar="FILE", help="Task sequence in TOML: docs/deployment.md.")
 ]
-OPTION = Annotated[
-    str,
-    typer.Option(
-        "--option",
-        metavar="OPTION",
-        help="How content comes to a computer: download-all (into its cache, before the first step), as-needed (into "
-        "its cache, at the step), or run-from-point (read from the point).",
-    ),
-]
+DEFAULT_OPTION = "download-all"
+OPTION_OF = typer.Option(
+    "--option",
+    metavar="OPTION",
+    help="How content comes to a computer: download-all (into its cache, before the first step), as-needed (into its "
+    "cache, at the step), or run-from-point (read from the point).",
+)
+OPTION = Annotated[str, OPTION_OF]
 AVAILABLE = Annotated[
     str | None, typer.Option("--available", metavar="TIME", help="Nothing runs before it, in UTC: 2026-11-24T09:30.")
 ]
@@ -66,7 +65,7 @@ def create(
     to: TO = None,
     to_group: TO_GROUP = None,
     sequence: SEQUENCE = None,
-    option: OPTION = "download-all",
+    option: OPTION = DEFAULT_OPTION,
     available: AVAILABLE = None,
     deadline: DEADLINE = None,
     expires: EXPIRES = None,
@@ -158,7 +157,7 @@ def check(
     to: TO = None,
     to_group: TO_GROUP = None,
     sequence: SEQUENCE = None,
-    option: OPTION = "download-all",
+    option: Annotated[str | None, OPTION_OF] = None,
     available: AVAILABLE = None,
     deadline: DEADLINE = None,
     expires: EXPIRES = None,
@@ -173,8 +172,10 @@ def check(
 
     console = console_of(context)
     is_made = re.fullmatch("[A-Za-z0-9]{3}-[Dd][0-9]{5,7}", what) is not None
-    if is_made and (to or to_group or sequence):
-        raise UsageError(f"{what} has its computers and its sequence", hint=f"courier deploy check {what}")
+    if is_made and (to or to_group or sequence or option or available or deadline or expires):
+        raise UsageError(
+            f"{what} has its computers, its sequence, its option and its times", hint=f"courier deploy check {what}"
+        )
     with console.site() as site:
         if is_made:
             judged = judge_again(site, what.upper())
@@ -186,7 +187,7 @@ def check(
                 to,
                 to_group,
                 sequence,
-                option=option,
+                option=option or DEFAULT_OPTION,
                 available=available,
                 deadline=deadline,
                 expires=expires,

@@ -190,8 +190,9 @@ class _StateJudgement:
             self._add(
                 "not-captured-yet",
                 step,
-                "it restores state that is not captured yet; it can run once it is",
-                f"courier deploy create with a capture-state step, to {', '.join(one.state_comes_from)}",
+                "no state is kept that it could restore; its policy is made once there is",
+                f"courier state capture {one.state_comes_from[0]} --from DIR --rules FILE, or a deployment to "
+                f"{one.state_comes_from[0]} with a capture-state step",
                 refuses=False,
             )
         self.restored = step

@@ -187,9 +187,10 @@ def cache_commands(site: Site, facts: DeploymentFacts) -> dict[str, str]:
 
 
 def policy_for(site: Site, name: str, computer: str) -> DeploymentPolicy:
-    """What a computer is to do for the deployment ``name``; its state gets a place at a state migration point.
+    """What a computer is to do for the deployment ``name``; state that it captures gets a place at a point.
 
-    Raises `NotFoundError` for a deployment, or a computer that it does not go to, `RefusedError` where anything that
+    Raises `NotFoundError` for a deployment, a computer that it does not go to, or state that is to be restored and was
+    not captured, `RefusedError` where anything that
     create would refuse is amiss by now; and as `state_place_for`.
     """
     found = find_deployment(site, name)
@@ -207,6 +208,7 @@ def policy_for(site: Site, name: str, computer: str) -> DeploymentPolicy:
     sequence = load_sequence(found.sequence, name=f"task sequence of {found.deployment}")
     variables = variables_of(sequence, known.name, known.variables)
     steps = [step for step in sequence.steps if runs(step, variables)]
+    captures = any(isinstance(step, CaptureStateStep) for step in steps)
     refs = _used(found, sequence, steps, variables, known.name)
     return DeploymentPolicy(
         site=site.code,
@@ -220,8 +222,10 @@ def policy_for(site: Site, name: str, computer: str) -> DeploymentPolicy:
         state=state_place_for(
             site,
             known.name,
-            captures=any(isinstance(step, CaptureStateStep) for step in steps),
+            captures=captures,
             restores=any(isinstance(step, RestoreStateStep) for step in steps),
+            # What is only restored has to be there: else the disk would be erased, and the restore fail.
+            reserves=captures,
         ),
         status_key=target.status_key,
         available_ns=found.available_ns,

@@ -86,6 +86,19 @@ def restore(
     return restored
 
 
+def check_captured(place: StatePlace) -> None:
+    """Raise what `restore` raises where nothing was captured, or it cannot be reached or opened; nothing is written."""
+    if place.identity is None or place.migration is None:
+        raise _nothing(place)
+    folder = MigrationFolder(Path(place.path), place.migration)
+    folder.check_there()
+    try:
+        if not folder.captures([Identity.from_text(place.identity)]):
+            raise _nothing(place)
+    except FormatError as error:
+        raise explain_state(error, folder.point) from None
+
+
 def _nothing(place: StatePlace) -> NotFoundError:
     return NotFoundError(
         f"nothing of {place.source} was captured for {place.destination} at state migration point {place.point}",

@@ -128,6 +128,7 @@ class Engine:
             )
         facts = self.target.facts()
         check_erasable(facts, plan.into, erases=any(overwrites(step) for step in steps), allowed=plan.erase)
+        self.runner.check_state(steps)
         self.content.fetch_all(refs)
         images: dict[int, ImageFacts] = {}
         for step in steps:

@@ -25,7 +25,7 @@ from courier.deployment.sequence import (
     RunStep,
 )
 from courier.deployment.state_capture import capture
-from courier.deployment.state_restore import restore
+from courier.deployment.state_restore import check_captured, restore
 from courier.deployment.state_rules import make_rules
 from courier.deployment.variables import Variables, package_of
 from courier.error_codes import Code
@@ -127,6 +127,15 @@ class StepRunner:
                 hint="associate it with a computer, then make the policy again: courier computer associate --help",
             )
         return self.policy.state
+
+    def check_state(self, steps: Sequence[AnyStep]) -> None:
+        """Raise what a restore among ``steps`` would raise because nothing is captured for this computer."""
+        for step in steps:
+            if isinstance(step, CaptureStateStep):
+                return
+            if isinstance(step, RestoreStateStep):
+                check_captured(self._place())
+                return
 
     def _capture(self, step: CaptureStateStep) -> tuple[str, str]:
         rules = make_rules(step.include, step.exclude, step.largest)
