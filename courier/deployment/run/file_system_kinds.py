@@ -1,12 +1,10 @@
-"""The kinds of file systems: how each is told, how small it can be, and which programs work on it. Pure."""
+"""The kinds of file systems: how each is told, and which programs work on it. Pure."""
 
 from __future__ import annotations
 
 from courier.deployment.sequence import FileSystem
 
 NAMES: dict[FileSystem, str] = {"fat32": "FAT32", "ext4": "ext4", "ntfs": "NTFS", "none": "no file system"}
-LEAST: dict[FileSystem, int] = {"fat32": 33 << 20, "ext4": 1 << 20, "ntfs": 2 << 20, "none": 0}
-"""Bytes of the smallest partition of each kind. FAT32 has at least 65,525 clusters."""
 MAKERS: dict[FileSystem, tuple[str, ...]] = {
     "fat32": ("mkfs.fat", "mcopy"),
     "ext4": ("mkfs.ext4",),
