@@ -227,17 +227,29 @@ def _parse_entries(entries: bytes, usable: tuple[int, int], place: str) -> tuple
     return tuple(found)
 
 
+def sectors_told(source: BinaryIO) -> int:
+    """How many sectors the disk has, as the first table of a disk or image tells: up to the end of the second one.
+
+    Raises `MalformedError`, and `DigestMismatchError` where the header of the table is damaged.
+    """
+    return _parse_header(_sector(_reader(source), 1), "sector 1").other + 1
+
+
+def _reader(source: BinaryIO) -> ReadAt:
+    def read_at(offset: int, count: int) -> bytes:
+        source.seek(offset)
+        return source.read(count)
+
+    return read_at
+
+
 def read_gpt(source: BinaryIO, sectors: int) -> Gpt:
     """The table of a disk or image of ``sectors`` sectors, and of its backup, which must agree.
 
     Raises `MalformedError` where there is no protective MBR or no table, and `DigestMismatchError` where one of the two
     is damaged, or they differ.
     """
-
-    def read_at(offset: int, count: int) -> bytes:
-        source.seek(offset)
-        return source.read(count)
-
+    read_at = _reader(source)
     mbr = _sector(read_at, 0)
     if not has_boot_mark(mbr) or mbr[_MBR_CODE + 4] != _PROTECTIVE:
         raise MalformedError("no protective MBR", place="sector 0")
