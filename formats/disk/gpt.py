@@ -39,7 +39,8 @@ _REVISION = 0x00010000
 _HEADER = struct.Struct("<8sLLLLQQQQ16sQLLL")
 _ENTRY = struct.Struct("<16s16sQQQ72s")
 _MOST_ENTRIES = 4096
-_LAST = (1 << 64) - 1
+_MOST_SECTORS = 1 << 48
+"""Sectors of the largest disk that is read: no file has places beyond that."""
 _PROTECTIVE = 0xEE
 _BOOT_MARK = b"\x55\xaa"
 _MBR_CODE = 446
@@ -194,6 +195,8 @@ def _parse_header(data: bytes, place: str) -> _Header:
         raise DigestMismatchError("the header does not fit its CRC", place=place)
     if not 0 < count <= _MOST_ENTRIES or entry_size != _ENTRY.size:
         raise MalformedError(f"{count} entries of {entry_size} bytes in sector {entries_at}", place=place)
+    if max(mine, other, first, last, entries_at) >= _MOST_SECTORS:
+        raise MalformedError("it names sectors that no disk has", place=place)
     return _Header(
         mine=mine,
         other=other,
@@ -272,6 +275,8 @@ def _read_one(read_at: ReadAt, at: int, sectors: int) -> tuple[Gpt, int]:
         raise MalformedError("no GPT header", place=place)
     if header.count != ENTRIES or not 0 < header.entries_at < sectors:
         raise MalformedError(f"{header.count} entries in sector {header.entries_at}", place=place)
+    if header.usable[1] >= sectors:
+        raise MalformedError(f"usable up to sector {header.usable[1]} of {sectors}", place=place)
     partitions = _parse_entries(header.read(read_at, SECTOR), header.usable, place)
     return Gpt(disk=UUID(bytes_le=header.disk), sectors=sectors, partitions=partitions), header.other
 
@@ -296,7 +301,7 @@ def read_table(read_at: ReadAt) -> Table | None:
             entries = header.read(read_at, sector)
             spans = [
                 Span(label=one.name, begin=one.first * sector, size=(one.last + 1 - one.first) * sector)
-                for one in _parse_entries(entries, (1, _LAST), "sector 1")
+                for one in _parse_entries(entries, (1, _MOST_SECTORS), "sector 1")
             ]
             ordered = tuple(sorted(spans, key=lambda one: one.begin))
             return Table(sector=sector, size=(header.other + 1) * sector, spans=ordered)
