@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from journey import FIXTURES, run
+from journey import FIXTURES, make_sites, noise, run, write_files
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -74,6 +74,41 @@ def test_the_tutorial_is_what_the_commands_print(tmp_path: Path, monkeypatch: py
         assert said == _common(printed), command
         typed += 1
     assert typed > 15
+
+
+def test_the_page_on_the_planning_guide_is_what_the_commands_print(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Typed as it stands: but for figures, each line of the page is printed, in its order; ``...`` leaves lines out."""
+    sites = make_sites(tmp_path)
+    sites.sync(*sites.homes, sites.hq)
+    write_files(tmp_path / "image", system_img=noise(4 << 20, 1))
+    write_files(tmp_path / "boot", vmlinuz=noise(50_000, 2), initrd_img=noise(90_000, 3))
+    write_files(tmp_path / "old" / "home" / "ann", letter_txt=b"Dear Bert")
+    (tmp_path / "loader.efi").write_bytes(b"MZ" + noise(20_000, 4))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COURIER_HOME", str(sites.hq.path))
+    page = (ROOT / "docs" / "planning-guide.md").read_text("utf-8")
+    for kind, name in (("toml", "new.toml"), ("csv", "computers.csv")):
+        (block,) = re.findall(rf"```{kind}\n(.*?)```", page, flags=re.DOTALL)
+        (tmp_path / name).write_text(block)
+
+    typed = set()
+    for command, printed in _console(page):
+        words = shlex.split(command.replace("/srv", str(tmp_path)))
+        ran = run(*words[1:], code=3 if "\ncourier: " in printed else 0)
+        said = iter(_without_figures(f"{ran.out}\n{ran.err}".replace(str(tmp_path), "/srv")))
+        for line in _without_figures(printed):
+            assert line == "..." or line in said, f"{command}\n{line}\n{ran.out}{ran.err}"
+        typed.add(" ".join(words[:3]))
+    table = page.partition("## ")[0]
+    named = set(re.findall(r"`(courier \w+ \w+)[^`]*`", table))
+    assert named - typed == set()
+
+
+def _without_figures(text: str) -> list[str]:
+    text = re.sub(r"\d[\d.,:]*( ?([kMGT]?B|[kMG]?bit|bytes)(/s)?\b)?", "#", text)
+    return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
 
 
 def _console(page: str) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import logging
 import os
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from courier.cli.tables import table_lines
 from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError
 from courier.progress import Progress as WorkProgress
@@ -24,8 +24,8 @@ from courier.text import harmless, one_line
 if TYPE_CHECKING:
     from courier.site.home import Site
 
-_GAP = 2
-"""Columns between two columns of a table."""
+_INDENT = 2
+"""Columns by which the further lines of a line that is wrapped begin more to the right."""
 _UNLIMITED = 100_000
 """Columns of a table that goes into a file or pipe: wider than any row."""
 
@@ -102,7 +102,7 @@ class Console:
         On a terminal that is too narrow, cells are wrapped between words and never inside one.
         """
         if self.for_people and not self.quiet:
-            for line in _table_lines(headings, rows, width=_terminal_width()):
+            for line in table_lines(headings, rows, width=_terminal_width()):
                 _put(line)
 
     def event(self, record: dict[str, Any]) -> None:
@@ -242,7 +242,7 @@ def _wrapped(text: str, stream: TextIO) -> str:
     columns = shutil.get_terminal_size().columns
     if len(text) <= columns or not _is_terminal(stream):
         return text
-    indent = " " * (len(text) - len(text.lstrip(" ")) + _GAP)
+    indent = " " * (len(text) - len(text.lstrip(" ")) + _INDENT)
     lines = textwrap.wrap(
         text,
         columns,
@@ -260,58 +260,6 @@ def _terminal_width() -> int:
     if _is_terminal(sys.stdout):
         return shutil.get_terminal_size().columns
     return _UNLIMITED
-
-
-def _table_lines(headings: Sequence[str], rows: Sequence[Sequence[object]], *, width: int) -> list[str]:
-    """The lines of a table, ``width`` columns wide at most, unless its longest words need more."""
-    from rich.cells import cell_len
-
-    cells = [list(headings), *([one_line(str(cell)) for cell in row] for row in rows)]
-    columns = list(zip(*cells, strict=True))
-    texts = [max(map(cell_len, column)) for column in columns]
-    words = [max(cell_len(word) for cell in column for word in cell.split() or [""]) for column in columns]
-    widths = _column_widths(texts, words, room=width - _GAP * (len(columns) - 1))
-    whole_numbers = [bool(rows) and all(isinstance(row[n], int) for row in rows) for n in range(len(columns))]
-    if widths != texts:
-        return _wrapped_table(cells, widths, whole_numbers)
-    lines = []
-    for row in cells:
-        padded = []
-        for cell, room, is_number in zip(row, widths, whole_numbers, strict=True):
-            space = " " * (room - cell_len(cell))
-            padded.append(f"{space}{cell}" if is_number else f"{cell}{space}")
-        lines.append((" " * _GAP).join(padded).rstrip())
-    return lines
-
-
-def _wrapped_table(cells: Sequence[Sequence[str]], widths: Sequence[int], whole_numbers: Sequence[bool]) -> list[str]:
-    """The lines of a table whose cells are wrapped to the ``widths`` of their columns; the first row has its headings.
-
-    Apart, as the parts of rich that wrap take longer to load than a short command runs.
-    """
-    from rich.console import Console as Terminal
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False)
-    for heading, width, is_number in zip(cells[0], widths, whole_numbers, strict=True):
-        table.add_column(Text(heading), width=width, justify="right" if is_number else "left")
-    for row in cells[1:]:
-        table.add_row(*map(Text, row))
-    out = io.StringIO()
-    room = sum(widths) + _GAP * len(widths)
-    Terminal(file=out, width=room, color_system=None, legacy_windows=False).print(table)
-    return [line.rstrip() for line in out.getvalue().splitlines()]
-
-
-def _column_widths(texts: Sequence[int], words: Sequence[int], *, room: int) -> list[int]:
-    """The width of each column: its longest text, or less, but never less than its longest word (rich does break
-    words). The widest columns give way first.
-    """
-    widths = list(texts)
-    while sum(widths) > room and (wrappable := [n for n, width in enumerate(widths) if width > words[n]]):
-        widths[max(wrappable, key=lambda n: widths[n])] -= 1
-    return widths
 
 
 def _about(name: str, error: CourierError) -> str:

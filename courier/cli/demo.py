@@ -12,6 +12,7 @@ import typer
 from courier.cli.command import command, console_of, group
 from courier.cli.console import Console
 from courier.cli.demo_branch import BranchDemo, Telling
+from courier.cli.demo_deploy import DeployDemo, require_programs
 from courier.errors import DamagedError, NotFoundError, UsageError
 from courier.text import plural, size_text
 
@@ -24,10 +25,12 @@ app = group("")
 IMAGE = "boot.wim"
 CAPACITY = 850_000
 """Bytes of each medium: so small that the image takes several."""
+LARGER = 1_250_000
+"""Bytes of each medium where there are more packages."""
 _OUR_FAULT = "this is a fault of the toolkit: report it"
 
 
-@command(app, "demo", examples=["courier demo", "courier demo --branch", "courier demo --keep /tmp/demo"])
+@command(app, "demo", examples=["courier demo", "courier demo --branch", "courier demo --deploy --keep /tmp/demo"])
 def demo(
     context: typer.Context,
     *,
@@ -37,6 +40,9 @@ def demo(
     branch: Annotated[
         bool, typer.Option("--branch", help="Then the branch's points, one that fills itself, and three clients.")
     ] = False,
+    deploy: Annotated[
+        bool, typer.Option("--deploy", help="Then a computer is replaced: from the branch's point, and from discs.")
+    ] = False,
 ) -> None:
     """Show the whole journey of a parcel on this machine.
 
@@ -45,13 +51,17 @@ def demo(
     from courier.files import make_folder
 
     console = console_of(context)
+    if branch and deploy:
+        raise UsageError("--branch and --deploy go on differently", hint="give one of them, then the other")
+    if deploy:
+        require_programs()
     if keep is None:
         with tempfile.TemporaryDirectory(prefix="courier-demo-") as folder:
-            outcome = _Demo(console, Path(folder)).run(branch=branch)
+            outcome = _Demo(console, Path(folder)).run(branch=branch, deploy=deploy)
     elif keep.exists() and any(keep.iterdir()):
         raise UsageError(f"{keep} is not empty", hint="name a folder that does not exist yet")
     else:
-        outcome = _Demo(console, make_folder(keep.absolute())).run(branch=branch)
+        outcome = _Demo(console, make_folder(keep.absolute())).run(branch=branch, deploy=deploy)
     console.result(outcome)
 
 
@@ -77,19 +87,22 @@ class _Demo:
     def __init__(self, console: Console, root: Path) -> None:
         self._console, self._root, self._steps = console, root, 0
 
-    def run(self, *, branch: bool = False) -> dict[str, Any]:
+    def run(self, *, branch: bool = False, deploy: bool = False) -> dict[str, Any]:
         """Run the whole journey; return what the command's JSON document says.
 
-        ``branch``: what follows at the branch too, and ``branch`` in the document.
+        ``branch``, ``deploy``: what follows at the branch too, and ``branch`` or ``deploy`` in the document.
         """
         more: dict[str, Any] = {}
+        telling = Telling(step=self._step, detail=self._detail)
         with ExitStack() as stack:
             sender, receiver = self._make_sites(stack)
             self._introduce(sender, receiver)
-            points = BranchDemo(Telling(step=self._step, detail=self._detail), self._root, receiver) if branch else None
+            points = BranchDemo(telling, self._root, receiver) if branch else None
+            computers = DeployDemo(telling, self._root, receiver) if deploy else None
             if points is not None:
                 points.prepare(sender.code)
-            parcel = self._build(sender, receiver.code)
+            further = computers.prepare(sender, demo_image()) if computers is not None else ()
+            parcel = self._build(sender, receiver.code, further)
             name = parcel.packing.parcel
             self._write_and_ship(sender, parcel)
             self._receive(receiver, parcel.packing.volumes)
@@ -97,6 +110,8 @@ class _Demo:
             self._compare(sender, receiver)
             if points is not None:
                 more = {"branch": points.run(demo_image())}
+            if computers is not None:
+                more = {"deploy": computers.run(sender.code)}
         volumes = parcel.packing.volumes
         return {"parcel_id": name, "state": state, "volumes": volumes, "same": True, "folder": str(self._root), **more}
 
@@ -132,7 +147,7 @@ class _Demo:
         add_address(sender, receiver.code, str(share))
         add_address(receiver, sender.code, str(share))
 
-    def _build(self, sender: Site, destination: str) -> OutgoingParcel:
+    def _build(self, sender: Site, destination: str, further: tuple[str, ...]) -> OutgoingParcel:
         from courier.packages.add import add_package, plan_addition
         from courier.sending.build import build_parcel
         from courier.sending.plan import ParcelRequest, plan_parcel
@@ -142,10 +157,11 @@ class _Demo:
         with plan_addition(sender, [image], name="Windows PE boot image") as addition:
             stored = add_package(sender, addition)
         self._detail(f"package {stored.package}, version {stored.version}")
-        size = size_text(CAPACITY)
+        capacity = LARGER if further else CAPACITY
+        size = size_text(capacity)
         self._step(f"It builds a signed, encrypted parcel for media of {size} each (so small to make several).")
         request = ParcelRequest(
-            packages=(stored.package,), destinations=(destination,), media="drive", capacity=CAPACITY
+            packages=(stored.package, *further), destinations=(destination,), media="drive", capacity=capacity
         )
         parcel = build_parcel(sender, plan_parcel(sender, request))
         archives, volumes = len(parcel.packing.archives), parcel.packing.volumes

@@ -46,23 +46,9 @@ class BranchDemo:
 
     def prepare(self, source: str) -> None:
         """Make the points, and the rules by which the packages of site ``source`` go there. It comes before they do."""
-        from courier.distribution.by_rule import add_rule
-        from courier.distribution.registry import NewPoint, add_point
-
         self._step(f"The branch has two distribution points, and rules: what comes from {source} goes to both.")
         for name in _POINTS:
-            new = NewPoint(
-                name=name,
-                folders=[self._root / name],
-                url="",
-                branch=False,
-                reserve="0%",
-                max_connections=10,
-                group="",
-                peers=(),
-            )
-            add_point(self._branch, new)
-            add_rule(self._branch, source, name)
+            make_point(self._branch, name, self._root / name, source)
             self._detail(f"{name}: {self._root / name}")
 
     def run(self, image: Path) -> dict[str, Any]:
@@ -102,7 +88,7 @@ class BranchDemo:
                 package = outcome.due.package
                 filled = outcome.done.filled
                 self._detail(f"{outcome.due.point}: {plural(filled.contents, 'content')}, {size_text(filled.bytes)}")
-        _check(package != "", "the rules sent nothing to the points")
+        check(package != "", "the rules sent nothing to the points")
         return package
 
     def _mirror(self, card: Path, serving: ExitStack) -> tuple[int, str]:
@@ -119,9 +105,9 @@ class BranchDemo:
                 manner=_manner(),
                 reserve="0%",
             )
-            done = mirror(wanted, new=True, stop=threading.Event(), progress=_silent)
+            done = mirror(wanted, new=True, stop=threading.Event(), progress=silent)
         same = (self._root / "P1" / "point.json").read_bytes() == (self._root / "branch" / "point.json").read_bytes()
-        _check(same and done.counts.fetched > 0, "the branch point is no copy of P1")
+        check(same and done.counts.fetched > 0, "the branch point is no copy of P1")
         self._detail(f"{size_text(done.counts.fetched)} fetched; what it serves from now on does not need P1")
         return done.counts.fetched, serving.enter_context(_served(self._root / "branch"))
 
@@ -140,8 +126,8 @@ class BranchDemo:
         from courier.distribution.download_run import download_to_cache
 
         self._step("The first client knows only the site's card. It downloads into a new cache, from the branch point.")
-        outcome = download_to_cache(wish, self._root / "cache", stop=threading.Event(), progress=_silent)
-        _check(outcome.placing is not None and outcome.placing.entry is not None, "the package is not in the cache")
+        outcome = download_to_cache(wish, self._root / "cache", stop=threading.Event(), progress=silent)
+        check(outcome.placing is not None and outcome.placing.entry is not None, "the package is not in the cache")
         self._detail(f"{size_text(outcome.counts.fetched)} from {outcome.sources[0].name}")
         return outcome
 
@@ -159,9 +145,9 @@ class BranchDemo:
         from courier.distribution.download_run import download_to_folder
 
         self._step("The disk of P2 changes a bit. The second client asks P2 first, and the branch point after it:")
-        outcome = download_to_folder(wish, self._root / "client", stop=threading.Event(), progress=_silent)
+        outcome = download_to_folder(wish, self._root / "client", stop=threading.Event(), progress=silent)
         bad, good = outcome.sources
-        _check(bad.refused > 0 and good.bytes > 0, "wrong bytes were not refused, or did not come from elsewhere")
+        check(bad.refused > 0 and good.bytes > 0, "wrong bytes were not refused, or did not come from elsewhere")
         self._detail(f"{bad.name} (P2): {bad.faults[0][0]}: refused")
         self._detail(f"{good.name} (branch point): {size_text(good.bytes)}, right")
         return outcome
@@ -174,8 +160,8 @@ class BranchDemo:
         home = self._root / "small"
         with changing(home, make=True) as cache:
             apply_settings(cache, size=_SMALL)
-        outcome = download_to_cache(wish, home, stop=threading.Event(), progress=_silent)
-        _check(
+        outcome = download_to_cache(wish, home, stop=threading.Event(), progress=silent)
+        check(
             outcome.placing is not None and outcome.placing.verdict.too_large and outcome.counts.fetched == 0,
             "the package went into a cache that is too small for it",
         )
@@ -192,18 +178,31 @@ class BranchDemo:
             self._detail(f"{damage.path}: {damage.problem}")
         redistribute(self._branch, "P2", package)
         for name in _POINTS:
-            _check(not validate(self._branch, name).damage, f"{name} is damaged")
+            check(not validate(self._branch, name).damage, f"{name} is damaged")
 
     def _compare(self, image: Path, *outcomes: Outcome) -> None:
         """Compare what the clients have with the image. Raises `DamagedError`."""
         expected = {image.name: image.read_bytes()}
         for outcome in outcomes:
             there = {path.name: path.read_bytes() for path in outcome.where.rglob("*") if path.is_file()}
-            _check(there == expected, f"{outcome.where} does not hold the image")
+            check(there == expected, f"{outcome.where} does not hold the image")
         self._step("Compared: both clients have the image of headquarters byte for byte; both points read back whole.")
 
 
-def _check(right: bool, problem: str) -> None:
+def make_point(site: Site, name: str, folder: Path, source: str) -> None:
+    """Make a distribution point of ``site``, and the rule by which the packages of site ``source`` go there."""
+    from courier.distribution.by_rule import add_rule
+    from courier.distribution.registry import NewPoint, add_point
+
+    new = NewPoint(
+        name=name, folders=[folder], url="", branch=False, reserve="0%", max_connections=10, group="", peers=()
+    )
+    add_point(site, new)
+    add_rule(site, source, name)
+
+
+def check(right: bool, problem: str) -> None:
+    """Raise `DamagedError` with ``problem`` unless all is ``right``."""
     if not right:
         raise DamagedError(problem, hint=_OUR_FAULT)
 
@@ -233,7 +232,8 @@ def _sources(urls: list[str]) -> tuple[Any, ...]:
 
 
 @contextlib.contextmanager
-def _silent(_title: str, _total: int) -> Iterator[Callable[[int], None]]:
+def silent(_title: str, _total: int) -> Iterator[Callable[[int], None]]:
+    """Progress that shows nothing."""
     yield lambda _: None
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from courier.site.trust import Trust
     from formats.documents.standalone import Layout
 
-app = group("Make and verify stand-alone media: discs or sticks that deploy without a network.")
+app = group("Stand-alone media: discs that deploy without a network.")
 
 PASSPHRASE_FILE = Annotated[
     Path | None,
@@ -59,7 +59,7 @@ def create(
     layout: Annotated[
         str,
         typer.Option(
-            "--layout", metavar="LAYOUT", help="iso: for discs, and sticks; usb: with FAT32, for sticks only."
+            "--layout", metavar="LAYOUT", help="Layout: iso for discs and sticks, or usb with FAT32 for sticks alone."
         ),
     ] = "iso",
     out: Annotated[
@@ -86,15 +86,16 @@ def create(
         str | None, typer.Option("--valid-to", metavar="TIME", help="Refuse to run from then on, in UTC.")
     ] = None,
     passphrase_file: PASSPHRASE_FILE = None,
-    name: Annotated[str, typer.Option("--name", metavar="TEXT", help="What people call the set.")] = "",
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What people call the set.")] = "",
     serial: Annotated[
         bool, typer.Option("--serial", help="Let the started computer talk by its first serial port (115,200 baud).")
     ] = False,
     dry_run: DRY_RUN = False,
 ) -> None:
-    """Make a set of bootable media with an image, its packages and a task sequence.
+    """Make bootable media with an image and its task sequence.
 
-    Without --media or --capacity it writes nothing, and says how many media of each kind are needed.
+    All packages that the sequence uses are on them. Without --media or --capacity it writes nothing, and says how many
+    media of each kind are needed.
     """
     from courier.deployment.standalone.create import create_set, drafting
     from courier.deployment.standalone.request import SetRequest
@@ -281,7 +282,7 @@ def verify(
     card: CARD_OPTION = None,
     passphrase_file: PASSPHRASE_FILE = None,
 ) -> None:
-    """Check the signature of a set, and every byte of the discs that are given.
+    """Check the signature of a set, and every byte of its discs.
 
     Missing discs are named; a passphrase is needed only to check that it opens the set.
     """

@@ -5,26 +5,22 @@ The size of a disk is known to the client alone, which judges that itself before
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from courier.deployment.deployment_facts import ComputerFacts, DeploymentFacts, ImageFile, PackageFacts
 from courier.deployment.finding_list import FindingList
 from courier.deployment.sequence import (
+    LEAST,
+    MOST_ON_FAT32,
     REST,
     AnyStep,
     ApplyImageStep,
-    FileSystem,
     InstallDriverStep,
     Part,
     PartitionStep,
     RestoreStateStep,
 )
 from courier.deployment.variables import package_of
-
-LEAST: Mapping[FileSystem, int] = {"fat32": 33 << 20, "ext4": 1 << 20, "ntfs": 2 << 20, "none": 0}
-"""Bytes of the smallest partition of each file system. FAT32 has at least 65,525 clusters."""
-MOST_ON_FAT32 = (4 << 30) - 1
-"""Bytes of the largest file that FAT32 holds."""
 
 
 def check_images(facts: DeploymentFacts, steps: Sequence[AnyStep], found: FindingList) -> None:

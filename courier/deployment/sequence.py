@@ -13,6 +13,10 @@ PartitionKind = Literal["efi", "linux", "windows", "data"]
 """What a partition is for; its GPT type follows from it."""
 FileSystem = Literal["fat32", "ext4", "ntfs", "none"]
 """What a partition is formatted with; ``none`` leaves it as zeros, for a raw image."""
+LEAST: Mapping[FileSystem, int] = {"fat32": 33 << 20, "ext4": 1 << 20, "ntfs": 2 << 20, "none": 0}
+"""Bytes of the smallest partition of each file system. FAT32 has at least 65,525 clusters."""
+MOST_ON_FAT32 = (4 << 30) - 1
+"""Bytes of the largest file that FAT32 holds."""
 REST = -1
 """Size of the one partition that takes what the others leave."""
 

@@ -19,7 +19,7 @@ from courier.deployment.sequence import (
     RestoreStateStep,
     RunStep,
 )
-from courier.deployment.variables import holds
+from courier.deployment.variables import holds, package_of
 from courier.text import size_text
 
 
@@ -70,7 +70,7 @@ def _entries(facts: DeploymentFacts, computer: ComputerFacts) -> Iterator[Entry]
             why = "; ".join(map(condition_text, failing))
             yield Entry(step=one.number, name=one.name, what="is left out", runs=False, why=f"it runs where {why}")
             continue
-        entry = Entry(step=one.number, name=one.name, what=_what(one, computer))
+        entry = Entry(step=one.number, name=one.name, what=_what(one, facts, computer))
         found = by_step.get(one.number)
         if found is None:
             yield entry
@@ -104,7 +104,7 @@ def condition_text(condition: Condition) -> str:
     return f"{condition.variable} is {' or '.join(condition.is_one_of)}"
 
 
-def _what(step: AnyStep, computer: ComputerFacts) -> str:
+def _what(step: AnyStep, facts: DeploymentFacts, computer: ComputerFacts) -> str:
     label: str = getattr(step, "part", "")
     where = f" on {label}" if label else ""
     match step:
@@ -115,9 +115,12 @@ def _what(step: AnyStep, computer: ComputerFacts) -> str:
             ]
             return f"erases the disk and makes {', '.join(parts)}"
         case ApplyImageStep():
-            what = f"image {step.index} of {step.file}" if step.file else f"image {step.index}"
             if step.whole_disk:
                 return f"erases the disk and writes {step.file or 'the image'} onto it"
+            image = facts.images.get((step.number, package_of(step.use, computer.variables)))
+            if image is not None and not image.problem and image.wim is None:
+                return f"writes {step.file or 'the image'}{where}"
+            what = f"image {step.index} of {step.file}" if step.file else f"image {step.index}"
             return f"applies {what}{where}"
         case CaptureStateStep():
             return f"captures state{where} for {computer.state_goes_to or 'nobody'}"

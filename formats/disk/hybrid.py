@@ -22,6 +22,7 @@ from formats.disk.gpt import (
     Partition,
     protective_mbr,
     read_gpt,
+    sectors_told,
     tables,
     uuid_of,
 )
@@ -95,8 +96,4 @@ def read_hybrid(image: BinaryIO) -> Gpt:
 
     Raises as `read_gpt` does.
     """
-    image.seek(SECTOR)
-    header = image.read(SECTOR)
-    if len(header) < SECTOR or header[:8] != b"EFI PART":
-        raise MalformedError("no GPT header", place="sector 1")
-    return read_gpt(image, int.from_bytes(header[32:40], "little") + 1)
+    return read_gpt(image, sectors_told(image))

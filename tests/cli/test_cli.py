@@ -398,6 +398,42 @@ def test_the_demo_leaves_nothing_and_says_it_in_json(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_demo_of_a_deployment_ends_with_two_disks_of_the_same_image(tmp_path: Path) -> None:
+    root = tmp_path / "demo"
+    *steps, document = map(json.loads, run("demo", "--deploy", "--keep", root, "--json-lines").out.splitlines())
+    assert [step["number"] for step in steps] == list(range(1, len(steps) + 1))
+    told = " ".join(step["text"] for step in steps)
+    for text in (
+        "table",
+        "migration point",
+        "is refused",
+        "nothing is amiss",
+        "reported",
+        "released",
+        "Booting is left",
+    ):
+        assert text in told
+
+    done = document["deploy"]
+    assert (done["refused"], done["status_messages"], done["state_deleted"]) == ("repartition-erases-cache", 8, 1)
+    assert len(done["discs"]) == 2
+    image = (root / "system" / "system.img").read_bytes()
+    assert image[1080:1082] == b"\x53\xef"
+    for disk in (done["disk"], done["disk_from_discs"]):
+        assert Path(disk).read_bytes()[1 << 20 :][: len(image)] == image
+
+
+def test_the_demo_of_a_deployment_names_what_is_missing_and_begins_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("courier.deployment.run.tools.find_tool", lambda _: None)
+    error = run("demo", "--deploy", "--keep", tmp_path / "demo", "--json", code=6).error
+    assert "debugfs and mkfs.ext4" in error["message"]
+    assert "apt-get install e2fsprogs" in error["hint"]
+    assert not (tmp_path / "demo").exists()
+    assert run("demo", "--deploy", "--branch", "--json", code=2).error["code"] == "usage"
+
+
 def test_the_demo_of_the_branch_goes_on_from_the_points_to_three_clients(tmp_path: Path) -> None:
     root = tmp_path / "demo"
     *steps, document = map(json.loads, run("demo", "--branch", "--keep", root, "--json-lines").out.splitlines())

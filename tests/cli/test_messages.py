@@ -11,10 +11,10 @@ import pytest
 import formats.documents
 from courier.channel.handlers import Handler, handlers_by_type
 from courier.cli.messages import MESSAGE_HANDLERS
-from formats.documents import card, custody, deployment, label, packing, point
+from formats.documents import card, custody, deployment, label, packing, point, standalone
 from formats.documents.kind import DocumentKind
 
-ON_MEDIA = {packing.KIND.type, label.KIND.type}
+ON_MEDIA = {packing.KIND.type, label.KIND.type, standalone.KIND.type}
 """Documents that lie on media, and come by no message."""
 IN_BATCHES = {custody.KIND.type}
 """Documents that travel inside others."""

@@ -71,6 +71,7 @@ def typed(sites: Sites, path: tuple[str, ...], command: Any, option: Any, value:
         **{"what": "HQ100001", "mac": "00:1A:2B:3C:4D:5E", "sign": "PC1", "destination": "PC1"},
         **{"file": FIXTURES / "boot.wim", "computer": "PC1", "into": sites.root / "into", "migration": "0" * 32},
         **{"addresses": FIXTURES, "cards": sites.root / "HQ1.card", "folder": sites.root / "branch"},
+        **{"sequence": FIXTURES / "boot.wim"},
     }
     more = {"parcel create": ["--capacity", SMALL], "channel serve": ["--behind-proxy"]}.get(" ".join(path), [])
     words: list[object] = [*path, *([] if option.name == "capacity" else more)]

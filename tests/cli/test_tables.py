@@ -82,3 +82,11 @@ def test_sentences_are_broken_between_words_on_a_terminal(
         f"    /a/path/{'x' * 100}",
     ]
     assert " ".join(shown.out.split()) == " ".join(sentence.split())
+
+
+def test_a_table_wraps_between_words_and_counts_columns_not_characters(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("courier.cli.console._terminal_width", lambda: 16)
+    Console().table(("NAME", "TEXT"), [("日本", "one two  three four"), ("a", "b")])
+    assert capsys.readouterr().out == "NAME  TEXT\n日本  one two\n      three four\na     b\n"

@@ -429,3 +429,10 @@ def test_the_timeline_tells_each_step_its_package_and_where_it_comes_from() -> N
         (0, "starts from the boot image", False),
         (0, "downloads into its cache", True),
     ]
+
+
+def test_the_timeline_speaks_of_an_index_for_a_wim_alone() -> None:
+    raw = {(2, "HQ100001"): ImageFile(name="disk.raw of HQ100001:1", bytes=10**9)}
+    for images, what in ((None, "applies image 1 on System"), (raw, "writes the image on System")):
+        known = facts() if images is None else facts(images=images)
+        assert timeline(known, computer())[2].what == what

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
-from courier.deployment.run import file_system_kinds, file_systems, gpt
+from courier.deployment.run import file_system_kinds, file_systems, partitions
 from courier.deployment.run.copying import Region, copy_file, copy_region, write_region
 from courier.deployment.run.directory import no_partition
 from courier.deployment.run.facts import TargetFacts, VolumeFacts
@@ -96,7 +96,7 @@ class DiskTarget:
 
     def _found(self) -> tuple[Volume, ...]:
         """The partitions that the disk itself has; of those with one label the first."""
-        table = gpt.read_table(self._read_at)
+        table = partitions.read_table(self._read_at)
         found: dict[str, Volume] = {}
         for span in table.spans if table else ():
             if not re.fullmatch(LABEL_PATTERN, span.label):
@@ -137,8 +137,8 @@ class DiskTarget:
     def erase(self, step: PartitionStep) -> None:
         """See `Target.erase`."""
         size = disk_size(self._disk)
-        spans = gpt.lay_out(step.parts, size)
-        head, tail_at, tail = gpt.table_bytes(step.parts, spans, size, identity=self._identity)
+        spans = partitions.lay_out(step.parts, size)
+        head, tail_at, tail = partitions.table_bytes(step.parts, spans, size, identity=self._identity)
         self._forget()
         with self._disk.open("r+b") as disk:
             _make_blank(disk, size)
@@ -241,7 +241,7 @@ class DiskTarget:
         with self._disk.open("r+b") as disk:
             _make_blank(disk, room)
         write_region(self._disk, 0, room, pieces)
-        new = gpt.stretched(self._read_at, room)
+        new = partitions.stretched(self._read_at, room)
         if new is not None:
             head, tail_at, tail = new
             write_region(self._disk, tail_at, len(tail), [tail])

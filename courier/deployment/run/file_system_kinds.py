@@ -1,12 +1,11 @@
-"""The kinds of file systems: how each is told, how small it can be, and which programs work on it. Pure."""
+"""The kinds of file systems: how each is told, and which programs work on it. Pure."""
 
 from __future__ import annotations
 
 from courier.deployment.sequence import FileSystem
+from formats.disk.gpt import has_boot_mark
 
 NAMES: dict[FileSystem, str] = {"fat32": "FAT32", "ext4": "ext4", "ntfs": "NTFS", "none": "no file system"}
-LEAST: dict[FileSystem, int] = {"fat32": 33 << 20, "ext4": 1 << 20, "ntfs": 2 << 20, "none": 0}
-"""Bytes of the smallest partition of each kind. FAT32 has at least 65,525 clusters."""
 MAKERS: dict[FileSystem, tuple[str, ...]] = {
     "fat32": ("mkfs.fat", "mcopy"),
     "ext4": ("mkfs.ext4",),
@@ -29,7 +28,7 @@ def kind_of(head: bytes) -> FileSystem:
     """The file system that begins with these bytes (2 KiB are enough); ``none`` for one that is not known here."""
     if head[3:11] == b"NTFS    ":
         return "ntfs"
-    if head[82:90] == b"FAT32   " and head[510:512] == b"\x55\xaa":
+    if head[82:90] == b"FAT32   " and has_boot_mark(head):
         return "fat32"
     if head[1080:1082] == b"\x53\xef":
         return "ext4"

@@ -16,14 +16,13 @@ from pathlib import Path
 
 from courier.deployment.run.copying import bytes_of_data, copy_file
 from courier.deployment.run.file_system_kinds import NAMES
-from courier.deployment.run.gpt import SECTOR
 from courier.deployment.run.tools import run_tool
 from courier.deployment.run.work import Work
-from courier.deployment.sequence import FileSystem
+from courier.deployment.sequence import MOST_ON_FAT32, FileSystem
 from courier.errors import CourierError, FailedError, NoSpaceError, RefusedError
 from courier.files import RESERVE, free_space, make_folder, remove_tree, require_space, sync_folder
+from formats.disk.gpt import SECTOR
 
-_FAT_MOST = (4 << 30) - 1
 _FAT_BAD = set('"*/:<>?\\|')
 _BASE = "base.wim"
 _EXPECTED = (
@@ -124,8 +123,8 @@ def check_fat(tree: Path) -> None:
                 problem = "it is a symbolic link"
             elif not (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)):
                 problem = "it is no file and no folder"
-            elif stat.S_ISREG(info.st_mode) and info.st_size > _FAT_MOST:
-                problem = f"it has {info.st_size:,} bytes, and a file there has {_FAT_MOST:,} at most"
+            elif stat.S_ISREG(info.st_mode) and info.st_size > MOST_ON_FAT32:
+                problem = f"it has {info.st_size:,} bytes, and a file there has {MOST_ON_FAT32:,} at most"
             elif set(name) & _FAT_BAD or name.endswith((".", " ")) or any(ord(c) < 32 for c in name):
                 problem = "its name has characters that are not allowed there"
             elif (other := seen.setdefault(name.casefold(), name)) != name:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from courier.deployment.run import gpt
 from courier.deployment.run.facts import ImageFacts, RawVolume
 from courier.deployment.run.file_system_kinds import kind_of
+from courier.deployment.run.partitions import read_table
 from courier.deployment.run.wim import HEADER, is_wim, read_images
 from courier.deployment.sequence import ApplyImageStep
 from courier.errors import NotFoundError, UsageError
@@ -68,7 +68,7 @@ def image_facts(files: ImageSource, step: ApplyImageStep) -> ImageFacts:
     head = read_at(0, _HEAD)
     if is_wim(head[:HEADER], where=name):
         return ImageFacts(name=name, size=entry.size, images=tuple(read_images(read_at, where=name)))
-    table = gpt.read_table(read_at) if step.whole_disk else None
+    table = read_table(read_at) if step.whole_disk else None
     volumes = None
     if table is not None:
         volumes = {

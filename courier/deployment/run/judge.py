@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from courier.deployment.findings import Finding
-from courier.deployment.run import gpt
 from courier.deployment.run.facts import ImageFacts, TargetFacts, VolumeFacts
-from courier.deployment.run.file_system_kinds import ADDERS, LEAST, MAKERS, NAMES, READERS
+from courier.deployment.run.file_system_kinds import ADDERS, MAKERS, NAMES, READERS
+from courier.deployment.run.partitions import lay_out
 from courier.deployment.sequence import (
+    LEAST,
     AnyStep,
     ApplyImageStep,
     CaptureStateStep,
@@ -21,6 +22,7 @@ from courier.deployment.sequence import (
     RestoreStateStep,
 )
 from courier.errors import NoSpaceError
+from formats.disk.gpt import SECTOR
 
 
 def erases(step: AnyStep) -> bool:
@@ -82,7 +84,7 @@ class Judgement:
             self._volumes = {"": replace(folder, filled=True)} | {part.label.casefold(): folder for part in step.parts}
             return
         try:
-            spans = gpt.lay_out(step.parts, self._target.size)
+            spans = lay_out(step.parts, self._target.size)
         except NoSpaceError as error:
             self._find(step, "disk-too-small", error.message, error.hint)
             return
@@ -159,12 +161,12 @@ class Judgement:
             return
         if image.size > self._target.size:
             self._too_large(step, image.name, image.size, "the disk", self._target.size)
-        if image.sector not in (None, gpt.SECTOR):
+        if image.sector not in (None, SECTOR):
             self._find(
                 step,
                 "sector-size",
-                f"{image.name} was made for sectors of {image.sector:,} bytes; this disk has {gpt.SECTOR}",
-                f"make an image of a disk with sectors of {gpt.SECTOR} bytes",
+                f"{image.name} was made for sectors of {image.sector:,} bytes; this disk has {SECTOR}",
+                f"make an image of a disk with sectors of {SECTOR} bytes",
             )
         self._volumes = {
             label.casefold(): VolumeFacts(size=one.size, file_system=one.file_system, made=False)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Protocol
 
 from courier.deployment.run.facts import TargetFacts
-from courier.deployment.run.gpt import SECTOR, has_boot_mark
 from courier.deployment.sequence import PartitionStep
 from courier.error_codes import Code
 from courier.errors import NotFoundError, RefusedError, UsageError
+from formats.disk.gpt import SECTOR, has_boot_mark
 
 LOOKED_AT = 1 << 20
 """Bytes at the begin and the end of a file that are looked at: a disk with data has some there."""

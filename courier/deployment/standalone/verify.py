@@ -28,6 +28,7 @@ from formats.age.header import Identity
 from formats.age.passphrase import decrypt_secret
 from formats.blocks import BlockTable, ranges
 from formats.digest import CHUNK, sha256_hex
+from formats.disk.gpt import SECTOR, has_boot_mark
 from formats.documents import deployment as deployment_doc
 from formats.documents import standalone as standalone_doc
 from formats.documents.deployment import DeploymentPolicy
@@ -294,13 +295,13 @@ def _catalogue_problems(disc: OpenDisc, document: StandaloneSet) -> list[str]:
     problems = []
     for entry in entries:
         disc.source.seek(entry.block * _ISO_BLOCK)
-        start = disc.source.read(512)
-        if entry.platform == EFI and start[510:] != b"\x55\xaa":
+        start = disc.source.read(SECTOR)
+        if entry.platform == EFI and not has_boot_mark(start):
             problems.append("its boot image for EFI is no file system")
         if entry.platform == BIOS and all(_start_of(disc, file.path) != start for file in document.boot):
             problems.append("its boot image for BIOS is no file of the set")
     if disc.gpt is not None:
-        parts = [part.first * 512 for part in disc.gpt.partitions if part.name == "EFI"]
+        parts = [part.first * SECTOR for part in disc.gpt.partitions if part.name == "EFI"]
         blocks = [entry.block * _ISO_BLOCK for entry in entries if entry.platform == EFI]
         if parts != blocks:
             problems.append("its partition table and boot catalogue name different images for EFI")

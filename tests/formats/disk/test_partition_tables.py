@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import subprocess
+from binascii import crc32
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from formats.disk.gpt import (
     Partition,
     protective_mbr,
     read_gpt,
+    read_table,
+    sectors_told,
     tables,
     uuid_of,
 )
@@ -90,6 +93,29 @@ def test_every_altered_byte_of_the_tables_is_found() -> None:
             read_gpt(io.BytesIO(bytes(altered)), SECTORS)
     with pytest.raises(FormatError):
         read_gpt(io.BytesIO(good[:-512]), SECTORS)
+
+
+def test_a_table_that_names_sectors_beyond_its_disk_or_any_is_refused() -> None:
+    def with_field(at: int, value: int) -> bytes:
+        """The first table with another number in its header, and a checksum that fits."""
+        data = bytearray(_disk(_part(2048, 4095)))
+        data[512 + at : 512 + at + 8] = value.to_bytes(8, "little")
+        data[512 + 16 : 512 + 20] = bytes(4)
+        data[512 + 16 : 512 + 20] = crc32(data[512 : 512 + 92]).to_bytes(4, "little")
+        return bytes(data)
+
+    for at in (24, 32, 48, 72):  # this sector, the other table, the last usable, the entries
+        for value in (1 << 63, (1 << 64) - 1):
+            data = with_field(at, value)
+            with pytest.raises(MalformedError):
+                read_gpt(io.BytesIO(data), SECTORS)
+            with pytest.raises(MalformedError):
+                sectors_told(io.BytesIO(data))
+            with pytest.raises(MalformedError):
+                read_table(lambda offset, count, data=data: data[offset : offset + count])  # type: ignore[misc]
+    with pytest.raises(MalformedError):
+        read_gpt(io.BytesIO(with_field(48, SECTORS)), SECTORS)
+    assert sectors_told(io.BytesIO(with_field(48, SECTORS - 40))) == SECTORS
 
 
 def test_a_hybrid_names_its_efi_image_in_sectors_of_512_bytes(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ import pytest
 from deploy_client import MIB, disk_of
 from stock import stock_tool
 
-from courier.deployment.run import gpt
+from courier.deployment.run import partitions
 from courier.deployment.sequence import REST, Part
 from courier.errors import DamagedError, NoSpaceError
+from formats.disk.gpt import ReadAt, Span
 
 PARTS = (
     Part(label="ESP", kind="efi", file_system="fat32", size=40 * MIB + 1),
@@ -23,10 +24,10 @@ PARTS = (
 IDENTITY = uuid.UUID(int=7)
 
 
-def _write(disk: Path, parts: tuple[Part, ...] = PARTS) -> list[gpt.Span]:
+def _write(disk: Path, parts: tuple[Part, ...] = PARTS) -> list[Span]:
     size = disk.stat().st_size
-    spans = gpt.lay_out(parts, size)
-    head, at, tail = gpt.table_bytes(parts, spans, size, identity=IDENTITY)
+    spans = partitions.lay_out(parts, size)
+    head, at, tail = partitions.table_bytes(parts, spans, size, identity=IDENTITY)
     with disk.open("r+b") as out:
         out.write(head)
         out.seek(at)
@@ -35,7 +36,7 @@ def _write(disk: Path, parts: tuple[Part, ...] = PARTS) -> list[gpt.Span]:
     return spans
 
 
-def _reader(disk: Path) -> gpt.ReadAt:
+def _reader(disk: Path) -> ReadAt:
     def read_at(offset: int, count: int) -> bytes:
         with disk.open("rb") as source:
             source.seek(offset)
@@ -70,26 +71,26 @@ def test_sgdisk_and_sfdisk_find_the_partitions_that_were_laid_out(tmp_path: Path
     assert spans[0].size == 41 * MIB
     # The rest goes to the end, but for less than 1 MiB and the second table.
     assert mib * MIB - 2 * MIB < spans[-1].begin + spans[-1].size <= mib * MIB - 33 * 512
-    table = gpt.read_table(_reader(disk))
+    table = partitions.read_table(_reader(disk))
     assert table is not None
     assert (table.sector, table.size, list(table.spans)) == (512, mib * MIB, spans)
 
 
 def test_the_same_identity_makes_the_same_table_and_another_one_another(tmp_path: Path) -> None:
-    spans = gpt.lay_out(PARTS, 64 * MIB)
-    one = gpt.table_bytes(PARTS, spans, 64 * MIB, identity=IDENTITY)
-    assert one == gpt.table_bytes(PARTS, spans, 64 * MIB, identity=IDENTITY)
-    assert one != gpt.table_bytes(PARTS, spans, 64 * MIB, identity=uuid.UUID(int=8))
+    spans = partitions.lay_out(PARTS, 64 * MIB)
+    one = partitions.table_bytes(PARTS, spans, 64 * MIB, identity=IDENTITY)
+    assert one == partitions.table_bytes(PARTS, spans, 64 * MIB, identity=IDENTITY)
+    assert one != partitions.table_bytes(PARTS, spans, 64 * MIB, identity=uuid.UUID(int=8))
 
 
 def test_partitions_that_do_not_fit_are_refused_with_the_bytes_that_they_need() -> None:
-    gpt.lay_out(PARTS, 54 * MIB)
+    partitions.lay_out(PARTS, 54 * MIB)
     with pytest.raises(NoSpaceError) as caught:
-        gpt.lay_out(PARTS, 53 * MIB)
+        partitions.lay_out(PARTS, 53 * MIB)
     needed = int(caught.value.message.split("need ")[1].split(" ")[0].replace(",", ""))
     with pytest.raises(NoSpaceError):
-        gpt.lay_out(PARTS, needed - 1)
-    gpt.lay_out(PARTS, -(-needed // MIB) * MIB)
+        partitions.lay_out(PARTS, needed - 1)
+    partitions.lay_out(PARTS, -(-needed // MIB) * MIB)
 
 
 def test_a_table_of_sgdisk_moves_its_second_half_to_the_end_of_a_larger_disk(tmp_path: Path) -> None:
@@ -102,11 +103,11 @@ def test_a_table_of_sgdisk_moves_its_second_half_to_the_end_of_a_larger_disk(tmp
     for added in (0, 1, 30):
         disk = tmp_path / f"{added}.img"
         disk.write_bytes(made.read_bytes())
-        before = gpt.read_table(_reader(disk))
+        before = partitions.read_table(_reader(disk))
         assert before is not None
-        assert before.spans == (gpt.Span(label="ONE", begin=MIB, size=8 * MIB),)
+        assert before.spans == (Span(label="ONE", begin=MIB, size=8 * MIB),)
         size = (32 + added) * MIB
-        new = gpt.stretched(_reader(disk), size)
+        new = partitions.stretched(_reader(disk), size)
         assert new is not None
         head, at, tail = new
         with disk.open("r+b") as out:
@@ -115,7 +116,7 @@ def test_a_table_of_sgdisk_moves_its_second_half_to_the_end_of_a_larger_disk(tmp
             out.seek(at)
             out.write(tail)
         _is_sound(disk)
-        after = gpt.read_table(_reader(disk))
+        after = partitions.read_table(_reader(disk))
         assert after is not None
         assert (after.size, after.spans) == (size, before.spans)
         assert disk.read_bytes().startswith(b"boot code")
@@ -126,7 +127,7 @@ def test_a_table_for_sectors_of_4096_bytes_is_known_as_one(tmp_path: Path) -> No
     _write(disk, (Part(label="A", kind="data", file_system="none", size=REST),))
     data = disk.read_bytes()
     wide = bytes(4096) + data[512:1024].ljust(4096, b"\0") + data[1024 : 1024 + 16384]
-    table = gpt.read_table(lambda at, count: wide[at : at + count])
+    table = partitions.read_table(lambda at, count: wide[at : at + count])
     assert table is not None
     assert table.sector == 4096
 
@@ -139,9 +140,9 @@ def test_a_damaged_table_is_not_used(tmp_path: Path, at: int) -> None:
         out.seek(at)
         out.write(b"\xff")
     with pytest.raises(DamagedError):
-        gpt.read_table(_reader(disk))
+        partitions.read_table(_reader(disk))
 
 
 def test_a_disk_without_a_table_has_none(tmp_path: Path) -> None:
-    assert gpt.read_table(_reader(disk_of(tmp_path / "disk.img", 2))) is None
-    assert gpt.stretched(_reader(tmp_path / "disk.img"), 4 * MIB) is None
+    assert partitions.read_table(_reader(disk_of(tmp_path / "disk.img", 2))) is None
+    assert partitions.stretched(_reader(tmp_path / "disk.img"), 4 * MIB) is None
