@@ -218,6 +218,7 @@ def _carry_out(
         stop=stop,
         progress=console.progress,
         retry_for=retry_for,
+        warn=console.warn,
         ca_file=ca_file,
     )
     wanted = Wanted(

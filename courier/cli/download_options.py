@@ -113,6 +113,7 @@ def manner_of(
         priority=chosen,
         pace=pace_of(console, chosen, windows, rate, settings, stop),
         retry_for=seconds_of(retry_for),
+        warn=console.warn,
     )
 
 

@@ -330,13 +330,21 @@ def extract(
     at /run/courier/point: for a computer that was started by something else, such as Windows PE.
     """
     from courier.deployment.standalone.extract import extract_set
+    from courier.deployment.standalone.request import POINT_ADDRESS
 
     console = console_of(context)
     words = read_passphrase(passphrase_file)
     trust = _trust(console, card or [])
     with console.phases() as progress:
         document = extract_set(discs, trust, passphrase=words, to=to, progress=progress)
-    console.say(f"{document.deployment} ({document.name}) is in {to}, verified")
+    console.say(f"The content of {document.deployment} ({document.name}) is in {to}, verified")
+    there = Path(POINT_ADDRESS).parent
+    if to.absolute() != there:
+        console.say(f"The policy wants it at {there}: mount or move it there before a run.")
+    console.say(
+        f"Next: courier deploy run --computer NAME --policy {there / 'policy.json'} --card {there / 'card.json'} --into "
+        "DISK.img"
+    )
     console.result({"set": document.deployment, "name": document.name, "path": str(to)})
 
 

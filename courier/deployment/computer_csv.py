@@ -99,6 +99,8 @@ def decode_text(data: bytes, *, name: str) -> str:
 
 def parse_columns(text: str) -> tuple[str, ...]:
     """The columns of ``NAME,GUID,MAC,-,Variable``. Raises `UsageError`."""
+    if ";" in text:
+        raise UsageError("--columns: commas part the columns", hint=f"--columns '{text.replace(';', ',')}'")
     columns = tuple(_column(word.strip()) for word in text.split(","))
     _check_columns(columns, "--columns")
     return columns
@@ -112,7 +114,10 @@ def _column(word: str) -> str:
 
 def _check_columns(columns: Columns, where: str) -> None:
     if columns.count("NAME") != 1:
-        raise UsageError(f"{where}: {columns.count('NAME')} columns are NAME", hint="one column is the name")
+        raise UsageError(
+            f"{where}: {columns.count('NAME') or 'none'} of the columns {'is' if 'NAME' not in columns else 'are'} NAME",
+            hint="say which column has the names of the computers: --columns NAME,GUID,MAC, with - for what is left out",
+        )
     folded = [column.casefold() for column in columns if column not in ("MAC", SKIPPED)]
     twice = next((column for column in folded if folded.count(column) > 1), None)
     if twice:
@@ -176,7 +181,8 @@ def _header(cells: Sequence[str], where: str) -> tuple[str, ...]:
         mapped = ",".join(_WORDS.get(cell.strip().casefold()) or _as_variable(cell) for cell in cells)
         raise UsageError(
             f"{where}: no column of ours is called {unknown[0][:80]!r}" if unknown else f"{where}: no names of columns",
-            hint=f"say what each is, a variable by its name and - for nothing: --columns '{mapped}'; or --no-header",
+            hint=f"say what each column is: NAME, GUID, MAC, a variable by its name, or - for nothing. As it is now: "
+            f"--columns '{mapped}'; or --no-header",
         )
     columns = tuple(_WORDS.get(cell.strip().casefold(), SKIPPED) for cell in cells)
     _check_columns(columns, where)

@@ -27,6 +27,8 @@ Keep = Callable[[Iterable[memoryview]], BinaryIO]
 """Puts what is fetched somewhere, and opens it for reading at its begin."""
 TRIES = 4
 """So often a document is asked for again that was not what it should be: it may have been spoiled on the way."""
+_SILENT = 3.0
+"""Seconds that no source answers before it is said."""
 _SPOILED = {Code.BAD_SIGNATURE, Code.MALFORMED, Code.UNKNOWN_FORMAT, Code.DEFINITION_DISAGREES, Code.WRONG_TYPE}
 """Refusals that wrong bytes on the way can cause."""
 
@@ -35,10 +37,20 @@ class Asking:
     """Asks the sources for documents, one after the other, again and again for ``retry_for`` seconds at most."""
 
     def __init__(
-        self, sources: SourceList, stop: threading.Event, *, retry_for: float, pace: Pace | Unpaced | None = None
+        self,
+        sources: SourceList,
+        stop: threading.Event,
+        *,
+        retry_for: float,
+        pace: Pace | Unpaced | None = None,
+        warn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """``pace``: nothing is asked outside its windows, nor comes faster than it allows; None: no limits."""
-        self._sources, self._stop, self._retry_for = sources, stop, retry_for
+        """``pace``: nothing is asked outside its windows, nor comes faster than it allows; None: no limits.
+
+        ``warn`` is told once when no source answers and it is waited for one.
+        """
+        self._sources, self._stop, self._retry_for, self._warn = sources, stop, retry_for, warn
+        self._told = False
         self._pace = pace or Unpaced()
 
     def first(self, read: Callable[[Fetch], _Read], *, peers: bool = False, keep: Keep = in_memory) -> _Read:
@@ -58,6 +70,7 @@ class Asking:
                 pause = self._sources.pause(avoid)
                 if pause is None or waited > self._retry_for:
                     raise self._failed(refusals)
+                self._tell_once(waited)
                 waited += (step := min(pause + 0.01, 0.5))
                 if self._stop.wait(step):
                     raise stopped()
@@ -82,6 +95,13 @@ class Asking:
                     if error.code == Code.WITHDRAWN:
                         raise refusals[number] from None
                 self._sources.failed(number, WrongBytesError(error.message) if spoiled else GoneError(error.message))
+
+    def _tell_once(self, waited: float) -> None:
+        """Say what is waited for, once it lasts: whoever looks on would believe that the command hangs."""
+        if self._told or waited < _SILENT or not (blames := self._sources.blames()):
+            return
+        self._told = True
+        self._warn(f"no point answers yet ({'; '.join(blames[:4])}); trying for up to {round(self._retry_for):,} s")
 
     def _ask(self, number: int, read: Callable[[Fetch], _Read], keep: Keep) -> _Read:
         self._pace.wait_open()
@@ -115,7 +135,7 @@ class Asking:
             return told[0] if told else UnreachableError("no source was named", hint="--from URL")
         return UnreachableError(
             f"no point answers as it should: {'; '.join(blames[:4])}",
-            hint="check the network and the address; give the command again, with another --from where there is one",
+            hint="check the network and the address; give the command again, with another point where there is one",
         )
 
 

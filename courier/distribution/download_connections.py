@@ -35,7 +35,7 @@ class Connections:
         if self.work.idle > self.shared.manner.retry_for:
             raise UnreachableError(
                 f"nothing came for {self.work.idle:.0f} s: {told(self.sources.blames())}",
-                hint="what was fetched is kept: give the same command again, with another --from where there is one",
+                hint="what was fetched is kept: give the same command again, with another point where there is one",
             )
         self.work.stop.wait(min(pause + 0.01, 0.5))
         self.work.check()
@@ -45,7 +45,7 @@ class Connections:
         entry = _first_entry(piece)
         return DamagedError(
             f"{entry.path}: no source gives it right: {told(self.sources.blames())}",
-            hint="what was fetched is kept; give the command again with another --from, or have the site that runs the "
+            hint="what was fetched is kept; give the command again with another point, or have the site that runs the "
             "point give: courier point redistribute",
             code=Code.INCOMPLETE,
         )

@@ -85,7 +85,8 @@ class _Download:
         self._set_id_dropped = 0
         for source in wish.points:
             self.sources.add(source)
-        self._asking = Asking(self.sources, stop, retry_for=wish.manner.retry_for, pace=wish.manner.pace)
+        manner = wish.manner
+        self._asking = Asking(self.sources, stop, retry_for=manner.retry_for, pace=manner.pace, warn=manner.warn)
         wish.manner.pace.wait_open()  # the time by which documents are judged is that of their coming
         self.found = find(
             self._asking,

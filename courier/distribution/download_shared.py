@@ -61,12 +61,16 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manner:
-    """How to fetch: ``retry_for`` are the seconds without a byte after which it is given up."""
+    """How to fetch: ``retry_for`` are the seconds without a byte after which it is given up.
+
+    ``warn`` is told when no source answers and it is waited for one.
+    """
 
     connections: int = CONNECTIONS
     priority: Priority = Priority.FOREGROUND
     pace: Pace | Unpaced
     retry_for: float = 600
+    warn: Callable[[str], None] = lambda _: None
 
 
 class Fetching:

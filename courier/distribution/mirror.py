@@ -107,7 +107,8 @@ class _Round:
         self._sources = SourceList()
         for source in wanted.points:
             self._sources.add(source)
-        self._asking = Asking(self._sources, stop, retry_for=wanted.manner.retry_for, pace=wanted.manner.pace)
+        manner = wanted.manner
+        self._asking = Asking(self._sources, stop, retry_for=manner.retry_for, pace=manner.pace, warn=manner.warn)
         # What is in a folder that has no statement of ours yet may have come from anywhere.
         self._verify = wanted.verify or not folder.point
         self._packages: dict[PackageRef, tuple[PointPackage, bytes]] = {}

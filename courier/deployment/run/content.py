@@ -76,7 +76,8 @@ class Content(Protocol):
 class Supply:
     """From where, by whose word, and how: ``points`` in order, ``cards`` by site, that of the points' site first.
 
-    ``retry_for``: seconds without a byte after which it is given up. ``ca_file``: as for `Wish`.
+    ``retry_for``: seconds without a byte after which it is given up. ``ca_file``: as for `Wish`. ``warn`` is told when
+    no point answers and it is waited for one.
     """
 
     points: tuple[Source, ...]
@@ -84,6 +85,7 @@ class Supply:
     stop: threading.Event
     progress: Progress
     retry_for: float = 600
+    warn: Callable[[str], None] = lambda _: None
     ca_file: Path | None = None
 
 
@@ -196,7 +198,7 @@ class CachedContent:
             version=ref.version,
             points=self._supply.points,
             cards=self._supply.cards,
-            manner=Manner(pace=Unpaced(), retry_for=self._supply.retry_for),
+            manner=Manner(pace=Unpaced(), retry_for=self._supply.retry_for, warn=self._supply.warn),
             ca_file=self._supply.ca_file,
         )
         name = f"{ref.package}:{ref.version}"

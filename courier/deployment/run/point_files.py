@@ -42,7 +42,7 @@ class PointContent:
         self._sources = SourceList()
         for source in supply.points:
             self._sources.add(source)
-        self._asking = Asking(self._sources, supply.stop, retry_for=supply.retry_for)
+        self._asking = Asking(self._sources, supply.stop, retry_for=supply.retry_for, warn=supply.warn)
         self._known: dict[PackageRef, PointFiles] = {}
 
     def fetch_all(self, refs: list[PackageRef]) -> None:
