@@ -13,6 +13,7 @@ from courier.cli import (
     parcel_show,
     parcel_space,
     parcel_verify,
+    parcel_write,
 )
 from courier.cli.command import group
 
@@ -21,6 +22,7 @@ app = group("Parcels: create, write, ship; receive, verify, import.")
 # In the order of the help.
 for module in (
     parcel_send,
+    parcel_write,
     parcel_paper,
     parcel_ship,
     parcel_intake,

@@ -44,14 +44,17 @@ def intake(
     ] = None,
     scan: Annotated[
         bool,
-        typer.Option("--scan", help="Read labels from a scanner that types lines; after a label comes its seal. Ctrl-D ends."),
+        typer.Option(
+            "--scan", help="Read labels from a scanner that types lines; after a label comes its seal. Ctrl-D ends."
+        ),
     ] = False,
     typed: Annotated[
         tuple[str, str, str] | None,
         typer.Option("--typed", metavar="PARCEL VOLUME CHECK", help="A label whose code cannot be scanned."),
     ] = None,
     seal: Annotated[
-        str, typer.Option("--seal", metavar="SERIAL", help="Serial number of the seal on the one volume that is taken in.")
+        str,
+        typer.Option("--seal", metavar="SERIAL", help="Serial number of the seal on the one volume that is taken in."),
     ] = "",
     card: Annotated[
         list[Path] | None,
@@ -65,7 +68,8 @@ def intake(
     """Take in volumes at the desk, by their labels.
 
     It needs no network. Says which volume it is, whether its label is genuine and its seal right, and what is still
-    missing; in a site's home each volume is entered into the custody ledger. Reading the media is courier parcel receive.
+    missing; in a site's home each volume is entered into the custody ledger. Next the media are read: courier parcel
+    receive.
     """
     from courier.errors import UsageError
     from courier.receiving.intake import Typed, read_typed
@@ -143,7 +147,7 @@ class _Intake:
         from formats.documents.token import is_token
         from formats.names import is_parcel
 
-        first = text.split()[0]
+        first = text.split(maxsplit=1)[0]
         is_label = is_token(text) or is_parcel(first.upper()) or len(text) > LONGEST_SEAL or self.last is None
         if is_label:
             self._take(lambda: read_label(text), shown=text)
@@ -175,13 +179,13 @@ class _Intake:
         self.described[-1]["seal"] = {"due": read.due, "read": read.read, "found": read.found}
         self.console.say(f"  seal {read.read}: {_seal_words(read)}")
         if read.found == "broken":
-            error = RefusedError(
+            broken = RefusedError(
                 f"{label.parcel}, volume {label.number}: seal {read.read} was read, and {read.due} is due",
                 hint=f"leave it closed and ask {label.source} which seal was put on; it is in the custody ledger: "
                 f"courier parcel log {label.parcel}",
                 code=Code.SEAL_BROKEN,
             )
-            self._failed(error)
+            self._failed(broken)
 
     def end(self) -> None:
         """Say what is still missing, and end the command: with the last error, where there was one."""
@@ -193,7 +197,9 @@ class _Intake:
             elif label.missing:
                 self.console.say(f"{which}: still missing: {volumes(label.missing)} of {label.of}")
             else:
-                self.console.say(f"{which}: all of {plural(label.of, 'volume')} at the desk. Next: courier parcel receive MEDIUM")
+                self.console.say(
+                    f"{which}: all of {plural(label.of, 'volume')} at the desk. Next: courier parcel receive MEDIUM"
+                )
         if self.failures:
             raise typer.Exit(self.console.errors(self.failures, document))
         self.console.result(document)

@@ -44,11 +44,15 @@ def labels(
     out: OUT,
     sheet: Annotated[
         str,
-        typer.Option("--sheet", metavar="SHEET", help="What is printed on: a4-2x7, letter-5163, roll-62mm, disc-118mm."),
+        typer.Option(
+            "--sheet", metavar="SHEET", help="What is printed on: a4-2x7, letter-5163, roll-62mm, disc-118mm."
+        ),
     ] = "a4-2x7",
     copy: Annotated[
         int | None,
-        typer.Option("--set", metavar="N", min=1, max=9999, help="Only for this set of media; sets are numbered as shipped."),
+        typer.Option(
+            "--set", metavar="N", min=1, max=9999, help="Only for this set of media; sets are numbered as shipped."
+        ),
     ] = None,
     to: TO = None,
     volume: Annotated[
@@ -59,7 +63,8 @@ def labels(
         str, typer.Option("--offset", metavar="X,Y", help="Move all by X mm to the right and Y mm down.")
     ] = "0,0",
     scale: Annotated[
-        float, typer.Option("--scale", metavar="S", help="Enlarge all, where a printer makes pages smaller: 0.9 to 1.1.")
+        float,
+        typer.Option("--scale", metavar="S", help="Enlarge all, where a printer makes pages smaller: 0.9 to 1.1."),
     ] = 1.0,
     calibration: Annotated[
         bool,
@@ -70,7 +75,7 @@ def labels(
 ) -> None:
     """Print a label for each volume, with a signed code for intake.
 
-    Without --to and --set there are labels for every set of the media. A medium that is written again needs a new label.
+    Without --to and --set there are labels for every set of media. A medium that is written again needs a new label.
     """
     from courier.errors import UsageError
     from courier.parcel.label_page import Placing

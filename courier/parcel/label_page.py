@@ -1,4 +1,4 @@
-"""What a label of a volume says, and how it is drawn on the sheets: with corners, on a roll, or around a disc's hole."""
+"""What a label of a volume says, and how it is drawn: with corners, on a roll, or around the hole of a disc."""
 
 from __future__ import annotations
 
@@ -233,9 +233,9 @@ def _draw_calibration(paper: Paper, sheet: Sheet) -> None:
     for n in range(int(length / 10) + 1):
         paper.box(Area(x=left + 10 * n, y=top - 1.5, width=0, height=3))
     paper.text(
-        f"{sheet.name}: this line is {length:.0f} mm long. Lay the page on a sheet of labels, against the light. Is the "
-        "line longer or shorter: --scale is what it should be, divided by what it is. Are the borders beside the "
-        "labels: --offset X,Y moves them by X mm to the right and Y mm down.",
+        f"{sheet.name}: this line is {length:.0f} mm long. Lay the page on a sheet of labels, against the light. "
+        "Is the line longer or shorter: --scale is what it should be, divided by what it is. Are the borders beside "
+        "the labels: --offset X,Y moves them by X mm to the right and Y mm down.",
         Area(x=left, y=top + 3, width=length, height=22),
         Style(size=7, least=4, lines=8),
     )

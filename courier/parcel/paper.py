@@ -30,8 +30,10 @@ PLAIN, BOLD, OTHER = "CourierPaper", "CourierPaperBold", "CourierPaperOther"
 _FILES = {PLAIN: "DejaVuSansCondensed.ttf", BOLD: "DejaVuSansCondensed-Bold.ttf"}
 _QUIET = 4
 """Modules of white around a code (ISO/IEC 18004)."""
-_JOINED = ("ARABIC", "SYRIAC", "DEVANAGARI", "BENGALI", "GURMUKHI", "GUJARATI", "ORIYA", "TAMIL", "TELUGU", "KANNADA")
-_JOINED += ("MALAYALAM", "SINHALA", "KHMER", "MYANMAR", "TIBETAN", "MONGOLIAN")
+_JOINED = (
+    *("ARABIC", "SYRIAC", "DEVANAGARI", "BENGALI", "GURMUKHI", "GUJARATI", "ORIYA", "TAMIL", "TELUGU", "KANNADA"),
+    *("MALAYALAM", "SINHALA", "KHMER", "MYANMAR", "TIBETAN", "MONGOLIAN"),
+)
 """Scripts whose letters change with their neighbours."""
 SCRIPTS_HINT = "name a font that has it: --font FILE.ttf; or print no names beside codes and IDs: --codes-only"
 
@@ -174,7 +176,8 @@ class Paper:
         return runs
 
     def _width(self, text: str, size: float, style: Style) -> float:
-        return sum(self._canvas.stringWidth(piece, name, size) for name, piece in self._runs(text, style))
+        pieces = self._runs(text, style)
+        return float(sum(self._canvas.stringWidth(piece, name, size) for name, piece in pieces))
 
     def _line(self, text: str, x: float, y: float, size: float, style: Style) -> None:
         at = x * MM

@@ -42,7 +42,7 @@ class Consignment:
 
 HANDS = (
     ("packed", "Media packed, complete and labelled"),
-    ("sealed", "Seals put on, numbers as below"),
+    ("sealed", "Seals put on, numbers as above"),
     ("handed-over", "Handed over to the carrier"),
     ("handed-over", "Handed on, on the way"),
     ("handed-over", "Handed on, on the way"),
@@ -52,7 +52,9 @@ HANDS = (
 """The events of the custody ledger that a person on the way signs for, in their order."""
 
 
-def draw_waybills(paper: Paper, page: tuple[float, float], shipments: Sequence[tuple[Consignment, Sequence[str]]]) -> None:
+def draw_waybills(
+    paper: Paper, page: tuple[float, float], shipments: Sequence[tuple[Consignment, Sequence[str]]]
+) -> None:
     """Draw a page for each shipment; with each come the entries of its ledger in words."""
     for one, entries in shipments:
         _draw_waybill(paper, page, one, entries)
@@ -69,7 +71,7 @@ def _draw_waybill(paper: Paper, page: tuple[float, float], one: Consignment, ent
         (
             ("From", one.source),
             ("To", "; ".join(one.to)),
-            ("Carrier", f"{one.carrier or '________________'}    Tracking: {one.tracking or '________________'}"),
+            ("Carrier", f"{one.carrier or '________________'}, tracking: {one.tracking or '________________'}"),
             ("Pieces", _pieces(one)),
             ("What it is", "; ".join(one.what) or "OS images"),
             ("Handling", one.care),
@@ -122,13 +124,16 @@ def draw_packing_note(paper: Paper, page: tuple[float, float], notes: Sequence[C
             (
                 ("From", one.source),
                 ("To", "; ".join(one.to)),
-                ("Carrier", f"{one.carrier or '-'}    Tracking: {one.tracking or '-'}"),
+                ("Carrier", f"{one.carrier or '-'}, tracking: {one.tracking or '-'}"),
                 ("Pieces", _pieces(one)),
                 ("What it is", "; ".join(one.what) or "OS images"),
                 ("Packing list", one.packing_list),
-                ("At the desk", "Scan each label: courier parcel intake --scan. Then read the media: courier parcel "
-                 "receive MEDIUM. A seal that is broken or has another number: keep the box as it is, and tell the "
-                 f"sender, {one.source[:3]}, before it is opened."),
+                (
+                    "At the desk",
+                    "Scan each label: courier parcel intake --scan. Then read the media: courier parcel "
+                    "receive MEDIUM. A seal that is broken or has another number: keep the box as it is, and tell the "
+                    f"sender, {one.source[:3]}, before it is opened.",
+                ),
             ),
         )
         y += 3
@@ -145,9 +150,7 @@ def draw_packing_note(paper: Paper, page: tuple[float, float], notes: Sequence[C
         paper.page_done()
 
 
-def _row(
-    paper: Paper, columns: Sequence[float], cells: Sequence[str], y: float, tall: float, style: Style
-) -> float:
+def _row(paper: Paper, columns: Sequence[float], cells: Sequence[str], y: float, tall: float, style: Style) -> float:
     x = _LEFT
     for text, wide in zip(cells, columns, strict=True):
         paper.box(Area(x=x, y=y, width=wide, height=tall))
@@ -161,7 +164,9 @@ def _heading(paper: Paper, title: str, one: Consignment, width: float) -> float:
     paper.text(title, Area(x=_LEFT, y=_TOP, width=width / 2, height=9), Style(size=20, essential=True, bold=True))
     text = one.parcel + (f", set {one.copy}" if one.copy else "")
     paper.text(
-        text, Area(x=_LEFT + width / 2, y=_TOP + 1, width=width / 2, height=8), Style(size=16, essential=True, bold=True)
+        text,
+        Area(x=_LEFT + width / 2, y=_TOP + 1, width=width / 2, height=8),
+        Style(size=16, essential=True, bold=True),
     )
     when = f"Marked as sent {format_time(one.shipped_ns)[:16]}Z" if one.shipped_ns else "Not marked as sent yet"
     priority = f"Priority {one.priority}" if one.priority else ""
@@ -191,8 +196,8 @@ def _seals(one: Consignment) -> str:
     if not one.seals:
         return "none named yet: ____________________________________________"
     shown = [f"{number}={harmless(serial, 60)}" for number, serial in sorted(one.seals.items())]
-    text = "  ".join(shown[:60])
-    return text + (f"  and {len(shown) - 60} more: see the packing note" if len(shown) > 60 else "")
+    text = ", ".join(shown[:60])
+    return text + (f", and {len(shown) - 60} more: see the packing note" if len(shown) > 60 else "")
 
 
 def _foot(paper: Paper, page: tuple[float, float], text: str) -> None:
