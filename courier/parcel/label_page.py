@@ -17,9 +17,9 @@ _PAD = 2.2
 class LabelFace:
     """What stands on one label.
 
-    ``to`` and ``source``: codes and names. ``medium``: its kind, in words. ``what``: the packages, in words.
-    ``seal``: the serial number of its seal, or empty, so that there is room to write it. ``code``: what the square
-    code says, ``check`` the check value below it.
+    ``to``: the codes of its destinations, ``to_names`` their names. ``source``: code and name of the sender.
+    ``medium``: its kind, in words. ``what``: the packages, in words. ``seal``: the serial number of its seal, or empty,
+    so that there is room to write it. ``code``: what the square code says, ``check`` the check value below it.
     """
 
     parcel: str
@@ -29,6 +29,7 @@ class LabelFace:
     copy: int
     edition: int
     to: tuple[str, ...]
+    to_names: str
     source: str
     medium: str
     what: str
@@ -41,6 +42,12 @@ class LabelFace:
     def volume(self) -> str:
         """Which volume it is, in words."""
         return f"Volume {self.number} of {self.of}" + (" · SPARE" if self.spare else "")
+
+    @property
+    def destination(self) -> str:
+        """Where it goes: the codes first, as names may be cut."""
+        names = f" · {self.to_names}" if self.to_names else ""
+        return f"TO {', '.join(self.to)}{names}"
 
     @property
     def typed(self) -> str:
@@ -152,7 +159,7 @@ def _draw_text(paper: Paper, face: LabelFace, area: Area, *, large: bool) -> Non
     )
     y += 0.3
     for text, style in (
-        (f"TO {', '.join(face.to)}", Style(size=8 * factor, least=5, lines=2, bold=True)),
+        (face.destination, Style(size=8 * factor, least=5, lines=2, bold=True)),
         (f"FROM {face.source}", Style(size=7 * factor, least=5, lines=2)),
         (face.details, Style(size=6.5 * factor, least=4.5, essential=True)),
     ):
@@ -184,7 +191,7 @@ def _draw_round(paper: Paper, sheet: Sheet, face: LabelFace) -> None:
     for text, style in (
         (face.parcel, Style(size=13, essential=True, bold=True, centred=True)),
         (face.volume, Style(size=11, essential=True, bold=True, centred=True)),
-        (f"TO {', '.join(face.to)}", Style(size=8.5, least=5, lines=2, bold=True, centred=True)),
+        (face.destination, Style(size=8.5, least=5, lines=2, bold=True, centred=True)),
         (f"FROM {face.source}", Style(size=7.5, least=5, lines=2, centred=True)),
         (face.details, Style(size=7, least=4.5, essential=True, centred=True)),
         (face.what, Style(size=6.5, least=4.5, lines=3, centred=True)),

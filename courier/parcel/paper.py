@@ -85,6 +85,7 @@ class Paper:
         self._height = page[1]
         self._fonts = _load_fonts(font)
         self._checked: set[str] = set()
+        self._fits: dict[tuple[str, float, float, Style], tuple[float, list[str]]] = {}
 
     def place(self, x: float, y: float, *, scale: float = 1.0) -> None:
         """Move the origin, and enlarge or shrink what is drawn from here on, until `undo`."""
@@ -108,7 +109,11 @@ class Paper:
         """
         text = unicodedata.normalize("NFC", " ".join(text.split()))
         self._check(text)
-        size, lines = self._fitted(text, area, style)
+        # The labels of a parcel have most of their texts in common.
+        known = text, area.width, area.height, style
+        if known not in self._fits:
+            self._fits[known] = self._fitted(text, area, style)
+        size, lines = self._fits[known]
         height = size * 1.18 / MM
         for n, line in enumerate(lines):
             x = area.x + (area.width - self._width(line, size, style) / MM) / 2 if style.centred else area.x
