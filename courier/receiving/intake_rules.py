@@ -21,38 +21,62 @@ def superseded(token: LabelToken, announced: ShipNotice | None, lines: Sequence[
     """
     if announced is not None and not token.is_of(announced.packing_list) and token.issued_ns < announced.issued_ns:
         return f"{token.source} has laid {token.parcel} out anew since, and announced that layout"
-    entries = [line.entry for line in lines if line.proved and line.entry.site == token.source]
-    about = [one for one in entries if not one.volumes or token.number in one.volumes]
-    replaced = [one.at_ns for one in about if one.event == "replaced" and one.copy in (0, token.copy)]
-    if replaced:
-        last = max(replaced)
-        written = [one for one in about if one.event == "written" and token.issued_ns <= one.at_ns <= last]
-        if len(written) > 1:
-            return f"{token.source} has sent another medium in place of this volume {token.number}"
+    last = _replaced_ns(lines, token.number, token.copy)
+    written = [
+        line
+        for line in lines
+        if line.proved
+        and line.entry.event == "written"
+        and line.entry.site == token.source
+        and token.number in line.entry.volumes
+        and token.issued_ns <= line.entry.at_ns <= last
+    ]
+    if len(written) > 1:
+        return f"{token.source} has sent another medium in place of this volume {token.number}"
     return ""
 
 
 def entered_before(lines: Sequence[LedgerLine], site: str, number: int, copy: int) -> CustodyEntry | None:
-    """The entry by which ``site`` has received this volume of a set already; None where there is none."""
+    """The entry by which ``site`` has received this volume of a set already; None where there is none.
+
+    What was received before the source sent another medium in its place does not count.
+    """
+    replaced = _replaced_ns(lines, number, copy)
     for line in lines:
-        if _receives(line, site, copy) and (not line.entry.volumes or number in line.entry.volumes):
-            return line.entry
+        entry = line.entry
+        if _receives(entry, site, copy) and entry.at_ns > replaced and (not entry.volumes or number in entry.volumes):
+            return entry
     return None
 
 
 def still_missing(lines: Sequence[LedgerLine], site: str, copy: int, of: int, seen: Collection[int]) -> tuple[int, ...]:
     """The volumes of a set that ``site`` has not received yet, and that are not in ``seen`` either."""
-    here = set(seen)
-    for line in lines:
-        if _receives(line, site, copy):
-            here |= set(line.entry.volumes or range(1, of + 1))
-    return tuple(number for number in range(1, of + 1) if number not in here)
+    received = [line for line in lines if _receives(line.entry, site, copy)]
+    named = {number for line in received for number in line.entry.volumes or range(1, of + 1)}
+    replaced = {n for line in lines if line.entry.event == "replaced" for n in line.entry.volumes} & named
+    here = named - {number for number in replaced if entered_before(lines, site, number, copy) is None}
+    return tuple(number for number in range(1, of + 1) if number not in here and number not in seen)
 
 
-def _receives(line: LedgerLine, site: str, copy: int) -> bool:
-    """Whether a line says that ``site`` received volumes of a set; 0 is a set whose number is not known."""
-    entry = line.entry
+def _receives(entry: CustodyEntry, site: str, copy: int) -> bool:
+    """Whether ``site`` received volumes of a set by this entry; 0 is a set whose number is not known."""
     return entry.site == site and entry.event == "received" and (0 in (copy, entry.copy) or entry.copy == copy)
+
+
+def _replaced_ns(lines: Sequence[LedgerLine], number: int, copy: int) -> int:
+    """When the source last sent another medium in place of this volume of a set (UTC); before all times if never."""
+    return max(
+        (
+            line.entry.at_ns
+            for line in lines
+            if line.proved
+            and line.entry.event == "replaced"
+            and line.entry.site == line.entry.parcel[:3]
+            and number in line.entry.volumes
+            and (0 in (copy, line.entry.copy) or line.entry.copy == copy)
+        ),
+        default=-(1 << 80),
+    )
 
 
 def expected_seal(number: int, copy: int, announced: ShipNotice | None, lines: Sequence[LedgerLine]) -> str:

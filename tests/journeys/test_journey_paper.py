@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,7 @@ from journey import Sites, add, create, make_sites, run, write
 from scanned_labels import scan, words
 
 from courier.parcel.sheets import SHEETS
-from formats.documents.token import read_token
-
-VOLUMES = 4
+from formats.documents.token import read_token, typed_check
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +133,64 @@ def test_waybill_and_packing_note_say_what_travels(sites: Sites, parcel: str) ->
     there = words(sites.root / "there.pdf")
     for wanted in (parcel, "HQ1 Site HQ1", "Speedy Vans", "courier parcel intake --scan"):
         assert wanted in there
+
+
+def test_the_label_of_a_medium_that_was_replaced_counts_no_more(sites: Sites) -> None:
+    source = sites.root / "small.bin"
+    source.write_bytes(os.urandom(10_000))
+    name = create(sites.hq, add(sites.hq, source, name="Small"), capacity="850KB")
+    (volume,) = write(sites.hq, name, "folder", sites.root / "first")
+    (old,) = labels(sites, name, "old.pdf")
+    sites.hq("parcel", "ship", name, "--seal", "1=A1")
+    sites.sync(sites.hq, sites.br)
+    assert sites.br("parcel", "intake", old)["genuine"] is True
+    # It is damaged on the way: another medium is written, sealed and shipped in its place.
+    shutil.rmtree(volume)
+    write(sites.hq, name, "folder", sites.root / "second")
+    (new,) = labels(sites, name, "new-medium.pdf")
+    sites.hq("parcel", "ship", name, "--seal", "1=A2")
+    sites.sync(sites.hq, sites.br)
+    sites.sync(sites.hq, sites.br)
+    refused = sites.br.ran("parcel", "intake", old, code=3)
+    assert (refused.error["code"], refused.document["genuine"]) == ("label-superseded", True)
+    taken = sites.br("parcel", "intake", new, "--seal", "a2")
+    assert taken["labels"][0]["seal"] == {"due": "A2", "read": "A2", "found": "intact"}
+    assert not taken["labels"][0]["duplicate"]
+
+
+def test_typed_labels_are_checked_and_prove_nothing(sites: Sites, parcel: str, tmp_path: Path) -> None:
+    check = typed_check(parcel, 1, 1)
+    alone = run("parcel", "intake", "--typed", parcel, 1, check, "--home", tmp_path / "none", "--json").document
+    assert (alone["parcel_id"], alone["volume"], alone["genuine"]) == (parcel, 1, None)
+    wrong = sites.br.ran("parcel", "intake", "--typed", parcel, 2, check, code=2)
+    assert wrong.error["code"] == "label-misread"
+    unknown = sites.br("parcel", "intake", "--typed", "HQ1-000900", 1, typed_check("HQ1-000900", 1, 1))
+    assert not unknown["labels"][0]["recorded"]
+    beyond = sites.br.ran("parcel", "intake", "--typed", parcel, 99, typed_check(parcel, 99, 1), code=6)
+    assert beyond.document["genuine"] is None
+    for options in ((), ("--scan", "--seal", "x"), ("A", "B", "--seal", "x")):
+        assert sites.br.ran("parcel", "intake", *options, code=2).error["hint"]
+    assert sites.br.ran("parcel", "intake", "HTTPS://EXAMPLE.ORG/1", code=2).error["code"] == "label-misread"
+
+
+def test_labels_that_cannot_be_printed_are_refused(sites: Sites, parcel: str) -> None:
+    out = sites.root / "never.pdf"
+    labels_of = ("parcel", "labels", parcel, "--out", out)
+    for options, code in (
+        (("--sheet", "a5"), 2),
+        (("--offset", "1"), 2),
+        (("--scale", 2), 2),
+        (("--volume", 77), 6),
+        (("--set", 7), 6),
+        (("--to", "BR2"), 6),
+    ):
+        assert sites.hq.fails(*labels_of, *options, code=code)
+    assert not out.exists()
+    source = sites.root / "tokyo.bin"
+    source.write_bytes(b"x")
+    other = create(sites.hq, add(sites.hq, source, name="東京"), capacity="850KB")
+    refused = sites.hq.fails("parcel", "labels", other, "--out", out, code=3)
+    assert refused["code"] == "not-printable"
+    assert "U+6771" in refused["message"] or "U+4EAC" in refused["message"]
+    assert sites.hq("parcel", "labels", other, "--out", out, "--codes-only")["labels"] == 1
+    assert "HQ1" in words(out)
