@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from courier.error_codes import Code
 from courier.errors import CourierError, NotFoundError, RefusedError, UsageError
 from courier.parcel.custody import LedgerLine
-from courier.parcel.custody_ledger import Happened, is_known, record, view_ledger
+from courier.parcel.custody_ledger import SCANNED, TYPED, Happened, is_known, record, view_ledger
 from courier.parcel.notices import check_not_recalled, notices_about
 from courier.receiving.intake_rules import entered_before, expected_seal, seal_mark, still_missing, superseded
 from courier.receiving.spool import Spool
@@ -30,8 +30,6 @@ from formats.documents.token import LabelToken, PackedToken, edition_of_check, i
 from formats.errors import FormatError
 from formats.names import check_parcel, is_parcel
 
-SCANNED, TYPED = "label scanned at the desk", "label typed in at the desk"
-"""Notes of the entries, by which is told what was proved by a signature, and what a person has only read."""
 AGAIN = (
     "scan it again; if its code is damaged, type the line below it: courier parcel intake --typed PARCEL VOLUME CHECK. "
     "Does every label fail, set the scanner to the keyboard layout of this computer"

@@ -149,8 +149,8 @@ def test_the_label_of_a_medium_that_was_replaced_counts_no_more(sites: Sites) ->
     write(sites.hq, name, "folder", sites.root / "second")
     (new,) = labels(sites, name, "new-medium.pdf")
     sites.hq("parcel", "ship", name, "--seal", "1=A2")
-    sites.sync(sites.hq, sites.br)
-    sites.sync(sites.hq, sites.br)
+    for _ in range(2):  # the notice, then the ledger
+        sites.sync(sites.hq, sites.br)
     refused = sites.br.ran("parcel", "intake", old, code=3)
     assert (refused.error["code"], refused.document["genuine"]) == ("label-superseded", True)
     taken = sites.br("parcel", "intake", new, "--seal", "a2")
@@ -194,3 +194,21 @@ def test_labels_that_cannot_be_printed_are_refused(sites: Sites, parcel: str) ->
     assert "U+6771" in refused["message"] or "U+4EAC" in refused["message"]
     assert sites.hq("parcel", "labels", other, "--out", out, "--codes-only")["labels"] == 1
     assert "HQ1" in words(out)
+
+
+def test_the_medium_of_a_label_that_was_scanned_is_read_later(sites: Sites) -> None:
+    source = sites.root / "damaged.bin"
+    source.write_bytes(os.urandom(1_000_000))
+    package = add(sites.hq, source, name="Damaged")
+    name = create(sites.hq, package, capacity="850KB", redundancy="none")
+    volumes = write(sites.hq, name, "folder", sites.root / "to-be-read")
+    sites.hq("parcel", "ship", name)
+    sites.sync(sites.hq, sites.br)
+    sites.br("parcel", "intake", *labels(sites, name, "read.pdf"))
+    (archive, *_) = sorted((volumes[0] / "data" / "archives").iterdir())
+    archive.write_bytes(bytes(archive.stat().st_size))
+    for _ in range(2):
+        sites.br.ran("parcel", "receive", *volumes, code=None)
+    entries = [e for e in sites.br("parcel", "log", name)["custody"] if e["site"] == "BR1"]
+    assert sorted(n for e in entries if e["event"] == "received" for n in e["volumes"]) == [*range(1, len(volumes) + 1)]
+    assert [e["note"] for e in entries if e["event"] == "note"] == ["damaged: volume 1"]
