@@ -73,9 +73,12 @@ def test_long_names_do_not_push_out_what_identifies_a_label(sheet: Sheet, tmp_pa
 
 def test_two_runs_give_the_same_bytes(tmp_path: Path) -> None:
     sheet = SHEETS["roll-62mm"]
+
+    def draw(paper: Paper) -> None:
+        draw_labels(paper, sheet, [face(1), face(2)], Placing())
+
     for name in ("one.pdf", "two.pdf"):
-        faces = [face(n) for n in (1, 2)]
-        write_paper(tmp_path / name, sheet.page, "Test", lambda paper, f=faces: draw_labels(paper, sheet, f, Placing()))
+        write_paper(tmp_path / name, sheet.page, "Test", draw)
     assert (tmp_path / "one.pdf").read_bytes() == (tmp_path / "two.pdf").read_bytes()
 
 

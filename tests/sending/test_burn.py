@@ -33,7 +33,7 @@ def only(*names: str) -> object:
 def test_the_command_of_each_system(
     system: str, installed: tuple[str, ...], command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(burn.shutil, "which", only(*installed))
+    monkeypatch.setattr("shutil.which", only(*installed))
     assert burn.burn_words(IMAGE, system=system).startswith(command)
 
 
@@ -46,11 +46,11 @@ def test_what_cannot_be_burnt_is_refused_before_anything_is_written(
         burn.check_burning("D:", 1, attended=True, system="win32")
     with pytest.raises(NotFoundError, match="no such drive"):
         burn.check_burning(str(tmp_path / "sr9"), 1, attended=True, system="linux")
-    monkeypatch.setattr(burn.shutil, "which", only("xorriso"))
+    monkeypatch.setattr("shutil.which", only("xorriso"))
     with pytest.raises(UsageError, match="2 discs"):
         burn.check_burning(str(there), 2, attended=False, system="linux")
     burn.check_burning(str(there), 2, attended=True, system="linux")
-    monkeypatch.setattr(burn.shutil, "which", only("growisofs"))
+    monkeypatch.setattr("shutil.which", only("growisofs"))
     burn.check_burning(str(there), 1, attended=False, system="linux")
     with pytest.raises(NotFoundError, match="xorriso is not installed"):
         burn.check_burning("stdio:x", 1, attended=False, system="linux")
