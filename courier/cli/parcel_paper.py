@@ -73,9 +73,10 @@ def labels(
     font: FONT = None,
     codes_only: CODES_ONLY = False,
 ) -> None:
-    """Print a label for each volume, with a signed code for intake.
+    """Print labels for the volumes, with signed codes.
 
-    Without --to and --set there are labels for every set of media. A medium that is written again needs a new label.
+    The codes are for courier parcel intake. Without --to and --set there are labels for every set of media. A medium
+    that is written again needs a new label.
     """
     from courier.errors import UsageError
     from courier.parcel.label_page import Placing
@@ -109,9 +110,10 @@ def waybill(
     font: FONT = None,
     codes_only: CODES_ONLY = False,
 ) -> None:
-    """Print the waybill: a page for each shipment, with fields to sign for the courier.
+    """Print the waybill that the courier signs.
 
-    The fields are the events of the custody ledger; what is signed is entered with courier parcel custody add.
+    It has a page for each shipment. The fields to sign are the events of the custody ledger; what is signed is entered
+    with courier parcel custody add.
     """
     from courier.sending.outgoing_parcel import open_outgoing
     from courier.sending.papers import write_waybill
@@ -136,9 +138,10 @@ def packing_note(
     font: FONT = None,
     codes_only: CODES_ONLY = False,
 ) -> None:
-    """Print the packing note: a line for each volume, with its seal, for the desk at the destination.
+    """Print the packing note for the destination.
 
-    It can be printed by the sender, and at the destination once the ship notice has come.
+    It has a line for each volume, with its seal. It can be printed by the sender, and at the destination once the ship
+    notice has come.
     """
     from courier.parcel.custody_ledger import known_here
     from courier.receiving.announced_note import write_announced_note
