@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -123,6 +124,9 @@ def _desk(console: Console, cards: list[Path], operator: str, *, only_typed: boo
 
 def _lines(console: Console) -> Iterator[str]:
     """The lines that a scanner types, without those that are empty."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        # A scanner that is set to another keyboard may type anything: that is a misread label, and no end.
+        sys.stdin.reconfigure(errors="replace")
     if sys.stdin.isatty():
         console.say("Scan a label, then its seal. Ctrl-D ends.")
     while line := sys.stdin.readline(MAX_LINE):

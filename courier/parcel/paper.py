@@ -263,7 +263,7 @@ def write_paper(
 def _load_fonts(font: Path | None) -> list[tuple[str, Any]]:
     """(name, glyphs by code point) of the fonts, each known to the library from here on."""
     from reportlab.pdfbase import pdfmetrics
-    from reportlab.pdfbase.ttfonts import TTFError, TTFont
+    from reportlab.pdfbase.ttfonts import TTFont
 
     fonts = []
     for name, file in _FILES.items():
@@ -276,7 +276,7 @@ def _load_fonts(font: Path | None) -> list[tuple[str, Any]]:
             raise NotFoundError(f"{font} is no file", hint="give a TrueType font: --font FILE.ttf")
         try:
             pdfmetrics.registerFont(TTFont(OTHER, str(font)))
-        except (TTFError, ValueError, KeyError, IndexError) as error:
+        except Exception as error:  # of a damaged font the library raises whatever comes up
             raise UsageError(
                 f"{font} cannot be used as a font: {error}",
                 hint="give a TrueType font (.ttf or .ttc); PostScript outlines, as in most .otf, cannot be embedded",

@@ -177,9 +177,9 @@ class Desk:
 
         Raises `UsageError` for a serial number that is too long.
         """
-        if len(serial) > MAX_SEAL:
-            raise UsageError(f"a seal of {len(serial)} characters", hint=f"a serial number has {MAX_SEAL} at most")
         mark = seal_mark(label.number, serial.strip(), label.seal_due)
+        if len(mark.serial) > MAX_SEAL:
+            raise UsageError(f"a seal of {len(mark.serial)} characters", hint=f"a serial number has {MAX_SEAL} at most")
         if self._site is not None and label.recorded and not self._is_entered(label, mark):
             what = Happened(
                 event="seal-checked",

@@ -212,3 +212,12 @@ def test_the_medium_of_a_label_that_was_scanned_is_read_later(sites: Sites) -> N
     entries = [e for e in sites.br("parcel", "log", name)["custody"] if e["site"] == "BR1"]
     assert sorted(n for e in entries if e["event"] == "received" for n in e["volumes"]) == [*range(1, len(volumes) + 1)]
     assert [e["note"] for e in entries if e["event"] == "note"] == ["damaged: volume 1"]
+
+
+def test_a_scanner_that_types_anything_ends_nothing(sites: Sites, parcel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = labels(sites, parcel, "any.pdf", "--volume", 1)
+    typed = b"\xff\xfe\x00CP1\n\n" + code.encode() + b"\n" + "\U000e0001".encode() * 40 + b"\n" + code.encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(typed), encoding="utf-8"))
+    ran = sites.br.ran("parcel", "intake", "--scan", code=2)
+    assert [one["taken"] for one in ran.document["labels"]] == [False, True, True]
+    assert "400 characters" in ran.error["message"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import sys
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -114,7 +116,10 @@ def test_another_font_serves_other_scripts(tmp_path: Path) -> None:
     assert page(tmp_path / "page.pdf", "Site 東", Style(size=9), font=font) == "Site 東"
 
 
-@pytest.mark.parametrize("content", [None, b"", b"OTTO" + bytes(200), b"no font at all"])
+OURS = resources.files("courier.parcel").joinpath("fonts/DejaVuSansCondensed.ttf").read_bytes()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"OTTO" + bytes(200), b"no font at all", OURS[:300], OURS[:20_000]])
 def test_what_is_no_font_is_refused(content: bytes | None, tmp_path: Path) -> None:
     font = tmp_path / "font.otf"
     if content is not None:
@@ -133,10 +138,7 @@ def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def _with_one_glyph(out: Path, code: int) -> Path:
     """Our own font, whose table of characters has the letter A under another code as well."""
-    import struct
-    from importlib import resources
-
-    data = bytearray(resources.files("courier.parcel").joinpath("fonts/DejaVuSansCondensed.ttf").read_bytes())
+    data = bytearray(OURS)
     for encoding in ("ascii", "utf-16-be"):
         # The library takes fonts of one name for the same.
         data = data.replace("DejaVu".encode(encoding), "Others".encode(encoding))
