@@ -20,18 +20,23 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Sites:
     return make_sites(tmp_path_factory.mktemp("paper"), "HQ1", "BR1", "BR2")
 
 
-@pytest.fixture(scope="module")
-def parcel(sites: Sites) -> str:
-    """A parcel of four volumes, one of them spare, written and shipped with two seals; BR1 knows of it."""
-    source = sites.root / "source"
+def shipped(sites: Sites, name: str) -> str:
+    """A parcel of some volumes, one of them spare, written and shipped with two seals; BR1 knows of it."""
+    source = sites.root / name
     source.mkdir()
     (source / "image.bin").write_bytes(os.urandom(1_800_000))
     package = add(sites.hq, source, name="Bild für Κέρκυρα и Москва")
-    name = create(sites.hq, package, capacity="850KB", spare_volumes=1, redundancy="none")
-    write(sites.hq, name, "folder", sites.root / "out")
-    sites.hq("parcel", "ship", name, "--seal", "1=A0012345", "--seal", "2=A0012346", "--carrier", "Speedy Vans")
+    parcel = create(sites.hq, package, capacity="850KB", spare_volumes=1, redundancy="none")
+    write(sites.hq, parcel, "folder", sites.root / f"{name}-out")
+    sites.hq("parcel", "ship", parcel, "--seal", "1=A0012345", "--seal", "2=A0012346", "--carrier", "Speedy Vans")
     sites.sync(sites.hq, sites.br)
-    return name
+    return parcel
+
+
+@pytest.fixture(scope="module")
+def parcel(sites: Sites) -> str:
+    """A parcel as `shipped` makes it, which no test changes."""
+    return shipped(sites, "source")
 
 
 def labels(sites: Sites, parcel: str, out: str, *options: object) -> list[str]:
@@ -40,7 +45,8 @@ def labels(sites: Sites, parcel: str, out: str, *options: object) -> list[str]:
     return sorted(scan(sites.root / out), key=lambda text: read_token(text).document.number)
 
 
-def test_a_clerk_has_only_paper_and_a_scanner(sites: Sites, parcel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clerk_has_only_paper_and_a_scanner(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    parcel = shipped(sites, "for-the-clerk")
     codes = labels(sites, parcel, "labels.pdf")
     of = read_token(codes[0]).document.of
     assert [read_token(code).document.number for code in codes] == list(range(1, of + 1))
@@ -105,7 +111,13 @@ def test_labels_are_judged_with_a_card_alone(sites: Sites, parcel: str, tmp_path
     assert not nowhere.exists()
 
 
-def test_a_label_for_another_site_or_of_another_layout_is_refused(sites: Sites, parcel: str) -> None:
+def test_a_label_for_another_site_or_of_another_layout_is_refused(sites: Sites) -> None:
+    source = sites.root / "laid-out.bin"
+    source.write_bytes(os.urandom(900_000))
+    parcel = create(sites.hq, add(sites.hq, source, name="Laid out"), capacity="850KB", redundancy="none")
+    write(sites.hq, parcel, "folder", sites.root / "laid-out")
+    sites.hq("parcel", "ship", parcel)
+    sites.sync(sites.hq, sites.br)
     (code,) = labels(sites, parcel, "wrong.pdf", "--volume", 1)
     sites.br("site", "trust", sites.root / "BR2.card")
     wrong = sites.homes[2].ran("parcel", "intake", code, code=3)
