@@ -41,8 +41,8 @@ def parcel(sites: Sites) -> str:
 
 def labels(sites: Sites, parcel: str, out: str, *options: object) -> list[str]:
     """The codes on the labels of a parcel, by volume, as a scanner reads them."""
-    sites.hq("parcel", "labels", parcel, "--out", sites.root / out, *options)
-    return sorted(scan(sites.root / out), key=lambda text: read_token(text).document.number)
+    count = sites.hq("parcel", "labels", parcel, "--out", sites.root / out, *options)["labels"]
+    return sorted(scan(sites.root / out, count), key=lambda text: read_token(text).document.number)
 
 
 def test_a_clerk_has_only_paper_and_a_scanner(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,21 @@ from pathlib import Path
 from stock import stock_tool
 
 
-def scan(pdf: Path, *, dpi: int = 150) -> list[str]:
-    """What a scanner reads from all pages of a PDF, one text a code, sorted."""
+def scan(pdf: Path, count: int = 1) -> list[str]:
+    """What a scanner reads from all pages of a PDF, one text a code, sorted.
+
+    Of a page with many codes the reader misses one now and then, whatever they say: as a person would, the pages are
+    scanned again, finer, while there are fewer than ``count``.
+    """
+    found: set[str] = set()
+    for dpi in (150, 200, 250, 300):
+        found |= _scan(pdf, dpi)
+        if len(found) >= count:
+            break
+    return sorted(found)
+
+
+def _scan(pdf: Path, dpi: int) -> set[str]:
     tool, reader = stock_tool("pdftoppm"), stock_tool("zbarimg")
     subprocess.run([tool, "-r", str(dpi), "-gray", "-png", pdf, pdf.with_suffix("")], check=True, capture_output=True)
     pages = sorted(pdf.parent.glob(f"{pdf.stem}-*.png"))
@@ -21,7 +34,7 @@ def scan(pdf: Path, *, dpi: int = 150) -> list[str]:
     )
     for page in pages:
         page.unlink()
-    return sorted(done.stdout.split())
+    return set(done.stdout.split())
 
 
 def words(pdf: Path) -> str:
