@@ -18,6 +18,7 @@ EXIT_CODES = {
     7: "network unreachable (messages are kept for the next try)",
     8: "interrupted",
     9: "busy, try again",
+    10: "something waits for a person (status --check)",
     11: "restart the computer, then give the same command again (deploy run --restart-is-end)",
     12: "a step of a task sequence failed (the message says which)",
 }
@@ -180,6 +181,7 @@ class Code(StrEnum):
     VERSION_CONFLICT = "version-conflict", "This package version exists at the site with other content."
     VERSION_USED = "version-used", "The version number is not higher than the last one used."
     VOLUMES_MISSING = "volumes-missing", "Volumes of the parcel are not received yet."
+    WAITS_FOR_PERSON = "waits-for-person", "Something at the site waits for a person."
     WAYBILL_NOT_COVERED = "waybill-not-covered", "Losing one waybill would be more than the spare volumes can replace."
     WITHDRAWN = "withdrawn", "The package version was withdrawn from the distribution point, or is too old for it."
     WRONG_BLOCKS = "wrong-blocks", "The answer to a repair request holds blocks that do not match the packing list."

@@ -86,6 +86,13 @@ FLOORS = (
 )
 
 PURE = (
+    "courier.care.ailment",
+    "courier.care.facts",
+    "courier.care.metrics",
+    "courier.care.status",
+    "courier.care.waiting",
+    "courier.care.waiting_parcels",
+    "courier.care.waiting_site",
     "courier.error_codes",
     "courier.errors",
     "courier.text",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from courier.cli.command import DRY_RUN, command, console_of, group
+from courier.cli.config import config_of
 from courier.cli.console import Console
 from courier.cli.planned_parcel import load_text, packing_document, say_plan, volumes_text
 from courier.media.kinds import kinds_text
@@ -45,13 +46,19 @@ def create(
         typer.Argument(metavar="ID[:VERSION]...", help="Packages to send; without a version, the newest one."),
     ],
     to: Annotated[
-        list[str], typer.Option("--to", metavar="CODE", help="Site that it goes to; repeat for several sites.")
+        list[str],
+        typer.Option("--to", metavar="CODE", help="Site that it goes to, or @NAME of a group; repeat for several."),
     ],
     media: MEDIA = None,
     capacity: CAPACITY = None,
     compress: Annotated[
-        str, typer.Option("--compress", metavar="METHOD", help="Compression: auto, none, fast, or best (slow).")
-    ] = "auto",
+        str | None,
+        typer.Option(
+            "--compress",
+            metavar="METHOD",
+            help="Compression: auto, none, fast, or best (slow). Without it: as courier config says, else auto.",
+        ),
+    ] = None,
     encrypt: Annotated[
         bool | None,
         typer.Option(
@@ -72,14 +79,14 @@ def create(
         ),
     ] = 0,
     redundancy: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--redundancy",
             metavar="SHARE",
             help="Parity on each volume: fill (what space is left there, up to a tenth of the content), "
-            "none, or a share of the medium such as 5%.",
+            "none, or a share of the medium such as 5%. Without it: as courier config says, else fill.",
         ),
-    ] = "fill",
+    ] = None,
     anyway: Annotated[
         str,
         typer.Option(
@@ -108,7 +115,8 @@ def create(
 ) -> None:
     """Plan, build and sign a parcel.
 
-    Give --media or --capacity. Nothing is written to media yet: that is courier parcel write.
+    Give --media or --capacity, or set one by courier config. Nothing is written to media yet: that is courier parcel
+    write.
     """
     from courier.errors import UsageError
     from courier.media.kinds import medium_capacity
@@ -122,6 +130,10 @@ def create(
     from formats.documents.packing import PRIORITIES
 
     console = console_of(context)
+    config = config_of(console)
+    to = config.expand(to)
+    compress = config.compress or "auto" if compress is None else compress
+    redundancy = config.redundancy or "fill" if redundancy is None else redundancy
     if compress not in COMPRESSIONS:
         raise UsageError(
             f"--compress {compress}: there is no such method", hint=f"give one of {', '.join(COMPRESSIONS)}"
@@ -130,6 +142,8 @@ def create(
         raise UsageError(
             f"--priority {priority}: there is no such priority", hint=f"give one of {', '.join(PRIORITIES)}"
         )
+    if media is None and capacity is None:
+        media, capacity = config.media or None, config.capacity or None
     kind, room = medium_capacity(media, capacity)
     request = ParcelRequest(
         packages=tuple(packages),
