@@ -18,6 +18,7 @@ EXIT_CODES = {
     7: "network unreachable (messages are kept for the next try)",
     8: "interrupted",
     9: "busy, try again",
+    10: "something waits for a person (status --check)",
     11: "restart the computer, then give the same command again (deploy run --restart-is-end)",
     12: "a program that a task sequence runs failed, or a capture is not complete (the message says which step)",
 }
@@ -48,6 +49,7 @@ class Code(StrEnum):
     BLOCK = "block", "A repair request asks for a block that the archive does not have."
     BUILD_DAMAGED = "build-damaged", "Files of a built parcel are missing or changed on this computer's disk."
     BUSY = "busy", "Another command is using the site or the parcel; try again later."
+    BURN_FAILED = "burn-failed", "The program that burns discs reported an error, or is not installed."
     CACHE_BLOCKED = "cache-blocked", "Entries of the cache that may not go leave too little room for the package."
     CACHE_TOO_SMALL = "cache-too-small", "The package is larger than the whole cache."
     CARD_NOT_CHAINED = "card-not-chained", "A site's new card is not signed by a key of its pinned card."
@@ -78,6 +80,8 @@ class Code(StrEnum):
     INTERRUPTED = "interrupted", "The operator or the system stopped the command; the same command goes on."
     IO = "io", "The system could not read or write the disk or medium."
     KEY_NOT_VALID = "key-not-valid", "A key was used before or after the time for which it is valid."
+    LABEL_MISREAD = "label-misread", "The code on a label, or its check value, was misread or mistyped."
+    LABEL_SUPERSEDED = "label-superseded", "A newer label was made for this volume, so that this one counts no more."
     LAX_KEY_FILE = "lax-key-file", "Other users of this computer can read a private key file."
     LEDGER_ALTERED = "ledger-altered", "The custody ledger was altered, or has lines that are no entries."
     LEDGER_INCOMPLETE = "ledger-incomplete", "Entries of the custody ledger are missing or cannot be proved."
@@ -99,6 +103,7 @@ class Code(StrEnum):
     NOT_COVERED = "not-covered", "In a drill, parity could not repair all of the simulated damage."
     NOT_FOR_US = "not-for-us", "A document or encrypted content is meant for another site."
     NOT_FOUND = "not-found", "A site, package, parcel, volume or file is not there."
+    NOT_PRINTABLE = "not-printable", "No font here can print a character of a name."
     NOT_REPRODUCIBLE = "not-reproducible", "An archive or parity file built again differs from the signed packing list."
     NOT_TRUSTED_THERE = "not-trusted-there", "The destination does not trust this site."
     NOT_WRITTEN = "not-written", "Volumes of the parcel are not written and verified yet."
@@ -143,6 +148,7 @@ class Code(StrEnum):
     REVOKED_SITE = "revoked-site", "The site is not trusted any more."
     ROLLED_BACK_CARD = "rolled-back-card", "A site card is older than the pinned card."
     ROLLED_BACK_POINT = "rolled-back-point", "A distribution point shows an older statement than was seen before."
+    SEAL_BROKEN = "seal-broken", "A seal that was read at the desk is not the one that is due."
     SECRET_NEEDED = "secret-needed", "A passphrase or PIN is needed and was not given."
     SEQUENCE = "sequence", "The text of a task sequence is not what it must be."
     SITE_HOME = "site-home", "The files to add lie in this site's home folder, which holds its private keys."
@@ -175,6 +181,7 @@ class Code(StrEnum):
     VERSION_CONFLICT = "version-conflict", "This package version exists at the site with other content."
     VERSION_USED = "version-used", "The version number is not higher than the last one used."
     VOLUMES_MISSING = "volumes-missing", "Volumes of the parcel are not received yet."
+    WAITS_FOR_PERSON = "waits-for-person", "Something at the site waits for a person."
     WAYBILL_NOT_COVERED = "waybill-not-covered", "Losing one waybill would be more than the spare volumes can replace."
     WITHDRAWN = "withdrawn", "The package version was withdrawn from the distribution point, or is too old for it."
     WRONG_BLOCKS = "wrong-blocks", "The answer to a repair request holds blocks that do not match the packing list."

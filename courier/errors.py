@@ -97,6 +97,13 @@ class FailedError(CourierError):
     code = Code.STEP_FAILED
 
 
+class WaitingError(CourierError):
+    """Nothing is wrong with the command; something at the site waits for a person, as monitoring is told."""
+
+    exit_code = 10
+    code = Code.WAITS_FOR_PERSON
+
+
 _READ_AGAIN = "read the medium again, in another drive if you have one, or ask the sender for another one"
 
 _EXPLANATIONS: tuple[tuple[type[fe.FormatError], type[CourierError], str], ...] = (

@@ -64,6 +64,11 @@ def check_parcel(parcel_id: str, *, source: str = "", place: str = "") -> str:
     return parcel_id
 
 
+def is_package(name: str) -> bool:
+    """Whether ``name`` is a package ID."""
+    return _PACKAGE.fullmatch(name) is not None
+
+
 def is_parcel(name: str) -> bool:
     """Whether ``name`` is a parcel ID."""
     return _PARCEL.fullmatch(name) is not None

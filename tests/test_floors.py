@@ -86,6 +86,13 @@ FLOORS = (
 )
 
 PURE = (
+    "courier.care.ailment",
+    "courier.care.facts",
+    "courier.care.metrics",
+    "courier.care.status",
+    "courier.care.waiting",
+    "courier.care.waiting_parcels",
+    "courier.care.waiting_site",
     "courier.error_codes",
     "courier.errors",
     "courier.text",
@@ -99,10 +106,12 @@ PURE = (
     "courier.parcel.parity_room",
     "courier.parcel.parity_repair",
     "courier.parcel.seals",
+    "courier.parcel.sheets",
     "courier.parcel.states",
     "courier.parcel.volume_layout",
     "courier.media.volume_files",
     "courier.sending.largest_fit",
+    "courier.receiving.intake_rules",
     "courier.sending.readiness",
     "courier.channel.refusal_log",
     "courier.channel.schedule",
@@ -157,6 +166,8 @@ DOORS = {
     "uvicorn": "courier.channel*",
     "anyio": "courier.channel*",
     "jinja2": "courier.planning*",
+    "reportlab": "courier.parcel*",
+    "segno": "courier.parcel*",
 }
 """Library -> the only room that imports it, so that its traps are translated in one place."""
 

@@ -28,6 +28,7 @@ from starlette.routing import Route
 from courier.channel.http_admission import NOT_KNOWN, Admission, Problem, SignedRequest
 from courier.channel.http_api import ANYONE, OPERATIONS, Asked, ChannelApi, Sleep, problem_response
 from courier.channel.inbox import Inbox
+from courier.channel.metrics_page import PATH, MetricsPage
 from courier.channel.openapi import Operation
 from courier.channel.refusal_log import RefusalLog
 from courier.channel.request_signatures import Head
@@ -49,6 +50,7 @@ class Service:
     admission: Admission
     api: ChannelApi
     refusals: RefusalLog
+    metrics: MetricsPage | None = None
 
     def failed(self, who: str, error: Exception) -> Problem:
         """Our own disk or catalogue failed: whoever asked is told to come again, and our operator why."""
@@ -64,12 +66,16 @@ def make_service(
     rate: int = 50,
     now: Callable[[], int] = time.time_ns,
     sleep: Sleep = asyncio.sleep,
+    metrics: MetricsPage | None = None,
 ) -> Service:
-    """The service of one site. ``rate``: requests a second that one peer may make; ``now``: nanoseconds since 1970."""
+    """The service of one site. ``rate``: requests a second that one peer may make; ``now``: nanoseconds since 1970.
+
+    ``metrics``: the page for monitoring; without it there is none.
+    """
     refusals = RefusalLog(log, now=now)
     admission = Admission(desk, refusals, rate=rate, now=now)
     api = ChannelApi(desk, inbox, admission, now=now, sleep=sleep)
-    return Service(site=desk.code, admission=admission, api=api, refusals=refusals)
+    return Service(site=desk.code, admission=admission, api=api, refusals=refusals, metrics=metrics)
 
 
 class _DigestConvertor(Convertor[str]):
@@ -99,9 +105,13 @@ def make_app(service: Service) -> Starlette:
         return problem_response(service.failed(request.user.peer.site, error), close=True)
 
     public = {(operation.method, operation.path) for operation in OPERATIONS if operation.public}
+    routes = list(_routes(service))
+    if service.metrics is not None:
+        public.add(("GET", PATH))
+        routes.append(_metrics_route(service, service.metrics))
     signed = Middleware(AuthenticationMiddleware, backend=_Signed(service, public), on_error=_not_admitted)
     app = Starlette(
-        routes=list(_routes(service)),
+        routes=routes,
         middleware=[signed],
         exception_handlers={404: nothing_here, 405: nothing_here, CourierError: failed, OSError: failed},
         lifespan=_lifespan,
@@ -118,6 +128,26 @@ def _routes(service: Service) -> Iterable[Route]:
         if route.methods is not None:
             route.methods.discard("HEAD")  # Starlette adds it to GET
         yield route
+
+
+def _metrics_route(service: Service, page: MetricsPage) -> Route:
+    """The page of metrics, for whoever shows a token; anyone else gets what strangers get."""
+
+    async def answer(request: Request) -> Response:
+        if not page.admits(request.headers.get("authorization", "")):
+            address = request.client.host if request.client else ""
+            service.refusals.of_stranger(address, "a request for metrics without a token of the file")
+            return problem_response(NOT_KNOWN, close=True)
+        try:
+            text = await run_in_threadpool(page.text)
+        except (CourierError, OSError) as error:
+            return problem_response(service.failed("monitoring", error), close=True)
+        return Response(text, media_type=page.content_type)
+
+    route = Route(PATH, answer, methods=["GET"], name="metrics")
+    if route.methods is not None:
+        route.methods.discard("HEAD")
+    return route
 
 
 @contextlib.asynccontextmanager

@@ -13,6 +13,7 @@ from courier.channel.connections import Network
 from courier.channel.fetch import open_inbox
 from courier.channel.handlers import Handlers
 from courier.channel.http_server import Listening, check_listening, require_server, serve
+from courier.channel.metrics_page import MetricsPage
 from courier.channel.passed import Passed
 from courier.channel.server_desk import ServerDesk
 from courier.channel.sync import Exchange, exchange_locked, synchronise, take_inbox
@@ -49,10 +50,12 @@ def run_server(
     every: int,
     reports: Reports,
     stop: threading.Event | None = None,
+    metrics: MetricsPage | None = None,
 ) -> None:
     """Serve until told to stop. ``every``: seconds between rounds of deliveries and fetches, 0 for none.
 
-    ``rate``: requests a second that one site may make. Raises `UsageError`, `NotFoundError` or `RefusedError`.
+    ``rate``: requests a second that one site may make. ``metrics``: the page for monitoring, if there is to be one.
+    Raises `UsageError`, `NotFoundError` or `RefusedError`.
     """
     check_listening(listening)  # before a passphrase is asked for
     require_server()
@@ -64,7 +67,11 @@ def run_server(
     inbox.sweep()
     rounds = _Rounds(site, handlers, every=every, reports=reports)
     service = make_service(
-        ServerDesk(site, arrived=rounds.look, passed=reports.passed), inbox, log=reports.log, rate=rate
+        ServerDesk(site, arrived=rounds.look, passed=reports.passed),
+        inbox,
+        log=reports.log,
+        rate=rate,
+        metrics=metrics,
     )
     worker = threading.Thread(target=rounds.run, name="rounds")
     worker.start()

@@ -13,12 +13,15 @@ import typer
 
 from courier import __version__
 from courier.cli import (
+    backup,
     cache,
     catalog,
     channel,
     computer,
+    config,
     demo,
     deploy,
+    doctor,
     download,
     package,
     parcel,
@@ -27,6 +30,7 @@ from courier.cli import (
     site,
     standalone,
     state,
+    status,
 )
 from courier.cli.command import TopGroup, group
 from courier.cli.command_tree import tree_of
@@ -42,7 +46,7 @@ app = group(
     "Build, ship, verify and import parcels of OS-image packages between sites whose network cannot carry them.\n\n"
     f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}."
 )
-for commands in (site.init_app, demo.app, download.app):
+for commands in (site.init_app, demo.app, status.app, doctor.app, backup.app, download.app):
     app.add_typer(commands)
 for name, commands in (
     ("site", site.app),
@@ -57,6 +61,7 @@ for name, commands in (
     ("state", state.app),
     ("deploy", deploy.app),
     ("catalog", catalog.app),
+    ("config", config.app),
 ):
     app.add_typer(commands, name=name)
 

@@ -18,9 +18,11 @@ from courier.parcel.states import ReceivedEvent
 from courier.text import plural
 
 if TYPE_CHECKING:
+    from courier.channel.metrics_page import MetricsPage
     from courier.channel.passed import Passed
     from courier.channel.sync import Exchange
     from courier.errors import CourierError
+    from courier.site.home import Site
 
 app = group("The network channel: addresses of other sites, and messages.")
 app.add_typer(address.app, name="address")
@@ -118,6 +120,7 @@ def sync(
     examples=[
         "courier channel serve --bind 0.0.0.0:8423 --cert server.pem --key server.key",
         "courier channel serve --behind-proxy",
+        "courier channel serve --bind 0.0.0.0:8423 --cert server.pem --key server.key --metrics-tokens readers",
     ],
 )
 def serve(
@@ -145,6 +148,14 @@ def serve(
         int,
         typer.Option("--rate", metavar="N", min=1, max=1_000_000, help="Requests a second that one site may make."),
     ] = 50,
+    metrics_tokens: Annotated[
+        Path | None,
+        typer.Option(
+            "--metrics-tokens",
+            metavar="FILE",
+            help="Serve /metrics to whoever shows a token of this file, as a bearer: NAME TOKEN. Without it: nobody.",
+        ),
+    ] = None,
 ) -> None:
     """Run the server that other sites send messages to.
 
@@ -197,12 +208,37 @@ def serve(
                 console.event({"event": "distributed", **went})
 
         reports = Reports(log=log, ready=ready, done=done, passed=moved)
-        run_server(site, listening, handlers=MESSAGE_HANDLERS, rate=rate, every=every, reports=reports)
+        run_server(
+            site,
+            listening,
+            handlers=MESSAGE_HANDLERS,
+            rate=rate,
+            every=every,
+            reports=reports,
+            metrics=None if metrics_tokens is None else _metrics_page(site, metrics_tokens),
+        )
         console.say("The server has ended; nothing was lost.")
         console.result({"site": site.code, "ended": True})
 
 
 app.add_typer(channel_status.app)
+
+
+def _metrics_page(site: Site, tokens: Path) -> MetricsPage:
+    """The page of metrics, for readers with a token of a file. Raises `UsageError` or `RefusedError` for the file."""
+    from courier.care.gather import gather
+    from courier.care.metrics import CONTENT_TYPE, metrics
+    from courier.care.status import waiting
+    from courier.channel.metrics_page import MetricsPage
+    from courier.distribution.tokens import Tokens
+
+    known = Tokens(tokens)
+
+    def page() -> str:
+        facts = gather(site)
+        return metrics(facts, waiting(facts))
+
+    return MetricsPage(admits=lambda header: known.client(header) is not None, gather=page, content_type=CONTENT_TYPE)
 
 
 def _news(done: Exchange) -> list[str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from courier.site.home import Site
     from formats.documents.custody import CustodyEntry
 
-app = group("The custody ledger: who had a parcel, when, and what they found.")
+app = group("The custody ledger: who had a parcel, and when.")
 
 _Numbers = list[int] | None
 MAX_SEALS = 20

@@ -107,13 +107,29 @@ def _how_to_have_it_signed(source: str, *, is_pinned: bool) -> str:
     )
 
 
-@command(app, "verify", examples=["courier package verify", "courier package verify HQ100001:3"])
+@command(
+    app,
+    "verify",
+    examples=[
+        "courier package verify",
+        "courier package verify HQ100001:3",
+        "courier package verify --read-data-subset 5%",
+    ],
+)
 def verify(
     context: typer.Context,
     *,
     reference: Annotated[
         str | None, typer.Argument(metavar="[ID[:VERSION]]", help="Package or version. Without it: all packages.")
     ] = None,
+    read_data_subset: Annotated[
+        str,
+        typer.Option(
+            "--read-data-subset",
+            metavar="SHARE",
+            help="Read only this share of the contents, others each time, such as 5%; all must be there.",
+        ),
+    ] = "100%",
 ) -> None:
     """Read the stored content again and compare it with its digests."""
     from courier.errors import DamagedError
@@ -124,9 +140,10 @@ def verify(
         return " and ".join(named)
 
     console = console_of(context)
+    share = _share(read_data_subset)
     with console.site() as site:
         with console.phases() as progress:
-            results = verify_packages(site, reference, progress)
+            results = verify_packages(site, reference, progress, share=share)
         listings, files = 0, 0
         documents = []
         for stored, findings in results:
@@ -150,3 +167,17 @@ def verify(
         if not results:
             console.say("The store is empty.")
         console.result({"packages": documents})
+
+
+def _share(text: str) -> float:
+    """The part of 1 that a percentage stands for. Raises `UsageError`."""
+    from courier.errors import UsageError
+
+    number = text.strip().removesuffix("%")
+    try:
+        share = float(number) / 100
+    except ValueError:
+        share = 0.0
+    if not text.strip().endswith("%") or not 0 < share <= 1:
+        raise UsageError(f"--read-data-subset {text[:20]}: not a share", hint="write it like 5%")
+    return share

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from courier.cli import (
     custody,
+    parcel_intake,
+    parcel_paper,
     parcel_receive,
     parcel_repair,
     parcel_send,
@@ -11,6 +13,7 @@ from courier.cli import (
     parcel_show,
     parcel_space,
     parcel_verify,
+    parcel_write,
 )
 from courier.cli.command import group
 
@@ -19,7 +22,10 @@ app = group("Parcels: create, write, ship; receive, verify, import.")
 # In the order of the help.
 for module in (
     parcel_send,
+    parcel_write,
+    parcel_paper,
     parcel_ship,
+    parcel_intake,
     parcel_receive,
     parcel_verify,
     parcel_repair,

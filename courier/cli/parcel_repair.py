@@ -49,7 +49,7 @@ def repair(
         typer.Option("--reply", metavar="FILE", help="Use this answer of the sender: its files, or their folder."),
     ] = None,
 ) -> None:
-    """Repair an arriving parcel, and import it once it is complete.
+    """Repair an arriving parcel, and import it once complete.
 
     Parity repairs what it can; the sender can be asked for the blocks that are still missing then.
     """

@@ -1,22 +1,20 @@
-"""The sender's commands of ``courier parcel`` that make a parcel: create and write."""
+"""``courier parcel create``: planning, building and signing a parcel."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from courier.cli.command import DRY_RUN, PARCEL, command, console_of, group
-from courier.cli.console import Console, duration_text
-from courier.cli.planned_parcel import load_text, packing_document, say_plan, volume_cell, volumes_text
+from courier.cli.command import DRY_RUN, command, console_of, group
+from courier.cli.config import config_of
+from courier.cli.console import Console
+from courier.cli.planned_parcel import load_text, packing_document, say_plan, volumes_text
 from courier.media.kinds import kinds_text
 from courier.text import plural, size_text
 
 if TYPE_CHECKING:
-    from courier.sending.outgoing_parcel import OutgoingParcel
     from courier.sending.retention import Retained
-    from courier.sending.write import WritePlan, WrittenVolume
     from courier.site.home import Site
     from formats.documents.packing import KeyWay
 
@@ -48,13 +46,19 @@ def create(
         typer.Argument(metavar="ID[:VERSION]...", help="Packages to send; without a version, the newest one."),
     ],
     to: Annotated[
-        list[str], typer.Option("--to", metavar="CODE", help="Site that it goes to; repeat for several sites.")
+        list[str],
+        typer.Option("--to", metavar="CODE", help="Site that it goes to, or @NAME of a group; repeat for several."),
     ],
     media: MEDIA = None,
     capacity: CAPACITY = None,
     compress: Annotated[
-        str, typer.Option("--compress", metavar="METHOD", help="Compression: auto, none, fast, or best (slow).")
-    ] = "auto",
+        str | None,
+        typer.Option(
+            "--compress",
+            metavar="METHOD",
+            help="Compression: auto, none, fast, or best (slow). Without it: as courier config says, else auto.",
+        ),
+    ] = None,
     encrypt: Annotated[
         bool | None,
         typer.Option(
@@ -75,14 +79,14 @@ def create(
         ),
     ] = 0,
     redundancy: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--redundancy",
             metavar="SHARE",
             help="Parity on each volume: fill (what space is left there, up to a tenth of the content), "
-            "none, or a share of the medium such as 5%.",
+            "none, or a share of the medium such as 5%. Without it: as courier config says, else fill.",
         ),
-    ] = "fill",
+    ] = None,
     anyway: Annotated[
         str,
         typer.Option(
@@ -111,7 +115,8 @@ def create(
 ) -> None:
     """Plan, build and sign a parcel.
 
-    Give --media or --capacity. Nothing is written to media yet: that is courier parcel write.
+    Give --media or --capacity, or set one by courier config. Nothing is written to media yet: that is courier parcel
+    write.
     """
     from courier.errors import UsageError
     from courier.media.kinds import medium_capacity
@@ -125,6 +130,10 @@ def create(
     from formats.documents.packing import PRIORITIES
 
     console = console_of(context)
+    config = config_of(console)
+    to = config.expand(to)
+    compress = config.compress or "auto" if compress is None else compress
+    redundancy = config.redundancy or "fill" if redundancy is None else redundancy
     if compress not in COMPRESSIONS:
         raise UsageError(
             f"--compress {compress}: there is no such method", hint=f"give one of {', '.join(COMPRESSIONS)}"
@@ -133,6 +142,8 @@ def create(
         raise UsageError(
             f"--priority {priority}: there is no such priority", hint=f"give one of {', '.join(PRIORITIES)}"
         )
+    if media is None and capacity is None:
+        media, capacity = config.media or None, config.capacity or None
     kind, room = medium_capacity(media, capacity)
     request = ParcelRequest(
         packages=tuple(packages),
@@ -208,156 +219,3 @@ def _key_way(*, key_by_network: bool, release: str, encrypt: bool | None) -> Key
     if not key_by_network:
         return "media"
     return "on-arrival" if release else "network"
-
-
-@command(
-    app,
-    "write",
-    examples=[
-        "courier parcel write HQ1-000042 --layout iso --out /srv/discs",
-        "courier parcel write HQ1-000042 --layout folder --out /mnt/disk1 --out /mnt/disk2",
-        "courier parcel write HQ1-000042 --layout iso --out /srv/discs --volume 3",
-    ],
-)
-def write(
-    context: typer.Context,
-    *,
-    parcel: PARCEL,
-    layout: Annotated[str, typer.Option("--layout", metavar="LAYOUT", help="Layout of a volume: iso, tape or folder.")],
-    out: Annotated[
-        list[Path],
-        typer.Option("--out", metavar="DIR", help="Where volumes go; repeat for several drives, used in turn."),
-    ],
-    volume: Annotated[
-        list[int] | None,
-        typer.Option("--volume", metavar="N", min=1, max=9999, help="Write only this volume; repeat for more."),
-    ] = None,
-    media: MEDIA = None,
-    capacity: CAPACITY = None,
-    dry_run: DRY_RUN = False,
-) -> None:
-    """Write the volumes of a parcel and read each one back.
-
-    With another --media or --capacity the parcel is laid out for it first; it is not built again.
-    """
-    from dataclasses import replace
-
-    from courier.errors import UsageError
-    from courier.media.kinds import medium_capacity
-    from courier.media.reading import LAYOUTS
-    from courier.sending.missing_files import ensure_files
-    from courier.sending.outgoing_parcel import open_outgoing
-    from courier.sending.relayout import plan_relayout, relay_out
-    from courier.sending.write import plan_writing, require_room, write_volumes
-
-    console = console_of(context)
-    if layout not in LAYOUTS:
-        raise UsageError(f"--layout {layout}: there is no such layout", hint=f"give one of {', '.join(LAYOUTS)}")
-
-    def written(one: WrittenVolume) -> None:
-        reels = f" on {one.reels} reels" if one.reels > 1 else ""
-        what = "already written; verified again" if one.kept else f"written{reels} and read back"
-        if one.away:
-            what = f"written before, on a medium that is not here now; to write it again: --volume {one.number}"
-        console.say(f"Volume {one.number} of {one.of}: {one.path}, {size_text(one.bytes)}, {what}")
-        console.event({"volume": _written(one)})
-
-    with console.site() as site:
-        outgoing = open_outgoing(site, parcel)
-        if outgoing.sent.state == "Confirmed":
-            console.note(f"{parcel} is confirmed: every destination has it. Writing it again does not change that.")
-        kind, room = outgoing.packing.media, outgoing.packing.capacity
-        if media is not None or capacity is not None:
-            kind, room = medium_capacity(media, capacity)
-        # Nothing is changed before the operator has seen the preview.
-        relayout = None
-        if (kind, room) != (outgoing.packing.media, outgoing.packing.capacity):
-            relayout = plan_relayout(site, outgoing, media=kind, capacity=room)
-        plan = plan_writing(
-            site,
-            relayout.preview if relayout else outgoing,
-            layout=layout,
-            outs=out,
-            numbers=volume or (),
-            spaces=relayout.layout.spaces if relayout else (),
-        )
-        _preview(console, plan)
-        if relayout:
-            _say_relayout(console, site, outgoing)
-        if dry_run:
-            console.result({"dry_run": True, **packing_document(plan.parcel.packing)})
-            return
-        console.confirm("Write them?")
-        if relayout:
-            require_room(site, plan, changed=console.change_media)
-            ensure_files(site, outgoing, range(len(outgoing.packing.archives)))
-            plan = replace(plan, parcel=relay_out(site, relayout))
-        with console.phases() as progress:
-            done = write_volumes(site, plan, progress=progress, written=written, changed=console.change_media)
-        if done.state == "Written":
-            console.say(f"All volumes are written. Next: courier parcel ship {parcel}")
-        console.result({"parcel_id": parcel, "state": done.state, "volumes": [_written(one) for one in done.volumes]})
-
-
-def _say_relayout(console: Console, site: Site, outgoing: OutgoingParcel) -> None:
-    """Say, before it is done, what a new layout means for media that were written in the present one."""
-    from courier.site.catalog import parcels
-
-    name, edition = outgoing.sent.parcel, outgoing.sent.edition
-    with site.catalogue.reading() as connection:
-        written = [m for m in parcels.written_media(connection, name) if m.edition == edition]
-        shipped = [to.site for to in parcels.destinations(connection, name) if to.shipped_ns]
-    if written:
-        numbers = len({m.number for m in written})
-        console.note(
-            f"this lays {name} out anew, as edition {edition + 1}. {plural(numbers, 'volume')} of edition "
-            f"{edition} {'was' if numbers == 1 else 'were'} written before: receivers take them as well, but no more "
-            "of that edition can be written, and the parity of two editions does not go together."
-        )
-    if shipped:
-        console.note(
-            f"{', '.join(shipped)} {'was' if len(shipped) == 1 else 'were'} told of edition {edition}. Once the "
-            f"new one is written, this tells of it: courier parcel ship {name}"
-        )
-
-
-def _preview(console: Console, plan: WritePlan) -> None:
-    """Say what will be written."""
-    from courier.media.kinds import writing_seconds
-
-    packing = plan.parcel.packing
-    seconds = writing_seconds(packing.media, plan.payload)
-    places = ", ".join(map(str, plan.outs))
-    console.say(
-        f"{packing.parcel}: {len(plan.spaces)} of {plural(packing.volumes, 'volume')} ({packing.media}, "
-        f"{size_text(packing.capacity)} each) to {places}: {size_text(plan.payload)}, "
-        f"about {duration_text(seconds)} with a typical drive, reading back included"
-    )
-    rows = [
-        (
-            volume_cell(packing.spares, one.number),
-            size_text(one.payload),
-            size_text(one.bytes),
-            f"{one.bytes * 100 // packing.capacity}%",
-        )
-        for one in plan.spaces.values()
-    ]
-    console.table(
-        ("VOLUME", "PAYLOAD", "ON THE MEDIUM", "FILL"),
-        rows if len(rows) <= 20 else [*rows[:10], ("...", "", "", ""), *rows[-5:]],
-    )
-
-
-def _written(one: WrittenVolume) -> dict[str, Any]:
-    return {
-        "number": one.number,
-        "of": one.of,
-        "path": str(one.path),
-        "bytes": one.bytes,
-        "layout": one.layout,
-        "state": "Written",
-        "kept": one.kept,
-        "away": one.away,
-        # The reels of a medium that is not here are not counted again; the log of the parcel has their number.
-        **({} if one.away else {"reels": one.reels}),
-    }

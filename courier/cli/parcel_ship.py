@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import DRY_RUN, PARCEL, command, console_of, group
+from courier.cli.config import config_of
 from courier.cli.console import Console
 from courier.cli.seals import SEALS_FILE, read_seals
 from courier.text import plural, volumes
@@ -41,7 +42,9 @@ def ship(
             "Without it: a set to each.",
         ),
     ] = None,
-    carrier: Annotated[str, typer.Option("--carrier", metavar="NAME", help="Who carries it.")] = "",
+    carrier: Annotated[
+        str, typer.Option("--carrier", metavar="NAME", help="Who carries it, if not as courier config says.")
+    ] = "",
     tracking: Annotated[str, typer.Option("--tracking", metavar="NUMBER", help="The carrier's tracking number.")] = "",
     seal: Annotated[
         list[str] | None,
@@ -79,7 +82,14 @@ def ship(
         if waybill or survive_waybill:
             check_waybills(outgoing, waybill or [], survive=survive_waybill)
         shipment = ship_parcel(
-            site, outgoing, to=to or (), carrier=carrier, tracking=tracking, seals=seals, dry_run=dry_run
+            site,
+            outgoing,
+            to=to or (),
+            carrier=carrier,
+            usual_carrier=config_of(console).carrier,
+            tracking=tracking,
+            seals=seals,
+            dry_run=dry_run,
         )
         several = len(outgoing.packing.destinations) > 1
         warnings = [text for one in shipment.shippings for text in _warnings(one, several=several)]

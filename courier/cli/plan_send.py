@@ -9,6 +9,7 @@ import typer
 
 from courier.cli.bars import say_bars
 from courier.cli.command import command, console_of, group
+from courier.cli.config import config_of
 from courier.cli.console import Console
 from courier.media.kinds import kinds_text
 from courier.text import plural, size_text
@@ -42,7 +43,10 @@ def send(
     context: typer.Context,
     *,
     packages: PACKAGES,
-    to: Annotated[list[str], typer.Option("--to", metavar="CODE", help="Site to plan for; repeat for several sites.")],
+    to: Annotated[
+        list[str],
+        typer.Option("--to", metavar="CODE", help="Site to plan for, or @NAME of a group; repeat for several."),
+    ],
     media: Annotated[
         str | None,
         typer.Option(
@@ -55,15 +59,24 @@ def send(
         str | None, typer.Option("--capacity", metavar="SIZE", help="Usable size of a drive to plan for, such as 64GB.")
     ] = None,
     compress: Annotated[
-        str, typer.Option("--compress", metavar="METHOD", help="Compression: auto, none, fast or best.")
-    ] = "auto",
+        str | None,
+        typer.Option(
+            "--compress",
+            metavar="METHOD",
+            help="Compression: auto, none, fast or best. Without it: as courier config says, else auto.",
+        ),
+    ] = None,
     spare_volumes: Annotated[
         int, typer.Option("--spare-volumes", metavar="N", min=0, max=9999, help="Spare volumes to plan with.")
     ] = 0,
     redundancy: Annotated[
-        str,
-        typer.Option("--redundancy", metavar="SHARE", help="Parity on each volume: fill, none, or a share such as 5%."),
-    ] = "fill",
+        str | None,
+        typer.Option(
+            "--redundancy",
+            metavar="SHARE",
+            help="Parity on each volume: fill, none, or a share such as 5%; else as courier config says, or fill.",
+        ),
+    ] = None,
     priority: Annotated[
         str,
         typer.Option("--priority", metavar="PRIORITY", help="Priority on the network: high, medium or low."),
@@ -71,7 +84,9 @@ def send(
     transit: Annotated[
         str | None,
         typer.Option(
-            "--transit", metavar="SPAN", help="Time on the road, such as 2d. Without it: as past parcels took."
+            "--transit",
+            metavar="SPAN",
+            help="Time on the road, such as 2d. Without it: as courier config says, else as past parcels took.",
         ),
     ] = None,
     hand_over: Annotated[
@@ -129,6 +144,10 @@ def send(
     from formats.documents.packing import PRIORITIES
 
     console = console_of(context)
+    config = config_of(console)
+    to = config.expand(to)
+    compress = config.compress or "auto" if compress is None else compress
+    redundancy = config.redundancy or "fill" if redundancy is None else redundancy
     if compress not in COMPRESSIONS:
         raise UsageError(
             f"--compress {compress}: there is no such method", hint=f"give one of {', '.join(COMPRESSIONS)}"
@@ -155,7 +174,7 @@ def send(
                 priority=priority,
                 network_rate=None if network_rate is None else parse_rate(network_rate),
                 given=Given(
-                    transit=None if transit is None else parse_span(transit),
+                    transit=parse_span(transit) if transit is not None else config.transit_days * 86_400 or None,
                     hand_over=None if hand_over is None else parse_span(hand_over),
                     drive=None if drive_rate is None else parse_rate(drive_rate),
                     computer=None if computer_rate is None else parse_rate(computer_rate),

@@ -43,6 +43,11 @@ VERIFIED = "every block agrees with the packing list"
 """Note of the entry that is written when all content of a parcel is here and good."""
 
 
+SCANNED, TYPED = "label scanned at the desk", "label typed in at the desk"
+"""Notes of the entries for volumes whose media have not been read yet: a signature proved the label, or a person read
+it."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Happened:
     """What a new entry is to say; see `CustodyEntry`. ``copy``: None for the set of media that came to this site."""
@@ -103,14 +108,24 @@ class CustodyBook:
         return self.ledger.entries[name]
 
     def write_received(self, build: str) -> None:
-        """Enter every volume of a build that has come and that no entry of ours names yet."""
+        """Enter every volume of a build that has come and that no entry of ours names yet.
+
+        A volume that was entered by its label alone, and whose medium is damaged, gets a note.
+        """
         seen = {v.number: v for v in parcels.received_volumes(self._connection, self._parcel, build)}
-        own = (e for e in self.ledger.entries.values() if e.site == self._site.code and e.event == "received")
-        new = tuple(sorted(seen.keys() - {number for entry in own for number in entry.volumes}))
+        own = [e for e in self.ledger.entries.values() if e.site == self._site.code]
+        before = [e for e in own if e.event == "received"]
+        new = tuple(sorted(seen.keys() - {number for entry in before for number in entry.volumes}))
+        damaged = {number for number, one in seen.items() if one.state == VolumeState.DAMAGED}
         if new:
-            bad = [number for number in new if seen[number].state == VolumeState.DAMAGED]
+            bad = sorted(damaged.intersection(new))
             note = f"damaged: {volumes(bad)}" if bad else ""
             self.write(Happened(event="received", volumes=new, note=note))
+        at_desk = {number for entry in before if entry.note in (SCANNED, TYPED) for number in entry.volumes}
+        told = {number for entry in own if entry.event == "note" for number in entry.volumes}
+        later = tuple(sorted((damaged & at_desk) - told))
+        if later:
+            self.write(Happened(event="note", volumes=later, note=f"damaged: {volumes(later)}"))
 
 
 def next_entry(site: Site, ledger: Ledger, book: str, what: Happened) -> str:

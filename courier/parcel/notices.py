@@ -20,18 +20,23 @@ from formats.documents.recall import Recall
 
 
 def verified_notices(site: Site, trust: Trust, packing: PackingList) -> list[ShipNotice]:
-    """The ship notices of a parcel that came and are still to be trusted, the oldest first.
+    """As `notices_about`, for a parcel whose packing list is here."""
+    return notices_about(site, trust, packing.parcel, packing.source)
+
+
+def notices_about(site: Site, trust: Trust, parcel: str, source: str) -> list[ShipNotice]:
+    """The ship notices of a parcel of ``source`` that came and are still to be trusted, the oldest first.
 
     Raises `RefusedError` where notices came and none of them is to be trusted.
     """
     with site.catalogue.reading() as connection:
-        envelopes = parcels.notices(connection, packing.parcel)
+        envelopes = parcels.notices(connection, parcel)
     found = []
     refused: RefusedError | None = None
     for data, arrived_ns in envelopes:
         try:
             notice, _ = trust.verify(
-                data, notice_doc.KIND, now_ns=now(), where=f"ship notice of {packing.parcel}", arrived_ns=arrived_ns
+                data, notice_doc.KIND, now_ns=now(), where=f"ship notice of {parcel}", arrived_ns=arrived_ns
             )
         except RefusedError as error:
             refused = error
@@ -39,7 +44,7 @@ def verified_notices(site: Site, trust: Trust, packing: PackingList) -> list[Shi
             found.append(notice)
     if refused is not None and not found:
         raise refused
-    return sorted((n for n in found if n.source == packing.source), key=lambda n: n.issued_ns)
+    return sorted((n for n in found if n.source == source), key=lambda n: n.issued_ns)
 
 
 def find_recall(site: Site, trust: Trust, parcel: str, source: str) -> Recall | None:

@@ -12,6 +12,7 @@ from courier.site.catalog import letters, parcels
 from courier.site.catalog.parcels import ReceivedParcel
 from courier.site.clock import now
 from courier.site.home import Site
+from courier.site.outbox import enqueue
 from courier.text import plural
 from formats.documents.notice import ShipNotice
 from formats.envelope import Envelope, parse_envelope
@@ -58,6 +59,9 @@ def _announce(connection: Connection, site: Site, notice: ShipNotice) -> None:
     known = parcels.find_received(connection, notice.parcel)
     for row in known:
         received_event(connection, site, row.parcel, row.build, ReceivedEvent.ANNOUNCED, text)
+        if row.state == ReceivedState.IMPORTED and row.receipt is not None:
+            # Who ships again what was imported long ago has lost the receipt, with its home or its catalogue.
+            enqueue(connection, parse_envelope(row.receipt), row.source, again=True)
     # A build that was discarded here stands for nothing of another one.
     is_new = all(row.state == ReceivedState.DISCARDED and row.build != notice.build for row in known)
     if is_new and letters.find(connection, "recall", notice.parcel, notice.source) is None:

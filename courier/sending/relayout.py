@@ -23,12 +23,15 @@ from courier.sending.outgoing_parcel import (
     signed_now,
 )
 from courier.sending.volume_source import fixed_sizes_of
-from courier.site.catalog import parcels
+from courier.site.catalog import packages, parcels
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.text import plural
 from formats.blocks import DIGEST, block_count
 from formats.digest import sha256_hex
+
+EDITIONS = "edition"
+"""The counter of editions that are passed over, since a home that was lost may have given them out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +64,7 @@ def plan_relayout(site: Site, parcel: OutgoingParcel, *, media: str, capacity: i
         destinations=old.destinations,
         created_ns=site.signing_time(now()),
         priority=old.priority,
-        edition=old.edition + 1,
+        edition=max(old.edition, _given_out(site)) + 1,
         media=media,
         capacity=capacity,
         encrypted=old.encrypted,
@@ -73,6 +76,12 @@ def plan_relayout(site: Site, parcel: OutgoingParcel, *, media: str, capacity: i
     return RelayoutPlan(
         parcel=parcel, layout=lay_out(request, archives, contents=old.contents, fixed=fixed_sizes_of(parcel))
     )
+
+
+def _given_out(site: Site) -> int:
+    """The edition up to which a lost home may have laid out parcels that are known here; 0 where none was lost."""
+    with site.catalogue.reading() as connection:
+        return packages.read_counter(connection, EDITIONS)
 
 
 def relay_out(site: Site, plan: RelayoutPlan) -> OutgoingParcel:

@@ -85,14 +85,15 @@ def ship_parcel(
     carrier: str = "",
     tracking: str = "",
     seals: Mapping[int, str] | None = None,
+    usual_carrier: str = "",
     dry_run: bool = False,
 ) -> Shipment:
     """Mark a parcel Sent, and queue its package definitions and ship notice. It may be shipped again.
 
     ``to``: the destinations that one set of media goes to; without it, a set goes to each destination. ``carrier``,
     ``tracking`` and ``seals`` (volume -> serial number) are those of that set, and add to what was given when it was
-    shipped before. A notice that has not left yet is replaced. ``dry_run``: only check whether it may be shipped, and
-    say what that would do.
+    shipped before; ``usual_carrier`` counts where none was given at all. A notice that has not left yet is replaced.
+    ``dry_run``: only check whether it may be shipped, and say what that would do.
 
     Raises `RefusedError` if a volume is not written and read back, if the state of the parcel does not allow it, or if
     the clock and the signing key do not agree; `NotFoundError` for a destination or volume that does not exist;
@@ -110,7 +111,7 @@ def ship_parcel(
     shippings = []
     for code, copy in copies.items():
         known, sealed = before.told(code, copy)
-        goes = replace(known, carrier=carrier or known.carrier, tracking=tracking or known.tracking)
+        goes = replace(known, carrier=carrier or known.carrier or usual_carrier, tracking=tracking or known.tracking)
         notice = _notice(site, parcel, carried, goes, seals={**sealed, **given.seals})
         envelopes = (*definitions, site.sign(notice.payload(), notice_doc.TYPE))
         shippings.append(_shipping(parcel, before, code, notice, envelopes))

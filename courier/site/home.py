@@ -23,7 +23,7 @@ from courier.site.card import CARD, clock_before_key, make_card, own_card, pinne
 from courier.site.catalog import Catalogue, guests, open_catalogue, packages
 from courier.site.catalog.database import check_catalogue_url, sqlite_url
 from courier.site.clock import now
-from courier.site.file_names import CATALOGUE, SETTINGS
+from courier.site.file_names import BACKUP, CATALOGUE, CONFIG, SETTINGS
 from courier.site.keyring import Keyring
 from courier.site.log import LOG_FOLDER
 from courier.site.permissions import keep_to_owner, shared_with_group
@@ -40,7 +40,7 @@ from formats.records import format_time
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-_PARTS = {CARD, "keys", "store", "parcels", "channel", "locks", "state", LOG_FOLDER, "lost+found"} | {
+_PARTS = {CARD, "keys", "store", "parcels", "channel", "locks", "state", LOG_FOLDER, BACKUP, CONFIG, "lost+found"} | {
     f"{CATALOGUE}{more}" for more in ("", "-wal", "-shm", "-journal")
 }
 """What a home holds besides its settings. ``lost+found`` is there where the home is a file system of its own."""

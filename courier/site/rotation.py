@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from courier.errors import UsageError
 from courier.files import write_atomic
 from courier.site.card import CARD, KEY_LIFE_NS, clock_before_key
-from courier.site.catalog import messages, sites
+from courier.site.catalog import messages, packages, sites
 from courier.site.clock import now
 from courier.site.home import Site, home_lock
 from courier.site.outbox import enqueue
@@ -23,6 +23,9 @@ from formats.documents import card as card_doc
 from formats.documents.card import MAX_KEYS, SiteCard, SiteKey
 from formats.envelope import MAX_SIGNATURES, PublicKey, parse_envelope, sign
 from formats.records import format_time
+
+CARD_SERIALS = "card-serial"
+"""The counter of serials of cards that are passed over, since a home that was lost may have given them out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,10 +62,12 @@ def rotate_key(
             raise UsageError("that key is on this site's card already", hint="make a new key first")
         recipient = site.keyring.generate_identity(passphrase=passphrase, lost=lost)
         site.keyring.renew_recovery(passphrase=passphrase, lost=lost)
+        with site.catalogue.reading() as connection:
+            passed_over = packages.read_counter(connection, CARD_SERIALS)
         new = SiteKey(key=key, valid_from_ns=moment, valid_until_ns=moment + KEY_LIFE_NS)
         card = replace(
             old,
-            serial=old.serial + 1,
+            serial=max(old.serial, passed_over) + 1,
             issued_ns=moment,
             keys=(new, *(_given_up(key, moment, since if lost else None) for key in old.keys))[:MAX_KEYS],
             recipient=recipient,

@@ -1,4 +1,6 @@
-"""Encrypted files in the age format, age-encryption.org/v1 (https://c2sp.org/age): X25519 recipients, binary form.
+"""Encrypted files in the age format, age-encryption.org/v1 (https://c2sp.org/age), in binary form.
+
+It is encrypted to X25519 recipients, or to a passphrase (`formats.age.passphrase`).
 
 `EncryptingWriter` encrypts content of unknown size as it is written. `EncryptedView` encrypts content of known size as
 it is read, from any byte on. `open_encrypted` decrypts, from any byte on; stock ``age`` does as well.
@@ -8,7 +10,7 @@ memory, whatever the size of the file, and two threads where much is read at onc
 
 from formats.age.header import Identity, parse_recipient
 from formats.age.payload import CHUNK, encrypted_size
-from formats.age.reader import DecryptedFile, open_encrypted
+from formats.age.reader import DecryptedFile, needs_passphrase, open_encrypted
 from formats.age.view import EncryptedView
 from formats.age.writer import EncryptingWriter
 
@@ -19,6 +21,7 @@ __all__ = [
     "EncryptingWriter",
     "Identity",
     "encrypted_size",
+    "needs_passphrase",
     "open_encrypted",
     "parse_recipient",
 ]

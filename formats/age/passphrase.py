@@ -1,7 +1,8 @@
-"""Small secrets encrypted with a passphrase, as ``age --passphrase`` does (https://c2sp.org/age, scrypt recipients).
+"""Encryption with a passphrase, as ``age --passphrase`` does (https://c2sp.org/age, scrypt recipients).
 
 The header has one stanza, ``scrypt SALT LOG2(N)``, and wraps the file key with the key that scrypt (RFC 7914, r = 8,
-p = 1) makes of the passphrase. The payload is one chunk, so a secret has at most 64 KiB.
+p = 1) makes of the passphrase. That of a small secret is one chunk, of 64 KiB at most; larger content is written by
+`EncryptingWriter` and read by `open_encrypted`, with a header from here.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from formats.age.header import (
     FILE_KEY_SIZE,
     NONCE_SIZE,
     WRAP_NONCE,
+    Header,
     end_of_header,
     from_base64,
     header_mac,
@@ -47,10 +49,8 @@ def encrypt_secret(secret: bytes, passphrase: str, *, work: int | None = None) -
         raise MalformedError("an empty passphrase protects nothing")
     if len(secret) > MAX_SECRET or not 1 <= work <= MAX_WORK:
         raise TooLargeError(f"a secret of {len(secret)} bytes with work factor {work}")
-    file_key, salt, nonce = (secrets.token_bytes(size) for size in (FILE_KEY_SIZE, _SALT_SIZE, NONCE_SIZE))
-    wrapped = ChaCha20Poly1305(_key(passphrase, salt, work)).encrypt(WRAP_NONCE, file_key, None)
-    start = b"age-encryption.org/v1\n-> scrypt %b %d\n%b\n---" % (to_base64(salt), work, to_base64(wrapped))
-    header = start + b" %b\n" % to_base64(header_mac(file_key, start))
+    file_key, nonce = (secrets.token_bytes(size) for size in (FILE_KEY_SIZE, NONCE_SIZE))
+    header = passphrase_header(file_key, passphrase, work=work)
     return header + nonce + payload_cipher(file_key, nonce).encrypt(chunk_nonce(0, last=True), secret, None)
 
 
@@ -61,6 +61,34 @@ def decrypt_secret(data: bytes, passphrase: str) -> bytes:
     factor over `MAX_WORK`, `MalformedError`, and `DigestMismatchError` where the file was altered.
     """
     header = parse_header(data)
+    file_key = unwrap_by_passphrase(data, header, passphrase)
+    nonce, payload = data[header.size : header.size + NONCE_SIZE], data[header.size + NONCE_SIZE :]
+    if len(nonce) != NONCE_SIZE or len(payload) > MAX_SECRET + TAG:
+        raise MalformedError("not one chunk", place="payload")
+    try:
+        return payload_cipher(file_key, nonce).decrypt(chunk_nonce(0, last=True), payload, None)
+    except InvalidTag:
+        raise DigestMismatchError("altered, damaged, or more than one chunk", place="payload") from None
+
+
+def passphrase_header(file_key: bytes, passphrase: str, *, work: int | None = None) -> bytes:
+    """The header of an age file that wraps ``file_key`` for whoever knows the passphrase; ``work`` as above."""
+    salt, work = secrets.token_bytes(_SALT_SIZE), WORK if work is None else work
+    wrapped = ChaCha20Poly1305(_key(passphrase, salt, work)).encrypt(WRAP_NONCE, file_key, None)
+    start = b"age-encryption.org/v1\n-> scrypt %b %d\n%b\n---" % (to_base64(salt), work, to_base64(wrapped))
+    return start + b" %b\n" % to_base64(header_mac(file_key, start))
+
+
+def is_for_passphrase(header: Header) -> bool:
+    """Whether a file is encrypted with a passphrase, and not for keys."""
+    return header.stanzas[0].arguments[0] == b"scrypt"
+
+
+def unwrap_by_passphrase(data: bytes, header: Header, passphrase: str) -> bytes:
+    """The file key of the age file that begins with ``data``; its header has been authenticated then.
+
+    Raises as `decrypt_secret` does for what is wrong with the header.
+    """
     stanza = header.stanzas[0]
     if stanza.arguments[0] != b"scrypt":
         raise NotForUsError("encrypted for keys, not with a passphrase")
@@ -77,13 +105,7 @@ def decrypt_secret(data: bytes, passphrase: str) -> bytes:
         raise NotForUsError("the passphrase does not open it") from None
     if not mac_fits(file_key, data[: end_of_header(header)], header.mac):
         raise DigestMismatchError("altered or damaged: it does not fit its MAC", place="header")
-    nonce, payload = data[header.size : header.size + NONCE_SIZE], data[header.size + NONCE_SIZE :]
-    if len(nonce) != NONCE_SIZE or len(payload) > MAX_SECRET + TAG:
-        raise MalformedError("not one chunk", place="payload")
-    try:
-        return payload_cipher(file_key, nonce).decrypt(chunk_nonce(0, last=True), payload, None)
-    except InvalidTag:
-        raise DigestMismatchError("altered, damaged, or more than one chunk", place="payload") from None
+    return file_key
 
 
 def _key(passphrase: str, salt: bytes, work: int) -> bytes:

@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from formats.age.header import MAX_HEADER, NONCE_SIZE, Identity, parse_header, unwrap_file_key
+from formats.age.passphrase import is_for_passphrase, unwrap_by_passphrase
 from formats.age.payload import CHUNK, ENCRYPTED_CHUNK, TAG, chunk_count, chunk_nonce, payload_cipher, pool
 from formats.errors import DigestMismatchError, MalformedError, UnreadableError
 from formats.streams import View
@@ -191,14 +192,22 @@ class DecryptedFile(View):
         wait([job for job in jobs if not job.cancel()])
 
 
-def open_encrypted(source: BinaryIO, identities: Sequence[Identity]) -> DecryptedFile:
+def needs_passphrase(source: BinaryIO) -> bool:
+    """Whether the encrypted file ``source``, which is seekable, is encrypted to a passphrase.
+
+    Raises as `open_encrypted` does for what is not an encrypted file.
+    """
+    return is_for_passphrase(parse_header(_read(source, 0, MAX_HEADER)))
+
+
+def open_encrypted(source: BinaryIO, identities: Sequence[Identity], *, passphrase: str = "") -> DecryptedFile:
     """Open the encrypted file ``source``, which is seekable, and used by nobody else while it is read.
 
     The header and the last chunk are read and authenticated here, so that a file that was cut or extended is refused
-    before any content is given. Raises `NotForUsError` if no identity opens it (also where only a passphrase or a key
-    of another kind would), `UnknownFormatError` for other versions of age and its ASCII armour, `MalformedError` or
-    `TooLargeError` for what is not an encrypted file, `DigestMismatchError` where it was altered or damaged, and
-    `UnreadableError` where the medium fails.
+    before any content is given. With a ``passphrase`` that opens it, and no identity. Raises `NotForUsError` if none
+    opens it (also where only a key of another kind would), `UnknownFormatError` for other versions of age and its ASCII
+    armour, `MalformedError` or `TooLargeError` for what is not an encrypted file, `DigestMismatchError` where it was
+    altered or damaged, and `UnreadableError` where the medium fails.
     """
     try:
         end = source.seek(0, os.SEEK_END)
@@ -206,7 +215,10 @@ def open_encrypted(source: BinaryIO, identities: Sequence[Identity]) -> Decrypte
         raise UnreadableError(error.strerror or str(error)) from error
     start = _read(source, 0, MAX_HEADER)
     header = parse_header(start)
-    file_key = unwrap_file_key(start, header, identities)
+    if passphrase:
+        file_key = unwrap_by_passphrase(start, header, passphrase)
+    else:
+        file_key = unwrap_file_key(start, header, identities)
     nonce = _read(source, header.size, NONCE_SIZE)
     if len(nonce) != NONCE_SIZE:
         raise MalformedError("the encrypted file ends in its nonce", place="payload")

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
 from formats.age.header import KeySource, header_bytes
+from formats.age.passphrase import passphrase_header
 from formats.age.payload import CHUNK, ENCRYPTED_CHUNK, TAG, chunk_nonce, payload_cipher
 from formats.streams import Stream
 
@@ -26,13 +27,23 @@ class EncryptingWriter(Stream):
     can then read much of them without a key. So ``context`` names all that determines the content: not only the parcel
     and the number of the archive, but the digest of the build or, best, of the archive's definition.
 
+    With a ``passphrase`` the file is encrypted to that, with random keys and to nobody else.
+
     Raises `MalformedError` or `TooLargeError` for the recipients (see `header_bytes`), and ValueError for a seed of
     another length, a seed without context, or a context without seed.
     """
 
     def __init__(
-        self, out: BinaryIO, recipients: Sequence[str], *, seed: bytes | None = None, context: bytes = b""
+        self,
+        out: BinaryIO,
+        recipients: Sequence[str],
+        *,
+        seed: bytes | None = None,
+        context: bytes = b"",
+        passphrase: str = "",
     ) -> None:
+        if passphrase and (recipients or seed is not None):
+            raise ValueError("a passphrase stands alone")
         keys = KeySource(seed, context)
         file_key, nonce = keys.file_key(), keys.payload_nonce()
         self._out = out
@@ -42,7 +53,8 @@ class EncryptingWriter(Stream):
         self._filled = 0
         self._number = 0
         self._encrypted = memoryview(bytearray(ENCRYPTED_CHUNK))
-        out.write(header_bytes(file_key, recipients, keys) + nonce)
+        header = passphrase_header(file_key, passphrase) if passphrase else header_bytes(file_key, recipients, keys)
+        out.write(header + nonce)
 
     def readable(self) -> bool:
         """False."""

@@ -70,6 +70,7 @@ def typed(sites: Sites, path: tuple[str, ...], command: Any, option: Any, value:
         **{"source": FIXTURES, "by": "X", "size": "1MB", "target": sites.root / "other"},
         **{"what": "HQ100001", "mac": "00:1A:2B:3C:4D:5E", "sign": "PC1", "destination": "PC1"},
         **{"file": FIXTURES / "boot.wim", "computer": "PC1", "into": sites.root / "into", "migration": "0" * 32},
+        **{"key": "media", "value": "bd25"},
         **{"addresses": FIXTURES, "cards": sites.root / "HQ1.card", "folder": sites.root / "branch"},
         **{"sequence": FIXTURES / "boot.wim"},
     }

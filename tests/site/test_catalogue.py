@@ -55,6 +55,7 @@ from courier.site.catalog.parcels import (
     SentVolume,
 )
 from courier.site.catalog.sites import Address, PinnedSite
+from courier.site.catalog.snapshot import copy_tables, fill
 from courier.site.catalog.state import Migration, StatePoint
 from courier.site.known_names import known_names
 from courier.site.outbox import transfer_piece
@@ -1006,3 +1007,28 @@ def test_sqlite_survives_a_power_cut_and_checks_itself(tmp_path: Path) -> None:
     catalogue.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "c")) as plain:
         assert plain.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+# --- copies for a backup ----------------------------------------------------------------------------------------------
+
+
+def test_a_copy_fills_another_catalogue_whose_log_goes_on_after_it(url: str, tmp_path: Path) -> None:
+    def entry(text: str) -> LogEntry:
+        return LogEntry(parcel="HQ1-000001", at_ns=1, operator="anna", event="x", text=text)
+
+    with contextlib.closing(open_catalogue(sqlite_url(tmp_path / "first"))) as first:
+        with first.writing() as connection:
+            for text_ in ("one", "two"):
+                parcels.write_log(connection, entry(text_))
+            packages.raise_counter(connection, "parcel", 7)
+        copy_tables(first, tmp_path / "copy")
+    fill(url, tmp_path / "copy")
+    with contextlib.closing(open_catalogue(url)) as filled:
+        with filled.writing() as connection:
+            parcels.write_log(connection, entry("three"))
+            assert packages.read_counter(connection, "parcel") == 7
+        copy_tables(filled, tmp_path / "back")
+    with contextlib.closing(open_catalogue(sqlite_url(tmp_path / "back"))) as back, back.reading() as connection:
+        assert [one.text for one in parcels.read_log(connection, "HQ1-000001")] == ["one", "two", "three"]
+    with pytest.raises(RefusedError, match="not empty"):
+        fill(url, tmp_path / "copy")

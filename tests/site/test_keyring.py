@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from journey import FIXTURES, Home, add, introduce, make_home, make_sites, run, run_process, sent, write
+from scanned_labels import scan
 from stock import stock_tool
 
 from courier.errors import RefusedError, UsageError
@@ -227,6 +228,8 @@ def test_a_site_whose_key_is_on_a_token_sends_a_parcel(tmp_path: Path, token: st
     assert all(volume["kept"] for volume in run_process(*write, "--json").document["volumes"])
     verdict = receiver("parcel", "verify", tmp_path / "out")
     assert [volume["state"] for volume in verdict["volumes"]] == ["good"]
+    run_process("parcel", "labels", "HQ1-000001", "--out", tmp_path / "labels.pdf", "--home", home)
+    assert receiver("parcel", "intake", *scan(tmp_path / "labels.pdf"))["genuine"] is True
     with pytest.MonkeyPatch.context() as wrong:
         wrong.setenv(PIN, "9999")
         refused = run_process("parcel", "ship", "HQ1-000001", "--home", home, "--json", code=3)

@@ -40,6 +40,8 @@ DEBIAN_PACKAGES = {
     "nginx": "nginx",
     "ntfscat": "ntfs-3g",
     "ntfsfix": "ntfs-3g",
+    "pdftoppm": "poppler-utils",
+    "pdftotext": "poppler-utils",
     "pg_ctl": "postgresql",
     "pkcs11-tool": "opensc",
     "psql": "postgresql-client",
@@ -56,6 +58,7 @@ DEBIAN_PACKAGES = {
     "wimverify": "wimtools",
     "tar": "tar",
     "xorriso": "xorriso",
+    "zbarimg": "zbar-tools",
     "zip": "zip",
     "zstd": "zstd",
 }

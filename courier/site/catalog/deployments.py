@@ -11,7 +11,8 @@ from courier.site.catalog.packages import raise_counter, read_counter
 from courier.site.catalog.schema import deployment, deployment_status, deployment_target, values_of
 from courier.site.log import note
 
-_COUNTER = "deployment"
+COUNTER = "deployment"
+"""The counter of deployments: the number of the last one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,8 +61,8 @@ class Status:
 
 def next_id(connection: Connection, site: str) -> str:
     """The ID of the next deployment of a site, which is given out once."""
-    number = read_counter(connection, _COUNTER) + 1
-    raise_counter(connection, _COUNTER, number)
+    number = read_counter(connection, COUNTER) + 1
+    raise_counter(connection, COUNTER, number)
     return f"{site}-D{number:05d}"
 
 

@@ -90,9 +90,15 @@ class ContentStore(Protocol):
     def contents(self) -> Iterator[StoredContent]:
         """Every content in the store, in the order of the SHA-256. Raises `DamagedError` as `block_digests` does."""
 
-    def verify(self, listing: ListingSummary, progress: Callable[[int], None] = lambda _: None) -> Iterator[Finding]:
-        """Read all content of a package again and yield what is missing, cannot be read, or differs.
+    def verify(
+        self,
+        listing: ListingSummary,
+        progress: Callable[[int], None] = lambda _: None,
+        chosen: Callable[[str], bool] = lambda _: True,
+    ) -> Iterator[Finding]:
+        """Read the content of a package again and yield what is missing, cannot be read, or differs.
 
+        ``chosen`` says by its SHA-256 whether a content is read; of others it is only seen whether they are there.
         ``progress`` is told the bytes as they are read. Raises `DamagedError` when the listing is missing or differs.
         """
 
@@ -108,6 +114,16 @@ class ContentStore(Protocol):
 
     def quarantine_listing(self, listing: ListingSummary) -> None:
         """Take a listing that differs from its summary out of use, as `quarantine` does with content, under `lock`."""
+
+    def cross_check(self, *, mend: bool) -> int:
+        """How many contents stand in what is told of the packs and not in the packs, or the other way round.
+
+        All packs are read for it. With ``mend`` what is told of them is made anew where it is wrong. Call it under
+        `lock`.
+        """
+
+    def quarantined(self) -> list[str]:
+        """SHA-256 of the contents and listings in quarantine of which the store has no good copy again."""
 
     def stage(self) -> Staging:
         """Begin to take in content and listings; use it as a context manager, under `lock`."""

@@ -101,10 +101,20 @@ class FolderStore(ContentStore):
             blocks = sha256_hex(self._large.table(sha256, size)) if needs_table(size) else ""
             yield StoredContent(sha256=sha256, size=size, blocks=blocks)
 
-    def verify(self, listing: ListingSummary, progress: Callable[[int], None] = lambda _: None) -> Iterator[Finding]:
+    def verify(
+        self,
+        listing: ListingSummary,
+        progress: Callable[[int], None] = lambda _: None,
+        chosen: Callable[[str], bool] = lambda _: True,
+    ) -> Iterator[Finding]:
         """See `ContentStore.verify`."""
-        files = (entry for entry in self.entries(listing) if isinstance(entry, FileEntry) and entry.size)
-        while batch := list(islice(files, _BATCH)):
+        every = (entry for entry in self.entries(listing) if isinstance(entry, FileEntry) and entry.size)
+        while batch := list(islice(every, _BATCH)):
+            for entry in (entry for entry in batch if not chosen(entry.sha256)):
+                if not self.has(entry.sha256, entry.size):
+                    yield Finding(path=entry.path, sha256=entry.sha256, problem="missing")
+                progress(entry.size)
+            batch = [entry for entry in batch if chosen(entry.sha256)]
             bad = self._packs.problems(bytes.fromhex(entry.sha256) for entry in batch if entry.size <= self._packed)
             for entry in batch:
                 if entry.size <= self._packed:
@@ -139,6 +149,19 @@ class FolderStore(ContentStore):
         except DamagedError:
             if path.exists():
                 path.replace(make_folder(self._folder / DAMAGED) / path.name)
+
+    def cross_check(self, *, mend: bool) -> int:
+        """See `ContentStore.cross_check`."""
+        return self._packs.cross_check(mend=mend)
+
+    def quarantined(self) -> list[str]:
+        """See `ContentStore.quarantined`."""
+        names = [path.name for path in named_by_digest(self._folder / DAMAGED)]
+        return [name for name in names if not self._has_again(name)]
+
+    def _has_again(self, sha256: str) -> bool:
+        is_packed = self._packs.length(bytes.fromhex(sha256)) is not None
+        return is_packed or self._large.size(sha256) is not None or self.has_listing(sha256)
 
     def stage(self) -> Staging:
         """See `ContentStore.stage`."""

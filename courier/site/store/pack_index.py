@@ -8,6 +8,7 @@ from them again. It keeps SQLite's rollback journal: readers need no right to wr
 from __future__ import annotations
 
 import contextlib
+import heapq
 import os
 import secrets
 import sqlite3
@@ -33,6 +34,7 @@ CREATE TABLE content (
 ) WITHOUT ROWID;
 """
 _FIND = "SELECT name, offset, length FROM content JOIN pack ON pack.id = content.pack WHERE digest = ?"
+_ALL = "SELECT digest, length FROM content ORDER BY digest"
 _PAGE = "SELECT digest, length FROM content WHERE digest > ? ORDER BY digest LIMIT ?"
 _WAIT = 60.0
 """Seconds to wait for another connection that writes the index."""
@@ -96,6 +98,26 @@ class PackIndex:
             f"(SELECT pack, sum(length + {HEADER.size}) AS live FROM content GROUP BY pack) ON pack = id"
         )
         return self._reading(lambda connection: dict(connection.execute(query)), {})
+
+    def differences(self) -> int:
+        """How many contents this index tells otherwise than one that is made anew from the packs, which are all read.
+
+        A content that several packs hold may stand in any of them.
+        """
+        if not self._folder.is_dir():
+            return 0
+
+        def look(live: sqlite3.Connection) -> int:
+            with contextlib.closing(self._private()) as fresh:
+                told, there = (dict_of.execute(_ALL) for dict_of in (live, fresh))
+                return sum(1 for _ in _unlike(told, there))
+
+        return self._reading(look, 0)
+
+    def rebuild(self) -> None:
+        """Make the index anew from the packs."""
+        with explained(self._path):
+            self._replace()
 
     def refresh(self) -> None:
         """Compare the index with the packs that there are, and bring it up to date."""
@@ -233,6 +255,20 @@ class PackIndex:
             connection.close()
             raise
         return connection
+
+
+def _unlike(one: Iterable[tuple[bytes, int]], other: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
+    """The rows that only one of two has, which both are in order."""
+    before: tuple[bytes, int] | None = None
+    for row in heapq.merge(one, other):
+        if row == before:
+            before = None
+            continue
+        if before is not None:
+            yield before
+        before = row
+    if before is not None:
+        yield before
 
 
 _INHERITED: list[sqlite3.Connection] = []

@@ -93,6 +93,13 @@ class Packs:
                         found[digest] = problem
         return found
 
+    def cross_check(self, *, mend: bool) -> int:
+        """Contents that the index and the packs tell differently; with ``mend`` the index is made anew then."""
+        wrong = self._index.differences()
+        if wrong and mend:
+            self._index.rebuild()
+        return wrong
+
     def contents(self) -> Iterator[tuple[bytes, int]]:
         """SHA-256 and length of every content, in the order of the SHA-256."""
         self._index.refresh()

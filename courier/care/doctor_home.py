@@ -1,0 +1,104 @@
+"""Looking after the files of a home: who may read them, locks, space, and what killed commands left."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from courier.care.ailment import Ailment, Area
+from courier.errors import BusyError
+from courier.files import RESERVE, TEMP, free_space, is_of_group, locked, private_mode, sweep
+from courier.niceties import set_mode
+from courier.site.card import CARD
+from courier.site.file_names import CATALOGUE, SETTINGS
+from courier.site.home import home_lock
+from courier.text import plural, size_text
+
+_SWEPT = (("keys", "keys"), ("store", "store"), ("parcels/in", "parcels/in"), ("parcels/out", "parcels/out"))
+"""Folders of a home in which commands write under temporary names, and the folder of the lock that they hold then."""
+
+
+def look_at_rights(home: Path, *, mend: bool) -> Iterator[Ailment]:
+    """Files that other users of this computer can read, and should not."""
+    if os.name != "posix":
+        return
+    private = [home / name for name in (SETTINGS, CARD, CATALOGUE)]
+    keys = [path for path in (home / "keys").glob("*") if path.is_file() and path.name != "lock"]
+    for path in [*private, *keys]:
+        if not path.is_file():
+            continue
+        mode, wanted = stat.S_IMODE(path.stat().st_mode), private_mode(path.parent)
+        if mode & 0o777 & ~wanted:
+            yield _closed(path, mode, wanted, mend=mend, is_key=path in keys)
+    mode, wanted = stat.S_IMODE(home.stat().st_mode), 0o2770 if is_of_group(home) else 0o700
+    if mode & 0o777 & ~wanted:
+        yield _closed(home, mode, wanted, mend=mend, is_key=False)
+
+
+def _closed(path: Path, mode: int, wanted: int, *, mend: bool, is_key: bool) -> Ailment:
+    if mend:
+        set_mode(path, wanted)
+    means = "whoever read this key can sign as this site" if is_key else "what it says of the site is open to them"
+    remedy = f"chmod {wanted:o} {path}"
+    if is_key:
+        remedy += "; if others had access: courier site rotate-key --lost"
+    return Ailment(
+        area=Area.KEYS if is_key else Area.RIGHTS,
+        what=f"other users of this computer can read {path} (mode {mode:o})",
+        means=means,
+        remedy=remedy,
+        mendable=True,
+        mended=mend and stat.S_IMODE(path.stat().st_mode) & 0o777 & ~wanted == 0,
+    )
+
+
+def look_at_locks(home: Path) -> Iterator[Ailment]:
+    """Whether the disk of the home knows locks."""
+    try:
+        with locked(home / "locks" / "doctor"):
+            pass
+    except BusyError:
+        return  # another doctor is at work, so that locks work
+    except OSError as error:
+        yield Ailment(
+            area=Area.LOCKS,
+            what=f"the disk of {home} takes no locks ({error.strerror or error})",
+            means="two commands at once could damage the catalogue and the store",
+            remedy="keep the home on a local disk, or mount the network file system with locks (NFS: without nolock)",
+        )
+
+
+def look_at_space(home: Path) -> Iterator[Ailment]:
+    """Whether the disk of the home has room."""
+    if (free := free_space(home)) < RESERVE:
+        yield Ailment(
+            area=Area.SPACE,
+            what=f"the disk of {home} has {size_text(free)} free",
+            means=f"commands that write stop, as {size_text(RESERVE)} are to stay free",
+            remedy="courier package list shows what could be removed; or a larger disk",
+        )
+
+
+def look_for_leftovers(home: Path, *, mend: bool) -> Iterator[Ailment]:
+    """What killed commands left under temporary names, where no command is at work."""
+    for name, lock in _SWEPT:
+        folder = home / name
+        try:
+            with home_lock(home) if name == "keys" else locked(home / lock / "lock"):
+                left = list(folder.glob(f"{TEMP}*")) if folder.is_dir() else []
+                if not left:
+                    continue
+                if mend:
+                    sweep(folder)
+                yield Ailment(
+                    area=Area.LEFTOVERS,
+                    what=f"{plural(len(left), 'temporary file')} of commands that were killed in {folder}",
+                    means="nothing but the room that they take",
+                    remedy="courier doctor --mend",
+                    mendable=True,
+                    mended=mend,
+                )
+        except BusyError:
+            continue  # they are a command's that is at work

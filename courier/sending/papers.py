@@ -1,0 +1,97 @@
+"""Waybill and packing note of a parcel of this site, from what the catalogue knows of its shipments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from courier.parcel.custody_ledger import view_ledger
+from courier.parcel.label_page import care_words, medium_words
+from courier.parcel.paper import write_paper
+from courier.parcel.shipping_papers import Consignment, draw_packing_note, draw_waybills
+from courier.sending.labels import SetOfMedia, packages_words, sets_wanted, site_names
+from courier.sending.outgoing_parcel import OutgoingParcel, check_not_withdrawn
+from courier.site.home import Site
+from courier.text import volumes
+from formats.documents.custody import CustodyEntry
+from formats.records import format_time
+
+
+def write_waybill(
+    site: Site,
+    parcel: OutgoingParcel,
+    out: Path,
+    *,
+    page: tuple[float, float],
+    to: Sequence[str] = (),
+    names: bool = True,
+    font: Path | None = None,
+) -> int:
+    """Print a waybill for each shipment (set of media) to ``to``, or to all destinations; return how many pages.
+
+    Raises as `courier.sending.labels.write_labels` does.
+    """
+    check_not_withdrawn(parcel)
+    sets = sets_wanted(site, parcel, copy=None, to=to)
+    lines = view_ledger(site, parcel.sent.parcel).lines
+    shipments = [
+        (
+            _consignment(site, parcel, one, names=names),
+            [_entry_words(line.entry) for line in lines if line.proved and line.entry.copy in (0, one.copy)],
+        )
+        for one in sets
+    ]
+    title = f"Waybill of {parcel.sent.parcel}"
+    write_paper(out, page, title, lambda paper: draw_waybills(paper, page, shipments), font=font)
+    return len(shipments)
+
+
+def write_packing_note(
+    site: Site,
+    parcel: OutgoingParcel,
+    out: Path,
+    *,
+    page: tuple[float, float],
+    to: Sequence[str] = (),
+    names: bool = True,
+    font: Path | None = None,
+) -> int:
+    """Print the packing note of each set of media to ``to``, or to all destinations; return how many sets.
+
+    Raises as `courier.sending.labels.write_labels` does.
+    """
+    check_not_withdrawn(parcel)
+    sets = sets_wanted(site, parcel, copy=None, to=to)
+    notes = [_consignment(site, parcel, one, names=names) for one in sets]
+    title = f"Packing note of {parcel.sent.parcel}"
+    write_paper(out, page, title, lambda paper: draw_packing_note(paper, page, notes), font=font)
+    return len(notes)
+
+
+def _consignment(site: Site, parcel: OutgoingParcel, one: SetOfMedia, *, names: bool) -> Consignment:
+    packing = parcel.packing
+    called = site_names(site) if names else {}
+    return Consignment(
+        parcel=packing.parcel,
+        copy=one.copy,
+        source=f"{packing.source} {called.get(packing.source, '')}".strip(),
+        to=tuple(f"{code} {called.get(code, '')}".strip() for code in one.sites),
+        volumes=packing.volumes,
+        spares=packing.spares,
+        medium=medium_words(packing.media),
+        what=tuple(packages_words(site, packing.parcel, names=names)),
+        care=care_words(packing.media),
+        priority=packing.priority,
+        carrier=one.carrier,
+        tracking=one.tracking,
+        seals=one.seals,
+        shipped_ns=one.shipped_ns,
+        packing_list=parcel.sent.packing_list,
+    )
+
+
+def _entry_words(entry: CustodyEntry) -> str:
+    """An entry of the ledger in a line: what happened to which volumes, who wrote it, and when."""
+    which = f" {volumes(entry.volumes)}" if entry.volumes else ""
+    to = f" to {entry.to}" if entry.to else ""
+    return f"{format_time(entry.at_ns)[:16]}Z  {entry.site}  {entry.operator}: {entry.event}{which}{to}"
