@@ -341,10 +341,8 @@ def extract(
     there = Path(POINT_ADDRESS).parent
     if to.absolute() != there:
         console.say(f"The policy wants it at {there}: mount or move it there before a run.")
-    console.say(
-        f"Next: courier deploy run --computer NAME --policy {there / 'policy.json'} --card {there / 'card.json'} --into "
-        "DISK.img"
-    )
+    given = f"--policy {there / 'policy.json'} --card {there / 'card.json'}"
+    console.say(f"Next: courier deploy run --computer NAME {given} --into DISK.img")
     console.result({"set": document.deployment, "name": document.name, "path": str(to)})
 
 

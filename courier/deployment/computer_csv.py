@@ -113,10 +113,11 @@ def _column(word: str) -> str:
 
 
 def _check_columns(columns: Columns, where: str) -> None:
-    if columns.count("NAME") != 1:
+    if (count := columns.count("NAME")) != 1:
+        what = f"{count} columns are" if count else "no column is"
         raise UsageError(
-            f"{where}: {columns.count('NAME') or 'none'} of the columns {'is' if 'NAME' not in columns else 'are'} NAME",
-            hint="say which column has the names of the computers: --columns NAME,GUID,MAC, with - for what is left out",
+            f"{where}: {what} NAME",
+            hint="say which one has the computers' names: --columns NAME,GUID,MAC, with - for what is left out",
         )
     folded = [column.casefold() for column in columns if column not in ("MAC", SKIPPED)]
     twice = next((column for column in folded if folded.count(column) > 1), None)
