@@ -128,6 +128,8 @@ def test_what_is_in_the_store_is_judged_by_its_files(made: Home, sequence: Path)
         ("deploy", "create", "HQ100001", "--to", "PC1", "--sequence", "SEQUENCE", "--option", "download"),
         ("deploy", "create", "HQ100001", "--to", "PC1", "--sequence", "SEQUENCE", "--expires", "soon"),
         ("deploy", "check", "HQ1-D00001", "--to", "PC1"),
+        ("deploy", "check", "HQ1-D00001", "--option", "download-all"),
+        ("deploy", "check", "HQ1-D00001", "--deadline", "2030-01-01"),
         ("deploy", "policy", "HQ1-D00001", "PC1"),
     ],
 )
@@ -268,6 +270,23 @@ def test_a_policy_takes_a_place_for_state_where_the_sequence_captures(
     assert place.recipients
     assert place.identity
     assert policy_for(site, name, "PC3").state == place
+
+
+def test_no_policy_is_made_for_a_restore_of_what_is_not_captured(
+    made: Home, sequence: Path, tmp_path: Path, site: Site
+) -> None:
+    text = SEQUENCE + '[[step]]\ntype = "restore-state"\nname = "Back"\npart = "System"\n'
+    sequence.write_text(text, encoding="utf-8")
+    made("computer", "add", "PC4", "--mac", "00:1A:2B:3C:4D:61")
+    made("computer", "add", "PC5", "--mac", "00:1A:2B:3C:4D:62")
+    made("computer", "associate", "PC5", "PC4")
+    if not made("state", "point", "list")["points"]:
+        made("state", "point", "add", "S1", tmp_path / "S1", "--max-clients", "5", "--min-free", "1MB")
+    document = create(made, sequence, to="PC4")
+    assert [one["code"] for one in document["findings"]] == ["not-captured-yet"]
+    error = made.fails("deploy", "policy", document["deployment"], "PC4", "--out", tmp_path / "p", code=6)
+    assert error["message"] == "no state is kept for PC4"
+    assert "PC5" not in {one["source"] for one in made("state", "list")["migrations"]}
 
 
 def test_an_expired_deployment_gives_no_policy(made: Home, sequence: Path, site: Site) -> None:

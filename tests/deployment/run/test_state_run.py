@@ -12,7 +12,7 @@ import pytest
 from deploy_client import Computer, files_of, on_disk, sequence, state_place, step, tree_of
 
 from courier.deployment.state_store import MigrationFolder
-from courier.errors import CourierError, RefusedError
+from courier.errors import CourierError, NotFoundError, RefusedError
 from courier.packages.tree_root import TreeRoot
 from formats.age import Identity
 from formats.documents.deployment import StatePlace
@@ -107,3 +107,14 @@ def test_a_capture_that_is_not_complete_keeps_the_disk_from_being_erased(
     monkeypatch.undo()
     assert computer.run(computer.root / "PC-1.policy", disk, erase=True).done == (1, 2, 3)
     assert on_disk(disk, tmp_path) == {"NEW": {"home/home/ann/a.txt": b"ann's"}}
+
+
+def test_nothing_is_erased_for_a_restore_of_what_was_never_captured(
+    computer: Computer, old_disk: bytes, place: StatePlace, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(old_disk)
+    only = replace(place, source="PC-0", recipients=())
+    with pytest.raises(NotFoundError, match="nothing of PC-0 was captured"):
+        computer.run(computer.policy(sequence(NEW, RESTORE), state=only), disk, erase=True)
+    assert disk.read_bytes() == old_disk
