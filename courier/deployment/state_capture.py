@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from courier.deployment.state_files import read_small
 from courier.deployment.state_keys import MigrationKeys
 from courier.deployment.state_manifest import check_manifest
 from courier.deployment.state_objects import Objects, ObjectWriter, no_room
 from courier.deployment.state_rules import StateRules
 from courier.deployment.state_source import StateSource
-from courier.deployment.state_store import LAST_NUMBER, HeldCapture, MigrationFolder, explain_state, read_small
+from courier.deployment.state_store import LAST_NUMBER, HeldCapture, MigrationFolder, explain_state
 from courier.deployment.state_walk import LeftOut, Tally, Walk, open_root, preview
 from courier.error_codes import Code
 from courier.errors import DamagedError, NotFoundError, RefusedError, StoppedError, UsageError

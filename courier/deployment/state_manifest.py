@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
+from courier.deployment.state_files import open_file
 from courier.deployment.state_keys import MigrationKeys
 from formats.digest import CHUNK
 from formats.documents.state import (
@@ -30,7 +31,7 @@ from formats.records import LineReader, read_rows
 def check_manifest(path: Path, keys: MigrationKeys, record: CaptureRecord) -> None:
     """Raise `FormatError` unless the file is the manifest that the record names; `FileNotFoundError` without one."""
     digest = keys.manifest_digest()
-    with path.open("rb") as source, keys.decrypting(source) as plain:
+    with open_file(path) as source, keys.decrypting(source) as plain:
         while block := plain.read(CHUNK):
             digest.update(block)
     if not hmac.compare_digest(digest.hexdigest(), record.manifest):
@@ -40,7 +41,7 @@ def check_manifest(path: Path, keys: MigrationKeys, record: CaptureRecord) -> No
 def manifest_rows(path: Path, keys: MigrationKeys) -> Iterator[AnyRow]:
     """The rows of a manifest that `check_manifest` proved. Raises `FormatError` for rows that make no tree."""
     order = _Order()
-    with path.open("rb") as source, keys.decrypting(source) as plain:
+    with open_file(path) as source, keys.decrypting(source) as plain:
         # Lines are found byte by byte where nothing is buffered.
         buffered = io.BufferedReader(cast(io.RawIOBase, plain), CHUNK)
         reader = LineReader(buffered, longest=MAX_LINE, place=path.name)

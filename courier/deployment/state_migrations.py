@@ -15,10 +15,11 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from courier.deployment.state_files import read_small
 from courier.deployment.state_keys import MigrationKeys
 from courier.deployment.state_points import check_mounted, check_whole_folder, find_point, is_mounted
 from courier.deployment.state_restore import Restored, chosen_capture, restore_capture
-from courier.deployment.state_store import HeldCapture, MigrationFolder, explain_state, read_small
+from courier.deployment.state_store import HeldCapture, MigrationFolder, explain_state
 from courier.error_codes import Code
 from courier.errors import BusyError, CourierError, NotFoundError, RefusedError, UsageError
 from courier.files import TEMP, path_text, remove_tree, sync_folder

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from courier.deployment.state_files import make_below, open_file, read_small, write_new
 from courier.deployment.state_keys import MigrationKeys
 from courier.errors import DamagedError, NoSpaceError
-from courier.files import TEMP, flush_files, free_space, let_all_read, path_text, sync_folder
-from courier.niceties import set_mode
+from courier.files import TEMP, flush_files, free_space, path_text, sync_folder
 from formats.documents.state import PIECE
 from formats.errors import DigestMismatchError, FormatError
 
 _BATCH_FILES = 1024
 _BATCH_BYTES = 64 << 20
+_MAX_OBJECT = 2 * PIECE
+"""Bytes of the largest object that is read: encryption adds little to a piece."""
 _NAME = re.compile("[0-9a-f]{64}")
 
 
@@ -44,7 +45,7 @@ class Objects:
         """The bytes of an object, proved. Raises `FormatError`, its place the object, and `OSError`."""
         place = f"objects/{digest[:2]}/{digest}"
         try:
-            content = self._keys.decrypt(self.path(digest).read_bytes(), most=PIECE)
+            content = self._keys.decrypt(read_small(self.path(digest), most=_MAX_OBJECT), most=PIECE)
         except FormatError as error:
             raise type(error)(error.message, place=place) from None
         if self._keys.digest(content) != digest:
@@ -89,8 +90,7 @@ class ObjectWriter(Objects):
         encrypted = self._keys.encrypt(content)
         self._take_room(len(encrypted))
         path = self._folder / f"{TEMP}{digest}"
-        path.write_bytes(encrypted)
-        let_all_read(path)  # the site may be another user than the client; nobody can read what it means
+        write_new(path, encrypted)
         self._waiting[digest] = path
         self._bytes += len(encrypted)
         self.written += len(content)
@@ -144,23 +144,12 @@ class ObjectWriter(Objects):
         sync_folder(self._folder)
 
 
-def make_below(folder: Path) -> None:
-    """Make a folder where it is missing, with the permissions of the one that it is in.
-
-    So whoever may write to a point may also go on with a capture there, and delete it, whatever the umask.
-    """
-    if not folder.is_dir():
-        folder.mkdir(exist_ok=True)
-        set_mode(folder, stat.S_IMODE(folder.parent.stat().st_mode))
-        sync_folder(folder.parent)
-
-
 def _from_disk(path: Path) -> bytes:
     """The bytes of a file that was flushed, from the disk itself where the system can forget its copy."""
-    with path.open("rb") as source:
+    with open_file(path) as source:
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        return source.read()
+        return source.read(_MAX_OBJECT)
 
 
 def no_room(folder: Path, needed: int, kept_free: int) -> NoSpaceError:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from courier.deployment.state_files import read_small
 from courier.error_codes import Code
 from courier.errors import DamagedError, NotFoundError, RefusedError, UsageError
 from courier.files import TEMP, free_space, path_text, sync_folder, write_atomic
@@ -16,6 +17,7 @@ from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.point_places import reserve_bytes
 from courier.text import size_text
+from formats.errors import FormatError
 from formats.records import encode
 
 MARKER = ".courier-state-point"
@@ -131,7 +133,7 @@ def _check_folder(site: Site, name: str, folder: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder", hint="name a folder")
     names = {path.name for path in folder.iterdir()}
-    if MARKER in names and (folder / MARKER).read_bytes() != _marker(site, name):
+    if MARKER in names and not _has_marker(site, folder, name):
         raise RefusedError(
             f"{folder} is marked as another state migration point: {path_text(folder / MARKER)} says which",
             hint="choose another folder",
@@ -197,9 +199,13 @@ def forget_lost_point(site: Site, name: str) -> int:
 
 def is_mounted(site: Site, row: StatePoint) -> bool:
     """Whether the folder of a point can be reached, and is its own."""
+    return _has_marker(site, Path(row.path), row.name)
+
+
+def _has_marker(site: Site, folder: Path, name: str) -> bool:
     try:
-        return (Path(row.path) / MARKER).read_bytes() == _marker(site, row.name)
-    except OSError:
+        return read_small(folder / MARKER) == _marker(site, name)
+    except (OSError, FormatError):
         return False
 
 

@@ -19,16 +19,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import re
-import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from courier.deployment.state_files import check_no_link, make_below, make_lock, read_small
 from courier.deployment.state_keys import MigrationKeys, folder_name
-from courier.deployment.state_objects import make_below
 from courier.errors import DamagedError, NotFoundError, RefusedError, explain
 from courier.files import locked, path_text, write_atomic
-from courier.niceties import set_mode
 from formats.age import Identity
 from formats.documents.deployment import MigrationId
 from formats.documents.state import CaptureRecord, RestoreRecord
@@ -36,11 +34,9 @@ from formats.errors import FormatError, MalformedError, NotForUsError
 from formats.records import read_named
 
 RESERVED = "reserved"
-_KEY = "key.age"
+_KEY, _LOCK = "key.age", "lock"
 _KEY_ID = re.compile("[0-9a-f]{16}")
 _RECORD = re.compile(r"([0-9]{6})\.record\.age")
-_MAX_FILE = 1 << 20
-"""Bytes of the largest file that is read whole."""
 _CAPTURE, _RESTORE = "capture", "restore"
 LAST_NUMBER = 999_999
 
@@ -95,12 +91,12 @@ class MigrationFolder:
             )
 
     def reserve(self) -> None:
-        """Give the migration its place. Raises `OSError`."""
-        make_below(self.path)
-        lock = self.path / "lock"
-        lock.touch()
-        # Site and clients may be different users, and each has to hold it.
-        set_mode(lock, stat.S_IMODE(self.path.stat().st_mode) & 0o666)
+        """Give the migration its place. Raises `OSError`, and `DamagedError` where a link stands in the way."""
+        try:
+            make_below(self.path)
+            make_lock(self.path / _LOCK)
+        except FormatError as error:
+            raise explain_state(error, self.point) from None
         write_atomic(self.path / RESERVED, b"courier-state-place/1\n", readable=True)
 
     def close(self) -> None:
@@ -109,10 +105,18 @@ class MigrationFolder:
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """Hold the lock of the folder. Raises `BusyError`. A share that knows no locks, or is read-only, has none."""
+        """Hold the lock of the folder. A share that knows no locks, or is read-only, has none.
+
+        Raises `BusyError`, and `DamagedError` where a link stands in its place.
+        """
+        try:
+            check_no_link(self.path)
+            check_no_link(self.path / _LOCK)
+        except FormatError as error:
+            raise explain_state(error, self.point) from None
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(locked(self.path / "lock"))
+                stack.enter_context(locked(self.path / _LOCK))
             except OSError as error:
                 if error.errno not in (errno.ENOLCK, errno.EROFS, errno.EACCES, errno.EPERM):
                     raise
@@ -222,15 +226,6 @@ def _numbers(folder: Path) -> list[int]:
     if not folder.is_dir():
         return []
     return sorted(int(found[1]) for path in folder.iterdir() if (found := _RECORD.fullmatch(path.name)))
-
-
-def read_small(path: Path) -> bytes:
-    """A small file of a migration. Raises `OSError`, and `MalformedError` for a large one."""
-    with path.open("rb") as source:
-        data = source.read(_MAX_FILE + 1)
-    if len(data) > _MAX_FILE:
-        raise MalformedError(f"over {_MAX_FILE} bytes", place=path.name)
-    return data
 
 
 def explain_state(error: FormatError, point: Path) -> DamagedError | RefusedError:

@@ -16,7 +16,7 @@ import pytest
 from journey import environment
 from state_samples import EVERYTHING, MIGRATION, Bench, described, full_tree, refusing
 
-from courier.deployment import state_tree
+from courier.deployment import state_objects, state_tree
 from courier.deployment.state_capture import capture
 from courier.deployment.state_keys import MigrationKeys
 from courier.deployment.state_manifest import manifest_rows
@@ -323,17 +323,17 @@ def test_a_disk_that_fills_up_ends_with_exit_5_and_goes_on_later(bench: Bench, m
     for n in range(10):
         (bench.source / f"f{n}").write_bytes(os.urandom(100))
     monkeypatch.setattr("courier.deployment.state_objects._BATCH_FILES", 2)
-    real, calls = Path.write_bytes, 0
+    real, calls = state_objects.write_new, 0
 
-    def full(self: Path, data: bytes) -> int:
+    def full(path: Path, data: bytes) -> None:
         nonlocal calls
         calls += 1
         if calls > 6:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
-        return real(self, data)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        real(path, data)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "write_bytes", full)
+        patched.setattr(state_objects, "write_new", full)
         with pytest.raises(NoSpaceError, match="is full") as caught:
             bench.capture()
     assert caught.value.exit_code == 5
