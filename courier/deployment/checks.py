@@ -167,6 +167,15 @@ class _StateJudgement:
                 f"it captures what step {self.erased.number} ({self.erased.name}) has erased",
                 "put it before that step",
             )
+        if self.captured is not None:
+            self._add(
+                "capture-twice",
+                step,
+                f"it captures once more what step {self.captured.number} ({self.captured.name}) captures, and only the "
+                "newest capture is restored",
+                "put the patterns of both into one capture-state step; where they are on two partitions, capture from "
+                "within the old system: courier state capture",
+            )
         self.captured = self.captured or step
 
     def _restore(self, step: RestoreStateStep) -> None:

@@ -373,6 +373,16 @@ def test_a_capture_before_a_wipe_may_not_fail_unseen() -> None:
     assert codes(alone, computer(text=alone, state_goes_to="PC2")) == []
 
 
+def test_a_computer_is_captured_by_one_step_because_only_the_newest_capture_comes_back() -> None:
+    second = CAPTURE.replace('name = "Keep"', 'name = "Keep more"')
+    text = REFRESH.replace(CAPTURE, CAPTURE + second)
+    assert text != REFRESH
+    assert ("capture-twice", 2) in codes(text, computer(text=text, **ITSELF))
+    other = second + 'when = [{variable = "Keep", is = "more"}]\n'
+    text = REFRESH.replace(CAPTURE, CAPTURE + other)
+    assert codes(text, computer(text=text, **ITSELF)) == []
+
+
 def test_what_was_restored_is_not_erased() -> None:
     text = (
         'name = "s"\nboot-image = "HQ100002"\n'

@@ -189,11 +189,13 @@ class Engine:
         """Raise `RefusedError` where the state of the computer has to be captured first, and was not, or not wholly."""
         if not captures_first(self.plan.policy):
             return
-        for other in self.plan.steps:
-            last = self.journal.last(other.number)
-            before = isinstance(other, CaptureStateStep) and other.number < step.number
-            if before and last and last.state == "done" and last.detail == COMPLETE:
-                return
+        captures = [
+            self.journal.last(other.number)
+            for other in self.plan.steps
+            if isinstance(other, CaptureStateStep) and other.number < step.number and self.plan.runs(other)
+        ]
+        if captures and all(last and last.state == "done" and last.detail == COMPLETE for last in captures):
+            return
         error = RefusedError(
             f"{self._named[step.number]}: it would erase files whose capture is not complete",
             hint="mend what the capture could not read, then give the same command again; nothing was erased",

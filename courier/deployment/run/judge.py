@@ -48,6 +48,7 @@ class Judgement:
         self._target, self._images = target, images
         self._volumes = {label.casefold(): one for label, one in target.volumes.items()}
         self._capture_first = capture_first
+        self._captured: CaptureStateStep | None = None
 
     def judge(self, steps: Sequence[AnyStep]) -> None:
         """Judge the steps that will run, in order."""
@@ -174,6 +175,16 @@ class Judgement:
         }
 
     def _capture(self, step: CaptureStateStep) -> None:
+        if self._captured is not None:
+            self._find(
+                step,
+                "capture-twice",
+                f"step {self._captured.number} ({self._captured.name}) captures before, and only the newest capture is "
+                "restored",
+                "put the patterns of both into one capture-state step; where they are on two partitions, capture from "
+                "within the old system: courier state capture",
+            )
+        self._captured = self._captured or step
         volume = self._volume(step, step.part)
         if volume is not None and self._target.is_disk and not volume.made:
             if volume.file_system == "none":

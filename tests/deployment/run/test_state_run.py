@@ -76,6 +76,21 @@ def test_a_sequence_that_erases_before_it_captures_is_refused(
     computer.run(computer.policy(sequence(NEW), state=other), disk, erase=True, anew=True)
 
 
+def test_two_captures_of_one_computer_are_refused_because_only_the_newest_comes_back(
+    computer: Computer, old_disk: bytes, place: StatePlace, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(old_disk)
+    first = step("capture-state", name="first", part="ROOT", include=["home/**"])
+    second = step("capture-state", name="second", part="ESP", include=["Users/**"], continue_on_error=True)
+    with pytest.raises(RefusedError, match="only the newest capture is restored"):
+        computer.run(computer.policy(sequence(first, second, NEW, RESTORE), state=place), disk, erase=True)
+    assert disk.read_bytes() == old_disk
+    elsewhere = second + 'when = [{variable = "Model", is = "another"}]\n'
+    policy = computer.policy(sequence(first, elsewhere, NEW, RESTORE), state=place)
+    assert computer.run(policy, disk, erase=True, anew=True).done == (1, 3, 4)
+
+
 @pytest.mark.parametrize("goes_on", [False, True])
 def test_a_capture_that_is_not_complete_keeps_the_disk_from_being_erased(
     computer: Computer,
