@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -95,10 +95,14 @@ class AlteredError(DamagedError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CachedFiles:
-    """A package version in the cache: its entry's folder. See `PackageFiles`."""
+    """A package version in the cache: its entry's folder. See `PackageFiles`.
+
+    ``whole``: SHA-256 of the files that were read whole and found right in this run.
+    """
 
     ref: PackageRef
     folder: Path
+    whole: set[str] = field(default_factory=set)
 
     def entries(self) -> Iterator[Entry]:
         """See `PackageFiles.entries`."""
@@ -121,7 +125,13 @@ class CachedFiles:
                 raise self._altered(entry.path)
 
     def read_at(self, entry: FileEntry, offset: int, count: int) -> bytes:
-        """See `PackageFiles.read_at`."""
+        """See `PackageFiles.read_at`: the first time the whole file is read, as by no less its bytes are judged."""
+        if entry.sha256 not in self.whole:
+            for _ in self.pieces(entry):
+                pass
+            self.whole.add(entry.sha256)
+        if offset >= entry.size:  # an image may name any place
+            return b""
         with self._naming(entry.path), self._path(entry).open("rb") as source:
             source.seek(offset)
             return source.read(count)
@@ -156,6 +166,7 @@ class CachedContent:
 
     def __init__(self, supply: Supply, home: Path, *, owner: str, at_once: bool, warn: Callable[[str], None]) -> None:
         self._supply, self._home, self._owner, self._at_once, self._warn = supply, home, owner, at_once, warn
+        self._whole: set[str] = set()
 
     def fetch_all(self, refs: list[PackageRef]) -> None:
         """See `Content.fetch_all`: with ``download-all`` every package comes into the cache."""
@@ -170,6 +181,7 @@ class CachedContent:
             return work(files)
         except AlteredError as error:
             self._warn(f"{error.message}; it is fetched again")
+            self._whole.clear()
             with changing(self._home):
                 delete_entry(files.folder)
             return work(self._fetched(ref))
@@ -189,7 +201,7 @@ class CachedContent:
             return None
         entry = read_entry(folder)
         whole = isinstance(entry, EntryRecord) and entry.listing == ref.listing
-        return CachedFiles(ref=ref, folder=folder) if whole else None
+        return CachedFiles(ref=ref, folder=folder, whole=self._whole) if whole else None
 
     def _fetched(self, ref: PackageRef) -> CachedFiles:
         """The package in the cache, fetched where it is not. Points are asked, as they know what was withdrawn."""
@@ -215,7 +227,7 @@ class CachedContent:
                 name, self._home, too_large=outcome.placing is not None and outcome.placing.verdict.too_large
             )
         lock(self._home, Wanted(package=ref.package, version=ref.version), by=self._owner, now_ns=now())
-        return CachedFiles(ref=ref, folder=outcome.where.parent)
+        return CachedFiles(ref=ref, folder=outcome.where.parent, whole=self._whole)
 
 
 class DoomedContent(CachedContent):

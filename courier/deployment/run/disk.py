@@ -81,6 +81,8 @@ class DiskTarget:
         return TargetFacts(is_disk=True, size=size, empty=is_blank(self._disk), volumes=volumes)
 
     def _read_at(self, offset: int, count: int) -> bytes:
+        if offset >= disk_size(self._disk):  # a partition table may name any place
+            return b""
         with self._disk.open("rb") as disk:
             disk.seek(offset)
             return disk.read(count)
@@ -97,6 +99,8 @@ class DiskTarget:
     def _found(self) -> tuple[Volume, ...]:
         """The partitions that the disk itself has; of those with one label the first."""
         table = partitions.read_table(self._read_at)
+        if table is not None:
+            partitions.check_within(table, disk_size(self._disk), where=str(self._disk))
         found: dict[str, Volume] = {}
         for span in table.spans if table else ():
             if not re.fullmatch(LABEL_PATTERN, span.label):

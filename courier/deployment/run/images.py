@@ -7,10 +7,11 @@ from typing import Protocol
 
 from courier.deployment.run.facts import ImageFacts, RawVolume
 from courier.deployment.run.file_system_kinds import kind_of
-from courier.deployment.run.partitions import read_table
+from courier.deployment.run.partitions import check_within, read_table
 from courier.deployment.run.wim import HEADER, is_wim, read_images
 from courier.deployment.sequence import ApplyImageStep
 from courier.errors import NotFoundError, UsageError
+from formats.disk.gpt import SECTOR
 from formats.documents.fields import PackageRef
 from formats.documents.listing import Entry, FileEntry, HardLinkEntry
 
@@ -71,6 +72,8 @@ def image_facts(files: ImageSource, step: ApplyImageStep) -> ImageFacts:
     table = read_table(read_at) if step.whole_disk else None
     volumes = None
     if table is not None:
+        if table.sector == SECTOR:  # one for other sectors is refused for that
+            check_within(table, entry.size, where=name)
         volumes = {
             span.label: RawVolume(size=span.size, file_system=kind_of(read_at(span.begin, _HEAD)))
             for span in reversed(table.spans)

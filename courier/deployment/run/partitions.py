@@ -91,5 +91,15 @@ def stretched(read_at: ReadAt, size: int) -> Placed | None:
         raise _broken(error) from None
 
 
+def check_within(table: Table, size: int, *, where: str) -> None:
+    """Raise `DamagedError` for a partition that ends behind the ``size`` bytes of ``where``."""
+    for span in table.spans:
+        if span.begin + span.size > size:
+            raise DamagedError(
+                f"{where}: the partition {span.label!r} ends behind its {size:,} bytes",
+                hint="it was cut short: take a whole copy; sgdisk --verify FILE tells more",
+            )
+
+
 def _broken(error: FormatError) -> DamagedError:
     return DamagedError(f"partition table: {error}", hint="look at it with sgdisk --verify, and repair or replace it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -137,7 +138,7 @@ class BlockReader:
             return
         table = self._asking.first(lambda fetch: read_block_table(fetch, entry), peers=True)
         wrong: dict[int, int] = {}
-        at = first
+        at, last = first, time.monotonic()
         try:
             while at < end:
                 if self._stop.is_set():
@@ -146,11 +147,11 @@ class BlockReader:
                     yield memoryview(_ZEROS)
                     at += 1
                     continue
-                number = self._choose(entry, wrong)
+                number = self._choose(entry, wrong, last)
                 try:
                     for block in self._run(entry, table, number, at, _run_end(table, at, end)):
                         yield block
-                        at += 1
+                        at, last = at + 1, time.monotonic()
                 except SourceFaultError as error:
                     self._drop(number)
                     self._sources.failed(number, error)
@@ -184,9 +185,10 @@ class BlockReader:
             yield view
         link.finish()
 
-    def _choose(self, entry: FileEntry, wrong: dict[int, int]) -> int:
+    def _choose(self, entry: FileEntry, wrong: dict[int, int], last: float) -> int:
+        """The source to ask now. ``last``: when the last right block was used; however often a source comes back and
+        fails again, it is given up so long after that."""
         avoid = {number for number, count in wrong.items() if count >= MOST_WRONG}
-        waited = 0.0
         while True:
             if (number := self._sources.choose(avoid)) is not None:
                 return number
@@ -196,13 +198,12 @@ class BlockReader:
                     f"{entry.path}: no source has the right bytes: {told(self._sources.blames())}",
                     hint="check the point: courier point validate",
                 )
-            if waited > self._retry_for:
+            if time.monotonic() - last > self._retry_for:
                 raise UnreachableError(
                     f"{entry.path}: no point answers as it should: {told(self._sources.blames())}",
                     hint="check the network; then give the same command again, and it goes on at this step",
                 )
-            waited += (step := min(pause + 0.01, 0.5))
-            if self._stop.wait(step):
+            if self._stop.wait(min(pause + 0.01, 0.5)):
                 raise stopped()
 
     def _drop(self, number: int) -> None:

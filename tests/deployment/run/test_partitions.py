@@ -12,6 +12,8 @@ from deploy_client import MIB, disk_of
 from stock import stock_tool
 
 from courier.deployment.run import partitions
+from courier.deployment.run.disk import DiskTarget
+from courier.deployment.run.work import work_folder
 from courier.deployment.sequence import REST, Part
 from courier.errors import DamagedError, NoSpaceError
 from formats.disk.gpt import ReadAt, Span
@@ -146,3 +148,18 @@ def test_a_damaged_table_is_not_used(tmp_path: Path, at: int) -> None:
 def test_a_disk_without_a_table_has_none(tmp_path: Path) -> None:
     assert partitions.read_table(_reader(disk_of(tmp_path / "disk.img", 2))) is None
     assert partitions.stretched(_reader(tmp_path / "disk.img"), 4 * MIB) is None
+
+
+def test_a_table_that_names_places_that_its_disk_has_not_is_called_damaged(tmp_path: Path) -> None:
+    disk = disk_of(tmp_path / "disk.img")
+    size = disk.stat().st_size
+    spans = [Span(label="ESP", begin=MIB, size=size)]
+    head, _, _ = partitions.table_bytes(PARTS[:1], spans, 2 * size, identity=IDENTITY)
+    with disk.open("r+b") as out:
+        out.write(head)
+    table = partitions.read_table(_reader(disk))
+    assert table is not None
+    with pytest.raises(DamagedError, match="ends behind"):
+        partitions.check_within(table, size, where="disk.img")
+    with work_folder(tmp_path / "work") as work, pytest.raises(DamagedError, match="ends behind"):
+        DiskTarget(disk, work, IDENTITY).facts()

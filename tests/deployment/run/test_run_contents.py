@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from deploy_client import DRIVERS, RAW, Computer, disk_of, sequence, step
+from deploy_client import DRIVERS, RAW, Computer, disk_of, sequence, step, wim_of
 from faulty_server import faulty
 
+from courier.distribution import source_list
 from courier.distribution.folder_source import folder_source
 from courier.distribution.http_source import http_source
 from courier.distribution.source import Patience
@@ -115,6 +117,57 @@ def test_a_point_with_wrong_bytes_alone_is_refused(computer: Computer, tmp_path:
     content.write_bytes(b"x" * content.stat().st_size)
     with pytest.raises(DamagedError, match="no source has the right bytes"):
         computer.run(computer.policy(DRIVE, option="run-from-point"), tmp_path / "new")
+
+
+@pytest.mark.parametrize("fault", ["500", "cut"])
+def test_a_point_that_always_comes_back_and_fails_is_given_up_after_the_time_for_it(
+    computer: Computer, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def choose(path: str) -> str:
+        return fault if "content" in path else ""
+
+    monkeypatch.setattr(source_list, "LAST_PAUSE", 0.2)  # by default, too, it is shorter than the time that is given
+    began = time.monotonic()
+    with faulty(computer.point.folder, choose) as bad:
+        points = [http_source(bad.url, patience=PATIENCE)]
+        with pytest.raises(UnreachableError, match="no point answers as it should"):
+            computer.run(
+                computer.policy(ON_DISK, option="run-from-point"),
+                disk_of(tmp_path / "disk.img", 32),
+                points=points,
+                retry_for=1,
+            )
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("option", ["download-all", "as-needed"])
+def test_an_image_whose_head_was_altered_in_the_cache_is_not_judged_by_it(
+    computer: Computer, option: Any, tmp_path: Path
+) -> None:
+    computer.point.put({"install.wim": wim_of(tmp_path, {"a.txt": b"a"})}, package="HQ100009")
+    computer.point.publish()
+    policy = computer.policy(sequence(step("apply-image", package="HQ100009")), option=option)
+    computer.run(policy, tmp_path / "one")
+    (cached,) = computer.cache.rglob("install.wim")
+    times = cached.stat()
+    with cached.open("r+b") as out:
+        out.write(bytes(64))
+    os.utime(cached, ns=(times.st_atime_ns, times.st_mtime_ns))  # as where the disk went bad
+    computer.run(policy, tmp_path / "two", anew=True)
+    assert (tmp_path / "two" / "a.txt").read_bytes() == b"a"
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_image_that_names_a_place_that_no_file_has_is_called_damaged(
+    computer: Computer, option: Any, tmp_path: Path
+) -> None:
+    hostile = bytearray(wim_of(tmp_path, {"a.txt": b"a"}))
+    hostile[80:88] = b"\xff" * 8
+    computer.point.put({"install.wim": bytes(hostile)}, package="HQ100009")
+    computer.point.publish()
+    policy = computer.policy(sequence(step("apply-image", package="HQ100009")), option=option)
+    with pytest.raises(DamagedError, match="ends before its description"):
+        computer.run(policy, tmp_path / "one")
 
 
 @pytest.mark.parametrize("option", OPTIONS)
