@@ -33,6 +33,10 @@ class DirectoryTarget:
         }
         return TargetFacts(is_disk=False, size=None, empty=not volumes[""].filled, volumes=volumes)
 
+    def is_as_left(self) -> bool:
+        """See `Target.is_as_left`."""
+        return not folder_is_empty(self.root)
+
     def erase(self, step: PartitionStep) -> None:
         """See `Target.erase`. Raises `RefusedError` where a disk is mounted somewhere in the folder."""
         make_folder(self.root)

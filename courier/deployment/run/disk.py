@@ -136,6 +136,13 @@ class DiskTarget:
         make_folder(self.root)
         sync_folder(self._work.built)
 
+    def is_as_left(self) -> bool:
+        """See `Target.is_as_left`: the partition table names all of them. Once the run is over, there is a table."""
+        if not self._work.place(STATE).exists():
+            return not is_blank(self._disk)
+        there = {(one.label, one.begin, one.size) for one in self._found()}
+        return {(one.label, one.begin, one.size) for one in self._volumes()} <= there
+
     # --- steps ---
 
     def erase(self, step: PartitionStep) -> None:

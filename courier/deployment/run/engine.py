@@ -19,7 +19,7 @@ from courier.deployment.run.journal import CONTINUED, WHOLE, Journal, State
 from courier.deployment.run.judge import Judgement, erases, overwrites
 from courier.deployment.run.reporting import Reporting
 from courier.deployment.run.steps import COMPLETE, StepRunner, captures_first
-from courier.deployment.run.target import Target, check_erasable
+from courier.deployment.run.target import Target, check_erasable, target_mark
 from courier.deployment.run.tools import require_tools
 from courier.deployment.run.work import Work
 from courier.deployment.sequence import AnyStep, ApplyImageStep, CaptureStateStep, RestartStep
@@ -87,13 +87,15 @@ class Engine:
     def run(self) -> RunResult:
         """Run what is not done yet. Raises the error of the step that ends the run; the same call goes on."""
         self.reporting.tell()
+        if self.journal.is_begun:
+            self._check_same_target()
         if self.journal.is_finished:
             return self._result(already=True)
         try:
             refs = self._refs()
             if not self.journal.is_begun:
                 self._explaining(lambda: self._before(refs))
-            self._event(WHOLE, "started", "goes on" if self.journal.is_begun else "begins")
+            self._event(WHOLE, "started", "goes on" if self.journal.is_begun else "begins", target_mark(self.plan.into))
             for step in self.plan.steps:
                 if not self._is_over(step) and self._one(step):
                     return self._result(restart=True)
@@ -144,6 +146,29 @@ class Engine:
                 code=Code.SEQUENCE,
             )
         require_tools(judgement.tools)
+
+    def _check_same_target(self) -> None:
+        """Raise `RefusedError` where another file or folder has the target's name by now, or what was made is gone.
+
+        What the steps before have written would be missing in it; and as long as none has, nobody judged whether this
+        one may be erased.
+        """
+        steps = [(step, self.journal.last(step.number)) for step in self.plan.steps if overwrites(step)]
+        states = [last.state for step, last in steps if last is not None and self.plan.runs(step)]
+        if "done" in states:
+            # While a step erases, or when it was cut, nothing need be there.
+            if "started" in states or self._explaining(self.target.is_as_left):
+                return
+            raise RefusedError(
+                f"{self.plan.into} is not what this run has written to: it was replaced, or emptied, since",
+                hint="put back what was there, and give the same command again; or begin with this one: --anew",
+                code=Code.TARGET_EXISTS,
+            )
+        marks = [event.detail for event in self.journal.events if event.step == WHOLE and event.state == "started"]
+        if marks and marks[-1] not in ("", target_mark(self.plan.into)):
+            erases = any(overwrites(step) for step in self.plan.steps if self.plan.runs(step))
+            facts = self._explaining(self.target.facts)
+            check_erasable(facts, self.plan.into, erases=erases, allowed=self.plan.erase)
 
     # --- steps ---
 

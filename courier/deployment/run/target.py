@@ -33,6 +33,9 @@ class Target(Protocol):
     def facts(self) -> TargetFacts:
         """What it is now."""
 
+    def is_as_left(self) -> bool:
+        """Whether the partitions are there that steps have made or written, so that a run that was cut may go on."""
+
     def erase(self, step: PartitionStep) -> None:
         """Erase all, and make the partitions of ``step``."""
 
@@ -105,6 +108,19 @@ def _check_disk(path: Path) -> None:
                 raise RefusedError(
                     f"{path} holds something that is no disk", hint="name a disk image, or a new file", code=Code.USAGE
                 )
+
+
+def target_mark(path: Path) -> str:
+    """What may tell a file or folder from another one that gets its name later; empty where there is none.
+
+    Some file systems number a file anew when they are mounted, so a difference is a reason to look, no more. A device
+    has none: whoever allows it holds it meanwhile.
+    """
+    try:
+        info = path.stat()
+    except FileNotFoundError:
+        return ""
+    return "" if stat.S_ISBLK(info.st_mode) else f"file {info.st_ino}"
 
 
 def disk_size(path: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -256,3 +257,63 @@ def test_a_step_of_an_image_that_was_cut_is_done_again_from_its_beginning(
     assert "SYS/half" not in files_of(tmp_path / "new")
     assert (tmp_path / "new" / "SYS" / "Windows" / "win.ini").read_bytes() == WINDOWS["Windows/win.ini"]
     assert [(one.step, one.outcome) for one in computer.told()].count((2, "started")) == 2
+
+
+LAID = sequence(
+    step("partition", parts=[("A", "linux", "8MB", "none")]),
+    step("run", command=["sh", "-c", 'test -e "$COURIER_INTO.go"']),
+)
+
+
+def test_a_disk_image_that_was_made_anew_does_not_go_on_in_the_place_of_the_one_before(
+    computer: Computer, tmp_path: Path
+) -> None:
+    disk = disk_of(tmp_path / "disk.img", 32)
+    policy = computer.policy(LAID)
+    with pytest.raises(CourierError, match="ended with 1|exit"):
+        computer.run(policy, disk)
+    kept = disk.rename(tmp_path / "kept")
+    disk_of(disk, 32)
+    (tmp_path / "disk.img.go").touch()
+    with pytest.raises(RefusedError, match="replaced, or emptied"):
+        computer.run(policy, disk)
+    # A copy of what it was goes on.
+    shutil.copyfile(kept, disk)
+    assert computer.run(policy, disk).done == (1, 2)
+    # When all is done a blank one is not called complete.
+    assert computer.run(policy, disk).already
+    disk_of(disk, 32)
+    with pytest.raises(RefusedError, match="replaced, or emptied"):
+        computer.run(policy, disk)
+    assert computer.run(policy, disk, anew=True).done == (1, 2)
+
+
+@pytest.mark.parametrize("kind", ["disk", "folder"])
+def test_what_takes_the_place_of_a_target_before_it_was_erased_is_not_erased_unasked(
+    computer: Computer, kind: str, tmp_path: Path
+) -> None:
+    into = tmp_path / "into"
+    if kind == "disk":
+        disk_of(into, 32)
+    else:
+        into.mkdir()
+    policy = computer.policy(
+        sequence(
+            step("run", command=["sh", "-c", 'test -e "$COURIER_INTO.go"']),
+            step("partition", parts=[("A", "linux", "8MB", "none")]),
+        )
+    )
+    with pytest.raises(CourierError):
+        computer.run(policy, into)
+    (tmp_path / "into.go").touch()
+    into.rename(tmp_path / "before")
+    if kind == "disk":
+        disk_of(into, 32)
+        with into.open("r+b") as out:
+            out.write(b"precious".ljust(510, b"p") + b"\x55\xaa")
+    else:
+        tree_of(into, {"precious": b"precious"})
+    with pytest.raises(RefusedError, match="holds something"):
+        computer.run(policy, into)
+    assert b"precious" in (into if kind == "disk" else into / "precious").read_bytes()[:8]
+    assert computer.run(policy, into, erase=True).done == (1, 2)
