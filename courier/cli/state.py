@@ -90,7 +90,7 @@ def release(
     """Say that captured state is not needed any more.
 
     Its place is free, and it is deleted when its point says. State that was not restored is released after a question
-    only.
+    only; where the name also means state that was restored, only by the ID of its migration.
     """
     from courier.deployment.state_migrations import purge as delete
     from courier.deployment.state_migrations import release as act
@@ -101,7 +101,12 @@ def release(
     with console.site() as site:
         for note in take_over(site):
             console.warn(f"Note: {note}")
-        rows = _to_release(site, computer)
+        rows, kept = _to_release(site, computer)
+        for row in kept:
+            console.warn(
+                f"Note: the state of {row.source} for {row.destination} was not restored yet, and is kept",
+                hint=f"courier state release {row.migration[:12]}, if it is meant too",
+            )
         lost = [row for row in rows if row.state in (statements.PARTIAL, statements.COMPLETE)]
         if lost:
             named = " and of ".join(f"{row.source} for {row.destination}" for row in lost)
@@ -115,12 +120,19 @@ def release(
             console.warn(f"{row.source} for {row.destination}: {error.message}", hint=error.hint)
         console.say(_when(done.waiting, {row.migration for row in released}, deleted=len(gone)))
         console.result(
-            {"released": [row.migration for row in released], "deleted": sorted(gone & {r.migration for r in released})}
+            {
+                "released": [row.migration for row in released],
+                "deleted": sorted(gone & {row.migration for row in released}),
+                "kept": [row.migration for row in kept],
+            }
         )
 
 
-def _to_release(site: Site, text: str) -> list[Migration]:
-    """The migrations that are meant. Raises `NotFoundError`."""
+def _to_release(site: Site, text: str) -> tuple[list[Migration], list[Migration]]:
+    """The migrations that are meant, and those that the name would mean as well, and that nobody restored yet.
+
+    A computer that got its state, and that is captured again, has both. Raises `NotFoundError`.
+    """
     from courier.deployment.state_migrations import all_migrations, migrations_of
     from courier.errors import NotFoundError
     from courier.site.catalog import state as statements
@@ -128,8 +140,11 @@ def _to_release(site: Site, text: str) -> list[Migration]:
     named = [row for row in all_migrations(site) if len(text) >= 12 and row.migration.startswith(text.lower())]
     rows = named or migrations_of(site, text, ())
     held = [row for row in rows if row.state in statements.HELD]
+    restored = [row for row in held if row.state == statements.RESTORED]
+    if held and not named and restored:
+        return restored, [row for row in held if row.state != statements.RESTORED]
     if held:
-        return held
+        return held, []
     if rows:
         row = rows[-1]
         done = row.deleted_ns or row.released_ns

@@ -448,6 +448,21 @@ def test_the_commands_from_a_point_to_its_removal(site: Site) -> None:
     assert isinstance(waiting, list) and len(waiting) == 1
 
 
+def test_a_name_releases_what_was_restored_and_not_what_waits_beside_it(site: Site) -> None:
+    """By a script that answers all questions with yes, too."""
+    home = ("--home", site.home, "--json")
+    point(site, "P1")
+    associate(site, "OLD", "OLD")
+    captured(site, "OLD", b"first")
+    run("state", "restore", "OLD", "--into", folder(site, "target"), *home)
+    later = captured(site, "OLD", b"second")
+    done = run("state", "release", "OLD", "--yes", *home).document
+    assert len(done["released"]) == 1 and done["kept"] == [later.migration]
+    assert states(site)[-1] == "complete"
+    assert later.migration
+    assert run("state", "release", later.migration[:12], "--yes", *home).document["released"] == [later.migration]
+
+
 def test_a_partial_capture_ends_with_exit_4_and_its_document(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     point(site)
     source = folder(site, "source")
