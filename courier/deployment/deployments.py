@@ -18,6 +18,7 @@ from courier.deployment.sequence import AnyStep, CaptureStateStep, RestoreStateS
 from courier.deployment.sequence import Sequence as TaskSequence
 from courier.deployment.sequence_file import load_sequence
 from courier.deployment.state_place import state_place_for
+from courier.deployment.shared_files import open_file
 from courier.deployment.status import MAX_FILE, SUFFIX, StatusMessage, parse_status, verify_status
 from courier.deployment.variables import Variables, package_of, runs, variables_of
 from courier.distribution.registry import all_points, folders_of, statement_of
@@ -375,7 +376,7 @@ def take_statuses(site: Site, folder: Path, *, progress: Callable[[int], None] =
 def _read(site: Site, path: Path, keys: dict[tuple[str, str], Target | None]) -> Status | str:
     """The message of a file, or why it is refused."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             parsed = parse_status(file.read(MAX_FILE + 1), place=path.name)
         who = (parsed.message.deployment, parsed.message.computer.casefold())
         if who not in keys:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from courier.deployment.state_files import read_small
+from courier.deployment.shared_files import read_small
 from courier.deployment.state_keys import MigrationKeys
 from courier.deployment.state_manifest import check_manifest
 from courier.deployment.state_objects import Objects, ObjectWriter, no_room

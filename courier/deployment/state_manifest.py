@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-from courier.deployment.state_files import open_file
+from courier.deployment.shared_files import open_file
 from courier.deployment.state_keys import MigrationKeys
 from formats.digest import CHUNK
 from formats.documents.state import (

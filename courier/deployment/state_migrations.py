@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from courier.deployment.state_files import read_small
+from courier.deployment.shared_files import read_small
 from courier.deployment.state_keys import MigrationKeys
 from courier.deployment.state_points import check_mounted, check_whole_folder, find_point, is_mounted
 from courier.deployment.state_restore import Restored, chosen_capture, restore_capture

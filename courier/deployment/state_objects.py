@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from courier.deployment.state_files import make_below, open_file, read_small, write_new
+from courier.deployment.shared_files import make_below, open_file, read_small, write_new
 from courier.deployment.state_keys import MigrationKeys
 from courier.errors import DamagedError, NoSpaceError
 from courier.files import TEMP, flush_files, free_space, path_text, sync_folder

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from courier.deployment.state_files import read_small
+from courier.deployment.shared_files import read_small
 from courier.error_codes import Code
 from courier.errors import DamagedError, NotFoundError, RefusedError, UsageError
 from courier.files import TEMP, free_space, path_text, sync_folder, write_atomic

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from courier.deployment.state_files import check_no_link, make_below, make_lock, read_small
+from courier.deployment.shared_files import check_no_link, make_below, make_lock, read_small
 from courier.deployment.state_keys import MigrationKeys, folder_name
 from courier.errors import DamagedError, NotFoundError, RefusedError, explain
 from courier.files import locked, path_text, write_atomic

@@ -1,4 +1,4 @@
-"""Files at a state migration point, where others write as well: opened so that none of them can lead or hold us up.
+"""Files in folders where others write as well, such as a point: opened so that none can mislead us or hold us up.
 
 A pipe in the place of a file would keep its reader waiting for ever, one without an end would fill the memory, and a
 symbolic link would have us write, or open to others, what lies elsewhere.
