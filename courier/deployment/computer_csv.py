@@ -18,6 +18,8 @@ from courier.text import plural
 
 MAX_BYTES = 256 << 20
 """Bytes of the largest file that is read."""
+MAX_ROWS = 1_000_000
+"""Rows of the largest file that is read; each is kept until all are judged."""
 MAX_CELL = 4096
 MAX_COLUMNS = 1000
 DEFAULT_COLUMNS = ("NAME", "GUID", "MAC")
@@ -42,6 +44,8 @@ _WORDS = {
 }
 """How the columns that are no variables may be called, without regard to case."""
 _PLACE_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LOOKED_AT = 1 << 16
+"""Characters in which the separator is looked for."""
 _SEPARATORS = (",", ";", "\t")
 Columns = Sequence[str]
 """What each column is: NAME, GUID, MAC, CLASS, GROUP, ``-`` for nothing, or the name of a variable."""
@@ -112,7 +116,13 @@ def _column(word: str) -> str:
     return _WORDS.get(word.casefold()) or parse_variable(word)
 
 
+def _check_count(columns: Columns, where: str) -> None:
+    if len(columns) > MAX_COLUMNS:
+        raise UsageError(f"{where}: {len(columns):,} columns", hint=f"{MAX_COLUMNS:,} at most")
+
+
 def _check_columns(columns: Columns, where: str) -> None:
+    _check_count(columns, where)
     if (count := columns.count("NAME")) != 1:
         what = f"{count} columns are" if count else "no column is"
         raise UsageError(
@@ -123,8 +133,6 @@ def _check_columns(columns: Columns, where: str) -> None:
     twice = next((column for column in folded if folded.count(column) > 1), None)
     if twice:
         raise UsageError(f"{where}: two columns are {twice}", hint="write - for a column that is not to be used")
-    if len(columns) > MAX_COLUMNS:
-        raise UsageError(f"{where}: {len(columns):,} columns", hint=f"{MAX_COLUMNS:,} at most")
 
 
 def read_table(text: str, *, name: str, columns: Columns | None = None, header: bool = True) -> Table:
@@ -149,6 +157,8 @@ def read_table(text: str, *, name: str, columns: Columns | None = None, header: 
     chosen = tuple(columns or DEFAULT_COLUMNS)
     rows, refused = [], []
     for line, cells in _again(first, records):
+        if len(rows) + len(refused) == MAX_ROWS:
+            raise UsageError(f"{name} has more than {MAX_ROWS:,} lines", hint="import it in several files")
         found = _row(line, cells, chosen)
         if isinstance(found, Row):
             rows.append(found)
@@ -177,6 +187,7 @@ def _looks_like_a_computer(cells: Sequence[str]) -> bool:
 
 
 def _header(cells: Sequence[str], where: str) -> tuple[str, ...]:
+    _check_count(cells, where)
     unknown = [cell for cell in cells if cell.strip() and cell.strip().casefold() not in _WORDS]
     if unknown or not any(cell.strip() for cell in cells):
         mapped = ",".join(_WORDS.get(cell.strip().casefold()) or _as_variable(cell) for cell in cells)
@@ -215,6 +226,11 @@ def _records(text: str, *, name: str) -> Iterator[tuple[int, list[str]]]:
                 yield line, cells
             line = begin + reader.line_num
     except csv.Error as error:
+        if "field limit" in str(error):
+            raise UsageError(
+                f"{name}, line {line}: a cell of more than {csv.field_size_limit():,} characters",
+                hint="is it a table of computers? A quote without its end makes one cell of all that follows",
+            ) from None
         raise UsageError(
             f"{name}, line {line}: {error}", hint="a quote within quotes is written twice; each quote has its end"
         ) from None
@@ -222,7 +238,7 @@ def _records(text: str, *, name: str) -> Iterator[tuple[int, list[str]]]:
 
 def _separator(text: str) -> str:
     """The separator that stands most often in the first line that has any, outside quotes."""
-    for line in text.splitlines()[:20]:
+    for line in text[:_LOOKED_AT].splitlines()[:20]:
         outside = re.sub('"[^"]*"', "", line)
         counts = {one: outside.count(one) for one in _SEPARATORS}
         if any(counts.values()):

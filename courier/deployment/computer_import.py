@@ -20,6 +20,7 @@ from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.log import note
 from courier.text import plural
+from formats.documents.deployment import MAX_MACS, MAX_VARIABLES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,12 +74,18 @@ def judge(table: Table, known: Sequence[KnownComputer], shared: Mapping[str, str
         folded = row.name.casefold()
         first = lines.setdefault(folded, row.line)
         reasons = [f"{row.name} is in line {first} already"] if first != row.line else []
-        reasons += others.conflicts(row)
-        others.note(row.name, row.guid, row.macs, f"line {row.line}")
         before = by_name.get(folded)
         after = _new(row) if before is None else merged(before, row)
+        reasons += others.conflicts(row, has_guid=bool(after.row.guid))
+        others.note(row.name, row.guid, row.macs, f"line {row.line}")
         if not (after.row.guid or after.macs):
             reasons.append(f"{row.name} has neither a GUID nor a MAC to be recognised by")
+        for count, most, what in (
+            (len(after.macs), MAX_MACS, "MAC addresses"),
+            (len(after.variables), MAX_VARIABLES, "variables"),
+        ):
+            if count > most:
+                reasons.append(f"{row.name} would have {count:,} {what}; {most:,} are the most")
         if reasons:
             refused.append(Refused(line=row.line, reason="; ".join(reasons)))
             continue
@@ -113,8 +120,11 @@ class _Others:
         for mac in macs:
             self._macs.setdefault(mac, (name.casefold(), where))
 
-    def conflicts(self, row: Row) -> list[str]:
-        """Why a row cannot stand beside what was noted, each reason in words."""
+    def conflicts(self, row: Row, *, has_guid: bool) -> list[str]:
+        """Why a row cannot stand beside what was noted, each reason in words.
+
+        ``has_guid``: the computer has one, by this row or as it is known.
+        """
         folded, reasons = row.name.casefold(), []
         if row.guid:
             for guid, how in ((row.guid, ""), (swapped(row.guid), ", with the bytes of its first three fields turned")):
@@ -126,7 +136,7 @@ class _Others:
             owner, where = self._macs.get(mac, (folded, ""))
             if owner != folded and mac not in self._shared:
                 reasons.append(f"MAC {mac} is that of {where}; is it of a dock: courier computer shared-mac add {mac}")
-        if row.macs and not row.guid and all(mac in self._shared for mac in row.macs):
+        if row.macs and not has_guid and all(mac in self._shared for mac in row.macs):
             said = self._shared[row.macs[0]]
             reasons.append(f"it has no GUID, and its MAC {row.macs[0]} is shared by several computers ({said})")
         return reasons

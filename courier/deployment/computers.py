@@ -17,9 +17,8 @@ from courier.site.catalog.computers import Association, Computer, KnownComputer
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.log import note
-from formats.documents.deployment import MAX_VARIABLES
+from formats.documents.deployment import MAX_MACS, MAX_VARIABLES
 
-MAX_MACS = 64
 MAX_VALUE = 4096
 
 

@@ -17,8 +17,8 @@ from courier.deployment.findings import Finding
 from courier.deployment.sequence import AnyStep, CaptureStateStep, RestoreStateStep
 from courier.deployment.sequence import Sequence as TaskSequence
 from courier.deployment.sequence_file import load_sequence
-from courier.deployment.state_place import state_place_for
 from courier.deployment.shared_files import open_file
+from courier.deployment.state_place import state_place_for
 from courier.deployment.status import MAX_FILE, SUFFIX, StatusMessage, parse_status, verify_status
 from courier.deployment.variables import Variables, package_of, runs, variables_of
 from courier.distribution.registry import all_points, folders_of, statement_of

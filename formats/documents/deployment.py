@@ -21,6 +21,7 @@ MAX_SEQUENCE = 1 << 18
 MAX_PACKAGES = 1000
 MAX_POINTS = 1000
 MAX_VARIABLES = 1000
+MAX_MACS = 64
 
 Option = Literal["download-all", "as-needed", "run-from-point"]
 """How content reaches the client: all of it into the cache first, each package when a step needs it, or never as a
@@ -48,7 +49,7 @@ class DeployedComputer(Record):
 
     name: ComputerName
     guid: Guid
-    macs: Annotated[tuple[Mac, ...], items(0, 64)]
+    macs: Annotated[tuple[Mac, ...], items(0, MAX_MACS)]
     client_class: Annotated[ClassName | None, Key("class"), OPTIONAL] = None
     variables: Annotated[Mapping[str, str], one_each(_Variable, "name", "value", most=MAX_VARIABLES)]
 

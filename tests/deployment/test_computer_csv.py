@@ -255,3 +255,42 @@ def test_twenty_thousand_lines_are_judged_in_a_few_seconds() -> None:
     found = plan("".join(lines))
     assert len(found.new) == count
     assert time.process_time() - begun < 10
+
+
+# --- hostile files --------------------------------------------------------------------------------------------------
+
+
+def test_a_computer_takes_no_more_than_its_policy_can_say() -> None:
+    macs = " ".join(f"00:1A:2B:3C:00:{number:02X}" for number in range(65))
+    (one,) = judge(read(f"NAME,MAC\nPC1,{macs}\n"), [], {}).refused
+    assert "65 MAC addresses; 64 are the most" in one.reason
+    before = known("PC1", "", MAC, **{f"Own{number}": "x" for number in range(999)})
+    table = read(f"NAME,MAC,AA,BB\nPC1,{MAC},1,2\n", "NAME,MAC,AA,BB")
+    (one,) = judge(table, [before], {}).refused
+    assert "1,001 variables; 1,000 are the most" in one.reason
+
+
+def test_a_shared_mac_is_taken_for_a_computer_whose_guid_is_known() -> None:
+    table = read(f"NAME,MAC\nPC1,{MAC}\n")
+    assert judge(table, [known("PC1", GUID)], {MAC: "dock"}).changed
+    assert judge(table, [known("PC1", "", "00:1A:2B:3C:4D:5F")], {MAC: "dock"}).refused
+
+
+def test_a_cell_without_an_end_is_said_to_be_one() -> None:
+    with pytest.raises(UsageError, match="line 2: a cell of more than 131,072 characters") as caught:
+        read(f'NAME,MAC\n"PC1,{MAC}\n' + "x" * 200_000)
+    assert "quote without its end" in caught.value.hint
+
+
+def test_a_header_of_very_many_columns_is_not_repeated() -> None:
+    with pytest.raises(UsageError, match="300,001 columns") as caught:
+        read("NAME" + ",x" * 300_000 + "\n")
+    assert len(caught.value.hint) < 100
+
+
+def test_more_rows_than_are_kept_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("courier.deployment.computer_csv.MAX_ROWS", 3)
+    text = "NAME,MAC\n" + "".join(f"PC{number},00:1A:2B:3C:4D:0{number}\n" for number in range(4))
+    assert len(read(text[: text.rindex("PC3")]).rows) == 3
+    with pytest.raises(UsageError, match="more than 3 lines"):
+        read(text)
