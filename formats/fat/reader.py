@@ -21,6 +21,10 @@ MAX_TABLE = 256 << 20
 """Bytes of the largest allocation table that is read."""
 MAX_FOLDER = 65_536 * ENTRY
 _MAX_DEPTH = 64
+_MAX_RUNS = 1 << 20
+"""Runs of clusters of all files together; each is kept."""
+_MAX_LONG = 20
+"""Entries that a long name has."""
 _FOLDER, _LABEL, _LONG = 0x10, 0x08, 0x0F
 
 
@@ -46,7 +50,7 @@ class FatReader:
         self.label = ""
         self._files: dict[str, _File] = {}
         self._entered: set[int] = set()
-        self._entries = 0
+        self._entries = self._count = 0
         self._list("", self._root())
 
     def files(self) -> list[tuple[str, int]]:
@@ -140,6 +144,9 @@ class FatReader:
                 continue
             count = -(-size // self._cluster)
             runs = self._runs(cluster, count, place=path) if size else []
+            self._count += len(runs)
+            if self._count > _MAX_RUNS:
+                raise TooLargeError(f"its files are in over {_MAX_RUNS} runs of clusters", place=path)
             if sum(length for _, length in runs) != count * self._cluster:
                 raise MalformedError("its clusters are fewer than its size", place=path)
             self._files[path] = _File(size=size, runs=tuple((self._base + at, length) for at, length in runs))
@@ -159,6 +166,8 @@ class FatReader:
             if attributes & 0x3F == _LONG:
                 if entry[0] & 0x40:
                     long, check = [], entry[13]
+                if len(long) >= _MAX_LONG:
+                    raise MalformedError("a long name of too many entries", place="folder")
                 long.insert(0, entry[1:11] + entry[14:26] + entry[28:32])
                 continue
             short = entry[:11]

@@ -270,7 +270,7 @@ def test_a_disk_image_that_was_made_anew_does_not_go_on_in_the_place_of_the_one_
 ) -> None:
     disk = disk_of(tmp_path / "disk.img", 32)
     policy = computer.policy(LAID)
-    with pytest.raises(CourierError, match="run"):
+    with pytest.raises(CourierError, match="ended with exit code 1"):
         computer.run(policy, disk)
     kept = disk.rename(tmp_path / "kept")
     disk_of(disk, 32)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import subprocess
 from binascii import crc32
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from stock import stock_tool
@@ -151,3 +153,21 @@ def test_the_program_of_isolinux_is_told_where_its_loader_lies() -> None:
     assert mbr[446 + 4] == 0xEE
     with pytest.raises(MalformedError):
         make_hybrid(io.BytesIO(bytes(2048 * 200)), name="X", efi=None, mbr=b"P" * 431, loader=77)
+
+
+@pytest.mark.parametrize("field", ["backup", "entries", "partition"])
+@pytest.mark.parametrize("sector", [SECTORS, 1 << 54, 1 << 62, (1 << 64) - 2])
+def test_a_table_with_right_checksums_that_leads_out_of_its_disk_is_refused(field: str, sector: int) -> None:
+    disk = bytearray(_disk(_part(2048, 4095)))
+    for header, entries in ((SECTOR, 2 * SECTOR), (len(disk) - SECTOR, len(disk) - TABLE_SECTORS * SECTOR)):
+        if field == "partition":
+            struct.pack_into("<Q", disk, header + 48, sector + 1)  # the last sector that can be used
+            struct.pack_into("<QQ", disk, entries + 32, sector, sector)
+            struct.pack_into("<L", disk, header + 88, crc32(disk[entries : entries + 128 * 128]))
+        else:
+            struct.pack_into("<Q", disk, header + (32 if field == "backup" else 72), sector)
+        struct.pack_into("<L", disk, header + 16, 0)
+        struct.pack_into("<L", disk, header + 16, crc32(disk[header : header + 92]))
+    for read in (lambda: read_gpt(io.BytesIO(disk), SECTORS), lambda: read_hybrid(io.BytesIO(disk))):
+        with pytest.raises(FormatError):
+            read()

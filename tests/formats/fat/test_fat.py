@@ -136,3 +136,10 @@ def test_damage_is_refused_or_read_never_followed_for_ever(seed: int, count: int
 
 
 _SMALL = _volume({"EFI/BOOT/x": b"x" * 3000, "a long name of a file": b"y" * 100}, 16)
+
+
+def test_files_in_more_runs_than_are_kept_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = _volume(FILES, 16)
+    monkeypatch.setattr("formats.fat.reader._MAX_RUNS", 50)
+    with pytest.raises(TooLargeError, match="runs of clusters"):
+        FatReader(io.BytesIO(volume))
