@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+_LAST = 9_214_646_400
+"""Seconds from 1970 to 2262: nanoseconds of what is earlier fit in 63 bits."""
+
 
 def parse_moment(text: str | None, option: str) -> int | None:
     """Nanoseconds since 1970 of a time that an option gives; without a zone it is UTC. Raises `UsageError`."""
@@ -18,6 +21,8 @@ def parse_moment(text: str | None, option: str) -> int | None:
     except (ValueError, OverflowError):
         hint = "write it in UTC, like 2026-11-24T09:30"
         raise UsageError(f"{option}: {text!r} is not a time", hint=hint) from None
+    if seconds >= _LAST:
+        raise UsageError(f"{option}: {text!r} is after 2261", hint="is the year right? Without a limit leave it out")
     if seconds < 0:
         raise UsageError(f"{option}: {text!r} is before 1970", hint="is the year right?")
     return seconds * 10**9

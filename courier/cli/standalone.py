@@ -9,6 +9,7 @@ import typer
 
 from courier.cli.command import DRY_RUN, command, console_of, group
 from courier.cli.console import Console, time_text
+from courier.cli.moment import parse_moment
 from courier.text import plural, size_text
 
 if TYPE_CHECKING:
@@ -110,8 +111,8 @@ def create(
         boot_image=boot_image,
         bios_loaders=tuple(bios_loader or ()),
         efi_loaders=tuple(efi_loader or ()),
-        valid_from_ns=_moment(valid_from, "--valid-from"),
-        valid_until_ns=_moment(valid_to, "--valid-to"),
+        valid_from_ns=parse_moment(valid_from, "--valid-from"),
+        valid_until_ns=parse_moment(valid_to, "--valid-to"),
         passphrase=read_passphrase(passphrase_file),
         name=name,
         serial=serial,
@@ -150,21 +151,6 @@ def _check_kind(kind: str, layout: str) -> None:
     if kind != DRIVE and ("tape" in MEDIA[kind].layouts or layout == "usb"):
         what = "a tape starts no computer" if "tape" in MEDIA[kind].layouts else "the layout usb is for sticks"
         raise UsageError(f"{kind}: {what}", hint="--media dvd9, or --capacity 15GB for a stick")
-
-
-def _moment(text: str | None, option: str) -> int | None:
-    from datetime import UTC, datetime
-
-    from courier.errors import UsageError
-
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{option}: {text!r} is not a time", hint=f"write it in UTC, like {_TIME}") from None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-    return int(moment.timestamp()) * 10**9
 
 
 def read_passphrase(path: Path | None) -> str:

@@ -98,17 +98,15 @@ def capture(
 
 
 def _rules(path: Path | None, include: list[str], exclude: list[str], largest: str | None) -> StateRules:
-    from courier.deployment.state_rules import make_rules, read_rules
+    from courier.cli.given_file import read_given_text
+    from courier.deployment.state_rules import MAX_RULES, make_rules, read_rules
     from courier.errors import UsageError
     from courier.media.kinds import parse_size
 
     if path is not None:
         if include or exclude or largest is not None:
             raise UsageError("--rules has patterns and sizes", hint="give it, or --include, --exclude and --largest")
-        try:
-            return read_rules(path.read_text("utf-8"))
-        except UnicodeDecodeError:
-            raise UsageError(f"{path} is no text in UTF-8", hint="save it as UTF-8") from None
+        return read_rules(read_given_text(path, MAX_RULES, hint="give a file of rules: docs/state.md"))
     return make_rules(include, exclude, None if largest is None else parse_size(largest))
 
 

@@ -18,8 +18,12 @@ from courier.errors import UsageError
 from courier.media.kinds import parse_size
 
 MAX_PATTERNS = 1000
+MAX_RULES = 16 << 20
+"""Bytes of the largest file of rules."""
 MAX_PATTERN = 4096
 """Characters of the longest pattern."""
+_STAR = "\0"
+"""Stands for ``*`` while a part is read; no pattern holds a NUL."""
 _HINT = "write it as a path from the top of the folder, such as home/*/Documents or **/*.docx"
 
 
@@ -80,26 +84,34 @@ def _parts(text: str) -> list[str]:
 
 
 def _pieces(parts: Sequence[str], text: str) -> Iterator[str]:
-    """The regular expression of a whole path that a pattern names, or that is in what it names."""
+    """The regular expression of a whole path that a pattern names, or that is in what it names.
+
+    What stands between two ``**`` is an atomic group: its first place is as good as any later one. Otherwise a path
+    that is not named would be tried in more ways than there is time for.
+    """
+    is_open = False
     for n, part in enumerate(parts):
         last = n == len(parts) - 1
         if part == "**":
-            yield ".+" if last else "(?:[^/]+/)*"
+            if is_open:
+                yield ")"
+            is_open = "**" in parts[n + 1 :]
+            yield ".+" if last else "(?>(?:[^/]+/)*?" if is_open else "(?:[^/]+/)*"
         else:
             yield _part(part, text) + ("(?:/.*)?" if last else "/")
     yield r"\Z"
 
 
 def _part(part: str, text: str) -> str:
-    """The regular expression of one part that is not ``**``."""
+    """The regular expression of one part that is not ``**``. Atomic groups are there as in `_pieces`."""
     found: list[str] = []
     at = 0
     while at < len(part):
         character = part[at]
         at += 1
         if character == "*":
-            if not found or found[-1] != "[^/]*":
-                found.append("[^/]*")
+            if not found or found[-1] != _STAR:
+                found.append(_STAR)
         elif character == "?":
             found.append("[^/]")
         elif character == "[":
@@ -112,7 +124,11 @@ def _part(part: str, text: str) -> str:
             at = end + 1
         else:
             found.append(re.escape(character))
-    return "".join(found)
+    first, *others = "".join(found).split(_STAR)
+    if not others:
+        return first
+    *between, end = others
+    return "".join([first, *(f"(?>[^/]*?{one})" for one in between), f"[^/]*{end}"])
 
 
 def _characters(inside: str, text: str) -> str:
@@ -172,7 +188,7 @@ def read_rules(text: str) -> StateRules:
     """The rules in a TOML file with ``include``, ``exclude`` and ``largest``. Raises `UsageError`."""
     try:
         found: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, and brackets in brackets
         raise UsageError(f"the rules are no TOML: {error}", hint='write lines such as include = ["home/**"]') from None
     if unknown := sorted(set(found) - {"include", "exclude", "largest"}):
         raise UsageError(f"the rules have {unknown[0]!r}", hint="they have include, exclude and largest")

@@ -453,3 +453,15 @@ def test_a_file_of_more_than_4_gib_is_cut_for_fat32_and_iso(layout: Any, encrypt
     on_disc = [encrypted_size(piece.size, 1) if encrypted else piece.size for piece in plan.pieces]
     assert len(on_disc) == 3
     assert max(on_disc) <= MAX_PIECE < (4 << 30) - 1
+
+
+def test_a_file_that_has_the_name_of_an_image_is_not_replaced(made: Made, tiny: list[object], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (first,) = images(made.create(out, *tiny, capacity=SMALL))[:1]
+    number = int(first.name.split("_")[1].removeprefix("D"))
+    mine = out / first.name.replace(f"{number:05d}", f"{number + 1:05d}")
+    mine.write_text("of the operator")
+    _refused(made.home, *made.words(), *tiny, "--capacity", SMALL, "--out", out, code=3)
+    assert mine.read_text() == "of the operator" and first.exists()
+    mine.unlink()
+    made.create(out, *tiny, capacity=SMALL)

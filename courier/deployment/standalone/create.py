@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -216,6 +217,7 @@ def _make(
     documents |= {SET: signed, CARD: site.card_envelope}
     images = _images(site, draft, document, made, documents)
     _check_sizes(images, capacity)
+    _check_names(images, out)
     return _write(document, images, signed, draft.boot.notes, new=new, out=out, progress=progress)
 
 
@@ -323,6 +325,17 @@ def _check_sizes(images: Sequence[DiscImage], capacity: int) -> None:
                 f"{image.file_name} would have {size:,} bytes, more than the {capacity:,} of the medium",
                 hint="choose a larger medium, or a capacity some MB smaller, and report this",
                 code=Code.MEDIUM_TOO_SMALL,
+            )
+
+
+def _check_names(images: Sequence[DiscImage], out: Path) -> None:
+    """Raise `RefusedError` where something has the name of an image: its number is new, so it is of no set of ours."""
+    for image in images:
+        if os.path.lexists(out / image.file_name):
+            raise RefusedError(
+                f"{out / image.file_name} is there already, and is not of the set that is replaced",
+                hint="move it away, or name another folder with --out",
+                code=Code.TARGET_EXISTS,
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from fnmatch import fnmatchcase
 
 import pytest
@@ -106,4 +107,25 @@ def test_a_file_of_rules_is_read() -> None:
 )
 def test_a_file_that_has_no_rules_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
+        read_rules(text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path"),
+    [
+        ("**/a/" * 30 + "x", "a/" * 200 + "y"),
+        ("*a" * 60 + "x", "a" * 255),
+        ("**/*a*a*a*b/" * 10 + "x", ("a" * 100 + "/") * 40 + "y"),
+    ],
+)
+def test_no_pattern_takes_longer_than_one_waits(pattern: str, path: str) -> None:
+    began = time.monotonic()
+    assert not Pattern(pattern).matches(path)
+    Pattern(pattern).may_reach_into(path)
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("text", ["include = " + "[" * 10_000, "largest = " + "9" * 10_000])
+def test_rules_that_no_reader_takes_are_refused_in_words(text: str) -> None:
+    with pytest.raises(UsageError, match="no TOML"):
         read_rules(text)
