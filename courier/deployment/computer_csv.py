@@ -155,7 +155,8 @@ def read_table(text: str, *, name: str, columns: Columns | None = None, header: 
             columns = _header(cells, f"{name}, line {line}")
         first = None
     chosen = tuple(columns or DEFAULT_COLUMNS)
-    rows, refused = [], []
+    rows: list[Row] = []
+    refused: list[Refused] = []
     for line, cells in _again(first, records):
         if len(rows) + len(refused) == MAX_ROWS:
             raise UsageError(f"{name} has more than {MAX_ROWS:,} lines", hint="import it in several files")

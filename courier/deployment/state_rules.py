@@ -127,8 +127,8 @@ def _part(part: str, text: str) -> str:
     first, *others = "".join(found).split(_STAR)
     if not others:
         return first
-    *between, end = others
-    return "".join([first, *(f"(?>[^/]*?{one})" for one in between), f"[^/]*{end}"])
+    *between, last = others
+    return "".join([first, *(f"(?>[^/]*?{one})" for one in between), f"[^/]*{last}"])
 
 
 def _characters(inside: str, text: str) -> str:

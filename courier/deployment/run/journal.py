@@ -138,6 +138,8 @@ def _other_run(folder: Path, journal: Journal, *, same_policy: bool) -> RefusedE
 def _read(path: Path) -> Journal:
     data = path.read_bytes()
     whole = data[: data.rfind(b"\n") + 1]
+    if not whole:
+        raise DamagedError(f"{path}: it has no whole line", hint="begin the run anew: --anew")
     try:
         first, *lines = whole.splitlines()
         head = read_named(JournalHead, first)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from courier.deployment.run.journal import CONTINUED, WHOLE, Journal, open_journal
+from courier.deployment.run.journal import CONTINUED, WHOLE, Journal, has_begun, open_journal
 from courier.errors import DamagedError, RefusedError
 
 POLICY, OTHER = "a" * 64, "b" * 64
@@ -75,3 +75,9 @@ def test_a_journal_that_cannot_be_read_is_called_damaged(tmp_path: Path) -> None
     path.write_bytes(b"")
     with pytest.raises(DamagedError):
         _open(path)
+
+
+def test_a_journal_without_a_line_is_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "journal").write_bytes(b"")
+    with pytest.raises(DamagedError, match="no whole line"):
+        has_begun(tmp_path / "journal")

@@ -17,6 +17,7 @@ from journey import environment
 from state_samples import EVERYTHING, MIGRATION, Bench, described, full_tree, refusing
 
 from courier.deployment import state_objects, state_tree
+from courier.deployment.shared_files import write_new
 from courier.deployment.state_capture import capture
 from courier.deployment.state_keys import MigrationKeys
 from courier.deployment.state_manifest import manifest_rows
@@ -323,7 +324,7 @@ def test_a_disk_that_fills_up_ends_with_exit_5_and_goes_on_later(bench: Bench, m
     for n in range(10):
         (bench.source / f"f{n}").write_bytes(os.urandom(100))
     monkeypatch.setattr("courier.deployment.state_objects._BATCH_FILES", 2)
-    real, calls = state_objects.write_new, 0
+    real, calls = write_new, 0
 
     def full(path: Path, data: bytes) -> None:
         nonlocal calls
