@@ -8,7 +8,6 @@ import struct
 import subprocess
 from binascii import crc32
 from pathlib import Path
-from zlib import crc32
 
 import pytest
 from stock import stock_tool
