@@ -24,12 +24,13 @@ from courier.deployment.variables import Variables, package_of, runs, variables_
 from courier.distribution.registry import all_points, folders_of, statement_of
 from courier.error_codes import Code
 from courier.errors import BusyError, NotFoundError, RefusedError, explain
-from courier.files import write_atomic
+from courier.files import path_text, write_atomic
 from courier.site.catalog import computers, deployments
 from courier.site.catalog.computers import KnownComputer
 from courier.site.catalog.deployments import Deployment, Status, Target
 from courier.site.clock import now
 from courier.site.home import Site
+from courier.text import one_line
 from formats.documents import deployment as policy_doc
 from formats.documents.deployment import DeployedComputer, DeploymentPolicy, Option, ReachablePoint
 from formats.documents.fields import PackageRef
@@ -355,11 +356,11 @@ def take_statuses(site: Site, folder: Path, *, progress: Callable[[int], None] =
     for start in range(0, len(paths), _BATCH):
         rows = []
         for path in paths[start : start + _BATCH]:
-            found = _read(site, path, keys)
+            found, shown = _read(site, path, keys), _shown(path)
             if isinstance(found, str):
-                refused.append((path.name, found))
+                refused.append((shown, found))
             else:
-                rows.append((path.name, found))
+                rows.append((shown, found))
         with site.catalogue.writing() as connection:
             for name, row in rows:
                 before = deployments.record_status(connection, row)
@@ -371,6 +372,11 @@ def take_statuses(site: Site, folder: Path, *, progress: Callable[[int], None] =
                     refused.append((name, "another message of that run and number is recorded"))
         progress(len(paths[start : start + _BATCH]))
     return Taken(new=new, known=known, refused=tuple(refused))
+
+
+def _shown(path: Path) -> str:
+    """The name of a file that anybody may have written there, fit for one line and for a document."""
+    return one_line(path_text(Path(path.name)))
 
 
 def _read(site: Site, path: Path, keys: dict[tuple[str, str], Target | None]) -> Status | str:
@@ -391,7 +397,7 @@ def _read(site: Site, path: Path, keys: dict[tuple[str, str], Target | None]) ->
     except BadSignatureError:
         return "not authenticated by the key of that computer, or altered since"
     except FormatError as error:
-        return explain(error).message
+        return explain(type(error)(error.message, place=_shown(path))).message
     return _row(message, target.computer)
 
 
