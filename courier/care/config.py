@@ -48,17 +48,24 @@ class Config:
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     def expand(self, destinations: Iterable[str]) -> list[str]:
-        """The destinations, with each ``@NAME`` replaced by the sites of that group; every site once.
+        """The destinations, with each ``@NAME`` replaced by the sites of that group that are not there otherwise.
 
-        Raises `NotFoundError` for a group that is not set.
+        A site that is itself named twice stays twice, for whoever refuses that. Raises `NotFoundError` for a group that
+        is not set.
         """
-        found: dict[str, None] = {}
+        found: list[str] = []
+        grouped: set[str] = set()
         for one in destinations:
             if one.startswith("@") and one[1:].lower() not in self.groups:
                 hint = f"courier config set {GROUPS}.{one[1:].lower() or 'NAME'} BR1,BR2 makes it; courier config show"
                 raise NotFoundError(f"there is no group of sites called {one}", hint=hint)
-            found |= dict.fromkeys(self.groups[one[1:].lower()] if one.startswith("@") else (one,))
-        return list(found)
+            if one.startswith("@"):
+                new = [code for code in self.groups[one[1:].lower()] if code not in found]
+                grouped.update(new)
+                found += new
+            elif one not in grouped:
+                found.append(one)
+        return found
 
 
 KEYS = tuple(one.name for one in fields(Config) if one.name != GROUPS)

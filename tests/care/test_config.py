@@ -100,5 +100,6 @@ def test_what_is_written_is_read_again() -> None:
     assert (again.media, again.carrier, again.transit_days) == (config.media, config.carrier, 3)
     assert dict(again.groups) == dict(config.groups)
     assert again.expand(["BR3", "@A", "BR1"]) == ["BR3", "BR1", "BR2"]
+    assert again.expand(["BR1", "@A", "BR1"]) == ["BR1", "BR2", "BR1"]  # twice: refused by who plans
     with pytest.raises(NotFoundError):
         again.expand(["@b"])

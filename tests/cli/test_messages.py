@@ -11,7 +11,7 @@ import pytest
 import formats.documents
 from courier.channel.handlers import Handler, handlers_by_type
 from courier.cli.messages import MESSAGE_HANDLERS
-from formats.documents import card, custody, deployment, label, packing, point, standalone
+from formats.documents import card, custody, deployment, label, packing, point, standalone, token
 from formats.documents.kind import DocumentKind
 
 ON_MEDIA = {packing.KIND.type, label.KIND.type, standalone.KIND.type}
@@ -22,6 +22,8 @@ AT_POINTS = {point.KIND.type}
 """Documents that clients fetch from a distribution point."""
 TO_COMPUTERS = {deployment.KIND.type}
 """Documents that a computer gets as a file."""
+ON_LABELS = {token.KIND.type}
+"""Documents that are printed, and typed or scanned."""
 
 
 def all_kinds() -> list[DocumentKind[Any]]:
@@ -33,7 +35,7 @@ def all_kinds() -> list[DocumentKind[Any]]:
 def test_every_kind_that_travels_by_network_has_one_handler() -> None:
     types = [kind.type for kind in all_kinds()]
     assert len(types) == len(set(types)) > 15
-    assert MESSAGE_HANDLERS.keys() == set(types) - ON_MEDIA - IN_BATCHES - AT_POINTS - TO_COMPUTERS
+    assert MESSAGE_HANDLERS.keys() == set(types) - ON_MEDIA - IN_BATCHES - AT_POINTS - TO_COMPUTERS - ON_LABELS
     assert all(handler.kind.type == name for name, handler in MESSAGE_HANDLERS.items())
 
 
