@@ -273,7 +273,7 @@ class DeployDemo:
         return disk
 
     def _take_statuses(self, name: str) -> int:
-        from courier.deployment.deployments import statuses, take_statuses
+        from courier.deployment.reports import statuses, take_statuses
 
         self._step("The branch takes what the computer reported: courier deploy status --take.")
         taken = take_statuses(self._branch, self._root / "status")

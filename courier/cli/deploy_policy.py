@@ -13,7 +13,7 @@ from courier.cli.deploy_show import DEPLOYMENT
 from courier.text import plural
 
 if TYPE_CHECKING:
-    from courier.deployment.deployments import Taken
+    from courier.deployment.reports import Taken
     from courier.site.catalog.deployments import Status
 
 app = group("")
@@ -84,7 +84,7 @@ def status(
     Files that are no messages, or are not authenticated by the key of their computer, are named and not taken. Taking
     the same folder again changes nothing.
     """
-    from courier.deployment.deployments import statuses, take_statuses
+    from courier.deployment.reports import statuses, take_statuses
 
     console = console_of(context)
     with console.site() as site:

@@ -181,7 +181,7 @@ def _given(
 
         known = read_cards(cards)
         return _Given(read=read_policy(policy, next(iter(known.values())), now_ns=now()), cards=known, recorders=[])
-    from courier.deployment.deployments import record_status
+    from courier.deployment.reports import record_status
     from courier.deployment.run.at_home import policy_at_home
 
     site = stack.enter_context(console.site())

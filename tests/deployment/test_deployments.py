@@ -12,7 +12,8 @@ import pytest
 from deploy_client import tree_of, wim_of
 from journey import Home, add, make_home, run
 
-from courier.deployment.deployments import policy_for, record_status
+from courier.deployment.deployments import policy_for
+from courier.deployment.reports import record_status
 from courier.deployment.status import StatusMessage, file_name, make_status
 from courier.errors import NotFoundError, RefusedError
 from courier.site.card import pinned_card
