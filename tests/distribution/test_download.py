@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-import tempfile
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -35,33 +34,7 @@ from courier.errors import DamagedError
 from formats.blocks import BLOCK
 from formats.documents.point import Withdrawn
 
-
-@pytest.fixture(scope="module")
-def made(quick: Path) -> SamplePoint:
-    point = SamplePoint(quick / "made")
-    point.put(FILES)
-    return point
-
-
-@pytest.fixture
-def tmp_path(quick: Path) -> Path:
-    """A new folder in memory, where the system has that."""
-    return Path(tempfile.mkdtemp(dir=quick))
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_list, "FIRST_PAUSE", 0.01)
-
-
-@pytest.fixture
-def point(made: SamplePoint, tmp_path: Path) -> SamplePoint:
-    """The point, to be altered by the test."""
-    found = SamplePoint(tmp_path / "mine")
-    found.folder.rmdir()
-    found.folder = made.copy(f"copy-{tmp_path.name}")
-    found.refs, found.serial = list(made.refs), made.serial
-    return found
+pytestmark = pytest.mark.usefixtures("short_pauses")
 
 
 # --- good points ----------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import contextlib
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -29,7 +28,6 @@ from download_points import SamplePoint
 from faulty_server import faulty
 from journey import environment, run
 
-from courier.distribution import source_list
 from courier.distribution.cache_folder import changing, inventory, open_cache
 from courier.distribution.cache_place import judge_placing
 from courier.distribution.cache_records import EntryRecord
@@ -39,33 +37,7 @@ from courier.errors import BusyError, CourierError, StoppedError
 from formats.blocks import BLOCK
 from formats.documents.point import CacheSettings
 
-
-@pytest.fixture(scope="module")
-def made(quick: Path) -> SamplePoint:
-    point = SamplePoint(quick / "made")
-    point.put(FILES)
-    return point
-
-
-@pytest.fixture
-def tmp_path(quick: Path) -> Path:
-    """A new folder in memory, where the system has that."""
-    return Path(tempfile.mkdtemp(dir=quick))
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_list, "FIRST_PAUSE", 0.01)
-
-
-@pytest.fixture
-def point(made: SamplePoint, tmp_path: Path) -> SamplePoint:
-    """The point, to be altered by the test."""
-    found = SamplePoint(tmp_path / "mine")
-    found.folder.rmdir()
-    found.folder = made.copy(f"copy-{tmp_path.name}")
-    found.refs, found.serial = list(made.refs), made.serial
-    return found
+pytestmark = pytest.mark.usefixtures("short_pauses")
 
 
 # --- stopping, going on, two at once --------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ import errno
 import os
 import ssl
 import stat
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from faulty_server import faulty
 from http_requests import certificate
 from journey import run
 
-from courier.distribution import source_list, space_left
+from courier.distribution import space_left
 from courier.distribution.download_pace import Unpaced
 from courier.distribution.download_run import download_to_cache
 from courier.distribution.download_small import SmallFiles
@@ -31,33 +30,7 @@ from courier.errors import StoppedError
 from formats.blocks import BLOCK
 from formats.documents.listing import FileEntry, FolderEntry
 
-
-@pytest.fixture(scope="module")
-def made(quick: Path) -> SamplePoint:
-    point = SamplePoint(quick / "made")
-    point.put(FILES)
-    return point
-
-
-@pytest.fixture
-def tmp_path(quick: Path) -> Path:
-    """A new folder in memory, where the system has that."""
-    return Path(tempfile.mkdtemp(dir=quick))
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_list, "FIRST_PAUSE", 0.01)
-
-
-@pytest.fixture
-def point(made: SamplePoint, tmp_path: Path) -> SamplePoint:
-    """The point, to be altered by the test."""
-    found = SamplePoint(tmp_path / "mine")
-    found.folder.rmdir()
-    found.folder = made.copy(f"copy-{tmp_path.name}")
-    found.refs, found.serial = list(made.refs), made.serial
-    return found
+pytestmark = pytest.mark.usefixtures("short_pauses")
 
 
 # --- towards sources ------------------------------------------------------------------------------------------------
