@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -217,27 +216,28 @@ def test_a_version_that_was_replaced_stays_until_the_new_one_is_whole(point: Sam
 
 
 def test_after_sigkill_the_same_command_goes_on(point: SamplePoint, tmp_path: Path) -> None:
-    branch, asked = tmp_path / "branch", threading.Event()
+    branch, begun, killed = tmp_path / "branch", threading.Event(), threading.Event()
+    parts = branch / ".courier" / "parts"
     words = ("point", "mirror", branch, "--card", point.card, "--reserve", "0%", "--new", "--priority", "foreground")
 
     def choose(path: str) -> str:
-        if path.count("/") >= 2 and "content" in path:
-            if asked.is_set():
-                time.sleep(0.5)
-            asked.set()
-        return ""
+        # Contents come by halves; once there is something to go on from, no more is given before the kill.
+        if "content" not in path:
+            return ""
+        if parts.is_dir() and any(map(_has_a_block, parts.iterdir())):
+            begun.set()
+            killed.wait(30)
+        return "cut" if path.count("/") >= 2 else ""
 
     with faulty(point.folder, choose) as server:
         process = subprocess.Popen(
             [sys.executable, "-m", "courier", *map(str, words), "--parallel", "1", "--from", server.url],
             env=environment(),
         )
-        parts = branch / ".courier" / "parts"
-        until = time.monotonic() + 30
-        while time.monotonic() < until and not (parts.is_dir() and any(map(_has_a_block, parts.iterdir()))):
-            time.sleep(0.01)
+        assert begun.wait(30)
         process.send_signal(signal.SIGKILL)
         process.wait(20)
+        killed.set()
     assert not (branch / "point.json").exists()
     document = run(*words, "--from", point.folder, "--json").document
     assert document["resumed_bytes"] > 0
