@@ -25,6 +25,7 @@ from shared_statements import share_statements
 if TYPE_CHECKING:
     from channel_network import Pair
     from deploy_client import Computer
+    from download_points import SamplePoint
     from http_requests import Forge
 
 CI = os.environ.get("COURIER_CI") == "1"
@@ -164,6 +165,37 @@ def forge(http: Pair) -> Forge:
     return Forge(pair=http)
 
 
+@pytest.fixture(scope="module")
+def made(quick: Path) -> SamplePoint:
+    """A point with `download_client.FILES`, which no test of a module alters."""
+    from download_client import FILES
+    from download_points import SamplePoint
+
+    point = SamplePoint(quick / "made")
+    point.put(FILES)
+    return point
+
+
+@pytest.fixture
+def point(made: SamplePoint, tmp_path: Path) -> SamplePoint:
+    """A copy of that point, to be altered by the test."""
+    from download_points import SamplePoint
+
+    found = SamplePoint(tmp_path / "mine")
+    found.folder.rmdir()
+    found.folder = made.copy(f"copy-{tmp_path.name}")
+    found.refs, found.serial = list(made.refs), made.serial
+    return found
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that failed is asked again soon."""
+    from courier.distribution import source_list
+
+    monkeypatch.setattr(source_list, "FIRST_PAUSE", 0.01)
+
+
 @pytest.fixture(scope="session")
 def wim(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A WIM with the files of `deploy_client.WINDOWS`."""
@@ -181,14 +213,11 @@ def old_disk(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture
-def computer(tmp_path: Path, wim: bytes, monkeypatch: pytest.MonkeyPatch) -> Computer:
+def computer(tmp_path: Path, wim: bytes, short_pauses: None) -> Computer:
     """PC-1, and a point with a WIM (HQ100001), drivers (HQ100002) and a raw image (HQ100003)."""
     from deploy_client import DRIVERS, RAW, Computer
     from download_points import SamplePoint
 
-    from courier.distribution import source_list
-
-    monkeypatch.setattr(source_list, "FIRST_PAUSE", 0.01)
     point = SamplePoint(tmp_path / "site")
     point.put({"install.wim": wim, "readme.txt": b"which image is which"})
     point.put(DRIVERS, package="HQ100002")

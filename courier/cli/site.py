@@ -11,6 +11,7 @@ import typer
 from courier.cli import site_policy
 from courier.cli.command import SITE_CODE, command, console_of, group
 from courier.cli.console import time_text
+from courier.cli.moment import parse_moment
 
 if TYPE_CHECKING:
     from courier.site.peers import Pinned
@@ -279,7 +280,9 @@ def rotate(
         elif waiting := unacknowledged(site):
             last = f"card {site.card.serial}, made {time_text(site.card.issued_ns)}"
             console.confirm(f"{', '.join(waiting)} did not acknowledge {last} yet. Rotate again?")
-        done = rotate_key(site, where=key, passphrase=passphrase, lost=lost, since_ns=_moment(since) if since else None)
+        done = rotate_key(
+            site, where=key, passphrase=passphrase, lost=lost, since_ns=parse_moment(since or None, "--since")
+        )
         console.say(f"{site.code} has card {done.card.serial}. Its signing key: {done.place}.")
         console.say(f"Fingerprint: {done.card.fingerprint}")
         if lost or ended:
@@ -300,20 +303,6 @@ def rotate(
                 "revoked": lost,
             }
         )
-
-
-def _moment(text: str) -> int:
-    """Nanoseconds since 1970 of a time in UTC as an operator writes it. Raises `UsageError`."""
-    from datetime import UTC, datetime
-
-    from courier.errors import UsageError
-
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{text!r} is not a time", hint="write it in UTC, like 2026-11-24T09:30") from None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-    return int(moment.timestamp()) * 10**9
 
 
 app.add_typer(site_policy.app)

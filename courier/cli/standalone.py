@@ -268,7 +268,7 @@ def verify(
     card: CARD_OPTION = None,
     passphrase_file: PASSPHRASE_FILE = None,
 ) -> None:
-    """Check the signature of a set, and every byte of its discs.
+    """Check the signature of a set, and every file of its discs.
 
     Missing discs are named; a passphrase is needed only to check that it opens the set.
     """

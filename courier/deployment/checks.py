@@ -15,20 +15,18 @@ from courier.deployment.deployment_facts import ComputerFacts, DeploymentFacts
 from courier.deployment.finding_list import FindingList
 from courier.deployment.findings import Finding
 from courier.deployment.image_checks import check_images
-from courier.deployment.sequence import AnyStep, ApplyImageStep, CaptureStateStep, PartitionStep, RestoreStateStep
+from courier.deployment.sequence import (
+    AnyStep,
+    ApplyImageStep,
+    CaptureStateStep,
+    PartitionStep,
+    RestoreStateStep,
+    overwrites,
+    wipes,
+)
 
 LEAST_STATE = 250_000_000
 """Bytes that a state migration point must have left for each computer whose state is captured: what USMT asks for."""
-
-
-def wipes(step: AnyStep) -> bool:
-    """Whether a step erases the disk."""
-    return isinstance(step, PartitionStep) or (isinstance(step, ApplyImageStep) and step.whole_disk)
-
-
-def overwrites(step: AnyStep) -> bool:
-    """Whether a step erases the disk, or writes an image over what is there."""
-    return isinstance(step, PartitionStep | ApplyImageStep)
 
 
 def wiped(facts: DeploymentFacts) -> list[ComputerFacts]:

@@ -8,10 +8,8 @@ from courier.deployment.deployment_facts import ComputerFacts, DeploymentFacts, 
 from courier.deployment.finding_list import FindingList
 from courier.deployment.sequence import AnyStep, PackageUse, Step
 from courier.deployment.variables import package_of
+from courier.distribution.cache_rules import DEFAULT_SIZE
 from courier.text import size_text
-
-DEFAULT_CACHE = 5_120_000_000
-"""Bytes of a client's cache whose class the site has no settings for."""
 
 
 def check_content(facts: DeploymentFacts, steps: Sequence[AnyStep], found: FindingList) -> None:
@@ -131,7 +129,7 @@ def _check_cache(
     at_once = facts.option == "download-all"
     needed = sum(one.bytes for one in used) if at_once else max(one.bytes for one in used)
     names = ", ".join(one.name for one in used) if at_once else max(used, key=lambda one: one.bytes).name
-    size = DEFAULT_CACHE if computer.cache_size is None else computer.cache_size
+    size = DEFAULT_SIZE if computer.cache_size is None else computer.cache_size
     if needed <= size:
         return
     gigabytes = f"{-(-needed // 10**9)}GB"

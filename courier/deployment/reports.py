@@ -140,9 +140,3 @@ def statuses(site: Site, name: str) -> dict[str, list[Status]]:
             raise NotFoundError(f"there is no deployment {name}", hint="courier deploy list shows all deployments")
         found = deployments.statuses(connection, name)
         return {one: list(found.get(one, ())) for one in deployments.targets(connection, name)}
-
-
-def targets_of(site: Site, name: str) -> list[str]:
-    """The computers of a deployment, by name."""
-    with site.catalogue.reading() as connection:
-        return deployments.targets(connection, name)

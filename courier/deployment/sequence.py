@@ -142,6 +142,16 @@ AnyStep = (
 )
 
 
+def wipes(step: AnyStep) -> bool:
+    """Whether a step erases the disk."""
+    return isinstance(step, PartitionStep) or (isinstance(step, ApplyImageStep) and step.whole_disk)
+
+
+def overwrites(step: AnyStep) -> bool:
+    """Whether a step erases the disk, or writes an image over what is there."""
+    return isinstance(step, PartitionStep | ApplyImageStep)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sequence:
     """A whole task sequence. ``boot_image``: the package that computers start from; empty where none is named."""
@@ -154,7 +164,4 @@ class Sequence:
     @property
     def wipes(self) -> bool:
         """Whether a step may erase the disk."""
-        return any(
-            isinstance(step, PartitionStep) or (isinstance(step, ApplyImageStep) and step.whole_disk)
-            for step in self.steps
-        )
+        return any(wipes(step) for step in self.steps)

@@ -45,7 +45,6 @@ SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
 
 _PLACE = Place()
 _PATTERNS = Several(of=Place())
-_COMMAND = Several(of=Text(lines=True))
 _PART = Field(name="part", kind=LABEL, says="Label of a partition; without it, the folder that the sequence runs into.")
 _USE = (
     Field(name="package", kind=Package(), says="The package: an ID for its newest version, or ID:VERSION."),

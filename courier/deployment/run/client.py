@@ -57,7 +57,7 @@ def run_deployment(
     say: Callable[[str], None],
     warn: Callable[[str], None],
 ) -> RunResult:
-    """Run the sequence of a policy into a folder or disk image; a run that was cut goes on.
+    """Run the sequence of a policy into a folder, disk image or held disk; a run that was cut goes on.
 
     Raises `RefusedError`, `UsageError`, `NotFoundError`, `DamagedError`, `NoSpaceError`, `UnreachableError`,
     `StoppedError`, and `CourierError` for a step that failed.

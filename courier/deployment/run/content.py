@@ -138,7 +138,7 @@ class CachedFiles:
 
     @contextlib.contextmanager
     def local(self, entry: FileEntry) -> Iterator[Path]:
-        """See `PackageFiles.local`: the file of the cache itself, which is read whole before."""
+        """See `PackageFiles.local`: the file of the cache itself, read whole just before, as others read it then."""
         for _ in self.pieces(entry):
             pass
         yield self._path(entry)

@@ -1,4 +1,4 @@
-"""A raw disk image as the target, without a mount.
+"""A raw disk image as the target, or a disk that the caller holds, without a mount.
 
 Partitions that a step makes are folders of the work folder until the sequence ends (for NTFS, a WIM besides); then each
 becomes a file system in a file, which is copied to its place. Raw images are written to their place at once; files for

@@ -16,13 +16,13 @@ from courier.deployment.run.content import Content, DoomedContent
 from courier.deployment.run.facts import ImageFacts
 from courier.deployment.run.images import image_facts
 from courier.deployment.run.journal import CONTINUED, WHOLE, Journal, State
-from courier.deployment.run.judge import Judgement, erases, overwrites
+from courier.deployment.run.judge import Judgement
 from courier.deployment.run.reporting import Reporting
 from courier.deployment.run.steps import COMPLETE, StepRunner, captures_first
 from courier.deployment.run.target import Target, check_erasable, target_mark
 from courier.deployment.run.tools import require_tools
 from courier.deployment.run.work import Work
-from courier.deployment.sequence import AnyStep, ApplyImageStep, CaptureStateStep, RestartStep
+from courier.deployment.sequence import AnyStep, ApplyImageStep, CaptureStateStep, RestartStep, overwrites, wipes
 from courier.deployment.variables import Variables, runs
 from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError, StoppedError, explain
@@ -121,7 +121,7 @@ class Engine:
     def _before(self, refs: list[PackageRef]) -> None:
         plan = self.plan
         steps = [step for step in plan.steps if plan.runs(step)]
-        wipe = next((step for step in steps if erases(step)), None)
+        wipe = next((step for step in steps if wipes(step)), None)
         if wipe and plan.policy.option == "download-all" and not plan.force_download:
             raise RefusedError(
                 f"step {wipe.number} ({wipe.name}) erases the disk after everything was downloaded to it",
@@ -205,7 +205,7 @@ class Engine:
             self.warn(f"{error.message}; the sequence goes on")
             self._event(step.number, "failed", error.message, CONTINUED)
             return False
-        if erases(step) and isinstance(self.content, DoomedContent):
+        if wipes(step) and isinstance(self.content, DoomedContent):
             self.content.erase()
         self._event(step.number, "done", message, detail)
         return isinstance(step, RestartStep) and self.plan.restart_is_end

@@ -44,8 +44,7 @@ class RawVolume:
 class ImageFacts:
     """An image file. ``images``: of a WIM; None for a raw image, of which the others tell.
 
-    ``sector``: the bytes of a sector that its partition table was made for; None without a table. ``needs``: the bytes
-    of the disk that its partitions take.
+    ``sector``: the bytes of a sector that its partition table was made for; None without a table.
     """
 
     name: str

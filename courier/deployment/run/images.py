@@ -53,7 +53,7 @@ def image_file(files: ImageSource, step: ApplyImageStep) -> FileEntry:
     if not found:
         raise NotFoundError(
             f"{name} has no {'file ' + wanted if wanted else 'file'}",
-            hint=f"courier package show {name} --files tells what it has",
+            hint=f"courier package show {name}",
         )
     return found[0]
 

@@ -20,19 +20,10 @@ from courier.deployment.sequence import (
     InstallDriverStep,
     PartitionStep,
     RestoreStateStep,
+    overwrites,
 )
 from courier.errors import NoSpaceError
 from formats.disk.gpt import SECTOR
-
-
-def erases(step: AnyStep) -> bool:
-    """Whether a step erases the disk."""
-    return isinstance(step, PartitionStep) or (isinstance(step, ApplyImageStep) and step.whole_disk)
-
-
-def overwrites(step: AnyStep) -> bool:
-    """Whether a step erases the disk or writes an image over what is there."""
-    return isinstance(step, PartitionStep | ApplyImageStep)
 
 
 class Judgement:

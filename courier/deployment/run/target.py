@@ -1,7 +1,7 @@
 """What a task sequence runs into: a folder, or the file of a raw disk image. This module says what is asked of both.
 
-Block devices, mounted places and files that are no disk are refused, and so is whatever holds something, unless this
-run made it or ``--erase`` allows a sequence that erases it.
+Mounted places and files that are no disk are refused, block devices too unless the caller has chosen one and holds it
+(stand-alone media do); and so is whatever holds something, unless this run made it or ``--erase`` allows it.
 """
 
 from __future__ import annotations

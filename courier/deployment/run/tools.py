@@ -1,7 +1,7 @@
 """The programs that the client calls: where they are, which Debian package brings each, and how they are run.
 
-No disk is mounted and no block device is opened: all of them work on files. A program holds the lock of the work folder
-too, so that one which outlives a killed client keeps the next run out until it ends.
+No disk is mounted, and none of them opens a block device: all work on files. A program holds the lock of the work
+folder too, so that one which outlives a killed client keeps the next run out until it ends.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ from courier.errors import CourierError, NotFoundError, RefusedError, UsageError
 from courier.files import explain_os, remove_tree
 from courier.site.clock import now
 from courier.site.trust import KnownSite, Trust, read_card
-from courier.text import size_text
+from courier.text import plural, size_text
 from formats.documents.card import SiteCard
 from formats.documents.standalone import CARD, POINT
 from formats.errors import FormatError
@@ -236,7 +236,7 @@ def _point(computer: Computer, found: Found, opened: OpenContents) -> Iterator[P
         patience=computer.patience,
     )
     gatherer = Gatherer(changer, opened, folder, told=lambda _: None)
-    computer.operator.say(f"Gathering {size_text(gatherer.size)} from {document.discs} discs in memory")
+    computer.operator.say(f"Gathering {size_text(gatherer.size)} from {plural(document.discs, 'disc')} in memory")
     gatherer.run()
     yield folder
 

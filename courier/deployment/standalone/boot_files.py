@@ -29,7 +29,8 @@ EFI_LOADER = "EFI/BOOT/BOOTX64.EFI"
 """Path at which UEFI looks for a loader on a removable medium (UEFI 2.10, 3.5.1.1)."""
 EFI_IMAGE = "boot/efi.img"
 KERNEL, INITRD = "boot/vmlinuz", "boot/initrd.img"
-_MOST_LOADER = 32 << 20
+MOST_LOADER = 32 << 20
+"""Bytes of the largest file that computers start by."""
 _KERNEL = re.compile(r"(vmlinuz|bzimage|linux)([-.].*)?", re.IGNORECASE)
 _INITRD = re.compile(r"(initrd|initramfs)([-.].*)?", re.IGNORECASE)
 _ISOLINUX_MARK = b"\xfb\xc0\x78\x70"  # bytes 64 to 67 of an isolinux.bin that starts from a stick as well
@@ -57,10 +58,6 @@ class BootPlan:
     mbr: bytes
     notes: tuple[str, ...]
 
-    def starts(self, platform: int) -> bool:
-        """Whether firmware of a platform (`BIOS`, `EFI`) can start it."""
-        return any(image.platform == platform for image in self.images)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Source:
@@ -76,7 +73,7 @@ class _Source:
         return self.name.rpartition("/")[2].lower()
 
     def read(self) -> bytes:
-        if self.size > _MOST_LOADER:
+        if self.size > MOST_LOADER:
             raise RefusedError(f"{self.name}: {self.size:,} bytes are no boot loader", hint="check which file it is")
         with self.open() as source:
             return source.read()
@@ -126,7 +123,7 @@ def _content(site: Site, sha256: str, size: int) -> Callable[[], BinaryIO]:
 def _named(path: Path) -> _Source:
     if not path.is_file():
         raise UsageError(f"{path} is not a file", hint="name the file of the loader")
-    if path.stat().st_size > _MOST_LOADER:
+    if path.stat().st_size > MOST_LOADER:
         raise RefusedError(f"{path}: too large for a boot loader", hint="check which file it is")
     data = path.read_bytes()
     return _of_bytes(path.name, data)

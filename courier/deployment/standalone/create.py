@@ -13,7 +13,7 @@ import io
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,7 +40,7 @@ from courier.files import (
 )
 from courier.media.checked_stream import SourceFile
 from courier.progress import SILENT, Progress
-from courier.site.catalog import deployments, packages
+from courier.site.catalog import deployments
 from courier.site.clock import now
 from courier.site.home import Site
 from formats.age import EncryptingWriter
@@ -64,10 +64,8 @@ from formats.errors import FormatError
 
 SET_FILE = "set.json"
 """File in the folder of a set that says which images are the set: its signed list."""
-_COUNTER = "deployment"
 _LOCK = ".courier-lock"
 _NEW = f"{TEMP}set"
-_WORD = "{0}-D{1:05d}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,7 +133,7 @@ def drafting(site: Site, request: SetRequest) -> Iterator[SetDraft]:
 def next_set(site: Site) -> str:
     """The ID that the next set gets; nothing is reserved."""
     with site.catalogue.reading() as connection:
-        return _WORD.format(site.code, packages.read_counter(connection, _COUNTER) + 1)
+        return deployments.coming_id(connection, site.code)
 
 
 def _take_set(site: Site) -> str:
@@ -164,7 +162,7 @@ def create_set(
             require_space(out, least, purpose=purpose)
             with naming_space(out, lambda: least, purpose=purpose):
                 try:
-                    return _make(site, draft, plan, media=media, capacity=capacity, out=out, progress=progress)
+                    return _make(site, draft, media=media, capacity=capacity, out=out, progress=progress)
                 finally:
                     _tidy(out)
 
@@ -174,9 +172,7 @@ def _check_out(out: Path) -> None:
         raise RefusedError(f"{out} is not a folder", hint="name a folder for the images", code=Code.TARGET_EXISTS)
 
 
-def _make(
-    site: Site, draft: SetDraft, plan: DiscPlan, *, media: str, capacity: int, out: Path, progress: Progress
-) -> MadeSet:
+def _make(site: Site, draft: SetDraft, *, media: str, capacity: int, out: Path, progress: Progress) -> MadeSet:
     request = draft.request
     new = make_folder(out / _NEW)
     # The number is taken only now: what fails before takes none, and the point is called by the number.
@@ -188,14 +184,7 @@ def _make(
     # Names and dates differ from those of the draft, and perhaps the number of digits of a serial.
     if [file.path for file in files] != [file.path for file in draft.files]:
         raise RefusedError("the packages changed meanwhile", hint="give the same command again", code=Code.BUSY)
-    plan = plan_discs(
-        [SizedFile(path=file.path, size=file.size) for file in files],
-        boot=[SizedFile(path=item.file.path, size=item.file.size) for item in draft.boot.items],
-        policy=draft.policy,
-        capacity=capacity,
-        layout=request.layout,
-        encrypted=bool(request.passphrase),
-    )
+    plan = replace(draft, files=tuple(files)).plan(capacity)
     key = SetKey.generate() if request.passphrase else None
     made = make_pieces(files, plan, key=key, table=new / "blocks.bin", progress=progress)
     policy = make_policy(site, draft.source, request, deployment=name, issued_ns=created_ns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -139,8 +139,3 @@ def _write_stick(image: DiscImage, out: BinaryIO, progress: Callable[[int], None
 def fat_label(name: str) -> str:
     """The label of a stick, of at most 11 characters: ``HQ1D0000102`` of disc HQ1_D00001_02."""
     return name.replace("_", "")[-11:]
-
-
-def total_size(images: Sequence[DiscImage]) -> int:
-    """Bytes of several images."""
-    return sum(image.size for image in images)

@@ -18,7 +18,7 @@ from courier.deployment.standalone.open_disc import OpenDisc, open_disc
 from courier.deployment.standalone.verify import OpenContents, SetList, disc_number, read_bound, read_document
 from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, RefusedError
-from courier.files import TEMP, make_folder, require_space
+from courier.files import TEMP, make_folder, naming_space, require_space
 from formats.age import open_encrypted
 from formats.blocks import BLOCK, BlockTable
 from formats.digest import CHUNK
@@ -150,6 +150,8 @@ class _CheckedPiece(View):
 class Gatherer:
     """Puts the files of a set into a folder, as a distribution point has them. ``told`` is told the bytes written."""
 
+    _PURPOSE = "gathering the discs"
+
     def __init__(
         self, changer: DiscChanger, opened: OpenContents, folder: Path, *, told: Callable[[int], None]
     ) -> None:
@@ -166,11 +168,11 @@ class Gatherer:
         return sum(file.size for file in self._files)
 
     def run(self) -> None:
-        """Gather all. Raises `NoSpaceError` before the first byte.
+        """Gather all. Raises `NoSpaceError` before the first byte, and where the folder is filled up meanwhile.
 
         `DamagedError` is raised for a file that is not what was signed though all its blocks are: the set is faulty.
         """
-        require_space(make_folder(self._folder), self.size, purpose="gathering the discs")
+        require_space(make_folder(self._folder), self.size, purpose=self._PURPOSE)
         document = self._changer.document
         with self._changer.disc(1) as disc:
             data = read_bound(disc, BLOCKS, document.blocks, MAX_BLOCKS)
@@ -209,8 +211,12 @@ class Gatherer:
         with self._opened(disc, piece) as source, new.open("wb" if first else "r+b") as out:
             out.seek(begin)
             while data := source.read(CHUNK):
-                out.write(data)
+                # A folder that is full is no fault of the disc.
+                with naming_space(self._folder, lambda: self.size, purpose=self._PURPOSE):
+                    out.write(data)
                 digest.update(data)
+            with naming_space(self._folder, lambda: self.size, purpose=self._PURPOSE):
+                out.flush()
             self._begin = out.tell()
         self._digest = digest
         self._told(self._begin - begin)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from courier.deployment.standalone.boot_files import MOST_LOADER
 from courier.deployment.standalone.open_disc import OpenDisc, open_disc
 from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError, explain
@@ -48,11 +49,10 @@ from formats.documents.standalone import (
 from formats.envelope import MAX_ENVELOPE
 from formats.errors import FormatError, NotForUsError
 from formats.iso.boot import BIOS, BOOT_RECORD_BLOCK, CATALOG, EFI, read_boot_record, read_catalog, without_table
+from formats.iso.layout import BLOCK as ISO_BLOCK
 from formats.records import format_time, read_named
 
 _MOST_KEY = 4096
-_MOST_LOADER = 32 << 20
-_ISO_BLOCK = 2048
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,7 +141,7 @@ def disc_number(disc: OpenDisc, document: StandaloneSet) -> int | None:
 def check_disc(
     disc: OpenDisc, document: StandaloneSet, envelope: bytes, *, progress: Progress = SILENT
 ) -> DiscFindings:
-    """Compare every byte that matters of a disc with its set list, which is verified.
+    """Compare every file of a disc but the card with its set list, which is verified, and what it boots by.
 
     Findings are collected; only what makes going on senseless raises `CourierError` or `OSError`.
     """
@@ -216,9 +216,8 @@ class _Check:
     def boot(self) -> None:
         for file in self._document.boot:
             with self._opened(file.path, file.size) as source:
-                if source is not None and not check_boot_digest(file, source):
+                if source is not None and not _is_boot_file(file, source, self._count):
                     self.problems.append(f"{file.path} differs from its digest")
-                self._count(file.size)
 
     def others(self) -> None:
         allowed = {CATALOG} if self._number == 1 and self._disc.layout == "iso" else set()
@@ -262,18 +261,16 @@ class _Check:
             self.problems.append(f"{path} cannot be read: {error}")
 
 
-def check_boot_digest(file: BootFile, source: BinaryIO) -> bool:
-    """Whether a file of a disc is the one that the set list names; a boot information table is left out of it."""
-    digest = hashlib.sha256()
-    if file.table:
-        data = source.read(_MOST_LOADER)
-        digest.update(without_table(data))
-        return len(data) == file.size and digest.hexdigest() == file.sha256
-    count = 0
-    while data := source.read(CHUNK):
-        digest.update(data)
-        count += len(data)
-    return (count, digest.hexdigest()) == (file.size, file.sha256)
+def _is_boot_file(file: BootFile, source: BinaryIO, progress: Callable[[int], None]) -> bool:
+    """Whether a file of a disc, of the right size, is the one that the set list names.
+
+    A boot information table is left out of it.
+    """
+    if not file.table:
+        return _digest(source, progress) == file.sha256
+    data = source.read(MOST_LOADER)
+    progress(len(data))
+    return len(data) == file.size and sha256_hex(without_table(data)) == file.sha256
 
 
 def _digest(source: BinaryIO, progress: Callable[[int], None]) -> str:
@@ -286,15 +283,15 @@ def _digest(source: BinaryIO, progress: Callable[[int], None]) -> str:
 
 def _catalogue_problems(disc: OpenDisc, document: StandaloneSet) -> list[str]:
     """What is wrong with the boot catalogue of disc 1: it must start files of the set list that are what they seem."""
-    disc.source.seek(BOOT_RECORD_BLOCK * _ISO_BLOCK)
-    block = read_boot_record(disc.source.read(_ISO_BLOCK))
+    disc.source.seek(BOOT_RECORD_BLOCK * ISO_BLOCK)
+    block = read_boot_record(disc.source.read(ISO_BLOCK))
     if block is None:
         return ["it has no boot record"]
-    disc.source.seek(block * _ISO_BLOCK)
-    entries = read_catalog(disc.source.read(_ISO_BLOCK))
+    disc.source.seek(block * ISO_BLOCK)
+    entries = read_catalog(disc.source.read(ISO_BLOCK))
     problems = []
     for entry in entries:
-        disc.source.seek(entry.block * _ISO_BLOCK)
+        disc.source.seek(entry.block * ISO_BLOCK)
         start = disc.source.read(SECTOR)
         if entry.platform == EFI and not has_boot_mark(start):
             problems.append("its boot image for EFI is no file system")
@@ -302,7 +299,7 @@ def _catalogue_problems(disc: OpenDisc, document: StandaloneSet) -> list[str]:
             problems.append("its boot image for BIOS is no file of the set")
     if disc.gpt is not None:
         parts = [part.first * SECTOR for part in disc.gpt.partitions if part.name == "EFI"]
-        blocks = [entry.block * _ISO_BLOCK for entry in entries if entry.platform == EFI]
+        blocks = [entry.block * ISO_BLOCK for entry in entries if entry.platform == EFI]
         if parts != blocks:
             problems.append("its partition table and boot catalogue name different images for EFI")
     return problems
@@ -322,7 +319,8 @@ def verify_discs(
     the passphrase is wrong; and `OSError`. Damage is in the verdict.
     """
     first: SetList | None = None
-    found: dict[int, DiscFindings] = {}
+    discs: list[DiscFindings] = []
+    found: dict[int, str] = {}
     decrypted = False
     now_ns = now()
     for path in paths:
@@ -337,10 +335,12 @@ def verify_discs(
                 check_same(first, listed, disc)
                 number = disc_number(disc, listed.document)
                 if number in found:
-                    raise doubled(disc, found[number].name)
+                    raise doubled(disc, found[number])
                 progress.begin(f"verifying {disc.volume}", sum(size for _, size in disc.files))
                 findings = check_disc(disc, listed.document, listed.envelope, progress=progress)
-                found[findings.disc] = findings
+                discs.append(findings)
+                if number is not None:
+                    found[number] = disc.name
         except OSError as error:
             raise explain_os(error) from None
     assert first is not None
@@ -348,7 +348,7 @@ def verify_discs(
     missing = tuple(disc for disc in range(1, document.discs + 1) if disc not in found)
     return SetVerdict(
         document=document,
-        discs=tuple(found.values()),
+        discs=tuple(discs),
         missing=missing,
         decrypted=decrypted,
         notes=_notes(document, missing, decrypted=decrypted, now_ns=now_ns),

@@ -61,9 +61,14 @@ class Status:
 
 def next_id(connection: Connection, site: str) -> str:
     """The ID of the next deployment of a site, which is given out once."""
-    number = read_counter(connection, COUNTER) + 1
-    raise_counter(connection, COUNTER, number)
-    return f"{site}-D{number:05d}"
+    name = coming_id(connection, site)
+    raise_counter(connection, COUNTER, read_counter(connection, COUNTER) + 1)
+    return name
+
+
+def coming_id(connection: Connection, site: str) -> str:
+    """The ID that the next deployment of a site will get; nothing is reserved."""
+    return f"{site}-D{read_counter(connection, COUNTER) + 1:05d}"
 
 
 def add(connection: Connection, new: Deployment, targets: Sequence[Target]) -> None:
