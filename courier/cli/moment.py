@@ -21,8 +21,10 @@ def parse_moment(text: str | None, option: str) -> int | None:
     except (ValueError, OverflowError):
         hint = "write it in UTC, like 2026-11-24T09:30"
         raise UsageError(f"{option}: {text!r} is not a time", hint=hint) from None
+    today = f"today is {datetime.now(UTC):%Y-%m-%d}"
     if seconds >= _LAST:
-        raise UsageError(f"{option}: {text!r} is after 2261", hint="is the year right? Without a limit leave it out")
+        hint = f"is the year right? {today}; without a limit leave it out"
+        raise UsageError(f"{option}: {text!r} is after 2261", hint=hint)
     if seconds < 0:
-        raise UsageError(f"{option}: {text!r} is before 1970", hint="is the year right?")
+        raise UsageError(f"{option}: {text!r} is before 1970", hint=f"is the year right? {today}")
     return seconds * 10**9

@@ -280,9 +280,8 @@ def rotate(
         elif waiting := unacknowledged(site):
             last = f"card {site.card.serial}, made {time_text(site.card.issued_ns)}"
             console.confirm(f"{', '.join(waiting)} did not acknowledge {last} yet. Rotate again?")
-        done = rotate_key(
-            site, where=key, passphrase=passphrase, lost=lost, since_ns=parse_moment(since or None, "--since")
-        )
+        since_ns = parse_moment(since or None, "--since")
+        done = rotate_key(site, where=key, passphrase=passphrase, lost=lost, since_ns=since_ns)
         console.say(f"{site.code} has card {done.card.serial}. Its signing key: {done.place}.")
         console.say(f"Fingerprint: {done.card.fingerprint}")
         if lost or ended:
