@@ -1,8 +1,8 @@
 """What a backup of a site holds: the manifest, and the files of the home, by the names that they have in it.
 
 It is a tar in the pax format, encrypted as a file of age: ``age -d`` and ``tar`` read it. First comes `MANIFEST`, then
-the catalogue, then the files. Not in it: the contents of the store, parity (which is made anew from them), blocks of
-parcels that arrive, messages on their way in, logs and locks.
+settings, card, configuration and keys, then the catalogue, then the other files. Not in it: the contents of the store,
+parity (which is made anew from them), blocks of parcels that arrive, messages on their way in, logs and locks.
 """
 
 from __future__ import annotations

@@ -12,19 +12,19 @@ from courier.errors import BusyError
 from courier.files import RESERVE, TEMP, free_space, is_of_group, locked, private_mode, sweep
 from courier.niceties import set_mode
 from courier.site.card import CARD
-from courier.site.file_names import CATALOGUE, SETTINGS
+from courier.site.file_names import BACKUP, CATALOGUE_FILES, CONFIG, SETTINGS
 from courier.site.home import home_lock
 from courier.text import plural, size_text
 
-_SWEPT = (("keys", "keys"), ("store", "store"), ("parcels/in", "parcels/in"), ("parcels/out", "parcels/out"))
-"""Folders of a home in which commands write under temporary names, and the folder of the lock that they hold then."""
+_SWEPT = ("keys", "store", "parcels/in", "parcels/out", BACKUP)
+"""Folders of a home in which commands write under temporary names, and hold the lock there meanwhile."""
 
 
 def look_at_rights(home: Path, *, mend: bool) -> Iterator[Ailment]:
     """Files that other users of this computer can read, and should not."""
     if os.name != "posix":
         return
-    private = [home / name for name in (SETTINGS, CARD, CATALOGUE)]
+    private = [home / name for name in (SETTINGS, CARD, CONFIG, *CATALOGUE_FILES)]
     keys = [path for path in (home / "keys").glob("*") if path.is_file() and path.name != "lock"]
     for path in [*private, *keys]:
         if not path.is_file():
@@ -83,11 +83,13 @@ def look_at_space(home: Path) -> Iterator[Ailment]:
 
 def look_for_leftovers(home: Path, *, mend: bool) -> Iterator[Ailment]:
     """What killed commands left under temporary names, where no command is at work."""
-    for name, lock in _SWEPT:
+    for name in _SWEPT:
         folder = home / name
+        if not folder.is_dir():
+            continue
         try:
-            with home_lock(home) if name == "keys" else locked(home / lock / "lock"):
-                left = list(folder.glob(f"{TEMP}*")) if folder.is_dir() else []
+            with home_lock(home) if name == "keys" else locked(folder / "lock"):
+                left = list(folder.glob(f"{TEMP}*"))
                 if not left:
                     continue
                 if mend:

@@ -42,6 +42,8 @@ _STAGED = f"{TEMP}restore"
 _LOCKS = "locks"
 _MARK = "restoring"
 """In a home that is being restored. A home with it is none, and is emptied by the next restore."""
+_OWN = (_LOCKS, _MARK, "lost+found")
+"""What is in a folder that is as good as empty."""
 _MAX_MANIFEST = 1 << 16
 
 
@@ -131,9 +133,9 @@ def _empty(home: Path) -> None:
     """Remove what a killed restore left. Raises `UsageError` where the home holds anything else."""
     if (home / _MARK).exists() and not (home / SETTINGS).exists():
         for item in home.iterdir():
-            if item.name not in (_LOCKS, _MARK, "lost+found"):
+            if item.name not in _OWN:
                 remove_tree(item)
-    strange = sorted(item.name for item in home.iterdir() if item.name not in (_LOCKS, _MARK, "lost+found"))
+    strange = sorted(item.name for item in home.iterdir() if item.name not in _OWN)
     if strange:
         raise UsageError(
             f"{home} is not empty: it holds {', '.join(map(repr, strange[:3]))}",

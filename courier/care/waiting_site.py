@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 from courier.care.facts import DAY_NS, PeerFacts, PointFacts, SiteFacts
 from courier.care.waiting import OPERATOR, Cause, Waiting
+from courier.site.trust import KEY_WARNING_NS
 from courier.text import plural, size_text
 from formats.records import format_time
 
-OWN_KEY_DAYS = 90
-"""So long before the end of its own key a site is told: the new card has to reach every other site."""
 PEER_KEY_DAYS = 30
 FAILURES = 3
 """An address that failed so often in a row is named; less often a line may have been down for a moment."""
@@ -44,7 +43,7 @@ def _keys(facts: SiteFacts) -> Iterator[Waiting]:
     end = format_time(facts.key_until_ns)[:10]
     if facts.now_ns >= facts.key_until_ns:
         text = f"the signing key of this site ended on {end}: other sites refuse what it signed since"
-    elif facts.now_ns >= facts.key_until_ns - OWN_KEY_DAYS * DAY_NS:
+    elif facts.now_ns >= facts.key_until_ns - KEY_WARNING_NS:
         text = f"the signing key of this site ends on {end}"
     else:
         return

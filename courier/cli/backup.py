@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 app = group("")
 
+_MOST_IDENTITIES = 1 << 16
+"""Bytes of a file of age identities that are read."""
 PASSPHRASE = "COURIER_BACKUP_PASSPHRASE"
 """The environment variable with the passphrase of a backup."""
 NOT_IN_IT = (
@@ -165,9 +167,11 @@ def _new_passphrase() -> str:
 def _opening(file: Path, identity: Path | None) -> Opening:
     """What opens a backup. Raises `UsageError` for a file of identities that holds none."""
     from courier.care.restore import Opening, is_for_passphrase
+    from courier.cli.given_file import read_given_text
     from courier.errors import UsageError
     from courier.site.keyring import ask_secret
     from formats.age import Identity
+    from formats.errors import FormatError
 
     if is_for_passphrase(file):
         if identity is not None:
@@ -175,10 +179,14 @@ def _opening(file: Path, identity: Path | None) -> Opening:
         return Opening(passphrase=ask_secret(PASSPHRASE, "passphrase of the backup"))
     if identity is None:
         raise UsageError(f"{file} is encrypted to a key", hint="--identity FILE: the file of its age identity")
-    lines = [line.strip() for line in identity.read_text(encoding="utf-8", errors="replace").splitlines()]
-    found = [Identity.from_text(line) for line in lines if line and not line.startswith("#")]
+    hint = "give the file that age-keygen made: a line in it is AGE-SECRET-KEY-1..."
+    lines = [line.strip() for line in read_given_text(identity, _MOST_IDENTITIES, hint=hint).splitlines()]
+    try:
+        found = [Identity.from_text(line) for line in lines if line and not line.startswith("#")]
+    except FormatError as error:
+        raise UsageError(f"{identity}: {error.message}", hint=hint) from None
     if not found:
-        raise UsageError(f"{identity} holds no identity", hint="age-keygen makes one: AGE-SECRET-KEY-1...")
+        raise UsageError(f"{identity} holds no identity", hint=hint)
     return Opening(identities=found)
 
 
@@ -207,6 +215,7 @@ def _say(console: Console, home: Path, done: Restored) -> None:
             "at": format_time(done.made_ns),
             "forgotten": list(done.forgotten),
             "receive_again": list(done.receive_again),
+            "announced": list(done.announced),
             "ship_again": list(done.ship_again),
             "versions_without_content": done.versions,
             "next": following,

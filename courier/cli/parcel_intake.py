@@ -25,7 +25,7 @@ app = group("")
 MAX_LINE = 4096
 """Characters of a line of a scanner that are read."""
 LONGEST_SEAL = 40
-"""Characters of a line after a label that may be its seal; a longer one is a label that was misread."""
+"""Characters of a line after a label that may be its seal; a longer one that is not the seal due is a misread label."""
 
 
 @command(
@@ -152,8 +152,9 @@ class _Intake:
         from formats.names import is_parcel
 
         first = text.split(maxsplit=1)[0]
-        is_label = is_token(text) or is_parcel(first.upper()) or len(text) > LONGEST_SEAL or self.last is None
-        if is_label:
+        last = self.last
+        is_misread = last is None or (len(text) > LONGEST_SEAL and text != last.seal_due)
+        if is_token(text) or is_parcel(first.upper()) or is_misread:
             self._take(lambda: read_label(text), shown=text)
         else:
             self.seal(text)

@@ -56,7 +56,7 @@ def create(
         typer.Option(
             "--compress",
             metavar="METHOD",
-            help="Compression: auto, none, fast, or best (slow). Without it: as courier config says, else auto.",
+            help="Compression: auto, none, fast, or best (slow). Without it: as config show says, else auto.",
         ),
     ] = None,
     encrypt: Annotated[
@@ -84,7 +84,7 @@ def create(
             "--redundancy",
             metavar="SHARE",
             help="Parity on each volume: fill (what space is left there, up to a tenth of the content), "
-            "none, or a share of the medium such as 5%. Without it: as courier config says, else fill.",
+            "none, or a share of the medium such as 5%. Without it: as config show says, else fill.",
         ),
     ] = None,
     anyway: Annotated[

@@ -43,7 +43,7 @@ def ship(
         ),
     ] = None,
     carrier: Annotated[
-        str, typer.Option("--carrier", metavar="NAME", help="Who carries it, if not as courier config says.")
+        str, typer.Option("--carrier", metavar="NAME", help="Who carries it, if not as config show says.")
     ] = "",
     tracking: Annotated[str, typer.Option("--tracking", metavar="NUMBER", help="The carrier's tracking number.")] = "",
     seal: Annotated[

@@ -63,7 +63,7 @@ def send(
         typer.Option(
             "--compress",
             metavar="METHOD",
-            help="Compression: auto, none, fast or best. Without it: as courier config says, else auto.",
+            help="Compression: auto, none, fast or best. Without it: as config show says, else auto.",
         ),
     ] = None,
     spare_volumes: Annotated[
@@ -74,7 +74,7 @@ def send(
         typer.Option(
             "--redundancy",
             metavar="SHARE",
-            help="Parity on each volume: fill, none, or a share such as 5%; else as courier config says, or fill.",
+            help="Parity on each volume: fill, none, or a share such as 5%; else as config show says, or fill.",
         ),
     ] = None,
     priority: Annotated[
@@ -86,7 +86,7 @@ def send(
         typer.Option(
             "--transit",
             metavar="SPAN",
-            help="Time on the road, such as 2d. Without it: as courier config says, else as past parcels took.",
+            help="Time on the road, such as 2d. Without it: as config show says, else as past parcels took.",
         ),
     ] = None,
     hand_over: Annotated[

@@ -31,8 +31,8 @@ def status(
     """Show what is where, what waits, and the next command.
 
     It says on whom each thing waits. Nothing is changed, and no other site is asked: courier channel sync brings their
-    news. A parcel is overdue when it takes longer than transit_days (courier config), else twice as long as past ones
-    to that site took, or 14 days.
+    news. A parcel is overdue when it takes longer than transit_days (courier config show), else twice as long as past
+    ones to or from that site took, at least a day, or 14 days.
     """
     from courier.care.gather import gather
     from courier.care.metrics import metrics

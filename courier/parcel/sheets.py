@@ -88,4 +88,3 @@ SHEETS: Mapping[str, Sheet] = {
     )
 }
 """The sheets by name."""
-DEFAULT = "a4-2x7"

@@ -16,7 +16,14 @@ from courier.errors import CourierError, NotFoundError, RefusedError, UsageError
 from courier.parcel.custody import LedgerLine
 from courier.parcel.custody_ledger import SCANNED, TYPED, Happened, is_known, record, view_ledger
 from courier.parcel.notices import check_not_recalled, notices_about
-from courier.receiving.intake_rules import entered_before, expected_seal, seal_mark, still_missing, superseded
+from courier.receiving.intake_rules import (
+    entered_before,
+    expected_seal,
+    may_be_of,
+    seal_mark,
+    still_missing,
+    superseded,
+)
 from courier.receiving.spool import Spool
 from courier.site.catalog import parcels
 from courier.site.clock import now
@@ -200,7 +207,7 @@ class Desk:
             for line in view_ledger(self._site, label.parcel).lines
             if line.entry.site == self._site.code and line.entry.event == "seal-checked"
             for seal in line.entry.seals
-            if seal.volume == label.number and line.entry.copy in (0, label.copy)
+            if seal.volume == label.number and may_be_of(line.entry, label.copy)
         ]
         return bool(own) and own[-1] == mark
 

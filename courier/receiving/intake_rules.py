@@ -59,8 +59,13 @@ def still_missing(lines: Sequence[LedgerLine], site: str, copy: int, of: int, se
 
 
 def _receives(entry: CustodyEntry, site: str, copy: int) -> bool:
-    """Whether ``site`` received volumes of a set by this entry; 0 is a set whose number is not known."""
-    return entry.site == site and entry.event == "received" and (0 in (copy, entry.copy) or entry.copy == copy)
+    """Whether ``site`` received volumes of a set by this entry."""
+    return entry.site == site and entry.event == "received" and may_be_of(entry, copy)
+
+
+def may_be_of(entry: CustodyEntry, copy: int) -> bool:
+    """Whether an entry may be about a set; 0 is a set whose number is not known."""
+    return 0 in (copy, entry.copy) or entry.copy == copy
 
 
 def _replaced_ns(lines: Sequence[LedgerLine], number: int, copy: int) -> int:
@@ -73,7 +78,7 @@ def _replaced_ns(lines: Sequence[LedgerLine], number: int, copy: int) -> int:
             and line.entry.event == "replaced"
             and line.entry.site == line.entry.parcel[:3]
             and number in line.entry.volumes
-            and (0 in (copy, line.entry.copy) or line.entry.copy == copy)
+            and may_be_of(line.entry, copy)
         ),
         default=-(1 << 80),
     )

@@ -120,9 +120,8 @@ def write_labels(
     """Print labels into a PDF; return how many.
 
     The same labels give the same bytes (where the site's key is on a token, whose signatures differ each time, only the
-    codes differ). Raises `NotFoundError` for a volume or set that there is not or
-    where the extra is missing, `UsageError`, and `RefusedError` for a parcel that was withdrawn, or a name that cannot
-    be printed.
+    codes differ). Raises `NotFoundError` for a volume or set that there is not, or where the extra is missing,
+    `UsageError`, and `RefusedError` for a parcel that was withdrawn, or a name that cannot be printed.
     """
     require_paper()
     check_not_withdrawn(parcel)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from courier.parcel.custody_ledger import view_ledger
@@ -31,15 +31,11 @@ def write_waybill(
 
     Raises as `courier.sending.labels.write_labels` does.
     """
-    check_not_withdrawn(parcel)
-    sets = sets_wanted(site, parcel, copy=None, to=to)
+    consignments = _consignments(site, parcel, to, names=names)
     lines = view_ledger(site, parcel.sent.parcel).lines
     shipments = [
-        (
-            _consignment(site, parcel, one, names=names),
-            [_entry_words(line.entry) for line in lines if line.proved and line.entry.copy in (0, one.copy)],
-        )
-        for one in sets
+        (one, [_entry_words(line.entry) for line in lines if line.proved and line.entry.copy in (0, one.copy)])
+        for one in consignments
     ]
     title = f"Waybill of {parcel.sent.parcel}"
     write_paper(out, page, title, lambda paper: draw_waybills(paper, page, shipments), font=font)
@@ -60,17 +56,25 @@ def write_packing_note(
 
     Raises as `courier.sending.labels.write_labels` does.
     """
-    check_not_withdrawn(parcel)
-    sets = sets_wanted(site, parcel, copy=None, to=to)
-    notes = [_consignment(site, parcel, one, names=names) for one in sets]
+    notes = _consignments(site, parcel, to, names=names)
     title = f"Packing note of {parcel.sent.parcel}"
     write_paper(out, page, title, lambda paper: draw_packing_note(paper, page, notes), font=font)
     return len(notes)
 
 
-def _consignment(site: Site, parcel: OutgoingParcel, one: SetOfMedia, *, names: bool) -> Consignment:
-    packing = parcel.packing
+def _consignments(site: Site, parcel: OutgoingParcel, to: Sequence[str], *, names: bool) -> list[Consignment]:
+    """What papers say of each set of media to ``to``, or to all destinations; ``names``: of sites and packages too."""
+    check_not_withdrawn(parcel)
+    sets = sets_wanted(site, parcel, copy=None, to=to)
     called = site_names(site) if names else {}
+    what = tuple(packages_words(site, parcel.packing.parcel, names=names))
+    return [_consignment(parcel, one, called, what) for one in sets]
+
+
+def _consignment(
+    parcel: OutgoingParcel, one: SetOfMedia, called: Mapping[str, str], what: tuple[str, ...]
+) -> Consignment:
+    packing = parcel.packing
     return Consignment(
         parcel=packing.parcel,
         copy=one.copy,
@@ -79,7 +83,7 @@ def _consignment(site: Site, parcel: OutgoingParcel, one: SetOfMedia, *, names: 
         volumes=packing.volumes,
         spares=packing.spares,
         medium=medium_words(packing.media),
-        what=tuple(packages_words(site, packing.parcel, names=names)),
+        what=what,
         care=care_words(packing.media),
         priority=packing.priority,
         carrier=one.carrier,

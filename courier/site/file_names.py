@@ -9,6 +9,8 @@ SETTINGS = "site.json"
 """The settings of the site."""
 CATALOGUE = "catalogue.sqlite"
 """The catalogue, where it is no database server's; SQLite keeps others beside it, whose names begin like this."""
+CATALOGUE_FILES = tuple(f"{CATALOGUE}{more}" for more in ("", "-wal", "-shm", "-journal"))
+"""The catalogue and what SQLite keeps beside it."""
 CONFIG = "config.toml"
 """What the operators have set in place of options."""
 BACKUP = "backup"

@@ -23,7 +23,7 @@ from courier.site.card import CARD, clock_before_key, make_card, own_card, pinne
 from courier.site.catalog import Catalogue, guests, open_catalogue, packages
 from courier.site.catalog.database import check_catalogue_url, sqlite_url
 from courier.site.clock import now
-from courier.site.file_names import BACKUP, CATALOGUE, CONFIG, SETTINGS
+from courier.site.file_names import BACKUP, CATALOGUE, CATALOGUE_FILES, CONFIG, SETTINGS
 from courier.site.keyring import Keyring
 from courier.site.log import LOG_FOLDER
 from courier.site.permissions import keep_to_owner, shared_with_group
@@ -31,7 +31,7 @@ from courier.site.pinned_sites import PinnedSites
 from courier.site.settings import Settings
 from courier.site.store.content_store import ContentStore
 from courier.site.store.folder import FolderStore
-from courier.site.trust import KnownSite, Trust
+from courier.site.trust import KEY_WARNING_NS, KnownSite, Trust
 from formats.documents.card import SiteCard
 from formats.envelope import Envelope, sign
 from formats.errors import FormatError
@@ -41,11 +41,9 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
 _PARTS = {CARD, "keys", "store", "parcels", "channel", "locks", "state", LOG_FOLDER, BACKUP, CONFIG, "lost+found"} | {
-    f"{CATALOGUE}{more}" for more in ("", "-wal", "-shm", "-journal")
+    *CATALOGUE_FILES
 }
 """What a home holds besides its settings. ``lost+found`` is there where the home is a file system of its own."""
-KEY_WARNING_NS = 90 * 24 * 3600 * 10**9
-"""How long before the end of a signing key commands warn of it: its successor has to reach every other site."""
 
 
 @dataclass(frozen=True, kw_only=True)

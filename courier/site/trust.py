@@ -26,6 +26,8 @@ from formats.errors import FormatError, MalformedError
 from formats.records import format_time, read
 
 DAY_NS = 24 * 3600 * 10**9
+KEY_WARNING_NS = 90 * 24 * 3600 * 10**9
+"""How long before the end of a signing key commands warn of it: its successor has to reach every other site."""
 CLOCK_SLACK_NS = DAY_NS
 """How far a signer's clock may run ahead of ours before a document counts as from the future."""
 CARD_HINT = "is it the right file? then ask the site for its card again: courier site card --out FILE"

@@ -70,7 +70,9 @@ class LabelToken(ParcelDocument):
     issued_ns: Issued
 
     def check(self) -> None:
-        """Raise `MalformedError` for a volume beyond the last, or for more than `MAX_SITES`."""
+        """Raise `MalformedError` for a parcel that is not of its source, a volume beyond the last, more than
+        `MAX_SITES` destinations, or a time that does not fit into 63 bits.
+        """
         check_parcel(self.parcel, source=self.source, place="parcel")
         if self.number > self.of:
             raise MalformedError(f"volume {self.number} of {self.of}", place="number")

@@ -258,3 +258,13 @@ def test_a_catalogue_goes_into_another_database_whole_and_only_into_an_empty_one
     assert moved.state()["catalogue"] == rows
     with pytest.raises(RefusedError, match="not empty: there are rows in"):
         fill(sqlite_url(moved.path / "catalogue.sqlite"), copy)
+
+
+def test_a_file_that_holds_no_identity_is_named(sites: Sites) -> None:
+    backup = backed_up(sites.hq)
+    wrong = sites.root / "wrong.key"
+    for text in ("AGE-SECRET-KEY-1NONE\n", "# nothing\n"):
+        wrong.write_text(text)
+        error = sites.hq.fails("restore", backup, "--identity", wrong, code=2)
+        assert str(wrong) in error["message"]
+        assert "age-keygen" in error["hint"]

@@ -83,6 +83,15 @@ def test_leftovers_go_unless_a_command_is_at_work(sites: Sites) -> None:
     assert not left.exists()
 
 
+def test_the_copy_of_the_catalogue_that_a_killed_backup_left_is_found(sites: Sites) -> None:
+    folder = sites.hq.path / "backup"
+    folder.mkdir(exist_ok=True)
+    left = folder / ".courier-tmp-1-catalogue.sqlite"
+    left.write_bytes(b"secrets")
+    assert only(sites.hq, "--mend", code=0)["area"] == "leftovers"
+    assert not left.exists()
+
+
 def test_a_disk_without_locks_and_a_full_one_are_named(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(path: Path) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), str(path))
