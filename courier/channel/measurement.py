@@ -111,7 +111,7 @@ def open_probe(site: Site, code: str, text: str | None, *, network: Network | No
 def _measure(up: Callable[[int], None], down: Callable[[int], None], budget: int) -> Measured:
     """Time empty round trips, then growing parts up and down until half the budget or `ENOUGH_SECONDS` is spent."""
     down(0)  # opens the connection, which is not measured
-    trips = [_seconds(down, 0) for _ in range(5)]
+    trips = [seconds_of(down, 0) for _ in range(5)]
     up_rate, up_bytes = _rate(up, budget // 2, min(trips))
     down_rate, down_bytes = _rate(down, budget // 2, min(trips))
     return Measured(
@@ -123,7 +123,8 @@ def _measure(up: Callable[[int], None], down: Callable[[int], None], budget: int
     )
 
 
-def _seconds(act: Callable[[int], None], count: int) -> float:
+def seconds_of(act: Callable[[int], None], count: int) -> float:
+    """The seconds that ``act`` takes with ``count`` bytes."""
     start = time.perf_counter()
     act(count)
     return time.perf_counter() - start
@@ -135,7 +136,7 @@ def _rate(act: Callable[[int], None], budget: int, trip: float) -> tuple[int, in
     best = 0.0
     while moved < budget and spent < ENOUGH_SECONDS:
         count = min(part, budget - moved, PART)
-        seconds = _seconds(act, count)
+        seconds = seconds_of(act, count)
         moved, spent, part = moved + count, spent + seconds, min(part * 4, PART)
         best = max(best, count / max(seconds - trip, seconds / 10, 1e-6))
     return int(best), moved

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from courier.channel.connections import Network
-from courier.channel.measurement import Measured, keep_measured, open_probe
+from courier.channel.measurement import Measured, keep_measured, open_probe, seconds_of
 from courier.errors import UsageError
 from courier.site.home import Site
 from courier.site.outbox import PART
@@ -82,7 +82,7 @@ def run_line_test(
         )
     with open_probe(site, code, address, network=network) as probe:
         probe.down(0)  # opens the connection, which is not measured
-        idle = [_seconds(probe.down, 0) for _ in range(IDLE_TRIPS)]
+        idle = [seconds_of(probe.down, 0) for _ in range(IDLE_TRIPS)]
         up = _load(probe.up, probe.down, budget // 2, min(idle))
         down = _load(probe.down, probe.down, budget // 2, min(idle))
     found = LineTest(
@@ -103,12 +103,6 @@ def run_line_test(
     return found
 
 
-def _seconds(act: Callable[[int], None], count: int) -> float:
-    start = time.perf_counter()
-    act(count)
-    return time.perf_counter() - start
-
-
 def _load(act: Callable[[int], None], trip: Callable[[int], None], budget: int, idle: float) -> UnderLoad:
     """Move ``budget`` bytes by ``act`` in a thread of its own, and take round trips by ``trip`` meanwhile."""
     bulk = _Bulk(act, budget, idle)
@@ -117,7 +111,7 @@ def _load(act: Callable[[int], None], trip: Callable[[int], None], budget: int, 
     thread.start()
     try:
         while not bulk.ended.is_set():
-            seconds = _seconds(trip, 0)
+            seconds = seconds_of(trip, 0)
             if not bulk.ended.is_set():  # else a part of it was without load
                 trips.append(seconds * 1000)
             bulk.ended.wait(PAUSE_SECONDS)
@@ -144,7 +138,7 @@ class _Bulk:
         try:
             while self.moved < self._budget and self.spent < MOST_SECONDS and not self.stop.is_set():
                 count = min(size, self._budget - self.moved, PART)
-                seconds = _seconds(self._act, count)
+                seconds = seconds_of(self._act, count)
                 self.moved, self.requests, self.spent = self.moved + count, self.requests + 1, self.spent + seconds
                 if seconds < QUICK_SECONDS:
                     size = min(2 * size, PART)
