@@ -43,6 +43,8 @@ MAX_DISCS = 99
 MAX_PIECES = 90_000
 """Pieces of a set, at most, so that every disc can be listed by a reader of ISO images."""
 MAX_BOOT_FILES = 5_000
+MAX_BOOT_FILE = 32 << 20
+"""Bytes of the largest loader that computers start by; kernels, initrds and WIM files may be larger."""
 MAX_PIECE = (4 << 30) - BLOCK
 """Bytes of the largest piece, 4 GiB less a block: neither FAT32 nor one extent of ISO 9660 holds 4 GiB."""
 MAX_CONTENTS = 64 << 20

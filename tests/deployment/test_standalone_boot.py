@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import runpy
+import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -266,3 +270,17 @@ def test_the_kernels_list_of_drives_is_read(tmp_path: Path) -> None:
 def test_what_the_kernel_was_told_is_read() -> None:
     said = "BOOT_IMAGE=/boot/vmlinuz console=ttyS0 courier.disk=/dev/vda courier.unattended quiet"
     assert told_by_kernel(said) == {"disk": "/dev/vda", "unattended": ""}
+
+
+def test_the_started_computer_needs_only_what_a_boot_image_is_given() -> None:
+    given = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "make_boot_image.py"))
+    source = (
+        "import json, sys; ours = set(sys.modules); import courier.deployment.standalone.boot;"
+        "print(json.dumps([name for name in sys.modules if name not in ours]))"
+    )
+    run = subprocess.run([sys.executable, "-c", source], capture_output=True, check=True, text=True)
+    names = {name.partition(".")[0] for name in json.loads(run.stdout)}
+    allowed = {"courier", "formats", *given["LIBRARIES"], *given["MAY_BE_MISSING"], *sys.stdlib_module_names}
+    built_in = ("_openssl", "_cython", "cython_runtime", "_sysconfigdata")  # parts of cryptography and of Python
+    assert {name for name in names - allowed if not name.startswith(built_in)} == set()
+    assert {name for name in names if given["LEFT_OUT"].fullmatch(name)} == set()

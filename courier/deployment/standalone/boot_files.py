@@ -19,7 +19,7 @@ from courier.site.home import Site
 from formats.digest import sha256_hex
 from formats.disk.hybrid import ISOLINUX_MBR
 from formats.documents.listing import FileEntry
-from formats.documents.standalone import SET, BootFile, Layout
+from formats.documents.standalone import MAX_BOOT_FILE, SET, BootFile, Layout
 from formats.fat import FatFile, FatLayout, write_fat
 from formats.iso import BootImage
 from formats.iso.boot import BIOS, EFI, MAX_EFI_IMAGE, without_table
@@ -29,8 +29,6 @@ EFI_LOADER = "EFI/BOOT/BOOTX64.EFI"
 """Path at which UEFI looks for a loader on a removable medium (UEFI 2.10, 3.5.1.1)."""
 EFI_IMAGE = "boot/efi.img"
 KERNEL, INITRD = "boot/vmlinuz", "boot/initrd.img"
-MOST_LOADER = 32 << 20
-"""Bytes of the largest file that computers start by."""
 _KERNEL = re.compile(r"(vmlinuz|bzimage|linux)([-.].*)?", re.IGNORECASE)
 _INITRD = re.compile(r"(initrd|initramfs)([-.].*)?", re.IGNORECASE)
 _ISOLINUX_MARK = b"\xfb\xc0\x78\x70"  # bytes 64 to 67 of an isolinux.bin that starts from a stick as well
@@ -73,7 +71,7 @@ class _Source:
         return self.name.rpartition("/")[2].lower()
 
     def read(self) -> bytes:
-        if self.size > MOST_LOADER:
+        if self.size > MAX_BOOT_FILE:
             raise RefusedError(f"{self.name}: {self.size:,} bytes are no boot loader", hint="check which file it is")
         with self.open() as source:
             return source.read()
@@ -123,7 +121,7 @@ def _content(site: Site, sha256: str, size: int) -> Callable[[], BinaryIO]:
 def _named(path: Path) -> _Source:
     if not path.is_file():
         raise UsageError(f"{path} is not a file", hint="name the file of the loader")
-    if path.stat().st_size > MOST_LOADER:
+    if path.stat().st_size > MAX_BOOT_FILE:
         raise RefusedError(f"{path}: too large for a boot loader", hint="check which file it is")
     data = path.read_bytes()
     return _of_bytes(path.name, data)

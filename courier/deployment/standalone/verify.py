@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.deployment.standalone.boot_files import MOST_LOADER
 from courier.deployment.standalone.open_disc import OpenDisc, open_disc
 from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError, explain
@@ -39,6 +38,7 @@ from formats.documents.standalone import (
     CARD,
     KEY,
     MAX_BLOCKS,
+    MAX_BOOT_FILE,
     MAX_CONTENTS,
     SET,
     BootFile,
@@ -268,7 +268,7 @@ def _is_boot_file(file: BootFile, source: BinaryIO, progress: Callable[[int], No
     """
     if not file.table:
         return _digest(source, progress) == file.sha256
-    data = source.read(MOST_LOADER)
+    data = source.read(MAX_BOOT_FILE)
     progress(len(data))
     return len(data) == file.size and sha256_hex(without_table(data)) == file.sha256
 
