@@ -158,6 +158,7 @@ class Code(StrEnum):
     STATE_HELD = "state-held", "The state migration point still holds state that was not released and deleted."
     STATE_POINT_FULL = "state-point-full", "The state migration point holds the state of as many clients as it takes."
     STEP_FAILED = "step-failed", "A program of a task sequence, or one that the client called, failed."
+    STORE = "store", "The bucket of the package store cannot be used; the message says why."
     SUPERSEDED = "superseded", "Another parcel replaces this one."
     TAPE_NOT_BLANK = "tape-not-blank", "The tape in the drive already holds something."
     TARGET_EXISTS = "target-exists", "A file or folder to be written already exists and is not overwritten."

@@ -127,6 +127,15 @@ def quick() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The URL of a running PostgreSQL server, with ``{}`` for the database."""
+    from postgresql import running_postgresql
+
+    with running_postgresql() as url:
+        yield url
+
+
 @pytest.fixture(scope="module")
 def pair_homes(quick: Path) -> Path:
     """The homes of two sites that trust each other, as `make_pair` copies them."""

@@ -35,7 +35,15 @@ PASSPHRASE = Annotated[
 ]
 
 
-@command(init_app, "init", examples=['courier init --site HQ1 --name "Headquarters"'])
+@command(
+    init_app,
+    "init",
+    examples=[
+        'courier init --site HQ1 --name "Headquarters"',
+        'courier init --site HQ1 --name "Headquarters" --catalogue postgresql://courier@db/courier '
+        "--store s3://images/hq1",
+    ],
+)
 def init(
     context: typer.Context,
     *,
@@ -47,6 +55,14 @@ def init(
             "--catalogue",
             metavar="URL",
             help="Database of the catalogue (SQLAlchemy URL, no password in it). Without it: SQLite.",
+        ),
+    ] = "",
+    store: Annotated[
+        str,
+        typer.Option(
+            "--store",
+            metavar="s3://BUCKET/PREFIX",
+            help="Bucket for the package content; its key is in $AWS_ACCESS_KEY_ID. Without it: a folder of the home.",
         ),
     ] = "",
     key: KEY = "file",
@@ -78,7 +94,16 @@ def init(
         raise UsageError("the name of a site is one line of text", hint='give it like --name "Headquarters"')
     console = console_of(context)
     home = find_home(console.home)
-    made = create_site(home, code=site, name=name, catalogue=catalogue, key=key, passphrase=passphrase, group=group)
+    made = create_site(
+        home,
+        code=site,
+        name=name,
+        catalogue=catalogue,
+        store=store,
+        key=key,
+        passphrase=passphrase,
+        group=group,
+    )
     with closing(made), shared_with_group(home), logged(home, console.command):
         console.say(f"Site {site} ({name}) at {home}")
         console.say(f"Fingerprint: {made.card.fingerprint}")

@@ -192,13 +192,15 @@ def create_site(
     code: str,
     name: str,
     catalogue: str = "",
+    store: str = "",
     key: str = "file",
     passphrase: bool = False,
     group: str = "",
 ) -> Site:
     """Make a site home: keys, card, catalogue and store; return the site, opened.
 
-    ``catalogue``: an SQLAlchemy URL, or empty for an SQLite file in the home. ``key`` and ``passphrase`` as for
+    ``catalogue``: an SQLAlchemy URL, or empty for an SQLite file in the home. ``store``: the address of a bucket, or
+    empty for a folder in the home. ``key`` and ``passphrase`` as for
     `Keyring.add`. ``group``: name of a group of users, all of whom are operators of the site; empty: the home is for
     this user alone. The settings are written last: a home without them, because its making was killed or they were
     lost, keeps its keys, its card and its catalogue. After an error nothing is left of what was made.
@@ -207,15 +209,22 @@ def create_site(
     another site's, or is missing where there is a catalogue.
     """
     check_catalogue_url(catalogue)
+    if store:
+        from courier.site.objects.bucket import Bucket, parse_bucket
+        from courier.site.objects.trial import try_bucket
+
+        address = parse_bucket(store)
     if (home / SETTINGS).exists():
         raise UsageError(f"{home} is already the home of site {Settings.load(home).site}", hint="name another --home")
     _check_empty(home)
+    if store:
+        try_bucket(Bucket(address), code)
     with _nothing_left(home):
         keep_to_owner(home, group)
         with shared_with_group(home), home_lock(home):
             _make_parts(home, code=code, name=name, key=key, passphrase=passphrase)
             open_catalogue(catalogue or _sqlite_file(home)).close()
-            Settings(site=code, name=name, catalogue=catalogue).save(home)
+            Settings(site=code, name=name, catalogue=catalogue, store=store).save(home)
         return open_site(home)
 
 
@@ -303,14 +312,24 @@ def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
             code=Code.NO_CATALOGUE,
         )
     own_card(home, settings.site)
+    catalogue = open_catalogue(settings.catalogue or _sqlite_file(home))
     site = Site(
         home=home,
         settings=settings,
-        catalogue=open_catalogue(settings.catalogue or _sqlite_file(home)),
+        catalogue=catalogue,
         keyring=Keyring(home / "keys"),
-        store=FolderStore(home / "store"),
+        store=_open_store(settings.store, catalogue, home / "store"),
     )
     if lost:
         with site.catalogue.writing() as connection:
             packages.raise_counter(connection, packages.IDS_LOST, 1)
     return site
+
+
+def _open_store(address: str, catalogue: Catalogue, folder: Path) -> ContentStore:
+    if not address:
+        return FolderStore(folder)
+    from courier.site.objects.bucket import Bucket, parse_bucket
+    from courier.site.objects.store import ObjectStore
+
+    return ObjectStore(Bucket(parse_bucket(address)), catalogue, folder)

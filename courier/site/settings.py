@@ -35,7 +35,8 @@ class Settings(NamedRecord):
     consent. ``media``: kinds of media that this site can read, as other sites are told; empty: not told. ``relays``:
     sites that may vouch for packages of sites whose card is not pinned here. ``hole_limit``: bytes that the holes of a
     parcel's sparse files may have; 0: no limit. ``refuse_outside_links``: whether packages with links that lead out of
-    them are refused. ``site_quota``: bytes of documents that one other site may put here. ``release_lost``: volumes of
+    them are refused. ``store``: the address of the bucket that holds the package content, or empty for the folder in
+    the home. ``site_quota``: bytes of documents that one other site may put here. ``release_lost``: volumes of
     a parcel that may be reported as lost for its key to be released on arrival without the operator. ``books``: where
     its custody entries are numbered, the present book last, since catalogues were lost and they could not be numbered
     on; empty: in ``main``.
@@ -56,6 +57,7 @@ class Settings(NamedRecord):
     site_quota: Annotated[Count, OPTIONAL] = SITE_QUOTA
     release_lost: Annotated[Count, OPTIONAL] = 0
     books: Annotated[tuple[Text, ...], OPTIONAL] = ()
+    store: Annotated[Text, OPTIONAL] = ""
 
     @property
     def present_book(self) -> str:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import getpass
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,9 +17,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from sqlalchemy import BigInteger, Connection, create_engine, inspect, select, text
+from postgresql import new_database, raw
+from sqlalchemy import BigInteger, Connection, inspect, select, text
 from sqlalchemy.exc import OperationalError
-from stock import stock_tool
 
 from courier.errors import BusyError, CourierError, NoSpaceError, RefusedError, UsageError
 from courier.site import known_names as known_names_module
@@ -68,57 +65,12 @@ BYTES = bytes(range(256))
 # --- servers --------------------------------------------------------------------------------------------------------
 
 
-def _as_server_user(command: list[str]) -> list[str]:
-    """PostgreSQL refuses to run as root; Debian's package makes a user for it."""
-    if os.name == "posix" and os.geteuid() == 0:
-        return ["runuser", "-u", "postgres", "--", *command]
-    return command
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """Starts a PostgreSQL server on a socket in a new folder; gives its URL, with ``{}`` for the database."""
-    initdb, pg_ctl = stock_tool("initdb"), stock_tool("pg_ctl")
-    pytest.importorskip("psycopg")
-    # Not below pytest's folder, which only its owner may enter; and the path of a socket is short.
-    root = Path(tempfile.mkdtemp(prefix="pg-"))
-    user = getpass.getuser()
-    if os.geteuid() == 0:
-        user = "postgres"
-        shutil.chown(root, "postgres")
-    data, log = str(root / "data"), str(root / "log")
-    options = f"-c listen_addresses= -c unix_socket_directories={root} -c fsync=off -c max_connections=60"
-
-    def run(*command: str) -> None:
-        as_user = _as_server_user(list(command))
-        subprocess.run(as_user, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, cwd=root)
-
-    try:
-        run(initdb, "-D", data, "-A", "trust", "-U", user, "-E", "UTF8", "--no-sync")
-        run(pg_ctl, "-D", data, "-l", log, "-w", "-o", options, "start")
-        try:
-            yield f"postgresql://{user}@/{{}}?host={root}"
-        finally:
-            run(pg_ctl, "-D", data, "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
-
-
-_made = 0
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a new, empty database."""
     if request.param == "sqlite":
         return str(sqlite_url(tmp_path / "catalogue.sqlite"))
-    global _made  # noqa: PLW0603 (a database for each test of the session's server)
-    _made += 1
-    name = f"site{_made}"
-    server: str = request.getfixturevalue("postgresql")
-    with raw(server.format("postgres"), autocommit=True) as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    return server.format(name)
+    return new_database(request.getfixturevalue("postgresql"))
 
 
 @pytest.fixture
@@ -126,19 +78,6 @@ def catalogue(url: str) -> Iterator[Catalogue]:
     opened = open_catalogue(url)
     yield opened
     opened.close()
-
-
-@contextlib.contextmanager
-def raw(url: str, *, autocommit: bool = False) -> Iterator[Connection]:
-    """A connection that is not the catalogue's own."""
-    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-    try:
-        if autocommit:
-            engine = engine.execution_options(isolation_level="AUTOCOMMIT")
-        with engine.begin() as connection:
-            yield connection
-    finally:
-        engine.dispose()
 
 
 # --- opening --------------------------------------------------------------------------------------------------------
@@ -248,6 +187,7 @@ def test_a_catalogue_of_the_first_schema_becomes_one_of_the_newest_and_loses_not
     later = {"guest", "point", "point_folder", "point_rule", "point_due", "cache_class"}
     later |= {"computer", "computer_mac", "computer_variable", "shared_mac", "association"}
     later |= {"deployment", "deployment_target", "deployment_status", "state_point", "state_migration"}
+    later |= {"stored_object", "stored_content", "stored_listing", "damaged_content", "fence"}
     assert set(before) | later == set(schema.metadata.tables)
 
     catalogue = open_catalogue(url)

@@ -13,7 +13,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
+from s3_server import new_bucket
+
 from courier.files import allocated
+from courier.site.catalog import objects, open_catalogue
+from courier.site.catalog.database import sqlite_url
+from courier.site.catalog.objects import Place
+from courier.site.catalog.schema_store import damaged_content, stored_content, stored_listing
+from courier.site.objects.store import ObjectStore
 from courier.site.store.content_store import ContentStore, StoredContent
 from courier.site.store.folder import FolderStore
 from courier.site.store.pack_file import GONE, HEADER, LARGEST, PACK, add_marks, new_name
@@ -132,7 +139,77 @@ class PacksUnderTest(FolderUnderTest):
         add_marks(self.pack(old).with_suffix(GONE), [offset])
 
 
-CONTENT_STORES: dict[str, type[StoreUnderTest]] = {"files": FolderUnderTest, "packs": PacksUnderTest}
+class ObjectsUnderTest(StoreUnderTest):
+    """The store in a bucket, with every content in an object of its own."""
+
+    packed = 0
+
+    def __init__(self, place: Path) -> None:
+        self.bucket = new_bucket()
+        self.catalogue = open_catalogue(sqlite_url(place / "catalogue.sqlite"))
+        self.store = ObjectStore(self.bucket, self.catalogue, place / "store", packed=self.packed)
+
+    def places(self) -> dict[str, Place]:
+        """Where everything lies that is kept, by its name."""
+        found = {}
+        tables = {"content": stored_content, "listings": stored_listing, "damaged": damaged_content}
+        with self.catalogue.reading() as connection:
+            for kind, table in tables.items():
+                for row in connection.execute(table.select()):
+                    start = getattr(row, "start", 0)
+                    found[f"{kind}/{row.digest.hex()}"] = Place(object=row.object, start=start, size=row.size)
+        return found
+
+    def kept(self) -> dict[str, bytes]:
+        """See `StoreUnderTest.kept`."""
+        return {name: self.bucket.read(place.object, place.start, place.size) for name, place in self.places().items()}
+
+    def replace(self, name: str, data: bytes | None) -> None:
+        """See `StoreUnderTest.replace`. Bytes of another length go into an object of their own."""
+        kind, sha256 = name.split("/")
+        place = self.places()[f"content/{sha256}" if kind == "blocks" else name]
+        whole = b"".join(self.bucket.pieces(place.object))
+        if data is None and place.object.startswith("packs/"):
+            with self.catalogue.writing() as connection:
+                objects.forget_contents(connection, [bytes.fromhex(sha256)])
+        elif data is None:
+            self.bucket.delete([place.object])
+        elif kind == "blocks":
+            self.overwrite(place.object, whole[: place.size] + data)
+        elif len(data) == place.size:
+            self.overwrite(place.object, whole[: place.start] + data + whole[place.start + place.size :])
+        else:
+            other = f"packs/{new_name()}.pack"
+            self.bucket.put_bytes(other, data)
+            table = stored_content if kind == "content" else stored_listing
+            with self.catalogue.writing() as connection:
+                objects.add_objects(connection, {other: len(data)})
+                values = {"object": other, "size": len(data)} | ({"start": 0} if kind == "content" else {})
+                changed = table.update().where(table.c.digest == bytes.fromhex(sha256)).values(values)
+                connection.execute(changed)
+
+    def overwrite(self, name: str, data: bytes) -> None:
+        """Put other bytes in place of an object, as our own code never does."""
+        self.bucket.delete([name])
+        self.bucket.put_bytes(name, data)
+
+    def room(self) -> int:
+        """See `StoreUnderTest.room`."""
+        return sum(one.size for kind in ("content", "listings", "packs") for one in self.bucket.list(kind))
+
+
+class ObjectPacksUnderTest(ObjectsUnderTest):
+    """The store in a bucket as sites have it, with small contents in packs."""
+
+    packed = LARGEST
+
+
+CONTENT_STORES: dict[str, type[StoreUnderTest]] = {
+    "files": FolderUnderTest,
+    "packs": PacksUnderTest,
+    "objects": ObjectsUnderTest,
+    "object-packs": ObjectPacksUnderTest,
+}
 """Name -> class of every implementation under test."""
 
 

@@ -24,6 +24,7 @@ from courier.errors import (
     UsageError,
 )
 from courier.files import free_space
+from courier.site.catalog.exclusive import check_fence, held, next_fence
 from courier.site.catalog.schema import HEAD, VERSION, metadata
 from courier.site.log import log_notes, noting
 
@@ -46,6 +47,7 @@ class Catalogue:
         self._engine = engine
         # In SQLite others wait for the writer by sleeping ever longer; threads of one process take turns by a lock.
         self._turn = threading.RLock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
+        self._fences: dict[str, int] = {}
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -65,8 +67,31 @@ class Catalogue:
             self._engine.begin() as connection,
             noting(connection) as notes,
         ):
+            for name, number in self._fences.items():
+                check_fence(connection, name, number)
             yield connection
         log_notes(notes)
+
+    @contextlib.contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        """Hold what one command at a time may hold, whichever computer it runs on.
+
+        Raises `BusyError` at once when another command holds it. Whoever is killed, or whose computer goes down, holds
+        it no more. Whoever was cut off from the server and lost it to another can write nothing more: `writing` raises
+        `BusyError` then. A catalogue in SQLite is of one computer, whose lock files keep commands apart: there this
+        does nothing.
+        """
+        if self._engine.dialect.name == "sqlite":
+            yield
+            return
+        with held(self._engine, name), _translated(self._engine):
+            with self.writing() as connection:
+                number = next_fence(connection, name)
+            self._fences[name] = number
+            try:
+                yield
+            finally:
+                del self._fences[name]
 
     def close(self) -> None:
         """Close all connections."""

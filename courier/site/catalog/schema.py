@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration; a catalogue at another revision is migrated when it is opened."""
 VERSION = Table(
     "alembic_version",

@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from courier.files import TEMP, flush_files, make_folder, remove_tree, sweep, sync_folder
 from courier.site.store.content_store import ContentStore, IncomingContent, Staging, StoredContent
@@ -34,15 +34,24 @@ _MOST_VERIFIED = 100_000
 """Contents of the store that are remembered as good, so that they are read once."""
 
 
-class FolderStaging(Staging):
-    """New content and listings in a temporary folder inside the folder of the store.
+class LocalStaging(Staging):
+    """New content and listings in a temporary folder inside ``folder``, until a subclass commits them to its store.
 
-    ``packed``: bytes of the largest content that is packed.
+    ``packed``: bytes of the largest content that is packed. ``problems`` says which small contents of the store are
+    missing or damaged, and ``has_table`` whether it has a content's block table.
     """
 
-    def __init__(self, store: ContentStore, folder: Path, packs: Packs, large: LargeContents, packed: int) -> None:
+    def __init__(
+        self,
+        store: ContentStore,
+        folder: Path,
+        packed: int,
+        *,
+        problems: Callable[[Iterable[bytes]], Mapping[bytes, str]],
+        has_table: Callable[[str, bytes], bool],
+    ) -> None:
         self._store, self._store_folder = store, folder
-        self._packs, self._large = packs, large
+        self._problems, self._has_table = problems, has_table
         self._folder = folder / f"{TEMP}{os.getpid()}"
         self._writer = PackWriter(self._folder)
         self._rows = StagedRows(self._folder / "rows.sqlite")
@@ -56,7 +65,7 @@ class FolderStaging(Staging):
         self.packed = packed
         self.in_memory = 0
 
-    def __enter__(self) -> FolderStaging:
+    def __enter__(self) -> Self:
         """See `Staging.__enter__`."""
         sweep(self._store_folder)
         make_folder(self._folder)
@@ -89,9 +98,9 @@ class FolderStaging(Staging):
             raise
         return content.stage()
 
-    def begin(self) -> FolderIncoming:
+    def begin(self) -> LocalIncoming:
         """See `Staging.begin`."""
-        return FolderIncoming(self, self._new_file())
+        return LocalIncoming(self, self._new_file())
 
     def keep_small(self, data: bytes) -> StoredContent:
         """Stage a content that is packed, unless it is held already."""
@@ -105,7 +114,7 @@ class FolderStaging(Staging):
 
     def _pack_waiting(self) -> None:
         """Pack what was put off, so that the store was asked for many contents at once."""
-        problems = self._packs.problems(self._waiting)
+        problems = self._problems(self._waiting)
         for digest, data in self._waiting.items():
             if digest in problems:
                 if problems[digest] != MISSING:
@@ -115,12 +124,16 @@ class FolderStaging(Staging):
 
     def keep_large(self, path: Path, content: StoredContent, table: bytes) -> None:
         """Stage the file of a content and its block table, or delete it when the content is held already."""
-        held = self.holds(content.sha256, content.size)
-        if needs_table(content.size) and not (held and self._large.has_table(content.sha256, table)):
-            (make_folder(self._folder / BLOCKS) / content.sha256).write_bytes(table)
-        if held:
-            path.unlink(missing_ok=True)
+        if not self.holds(content.sha256, content.size):
+            self._put_down(path, content, table)
             return
+        if needs_table(content.size) and not self._has_table(content.sha256, table):
+            (make_folder(self._folder / BLOCKS) / content.sha256).write_bytes(table)
+        path.unlink(missing_ok=True)
+
+    def _put_down(self, path: Path, content: StoredContent, table: bytes) -> None:
+        if needs_table(content.size):
+            (make_folder(self._folder / BLOCKS) / content.sha256).write_bytes(table)
         path.replace(make_folder(self._folder / CONTENT) / content.sha256)
         self._files += 1
 
@@ -168,19 +181,6 @@ class FolderStaging(Staging):
         with self._listings[listing.sha256].open("rb") as source:
             yield from read_listing(source, expected=listing)
 
-    def commit(self) -> None:
-        """See `Staging.commit`."""
-        flush_files(list(self._listings.values()))
-        self._pack_waiting()
-        self._large.move_in(self._folder)
-        if self._writer.names:
-            self._packs.take_in(self._writer, self._rows.in_order(), self._replaced)
-        if self._listings:
-            folder = make_folder(self._store_folder / LISTINGS)
-            for sha256, path in self._listings.items():
-                path.replace(folder / sha256)
-            sync_folder(folder)
-
 
 def _told(source: BinaryIO, first: Iterable[bytes], progress: Callable[[int], None]) -> Iterator[bytes]:
     for data in first:
@@ -191,11 +191,11 @@ def _told(source: BinaryIO, first: Iterable[bytes], progress: Callable[[int], No
         progress(len(data))
 
 
-class FolderIncoming(IncomingContent):
+class LocalIncoming(IncomingContent):
     """One content that comes in parts. As long as it may be small it is kept in memory, where there is room; then it
     goes to a file of the staging folder, which is open only while a part is written: very many may be under way."""
 
-    def __init__(self, staging: FolderStaging, path: Path) -> None:
+    def __init__(self, staging: LocalStaging, path: Path) -> None:
         self._staging, self._path = staging, path
         self._hasher = SideBlockHasher()
         self._pieces: list[bytes] = []
@@ -275,3 +275,24 @@ class FolderIncoming(IncomingContent):
         self._hasher.close()
         self._forget_memory()
         self._path.unlink(missing_ok=True)
+
+
+class FolderStaging(LocalStaging):
+    """New content and listings on their way into the folder of a store, whose packs and larger contents are given."""
+
+    def __init__(self, store: ContentStore, folder: Path, packs: Packs, large: LargeContents, packed: int) -> None:
+        super().__init__(store, folder, packed, problems=packs.problems, has_table=large.has_table)
+        self._packs, self._large = packs, large
+
+    def commit(self) -> None:
+        """See `Staging.commit`."""
+        flush_files(list(self._listings.values()))
+        self._pack_waiting()
+        self._large.move_in(self._folder)
+        if self._writer.names:
+            self._packs.take_in(self._writer, self._rows.in_order(), self._replaced)
+        if self._listings:
+            folder = make_folder(self._store_folder / LISTINGS)
+            for sha256, path in self._listings.items():
+                path.replace(folder / sha256)
+            sync_folder(folder)

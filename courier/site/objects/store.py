@@ -1,0 +1,301 @@
+"""The content store in a bucket of an S3-compatible object store; several computers may use one (decision 0036).
+
+    content/ab/HEX-RANDOM   a content of more than 64 KiB, and behind it its block table where it has one
+    packs/NAME.pack         the smaller contents, many to an object, as in a folder
+    listings/ab/HEX-RANDOM  a listing
+
+Which contents there are, and in which object each lies, stands in the catalogue: nothing is ever listed on the way. An
+object is never changed, and its name never used again, so that whoever is slow can delete or replace nothing of others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+from courier.errors import DamagedError
+from courier.files import RESERVE, free_space, locked, make_folder, naming_space, require_space, sweep
+from courier.site.catalog import objects
+from courier.site.catalog.database import Catalogue
+from courier.site.catalog.objects import Place
+from courier.site.objects.bucket import Bucket
+from courier.site.objects.collect import collect_objects
+from courier.site.objects.cross_check import cross_check
+from courier.site.objects.object_file import missing, open_object
+from courier.site.objects.object_staging import HeldContents, ObjectStaging
+from courier.site.objects.windows import WINDOW, PackWindows
+from courier.site.store.content_store import Collected, Finding, Staging, StoredContent, StoreSpace
+from courier.site.store.large_contents import ADD_AGAIN, needs_table
+from courier.site.store.pack_file import LARGEST
+from courier.site.store.packs import DIFFERS, MISSING
+from formats.blocks import DIGEST, SideBlockHasher, block_count
+from formats.digest import sha256_hex
+from formats.documents.listing import Entry, FileEntry, ListingSummary, read_listing
+from formats.errors import FormatError
+
+_BATCH = 10_000
+"""Entries of a listing that are verified together: so many are put into the order of the packs."""
+
+
+class ObjectStore(HeldContents):
+    """The content store of a site in ``bucket``, of which ``catalogue`` knows what lies in it.
+
+    ``folder`` is on this computer: what is taken in lies there until it is in the bucket. ``packed``: bytes of the
+    largest content that is packed.
+    """
+
+    def __init__(self, bucket: Bucket, catalogue: Catalogue, folder: Path, *, packed: int = LARGEST) -> None:
+        self._bucket, self._catalogue, self._folder, self._packed = bucket, catalogue, folder, packed
+        self._windows = PackWindows(bucket)
+
+    def _place(self, sha256: str) -> Place | None:
+        return self._places([bytes.fromhex(sha256)]).get(bytes.fromhex(sha256))
+
+    def _places(self, digests: Iterable[bytes]) -> dict[bytes, Place]:
+        with self._catalogue.reading() as connection:
+            return objects.contents(connection, digests)
+
+    def has(self, sha256: str, size: int) -> bool:
+        """See `ContentStore.has`."""
+        place = self._place(sha256)
+        return place is not None and place.size == size
+
+    def has_listing(self, sha256: str) -> bool:
+        """See `ContentStore.has_listing`."""
+        return self._listing(sha256) is not None
+
+    def open_content(self, sha256: str) -> BinaryIO:
+        """See `ContentStore.open_content`."""
+        place = self._place(sha256)
+        if place is None:
+            raise missing(f"content {sha256}")
+        if place.size > self._packed:
+            return open_object(self._bucket, place, f"content {sha256}")
+        try:
+            return io.BytesIO(self._windows.read(place))
+        except FileNotFoundError:
+            raise missing(f"content {sha256}") from None
+
+    def block_digests(self, sha256: str, size: int) -> bytes:
+        """See `ContentStore.block_digests`."""
+        place = self._place(sha256)
+        if place is None or place.size != size:
+            raise missing(f"content {sha256}")
+        return self._table(sha256, place) if needs_table(size) else bytes.fromhex(sha256)
+
+    def _table(self, sha256: str, place: Place) -> bytes:
+        length = block_count(place.size) * DIGEST
+        try:
+            table = self._bucket.read(place.object, place.size, length)
+        except FileNotFoundError:
+            raise missing(f"content {sha256}") from None
+        if len(table) != length:
+            raise DamagedError(f"package store: content {sha256} ends too early", hint=ADD_AGAIN)
+        return table
+
+    def has_table(self, sha256: str, table: bytes) -> bool:
+        """See `HeldContents.has_table`."""
+        place = self._place(sha256)
+        try:
+            return place is not None and self._table(sha256, place) == table
+        except DamagedError:
+            return False
+
+    def entries(self, listing: ListingSummary) -> Iterator[Entry]:
+        """See `ContentStore.entries`."""
+        place = self._listing(listing.sha256)
+        if place is None:
+            raise missing(f"listing {listing.sha256}")
+        try:
+            with open_object(self._bucket, place, f"listing {listing.sha256}") as source:
+                yield from read_listing(source, expected=listing)
+        except FormatError as error:
+            raise DamagedError(f"package store: listing {listing.sha256}: {error}", hint=ADD_AGAIN) from None
+
+    def _listing(self, sha256: str) -> Place | None:
+        with self._catalogue.reading() as connection:
+            return objects.listing(connection, bytes.fromhex(sha256))
+
+    def contents(self) -> Iterator[StoredContent]:
+        """See `ContentStore.contents`."""
+        after = b""
+        while page := self._page(after):
+            for digest, place in page:
+                sha256 = digest.hex()
+                blocks = sha256_hex(self._table(sha256, place)) if needs_table(place.size) else ""
+                yield StoredContent(sha256=sha256, size=place.size, blocks=blocks)
+            after = page[-1][0]
+
+    def _page(self, after: bytes) -> list[tuple[bytes, Place]]:
+        with self._catalogue.reading() as connection:
+            return objects.page(connection, after, _BATCH)
+
+    def verify(
+        self,
+        listing: ListingSummary,
+        progress: Callable[[int], None] = lambda _: None,
+        chosen: Callable[[str], bool] = lambda _: True,
+    ) -> Iterator[Finding]:
+        """See `ContentStore.verify`."""
+        every = (entry for entry in self.entries(listing) if isinstance(entry, FileEntry) and entry.size)
+        while batch := list(islice(every, _BATCH)):
+            places = self._places(bytes.fromhex(entry.sha256) for entry in batch)
+            read = {entry.sha256 for entry in batch if chosen(entry.sha256)}
+            small = {digest for digest, place in places.items() if place.size <= self._packed and digest.hex() in read}
+            bad = self._small_problems({digest: places[digest] for digest in small})
+            for entry in batch:
+                digest = bytes.fromhex(entry.sha256)
+                place = places.get(digest)
+                if place is None:
+                    problem = MISSING
+                elif entry.sha256 not in read:
+                    problem = "" if place.size == entry.size else MISSING
+                    progress(entry.size)
+                elif digest in small:
+                    problem = bad.get(digest, "")
+                    progress(entry.size)
+                else:
+                    problem = self._large_problem(entry.sha256, place, progress)
+                if problem:
+                    yield Finding(path=entry.path, sha256=entry.sha256, problem=problem)
+
+    def small_problems(self, digests: Iterable[bytes]) -> Mapping[bytes, str]:
+        """See `HeldContents.small_problems`."""
+        wanted = set(digests)
+        places = self._places(wanted)
+        return dict.fromkeys(wanted - places.keys(), MISSING) | self._small_problems(places)
+
+    def _small_problems(self, places: Mapping[bytes, Place]) -> dict[bytes, str]:
+        """What is wrong with packed contents; they are read in the order of the packs, many with one request."""
+        found: dict[bytes, str] = {}
+        packs: dict[str, list[tuple[int, int, bytes]]] = defaultdict(list)
+        for digest, place in places.items():
+            packs[place.object].append((place.start, place.size, digest))
+        for name, wanted in packs.items():
+            wanted.sort()
+            data, at = b"", 0
+            for start, size, digest in wanted:
+                if start + size > at + len(data):
+                    try:
+                        data, at = self._bucket.read(name, start, max(WINDOW, size)), start
+                    except FileNotFoundError:
+                        data, at = b"", start
+                        found[digest] = MISSING
+                        continue
+                if hashlib.sha256(data[start - at : start - at + size]).digest() != digest:
+                    found[digest] = DIFFERS
+        return found
+
+    def _large_problem(self, sha256: str, place: Place, progress: Callable[[int], None] = lambda _: None) -> str:
+        """What is wrong with an object that is one content: its bytes, or the block table behind them."""
+        rest, behind = place.size, b""
+        try:
+            with SideBlockHasher() as hasher:
+                for piece in self._bucket.pieces(place.object):
+                    mine = piece[:rest]
+                    behind += piece[rest:]
+                    rest -= len(mine)
+                    hasher.update(mine)
+                    progress(len(mine))
+                    if len(behind) > block_count(place.size) * DIGEST:
+                        return DIFFERS
+                digest, table = hasher.finish()
+        except FileNotFoundError:
+            return MISSING
+        return "" if digest == sha256 and behind == (table if needs_table(place.size) else b"") else DIFFERS
+
+    def _problem(self, sha256: str, place: Place) -> str:
+        if place.size > self._packed:
+            return self._large_problem(sha256, place)
+        return self._small_problems({bytes.fromhex(sha256): place}).get(bytes.fromhex(sha256), "")
+
+    def is_good(self, sha256: str) -> bool:
+        """See `ContentStore.is_good`."""
+        place = self._place(sha256)
+        return place is not None and not self._problem(sha256, place)
+
+    def quarantine(self, *contents: str) -> None:
+        """See `ContentStore.quarantine`."""
+        bad = {}
+        for digest, place in self._places(bytes.fromhex(sha256) for sha256 in contents).items():
+            # Whoever found it damaged did not hold the lock: it may have been put right since.
+            if self._problem(digest.hex(), place):
+                bad[digest] = place
+        self._windows.forget()
+        with self._catalogue.writing() as connection:
+            objects.forget_contents(connection, bad)
+            for digest, place in bad.items():
+                objects.keep_damaged(connection, digest, place)
+
+    def quarantine_listing(self, listing: ListingSummary) -> None:
+        """See `ContentStore.quarantine_listing`."""
+        try:
+            for _ in self.entries(listing):
+                pass
+        except DamagedError:
+            digest = bytes.fromhex(listing.sha256)
+            place = self._listing(listing.sha256)
+            with self._catalogue.writing() as connection:
+                if place is not None:
+                    objects.forget_listings(connection, [digest])
+                    objects.keep_damaged(connection, digest, place)
+
+    def quarantined(self) -> list[str]:
+        """See `ContentStore.quarantined`."""
+        with self._catalogue.reading() as connection:
+            names = objects.damaged(connection)
+            again = objects.contents(connection, names).keys()
+            return sorted(
+                digest.hex() for digest in names if digest not in again and objects.listing(connection, digest) is None
+            )
+
+    def cross_check(self, *, mend: bool) -> int:
+        """See `ContentStore.cross_check`. What lies in the bucket is compared with what the catalogue says of it."""
+        self._windows.forget()
+        return cross_check(self._bucket, self._catalogue, mend=mend)
+
+    def stage(self) -> Staging:
+        """See `ContentStore.stage`."""
+        self._windows.forget()
+        return ObjectStaging(self, make_folder(self._folder), self._packed, self._bucket, self._catalogue)
+
+    def collect(self, keep: Iterable[ListingSummary], pinned: Iterable[bytes] = ()) -> Collected:
+        """See `ContentStore.collect`. Bytes that the key may not delete are pending."""
+        kept = list(keep)
+        sweep(make_folder(self._folder))
+        self._windows.forget()
+
+        def needed() -> Iterator[bytes]:
+            for listing in kept:
+                for entry in self.entries(listing):
+                    if isinstance(entry, FileEntry) and entry.size:
+                        yield bytes.fromhex(entry.sha256)
+            yield from pinned
+
+        listings = {bytes.fromhex(listing.sha256) for listing in kept}
+        return collect_objects(self._bucket, self._catalogue, self._folder, needed(), listings)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """See `ContentStore.lock`. It is held at every computer of the site."""
+        with locked(make_folder(self._folder) / "lock"), self._catalogue.exclusive("store"):
+            yield
+
+    def space(self) -> StoreSpace:
+        """See `ContentStore.space`. The bucket takes what comes, but the disk of this computer has to hold it first."""
+        return StoreSpace(free=free_space(self._folder), reserve=RESERVE)
+
+    def require_space(self, needed: int, *, purpose: str) -> None:
+        """See `ContentStore.require_space`."""
+        require_space(self._folder, needed, purpose=purpose)
+
+    def naming_space(self, needed: Callable[[], int], *, purpose: str) -> AbstractContextManager[None]:
+        """See `ContentStore.naming_space`."""
+        return naming_space(self._folder, needed, purpose=purpose)

@@ -1,0 +1,50 @@
+"""Trying a bucket before a site relies on it: each right is used once, and nobody else's store is taken."""
+
+from __future__ import annotations
+
+import secrets
+
+from courier.error_codes import Code
+from courier.errors import RefusedError, UnreachableError
+from courier.site.objects.bucket import Bucket
+
+OWNER = "site.txt"
+"""The object that says whose store it is: the site code and a line feed."""
+
+
+def try_bucket(bucket: Bucket, code: str) -> bool:
+    """Write, read, list and delete an object below the prefix; return whether the key may delete.
+
+    The first site to try a prefix has it from then on; its other computers may try it too. Raises `RefusedError` where
+    the prefix is another site's or the key lacks another right, `NotFoundError` and `UnreachableError` as every use of
+    a bucket does.
+    """
+    _claim(bucket, code)
+    name, data = f"trial/{secrets.token_hex(8)}", secrets.token_bytes(1000)
+    bucket.put_bytes(name, data)
+    if bucket.read(name, 10, 100) != data[10:110] or not any(one.name == name for one in bucket.list("trial")):
+        raise UnreachableError(
+            f"store {bucket.address}: an object that was just written is not there, or has other bytes",
+            hint="the store of a site wants an object store that shows at once what was written to it",
+            code=Code.STORE,
+        )
+    try:
+        bucket.delete([name])
+    except RefusedError:
+        return False
+    return True
+
+
+def _claim(bucket: Bucket, code: str) -> None:
+    mine = f"{code}\n".encode()
+    try:
+        bucket.put_bytes(OWNER, mine, only_new=True)
+    except FileExistsError:
+        found = bucket.read(OWNER, 0, 100)
+        if found != mine:
+            owner = found.decode("ascii", "replace").strip()
+            raise RefusedError(
+                f"{bucket.address} is the store of site {owner}",
+                hint=f"name another prefix: --store s3://{bucket.address.bucket}/{code}",
+                code=Code.ANOTHER_SITE,
+            ) from None

@@ -1,0 +1,76 @@
+"""A PostgreSQL server on a socket in a new folder, and databases in it."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import itertools
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, create_engine
+from stock import stock_tool
+
+_numbers = itertools.count(1)
+
+
+def _as_server_user(command: list[str]) -> list[str]:
+    """PostgreSQL refuses to run as root; Debian's package makes a user for it."""
+    if os.name == "posix" and os.geteuid() == 0:
+        return ["runuser", "-u", "postgres", "--", *command]
+    return command
+
+
+@contextlib.contextmanager
+def running_postgresql() -> Iterator[str]:
+    """Run a server for the block; gives its URL, with ``{}`` for the database."""
+    initdb, pg_ctl = stock_tool("initdb"), stock_tool("pg_ctl")
+    pytest.importorskip("psycopg")
+    # Not below pytest's folder, which only its owner may enter; and the path of a socket is short.
+    root = Path(tempfile.mkdtemp(prefix="pg-"))
+    user = getpass.getuser()
+    if os.geteuid() == 0:
+        user = "postgres"
+        shutil.chown(root, "postgres")
+    data, log = str(root / "data"), str(root / "log")
+    options = f"-c listen_addresses= -c unix_socket_directories={root} -c fsync=off -c max_connections=60"
+
+    def run(*command: str) -> None:
+        as_user = _as_server_user(list(command))
+        subprocess.run(as_user, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, cwd=root)
+
+    try:
+        run(initdb, "-D", data, "-A", "trust", "-U", user, "-E", "UTF8", "--no-sync")
+        run(pg_ctl, "-D", data, "-l", log, "-w", "-o", options, "start")
+        try:
+            yield f"postgresql://{user}@/{{}}?host={root}"
+        finally:
+            run(pg_ctl, "-D", data, "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def new_database(server: str) -> str:
+    """The URL of a new, empty database of a server."""
+    name = f"site{next(_numbers)}"
+    with raw(server.format("postgres"), autocommit=True) as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    return server.format(name)
+
+
+@contextlib.contextmanager
+def raw(url: str, *, autocommit: bool = False) -> Iterator[Connection]:
+    """A connection that is not the catalogue's own."""
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    try:
+        if autocommit:
+            engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
