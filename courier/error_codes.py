@@ -55,6 +55,7 @@ class Code(StrEnum):
     CARD_NOT_CHAINED = "card-not-chained", "A site's new card is not signed by a key of its pinned card."
     CATALOGUE = "catalogue", "The database of the catalogue reported an error."
     CLOCK = "clock", "A time lies in the future, so this computer's clock or the sender's is wrong."
+    CLUSTER = "cluster", "The workers of a cluster cannot do the work; the message says why."
     COMPLETE = "complete", "Nothing is missing, so there is nothing to repair."
     COMPUTERS_REFUSED = "computers-refused", "Lines of a table of computers cannot be taken."
     COMPUTER_IN_USE = "computer-in-use", "The computer is part of an association, a deployment or a held capture."

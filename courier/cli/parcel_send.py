@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from courier.cli.cluster import CLUSTER, workers_of
 from courier.cli.command import DRY_RUN, command, console_of, group
 from courier.cli.config import config_of
 from courier.cli.console import Console
@@ -111,6 +112,7 @@ def create(
         str,
         typer.Option("--supersedes", metavar="PARCEL", help="Parcel that this one replaces as soon as it is shipped."),
     ] = "",
+    cluster: CLUSTER = None,
     dry_run: DRY_RUN = False,
 ) -> None:
     """Plan, build and sign a parcel.
@@ -170,8 +172,8 @@ def create(
             say_plan(console, plan, estimate_parcel(draft, plan), kept=building_bytes(plan))
             return
         _say_discarded(console, keep_quota(site, coming=building_bytes(plan)))
-        with console.phases() as progress:
-            parcel = build_parcel(site, plan, progress)
+        with workers_of(cluster) as executor, console.phases() as progress:
+            parcel = build_parcel(site, plan, progress, executor=executor)
         packing = parcel.packing
         encrypted = f"encrypted for {', '.join(packing.destinations)}" if packing.encrypted else "not encrypted"
         console.say(

@@ -106,26 +106,30 @@ class PooledFile(io.RawIOBase):
         return count
 
 
-def make_parity(packing: PackingList, files: ParcelFiles, progress: Progress = SILENT) -> list[tuple[str, bytes]]:
+def make_parity(
+    packing: PackingList, files: ParcelFiles, progress: Progress = SILENT, *, made: bool = False
+) -> list[tuple[str, bytes]]:
     """Make every parity file of ``packing``; return (SHA-256, block digests) of each, in order.
 
-    ``progress`` is told the bytes of parity as they are made, then as they are read back.
+    ``made``: they were made already, by `make_group`, and are only read back. ``progress`` is told the bytes of parity
+    as they are made, then as they are read back.
 
     Groups over volumes come first in a packing list: later groups may cover the parity files that they make.
     """
     size = sum(file.size for file in packing.parity)
-    if size:
-        progress.begin("Making parity", size)
-    for group in ParcelParity(packing).groups:
-        _make_group(group, files, progress)
+    if not made:
+        if size:
+            progress.begin("Making parity", size)
+        for group in ParcelParity(packing).groups:
+            make_group(group, files, progress)
     if size:
         progress.begin("Reading parity back", size)
     archives = len(packing.archives)
     return [_digests(files.parity_path(archives + n), progress) for n in range(len(packing.parity))]
 
 
-def _make_group(group: Group, files: ParcelFiles, progress: Progress) -> None:
-    """Make the parity files of one group."""
+def make_group(group: Group, files: ParcelFiles, progress: Callable[[int], None] = lambda _: None) -> None:
+    """Make the parity files of one group, of files that are there. ``progress`` is told their bytes."""
     from formats.parity.reed_solomon import encode
 
     path = files.parity_path

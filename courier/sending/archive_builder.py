@@ -55,19 +55,28 @@ class ArchiveBuilder:
         self._encryptor = encryptor
         self._progress = progress
         self._stop = Event()
+        self._verified: Mapping[tuple[str, int], int] = {}
 
-    def build(self, archives: Sequence[PlannedArchive]) -> list[ArchiveRecipe]:
+    def build(
+        self, archives: Sequence[PlannedArchive], checked: Mapping[tuple[str, int], int] | None = None
+    ) -> list[ArchiveRecipe]:
         """Build the archives that are not finished yet, in parallel; return the recipes of all, in order.
 
-        Raises `DamagedError` for bad content.
+        ``checked``: the CRC-32s of parts of contents that were verified as a whole, by SHA-256 and offset; these
+        contents are not read again for it. Raises `DamagedError` for bad content.
         """
+        self._verified = checked or {}
         packing = SolidPacking(self._open, level=self._level, folder=self._folder / PACKS, pieces=self._told_pieces)
         with packing, ThreadPoolExecutor(WORKERS) as pool:
             return self._build(archives, pool, packing)
 
     def _build(self, archives: Sequence[PlannedArchive], pool: Executor, packing: SolidPacking) -> list[ArchiveRecipe]:
-        cut = _cut_contents(archives)
-        parts: _Parts = {(run[0].content.sha256, m.offset): Future() for run in cut for m in run}
+        every = cut_contents(archives)
+        parts: _Parts = {(run[0].content.sha256, m.offset): Future() for run in every for m in run}
+        for at, crc in self._verified.items():
+            if at in parts:
+                parts[at].set_result(crc)
+        cut = [run for run in every if not all(parts[run[0].content.sha256, m.offset].done() for m in run)]
         # Archives wait for parts of contents. The contents are submitted first, so that they are never kept waiting.
         checks = [pool.submit(self._read_parts, run, parts) for run in cut]
         futures = [pool.submit(self._one, archive, parts, packing) for archive in archives]
@@ -86,9 +95,15 @@ class ArchiveBuilder:
 
     def _one(self, archive: PlannedArchive, parts: _Parts, packing: SolidPacking) -> ArchiveRecipe:
         done = ArchiveRecipe.load(self._folder, archive.number)
-        if done is not None and done.plan.members == archive.members and self._pack_is_whole(done):
-            # What is cut is read again for its digest all the same, and told there.
-            cut = sum(m.length for m in archive.members if (m.content.sha256, m.offset) in parts)
+        if (
+            done is not None
+            and done.plan.members == archive.members
+            and self._pack_is_whole(done)
+            and self._agrees(done)
+        ):
+            # What is cut and was not checked is read again for its digest all the same, and told there.
+            places = ((m.length, (m.content.sha256, m.offset)) for m in archive.members)
+            cut = sum(length for length, part in places if part in parts and part not in self._verified)
             self._progress(2 * sum(member.length for member in archive.members) - cut)
             return done
         try:
@@ -99,6 +114,14 @@ class ArchiveBuilder:
             raise explain(error, where=f"archive {archive.number}") from None
         recipe.save(self._folder)
         return recipe
+
+    def _agrees(self, recipe: ArchiveRecipe) -> bool:
+        """Whether the stored parts of an archive that is finished are those of the contents that were checked."""
+        return all(
+            self._verified.get((m.planned.content.sha256, m.planned.offset), m.crc32) == m.crc32
+            for m in recipe.members
+            if m.planned.content.codec.as_is
+        )
 
     def _pack_is_whole(self, recipe: ArchiveRecipe) -> bool:
         if not recipe.pack:
@@ -275,8 +298,8 @@ class _Pack:
         self.digest.update(data)
 
 
-def _cut_contents(archives: Iterable[PlannedArchive]) -> list[list[PlannedMember]]:
-    """The parts, in order, of every content that is cut."""
+def cut_contents(archives: Iterable[PlannedArchive]) -> list[list[PlannedMember]]:
+    """The parts of every content that is cut, those of one content together and in order."""
     runs: dict[str, list[PlannedMember]] = {}
     for archive in archives:
         for member in archive.members:

@@ -61,11 +61,19 @@ from formats.envelope import Envelope
 from formats.names import MAX_PARCELS, is_parcel, parcel_id
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from sqlalchemy import Connection
 
+    from courier.sending.workers.spread import Workers
 
-def build_parcel(site: Site, plan: ParcelPlan, progress: Progress = SILENT) -> OutgoingParcel:
-    """Build a planned parcel; ``progress`` is told the bytes of content when they are read and when they are in
+
+def build_parcel(
+    site: Site, plan: ParcelPlan, progress: Progress = SILENT, *, executor: Executor | None = None
+) -> OutgoingParcel:
+    """Build a planned parcel. With an ``executor`` its workers do most of it; see `courier.sending.workers`.
+
+    ``progress`` is told the bytes of content when they are read and when they are in
     their archives, then those of parity when they are made and when they are read back.
 
     Raises `NoSpaceError` before the first byte if the disk cannot hold it, `DamagedError` if stored content is bad, and
@@ -83,13 +91,32 @@ def build_parcel(site: Site, plan: ParcelPlan, progress: Progress = SILENT) -> O
         builder = ArchiveBuilder(
             folder, site.store.open_content, level=plan.level, encryptor=encryptor, progress=progress
         )
+        workers = None if executor is None else _workers(site, plan, folder, executor)
+        checked = workers.build(plan.archives, progress) if workers else None
         progress.begin("Building", 2 * plan.content_bytes)
-        packing = _lay_out(site, plan, folder, builder.build(plan.archives), encryptor, progress)
+        recipes = builder.build(plan.archives, checked)
+        packing = _lay_out(site, plan, folder, recipes, encryptor, workers, progress)
         # All that takes long is done: the key may have been renewed meanwhile, and the new one is valid from now on.
         packing = replace(packing, created_ns=now())
         envelope = sign_packing(site, folder, packing)
         _record_built(site, plan, packing, envelope.sha256)
     return signed_now(site, packing, envelope)
+
+
+def _workers(site: Site, plan: ParcelPlan, folder: Path, executor: Executor) -> Workers:
+    from courier import __version__
+    from courier.sending.workers.spread import Workers, new_mark
+    from courier.sending.workers.tasks import BuildPlace
+
+    place = BuildPlace(
+        home=site.home,
+        folder=folder,
+        mark=new_mark(),
+        release=__version__,
+        level=plan.level,
+        recipients=tuple(plan.recipients),
+    )
+    return Workers(executor=executor, place=place)
 
 
 def building_bytes(plan: ParcelPlan) -> int:
@@ -175,6 +202,7 @@ def _lay_out(
     folder: Path,
     recipes: Sequence[ArchiveRecipe],
     encryptor: ParcelEncryptor | None,
+    workers: Workers | None,
     progress: Progress,
 ) -> PackingList:
     """Write the contents of the parcel, lay its archives out and add its parity; return the packing list."""
@@ -189,7 +217,7 @@ def _lay_out(
     archives = [(recipe.size, recipe.sha256) for recipe in recipes]
     layout = lay_out(request, archives, contents=contents, fixed=fixed, planned=plan.preview)
     digests = b"".join(recipe.blocks for recipe in recipes)
-    return add_parity(folder, layout.packing, digests, site.store, encryptor, progress)
+    return add_parity(folder, layout.packing, digests, site.store, encryptor, progress, workers)
 
 
 def _write_contents(
@@ -222,6 +250,7 @@ def add_parity(
     store: ContentStore,
     encryptor: Encryptor | None,
     progress: Progress = SILENT,
+    workers: Workers | None = None,
 ) -> PackingList:
     """Make the parity files and the block table of a layout; return its packing list with all digests.
 
@@ -231,7 +260,9 @@ def add_parity(
     files = ComposedFiles(
         folder, packing, open_content=store.open_content, has_content=store.has, encryptor=lambda: encryptor
     )
-    made = make_parity(packing, files, progress)
+    if workers is not None:
+        workers.make_parity(packing, progress)
+    made = make_parity(packing, files, progress, made=workers is not None)
     table = archive_digests + b"".join(digests for _, digests in made)
     write_atomic(folder / blocks_name(packing.edition), table)
     return replace(

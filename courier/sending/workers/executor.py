@@ -1,0 +1,74 @@
+"""Workers by their address: processes of this computer, or those of a Dask cluster."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any, cast
+
+from courier.error_codes import Code
+from courier.errors import UnreachableError, UsageError
+
+_PROCESSES = re.compile(r"processes:([1-9][0-9]{0,2})")
+_SCHEDULER = re.compile(r"(tcp|tls)://[^\s/?#@]+:[0-9]{1,5}")
+_CONNECT_SECONDS = 15
+_TRIES = 3
+"""How often a task is given to another worker when the one that had it ends."""
+
+
+@contextmanager
+def open_workers(address: str) -> Iterator[Executor]:
+    """The workers at an address: ``processes:N``, or the scheduler of a Dask cluster such as ``tcp://HOST:8786``.
+
+    Any other `concurrent.futures.Executor` may take their place. Raises `UsageError` for an address that is none, or
+    without the optional part for Dask, and `UnreachableError` for a scheduler that does not answer.
+    """
+    if match := _PROCESSES.fullmatch(address):
+        import multiprocessing
+
+        # A process that is forked from one with threads may hang.
+        with ProcessPoolExecutor(int(match[1]), mp_context=multiprocessing.get_context("spawn")) as pool:
+            yield pool
+        return
+    if not _SCHEDULER.fullmatch(address):
+        raise UsageError(f"{address[:80]!r} is no address of workers", hint="processes:4, or tcp://HOST:8786 for Dask")
+    with needs_dask():
+        from distributed import Client
+    be_quiet()
+    try:
+        client: Any = Client(  # type: ignore[no-untyped-call]
+            address, timeout=_CONNECT_SECONDS, set_as_default=False
+        )
+    except (OSError, ValueError) as error:
+        raise UnreachableError(
+            f"the scheduler at {address} does not answer: {str(error).splitlines()[0][:160]}",
+            hint="is it running? courier cluster run starts one on this computer",
+            code=Code.CLUSTER,
+        ) from None
+    with client:
+        yield cast(Executor, client.get_executor(pure=False, retries=_TRIES))
+
+
+@contextmanager
+def needs_dask() -> Iterator[None]:
+    """Import Dask in the block; raises `UsageError` where it is not installed."""
+    try:
+        yield
+    except ImportError:
+        raise UsageError(
+            "workers of a Dask cluster need an optional part",
+            hint="pip install 'courier-parcels[cluster]'",
+            code=Code.EXTRA_MISSING,
+        ) from None
+
+
+def be_quiet() -> None:
+    """Keep Dask from logging what we say ourselves."""
+    import logging
+    import warnings
+
+    warnings.filterwarnings("ignore", module="distributed")
+    for name in ("distributed", "distributed.client", "distributed.core", "distributed.comm"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
