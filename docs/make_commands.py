@@ -1,6 +1,7 @@
-"""Write docs/commands.md from the commands themselves: ``python docs/make_commands.py``.
+"""Write docs/commands.md and docs/commands/ from the commands themselves: ``python docs/make_commands.py``.
 
-A test compares the page with what this makes, so that the two cannot differ.
+There is an overview, and a page for each group and for each command without one. The manual pages are made of the
+same pages (docs/conf.py). A test compares them with what this makes, so that they cannot differ.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from courier.cli.command import arguments_of, common_options, described
 from courier.error_codes import EXIT_CODES, Code
 from courier.media.kinds import DRIVE_LAYOUTS, DRIVE_SPEED, MEDIA
 
-PAGE = Path(__file__).with_name("commands.md")
+DOCS = Path(__file__).parent
 
 HEAD = """# Commands
 
@@ -28,6 +29,8 @@ Every command has these options. They may also be given before the command, as i
 Progress is shown on stderr, and only when that is a terminal. An error is two lines on stderr: what went wrong and
 where, then what to do. With `--json` these are `error.code`, `error.message` and `error.hint` of the document.
 """
+PAGE_NOTE = """`--home DIR`, `--json`, `--json-lines`, `--quiet` and `--yes`, the exit codes and the error codes are explained in the
+[overview](../commands.md). This page is made by `python docs/make_commands.py`."""
 
 
 def _table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -37,8 +40,13 @@ def _table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (cells[0], rule, *cells[1:]))
 
 
+def _prose(text: str) -> str:
+    """A help text as Markdown: patterns such as ``**/*.tmp`` stay as they are."""
+    return text.replace("*", "\\*").replace("<", "\\<")
+
+
 def _parameters(parameters: Iterable[Any]) -> list[tuple[str, str]]:
-    return [(f"`{name}`", text) for name, text in map(described, parameters)]
+    return [(f"`{name}`", _prose(text)) for name, text in map(described, parameters)]
 
 
 def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -49,15 +57,51 @@ def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield path, command
 
 
-def _command(path: str, command: Any) -> str:
+def _command(path: str, command: Any) -> list[str]:
+    """The parts of what is said of a command, without its heading."""
     usage = " ".join([path, *arguments_of(command)])
     common = {option.name for option in common_options()}
     rows = _parameters(parameter for parameter in command.params if parameter.name not in common)
-    parts = [f"## {path.removeprefix('courier ')}", f"`{usage}`", (command.help or "").strip()]
+    parts = [f"`{usage}`", _prose((command.help or "").strip())]
     if rows:
         parts.append(_table(("option", "meaning"), rows))
     parts.append(f"```sh\n{command.epilog}\n```")
-    return "\n\n".join(parts)
+    return parts
+
+
+def _about(command: Any) -> str:
+    """What a group or command is about, in one sentence."""
+    return str(command.help).strip().splitlines()[0]
+
+
+def _page(name: str, command: Any) -> str:
+    parts = [f"# courier {name}"]
+    if hasattr(command, "commands"):
+        parts.append(_about(command))
+        for path, one in _commands(command, f"courier {name}"):
+            parts += [f"## {path.removeprefix('courier ')}", *_command(path, one)]
+    else:
+        parts += _command(f"courier {name}", command)
+    parts += ["## Options of every command", PAGE_NOTE]
+    return "\n\n".join(parts) + "\n"
+
+
+def _overview() -> str:
+    """Every command with what it does, by group."""
+    parts, single = [], []
+    for name, command in command_tree().commands.items():
+        if not hasattr(command, "commands"):
+            single.append((f"[`{name}`](commands/{name}.md)", _about(command)))
+            continue
+        below = [(path.removeprefix("courier "), one) for path, one in _commands(command, f"courier {name}")]
+        rows = [(f"[`{path}`](commands/{name}.md#{path.replace(' ', '-')})", _about(one)) for path, one in below]
+        parts.append(f"### [courier {name}](commands/{name}.md)\n\n{_about(command)}\n\n{_listed(rows)}")
+    head = "## All commands\n\nEach is explained on a page of its group, with its options and an example."
+    return "\n\n".join([head, _listed(single), *parts])
+
+
+def _listed(rows: Iterable[Iterable[object]]) -> str:
+    return _table(("command", "what it does"), rows)
 
 
 def _media() -> str:
@@ -86,13 +130,26 @@ def _error_codes() -> str:
     return "## Error codes\n\nFor scripts: `error.code` of the JSON document.\n\n" + _table(("code", "meaning"), rows)
 
 
-def make() -> str:
-    """The page."""
+def abouts() -> dict[str, str]:
+    """What each page of docs/commands/ is about, by its name, in one sentence."""
+    return {name: _about(command) for name, command in command_tree().commands.items()}
+
+
+def make() -> dict[str, str]:
+    """Each page, by its path in docs/."""
     parts = [HEAD.format(common=_table(("option", "meaning"), _parameters(common_options()))).strip()]
-    parts += [_command(path, command) for path, command in _commands(command_tree(), "courier")]
-    parts += [_media(), _exit_codes(), _error_codes()]
-    return "\n\n".join(parts) + "\n"
+    parts += [_overview(), _media(), _exit_codes(), _error_codes()]
+    pages = {"commands.md": "\n\n".join(parts) + "\n"}
+    for name, command in command_tree().commands.items():
+        pages[f"commands/{name}.md"] = _page(name, command)
+    return pages
 
 
 if __name__ == "__main__":
-    PAGE.write_text(make(), encoding="utf-8")
+    made = make()
+    for path in (DOCS / "commands").glob("*.md"):
+        if path.relative_to(DOCS).as_posix() not in made:
+            path.unlink()
+    (DOCS / "commands").mkdir(exist_ok=True)
+    for name, text in made.items():
+        (DOCS / name).write_text(text, encoding="utf-8")
