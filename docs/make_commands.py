@@ -29,8 +29,14 @@ Every command has these options. They may also be given before the command, as i
 Progress is shown on stderr, and only when that is a terminal. An error is two lines on stderr: what went wrong and
 where, then what to do. With `--json` these are `error.code`, `error.message` and `error.hint` of the document.
 """
-PAGE_NOTE = """`--home DIR`, `--json`, `--json-lines`, `--quiet` and `--yes`, the exit codes and the error codes are explained in the
-[overview](../commands.md). This page is made by `python docs/make_commands.py`."""
+PAGE_NOTE = """`--home DIR`, `--json`, `--json-lines`, `--quiet` and `--yes`, the exit codes and the error codes are explained in
+the overview, [courier(1)](../commands.md). This page is made by `python docs/make_commands.py`."""
+TREE = """```{{toctree}}
+:hidden:
+:titlesonly:
+
+{pages}
+```"""
 
 
 def _table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -96,7 +102,10 @@ def _overview() -> str:
         below = [(path.removeprefix("courier "), one) for path, one in _commands(command, f"courier {name}")]
         rows = [(f"[`{path}`](commands/{name}.md#{path.replace(' ', '-')})", _about(one)) for path, one in below]
         parts.append(f"### [courier {name}](commands/{name}.md)\n\n{_about(command)}\n\n{_listed(rows)}")
-    head = "## All commands\n\nEach is explained on a page of its group, with its options and an example."
+    head = (
+        "## All commands\n\nEach is explained on a page of its group, with its options and an example; "
+        "as manual pages these are courier-parcel(1) and so on."
+    )
     return "\n\n".join([head, _listed(single), *parts])
 
 
@@ -138,7 +147,9 @@ def abouts() -> dict[str, str]:
 def make() -> dict[str, str]:
     """Each page, by its path in docs/."""
     parts = [HEAD.format(common=_table(("option", "meaning"), _parameters(common_options()))).strip()]
-    parts += [_overview(), _media(), _exit_codes(), _error_codes()]
+    names = list(command_tree().commands)
+    tree = TREE.format(pages="\n".join(f"commands/{name}" for name in names))
+    parts += [_overview(), _media(), _exit_codes(), _error_codes(), tree]
     pages = {"commands.md": "\n\n".join(parts) + "\n"}
     for name, command in command_tree().commands.items():
         pages[f"commands/{name}.md"] = _page(name, command)

@@ -1,6 +1,6 @@
-"""Manual pages have options as a list of definitions, where the same pages of the site have them in a table.
+"""Manual pages have lists of definitions where the same pages of the site have tables, and no links.
 
-A table of two columns in a terminal of 80 characters leaves little room for the second. Nothing else differs.
+A table in a terminal of 80 characters leaves little room for its last column. Nothing else differs.
 """
 
 from __future__ import annotations
@@ -13,14 +13,19 @@ from sphinx.application import Sphinx
 
 
 def as_definitions(table: nodes.table) -> nodes.definition_list:
-    """A table of two columns as a list: the first column defined by the second. Its head is left out."""
+    """A table as a list: the first column defined by the others; from the third on each has its heading before it."""
+    head, *rows = table.findall(nodes.row)
+    headings = [entry.astext() for entry in head.children]
     listed = nodes.definition_list()
-    for row in table.findall(nodes.row):
-        if isinstance(row.parent, nodes.thead):
-            continue
-        name, meaning = row.children
+    for row in rows:
+        name, *others = row.children
+        said = nodes.paragraph()
+        for heading, entry in zip(headings[1:], others, strict=True):
+            if said.children:
+                said += nodes.Text(f"; {heading}: ")
+            said += [part for paragraph in entry.children for part in paragraph.children]
         term = nodes.term("", "", *(part for paragraph in name.children for part in paragraph.children))
-        listed += nodes.definition_list_item("", term, nodes.definition("", *meaning.children))
+        listed += nodes.definition_list_item("", term, nodes.definition("", said))
     return listed
 
 
@@ -28,8 +33,10 @@ def _adapt(app: Sphinx, document: nodes.document) -> None:
     if app.builder.name != "man":
         return
     for table in list(document.findall(nodes.table)):
-        if len(list(table.findall(nodes.colspec))) == 2:
-            table.replace_self(as_definitions(table))
+        table.replace_self(as_definitions(table))
+    # Links lead nowhere on paper or in a terminal: their text stays.
+    for link in list(document.findall(addnodes.pending_xref)):
+        link.replace_self(link.children)
     # A page of the manual is about one thing; the pages below it are pages of their own.
     for tree in list(document.findall(addnodes.toctree)):
         tree.parent.remove(tree)
