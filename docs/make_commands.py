@@ -29,8 +29,8 @@ Every command has these options. They may also be given before the command, as i
 Progress is shown on stderr, and only when that is a terminal. An error is two lines on stderr: what went wrong and
 where, then what to do. With `--json` these are `error.code`, `error.message` and `error.hint` of the document.
 """
-PAGE_NOTE = """`--home DIR`, `--json`, `--json-lines`, `--quiet` and `--yes`, the exit codes and the error codes are explained in
-the overview, [courier(1)](../commands.md). This page is made by `python docs/make_commands.py`."""
+PAGE_NOTE = """The overview, [courier(1)](../commands.md), explains `--home DIR`, `--json`, `--json-lines`, `--quiet` and
+`--yes`, the exit codes and the error codes. This page is made by `python docs/make_commands.py`."""
 TREE = """```{{toctree}}
 :hidden:
 :titlesonly:

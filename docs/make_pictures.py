@@ -8,7 +8,6 @@ the site of the docs, in ``chromium``. Nothing is drawn by hand. Look at each pi
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -139,7 +138,23 @@ def _noise(size: int, seed: int) -> bytes:
 def _paper(pdf: Path, name: str, *, rows: int) -> None:
     """A picture of the first page of a PDF, grey: its upper rows of pixels, as the rest of the sheet is empty."""
     out = pdf.with_suffix("")
-    options = ["-r", "85", "-gray", "-png", "-singlefile", "-f", "1", "-x", "0", "-y", "0", "-W", "703", "-H", str(rows)]
+    options = [
+        "-r",
+        "85",
+        "-gray",
+        "-png",
+        "-singlefile",
+        "-f",
+        "1",
+        "-x",
+        "0",
+        "-y",
+        "0",
+        "-W",
+        "703",
+        "-H",
+        str(rows),
+    ]
     subprocess.run(["pdftoppm", *options, str(pdf), str(out)], check=True)
     _keep(name, out.with_suffix(".png").read_bytes())
 
@@ -150,11 +165,8 @@ def _start_page(root: Path) -> None:
     subprocess.run([sys.executable, "-m", "sphinx", "-q", "-b", "html", str(DOCS), str(built)], check=True)
     shot = root / "start-page.png"
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1060,620"]
-    subprocess.run(
-        ["chromium", *options, f"--user-data-dir={root / 'browser'}", f"--screenshot={shot}", f"file://{built}/index.html"],
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )
+    options += [f"--user-data-dir={root / 'browser'}", f"--screenshot={shot}", (built / "index.html").as_uri()]
+    subprocess.run(["chromium", *options], check=True, stderr=subprocess.DEVNULL)
     _keep(shot.name, shot.read_bytes())
 
 

@@ -371,7 +371,7 @@ def test_what_only_a_journey_writes_is_not_written_by_hand(sites: Sites) -> None
     for event in ("written", "imported", "refused"):
         error = sites.hq.fails(*add_note, "--event", event, code=2)
         assert error["hint"] == f"one of {', '.join(BY_HAND)}"
-    page = (ROOT / "docs" / "commands.md").read_text()
+    page = (ROOT / "docs" / "commands" / "parcel.md").read_text()
     assert f"| `--event EVENT` | What happened: {', '.join(BY_HAND)}. (required) |" in page
     for event in BY_HAND:
         sites.hq(*add_note, "--event", event, "--to", "Vans", "--seal", "1=A")
