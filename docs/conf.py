@@ -29,6 +29,8 @@ myst_heading_anchors = 4
 myst_fence_as_directive = ["mermaid"]
 suppress_warnings = ["config.cache"]
 highlight_language = "text"
+# Two hyphens begin an option, and quotes are those that are typed.
+smartquotes = False
 
 html_theme = "furo"
 html_title = f"Courier parcels {release}"

@@ -6,6 +6,7 @@ same pages (docs/conf.py). A test compares them with what this makes, so that th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from courier.error_codes import EXIT_CODES, Code
 from courier.media.kinds import DRIVE_LAYOUTS, DRIVE_SPEED, MEDIA
 
 DOCS = Path(__file__).parent
+_OPTION = re.compile(r"(?<![\w`-])(--[a-z][a-z-]*[a-z])")
 
 HEAD = """# Commands
 
@@ -29,8 +31,8 @@ Every command has these options. They may also be given before the command, as i
 Progress is shown on stderr, and only when that is a terminal. An error is two lines on stderr: what went wrong and
 where, then what to do. With `--json` these are `error.code`, `error.message` and `error.hint` of the document.
 """
-PAGE_NOTE = """The overview, [courier(1)](../commands.md), explains `--home DIR`, `--json`, `--json-lines`, `--quiet` and
-`--yes`, the exit codes and the error codes. This page is made by `python docs/make_commands.py`."""
+PAGE_NOTE = """The overview, [courier(1)](../commands.md), explains `--home DIR`, `--json`, `--json-lines`, `--quiet`,
+`--yes`, exit codes and error codes. This page is made by `python docs/make_commands.py`."""
 TREE = """```{{toctree}}
 :hidden:
 :titlesonly:
@@ -47,8 +49,8 @@ def _table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def _prose(text: str) -> str:
-    """A help text as Markdown: patterns such as ``**/*.tmp`` stay as they are."""
-    return text.replace("*", "\\*").replace("<", "\\<")
+    """A help text as Markdown: patterns such as ``**/*.tmp`` stay as they are, and options are code."""
+    return _OPTION.sub(r"`\1`", text.replace("*", "\\*").replace("<", "\\<"))
 
 
 def _parameters(parameters: Iterable[Any]) -> list[tuple[str, str]]:

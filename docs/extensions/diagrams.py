@@ -1,8 +1,9 @@
 """Pictures of the docs: what stands in a ``mermaid`` block becomes an SVG within the page, drawn by Graphviz' ``dot``.
 
 Mermaid itself is a large script that draws in the reader's browser; the site works without scripts. Read is the part
-of its language that the pages use: flow charts with groups, and diagrams of states. Anything else is an error with its
-line. Where there is no ``dot``, the page shows the text of the block.
+of its language that the pages use: flow charts with groups, and diagrams of states, both drawn from the top down, as
+the column of a page is narrow. Anything else is an error with its line. Where there is no ``dot``, the page shows the
+text of the block.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class _Drawing:
 def to_dot(text: str) -> str:
     """The diagram ``text`` in Graphviz' language. Raises `DiagramError` with the line that cannot be read."""
     head, *lines = (line.strip() for line in text.strip().splitlines())
-    kind, _, direction = head.partition(" ")
+    kind = head.partition(" ")[0]
     if kind not in ("flowchart", "stateDiagram-v2"):
         raise DiagramError(f"not a diagram that can be drawn: {head}")
     drawing = _Drawing()
@@ -70,7 +71,7 @@ def to_dot(text: str) -> str:
     return "\n".join(
         [
             "digraph {",
-            f"rankdir={'LR' if direction == 'LR' else 'TB'} bgcolor=transparent ranksep=0.35 nodesep=0.25",
+            "bgcolor=transparent ranksep=0.35 nodesep=0.25",
             f'node [fontname="sans-serif" fontsize=11 margin="0.12,0.07" style="{"rounded" if states else ""}"]',
             'edge [fontname="sans-serif" fontsize=10 arrowsize=0.7]',
             'graph [fontname="sans-serif" fontsize=11]',
