@@ -37,6 +37,8 @@ html_title = f"Courier parcels {release}"
 html_static_path = ["site"]
 html_css_files = ["site.css"]
 html_copy_source = False
+# A browser does not let a page that is read from a disk fetch others, of which the search would show a part.
+html_show_search_summary = False
 html_show_sphinx = False
 html_show_copyright = False
 html_theme_options = {"navigation_with_keys": True}

@@ -7,6 +7,7 @@ makes. An exit code without advice is an error.
 from __future__ import annotations
 
 import ast
+import functools
 import textwrap
 from collections import defaultdict
 from collections.abc import Iterator
@@ -78,6 +79,7 @@ ADVICE = {
 """Exit code -> what to do, as Markdown."""
 
 
+@functools.cache
 def raised() -> dict[int, set[Code]]:
     """Exit code -> the error codes that the source raises with it, where it says so in one place."""
     classes = {

@@ -19,6 +19,8 @@ PAGES = sorted(
         *(page for top in ("docs", "fixtures", "tests", "benchmarks") for page in ROOT.glob(f"{top}/**/*.md")),
     ]
 )
+SOURCES = sorted(path for top in ("courier", "formats") for path in (ROOT / top).rglob("*.py"))
+PAGE_PATH = re.compile(r"\bdocs/[\w./-]+\.(?:md|json|py)\b")
 SOURCE_PATH = re.compile(r"(?<![\w./-])(?:courier|formats|tests|docs|benchmarks)/(?!bench_NAME)[\w./-]+\.py\b")
 
 
@@ -38,6 +40,12 @@ def test_the_page_on_architecture_is_what_the_source_imports() -> None:
 def test_source_files_that_a_page_names_exist(page: Path) -> None:
     named = SOURCE_PATH.findall(page.read_text("utf-8"))
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_pages_that_the_source_and_its_messages_name_exist() -> None:
+    named = {(path, name) for path in SOURCES for name in PAGE_PATH.findall(path.read_text("utf-8"))}
+    assert len(named) > 30
+    assert [(path.name, name) for path, name in sorted(named) if not (ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
