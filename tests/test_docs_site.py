@@ -66,6 +66,17 @@ def loaded_by(page: Path) -> Loaded:
     return found
 
 
+def test_what_a_page_loads_is_told_from_what_it_links_to(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(
+        '<link rel="stylesheet" href="https://a.example/x.css"><link rel="next" href="https://a.example/next">'
+        '<script src="//b.example/x.js"></script><img src="c.png"><a href="https://d.example/">d</a>'
+        '<div style="background: url(https://e.example/e.png)"></div>'
+    )
+    outside = [one for one in loaded_by(page).loads if OUTSIDE.match(one)]
+    assert outside == ["https://a.example/x.css", "//b.example/x.js", "https://e.example/e.png"]
+
+
 @pytest.mark.slow
 def test_the_site_is_made_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     stock_tool("dot")
