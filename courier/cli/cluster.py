@@ -47,7 +47,7 @@ def run(
         str, typer.Option("--bind", metavar="HOST:PORT", help="Where the scheduler listens.")
     ] = "127.0.0.1:8786",
 ) -> None:
-    """Run the scheduler of a Dask cluster and workers on this computer, until Ctrl-C.
+    """Run a Dask scheduler and workers here, until Ctrl-C.
 
     Other computers join with: dask worker tcp://HOST:PORT --nthreads 1. They need the same release of this toolkit and
     the home of the site at the same path. Whoever reaches the scheduler can run programs as you: keep it to a network
