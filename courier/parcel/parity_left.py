@@ -12,7 +12,7 @@ from formats.documents.packing import PackingList
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParityLeft:
-    """The parity of one group: ``parity`` columns, of which ``used`` make up for what is not here.
+    """The parity of one group: of its ``columns`` ``parity`` are parity, and ``used`` are not here.
 
     With ``spares`` a column is a volume; without, it is a part of the one volume of the group. A column of which any
     block is missing in the worst stripe counts as used, as if all stripes were damaged in the same place. Where more is
@@ -21,8 +21,14 @@ class ParityLeft:
 
     volumes: tuple[int, ...]
     spares: tuple[int, ...]
+    columns: int
     parity: int
     used: int
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether it is one volume of which nothing can be told: at least one of its files is not here at all."""
+        return not self.spares and self.used == self.columns
 
     @property
     def left(self) -> int:
@@ -40,6 +46,7 @@ def parity_left(packing: PackingList, have: Callable[[int], Sequence[int]] | Non
         ParityLeft(
             volumes=group.record.volumes,
             spares=group.record.spares,
+            columns=group.geometry.total,
             parity=group.geometry.parity,
             used=0 if have is None else _used(parity, number, group, have),
         )

@@ -15,6 +15,7 @@ from courier.sending.arrivals_there import arrived_by
 from courier.sending.outgoing_parcel import OutgoingParcel, open_outgoing
 from courier.site.catalog import letters, parcel_pages, parcels
 from courier.site.catalog.parcels import SentParcel, SentTo, SentVolume
+from courier.text import plural
 from courier.web.charts import MAP_CELLS, BlockPicture, block_picture, layout_cells
 from courier.web.custody_part import CustodyPart, custody_part
 from courier.web.pages import Asked, Page
@@ -177,7 +178,11 @@ def _sent_volume(
         at_ns=one.written_ns,
         seal=seals.get(one.number, ""),
         map=block_picture(layout_cells(sizes), LAID_OUT) if sizes else None,
-        map_text=f"{archive:,} blocks of archives, {parity:,} of parity" if sizes else "",
+        map_text=" and ".join(
+            f"{plural(blocks, 'block')} of {what}"
+            for blocks, what in ((archive, "archives"), (parity, "parity"))
+            if blocks
+        ),
     )
 
 
@@ -206,7 +211,9 @@ def _received(asked: Asked) -> dict[str, Any]:
             at_ns=read[number].seen_ns if number in read else None,
             seal="",
             map=block_picture(blocks[number].map, HERE) if number in blocks else None,
-            map_text=f"{blocks[number].good:,} of {blocks[number].total:,} blocks are here" if number in blocks else "",
+            map_text=f"{blocks[number].good:,} of {plural(blocks[number].total, 'block')} here"
+            if number in blocks
+            else "",
         )
         for number in numbers
     ]

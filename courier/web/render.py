@@ -47,7 +47,7 @@ def moment(ns: int | None, missing: str = "-") -> Markup:
         return escape(missing)
     text = format_time(ns)
     shown = text[:16].replace("T", " ")
-    return Markup('<time datetime="{}Z" title="{} UTC">{} UTC</time>').format(
+    return Markup('<time datetime="{}Z" title="{} UTC">{}Z</time>').format(
         text[:19], text[:19].replace("T", " "), shown
     )
 

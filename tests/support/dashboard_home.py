@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from journey import Home, Sites, add, create, introduce, make_sites, noise, run, write, write_files
+from journey import Home, Sites, add, create, introduce, noise, run, write, write_files
 
 from courier.parcel.states import ReceivedState, SentState
 from courier.site.catalog import parcels, sites
@@ -37,17 +37,25 @@ class DashboardHome:
         return self.sites.hq
 
 
-def make_dashboard_home(root: Path, *, history: int = 200, size: int = 3_000_000, hostile: bool = False) -> DashboardHome:
+def make_dashboard_home(
+    root: Path, *, history: int = 200, size: int = 3_000_000, hostile: bool = False
+) -> DashboardHome:
     """Make it all. ``size``: bytes of the content of each real parcel; ``hostile``: names that try to be markup."""
-    made = make_sites(root, *NAMES)
-    hq, br, other, _ = made.homes
-    introduce(root, other, br)
+    homes = tuple(_make_home(root, code, name) for code, name in NAMES.items())
+    made = Sites(root=root, homes=homes)
+    hq, br, other, _ = homes
+    for one, another in ((hq, br), (hq, other), (hq, homes[3]), (other, br)):
+        introduce(root, one, another)
+    with closing(open_site(hq.path)) as site:
+        _write_history(site, history)
     images = write_files(root / "images", server_wim=noise(size, 1), readme_txt=b"what is what" * 50)
     drivers = write_files(root / "drivers", drivers_cab=noise(size, 2))
     tools = write_files(root / "tools", tools_zip=noise(size // 2, 3))
     server = add(hq, images, name=HOSTILE if hostile else "Server image 2026")
     driver = add(hq, drivers, name="Drivers, network and storage")
-    third = add(br, tools, name="\u65e5\u672c\u8a9e \u0627\u0644\u0639\u0631\u0628\u064a\u0629" if hostile else "Branch tools")
+    third = add(
+        br, tools, name="\u65e5\u672c\u8a9e \u0627\u0644\u0639\u0631\u0628\u064a\u0629" if hostile else "Branch tools"
+    )
     capacity = f"{max(850_000, size // 3)}"
     found = _sent(made, server, driver, capacity)
     found |= _arriving(made, third, capacity)
@@ -55,11 +63,17 @@ def make_dashboard_home(root: Path, *, history: int = 200, size: int = 3_000_000
     hq("point", "distribute", server, "--point", "P1")
     _date_back(hq, found)
     with closing(open_site(hq.path)) as site:
-        _write_history(site, history)
         _measure_lines(site, root)
         if hostile:
             _hostile_rows(site)
     return DashboardHome(sites=made, parcels=found)
+
+
+def _make_home(root: Path, code: str, name: str) -> Home:
+    home = Home(code=code, path=root / code)
+    run("init", "--site", code, "--name", name, "--home", home.path)
+    run("site", "card", "--out", root / f"{code}.card", "--home", home.path)
+    return home
 
 
 def _sent(made: Sites, server: str, driver: str, capacity: str) -> dict[str, str]:
@@ -145,7 +159,12 @@ def _write_history(site: Site, count: int) -> None:
             parcels.add_sent(connection, sent, [code])
             shipped = begun + DAY_NS
             ended = begun + (3 + number % 5) * DAY_NS if state == SentState.CONFIRMED else None
-            values = {"carrier": "Speedy Vans", "tracking": f"SV-{number}", "copy": 1, "receipt": b"{}" if ended else None}
+            values = {
+                "carrier": "Speedy Vans",
+                "tracking": f"SV-{number}",
+                "copy": 1,
+                "receipt": b"{}" if ended else None,
+            }
             parcels.change_destination(connection, name, code, shipped_ns=shipped, confirmed_ns=ended, **values)
             parcels.write_log(
                 connection,
@@ -201,8 +220,3 @@ def every_path(home: DashboardHome) -> Iterator[str]:
     yield from (f"/parcels/{parcel}" for parcel in home.parcels.values())
     yield "/parcels/HQ1-900000"
     yield "/parcels?find=BR2&state=Confirmed&side=sent"
-
-
-def run_at(home: Home, *words: object) -> None:
-    """Type a command at a site."""
-    run(*words, "--home", home.path, "--yes")
