@@ -211,9 +211,7 @@ def _received(asked: Asked) -> dict[str, Any]:
             at_ns=read[number].seen_ns if number in read else None,
             seal="",
             map=block_picture(blocks[number].map, HERE) if number in blocks else None,
-            map_text=f"{blocks[number].good:,} of {plural(blocks[number].total, 'block')} here"
-            if number in blocks
-            else "",
+            map_text=_here_text(blocks[number]) if number in blocks else "",
         )
         for number in numbers
     ]
@@ -228,6 +226,10 @@ def _received(asked: Asked) -> dict[str, Any]:
         "parity": parity[:GROUPS],
         "groups": len(parity),
     }
+
+
+def _here_text(one: VolumeBlocks) -> str:
+    return f"{one.good:,} of {plural(one.total, 'block')} here"
 
 
 def _status(asked: Asked, build: str) -> tuple[ParcelStatus | None, CourierError | None]:

@@ -14,10 +14,12 @@ from pathlib import Path
 from journey import Home, Sites, add, create, introduce, noise, run, write, write_files
 
 from courier.parcel.states import ReceivedState, SentState
-from courier.site.catalog import parcels, sites
+from courier.site.catalog import messages, parcels, sites
+from courier.site.catalog.messages import Message
 from courier.site.catalog.parcels import LogEntry, ReceivedParcel, SentParcel
 from courier.site.clock import now
 from courier.site.home import Site, open_site
+from formats.digest import sha256_hex
 
 DAY_NS = 24 * 3600 * 10**9
 HOSTILE = '<script>alert("x")</script>&"\''
@@ -53,9 +55,9 @@ def make_dashboard_home(
     tools = write_files(root / "tools", tools_zip=noise(size // 2, 3))
     server = add(hq, images, name=HOSTILE if hostile else "Server image 2026")
     driver = add(hq, drivers, name="Drivers, network and storage")
-    third = add(
-        br, tools, name="\u65e5\u672c\u8a9e \u0627\u0644\u0639\u0631\u0628\u064a\u0629" if hostile else "Branch tools"
-    )
+    third = add(br, tools, name=HOSTILE if hostile else "Branch tools")
+    for name in ("Office, language packs", "\u65e5\u672c\u8a9e", "\u0639\u0631\u0628\u064a"):
+        add(hq, tools / "tools.zip", name=name)
     capacity = f"{max(850_000, size // 3)}"
     found = _sent(made, server, driver, capacity)
     found |= _arriving(made, third, capacity)
@@ -64,6 +66,7 @@ def make_dashboard_home(
     _date_back(hq, found)
     with closing(open_site(hq.path)) as site:
         _measure_lines(site, root)
+        _write_messages(site)
         if hostile:
             _hostile_rows(site)
     return DashboardHome(sites=made, parcels=found)
@@ -159,13 +162,17 @@ def _write_history(site: Site, count: int) -> None:
             parcels.add_sent(connection, sent, [code])
             shipped = begun + DAY_NS
             ended = begun + (3 + number % 5) * DAY_NS if state == SentState.CONFIRMED else None
-            values = {
-                "carrier": "Speedy Vans",
-                "tracking": f"SV-{number}",
-                "copy": 1,
-                "receipt": b"{}" if ended else None,
-            }
-            parcels.change_destination(connection, name, code, shipped_ns=shipped, confirmed_ns=ended, **values)
+            parcels.change_destination(
+                connection,
+                name,
+                code,
+                carrier="Speedy Vans",
+                tracking=f"SV-{number}",
+                copy=1,
+                shipped_ns=shipped,
+                confirmed_ns=ended,
+                receipt=b"{}" if ended else None,
+            )
             parcels.write_log(
                 connection,
                 LogEntry(parcel=name, at_ns=shipped, operator="kim", event="sent", text=f"to {code}, Speedy Vans"),
@@ -204,6 +211,33 @@ def _measure_lines(site: Site, root: Path) -> None:
             address = sites.addresses(connection, code)[0].address
             sites.change_address(connection, code, address, measured=found.to_text())
         assert sites.change_address(connection, "BR3", share, failures=5, tried_ns=now() - DAY_NS // 24)
+
+
+def _write_messages(site: Site) -> None:
+    """A message that waits since days, and dead letters of both directions."""
+    moment = now()
+    with site.catalogue.writing() as connection:
+        for direction, state, code, kind, reason in (
+            ("out", "queued", "BR3", "receipt", "the folder is not there"),
+            ("out", "dead", "BR2", "definition", "refused: no card of HQ1 is pinned"),
+            ("in", "refused", "", "notice", "signed by a key that nobody here knows"),
+        ):
+            digest = sha256_hex(f"{direction} {state}".encode())
+            message = Message(
+                direction=direction,
+                sha256=digest,
+                site=code,
+                type=f"application/vnd.courier.{kind}+json",
+                state=state,
+                reason=reason,
+                body=b"{}",
+                created_ns=moment - 2 * DAY_NS,
+                settled_ns=None if state == "queued" else moment - DAY_NS,
+                attempts=4,
+                recipient="age1",
+                name=digest,
+            )
+            messages.put(connection, message)
 
 
 def _hostile_rows(site: Site) -> None:
