@@ -40,7 +40,7 @@ class DashboardHome:
 
 
 def make_dashboard_home(
-    root: Path, *, history: int = 200, size: int = 3_000_000, hostile: bool = False
+    root: Path, *, history: int = 200, size: int = 2_400_000, hostile: bool = False
 ) -> DashboardHome:
     """Make it all. ``size``: bytes of the content of each real parcel; ``hostile``: names that try to be markup."""
     homes = tuple(_make_home(root, code, name) for code, name in NAMES.items())
@@ -58,7 +58,7 @@ def make_dashboard_home(
     third = add(br, tools, name=HOSTILE if hostile else "Branch tools")
     for name in ("Office, language packs", "\u65e5\u672c\u8a9e", "\u0639\u0631\u0628\u064a"):
         add(hq, tools / "tools.zip", name=name)
-    capacity = f"{max(850_000, size // 3)}"
+    capacity = f"{max(1_200_000, size // 3)}"
     found = _sent(made, server, driver, capacity)
     found |= _arriving(made, third, capacity)
     hq("point", "add", "P1", root / "point", "--url", "http://127.0.0.1:9/p1")
