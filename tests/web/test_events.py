@@ -1,4 +1,4 @@
-"""The stream of events: what it says, and that it ends: with its browser, with one that reads nothing, and when told."""
+"""The stream of events: what it says, and that it ends with its browser, with one that reads nothing, and when told."""
 
 from __future__ import annotations
 
