@@ -55,11 +55,9 @@ NOT_KEPT = {"cache-control": "no-store"}
 class Dashboard:
     """The pages of one site."""
 
-    def __init__(
-        self, site: Site, watch: Watch, entry: Entry, *, cookie: str, log: Callable[[str], None] = lambda _: None
-    ) -> None:
-        """``cookie``: the name of that of the session. ``log`` is told what a page could not be made for."""
-        self._site, self._watch, self._entry, self._cookie, self._log = site, watch, entry, cookie, log
+    def __init__(self, site: Site, watch: Watch, entry: Entry, *, log: Callable[[str], None] = lambda _: None) -> None:
+        """``log`` is told what a page could not be made for."""
+        self._site, self._watch, self._entry, self._log = site, watch, entry, log
 
     def application(self, names: Collection[str] = ()) -> App:
         """The application, guarded. ``names``: further names of this computer (`courier.web.guard.is_named_right`)."""
@@ -79,7 +77,7 @@ class Dashboard:
             lifespan=_lifespan,
         )
         app.router.redirect_slashes = False
-        return Guard(app, self._entry, self._refusal, names=own_names() | set(names), cookie=self._cookie)
+        return Guard(app, self._entry, self._refusal, names=own_names() | set(names))
 
     def _page(self, gather: Callable[[Asked], Page]) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:
@@ -135,14 +133,14 @@ class Dashboard:
         if "prefetch" in purpose or request.method != "GET":
             return Response(status_code=503, headers=NOT_KEPT)
         admission = self._entry.admit(request.query_params.get("token", ""))
-        was_in = self._entry.is_open(session_of(request.scope, self._cookie))
+        was_in = self._entry.is_open(session_of(request.scope, self._entry.cookie))
         if admission is not Admission.ADMITTED and not was_in:
             why = "used" if admission is Admission.USED else "wrong"
             return self._html("refused", {"status": 403, "title": "Not shown", "why": why}, 403)
         # A page that leads on, and no redirection: after one that began elsewhere the cookie would not be shown.
         response = self._html("entered", {"title": "Welcome"})
         if admission is Admission.ADMITTED:
-            response.set_cookie(self._cookie, self._entry.session, path="/", httponly=True, samesite="strict")
+            response.set_cookie(self._entry.cookie, self._entry.session, path="/", httponly=True, samesite="strict")
         return response
 
     async def _changes(self, _request: Request) -> Response:

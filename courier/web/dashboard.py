@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from courier.channel.http_server import Listening, serve_application
 from courier.channel.refusal_log import RefusalLog
@@ -81,9 +82,14 @@ def run_dashboard(
 
     entry, watch = Entry(), Watch(site)
     hosted = _Hosted(site=site.code, refusals=RefusalLog(log, now=time.time_ns))
-    # Of another port, a browser shows the same cookies: each site has a name of its own for its session.
-    dashboard = Dashboard(site, watch, entry, cookie=f"courier-{site.code}-{listening.port}", log=log)
+    dashboard = Dashboard(site, watch, entry, log=log)
     stop = stop or threading.Event()
+
+    def announce(url: str) -> None:
+        # Now the port is known: each dashboard of a computer has a name of its own for its session.
+        entry.cookie = f"courier-{site.code}-{urlsplit(url).port}"
+        ready(f"{url}{ENTER}?token={entry.token}")
+
     watch.start()
     ender = threading.Thread(target=_end_with, args=(stop, watch), name="ender", daemon=True)
     ender.start()
@@ -94,7 +100,7 @@ def run_dashboard(
             listening,
             protocol=partial(LimitedProtocol, Doors(hosted, per_address=None)),
             connections=CONNECTIONS,
-            ready=lambda url: ready(f"{url}{ENTER}?token={entry.token}"),
+            ready=announce,
             stop=stop,
         )
     finally:

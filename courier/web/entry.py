@@ -26,7 +26,9 @@ class Admission(Enum):
 class Entry:
     """The one token and the one session of a running dashboard; several threads may use it."""
 
-    def __init__(self) -> None:
+    def __init__(self, cookie: str = "courier") -> None:
+        """``cookie``: the name of that of the session. A browser has the same cookies for every port of a computer."""
+        self.cookie = cookie
         self.token = secrets.token_urlsafe(TOKEN_BYTES)
         self.session = secrets.token_urlsafe(TOKEN_BYTES)
         self._lock = threading.Lock()

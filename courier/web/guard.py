@@ -75,11 +75,10 @@ def is_named_right(host: str, names: Collection[str]) -> bool:
 class Guard:
     """The application behind all that this module says."""
 
-    def __init__(self, app: App, entry: Entry, refusal: Refusal, *, names: Collection[str], cookie: str) -> None:
-        """``names``: see `is_named_right`. ``cookie``: the name of that of the session."""
+    def __init__(self, app: App, entry: Entry, refusal: Refusal, *, names: Collection[str]) -> None:
+        """``names``: see `is_named_right`."""
         self._app, self._entry, self._refusal = app, entry, refusal
         self._names = frozenset(name.lower() for name in names)
-        self._cookie = cookie
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -104,12 +103,9 @@ class Guard:
         if scope["method"] not in READING:
             return self._refusal(405)
         path = scope["path"]
-        if path == ENTER or path.startswith(STATIC) or self._entry.is_open(self._session(scope)):
+        if path == ENTER or path.startswith(STATIC) or self._entry.is_open(session_of(scope, self._entry.cookie)):
             return self._app
         return self._refusal(403)
-
-    def _session(self, scope: Scope) -> str:
-        return session_of(scope, self._cookie)
 
 
 def session_of(scope: Scope, cookie: str) -> str:

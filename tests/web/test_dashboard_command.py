@@ -10,7 +10,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,9 +19,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+pytest.importorskip("httpx")
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
+from dashboard_client import serving
 from journey import Home, add, environment, make_home, run, started_with
 
 from courier.channel.http_server import Listening
@@ -63,31 +64,11 @@ def visitor_of(url: str) -> Visitor:
 
 @contextlib.contextmanager
 def running(home: Path) -> Iterator[Visitor]:
-    """The dashboard of a home, in a thread, and a browser that was let in."""
-    ready, stop = threading.Event(), threading.Event()
-    urls: list[str] = []
-
-    def act() -> None:
-        with closing(open_site(home, read_only=True)) as site:
-            run_dashboard(
-                site,
-                Listening(host="127.0.0.1", port=0),
-                log=lambda _: None,
-                ready=lambda url: (urls.append(url), ready.set())[0],
-                stop=stop,
-            )
-
-    thread = threading.Thread(target=act)
-    thread.start()
-    try:
-        assert ready.wait(20)
-        visitor = visitor_of(urls[0])
+    """The dashboard of a home, and a browser that was let in."""
+    with serving(home) as url:
+        visitor = visitor_of(url)
         visitor.enter()
         yield visitor
-    finally:
-        stop.set()
-        thread.join(20)
-        assert not thread.is_alive()
 
 
 @pytest.fixture
@@ -122,8 +103,8 @@ def test_the_command_prints_an_address_and_ends_by_ctrl_c_while_pages_are_open(h
         assert answer.readline() == b"event: change\n"
         with socket.create_connection(("127.0.0.1", visitor.port)):
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=8)
-        answer.read()
+            out, err = process.communicate(timeout=60)
+        answer.read()  # to its end: it was not cut off
         stream.close()
         assert process.returncode == 0, err
         assert json.loads(out.splitlines()[-1]) == {"site": "HQ1", "ended": True}
@@ -144,6 +125,15 @@ def test_it_changes_nothing_and_works_while_others_write_and_hold_locks(home: Ho
         assert "First package" in visitor.get("/packages")[1]
         writer.execute("ROLLBACK")
     assert home.state() == before
+
+
+def test_dashboards_side_by_side_each_have_their_own_session(home: Home, tmp_path: Path) -> None:
+    other = make_home(tmp_path / "other", "HQ1")
+    with running(home.path) as one, running(other.path) as another:
+        assert one.cookie.partition("=")[0] != another.cookie.partition("=")[0]
+        # A browser shows each of them the cookies of both.
+        one.cookie = another.cookie = f"{one.cookie}; {another.cookie}"
+        assert one.get("/")[0] == another.get("/")[0] == 200
 
 
 def test_a_site_whose_keys_have_a_passphrase_is_shown_without_it(
