@@ -23,7 +23,7 @@ from formats.digest import sha256_hex
 
 DAY_NS = 24 * 3600 * 10**9
 HOSTILE = '<script>alert("x")</script>&"\''
-NAMES = {"HQ1": "Headquarters", "BR1": "North branch", "BR2": "Filiale S\u00fcd", "BR3": "\u6771\u4eac\u652f\u5e97"}
+NAMES = {"HQ1": "Headquarters", "BR1": "North branch", "BR2": "Filiale S\u00fcd", "BR3": "Harbour depot"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +56,8 @@ def make_dashboard_home(
     server = add(hq, images, name=HOSTILE if hostile else "Server image 2026")
     driver = add(hq, drivers, name="Drivers, network and storage")
     third = add(br, tools, name=HOSTILE if hostile else "Branch tools")
-    for name in ("Office, language packs", "\u65e5\u672c\u8a9e", "\u0639\u0631\u0628\u064a"):
+    scripts = ("\u6771\u4eac", "\u0639\u0631\u0628\u064a", "\u202etxt.exe")
+    for name in scripts if hostile else ("Office", "Language packs", "Lab instruments"):
         add(hq, tools / "tools.zip", name=name)
     capacity = f"{max(1_200_000, size // 3)}"
     found = _sent(made, server, driver, capacity)
@@ -113,7 +114,7 @@ def _arriving(made: Sites, tools: str, capacity: str) -> dict[str, str]:
     for at in range(len(data) // 4, len(data), max(1 << 20, len(data) // 3)):
         data[at] ^= 0x55
     archive.write_bytes(data)
-    hq("parcel", "receive", media[0], "--hold", code=None)
+    hq("parcel", "receive", *media[:2], "--hold", code=None)
     return {"received": parcel}
 
 
