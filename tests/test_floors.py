@@ -86,7 +86,6 @@ FLOORS = (
 )
 
 PURE = (
-    "courier.web.paging",
     "courier.care.ailment",
     "courier.care.facts",
     "courier.care.metrics",
@@ -103,6 +102,7 @@ PURE = (
     "courier.parcel.archive_plan",
     "courier.parcel.custody",
     "courier.parcel.import_checks",
+    "courier.parcel.parity_left",
     "courier.parcel.parity_plan",
     "courier.parcel.parity_room",
     "courier.parcel.parity_repair",

@@ -25,9 +25,10 @@ def dashboard(
         ),
     ] = None,
 ) -> None:
-    """Show the site in a browser: parcels, sites, packages, messages. It ends on Ctrl-C or SIGTERM.
+    """Show the site in a browser, for reading only.
 
-    Nothing can be changed there. The address that is printed lets one browser in, once. Needs the extra dashboard.
+    Parcels on a time line, what waits and the next command, sites, packages, messages. The address that is printed lets
+    one browser in, once. It ends on Ctrl-C or SIGTERM. Needs the extra dashboard.
     """
     from courier.channel.http_server import Listening, parse_bind
     from courier.web.dashboard import is_loopback, require_dashboard, run_dashboard

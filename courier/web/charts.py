@@ -1,4 +1,4 @@
-"""The geometry of the pictures of the dashboard: a time line, and maps of blocks. Pure.
+"""The geometry of the pictures of the dashboard: a time line, and maps of blocks.
 
 Positions on a time line are percentages of its width, so that it is drawn as wide as its column is.
 """

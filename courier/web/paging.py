@@ -1,4 +1,4 @@
-"""Pages of long lists: which part of a list is shown, and the addresses of the parts beside it. Pure."""
+"""Pages of long lists: which part of a list is shown, and the addresses of the parts beside it."""
 
 from __future__ import annotations
 

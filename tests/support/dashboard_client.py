@@ -40,7 +40,7 @@ class Asking:
             sent.setdefault("cookie", f"{COOKIE}={self.entry.session}")
 
         async def asked() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)  # type: ignore[arg-type]
+            transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8440") as client:
                 return await client.request(method, path, headers={"host": host, **sent})
 

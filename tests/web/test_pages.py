@@ -287,10 +287,7 @@ def long_lived(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return home
 
 
-def test_a_history_of_100_000_events_is_shown_page_by_page(long_lived: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[int] = []
-    entry = custody_part.read_entry
-    monkeypatch.setattr(custody_part, "read_entry", lambda data: read.append(1) or entry(data))
+def test_a_history_of_100_000_events_is_shown_page_by_page(long_lived: Home) -> None:
     with dashboard_of(long_lived.path) as asking:
         for path in ("/", "/parcels", "/channel", "/channel?dead=400", "/parcels/HQ1-000001?log=3000"):
             answer = asking(path)
@@ -302,7 +299,6 @@ def test_a_history_of_100_000_events_is_shown_page_by_page(long_lived: Home, mon
         assert f"1 to 25 of {EVENTS:,}" in page.text
         assert f"There are {EVENTS:,} entries, too many to be checked for a page" in page.text
         assert "courier parcel custody verify HQ1-000001" in page.text
-        assert max(len(read), 1) <= 2 * custody_part.CHECKED
         oldest = Markup(asking(f"/parcels/HQ1-000001?log={EVENTS // parcel_page.LOG}").text)
         assert "event 0 " in oldest.text.replace("\n", " ")
 
