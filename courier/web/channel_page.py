@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from courier.site.catalog import messages
 from courier.site.catalog.messages import Message
-from courier.site.outbox import unencrypted_sites
 from courier.web.pages import Asked, Page
 from courier.web.paging import Paging
 
@@ -36,11 +35,11 @@ def channel(asked: Asked) -> Page:
     """The page. Raises `CourierError`."""
     lists = []
     with asked.site.catalogue.reading() as connection:
-        counts = {(way, code, state): n for way, code, state, n in messages.counts(connection)}
         for name, heading, states in LISTS:
             rows, count = messages.page(connection, states, offset=asked.offset(SIZE, name), limit=SIZE)
             lists.append(MessageList(name=name, heading=heading, rows=rows, paging=asked.paging(SIZE, count, name)))
-        bare = unencrypted_sites(connection)
+    snapshot = asked.seen.snapshot
+    counts = {(way, code, state): n for way, code, state, n in snapshot.messages} if snapshot else {}
     table = [
         (
             code,
@@ -50,5 +49,5 @@ def channel(asked: Asked) -> Page:
         for code in sorted({code for _, code, _ in counts})
     ]
     return Page(
-        title="Channel", tab="channel", part="channel", values={"table": table, "lists": lists, "unencrypted": bare}
+        title="Channel", tab="channel", part="channel", values={"table": table, "lists": lists, "snapshot": snapshot}
     )

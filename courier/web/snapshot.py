@@ -16,10 +16,11 @@ from courier.care.waiting import Waiting
 from courier.distribution.registry import PointSpace, all_points, space_of, statement_of
 from courier.packages.vouched import vouching_site
 from courier.planning.held_there import last_report
-from courier.site.catalog import packages, parcel_pages, reports, sites
+from courier.site.catalog import messages, packages, parcel_pages, reports, sites
 from courier.site.catalog.packages import StoredPackage
 from courier.site.catalog.parcel_pages import RECEIVED, SENT, ListedParcel
 from courier.site.home import Site
+from courier.site.outbox import UnencryptedSite, unencrypted_sites
 from formats.documents.report import Place, SiteReport
 from formats.errors import FormatError
 
@@ -57,7 +58,10 @@ class KnownVersion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
-    """A site at one moment."""
+    """A site at one moment.
+
+    ``messages``: (direction, site, state, how many). ``unencrypted``: sites to which messages go without encryption.
+    """
 
     facts: SiteFacts
     waiting: Sequence[Waiting]
@@ -65,6 +69,8 @@ class Snapshot:
     places: Sequence[PointSpace]
     told: dict[str, ToldBySite]
     versions: Sequence[KnownVersion]
+    messages: Sequence[tuple[str, str, str, int]]
+    unencrypted: Sequence[UnencryptedSite]
 
 
 def take_snapshot(site: Site) -> Snapshot:
@@ -73,6 +79,7 @@ def take_snapshot(site: Site) -> Snapshot:
     with site.catalogue.reading() as connection:
         line = parcel_pages.newest_parcels(connection, GOING_ON, LINES)
         peers = [one.code for one in sites.everyone(connection)]
+        counts, unencrypted = messages.counts(connection), unencrypted_sites(connection)
     told = {code: report for code in peers if (report := _report(site, code)) is not None}
     return Snapshot(
         facts=facts,
@@ -89,6 +96,8 @@ def take_snapshot(site: Site) -> Snapshot:
             for code, report in told.items()
         },
         versions=_versions(site, told),
+        messages=counts,
+        unencrypted=unencrypted,
     )
 
 

@@ -288,6 +288,13 @@ def live(connection: Connection, site: str) -> list[Message]:
     return _heads(connection, query)
 
 
+def count_unencrypted(connection: Connection, site: str) -> int:
+    """How many messages for a site are queued or delivered that are not encrypted."""
+    waiting = and_(message.c.state.in_(LIVE), message.c.recipient == "")
+    query = select(func.count()).where(message.c.direction == "out", message.c.site == site, waiting)
+    return int(connection.execute(query).scalar_one())
+
+
 def unsettled(connection: Connection, site: str, types: Collection[str]) -> list[Message]:
     """Messages of these types that a site has not acknowledged, including dead letters, without bodies."""
     mine = and_(message.c.direction == "out", message.c.site == site, message.c.type.in_(types))
