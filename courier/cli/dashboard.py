@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
@@ -31,10 +32,14 @@ def dashboard(
     one browser in, once. It ends on Ctrl-C or SIGTERM. Needs the extra dashboard.
     """
     from courier.channel.http_server import Listening, parse_bind
+    from courier.errors import UsageError
     from courier.web.dashboard import is_loopback, require_dashboard, run_dashboard
 
     console = console_of(context)
     name, port = parse_bind(bind)
+    for one in host or ():
+        if not re.fullmatch("[A-Za-z0-9._-]+", one):
+            raise UsageError(f"--host {one}: not the name of a computer", hint="without port and path: --host dash.lan")
     require_dashboard()
 
     def ready(url: str) -> None:

@@ -50,8 +50,8 @@ class Troubles:
             self.seen.append(f"console {kind}: {text}")
 
     def _failed(self, request: Any) -> None:
-        # A page that is left takes its stream of events with it.
-        if not request.url.endswith("/events"):
+        # A page that is left takes with it what it still loads, and its stream of events.
+        if "ERR_ABORTED" not in (request.failure or ""):
             self.seen.append(f"{request.url}: {request.failure}")
 
 

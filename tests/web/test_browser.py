@@ -150,6 +150,9 @@ def test_a_page_renews_itself_and_keeps_the_focus(
         add(home, root / "a.txt", name="Another")
         page.wait_for_timeout(4000)
         assert page.get_by_label("Package, name or site").input_value() == "half typed"
+        expect(page.get_by_text("Another")).to_have_count(0)
+        page.get_by_label("Package, name or site").blur()
+        expect(page.get_by_text("Another")).to_be_visible(timeout=30_000)
     assert visit.troubles.seen == []
     # The dashboard has ended; the page notices without being touched.
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")

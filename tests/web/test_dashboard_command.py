@@ -176,6 +176,11 @@ def test_a_bind_that_is_none_is_refused(home: Home, bind: str) -> None:
     assert home.fails("dashboard", "--bind", bind, code=2)["code"] == "usage"
 
 
+def test_a_name_with_more_than_a_name_is_refused(home: Home) -> None:
+    for name in ("dash.lan:8440", "http://dash.lan", ""):
+        assert home.fails("dashboard", "--host", name, code=2)["code"] == "usage"
+
+
 def test_without_the_extra_the_command_names_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     error = home.fails("dashboard", code=6)

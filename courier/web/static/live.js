@@ -4,7 +4,9 @@
 (() => {
   const SILENT_MS = 25000; // the server says every 10 seconds that it is there
   const POLL_MS = 15000;
+  const MARKED_MS = 60000; // so long a marked text keeps its part from being renewed
   const shown = document.getElementById("liveness");
+  const readAt = document.getElementById("read-at");
   let mark = document.body.dataset.mark;
   let heard = Date.now();
   let stream = null;
@@ -20,6 +22,10 @@
     heard = Date.now();
     say("yes", "It renews itself.");
     const found = JSON.parse(text);
+    const time = readAt.querySelector("time");
+    time.dateTime = found.at;
+    time.title = "";
+    time.textContent = found.at.replace("T", " ");
     if (found.mark !== mark) {
       mark = found.mark;
       htmx.trigger(document.body, "courier-changed");
@@ -66,13 +72,36 @@
     }
   }, POLL_MS);
 
+  // Nobody loses what is being typed, pressed or marked: the part is renewed when that is done.
+  let pressed = false;
+  let missed = 0; // since when a renewal is put off
+  document.addEventListener("pointerdown", () => (pressed = true));
+  for (const name of ["pointerup", "pointercancel"]) {
+    document.addEventListener(name, () => setTimeout(() => (pressed = false)));
+  }
+  function isInUse(part) {
+    const active = document.activeElement;
+    if (pressed || (part.contains(active) && active.matches("input, select"))) return true;
+    const marked = document.getSelection();
+    const isMarked = !marked.isCollapsed && part.contains(marked.anchorNode);
+    return isMarked && !(missed && Date.now() - missed > MARKED_MS);
+  }
+  setInterval(() => {
+    const part = document.getElementById("live");
+    if (missed && part && !isInUse(part)) htmx.trigger(document.body, "courier-changed");
+  }, 1000);
+
   // The link that had the focus has it again after its part was renewed.
   document.addEventListener("htmx:beforeSwap", (event) => {
     const active = document.activeElement;
     const inside = event.target.contains(active) && active.matches("a[href], [id], [data-copy]");
     focus = inside ? [active.getAttribute("href"), active.id, active.dataset.copy] : null;
-    // Nobody loses what is being typed or chosen.
-    if (inside && active.matches("input, select")) event.detail.shouldSwap = false;
+    if (event.detail.shouldSwap && isInUse(event.target)) {
+      event.detail.shouldSwap = false;
+      missed = missed || Date.now();
+    } else {
+      missed = 0;
+    }
   });
   document.addEventListener("htmx:afterSettle", () => {
     unhide();
