@@ -133,8 +133,9 @@ class Watch:
         self._first.set()
 
     def _pause(self) -> None:
-        if self._clock() - self._asked > UNSEEN_SECONDS:
-            self._wanted.clear()
+        # In this order nobody who asks meanwhile, or ends the watch, is overlooked.
+        self._wanted.clear()
+        if self._clock() - self._asked > UNSEEN_SECONDS and not self._ended.is_set():
             self._wanted.wait()
         self._ended.wait(LOOK_SECONDS)
 
