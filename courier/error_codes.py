@@ -121,6 +121,7 @@ class Code(StrEnum):
     NO_SPACE_THERE = "no-space-there", "The destination has too little disk space for the parcel."
     NO_TAPE_DEVICES = "no-tape-devices", "Tape drives can be used on Linux only."
     NO_TOKEN_SUPPORT = "no-token-support", "The part of the toolkit for hardware tokens is not installed."
+    OLDER_CATALOGUE = "older-catalogue", "The catalogue is of an older release, and the command only reads it."
     OTHER_BUILD = "other-build", "A volume is of another build of the parcel than the volumes received before."
     OTHER_KEY = "other-key", "The file, variable or token holds another key than this site signs with."
     OUTSIDE_LINKS = "outside-links", "Links lead out of a package, and the site's policy refuses that."

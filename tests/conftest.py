@@ -24,6 +24,7 @@ from shared_statements import share_statements
 
 if TYPE_CHECKING:
     from channel_network import Pair
+    from dashboard_home import DashboardHome
     from deploy_client import Computer
     from download_points import SamplePoint
     from http_requests import Forge
@@ -195,6 +196,14 @@ def point(made: SamplePoint, tmp_path: Path) -> SamplePoint:
     found.folder = made.copy(f"copy-{tmp_path.name}")
     found.refs, found.serial = list(made.refs), made.serial
     return found
+
+
+@pytest.fixture(scope="session")
+def dashboard_home(tmp_path_factory: pytest.TempPathFactory) -> DashboardHome:
+    """A site with something on every page of the dashboard, and names that try to be markup; no test alters it."""
+    from dashboard_home import make_dashboard_home
+
+    return make_dashboard_home(tmp_path_factory.mktemp("dashboard"), hostile=True)
 
 
 @pytest.fixture

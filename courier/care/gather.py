@@ -58,6 +58,7 @@ def gather(site: Site) -> SiteFacts:
 
 def _peers(connection: Connection) -> tuple[PeerFacts, ...]:
     found = []
+    heard = messages.last_from_each(connection)
     for peer in sites.everyone(connection):
         if peer.revoked:
             continue
@@ -67,7 +68,7 @@ def _peers(connection: Connection) -> tuple[PeerFacts, ...]:
                 code=peer.code,
                 pinned_ns=peer.pinned_ns,
                 key_until_ns=pinned_card(peer.card).keys[0].valid_until_ns,
-                heard_ns=messages.last_from(connection, peer.code),
+                heard_ns=heard.get(peer.code),
                 queued=len(queued),
                 oldest_ns=min((one.created_ns for one in queued), default=None),
                 addresses=tuple((one.address, one.failures) for one in sites.addresses(connection, peer.code)),

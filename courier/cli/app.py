@@ -20,6 +20,7 @@ from courier.cli import (
     cluster,
     computer,
     config,
+    dashboard,
     demo,
     deploy,
     doctor,
@@ -47,7 +48,7 @@ app = group(
     "Build, ship, verify and import parcels of OS-image packages between sites whose network cannot carry them.\n\n"
     f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}."
 )
-for commands in (site.init_app, demo.app, status.app, doctor.app, backup.app, download.app):
+for commands in (site.init_app, demo.app, status.app, dashboard.app, doctor.app, backup.app, download.app):
     app.add_typer(commands)
 for name, commands in (
     ("site", site.app),

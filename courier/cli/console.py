@@ -54,8 +54,8 @@ class Console:
         return not (self.json or self.json_lines)
 
     @contextlib.contextmanager
-    def site(self, *, lost_catalogue: bool = False) -> Iterator[Site]:
-        """Open the site of this command.
+    def site(self, *, lost_catalogue: bool = False, read_only: bool = False) -> Iterator[Site]:
+        """Open the site of this command; ``read_only``: its catalogue for reading only.
 
         ``lost_catalogue``: a catalogue that is missing or damaged is begun anew. When the block raises, that is undone.
         """
@@ -70,7 +70,7 @@ class Console:
             shared_with_group(home),
             logged(home, self.command),
             catalogue_begun_anew(home) if lost_catalogue else contextlib.nullcontext(),
-            closing(open_site(home, lost_catalogue=lost_catalogue)) as site,
+            closing(open_site(home, lost_catalogue=lost_catalogue, read_only=read_only)) as site,
         ):
             for warning in (open_to_others(home), password_in_settings(home, site.settings.catalogue)):
                 if warning:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from courier.receiving.spool import Spool
@@ -40,14 +40,23 @@ def block_map(here: Sequence[int], width: int = WIDTH) -> str:
     return "".join(drawn)
 
 
-def volume_blocks(site: Site, parcel: str, build: str) -> tuple[VolumeBlocks, ...]:
-    """The blocks of every volume of a build that arrives; empty where it has no spool, or none any more."""
+def volume_blocks(
+    site: Site, parcel: str, build: str, *, width: int = WIDTH, numbers: Collection[int] | None = None
+) -> tuple[VolumeBlocks, ...]:
+    """The blocks of every volume of a build that arrives; empty where it has no spool, or none any more.
+
+    ``width``: the most characters of a map. ``numbers``: only these volumes are looked at; None: all.
+    """
     folder = site.incoming(parcel, build)
     if not Spool.exists(folder):
         return ()
     spool = Spool.open(folder)
     haves: dict[int, list[tuple[int, bytearray]]] = {n: [] for n in range(1, spool.packing.volumes + 1)}
+    if numbers is not None:
+        haves = {number: [] for number in haves if number in numbers}
     for index, file in enumerate(spool.packing.files()):
+        if file.volume not in haves:
+            continue
         haves[file.volume].append((index, spool.have(index)))
     result, spares = [], spool.packing.spares
     for number, files in haves.items():
@@ -62,7 +71,7 @@ def volume_blocks(site: Site, parcel: str, build: str) -> tuple[VolumeBlocks, ..
                 total=len(together),
                 good=sum(together),
                 missing=tuple((path, spans) for path, spans in missing if spans),
-                map=block_map(together),
+                map=block_map(together, width),
                 spare=number in spares,
             )
         )

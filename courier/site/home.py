@@ -294,12 +294,13 @@ def _sqlite_file(home: Path) -> URL:
     return sqlite_url(path)
 
 
-def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
+def open_site(home: Path, *, lost_catalogue: bool = False, read_only: bool = False) -> Site:
     """Open a site home.
 
     ``lost_catalogue``: a catalogue that is missing is begun anew, to be rebuilt from media (one that is damaged stands
-    in the way: see `courier.site.lost_catalogue`). Raises `NotFoundError` when there is no home, `RefusedError` when a
-    part of it is missing, `DamagedError` for a damaged catalogue.
+    in the way: see `courier.site.lost_catalogue`). ``read_only``: the catalogue is opened for reading only, as
+    `courier.site.catalog.database.open_catalogue` says. Raises `NotFoundError` when there is no home, `RefusedError`
+    when a part of it is missing, `DamagedError` for a damaged catalogue.
     """
     settings = Settings.load(home)
     path = home / CATALOGUE
@@ -312,7 +313,7 @@ def open_site(home: Path, *, lost_catalogue: bool = False) -> Site:
             code=Code.NO_CATALOGUE,
         )
     own_card(home, settings.site)
-    catalogue = open_catalogue(settings.catalogue or _sqlite_file(home))
+    catalogue = open_catalogue(settings.catalogue or _sqlite_file(home), read_only=read_only)
     site = Site(
         home=home,
         settings=settings,

@@ -113,7 +113,7 @@ def unencrypted_sites(connection: Connection) -> list[UnencryptedSite]:
     for pinned in sites.everyone(connection):
         if pinned.revoked:
             continue
-        waiting = sum(not message.recipient for message in messages.live(connection, pinned.code))
+        waiting = messages.count_unencrypted(connection, pinned.code)
         if pinned_card(pinned.card).recipient is None:
             reason, hint = "its card has no recipient", "ask it for a new card (there: courier site rotate-key)"
         elif waiting:

@@ -51,4 +51,4 @@ def test_a_command_makes_no_other(monkeypatch: Any) -> None:
     assert made.count("log") == 1
     made.clear()
     run("--help")
-    assert set(made) == {"init", "demo", "status", "doctor", "backup", "restore", "download"}
+    assert set(made) == {"init", "demo", "status", "dashboard", "doctor", "backup", "restore", "download"}

@@ -20,6 +20,7 @@ ZERO_MEANS_SOMETHING = {
     *("site policy --max-transit-days", "channel serve --every", "channel serve --bind"),
     *("channel address add --retries", "channel address set --retries", "parcel drill --lose"),
     *("plan send --spare-volumes", "point serve --bind", "point config --bind"),
+    "dashboard --bind",
     *("cache config --minimum-age", "cache config --reserve", "site policy --release-lost"),
 }
 

@@ -26,6 +26,7 @@ from courier.site import known_names as known_names_module
 from courier.site.catalog import (
     Catalogue,
     computers,
+    custody,
     database,
     deployments,
     messages,
@@ -37,11 +38,13 @@ from courier.site.catalog import (
     state,
 )
 from courier.site.catalog.computers import Association, Computer, KnownComputer
+from courier.site.catalog.custody import KeptEntry
 from courier.site.catalog.database import sqlite_url
 from courier.site.catalog.deployments import Deployment, Status, Target
 from courier.site.catalog.guests import ROW
 from courier.site.catalog.messages import Message
 from courier.site.catalog.packages import StoredPackage
+from courier.site.catalog.parcel_pages import log_page, newest_log, newest_parcels, parcel_page
 from courier.site.catalog.parcels import (
     LogEntry,
     ReceivedParcel,
@@ -348,6 +351,48 @@ def test_what_is_written_through_a_reading_connection_is_not_kept(catalogue: Cat
         assert packages.read_counter(connection, "parcel") == 0
 
 
+def test_through_a_catalogue_that_is_opened_to_read_nothing_is_written(url: str, catalogue: Catalogue) -> None:
+    reader = open_catalogue(url, read_only=True)
+    try:
+        with pytest.raises(RefusedError), reader.writing():
+            pass
+        with contextlib.suppress(CourierError), reader.reading() as connection:
+            packages.raise_counter(connection, "parcel", 7)
+            connection.commit()
+        with catalogue.writing() as connection:
+            packages.raise_counter(connection, "parcel", 3)
+        with reader.reading() as connection:
+            assert packages.read_counter(connection, "parcel") == 3
+    finally:
+        reader.close()
+
+
+def test_one_of_an_older_release_is_not_changed_by_whoever_only_reads(url: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        open_catalogue(url, read_only=True)
+    assert caught.value.code == "older-catalogue"
+    with raw(url) as connection:
+        assert inspect(connection).get_table_names() == []
+
+
+def test_what_others_write_is_noticed_and_nothing_else_is(url: str, catalogue: Catalogue) -> None:
+    reader = open_catalogue(url, read_only=True)
+    try:
+        with reader.watching() as state:
+            first = state()
+            with reader.reading() as connection:
+                packages.read_counter(connection, "parcel")
+            if url.startswith("sqlite"):  # a server also counts what it does by itself
+                assert state() == first
+            for value in (1, 2):
+                before = state()
+                with catalogue.writing() as connection:
+                    packages.raise_counter(connection, "parcel", value)
+                assert state() != before
+    finally:
+        reader.close()
+
+
 def test_one_reading_sees_one_state(catalogue: Catalogue) -> None:
     with catalogue.reading() as reader:
         assert packages.read_counter(reader, "parcel") == 0
@@ -613,6 +658,41 @@ def test_received_parcels_their_volumes_and_notices(catalogue: Catalogue) -> Non
         assert parcels.received_volumes(connection, RECEIVED.parcel, RECEIVED.build) == []
 
 
+def test_parcels_of_both_sides_are_shown_page_by_page_and_found(catalogue: Catalogue) -> None:
+    with catalogue.writing() as connection:
+        for number in range(1, 6):
+            made = dataclasses.replace(SENT, parcel=f"HQ1-{number:06d}", created_ns=10 * number, state="Confirmed")
+            parcels.add_sent(connection, made, ["BR2", "BR1"] if number < 5 else ["BR3"])
+        parcels.change_destination(connection, "HQ1-000002", "BR1", shipped_ns=33, confirmed_ns=50)
+        parcels.change_destination(connection, "HQ1-000002", "BR2", shipped_ns=30, confirmed_ns=40)
+        parcels.change_sent(connection, "HQ1-000001", state="Sent")
+        came = dataclasses.replace(
+            RECEIVED, parcel="BR3-000009", source="BR3", first_ns=25, imported_ns=60, state="Imported"
+        )
+        parcels.put_received(connection, came)
+    with catalogue.reading() as connection:
+        rows, count = parcel_page(connection, offset=0, limit=4)
+        assert count == 6
+        assert [one.parcel for one in rows] == ["HQ1-000005", "HQ1-000004", "HQ1-000003", "BR3-000009"]
+        assert (rows[3].side, rows[3].sites, rows[3].shipped_ns, rows[3].ended_ns) == ("received", ("BR3",), 25, 60)
+        rows, _ = parcel_page(connection, offset=4, limit=4)
+        assert [one.parcel for one in rows] == ["HQ1-000002", "HQ1-000001"]
+        assert (rows[0].sites, rows[0].shipped_ns, rows[0].ended_ns) == (("BR1", "BR2"), 30, 50)
+        assert (rows[1].shipped_ns, rows[1].ended_ns) == (None, None)
+        for found, wanted in (
+            ({"text": "br3"}, {"HQ1-000005", "BR3-000009"}),
+            ({"text": "br3", "side": "sent"}, {"HQ1-000005"}),
+            ({"text": "-00000", "state": "Sent"}, {"HQ1-000001"}),
+            ({"text": "%"}, set()),
+            ({"side": "received", "state": "Imported"}, {"BR3-000009"}),
+        ):
+            rows, count = parcel_page(connection, offset=0, limit=9, **found)
+            assert {one.parcel for one in rows} == wanted
+            assert count == len(wanted)
+        newest = newest_parcels(connection, [("sent", "Sent")], 3)
+        assert [one.parcel for one in newest] == ["HQ1-000001", "HQ1-000005", "HQ1-000004"]
+
+
 def test_state_migration_points_and_migrations(catalogue: Catalogue) -> None:
     small = StatePoint(
         name="S1", path="/s1", max_clients=2, min_free="10%", restore_only=0, delete_after=LARGE, added_ns=LARGE
@@ -663,6 +743,21 @@ def test_the_log_keeps_the_order_things_happened_in(catalogue: Catalogue) -> Non
             parcels.write_log(connection, dataclasses.replace(LOG, parcel="HQ1-000001"))
     with catalogue.reading() as connection:
         assert parcels.read_log(connection, LOG.parcel) == entries
+        assert log_page(connection, LOG.parcel, offset=2, limit=3) == (entries[9:6:-1], 12)
+        assert log_page(connection, LOG.parcel, offset=12, limit=3) == ([], 12)
+        assert [one.parcel for one in newest_log(connection, 2)] == ["HQ1-000001", LOG.parcel]
+
+
+def test_of_a_custody_chain_the_newest_entries_are_read(catalogue: Catalogue) -> None:
+    kept = [KeptEntry(parcel="HQ1-000001", entry=f"{n:064x}", envelope=BYTES, received_ns=n // 2) for n in range(6)]
+    with catalogue.writing() as connection:
+        for one in reversed(kept):
+            custody.keep(connection, one)
+        custody.keep(connection, dataclasses.replace(kept[0], parcel="HQ1-000002"))
+    with catalogue.reading() as connection:
+        assert custody.newest_of_parcel(connection, "HQ1-000001", 3) == kept[3:]
+        assert custody.newest_of_parcel(connection, "HQ1-000003", 3) == []
+        assert custody.count_of_parcel(connection, "HQ1-000001") == 6
 
 
 def test_messages_wait_are_counted_and_settle(catalogue: Catalogue) -> None:
@@ -690,6 +785,10 @@ def test_messages_wait_are_counted_and_settle(catalogue: Catalogue) -> None:
         assert messages.find(connection, "in", MESSAGE.sha256) == head(inbound)
         assert messages.find(connection, "in", "5" * 64) is None
         assert messages.in_state(connection, "in", "refused") == [head(inbound)]
+        states = [("out", "queued"), ("in", "refused")]
+        assert messages.page(connection, states, offset=0, limit=9) == ([head(later), head(inbound), head(other)], 3)
+        assert messages.page(connection, states, offset=1, limit=1) == ([head(inbound)], 3)
+        assert messages.last_from_each(connection) == {"": inbound.created_ns}
         assert sorted(messages.counts(connection)) == [
             ("in", "", "refused", 1),
             ("out", "BR1", "delivered", 1),

@@ -20,8 +20,8 @@ def share_statements() -> None:
     compiled: dict[Any, Any] = {}
     make = database._engine
 
-    def engine_of(url: Any) -> Any:
-        engine = make(url)
+    def engine_of(url: Any, **how: Any) -> Any:
+        engine = make(url, **how)
         if engine.dialect.name == "sqlite":
             engine.dialect = memory.dialect
             engine.update_execution_options(compiled_cache=compiled)

@@ -18,6 +18,7 @@ DEBIAN_PACKAGES = {
     "apt-get": "apt",
     "bsdtar": "libarchive-tools",
     "busybox": "busybox-static",
+    "chromium": "chromium",
     "debugfs": "e2fsprogs",
     "diff": "diffutils",
     "dot": "graphviz",

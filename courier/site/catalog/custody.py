@@ -48,6 +48,22 @@ def of_parcel(connection: Connection, parcel: str) -> list[KeptEntry]:
     return [KeptEntry(**row._mapping) for row in connection.execute(query)]
 
 
+def count_of_parcel(connection: Connection, parcel: str) -> int:
+    """How many entries about a parcel are kept."""
+    query = select(func.count()).select_from(custody).where(custody.c.parcel == parcel)
+    return int(connection.execute(query).scalar_one())
+
+
+def newest_of_parcel(connection: Connection, parcel: str, limit: int) -> list[KeptEntry]:
+    """The entries about a parcel that came last, ``limit`` of them at most, in the order they came."""
+    newest = select(custody.c.entry).where(custody.c.parcel == parcel)
+    newest = newest.order_by(custody.c.received_ns.desc(), custody.c.entry.desc()).limit(limit)
+    names = connection.execute(newest).scalars().all()
+    query = select(custody).where(custody.c.parcel == parcel, custody.c.entry.in_(names))
+    query = query.order_by(custody.c.received_ns, custody.c.entry)
+    return [KeptEntry(**row._mapping) for row in connection.execute(query)]
+
+
 def due_of_parcel(connection: Connection, parcel: str) -> list[KeptEntry]:
     """The entries about a parcel that may have to be passed on, in the order they came."""
     query = select(custody).where(custody.c.parcel == parcel, custody.c.due == 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +43,8 @@ _WRITER = 0x636F7572
 class Catalogue:
     """A site's catalogue. `reading` and `writing` give connections; a writing one is one transaction."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, *, read_only: bool = False) -> None:
+        self._engine, self._read_only = engine, read_only
         # In SQLite others wait for the writer by sleeping ever longer; threads of one process take turns by a lock.
         self._turn = threading.RLock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
         self._fences: dict[str, int] = {}
@@ -59,8 +59,11 @@ class Catalogue:
     def writing(self) -> Iterator[Connection]:
         """A connection for one transaction: committed at the end of the block, rolled back on an error.
 
-        Raises `BusyError` when others write for longer than `BUSY_SECONDS`.
+        Raises `BusyError` when others write for longer than `BUSY_SECONDS`, `RefusedError` where the catalogue was
+        opened for reading only.
         """
+        if self._read_only:
+            raise RefusedError("the catalogue was opened for reading only", hint="give the command that changes it")
         with (
             self._turn,
             _translated(self._engine),
@@ -93,18 +96,36 @@ class Catalogue:
             finally:
                 del self._fences[name]
 
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[Callable[[], str]]:
+        """A function that gives a text which differs whenever somebody else has written since it was last called.
+
+        One thread at a time may call it. On a server it may differ too when another database was written.
+        """
+        with _translated(self._engine), self._engine.connect().execution_options(**{_READ: True}) as connection:
+            is_file = self._engine.dialect.name == "sqlite"
+            # SQLite counts for each connection what others have committed; PostgreSQL numbers its transactions.
+            asked = "PRAGMA data_version" if is_file else "SELECT txid_snapshot_xmax(txid_current_snapshot())"
+
+            def state() -> str:
+                with _translated(self._engine), connection.begin():
+                    return str(connection.exec_driver_sql(asked).scalar())
+
+            yield state
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
 
 
-def open_catalogue(url: str | URL) -> Catalogue:
+def open_catalogue(url: str | URL, *, read_only: bool = False) -> Catalogue:
     """Open the catalogue at an SQLAlchemy URL and bring its schema up to date.
 
-    Raises `UsageError` when the URL names no database that can be used, `RefusedError` when the schema was made by a
-    newer release, `DamagedError` for a file that is no catalogue, `UnreachableError` when the server does not answer.
+    ``read_only``: nothing can be written through it, and one of an older release is refused. Raises `UsageError` when
+    the URL names no database that can be used, `RefusedError` when the schema was made by a newer release,
+    `DamagedError` for a file that is no catalogue, `UnreachableError` when the server does not answer.
     """
-    engine = _engine(url)
+    engine = _engine(url, read_only=read_only)
     with _translated(engine):
         with engine.connect().execution_options(**{_READ: True}) as connection:
             revision = _revision(connection)
@@ -115,8 +136,14 @@ def open_catalogue(url: str | URL) -> Catalogue:
                     hint="use the release that made it, or a newer one",
                     code=Code.NEWER_CATALOGUE,
                 )
+            if read_only:
+                raise RefusedError(
+                    f"the catalogue is at schema {revision or 'none'}, and is to be read only; this release has {HEAD}",
+                    hint="any other command brings it up to date, such as: courier status",
+                    code=Code.OLDER_CATALOGUE,
+                )
             _bring_up_to_date(engine)
-    return Catalogue(engine)
+    return Catalogue(engine, read_only=read_only)
 
 
 def check_whole(url: URL) -> None:
@@ -192,7 +219,7 @@ def has_password(url: str | URL) -> bool:
 _WRITE_IT_LIKE = "write it like postgresql://user@host/name, or leave it out for an SQLite file in the site home"
 
 
-def _engine(url: str | URL) -> Engine:
+def _engine(url: str | URL, *, read_only: bool = False) -> Engine:
     from sqlalchemy import create_engine, event, make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -210,7 +237,7 @@ def _engine(url: str | URL) -> Engine:
     except ImportError as error:
         raise UsageError(f"catalogue: {error}", hint="pip install 'courier-parcels[postgresql]'") from None
     if kind == "sqlite":
-        event.listen(engine, "connect", _sqlite_connect)
+        event.listen(engine, "connect", _sqlite_connect_to_read if read_only else _sqlite_connect)
     event.listen(engine, "begin", _sqlite_begin if kind == "sqlite" else _postgresql_begin)
     return engine
 
@@ -228,6 +255,13 @@ def _sqlite_connect(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _sqlite_connect_to_read(connection: Any, _record: object) -> None:
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA query_only=ON")
     cursor.close()
 
 

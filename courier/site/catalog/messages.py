@@ -288,6 +288,13 @@ def live(connection: Connection, site: str) -> list[Message]:
     return _heads(connection, query)
 
 
+def count_unencrypted(connection: Connection, site: str) -> int:
+    """How many messages for a site are queued or delivered that are not encrypted."""
+    waiting = and_(message.c.state.in_(LIVE), message.c.recipient == "")
+    query = select(func.count()).where(message.c.direction == "out", message.c.site == site, waiting)
+    return int(connection.execute(query).scalar_one())
+
+
 def unsettled(connection: Connection, site: str, types: Collection[str]) -> list[Message]:
     """Messages of these types that a site has not acknowledged, including dead letters, without bodies."""
     mine = and_(message.c.direction == "out", message.c.site == site, message.c.type.in_(types))
@@ -353,6 +360,12 @@ def last_from(connection: Connection, site: str) -> int | None:
     return None if newest is None else int(newest)
 
 
+def last_from_each(connection: Connection) -> dict[str, int]:
+    """When the newest message of each site came, in one look at the messages."""
+    query = select(message.c.site, func.max(message.c.created_ns)).where(message.c.direction == "in")
+    return {code: int(newest) for code, newest in connection.execute(query.group_by(message.c.site))}
+
+
 def counts(connection: Connection) -> list[tuple[str, str, str, int]]:
     """(direction, site, state, how many), for the channel's status: without those that nobody waits for any more."""
     query = select(message.c.direction, message.c.site, message.c.state, func.count())
@@ -368,6 +381,16 @@ def in_state(connection: Connection, direction: str, state: str, limit: int | No
         newest = _heads(connection, query.order_by(message.c.created_ns.desc()).limit(limit))
         return newest[::-1]
     return _heads(connection, query.order_by(message.c.created_ns))
+
+
+def page(
+    connection: Connection, states: Collection[tuple[str, str]], *, offset: int, limit: int
+) -> tuple[list[Message], int]:
+    """(messages of these (direction, state), without bodies, newest first; how many there are in all)."""
+    wanted = or_(*(and_(message.c.direction == way, message.c.state == state) for way, state in states))
+    count = connection.execute(select(func.count()).select_from(message).where(wanted)).scalar_one()
+    query = select(*_HEAD).where(wanted).order_by(message.c.created_ns.desc(), message.c.sha256)
+    return _heads(connection, query.offset(offset).limit(limit)), int(count)
 
 
 def thin_out(connection: Connection, site: str, keep: int) -> None:
