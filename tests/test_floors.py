@@ -89,6 +89,7 @@ PURE = (
     "courier.care.ailment",
     "courier.care.facts",
     "courier.care.metrics",
+    "courier.care.notices",
     "courier.care.status",
     "courier.care.waiting",
     "courier.care.waiting_parcels",
@@ -168,6 +169,7 @@ DOORS = {
     "jinja2": "courier.planning*",
     "reportlab": "courier.parcel*",
     "segno": "courier.parcel*",
+    "apprise": "courier.care.notify_process",
 }
 """Library -> the only room that imports it, so that its traps are translated in one place."""
 

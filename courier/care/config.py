@@ -50,7 +50,7 @@ class Config:
     parcels that are shipped. ``transit_days``: how long a parcel may be under way, and how long plans reckon that it
     is. ``groups``: codes of sites by the name of the group, which ``--to @NAME`` stands for.
 
-    ``notify``: where the address of a service is kept that is told of events (``file:PATH``, ``env:NAME``), by the name
+    ``notify``: where the address of a service is kept that is told of events (``file:FILE``, ``env:NAME``), by the name
     of the service, and ``notify_events``: the events, all where it is empty. ``hooks``: the words of the command that
     is run for an event, and ``hook_seconds``: how long it may run; 0: `HOOK_SECONDS`.
     """
@@ -279,11 +279,11 @@ def _place(where: str, name: str, value: object) -> str:
     kind, _, rest = text.partition(":")
     hint = (
         f"write the address into a file that only you can read (chmod 600), then: courier config set "
-        f"{NOTIFY}.{name} file:PATH; or name a variable of the environment: env:NAME"
+        f"{NOTIFY}.{name} file:FILE; or name a variable of the environment: env:NAME"
     )
     if kind not in ("file", "env") or not rest or not text.isprintable() or len(text) > _MAX_TEXT:
         # What was given may be a secret, and is not said again.
-        raise UsageError(f"{where}: not file:PATH or env:NAME; an address holds a password", hint=hint)
+        raise UsageError(f"{where}: not file:FILE or env:NAME; an address holds a password", hint=hint)
     if kind == "file" and not Path(rest).is_absolute():
         raise UsageError(f"{where}: {rest} is no absolute path", hint=hint)
     if kind == "env" and not _VARIABLE.fullmatch(rest):

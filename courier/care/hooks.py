@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from courier.care.notices import Notice
-from courier.care.notify import Outcome, Sent
+from courier.care.notify import Outcome, Sent, own_group
 from courier.text import one_line
 from formats.records import format_time
 
@@ -50,7 +50,7 @@ def run_hook(words: Sequence[str], facts: dict[str, str], *, seconds: float) -> 
     with tempfile.TemporaryFile() as said:
         try:
             process = subprocess.Popen(
-                list(words), stdin=subprocess.PIPE, stdout=said, stderr=said, env=environment, **_of_its_own()
+                list(words), stdin=subprocess.PIPE, stdout=said, stderr=said, env=environment, **own_group()
             )
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
@@ -68,13 +68,6 @@ def run_hook(words: Sequence[str], facts: dict[str, str], *, seconds: float) -> 
 def _is_secret(name: str) -> bool:
     """Whether a variable is for this program alone: passphrases of keys and backups."""
     return name.startswith("COURIER_") and "PASSPHRASE" in name
-
-
-def _of_its_own() -> dict[str, Any]:
-    """Arguments that give a process a group of its own, which a Ctrl-C does not reach and which can be ended whole."""
-    if os.name == "posix":
-        return {"start_new_session": True}
-    return {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -17,6 +17,7 @@ import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from courier.error_codes import Code
 from courier.errors import NotFoundError, RefusedError, UsageError
@@ -121,7 +122,7 @@ def send(addresses: list[str], title: str, text: str, *, seconds: float = SECOND
     asked = json.dumps({"addresses": addresses, "title": title, "text": text, "seconds": seconds}).encode()
     command = [sys.executable, "-m", "courier.care.notify_process"]
     try:
-        done = subprocess.run(command, input=asked, capture_output=True, timeout=seconds + 5, check=False)
+        done = subprocess.run(command, input=asked, capture_output=True, timeout=seconds, check=False, **own_group())
     except subprocess.TimeoutExpired:
         return Sent(outcome=Outcome.UNKNOWN, reason=f"no answer within {seconds:g} s; not known whether it went")
     try:
@@ -131,6 +132,13 @@ def send(addresses: list[str], title: str, text: str, *, seconds: float = SECOND
         last = (done.stderr.decode("utf-8", "replace").strip().splitlines() or [""])[-1][:300]
         reason = f"the process that sends ended with code {done.returncode}: {last}"
         return Sent(outcome=Outcome.UNKNOWN, reason=without_addresses(reason, addresses))
+
+
+def own_group() -> dict[str, Any]:
+    """Arguments that give a process a group of its own, which a Ctrl-C does not reach and which can be ended whole."""
+    if os.name == "posix":
+        return {"start_new_session": True}
+    return {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
 
 
 def without_addresses(text: str, addresses: list[str]) -> str:

@@ -17,8 +17,8 @@ from courier.care.notify import Outcome, Sent, without_addresses
 def send_here(addresses: list[str], title: str, text: str, *, seconds: float) -> Sent:
     """Send a message to all addresses, one after the other.
 
-    ``seconds``: how long a service may take to answer. apprise itself waits four seconds, and then says that a message
-    failed which the service has taken.
+    ``seconds``: when this process is ended from outside. apprise itself waits four seconds for an answer, and then says
+    that a message failed which the service has taken: so it waits for longer than we live.
     """
     import apprise
 
@@ -33,7 +33,7 @@ def send_here(addresses: list[str], title: str, text: str, *, seconds: float) ->
         if service is None:
             reasons.append(f"address {number}: apprise knows no service of that form")
             continue
-        service.socket_read_timeout = seconds
+        service.socket_read_timeout = seconds + 60
         gathered.lines.clear()
         if service.notify(body=text, title=title, body_format=apprise.NotifyFormat.TEXT):
             sent += 1
@@ -44,7 +44,7 @@ def send_here(addresses: list[str], title: str, text: str, *, seconds: float) ->
     if not reasons:
         return Sent(outcome=Outcome.SENT)
     # Sent again, it would come twice to those who have it.
-    return Sent(outcome=Outcome.UNKNOWN if sent or "timed out" in reason else Outcome.FAILED, reason=reason)
+    return Sent(outcome=Outcome.UNKNOWN if sent else Outcome.FAILED, reason=reason)
 
 
 class _Lines(logging.Handler):

@@ -24,6 +24,7 @@ from courier.cli import (
     deploy,
     doctor,
     download,
+    notify,
     package,
     parcel,
     plan,
@@ -64,6 +65,7 @@ for name, commands in (
     ("deploy", deploy.app),
     ("catalog", catalog.app),
     ("config", config.app),
+    ("notify", notify.app),
 ):
     app.add_typer(commands, name=name)
 

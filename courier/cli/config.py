@@ -59,7 +59,7 @@ def set_(
         str,
         typer.Argument(
             metavar="VALUE",
-            help="The value; of a group, codes between commas; of notify.NAME, file:PATH or env:VARIABLE.",
+            help="The value; of a group, codes between commas; of notify.NAME, file:FILE or env:VARIABLE.",
         ),
     ],
 ) -> None:
