@@ -120,6 +120,8 @@ class NoticeBook:
         # A catalogue that was restored has a shorter log.
         self._pages = replace(pages, log_end=min(pages.log_end, log_end))
         self._end_what_was_begun()
+        # What happens from now on is told, also where this is killed before anything is noted.
+        self._write()
 
     @property
     def log_end(self) -> int:

@@ -80,7 +80,7 @@ class Heartbeat:
     def __init__(self, home: Path, *, user: str, once: bool, manager: ServiceManager) -> None:
         self._path = make_folder(watch_folder(home)) / STATE
         self._manager = manager
-        self._ended = threading.Event()
+        self._ended, self._lock = threading.Event(), threading.Lock()
         self._sign = time.monotonic()
         host = socket.gethostname()[:300]
         begun = now()
@@ -110,12 +110,14 @@ class Heartbeat:
         self._ended.set()
         self._thread.join()
         self._manager.stopping()
-        self._state = replace(self._state, ended=True, step="")
+        with self._lock:
+            self._state = replace(self._state, ended=True, step="")
         self._write()
 
     def step(self, what: str) -> None:
         """A step begins."""
-        self._state = replace(self._state, step=what[:300])
+        with self._lock:
+            self._state = replace(self._state, step=what[:300])
         self.alive()
 
     def alive(self) -> None:
@@ -123,8 +125,11 @@ class Heartbeat:
         self._sign = time.monotonic()
 
     def trouble(self, what: str) -> None:
-        """What failed and is tried again; empty: nothing any more."""
-        self._state = replace(self._state, trouble=what[:2000])
+        """What failed and is tried again; empty: nothing any more. It is in the file at once."""
+        if what[:2000] != self._state.trouble:
+            with self._lock:
+                self._state = replace(self._state, trouble=what[:2000])
+            self._write()
 
     def _run(self, pause: float) -> None:
         written = time.monotonic()
@@ -138,6 +143,6 @@ class Heartbeat:
 
     def _write(self) -> None:
         # A full disk, or a clock that is wrong: the work goes on, and says so itself.
-        with contextlib.suppress(OSError, CourierError):
+        with contextlib.suppress(OSError, CourierError), self._lock:
             self._state = replace(self._state, seen_ns=now())
             write_atomic(self._path, self._state.json() + b"\n", private=True)

@@ -166,7 +166,7 @@ class MediaStep:
 
     def _judge(self, one: Seen, given: Sequence[Seen], done: Received) -> None:
         """Note how one of the media that were ``given`` together was taken in."""
-        own = [error for about, error in done.failures if _is_at(about, one.path)]
+        own = [error for about, error in done.failures if _is_at(about, one.path) or (not about and len(given) == 1)]
         common = [error for about, error in done.failures if not any(_is_at(about, other.path) for other in given)]
         # An import straight from the media that failed has recorded no volume of them.
         error = next(iter(own or ([] if done.volumes else common)), None)
@@ -198,37 +198,35 @@ class MediaStep:
             self.reports.warn(f"{path_text(one.path)} is tried again later: {error.message} ({error.hint})")
         if not isinstance(error, BusyError):
             self.failures.append(error)
+            text = f"{path_text(one.path)} cannot be taken in now: {error.message}"
+            self.note(notice(Event.TROUBLE, f"media:{error.code}", text, at_ns=now(), next=_command(error.hint)))
 
     def _tell(self, one: Seen, error: CourierError, event: Event) -> None:
         name = path_text(one.path)
         text = error.message if name in error.message else f"{name}: {error.message}"
         self.reports.warn(f"{text} ({error.hint})")
         self.failures.append(error)
-        hint = error.hint if error.hint.startswith("courier ") else ""
         # What somebody plugs into the computer is not always meant for the site: it is said here, and nobody is woken.
         is_meant = any(folder == one.path or folder in one.path.parents for folder in self.wish.folders)
         if is_meant or error.code is not Code.NOT_A_VOLUME:
-            self.note(notice(event, f"medium:{one.identity}", text, at_ns=now(), next=hint))
+            self.note(notice(event, f"medium:{one.identity}", text, at_ns=now(), next=_command(error.hint)))
 
     def _tell_of_parcels(self, done: Received) -> None:
         """Tell of parcels that could not be brought further."""
-        names = {status.parcel for status in done.parcels} | {""}
+        names = {status.parcel for status in done.parcels}
         for about, error in done.failures:
             if about not in names or isinstance(error, BusyError | StoppedError):
                 continue
             if isinstance(error, DamagedError):
-                event = Event.DAMAGE
+                event, cause = Event.DAMAGE, about
             elif isinstance(error, NoSpaceError) or type(error) is CourierError:
-                event = Event.TROUBLE
+                event, cause = Event.TROUBLE, f"parcel:{about}:{error.code}"
             else:
-                event = Event.REFUSED
-            text = f"{about}: {error.message}" if about else error.message
-            if about:
-                self.reports.warn(f"{text} ({error.hint})")
-                self.failures.append(error)
-            cause = about if event is Event.DAMAGE and about else f"parcel:{about}:{error.code}"
-            hint = error.hint if error.hint.startswith("courier ") else ""
-            self.note(notice(event, cause, text, at_ns=now(), next=hint, parcel=about))
+                event, cause = Event.REFUSED, f"parcel:{about}:{error.code}"
+            text = f"{about}: {error.message}"
+            self.reports.warn(f"{text} ({error.hint})")
+            self.failures.append(error)
+            self.note(notice(event, cause, text, at_ns=now(), next=_command(error.hint), parcel=about))
 
 
 def _each_received(
@@ -269,3 +267,8 @@ def _is_there(one: Seen) -> bool:
     """Whether a medium still lies there as it was when it was seen."""
     listing = listing_of(one.path)
     return listing is not None and identity_of(Sighting(path=one.path, listing=listing)) == one.identity
+
+
+def _command(hint: str) -> str:
+    """The hint of an error where it is a command, which is what a notice has."""
+    return hint if hint.startswith("courier ") else ""

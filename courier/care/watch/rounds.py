@@ -39,7 +39,7 @@ from courier.site.settings import Settings
 from formats.errors import FormatError
 from formats.records import format_time
 
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 3.0
 """Pause between two looks at the watched folders, or longer where a look takes long."""
 LOOK_SHARE = 20
 """A look takes at most one part in so many of the time."""
@@ -49,6 +49,8 @@ POINTS_SECONDS = 900.0
 """Pause until what could not go to a point is tried again, where nothing was imported."""
 AGAIN_FIRST_SECONDS, AGAIN_LAST_SECONDS = 5.0, 600.0
 """Pauses after a step that failed."""
+TURN_SECONDS = 5.0
+"""How long messages wait for another exchange of this site; then media have their turn first."""
 BUSY_TOLD = 20
 """How often in a row a step may find another command at work until that is said."""
 
@@ -272,8 +274,12 @@ class _Run:
         begun = time.monotonic()
         self.heartbeat.step("it looks for media")
         self.site = replace(self.site, settings=Settings.load(self.site.home))
-        ready = self.media.ready(self.media.look())
-        self._look.due = time.monotonic() + max(LOOK_SECONDS, LOOK_SHARE * (time.monotonic() - begun))
+        unknown = self.media.look()
+        ready = self.media.ready(unknown)
+        pause = LOOK_SECONDS
+        if any(not one.settled for one in unknown):
+            pause = min(pause, self.wish.media.settle)
+        self._look.due = time.monotonic() + max(pause, LOOK_SHARE * (time.monotonic() - begun))
         if not ready:
             return
         self.heartbeat.step(f"it reads {ready[0].path}" + (f" and {len(ready) - 1} more" if len(ready) > 1 else ""))
@@ -296,6 +302,7 @@ class _Run:
         done = exchange_locked(
             self.site,
             lambda: synchronise(self.site, handlers=self.handlers, network=self.network, patient=True),
+            patience=TURN_SECONDS,
             stop=self.stop,
         )
         self._sync.due = time.monotonic() + self.wish.every

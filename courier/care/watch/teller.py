@@ -58,15 +58,18 @@ class Teller:
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        while not self._ended.is_set():
-            self._asked.wait(LOOK_AGAIN_SECONDS)
-            self._asked.clear()
-            try:
-                self._tell_all(self._config)
-            except Exception as error:  # whatever it is: the next notice may be told
-                self._log(f"notices could not be told: {_why(error)}")
-            if not self._asked.is_set():
-                self._idle.set()
+        try:
+            while not self._ended.is_set():
+                self._asked.wait(LOOK_AGAIN_SECONDS)
+                self._asked.clear()
+                try:
+                    self._tell_all(self._config)
+                except Exception as error:  # whatever it is: the next notice may be told
+                    self._log(f"notices could not be told: {_why(error)}")
+                if not self._asked.is_set():
+                    self._idle.set()
+        finally:
+            self._idle.set()
 
     def _tell_all(self, config: Config) -> None:
         for way, notices in self._book.due(now()).items():
