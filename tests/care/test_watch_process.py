@@ -89,6 +89,8 @@ def test_it_is_killed_at_work_started_again_and_ended_by_its_manager(
     assert _watch_state(own) == "interrupted"
 
     second = _start(own, *options, **told)
+    assert second.stdout is not None
+    assert "BR1 watches" in second.stdout.readline()
     wait_until(lambda: _parcel_state(own) == "Imported")
     second.send_signal(signal.SIGTERM)
     out, err = second.communicate(timeout=30)

@@ -88,6 +88,8 @@ def test_what_needs_the_network_names_its_part(sites: Sites, without: str) -> No
     part = f"pip install 'courier-parcels[{without}]'"
     assert part in _hint(home, "channel", "serve", "--behind-proxy", code=6)
     assert part in _hint(home, "channel", "address", "add", "BR1", "https://br.example.org:8423", code=6)
+    home("point", "add", "P1", sites.root / "point")
+    assert part in _hint(home, "point", "serve", "P1", code=6)
 
 
 @pytest.mark.parametrize("without", ["paper"], indirect=True)
