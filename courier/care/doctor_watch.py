@@ -63,9 +63,10 @@ def look_at_watch(home: Path) -> Iterator[Ailment]:
     if facts is None:
         return
     if not facts.running and not facts.ended:
+        seen = f"{format_time(facts.seen_ns)[:19].replace('T', ' ')}Z"
         yield Ailment(
             area=Area.WATCH,
-            what=f"the watch was interrupted ({facts.who}); last seen {format_time(facts.seen_ns)[:19]}Z",
+            what=f"the watch was interrupted ({facts.who}); last seen {seen}",
             means="media and messages are not taken in by themselves; nothing was lost",
             remedy="courier channel watch --once; or start it again as it was started",
         )

@@ -49,12 +49,15 @@ def waiting_document(one: Waiting) -> dict[str, Any]:
 
 def watch_text(watch: WatchFacts) -> str:
     """The watch, in a line for people."""
-    seen = f"last seen {format_time(watch.seen_ns)[:19]}Z"
+    moment = f"{format_time(watch.seen_ns)[:19].replace('T', ' ')}Z"
+    seen = f"last seen {moment}"
     if watch.running:
         return f"Watch: running ({watch.who}), {seen}" + (f"; {watch.step}" if watch.step else "")
     if not watch.ended:
         return f"Watch: interrupted ({watch.who}), {seen}"
-    return f"Watch: {'last round ended' if watch.once else 'ended'} {format_time(watch.seen_ns)[:19]}Z"
+    return (
+        f"Watch: {'last round ended' if watch.once else 'ended'} {format_time(watch.seen_ns)[:19].replace('T', ' ')}Z"
+    )
 
 
 def _watch(one: WatchFacts) -> dict[str, Any]:

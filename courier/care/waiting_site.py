@@ -151,7 +151,7 @@ def _computers(facts: SiteFacts) -> Iterator[Waiting]:
 
 
 def _watch(facts: SiteFacts, watch: WatchFacts) -> Iterator[Waiting]:
-    seen = f"{format_time(watch.seen_ns)[:19]}Z"
+    seen = f"{format_time(watch.seen_ns)[:19].replace('T', ' ')}Z"
     again = "courier channel watch --once"
     if not watch.running and not watch.ended:
         text = f"the watch was interrupted ({watch.who}); last seen {seen}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -103,6 +104,8 @@ def watch(
     console = console_of(context)
     folders = tuple(path.absolute() for path in media or ())
     wish = MediaWish(folders=folders, removable=REMOVABLE if removable else (), hold=hold, settle=settle)
+    if removable and os.name != "posix":
+        raise UsageError("--removable is for systems that mount media in folders", hint="name the drives: --media E:\\")
     if not every and not (wish.folders or wish.removable):
         raise UsageError("there is nothing to watch", hint="--media DIR, --removable, or --every 60 for messages")
     if print_unit:

@@ -53,14 +53,27 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[st
             thread.join()
 
 
+@pytest.fixture(autouse=True)
+def _nothing_runs_on() -> Iterator[None]:
+    yield
+    while _started:
+        with _started.pop() as process:
+            process.kill()
+
+
+_started: list[subprocess.Popen[str]] = []
+
+
 def _start(own: Shipped, *options: object, **more: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "courier", "channel", "watch", *map(str, options), "--home", str(own.sites.br.path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=environment(**more),
     )
+    _started.append(process)
+    return process
 
 
 def _watch_state(own: Shipped) -> str:

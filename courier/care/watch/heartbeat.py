@@ -114,11 +114,13 @@ class Heartbeat:
             self._state = replace(self._state, ended=True, step="")
         self._write()
 
-    def step(self, what: str) -> None:
-        """A step begins."""
+    def step(self, what: str, *, is_long: bool = False) -> None:
+        """A step begins; one that may take long (``is_long``) is in the file at once."""
         with self._lock:
             self._state = replace(self._state, step=what[:300])
         self.alive()
+        if is_long:
+            self._write()
 
     def alive(self) -> None:
         """The step goes on."""

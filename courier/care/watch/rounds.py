@@ -147,7 +147,7 @@ def _locked(home: Path) -> Iterator[None]:
         # Another lock may have been found taken in the block, which is no concern of this one.
         if "watch" not in error.message or state is None:
             raise
-        who = f"process {state.process} of {state.user} on {state.host}, since {format_time(state.started_ns)[:19]}Z"
+        who = f"process {state.process} of {state.user} on {state.host}, since {_moment(state.started_ns)}"
         raise BusyError(
             f"a watch of this home runs already: {who}",
             hint="courier status says what it does; to end it, stop it there",
@@ -185,6 +185,8 @@ class _Run:
         self._steps = (self._look, self._sync, self._points, self._judge, self._tell)
         self._holding: dict[str, Notice] = {}
         """The trouble of each step, while it lasts."""
+        self._was_long = False
+        """Whether the round had a step that the file of the heartbeat names."""
         self._not_at_points: dict[tuple[str, str, int], str] = {}
         """What could not go to a point, and why: it is said once."""
 
@@ -201,10 +203,12 @@ class _Run:
 
     def on_and_on(self) -> None:
         """Make rounds until the watch is stopped."""
+        is_first = True
         while not self.stop.is_set():
             self._round()
             due = [step.due for step in self._steps if step is not self._sync or self.wish.every]
-            self.heartbeat.step("it waits for media and messages")
+            self.heartbeat.step("it waits for media and messages", is_long=is_first or self._was_long)
+            is_first = self._was_long = False
             self.stop.wait(max(0.05, min(due) - time.monotonic()))
 
     def once(self) -> None:
@@ -282,7 +286,10 @@ class _Run:
         self._look.due = time.monotonic() + max(pause, LOOK_SHARE * (time.monotonic() - begun))
         if not ready:
             return
-        self.heartbeat.step(f"it reads {ready[0].path}" + (f" and {len(ready) - 1} more" if len(ready) > 1 else ""))
+        self.heartbeat.step(
+            f"it reads {ready[0].path}" + (f" and {len(ready) - 1} more" if len(ready) > 1 else ""), is_long=True
+        )
+        self._was_long = True
         done = self.media.take_in(self.site, ready, progress=_Alive(self.heartbeat), check=self._check)
         self._look.due = time.monotonic() + LOOK_SECONDS
         if self.wish.once:
@@ -378,6 +385,10 @@ class _Run:
 
     def _note_now(self, one: Notice) -> None:
         self.book.add([one], ways_of(self.config), log_end=self.book.log_end, now_ns=now())
+
+
+def _moment(ns: int) -> str:
+    return f"{format_time(ns)[:19].replace('T', ' ')}Z"
 
 
 def _command(hint: str) -> str:

@@ -59,7 +59,7 @@ def _places_in(folder: Path) -> Iterator[Path]:
         if path.name.startswith(".") or path.name in OF_THE_SYSTEM:
             continue
         try:
-            mode = path.stat().st_mode
+            mode = path.lstat().st_mode  # links are not followed: one may lead to the whole disk
         except OSError:
             continue
         if stat.S_ISDIR(mode) or (stat.S_ISREG(mode) and is_named_like_a_volume(path)):
@@ -68,7 +68,7 @@ def _places_in(folder: Path) -> Iterator[Path]:
 
 def _mounts(patterns: Sequence[str]) -> Iterator[Path]:
     """The mount points that match: a folder in which nothing is mounted is no medium."""
-    for pattern in patterns:
+    for pattern in patterns if os.name == "posix" else ():
         anchor = Path(pattern).anchor
         for path in sorted(Path(anchor).glob(pattern.removeprefix(anchor))):
             try:

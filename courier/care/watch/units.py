@@ -64,9 +64,13 @@ After=network-online.target
 Type=notify
 User={user}
 ExecStart={command}
+# A key with a passphrase, addresses of services in variables: a file that only root can read.
+# EnvironmentFile=/etc/courier/watch.env
 WatchdogSec=10min
 Restart=on-failure
 RestartSec=30s
+# Wrong usage stays wrong.
+RestartPreventExitStatus=2
 # The medium at hand is finished first. What is ended by force goes on with the next start; nothing is lost.
 TimeoutStopSec=15min
 NoNewPrivileges=yes
