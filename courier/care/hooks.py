@@ -44,8 +44,9 @@ def run_hook(words: Sequence[str], facts: dict[str, str], *, seconds: float) -> 
 
     A hook that ran is not run again for the same cause, however it ended; one that cannot be started is tried again.
     """
-    environment = os.environ | {f"COURIER_{key.upper()}": value for key, value in facts.items()}
-    environment = {key: value for key, value in environment.items() if not _is_secret(key)}
+    # Passphrases and PINs for this program, which are variables of such names, are not for others.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("COURIER_")}
+    environment |= {f"COURIER_{key.upper()}": value for key, value in facts.items()}
     # A file: what a hook leaves running may hold a pipe open for ever.
     with tempfile.TemporaryFile() as said:
         try:
@@ -63,11 +64,6 @@ def run_hook(words: Sequence[str], facts: dict[str, str], *, seconds: float) -> 
         if process.returncode == 0:
             return Sent(outcome=Outcome.SENT)
         return Sent(outcome=Outcome.UNKNOWN, reason=f"it ended with code {process.returncode}{_last_line(said)}")
-
-
-def _is_secret(name: str) -> bool:
-    """Whether a variable is for this program alone: passphrases of keys and backups."""
-    return name.startswith("COURIER_") and "PASSPHRASE" in name
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -12,7 +12,7 @@ from courier.cli.console import Console
 if TYPE_CHECKING:
     from courier.care.config import Config
 
-app = group("Defaults for options, groups of destinations, and who is told of what.")
+app = group("Defaults for options, groups of sites, services, hooks.")
 KEY = Annotated[
     str,
     typer.Argument(

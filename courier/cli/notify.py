@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from courier.care.notify import Sent
     from courier.errors import CourierError
 
-app = group("Services that are told of arrivals, damage and the like by courier channel watch.")
+app = group("Services that the watch tells of events.")
 
 
 @command(app, "list", examples=["courier notify list"])

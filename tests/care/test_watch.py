@@ -17,6 +17,7 @@ from courier.care.notice_book import NoticeBook, read_pages
 from courier.care.watch import rounds
 from courier.care.watch.heartbeat import STATE, is_watched, read_state, watch_folder
 from courier.care.watch.media_book import MediaBook
+from courier.care.watch.media_step import MediaStep
 from courier.errors import UsageError
 from courier.files import locked
 from courier.receiving import straight
@@ -63,7 +64,7 @@ def test_media_are_imported_and_the_receipt_leaves_by_itself(
         _put(own, into)
         wait_until(lambda: _state(own) == "Imported")
         own.sites.hq("channel", "sync")
-        wait_until(lambda: own.sites.hq("channel", "sync") and _sent_state(own) == "Confirmed")
+        wait_until(lambda: bool(own.sites.hq("channel", "sync")) and _sent_state(own) == "Confirmed")
     assert said.warnings == []
     state = read_state(own.sites.br.path)
     assert state is not None
@@ -130,7 +131,7 @@ def test_what_fails_in_one_step_is_said_once_and_stops_no_other(
 def test_an_error_is_tried_again_ever_later(own: Shipped, monkeypatch: pytest.MonkeyPatch) -> None:
     step = rounds._Step(name="messages")
     moments = [1000.0]
-    monkeypatch.setattr(rounds.time, "monotonic", lambda: moments[0])
+    monkeypatch.setattr("time.monotonic", lambda: moments[0])
 
     class Run:
         """What `_failed` needs of a run."""
@@ -329,13 +330,13 @@ def test_one_round_ends_with_the_code_of_what_failed(own: Shipped, into: Path) -
 def test_settings_that_change_meanwhile_count(own: Shipped, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quickly(monkeypatch)
     seen = []
-    real = rounds.MediaStep.take_in
+    real = MediaStep.take_in
 
     def take_in(step: Any, site: Any, *arguments: Any, **more: Any) -> Any:
         seen.append(site.settings.max_transit_days)
         return real(step, site, *arguments, **more)
 
-    monkeypatch.setattr(rounds.MediaStep, "take_in", take_in)
+    monkeypatch.setattr(MediaStep, "take_in", take_in)
     with watching(own.sites.br.path, Said(), into, every=0):
         own.sites.br("site", "policy", "--max-transit-days", "77")
         _put(own, into, 1)
