@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from courier.care.watch import rounds
 from courier.care.watch.heartbeat import STATE, is_watched, read_state, watch_folder
 from courier.care.watch.media_book import MediaBook
 from courier.care.watch.media_step import MediaStep
+from courier.distribution import by_rule
 from courier.errors import UsageError
 from courier.files import locked
-from courier.receiving import straight
+from courier.receiving import parcel_status, straight
+from courier.site.home import open_site
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +255,38 @@ def test_a_configuration_that_is_broken_meanwhile_is_said_and_the_last_one_holds
         wait_until(lambda: _state(own) == "Imported")
         config.unlink()
         wait_until(lambda: "notices: it works again" in said.warnings)
+
+
+def test_what_is_imported_goes_to_points_by_rule_and_a_point_that_fails_is_said_once(
+    own: Shipped, into: Path, tmp_path: Path
+) -> None:
+    home = own.sites.br
+    for name in ("P1", "P2"):
+        home("point", "add", name, tmp_path / name)
+        home("point", "rule", "add", "--package", "HQ1", "--point", name)
+    shutil.rmtree(tmp_path / "P2")
+    (tmp_path / "P2").write_text("no folder")
+    _put(own, into)
+    _, failures = watch_once(home.path, into, settle=0.1)
+    assert failures == []
+    assert list((tmp_path / "P1").rglob("listing*")) or list((tmp_path / "P1").rglob("HQ100001*"))
+    with closing(open_site(home.path)) as site:
+        assert [one.point for one in by_rule.waiting(site)] == ["P2"]
+
+
+def test_a_parcel_that_is_imported_while_it_is_looked_at_is_shown_as_imported(
+    own: Shipped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = own.sites.br
+    home("parcel", "receive", own.volumes[0])
+
+    def importing(*_: Any, **__: Any) -> Any:
+        monkeypatch.undo()
+        home("parcel", "receive", *own.volumes)
+        raise FileNotFoundError(2, "No such file or directory", "editions")
+
+    monkeypatch.setattr(parcel_status, "status_from_spool", importing)
+    assert _state(own) == "Imported"
 
 
 class _Killed(BaseException):

@@ -23,6 +23,8 @@ LIBRARIES = {
     "channel": ("httpx", "starlette", "uvicorn", "anyio", "h11"),
     "paper": ("reportlab", "segno"),
     "notify": ("apprise",),
+    "s3": ("obstore",),
+    "cluster": ("distributed", "dask"),
     "pkcs11": ("PyKCS11", "pkcs11"),
 }
 """The modules that an extra brings and that are imported where they are used."""
@@ -121,6 +123,21 @@ def test_a_catalogue_on_a_server_names_its_part(tmp_path: Path, without: str) ->
     url = "postgresql+psycopg://nobody@127.0.0.1:9/none"
     hint = _hint(home, "init", "--site", "HQ1", "--name", "HQ", "--catalogue", url, code=2)
     assert f"pip install 'courier-parcels[{without}]'" in hint
+
+
+@pytest.mark.parametrize("without", ["s3"], indirect=True)
+def test_a_store_in_a_bucket_names_its_part(tmp_path: Path, without: str) -> None:
+    home = Home(code="HQ1", path=tmp_path / "HQ1")
+    hint = _hint(home, "init", "--site", "HQ1", "--name", "HQ", "--store", "s3://images/hq1", code=2)
+    assert f"pip install 'courier-parcels[{without}]'" in hint
+
+
+@pytest.mark.parametrize("without", ["cluster"], indirect=True)
+def test_workers_of_a_cluster_name_their_part(sites: Sites, without: str) -> None:
+    part, package = f"pip install 'courier-parcels[{without}]'", add(sites.hq, FIXTURES / "boot.wim")
+    assert part in _hint(sites.hq, "cluster", "run", code=2)
+    many = ("--to", "BR1", "--capacity", "64MB", "--cluster", "tcp://127.0.0.1:9")
+    assert part in _hint(sites.hq, "parcel", "create", package, *many, code=2)
 
 
 @pytest.mark.parametrize("without", ["pkcs11"], indirect=True)
