@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from courier.parcel.volume_documents import VolumeDocuments
     from courier.receiving.parcel_status import ParcelStatus
     from courier.receiving.volume_result import VolumeResult
+    from courier.site.home import Site
 
 app = group("")
+BUSY_SECONDS = 10.0
+"""Pause until a home is opened again that another command keeps busy."""
 
 
 @command(
@@ -111,7 +114,8 @@ def watch(
     if print_unit:
         _print_unit(console, print_unit, _options(wish, every=every))
         return
-    with console.site() as site, _stopping() as stop:
+    with _stopping() as stop, contextlib.ExitStack() as opened:
+        site = _opened_site(console, opened, stop, once=once)
         _check_folders(console, folders, site.home)
 
         def ready() -> None:
@@ -142,6 +146,20 @@ def watch(
         elif failures:
             raise typer.Exit(console.errors([("", error) for error in failures], {"site": site.code, "ended": True}))
         console.result({"site": site.code, "ended": True})
+
+
+def _opened_site(console: Console, opened: contextlib.ExitStack, stop: threading.Event, *, once: bool) -> Site:
+    """Open the site of the command; unless it is for one round, wait while another command keeps its catalogue busy."""
+    from courier.errors import BusyError
+
+    while True:
+        try:
+            return opened.enter_context(console.site())
+        except BusyError as error:
+            if once or stop.is_set():
+                raise
+            console.warn(f"The watch waits: {error.message}")
+            stop.wait(BUSY_SECONDS)
 
 
 def _check_folders(console: Console, folders: tuple[Path, ...], home: Path) -> None:

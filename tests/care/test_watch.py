@@ -19,10 +19,12 @@ from courier.care.watch import rounds
 from courier.care.watch.heartbeat import STATE, is_watched, read_state, watch_folder
 from courier.care.watch.media_book import MediaBook
 from courier.care.watch.media_step import MediaStep
+from courier.cli import channel_watch
 from courier.distribution import by_rule
-from courier.errors import UsageError
+from courier.errors import BusyError, UsageError
 from courier.files import locked
 from courier.receiving import parcel_status, straight
+from courier.site import home as home_module
 from courier.site.home import open_site
 
 
@@ -352,6 +354,26 @@ def test_nothing_to_watch_and_wrong_folders_are_refused(own: Shipped, tmp_path: 
     assert home.fails("channel", "watch", "--media", home.path / "store", code=2)["code"] == "usage"
     assert home.fails("channel", "watch", "--media", home.path.parent, code=2)["code"] == "usage"
     assert "does not exist" in home.says("channel", "watch", "--once", "--media", tmp_path / "typo", "--settle", "0")
+
+
+def test_a_home_that_is_busy_when_the_watch_starts_is_waited_for(
+    own: Shipped, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+    real = home_module.open_site
+
+    def busy(*arguments: Any, **more: Any) -> Any:
+        tries.append(1)
+        if len(tries) < 3:
+            raise BusyError("the catalogue is locked", hint="wait")
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(home_module, "open_site", busy)
+    monkeypatch.setattr(channel_watch, "BUSY_SECONDS", 0.01)
+    assert own.sites.br.fails("channel", "watch", "--once", code=9)["code"] == "busy"
+    # It is in the way of the wish at last, which shows that the home was opened.
+    assert own.sites.br.fails("channel", "watch", "--media", own.sites.br.path, code=2)["code"] == "usage"
+    assert len(tries) == 3
 
 
 def test_one_round_ends_with_the_code_of_what_failed(own: Shipped, into: Path) -> None:
