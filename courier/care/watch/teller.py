@@ -40,14 +40,17 @@ class Teller:
         self._home, self._site, self._book, self._log = home, site, book, log
         self._config = Config()
         self._asked, self._ended, self._idle = threading.Event(), threading.Event(), threading.Event()
+        self._turn = threading.Lock()
+        self._idle.set()
         self._thread = threading.Thread(target=self._run, name="teller", daemon=True)
         self._thread.start()
 
     def look(self, config: Config) -> None:
         """Have told what is due."""
-        self._config = config
-        self._idle.clear()
-        self._asked.set()
+        with self._turn:
+            self._config = config
+            self._idle.clear()
+            self._asked.set()
 
     def end(self, *, told: bool = False, seconds: float = END_SECONDS) -> None:
         """End, and wait for what is just being told, or with ``told`` for all that is due; ``seconds`` at most."""
@@ -66,8 +69,9 @@ class Teller:
                     self._tell_all(self._config)
                 except Exception as error:  # whatever it is: the next notice may be told
                     self._log(f"notices could not be told: {_why(error)}")
-                if not self._asked.is_set():
-                    self._idle.set()
+                with self._turn:
+                    if not self._asked.is_set():
+                        self._idle.set()
         finally:
             self._idle.set()
 
