@@ -17,7 +17,7 @@ from journey import FIXTURES, ROOT, Home, Sites, add, create, make_home, make_si
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
-FOR_DEVELOPERS = {"test", "dev", "all"}
+FOR_DEVELOPERS = {"test", "dev", "docs", "all"}
 LIBRARIES = {
     "postgresql": ("psycopg",),
     "channel": ("httpx", "starlette", "uvicorn", "anyio", "h11"),
