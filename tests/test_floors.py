@@ -89,6 +89,7 @@ PURE = (
     "courier.care.ailment",
     "courier.care.facts",
     "courier.care.metrics",
+    "courier.care.notices",
     "courier.care.status",
     "courier.care.waiting",
     "courier.care.waiting_parcels",
@@ -170,6 +171,7 @@ DOORS = {
     "markupsafe": ("courier.web.render",),
     "reportlab": ("courier.parcel*",),
     "segno": ("courier.parcel*",),
+    "apprise": ("courier.care.notify_process",),
 }
 """Library -> the only rooms that import it, so that its traps are translated in one place."""
 

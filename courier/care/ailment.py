@@ -18,6 +18,7 @@ class Area(StrEnum):
     SPACE = "space"
     TOOLS = "tools"
     CHANNEL = "channel"
+    WATCH = "watch"
     LEFTOVERS = "leftovers"
 
 

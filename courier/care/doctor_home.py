@@ -12,11 +12,11 @@ from courier.errors import BusyError
 from courier.files import RESERVE, TEMP, free_space, is_of_group, locked, private_mode, sweep
 from courier.niceties import set_mode
 from courier.site.card import CARD
-from courier.site.file_names import BACKUP, CATALOGUE_FILES, CONFIG, SETTINGS
+from courier.site.file_names import BACKUP, CATALOGUE_FILES, CONFIG, SETTINGS, WATCH
 from courier.site.home import home_lock
 from courier.text import plural, size_text
 
-_SWEPT = ("keys", "store", "parcels/in", "parcels/out", BACKUP)
+_SWEPT = ("keys", "store", "parcels/in", "parcels/out", BACKUP, WATCH)
 """Folders of a home in which commands write under temporary names, and hold the lock there meanwhile."""
 
 

@@ -135,6 +135,26 @@ class DeploymentFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class WatchFacts:
+    """The watch of a site, where one ever ran.
+
+    ``running``: it holds its lock. ``ended``: it said that it ended. ``once``: it makes single rounds. ``who``: its
+    process, user and computer. ``seen_ns``: its last sign of life. ``step``: what it does. ``trouble``: what fails, and
+    is tried again. ``untold``: (way, why) of the services and hooks that failed last, each once.
+    """
+
+    running: bool
+    ended: bool
+    once: bool
+    who: str
+    started_ns: int
+    seen_ns: int
+    step: str = ""
+    trouble: str = ""
+    untold: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SiteFacts:
     """A site as it stands at ``now_ns``.
 
@@ -142,7 +162,7 @@ class SiteFacts:
     parcels to, and from, a site took, the value in the middle. ``transit_days``: how long a parcel may be under way
     where the operator has said so; 0: as past parcels took. ``free`` and ``reserve``: of the disk of the store.
     ``dead_letters``: how many. ``contradicted``: stored versions for which their source signed other content.
-    ``quarantined``: contents that were found damaged and taken out of use.
+    ``quarantined``: contents that were found damaged and taken out of use. ``watch``: None where none ever ran.
     """
 
     site: str
@@ -166,3 +186,4 @@ class SiteFacts:
     cache_classes: tuple[CacheClassFacts, ...] = ()
     states: tuple[StateFacts, ...] = ()
     deployments: tuple[DeploymentFacts, ...] = ()
+    watch: WatchFacts | None = None

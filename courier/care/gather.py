@@ -9,6 +9,7 @@ from courier.care.config import load_config
 from courier.care.facts import CacheClassFacts, PeerFacts, PointFacts, SiteFacts
 from courier.care.parcel_facts import parcel_facts
 from courier.care.transits import usual_seconds_from, usual_seconds_to
+from courier.care.watch.facts import watch_facts
 from courier.distribution.registry import all_points, space_of, statement_of
 from courier.site.card import pinned_card
 from courier.site.catalog import messages, packages, points, sites
@@ -53,6 +54,7 @@ def gather(site: Site) -> SiteFacts:
             cache_classes=_classes(connection, own_points, sizes),
             states=state_facts(connection),
             deployments=deployment_facts(connection),
+            watch=watch_facts(site.home),
         )
 
 

@@ -41,6 +41,16 @@ def metrics(facts: SiteFacts, found: Iterable[Waiting]) -> str:
             _gauge("courier_package_versions", "Package versions in the store.", [(site, facts.packages)]),
             _gauge("courier_package_bytes", "Bytes of all package versions.", [(site, facts.package_bytes)]),
             _gauge("courier_quarantined_contents", "Contents found damaged.", [(site, facts.quarantined)]),
+            _gauge(
+                "courier_watch_running",
+                "Whether the watch runs (absent where none ever ran).",
+                [(site, int(facts.watch.running))] if facts.watch else [],
+            ),
+            _gauge(
+                "courier_watch_seen_seconds",
+                "Last sign of life of the watch.",
+                [(site, facts.watch.seen_ns / SECOND_NS)] if facts.watch else [],
+            ),
             _gauge("courier_dead_letters", "Messages refused or given up.", [(site, facts.dead_letters)]),
             _gauge("courier_peer_queued_messages", "Messages that wait for a site.", [(n, p.queued) for n, p in peers]),
             _gauge(

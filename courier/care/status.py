@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from courier.care.facts import ReceivedFacts, SentFacts, SiteFacts
+from courier.care.facts import ReceivedFacts, SentFacts, SiteFacts, WatchFacts
 from courier.care.waiting import Waiting
 from courier.care.waiting_parcels import waiting_parcels
 from courier.care.waiting_site import waiting_of_site
@@ -29,6 +29,7 @@ def status_document(facts: SiteFacts, found: list[Waiting]) -> dict[str, Any]:
         },
         "packages": {"versions": facts.packages, "bytes": facts.package_bytes},
         "store": {"free_bytes": facts.free, "reserve_bytes": facts.reserve},
+        "watch": None if facts.watch is None else _watch(facts.watch),
         "waiting": [waiting_document(one) for one in found],
         "waits_for_person": sum(one.for_person for one in found),
     }
@@ -43,6 +44,32 @@ def waiting_document(one: Waiting) -> dict[str, Any]:
         "on": one.on,
         "cause": one.cause,
         "since": _time(one.since_ns),
+    }
+
+
+def watch_text(watch: WatchFacts) -> str:
+    """The watch, in a line for people."""
+    moment = f"{format_time(watch.seen_ns)[:19].replace('T', ' ')}Z"
+    seen = f"last seen {moment}"
+    if watch.running:
+        return f"Watch: running ({watch.who}), {seen}" + (f"; {watch.step}" if watch.step else "")
+    if not watch.ended:
+        return f"Watch: interrupted ({watch.who}), {seen}"
+    return (
+        f"Watch: {'last round ended' if watch.once else 'ended'} {format_time(watch.seen_ns)[:19].replace('T', ' ')}Z"
+    )
+
+
+def _watch(one: WatchFacts) -> dict[str, Any]:
+    return {
+        "state": "running" if one.running else "ended" if one.ended else "interrupted",
+        "once": one.once,
+        "who": one.who,
+        "started": _time(one.started_ns),
+        "seen": _time(one.seen_ns),
+        "step": one.step,
+        "trouble": one.trouble,
+        "untold": [{"way": way, "reason": why} for way, why in one.untold],
     }
 
 

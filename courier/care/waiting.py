@@ -34,6 +34,8 @@ class Cause(StrEnum):
     CACHE = "cache"
     STATE = "state"
     DEPLOYMENT = "deployment"
+    WATCH = "watch"
+    NOTIFY = "notify"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from courier.care.facts import DAY_NS, PeerFacts, PointFacts, SiteFacts
+from courier.care.facts import DAY_NS, SECOND_NS, PeerFacts, PointFacts, SiteFacts, WatchFacts
 from courier.care.waiting import OPERATOR, Cause, Waiting
 from courier.site.trust import KEY_WARNING_NS
 from courier.text import plural, size_text
@@ -21,6 +21,8 @@ VALIDATE_DAYS = 90
 """A point of which the content was not read back for so long is named."""
 STATE_DAYS = 30
 """A capture of state that is not released for so long is named."""
+STALE_SECONDS = 600
+"""A watch that holds its lock and gave no sign for so long is suspended, or its disk is full."""
 
 
 def waiting_of_site(facts: SiteFacts) -> Iterator[Waiting]:
@@ -33,6 +35,8 @@ def waiting_of_site(facts: SiteFacts) -> Iterator[Waiting]:
         yield from _point(facts, point)
     yield from _caches(facts)
     yield from _computers(facts)
+    if facts.watch is not None:
+        yield from _watch(facts, facts.watch)
 
 
 def _asked(cause: Cause, subject: str, what: str, then: str, since_ns: int | None = None) -> Waiting:
@@ -144,3 +148,22 @@ def _computers(facts: SiteFacts) -> Iterator[Waiting]:
                 "have not finished"
             )
             yield _asked(Cause.DEPLOYMENT, one.deployment, text, f"courier deploy show {one.deployment}")
+
+
+def _watch(facts: SiteFacts, watch: WatchFacts) -> Iterator[Waiting]:
+    seen = f"{format_time(watch.seen_ns)[:19].replace('T', ' ')}Z"
+    again = "courier channel watch --once"
+    if not watch.running and not watch.ended:
+        text = f"the watch was interrupted ({watch.who}); last seen {seen}"
+        yield _asked(Cause.WATCH, "interrupted", text, again, watch.seen_ns)
+    elif watch.running and abs(facts.now_ns - watch.seen_ns) > STALE_SECONDS * SECOND_NS:
+        text = f"the watch ({watch.who}) gives no sign since {seen}, and holds its lock"
+        yield _asked(Cause.WATCH, "stale", text, "courier doctor", watch.seen_ns)
+    if watch.trouble and (watch.running or watch.once):
+        yield _asked(Cause.WATCH, "trouble", f"the watch goes on, but fails in {watch.trouble}", "courier doctor")
+    for way, why in watch.untold:
+        text = f"people could not be told by {way}: {why}"
+        then = (
+            f"courier notify test {way.removeprefix('notify.')}" if way.startswith("notify.") else "courier config show"
+        )
+        yield _asked(Cause.NOTIFY, way, text, then)

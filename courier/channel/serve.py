@@ -62,7 +62,7 @@ def run_server(
     from courier.channel.http_application import make_service
 
     reports = _unhindered(reports)
-    _unlock_keys(site)
+    unlock_keys(site)
     inbox = open_inbox(site)
     inbox.sweep()
     rounds = _Rounds(site, handlers, every=every, reports=reports)
@@ -82,7 +82,7 @@ def run_server(
         worker.join()
 
 
-def _unlock_keys(site: Site) -> None:
+def unlock_keys(site: Site) -> None:
     """Ask for a passphrase now, and not from a thread in an hour."""
     site.keyring.signer(site.card.keys[0].key)
     site.keyring.identities()

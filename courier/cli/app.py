@@ -25,6 +25,7 @@ from courier.cli import (
     deploy,
     doctor,
     download,
+    notify,
     package,
     parcel,
     plan,
@@ -65,6 +66,7 @@ for name, commands in (
     ("deploy", deploy.app),
     ("catalog", catalog.app),
     ("config", config.app),
+    ("notify", notify.app),
 ):
     app.add_typer(commands, name=name)
 

@@ -24,11 +24,12 @@ def distribute_by_rule(console: Console, site: Site) -> list[dict[str, Any]]:
     with console.progress("Distributing", None) as progress:
         outcomes = apply_rules(site, progress=progress)
     for outcome in outcomes:
-        _say(console, outcome)
+        say_outcome(console, outcome)
     return [describe(outcome) for outcome in outcomes]
 
 
-def _say(console: Console, outcome: RuleOutcome) -> None:
+def say_outcome(console: Console, outcome: RuleOutcome) -> None:
+    """Say what became of a version that was to go to a point."""
     due, error = outcome.due, outcome.error
     what = f"{due.package}:{due.version}"
     if error is not None:

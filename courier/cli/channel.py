@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from courier.cli import channel_address as address
-from courier.cli import channel_status
+from courier.cli import channel_status, channel_watch
 from courier.cli.by_rule import distribute_by_rule
 from courier.cli.command import command, console_of, group
-from courier.cli.console import SHOWN
+from courier.cli.exchanged import news_lines, refused_lines
 from courier.cli.received_parcel import parcel_status, say_imported
-from courier.parcel.states import ReceivedEvent
 from courier.text import plural
 
 if TYPE_CHECKING:
@@ -67,9 +66,9 @@ def sync(
         else:
             done = exchange_locked(site, lambda: synchronise(site, handlers=MESSAGE_HANDLERS))
         console.say(f"Delivered {plural(done.delivered, 'message')}, received {plural(done.taken, 'message')}.")
-        for line in _news(done):
+        for line in news_lines(done):
             console.say(line)
-        for line in _refused(done):
+        for line in refused_lines(done):
             console.warn(line)
         for code, reason in done.held:
             console.say(f"Waiting for {code}: {reason}")
@@ -198,9 +197,9 @@ def serve(
                 moved(passed)
             if exchange.taken or exchange.delivered:
                 console.event({"event": "exchange", "taken": exchange.taken, "delivered": exchange.delivered})
-            for line in _news(exchange):
+            for line in news_lines(exchange):
                 console.say(f"{time_text(now())}  {line}")
-            for line in _refused(exchange):
+            for line in refused_lines(exchange):
                 log(line)
             for failure in exchange.failures:
                 log(f"{failure.message} ({failure.hint})")
@@ -221,6 +220,7 @@ def serve(
         console.result({"site": site.code, "ended": True})
 
 
+app.add_typer(channel_watch.app)
 app.add_typer(channel_status.app)
 
 
@@ -239,21 +239,3 @@ def _metrics_page(site: Site, tokens: Path) -> MetricsPage:
         return metrics(facts, waiting(facts))
 
     return MetricsPage(admits=lambda header: known.client(header) is not None, gather=page, content_type=CONTENT_TYPE)
-
-
-def _news(done: Exchange) -> list[str]:
-    """The first lines of what an exchange changed; imports are left out, as they are printed separately."""
-    lines = [
-        f"{one.parcel + ': ' if one.parcel else ''}{one.event}: {one.text}"
-        for one in done.news
-        if one.event != ReceivedEvent.IMPORTED
-    ]
-    more = len(lines) - SHOWN
-    return [*lines[:SHOWN], f"{plural(more, 'more line')}: courier parcel log PARCEL"] if more > 0 else lines
-
-
-def _refused(done: Exchange) -> list[str]:
-    """A line for each of the first refused messages."""
-    lines = [f"Refused {sha256[:12]}: {reason}" for sha256, reason in done.refused[:SHOWN]]
-    more = len(done.refused) - SHOWN
-    return [*lines, f"Refused {plural(more, 'more message')}: courier channel status --json"] if more > 0 else lines

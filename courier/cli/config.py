@@ -12,12 +12,13 @@ from courier.cli.console import Console
 if TYPE_CHECKING:
     from courier.care.config import Config
 
-app = group("Defaults for options, and groups of destinations.")
+app = group("Defaults for options, groups of sites, services, hooks.")
 KEY = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="One of media, capacity, redundancy, compress, carrier, transit_days, or groups.NAME.",
+        help="One of media, capacity, redundancy, compress, carrier, transit_days, notify_events, hook_seconds, "
+        "groups.NAME, notify.NAME, hooks.EVENT.",
     ),
 ]
 
@@ -36,7 +37,7 @@ def show(context: typer.Context) -> None:
     console = console_of(context)
     with console.site():
         _say(console, config_of(console))
-        console.say("Policies, quotas and limits: courier site policy")
+        console.say("Policies: courier site policy. Quotas and limits: courier parcel limits")
 
 
 @command(
@@ -46,18 +47,27 @@ def show(context: typer.Context) -> None:
         "courier config set media bd25",
         "courier config set transit_days 5",
         "courier config set groups.branches BR1,BR2,BR3",
+        "courier config set notify.desk file:/etc/courier/desk.url",
+        "courier config set hooks.arrival '/usr/local/bin/ring --bell'",
     ],
 )
 def set_(
     context: typer.Context,
     *,
     key: KEY,
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="The value; of a group, codes between commas.")],
+    value: Annotated[
+        str,
+        typer.Argument(
+            metavar="VALUE",
+            help="The value; of a group, codes between commas; of notify.NAME, file:FILE or env:VARIABLE.",
+        ),
+    ],
 ) -> None:
     """Set a default in config.toml of the home.
 
-    Options of a command win over it. --to @branches stands for the sites of the group branches. The file may be edited
-    by hand, too; remarks in it are lost here.
+    Options of a command win over it. --to @branches stands for the sites of the group branches. Services that are told
+    of events are named by where their address is kept, as that holds a password; the command of a hook is run without a
+    shell. The file may be edited by hand, too; remarks in it are lost here.
     """
     from courier.errors import UsageError
 
@@ -80,14 +90,32 @@ def _change(console: Console, key: str, value: str) -> None:
         _say(console, change_config(site.home, key, value))
 
 
+def expand_groups(console: Console, codes: list[str] | None) -> list[str]:
+    """Codes of sites as typed, with ``@NAME`` replaced by the sites of that group. Raises `NotFoundError`."""
+    if not codes or not any(code.startswith("@") for code in codes):
+        return codes or []
+    return config_of(console).expand(codes)
+
+
 def _say(console: Console, config: Config) -> None:
+    import shlex
+
     from courier.care.config import KEYS
 
     values: dict[str, Any] = {key: getattr(config, key) for key in KEYS}
     rows = [(key, value) for key, value in values.items() if value]
     rows += [(f"groups.{name}", ", ".join(codes)) for name, codes in sorted(config.groups.items())]
+    rows += [(f"notify.{name}", place) for name, place in sorted(config.notify.items())]
+    rows += [(f"hooks.{event}", shlex.join(words)) for event, words in sorted(config.hooks.items())]
     if rows:
         console.table(("NAME", "VALUE"), [(key, str(value)) for key, value in rows])
     else:
         console.say("Nothing is set.")
-    console.result({**values, "groups": {name: list(codes) for name, codes in config.groups.items()}})
+    console.result(
+        {
+            **values,
+            "groups": {name: list(codes) for name, codes in config.groups.items()},
+            "notify": dict(config.notify),
+            "hooks": {event: list(words) for event, words in config.hooks.items()},
+        }
+    )

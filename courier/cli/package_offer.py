@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from courier.cli.command import command, console_of, group
+from courier.cli.config import expand_groups
 
 app = group("")
 
@@ -23,7 +24,9 @@ def offer(
         list[str] | None,
         typer.Argument(metavar="[ID[:VERSION]]...", help="Packages or versions. Without any: the offers are listed."),
     ] = None,
-    to: Annotated[list[str], typer.Option("--to", metavar="CODE", help="Site that is told; repeat for more.")],
+    to: Annotated[
+        list[str], typer.Option("--to", metavar="CODE", help="Site that is told, or @NAME of a group; repeat for more.")
+    ],
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Take the offer back.")] = False,
 ) -> None:
     """Let other sites know that this one holds packages.
@@ -36,6 +39,7 @@ def offer(
 
     console = console_of(context)
     with console.site() as site:
+        to = expand_groups(console, to)
         if references:
             (take_back if withdraw else offer_packages)(site, references, to)
         with site.catalogue.reading() as connection:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from courier.cli.command import PARCEL, command, console_of, group
+from courier.cli.config import expand_groups
 from courier.text import plural
 
 app = group("")
@@ -16,7 +17,11 @@ app = group("")
 OUT = Annotated[Path, typer.Option("--out", metavar="FILE", help="The PDF to write; one that is there is replaced.")]
 TO = Annotated[
     list[str] | None,
-    typer.Option("--to", metavar="CODE", help="Only for the set of media that goes to this destination; repeat."),
+    typer.Option(
+        "--to",
+        metavar="CODE",
+        help="Only for the set of media that goes to this destination, or to those of group @NAME; repeat.",
+    ),
 ]
 FONT = Annotated[
     Path | None,
@@ -90,7 +95,7 @@ def labels(
     if not 0.9 <= scale <= 1.1:
         raise UsageError(f"--scale {scale}: a printer that is so far off cannot be used", hint="give 0.9 to 1.1")
     placing = Placing(offset=_offset(offset), scale=scale, calibration=calibration)
-    wish = LabelWish(volumes=tuple(volume or ()), copy=copy, to=tuple(to or ()), names=not codes_only)
+    wish = LabelWish(volumes=tuple(volume or ()), copy=copy, to=tuple(expand_groups(console, to)), names=not codes_only)
     with console.site() as site:
         outgoing = open_outgoing(site, parcel)
         count = write_labels(site, outgoing, wish, out, sheet=SHEETS[sheet], placing=placing, font=font)
@@ -122,7 +127,9 @@ def waybill(
     size = _page(page)
     with console.site() as site:
         outgoing = open_outgoing(site, parcel)
-        count = write_waybill(site, outgoing, out, page=size, to=to or (), names=not codes_only, font=font)
+        count = write_waybill(
+            site, outgoing, out, page=size, to=expand_groups(console, to), names=not codes_only, font=font
+        )
         console.say(f"{parcel}: {plural(count, 'waybill')} in {out}")
         console.result({"parcel_id": parcel, "path": str(out), "pages": count})
 
@@ -154,7 +161,9 @@ def packing_note(
         known_here(site, parcel)  # raises for what is no parcel ID
         if parcel.startswith(site.code):
             outgoing = open_outgoing(site, parcel)
-            count = write_packing_note(site, outgoing, out, page=size, to=to or (), names=not codes_only, font=font)
+            count = write_packing_note(
+                site, outgoing, out, page=size, to=expand_groups(console, to), names=not codes_only, font=font
+            )
         else:
             write_announced_note(site, parcel, out, page=size, names=not codes_only, font=font)
             count = 1

@@ -10,7 +10,7 @@ import typer
 
 from courier.cli.by_rule import distribute_by_rule
 from courier.cli.command import PARCEL, command, console_of, group
-from courier.cli.received_parcel import parcel_status, say_status, say_volume, volume_result
+from courier.cli.received_parcel import medium_text, parcel_status, say_status, say_volume, volume_result
 from courier.cli.seals import SEALS_FILE, read_seals
 from courier.text import plural
 
@@ -53,7 +53,7 @@ def receive(
     console = console_of(context)
 
     def looking(medium: Medium, documents: VolumeDocuments) -> None:
-        console.say(_medium_text(medium, documents))
+        console.say(medium_text(medium, documents))
 
     def received(volume: VolumeResult) -> None:
         say_volume(console, volume)
@@ -92,17 +92,6 @@ def receive(
             console.error(error, document)
             raise typer.Exit(error.exit_code)
         console.result(document)
-
-
-def _medium_text(medium: Medium, documents: VolumeDocuments) -> str:
-    from courier.media.reading import TapeMedium
-
-    first = medium.first_label if isinstance(medium, TapeMedium) else None
-    reel = f", reel {first.reel}" if first is not None and first.reel > 1 else ""
-    return (
-        f"{medium.name}: {documents.packing.parcel} from {documents.packing.source}, volume "
-        f"{documents.label.number} of {documents.label.of} ({medium.layout}{reel})"
-    )
 
 
 @command(app, "import", examples=["courier parcel import HQ1-000042"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import DRY_RUN, PARCEL, command, console_of, group
-from courier.cli.config import config_of
+from courier.cli.config import config_of, expand_groups
 from courier.cli.console import Console
 from courier.cli.seals import SEALS_FILE, read_seals
 from courier.text import plural, volumes
@@ -38,7 +38,8 @@ def ship(
         typer.Option(
             "--to",
             metavar="CODE",
-            help="Destination that this set of media goes to; repeat where one set goes from site to site. "
+            help="Destination that this set of media goes to, or @NAME of a group; repeat where one set goes from site "
+            "to site. "
             "Without it: a set to each.",
         ),
     ] = None,
@@ -84,7 +85,7 @@ def ship(
         shipment = ship_parcel(
             site,
             outgoing,
-            to=to or (),
+            to=expand_groups(console, to),
             carrier=carrier,
             usual_carrier=config_of(console).carrier,
             tracking=tracking,
@@ -189,7 +190,10 @@ def unship(
     *,
     parcel: PARCEL,
     to: Annotated[
-        list[str] | None, typer.Option("--to", metavar="CODE", help="Destination; without it: all. Repeat for more.")
+        list[str] | None,
+        typer.Option(
+            "--to", metavar="CODE", help="Destination, or @NAME of a group; without it: all. Repeat for more."
+        ),
     ] = None,
 ) -> None:
     """Take a mistaken shipment back.
@@ -201,7 +205,7 @@ def unship(
 
     console = console_of(context)
     with console.site() as site:
-        state, sites = take_back(site, open_outgoing(site, parcel), to or ())
+        state, sites = take_back(site, open_outgoing(site, parcel), expand_groups(console, to))
         console.say(f"{parcel}: the shipment to {', '.join(sites)} is taken back; it is {state} now.")
         console.result({"parcel_id": parcel, "state": state, "to": list(sites)})
 

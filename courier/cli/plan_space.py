@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.command import command, console_of, group
+from courier.cli.config import expand_groups
 from courier.cli.console import Console
 from courier.cli.plan_send import PACKAGES
 from courier.text import size_text
@@ -29,7 +30,11 @@ def space(
     packages: PACKAGES,
     to: Annotated[
         list[str] | None,
-        typer.Option("--to", metavar="CODE", help="Site to look at; repeat for more. Without it: every trusted site."),
+        typer.Option(
+            "--to",
+            metavar="CODE",
+            help="Site to look at, or @NAME of a group; repeat for more. Without it: every trusted site.",
+        ),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="End with exit code 5 unless everything is known to fit.")
@@ -46,7 +51,7 @@ def space(
 
     console = console_of(context)
     with console.site() as site:
-        plan = plan_space(site, packages, to or ())
+        plan = plan_space(site, packages, expand_groups(console, to))
     _say(console, plan)
     document = _document(plan)
     if check and plan.problems:

@@ -9,6 +9,8 @@ from courier.parcel.states import ReceivedState
 from courier.text import plural, size_text, volumes
 
 if TYPE_CHECKING:
+    from courier.media.reading import Medium
+    from courier.parcel.volume_documents import VolumeDocuments
     from courier.receiving.parcel_status import ParcelStatus
     from courier.receiving.volume_result import VolumeResult
 
@@ -18,6 +20,18 @@ OUTCOMES = {
     "already-held": "is in the store already",
 }
 """What became of a package of an imported parcel, for people."""
+
+
+def medium_text(medium: Medium, documents: VolumeDocuments) -> str:
+    """What is said of a medium when its documents were read."""
+    from courier.media.reading import TapeMedium
+
+    first = medium.first_label if isinstance(medium, TapeMedium) else None
+    reel = f", reel {first.reel}" if first is not None and first.reel > 1 else ""
+    return (
+        f"{medium.name}: {documents.packing.parcel} from {documents.packing.source}, volume "
+        f"{documents.label.number} of {documents.label.of} ({medium.layout}{reel})"
+    )
 
 
 def volume_result(volume: VolumeResult) -> dict[str, Any]:

@@ -60,6 +60,8 @@ def status(
 
 
 def _say(console: Console, facts: SiteFacts, found: list[Waiting]) -> None:
+    from courier.care.status import watch_text
+
     console.say(
         f"{facts.site}: {plural(facts.packages, 'package version')}, {size_text(facts.package_bytes)}; "
         f"{size_text(facts.free)} free for more"
@@ -68,6 +70,8 @@ def _say(console: Console, facts: SiteFacts, found: list[Waiting]) -> None:
         states = [f"{n:,} {state}" for (way, state), n in sorted(facts.counts.items()) if way == side]
         if states:
             console.say(f"Parcels {side}: {', '.join(states)}")
+    if facts.watch is not None:
+        console.say(watch_text(facts.watch))
     rows = [
         (one.parcel, to.site, to.copy or "-", to.carrier or "-", f"{to.arrived:,} of {one.volumes:,}", _when(to))
         for one in facts.sent

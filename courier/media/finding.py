@@ -34,10 +34,12 @@ DEPTH = 2
 _REFUSED = (errno.EACCES, errno.EPERM)
 _PASSED_OVER = (*_REFUSED, errno.ENOENT, errno.ELOOP)
 """Errors of things in a folder that are no concern of ours: what we may not look into, and links that lead nowhere."""
-_OF_THE_SYSTEM = ("lost+found", "System Volume Information", "$RECYCLE.BIN")
+OF_THE_SYSTEM = ("lost+found", "System Volume Information", "$RECYCLE.BIN")
 """Folders that systems make on drives, for themselves."""
 _IMAGES = {".iso", ".img", ".bin"}
 """Endings of the names of disc images."""
+_UNFINISHED = {".part", ".partial", ".tmp", ".crdownload", ".filepart", ".download"}
+"""Endings of the names under which programs keep a file that is not whole yet."""
 _LIKE_A_VOLUME = re.compile(r"[A-Z0-9]{3}[-_][0-9]{6}", re.IGNORECASE)
 """Beginning of the names that volumes are written under."""
 _PACKED = {
@@ -63,6 +65,20 @@ class _Search:
     media: list[Medium] = field(default_factory=list)
     noted: list[CourierError] = field(default_factory=list)
     others: list[CourierError] = field(default_factory=list)
+
+
+def is_volume(path: Path) -> bool:
+    """Whether a volume is at that very path, as far as names and first bytes tell; False where it cannot be read."""
+    try:
+        return _medium_at(path) is not None
+    except OSError:
+        return False
+
+
+def is_named_like_a_volume(path: Path) -> bool:
+    """Whether a file may be a volume by its name: that of a disc image, or one that volumes are written under."""
+    suffix = path.suffix.lower()
+    return suffix in _IMAGES or (suffix not in _UNFINISHED and _LIKE_A_VOLUME.match(path.name) is not None)
 
 
 def find_all_media(paths: Sequence[Path], ask: Ask = nobody, note: Note = lambda _: None) -> list[Medium]:
@@ -124,7 +140,7 @@ def find_media(path: Path, note: Note = lambda _: None) -> list[Medium]:
 def _look_into(folder: Path, search: _Search, *, depth: int, skip: Sequence[str] = ()) -> None:
     """Find the volumes in a folder, and in folders of it down to `DEPTH`. Raises `OSError` where it cannot be read."""
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name in _OF_THE_SYSTEM or path.name.lower() in skip:
+        if path.name.startswith(".") or path.name in OF_THE_SYSTEM or path.name.lower() in skip:
             continue
         try:
             _look_at(path, search, depth=depth)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from courier.errors import NotFoundError, RefusedError, UsageError
+from courier.errors import CourierError, NotFoundError, RefusedError, UsageError
 from courier.parcel.import_checks import Admission
 from courier.parcel.states import ReceivedState
 from courier.receiving.arrival import arrived_layout, trusted_notices
@@ -84,7 +84,14 @@ def status_of(site: Site, parcel: str, build: str) -> ParcelStatus:
     folder = site.incoming(parcel, build)
     if row.state == ReceivedState.IMPORTED or not Spool.exists(folder):
         return _status_without_spool(site, row)
-    return status_from_spool(site, Spool.open(folder))
+    try:
+        return status_from_spool(site, Spool.open(folder))
+    except (CourierError, FileNotFoundError):
+        # Another command may have imported or discarded it meanwhile, and its spool is gone or half gone.
+        changed = received_row(site, parcel, build)
+        if changed.state == row.state:
+            raise
+        return _status_without_spool(site, changed)
 
 
 def status_from_spool(site: Site, spool: Spool, admission: Admission | None = None) -> ParcelStatus:

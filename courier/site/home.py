@@ -23,7 +23,7 @@ from courier.site.card import CARD, clock_before_key, make_card, own_card, pinne
 from courier.site.catalog import Catalogue, guests, open_catalogue, packages
 from courier.site.catalog.database import check_catalogue_url, sqlite_url
 from courier.site.clock import now
-from courier.site.file_names import BACKUP, CATALOGUE, CATALOGUE_FILES, CONFIG, SETTINGS
+from courier.site.file_names import BACKUP, CATALOGUE, CATALOGUE_FILES, CONFIG, SETTINGS, WATCH
 from courier.site.keyring import Keyring
 from courier.site.log import LOG_FOLDER
 from courier.site.permissions import keep_to_owner, shared_with_group
@@ -40,9 +40,20 @@ from formats.records import format_time
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-_PARTS = {CARD, "keys", "store", "parcels", "channel", "locks", "state", LOG_FOLDER, BACKUP, CONFIG, "lost+found"} | {
-    *CATALOGUE_FILES
-}
+_PARTS = {
+    CARD,
+    "keys",
+    "store",
+    "parcels",
+    "channel",
+    "locks",
+    "state",
+    LOG_FOLDER,
+    BACKUP,
+    CONFIG,
+    WATCH,
+    "lost+found",
+} | {*CATALOGUE_FILES}
 """What a home holds besides its settings. ``lost+found`` is there where the home is a file system of its own."""
 
 

@@ -63,6 +63,24 @@ def test_what_was_set_is_shown_and_taken_away(sites: Sites) -> None:
         assert sites.hq.fails("config", "set", key, value, code=2)["code"] == "usage"
 
 
+def test_a_group_stands_for_its_sites_wherever_several_are_named(sites: Sites) -> None:
+    package = add(sites.hq, FIXTURES / "boot.wim")
+    sites.hq("config", "set", "groups.branches", "BR1,BR2")
+    made = sites.hq("parcel", "create", package, "--to", "@branches", "--capacity", "64MB")["parcel_id"]
+    places = sites.hq("plan", "space", package, "--to", "@branches", code=None)["places"]
+    assert {one["site"] for one in places} == {"BR1", "BR2"}
+    sites.hq("package", "offer", package, "--to", "@branches")
+    assert len(sites.hq("package", "offer", "--to", "@Branches")["offered"]) == 2
+    labels = ("--to", "@branches", "--out", sites.root / "labels.pdf")
+    sites.hq("parcel", "write", made, "--layout", "folder", "--out", sites.root / "m")
+    assert len(sites.hq("parcel", "ship", made, "--to", "@branches")["to"]) == 2
+    assert sites.hq("parcel", "labels", made, *labels)["labels"] == 1  # one set goes to both
+    assert sites.hq("parcel", "waybill", made, *labels)["pages"] == 1
+    assert sites.hq("parcel", "unship", made, "--to", "@branches")["to"] == ["BR1", "BR2"]
+    for words in (("plan", "space", package), ("package", "offer", package), ("parcel", "ship", made)):
+        assert sites.hq.fails(*words, "--to", "@brunches", code=6)["code"] == "not-found"
+
+
 def test_transit_days_decide_what_is_overdue(sites: Sites) -> None:
     sites.hq("config", "set", "transit_days", "5")
     with closing(open_site(sites.hq.path)) as site:
@@ -84,6 +102,17 @@ def test_transit_days_decide_what_is_overdue(sites: Sites) -> None:
         ("[groups]\nBranches = ['BR1']", "groups.Branches: no name"),
         ("compress = 'zip'", "compress: there is no method"),
         ("redundancy = '99%'", "redundancy: "),
+        ("quota = '5GB'", "quota: that is a setting of the site"),
+        ("notify_events = 'fire'", "notify_events: there is no event 'fire'"),
+        ("hook_seconds = 9999", "hook_seconds: 9999"),
+        ("[hooks]\nfire = ['true']", "hooks.fire: there is no event"),
+        ("[hooks]\ndamage = 'true'", "hooks.damage: not the words"),
+        ("[hooks]\ndamage = ['']", "hooks.damage: not the words"),
+        ("[notify]\ndesk = 'json://u:secret@h'", "notify.desk: not file:FILE or env:NAME"),
+        ("[notify]\ndesk = 5", "notify.desk: not file:FILE or env:NAME"),
+        ("[notify]\ndesk = 'file:desk.url'", "notify.desk: desk.url is no absolute path"),
+        ("[notify]\ndesk = 'env:A B'", "notify.desk: A B is no name of a variable"),
+        ("[notify]\nDesk = 'env:A'", "notify.Desk: no name of a service"),
         ("media = 'bd25'\nx 5", "line 2"),
     ],
 )
@@ -91,14 +120,23 @@ def test_what_is_wrong_is_named_with_its_place(text: str, place: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_config(text, where="config.toml")
     assert caught.value.message.startswith("config.toml: ")
+    assert "secret" not in caught.value.message + caught.value.hint
     assert place in caught.value.message
 
 
 def test_what_is_written_is_read_again() -> None:
-    config = Config(media="bd25", carrier='Śpeedy "Vans" \\', transit_days=3, groups={"a": ("BR1", "BR2")})
+    config = Config(
+        media="bd25",
+        carrier='Śpeedy "Vans" \\',
+        transit_days=3,
+        groups={"a": ("BR1", "BR2")},
+        notify={"desk": "file:/etc/desk.url"},
+        hooks={"key-ending": ("sh", "-c", 'echo "$COURIER_WHAT"\\n')},
+    )
     again = parse_config(config_text(config), where="x")
     assert (again.media, again.carrier, again.transit_days) == (config.media, config.carrier, 3)
     assert dict(again.groups) == dict(config.groups)
+    assert (dict(again.notify), dict(again.hooks)) == (dict(config.notify), dict(config.hooks))
     assert again.expand(["BR3", "@A", "BR1"]) == ["BR3", "BR1", "BR2"]
     assert again.expand(["BR1", "@A", "BR1"]) == ["BR1", "BR2", "BR1"]  # twice: refused by who plans
     with pytest.raises(NotFoundError):

@@ -15,6 +15,7 @@ SIZES = {"SIZE", "RATE", "BLOCK/DELAY", "VOLUMES", "VOLUME=SERIAL", "HOST:PORT"}
 """Names in the help of the values of options whose text holds a number."""
 ABSURD = ("-1", "1" + "0" * 30, "9" * 5000, "nan", "1e400", "inf", "\u00b2", "")
 ZERO_MEANS_SOMETHING = {
+    "channel watch --settle",
     *("parcel create --spare-volumes", "parcel drill --seed", "parcel limits --quota", "parcel limits --repair"),
     *("parcel limits --site-quota", "site policy --hole-limit"),
     *("site policy --max-transit-days", "channel serve --every", "channel serve --bind"),

@@ -87,6 +87,23 @@ def test_a_group_of_operators_shares_a_home_and_nobody_else_reads_it(tmp_path: P
     assert not (tmp_path / "other").exists()
 
 
+def test_who_did_what_is_recorded_by_the_names_that_the_system_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sites = make_sites(tmp_path)
+    monkeypatch.setenv("LOGNAME", "anna")
+    parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"))
+    monkeypatch.setenv("LOGNAME", "bert")
+    write(sites.hq, parcel, out=tmp_path / "m", layout="folder")
+    log = sites.hq("parcel", "log", parcel)
+    assert {one["event"]: one["operator"] for one in log["log"]} == {
+        "planned": "anna",
+        "built": "anna",
+        "written": "bert",
+    }
+    assert {one["event"]: one["operator"] for one in log["custody"]} == {"packed": "anna", "written": "bert"}
+
+
 @posix
 def test_media_and_messages_can_be_read_by_those_they_are_for_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)

@@ -54,6 +54,7 @@ DEBIAN_PACKAGES = {
     "sgdisk": "gdisk",
     "sha256sum": "coreutils",
     "shasum": "perl",
+    "systemd-analyze": "systemd",
     "softhsm2-util": "softhsm2",
     "wimapply": "wimtools",
     "wimcapture": "wimtools",

@@ -6,6 +6,7 @@ give at once is asked for again, after longer and longer waits; obstore does tha
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -80,6 +81,8 @@ class Bucket:
     """
 
     def __init__(self, address: BucketAddress, *, retry_seconds: float = _RETRY_SECONDS) -> None:
+        """``retry_seconds``: how long a call is tried again. Raises `UsageError` without the extra that this needs."""
+        _require_obstore()
         self.address = address
         self._retry_seconds = retry_seconds
         self._opened: S3Store | None = None
@@ -230,16 +233,22 @@ class Bucket:
         )
 
 
-def _open(address: BucketAddress, retry_seconds: float) -> S3Store:
+def _require_obstore() -> None:
     try:
-        from obstore.store import S3Store
+        is_there = importlib.util.find_spec("obstore") is not None
     except ImportError:
+        is_there = False
+    if not is_there:
         raise UsageError(
             "a store in a bucket needs an optional part",
             hint="pip install 'courier-parcels[s3]'",
             code=Code.EXTRA_MISSING,
-        ) from None
+        )
+
+
+def _open(address: BucketAddress, retry_seconds: float) -> S3Store:
     from obstore.exceptions import BaseError
+    from obstore.store import S3Store
 
     plain = _endpoint().startswith("http://")
     try:
