@@ -189,7 +189,7 @@ def _loaded(der: bytes) -> PublicKeyTypes:
 def _is_ed25519(der: bytes) -> bool:
     """Whether a SubjectPublicKeyInfo is that of an Ed25519 key, in its one canonical form.
 
-    Every command reads its site's card. The parser for keys of all kinds takes as long to load as all else of signatures.
+    Every command reads its site's card, and the parser for keys of all kinds takes long to load.
     """
     return len(der) == len(_ED25519) + 32 and der.startswith(_ED25519)
 
