@@ -29,7 +29,7 @@ HEAVY = (
     "starlette",
     "uvicorn",
 )
-"""What takes long to load. SQLAlchemy, with which the catalogue is read, itself loads asyncio, ssl, email and zipfile."""
+"""What takes long to load. SQLAlchemy, with which the catalogue is read, itself loads asyncio, email and zipfile."""
 PROGRAM = """
 import json, sys
 from courier.cli.app import main
