@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from formats.blocks import BLOCK, block_count
 from formats.digest import sha256_hex
@@ -93,7 +93,6 @@ class ParityGroup(Record):
             raise MalformedError("without spare volumes a group is one volume")
 
 
-_Packing = TypeVar("_Packing", bound="PackingList")
 _OF_A_BUILD = attrgetter("number", "size", "sha256")
 _Files = Annotated[tuple[FileRecord, ...], items(0, MAX_ARCHIVES)]
 
@@ -132,7 +131,9 @@ class PackingList(ParcelDocument):
 
         The last one is kept: every volume of a parcel carries the same list, which names the files of all volumes.
         """
-        return _parsed(cls, payload, place)
+        kind: Any = cls
+        found: Self = _parsed(kind, payload, place)
+        return found
 
     @property
     def build(self) -> str:
@@ -185,7 +186,7 @@ class PackingList(ParcelDocument):
 
 
 @lru_cache(maxsize=1)
-def _parsed(kind: type[_Packing], payload: bytes, place: str) -> _Packing:
+def _parsed(kind: Any, payload: bytes, place: str) -> Any:
     return read_named(kind, payload, place=place)
 
 
