@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import BusyError, CourierError, DamagedError, NoSpaceError, NotFoundError, RefusedError, UsageError
-from courier.niceties import FLUSHING, REFUSALS, can_share_lock, nicety, set_mode
+from courier.niceties import FLUSHING, REFUSALS, can_share_lock, nicety, set_mode, take_lock
 
 TEMP = ".courier-tmp-"
 """Beginning of the names of files and folders that are not whole yet; what a kill leaves is recognised by it."""
@@ -323,10 +323,8 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _lock(handle: BinaryIO, path: Path) -> bool:
-    from filelock import lock_descriptor
-
     try:
-        return lock_descriptor(handle.fileno(), blocking=False)
+        return take_lock(handle.fileno())
     except OSError as error:
         if error.errno != errno.ENOLCK and error.errno not in REFUSALS:
             raise OSError(error.errno, error.strerror, str(path)) from None

@@ -105,6 +105,27 @@ def set_mode(path: Path, mode: int) -> None:
         path.chmod(mode)
 
 
+def take_lock(descriptor: int) -> bool:
+    """Lock an open file for its holder alone, by ``flock`` where there is one; False where another holds it already.
+
+    Raises `OSError` where the file system refuses. `filelock` locks the same way, but takes long to load, and every
+    command takes a lock.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        from filelock import lock_descriptor
+
+        return lock_descriptor(descriptor, blocking=False)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}:  # some file systems say EACCES
+            raise
+        return False
+    return True
+
+
 def can_share_lock(descriptor: int) -> bool:
     """Whether nobody holds the lock of an open file for itself alone; two may ask at one time. Raises `OSError`.
 

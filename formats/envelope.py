@@ -57,6 +57,8 @@ class PublicKey:
 
 SCHEMES = ("ed25519", "ecdsa-sha2-nistp256")
 """Signature schemes that are accepted (ECDSA for tokens that know no Ed25519)."""
+_ED25519 = bytes.fromhex("302a300506032b6570032100")
+"""What stands before the 32 bytes of an Ed25519 key in its SubjectPublicKeyInfo (RFC 8410)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,18 +154,21 @@ def verified_keys(envelope: Envelope, keys: Iterable[PublicKey]) -> list[PublicK
 def _has_signed(key: PublicKey, signature: bytes, signed: bytes) -> bool:
     """Whether ``signature`` is of ``signed`` by ``key``: Ed25519, or ECDSA over SHA-256 (`SCHEMES`)."""
     from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from cryptography.hazmat.primitives.hashes import SHA256
 
     public = _loaded(key.der)
     try:
-        if isinstance(public, Ed25519PublicKey) and key.scheme == "ed25519":
+        if isinstance(public, Ed25519PublicKey):
+            if key.scheme != "ed25519":
+                return False
             public.verify(signature, signed)
-        elif isinstance(public, EllipticCurvePublicKey) and key.scheme == "ecdsa-sha2-nistp256":
-            public.verify(signature, signed, ECDSA(SHA256()))
-        else:
+            return True
+        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+        from cryptography.hazmat.primitives.hashes import SHA256
+
+        if not (isinstance(public, EllipticCurvePublicKey) and key.scheme == "ecdsa-sha2-nistp256"):
             return False
+        public.verify(signature, signed, ECDSA(SHA256()))
     except InvalidSignature:
         return False
     return True
@@ -172,9 +177,21 @@ def _has_signed(key: PublicKey, signature: bytes, signed: bytes) -> bool:
 @lru_cache(maxsize=1024)
 def _loaded(der: bytes) -> PublicKeyTypes:
     """The key in a SubjectPublicKeyInfo; kept, as a server judges many messages by the keys of some hundred sites."""
+    if _is_ed25519(der):
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+        return Ed25519PublicKey.from_public_bytes(der[len(_ED25519) :])
     from cryptography.hazmat.primitives.serialization import load_der_public_key
 
     return load_der_public_key(der)
+
+
+def _is_ed25519(der: bytes) -> bool:
+    """Whether a SubjectPublicKeyInfo is that of an Ed25519 key, in its one canonical form.
+
+    Every command reads its site's card, and the parser for keys of all kinds takes long to load.
+    """
+    return len(der) == len(_ED25519) + 32 and der.startswith(_ED25519)
 
 
 def verify(envelope: Envelope, keys: Iterable[PublicKey], *, payload_type: str, place: str) -> PublicKey:
@@ -189,6 +206,8 @@ def verify(envelope: Envelope, keys: Iterable[PublicKey], *, payload_type: str, 
 
 def load_public_key(der: bytes, *, place: str = "key") -> PublicKey:
     """A public key from its SubjectPublicKeyInfo; raises `MalformedError` for other kinds than `SCHEMES`."""
+    if _is_ed25519(der):
+        return PublicKey(der=der, scheme="ed25519")
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

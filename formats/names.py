@@ -166,7 +166,11 @@ def is_portable(name: str) -> bool:
     and characters that this Python's Unicode does not know, of at most `MAX_MEMBER` characters, and of at most 200
     bytes of UTF-8 a component.
     """
-    return _is_member(name) and (name.isascii() or not any(unicodedata.category(c) == "Cn" for c in name))
+    return _is_member(name) and (name.isprintable() or "Cn" not in map(unicodedata.category, set(name)))
+
+
+_UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
+"""Categories of characters that nobody sees: controls, marks of direction, private and broken ones, line ends."""
 
 
 def _is_member(name: str) -> bool:
@@ -178,7 +182,8 @@ def _is_member(name: str) -> bool:
         return False
     if len(name) > MAX_MEMBER or name != unicodedata.normalize("NFC", name) or not windows_keeps(name):
         return False
-    if not name.isascii() and any(unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp") for c in name):
+    # What is printable, as Python sees at a glance, has none of these, and no character that it does not know.
+    if not (name.isascii() or name.isprintable()) and not _UNSEEN.isdisjoint(map(unicodedata.category, set(name))):
         return False
     return not any(part[0] == " " or len(part.encode()) > 200 for part in name.split("/"))
 

@@ -271,6 +271,20 @@ def test_a_disk_that_knows_no_locks_is_not_said_to_be_busy(
     assert "local disk" in error.hint
 
 
+@posix
+def test_a_disk_that_says_eacces_for_a_lock_that_is_held_is_understood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(BusyError), locked(tmp_path / "lock"):
+        pass
+
+
 # --- space and errors -----------------------------------------------------------------------------------------------
 
 

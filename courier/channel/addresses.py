@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from courier.channel.connections import POLL
 from courier.channel.http_client import require_httpx, tls_context
-from courier.channel.schedule import MAX_RETRIES, MAX_WAIT_SECONDS, Limits, change
+from courier.channel.schedule import MAX_RETRIES, MAX_WAIT_SECONDS, Limits, change, zone_of
 from courier.errors import NotFoundError, UsageError
 from courier.site.catalog import messages, sites
 from courier.site.catalog.sites import Address
@@ -170,13 +170,17 @@ def _checked_ca(address: Address, path: Path) -> str:
 
 def local_zone() -> str:
     """The IANA name of this computer's time zone; ``UTC`` where it has none."""
-    from zoneinfo import available_timezones
-
     named = os.environ.get("TZ", "").removeprefix(":")
     link = Path("/etc/localtime")
     linked = str(link.resolve()).partition("/zoneinfo/")[2] if not named and link.exists() else ""
     zone = named or linked.removeprefix("posix/")
-    return zone if zone in available_timezones() and zone.removeprefix("Etc/") != "UTC" else "UTC"
+    if not zone or zone.removeprefix("Etc/") == "UTC":
+        return "UTC"
+    try:
+        zone_of(zone)
+    except UsageError:
+        return "UTC"
+    return zone
 
 
 def find_address(site: Site, code: str, text: str) -> Address:

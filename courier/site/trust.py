@@ -201,7 +201,9 @@ class Trust:
                     hint="it is a document of another kind: name the right file, or ask the sender for it again",
                     code=Code.WRONG_TYPE,
                 )
-            signer = _sender(envelope)
+            # Read once: it is judged as strictly as the whole document, and a packing list is long.
+            heading = read(Heading, envelope.head)
+            signer = _sender(heading)
             known = self.site(signer)
             good = {key.keyid for key in verified_keys(envelope, [key.key for key in known.card.keys])}
             if not good and not any(key.key.keyid in dict(envelope.signatures) for key in known.card.keys):
@@ -224,7 +226,7 @@ class Trust:
             keys = _valid_keys(keys, made_ns, where=where, signer=signer)
             came_ns = None if on_medium else now_ns if arrived_ns is None else arrived_ns
             _check_revoked(made_ns, keys, came_ns=came_ns, where=where, signer=signer)
-            self._check_addressee(envelope, where=where)
+            self._check_addressee(heading, where=where)
         except FormatError as error:
             raise explain(error, where=where) from None
         return document, envelope
@@ -240,8 +242,7 @@ class Trust:
                 code=Code.TOO_LONG_IN_TRANSIT,
             )
 
-    def _check_addressee(self, envelope: Envelope, *, where: str) -> None:
-        heading = read(Heading, envelope.head)
+    def _check_addressee(self, heading: Heading, *, where: str) -> None:
         if self._own is None or heading.receivers is None:
             return
         if self._own not in heading.receivers and heading.sender != self._own:
@@ -252,12 +253,11 @@ class Trust:
             )
 
 
-def _sender(envelope: Envelope) -> str:
+def _sender(heading: Heading) -> str:
     """The site that a document says it is from, not verified yet: it tells which pinned keys to verify with."""
-    sender = read(Heading, envelope.head).sender
-    if sender is None:
+    if heading.sender is None:
         raise MalformedError("missing", place="from")
-    return sender
+    return heading.sender
 
 
 def _check_clock(signed_ns: int, *, now_ns: int, where: str) -> None:

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from functools import lru_cache
+from operator import attrgetter
+from typing import Annotated, Any, Literal, Self
 
 from formats.blocks import BLOCK, block_count
 from formats.digest import sha256_hex
@@ -33,6 +35,7 @@ from formats.records import (
     integer,
     items,
     matching,
+    read_named,
 )
 
 MAX_VOLUMES = 9_999
@@ -90,6 +93,7 @@ class ParityGroup(Record):
             raise MalformedError("without spare volumes a group is one volume")
 
 
+_OF_A_BUILD = attrgetter("number", "size", "sha256")
 _Files = Annotated[tuple[FileRecord, ...], items(0, MAX_ARCHIVES)]
 
 
@@ -121,10 +125,20 @@ class PackingList(ParcelDocument):
     blocks: TableRef
     key: Annotated[KeyWay, OPTIONAL] = "media"
 
+    @classmethod
+    def parse(cls, payload: bytes, *, place: str = "") -> Self:
+        """Read canonical bytes; raises `FormatError`, as `read_named` does.
+
+        The last one is kept: every volume of a parcel carries the same list, which names the files of all volumes.
+        """
+        kind: Any = cls
+        found: Self = _parsed(kind, payload, place)
+        return found
+
     @property
     def build(self) -> str:
         """SHA-256 that names the build: the same archives and contents, however laid out on volumes."""
-        archives = [[file.number, file.size, file.sha256] for file in self.archives]
+        archives = [*map(_OF_A_BUILD, self.archives)]
         record = {"parcel": self.parcel, "from": self.source, "archives": archives, "contents": self.contents}
         return sha256_hex(encode(record))
 
@@ -169,6 +183,11 @@ class PackingList(ParcelDocument):
         expected = sum(block_count(file.size, self.block_size) for file in self.files()) * 32
         if self.blocks.size != expected:
             raise MalformedError(f"{self.blocks.size} bytes where the files ask {expected}", place="blocks.size")
+
+
+@lru_cache(maxsize=1)
+def _parsed(kind: Any, payload: bytes, place: str) -> Any:
+    return read_named(kind, payload, place=place)
 
 
 def archive_path(number: int, *, encrypted: bool) -> str:

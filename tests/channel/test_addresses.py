@@ -12,7 +12,7 @@ pytest.importorskip("httpx")
 from channel_network import Pair, make_pair
 from journey import make_sites
 
-from courier.channel.addresses import Wishes, add_address, list_addresses, remove_address, set_address
+from courier.channel.addresses import Wishes, add_address, list_addresses, local_zone, remove_address, set_address
 from courier.channel.measurement import measure_address
 from courier.channel.schedule import Limits
 from courier.errors import NotFoundError, UsageError
@@ -52,6 +52,21 @@ def test_a_schedule_leaves_the_time_zone_as_it_was_chosen(http: Pair, monkeypatc
     for added, zone in ((here, "Europe/Berlin"), (chosen, "UTC")):
         changed = set_address(http.hq, "BR1", added.address, Wishes(schedule="mon-fri 8-18 high"))
         assert Limits.parse(changed.limits).zone == zone
+
+
+@pytest.mark.parametrize(
+    ("named", "zone"),
+    [
+        (":Asia/Kathmandu", "Asia/Kathmandu"),
+        ("Etc/UTC", "UTC"),
+        ("CET-1CEST", "UTC"),
+        ("Mars/Phobos", "UTC"),
+        ("/", "UTC"),
+    ],
+)
+def test_a_computer_whose_zone_has_no_name_goes_by_utc(named: str, zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", named)
+    assert local_zone() == zone
 
 
 def test_an_address_is_removed_however_it_is_spelled_and_named_as_it_is_kept(tmp_path: Path) -> None:

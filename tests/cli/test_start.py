@@ -16,6 +16,8 @@ from courier.cli.plain_values import taken_plainly
 
 HEAVY = (
     "alembic",
+    "cryptography.hazmat.primitives.serialization",
+    "filelock",
     "httpx",
     "numpy",
     "py7zr",
@@ -27,7 +29,7 @@ HEAVY = (
     "starlette",
     "uvicorn",
 )
-"""What takes long to load. SQLAlchemy itself, with which the catalogue is read, loads asyncio."""
+"""What takes long to load. SQLAlchemy, with which the catalogue is read, itself loads asyncio, email and zipfile."""
 PROGRAM = """
 import json, sys
 from courier.cli.app import main

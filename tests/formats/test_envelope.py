@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from hypothesis import given
 from hypothesis import strategies as st
 from securesystemslib.dsse import Envelope as Dsse
@@ -252,6 +252,15 @@ def test_only_keys_of_the_accepted_kinds_are_loaded() -> None:
         with pytest.raises(MalformedError):
             load_public_key(other)
     assert [key.scheme for key in (ED, EC)] == ["ed25519", "ecdsa-sha2-nistp256"]
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_an_ed25519_key_known_at_a_glance_is_what_the_parser_says_of_it(raw: bytes) -> None:
+    der = ED.der[:-32] + raw
+    assert load_public_key(der).scheme == "ed25519"
+    parsed = load_der_public_key(der)
+    assert isinstance(parsed, Ed25519PublicKey)
+    assert parsed.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == der
 
 
 def test_a_fingerprint_is_the_key_id_in_groups_of_four() -> None:

@@ -37,6 +37,7 @@ from journey import (
     make_sites,
     noise,
     sent,
+    shrinking_noise,
     write,
     write_files,
 )
@@ -378,7 +379,7 @@ def limited(home: Home, size: int, *arguments: object, code: int) -> dict[str, A
 
 def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half_done(sites: Sites) -> None:
     # Compressed it is over the limit too.
-    files = write_files(sites.root / "files", image=bytes(byte & 0x3F for byte in noise(3_000_000)))
+    files = write_files(sites.root / "files", image=shrinking_noise(3_000_000))
     with nothing_changes(sites.hq):
         assert limited(sites.hq, 2_000_000, "package", "add", files, "--name", "X", code=5)["error"]["hint"]
     package = add(sites.hq, files)

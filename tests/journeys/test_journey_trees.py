@@ -180,7 +180,7 @@ def test_there_is_nothing_for_a_spare_volume_to_restore(sites: Sites) -> None:
 
 @pytest.mark.parametrize(
     ("compress", "size"),
-    [("none", GIB // 4), ("auto", GIB // 4), pytest.param("none", 2 * GIB, marks=pytest.mark.slow)],
+    [("none", GIB // 4), ("auto", GIB // 4), pytest.param("none", 2 * GIB, marks=pytest.mark.long)],
     ids=["none", "auto", "2-gib"],
 )
 def test_holes_take_no_room_anywhere_on_the_way(

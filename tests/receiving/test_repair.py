@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
-from journey import Home, Sites, add, create, exported, make_sites, noise, sent, write
+from journey import Home, Sites, add, create, exported, make_sites, noise, sent, shrinking_noise, write
 
 from courier.files import locked
 from courier.media import reading as media
@@ -548,15 +548,10 @@ def test_a_discarded_parcel_is_built_again_to_the_byte(sites: Sites, encrypt: bo
     write(sites.hq, parcel, "iso", sites.root / "iso")
 
 
-def shrinking(size: int) -> bytes:
-    """Bytes that compress to about three quarters, nowhere the same."""
-    return bytes(byte & 0x3F for byte in noise(size))
-
-
 def shrinking_damaged_beyond(sites: Sites, **options: Any) -> tuple[str, str]:
     """As `damaged_beyond`, of content that is compressed."""
     source = sites.root / "shrinks.bin"
-    source.write_bytes(shrinking(16 * MIB))
+    source.write_bytes(shrinking_noise(16 * MIB))
     package = add(sites.hq, source)
     parcel, volumes = sent(sites.hq, package, out=sites.root / "out", capacity="5MB", spare_volumes=1, **options)
     sites.sync()

@@ -7,16 +7,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +28,7 @@ from typing import Any
 
 from stock import stock_tool
 
+from courier.site.clock import now
 from courier.site.store.content_store import StoredContent
 from courier.site.store.folder import FolderStore
 
@@ -207,18 +212,61 @@ def make_home(root: Path, code: str) -> Home:
 
 def introduce(root: Path, one: Home, other: Home) -> None:
     """Each pins the other's card and gets an address to it."""
-    (root / "share").mkdir(exist_ok=True)
+    _trust(root, one, other)
+    _address(root, one, other)
+
+
+def _trust(root: Path, one: Home, other: Home) -> None:
     for here, there in ((one, other), (other, one)):
         here("site", "trust", root / f"{there.code}.card")
+
+
+def _address(root: Path, one: Home, other: Home) -> None:
+    (root / "share").mkdir(exist_ok=True)
+    for here, there in ((one, other), (other, one)):
         here("channel", "address", "add", there.code, root / "share")
 
 
 def make_sites(root: Path, *codes: str) -> Sites:
-    """Homes for ``codes`` (else HQ1 and BR1); the first knows all the others, they know the first."""
-    homes = tuple(make_home(root, code) for code in codes or ("HQ1", "BR1"))
+    """Homes for ``codes`` (else HQ1 and BR1); the first knows all the others, they know the first.
+
+    They are made once in a process and copied: hundreds of tests begin with them. So the sites of one code have the
+    same keys in all that this returns; `make_home` makes one with keys of its own.
+    """
+    codes = codes or ("HQ1", "BR1")
+    if _user() == _STARTED_BY:
+        made = Path(_sites_to_copy(codes).name)
+        for code in codes:
+            shutil.copytree(made / code, root / code)
+            shutil.copy2(made / f"{code}.card", root)
+    else:  # Some tests act as another user, who may not read them.
+        _make_acquainted(root, codes)
+    homes = tuple(Home(code=code, path=root / code) for code in codes)
     for other in homes[1:]:
-        introduce(root, homes[0], other)
+        _address(root, homes[0], other)
     return Sites(root=root, homes=homes)
+
+
+def _user() -> int:
+    return os.geteuid() if hasattr(os, "geteuid") else 0
+
+
+_STARTED_BY = _user()
+
+
+@functools.cache
+def _sites_to_copy(codes: tuple[str, ...]) -> tempfile.TemporaryDirectory[str]:
+    """A folder with the homes that `make_sites` copies, and their cards; it is removed when the process ends."""
+    assert abs(now() - time.time_ns()) < 60 * 10**9, "the sites of all tests are made before a test moves the clock"
+    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    _make_acquainted(Path(folder.name), codes)
+    return folder
+
+
+def _make_acquainted(root: Path, codes: tuple[str, ...]) -> None:
+    first, *others = [make_home(root, code) for code in codes]
+    for other in others:
+        _trust(root, first, other)
 
 
 def add(home: Home, *paths: Path, name: str = "Test", **options: object) -> str:
@@ -317,6 +365,11 @@ def exported(home: Home, package: str, target: Path) -> dict[str, tuple[object, 
 def noise(size: int, seed: int = 0) -> bytes:
     """Bytes that do not compress, always the same for a seed."""
     return random.Random(seed).randbytes(size)
+
+
+def shrinking_noise(size: int, seed: int = 0) -> bytes:
+    """Bytes that compress to about three quarters, nowhere the same, and always those for a seed."""
+    return noise(size, seed).translate(bytes(byte & 0x3F for byte in range(256)))
 
 
 def write_files(root: Path, **files: bytes) -> Path:

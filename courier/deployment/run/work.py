@@ -14,6 +14,7 @@ from pathlib import Path
 
 from courier.errors import BusyError, UsageError
 from courier.files import make_folder, remove_tree, sweep
+from courier.niceties import take_lock
 from formats.records import format_time
 
 LOG, LOCK, JOURNAL, POLICY, BUILT = "log.txt", "deploy-run.lock", "journal", "policy", "built"
@@ -79,15 +80,13 @@ def work_folder(folder: Path) -> Iterator[Work]:
     Raises `BusyError` while another run does, or a program that one has started, and `UsageError` for a folder that
     holds something else.
     """
-    from filelock import lock_descriptor
-
     if not folder.exists():
         make_folder(folder.parent)
         folder.mkdir(mode=0o700)
     elif not (folder / LOCK).exists() and any(os.scandir(folder)):
         raise UsageError(f"{folder} holds other files", hint="name a new folder with --work DIR")
     with (folder / LOCK).open("a+b") as lock:
-        if not lock_descriptor(lock.fileno(), blocking=False):
+        if not take_lock(lock.fileno()):
             raise BusyError(
                 f"another run is at work in {folder}, or a program that it started",
                 hint="wait for it to end, then give the same command again",

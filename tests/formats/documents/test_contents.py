@@ -171,11 +171,11 @@ def test_a_gzip_header_without_end_is_refused_in_bounded_memory() -> None:
         ContentsReader(io.BytesIO(named), parcel=PARCEL, archives=2)
 
 
-@pytest.mark.parametrize("path", [pytest.param("{n:06d}", marks=pytest.mark.slow), "{n:06d}/" + "x" * 248])
+@pytest.mark.parametrize("path", ["{n:06d}", "{n:06d}/" + "x" * 248])
 def test_a_package_of_many_entries_is_read_in_bounded_memory(path: str) -> None:
     """Only one batch of lines and one archive's members stand in memory, however long the listing."""
     many: list[Entry] = []
-    for n in range(200_000 if "x" not in path else 5_000):
+    for n in range(40_000 if "x" not in path else 5_000):
         many += [folder(f"{n:06d}")] if "x" in path else []
         many.append(file(path.format(n=n)))
     data = make([("HQ100001", 1, "Many", many)], [[member()]])
