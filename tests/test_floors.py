@@ -100,8 +100,12 @@ PURE = (
     "courier.site.trust",
     "courier.packages.numbering",
     "courier.parcel.archive_plan",
+    "courier.parcel.archive_sizes",
+    "courier.parcel.content_table",
     "courier.parcel.custody",
     "courier.parcel.import_checks",
+    "courier.parcel.key_set",
+    "courier.parcel.made_anew",
     "courier.parcel.parity_plan",
     "courier.parcel.parity_room",
     "courier.parcel.parity_repair",
@@ -173,6 +177,7 @@ DOORS = {
 
 PURE_LIBRARIES = {
     "__future__",
+    "array",
     "bisect",
     "collections",
     "csv",
