@@ -23,7 +23,7 @@ from typing import BinaryIO
 from bench_archive import measure
 
 from courier.parcel.archive_plan import ARCHIVE_LIMIT, Content, plan_archives
-from courier.parcel.recipes import PACKS, RECIPES, compose
+from courier.parcel.recipes import PACKS, RECIPES, ArchiveRecipe, compose
 from courier.sending.archive_builder import ArchiveBuilder
 from formats.archive import ArchiveReader
 from formats.codecs import CODECS, COMPRESSIONS, STORE, Codec
@@ -70,7 +70,10 @@ def build(folder: Path, out: Path, codec: Codec, level: int) -> None:
         return places[sha256].open("rb")
 
     builder = ArchiveBuilder(out / "build", opened, level=level, encryptor=None, progress=lambda _: None)
-    for recipe in builder.build(list(plan_archives(found, ARCHIVE_LIMIT))):
+    for built in builder.build(list(plan_archives(found, ARCHIVE_LIMIT))):
+        recipe = ArchiveRecipe.load(out / "build", built.number)
+        if recipe is None:
+            sys.exit(f"archive {built.number}: its recipe cannot be read")
         path = out / f"{recipe.number:06d}.7z"
         with compose(recipe, out / "build", opened, None) as source, path.open("wb") as archive:
             for data in chunks(source):

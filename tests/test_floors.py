@@ -101,8 +101,12 @@ PURE = (
     "courier.site.trust",
     "courier.packages.numbering",
     "courier.parcel.archive_plan",
+    "courier.parcel.archive_sizes",
+    "courier.parcel.content_table",
     "courier.parcel.custody",
     "courier.parcel.import_checks",
+    "courier.parcel.key_set",
+    "courier.parcel.made_anew",
     "courier.parcel.parity_left",
     "courier.parcel.parity_plan",
     "courier.parcel.parity_room",
@@ -177,6 +181,7 @@ DOORS = {
 
 PURE_LIBRARIES = {
     "__future__",
+    "array",
     "bisect",
     "collections",
     "csv",

@@ -7,13 +7,14 @@ Pure: no input or output, no clock.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from courier.errors import NoSpaceError, UsageError
+from courier.parcel.key_set import KeySet
 from formats.archive import Member
 from formats.codecs import CODECS, Codec, SolidCodec
-from formats.documents.contents import MAX_MEMBERS
 from formats.documents.packing import MAX_VOLUMES
 from formats.holes import HoleMap, hole_runs
 from formats.names import MAX_MEMBER, fold, is_portable
@@ -22,6 +23,9 @@ ARCHIVE_LIMIT = (1 << 32) - 2048
 """Bytes of the largest archive: it fits on FAT32 and into one extent of ISO 9660."""
 LEAST_ARCHIVE = 64 << 10
 """Bytes of the smallest archive worth making; a medium with less room than this is too small."""
+MOST_MEMBERS = 8192
+"""Members of one archive at most, fewer than a reader takes: each step that makes or reads an archive holds the list of
+its members, some 4 KB for each (decision 0038)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +92,8 @@ class PlannedArchive:
     @property
     def most(self) -> list[int]:
         """Most bytes that each member takes: the first of a solid group those of the group, its others none."""
+        if not any(member.content.codec.solid for member in self.members):
+            return [member.most for member in self.members]
         sizes: list[int] = []
         for group in packed_together(self.members):
             sizes += [sum(member.most for member in group), *[0] * (len(group) - 1)]
@@ -141,7 +147,7 @@ def plan_archives(contents: Iterable[Content], limit: int) -> Iterator[PlannedAr
     for content in contents:
         for member in _members(content, limit, taken):
             cost = member.most + member_overhead(member.name)
-            if members and (filled + cost > limit or len(members) == MAX_MEMBERS):
+            if members and (filled + cost > limit or len(members) == MOST_MEMBERS):
                 yield _archive(number, members)
                 members, filled, number = [], ARCHIVE_OVERHEAD, number + 1
             members.append(member)
@@ -155,32 +161,72 @@ def _archive(number: int, members: Sequence[PlannedMember]) -> PlannedArchive:
 
 
 class _Names:
-    """The member names of a parcel: each is used once and none is a folder of another, even where case is ignored."""
+    """The member names of a parcel: each is used once and none is a folder of another, even where case is ignored.
+
+    Of each name a digest is kept. Two names of one digest, which nobody has ever seen, would count as the same name.
+    """
 
     def __init__(self) -> None:
-        self._files: set[str] = set()
-        self._folders: set[str] = set()
+        self._taken = KeySet(_KEY)
+        self._is_folder = bytearray()
+        """Whether each of them is a folder, by its number."""
+        self._last = ""
+        """The folder of the last name that was taken: most names are in that of the name before."""
 
     def take(self, names: Sequence[str]) -> bool:
         """Take ``names`` if all of them are free; say whether they were."""
         folded = [fold(name) for name in names]
-        above = {name[:at] for name in folded for at, c in enumerate(name) if c == "/"}
-        if not (self._files.isdisjoint(folded) and self._folders.isdisjoint(folded) and self._files.isdisjoint(above)):
+        # All names of a content are in one folder.
+        folder = folded[0].rpartition("/")[0]
+        above = [] if folder == self._last else [_key(one) for one in (folder, *_folders(folder))]
+        if any(self._is_file(key) for key in above):
             return False
-        self._files.update(folded)
-        self._folders |= above
+        keys = [_key(name) for name in folded]
+        if len(keys) > 1 and any(key in self._taken for key in keys):
+            return False
+        for key in keys:
+            if not self._taken.add(key):
+                return False  # the one name of a whole content
+            self._is_folder.append(False)
+        for key in above:
+            if self._taken.add(key):
+                self._is_folder.append(True)
+        self._last = folder
         return True
+
+    def _is_file(self, key: bytes) -> bool:
+        number = self._taken.find(key)
+        return number >= 0 and not self._is_folder[number]
+
+
+_KEY = 16
+"""Bytes of the digest that is kept of a name."""
+
+
+def _key(name: str) -> bytes:
+    return hashlib.blake2b(name.encode(), digest_size=_KEY).digest()
+
+
+def _folders(path: str) -> Iterator[str]:
+    """The folders above a path."""
+    return (path[:at] for at, character in enumerate(path) if character == "/")
+
+
+def largest_part(codec: Codec, limit: int) -> int:
+    """Bytes of the largest content that is not cut in archives of at most ``limit`` bytes."""
+    return codec.fits(limit - ARCHIVE_OVERHEAD - _NAME_ROOM)
 
 
 def _members(content: Content, limit: int, taken: _Names) -> Iterator[PlannedMember]:
-    room = content.codec.fits(limit - ARCHIVE_OVERHEAD - _NAME_ROOM)
-    parts = -(-content.size // room)
-    width = max(3, len(str(parts)))
-    suffixes = [f".{n + 1:0{width}d}" for n in range(parts)] if parts > 1 else [""]
-    suffixes = [suffix + content.codec.suffix for suffix in suffixes]
-    names = [f"{content.folder}/{content.path}{suffix}" for suffix in suffixes]
-    if not all(is_portable(name) for name in names) or not taken.take(names):
-        names = [f"content/{content.sha256}{suffix}" for suffix in suffixes]
+    room = largest_part(content.codec, limit)
+    ends = [content.codec.suffix]
+    if content.size > room:
+        parts = -(-content.size // room)
+        width = max(3, len(str(parts)))
+        ends = [f".{n + 1:0{width}d}{ends[0]}" for n in range(parts)]
+    names = [f"{content.folder}/{content.path}{end}" for end in ends]
+    if not all(map(is_portable, names)) or not taken.take(names):
+        names = [f"content/{content.sha256}{end}" for end in ends]
         taken.take(names)
     for n, name in enumerate(names):
         offset = n * room

@@ -21,6 +21,7 @@ from courier.errors import DamagedError
 from courier.files import write_atomic
 from courier.parcel.archive_plan import Content, PlannedArchive, PlannedMember
 from formats.archive.view import ArchiveView, Span
+from formats.blocks import DIGEST
 from formats.codecs import NAMES
 from formats.digest import sha256_hex
 from formats.documents.packing import PackingList
@@ -198,22 +199,16 @@ def compose(
 ) -> BinaryIO:
     """The archive as a seekable file, encrypted if ``encryptor`` is given; made as it is read, and not checked."""
     pack = pack_path(folder, recipe.number)
+    stored = bytes(member.planned.content.codec.as_is for member in recipe.members)
+    digests = b"".join(bytes.fromhex(member.planned.content.sha256) for member in recipe.members)
 
-    def opener(member: RecipeMember) -> Callable[[], BinaryIO]:
-        if member.planned.content.codec.as_is:
-            return lambda: open_content(member.planned.content.sha256)
-        return lambda: pack.open("rb")
+    def open_member(number: int) -> BinaryIO:
+        if stored[number]:
+            return open_content(digests[number * DIGEST : (number + 1) * DIGEST].hex())
+        return pack.open("rb")
 
     view = ArchiveView(
-        [
-            Span(
-                member=m.planned.stored(m.size),
-                crc32=m.crc32,
-                open=opener(m),
-                offset=m.at,
-            )
-            for m in recipe.members
-        ]
+        [Span(member=m.planned.stored(m.size), crc32=m.crc32, open=open_member, offset=m.at) for m in recipe.members]
     )
     return view if encryptor is None else encryptor.view(view, view.size, recipe.number)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from courier.parcel.archive_plan import Content
@@ -49,7 +49,11 @@ def held_contents(site: Site, report: SiteReport | None) -> frozenset[bytes]:
     return frozenset(held)
 
 
-def load_of(contents: Sequence[Content], held: Collection[bytes] = ()) -> Load:
+def load_of(contents: Iterable[Content], held: Collection[bytes] = ()) -> Load:
     """The contents that are not ``held``."""
-    new = [content for content in contents if bytes.fromhex(content.sha256) not in held]
-    return Load(bytes=sum(content.size - hole_bytes(content.holes) for content in new), files=len(new))
+    size = files = 0
+    for content in contents:
+        if bytes.fromhex(content.sha256) not in held:
+            size += content.size - hole_bytes(content.holes)
+            files += 1
+    return Load(bytes=size, files=files)

@@ -42,7 +42,7 @@ def media_choices(draft: ParcelDraft, kinds: Sequence[tuple[str, int]]) -> list[
 
     Once everything fits on one medium it does so on all larger kinds, and these are not planned again.
     """
-    size = sum(content.size for content in draft.contents)
+    size = draft.contents.bytes
     found: list[MediaChoice] = []
     single: MediaChoice | None = None
     for kind, capacity in sorted(kinds, key=lambda one: one[1]):

@@ -138,7 +138,7 @@ def _draft(site: Site, packages: Sequence[str], codes: tuple[str, ...]) -> Parce
 
 def _archives(draft: ParcelDraft) -> tuple[str, int]:
     """(kind of medium, most bytes of archives and parity of a parcel on it)."""
-    size = sum(content.size for content in draft.contents)
+    size = draft.contents.bytes
     kinds = [kind for kind in USUAL_KINDS if size <= MOST_MEDIA * MEDIA[kind].usable_bytes]
     kind = kinds[0] if kinds else USUAL_KINDS[-1]
     preview = draft.plan(kind, MEDIA[kind].usable_bytes).preview

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
+from courier.parcel.key_set import KeySet
 from courier.site.store.content_store import IncomingContent, Staging, StoredContent
 from formats.blocks import SideBlockHasher
 from formats.codecs import CODECS, STORE
@@ -27,7 +28,7 @@ class CarriedContents:
         self._staging = staging
         self._headers = headers
         self._growing: dict[str, IncomingContent] = {}
-        self._whole: set[bytes] = set()
+        self._whole = KeySet(_KEY)
         # 32 bytes for each content of more than a block: the others have no block table.
         self._tables = {
             bytes.fromhex(entry.sha256): entry.blocks
@@ -104,6 +105,10 @@ class _HeldContent(IncomingContent):
     def abandon(self) -> None:
         """See `IncomingContent.abandon`."""
         self._digests.close()
+
+
+_KEY = 40
+"""Bytes of the key of a content: its SHA-256, and its size in 8 bytes."""
 
 
 def _key(sha256: str, size: int) -> bytes:

@@ -18,6 +18,7 @@ from courier.parcel.contents import open_contents
 from courier.parcel.custody_ledger import CustodyBook, Happened
 from courier.parcel.encryption import opened
 from courier.parcel.import_checks import Admission, PackageVersion, version_error
+from courier.parcel.key_set import KeySet
 from courier.parcel.keys import identities_for
 from courier.parcel.states import ReceivedEvent
 from courier.parcel.transitions import received_event
@@ -66,7 +67,7 @@ def expanded_bytes(site: Site, packing: PackingList, path: Path) -> int:
 
 
 def _new_bytes(site: Site, packing: PackingList, path: Path, identities: Sequence[Identity]) -> int:
-    seen: set[bytes] = set()
+    seen = KeySet(32)
     total = 0
     try:
         with open_contents(site, packing, path, identities) as contents:
@@ -74,9 +75,7 @@ def _new_bytes(site: Site, packing: PackingList, path: Path, identities: Sequenc
                 for entry in entries:
                     if not isinstance(entry, FileEntry) or site.store.has(entry.sha256, entry.size):
                         continue
-                    key = bytes.fromhex(entry.sha256)
-                    if key not in seen:
-                        seen.add(key)
+                    if seen.add(bytes.fromhex(entry.sha256)):
                         total += entry.size - hole_bytes(entry.holes)
             for _ in contents.archives():
                 pass

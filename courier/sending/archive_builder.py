@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any, BinaryIO
@@ -29,9 +30,25 @@ from formats.documents.contents import MemberRecord
 from formats.errors import DigestMismatchError, FormatError
 
 WORKERS = 2
+AHEAD = WORKERS
+"""Archives that are being built, or wait for it, while an earlier one is waited for."""
 
 _Parts = Mapping[tuple[str, int], Future[int]]
 """The CRC-32 of every part of the contents that are cut, by SHA-256 and offset; there once the part has been read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuiltArchive:
+    """What a layout and the block table take of a finished archive; the fields are those of `ArchiveRecipe`."""
+
+    number: int
+    size: int
+    sha256: str
+    blocks: bytes
+
+
+def _built(recipe: ArchiveRecipe) -> BuiltArchive:
+    return BuiltArchive(number=recipe.number, size=recipe.size, sha256=recipe.sha256, blocks=recipe.blocks)
 
 
 class ArchiveBuilder:
@@ -58,19 +75,20 @@ class ArchiveBuilder:
         self._verified: Mapping[tuple[str, int], int] = {}
 
     def build(
-        self, archives: Sequence[PlannedArchive], checked: Mapping[tuple[str, int], int] | None = None
-    ) -> list[ArchiveRecipe]:
-        """Build the archives that are not finished yet, in parallel; return the recipes of all, in order.
+        self, archives: Collection[PlannedArchive], checked: Mapping[tuple[str, int], int] | None = None
+    ) -> list[BuiltArchive]:
+        """Build the archives that are not finished yet, in parallel; return what was built of all, in order.
 
-        ``checked``: the CRC-32s of parts of contents that were verified as a whole, by SHA-256 and offset; these
-        contents are not read again for it. Raises `DamagedError` for bad content.
+        They are gone through twice, and a few of them are in memory at a time. ``checked``: the CRC-32s of parts of
+        contents that were verified as a whole, by SHA-256 and offset; these contents are not read again for it. Raises
+        `DamagedError` for bad content.
         """
         self._verified = checked or {}
         packing = SolidPacking(self._open, level=self._level, folder=self._folder / PACKS, pieces=self._told_pieces)
         with packing, ThreadPoolExecutor(WORKERS) as pool:
             return self._build(archives, pool, packing)
 
-    def _build(self, archives: Sequence[PlannedArchive], pool: Executor, packing: SolidPacking) -> list[ArchiveRecipe]:
+    def _build(self, archives: Iterable[PlannedArchive], pool: Executor, packing: SolidPacking) -> list[BuiltArchive]:
         every = cut_contents(archives)
         parts: _Parts = {(run[0].content.sha256, m.offset): Future() for run in every for m in run}
         for at, crc in self._verified.items():
@@ -79,21 +97,26 @@ class ArchiveBuilder:
         cut = [run for run in every if not all(parts[run[0].content.sha256, m.offset].done() for m in run)]
         # Archives wait for parts of contents. The contents are submitted first, so that they are never kept waiting.
         checks = [pool.submit(self._read_parts, run, parts) for run in cut]
-        futures = [pool.submit(self._one, archive, parts, packing) for archive in archives]
-        work: list[Future[Any]] = [*checks, *futures]
+        waiting: deque[Future[BuiltArchive]] = deque()
+        built: list[BuiltArchive] = []
         try:
-            for finished in as_completed(work):
-                finished.result()
+            for archive in archives:
+                waiting.append(pool.submit(self._one, archive, parts, packing))
+                if len(waiting) > AHEAD:
+                    built.append(waiting.popleft().result())
+            while waiting:
+                built.append(waiting.popleft().result())
+            for check in checks:
+                check.result()
         except BaseException:
             self._stop.set()
-            for waiting in work:
-                waiting.cancel()
-            for part in parts.values():
-                part.cancel()
+            unfinished: list[Future[Any]] = [*checks, *waiting, *parts.values()]
+            for future in unfinished:
+                future.cancel()
             raise
-        return [future.result() for future in futures]
+        return built
 
-    def _one(self, archive: PlannedArchive, parts: _Parts, packing: SolidPacking) -> ArchiveRecipe:
+    def _one(self, archive: PlannedArchive, parts: _Parts, packing: SolidPacking) -> BuiltArchive:
         done = ArchiveRecipe.load(self._folder, archive.number)
         if (
             done is not None
@@ -105,7 +128,7 @@ class ArchiveBuilder:
             places = ((m.length, (m.content.sha256, m.offset)) for m in archive.members)
             cut = sum(length for length, part in places if part in parts and part not in self._verified)
             self._progress(2 * sum(member.length for member in archive.members) - cut)
-            return done
+            return _built(done)
         try:
             recipe = self._digested(archive.number, *self._members(archive, parts, packing))
         except FormatError as error:
@@ -113,7 +136,7 @@ class ArchiveBuilder:
                 raise bad_content(error.place) from None
             raise explain(error, where=f"archive {archive.number}") from None
         recipe.save(self._folder)
-        return recipe
+        return _built(recipe)
 
     def _agrees(self, recipe: ArchiveRecipe) -> bool:
         """Whether the stored parts of an archive that is finished are those of the contents that were checked."""

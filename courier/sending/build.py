@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
-from courier.errors import RefusedError
+from courier.errors import DamagedError, RefusedError
 from courier.files import (
     atomic_file,
     locked,
@@ -28,12 +28,12 @@ from courier.packages.find import definition_of
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.encryption import ParcelEncryptor
 from courier.parcel.parity_files import make_parity
-from courier.parcel.recipes import PACKS, RECIPES, ArchiveRecipe, ComposedFiles, Encryptor, parity_name
+from courier.parcel.recipes import PACKS, RECIPES, ArchiveRecipe, ComposedFiles, Encryptor, parity_name, recipe_path
 from courier.parcel.states import SentEvent, SentState, VolumeEvent, VolumeState
 from courier.parcel.transitions import begin_sent, sent_event, sent_volume_event
 from courier.parcel.volume_layout import lay_out
 from courier.progress import SILENT, Progress
-from courier.sending.archive_builder import ArchiveBuilder, member_records
+from courier.sending.archive_builder import ArchiveBuilder, BuiltArchive, member_records
 from courier.sending.left_over import sweep_parcels
 from courier.sending.outgoing_parcel import (
     BUILD_SETTINGS,
@@ -56,6 +56,7 @@ from courier.site.home import Site
 from courier.site.store.content_store import ContentStore
 from courier.text import plural
 from formats.documents import packing as packing_doc
+from formats.documents.contents import MemberRecord
 from formats.documents.packing import PackingList, TableRef
 from formats.envelope import Envelope
 from formats.names import MAX_PARCELS, is_parcel, parcel_id
@@ -94,8 +95,8 @@ def build_parcel(
         workers = None if executor is None else _workers(site, plan, folder, executor)
         checked = workers.build(plan.archives, progress) if workers else None
         progress.begin("Building", 2 * plan.content_bytes)
-        recipes = builder.build(plan.archives, checked)
-        packing = _lay_out(site, plan, folder, recipes, encryptor, workers, progress)
+        built = builder.build(plan.archives, checked)
+        packing = _lay_out(site, plan, folder, built, encryptor, workers, progress)
         # All that takes long is done: the key may have been renewed meanwhile, and the new one is valid from now on.
         packing = replace(packing, created_ns=now())
         envelope = sign_packing(site, folder, packing)
@@ -122,8 +123,7 @@ def _workers(site: Site, plan: ParcelPlan, folder: Path, executor: Executor) -> 
 def building_bytes(plan: ParcelPlan) -> int:
     """Most bytes of disk that a build takes: compressed members, parity and tables. Stored members are not copied."""
     preview = plan.preview
-    packs = sum(m.most for archive in plan.archives for m in archive.members if not m.content.codec.as_is)
-    return packs + sum(file.size for file in preview.parity) + preview.contents.size + preview.blocks.size
+    return plan.packed_bytes + sum(file.size for file in preview.parity) + preview.contents.size + preview.blocks.size
 
 
 def _packed_bytes(begun: Path | None) -> int:
@@ -200,47 +200,52 @@ def _lay_out(
     site: Site,
     plan: ParcelPlan,
     folder: Path,
-    recipes: Sequence[ArchiveRecipe],
+    built: Sequence[BuiltArchive],
     encryptor: ParcelEncryptor | None,
     workers: Workers | None,
     progress: Progress,
 ) -> PackingList:
     """Write the contents of the parcel, lay its archives out and add its parity; return the packing list."""
     request = replace(plan.request, parcel=folder.name, created_ns=now())
-    contents = _write_contents(site, plan, folder, recipes, encryptor)
+    contents = _write_contents(site, plan, folder, len(built), encryptor)
     settings = BuildSettings(level=plan.level, recipients=plan.recipients)
     write_atomic(folder / BUILD_SETTINGS, settings.encode())
     # The layout counts with the card that goes on the media, whatever card the site has later.
     card = site.card_envelope
     write_atomic(folder / CARD, card)
     fixed = fixed_sizes(card=len(card), contents=contents.size)
-    archives = [(recipe.size, recipe.sha256) for recipe in recipes]
+    archives = [(archive.size, archive.sha256) for archive in built]
     layout = lay_out(request, archives, contents=contents, fixed=fixed, planned=plan.preview)
-    digests = b"".join(recipe.blocks for recipe in recipes)
+    digests = b"".join(archive.blocks for archive in built)
     return add_parity(folder, layout.packing, digests, site.store, encryptor, progress, workers)
 
 
 def _write_contents(
-    site: Site,
-    plan: ParcelPlan,
-    folder: Path,
-    recipes: Sequence[ArchiveRecipe],
-    encryptor: ParcelEncryptor | None,
+    site: Site, plan: ParcelPlan, folder: Path, count: int, encryptor: ParcelEncryptor | None
 ) -> TableRef:
-    records = [
-        member_records(archive, [member.size for member in recipe.members])
-        for archive, recipe in zip(plan.archives, recipes, strict=True)
-    ]
-    path = folder / CONTENTS
+    """Write the contents of the parcel; the members of its ``count`` archives are read from their recipes."""
+    path, records = folder / CONTENTS, (_member_records(folder, number) for number in range(1, count + 1))
     with atomic_file(path) as out:
         if encryptor is None:
-            write_contents(site, out, folder.name, plan.packages, records, count=len(records), sign=True)
+            write_contents(site, out, folder.name, plan.packages, records, count=count)
         else:
             with encryptor.wrap(out, 0) as encrypted:
-                write_contents(site, encrypted, folder.name, plan.packages, records, count=len(records), sign=True)
+                write_contents(site, encrypted, folder.name, plan.packages, records, count=count)
     with path.open("rb") as source:
         digest = hashlib.file_digest(source, "sha256").hexdigest()
     return TableRef(size=path.stat().st_size, sha256=digest)
+
+
+def _member_records(folder: Path, number: int) -> list[MemberRecord]:
+    """The members of a finished archive, in the contents."""
+    recipe = ArchiveRecipe.load(folder, number)
+    if recipe is None:
+        raise DamagedError(
+            f"{recipe_path(folder, number)}, how archive {number} is made, was just written and cannot be read again",
+            hint="check this computer's disk, and run the same courier parcel create again: it goes on",
+            code=Code.BUILD_DAMAGED,
+        )
+    return member_records(recipe.plan, [member.size for member in recipe.members])
 
 
 def add_parity(

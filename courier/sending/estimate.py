@@ -6,6 +6,7 @@ is seen in samples (`courier.sending.samples`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from courier.parcel.archive_plan import PlannedArchive
@@ -38,22 +39,29 @@ def estimate_parcel(draft: ParcelDraft, plan: ParcelPlan) -> Estimate | None:
     ratios = draft.ratios
     if ratios is None:
         return None
-    low, likely, high = (_laid_out(draft, plan, ratio) for ratio in (ratios.low, ratios.likely, ratios.high))
+    ends = ratios.low, ratios.likely, ratios.high
+    sizes: list[list[int]] = [[] for _ in ends]
+    for archive in plan.archives:
+        most = archive.most
+        for of_all, ratio in zip(sizes, ends, strict=True):
+            of_all.append(_archive_bytes(archive, most, ratio, len(plan.recipients)))
+    low, likely, high = (_laid_out(draft, plan, of_all) for of_all in sizes)
     return Estimate(packing=likely, low=low, high=high)
 
 
-def _laid_out(draft: ParcelDraft, plan: ParcelPlan, ratio: float) -> PackingList:
-    """The layout where compressed content takes ``ratio`` of what it may take at most."""
+def _laid_out(draft: ParcelDraft, plan: ParcelPlan, sizes: Sequence[int]) -> PackingList:
+    """The layout where the archives have these sizes."""
     unknown = "0" * 64
-    archives = [(_archive_bytes(one, ratio, len(plan.recipients)), unknown) for one in plan.archives]
+    archives = [(size, unknown) for size in sizes]
     fixed = fixed_sizes(card=len(draft.site.card_envelope), contents=plan.preview.contents.size)
     contents, planned = plan.preview.contents, plan.preview
     return lay_out(plan.request, archives, contents=contents, fixed=fixed, planned=planned).packing
 
 
-def _archive_bytes(archive: PlannedArchive, ratio: float, recipients: int) -> int:
+def _archive_bytes(archive: PlannedArchive, most: Sequence[int], ratio: float, recipients: int) -> int:
+    """Bytes of an archive where compressed content takes ``ratio`` of the ``most`` that it may take."""
     members = (
-        member.stored(most if member.content.codec.as_is else int(most * ratio))
-        for member, most in zip(archive.members, archive.most, strict=True)
+        member.stored(size if member.content.codec.as_is else int(size * ratio))
+        for member, size in zip(archive.members, most, strict=True)
     )
     return encrypted_bytes(archive_size(members), recipients)

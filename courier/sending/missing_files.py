@@ -6,12 +6,13 @@ again. The result is compared with what was signed, and kept only if it is the s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError
 from courier.files import locked, make_folder, naming_space, remove_tree, require_space
+from courier.parcel.made_anew import MadeAnew
 from courier.parcel.parity_files import make_parity
 from courier.parcel.recipes import PACKS, RECIPES, ArchiveRecipe, ComposedFiles, pack_path, parity_name
 from courier.sending.archive_builder import ArchiveBuilder
@@ -30,14 +31,14 @@ def ensure_files(site: Site, parcel: OutgoingParcel, indexes: Iterable[int]) -> 
         archives, parity = _missing(parcel, files, indexes)
         if not archives and not parity:
             return 0
-        recipes = [_recipe(site, parcel, files, index) for index in archives]
-        needed = sum(recipe.pack for recipe in recipes)
+        needed = sum(_recipe(site, parcel, files, index).pack for index in archives)
         needed += sum(parcel.packing.files()[index].size for index in parity)
         require_space(site.home, needed, purpose=purpose)
+        recipes = MadeAnew(lambda: (_recipe(site, parcel, files, index) for index in archives), len(archives))
         _restore_packs(site, parcel, recipes)
         if parity:
             _restore_parity(parcel, files)
-        return len(recipes) + len(parity)
+        return len(archives) + len(parity)
 
 
 def _missing(parcel: OutgoingParcel, files: ComposedFiles, indexes: Iterable[int]) -> tuple[list[int], list[int]]:
@@ -69,7 +70,7 @@ def _recipe(site: Site, parcel: OutgoingParcel, files: ComposedFiles, index: int
     return recipe
 
 
-def _restore_packs(site: Site, parcel: OutgoingParcel, recipes: Sequence[ArchiveRecipe]) -> None:
+def _restore_packs(site: Site, parcel: OutgoingParcel, recipes: Collection[ArchiveRecipe]) -> None:
     """Make the packs in a folder apart, and move them into place when all are right."""
     make_folder(parcel.folder / PACKS)
     again = parcel.folder / "again"
@@ -85,7 +86,7 @@ def _restore_packs(site: Site, parcel: OutgoingParcel, recipes: Sequence[Archive
 def make_packs(
     site: Site,
     parcel: OutgoingParcel,
-    recipes: Sequence[ArchiveRecipe],
+    recipes: Collection[ArchiveRecipe],
     folder: Path,
 ) -> None:
     """Compress the members of these archives again, into packs below ``folder``.
@@ -100,15 +101,15 @@ def make_packs(
         folder, site.store.open_content, level=level, encryptor=parcel.encryptor(), progress=lambda _: None
     )
     try:
-        made = builder.build([recipe.plan for recipe in recipes])
+        builder.build(MadeAnew(lambda: (recipe.plan for recipe in recipes), len(recipes)))
     except CourierError as error:
         raise DamagedError(
             f"{name}: archives cannot be built again from the store: {error.message}",
             hint=ALTERNATIVE,
             code=Code.NO_CONTENT,
         ) from None
-    for before, after in zip(recipes, made, strict=True):
-        if after != before:
+    for before in recipes:
+        if ArchiveRecipe.load(folder, before.number) != before:
             raise DamagedError(
                 f"{name}: archive {before.number}, built again, differs from the signed packing list "
                 "(another version of a compression library gives other bytes)",

@@ -5,44 +5,38 @@ A plan is a value: ``--dry-run`` prints it, `courier.sending.build.build_parcel`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import BinaryIO, cast
+from functools import cached_property, partial
+from typing import BinaryIO
 
 from courier.error_codes import Code
-from courier.errors import NoSpaceError, RefusedError, UsageError
+from courier.errors import RefusedError, UsageError
 from courier.packages.definitions import source_definition
 from courier.packages.find import find_package
 from courier.packages.vouched import check_not_contradicted
-from courier.parcel.archive_plan import LEAST_ARCHIVE, Content, PlannedArchive, plan_archives
-from courier.parcel.encryption import BY_NETWORK, encrypted_bytes, plain_limit
+from courier.parcel.archive_plan import PlannedArchive
+from courier.parcel.content_table import ContentTable
+from courier.parcel.encryption import BY_NETWORK
 from courier.parcel.parity_plan import Redundancy
-from courier.parcel.volume_layout import LayoutRequest, archive_limit, lay_out, room_for_archives
-from courier.sending.archive_builder import member_records
+from courier.parcel.volume_layout import LayoutRequest
 from courier.sending.destinations import READS, check_destinations
-from courier.sending.largest_fit import TooLarge, largest_fit
+from courier.sending.fit import Fitting
 from courier.sending.readiness import Demand
 from courier.sending.samples import Ratios, sample_ratios
-from courier.sending.volume_source import fixed_sizes
 from courier.site.catalog import packages, sites
 from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
 from courier.site.home import Site
-from formats.archive import archive_size
-from formats.blocks import BLOCK
 from formats.codecs import COMPRESSIONS, HOLES, STORE, Compression
 from formats.digest import sha256_hex
-from formats.documents.contents import ContentsWriter, MemberRecord, PackageHeader
+from formats.documents.contents import ContentsGauge, ContentsWriter, MemberRecord, PackageHeader
 from formats.documents.listing import FileEntry
-from formats.documents.packing import KeyWay, PackingList, Priority, TableRef
-from formats.holes import hole_bytes
+from formats.documents.packing import KeyWay, PackingList, Priority
 from formats.names import MAX_PARCELS, parcel_id
 from formats.records import encode
 
 NO_REDUNDANCY = Redundancy()
-_WELL_FILLED = 64 << 20
-"""Bytes of archives with compressed content that are not made smaller only to fill the media better."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,15 +69,19 @@ class ParcelPlan:
     """A parcel before it is built.
 
     ``preview`` is the packing list as it would be if every archive had its largest possible size (exact if nothing is
-    compressed); the digests in it are not known yet. ``limit``: most bytes of an archive; ``level``: the codec's,
+    compressed); the digests in it are not known yet. ``archives`` are made anew whenever they are gone through.
+    ``content_bytes``: bytes of content to ship, each content once; ``packed_bytes``: the most that those members take
+    which are not stored as they are. ``limit``: most bytes of an archive; ``level``: the codec's,
     0 for no compression. ``anyway``: why it is built although checks object (``overridden``). ``notes``: what could not
     be checked.
     """
 
     request: LayoutRequest
     packages: tuple[StoredPackage, ...]
-    archives: tuple[PlannedArchive, ...]
+    archives: Collection[PlannedArchive]
     preview: PackingList
+    content_bytes: int
+    packed_bytes: int
     limit: int
     level: int
     recipients: tuple[str, ...]
@@ -95,17 +93,12 @@ class ParcelPlan:
     @property
     def exact(self) -> bool:
         """Whether the sizes are exact: nothing is compressed."""
-        return all(m.content.codec.as_is for archive in self.archives for m in archive.members)
+        return not self.packed_bytes
 
     @property
     def archive_bytes(self) -> int:
         """Most bytes of all archives together."""
         return sum(file.size for file in self.preview.archives)
-
-    @property
-    def content_bytes(self) -> int:
-        """Bytes of content to ship, each content once."""
-        return sum(m.length for archive in self.archives for m in archive.members)
 
     @property
     def digest(self) -> str:
@@ -133,13 +126,17 @@ def plan_parcel(site: Site, request: ParcelRequest) -> ParcelPlan:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ParcelDraft:
-    """What is the same in the plans of one request for any kind of medium: its packages, and each content once."""
+    """What is the same in the plans of one request for any kind of medium: its packages, and each content once.
+
+    ``told``: the contents document of the parcel, as far as it tells of the packages.
+    """
 
     site: Site
     request: ParcelRequest
     packages: tuple[StoredPackage, ...]
     recipients: tuple[str, ...]
-    contents: tuple[Content, ...]
+    contents: ContentTable
+    told: ContentsGauge
 
     @cached_property
     def ratios(self) -> Ratios | None:
@@ -156,34 +153,37 @@ def draft_parcel(site: Site, request: ParcelRequest) -> ParcelDraft:
     """Look at the contents of a parcel once, for plans for one kind of medium or several. Raises as `plan_parcel`."""
     chosen = _choose(site, request.packages)
     recipients = _recipients(site, request)
-    contents = tuple(_contents(site, chosen, COMPRESSIONS[request.compress]))
+    contents, told = _look(site, chosen, COMPRESSIONS[request.compress])
     if not contents and request.spares:
         raise UsageError(
             "the packages hold no bytes that a spare volume could restore",
             hint="leave out --spare-volumes: the volume holds everything, and may be written twice",
         )
-    return ParcelDraft(site=site, request=request, packages=chosen, recipients=recipients, contents=contents)
+    return ParcelDraft(site=site, request=request, packages=chosen, recipients=recipients, contents=contents, told=told)
 
 
 def _plan(draft: ParcelDraft, request: ParcelRequest) -> ParcelPlan:
     site, chosen, recipients, contents = draft.site, draft.packages, draft.recipients, draft.contents
     layout_request = _layout_request(site, request, encrypted=bool(recipients))
-    archives, preview, limit = _fit(site, layout_request, chosen, contents, len(recipients))
+    fitting = Fitting(layout_request, contents, draft.told, recipients=len(recipients), card=len(site.card_envelope))
+    fit = fitting.fit()
     demand = Demand(
         source=site.code,
         media=request.media,
         packages=[(one.package, one.version, one.listing.sha256) for one in chosen],
-        archives=sum(file.size for file in preview.files()),
-        expanded=sum(content.size - hole_bytes(content.holes) for content in contents),
+        archives=sum(file.size for file in fit.packing.files()),
+        expanded=contents.allocated,
         documents=READS,
     )
     notes, overridden = check_destinations(site, request.destinations, demand, anyway=request.anyway)
     return ParcelPlan(
         request=layout_request,
         packages=chosen,
-        archives=archives,
-        preview=preview,
-        limit=limit,
+        archives=fit.archives,
+        preview=fit.packing,
+        content_bytes=fit.content,
+        packed_bytes=fit.packed,
+        limit=fit.limit,
         level=COMPRESSIONS[request.compress].level,
         recipients=recipients,
         anyway=request.anyway,
@@ -254,27 +254,28 @@ def _recipients(site: Site, request: ParcelRequest) -> tuple[str, ...]:
     return known if request.encrypt is not False and len(known) == len(cards) else ()
 
 
-def _contents(site: Site, chosen: Sequence[StoredPackage], compression: Compression) -> Iterator[Content]:
-    """Every content of the packages, once, in listing order."""
-    seen: set[bytes] = set()
+def _look(site: Site, chosen: Sequence[StoredPackage], compression: Compression) -> tuple[ContentTable, ContentsGauge]:
+    """Every content of the packages, once, in listing order; and the contents document as far as the archives."""
+    contents = ContentTable()
+    told = ContentsGauge(parcel=parcel_id(site.code, 1), packages=len(chosen), archives=0)
+
+    def lines(stored: StoredPackage) -> Iterator[bytes]:
+        for entry, line in site.store.rows(stored.listing):
+            if isinstance(entry, FileEntry) and entry.size:
+                contents.add(
+                    sha256=entry.sha256,
+                    size=entry.size,
+                    mtime_ns=entry.mtime_ns,
+                    path=entry.path,
+                    coding=partial(_coding, site, entry, compression),
+                    holes=entry.holes,
+                )
+            yield line
+
     for stored in chosen:
-        folder = f"{stored.package}-{stored.version}"
-        for entry in site.store.entries(stored.listing):
-            if not isinstance(entry, FileEntry) or not entry.size:
-                continue
-            key = bytes.fromhex(entry.sha256)
-            if key in seen:
-                continue
-            seen.add(key)
-            yield Content(
-                sha256=entry.sha256,
-                size=entry.size,
-                mtime_ns=entry.mtime_ns,
-                folder=folder,
-                path=entry.path,
-                coding=_coding(site, entry, compression),
-                holes=entry.holes,
-            )
+        contents.folder(f"{stored.package}-{stored.version}")
+        told.package(_header(site, stored, sign=False), lines(stored))
+    return contents, told
 
 
 def _coding(site: Site, entry: FileEntry, compression: Compression) -> str:
@@ -291,90 +292,33 @@ def _coding(site: Site, entry: FileEntry, compression: Compression) -> str:
         return codec.name if codec.saves(source, entry.size) else STORE.name
 
 
-def _fit(
-    site: Site, request: LayoutRequest, chosen: Sequence[StoredPackage], contents: Sequence[Content], recipients: int
-) -> tuple[tuple[PlannedArchive, ...], PackingList, int]:
-    """(archives, packing list, most bytes of an archive): archives as large as suits the medium, and their layout.
-
-    The documents on every volume grow with the number of archives, and that grows as archives shrink: so smaller
-    archives are tried until the layout takes them, as it will take those that are built.
-    """
-    first = fixed_sizes(card=len(site.card_envelope), contents=1 << 10)
-    count, total = 1, sum(content.size for content in contents)
-    room = room_for_archives(request, count, total, first)
-    limit = archive_limit(request, room)
-    if not all(content.codec.as_is for content in contents):
-        # Nobody knows how small they come out: several archives on a volume leave less of it empty.
-        limit = min(limit, max(_WELL_FILLED, room // 4 // BLOCK * BLOCK))
-
-    def attempt(limit: int) -> tuple[tuple[PlannedArchive, ...], PackingList, int] | TooLarge:
-        archives = tuple(plan_archives(contents, plain_limit(limit, recipients)))
-        most = [archive.most for archive in archives]
-        sizes = [_file_bytes(*one, recipients) for one in zip(archives, most, strict=True)]
-        # One after the other: those of a million members are not in memory together.
-        assumed = (member_records(*one) for one in zip(archives, most, strict=True))
-        counter = _Counter()
-        write_contents(site, counter, request.parcel, chosen, assumed, count=len(archives), sign=False)
-        size = encrypted_bytes(counter.count, recipients)
-        # Real sizes may differ in their number of digits from those assumed: a little more room for that.
-        fixed = replace(first, contents=size + size // 50 + 256)
-        try:
-            unknown = "0" * 64
-            table = TableRef(size=fixed.contents, sha256=unknown)
-            return archives, lay_out(request, [(s, unknown) for s in sizes], contents=table, fixed=fixed).packing, limit
-        except NoSpaceError as error:
-            # Raises what is true of this medium where not even the smallest archives leave room.
-            largest = archive_limit(request, room_for_archives(request, len(archives), sum(sizes), fixed))
-            return TooLarge(most=largest, error=error)
-
-    return largest_fit(limit, attempt, least=LEAST_ARCHIVE)
-
-
-def _file_bytes(archive: PlannedArchive, sizes: Sequence[int], recipients: int) -> int:
-    """Bytes that the file of an archive takes whose members take ``sizes`` bytes."""
-    members = (member.stored(size) for member, size in zip(archive.members, sizes, strict=True))
-    return encrypted_bytes(archive_size(members), recipients)
-
-
-class _Counter:
-    """An output stream that only counts."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def write(self, data: bytes) -> int:
-        self.count += len(data)
-        return len(data)
-
-    def flush(self) -> None:
-        pass
-
-
 def write_contents(
     site: Site,
-    out: BinaryIO | _Counter,
+    out: BinaryIO,
     parcel: str,
     chosen: Sequence[StoredPackage],
     archives: Iterable[Sequence[MemberRecord]],
     *,
     count: int,
-    sign: bool,
 ) -> None:
     """Write the contents of a parcel: its packages with their listings, and the members of each of its archives.
 
-    ``count``: how many ``archives`` there are. ``sign``: whether definitions of this site's own packages are signed;
-    otherwise they are only as long.
+    ``count``: how many ``archives`` there are.
     """
-    writer = ContentsWriter(cast(BinaryIO, out), parcel=parcel, packages=len(chosen), archives=count)
+    writer = ContentsWriter(out, parcel=parcel, packages=len(chosen), archives=count)
     for stored in chosen:
-        header = PackageHeader(
-            package=stored.package,
-            version=stored.version,
-            name=stored.name,
-            listing=stored.listing,
-            definition=source_definition(site, stored, sign=sign),
-        )
-        writer.package(header, site.store.entries(stored.listing))
+        writer.package(_header(site, stored, sign=True), (line for _, line in site.store.rows(stored.listing)))
     for number, members in enumerate(archives, 1):
         writer.archive(number, members)
     writer.close()
+
+
+def _header(site: Site, stored: StoredPackage, *, sign: bool) -> PackageHeader:
+    """The line of a package; ``sign``: whether a definition of this site's own is signed, or is only as long."""
+    return PackageHeader(
+        package=stored.package,
+        version=stored.version,
+        name=stored.name,
+        listing=stored.listing,
+        definition=source_definition(site, stored, sign=sign),
+    )

@@ -6,7 +6,7 @@ range is that of two standard errors, and a little more: long runs shrink better
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean, stdev
@@ -33,14 +33,16 @@ class Ratios:
     high: float
 
 
-def sample_ratios(contents: Sequence[Content], open_content: Callable[[str], BinaryIO], *, level: int) -> Ratios | None:
+def sample_ratios(
+    contents: Collection[Content], open_content: Callable[[str], BinaryIO], *, level: int
+) -> Ratios | None:
     """How much the contents that are to be compressed shrink; None where there are none with any bytes.
 
     ``open_content`` opens a content by its SHA-256; ``level`` is that of the codec.
     """
     ratios = [
         min(1.0, sum(map(len, codec.encode([data], length=len(data), level=level))) / len(data))
-        for codec, data in _samples([one for one in contents if not one.codec.as_is], open_content)
+        for codec, data in _samples(contents, open_content)
         if data
     ]
     if not ratios:
@@ -51,12 +53,12 @@ def sample_ratios(contents: Sequence[Content], open_content: Callable[[str], Bin
     return Ratios(low=low, likely=likely, high=min(1.0, likely * (1 + _WINDOW_GAIN / 2) + error))
 
 
-def _samples(contents: Sequence[Content], open_content: Callable[[str], BinaryIO]) -> Iterator[tuple[Codec, bytes]]:
-    """Pieces at equal distances over the bytes of ``contents`` that are not holes."""
-    total = sum(length for content in contents for _, length in data_runs(content.holes, content.size))
+def _samples(contents: Iterable[Content], open_content: Callable[[str], BinaryIO]) -> Iterator[tuple[Codec, bytes]]:
+    """Pieces at equal distances over the bytes of ``contents`` that are compressed and are not holes."""
+    total = sum(length for content in _compressed(contents) for _, length in data_runs(content.holes, content.size))
     step = max(SAMPLE, -(-total // SAMPLES))
     passed, due = 0, step // 2 if step > SAMPLE else 0
-    for content in contents:
+    for content in _compressed(contents):
         for offset, length in data_runs(content.holes, content.size):
             while due < passed + length:
                 # A small content is one sample, however the place falls into it.
@@ -66,3 +68,7 @@ def _samples(contents: Sequence[Content], open_content: Callable[[str], BinaryIO
                     yield content.codec, source.read(min(SAMPLE, offset + length - at))
                 due += step
             passed += length
+
+
+def _compressed(contents: Iterable[Content]) -> Iterator[Content]:
+    return (content for content in contents if not content.codec.as_is)

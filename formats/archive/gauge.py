@@ -24,6 +24,20 @@ class ArchiveGauge:
         self._packed = self._unpacked = self._members = 0
         self._last: Member | None = None
 
+    @classmethod
+    def of_stored(cls, *, count: int, names: int, data: int, sizes: int) -> ArchiveGauge:
+        """That of ``count`` members that are all stored, by their sums.
+
+        ``names``: bytes of all names as UTF-16, with a zero after each; ``data``: bytes of all contents; ``sizes``:
+        those of `number_size` of all members but the last.
+        """
+        gauge = cls()
+        gauge._count = gauge._members = count
+        gauge._names, gauge._sizes = names, sizes
+        gauge._data = gauge._packed = gauge._unpacked = data
+        gauge._folders, gauge._coders = 1, len(coder_bytes(solid=False))
+        return gauge
+
     def add(self, member: Member) -> None:
         """Count one more member; raises ValueError for one that goes on with a solid group where there is none."""
         if begins_folder(member, self._last):

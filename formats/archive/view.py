@@ -6,6 +6,8 @@ CRC-32s are known, the archive need not be written to be read.
 
 from __future__ import annotations
 
+import zlib
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,12 +23,12 @@ class Span:
     """A member, the CRC-32 of its content, and where that is: from byte ``offset`` of what ``open`` gives.
 
     For the first member of a solid group it is the stream of the whole group that is there; the others have nothing.
-    ``open`` gives a new seekable stream every time.
+    ``open`` is given the number of the member in the archive, from 0, and gives a new seekable stream every time.
     """
 
     member: Member
     crc32: int
-    open: Callable[[], BinaryIO]
+    open: Callable[[int], BinaryIO]
     offset: int = 0
 
 
@@ -42,20 +44,26 @@ class ArchiveView(View):
         if not spans:
             raise MalformedError("an archive without members")
         check_clashes([span.member.name for span in spans])
-        self._spans = spans
-        self._starts = []
-        at = START_SIZE
+        starts = array("Q", [START_SIZE])
         for span in spans:
-            self._starts.append(at)
-            at += span.member.taken
-        stored = [
-            Stored(member=span.member, offset=start, crc32=span.crc32)
-            for span, start in zip(spans, self._starts, strict=True)
-        ]
-        self._end = at
-        self._header = header_bytes(stored)
-        self._start = start_header(self._header, data=at - START_SIZE)
-        super().__init__(at + len(self._header))
+            starts.append(starts[-1] + span.member.taken)
+        header = header_bytes(
+            [
+                Stored(member=span.member, offset=start, crc32=span.crc32)
+                for span, start in zip(spans, starts, strict=False)
+            ]
+        )
+        # Parity has a few hundred archives open at once: of each member only this is kept.
+        self._starts = starts
+        self._end = starts[-1]
+        self._offsets = array("Q", (span.offset for span in spans)) if any(span.offset for span in spans) else None
+        openers = [span.open for span in spans]
+        self._openers = openers[:1] if all(one is openers[0] for one in openers) else openers
+        self._packed_names = zlib.compress("\0".join(span.member.name for span in spans).encode(), 1)
+        self._packed_header = zlib.compress(header, 1)
+        self._header = b""
+        self._start = start_header(header, data=self._end - START_SIZE)
+        super().__init__(self._end + len(header))
         self._open: tuple[int, BinaryIO] | None = None
 
     def _fill(self, into: memoryview) -> int:
@@ -63,21 +71,24 @@ class ArchiveView(View):
         if at < START_SIZE:
             return _copy(self._start[at:], into)
         if at >= self._end:
+            self._header = self._header or zlib.decompress(self._packed_header)
             return _copy(self._header[at - self._end :], into)
+        self._header = b""
         number = bisect_right(self._starts, at) - 1
-        span, within = self._spans[number], at - self._starts[number]
+        left = self._starts[number + 1] - at
         source = self._content(number)
-        source.seek(span.offset + within)
-        count: int = source.readinto(into[: span.member.taken - within])  # type: ignore[attr-defined]
+        source.seek((self._offsets[number] if self._offsets else 0) + at - self._starts[number])
+        count: int = source.readinto(into[:left])  # type: ignore[attr-defined]
         if not count:
-            raise UnreadableError(f"content ends {span.member.taken - within} bytes early", place=span.member.name)
+            name = zlib.decompress(self._packed_names).decode().split("\0")[number]
+            raise UnreadableError(f"content ends {left} bytes early", place=name)
         return count
 
     def _content(self, number: int) -> BinaryIO:
         """The content of a member; the last one used stays open."""
         if self._open is None or self._open[0] != number:
             self._release()
-            self._open = number, self._spans[number].open()
+            self._open = number, self._openers[min(number, len(self._openers) - 1)](number)
         return self._open[1]
 
     def _release(self) -> None:

@@ -13,12 +13,13 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Annotated, BinaryIO, cast
 
 from formats.codecs import CODECS, NAMES
 from formats.documents.fields import Package, Parcel, Version
-from formats.documents.listing import LINES, MAX_LINE, Entry, ListingCheck, ListingSummary, entry_line
+from formats.documents.listing import LINES, MAX_LINE, Entry, ListingCheck, ListingSummary
 from formats.errors import MalformedError, UnexpectedError, UnknownFormatError
 from formats.names import check_member, fold
 from formats.records import (
@@ -43,6 +44,12 @@ from formats.records import (
 MAX_MEMBERS = 65_536
 """Members in one archive, so that an archive's own list always fits in memory."""
 MAX_PACKAGES = 100_000
+_LEVEL = 6
+"""Level of compression, which decides the bytes."""
+_GZIP = 18
+"""Bytes that a gzip file has before and after its compressed bytes (RFC 1952)."""
+_BUFFER = 1 << 16
+"""Bytes of lines that are compressed together."""
 MAX_DEFINITION = 1 << 16
 """Base64 characters of the largest package definition, with its signature, that is accepted."""
 
@@ -126,30 +133,79 @@ def _header_row(line: bytes, place: str) -> _ArchiveRow | _SectionRow:
     return _HEADER_LINES.decode([line], lambda _: place)[0]
 
 
-class ContentsWriter:
-    """Writes contents in order: packages, each with its entries, then archives. Close it to finish the file."""
+class _ContentsLines:
+    """The lines of contents in order: packages, each with its listing, then archives."""
+
+    def __init__(self, *, parcel: str, packages: int, archives: int) -> None:
+        self._put(_Header(parcel=parcel, packages=packages, archives=archives).json() + b"\n")
+
+    def _put(self, data: bytes) -> object:
+        """Take the next bytes."""
+        raise NotImplementedError
+
+    def package(self, header: PackageHeader, lines: Iterable[bytes]) -> None:
+        """Write a package and the ``lines`` of its listing, each with its newline."""
+        self._put(header.json() + b"\n")
+        for line in lines:
+            self._put(line)
+
+    def archive(self, number: int, members: Sequence[MemberRecord]) -> None:
+        """Write the member list of an archive."""
+        self._put(_HEADER_LINES.line(_ArchiveRow(archive=number, members=len(members))))
+        self._put(MEMBER_LINES.encode(members))
+
+
+class ContentsWriter(_ContentsLines):
+    """Writes contents. Close it to finish the file."""
 
     def __init__(self, out: BinaryIO, *, parcel: str, packages: int, archives: int) -> None:
         """``out`` gets the gzip stream; it is not closed."""
         # mtime=0 and no file name: the same contents make the same bytes.
-        packed = gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=out, mtime=0)
-        self._lines = io.BufferedWriter(packed, 1 << 16)
-        self._lines.write(_Header(parcel=parcel, packages=packages, archives=archives).json() + b"\n")
+        packed = gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=out, mtime=0)
+        self._lines = io.BufferedWriter(packed, _BUFFER)
+        super().__init__(parcel=parcel, packages=packages, archives=archives)
 
-    def package(self, header: PackageHeader, entries: Iterable[Entry]) -> None:
-        """Write a package and its listing."""
-        self._lines.write(header.json() + b"\n")
-        for entry in entries:
-            self._lines.write(entry_line(entry))
-
-    def archive(self, number: int, members: Sequence[MemberRecord]) -> None:
-        """Write the member list of an archive."""
-        self._lines.write(_HEADER_LINES.line(_ArchiveRow(archive=number, members=len(members))))
-        self._lines.write(MEMBER_LINES.encode(members))
+    def _put(self, data: bytes) -> object:
+        return self._lines.write(data)
 
     def close(self) -> None:
         """Finish the gzip stream."""
         self._lines.close()
+
+
+class ContentsGauge(_ContentsLines):
+    """The size of contents that are not written; a copy of it goes on with other archives for the same packages."""
+
+    def __init__(self, *, parcel: str, packages: int, archives: int) -> None:
+        self._deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL)
+        self._count = _GZIP
+        self._waiting: list[bytes] = []
+        self._waiting_size = 0
+        super().__init__(parcel=parcel, packages=packages, archives=archives)
+
+    def _put(self, data: bytes) -> object:
+        self._waiting.append(data)
+        self._waiting_size += len(data)
+        if self._waiting_size >= _BUFFER:
+            self._pack()
+        return None
+
+    def _pack(self) -> None:
+        self._count += len(self._deflate.compress(b"".join(self._waiting)))
+        self._waiting, self._waiting_size = [], 0
+
+    def copy(self) -> ContentsGauge:
+        """Another one, which has counted the same so far."""
+        self._pack()
+        other = copy(self)
+        other._deflate, other._waiting = self._deflate.copy(), []
+        return other
+
+    @property
+    def size(self) -> int:
+        """Bytes of the contents so far, were they finished now."""
+        self._pack()
+        return self._count + len(self._deflate.copy().flush())
 
 
 class _Lines(io.RawIOBase):

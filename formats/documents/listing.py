@@ -243,11 +243,19 @@ def read_listing(
     Raises `MalformedError`, `IllegalNameError`, `TooLargeError` and `UnknownFormatError`; also at the end, when the
     listing is not the expected one.
     """
+    for entry, _ in read_listing_rows(source, expected=expected, place=place):
+        yield entry
+
+
+def read_listing_rows(
+    source: BinaryIO, *, expected: ListingSummary | None = None, place: str = "listing"
+) -> Iterator[tuple[Entry, bytes]]:
+    """As `read_listing`, each entry with its line and newline."""
     check = ListingCheck()
     reader = LineReader(source, longest=MAX_LINE, place=place)
     for entry, line in read_rows(reader, LINES, place=lambda n: f"{place}:{n + 1}"):
         check.add(entry, line)
-        yield entry
+        yield entry, line
     found = check.summary()
     if expected is not None and found != expected:
         raise MalformedError("is not the listing its package definition names", place=place)

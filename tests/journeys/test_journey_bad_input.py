@@ -732,15 +732,18 @@ def _swapped(members: Members) -> Members:
 def rogue(change_members: Callable[[Members], Members] = lambda members: members) -> Iterator[pytest.MonkeyPatch]:
     """While it lasts, archives are composed with changed members, and no name is checked by whoever makes them."""
 
-    def content(span: Span) -> bytes:
-        with span.open() as source:
+    def content(number: int, span: Span) -> bytes:
+        with span.open(number) as source:
             source.seek(span.offset)
             return source.read(span.member.size)
 
     def view(spans: Sequence[Span]) -> ArchiveView:
-        changed = change_members([(span.member, partial(io.BytesIO, content(span))) for span in spans])
+        changed = change_members([(one.member, partial(io.BytesIO, content(n, one))) for n, one in enumerate(spans)])
         return ArchiveView(
-            [Span(member=member, crc32=zlib.crc32(opener().read()), open=opener) for member, opener in changed]
+            [
+                Span(member=member, crc32=zlib.crc32(opener().read()), open=lambda n: changed[n][1]())
+                for member, opener in changed
+            ]
         )
 
     with pytest.MonkeyPatch.context() as patch:

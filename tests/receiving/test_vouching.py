@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from journey import Home, Sites, add, introduce, make_home, make_sites, sent
 
 import courier.packages.add
 import courier.packages.read_tree
-import courier.sending.plan
+from courier.parcel.content_table import ContentTable
 from formats.documents.listing import FileEntry
 from formats.records import changed
 
@@ -165,11 +164,14 @@ def test_content_that_the_receiver_has_from_elsewhere_does_not_stand_in_for_what
     folder = source(sites.root, "s", private)
     (folder / "other.wim").write_bytes(b"carried" * 1000)
     package = add(hq, folder)
-    real = courier.sending.plan._contents
+    real = ContentTable.add
+
+    def lacking(table: ContentTable, *, path: str, **more: Any) -> None:
+        if path != "image.wim":
+            real(table, path=path, **more)
+
     with monkeypatch.context() as patch:
-        patch.setattr(
-            courier.sending.plan, "_contents", lambda *a: (one for one in real(*a) if one.path != "image.wim")
-        )
+        patch.setattr(ContentTable, "add", lacking)
         _, volumes = deliver(sites, hq, package, "m", br)
     error = br.fails("parcel", "receive", *volumes, code=3)
     assert error["code"] == "unexpected-member"
@@ -179,21 +181,20 @@ def test_content_that_the_receiver_has_from_elsewhere_does_not_stand_in_for_what
 
 def test_size_and_digest_of_a_content_are_one(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
     hq, br, _ = sites.homes
-    real_read, real_contents = courier.packages.read_tree.read_tree, courier.sending.plan._contents
+    real_read, real_add = courier.packages.read_tree.read_tree, ContentTable.add
 
     def longer(*given: Any, **more: Any) -> Any:
         for entry in real_read(*given, **more):
             assert isinstance(entry, FileEntry)
             yield changed(entry, size=entry.size + 1)
 
+    def shorter(table: ContentTable, *, size: int, **more: Any) -> None:
+        real_add(table, size=size - 1, **more)
+
     with monkeypatch.context() as patch:
         patch.setattr(courier.packages.add, "read_tree", longer)
         package = add(hq, source(sites.root, "s", b"image" * 1000))
-        patch.setattr(
-            courier.sending.plan,
-            "_contents",
-            lambda *a: (dataclasses.replace(one, size=one.size - 1) for one in real_contents(*a)),
-        )
+        patch.setattr(ContentTable, "add", shorter)
         _, volumes = deliver(sites, hq, package, "m", br)
     assert br.fails("parcel", "receive", *volumes, code=3)["code"] == "unexpected-member"
     assert br("package", "list")["packages"] == []

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from journey import add, create, make_sites, noise, write_files
 
 from courier.errors import NoSpaceError
-from courier.parcel.archive_plan import Content
+from courier.parcel.content_table import ContentTable
 from courier.parcel.parity_plan import Redundancy
 from courier.parcel.volume_layout import lay_out
 from courier.sending.plan import ParcelDraft, ParcelPlan, ParcelRequest, draft_parcel
@@ -34,11 +34,12 @@ def draft(quick: Path) -> Iterator[ParcelDraft]:
         yield draft_parcel(site, request)
 
 
-def contents(sizes: list[int], coding: str) -> tuple[Content, ...]:
-    return tuple(
-        Content(sha256=f"{n:064x}", size=size, mtime_ns=0, folder="HQ100001-1", path=f"disk{n}.vhdx", coding=coding)
-        for n, size in enumerate(sizes, 1)
-    )
+def contents(sizes: list[int], coding: str) -> ContentTable:
+    table = ContentTable()
+    table.folder("HQ100001-1")
+    for n, size in enumerate(sizes, 1):
+        table.add(sha256=f"{n:064x}", size=size, mtime_ns=0, path=f"disk{n}.vhdx", coding=lambda: coding)
+    return table
 
 
 def drafted(

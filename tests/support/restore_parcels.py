@@ -15,6 +15,7 @@ from io import BytesIO
 from pathlib import Path
 
 from content_stores import stored
+from solid_archives import opened
 from stock import stock_tool
 
 from formats.archive import Member
@@ -29,6 +30,7 @@ from formats.documents.listing import (
     FolderEntry,
     HardLinkEntry,
     LinkEntry,
+    entry_line,
     path_key,
     write_listing,
 )
@@ -196,7 +198,7 @@ def our_archive(members: list[tuple[MemberRecord, bytes]], path: Path) -> list[M
         if codec.solid:  # each a group of its own
             content = b"".join(codec.decode(BytesIO(data), record.length, place=""))
             member = Member(name=record.name, size=record.length, mtime_ns=0, packed=record.size)
-        spans.append(Span(member=member, crc32=zlib.crc32(content), open=partial(BytesIO, data)))
+        spans.append(Span(member=member, crc32=zlib.crc32(content), open=partial(opened, data)))
     with path.open("xb") as out:
         out.write(ArchiveView(spans).read())
     return [record for record, _ in members]
@@ -257,7 +259,7 @@ def send(
         package, version = name.split(":")
         summary = write_listing(entries(tree), BytesIO())
         header = PackageHeader(package=package, version=int(version), name=f"Image {name} \u00fc", listing=summary)
-        writer.package(header, entries(tree))
+        writer.package(header, map(entry_line, entries(tree)))
     files = []
     for number, run in enumerate(runs, 1):
         volume = (number - 1) % volumes + 1

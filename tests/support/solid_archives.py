@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import BinaryIO
 
 from formats.archive import Member
 from formats.archive.view import ArchiveView, Span
@@ -31,6 +32,11 @@ def stream_of(data: bytes, *, level: int = 0) -> bytes:
     return b"".join(LZMA2.encode([data], length=len(data), level=level))
 
 
+def opened(data: bytes, _number: int) -> BinaryIO:
+    """What a `Span` opens for a member: ``data``."""
+    return io.BytesIO(data)
+
+
 def archive_of(*parts: Part) -> bytes:
     """The archive of these parts."""
     spans = []
@@ -44,7 +50,7 @@ def archive_of(*parts: Part) -> bytes:
                 Span(
                     member=Member(name=name, size=lengths[n], mtime_ns=0, packed=packed),
                     crc32=zlib.crc32(data),
-                    open=partial(io.BytesIO, stream if part.solid else data),
+                    open=partial(opened, stream if part.solid else data),
                 )
             )
     return ArchiveView(spans).read()

@@ -7,7 +7,7 @@ the same to the byte, and whatever happens to a worker costs time only.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from concurrent.futures import CancelledError, Executor, Future, as_completed
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +40,7 @@ class Workers:
     executor: Executor
     place: BuildPlace
 
-    def build(self, archives: Sequence[PlannedArchive], progress: Progress) -> Checked:
+    def build(self, archives: Collection[PlannedArchive], progress: Progress) -> Checked:
         """Have archives made, and contents that are cut verified; return the CRC-32s of their parts.
 
         Raises what a worker raised, and `UnreachableError` where the workers themselves were lost.

@@ -37,7 +37,7 @@ from courier.site.store.pack_file import LARGEST
 from courier.site.store.packs import DIFFERS, MISSING
 from formats.blocks import DIGEST, SideBlockHasher, block_count
 from formats.digest import sha256_hex
-from formats.documents.listing import Entry, FileEntry, ListingSummary, read_listing
+from formats.documents.listing import Entry, FileEntry, ListingSummary, read_listing_rows
 from formats.errors import FormatError
 
 _BATCH = 10_000
@@ -110,12 +110,16 @@ class ObjectStore(HeldContents):
 
     def entries(self, listing: ListingSummary) -> Iterator[Entry]:
         """See `ContentStore.entries`."""
+        return (entry for entry, _ in self.rows(listing))
+
+    def rows(self, listing: ListingSummary) -> Iterator[tuple[Entry, bytes]]:
+        """See `ContentStore.rows`."""
         place = self._listing(listing.sha256)
         if place is None:
             raise missing(f"listing {listing.sha256}")
         try:
             with open_object(self._bucket, place, f"listing {listing.sha256}") as source:
-                yield from read_listing(source, expected=listing)
+                yield from read_listing_rows(source, expected=listing)
         except FormatError as error:
             raise DamagedError(f"package store: listing {listing.sha256}: {error}", hint=ADD_AGAIN) from None
 

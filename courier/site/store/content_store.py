@@ -87,6 +87,9 @@ class ContentStore(Protocol):
         Raises `DamagedError` when the listing is missing or differs.
         """
 
+    def rows(self, listing: ListingSummary) -> Iterator[tuple[Entry, bytes]]:
+        """The entries as `entries` gives them, each with its line of the listing and the newline."""
+
     def contents(self) -> Iterator[StoredContent]:
         """Every content in the store, in the order of the SHA-256. Raises `DamagedError` as `block_digests` does."""
 

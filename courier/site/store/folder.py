@@ -39,7 +39,7 @@ from courier.site.store.pack_file import LARGEST, new_name
 from courier.site.store.packs import Packs
 from courier.site.store.staging import LISTINGS, FolderStaging
 from formats.digest import sha256_hex
-from formats.documents.listing import Entry, FileEntry, ListingSummary, read_listing
+from formats.documents.listing import Entry, FileEntry, ListingSummary, read_listing_rows
 from formats.errors import FormatError
 
 _BATCH = 10_000
@@ -86,9 +86,13 @@ class FolderStore(ContentStore):
 
     def entries(self, listing: ListingSummary) -> Iterator[Entry]:
         """See `ContentStore.entries`."""
+        return (entry for entry, _ in self.rows(listing))
+
+    def rows(self, listing: ListingSummary) -> Iterator[tuple[Entry, bytes]]:
+        """See `ContentStore.rows`."""
         try:
             with self._listing(listing.sha256).open("rb") as source:
-                yield from read_listing(source, expected=listing)
+                yield from read_listing_rows(source, expected=listing)
         except FileNotFoundError:
             raise _missing(f"listing {listing.sha256}") from None
         except FormatError as error:

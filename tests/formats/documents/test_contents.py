@@ -20,12 +20,13 @@ from formats.documents.contents import (
     MAX_DEFINITION,
     MAX_MEMBERS,
     MAX_PACKAGES,
+    ContentsGauge,
     ContentsReader,
     ContentsWriter,
     MemberRecord,
     PackageHeader,
 )
-from formats.documents.listing import EMPTY, MAX_LINE, Entry, write_listing
+from formats.documents.listing import EMPTY, MAX_LINE, Entry, entry_line, write_listing
 from formats.errors import (
     FormatError,
     IllegalNameError,
@@ -56,7 +57,7 @@ def make(
         header = PackageHeader(
             package=package, version=version, name=name, listing=summary, definition=DEFINITIONS.get(version, b"")
         )
-        writer.package(header, entries)
+        writer.package(header, map(entry_line, entries))
     for number, members in enumerate(archives, 1):
         writer.archive(number, members)
     writer.close()
@@ -366,3 +367,23 @@ def test_the_definition_by_the_source_stands_in_base64_or_not_at_all() -> None:
     line = json.loads(TEXT.splitlines()[1])
     assert base64.b64decode(line["definition"]) == DEFINITIONS[1]
     assert "definition" not in json.loads(records().splitlines()[1])
+
+
+def test_a_gauge_knows_the_size_of_contents_that_are_not_written() -> None:
+    entries = [file(f"document-{n:05}") for n in range(3000)]
+    listed = [entry_line(entry) for entry in entries]
+    summary = write_listing(entries, io.BytesIO())
+    header = PackageHeader(package="HQ100001", version=1, name="Office", listing=summary, definition=b"x" * 700)
+    gauge = ContentsGauge(parcel=PARCEL, packages=1, archives=3)
+    gauge.package(header, listed)
+    for archives in (3, 1, 0):
+        other = gauge.copy()
+        out = io.BytesIO()
+        writer = ContentsWriter(out, parcel=PARCEL, packages=1, archives=3)
+        writer.package(header, listed)
+        for number in range(1, archives + 1):
+            members = [member(f"{number}-{n}") for n in range(500)]
+            other.archive(number, members)
+            writer.archive(number, members)
+        writer.close()
+        assert other.size == other.size == len(out.getvalue())

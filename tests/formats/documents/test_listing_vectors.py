@@ -9,7 +9,7 @@ import pytest
 from make_listings import PARCEL, committed, vectors
 
 from formats.documents.contents import ContentsReader, ContentsWriter
-from formats.documents.listing import read_listing, write_listing
+from formats.documents.listing import entry_line, read_listing, write_listing
 from formats.errors import FormatError
 
 VECTORS = vectors()
@@ -32,7 +32,7 @@ def read(name: str) -> bytes:
     reader = ContentsReader(source, parcel=PARCEL, archives=1)
     writer = ContentsWriter(out, parcel=PARCEL, packages=1, archives=1)
     for header, entries_of in reader.packages():
-        writer.package(header, list(entries_of))
+        writer.package(header, map(entry_line, entries_of))
     for number, members in reader.archives():
         writer.archive(number, members)
     writer.close()
