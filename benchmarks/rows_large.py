@@ -66,6 +66,8 @@ def rows(work: Path, machine: Machine, quick: bool) -> Iterator[Row]:
             target=0.8 if encrypt else 0.6,
             floor=through,
         )
+        yield Row(item=2, name="  of that, create", ours=create)
+        yield Row(item=2, name="  of that, write", ours=write)
         here("parcel", "ship", "HQ1-000001")
         here("channel", "sync")
         there("channel", "sync")

@@ -26,7 +26,7 @@ import rows_network
 import rows_parity
 import rows_small
 import rows_start
-from measure import Machine, Row, look_at_machine, show
+from measure import Machine, Row, keep_memory_warm, look_at_machine, show
 
 SECTIONS: dict[str, Callable[[Path, Machine, bool], Iterator[Row]]] = {
     "start": rows_start.rows,
@@ -49,6 +49,7 @@ def main() -> None:
     options = parser.parse_args()
     found: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=options.folder) as folder:
+        keep_memory_warm(Path(folder))
         machine = look_at_machine(Path(folder), (256 if options.quick else 1024) << 20)
         print(
             f"{machine.processor}, {machine.processors} processors, "

@@ -70,10 +70,14 @@ class FolderStore(ContentStore):
 
     def open_content(self, sha256: str) -> BinaryIO:
         """See `ContentStore.open_content`."""
+        digest = bytes.fromhex(sha256)
+        data = self._packs.read_already(digest)
+        if data is not None:
+            return io.BytesIO(data)
         try:
             return self._large.open(sha256)
         except FileNotFoundError:
-            data = self._packs.read(bytes.fromhex(sha256))
+            data = self._packs.read(digest)
         if data is None:
             raise _missing(f"content {sha256}")
         return io.BytesIO(data)
