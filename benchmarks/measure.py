@@ -1,7 +1,7 @@
 """What the benchmarks share: processes that are measured, the machine they run on, and rows that compare with a target.
 
-A `Cost` is what processes took. A `Row` is one line of `benchmarks/run.py`. Nothing of the toolkit is imported here: the
-memory of a process that is started counts what its parent had at that moment.
+A `Cost` is what processes took. A `Row` is one line of `benchmarks/run.py`. Nothing of the toolkit is imported here:
+the memory of a process that is started counts what its parent had at that moment.
 """
 
 from __future__ import annotations
@@ -95,16 +95,15 @@ def _compiled() -> Path:
     return Path(tempfile.gettempdir(), f"benchmarks-compiled-{os.getuid()}")
 
 
-_filler: BinaryIO | None = None
+_fillers: list[BinaryIO] = []
 
 
 def keep_memory_warm(folder: Path) -> None:
     """Have `warm_memory` fill what is free, with a file without blocks in ``folder``, from now on."""
-    global _filler
     path = folder / "filler"
     with path.open("wb") as out:
         out.truncate(_FILLER)
-    _filler = path.open("rb", buffering=0)
+    _fillers.append(path.open("rb", buffering=0))
     path.unlink()
 
 
@@ -114,12 +113,13 @@ def warm_memory() -> None:
     The host of a virtual machine finds memory when it is touched first, and takes back what is free: a gigabyte that is
     written there into memory that was free takes 2.5 s, and 0.4 s where memory was in use.
     """
-    if _filler is None:
+    if not _fillers:
         return
-    free = next(int(line.split()[1]) << 10 for line in Path("/proc/meminfo").open() if line.startswith("MemFree:"))
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    free = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemFree:"))
     buffer = bytearray(PIECE)
     for _ in range(max(0, free - _LEFT_FREE) // PIECE):
-        _filler.readinto(buffer)  # type: ignore[attr-defined]
+        _fillers[0].readinto(buffer)  # type: ignore[attr-defined]
 
 
 def courier(home: Path, *, processors: Iterable[int] | None = None) -> Callable[..., Cost]:
@@ -306,7 +306,9 @@ def _ratio(ours: float, peer: float, *, at_least: bool) -> float | None:
 
 def show(rows: Iterable[Row]) -> None:
     """Print the rows as a table."""
-    print(f"{'':2} {'what':48} {'ours':>9} {'peer':>9} {'ratio':>7} {'by cpu':>7} {'target':>7} {'':4} {'floor':>8} peak")
+    print(
+        f"{'':2} {'what':48} {'ours':>9} {'peer':>9} {'ratio':>7} {'by cpu':>7} {'target':>7} {'':4} {'floor':>8} peak"
+    )
     for row in rows:
         peer = "" if row.peer is None else f"{row.peer.seconds:.2f} s"
         ratio = "" if row.ratio is None else f"{row.ratio:.3g}"

@@ -34,7 +34,12 @@ def plan_rows(work: Path, machine: Machine, quick: bool) -> Iterator[Row]:
         peak=int(_figure(ran, r"peak memory ([\d.]+) MiB")) << 20,
     )
     yield Row(
-        item=7, name=f"plan of {files} files, seconds", ours=cost, value=cost.processor, unit="s of processor time", target=30
+        item=7,
+        name=f"plan of {files} files, seconds",
+        ours=cost,
+        value=cost.processor,
+        unit="s of processor time",
+        target=30,
     )
 
 
@@ -49,4 +54,6 @@ def channel_rows(work: Path, machine: Machine, quick: bool) -> Iterator[Row]:
         processor=ran.processor,
         peak=int(_figure(ran, r"([\d.]+) at most")) << 20,
     )
-    yield Row(item=8, name=f"{messages} messages, {sites} sites, seconds", ours=cost, value=cost.seconds, unit="s", target=60)
+    yield Row(
+        item=8, name=f"{messages} messages, {sites} sites, seconds", ours=cost, value=cost.seconds, unit="s", target=60
+    )

@@ -26,7 +26,12 @@ def rows(work: Path, machine: Machine, quick: bool) -> Iterator[Row]:
 
     version = best(("--version",), home=False)
     yield Row(item=6, name="--version", ours=version)
-    commands = {("--help",): 0.2, ("package", "list"): SECONDS, ("parcel", "list"): SECONDS, ("channel", "sync"): SECONDS}
+    commands = {
+        ("--help",): 0.2,
+        ("package", "list"): SECONDS,
+        ("parcel", "list"): SECONDS,
+        ("channel", "sync"): SECONDS,
+    }
     for words, seconds in commands.items():
         cost = best(words, home=words != ("--help",))
         yield Row(

@@ -63,6 +63,10 @@ class ContentStore(Protocol):
     def has(self, sha256: str, size: int) -> bool:
         """Whether this content is stored with ``size`` bytes. Its bytes are not read."""
 
+    def lacking(self, contents: Iterable[tuple[str, int]]) -> Iterator[str]:
+        """Yield those of many contents, each its SHA-256 and its bytes, for which `has` is false, in any order."""
+        return (sha256 for sha256, size in contents if not self.has(sha256, size))
+
     def has_listing(self, sha256: str) -> bool:
         """Whether this listing is stored. Its bytes are not read."""
 

@@ -43,7 +43,7 @@ from formats.documents.listing import Entry, FileEntry, ListingSummary, read_lis
 from formats.errors import FormatError
 
 _BATCH = 10_000
-"""Entries of a listing that are verified together: so many are put into the order of the packs."""
+"""Contents that are looked at together: so many are put into the order of the packs."""
 
 
 class FolderStore(ContentStore):
@@ -63,6 +63,15 @@ class FolderStore(ContentStore):
         if size <= self._packed:
             return self._packs.length(bytes.fromhex(sha256)) == size
         return self._large.size(sha256) == size
+
+    def lacking(self, contents: Iterable[tuple[str, int]]) -> Iterator[str]:
+        """See `ContentStore.lacking`."""
+        every = iter(contents)
+        while batch := list(islice(every, _BATCH)):
+            small = {bytes.fromhex(sha256): size for sha256, size in batch if size <= self._packed}
+            held = self._packs.lengths(small)
+            yield from (digest.hex() for digest, size in small.items() if held.get(digest) != size)
+            yield from (sha256 for sha256, size in batch if size > self._packed and not self.has(sha256, size))
 
     def has_listing(self, sha256: str) -> bool:
         """See `ContentStore.has_listing`."""

@@ -52,6 +52,10 @@ class Packs:
         place = self._index.find(digest)
         return None if place is None else place.length
 
+    def lengths(self, digests: Iterable[bytes]) -> dict[bytes, int]:
+        """The bytes of each of many contents; those that are not packed are left out."""
+        return {digest: place.length for digest, place in self._index.find_all(digests).items()}
+
     def read_already(self, digest: bytes) -> bytes | None:
         """The bytes of a content that were read together with the one before it, once; None where they were not."""
         return self._ahead.take(digest)
