@@ -168,10 +168,31 @@ class TreeRoot(AbstractContextManager["TreeRoot"]):
         else:
             os.link(old, new)
 
+    def name_too(self, name: str, target: Path) -> bool:
+        """Give a file one more name, ``target``; whether the file system could."""
+        path, at = self._at(name)
+        try:
+            if at:
+                os.link(path, target, src_dir_fd=self._fd, follow_symlinks=False)
+            else:
+                os.link(path, target)
+        except (OSError, NotImplementedError):
+            return False
+        return True
+
+    def delete_folder(self, name: str) -> bool:
+        """Delete a folder if it is empty; whether it is gone."""
+        path, at = self._at(name)
+        try:
+            os.rmdir(path, **at)
+        except OSError:
+            return False
+        return True
+
     def utime(self, name: str, mtime_ns: int) -> None:
         """Set the time of an entry, of a link itself where the system can."""
         path, at = self._at(name)
-        with nicety(Path(self._text), TIMES):
+        with nicety(self._folder, TIMES):
             if os.utime in os.supports_follow_symlinks:
                 os.utime(path, ns=(mtime_ns, mtime_ns), follow_symlinks=False, **at)
             elif not Path(path).is_symlink():
@@ -180,10 +201,10 @@ class TreeRoot(AbstractContextManager["TreeRoot"]):
     def chmod(self, name: str, mode: int) -> None:
         """Set the permission bits of a file or folder, which is known to be no link."""
         path, at = self._at(name)
-        with nicety(Path(self._text), PERMISSIONS):
+        with nicety(self._folder, PERMISSIONS):
             os.chmod(path, mode, **at)
 
     def fchmod(self, descriptor: int, mode: int) -> None:
         """Set the permission bits of an open file."""
-        with nicety(Path(self._text), PERMISSIONS):
+        with nicety(self._folder, PERMISSIONS):
             os.fchmod(descriptor, mode)
