@@ -9,6 +9,7 @@ import typer
 
 from courier.cli.command import DRY_RUN, command, console_of, group
 from courier.cli.package_version import describe
+from courier.cli.written_bytes import say_written
 from courier.text import one_line, plural, size_text
 from formats.names import MAX_VERSION
 
@@ -119,13 +120,14 @@ def add(
             stored = add_package(site, addition, progress)
         files = plural(stored.listing.files, "file")
         console.say(f"{stored.package}:{stored.version}  {stored.name}: {files}, {size_text(stored.listing.bytes)}")
+        disk = say_written(console, stored.listing.bytes)
         left = delete_source(addition) if move else []
         if left:
             named = _examples(left[:_NAMED], len(left))
             console.note(f"{plural(len(left), 'entry', 'entries')} of the source: not deleted: {named}")
         for note in notes_on(site, stored):
             console.say(f"  note: {note}")
-        console.result({**describe(stored), **kept, **({"left": left} if move else {})})
+        console.result({**describe(stored), **kept, **disk, **({"left": left} if move else {})})
 
 
 _NAMED = 5
