@@ -42,6 +42,9 @@ class LocalStaging(Staging):
     missing or damaged, and ``has_table`` whether it has a content's block table.
     """
 
+    keeps_files = False
+    """Whether a staged file becomes one of the store as it is, so that it may be a further name of a source."""
+
     def __init__(
         self,
         store: ContentStore,
@@ -98,7 +101,7 @@ class LocalStaging(Staging):
             return self.keep_small(head)
         descriptor = _descriptor(source)
         if descriptor is not None:
-            if name_too is not None and same_disk(descriptor, self._folder):
+            if name_too is not None and self.keeps_files and same_disk(descriptor, self._folder):
                 content, table = _hashed(_told(source, [head, rest], progress))
                 path = self._new_file()
                 if name_too(path):
@@ -331,6 +334,8 @@ class LocalIncoming(IncomingContent):
 
 class FolderStaging(LocalStaging):
     """New content and listings on their way into the folder of a store, whose packs and larger contents are given."""
+
+    keeps_files = True
 
     def __init__(self, store: ContentStore, folder: Path, packs: Packs, large: LargeContents, packed: int) -> None:
         super().__init__(store, folder, packed, problems=packs.problems, has_table=large.has_table)
