@@ -22,7 +22,7 @@ from courier.parcel.archive_plan import Content, PlannedArchive, PlannedMember, 
 from courier.parcel.recipes import PACKS, ArchiveRecipe, Encryptor, RecipeMember, compose, pack_path
 from courier.sending.member_source import BuildStoppedError, MemberSource, bad_content
 from courier.sending.solid_packing import PackedRun, SolidPacking, run_crcs, runs_of
-from formats.blocks import BLOCK, BlockHasher
+from formats.blocks import BLOCK, SideBlockHasher
 from formats.codecs import SolidCodec
 from formats.digest import CHUNK, chunks
 from formats.documents.contents import MemberRecord
@@ -249,8 +249,7 @@ class ArchiveBuilder:
             number=number, members=tuple(members), pack=pack, pack_sha256=pack_sha256, size=0, sha256="", blocks=b""
         )
         left = sum(member.planned.length for member in members)
-        hasher = BlockHasher(BLOCK)
-        with compose(recipe, self._folder, self._open, self._encryptor) as source:
+        with compose(recipe, self._folder, self._open, self._encryptor) as source, SideBlockHasher() as hasher:
             while data := source.read(CHUNK):
                 if self._stop.is_set():
                     raise BuildStoppedError
@@ -258,9 +257,10 @@ class ArchiveBuilder:
                 told = min(left, len(data))
                 left -= told
                 self._progress(told)
+            sha256, blocks = hasher.finish_all()
+            size = hasher.count
         self._progress(left)
-        sha256, blocks = hasher.finish()
-        return replace(recipe, size=hasher.count, sha256=sha256, blocks=blocks)
+        return replace(recipe, size=size, sha256=sha256, blocks=blocks)
 
     def _read_parts(self, run: Sequence[PlannedMember], parts: _Parts) -> None:
         """Read the parts of a content that is cut for their CRC-32s, and check its digest if all parts are read.
