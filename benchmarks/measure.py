@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -304,11 +304,10 @@ def _ratio(ours: float, peer: float, *, at_least: bool) -> float | None:
     return above / below if below else None
 
 
-def show(rows: Iterable[Row]) -> None:
-    """Print the rows as a table."""
-    print(
-        f"{'':2} {'what':48} {'ours':>9} {'peer':>9} {'ratio':>7} {'by cpu':>7} {'target':>7} {'':4} {'floor':>8} peak"
-    )
+def shown(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows, each printed as a line of a table as soon as it is there."""
+    heads = f"{'ours':>9} {'peer':>9} {'ratio':>7} {'by cpu':>7} {'target':>7} {'':4} {'floor':>8} peak"
+    print(f"{'':2} {'what':48} {heads}", flush=True)
     for row in rows:
         peer = "" if row.peer is None else f"{row.peer.seconds:.2f} s"
         ratio = "" if row.ratio is None else f"{row.ratio:.3g}"
@@ -320,3 +319,4 @@ def show(rows: Iterable[Row]) -> None:
             f"{'met' if row.met else 'NOT':4} {floor:>8} {row.ours.peak >> 20} MiB",
             flush=True,
         )
+        yield row

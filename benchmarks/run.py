@@ -26,7 +26,7 @@ import rows_network
 import rows_parity
 import rows_small
 import rows_start
-from measure import Machine, Row, keep_memory_warm, look_at_machine, show
+from measure import Machine, Row, keep_memory_warm, look_at_machine, shown
 
 SECTIONS: dict[str, Callable[[Path, Machine, bool], Iterator[Row]]] = {
     "start": rows_start.rows,
@@ -62,9 +62,7 @@ def main() -> None:
             place = Path(folder, name)
             place.mkdir()
             print(f"\n{name}")
-            made = list(rows(place, machine, options.quick))
-            show(made)
-            found += made
+            found += shown(rows(place, machine, options.quick))
     if options.json:
         document = {"machine": asdict(machine), "quick": options.quick, "rows": [row.document() for row in found]}
         options.json.write_text(json.dumps(document, indent=2) + "\n")
