@@ -7,6 +7,7 @@ their small contents were packed too.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from typing import BinaryIO
 
@@ -20,15 +21,18 @@ _AHEAD = 1 << 20
 class ReadAhead:
     """What each thread has read ahead. Nobody's reading changes what another thread finds.
 
-    What was read ahead is given once: who asks for it again, as when it was found to be damaged, has it looked up and
-    read anew. Nothing is compared with a SHA-256 here.
+    What was read ahead is given once, and only if it has its SHA-256: where the head of a record is damaged, or another
+    process has put a content right since, the index alone tells where its bytes are.
     """
 
     def __init__(self) -> None:
         self._threads = threading.local()
 
     def read(self, source: BinaryIO, place: Place) -> bytes:
-        """The content at ``place`` of its pack, and with it those that follow, if it follows the one read last."""
+        """The content at ``place`` of its pack, and with it those that follow, if it follows the one read last.
+
+        It is not compared with its SHA-256.
+        """
         after = getattr(self._threads, "after", None)
         self._threads.contents = {}
         source.seek(place.offset)
@@ -44,9 +48,10 @@ class ReadAhead:
         return data
 
     def take(self, digest: bytes) -> bytes | None:
-        """A content that was read ahead, which is forgotten with that; None where it was not."""
+        """A content that was read ahead and is good, which is forgotten with that; else None."""
         contents: dict[bytes, bytes] | None = getattr(self._threads, "contents", None)
-        return contents.pop(digest, None) if contents else None
+        data = contents.pop(digest, None) if contents else None
+        return data if data is not None and hashlib.sha256(data).digest() == digest else None
 
     def forget(self) -> None:
         """Forget what every thread has read ahead: the packs change."""

@@ -10,6 +10,7 @@ import pytest
 from courier.errors import DamagedError
 from courier.site.store import packs as module
 from courier.site.store.folder import FolderStore
+from courier.site.store.pack_file import HEADER
 from courier.site.store.pack_index import PackIndex, Place
 from formats.digest import sha256_hex
 
@@ -72,6 +73,16 @@ def test_what_was_read_ahead_is_forgotten_with_the_content(store: FolderStore, t
     with pytest.raises(DamagedError, match="is missing"):
         read(store, CONTENTS[3])
     assert read(store, CONTENTS[4]) == CONTENTS[4]
+
+
+def test_the_head_of_a_record_counts_for_nothing_where_the_index_knows_better(
+    store: FolderStore, tmp_path: Path
+) -> None:
+    (pack,) = (tmp_path / "store" / "packs").glob("*.pack")
+    digest = bytes.fromhex(sha256_hex(CONTENTS[7]))
+    right, wrong = (HEADER.pack(digest, length) for length in (len(CONTENTS[7]), len(CONTENTS[7]) - 1))
+    pack.write_bytes(pack.read_bytes().replace(right, wrong))
+    assert [read(store, data) for data in CONTENTS[:20]] == CONTENTS[:20]
 
 
 def test_a_pack_that_ends_early_is_read_no_further(store: FolderStore, tmp_path: Path) -> None:
