@@ -72,7 +72,7 @@ def _read_file(
 ) -> tuple[StoredContent, HoleMap]:
     """Take in a file; raises `_ChangedError` unless it is the file that the survey saw, and stays it."""
     root, below = tree.place(entry.name)
-    path = tree.path(entry.name)
+    path = root.text(below)
     named_too = False
 
     def name_too(target: Path) -> bool:
@@ -100,17 +100,17 @@ def _read_file(
                 raise _ChangedError
     except OSError as error:
         # An error that names no file, or another one, is one of the store.
-        if error.filename in (str(path), below) and error.errno in _NOT_READ:
+        if error.filename in (path, below) and error.errno in _NOT_READ:
             raise _ChangedError(reason(error)) from None
         raise
     return content, found
 
 
-def _holes(source: SourceFile, path: Path, entry: SourceEntry) -> HoleMap:
+def _holes(source: SourceFile, path: str, entry: SourceEntry) -> HoleMap:
     try:
         return hole_map(find_holes(source.fileno(), entry.size))
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
+        raise OSError(error.errno, error.strerror, path) from None
 
 
 def _is_as_seen(info: os.stat_result, entry: SourceEntry) -> bool:

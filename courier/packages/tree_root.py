@@ -28,7 +28,7 @@ _RELATIVE = {os.open, os.mkdir, os.stat, os.readlink, os.symlink, os.link, os.ut
 class SourceFile(io.FileIO):
     """An open file whose errors on reading name it."""
 
-    def __init__(self, descriptor: int, path: Path) -> None:
+    def __init__(self, descriptor: int, path: Path | str) -> None:
         self._path = path
         try:
             super().__init__(descriptor, "rb")
@@ -65,6 +65,10 @@ class TreeRoot(AbstractContextManager["TreeRoot"]):
     def path(self, name: str) -> Path:
         """Where an entry is on the disk, for messages."""
         return self._folder / name if name else self._folder
+
+    def text(self, name: str) -> str:
+        """The same as text, for each of very many files."""
+        return os.path.join(self._text, name) if name else self._text
 
     def _at(self, name: str) -> tuple[str | Path, dict[str, Any]]:
         return (self.path(name), {}) if self._fd is None else (name or ".", {"dir_fd": self._fd})

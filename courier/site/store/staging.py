@@ -95,7 +95,7 @@ class LocalStaging(Staging):
     ) -> StoredContent:
         """See `Staging.add`."""
         head = source.read(self.packed)
-        rest = source.read(CHUNK)
+        rest = source.read(CHUNK if len(head) == self.packed else 1)
         if not rest and len(head) <= self.packed:
             progress(len(head))
             return self.keep_small(head)
