@@ -126,6 +126,31 @@ def take_lock(descriptor: int) -> bool:
     return True
 
 
+_FICLONE = 0x40049409
+"""The request of Linux that has a file share all blocks of another: XFS, Btrfs, bcachefs, NFS 4.2, SMB."""
+
+
+def share_blocks(source: int, target: int) -> bool:
+    """Have the open file ``target``, which is empty, share the blocks of ``source`` on the disk; whether that was done.
+
+    Both then hold the same bytes, and a change of one is not seen in the other. No byte is copied. False where the
+    system or the file system cannot, and for files on two of them.
+    """
+    try:
+        import fcntl
+
+        fcntl.ioctl(target, _FICLONE, source)
+    except (ImportError, OSError):
+        # Whatever the reason is: the bytes are copied then, and a disk that fails says so there.
+        return False
+    return True
+
+
+def same_disk(one: int, folder: Path) -> bool:
+    """Whether an open file is on the file system of ``folder``."""
+    return os.fstat(one).st_dev == folder.stat().st_dev
+
+
 def can_share_lock(descriptor: int) -> bool:
     """Whether nobody holds the lock of an open file for itself alone; two may ask at one time. Raises `OSError`.
 

@@ -112,6 +112,10 @@ class SideBlockHasher:
         """
         return self._whole.hexdigest(), self._blocks.finish() if self.count > BLOCK else b""
 
+    def finish_all(self) -> tuple[str, bytes]:
+        """The same as `BlockHasher.finish`: the only block of a stream has its digest too."""
+        return self._whole.hexdigest(), self._blocks.finish()
+
     def close(self) -> None:
         """End the threads."""
         self._whole.close()

@@ -1,8 +1,9 @@
 """Signatures: DSSE envelopes over exact payload bytes (DSSE protocol v1), checked before the payload is parsed.
 
-Signers are securesystemslib's; signatures are judged with `cryptography` alone, as every command judges the card of its
-site, and securesystemslib takes longer to load than that. The envelope itself has one encoding, canonical JSON, so that
-one document has one byte string; at most `MAX_SIGNATURES` signatures, no two by one key.
+Signers are the keyring's, and securesystemslib's for tokens; signatures are made and judged with `cryptography` alone,
+as nearly every command does that, and securesystemslib takes longer to load than most of them to run. The envelope
+itself has one encoding, canonical JSON, so that one document has one byte string; at most `MAX_SIGNATURES` signatures,
+no two by one key.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-    from securesystemslib.signer import Signature as SslibSignature
 
 MAX_SIGNATURES = 4
 MAX_ENVELOPE = 64 << 20
@@ -29,10 +29,18 @@ MAX_FRAME = 16 << 10
 _HEAD = b'{"payload":"'
 
 
-class Signer(Protocol):
-    """What signs: securesystemslib's `Signer`, its key in a file, the environment or a token."""
+class Signature(Protocol):
+    """A signature as a signer gives it; securesystemslib's has these fields too."""
 
-    def sign(self, payload: bytes) -> SslibSignature:
+    @property
+    def signature(self) -> str:
+        """The bytes of the signature, in hexadecimal."""
+
+
+class Signer(Protocol):
+    """What signs, its key in a file, the environment or a token: also securesystemslib's `Signer`."""
+
+    def sign(self, payload: bytes) -> Signature:
         """Sign bytes."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from courier.care.ailment import Ailment, Area
 from courier.errors import BusyError, CourierError
 from courier.site.catalog import packages
+from courier.site.catalog.packages import StoredPackage
 from courier.site.home import Site
 from courier.text import plural
 from formats.documents.listing import FileEntry
@@ -74,10 +75,15 @@ def _lacking(site: Site) -> Iterator[tuple[str, str]]:
         stored = packages.versions(connection)
     for one in stored:
         try:
-            files = (entry for entry in site.store.entries(one.listing) if isinstance(entry, FileEntry) and entry.size)
-            missing = sum(not site.store.has(entry.sha256, entry.size) for entry in files)
+            lost = set(site.store.lacking((file.sha256, file.size) for file in _files(site, one)))
+            missing = sum(file.sha256 in lost for file in _files(site, one)) if lost else 0
         except CourierError as error:
             yield f"{one.package}:{one.version}", error.message
             continue
         if missing:
             yield f"{one.package}:{one.version}", f"the content of {plural(missing, 'file')} is missing"
+
+
+def _files(site: Site, stored: StoredPackage) -> Iterator[FileEntry]:
+    """The files of a version that hold bytes."""
+    return (entry for entry in site.store.entries(stored.listing) if isinstance(entry, FileEntry) and entry.size)

@@ -9,6 +9,7 @@ import typer
 
 from courier.cli.command import DRY_RUN, command, console_of, group
 from courier.cli.package_version import describe
+from courier.cli.written_bytes import say_written
 from courier.text import one_line, plural, size_text
 from formats.names import MAX_VERSION
 
@@ -30,6 +31,7 @@ app = group("")
         'courier package add /srv/images/win11 --name "Windows 11" --id HQ100001 --version 3',
         'courier package add drivers.7z --expand --name "Drivers"',
         'courier package add /srv/rootfs --pack --name "Thin client"',
+        'courier package add /srv/captured/office.wim --move --name "Office PC"',
     ],
 )
 def add(
@@ -64,6 +66,13 @@ def add(
     holes: Annotated[
         bool, typer.Option("--holes/--no-holes", help="Whether the holes of sparse files are kept as holes.")
     ] = True,
+    move: Annotated[
+        bool,
+        typer.Option(
+            "--move",
+            help="Delete the files once they are in the store. Large ones on its file system are not copied.",
+        ),
+    ] = False,
     dry_run: DRY_RUN = False,
 ) -> None:
     """Add files, a folder or an archive's files as a package version.
@@ -72,7 +81,7 @@ def add(
     counted; --pack keeps all of it but sockets.
     """
     from courier.errors import UsageError
-    from courier.packages.add import add_package, notes_on, plan_addition, plan_expansion, plan_packing
+    from courier.packages.add import add_package, delete_source, notes_on, plan_addition, plan_expansion, plan_packing
     from courier.packages.expand import ARCHIVE_PASSWORD
     from courier.site.keyring import ask_secret
 
@@ -81,6 +90,10 @@ def add(
         raise UsageError("--expand takes one archive", hint="of a split one name the first part alone, NAME.7z.001")
     if pack and (expand or len(paths) != 1):
         raise UsageError("--pack takes one folder, and does not go with --expand", hint="name one folder")
+    if move and (expand or pack):
+        raise UsageError("--move does not go with --expand or --pack", hint="delete what was added afterwards")
+    if move and any(path.is_symlink() for path in paths):
+        raise UsageError("--move takes no links", hint="name the file or folder itself")
 
     def plan(site: Site) -> AbstractContextManager[Addition]:
         if pack:
@@ -94,7 +107,7 @@ def add(
                 version=version,
                 password=lambda: ask_secret(ARCHIVE_PASSWORD, f"password of {paths[0].name}"),
             )
-        return plan_addition(site, paths, name=name, package=package_id, version=version, holes=holes)
+        return plan_addition(site, paths, name=name, package=package_id, version=version, holes=holes, move=move)
 
     with console.site() as site, plan(site) as addition:
         size = addition.source.bytes
@@ -107,11 +120,18 @@ def add(
             stored = add_package(site, addition, progress)
         files = plural(stored.listing.files, "file")
         console.say(f"{stored.package}:{stored.version}  {stored.name}: {files}, {size_text(stored.listing.bytes)}")
+        disk = say_written(console, stored.listing.bytes)
+        left = delete_source(addition) if move else []
+        if left:
+            named = _examples(left[:_NAMED], len(left))
+            console.note(f"{plural(len(left), 'entry', 'entries')} of the source: not deleted: {named}")
         for note in notes_on(site, stored):
             console.say(f"  note: {note}")
-        console.result({**describe(stored), **kept})
+        console.result({**describe(stored), **kept, **disk, **({"left": left} if move else {})})
 
 
+_NAMED = 5
+"""Entries that were not deleted and are named."""
 _NOT_KEPT = {
     "owner": "Not kept: the owner or group of {} (whoever exports them will own them)",
     "xattr": "Not kept: the extended attributes of {}",

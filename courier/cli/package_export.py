@@ -9,6 +9,7 @@ import typer
 
 from courier.cli.command import command, console_of, group
 from courier.cli.package_version import REFERENCE, describe
+from courier.cli.written_bytes import say_written
 from courier.text import plural
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def export(
                 stored, made = export_package(site, reference, to, keep_set_id=keep_set_id, progress=progress)
             written = [to]
         _say_written(console, stored, written, made, lost)
+        disk = say_written(console, stored.listing.bytes)
         parts = [str(path) for path in written]
         console.result(
             {
@@ -118,6 +120,7 @@ def export(
                 "not_restored": dict(lost),
                 "links_outside": made.links_outside,
                 "set_id_dropped": made.set_id_dropped,
+                **disk,
             }
         )
 

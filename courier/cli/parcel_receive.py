@@ -12,6 +12,7 @@ from courier.cli.by_rule import distribute_by_rule
 from courier.cli.command import PARCEL, command, console_of, group
 from courier.cli.received_parcel import medium_text, parcel_status, say_status, say_volume, volume_result
 from courier.cli.seals import SEALS_FILE, read_seals
+from courier.cli.written_bytes import say_written
 from courier.text import plural
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def receive(
             document |= parcels[0]
         for status in done.parcels:
             say_status(console, status)
+        document |= say_written(console, sum(volume.bytes for volume in done.volumes if volume.read))
         document["distributed"] = distribute_by_rule(console, site)
         if done.failures:
             document["failures"] = [{"path": n, "code": f.code, "message": f.message} for n, f in done.failures]

@@ -11,6 +11,7 @@ from courier.cli.command import DRY_RUN, command, console_of, group
 from courier.cli.config import config_of
 from courier.cli.console import Console
 from courier.cli.planned_parcel import load_text, packing_document, say_plan, volumes_text
+from courier.cli.written_bytes import say_written
 from courier.media.kinds import kinds_text
 from courier.text import plural, size_text
 
@@ -182,10 +183,11 @@ def create(
         )
         kept, all_kept = disk_bytes(site, packing.parcel), keep_quota(site)
         _say_kept(console, site, kept, all_kept)
+        disk = say_written(console, plan.content_bytes)
         console.say(f"Next: courier parcel write {packing.parcel} --layout iso --out DIR")
         notes = {"notes": list(plan.notes), "overridden": list(plan.overridden)}
         space = {"kept_bytes": kept, "built_bytes": all_kept.bytes, "parcel_quota": all_kept.quota}
-        console.result({"state": parcel.sent.state, **notes, **space, **packing_document(packing)})
+        console.result({"state": parcel.sent.state, **notes, **space, **disk, **packing_document(packing)})
 
 
 def _say_discarded(console: Console, kept: Retained) -> None:

@@ -12,6 +12,7 @@ from courier.cli.command import DRY_RUN, PARCEL, command, console_of, group
 from courier.cli.console import Console, duration_text
 from courier.cli.parcel_send import CAPACITY, MEDIA
 from courier.cli.planned_parcel import packing_document, volume_cell
+from courier.cli.written_bytes import say_written
 from courier.text import plural, size_text
 
 if TYPE_CHECKING:
@@ -113,9 +114,10 @@ def write(
                 changed=console.change_media,
             )
         burnt = _burn(console, site, parcel, done.volumes, burn) if burn else []
+        disk = say_written(console, sum(plan.spaces[one.number].payload for one in done.volumes if not one.kept))
         _say_next(console, parcel, done, layout="" if burn else layout)
         volumes = [_written(one) for one in done.volumes]
-        console.result({"parcel_id": parcel, "state": done.state, "volumes": volumes, "burnt": burnt})
+        console.result({"parcel_id": parcel, "state": done.state, "volumes": volumes, "burnt": burnt, **disk})
 
 
 def _layout(name: str, *, burn: bool) -> Layout:

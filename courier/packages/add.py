@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError, UsageError, explain
@@ -17,14 +18,14 @@ from courier.packages.expand import ArchiveSource
 from courier.packages.link_policy import check_links, refuse_links
 from courier.packages.numbering import GivenOut, choose_number, version_used
 from courier.packages.pack import PackedTree
-from courier.packages.read_tree import read_tree
+from courier.packages.read_tree import delete_moved, read_tree
 from courier.packages.survey import Counted, SourceTree, scan_tree
 from courier.progress import SILENT, Progress
 from courier.site.catalog import packages
 from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
 from courier.site.home import Site
-from courier.site.store.content_store import Staging
+from courier.site.store.content_store import Staging, StoredContent
 from formats.documents.listing import Entry
 from formats.documents.package import MAX_NAME
 from formats.errors import FormatError
@@ -35,7 +36,7 @@ class Addition:
     """What is to be added: the source as it was found, and what the operator wants the version to be called.
 
     ``package`` and ``version`` are None for a new package ID, and for the next version. ``holes``: whether holes of
-    sparse files are looked for.
+    sparse files are looked for. ``move``: the source is to be deleted once it is in the store (`delete_source`).
     """
 
     source: SourceTree | ArchiveSource | PackedTree
@@ -43,6 +44,7 @@ class Addition:
     package: str | None
     version: int | None
     holes: bool = True
+    move: bool = False
 
     @property
     def room(self) -> int:
@@ -74,8 +76,9 @@ def plan_addition(
     package: str | None = None,
     version: int | None = None,
     holes: bool = True,
+    move: bool = False,
 ) -> Iterator[Addition]:
-    """Walk the files and folders that are to become a package version; reads no content.
+    """Walk the files and folders that are to become a package version; reads no content. ``move`` as in `Addition`.
 
     Raises `NotFoundError`, `UsageError` (no name, nothing to add, or two paths of one name) and `RefusedError` (what
     cannot be read or no package can hold, all of it named; or a part of the site's home); either also for a package ID
@@ -85,7 +88,7 @@ def plan_addition(
     _check_outside_home(site, paths)
     with scan_tree(paths) as source:
         _check_source(site, source, name, "a folder or file")
-        yield Addition(source=source, name=name, package=package, version=version, holes=holes)
+        yield Addition(source=source, name=name, package=package, version=version, holes=holes, move=move)
 
 
 @contextmanager
@@ -191,8 +194,23 @@ def _entries(addition: Addition, staging: Staging, progress: Callable[[int], Non
     """Stage the content of the source and yield the entries of its listing."""
     source = addition.source
     if isinstance(source, SourceTree):
-        return read_tree(source, lambda stream: staging.add(stream, progress), holes=addition.holes)
+
+        def take(stream: BinaryIO) -> StoredContent:
+            return staging.add(stream, progress)
+
+        def take_over(stream: BinaryIO, name_too: Callable[[Path], bool]) -> StoredContent:
+            return staging.add(stream, progress, name_too)
+
+        return read_tree(source, take, holes=addition.holes, take_over=take_over if addition.move else None)
     return source.read(staging, progress)
+
+
+def delete_source(addition: Addition) -> list[str]:
+    """Delete the files and folders of a version that was added; return the package's paths of what stays.
+
+    That is what changed since it was surveyed, or cannot be deleted, and folders that hold something still.
+    """
+    return delete_moved(addition.source) if isinstance(addition.source, SourceTree) else []
 
 
 def _choose_version(

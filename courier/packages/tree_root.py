@@ -28,7 +28,7 @@ _RELATIVE = {os.open, os.mkdir, os.stat, os.readlink, os.symlink, os.link, os.ut
 class SourceFile(io.FileIO):
     """An open file whose errors on reading name it."""
 
-    def __init__(self, descriptor: int, path: Path) -> None:
+    def __init__(self, descriptor: int, path: Path | str) -> None:
         self._path = path
         try:
             super().__init__(descriptor, "rb")
@@ -65,6 +65,10 @@ class TreeRoot(AbstractContextManager["TreeRoot"]):
     def path(self, name: str) -> Path:
         """Where an entry is on the disk, for messages."""
         return self._folder / name if name else self._folder
+
+    def text(self, name: str) -> str:
+        """The same as text, for each of very many files."""
+        return os.path.join(self._text, name) if name else self._text
 
     def _at(self, name: str) -> tuple[str | Path, dict[str, Any]]:
         return (self.path(name), {}) if self._fd is None else (name or ".", {"dir_fd": self._fd})
@@ -168,10 +172,31 @@ class TreeRoot(AbstractContextManager["TreeRoot"]):
         else:
             os.link(old, new)
 
+    def name_too(self, name: str, target: Path) -> bool:
+        """Give a file one more name, ``target``; whether the file system could."""
+        path, at = self._at(name)
+        try:
+            if at:
+                os.link(path, target, src_dir_fd=self._fd, follow_symlinks=False)
+            else:
+                os.link(path, target)
+        except (OSError, NotImplementedError):
+            return False
+        return True
+
+    def delete_folder(self, name: str) -> bool:
+        """Delete a folder if it is empty; whether it is gone."""
+        path, at = self._at(name)
+        try:
+            os.rmdir(path, **at)
+        except OSError:
+            return False
+        return True
+
     def utime(self, name: str, mtime_ns: int) -> None:
         """Set the time of an entry, of a link itself where the system can."""
         path, at = self._at(name)
-        with nicety(Path(self._text), TIMES):
+        with nicety(self._folder, TIMES):
             if os.utime in os.supports_follow_symlinks:
                 os.utime(path, ns=(mtime_ns, mtime_ns), follow_symlinks=False, **at)
             elif not Path(path).is_symlink():
@@ -180,10 +205,10 @@ class TreeRoot(AbstractContextManager["TreeRoot"]):
     def chmod(self, name: str, mode: int) -> None:
         """Set the permission bits of a file or folder, which is known to be no link."""
         path, at = self._at(name)
-        with nicety(Path(self._text), PERMISSIONS):
+        with nicety(self._folder, PERMISSIONS):
             os.chmod(path, mode, **at)
 
     def fchmod(self, descriptor: int, mode: int) -> None:
         """Set the permission bits of an open file."""
-        with nicety(Path(self._text), PERMISSIONS):
+        with nicety(self._folder, PERMISSIONS):
             os.fchmod(descriptor, mode)

@@ -14,9 +14,10 @@ from typing import BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import DamagedError, RefusedError, UsageError
-from courier.files import TEMP, make_folder, remove_tree, sweep_beside, sync_file, sync_folder
+from courier.files import TEMP, make_folder, remove_tree, sweep_beside, sync_file, sync_folder, writing_out
+from courier.niceties import share_blocks
 from courier.packages.tree_root import TreeRoot
-from formats.digest import CHUNK, HashingReader
+from formats.digest import CHUNK, SideHash
 from formats.documents.listing import Entry, FileEntry, FolderEntry, HardLinkEntry, LinkEntry
 from formats.holes import hole_runs
 from formats.names import leads_outside, windows_keeps
@@ -169,14 +170,13 @@ class _Writer:
         descriptor = self._root.open(entry.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         with io.FileIO(descriptor, "wb") as out:
             if entry.size:
-                with self._open_content(entry.sha256) as raw:
-                    source = HashingReader(raw)
-                    _copy(source, out, entry, self._progress)
-                if source.count != entry.size or source.hexdigest() != entry.sha256:
-                    raise DamagedError(
-                        f"package store: {entry.path}: content differs from its SHA-256",
-                        hint="remove the package and add or receive it again",
-                    )
+                with self._open_content(entry.sha256) as raw, SideHash() as digest:
+                    _copy(raw, out, entry, digest, self._progress)
+                    if digest.count != entry.size or digest.hexdigest() != entry.sha256:
+                        raise DamagedError(
+                            f"package store: {entry.path}: content differs from its SHA-256",
+                            hint="remove the package and add or receive it again",
+                        )
             if self._files <= _FLUSHED_ALONE or not hasattr(os, "sync"):
                 sync_file(descriptor, self._root.path(entry.path))
             if os.name == "posix":
@@ -184,12 +184,28 @@ class _Writer:
         self._root.utime(entry.path, entry.mtime_ns)
 
 
-def _copy(source: HashingReader, out: io.FileIO, entry: FileEntry, progress: Callable[[int], None]) -> None:
-    """Write a file's bytes; holes stay holes, where they are zeros indeed: the bytes decide, the map is advice."""
+def _copy(
+    source: BinaryIO, out: io.FileIO, entry: FileEntry, digest: SideHash, progress: Callable[[int], None]
+) -> None:
+    """Write a file's bytes; holes stay holes, where they are zeros indeed: the bytes decide, the map is advice.
+
+    Where the file system can have the file share the blocks of the store's, nothing is written. They are read for their
+    digest all the same.
+    """
+    if not entry.holes:
+        shared = entry.size > CHUNK and _share(source, out)
+        written = writing_out(out, progress)
+        while data := source.read(CHUNK):
+            digest.update(data)
+            if not shared:
+                _write_all(out, memoryview(data))
+            written(len(data))
+        return
     holes = hole_runs(entry.holes)
     hole = next(holes, None)
     at = 0
     while data := source.read(CHUNK):
+        digest.update(data)
         view = memoryview(data)
         while view:
             while hole is not None and at >= hole[0] + hole[1]:
@@ -204,6 +220,15 @@ def _copy(source: HashingReader, out: io.FileIO, entry: FileEntry, progress: Cal
             view = view[len(part) :]
         progress(len(data))
     out.truncate(at)
+
+
+def _share(source: BinaryIO, out: io.FileIO) -> bool:
+    """Have a new file share the blocks of a content that is a file; False where that cannot be."""
+    try:
+        descriptor = source.fileno()
+    except (AttributeError, OSError):
+        return False
+    return share_blocks(descriptor, out.fileno())
 
 
 def _write_all(out: io.FileIO, view: memoryview) -> None:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Protocol, cast
 from courier.files import flush_files
 from courier.parcel.parity_repair import Group, ParcelParity
 from courier.progress import SILENT, Progress
-from formats.blocks import BlockHasher
+from formats.blocks import SideBlockHasher
 from formats.digest import CHUNK
 from formats.documents.packing import PackingList
 from formats.parity.column_files import ColumnFiles
@@ -158,9 +158,8 @@ def make_group(group: Group, files: ParcelFiles, progress: Callable[[int], None]
 
 
 def _digests(path: Path, progress: Progress) -> tuple[str, bytes]:
-    hasher = BlockHasher()
-    with path.open("rb") as source:
+    with path.open("rb") as source, SideBlockHasher() as hasher:
         while data := source.read(CHUNK):
             hasher.update(data)
             progress(len(data))
-    return hasher.finish()
+        return hasher.finish_all()

@@ -11,7 +11,7 @@ is read (decision 0006). Parity files are kept as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, BinaryIO, Protocol, cast
@@ -225,14 +225,17 @@ class ComposedFiles:
         packing: PackingList,
         *,
         open_content: Callable[[str], BinaryIO],
-        has_content: Callable[[str, int], bool],
+        lacking: Callable[[Iterable[tuple[str, int]]], Iterator[str]],
         encryptor: Callable[[], Encryptor | None],
     ) -> None:
-        """``encryptor`` is called once, when the first archive of an encrypted parcel is read."""
+        """``lacking``: those of many contents, by SHA-256 and size, that the store does not have.
+
+        ``encryptor`` is called once, when the first archive of an encrypted parcel is read.
+        """
         self._folder = folder
         self._packing = packing
         self._open_content = open_content
-        self._has_content = has_content
+        self._lacking = lacking
         self._make_encryptor = encryptor
         self._encryptor: Encryptor | None = None
         self._last: ArchiveRecipe | None = None
@@ -269,10 +272,9 @@ class ComposedFiles:
             return
         if recipe.pack and not _has_size(pack_path(self._folder, recipe.number), recipe.pack):
             yield "pack"
-        for member in recipe.members:
-            content = member.planned.content
-            if content.codec.as_is and not self._has_content(content.sha256, content.size):
-                yield content.path
+        contents = [member.planned.content for member in recipe.members if member.planned.content.codec.as_is]
+        lost = set(self._lacking((content.sha256, content.size) for content in contents))
+        yield from (content.path for content in contents if content.sha256 in lost)
 
     def open(self, index: int) -> BinaryIO:
         """Open a file for reading, seekable; raises `DamagedError` if it is not here any more."""

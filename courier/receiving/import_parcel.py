@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -47,6 +48,9 @@ from formats.holes import hole_bytes
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+_BATCH = 10_000
+"""Files of which the store is asked together whether it has their contents."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportedParcel:
@@ -72,11 +76,12 @@ def _new_bytes(site: Site, packing: PackingList, path: Path, identities: Sequenc
     try:
         with open_contents(site, packing, path, identities) as contents:
             for _, entries in contents.packages():
-                for entry in entries:
-                    if not isinstance(entry, FileEntry) or site.store.has(entry.sha256, entry.size):
-                        continue
-                    if seen.add(bytes.fromhex(entry.sha256)):
-                        total += entry.size - hole_bytes(entry.holes)
+                files = (entry for entry in entries if isinstance(entry, FileEntry))
+                while batch := list(islice(files, _BATCH)):
+                    lost = set(site.store.lacking((entry.sha256, entry.size) for entry in batch))
+                    for entry in batch:
+                        if entry.sha256 in lost and seen.add(bytes.fromhex(entry.sha256)):
+                            total += entry.size - hole_bytes(entry.holes)
             for _ in contents.archives():
                 pass
     except FormatError as error:
@@ -92,9 +97,9 @@ def is_held(site: Site, packing: PackingList, path: Path) -> bool:
             held = any((stored.version, stored.listing) == (header.version, header.listing) for stored in versions)
             if not held or not site.store.has_listing(header.listing.sha256):
                 return False
-            for entry in entries:
-                if isinstance(entry, FileEntry) and entry.size and not site.store.has(entry.sha256, entry.size):
-                    return False
+            files = ((entry.sha256, entry.size) for entry in entries if isinstance(entry, FileEntry) and entry.size)
+            if any(site.store.lacking(files)):
+                return False
     return True
 
 

@@ -19,11 +19,11 @@ from typing import Any, BinaryIO
 
 from courier.errors import explain
 from courier.files import atomic_file
-from courier.parcel.archive_plan import PlannedArchive, PlannedMember, packed_together
+from courier.parcel.archive_plan import Content, PlannedArchive, PlannedMember, packed_together
 from courier.parcel.recipes import PACKS, ArchiveRecipe, Encryptor, RecipeMember, compose, pack_path
 from courier.sending.member_source import BuildStoppedError, MemberSource, bad_content
 from courier.sending.solid_packing import PackedRun, SolidPacking, run_crcs, runs_of
-from formats.blocks import BLOCK, BlockHasher
+from formats.blocks import BLOCK, SideBlockHasher
 from formats.codecs import SolidCodec
 from formats.digest import CHUNK, chunks
 from formats.documents.contents import MemberRecord
@@ -230,12 +230,25 @@ class ArchiveBuilder:
         part = parts.get((member.content.sha256, member.offset))
         if part is not None:
             crc = part.result()
+        elif member.length == member.content.size <= BLOCK:
+            crc = zlib.crc32(self._small(member.content))
         else:
             crc = 0
             with MemberSource(self._open(member.content.sha256), member) as source:
                 for data in self._told_pieces(source):
                     crc = zlib.crc32(data, crc)
         return RecipeMember(planned=member, size=member.length, crc32=crc, at=member.offset)
+
+    def _small(self, content: Content) -> bytes:
+        """A whole content, which is compared with its SHA-256; for one of a few bytes the rest would take longer."""
+        if self._stop.is_set():
+            raise BuildStoppedError
+        with self._open(content.sha256) as raw:
+            data = raw.read(content.size + 1)
+        if len(data) != content.size or hashlib.sha256(data).hexdigest() != content.sha256:
+            raise bad_content(content.path)
+        self._progress(len(data))
+        return data
 
     def _compressed(self, member: PlannedMember) -> Iterator[bytes]:
         with MemberSource(self._open(member.content.sha256), member) as source:
@@ -259,8 +272,7 @@ class ArchiveBuilder:
             number=number, members=tuple(members), pack=pack, pack_sha256=pack_sha256, size=0, sha256="", blocks=b""
         )
         left = sum(member.planned.length for member in members)
-        hasher = BlockHasher(BLOCK)
-        with compose(recipe, self._folder, self._open, self._encryptor) as source:
+        with compose(recipe, self._folder, self._open, self._encryptor) as source, SideBlockHasher() as hasher:
             while data := source.read(CHUNK):
                 if self._stop.is_set():
                     raise BuildStoppedError
@@ -268,9 +280,10 @@ class ArchiveBuilder:
                 told = min(left, len(data))
                 left -= told
                 self._progress(told)
+            sha256, blocks = hasher.finish_all()
+            size = hasher.count
         self._progress(left)
-        sha256, blocks = hasher.finish()
-        return replace(recipe, size=hasher.count, sha256=sha256, blocks=blocks)
+        return replace(recipe, size=size, sha256=sha256, blocks=blocks)
 
     def _read_parts(self, run: Sequence[PlannedMember], parts: _Parts) -> None:
         """Read the parts of a content that is cut for their CRC-32s, and check its digest if all parts are read.

@@ -263,7 +263,7 @@ def add_parity(
     """
     make_folder(folder / parity_name(packing.edition))
     files = ComposedFiles(
-        folder, packing, open_content=store.open_content, has_content=store.has, encryptor=lambda: encryptor
+        folder, packing, open_content=store.open_content, lacking=store.lacking, encryptor=lambda: encryptor
     )
     if workers is not None:
         workers.make_parity(packing, progress)

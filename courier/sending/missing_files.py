@@ -20,12 +20,13 @@ from courier.sending.outgoing_parcel import ALTERNATIVE, OutgoingParcel
 from courier.site.home import Site
 
 
-def ensure_files(site: Site, parcel: OutgoingParcel, indexes: Iterable[int]) -> int:
+def ensure_files(site: Site, parcel: OutgoingParcel, indexes: Iterable[int], files: ComposedFiles | None = None) -> int:
     """Make what is missing of these files (indexes into ``packing.files()``); return how many packs and parity files.
 
-    Raises `DamagedError`, which says why and what is missing, or `NoSpaceError`.
+    ``files``: those of the parcel, where they are read afterwards. Raises `DamagedError`, which says why and what is
+    missing, or `NoSpaceError`.
     """
-    files, needed = parcel.files(site), 0
+    files, needed = files or parcel.files(site), 0
     out, purpose = site.home / "parcels" / "out", "making missing files of the parcel again"
     with locked(out / "lock"), naming_space(out, lambda: needed, purpose=purpose):
         archives, parity = _missing(parcel, files, indexes)

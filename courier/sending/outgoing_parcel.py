@@ -114,7 +114,7 @@ class OutgoingParcel:
             self.folder,
             self.packing,
             open_content=site.store.open_content,
-            has_content=site.store.has,
+            lacking=site.store.lacking,
             encryptor=self.encryptor,
         )
 

@@ -23,6 +23,7 @@ from courier.media import volume_files as volume
 from courier.media.checked_stream import SourceFile
 from courier.media.writing import VolumeSource
 from courier.parcel.block_table import load_table
+from courier.parcel.recipes import ComposedFiles
 from courier.parcel.volume_layout import FixedSizes, VolumeSpace
 from courier.sending.outgoing_parcel import CARD, CONTENTS, OutgoingParcel
 from courier.site.home import Site
@@ -52,13 +53,13 @@ def fixed_sizes_of(parcel: OutgoingParcel) -> FixedSizes:
     return fixed_sizes(card=(parcel.folder / CARD).stat().st_size, contents=parcel.packing.contents.size)
 
 
-def volume_source(site: Site, parcel: OutgoingParcel, space: VolumeSpace) -> VolumeSource:
-    """Everything that is written on the volume of ``space``, in writing order."""
+def volume_source(site: Site, parcel: OutgoingParcel, space: VolumeSpace, composed: ComposedFiles) -> VolumeSource:
+    """Everything that is written on the volume of ``space``, in writing order; ``composed``: the parcel's files."""
     packing = parcel.packing
     files = _documents(site, parcel, space)
     others = [BagFile(path=file.path, size=file.size, sha256=file.sha256) for file in files]
     files += [_from_memory(path, data) for path, data in volume.bag_tags(packing, space.number, others).items()]
-    files += _payload(site, parcel, space.number)
+    files += _payload(parcel, composed, space.number)
     files.sort(key=lambda file: volume.writing_order(file.path))
     return VolumeSource(
         label=packing.volume_label(space.number),
@@ -116,9 +117,9 @@ def _signed_label(site: Site, folder: Path, label: VolumeLabel) -> bytes:
     return data
 
 
-def _payload(site: Site, parcel: OutgoingParcel, number: int) -> list[SourceFile]:
+def _payload(parcel: OutgoingParcel, composed: ComposedFiles, number: int) -> list[SourceFile]:
     """The archives and parity files of a volume."""
-    packing, composed = parcel.packing, parcel.files(site)
+    packing = parcel.packing
     records = packing.files()
     table = _signed_table(parcel)
     return [

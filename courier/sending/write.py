@@ -21,6 +21,7 @@ from courier.media.finding import find_media
 from courier.media.reading import Layout
 from courier.media.writing import VolumeSource, read_back, write_volume_to
 from courier.parcel.custody_ledger import Happened, record
+from courier.parcel.recipes import ComposedFiles
 from courier.parcel.states import SentEvent, SentState, VolumeEvent, VolumeState
 from courier.parcel.transitions import sent_event, sent_volume_event
 from courier.parcel.volume_layout import VolumeSpace, volume_spaces
@@ -155,7 +156,9 @@ def write_volumes(
     """
     parcel, result = plan.parcel, list[WrittenVolume]()
     site.unlock()
-    ensure_files(site, parcel, [index for number in plan.spaces for index in parcel.packing.on_volume(number)])
+    files = parcel.files(site)
+    wanted = [index for number in plan.spaces for index in parcel.packing.on_volume(number)]
+    ensure_files(site, parcel, wanted, files)
     with alone_with(site, parcel), _custody_entry(site, parcel, result):
         drives = Drives(parcel, plan.layout, plan.outs, changed)
         away = {} if plan.chosen else drives.away()
@@ -167,7 +170,7 @@ def write_volumes(
                 if number in away:
                     one = _away(parcel, away[number], plan.layout)
                 else:
-                    one = _write_one(site, plan, space, drives, told, changed)
+                    one = _write_one(site, plan, space, files, drives, told, changed)
                     unwritten.discard(number)
                     _record(site, parcel, one, last=not unwritten)
             written(one)
@@ -195,12 +198,13 @@ def _write_one(
     site: Site,
     plan: WritePlan,
     space: VolumeSpace,
+    files: ComposedFiles,
     drives: Drives,
     progress: Callable[[int], None],
     changed: Callable[[str], bool],
 ) -> WrittenVolume:
     """Write a volume and read it back; one that exists already is only verified."""
-    source = volume_source(site, plan.parcel, space)
+    source = volume_source(site, plan.parcel, space, files)
     target, kept = drives.place_for(source.label, space.bytes)
     reels = 1
     if kept:

@@ -2,7 +2,7 @@
 
 A signing key is in a file of the key folder (``KEYID.pem``), or ``KEYID.uri`` says which environment variable or
 PKCS#11 token has it. Key files may be readable by their owner only, otherwise they are refused; they are encrypted with
-a passphrase if that was asked for. Private keys never leave this module: callers get securesystemslib's signers.
+a passphrase if that was asked for. Private keys never leave this module and `KeySigner`: callers get signers.
 
 Passphrase and PIN come from an environment variable, or from the person at the terminal, who is asked once.
 """
@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl, urlencode
 from courier.error_codes import Code
 from courier.errors import BusyError, NotFoundError, RefusedError, UsageError
 from courier.files import locked, make_folder, read_private, write_atomic
+from courier.site.key_signer import KeySigner
 from formats.envelope import PublicKey, Signer, load_public_key
 from formats.errors import FormatError
 
@@ -124,8 +125,6 @@ class Keyring:
 
         Raises `NotFoundError` when its private half is not here, `RefusedError` when it cannot be opened.
         """
-        from securesystemslib.signer import CryptoSigner
-
         file, uri = self._folder / f"{key.keyid}.pem", self._folder / f"{key.keyid}.uri"
         if file.exists():
             private = self._load(read_private(file), str(file))
@@ -139,7 +138,7 @@ class Keyring:
         if self._public(private).keyid != key.keyid:
             place = file if file.exists() else f"environment variable {rest}"
             raise RefusedError(f"{place} holds another key than {key.keyid[:16]}", hint=_RESTORE, code=Code.OTHER_KEY)
-        return key.keyid, CryptoSigner(private, _sslib_key(key))
+        return key.keyid, KeySigner(private)
 
     def signers(self, keys: Sequence[PublicKey]) -> list[tuple[str, Signer]]:
         """The (key ID, signer) of each of ``keys``; raises as `signer` does."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from formats.blocks import BLOCK, DIGEST, BlockHasher, BlockTable, block_count, block_length, ranges
+from formats.blocks import BLOCK, DIGEST, BlockHasher, BlockTable, SideBlockHasher, block_count, block_length, ranges
 from formats.errors import MalformedError
 
 
@@ -77,3 +77,18 @@ def test_ranges_hold_the_numbers_and_no_others(numbers: set[int]) -> None:
 def test_a_file_under_4_gib_has_at_most_4096_blocks() -> None:
     assert block_count((1 << 32) - 1) == 4096
     assert block_length((1 << 32) - 1, 4095) == BLOCK - 1
+
+
+@pytest.mark.parametrize("size", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK + 7])
+def test_hashing_in_threads_gives_the_same_digests(size: int) -> None:
+    data = bytes(range(251)) * (size // 251 + 1)
+    alone = BlockHasher()
+    with SideBlockHasher() as beside, SideBlockHasher() as without_one:
+        for at in range(0, size, 700_001):
+            piece = data[at : min(size, at + 700_001)]
+            for hasher in (alone, beside, without_one):
+                hasher.update(piece)
+        whole, blocks = alone.finish()
+        assert beside.finish_all() == (whole, blocks)
+        assert without_one.finish() == (whole, blocks if size > BLOCK else b"")
+        assert beside.count == size

@@ -106,7 +106,7 @@ def make_parity_group(place: BuildPlace, packing: PackingList, number: int) -> F
             place.folder,
             packing,
             open_content=site.store.open_content,
-            has_content=site.store.has,
+            lacking=site.store.lacking,
             encryptor=lambda: ParcelEncryptor.in_folder(place.folder, place.recipients),
         )
         make_group(ParcelParity(packing).groups[number], files)

@@ -67,6 +67,16 @@ class ObjectStore(HeldContents):
         place = self._place(sha256)
         return place is not None and place.size == size
 
+    def lacking(self, contents: Iterable[tuple[str, int]]) -> Iterator[str]:
+        """See `ContentStore.lacking`."""
+        every = iter(contents)
+        while batch := list(islice(every, _BATCH)):
+            held = self._places(bytes.fromhex(sha256) for sha256, _ in batch)
+            for sha256, size in batch:
+                place = held.get(bytes.fromhex(sha256))
+                if place is None or place.size != size:
+                    yield sha256
+
     def has_listing(self, sha256: str) -> bool:
         """See `ContentStore.has_listing`."""
         return self._listing(sha256) is not None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol
 
@@ -62,6 +63,10 @@ class ContentStore(Protocol):
 
     def has(self, sha256: str, size: int) -> bool:
         """Whether this content is stored with ``size`` bytes. Its bytes are not read."""
+
+    def lacking(self, contents: Iterable[tuple[str, int]]) -> Iterator[str]:
+        """Yield those of many contents, each its SHA-256 and its bytes, for which `has` is false, in any order."""
+        return (sha256 for sha256, size in contents if not self.has(sha256, size))
 
     def has_listing(self, sha256: str) -> bool:
         """Whether this listing is stored. Its bytes are not read."""
@@ -169,10 +174,17 @@ class Staging(Protocol):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Give up what was not committed."""
 
-    def add(self, source: BinaryIO, progress: Callable[[int], None] = lambda _: None) -> StoredContent:
+    def add(
+        self,
+        source: BinaryIO,
+        progress: Callable[[int], None] = lambda _: None,
+        name_too: Callable[[Path], bool] | None = None,
+    ) -> StoredContent:
         """Take in one content from a file, to its end, and return what it is.
 
         Content that is stored already, and good, is not kept twice. ``progress`` is told the bytes of each piece.
+        ``name_too``: gives the file itself one more name, and says whether it could: a store on the same file system
+        then keeps that, and copies nothing. It is called once all of the file is read; what it raises ends the adding.
         """
 
     def begin(self) -> IncomingContent:

@@ -43,7 +43,7 @@ from formats.documents.listing import Entry, FileEntry, ListingSummary, read_lis
 from formats.errors import FormatError
 
 _BATCH = 10_000
-"""Entries of a listing that are verified together: so many are put into the order of the packs."""
+"""Contents that are looked at together: so many are put into the order of the packs."""
 
 
 class FolderStore(ContentStore):
@@ -64,16 +64,29 @@ class FolderStore(ContentStore):
             return self._packs.length(bytes.fromhex(sha256)) == size
         return self._large.size(sha256) == size
 
+    def lacking(self, contents: Iterable[tuple[str, int]]) -> Iterator[str]:
+        """See `ContentStore.lacking`."""
+        every = iter(contents)
+        while batch := list(islice(every, _BATCH)):
+            small = {bytes.fromhex(sha256): size for sha256, size in batch if size <= self._packed}
+            held = self._packs.lengths(small)
+            yield from (digest.hex() for digest, size in small.items() if held.get(digest) != size)
+            yield from (sha256 for sha256, size in batch if size > self._packed and not self.has(sha256, size))
+
     def has_listing(self, sha256: str) -> bool:
         """See `ContentStore.has_listing`."""
         return self._listing(sha256).exists()
 
     def open_content(self, sha256: str) -> BinaryIO:
         """See `ContentStore.open_content`."""
+        digest = bytes.fromhex(sha256)
+        data = self._packs.read_already(digest)
+        if data is not None:
+            return io.BytesIO(data)
         try:
             return self._large.open(sha256)
         except FileNotFoundError:
-            data = self._packs.read(bytes.fromhex(sha256))
+            data = self._packs.read(digest)
         if data is None:
             raise _missing(f"content {sha256}")
         return io.BytesIO(data)

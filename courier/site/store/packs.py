@@ -24,6 +24,7 @@ from courier.site.store.digest_set import DigestSet
 from courier.site.store.pack_collection import collect_packs, mark_gone, put_pack, put_small_together
 from courier.site.store.pack_file import PACK, PackWriter
 from courier.site.store.pack_index import PackIndex, Place
+from courier.site.store.read_ahead import ReadAhead
 
 MISSING, DIFFERS = "content is missing", "content differs from its SHA-256"
 _PAGE = 10_000
@@ -44,19 +45,31 @@ class Packs:
         """``folder`` need not exist yet."""
         self._folder = folder
         self._index = PackIndex(folder)
+        self._ahead = ReadAhead()
 
     def length(self, digest: bytes) -> int | None:
         """The bytes of a content; None where it is not packed."""
         place = self._index.find(digest)
         return None if place is None else place.length
 
+    def lengths(self, digests: Iterable[bytes]) -> dict[bytes, int]:
+        """The bytes of each of many contents; those that are not packed are left out."""
+        return {digest: place.length for digest, place in self._index.find_all(digests).items()}
+
+    def read_already(self, digest: bytes) -> bytes | None:
+        """The bytes of a content that were read together with the one before it, once; None where they were not."""
+        return self._ahead.take(digest)
+
     def read(self, digest: bytes) -> bytes | None:
-        """The bytes of a content, not compared with its SHA-256; None where it is not packed or its pack is gone."""
+        """The bytes of a content, not compared with its SHA-256; None where it is not packed or its pack is gone.
+
+        Where contents are read one after the other as they were packed, those that follow are read with it.
+        """
         place = self._index.find(digest)
         while place is not None:
             try:
                 with self._path(place.pack).open("rb", buffering=0) as source:
-                    return _read_at(source, place)
+                    return self._ahead.read(source, place)
             except FileNotFoundError:
                 # Its pack was copied over since we looked; else the pack is lost.
                 before, place = place, self._index.find(digest)
@@ -113,6 +126,7 @@ class Packs:
 
         ``replaced``: those of the contents that are packed already, but damaged.
         """
+        self._ahead.forget()
         writer.close()
         damaged = self._index.find_all(replaced)
         flush_files([writer.path(name) for name in writer.names])
@@ -128,6 +142,7 @@ class Packs:
 
     def forget(self, digests: Iterable[bytes], keep: Callable[[bytes, bytes], None]) -> None:
         """Take contents out of use; ``keep`` is given the SHA-256 and what can be read of each that is packed."""
+        self._ahead.forget()
         places = self._index.find_all(digests)
         for digest in places:
             try:
@@ -143,6 +158,7 @@ class Packs:
 
     def collect(self, needed: DigestSet) -> Collected:
         """Delete every content but those needed; return the bytes freed, and those that are still pending."""
+        self._ahead.forget()
         return collect_packs(self._folder, self._index, needed)
 
     def _path(self, name: str) -> Path:

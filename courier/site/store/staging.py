@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from courier.files import TEMP, flush_files, make_folder, remove_tree, sweep, sync_folder
+from courier.niceties import same_disk, share_blocks
 from courier.site.store.content_store import ContentStore, IncomingContent, Staging, StoredContent
 from courier.site.store.large_contents import BLOCKS, CONTENT, LargeContents, needs_table
 from courier.site.store.pack_file import PackWriter
@@ -40,6 +41,9 @@ class LocalStaging(Staging):
     ``packed``: bytes of the largest content that is packed. ``problems`` says which small contents of the store are
     missing or damaged, and ``has_table`` whether it has a content's block table.
     """
+
+    keeps_files = False
+    """Whether a staged file becomes one of the store as it is, so that it may be a further name of a source."""
 
     def __init__(
         self,
@@ -83,20 +87,49 @@ class LocalStaging(Staging):
         self._count += 1
         return self._folder / str(self._count)
 
-    def add(self, source: BinaryIO, progress: Callable[[int], None] = lambda _: None) -> StoredContent:
+    def add(
+        self,
+        source: BinaryIO,
+        progress: Callable[[int], None] = lambda _: None,
+        name_too: Callable[[Path], bool] | None = None,
+    ) -> StoredContent:
         """See `Staging.add`."""
         head = source.read(self.packed)
-        rest = source.read(CHUNK)
+        rest = source.read(CHUNK if len(head) == self.packed else 1)
         if not rest and len(head) <= self.packed:
             progress(len(head))
             return self.keep_small(head)
-        content = self.begin()
+        descriptor = _descriptor(source)
+        if descriptor is not None:
+            if name_too is not None and self.keeps_files and same_disk(descriptor, self._folder):
+                content, table = _hashed(_told(source, [head, rest], progress))
+                path = self._new_file()
+                if name_too(path):
+                    self.keep_large(path, content, table)
+                    return content
+                source.seek(0)
+                head, rest, progress = b"", b"", _untold
+            elif (shared := self._sharing(descriptor)) is not None:
+                with shared.open("rb") as copy:
+                    content, table = _hashed(_told(copy, [], progress))
+                self.keep_large(shared, content, table)
+                return content
+        incoming = self.begin()
         try:
-            content.append(_told(source, [head, rest], progress))
+            incoming.append(_told(source, [head, rest], progress))
         except BaseException:
-            content.abandon()
+            incoming.abandon()
             raise
-        return content.stage()
+        return incoming.stage()
+
+    def _sharing(self, descriptor: int) -> Path | None:
+        """A new file that shares the blocks of an open one on the disk; None where the file system cannot do that."""
+        path = self._new_file()
+        with path.open("wb") as out:
+            if share_blocks(descriptor, out.fileno()):
+                return path
+        path.unlink()
+        return None
 
     def begin(self) -> LocalIncoming:
         """See `Staging.begin`."""
@@ -180,6 +213,28 @@ class LocalStaging(Staging):
         """See `Staging.staged_entries`."""
         with self._listings[listing.sha256].open("rb") as source:
             yield from read_listing(source, expected=listing)
+
+
+def _untold(_count: int) -> None:
+    """Bytes that were told when they were read before."""
+
+
+def _descriptor(source: BinaryIO) -> int | None:
+    """That of a file; None for what is no file of the system's."""
+    try:
+        return source.fileno()
+    except (AttributeError, OSError):
+        return None
+
+
+def _hashed(pieces: Iterable[bytes]) -> tuple[StoredContent, bytes]:
+    """What a content of more than one piece is, and its block table."""
+    with SideBlockHasher() as hasher:
+        for data in pieces:
+            hasher.update(data)
+        sha256, table = hasher.finish()
+        blocks = sha256_hex(table) if needs_table(hasher.count) else ""
+        return StoredContent(sha256=sha256, size=hasher.count, blocks=blocks), table
 
 
 def _told(source: BinaryIO, first: Iterable[bytes], progress: Callable[[int], None]) -> Iterator[bytes]:
@@ -279,6 +334,8 @@ class LocalIncoming(IncomingContent):
 
 class FolderStaging(LocalStaging):
     """New content and listings on their way into the folder of a store, whose packs and larger contents are given."""
+
+    keeps_files = True
 
     def __init__(self, store: ContentStore, folder: Path, packs: Packs, large: LargeContents, packed: int) -> None:
         super().__init__(store, folder, packed, problems=packs.problems, has_table=large.has_table)

@@ -54,6 +54,38 @@ def test_content_is_taken_in_once_and_read_back(tested: StoreUnderTest) -> None:
     check_whole(tested)
 
 
+def test_what_is_lacking_is_told_of_many_contents_at_once(tested: StoreUnderTest) -> None:
+    large = random.Random(1).randbytes(2 * MIB)
+    add(tested.store, {"a": ONE, "b": large})
+    asked = [(sha256_hex(data), len(data)) for data in (ONE, large, TWO, SHARED)]
+    assert set(tested.store.lacking(asked)) == {sha256_hex(TWO), sha256_hex(SHARED)}
+    others = [(sha256_hex(ONE), len(ONE) + 1), (sha256_hex(large), len(large) - 1)]
+    assert set(tested.store.lacking(others)) == {sha256 for sha256, _ in others}
+    assert list(tested.store.lacking([])) == []
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_file_that_a_store_may_keep_itself_is_never_changed(
+    tested: StoreUnderTest, tmp_path: Path, *, kept: bool
+) -> None:
+    data, source = random.Random(2).randbytes(3 * MIB), tmp_path / "source"
+    source.write_bytes(data)
+
+    def name_too(path: Path) -> bool:
+        if kept:
+            os.link(source, path)
+        return kept
+
+    with tested.store.lock(), tested.store.stage() as staging, source.open("rb", buffering=0) as stream:
+        assert staging.add(stream, name_too=name_too) == stored(data)
+        staging.commit()
+    assert source.read_bytes() == data
+    source.unlink()
+    with tested.store.open_content(sha256_hex(data)) as read:
+        assert read.read() == data
+    check_whole(tested)
+
+
 @pytest.mark.parametrize("size", [1, PACKED, PACKED + 1, MIB, MIB + 1, 5 * MIB, 5 * MIB + 7])
 def test_each_content_has_the_digests_of_its_blocks(tested: StoreUnderTest, size: int) -> None:
     data = random.Random(size).randbytes(size)
