@@ -37,6 +37,7 @@ CAPACITY = Annotated[
         "courier parcel create HQ100001 --to BR1 --media bd25",
         "courier parcel create HQ100001:2 HQ100004 --to BR1 --to BR2 --capacity 64GB --spare-volumes 1",
         "courier parcel create HQ100001 --to BR1 --media lto8 --dry-run",
+        "courier parcel create HQ100001 HQ100002 --to BR1 --media bd25 --first HQ100002",
     ],
 )
 def create(
@@ -113,6 +114,14 @@ def create(
         typer.Option("--supersedes", metavar="PARCEL", help="Parcel that this one replaces as soon as it is shipped."),
     ] = "",
     cluster: CLUSTER = None,
+    first: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--first",
+            metavar="ID",
+            help="Package that lies on the first volumes, so that it is usable before the others; repeat for more.",
+        ),
+    ] = None,
     dry_run: DRY_RUN = False,
 ) -> None:
     """Plan, build and sign a parcel.
@@ -160,6 +169,7 @@ def create(
         key=_key_way(key_by_network=key_by_network, release=release, encrypt=encrypt),
         anyway=anyway,
         supersedes=supersedes,
+        first=tuple(first or ()),
     )
     with console.site() as site:
         draft = draft_parcel(site, request)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from courier.site.catalog.parcels import SentMedium, SentTo, SentVolume
     from courier.site.home import Site
     from formats.documents.packing import PackingList
+    from formats.documents.receipt import Receipt
     from formats.documents.repair import RepairRequest
 
 _KEYS = {
@@ -38,6 +39,7 @@ class _Shown:
     lost: Mapping[str, Sequence[int]]
     media: Sequence[SentMedium]
     requests: Sequence[tuple[Path, RepairRequest]]
+    parts: Mapping[str, Receipt]
 
     @property
     def sets(self) -> dict[tuple[int, str, str], list[int]]:
@@ -61,21 +63,25 @@ def show_sent(console: Console, site: Site, outgoing: OutgoingParcel) -> None:
 
 def _gather(site: Site, outgoing: OutgoingParcel) -> _Shown:
     from courier.sending.arrivals_there import volumes_arrived
+    from courier.sending.confirmation import part_of
     from courier.sending.release import waiting_reports
     from courier.sending.repair_answer import waiting_requests
     from courier.site.catalog import parcels
 
     name, edition = outgoing.sent.parcel, outgoing.sent.edition
     with site.catalogue.reading() as connection:
+        to = parcels.destinations(connection, name)
+        parts = {one.site: part_of(connection, name, one.site) for one in to}
         return _Shown(
             outgoing=outgoing,
             packages=[(p, v) for p, v, _, _ in parcels.sent_packages(connection, name)],
-            to=parcels.destinations(connection, name),
+            to=to,
             seals=parcels.seals(connection, name, edition),
             arrived=volumes_arrived(site, name),
             lost=waiting_reports(site, outgoing),
             media=parcels.written_media(connection, name),
             requests=[(path, request) for path, request in waiting_requests(site, outgoing)],
+            parts={code: receipt for code, receipt in parts.items() if receipt is not None},
         )
 
 
@@ -142,6 +148,13 @@ def _say_destination(console: Console, shown: _Shown, to: SentTo) -> None:
         first, last = min(arrived.values()), max(arrived.values())
         when = time_text(first) if first == last else f"{time_text(first)} to {time_text(last)}"
         console.say(f"  arrived there: {volumes(arrived)}, {when}")
+    if part := shown.parts.get(to.site):
+        taken = ", ".join(f"{one.package}:{one.version}" for one in part.packages)
+        left = ", ".join(f"{one.package}:{one.version}" for one in part.outstanding)
+        why = f", {part.ended} there" if part.ended else ""
+        console.say(
+            f"  in its store, by its receipt of {time_text(part.issued_ns)}: {taken}; not imported: {left}{why}"
+        )
 
 
 def _common_seals(shown: _Shown) -> dict[int, str]:
@@ -183,6 +196,7 @@ def _document(shown: _Shown) -> dict[str, Any]:
                 "seals": [{"volume": n, "serial": s} for n, s in shown.seals.get(to.site, {}).items()],
                 "arrived": [{"volume": n, "at": format_time(at)} for n, at in shown.arrived.get(to.site, {}).items()],
                 "lost": list(shown.lost.get(to.site, ())),
+                "part": _part(shown.parts.get(to.site)),
             }
             for to in shown.to
         ],
@@ -193,6 +207,20 @@ def _document(shown: _Shown) -> dict[str, Any]:
             for m in shown.media
         ],
         "requests": [{"path": str(p), "site": r.site, "blocks": r.count} for p, r in shown.requests],
+    }
+
+
+def _part(receipt: Receipt | None) -> dict[str, Any] | None:
+    """What a destination has imported before the rest came, as its last partial receipt says."""
+    if receipt is None:
+        return None
+    return {
+        "at": format_time(receipt.issued_ns),
+        "imported": [
+            {"package_id": one.package, "version": one.version, "outcome": str(one.outcome)} for one in receipt.packages
+        ],
+        "outstanding": [{"package_id": one.package, "version": one.version} for one in receipt.outstanding],
+        "ended": receipt.ended or None,
     }
 
 

@@ -62,6 +62,8 @@ class ReceivedState(StrEnum):
     """All content is here and good; it awaits its ship notice, its definitions, or the operator."""
     COMPLETE = "Complete"
     """All content is here and all that must agree agrees: it is being imported, or the import was stopped."""
+    IMPORTING = "Importing"
+    """Some of its packages are in the store, imported before the rest of it came."""
     IMPORTED = "Imported"
     """Its packages are in the store."""
     REFUSED = "Refused"
@@ -77,6 +79,8 @@ class ReceivedEvent(StrEnum):
     ARRIVED = "arrived"
     HELD = "held"
     COMPLETE = "complete"
+    PART = "part-imported"
+    """Packages of it were imported, each whole, while others are still to come."""
     IMPORTED = "imported"
     SPOILT = "spoilt"
     REFUSED = "refused"
@@ -152,7 +156,10 @@ SENT: Mapping[tuple[SentState | None, SentEvent], SentState] = {
 """A parcel at its sender."""
 
 _R, _RE = ReceivedState, ReceivedEvent
-_OPEN = (_R.ANNOUNCED, _R.ARRIVING, _R.HELD, _R.COMPLETE)
+_OPEN = (_R.ANNOUNCED, _R.ARRIVING, _R.HELD, _R.COMPLETE, _R.IMPORTING)
+
+GATHERING = (_R.ARRIVING, _R.HELD, _R.COMPLETE, _R.IMPORTING)
+"""States of a received parcel of which files are here and some packages are not imported."""
 
 NOTHING_HERE = frozenset({_R.ANNOUNCED, _R.DISCARDED})
 """States of a received parcel that is known, and of which no files are here."""
@@ -161,16 +168,19 @@ RECEIVED: Mapping[tuple[ReceivedState | None, ReceivedEvent], ReceivedState] = {
     (None, _RE.ANNOUNCED): _R.ANNOUNCED,
     **{(state, _RE.ANNOUNCED): state for state in (*_OPEN, _R.IMPORTED, _R.REFUSED, _R.DISCARDED)},
     **{(state, _RE.ARRIVED): _R.ARRIVING for state in (None, _R.ANNOUNCED, _R.DISCARDED)},
-    **{(state, _RE.ARRIVED): state for state in (_R.ARRIVING, _R.HELD, _R.COMPLETE, _R.IMPORTED)},
+    **{(state, _RE.ARRIVED): state for state in (*GATHERING, _R.IMPORTED)},
     **{(state, _RE.HELD): _R.HELD for state in (_R.ARRIVING, _R.HELD, _R.COMPLETE)},
     **{(state, _RE.COMPLETE): _R.COMPLETE for state in (_R.ARRIVING, _R.HELD, _R.COMPLETE)},
-    (_R.COMPLETE, _RE.IMPORTED): _R.IMPORTED,
+    **{(state, _RE.PART): _R.IMPORTING for state in GATHERING},
+    # How far it is stands in its receipt, whatever of the rest is here.
+    **{(_R.IMPORTING, event): _R.IMPORTING for event in (_RE.HELD, _RE.COMPLETE, _RE.SPOILT)},
+    **{(state, _RE.IMPORTED): _R.IMPORTED for state in (_R.COMPLETE, _R.IMPORTING)},
     **{(state, _RE.SPOILT): _R.ARRIVING for state in (_R.ARRIVING, _R.HELD, _R.COMPLETE)},
     **{(state, _RE.REFUSED): _R.REFUSED for state in (*_OPEN, _R.REFUSED, _R.DISCARDED)},
     # The sender's recall or supersession may come before anything else of the parcel.
     (None, _RE.REFUSED): _R.REFUSED,
     (_R.REFUSED, _RE.ACCEPTED): _R.ARRIVING,
-    **{(state, _RE.DISCARDED): _R.DISCARDED for state in (_R.ARRIVING, _R.HELD, _R.COMPLETE)},
+    **{(state, _RE.DISCARDED): _R.DISCARDED for state in GATHERING},
     (_R.IMPORTED, _RE.AGAIN): _R.ARRIVING,
 }
 """A parcel at a receiver."""

@@ -13,7 +13,7 @@ from courier.parcel.transitions import begin_received, received_event
 from courier.parcel.volume_documents import VolumeDocuments
 from courier.receiving.import_facts import arrival_facts, room_at
 from courier.receiving.import_parcel import expanded_bytes, is_held
-from courier.receiving.spool import Spool
+from courier.receiving.spool import EXPANDED, Spool
 from courier.site.catalog import parcels
 from courier.site.catalog.parcels import ReceivedParcel
 from courier.site.clock import now
@@ -106,7 +106,7 @@ def _begin(site: Site, request: SpoolRequest, facts: Facts, folder: Path) -> Spo
     coming = sum(file.size for file in packing.files()) if request.gathers else 0
     _check_room(site, facts, coming + expanded, "receiving the parcel (archives and what they expand to)")
     make_folder(folder)
-    write_atomic(folder / "expanded", str(expanded).encode())
+    write_atomic(folder / EXPANDED, str(expanded).encode())
     return Spool.begin(folder, documents)
 
 
@@ -153,6 +153,6 @@ def _note_arrival(site: Site, documents: VolumeDocuments, same: ReceivedParcel |
 def _expanded(folder: Path) -> int:
     """Bytes that the import will add to the store, as they were known when the spool was begun."""
     try:
-        return int((folder / "expanded").read_text())
+        return int((folder / EXPANDED).read_text())
     except (FileNotFoundError, ValueError):
         return 0
