@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from courier.cli.console import Console, time_text
+from courier.cli.parcel_network import say_sends, send_document
 from courier.cli.planned_parcel import volume_cell
 from courier.text import plural, size_text, volumes
 from formats.records import format_time
 
 if TYPE_CHECKING:
+    from courier.sending.network_record import NetworkSend
     from courier.sending.outgoing_parcel import OutgoingParcel
     from courier.site.catalog.parcels import SentMedium, SentTo, SentVolume
     from courier.site.home import Site
@@ -40,6 +42,7 @@ class _Shown:
     media: Sequence[SentMedium]
     requests: Sequence[tuple[Path, RepairRequest]]
     parts: Mapping[str, Receipt]
+    sends: Mapping[str, NetworkSend]
 
     @property
     def sets(self) -> dict[tuple[int, str, str], list[int]]:
@@ -64,6 +67,7 @@ def show_sent(console: Console, site: Site, outgoing: OutgoingParcel) -> None:
 def _gather(site: Site, outgoing: OutgoingParcel) -> _Shown:
     from courier.sending.arrivals_there import volumes_arrived
     from courier.sending.confirmation import part_of
+    from courier.sending.network_record import sends_of
     from courier.sending.release import waiting_reports
     from courier.sending.repair_answer import waiting_requests
     from courier.site.catalog import parcels
@@ -81,6 +85,7 @@ def _gather(site: Site, outgoing: OutgoingParcel) -> _Shown:
             lost=waiting_reports(site, outgoing),
             media=parcels.written_media(connection, name),
             requests=[(path, request) for path, request in waiting_requests(site, outgoing)],
+            sends=sends_of(site, name),
             parts={code: receipt for code, receipt in parts.items() if receipt is not None},
         )
 
@@ -148,6 +153,8 @@ def _say_destination(console: Console, shown: _Shown, to: SentTo) -> None:
         first, last = min(arrived.values()), max(arrived.values())
         when = time_text(first) if first == last else f"{time_text(first)} to {time_text(last)}"
         console.say(f"  arrived there: {volumes(arrived)}, {when}")
+    if send := shown.sends.get(to.site):
+        say_sends(console, send)
     if part := shown.parts.get(to.site):
         taken = ", ".join(f"{one.package}:{one.version}" for one in part.packages)
         left = ", ".join(f"{one.package}:{one.version}" for one in part.outstanding)
@@ -196,6 +203,7 @@ def _document(shown: _Shown) -> dict[str, Any]:
                 "seals": [{"volume": n, "serial": s} for n, s in shown.seals.get(to.site, {}).items()],
                 "arrived": [{"volume": n, "at": format_time(at)} for n, at in shown.arrived.get(to.site, {}).items()],
                 "lost": list(shown.lost.get(to.site, ())),
+                "by_network": send_document(shown.sends[to.site]) if to.site in shown.sends else None,
                 "part": _part(shown.parts.get(to.site)),
             }
             for to in shown.to

@@ -21,7 +21,7 @@ class SentState(StrEnum):
     WRITTEN = "Written"
     """Every volume has been written and verified."""
     SENT = "Sent"
-    """Handed over; its ship notice is queued."""
+    """Handed over, or going by network; its ship notice is queued."""
     ARRIVING = "Arriving"
     """A destination has reported volumes of it."""
     CONFIRMED = "Confirmed"
@@ -128,6 +128,8 @@ SENT: Mapping[tuple[SentState | None, SentEvent], SentState] = {
     (_S.CONFIRMED, _SE.LAID_OUT): _S.CONFIRMED,
     (_S.BUILT, _SE.WRITTEN): _S.WRITTEN,
     **{(state, _SE.WRITTEN): state for state in (_S.WRITTEN, *_UNDER_WAY, _S.CONFIRMED)},
+    # By network, of which nothing needs to be written; its volumes may be written all the same.
+    (_S.BUILT, _SE.SENT): _S.SENT,
     (_S.WRITTEN, _SE.SENT): _S.SENT,
     (_S.SENT, _SE.SENT): _S.SENT,
     (_S.FAILED, _SE.SENT): _S.SENT,
