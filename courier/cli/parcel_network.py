@@ -88,7 +88,7 @@ def send(
             if outgoing.packing.key == "on-arrival":
                 console.note(
                     "its key is released when the arrival of its volumes and seals is reported.",
-                    hint=f"what comes by network has no seal; at the destination: courier parcel arrived {parcel} --lost N",
+                    hint=f"what comes by network has no seal; there: courier parcel arrived {parcel} --lost N",
                 )
         console.result({"parcel_id": parcel, "stopped": stop, "to": [send_document(one) for one in found]})
 

@@ -11,6 +11,7 @@ from courier.cli.command import DRY_RUN, command, console_of, group
 from courier.cli.config import config_of
 from courier.cli.console import Console
 from courier.cli.planned_parcel import load_text, packing_document, say_plan, volumes_text
+from courier.cli.sent_parcel import say_usable
 from courier.media.kinds import kinds_text
 from courier.text import plural, size_text
 
@@ -137,6 +138,7 @@ def create(
     from courier.sending.plan import ParcelRequest, draft_parcel
     from courier.sending.retention import disk_bytes, keep_quota
     from courier.sending.supersede import check_supersedes
+    from courier.sending.usable import usable_packages
     from formats.codecs import COMPRESSIONS
     from formats.documents.packing import PRIORITIES
 
@@ -190,9 +192,13 @@ def create(
             f"{packing.parcel}: {plural(len(packing.archives), 'archive')}, {encrypted}; {load_text(packing)}; "
             f"on {volumes_text(packing)}"
         )
+        say_usable(console, usable_packages(site, parcel), packing)
         kept, all_kept = disk_bytes(site, packing.parcel), keep_quota(site)
         _say_kept(console, site, kept, all_kept)
         console.say(f"Next: courier parcel write {packing.parcel} --layout iso --out DIR")
+        console.say(
+            f"Over the network, beside the media or in their place: courier parcel send {packing.parcel} --by-network"
+        )
         notes = {"notes": list(plan.notes), "overridden": list(plan.overridden)}
         space = {"kept_bytes": kept, "built_bytes": all_kept.bytes, "parcel_quota": all_kept.quota}
         console.result({"state": parcel.sent.state, **notes, **space, **packing_document(packing)})

@@ -16,6 +16,7 @@ from formats.records import format_time
 if TYPE_CHECKING:
     from courier.sending.network_record import NetworkSend
     from courier.sending.outgoing_parcel import OutgoingParcel
+    from courier.sending.usable import UsablePackage
     from courier.site.catalog.parcels import SentMedium, SentTo, SentVolume
     from courier.site.home import Site
     from formats.documents.packing import PackingList
@@ -27,6 +28,8 @@ _KEYS = {
     "network": "its key travels with the ship notice",
     "on-arrival": "its key is released when the arrival is reported",
 }
+SHOWN = 20
+"""Packages of a parcel of which each is shown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +46,7 @@ class _Shown:
     requests: Sequence[tuple[Path, RepairRequest]]
     parts: Mapping[str, Receipt]
     sends: Mapping[str, NetworkSend]
+    usable: Sequence[UsablePackage]
 
     @property
     def sets(self) -> dict[tuple[int, str, str], list[int]]:
@@ -70,6 +74,7 @@ def _gather(site: Site, outgoing: OutgoingParcel) -> _Shown:
     from courier.sending.network_record import sends_of
     from courier.sending.release import waiting_reports
     from courier.sending.repair_answer import waiting_requests
+    from courier.sending.usable import usable_packages
     from courier.site.catalog import parcels
 
     name, edition = outgoing.sent.parcel, outgoing.sent.edition
@@ -86,6 +91,7 @@ def _gather(site: Site, outgoing: OutgoingParcel) -> _Shown:
             media=parcels.written_media(connection, name),
             requests=[(path, request) for path, request in waiting_requests(site, outgoing)],
             sends=sends_of(site, name),
+            usable=usable_packages(site, outgoing),
             parts={code: receipt for code, receipt in parts.items() if receipt is not None},
         )
 
@@ -96,6 +102,7 @@ def _say(console: Console, shown: _Shown) -> None:
     console.say(f"{name}: {sent.state}, priority {sent.priority}, made {time_text(sent.created_ns)}")
     console.say(f"Packages: {', '.join(f'{p}:{v}' for p, v in shown.packages)}")
     console.say(_media_text(packing))
+    say_usable(console, shown.usable, packing)
     encrypted = f"Encrypted; {_KEYS[packing.key]}." if packing.encrypted else "Not encrypted."
     console.say(encrypted)
     for to in shown.to:
@@ -132,6 +139,16 @@ def _media_text(packing: PackingList) -> str:
     on_each = ", with parity on each" if parity else ""
     each, all_of_it = size_text(packing.capacity), plural(packing.volumes, "volume")
     return f"Media: {packing.media}, {each} each; {all_of_it}{more}{on_each}"
+
+
+def say_usable(console: Console, usable: Sequence[UsablePackage], packing: PackingList) -> None:
+    """Say with which volumes each package can be used there, where packages are imported before the rest comes."""
+    if packing.volumes < 2 or len(usable) < 2:
+        return
+    for one in usable[:SHOWN]:
+        console.say(f"  {one.name} is {one.text}")
+    if len(usable) > SHOWN:
+        console.say(f"  and {plural(len(usable) - SHOWN, 'further package')}: --json lists them")
 
 
 def _say_destination(console: Console, shown: _Shown, to: SentTo) -> None:
@@ -209,6 +226,9 @@ def _document(shown: _Shown) -> dict[str, Any]:
             for to in shown.to
         ],
         "packages": [{"package_id": p, "version": v} for p, v in shown.packages],
+        "usable": [
+            {"package_id": one.package, "version": one.version, "volumes": list(one.volumes)} for one in shown.usable
+        ],
         "volumes": [_volume(v, packing, common.get(v.number, "")) for v in shown.outgoing.volumes],
         "media_written": [
             {"edition": m.edition, "number": m.number, "layout": m.layout, "path": m.path, "at": _time(m.written_ns)}

@@ -363,7 +363,7 @@ def documents_by_network(
         if not good:
             raise DamagedError(
                 f"{where}: {path.name} is not as in the signed packing list",
-                hint=f"at {packing.source}: courier parcel send {packing.parcel} --by-network --stop; then send it anew",
+                hint=f"at {packing.source}: courier parcel send {packing.parcel} --by-network --stop; then begin anew",
             )
     label = _stand_in(packing, signed.sha256, 1)
     return VolumeDocuments(

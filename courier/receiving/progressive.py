@@ -17,14 +17,15 @@ from courier.files import locked, write_atomic
 from courier.parcel.contents import open_contents
 from courier.parcel.import_checks import Admission, PackageVersion
 from courier.parcel.package_checks import PackageVerdicts, judge_packages
+from courier.parcel.package_needs import volumes_of
 from courier.parcel.states import GATHERING
 from courier.parcel.transitions import log_entry
 from courier.progress import Progress
 from courier.receiving.import_facts import import_facts
 from courier.receiving.import_parcel import ImportedParcel, expanded_bytes, import_parcel
-from courier.receiving.package_needs import package_needs, volumes_of, whole_archives
 from courier.receiving.part import Part, imported_before
 from courier.receiving.spool import EXPANDED, Spool
+from courier.receiving.spool_needs import WholeArchives, spool_needs
 from courier.receiving.vouching import Vouching
 from courier.site.catalog import parcels
 from courier.site.catalog.parcels import ReceivedParcel
@@ -94,12 +95,12 @@ def package_states(site: Site, spool: Spool, row: ReceivedParcel, *, hold: bool)
     facts = import_facts(site, spool, hold=hold)
     try:
         verdicts = judge_packages(facts)
-        needs = package_needs(site, spool) if spool.tables_are_good else None
+        needs = spool_needs(site, spool) if spool.tables_are_good else None
     except RefusedError as error:
         nothing = Admission(awaiting=(f"an answer: {error.message}",), notice=facts.notice, definitions={})
         verdicts = PackageVerdicts(admission=nothing, awaiting=nothing.awaiting, waiting={}, refused={})
         needs = None
-    whole = whole_archives(spool)
+    whole = WholeArchives(spool)
     unvouched = _unvouched(site, spool, {*(needs or {})} - {*before}) if needs and not verdicts.awaiting else {}
     states = []
     for key, spans in (needs or dict.fromkeys(before, ())).items():
@@ -110,7 +111,7 @@ def package_states(site: Site, spool: Spool, row: ReceivedParcel, *, hold: bool)
         else:
             state = replace(
                 state,
-                volumes=volumes_of(spool, whole.missing(spans)),
+                volumes=volumes_of(spool.packing, whole.missing(spans)),
                 waiting=verdicts.awaiting + verdicts.waiting.get(key, ()),
                 refused=refused.message if refused else "",
             )
