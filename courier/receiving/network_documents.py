@@ -105,7 +105,7 @@ def _begin(site: Site, folder: Path, piece: TablePart, where: str) -> None:
             documents = _verified(site, folder, scratch, piece, where)
         except (DamagedError, RefusedError):
             # They can never become what was signed; sent anew, they may.
-            remove_tree(folder)
+            remove_tree(folder.parent)
             raise
         seen = "its documents came by network"
         open_spool(site, SpoolRequest(documents=documents, trust=site.trust(), where=where, seen=seen), OpenSpools())
