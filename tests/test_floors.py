@@ -103,6 +103,7 @@ PURE = (
     "courier.parcel.custody",
     "courier.parcel.import_checks",
     "courier.parcel.parity_left",
+    "courier.parcel.package_checks",
     "courier.parcel.parity_plan",
     "courier.parcel.parity_room",
     "courier.parcel.parity_repair",

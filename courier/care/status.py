@@ -61,6 +61,8 @@ def _sent(one: SentFacts) -> dict[str, Any]:
                 "shipped": _time(to.shipped_ns),
                 "arrived_volumes": to.arrived,
                 "confirmed": _time(to.confirmed_ns),
+                "usable_packages": to.usable,
+                "packages": to.packages,
             }
             for to in one.destinations
         ],
@@ -74,6 +76,9 @@ def _received(one: ReceivedFacts) -> dict[str, Any]:
         "state": one.state,
         "missing_volumes": list(one.missing),
         "awaiting": list(one.awaiting),
+        "usable": list(one.usable),
+        "packages": one.packages,
+        "refused": list(one.refused),
         "since": _time(one.since_ns),
     }
 

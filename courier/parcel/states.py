@@ -42,6 +42,7 @@ class SentEvent(StrEnum):
     LAID_OUT = "laid-out"
     WRITTEN = "written"
     SENT = "sent"
+    BY_NETWORK = "sent-by-network"
     TAKEN_BACK = "taken-back"
     ARRIVAL = "arrival"
     CONFIRMED = "confirmed"
@@ -128,14 +129,16 @@ SENT: Mapping[tuple[SentState | None, SentEvent], SentState] = {
     (_S.CONFIRMED, _SE.LAID_OUT): _S.CONFIRMED,
     (_S.BUILT, _SE.WRITTEN): _S.WRITTEN,
     **{(state, _SE.WRITTEN): state for state in (_S.WRITTEN, *_UNDER_WAY, _S.CONFIRMED)},
-    # By network, of which nothing needs to be written; its volumes may be written all the same.
-    (_S.BUILT, _SE.SENT): _S.SENT,
     (_S.WRITTEN, _SE.SENT): _S.SENT,
     (_S.SENT, _SE.SENT): _S.SENT,
     (_S.FAILED, _SE.SENT): _S.SENT,
     (_S.ARRIVING, _SE.SENT): _S.ARRIVING,
     # A destination that lost its catalogue is told once more.
     (_S.CONFIRMED, _SE.SENT): _S.CONFIRMED,
+    # Of what goes by network nothing needs to be written; its volumes may be written all the same.
+    **{(state, _SE.BY_NETWORK): _S.SENT for state in (_S.BUILT, _S.WRITTEN, _S.SENT, _S.FAILED)},
+    (_S.ARRIVING, _SE.BY_NETWORK): _S.ARRIVING,
+    (_S.CONFIRMED, _SE.BY_NETWORK): _S.CONFIRMED,
     # While its ship notice has not left for any destination.
     (_S.SENT, _SE.TAKEN_BACK): _S.WRITTEN,
     # Volumes are where it was not shipped to, by what their site says.

@@ -123,11 +123,11 @@ def ship_parcel(
         notice = _notice(site, parcel, carried, goes, seals={**sealed, **given.seals})
         envelopes = (*definitions, site.sign(notice.payload(), notice_doc.TYPE))
         shippings.append(_shipping(parcel, before, code, notice, envelopes))
-    shipment = _foreseen(site, parcel, before, shippings)
+    shipment = _foreseen(site, parcel, before, shippings, by_network=by_network)
     if dry_run:
         return shipment
     with site.catalogue.writing() as connection:
-        _mark_sent(connection, site, parcel, shippings)
+        _mark_sent(connection, site, parcel, shippings, by_network=by_network)
         _check_as_before(connection, parcel, before)
         queued = 0
         for one in shippings:
@@ -148,7 +148,7 @@ def _check_may_ship(parcel: OutgoingParcel, seals: Mapping[int, str], *, by_netw
     unwritten = [v.number for v in parcel.volumes if v.state != VolumeState.WRITTEN]
     # A state that writing the volumes would not change comes first.
     awaits_writing = sent.state == SentState.BUILT and unwritten
-    if after_sent(sent.state, SentEvent.SENT) is None and not awaits_writing:
+    if after_sent(sent.state, _event(by_network=by_network)) is None and not awaits_writing:
         raise RefusedError(f"{name} is {sent.state}", hint="create a new parcel", code=Code.WRONG_STATE)
     if unwritten and not by_network:
         raise RefusedError(
@@ -217,7 +217,9 @@ def _shipping(
     )
 
 
-def _foreseen(site: Site, parcel: OutgoingParcel, before: Shipped, shippings: Sequence[Shipping]) -> Shipment:
+def _foreseen(
+    site: Site, parcel: OutgoingParcel, before: Shipped, shippings: Sequence[Shipping], *, by_network: bool
+) -> Shipment:
     """What shipping will do."""
     with site.catalogue.reading() as connection:
         old = replaced_by(connection, parcel)
@@ -227,7 +229,7 @@ def _foreseen(site: Site, parcel: OutgoingParcel, before: Shipped, shippings: Se
     return Shipment(
         shippings=tuple(shippings),
         queued=new + len(told),
-        state=after_sent(parcel.sent.state, SentEvent.SENT) or parcel.sent.state,
+        state=after_sent(parcel.sent.state, _event(by_network=by_network)) or parcel.sent.state,
         superseded=old.parcel if old else "",
         waiting=tuple(code for code in parcel.packing.destinations if code not in shipped),
     )
@@ -266,7 +268,13 @@ def _changes(shipped: Shipped, code: str, notice: ShipNotice) -> tuple[str, ...]
     return tuple(changes)
 
 
-def _mark_sent(connection: Connection, site: Site, parcel: OutgoingParcel, shippings: Sequence[Shipping]) -> None:
+def _event(*, by_network: bool) -> SentEvent:
+    return SentEvent.BY_NETWORK if by_network else SentEvent.SENT
+
+
+def _mark_sent(
+    connection: Connection, site: Site, parcel: OutgoingParcel, shippings: Sequence[Shipping], *, by_network: bool
+) -> None:
     name = parcel.sent.parcel
     several = len(parcel.packing.destinations) > 1
     text = "; ".join(
@@ -274,7 +282,7 @@ def _mark_sent(connection: Connection, site: Site, parcel: OutgoingParcel, shipp
         + f"carrier {one.notice.carrier or '-'}, tracking {one.notice.tracking or '-'}"
         for one in shippings
     )
-    if not sent_event(connection, site, name, SentEvent.SENT, text):
+    if not sent_event(connection, site, name, _event(by_network=by_network), text):
         raise RefusedError(
             f"another command has recalled or ended {name} meanwhile",
             hint=f"courier parcel log {name} says what happened to it",

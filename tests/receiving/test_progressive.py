@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from journey import SMALL, Home, Sites, add, exported, make_sites, noise, sent
+from sqlalchemy import Connection
 
 from courier.error_codes import Code
 from courier.errors import RefusedError
 from courier.files import locked
 from courier.receiving.vouching import Vouching
 from courier.sending.confirmation import take_receipt
-from courier.site.catalog import parcels
+from courier.site.catalog import Catalogue, parcels
 from courier.site.home import open_site
 from formats.documents.contents import PackageHeader
 from formats.documents.fields import PackageRef
@@ -384,3 +387,46 @@ def test_parity_completes_a_package_though_its_volume_was_lost(sites: Sites) -> 
     sites.sync()
     assert imported(receive(sites.br, volumes[-1])) == []
     assert receive(sites.br, *volumes[1:-1])["state"] == "Imported"
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before it", "after it"])
+def test_killed_at_any_transaction_it_goes_on_and_nothing_is_imported_twice(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    packages, parcel, volumes = three(sites)
+
+    class Killed(BaseException):
+        pass
+
+    real, count = Catalogue.writing, 0
+
+    @contextlib.contextmanager
+    def writing(self: Catalogue) -> Iterator[Connection]:
+        nonlocal count
+        count -= 1
+        if not count and not after:
+            raise Killed
+        with real(self) as connection:
+            yield connection
+        if not count and after:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalogue, "writing", writing)
+        for at in range(1, 9):
+            for volume in (volumes[0], volumes[1]):
+                count = at
+                with contextlib.suppress(Killed):
+                    receive(sites.br, volume, code=None)
+    assert receive(sites.br, *volumes)["state"] == "Imported"
+    sites.sync(sites.br, sites.hq)
+    assert sites.hq("parcel", "show", parcel)["state"] == "Confirmed"
+    entries = [one["text"] for one in sites.br("parcel", "log", parcel)["log"] if "imported" in one["event"]]
+    assert sorted(package for package in packages if any(package in text for text in entries)) == sorted(packages)
+    assert sum(text.count("imported") for text in entries) == len(packages)
+    custody = sites.br("parcel", "log", parcel)["custody"]
+    assert sum(one["event"] == "verified" for one in custody) == 1
+    for number, package in enumerate(packages):
+        assert exported(sites.br, package, sites.root / f"b{number}") == exported(
+            sites.hq, package, sites.root / f"h{number}"
+        )

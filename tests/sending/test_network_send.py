@@ -12,7 +12,7 @@ from journey import Sites, add, create, exported, make_sites, noise, sent, write
 
 from courier.errors import CourierError, RefusedError
 from courier.receiving.network_documents import take_table_part
-from courier.sending import network_send
+from courier.sending import network_record
 from courier.sending.network_pieces import NetworkPieces
 from courier.sending.network_record import NetworkSend
 from courier.sending.outgoing_parcel import open_outgoing
@@ -167,7 +167,7 @@ def test_killed_after_a_message_was_queued_the_next_exchange_makes_the_same_agai
     package = package_of(sites, 3 * MIB)
     parcel = create(sites.hq, package, capacity="20MB")
     sites.hq("parcel", "send", parcel, "--by-network")
-    real = network_send.write_send
+    real = network_record.write_send
     count = 0
 
     class Killed(BaseException):
@@ -181,7 +181,7 @@ def test_killed_after_a_message_was_queued_the_next_exchange_makes_the_same_agai
         real(site, send)
 
     with monkeypatch.context() as patch:
-        patch.setattr(network_send, "write_send", killed)
+        patch.setattr("courier.sending.network_send.write_send", killed)
         for _ in range(14):
             for home in sites.homes:
                 with contextlib.suppress(Killed):
