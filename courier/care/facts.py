@@ -19,7 +19,8 @@ class DestinationFacts:
     ``copy``: the number of its set of media, 0 before it is shipped. ``arrived``: how many volumes arrived there, as
     far as its custody entries say. ``lost``: the volumes that its report names as lost, where the key of the parcel
     waits for the operator's decision. ``usable``: how many of its ``packages`` are in the store there already, while
-    the rest is to come.
+    the rest is to come. ``sent_bytes``: of the ``network_bytes`` that go there by network, those that arrived;
+    ``problem``: what stops these, or empty.
     """
 
     site: str
@@ -32,6 +33,9 @@ class DestinationFacts:
     lost: tuple[int, ...] = ()
     usable: int = 0
     packages: int = 0
+    sent_bytes: int = 0
+    network_bytes: int = 0
+    problem: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

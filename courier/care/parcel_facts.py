@@ -12,6 +12,7 @@ from courier.parcel.states import ReceivedState, SentState, VolumeState
 from courier.receiving.parcel_status import status_of
 from courier.sending.arrivals_there import volumes_arrived
 from courier.sending.confirmation import part_of
+from courier.sending.network_record import sends_of
 from courier.sending.outgoing_parcel import open_outgoing
 from courier.sending.release import waiting_reports
 from courier.site.catalog import parcels
@@ -45,6 +46,7 @@ def parcel_facts(
 
 
 def _sent(site: Site, one: SentParcel) -> SentFacts:
+    sends = sends_of(site, one.parcel)
     with site.catalogue.reading() as connection:
         goes_to = parcels.destinations(connection, one.parcel)
         parts = {to.site: part_of(connection, one.parcel, to.site) for to in goes_to}
@@ -79,6 +81,9 @@ def _sent(site: Site, one: SentParcel) -> SentFacts:
                 lost=lost.get(to.site, ()),
                 usable=len(part.packages) if (part := parts[to.site]) else 0,
                 packages=len(part.packages) + len(part.outstanding) if part else 0,
+                sent_bytes=send.arrived if (send := sends.get(to.site)) else 0,
+                network_bytes=send.bytes if send else 0,
+                problem=send.problem if send else "",
             )
             for to in goes_to
         ),

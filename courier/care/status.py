@@ -63,6 +63,8 @@ def _sent(one: SentFacts) -> dict[str, Any]:
                 "confirmed": _time(to.confirmed_ns),
                 "usable_packages": to.usable,
                 "packages": to.packages,
+                "network_bytes": to.network_bytes,
+                "network_arrived_bytes": to.sent_bytes,
             }
             for to in one.destinations
         ],

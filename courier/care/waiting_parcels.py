@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from courier.care.facts import DAY_NS, SECOND_NS, DestinationFacts, ReceivedFacts, SentFacts, SiteFacts
 from courier.care.waiting import CARRIER, OPERATOR, Cause, Waiting
 from courier.parcel.states import ReceivedState, SentState
-from courier.text import plural, volumes
+from courier.text import plural, size_text, volumes
 
 USUAL_DAYS = 14
 """Days that a parcel may be under way where neither the operator nor a past parcel says how long that takes."""
@@ -78,7 +78,13 @@ def _of_destination(facts: SiteFacts, sent: SentFacts, to: DestinationFacts) -> 
         then = f"courier parcel release {name} --to {code}"
         yield waits(Cause.DECISION, text, on=OPERATOR, then=then, since_ns=to.shipped_ns)
     arrived = f"{to.arrived:,} of {plural(sent.volumes, 'volume')} arrived at {code}"
+    if to.network_bytes:
+        arrived += f", {size_text(to.sent_bytes)} of {size_text(to.network_bytes)} came by network"
     arrived += f", {to.usable:,} of {plural(to.packages, 'package')} imported there" if to.usable else ""
+    if to.problem:
+        text = f"{name} goes no further to {code} by network: {to.problem}"
+        then = f"courier parcel send {name} --by-network --to {code}"
+        yield waits(Cause.DECISION, text, on=OPERATOR, then=then, since_ns=to.shipped_ns)
     if facts.now_ns - to.shipped_ns > allowed_ns(facts, facts.usual_to, code):
         text = (
             f"{name} to {code} is overdue: {arrived}, and no receipt came; ask {to.carrier or 'the carrier'} or {code}"

@@ -153,7 +153,7 @@ def stop_sending(site: Site, parcel: OutgoingParcel, to: Sequence[str] = ()) -> 
                 code=Code.WRONG_STATE,
             )
         for one in going:
-            _end(site, one, "stopped by the operator")
+            _end(site, _settled(site, one), "stopped by the operator")
     return going
 
 
@@ -200,13 +200,13 @@ def _go_on(site: Site, send: NetworkSend) -> None:
     with site.catalogue.reading() as connection:
         sent = parcels.find_sent(connection, send.parcel)
         to = parcels.destinations(connection, send.parcel)
+    state = _settled(site, send)
     if sent is None or sent.state in _ENDED:
-        _end(site, send, f"the parcel is {sent.state}" if sent else "the parcel is not known any more")
+        _end(site, state, f"the parcel is {sent.state}" if sent else "the parcel is not known any more")
         return
     if any(one.site == send.site and one.receipt is not None for one in to):
-        _end(site, send, "its receipt has come")
+        _end(site, state, "its receipt has come")
         return
-    state = _settled(site, send)
     if state != send:
         write_send(site, state)
     if state.problem or state.queued == state.pieces or state.on_its_way >= state.window:

@@ -73,6 +73,8 @@ def test_a_parcel_of_which_no_medium_is_written_arrives_by_network(sites: Sites,
     log = [one["text"] for one in sites.hq("parcel", "log", parcel)["log"] if one["event"] == "by-network"]
     assert "goes to BR1 by network" in log[0]
     assert "its receipt has come" in log[-1]
+    size = log[0].partition("by network: ")[2].partition(" in ")[0]
+    assert f"{size} of {size} had arrived" in log[-1]
 
 
 def test_the_media_and_the_network_complete_a_parcel_together(sites: Sites) -> None:
@@ -96,6 +98,7 @@ def test_a_medium_that_comes_first_ends_what_goes_by_network(sites: Sites) -> No
     sites.sync()
     sites.sync()
     assert 0 < progress(sites, parcel)["arrived_bytes"] < 6 * MIB
+    assert any("came by network" in one["what"] for one in sites.hq("status")["waiting"])
     assert sites.br("parcel", "show", parcel)["missing_blocks"] > 0
     assert sites.br("parcel", "receive", *volumes)["state"] == "Imported"
     sites.sync(sites.br, sites.hq, sites.hq)
@@ -221,6 +224,8 @@ def test_a_site_that_refuses_the_parcel_stops_it_with_its_reason(sites: Sites) -
     stands = progress(sites, parcel)
     assert f"{parcel} is refused here" in stands["problem"]
     assert "to go on:" in sites.hq.says("parcel", "show", parcel)
+    stopped = next(one for one in sites.hq("status")["waiting"] if one["cause"] == "decision")
+    assert stopped["next"] == f"courier parcel send {parcel} --by-network --to BR1"
     assert done is not None
     sites.br("parcel", "accept", parcel)
     sites.hq("parcel", "send", parcel, "--by-network")
