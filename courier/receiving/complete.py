@@ -71,7 +71,10 @@ def complete_all(site: Site) -> list[tuple[ParcelStatus | None, CourierError | N
         try:
             spool = _spool_that_goes_on(site, row)
             if spool is not None:
-                results.append((_complete(site, row, spool), None))
+                status = _complete(site, row, spool)
+                # Of a parcel of which more is to come there is news only where packages went in.
+                if status.imported is not None or status.mended or not status.missing_volumes:
+                    results.append((status, None))
             elif is_open(row.state):
                 results.append((status_of(site, row.parcel, row.build), None))
         except CourierError as error:

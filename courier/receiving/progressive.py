@@ -148,7 +148,7 @@ def import_ready(
     One that is refused while it is imported is named in the parcel's log, and stops no other. Raises `DamagedError`
     where our own disk lost what had come, `NoSpaceError`, and `BusyError`.
     """
-    if not is_progressive(site, spool.folder):
+    if not is_progressive(site, spool.folder) or not _any_ready(site, spool, row, hold=hold):
         return None
     # Nobody discards a parcel while it is being imported, and no other command imports the same package.
     with locked(site.home / "parcels" / "in" / "lock"):
@@ -162,6 +162,11 @@ def import_ready(
         if done is not None and done.left:
             write_atomic(spool.folder / EXPANDED, str(expanded_bytes(site, spool.packing, spool.contents())).encode())
         return done
+
+
+def _any_ready(site: Site, spool: Spool, row: ReceivedParcel, *, hold: bool) -> bool:
+    """Whether a package is ready: else another command that receives the parcel just now is not waited for."""
+    return any(one.is_ready for one in package_states(site, spool, row, hold=hold).packages)
 
 
 def _import(site: Site, spool: Spool, admission: Admission, part: Part, progress: Progress) -> ImportedParcel | None:

@@ -107,14 +107,8 @@ def _begin(
     name = parcel.sent.parcel
     known = read_send(site, name, code)
     numbers = tuple(sorted(set(request.volumes)))
-    if known is not None and not known.is_done and known.volumes == numbers:
-        # It goes on; what came to nothing is queued again by the next exchange.
+    if known is not None and not known.is_done and known.volumes == numbers and _revived(site, known):
         send = replace(known, window=request.window, problem="")
-        with site.catalogue.writing() as connection:
-            for one in send.waiting:
-                there = messages.find(connection, "out", one.sha256, code)
-                if there is not None and there.state == "dead":
-                    messages.revive(connection, there)
         write_send(site, send)
         return send
     if known is not None:
@@ -135,6 +129,18 @@ def _begin(
         parcels.write_log(connection, log_entry(site, name, EVENT, text))
     write_send(site, send)
     return send
+
+
+def _revived(site: Site, send: NetworkSend) -> bool:
+    """Queue again what came to nothing; False where a person has dismissed some of it, so that it must begin anew."""
+    with site.catalogue.writing() as connection:
+        found = [messages.find(connection, "out", one.sha256, send.site) for one in send.waiting]
+        if any(one is not None and one.state == "dismissed" for one in found):
+            return False
+        for one in found:
+            if one is not None and one.state == "dead":
+                messages.revive(connection, one)
+    return True
 
 
 def stop_sending(site: Site, parcel: OutgoingParcel, to: Sequence[str] = ()) -> tuple[NetworkSend, ...]:

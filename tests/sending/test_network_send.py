@@ -210,7 +210,8 @@ def test_a_refusal_there_is_said_here_and_after_it_is_lifted_the_same_command_go
     imported_right(sites, package)
 
 
-def test_a_site_that_refuses_the_parcel_stops_it_with_its_reason(sites: Sites) -> None:
+@pytest.mark.parametrize("dismissed", [False, True])
+def test_a_site_that_refuses_the_parcel_stops_it_with_its_reason(sites: Sites, dismissed: bool) -> None:
     package = package_of(sites)
     parcel = create(sites.hq, package, capacity="20MB")
     write(sites.hq, parcel, "folder", sites.root / "out")
@@ -228,6 +229,10 @@ def test_a_site_that_refuses_the_parcel_stops_it_with_its_reason(sites: Sites) -
     assert stopped["next"] == f"courier parcel send {parcel} --by-network --to BR1"
     assert done is not None
     sites.br("parcel", "accept", parcel)
+    if dismissed:
+        with open_site(sites.hq.path).catalogue.writing() as connection:
+            for one in messages.dead_letters(connection):
+                assert messages.dismiss(connection, one)
     sites.hq("parcel", "send", parcel, "--by-network")
     exchange(sites)
     imported_right(sites, package)
