@@ -11,13 +11,14 @@ from pathlib import Path
 
 from courier.error_codes import Code
 from courier.errors import DamagedError, NoSpaceError, RefusedError
-from courier.files import TEMP, locked, make_folder, naming_space, remove_tree, write_atomic
+from courier.files import TEMP, make_folder, naming_space, remove_tree, write_atomic
 from courier.parcel.import_checks import refused_here
 from courier.parcel.notices import check_not_recalled
 from courier.parcel.states import ReceivedState
 from courier.parcel.volume_documents import VolumeDocuments, documents_by_network
 from courier.receiving.open_spool import OpenSpools, SpoolRequest, open_spool
 from courier.receiving.spool import Spool
+from courier.receiving.spools_lock import spools_locked
 from courier.site.catalog import parcels
 from courier.site.clock import now
 from courier.site.home import Site
@@ -34,7 +35,7 @@ def take_table_part(site: Site, piece: TablePart, _envelope: Envelope) -> str:
     """
     where = f"{piece.parcel}, by network from {piece.source}"
     waiting = site.home / "channel" / "documents" / site.incoming(piece.parcel, piece.build).name
-    with locked(site.home / "parcels" / "in" / "lock"):
+    with spools_locked(site):
         if not _is_wanted(site, piece):
             remove_tree(waiting)
             return ""

@@ -11,6 +11,7 @@ import pytest
 from journey import Sites, add, create, exported, make_sites, noise, sent, write
 
 from courier.errors import CourierError, RefusedError
+from courier.files import locked
 from courier.receiving.network_documents import take_table_part
 from courier.sending import network_record
 from courier.sending.network_pieces import NetworkPieces
@@ -104,6 +105,19 @@ def test_a_medium_that_comes_first_ends_what_goes_by_network(sites: Sites) -> No
     sites.sync(sites.br, sites.hq, sites.hq)
     assert progress(sites, parcel) is None
     assert not waiting_parts(sites)
+    imported_right(sites, package)
+
+
+def test_while_a_disc_is_read_there_blocks_wait_and_all_else_is_taken_in(sites: Sites) -> None:
+    package = package_of(sites)
+    parcel = create(sites.hq, package, capacity="20MB")
+    sites.hq("parcel", "send", parcel, "--by-network")
+    sites.hq("channel", "sync")
+    with locked(sites.br.path / "parcels" / "in" / "lock"):
+        done = sites.br("channel", "sync")
+    assert done["taken"] > 0
+    assert sites.br("parcel", "list")["received"][0]["state"] == "Announced"
+    exchange(sites)
     imported_right(sites, package)
 
 
