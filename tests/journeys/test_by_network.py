@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shlex
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from courier.site.home import Site, open_site
 
 WAYS = {"folder": ("SHARE", "SHARE"), "push": ("https://br1", "https://hq1"), "poll": ("poll", "https://hq1")}
 PIECE = 64 << 10
+ROAD = ("--transit", "10min", "--hand-over", "1min")
 
 
 @pytest.fixture(params=WAYS)
@@ -136,6 +138,35 @@ def test_nothing_leaves_while_the_schedule_of_the_address_is_closed(tmp_path: Pa
     assert "by network to BR1: 0 bytes of" in sites.hq.says("parcel", "show", parcel)
     sites.hq("channel", "address", "set", *place, "--schedule", "mon-sun 0-24 all")
     for _ in range(4):
+        sites.sync()
+    assert sites.hq("parcel", "show", parcel)["state"] == "Confirmed"
+    same(sites, package)
+
+
+@pytest.mark.parametrize(
+    ("rate", "way"), [("1KB/s", "both"), ("900MB/s", "network")], ids=["a slow line", "a fast line"]
+)
+def test_what_plan_send_recommends_is_carried_out_by_the_commands_it_prints(
+    tmp_path: Path, rate: str, way: str
+) -> None:
+    sites = _on_a_share(tmp_path)
+    source = tmp_path / "noise.bin"
+    source.write_bytes(noise(3 << 20))
+    package = add(sites.hq, source)
+    question = (package, "--to", "BR1", "--capacity", "1500KB", "--network-rate", rate, *ROAD)
+    (plan,) = sites.hq("plan", "send", *question)["destinations"]
+    assert plan["recommended"] == way
+    assert "To do it:" in sites.hq.says("plan", "send", *question)
+    parcel = ""
+    for text in plan["commands"]:
+        words = shlex.split(text.replace("PARCEL", parcel).replace("DIR", str(tmp_path / "out")))
+        done = sites.hq(*words[1:])
+        parcel = parcel or done["parcel_id"]
+    sites.sync(sites.br)
+    if way == "both":
+        # The van brings one disc of those that were written; the line has the rest.
+        sites.br("parcel", "receive", next(iter((tmp_path / "out").iterdir())))
+    for _ in range(5):
         sites.sync()
     assert sites.hq("parcel", "show", parcel)["state"] == "Confirmed"
     same(sites, package)
