@@ -90,6 +90,10 @@ class BusyError(CourierError):
     code = Code.BUSY
 
 
+class InUseError(BusyError):
+    """What a message is about is in use by another command: it stays where it is, for the next exchange."""
+
+
 class FailedError(CourierError):
     """A program failed that a task sequence runs, or that a step needs."""
 

@@ -108,6 +108,7 @@ PURE = (
     "courier.parcel.key_set",
     "courier.parcel.made_anew",
     "courier.parcel.parity_left",
+    "courier.parcel.package_checks",
     "courier.parcel.parity_plan",
     "courier.parcel.parity_room",
     "courier.parcel.parity_repair",

@@ -34,7 +34,7 @@ GAP = 1000
 """Numbers that are passed over without a word from the operator."""
 MAX_DEPLOYMENTS = 99_999
 """The ID of a deployment has five digits."""
-_ON_THE_DISK = (ReceivedState.ARRIVING, ReceivedState.HELD, ReceivedState.COMPLETE)
+_ON_THE_DISK = (ReceivedState.ARRIVING, ReceivedState.HELD, ReceivedState.COMPLETE, ReceivedState.IMPORTING)
 """States of a received parcel of which blocks were on the lost disk."""
 _MAY_BE_UNDER_WAY = (SentState.BUILT, SentState.WRITTEN, SentState.SENT, SentState.ARRIVING)
 

@@ -18,7 +18,9 @@ class DestinationFacts:
 
     ``copy``: the number of its set of media, 0 before it is shipped. ``arrived``: how many volumes arrived there, as
     far as its custody entries say. ``lost``: the volumes that its report names as lost, where the key of the parcel
-    waits for the operator's decision.
+    waits for the operator's decision. ``usable``: how many of its ``packages`` are in the store there already, while
+    the rest is to come. ``sent_bytes``: of the ``network_bytes`` that go there by network, those that arrived;
+    ``problem``: what stops these, or empty.
     """
 
     site: str
@@ -29,6 +31,11 @@ class DestinationFacts:
     confirmed_ns: int | None = None
     arrived: int = 0
     lost: tuple[int, ...] = ()
+    usable: int = 0
+    packages: int = 0
+    sent_bytes: int = 0
+    network_bytes: int = 0
+    problem: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +62,9 @@ class ReceivedFacts:
 
     ``missing``: numbers of the volumes with content that is missing; ``damaged``: of those that came damaged.
     ``awaiting``: what a complete parcel waits for; ``report``: the command that reports its arrival, where the key
-    waits for that. ``hold``: the operator did not want it imported by itself. ``problem`` as in `SentFacts`.
+    waits for that. ``hold``: the operator did not want it imported by itself. ``usable``: packages of it that are in
+    the store already, of ``packages`` that it has; ``refused``: those that may not be imported, and why. ``problem`` as
+    in `SentFacts`.
     """
 
     parcel: str
@@ -67,6 +76,9 @@ class ReceivedFacts:
     damaged: tuple[int, ...] = ()
     awaiting: tuple[str, ...] = ()
     report: str = ""
+    usable: tuple[str, ...] = ()
+    packages: int = 0
+    refused: tuple[str, ...] = ()
     problem: str = ""
 
 

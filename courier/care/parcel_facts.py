@@ -11,6 +11,8 @@ from courier.media.kinds import DRIVE_LAYOUTS, MEDIA
 from courier.parcel.states import ReceivedState, SentState, VolumeState
 from courier.receiving.parcel_status import status_of
 from courier.sending.arrivals_there import volumes_arrived
+from courier.sending.confirmation import part_of
+from courier.sending.network_record import sends_of
 from courier.sending.outgoing_parcel import open_outgoing
 from courier.sending.release import waiting_reports
 from courier.site.catalog import parcels
@@ -19,7 +21,13 @@ from courier.site.home import Site
 
 OPEN = (SentState.PLANNED, SentState.BUILT, SentState.WRITTEN, SentState.SENT, SentState.ARRIVING)
 """States of a sent parcel that goes on. One that failed was given up by a person, who knows why."""
-OPEN_HERE = (ReceivedState.ANNOUNCED, ReceivedState.ARRIVING, ReceivedState.HELD, ReceivedState.COMPLETE)
+OPEN_HERE = (
+    ReceivedState.ANNOUNCED,
+    ReceivedState.ARRIVING,
+    ReceivedState.HELD,
+    ReceivedState.COMPLETE,
+    ReceivedState.IMPORTING,
+)
 """States of a received parcel that is not imported yet."""
 
 
@@ -38,8 +46,10 @@ def parcel_facts(
 
 
 def _sent(site: Site, one: SentParcel) -> SentFacts:
+    sends = sends_of(site, one.parcel)
     with site.catalogue.reading() as connection:
         goes_to = parcels.destinations(connection, one.parcel)
+        parts = {to.site: part_of(connection, one.parcel, to.site) for to in goes_to}
     volumes, unwritten, layout, problem = 0, 0, "", ""
     lost: dict[str, tuple[int, ...]] = {}
     if one.state != SentState.PLANNED:
@@ -69,6 +79,11 @@ def _sent(site: Site, one: SentParcel) -> SentFacts:
                 confirmed_ns=to.confirmed_ns,
                 arrived=len(arrived.get(to.site, {})),
                 lost=lost.get(to.site, ()),
+                usable=len(part.packages) if (part := parts[to.site]) else 0,
+                packages=len(part.packages) + len(part.outstanding) if part else 0,
+                sent_bytes=send.arrived if (send := sends.get(to.site)) else 0,
+                network_bytes=send.bytes if send else 0,
+                problem=send.problem if send else "",
             )
             for to in goes_to
         ),
@@ -93,4 +108,7 @@ def _received(site: Site, one: ReceivedParcel) -> ReceivedFacts:
         damaged=tuple(sorted(damaged & set(status.missing_volumes))),
         awaiting=status.awaiting,
         report=status.report,
+        usable=tuple(package.name for package in status.packages if package.outcome),
+        packages=len(status.packages),
+        refused=tuple(f"{package.name}: {package.refused}" for package in status.packages if package.refused),
     )

@@ -88,6 +88,10 @@ def _sent(one: SentFacts) -> dict[str, Any]:
                 "shipped": _time(to.shipped_ns),
                 "arrived_volumes": to.arrived,
                 "confirmed": _time(to.confirmed_ns),
+                "usable_packages": to.usable,
+                "packages": to.packages,
+                "network_bytes": to.network_bytes,
+                "network_arrived_bytes": to.sent_bytes,
             }
             for to in one.destinations
         ],
@@ -101,6 +105,9 @@ def _received(one: ReceivedFacts) -> dict[str, Any]:
         "state": one.state,
         "missing_volumes": list(one.missing),
         "awaiting": list(one.awaiting),
+        "usable": list(one.usable),
+        "packages": one.packages,
+        "refused": list(one.refused),
         "since": _time(one.since_ns),
     }
 

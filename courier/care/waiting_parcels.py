@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from courier.care.facts import DAY_NS, SECOND_NS, DestinationFacts, ReceivedFacts, SentFacts, SiteFacts
 from courier.care.waiting import CARRIER, OPERATOR, Cause, Waiting
 from courier.parcel.states import ReceivedState, SentState
-from courier.text import plural, volumes
+from courier.text import plural, size_text, volumes
 
 USUAL_DAYS = 14
 """Days that a parcel may be under way where neither the operator nor a past parcel says how long that takes."""
+SHOWN = 5
+"""Packages of a parcel that are named."""
 TIMES_USUAL = 2
 """A parcel is overdue when it takes so many times as long as the past ones took, and longer than a day."""
 
@@ -76,6 +78,13 @@ def _of_destination(facts: SiteFacts, sent: SentFacts, to: DestinationFacts) -> 
         then = f"courier parcel release {name} --to {code}"
         yield waits(Cause.DECISION, text, on=OPERATOR, then=then, since_ns=to.shipped_ns)
     arrived = f"{to.arrived:,} of {plural(sent.volumes, 'volume')} arrived at {code}"
+    if to.network_bytes:
+        arrived += f", {size_text(to.sent_bytes)} of {size_text(to.network_bytes)} came by network"
+    arrived += f", {to.usable:,} of {plural(to.packages, 'package')} imported there" if to.usable else ""
+    if to.problem:
+        text = f"{name} goes no further to {code} by network: {to.problem}"
+        then = f"courier parcel send {name} --by-network --to {code}"
+        yield waits(Cause.DECISION, text, on=OPERATOR, then=then, since_ns=to.shipped_ns)
     if facts.now_ns - to.shipped_ns > allowed_ns(facts, facts.usual_to, code):
         text = (
             f"{name} to {code} is overdue: {arrived}, and no receipt came; ask {to.carrier or 'the carrier'} or {code}"
@@ -103,7 +112,7 @@ def _of_received(facts: SiteFacts, one: ReceivedFacts) -> Iterator[Waiting]:
         yield waits(Cause.OVERDUE, text, on=OPERATOR, then=show)
     elif one.state == ReceivedState.ANNOUNCED:
         yield waits(Cause.UNDER_WAY, f"{name} from {one.source} is announced", on=CARRIER, then=show)
-    elif one.state == ReceivedState.ARRIVING:
+    elif one.state == ReceivedState.ARRIVING or one.missing:
         yield from _of_arriving(one, waits, is_late=is_late)
     elif one.report:
         # Where seals are to be typed into it, only a person can give it.
@@ -113,6 +122,9 @@ def _of_received(facts: SiteFacts, one: ReceivedFacts) -> Iterator[Waiting]:
     elif one.state == ReceivedState.COMPLETE or (one.hold and len(one.awaiting) <= 1):
         text = f"{name} from {one.source} is here, and waits to be imported"
         yield waits(Cause.TO_IMPORT, text, on=OPERATOR, then=f"courier parcel import {name}")
+    elif one.refused:
+        text = f"{name} is here, and waits for a decision{_usable(one)}"
+        yield waits(Cause.DECISION, text, on=OPERATOR, then=show)
     else:
         text = f"{name} is held until there is {'; '.join(one.awaiting) or 'what it awaits'}"
         on = OPERATOR if facts.now_ns - one.since_ns > DAY_NS else one.source
@@ -126,9 +138,18 @@ def _of_arriving(one: ReceivedFacts, waits: Callable[..., Waiting], *, is_late: 
         text = f"{name} from {one.source} came with damage in {volumes(one.damaged)}"
         yield waits(Cause.DAMAGE, text, on=OPERATOR, then=f"courier parcel repair {name} --from-network")
     elif is_late:
-        text = f"{name} from {one.source} is overdue: {volumes(one.missing)} missing; ask {one.source}"
+        text = f"{name} from {one.source} is overdue: {volumes(one.missing)} missing; ask {one.source}{_usable(one)}"
         yield waits(Cause.OVERDUE, text, on=OPERATOR, then=show)
     else:
         came = f"; {volumes(one.damaged)} came with damage" if one.damaged else ""
-        text = f"{name} from {one.source} arrives: {volumes(undamaged)} to come{came}"
+        text = f"{name} from {one.source} arrives: {volumes(undamaged)} to come{came}{_usable(one)}"
         yield waits(Cause.UNDER_WAY, text, on=CARRIER, then=show)
+
+
+def _usable(one: ReceivedFacts) -> str:
+    """Which packages of a parcel can be used already, and which may not be imported."""
+    refused = f"; not imported: {'; '.join(one.refused[:SHOWN])}" if one.refused else ""
+    if not one.usable:
+        return refused
+    shown = ", ".join(one.usable[:SHOWN]) + (" ..." if len(one.usable) > SHOWN else "")
+    return f"; usable already: {shown} ({len(one.usable):,} of {plural(one.packages, 'package')}){refused}"

@@ -16,7 +16,7 @@ from courier.channel.acknowledgements import sure_sender
 from courier.channel.handlers import Handlers, take_message
 from courier.channel.passed import Passed
 from courier.error_codes import Code
-from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError, UsageError
+from courier.errors import CourierError, DamagedError, InUseError, NotFoundError, RefusedError, UsageError
 from courier.site.catalog import messages
 from courier.site.catalog.messages import Message, short_kind
 from courier.site.clock import now
@@ -102,6 +102,8 @@ def take_all(site: Site, incoming: Iterable[IncomingMessage], intake: Intake, ha
                     raise
                 # That our clock is wrong says nothing of the message: it stays where it is.
                 intake.refused.append((one.sha256, f"{error.message}; it is kept until the clock is right"))
+                continue
+            except InUseError:
                 continue
             intake.taken += verdict.taken
             if verdict.taken:

@@ -28,6 +28,7 @@ from courier.files import locked
 from courier.receiving.complete import complete_all
 from courier.receiving.parcel_status import ParcelStatus
 from courier.receiving.receipts import sign_receipts_anew
+from courier.sending.network_send import go_on_sending
 from courier.sending.retention import keep_quota
 from courier.site.catalog import packages, parcels, sites
 from courier.site.catalog.parcels import LogEntry
@@ -75,15 +76,18 @@ def synchronise(site: Site, *, handlers: Handlers, network: Network | None = Non
     """
     run, intake, log_end = Run(network=network or Network(), patient=patient), Intake(), _log_end(site)
     _queue_news(site)
+    stopped = go_on_sending(site)
     deliver(site, run)
     fetch_messages(site, run, intake, handlers)
     take_back(site, run)
     settled = complete_all(site)
     _queue_news(site)
     acknowledge(site)
+    # What was acknowledged by what came makes room for the next blocks.
+    stopped = go_on_sending(site) or stopped
     deliver(site, run)
     keep_quota(site)
-    return _exchange(site, run, intake, settled, log_end)
+    return _exchange(site, run, intake, [*settled, *((None, error) for error in stopped)], log_end)
 
 
 def take_inbox(site: Site, *, handlers: Handlers) -> Exchange:
@@ -93,7 +97,8 @@ def take_inbox(site: Site, *, handlers: Handlers) -> Exchange:
     settled = complete_all(site) if intake.taken else []
     share_ledgers(site)
     acknowledge(site)
-    return _exchange(site, Run(network=Network()), intake, settled, log_end)
+    stopped = go_on_sending(site)
+    return _exchange(site, Run(network=Network()), intake, [*settled, *((None, error) for error in stopped)], log_end)
 
 
 def synchronise_patiently(

@@ -9,6 +9,7 @@ from courier.channel.reports import take_report
 from courier.packages.definitions import take_definition
 from courier.packages.retirement import take_retirement
 from courier.receiving.key_release import take_key_release
+from courier.receiving.network_documents import take_table_part
 from courier.receiving.refuse import take_recall, take_supersession
 from courier.receiving.repair import take_repair_part
 from courier.receiving.ship_notice import take_ship_notice
@@ -30,6 +31,7 @@ from formats.documents import (
     report,
     retirement,
     supersession,
+    table,
 )
 
 MESSAGE_HANDLERS = handlers_by_type(
@@ -46,5 +48,6 @@ MESSAGE_HANDLERS = handlers_by_type(
     Handler(kind=repair.REQUEST_KIND, act=take_repair_request),
     Handler(kind=report.KIND, act=take_report),
     Handler(kind=retirement.KIND, act=take_retirement, keeps=True),
+    Handler(kind=table.KIND, act=take_table_part),
     Handler(kind=supersession.KIND, act=take_supersession, keeps=True),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from courier.cli import (
     custody,
     parcel_intake,
+    parcel_network,
     parcel_paper,
     parcel_receive,
     parcel_repair,
@@ -25,6 +26,7 @@ for module in (
     parcel_write,
     parcel_paper,
     parcel_ship,
+    parcel_network,
     parcel_intake,
     parcel_receive,
     parcel_verify,

@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 app = group("")
 
+PROGRESSIVE = Annotated[
+    bool | None,
+    typer.Option(
+        "--progressive/--no-progressive",
+        help="Import each package as soon as it is here, or the parcel whole. Without either: as site policy says.",
+    ),
+]
+
 
 @command(
     app,
@@ -30,6 +38,7 @@ app = group("")
         "courier parcel receive /media/cdrom",
         "courier parcel receive disc1.iso disc2.iso /mnt/usb/volumes",
         "courier parcel receive /dev/nst0 --hold",
+        "courier parcel receive /media/cdrom --progressive",
     ],
 )
 def receive(
@@ -42,11 +51,12 @@ def receive(
     hold: Annotated[
         bool, typer.Option("--hold", help="Do not import before the operator gives: courier parcel import PARCEL.")
     ] = False,
+    progressive: PROGRESSIVE = None,
 ) -> None:
     """Receive volumes, and import the parcel once it is complete.
 
     Volumes may come in any order and any number of times. The import also waits until the network has said the same as
-    the media.
+    the media. With --progressive each package is imported as soon as all of it is here, before the rest comes.
     """
     from courier.receiving.incomplete import damage_left
     from courier.receiving.receive import receive_media
@@ -72,6 +82,7 @@ def receive(
                 site,
                 media,
                 hold=hold,
+                progressive=progressive,
                 progress=progress,
                 looking=looking,
                 received=received,
@@ -96,17 +107,29 @@ def receive(
         console.result(document)
 
 
-@command(app, "import", examples=["courier parcel import HQ1-000042"])
-def import_(context: typer.Context, *, parcel: PARCEL) -> None:
-    """Import a complete parcel that was held, all or nothing."""
+@command(app, "import", examples=["courier parcel import HQ1-000042", "courier parcel import HQ1-000042 --progressive"])
+def import_(context: typer.Context, *, parcel: PARCEL, progressive: PROGRESSIVE = None) -> None:
+    """Import a complete parcel that was held, all or nothing.
+
+    With --progressive: each package that is all here, before the rest of the parcel comes; the rest follows by itself.
+    """
+    from courier.errors import NotFoundError
     from courier.receiving.complete import complete_parcel
     from courier.receiving.incomplete import not_imported
     from courier.receiving.parcel_status import find_build
+    from courier.receiving.progressive import choose_progressive
+    from courier.receiving.spool import Spool
 
     console = console_of(context)
     with console.site() as site:
+        build = find_build(site, parcel)
+        if progressive is not None:
+            folder = site.incoming(parcel, build)
+            if not Spool.exists(folder):
+                raise NotFoundError(f"nothing of {parcel} is waiting here", hint="courier parcel receive MEDIUM")
+            choose_progressive(folder, progressive=progressive)
         with console.phases() as progress:
-            status = complete_parcel(site, parcel, find_build(site, parcel), release=True, progress=progress)
+            status = complete_parcel(site, parcel, build, release=True, progress=progress)
         say_status(console, status)
         if error := not_imported(status):
             console.error(error, parcel_status(status))

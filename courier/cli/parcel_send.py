@@ -11,6 +11,7 @@ from courier.cli.command import DRY_RUN, command, console_of, group
 from courier.cli.config import config_of
 from courier.cli.console import Console
 from courier.cli.planned_parcel import load_text, packing_document, say_plan, volumes_text
+from courier.cli.sent_parcel import say_usable
 from courier.cli.written_bytes import say_written
 from courier.media.kinds import kinds_text
 from courier.text import plural, size_text
@@ -38,6 +39,7 @@ CAPACITY = Annotated[
         "courier parcel create HQ100001 --to BR1 --media bd25",
         "courier parcel create HQ100001:2 HQ100004 --to BR1 --to BR2 --capacity 64GB --spare-volumes 1",
         "courier parcel create HQ100001 --to BR1 --media lto8 --dry-run",
+        "courier parcel create HQ100001 HQ100002 --to BR1 --media bd25 --first HQ100002",
     ],
 )
 def create(
@@ -114,6 +116,14 @@ def create(
         typer.Option("--supersedes", metavar="PARCEL", help="Parcel that this one replaces as soon as it is shipped."),
     ] = "",
     cluster: CLUSTER = None,
+    first: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--first",
+            metavar="ID",
+            help="Package that lies on the first volumes, so that it is usable before the others; repeat for more.",
+        ),
+    ] = None,
     dry_run: DRY_RUN = False,
 ) -> None:
     """Plan, build and sign a parcel.
@@ -129,6 +139,7 @@ def create(
     from courier.sending.plan import ParcelRequest, draft_parcel
     from courier.sending.retention import disk_bytes, keep_quota
     from courier.sending.supersede import check_supersedes
+    from courier.sending.usable import usable_packages
     from formats.codecs import COMPRESSIONS
     from formats.documents.packing import PRIORITIES
 
@@ -161,6 +172,7 @@ def create(
         key=_key_way(key_by_network=key_by_network, release=release, encrypt=encrypt),
         anyway=anyway,
         supersedes=supersedes,
+        first=tuple(first or ()),
     )
     with console.site() as site:
         draft = draft_parcel(site, request)
@@ -181,10 +193,14 @@ def create(
             f"{packing.parcel}: {plural(len(packing.archives), 'archive')}, {encrypted}; {load_text(packing)}; "
             f"on {volumes_text(packing)}"
         )
+        say_usable(console, usable_packages(site, parcel), packing)
         kept, all_kept = disk_bytes(site, packing.parcel), keep_quota(site)
         _say_kept(console, site, kept, all_kept)
         disk = say_written(console, plan.content_bytes)
         console.say(f"Next: courier parcel write {packing.parcel} --layout iso --out DIR")
+        console.say(
+            f"Over the network, beside the media or in their place: courier parcel send {packing.parcel} --by-network"
+        )
         notes = {"notes": list(plan.notes), "overridden": list(plan.overridden)}
         space = {"kept_bytes": kept, "built_bytes": all_kept.bytes, "parcel_quota": all_kept.quota}
         console.result({"state": parcel.sent.state, **notes, **space, **disk, **packing_document(packing)})

@@ -134,7 +134,7 @@ def _show_received(console: Console, site: Site, status: ParcelStatus) -> None:
         _say_notice(console, site, status.parcel)
     if status.state == ReceivedState.DISCARDED:
         console.say("What had arrived was deleted here. To have it after all: courier parcel receive MEDIUM")
-    if status.missing_volumes or status.awaiting:
+    if status.missing_volumes or status.awaiting or status.packages:
         say_status(console, status)
     elif status.state == ReceivedState.COMPLETE:
         console.say(

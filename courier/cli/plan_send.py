@@ -252,6 +252,9 @@ def _say_destination(console: Console, plan: SendPlan, one: DestinationPlan) -> 
     )
     counts = ", ".join(_media_text(medium) for medium in one.media)
     console.say(f"  Media: {_media_text(one.chosen)}; of each kind it would be {counts}")
+    console.say("  To do it:")
+    for number, text in enumerate(one.commands):
+        console.say(f"    {text}" + ("     (it prints the ID of the PARCEL)" if not number else ""))
     console.say("  It rests on:")
     for assumption in one.assumptions:
         console.say(f"  - {assumption}")

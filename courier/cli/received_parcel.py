@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from courier.media.reading import Medium
     from courier.parcel.volume_documents import VolumeDocuments
     from courier.receiving.parcel_status import ParcelStatus
+    from courier.receiving.progressive import PackageState
     from courier.receiving.volume_result import VolumeResult
 
 OUTCOMES = {
@@ -20,6 +21,8 @@ OUTCOMES = {
     "already-held": "is in the store already",
 }
 """What became of a package of an imported parcel, for people."""
+SHOWN = 20
+"""Packages of a parcel of which each is shown."""
 
 
 def medium_text(medium: Medium, documents: VolumeDocuments) -> str:
@@ -66,6 +69,18 @@ def parcel_status(status: ParcelStatus) -> dict[str, Any]:
         "imported": [
             {"package_id": item.package, "version": item.version, "outcome": str(item.outcome)} for item in imported
         ],
+        "progressive": status.progressive,
+        "packages": [
+            {
+                "package_id": one.package,
+                "version": one.version,
+                "outcome": one.outcome or None,
+                "missing_volumes": list(one.volumes),
+                "awaiting": list(one.waiting),
+                "refused": one.refused,
+            }
+            for one in status.packages
+        ],
     }
 
 
@@ -91,10 +106,12 @@ def say_volume(console: Console, volume: VolumeResult) -> None:
 def say_status(console: Console, status: ParcelStatus) -> None:
     """Say what is still missing, or why the parcel waits, or what was imported."""
     if status.state == ReceivedState.REFUSED:
+        what = "the rest of it is not imported" if status.packages else "nothing of it is imported"
         console.say(
-            f"{status.parcel}: Refused, nothing of it is imported; courier parcel log {status.parcel} says why, "
+            f"{status.parcel}: Refused, {what}; courier parcel log {status.parcel} says why, "
             f"courier parcel discard {status.parcel} deletes its files"
         )
+        say_packages(console, status)
         return
     if status.mended:
         rest = "" if status.missing_volumes else "; nothing is missing any more"
@@ -112,12 +129,37 @@ def say_status(console: Console, status: ParcelStatus) -> None:
             console.say(f"  {item}")
     elif status.imported is None:
         console.say(f"{status.parcel}: {status.state}")
+    say_packages(console, status)
     say_imported(console, status, "; its receipt leaves with the next: courier channel sync")
+
+
+def say_packages(console: Console, status: ParcelStatus) -> None:
+    """Say how each package of a parcel stands that is not imported whole."""
+    if not status.packages:
+        return
+    taken = sum(bool(one.outcome) for one in status.packages)
+    console.say(f"{status.parcel}: {taken:,} of {plural(len(status.packages), 'package')} imported")
+    for one in status.packages[:SHOWN]:
+        console.say(f"  {one.name} {package_text(one)}")
+    if len(status.packages) > SHOWN:
+        console.say(f"  and {plural(len(status.packages) - SHOWN, 'further package')}: --json lists them")
+
+
+def package_text(one: PackageState) -> str:
+    """How a package of an arriving parcel stands, for people."""
+    if one.outcome:
+        return OUTCOMES[one.outcome]
+    if one.refused:
+        return f"is not imported: {one.refused}"
+    awaited = [volumes(one.volumes)] if one.volumes else []
+    awaited += one.waiting
+    return f"awaits {'; '.join(awaited)}" if awaited else "is all here"
 
 
 def say_imported(console: Console, status: ParcelStatus, further: str = "") -> None:
     """Say what was imported. ``further``: what follows on the line that says so."""
     if status.imported is not None:
-        console.say(f"{status.parcel}: imported{further}")
+        what = "imported in part" if status.imported.left else "imported"
+        console.say(f"{status.parcel}: {what}{further}")
         for item in status.imported.packages:
             console.say(f"  {item.package}:{item.version} {OUTCOMES[item.outcome]}")

@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from courier.cli.console import Console, time_text
+from courier.cli.parcel_network import say_sends, send_document
 from courier.cli.planned_parcel import volume_cell
 from courier.text import plural, size_text, volumes
 from formats.records import format_time
 
 if TYPE_CHECKING:
+    from courier.sending.network_record import NetworkSend
     from courier.sending.outgoing_parcel import OutgoingParcel
+    from courier.sending.usable import UsablePackage
     from courier.site.catalog.parcels import SentMedium, SentTo, SentVolume
     from courier.site.home import Site
     from formats.documents.packing import PackingList
+    from formats.documents.receipt import Receipt
     from formats.documents.repair import RepairRequest
 
 _KEYS = {
@@ -24,6 +28,8 @@ _KEYS = {
     "network": "its key travels with the ship notice",
     "on-arrival": "its key is released when the arrival is reported",
 }
+SHOWN = 20
+"""Packages of a parcel of which each is shown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +44,9 @@ class _Shown:
     lost: Mapping[str, Sequence[int]]
     media: Sequence[SentMedium]
     requests: Sequence[tuple[Path, RepairRequest]]
+    parts: Mapping[str, Receipt]
+    sends: Mapping[str, NetworkSend]
+    usable: Sequence[UsablePackage]
 
     @property
     def sets(self) -> dict[tuple[int, str, str], list[int]]:
@@ -61,21 +70,29 @@ def show_sent(console: Console, site: Site, outgoing: OutgoingParcel) -> None:
 
 def _gather(site: Site, outgoing: OutgoingParcel) -> _Shown:
     from courier.sending.arrivals_there import volumes_arrived
+    from courier.sending.confirmation import part_of
+    from courier.sending.network_record import sends_of
     from courier.sending.release import waiting_reports
     from courier.sending.repair_answer import waiting_requests
+    from courier.sending.usable import usable_packages
     from courier.site.catalog import parcels
 
     name, edition = outgoing.sent.parcel, outgoing.sent.edition
     with site.catalogue.reading() as connection:
+        to = parcels.destinations(connection, name)
+        parts = {one.site: part_of(connection, name, one.site) for one in to}
         return _Shown(
             outgoing=outgoing,
             packages=[(p, v) for p, v, _, _ in parcels.sent_packages(connection, name)],
-            to=parcels.destinations(connection, name),
+            to=to,
             seals=parcels.seals(connection, name, edition),
             arrived=volumes_arrived(site, name),
             lost=waiting_reports(site, outgoing),
             media=parcels.written_media(connection, name),
             requests=[(path, request) for path, request in waiting_requests(site, outgoing)],
+            sends=sends_of(site, name),
+            usable=usable_packages(site, outgoing),
+            parts={code: receipt for code, receipt in parts.items() if receipt is not None},
         )
 
 
@@ -85,6 +102,7 @@ def _say(console: Console, shown: _Shown) -> None:
     console.say(f"{name}: {sent.state}, priority {sent.priority}, made {time_text(sent.created_ns)}")
     console.say(f"Packages: {', '.join(f'{p}:{v}' for p, v in shown.packages)}")
     console.say(_media_text(packing))
+    say_usable(console, shown.usable, packing)
     encrypted = f"Encrypted; {_KEYS[packing.key]}." if packing.encrypted else "Not encrypted."
     console.say(encrypted)
     for to in shown.to:
@@ -123,6 +141,16 @@ def _media_text(packing: PackingList) -> str:
     return f"Media: {packing.media}, {each} each; {all_of_it}{more}{on_each}"
 
 
+def say_usable(console: Console, usable: Sequence[UsablePackage], packing: PackingList) -> None:
+    """Say with which volumes each package can be used there, where packages are imported before the rest comes."""
+    if packing.volumes < 2 or len(usable) < 2:
+        return
+    for one in usable[:SHOWN]:
+        console.say(f"  {one.name} is {one.text}")
+    if len(usable) > SHOWN:
+        console.say(f"  and {plural(len(usable) - SHOWN, 'further package')}: --json lists them")
+
+
 def _say_destination(console: Console, shown: _Shown, to: SentTo) -> None:
     name, several = shown.outgoing.sent.parcel, len(shown.to) > 1
     if to.shipped_ns is None:
@@ -142,6 +170,15 @@ def _say_destination(console: Console, shown: _Shown, to: SentTo) -> None:
         first, last = min(arrived.values()), max(arrived.values())
         when = time_text(first) if first == last else f"{time_text(first)} to {time_text(last)}"
         console.say(f"  arrived there: {volumes(arrived)}, {when}")
+    if send := shown.sends.get(to.site):
+        say_sends(console, send)
+    if part := shown.parts.get(to.site):
+        taken = ", ".join(f"{one.package}:{one.version}" for one in part.packages)
+        left = ", ".join(f"{one.package}:{one.version}" for one in part.outstanding)
+        why = f", {part.ended} there" if part.ended else ""
+        console.say(
+            f"  in its store, by its receipt of {time_text(part.issued_ns)}: {taken}; not imported: {left}{why}"
+        )
 
 
 def _common_seals(shown: _Shown) -> dict[int, str]:
@@ -183,16 +220,35 @@ def _document(shown: _Shown) -> dict[str, Any]:
                 "seals": [{"volume": n, "serial": s} for n, s in shown.seals.get(to.site, {}).items()],
                 "arrived": [{"volume": n, "at": format_time(at)} for n, at in shown.arrived.get(to.site, {}).items()],
                 "lost": list(shown.lost.get(to.site, ())),
+                "by_network": send_document(shown.sends[to.site]) if to.site in shown.sends else None,
+                "part": _part(shown.parts.get(to.site)),
             }
             for to in shown.to
         ],
         "packages": [{"package_id": p, "version": v} for p, v in shown.packages],
+        "usable": [
+            {"package_id": one.package, "version": one.version, "volumes": list(one.volumes)} for one in shown.usable
+        ],
         "volumes": [_volume(v, packing, common.get(v.number, "")) for v in shown.outgoing.volumes],
         "media_written": [
             {"edition": m.edition, "number": m.number, "layout": m.layout, "path": m.path, "at": _time(m.written_ns)}
             for m in shown.media
         ],
         "requests": [{"path": str(p), "site": r.site, "blocks": r.count} for p, r in shown.requests],
+    }
+
+
+def _part(receipt: Receipt | None) -> dict[str, Any] | None:
+    """What a destination has imported before the rest came, as its last partial receipt says."""
+    if receipt is None:
+        return None
+    return {
+        "at": format_time(receipt.issued_ns),
+        "imported": [
+            {"package_id": one.package, "version": one.version, "outcome": str(one.outcome)} for one in receipt.packages
+        ],
+        "outstanding": [{"package_id": one.package, "version": one.version} for one in receipt.outstanding],
+        "ended": receipt.ended or None,
     }
 
 

@@ -83,6 +83,13 @@ def policy(
             help="Links that lead out of a package: keep them as they are, or refuse it.",
         ),
     ] = None,
+    progressive: Annotated[
+        bool | None,
+        typer.Option(
+            "--progressive/--no-progressive",
+            help="Import each package as soon as it is here, before the rest of its parcel comes; or parcels whole.",
+        ),
+    ] = None,
 ) -> None:
     """Show or set the policy of this site.
 
@@ -107,6 +114,8 @@ def policy(
             wanted["release_lost"] = release_lost
         if outside_links is not None:
             wanted["refuse_outside_links"] = outside_links is OutsideLinks.REFUSE
+        if progressive is not None:
+            wanted["progressive"] = progressive
         settings = change_settings(site, **wanted) if wanted else site.settings
         days = settings.max_transit_days
         links = OutsideLinks.REFUSE if settings.refuse_outside_links else OutsideLinks.KEEP
@@ -120,6 +129,9 @@ def policy(
         )
         console.say(f"Lost volumes without which a key is released on arrival: {settings.release_lost or 'none'}")
         console.say(f"Links that lead out of a package: {links.value}")
+        console.say(
+            "Packages are imported: " + ("as soon as each is here" if settings.progressive else "parcel by parcel")
+        )
         console.result(
             {
                 "site": site.code,
@@ -129,5 +141,6 @@ def policy(
                 "hole_limit": settings.hole_limit,
                 "release_lost": settings.release_lost,
                 "outside_links": links.value,
+                "progressive": settings.progressive,
             }
         )

@@ -21,7 +21,7 @@ class SentState(StrEnum):
     WRITTEN = "Written"
     """Every volume has been written and verified."""
     SENT = "Sent"
-    """Handed over; its ship notice is queued."""
+    """Handed over, or going by network; its ship notice is queued."""
     ARRIVING = "Arriving"
     """A destination has reported volumes of it."""
     CONFIRMED = "Confirmed"
@@ -42,6 +42,7 @@ class SentEvent(StrEnum):
     LAID_OUT = "laid-out"
     WRITTEN = "written"
     SENT = "sent"
+    BY_NETWORK = "sent-by-network"
     TAKEN_BACK = "taken-back"
     ARRIVAL = "arrival"
     CONFIRMED = "confirmed"
@@ -62,6 +63,8 @@ class ReceivedState(StrEnum):
     """All content is here and good; it awaits its ship notice, its definitions, or the operator."""
     COMPLETE = "Complete"
     """All content is here and all that must agree agrees: it is being imported, or the import was stopped."""
+    IMPORTING = "Importing"
+    """Some of its packages are in the store, imported before the rest of it came."""
     IMPORTED = "Imported"
     """Its packages are in the store."""
     REFUSED = "Refused"
@@ -77,6 +80,8 @@ class ReceivedEvent(StrEnum):
     ARRIVED = "arrived"
     HELD = "held"
     COMPLETE = "complete"
+    PART = "part-imported"
+    """Packages of it were imported, each whole, while others are still to come."""
     IMPORTED = "imported"
     SPOILT = "spoilt"
     REFUSED = "refused"
@@ -130,6 +135,10 @@ SENT: Mapping[tuple[SentState | None, SentEvent], SentState] = {
     (_S.ARRIVING, _SE.SENT): _S.ARRIVING,
     # A destination that lost its catalogue is told once more.
     (_S.CONFIRMED, _SE.SENT): _S.CONFIRMED,
+    # Of what goes by network nothing needs to be written; its volumes may be written all the same.
+    **{(state, _SE.BY_NETWORK): _S.SENT for state in (_S.BUILT, _S.WRITTEN, _S.SENT, _S.FAILED)},
+    (_S.ARRIVING, _SE.BY_NETWORK): _S.ARRIVING,
+    (_S.CONFIRMED, _SE.BY_NETWORK): _S.CONFIRMED,
     # While its ship notice has not left for any destination.
     (_S.SENT, _SE.TAKEN_BACK): _S.WRITTEN,
     # Volumes are where it was not shipped to, by what their site says.
@@ -152,7 +161,10 @@ SENT: Mapping[tuple[SentState | None, SentEvent], SentState] = {
 """A parcel at its sender."""
 
 _R, _RE = ReceivedState, ReceivedEvent
-_OPEN = (_R.ANNOUNCED, _R.ARRIVING, _R.HELD, _R.COMPLETE)
+_OPEN = (_R.ANNOUNCED, _R.ARRIVING, _R.HELD, _R.COMPLETE, _R.IMPORTING)
+
+GATHERING = (_R.ARRIVING, _R.HELD, _R.COMPLETE, _R.IMPORTING)
+"""States of a received parcel of which files are here and some packages are not imported."""
 
 NOTHING_HERE = frozenset({_R.ANNOUNCED, _R.DISCARDED})
 """States of a received parcel that is known, and of which no files are here."""
@@ -161,16 +173,19 @@ RECEIVED: Mapping[tuple[ReceivedState | None, ReceivedEvent], ReceivedState] = {
     (None, _RE.ANNOUNCED): _R.ANNOUNCED,
     **{(state, _RE.ANNOUNCED): state for state in (*_OPEN, _R.IMPORTED, _R.REFUSED, _R.DISCARDED)},
     **{(state, _RE.ARRIVED): _R.ARRIVING for state in (None, _R.ANNOUNCED, _R.DISCARDED)},
-    **{(state, _RE.ARRIVED): state for state in (_R.ARRIVING, _R.HELD, _R.COMPLETE, _R.IMPORTED)},
+    **{(state, _RE.ARRIVED): state for state in (*GATHERING, _R.IMPORTED)},
     **{(state, _RE.HELD): _R.HELD for state in (_R.ARRIVING, _R.HELD, _R.COMPLETE)},
     **{(state, _RE.COMPLETE): _R.COMPLETE for state in (_R.ARRIVING, _R.HELD, _R.COMPLETE)},
-    (_R.COMPLETE, _RE.IMPORTED): _R.IMPORTED,
+    **{(state, _RE.PART): _R.IMPORTING for state in GATHERING},
+    # How far it is stands in its receipt, whatever of the rest is here.
+    **{(_R.IMPORTING, event): _R.IMPORTING for event in (_RE.HELD, _RE.COMPLETE, _RE.SPOILT)},
+    **{(state, _RE.IMPORTED): _R.IMPORTED for state in (_R.COMPLETE, _R.IMPORTING)},
     **{(state, _RE.SPOILT): _R.ARRIVING for state in (_R.ARRIVING, _R.HELD, _R.COMPLETE)},
     **{(state, _RE.REFUSED): _R.REFUSED for state in (*_OPEN, _R.REFUSED, _R.DISCARDED)},
     # The sender's recall or supersession may come before anything else of the parcel.
     (None, _RE.REFUSED): _R.REFUSED,
     (_R.REFUSED, _RE.ACCEPTED): _R.ARRIVING,
-    **{(state, _RE.DISCARDED): _R.DISCARDED for state in (_R.ARRIVING, _R.HELD, _R.COMPLETE)},
+    **{(state, _RE.DISCARDED): _R.DISCARDED for state in GATHERING},
     (_R.IMPORTED, _RE.AGAIN): _R.ARRIVING,
 }
 """A parcel at a receiver."""

@@ -348,6 +348,35 @@ class DocumentReader:
         return self._tags.get(path) == ref.sha256 and copy.stat().st_size == ref.size
 
 
+def documents_by_network(
+    trust: Trust, envelope: bytes, *, contents: Path, blocks: Path, now_ns: int, where: str
+) -> VolumeDocuments:
+    """The documents of a parcel that came by network, as if they had come with its first volume.
+
+    ``contents`` and ``blocks``: files that are moved into the spool. Raises `RefusedError` or `DamagedError` where the
+    packing list is not to be trusted, or where a table does not have its signed digest.
+    """
+    packing, signed = trust.verify(envelope, packing_doc.KIND, now_ns=now_ns, where=where, on_medium=True)
+    for path, ref in ((contents, packing.contents), (blocks, packing.blocks)):
+        with path.open("rb") as source:
+            good = path.stat().st_size == ref.size and hashlib.file_digest(source, "sha256").hexdigest() == ref.sha256
+        if not good:
+            raise DamagedError(
+                f"{where}: {path.name} is not as in the signed packing list",
+                hint=f"at {packing.source}: courier parcel send {packing.parcel} --by-network --stop; then begin anew",
+            )
+    label = _stand_in(packing, signed.sha256, 1)
+    return VolumeDocuments(
+        packing=packing,
+        envelope=envelope,
+        digest=signed.sha256,
+        label=label,
+        contents=contents,
+        blocks=blocks,
+        labelled=False,
+    )
+
+
 def _stand_in(packing: PackingList, digest: str, number: int) -> VolumeLabel:
     """The label of a volume, made from its packing list; it has no digests of the files beside it."""
     return VolumeLabel(

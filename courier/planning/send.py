@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from courier.errors import RefusedError, UsageError
+from courier.media.kinds import DRIVE, DRIVE_LAYOUTS, MEDIA
 from courier.parcel.parity_plan import Redundancy
 from courier.planning.address_line import AddressLine, address_line
 from courier.planning.courier_time import MEDIUM_CHANGE_SECONDS, Carried, Legs, legs_of
@@ -17,7 +19,7 @@ from courier.planning.network_time import Timetable, Transfer
 from courier.planning.past_shipments import Lessons, lessons_of
 from courier.planning.prices import Prices
 from courier.planning.quantities import span_text
-from courier.planning.recommendation import BreakEven, Question, Recommendation, break_even, recommend
+from courier.planning.recommendation import BreakEven, Question, Recommendation, Way, break_even, recommend
 from courier.planning.send_rates import Given, Reckoned, reckon
 from courier.sending.destinations import READS
 from courier.sending.plan import ParcelDraft, ParcelRequest, draft_parcel
@@ -76,7 +78,7 @@ class DestinationPlan:
 
     ``over_network``: what the site lacks, as far as known. ``network`` is None where the line is not known. ``both``:
     seconds of a courier, definitions over the network included. ``expected_delay``: seconds that another shipment would
-    add, times its probability.
+    add, times its probability. ``create``: the command that makes the parcel to be sent, whichever way it goes.
     """
 
     code: str
@@ -96,6 +98,17 @@ class DestinationPlan:
     curve: tuple[CurvePoint, ...]
     assumptions: tuple[str, ...]
     notes: tuple[str, ...]
+    create: str
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The commands that carry out what is recommended, PARCEL being the ID that the first one prints."""
+        network = "courier parcel send PARCEL --by-network"
+        layout = (MEDIA[self.chosen.kind].layouts if self.chosen.kind in MEDIA else DRIVE_LAYOUTS)[0]
+        media = (f"courier parcel write PARCEL --layout {layout} --out DIR", "courier parcel ship PARCEL")
+        sync = ("courier channel sync",)
+        ways = {Way.NETWORK: (network, *sync), Way.COURIER: media, Way.BOTH: (*media, network, *sync)}
+        return (self.create, *ways[self.recommendation.way])
 
     @property
     def network_seconds(self) -> int | None:
@@ -205,6 +218,7 @@ def _plan_for(
     parity = question.redundancy.fill or question.redundancy.share > 0
     risk = risk_of(chosen.count - chosen.spares, chosen.groups, question.odds, parity=parity)
     return DestinationPlan(
+        create=_create(question, code, chosen),
         code=code,
         line=line,
         over_network=missing,
@@ -227,6 +241,17 @@ def _plan_for(
             *_unpriced(prices, code, chosen.kind),
         ),
     )
+
+
+def _create(question: SendQuestion, code: str, chosen: MediaChoice) -> str:
+    """The command that makes the parcel as it was planned."""
+    kind = ["--capacity", str(chosen.capacity)] if chosen.kind == DRIVE else ["--media", chosen.kind]
+    words = ["courier", "parcel", "create", *question.packages, "--to", code, *kind]
+    words += ["--compress", question.compress] if question.compress != "auto" else []
+    words += ["--spare-volumes", str(question.spares)] if question.spares else []
+    words += ["--redundancy", str(question.redundancy)] if question.redundancy != FILLED else []
+    words += ["--priority", question.priority] if question.priority != "medium" else []
+    return shlex.join(words)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -29,6 +29,7 @@ def _destination(plan: DestinationPlan) -> dict[str, Any]:
     return {
         "code": plan.code,
         "recommended": str(plan.recommendation.way),
+        "commands": list(plan.commands),
         "why": plan.recommendation.why,
         "network": _network(plan),
         "courier": _courier(plan),

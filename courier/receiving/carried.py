@@ -7,7 +7,7 @@ its digests, and only then left as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from courier.parcel.key_set import KeySet
@@ -23,8 +23,8 @@ from formats.errors import DigestMismatchError, UnexpectedError
 class CarriedContents:
     """The contents of one parcel, taken in member by member; those that are cut in parts grow archive by archive."""
 
-    def __init__(self, staging: Staging, headers: Sequence[PackageHeader]) -> None:
-        """``headers``: the packages of the parcel, whose listings are staged."""
+    def __init__(self, staging: Staging, headers: Sequence[PackageHeader], *, only: bool = False) -> None:
+        """``headers``: the packages that are taken, whose listings are staged; ``only``: the parcel has others too."""
         self._staging = staging
         self._headers = headers
         self._growing: dict[str, IncomingContent] = {}
@@ -36,6 +36,18 @@ class CarriedContents:
             for entry in staging.staged_entries(header.listing)
             if isinstance(entry, FileEntry) and entry.blocks
         }
+
+        self._wanted = None if not only else {bytes.fromhex(sha256) for sha256 in self._contents()}
+
+    def _contents(self) -> Iterator[str]:
+        for header in self._headers:
+            for entry in self._staging.staged_entries(header.listing):
+                if isinstance(entry, FileEntry) and entry.size:
+                    yield entry.sha256
+
+    def wants(self, sha256: str) -> bool:
+        """Whether a content belongs to the packages that are taken; where that is the whole parcel, all does."""
+        return self._wanted is None or bytes.fromhex(sha256) in self._wanted
 
     def take(self, source: BinaryIO, member: MemberRecord, place: str) -> None:
         """Take in a member, which is read from ``source``; raises `FormatError`, which names ``place``."""

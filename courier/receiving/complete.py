@@ -1,19 +1,19 @@
 """Bringing a received parcel as far as it goes: mended from parity, held, imported.
 
 Content is held until the ship notice and the package definitions have come by network and agree with the packing list;
-then it is imported, all or nothing.
+then it is imported, all or nothing. Of a parcel that is imported progressively, each package is, as soon as it is here.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from courier.errors import CourierError
+from courier.errors import CourierError, RefusedError
 from courier.files import locked, naming_space, remove_tree
-from courier.parcel.custody_ledger import VERIFIED, Happened, record
+from courier.parcel.custody_ledger import VERIFIED, Happened, load, record
 from courier.parcel.import_checks import Admission, refused_here
 from courier.parcel.notices import check_not_recalled
-from courier.parcel.states import NOTHING_HERE, ReceivedEvent, ReceivedState
+from courier.parcel.states import GATHERING, NOTHING_HERE, ReceivedEvent, ReceivedState
 from courier.parcel.transitions import is_open, log_entry, received_event
 from courier.progress import SILENT, Progress
 from courier.receiving.arrival import report_arrival
@@ -27,6 +27,8 @@ from courier.receiving.parcel_status import (
     status_of,
     volumes_to_come,
 )
+from courier.receiving.part import Part, imported_before
+from courier.receiving.progressive import import_ready, is_progressive
 from courier.receiving.spool import Spool
 from courier.site.catalog import letters, parcels
 from courier.site.catalog.parcels import ReceivedParcel
@@ -69,7 +71,10 @@ def complete_all(site: Site) -> list[tuple[ParcelStatus | None, CourierError | N
         try:
             spool = _spool_that_goes_on(site, row)
             if spool is not None:
-                results.append((_complete(site, row, spool), None))
+                status = _complete(site, row, spool)
+                # Of a parcel of which more is to come there is news only where packages went in.
+                if status.imported is not None or status.mended or not status.missing_volumes:
+                    results.append((status, None))
             elif is_open(row.state):
                 results.append((status_of(site, row.parcel, row.build), None))
         except CourierError as error:
@@ -78,12 +83,20 @@ def complete_all(site: Site) -> list[tuple[ParcelStatus | None, CourierError | N
 
 
 def _spool_that_goes_on(site: Site, row: ReceivedParcel) -> Spool | None:
-    """The spool of a parcel that is held, or complete by blocks that came by network, or can be mended now."""
+    """The spool of a parcel that is held, or complete by blocks that came by network, or can be mended now.
+
+    One whose packages are imported before the rest comes goes on with whatever has come.
+    """
     folder = site.incoming(row.parcel, row.build)
-    if not (is_open(row.state) or row.state == ReceivedState.ARRIVING) or not Spool.exists(folder):
+    if row.state not in GATHERING or not Spool.exists(folder):
         return None
     spool = Spool.open(folder)
-    if is_open(row.state) or spool.complete or (spool.packing.groups and would_mend_all(spool)):
+    if (
+        is_open(row.state)
+        or is_progressive(site, folder)
+        or spool.complete
+        or (spool.packing.groups and would_mend_all(spool))
+    ):
         return spool
     return None
 
@@ -92,34 +105,56 @@ def _complete(
     site: Site, row: ReceivedParcel, spool: Spool, *, release: bool = False, progress: Progress = SILENT
 ) -> ParcelStatus:
     mended = 0
+    hold = bool(row.hold) and not release
+    if row.hold and release and is_progressive(site, spool.folder):
+        with site.catalogue.writing() as connection:
+            parcels.change_received(connection, row.parcel, row.build, hold=0)
     if not spool.complete:
         mended = _mend(site, spool)
         if not spool.complete:
-            return replace(status_from_spool(site, spool), mended=mended)
-    hold = bool(row.hold) and not release
+            part = import_ready(site, row, spool, hold=hold, progress=progress)
+            return replace(status_of(site, row.parcel, row.build), mended=mended, imported=part)
     _note_complete(site, row, hold=hold)
-    admission = admission_of(site, spool, hold=hold)
+    try:
+        admission = admission_of(site, spool, hold=hold)
+    except CourierError:
+        # What is refused of one package stops no other.
+        import_ready(site, row, spool, hold=hold, progress=progress)
+        raise
     if admission.awaiting:
         if not hold and _reports_itself(site, spool.packing, admission):
             report_arrival(site, row.parcel, row.build, {})
             admission = admission_of(site, spool, hold=hold)
         _note(site, row, ReceivedEvent.HELD, "; ".join(admission.awaiting))
-        return replace(status_from_spool(site, spool, admission), mended=mended)
+        part = import_ready(site, row, spool, hold=hold, progress=progress)
+        return replace(status_from_spool(site, spool, admission), mended=mended, imported=part)
     _note(site, row, ReceivedEvent.COMPLETE, "media and network agree")
-    imported = _import(site, spool, admission, progress)
+    try:
+        imported = _import(site, row, spool, admission, progress)
+    except RefusedError:
+        import_ready(site, row, spool, hold=hold, progress=progress)
+        raise
     return replace(status_of(site, row.parcel, row.build), imported=imported, mended=mended)
 
 
 def _note_complete(site: Site, row: ReceivedParcel, *, hold: bool) -> None:
     """Record that all content is here, once; and whether the operator holds it."""
-    if is_open(row.state) and hold == bool(row.hold):
+    known = is_open(row.state) or (row.state == ReceivedState.IMPORTING and _is_verified(site, row))
+    if known and hold == bool(row.hold):
         return
     with site.catalogue.writing() as connection:
         text = "all content is here and good"
         received_event(connection, site, row.parcel, row.build, ReceivedEvent.HELD, text, quiet=True, hold=int(hold))
-        if not is_open(row.state):
+        if not known:
             record(connection, site, row.parcel, Happened(event="verified", note=VERIFIED))
             withdraw_request(connection, row.source, row.parcel)
+
+
+def _is_verified(site: Site, row: ReceivedParcel) -> bool:
+    """Whether the ledger says already that all of a parcel was here and good."""
+    with site.catalogue.reading() as connection:
+        entries = load(connection, row.parcel).entries.values()
+    return any(entry.site == site.code and entry.event == "verified" and entry.note == VERIFIED for entry in entries)
 
 
 def _note(site: Site, row: ReceivedParcel, event: ReceivedEvent, text: str) -> None:
@@ -127,11 +162,12 @@ def _note(site: Site, row: ReceivedParcel, event: ReceivedEvent, text: str) -> N
         received_event(connection, site, row.parcel, row.build, event, text, quiet=True)
 
 
-def _import(site: Site, spool: Spool, admission: Admission, progress: Progress) -> ImportedParcel:
+def _import(site: Site, row: ReceivedParcel, spool: Spool, admission: Admission, progress: Progress) -> ImportedParcel:
     # Nobody discards a parcel while it is being imported.
     with locked(site.home / "parcels" / "in" / "lock"):
+        before = imported_before(received_row(site, row.parcel, row.build))
         progress.begin("Importing", sum(file.size for file in spool.packing.archives))
-        return import_parcel(site, spool, admission, progress=progress)
+        return import_parcel(site, spool, admission, progress=progress, part=Part(before=before))
 
 
 def _mend(site: Site, spool: Spool) -> int:

@@ -1,4 +1,6 @@
-"""Importing a complete parcel into the store, all or nothing; everything is verified as it is used.
+"""Importing a parcel into the store, all or nothing; everything is verified as it is used.
+
+A `Part` of its packages can be imported before the rest has come: each of them is then taken whole or not at all.
 
 Archives are read in order. Bytes go into the store only as whole contents that have their signed SHA-256. The packages
 are added to the catalogue, and the receipt is queued, in one transaction.
@@ -6,7 +8,8 @@ are added to the catalogue, and the receipt is queued, in one transaction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,6 +28,7 @@ from courier.parcel.states import ReceivedEvent
 from courier.parcel.transitions import received_event
 from courier.progress import SILENT, Progress
 from courier.receiving.carried import CarriedContents
+from courier.receiving.part import WHOLE, Part, partial_receipt
 from courier.receiving.spool import Spool
 from courier.receiving.vouching import Vouching, check_expansion, keep_source_definition
 from courier.site.catalog import packages, parcels, points
@@ -39,6 +43,7 @@ from formats.archive import ArchiveReader, Listed
 from formats.codecs import CODECS
 from formats.documents import receipt as receipt_doc
 from formats.documents.contents import ContentsReader, MemberRecord, PackageHeader
+from formats.documents.fields import PackageRef
 from formats.documents.listing import FileEntry
 from formats.documents.packing import PackingList
 from formats.documents.receipt import Outcome, Receipt, ReceiptPackage, ReceiptVolume
@@ -54,9 +59,10 @@ _BATCH = 10_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportedParcel:
-    """What became of each package of an imported parcel."""
+    """What became of each package that was imported; ``left``: those of the parcel that are outstanding."""
 
     packages: tuple[ReceiptPackage, ...]
+    left: tuple[PackageRef, ...] = ()
 
 
 def expanded_bytes(site: Site, packing: PackingList, path: Path) -> int:
@@ -70,13 +76,14 @@ def expanded_bytes(site: Site, packing: PackingList, path: Path) -> int:
     return _new_bytes(site, packing, path, identities)
 
 
-def _new_bytes(site: Site, packing: PackingList, path: Path, identities: Sequence[Identity]) -> int:
+def _new_bytes(site: Site, packing: PackingList, path: Path, identities: Sequence[Identity], part: Part = WHOLE) -> int:
     seen = KeySet(32)
     total = 0
     try:
         with open_contents(site, packing, path, identities) as contents:
-            for _, entries in contents.packages():
-                files = (entry for entry in entries if isinstance(entry, FileEntry))
+            for header, entries in contents.packages():
+                taken = part.takes((header.package, header.version))
+                files = (entry for entry in entries if taken and isinstance(entry, FileEntry))
                 while batch := list(islice(files, _BATCH)):
                     lost = set(site.store.lacking((entry.sha256, entry.size) for entry in batch))
                     for entry in batch:
@@ -111,9 +118,11 @@ def import_parcel(
     open_archive: Callable[[int], BinaryIO] | None = None,
     progress: Progress = SILENT,
     arrived: Callable[[Connection, CustodyBook], None] = lambda _connection, _book: None,
+    part: Part = WHOLE,
 ) -> ImportedParcel:
-    """Import a complete, admitted parcel. Raises `RefusedError` or `DamagedError`, with the store as it was.
+    """Import a complete, admitted parcel, or a ``part`` of which all archives are here.
 
+    Raises `RefusedError` or `DamagedError`, with the store as it was. The spool goes with the last package.
     ``open_archive`` opens an archive by its index, where that is not to be read from the spool. ``progress`` is
     told the bytes of each archive once it is staged. ``arrived`` records
     what came, in the transaction that records the import, and in the custody ledger.
@@ -130,7 +139,7 @@ def import_parcel(
     purpose = f"importing {packing.parcel}"
 
     def expanded() -> int:
-        return _new_bytes(site, packing, spool.contents(), identities)
+        return _new_bytes(site, packing, spool.contents(), identities, part)
 
     if packing.key != "media":
         # Before its key came nobody could tell how much the parcel holds that is new here.
@@ -138,8 +147,9 @@ def import_parcel(
     with site.store.naming_space(expanded, purpose=purpose), site.store.lock(), site.store.stage() as staging:
         try:
             with open_contents(site, packing, spool.contents(), identities) as contents:
-                headers = _stage_listings(site, packing, contents, staging, admission)
-                carried = CarriedContents(staging, headers)
+                every = _stage_listings(site, packing, contents, staging, admission, part)
+                headers = [header for header in every if part.takes((header.package, header.version))]
+                carried = CarriedContents(staging, headers, only=not part.is_all)
                 _stage_archives(packing, contents, carried, open_archive or spool.open_file, identities, progress)
             carried.check_complete()
         except FormatError as error:
@@ -147,18 +157,37 @@ def import_parcel(
             raise _blocks_lost(site, packing, lost) if lost else explain(error, where=packing.parcel) from None
         outcomes = _outcomes(site, headers)
         staging.commit()
-        _record(site, _Record(packing=packing, headers=headers, outcomes=outcomes, admission=admission), arrived)
-    spool.remove()
-    return ImportedParcel(packages=tuple(outcomes))
+        done = _Record(
+            packing=packing,
+            headers=headers,
+            outcomes=outcomes,
+            admission=admission,
+            part=part,
+            left=part.left(_refs(every)),
+        )
+        _record(site, done, arrived)
+    if not done.left:
+        spool.remove()
+    return ImportedParcel(packages=tuple(outcomes), left=done.left)
+
+
+def _refs(headers: Iterable[PackageHeader]) -> Iterator[PackageRef]:
+    for one in headers:
+        yield PackageRef(package=one.package, version=one.version, listing=one.listing.sha256)
 
 
 def _stage_listings(
-    site: Site, packing: PackingList, contents: ContentsReader, staging: Staging, admission: Admission
+    site: Site, packing: PackingList, contents: ContentsReader, staging: Staging, admission: Admission, part: Part
 ) -> list[PackageHeader]:
+    """Stage the listings of the packages that are taken; return the headers of all packages of the parcel."""
     headers = []
     vouching = Vouching(site, packing.source)
     for header, entries in contents.packages():
+        headers.append(header)
         key = header.package, header.version
+        if not part.takes(key):
+            deque(entries, maxlen=0)
+            continue
         definition = admission.definitions.get(key)
         if definition is None or definition.listing != header.listing:
             raise UnexpectedError(
@@ -166,9 +195,9 @@ def _stage_listings(
             )
         vouching.check(header)
         staging.add_listing(check_links(site, entries, where=f"{header.package}:{header.version}"))
-        headers.append(header)
     check_expansion(site, packing, headers)
-    if {(h.package, h.version) for h in headers} != set(admission.definitions):
+    noticed = admission.notice.packages if admission.notice else ()
+    if {(h.package, h.version) for h in headers} != {(one.package, one.version) for one in noticed}:
         raise UnexpectedError("the parcel does not hold the packages that its ship notice names")
     return headers
 
@@ -181,15 +210,19 @@ def _stage_archives(
     identities: Sequence[Identity],
     progress: Progress,
 ) -> None:
-    """Stage the content of every member; a content that is cut into parts grows archive by archive."""
+    """Stage the content of every member that is taken; one that is cut into parts grows archive by archive."""
     try:
         for number, members in contents.archives():
             index = number - 1
+            if not any(carried.wants(member.sha256) for member in members):
+                continue
             place = packing.path(index)
             with open_archive(index) as raw:
                 reader = ArchiveReader(opened(raw, identities) if packing.encrypted else raw)
                 reader.expect([_listed(member) for member in members])
                 for position, member in enumerate(members):
+                    if not carried.wants(member.sha256):
+                        continue
                     with reader.open(position) as source:
                         carried.take(source, member, f"{place}: {member.name}")
             progress(packing.archives[index].size)
@@ -268,22 +301,31 @@ def _outcomes(site: Site, headers: list[PackageHeader]) -> list[ReceiptPackage]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Record:
-    """What is recorded of an import."""
+    """What is recorded of an import: of the packages that it took, and which are ``left`` outstanding."""
 
     packing: PackingList
     headers: Sequence[PackageHeader]
     outcomes: Sequence[ReceiptPackage]
     admission: Admission
+    part: Part
+    left: tuple[PackageRef, ...]
+
+    @property
+    def event(self) -> ReceivedEvent:
+        """What happened to the parcel."""
+        return ReceivedEvent.PART if self.left else ReceivedEvent.IMPORTED
 
 
 def _record(site: Site, what: _Record, arrived: Callable[[Connection, CustodyBook], None]) -> None:
     """Record an import and queue its receipt, in one transaction."""
-    packing, moment = what.packing, now()
+    packing = what.packing
     names = ", ".join(f"{o.package}:{o.version} {o.outcome}" for o in what.outcomes)
+    text = f"{names}; {plural(len(what.left), 'package')} outstanding" if what.left else names
     with site.catalogue.writing() as connection:
         book = CustodyBook(connection, site, packing.parcel)
         arrived(connection, book)
-        receipt = _receipt(connection, site, what, moment)
+        receipt = _receipt(connection, site, what)
+        moment = receipt.issued_ns
         envelope = site.sign(receipt.payload(), receipt_doc.TYPE)
         for header, outcome in zip(what.headers, what.outcomes, strict=True):
             if outcome.outcome != Outcome.ALREADY_HELD:
@@ -295,18 +337,21 @@ def _record(site: Site, what: _Record, arrived: Callable[[Connection, CustodyBoo
             site,
             packing.parcel,
             packing.build,
-            ReceivedEvent.IMPORTED,
-            names,
-            imported_ns=moment,
+            what.event,
+            text,
+            imported_ns=None if what.left else moment,
             receipt=envelope.encode(),
         )
-        book.write(Happened(event="imported", note=names))
+        book.write(
+            Happened(event="note" if what.left else "imported", note=f"imported: {text}" if what.left else names)
+        )
         enqueue(connection, envelope, packing.source)
 
 
-def _receipt(connection: Connection, site: Site, what: _Record, moment_ns: int) -> Receipt:
+def _receipt(connection: Connection, site: Site, what: _Record) -> Receipt:
     packing = what.packing
     (row,) = parcels.find_received(connection, packing.parcel, packing.build)
+    before = partial_receipt(row)
     seen = {volume.number: volume for volume in parcels.received_volumes(connection, packing.parcel, packing.build)}
     return Receipt(
         parcel=packing.parcel,
@@ -314,8 +359,9 @@ def _receipt(connection: Connection, site: Site, what: _Record, moment_ns: int) 
         destination=site.code,
         build=packing.build,
         packing_list=row.packing_list,
-        issued_ns=moment_ns,
-        packages=tuple(what.outcomes),
+        # The sender keeps the newest, so that each is later than the one before it.
+        issued_ns=max(now(), before.issued_ns + 1) if before else now(),
+        packages=(*what.part.before.values(), *what.outcomes),
         volumes=tuple(
             ReceiptVolume(
                 number=number,
@@ -324,6 +370,7 @@ def _receipt(connection: Connection, site: Site, what: _Record, moment_ns: int) 
             )
             for number in range(1, packing.volumes + 1)
         ),
+        outstanding=what.left,
     )
 
 

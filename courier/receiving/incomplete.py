@@ -41,8 +41,10 @@ def damage_left(done: Received) -> CourierError | None:
 
 
 def not_imported(status: ParcelStatus) -> CourierError | None:
-    """The error for a parcel that was to be imported and was not; None where it was."""
+    """The error for a parcel that was to be imported and was not; None where it was, or as much of it as is here."""
     parcel = status.parcel
+    if status.progressive and status.imported is not None:
+        return None
     if status.missing_blocks or status.missing_volumes:
         return DamagedError(
             f"{parcel} is not complete: {plural(status.missing_blocks, 'block')} missing",

@@ -13,7 +13,7 @@ from courier.parcel.transitions import begin_received, received_event
 from courier.parcel.volume_documents import VolumeDocuments
 from courier.receiving.import_facts import arrival_facts, room_at
 from courier.receiving.import_parcel import expanded_bytes, is_held
-from courier.receiving.spool import Spool
+from courier.receiving.spool import EXPANDED, Spool
 from courier.site.catalog import parcels
 from courier.site.catalog.parcels import ReceivedParcel
 from courier.site.clock import now
@@ -39,7 +39,8 @@ class SpoolRequest:
     """The volume whose spool is to be opened.
 
     ``where`` names its medium in messages. ``hold``: the operator wants no import yet. ``gathers``: its blocks will be
-    written into the spool, so that the disk needs room for them, too.
+    written into the spool, so that the disk needs room for them, too. ``seen``: what came first of the build, where
+    that is no volume.
     """
 
     documents: VolumeDocuments
@@ -47,6 +48,7 @@ class SpoolRequest:
     where: str
     hold: bool = False
     gathers: bool = True
+    seen: str = ""
 
 
 def open_spool(site: Site, request: SpoolRequest, opened: OpenSpools) -> Spool | None:
@@ -77,7 +79,8 @@ def open_spool(site: Site, request: SpoolRequest, opened: OpenSpools) -> Spool |
     opened.by_folder[folder] = spool
     if request.gathers:
         opened.roomy.add(folder)
-    _note_arrival(site, documents, same, hold=request.hold)
+    seen = request.seen or f"the first volume seen is {documents.label.number} of {documents.label.of}"
+    _note_arrival(site, documents, same, hold=request.hold, seen=seen)
     return spool
 
 
@@ -106,7 +109,7 @@ def _begin(site: Site, request: SpoolRequest, facts: Facts, folder: Path) -> Spo
     coming = sum(file.size for file in packing.files()) if request.gathers else 0
     _check_room(site, facts, coming + expanded, "receiving the parcel (archives and what they expand to)")
     make_folder(folder)
-    write_atomic(folder / "expanded", str(expanded).encode())
+    write_atomic(folder / EXPANDED, str(expanded).encode())
     return Spool.begin(folder, documents)
 
 
@@ -114,7 +117,9 @@ def _check_room(site: Site, facts: Facts, needed: int, purpose: str) -> None:
     judge(replace(facts, room=room_at(site.home, needed, purpose=purpose)), Stage.ROOM)
 
 
-def _note_arrival(site: Site, documents: VolumeDocuments, same: ReceivedParcel | None, *, hold: bool) -> None:
+def _note_arrival(
+    site: Site, documents: VolumeDocuments, same: ReceivedParcel | None, *, hold: bool, seen: str
+) -> None:
     """Record that a build arrives, or that a hold is asked for; a command that was killed is made good by the next."""
     packing = documents.packing
     with site.catalogue.writing() as connection:
@@ -146,13 +151,13 @@ def _note_arrival(site: Site, documents: VolumeDocuments, same: ReceivedParcel |
                 imported_ns=None,
                 receipt=None,
             ),
-            f"the first volume seen is {documents.label.number} of {documents.label.of}",
+            seen,
         )
 
 
 def _expanded(folder: Path) -> int:
     """Bytes that the import will add to the store, as they were known when the spool was begun."""
     try:
-        return int((folder / "expanded").read_text())
+        return int((folder / EXPANDED).read_text())
     except (FileNotFoundError, ValueError):
         return 0

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from courier.errors import CourierError, NotFoundError, RefusedError, UsageError
 from courier.parcel.import_checks import Admission
-from courier.parcel.states import ReceivedState
+from courier.parcel.states import GATHERING, ReceivedState
 from courier.receiving.arrival import arrived_layout, trusted_notices
 from courier.receiving.import_facts import admission_of
 from courier.receiving.import_parcel import ImportedParcel
+from courier.receiving.part import partial_receipt
+from courier.receiving.progressive import PackageState, is_progressive, package_states
 from courier.receiving.spool import Spool
 from courier.site.catalog import parcels
 from courier.site.catalog.parcels import ReceivedParcel, ReceivedVolume
@@ -26,6 +28,8 @@ class ParcelStatus:
     ``spare``: how many volumes may stay away, whichever they are. ``incomplete``: the paths on the media of archives of
     which blocks are missing. ``awaiting``: what a complete parcel waits for. ``report``: as in
     `courier.parcel.import_checks.Admission`. ``imported`` and ``mended`` (blocks): what the command at hand has done.
+    ``packages``: how each package stands, where packages are imported before the rest of the parcel comes, and where
+    some were. ``progressive``: whether they are.
     """
 
     parcel: str
@@ -42,6 +46,8 @@ class ParcelStatus:
     spare: int = 0
     incomplete: tuple[str, ...] = ()
     report: str = ""
+    packages: tuple[PackageState, ...] = ()
+    progressive: bool = False
 
 
 def find_build(site: Site, parcel: str) -> str:
@@ -103,6 +109,10 @@ def status_from_spool(site: Site, spool: Spool, admission: Admission | None = No
     # Archives are the same in every layout; what is missing is named by the volumes of that of which most came.
     layout = arrived_layout(site, spool, trusted_notices(site, spool))
     named = layout.packing
+    progressive = is_progressive(site, spool.folder)
+    packages: tuple[PackageState, ...] = ()
+    if row.state in GATHERING and (progressive or partial_receipt(row) is not None):
+        packages = package_states(site, spool, row, hold=bool(row.hold)).packages
     spare = min((group.parity for group in packing.groups if group.spares), default=0)
     return ParcelStatus(
         parcel=row.parcel,
@@ -117,6 +127,20 @@ def status_from_spool(site: Site, spool: Spool, admission: Admission | None = No
         spare=spare if layout.digest == spool.digest else 0,
         incomplete=tuple(packing.path(state.index) for state in incomplete),
         report=report,
+        packages=packages or ended_states(row),
+        progressive=progressive,
+    )
+
+
+def ended_states(row: ReceivedParcel) -> tuple[PackageState, ...]:
+    """How the packages of a build stand that was imported in part, by its receipt alone: nothing more is to come."""
+    receipt = partial_receipt(row)
+    if receipt is None or row.state in GATHERING:
+        return ()
+    why = receipt.ended or str(row.state).lower()
+    return (
+        *(PackageState(package=one.package, version=one.version, outcome=str(one.outcome)) for one in receipt.packages),
+        *(PackageState(package=one.package, version=one.version, refused=why) for one in receipt.outstanding),
     )
 
 
@@ -132,6 +156,7 @@ def _status_without_spool(site: Site, row: ReceivedParcel) -> ParcelStatus:
         missing_blocks=0,
         awaiting=(),
         source=row.source,
+        packages=ended_states(row),
     )
 
 

@@ -25,6 +25,7 @@ from courier.receiving.gather import gather
 from courier.receiving.open_spool import OpenSpools, SpoolRequest, open_spool
 from courier.receiving.open_volume import FailedVolume, OpenVolume, open_volume
 from courier.receiving.parcel_status import ParcelStatus, status_of
+from courier.receiving.progressive import choose_progressive
 from courier.receiving.spool import Spool
 from courier.receiving.straight import ImportedStraight, SteppedAside, import_straight
 from courier.receiving.volume_result import VolumeResult
@@ -45,6 +46,7 @@ def receive_media(
     paths: Sequence[Path],
     *,
     hold: bool = False,
+    progressive: bool | None = None,
     progress: Progress = SILENT,
     looking: Callable[[Medium, VolumeDocuments], None] = lambda _medium, _documents: None,
     received: Callable[[VolumeResult], None] = lambda _: None,
@@ -53,14 +55,15 @@ def receive_media(
 ) -> Received:
     """Receive every volume at ``paths``; then import what is complete and agreed, unless ``hold``.
 
-    One bad medium does not stop the others: its error is among ``failures``. ``progress`` is told bytes that
-    were read, ``looking`` with each medium and its documents as soon as these are verified, ``received`` with the
-    result of each medium. ``ask`` has a person put in the next reel of a tape, ``note`` is told what lies beside the
-    volumes.
+    ``progressive``: whether packages are imported before the rest of their parcel comes; None: as it was said before,
+    else as the site's policy says. One bad medium does not stop the others: its error is among ``failures``.
+    ``progress`` is told bytes that were read, ``looking`` with each medium and its documents as soon as these are
+    verified, ``received`` with the result of each medium. ``ask`` has a person put in the next reel of a tape, ``note``
+    is told what lies beside the volumes.
     """
     media = find_all_media(paths, ask, note)
     site.unlock()
-    run = _Run(site=site, hold=hold, progress=progress, looking=looking, received=received)
+    run = _Run(site=site, hold=hold, progressive=progressive, progress=progress, looking=looking, received=received)
     read = 0
     if not hold:
         attempt = run.straight(media)
@@ -85,6 +88,7 @@ class _Run:
 
     site: Site
     hold: bool
+    progressive: bool | None
     progress: Progress
     looking: Callable[[Medium, VolumeDocuments], None]
     received: Callable[[VolumeResult], None]
@@ -126,6 +130,9 @@ class _Run:
             with self.site.catalogue.writing() as connection:
                 # A run that was killed before this is made good by the next.
                 CustodyBook(connection, self.site, parcel).write_received(build)
+            folder = self.site.incoming(parcel, build)
+            if self.progressive is not None and Spool.exists(folder):
+                choose_progressive(folder, progressive=self.progressive)
             try:
                 statuses.append(complete_parcel(self.site, parcel, build, progress=self.progress))
             except CourierError as error:

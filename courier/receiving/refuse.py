@@ -10,6 +10,7 @@ from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.notices import check_not_recalled
 from courier.parcel.states import ReceivedEvent, ReceivedState, after_received
 from courier.parcel.transitions import begin_received, checked_reason, log_entry, log_hint, received_event
+from courier.receiving.ended_import import end_import
 from courier.receiving.parcel_status import find_build
 from courier.site.catalog import guests, letters, parcels
 from courier.site.catalog.letters import letter_of
@@ -17,6 +18,7 @@ from courier.site.catalog.parcels import ReceivedParcel
 from courier.site.clock import now
 from courier.site.home import Site
 from formats.documents.recall import Recall
+from formats.documents.receipt import Ending
 from formats.documents.supersession import Supersession
 from formats.envelope import Envelope
 
@@ -45,13 +47,15 @@ def accept_parcel(site: Site, parcel: str) -> str:
 
 def _decide(site: Site, parcel: str, build: str, event: ReceivedEvent, text: str) -> str:
     with site.catalogue.writing() as connection:
-        state = parcels.find_received(connection, parcel, build)[0].state
+        row = parcels.find_received(connection, parcel, build)[0]
+        state = row.state
         after = after_received(state, event)
         if after is None:
             raise RefusedError(
                 f"{parcel} is {state}: it cannot be {event}", hint=log_hint(parcel), code=Code.WRONG_STATE
             )
-        received_event(connection, site, parcel, build, event, text)
+        part = end_import(connection, site, row, Ending.REFUSED if event == ReceivedEvent.REFUSED else None)
+        received_event(connection, site, parcel, build, event, f"{text}; {part}" if part else text)
         word = "refused" if event == ReceivedEvent.REFUSED else "note"
         record(connection, site, parcel, Happened(event=word, note=text if word == "refused" else "accepted after all"))
     return after
@@ -61,7 +65,7 @@ def take_supersession(site: Site, word: Supersession, _envelope: Envelope) -> st
     """Refuse a parcel that its sender has replaced by a later one; return an empty text."""
     text = f"superseded by {word.by}" + (f": {word.reason}" if word.reason else "")
     with site.catalogue.writing() as connection:
-        _refuse_unwanted(connection, site, word.parcel, word.build, text)
+        _refuse_unwanted(connection, site, word.parcel, word.build, text, Ending.SUPERSEDED)
     return ""
 
 
@@ -75,22 +79,26 @@ def take_recall(site: Site, recall: Recall, envelope: Envelope) -> str:
         known = parcels.find_received(connection, recall.parcel)
         if not known:
             # From now on the parcel is known here: its media, and commands about it, meet a parcel that is refused.
-            _refuse_unwanted(connection, site, recall.parcel, recall.build, f"recalled {text}")
+            _refuse_unwanted(connection, site, recall.parcel, recall.build, f"recalled {text}", Ending.RECALLED)
         for row in known:
             if row.state == ReceivedState.IMPORTED:
                 text += "; it was imported before, and its packages stay"
             else:
+                part = end_import(connection, site, row, Ending.RECALLED)
+                text += f"; {part}" if part else ""
                 received_event(connection, site, row.parcel, row.build, ReceivedEvent.REFUSED, f"recalled {text}")
         parcels.write_log(connection, log_entry(site, recall.parcel, "recalled", text))
     return ""
 
 
-def _refuse_unwanted(connection: Connection, site: Site, parcel: str, build: str, text: str) -> None:
+def _refuse_unwanted(connection: Connection, site: Site, parcel: str, build: str, text: str, why: Ending) -> None:
     """Refuse a parcel on its sender's word, also one that is not known here yet; one that was imported stays so."""
     rows = parcels.find_received(connection, parcel)
     for row in rows:
         if row.state != ReceivedState.IMPORTED:
-            received_event(connection, site, parcel, row.build, ReceivedEvent.REFUSED, text, quiet=True)
+            part = end_import(connection, site, row, why)
+            shown = f"{text}; {part}" if part else text
+            received_event(connection, site, parcel, row.build, ReceivedEvent.REFUSED, shown, quiet=True)
     if not rows:
         guests.count(connection, parcel[:3], 0)
         unseen = ReceivedParcel(

@@ -23,6 +23,7 @@ from courier.receiving.complete import complete_parcel
 from courier.receiving.mend import mend_spool, missing_blocks
 from courier.receiving.parcel_status import ParcelStatus, find_build, status_of
 from courier.receiving.spool import Spool
+from courier.receiving.spools_lock import spools_locked
 from courier.site.catalog import parcels, sites
 from courier.site.clock import now
 from courier.site.home import Site
@@ -222,7 +223,7 @@ def _apply(site: Site, part: RepairPart) -> int:
     if rows[0].state == ReceivedState.REFUSED or not Spool.exists(folder):
         return 0
     root, purpose = site.home / "parcels" / "in", f"writing an answer for {part.parcel}"
-    with locked(root / "lock"), naming_space(root, lambda: len(part.data), purpose=purpose):
+    with spools_locked(site), naming_space(root, lambda: len(part.data), purpose=purpose):
         spool = Spool.open(folder)
         _check_fits(spool, part)
         new, wrong = _fill(spool, part)

@@ -59,7 +59,7 @@ def _announce(connection: Connection, site: Site, notice: ShipNotice) -> None:
     known = parcels.find_received(connection, notice.parcel)
     for row in known:
         received_event(connection, site, row.parcel, row.build, ReceivedEvent.ANNOUNCED, text)
-        if row.state == ReceivedState.IMPORTED and row.receipt is not None:
+        if row.state in (ReceivedState.IMPORTED, ReceivedState.IMPORTING) and row.receipt is not None:
             # Who ships again what was imported long ago has lost the receipt, with its home or its catalogue.
             enqueue(connection, parse_envelope(row.receipt), row.source, again=True)
     # A build that was discarded here stands for nothing of another one.

@@ -30,6 +30,8 @@ PACKING_LIST = "packing-list.json"
 CONTENTS = "contents"
 BLOCKS = "blocks.bin"
 EDITIONS = "editions"
+EXPANDED = "expanded"
+"""Name of the file with the bytes that the import will add to the store."""
 _ONLY_ONES = bytes(byte == 1 for byte in range(256))
 SETTLE_BYTES = 1 << 30
 """Bytes written to an archive before its map of blocks is put on the disk: what a kill can cost to read again."""

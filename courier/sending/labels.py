@@ -12,6 +12,7 @@ from courier.parcel.paper import require_paper, write_paper
 from courier.parcel.sheets import Sheet
 from courier.sending.media_sets import Shipped, shipped_before
 from courier.sending.outgoing_parcel import OutgoingParcel, check_not_withdrawn
+from courier.sending.usable import usable_packages
 from courier.site.card import pinned_card
 from courier.site.catalog import parcels, sites
 from courier.site.home import Site
@@ -107,6 +108,15 @@ def packages_words(site: Site, parcel: str, *, names: bool) -> list[str]:
     ]
 
 
+def _complete_with(site: Site, parcel: OutgoingParcel) -> dict[int, list[str]]:
+    """By volume, the packages that are usable once it and those before it are there; none where all need all."""
+    usable = usable_packages(site, parcel)
+    found: dict[int, list[str]] = {}
+    for one in usable if len(usable) > 1 and parcel.packing.volumes > 1 else ():
+        found.setdefault(max(one.volumes, default=1), []).append(one.name)
+    return found
+
+
 def write_labels(
     site: Site,
     parcel: OutgoingParcel,
@@ -163,7 +173,9 @@ def _faces(
     signer = site.keyring.signer(key)
     called = site_names(site) if names else {}
     what = "; ".join(packages_words(site, packing.parcel, names=names))
+    what = f"OS images: {what}" if what else "OS images"
     written = {volume.number: volume.written_ns for volume in parcel.volumes}
+    complete = _complete_with(site, parcel)
     for one in sets:
         for number in numbers:
             token = LabelToken(
@@ -189,7 +201,9 @@ def _faces(
                 to_names=", ".join(called[code] for code in one.sites if code in called),
                 source=f"{packing.source} {called.get(packing.source, '')}".strip(),
                 medium=medium_words(packing.media),
-                what=f"OS images: {what}" if what else "OS images",
+                what=f"Usable from this volume on: {', '.join(complete[number])} · {what}"
+                if number in complete
+                else what,
                 care=care_words(packing.media),
                 seal=one.seals.get(number, ""),
                 code=write_token(envelope, key),

@@ -22,6 +22,7 @@ from courier.parcel.parity_plan import Redundancy
 from courier.parcel.volume_layout import LayoutRequest
 from courier.sending.destinations import READS, check_destinations
 from courier.sending.fit import Fitting
+from courier.sending.package_order import package_order
 from courier.sending.readiness import Demand
 from courier.sending.samples import Ratios, sample_ratios
 from courier.site.catalog import packages, sites
@@ -47,7 +48,8 @@ class ParcelRequest:
     ``media``. ``compress``: one of `COMPRESSIONS`. ``encrypt`` None: encrypted if the card of every destination has a
     recipient. ``spares``: further volumes, any of which may be lost; ``redundancy``: parity on each medium against
     damage of its own. ``key``: how the key of an encrypted parcel gets to its destinations. ``anyway``: why it is built
-    although the checks object. ``supersedes``: the parcel that it replaces.
+    although the checks object. ``supersedes``: the parcel that it replaces. ``first``: packages among these that lie on
+    the first volumes.
     """
 
     packages: tuple[str, ...]
@@ -62,6 +64,7 @@ class ParcelRequest:
     key: KeyWay = "media"
     anyway: str = ""
     supersedes: str = ""
+    first: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +154,7 @@ class ParcelDraft:
 
 def draft_parcel(site: Site, request: ParcelRequest) -> ParcelDraft:
     """Look at the contents of a parcel once, for plans for one kind of medium or several. Raises as `plan_parcel`."""
-    chosen = _choose(site, request.packages)
+    chosen = package_order(_choose(site, request.packages), request.first)
     recipients = _recipients(site, request)
     contents, told = _look(site, chosen, COMPRESSIONS[request.compress])
     if not contents and request.spares:

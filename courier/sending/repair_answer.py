@@ -184,7 +184,7 @@ def _pieces(asked: CheckedRequest) -> list[list[tuple[int, int]]]:
 def _parts(site: Site, asked: CheckedRequest) -> Iterator[RepairPart]:
     request, pieces = asked.request, _pieces(asked)
     issued = max(request.issued_ns, site.card.keys[0].valid_from_ns)
-    with _Blocks(site, asked.parcel, asked.table) as blocks:
+    with Blocks(site, asked.parcel, asked.table) as blocks:
         for number, piece in enumerate(pieces, 1):
             yield RepairPart(
                 parcel=request.parcel,
@@ -200,7 +200,7 @@ def _parts(site: Site, asked: CheckedRequest) -> Iterator[RepairPart]:
             )
 
 
-class _Blocks:
+class Blocks:
     """Good blocks of a parcel's archives; a pack that was discarded is made again for as long as it is needed."""
 
     def __init__(self, site: Site, parcel: OutgoingParcel, table: BlockTable) -> None:
@@ -211,7 +211,7 @@ class _Blocks:
         self._open: tuple[int, BinaryIO] | None = None
         self._made_index = -1
 
-    def __enter__(self) -> _Blocks:
+    def __enter__(self) -> Blocks:
         self._stack = ExitStack()
         self._folder = self._stack.enter_context(scratch(self._parcel.folder))
         return self

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
+NETWORK = "network"
+"""The carrier of a parcel whose blocks go over the channel."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shipping:
     """The shipment of a set of media to one destination; ``notice`` is what that site is told.
@@ -86,6 +90,7 @@ def ship_parcel(
     tracking: str = "",
     seals: Mapping[int, str] | None = None,
     usual_carrier: str = "",
+    by_network: bool = False,
     dry_run: bool = False,
 ) -> Shipment:
     """Mark a parcel Sent, and queue its package definitions and ship notice. It may be shipped again.
@@ -93,7 +98,8 @@ def ship_parcel(
     ``to``: the destinations that one set of media goes to; without it, a set goes to each destination. ``carrier``,
     ``tracking`` and ``seals`` (volume -> serial number) are those of that set, and add to what was given when it was
     shipped before; ``usual_carrier`` counts where none was given at all. A notice that has not left yet is replaced.
-    ``dry_run``: only check whether it may be shipped, and say what that would do.
+    ``by_network``: its blocks go over the channel, so that no volume need be written. ``dry_run``: only check whether
+    it may be shipped, and say what that would do.
 
     Raises `RefusedError` if a volume is not written and read back, if the state of the parcel does not allow it, or if
     the clock and the signing key do not agree; `NotFoundError` for a destination or volume that does not exist;
@@ -101,8 +107,9 @@ def ship_parcel(
     set for some of its destinations alone; `BusyError` where another command ships it, or lays it out, meanwhile.
     """
     site.check_key()
+    carrier = NETWORK if by_network else carrier
     given = Given(carrier=carrier, tracking=tracking, seals=seals or {})
-    _check_may_ship(parcel, given.seals)
+    _check_may_ship(parcel, given.seals, by_network=by_network)
     with site.catalogue.reading() as connection:
         before = shipped_before(connection, parcel.sent.parcel, parcel.sent.edition)
     copies = sets_of_media(parcel, before, to, given)
@@ -111,15 +118,16 @@ def ship_parcel(
     shippings = []
     for code, copy in copies.items():
         known, sealed = before.told(code, copy)
-        goes = replace(known, carrier=carrier or known.carrier or usual_carrier, tracking=tracking or known.tracking)
+        before_it = "" if known.carrier == NETWORK else known.carrier
+        goes = replace(known, carrier=carrier or before_it or usual_carrier, tracking=tracking or known.tracking)
         notice = _notice(site, parcel, carried, goes, seals={**sealed, **given.seals})
         envelopes = (*definitions, site.sign(notice.payload(), notice_doc.TYPE))
         shippings.append(_shipping(parcel, before, code, notice, envelopes))
-    shipment = _foreseen(site, parcel, before, shippings)
+    shipment = _foreseen(site, parcel, before, shippings, by_network=by_network)
     if dry_run:
         return shipment
     with site.catalogue.writing() as connection:
-        _mark_sent(connection, site, parcel, shippings)
+        _mark_sent(connection, site, parcel, shippings, by_network=by_network)
         _check_as_before(connection, parcel, before)
         queued = 0
         for one in shippings:
@@ -127,12 +135,12 @@ def ship_parcel(
             queued += _enqueue(connection, parcel, one)
             _record(connection, parcel, one)
         record(connection, site, parcel.sent.parcel, *_custody(parcel, before, shippings))
-        if parcel.sent.supersedes and parcel.sent.state == SentState.WRITTEN:
+        if parcel.sent.supersedes and parcel.sent.state in (SentState.BUILT, SentState.WRITTEN):
             queued += supersede(connection, site, parcel.sent.supersedes, parcel.sent.parcel)
     return replace(shipment, queued=queued)
 
 
-def _check_may_ship(parcel: OutgoingParcel, seals: Mapping[int, str]) -> None:
+def _check_may_ship(parcel: OutgoingParcel, seals: Mapping[int, str], *, by_network: bool) -> None:
     name, sent = parcel.sent.parcel, parcel.sent
     for number in seals:
         if not 1 <= number <= parcel.packing.volumes:
@@ -140,9 +148,9 @@ def _check_may_ship(parcel: OutgoingParcel, seals: Mapping[int, str]) -> None:
     unwritten = [v.number for v in parcel.volumes if v.state != VolumeState.WRITTEN]
     # A state that writing the volumes would not change comes first.
     awaits_writing = sent.state == SentState.BUILT and unwritten
-    if after_sent(sent.state, SentEvent.SENT) is None and not awaits_writing:
+    if after_sent(sent.state, _event(by_network=by_network)) is None and not awaits_writing:
         raise RefusedError(f"{name} is {sent.state}", hint="create a new parcel", code=Code.WRONG_STATE)
-    if unwritten:
+    if unwritten and not by_network:
         raise RefusedError(
             f"{name}: not written and read back yet: {volumes(unwritten)}",
             hint=f"courier parcel write {name} --layout iso --out DIR",
@@ -209,7 +217,9 @@ def _shipping(
     )
 
 
-def _foreseen(site: Site, parcel: OutgoingParcel, before: Shipped, shippings: Sequence[Shipping]) -> Shipment:
+def _foreseen(
+    site: Site, parcel: OutgoingParcel, before: Shipped, shippings: Sequence[Shipping], *, by_network: bool
+) -> Shipment:
     """What shipping will do."""
     with site.catalogue.reading() as connection:
         old = replaced_by(connection, parcel)
@@ -219,7 +229,7 @@ def _foreseen(site: Site, parcel: OutgoingParcel, before: Shipped, shippings: Se
     return Shipment(
         shippings=tuple(shippings),
         queued=new + len(told),
-        state=after_sent(parcel.sent.state, SentEvent.SENT) or parcel.sent.state,
+        state=after_sent(parcel.sent.state, _event(by_network=by_network)) or parcel.sent.state,
         superseded=old.parcel if old else "",
         waiting=tuple(code for code in parcel.packing.destinations if code not in shipped),
     )
@@ -258,7 +268,13 @@ def _changes(shipped: Shipped, code: str, notice: ShipNotice) -> tuple[str, ...]
     return tuple(changes)
 
 
-def _mark_sent(connection: Connection, site: Site, parcel: OutgoingParcel, shippings: Sequence[Shipping]) -> None:
+def _event(*, by_network: bool) -> SentEvent:
+    return SentEvent.BY_NETWORK if by_network else SentEvent.SENT
+
+
+def _mark_sent(
+    connection: Connection, site: Site, parcel: OutgoingParcel, shippings: Sequence[Shipping], *, by_network: bool
+) -> None:
     name = parcel.sent.parcel
     several = len(parcel.packing.destinations) > 1
     text = "; ".join(
@@ -266,7 +282,7 @@ def _mark_sent(connection: Connection, site: Site, parcel: OutgoingParcel, shipp
         + f"carrier {one.notice.carrier or '-'}, tracking {one.notice.tracking or '-'}"
         for one in shippings
     )
-    if not sent_event(connection, site, name, SentEvent.SENT, text):
+    if not sent_event(connection, site, name, _event(by_network=by_network), text):
         raise RefusedError(
             f"another command has recalled or ended {name} meanwhile",
             hint=f"courier parcel log {name} says what happened to it",

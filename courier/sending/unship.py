@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from courier.error_codes import Code
 from courier.errors import RefusedError
 from courier.parcel.custody_ledger import Happened, record
-from courier.parcel.states import SentEvent, SentState
+from courier.parcel.states import SentEvent, SentState, VolumeState
 from courier.parcel.transitions import log_entry, log_hint, sent_event
 from courier.sending.arrivals_there import volumes_arrived
 from courier.sending.media_sets import Shipped, chosen_destinations, shipped_before
@@ -40,6 +40,12 @@ def unship(site: Site, parcel: OutgoingParcel, to: Sequence[str] = ()) -> tuple[
             raise RefusedError(
                 f"{name} is {sent.state if sent else 'gone'}: there is no shipment to take back",
                 hint=log_hint(name),
+                code=Code.WRONG_STATE,
+            )
+        if any(volume.state != VolumeState.WRITTEN for volume in parcel.volumes):
+            raise RefusedError(
+                f"{name} goes by network: what has left cannot be taken back",
+                hint=f"courier parcel send {name} --by-network --stop; or courier parcel recall {name}",
                 code=Code.WRONG_STATE,
             )
         if sent.supersedes:

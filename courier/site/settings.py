@@ -37,7 +37,8 @@ class Settings(NamedRecord):
     parcel's sparse files may have; 0: no limit. ``refuse_outside_links``: whether packages with links that lead out of
     them are refused. ``store``: the address of the bucket that holds the package content, or empty for the folder in
     the home. ``site_quota``: bytes of documents that one other site may put here. ``release_lost``: volumes of
-    a parcel that may be reported as lost for its key to be released on arrival without the operator. ``books``: where
+    a parcel that may be reported as lost for its key to be released on arrival without the operator. ``progressive``:
+    whether packages are imported as soon as they are here, before the rest of their parcel comes. ``books``: where
     its custody entries are numbered, the present book last, since catalogues were lost and they could not be numbered
     on; empty: in ``main``.
     """
@@ -56,6 +57,7 @@ class Settings(NamedRecord):
     refuse_outside_links: Annotated[bool, OPTIONAL] = False
     site_quota: Annotated[Count, OPTIONAL] = SITE_QUOTA
     release_lost: Annotated[Count, OPTIONAL] = 0
+    progressive: Annotated[bool, OPTIONAL] = False
     books: Annotated[tuple[Text, ...], OPTIONAL] = ()
     store: Annotated[Text, OPTIONAL] = ""
 

@@ -1,13 +1,19 @@
-"""The receipt: the receiving site's signed answer that says what arrived, what was damaged and what was imported."""
+"""The receipt: the receiving site's signed answer that says what arrived, what was damaged and what was imported.
+
+A partial receipt names packages that are ``outstanding``: the others were imported before the rest of the parcel came.
+It confirms nothing yet. The last receipt of a parcel has none, and replaces those before it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
 
 from formats.documents.fields import Issued, PackageRef, ParcelDocument, Receiver, Sender
 from formats.documents.kind import DocumentKind
-from formats.records import Count, Digest, Number, Record
+from formats.errors import MalformedError
+from formats.records import OPTIONAL, Count, Digest, Number, Record, matching
 
 
 class Outcome(StrEnum):
@@ -37,9 +43,22 @@ class ReceiptVolume(Record):
     damaged_blocks: Count
 
 
+class Ending(StrEnum):
+    """Why the packages of a partial receipt that are outstanding will not be imported."""
+
+    RECALLED = "recalled"
+    SUPERSEDED = "superseded"
+    REFUSED = "refused"
+    """By the operator there, who may still accept them."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Receipt(ParcelDocument):
-    """A completed import, told to the sender. ``issued_ns`` is when the import was committed (UTC)."""
+    """An import, told to the sender. ``issued_ns`` is when it was committed (UTC), or when it ended.
+
+    ``packages`` are all that were imported of the parcel so far, ``outstanding`` those that were not. ``ended``: one of
+    `Ending` where these will not be imported; else empty.
+    """
 
     NAME = "receipt"
 
@@ -50,6 +69,21 @@ class Receipt(ParcelDocument):
     issued_ns: Issued
     packages: tuple[ReceiptPackage, ...]
     volumes: tuple[ReceiptVolume, ...]
+    outstanding: Annotated[tuple[PackageRef, ...], OPTIONAL] = ()
+    ended: Annotated[str, matching("|" + "|".join(Ending)), OPTIONAL] = ""
+
+    def check(self) -> None:
+        """Raise `MalformedError` for a package that is outstanding and imported, or an end of nothing."""
+        named = [(one.package, one.version) for one in (*self.packages, *self.outstanding)]
+        if self.outstanding and (not self.packages or len(set(named)) != len(named)):
+            raise MalformedError("each package once, imported or outstanding, and one imported", place="outstanding")
+        if self.ended and not self.outstanding:
+            raise MalformedError("nothing is outstanding", place="ended")
+
+    @property
+    def partial(self) -> bool:
+        """Whether packages are outstanding."""
+        return bool(self.outstanding)
 
 
 KIND = DocumentKind(

@@ -108,7 +108,8 @@ def _as_counted(count: Any) -> Any:
 class RepairPart(ParcelDocument):
     """Part ``part`` of ``of`` of the answer to the request whose payload has SHA-256 ``request``.
 
-    ``data`` holds the blocks of ``files`` one after the other.
+    Of blocks that nobody asked for, because their parcel is sent by network, ``request`` is the SHA-256 of the payload
+    of its packing list. ``data`` holds the blocks of ``files`` one after the other.
     """
 
     NAME = "repair-part"

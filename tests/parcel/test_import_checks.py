@@ -9,6 +9,7 @@ import pytest
 
 from courier.errors import CourierError, NoSpaceError, RefusedError
 from courier.parcel.import_checks import CHECKS, Facts, KeyFacts, Room, Stage, admit, judge
+from courier.parcel.package_checks import judge_packages
 from courier.parcel.states import ReceivedState
 from courier.site.trust import DAY_NS, Trust
 from formats.documents.listing import ListingSummary
@@ -187,3 +188,52 @@ def test_the_first_check_that_refuses_is_told_and_the_latest_notice_counts() -> 
 def test_every_check_is_made_at_some_stage() -> None:
     assert all(check.stages for check in CHECKS)
     assert {stage for check in CHECKS for stage in check.stages} == set(Stage)
+
+
+SECOND = "HQ100002", 1
+BOTH = replace(NOTICE, packages=(*NOTICE.packages, PackageRef(package=SECOND[0], version=SECOND[1], listing=OTHER)))
+TWO = replace(
+    GOOD,
+    notices=(BOTH,),
+    definitions={
+        VERSION: {LISTED: DEFINITION},
+        SECOND: {
+            OTHER: replace(DEFINITION, package=SECOND[0], listing=replace(DEFINITION.listing, sha256=OTHER)),
+        },
+    },
+)
+
+
+def test_every_package_of_a_parcel_is_admitted_by_itself() -> None:
+    found = judge_packages(TWO)
+    assert set(found.admission.definitions) == {VERSION, SECOND}
+    assert found.admission.notice == BOTH
+    assert (found.awaiting, found.waiting, found.refused) == ((), {}, {})
+
+
+def test_what_is_wrong_with_one_package_stops_that_one_alone() -> None:
+    missing = judge_packages(replace(TWO, definitions={VERSION: {LISTED: DEFINITION}}))
+    assert set(missing.admission.definitions) == {VERSION}
+    assert "HQ100002:1" in missing.waiting[SECOND][0]
+    held = judge_packages(replace(TWO, held={VERSION: OTHER}))
+    assert set(held.admission.definitions) == {SECOND}
+    assert held.refused[VERSION].code == "version-conflict"
+    other = judge_packages(replace(TWO, definitions={**TWO.definitions, SECOND: {LISTED: DEFINITION}}))
+    assert other.refused[SECOND].code == "definition-disagrees"
+
+
+@pytest.mark.parametrize(
+    "change", [{"hold": True}, {"key": KeyFacts(here=False)}, {"notices": ()}, {"notices": (), "key": None}]
+)
+def test_what_the_whole_parcel_awaits_every_package_awaits(change: dict[str, Any]) -> None:
+    found = judge_packages(replace(TWO, **change))
+    assert found.awaiting
+    assert found.admission.definitions == {}
+
+
+@pytest.mark.parametrize(
+    "change", [{"recall": RECALL}, {"notice_error": UNTRUSTED}, {"key": KeyFacts(here=False, error=UNTRUSTED)}]
+)
+def test_what_refuses_the_parcel_refuses_every_package(change: dict[str, Any]) -> None:
+    with pytest.raises(RefusedError):
+        judge_packages(replace(TWO, **change))

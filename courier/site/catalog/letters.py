@@ -1,7 +1,8 @@
 """Statements about letters: signed documents about a parcel that are kept as they are, one of each kind for a site.
 
-The kinds are ``recall`` (kept by the receiver), ``arrival`` and ``release`` (kept by sender and receiver), and ``lost``
-(kept by the sender): the last arrival report that named lost volumes, or that followed it about the same layout.
+The kinds are ``recall`` (kept by the receiver), ``arrival`` and ``release`` (kept by sender and receiver), ``part``
+(kept by the sender): the last partial receipt, and ``lost`` (kept by the sender): the last arrival report that named
+lost volumes, or that followed it about the same layout.
 """
 
 from __future__ import annotations
