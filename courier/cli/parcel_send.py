@@ -10,7 +10,7 @@ from courier.cli.cluster import CLUSTER, workers_of
 from courier.cli.command import DRY_RUN, command, console_of, group
 from courier.cli.config import config_of
 from courier.cli.console import Console
-from courier.cli.planned_parcel import load_text, packing_document, say_plan, volumes_text
+from courier.cli.planned_parcel import delta_document, delta_text, load_text, packing_document, say_plan, volumes_text
 from courier.media.kinds import kinds_text
 from courier.text import plural, size_text
 
@@ -113,6 +113,13 @@ def create(
         typer.Option("--supersedes", metavar="PARCEL", help="Parcel that this one replaces as soon as it is shipped."),
     ] = "",
     cluster: CLUSTER = None,
+    delta: Annotated[
+        bool | None,
+        typer.Option(
+            "--delta/--full",
+            help="Carry only what the destinations do not hold, or everything. Without either: only that, if it saves.",
+        ),
+    ] = None,
     dry_run: DRY_RUN = False,
 ) -> None:
     """Plan, build and sign a parcel.
@@ -160,14 +167,18 @@ def create(
         key=_key_way(key_by_network=key_by_network, release=release, encrypt=encrypt),
         anyway=anyway,
         supersedes=supersedes,
+        delta="auto" if delta is None else "delta" if delta else "full",
     )
     with console.site() as site:
-        draft = draft_parcel(site, request)
+        with console.phases() as progress:
+            draft = draft_parcel(site, request, progress)
         plan = draft.plan(kind, room)
         if supersedes:
             check_supersedes(site, supersedes, to)
         for note in (*plan.notes, *(f"anyway: {one}" for one in plan.overridden)):
             console.warn(note)
+        if plan.delta is not None:
+            console.say(delta_text(plan.delta))
         if dry_run:
             say_plan(console, plan, estimate_parcel(draft, plan), kept=building_bytes(plan))
             return
@@ -185,7 +196,8 @@ def create(
         console.say(f"Next: courier parcel write {packing.parcel} --layout iso --out DIR")
         notes = {"notes": list(plan.notes), "overridden": list(plan.overridden)}
         space = {"kept_bytes": kept, "built_bytes": all_kept.bytes, "parcel_quota": all_kept.quota}
-        console.result({"state": parcel.sent.state, **notes, **space, **packing_document(packing)})
+        delta_found = {"delta": delta_document(plan.delta)}
+        console.result({"state": parcel.sent.state, **notes, **space, **delta_found, **packing_document(packing)})
 
 
 def _say_discarded(console: Console, kept: Retained) -> None:

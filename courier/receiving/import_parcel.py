@@ -24,6 +24,8 @@ from courier.parcel.states import ReceivedEvent
 from courier.parcel.transitions import received_event
 from courier.progress import SILENT, Progress
 from courier.receiving.carried import CarriedContents
+from courier.receiving.delta_import import DeltaImport
+from courier.receiving.delta_needs import needs_of
 from courier.receiving.spool import Spool
 from courier.receiving.vouching import Vouching, check_expansion, keep_source_definition
 from courier.site.catalog import packages, parcels, points
@@ -79,6 +81,11 @@ def _new_bytes(site: Site, packing: PackingList, path: Path, identities: Sequenc
                         total += entry.size - hole_bytes(entry.holes)
             for _ in contents.archives():
                 pass
+            section = contents.delta()
+            for recipe, steps in section.recipes() if section else ():
+                for _ in steps:
+                    pass
+                total += recipe.size  # its patch lies beside the archives while it is made
     except FormatError as error:
         raise explain(error, where=f"contents of {packing.parcel}") from None
     return total
@@ -135,7 +142,11 @@ def import_parcel(
             with open_contents(site, packing, spool.contents(), identities) as contents:
                 headers = _stage_listings(site, packing, contents, staging, admission)
                 carried = CarriedContents(staging, headers)
-                _stage_archives(packing, contents, carried, open_archive or spool.open_file, identities, progress)
+                delta = _checked_delta(site, spool, identities, staging)
+                _stage_archives(
+                    packing, contents, carried, open_archive or spool.open_file, identities, progress, delta
+                )
+                _stage_made(packing, contents, carried, delta)
             carried.check_complete()
         except FormatError as error:
             lost = 0 if open_archive else _drop_bad_blocks(spool)
@@ -168,6 +179,26 @@ def _stage_listings(
     return headers
 
 
+def _checked_delta(site: Site, spool: Spool, identities: Sequence[Identity], staging: Staging) -> DeltaImport | None:
+    """What makes the contents that a delta does not carry, once all that it builds on was read; None for no delta."""
+    needs = needs_of(site, spool.packing, spool.contents(), identities)
+    if needs is None:
+        return None
+    delta = DeltaImport(site, spool.packing, spool.folder, needs, staging)
+    delta.check_bases()
+    return delta
+
+
+def _stage_made(
+    packing: PackingList, contents: ContentsReader, carried: CarriedContents, delta: DeltaImport | None
+) -> None:
+    section = contents.delta()
+    if section is not None and delta is not None:
+        delta.make(section, carried)
+    elif section is not None:
+        raise UnexpectedError(f"{packing.parcel} builds on other versions, which its packing list does not name")
+
+
 def _stage_archives(
     packing: PackingList,
     contents: ContentsReader,
@@ -175,6 +206,7 @@ def _stage_archives(
     open_archive: Callable[[int], BinaryIO],
     identities: Sequence[Identity],
     progress: Progress,
+    delta: DeltaImport | None,
 ) -> None:
     """Stage the content of every member; a content that is cut into parts grows archive by archive."""
     try:
@@ -185,8 +217,9 @@ def _stage_archives(
                 reader = ArchiveReader(opened(raw, identities) if packing.encrypted else raw)
                 reader.expect([_listed(member) for member in members])
                 for position, member in enumerate(members):
+                    takes = carried.take if delta is None or not delta.is_patch(member) else delta.take
                     with reader.open(position) as source:
-                        carried.take(source, member, f"{place}: {member.name}")
+                        takes(source, member, f"{place}: {member.name}")
             progress(packing.archives[index].size)
     finally:
         carried.abandon()
@@ -319,6 +352,7 @@ def _receipt(connection: Connection, site: Site, what: _Record, moment_ns: int) 
             )
             for number in range(1, packing.volumes + 1)
         ),
+        bases=packing.bases,
     )
 
 

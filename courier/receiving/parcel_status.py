@@ -14,6 +14,9 @@ from courier.receiving.spool import Spool
 from courier.site.catalog import parcels
 from courier.site.catalog.parcels import ReceivedParcel, ReceivedVolume
 from courier.site.home import Site
+from formats.documents.fields import PackageRef
+from formats.documents.receipt import Receipt
+from formats.envelope import parse_envelope
 from formats.errors import FormatError
 from formats.names import check_parcel
 
@@ -26,6 +29,7 @@ class ParcelStatus:
     ``spare``: how many volumes may stay away, whichever they are. ``incomplete``: the paths on the media of archives of
     which blocks are missing. ``awaiting``: what a complete parcel waits for. ``report``: as in
     `courier.parcel.import_checks.Admission`. ``imported`` and ``mended`` (blocks): what the command at hand has done.
+    ``bases``: the versions that a delta builds on.
     """
 
     parcel: str
@@ -42,6 +46,7 @@ class ParcelStatus:
     spare: int = 0
     incomplete: tuple[str, ...] = ()
     report: str = ""
+    bases: tuple[PackageRef, ...] = ()
 
 
 def find_build(site: Site, parcel: str) -> str:
@@ -117,6 +122,7 @@ def status_from_spool(site: Site, spool: Spool, admission: Admission | None = No
         spare=spare if layout.digest == spool.digest else 0,
         incomplete=tuple(packing.path(state.index) for state in incomplete),
         report=report,
+        bases=packing.bases,
     )
 
 
@@ -132,6 +138,7 @@ def _status_without_spool(site: Site, row: ReceivedParcel) -> ParcelStatus:
         missing_blocks=0,
         awaiting=(),
         source=row.source,
+        bases=() if row.receipt is None else Receipt.parse(parse_envelope(row.receipt).payload).bases,
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
 
+from formats.delta.rows import MAX_BASE_VERSIONS
 from formats.documents.fields import Issued, PackageRef, ParcelDocument, Receiver, Sender
 from formats.documents.kind import DocumentKind
-from formats.records import Count, Digest, Number, Record
+from formats.records import OPTIONAL, Count, Digest, Number, Record, items
 
 
 class Outcome(StrEnum):
@@ -39,7 +41,10 @@ class ReceiptVolume(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Receipt(ParcelDocument):
-    """A completed import, told to the sender. ``issued_ns`` is when the import was committed (UTC)."""
+    """A completed import, told to the sender. ``issued_ns`` is when the import was committed (UTC).
+
+    ``bases``: the versions that were used to make what a delta brought, and the SHA-256 of their listings.
+    """
 
     NAME = "receipt"
 
@@ -50,6 +55,7 @@ class Receipt(ParcelDocument):
     issued_ns: Issued
     packages: tuple[ReceiptPackage, ...]
     volumes: tuple[ReceiptVolume, ...]
+    bases: Annotated[tuple[PackageRef, ...], items(0, MAX_BASE_VERSIONS), OPTIONAL] = ()
 
 
 KIND = DocumentKind(
