@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from formats.codecs.prefix import LEAST_PREFIX, pack_with_prefix
+from formats.codecs.prefix import LEAST_PREFIX, MAX_PREFIX, pack_with_prefix
 from formats.delta.match import COPY, NEW, ZERO, Base, Index, Steps, steps_of
 from formats.delta.rows import MAX_RANGES, CopyRow, FrameRow, NewRow, StepRow, ZeroRow
 
@@ -15,7 +15,8 @@ PREFIX = 16 << 20
 """Bytes of a prefix, at most, likewise."""
 WHOLE_BASE = PREFIX
 """Bases of so many bytes together are the prefix as a whole, for a content that fits into one frame."""
-_BESIDE = 32 << 10
+_BESIDE = (1 << 20, 256 << 10, 64 << 10, 16 << 10)
+"""How many bytes beside a copy go into the prefix, at most: as many as leave room for what lies beside all copies."""
 _LEVELS = (3, 9)
 _SMALL = 4 << 20
 _SMALL_LEVEL = 19
@@ -47,10 +48,9 @@ def write_steps(
     """
     numbers = {base: number for number, base in enumerate(used)}
     pending: list[StepRow] = []
-    ranges: list[tuple[int, int, int]] = []
+    places: list[tuple[int, int]] = []
     fresh: list[tuple[int, int]] = []
     filled = 0
-    whole = not any(kind == COPY for kind, _, _, _ in steps)
     for at in range(len(steps)):
         kind, base, offset, length = steps.at(at)
         if kind == COPY:
@@ -59,18 +59,19 @@ def write_steps(
             pending.append(ZeroRow(length=length))
         while kind == NEW and length:
             if filled == FRAME:
-                yield from _framed(source, index, fresh, ranges, used, pending, patch)
-                pending, ranges, fresh, filled = [], [], [], 0
+                prefix = _prefix(steps, places, index, used)
+                yield from _framed(source, index, fresh, prefix, used, pending, patch)
+                pending, places, fresh, filled = [], [], [], 0
             taken = min(length, FRAME - filled)
             pending.append(NewRow(length=taken))
             fresh.append((offset, taken))
-            ranges += _whole(index, used) if whole else _beside(steps, at, taken, index)
+            places.append((at, taken))
             offset, length, filled = offset + taken, length - taken, filled + taken
         if not fresh and len(pending) > 1024:
             yield from pending
             pending = []
     if fresh:
-        yield from _framed(source, index, fresh, ranges, used, pending, patch)
+        yield from _framed(source, index, fresh, _prefix(steps, places, index, used), used, pending, patch)
     else:
         yield from pending
 
@@ -79,9 +80,22 @@ def _whole(index: Index, used: Sequence[int]) -> list[tuple[int, int, int]]:
     return [(base, 0, index.bases[base].size) for base in used]
 
 
-def _beside(steps: Steps, at: int, length: int, index: Index) -> Iterator[tuple[int, int, int]]:
+def _prefix(
+    steps: Steps, places: Sequence[tuple[int, int]], index: Index, used: Sequence[int]
+) -> list[tuple[int, int, int]]:
+    """The ranges of a frame's prefix; ``places``: the steps that its new bytes are of, and how many of each."""
+    if not any(kind == COPY for kind, _, _, _ in steps):
+        return _merged(_whole(index, used), PREFIX)
+    for beside in _BESIDE:
+        ranges = [one for at, length in places for one in _beside(steps, at, 2 * length + beside, index)]
+        whole = _merged(ranges, MAX_PREFIX)
+        if sum(length for _, _, length in whole) <= PREFIX:
+            return whole
+    return _merged(ranges, PREFIX)
+
+
+def _beside(steps: Steps, at: int, room: int, index: Index) -> Iterator[tuple[int, int, int]]:
     """What lies in the bases where new bytes stand: after the copy before them, and before the copy after them."""
-    room = 2 * length + _BESIDE
     before = steps.at(at - 1) if at and steps.at(at - 1)[0] == COPY else None
     after = steps.at(at + 1) if at + 1 < len(steps) and steps.at(at + 1)[0] == COPY else None
     if before is not None:
@@ -94,8 +108,8 @@ def _beside(steps: Steps, at: int, length: int, index: Index) -> Iterator[tuple[
         yield base, start, end - start
 
 
-def _merged(ranges: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """The ranges in order, none overlapping or touching another, `PREFIX` bytes and `MAX_RANGES` at most."""
+def _merged(ranges: Sequence[tuple[int, int, int]], most: int) -> list[tuple[int, int, int]]:
+    """The ranges in order, none overlapping or touching another, ``most`` bytes and `MAX_RANGES` at most."""
     found: list[tuple[int, int, int]] = []
     for base, offset, length in sorted(ranges):
         if found and found[-1][0] == base and offset <= found[-1][1] + found[-1][2]:
@@ -105,7 +119,7 @@ def _merged(ranges: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]
             found.append((base, offset, length))
     total, kept = 0, []
     for base, offset, length in found[:MAX_RANGES]:
-        taken = min(length, PREFIX - total)
+        taken = min(length, most - total)
         if taken:
             kept.append((base, offset, taken))
             total += taken
@@ -124,8 +138,7 @@ def _framed(
     """The line of a frame with these new bytes, and the lines that use them."""
     data = b"".join(_read(source, offset, length) for offset, length in fresh)
     numbers = {base: number for number, base in enumerate(used)}
-    merged = [one for one in _merged(ranges) if one[0] in numbers]
-    prefix = b"".join(index.read(base, offset, length) for base, offset, length in merged)
+    prefix = b"".join(index.read(base, offset, length) for base, offset, length in ranges)
     packed = _packed(data, prefix)
     patch.write(packed)
     first = next(n for n, row in enumerate(pending) if isinstance(row, NewRow))
@@ -133,7 +146,7 @@ def _framed(
     yield FrameRow(
         size=len(packed),
         length=len(data),
-        prefix=tuple((numbers[base], offset, length) for base, offset, length in merged),
+        prefix=tuple((numbers[base], offset, length) for base, offset, length in ranges),
     )
     yield from pending[first:]
 
