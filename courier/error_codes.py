@@ -45,6 +45,8 @@ class Code(StrEnum):
     AMBIGUOUS_COMPUTER = "ambiguous-computer", "What was asked for is of several computers, or of none for certain."
     BAD_KEY_FILE = "bad-key-file", "A key file does not hold a key of the right kind."
     BAD_SIGNATURE = "bad-signature", "A signature is missing or wrong: the document was altered or signed by another."
+    BASE_IN_USE = "base-in-use", "A parcel that arrives here builds on this package version, and is not imported yet."
+    BASE_MISSING = "base-missing", "Content that a delta builds on is missing or damaged here; the sender can send it."
     BIND = "bind", "The server cannot listen at this address or port."
     BLOCK = "block", "A repair request asks for a block that the archive does not have."
     BUILD_DAMAGED = "build-damaged", "Files of a built parcel are missing or changed on this computer's disk."

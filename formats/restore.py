@@ -17,7 +17,14 @@ courier/contents.jsonl.gz   The same on every volume, a line each. First how man
                             ["f", path, time, mode, size, digest, digest of its block table, lengths of data and
                             holes in turn, number of further names], a file; ["h", path, first], a further name of the
                             file at the path "first". Then for each archive ["a", number, members], and in the order
-                            in which it holds them ["m", name, size, digest, of, offset, length, coding].
+                            in which it holds them ["m", name, size, digest, of, offset, length, coding]. In a delta
+                            ["s", "delta", lines] follows: ["v", package, version, digest of its listing] for each
+                            version that it builds on; and for each content that is made of contents of these
+                            ["r", digest, size, digest of its patch, size of that, [[digest, size], ...], lines], and
+                            its steps. ["c", n, offset, length] copies from the n-th of these contents (from 0);
+                            ["n", length] takes new bytes, ["o", length] zeros. New bytes come from frames, which are
+                            one after the other in the patch: ["z", size, length, [[n, offset, length], ...]], as
+                            `zstd -d --patch-from FILE` unpacks them, FILE being these pieces one after the other.
 data/archives/NNNNNN.7z     Ordinary 7z archives. A member holds "length" bytes from "offset" of the content of "of"
                             bytes with that digest; with coding "zstd" its "size" bytes are one zstd frame of them,
                             with "lzma2" 7-Zip itself unpacks them. All files with that digest have that content. What
@@ -36,6 +43,7 @@ import contextlib
 import errno
 import gzip
 import hashlib
+import io
 import itertools
 import json
 import os
@@ -62,6 +70,13 @@ ROWS = {
     "l": ("kind", "path", "mtime", "target"),
     "a": ("kind", "archive", "members"),
     "m": ("kind", "name", "size", "sha256", "of", "offset", "length", "coding"),
+    "s": ("kind", "name", "lines"),
+    "v": ("kind", "package", "version", "listing"),
+    "r": ("kind", "sha256", "of", "patch", "size", "bases", "steps"),
+    "z": ("kind", "size", "length", "prefix"),
+    "c": ("kind", "base", "offset", "length"),
+    "n": ("kind", "length"),
+    "o": ("kind", "length"),
 }
 TAPE_FILE = "[0-9][0-9][0-9][0-9][0-9]-"
 MALFORMED = (ArithmeticError, AttributeError, EOFError, LookupError, RecursionError, TypeError, ValueError, zlib.error)
@@ -239,7 +254,9 @@ def named(row: list[Any]) -> dict[str, Any]:
 
 
 def read_contents(source: IO[bytes], parcel: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What the contents list, in order: each "package", followed by every "entry" of it, then each "archive"."""
+    """What the contents list, in order: each "package", followed by every "entry" of it, then each "archive"; of a
+    delta each "step" as well, the first line of each recipe among them.
+    """
 
     def line() -> Any:
         data = source.readline(LONGEST_LINE)
@@ -268,6 +285,10 @@ def read_contents(source: IO[bytes], parcel: str) -> Iterator[tuple[str, dict[st
         archive = named(line())
         yield "archive", {**archive, "members": [named(line()) for _ in range(archive["members"])]}
     rest = source.readline(LONGEST_LINE)
+    if rest.startswith(b'["s","delta",'):
+        for _ in range(named(json.loads(rest))["lines"]):
+            yield "step", named(line())
+        rest = source.readline(LONGEST_LINE)
     if rest:
         raise Stop(REFUSED, f"the contents go on with {rest[:40]!a}, which this script does not know")
 
@@ -334,9 +355,16 @@ class Parcel:
             names = [f"{archive['number']} (of volume {archive['volume']})" for archive in archives]
             say(f"archives missing or damaged: {', '.join(names)}")
 
+    def builds_on(self) -> str:
+        """That this is a delta, on which versions, and how their files are given."""
+        versions = ", ".join(f"{base['package']}:{base['version']}" for base in self.packing["bases"])
+        return f"delta on {versions}: --base DIR gives a folder with the files of that version, as they were restored"
+
     def say_all(self) -> None:
         """Say what the parcel holds and what of it is here, judged by names and sizes only."""
         sites = f"from {self.packing['from']} to {', '.join(self.packing['to'])}"
+        if self.packing.get("bases"):
+            say(self.builds_on())
         say(f"parcel {self.packing['parcel']} {sites}, made {self.packing['created']}, {len(self.archives)} archives")
         for volume in self.volumes:
             say(f"volume {volume.number or '?'} of {self.packing['volumes']} is here: {volume.folder}")
@@ -363,6 +391,9 @@ class Restore:
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
             "CREATE TABLE entry (package, path, kind, mtime, target, mode, size, sha256);"
             "CREATE INDEX contents ON entry (sha256); CREATE INDEX paths ON entry (path);"
+            "CREATE TABLE member (sha256, archive); CREATE INDEX members ON member (sha256);"
+            "CREATE TABLE patch (sha256 PRIMARY KEY); CREATE TABLE made (sha256 PRIMARY KEY);"
+            "CREATE TABLE base (sha256 PRIMARY KEY, size, path); CREATE INDEX sizes ON base (size);"
         )
 
     def prepare(self, selected: str | None) -> int:
@@ -378,13 +409,53 @@ class Restore:
                 elif kind == "entry" and name in self.chosen:
                     self._prepare_entry(name, record)
                     room += record.get("size", 0) - sum(record.get("holes", ())[1::2])
-                elif kind == "archive" and any(self._next_file(member["sha256"]) for member in record["members"]):
-                    self.needed.add(record["archive"])
-                    if any(member["coding"] == "zstd" for member in record["members"]):
-                        self.zstd = find_tool("zstd")
+                elif kind == "archive":
+                    self._prepare_archive(record)
+                elif kind == "step" and record["kind"] == "r" and self._next_file(record["sha256"]):
+                    self._prepare_recipe(record)
         if not self.chosen:
             raise Stop(NOT_FOUND, f"no package {selected} in this parcel; --list tells what it holds")
         return int(room)
+
+    def _prepare_archive(self, archive: dict[str, Any]) -> None:
+        wanted = [member for member in archive["members"] if self._next_file(member["sha256"])]
+        if wanted:
+            self._need(archive["archive"], archive["members"])
+        if self.parcel.packing.get("bases"):
+            rows = [(member["sha256"], archive["archive"]) for member in archive["members"]]
+            self.database.executemany("INSERT INTO member VALUES (?, ?)", rows)
+
+    def _need(self, archive: int, members: list[dict[str, Any]]) -> None:
+        self.needed.add(archive)
+        if any(member["coding"] == "zstd" for member in members):
+            self.zstd = find_tool("zstd")
+
+    def _prepare_recipe(self, recipe: dict[str, Any]) -> None:
+        self.zstd = find_tool("zstd")
+        self.database.execute("INSERT INTO made VALUES (?)", (recipe["sha256"],))
+        self.database.execute("INSERT OR IGNORE INTO patch VALUES (?)", (recipe["patch"],))
+        rows = [(sha256, size) for sha256, size in recipe["bases"]]
+        self.database.executemany("INSERT OR IGNORE INTO base VALUES (?, ?, NULL)", rows)
+        query = "SELECT archive FROM member WHERE sha256 = ?"
+        self.needed.update(row[0] for row in self.database.execute(query, (recipe["patch"],)))
+
+    def find_bases(self, folders: list[Path]) -> int:
+        """Find what a delta builds on in these folders, by its digests; how many contents are in none of them."""
+        if not self.parcel.packing.get("bases"):
+            return 0
+        self.database.execute(
+            "INSERT OR IGNORE INTO base SELECT DISTINCT sha256, size, NULL FROM entry WHERE kind = 'f' "
+            "AND sha256 NOT IN (SELECT sha256 FROM member) AND sha256 NOT IN (SELECT sha256 FROM made)"
+        )
+        for path in (Path(at, name) for folder in folders for at, _, names in os.walk(str(folder)) for name in names):
+            query = "SELECT 1 FROM base WHERE size = ? AND path IS NULL LIMIT 1"
+            with contextlib.suppress(OSError):  # what cannot be read is of no use
+                if path.is_symlink() or not path.is_file():
+                    continue
+                if self.database.execute(query, (path.stat().st_size,)).fetchone():
+                    values = str(path.resolve()), digest(path)
+                    self.database.execute("UPDATE base SET path = ? WHERE sha256 = ? AND path IS NULL", values)
+        return int(self.database.execute("SELECT COUNT(*) FROM base WHERE path IS NULL").fetchone()[0])
 
     def _prepare_entry(self, package: str, entry: dict[str, Any]) -> None:
         path = f"{package}/{entry['path']}"
@@ -458,6 +529,20 @@ class Restore:
     def _take(self, source: IO[bytes], member: dict[str, Any]) -> None:
         """Put the bytes of a member where they belong; once its content is whole, fill all files that have it."""
         sha256, offset, length = member["sha256"], member["offset"], member["length"]
+        if self.database.execute("SELECT 1 FROM patch WHERE sha256 = ?", (sha256,)).fetchone():
+            with contextlib.ExitStack() as stack:
+                path = self.folder / f"patch-{sha256}"
+                out = stack.enter_context(path.open("r+b" if offset and path.exists() else "w+b"))
+                out.truncate(offset)
+                out.seek(offset)
+                copy_bytes(source, out, length)
+                out.seek(offset)
+                self._fill(out, member)  # a file may have the very same bytes
+            return
+        self._fill(source, member)
+
+    def _fill(self, source: IO[bytes], member: dict[str, Any]) -> None:
+        sha256, offset, length = member["sha256"], member["offset"], member["length"]
         file = self._next_file(sha256)
         first = self.folder / file[0] if file else None
         if first is None or not 0 <= offset <= first.stat().st_size or offset + length > file[1]:
@@ -468,8 +553,12 @@ class Restore:
             out.truncate(offset)  # what stands after it is of a copy of the archive that broke off
             out.seek(offset)
             copy_bytes(source, out, length, sparse=True)
-        if offset + length < file[1]:
-            return
+        if offset + length == file[1]:
+            self._fill_twins(file, sha256)
+
+    def _fill_twins(self, file: Any, sha256: str) -> None:
+        """Check a file that is whole, and fill all others that have its content."""
+        first = self.folder / file[0]
         check(first, file[1], sha256)
         twin = self._next_file(sha256, file[4])
         while twin:
@@ -480,6 +569,77 @@ class Restore:
             self._close(twin)
             twin = self._next_file(sha256, file[4])
         self._close(file)  # last: with its permissions we may not read it any more
+
+    def make(self) -> None:
+        """Make what archives do not hold: by its recipe, or as a copy of what the delta builds on."""
+        if not self.parcel.packing.get("bases"):
+            return
+        with self.parcel.contents() as contents:
+            steps = (record for kind, record in contents if kind == "step")
+            for recipe in steps:
+                if recipe["kind"] != "r":
+                    continue
+                own = itertools.islice(steps, recipe["steps"])
+                file = self._next_file(recipe["sha256"])
+                try:
+                    if file:
+                        with (self.folder / file[0]).open("r+b") as out:
+                            self._make(recipe, own, out)
+                        self._fill_twins(file, recipe["sha256"])
+                except (Broken, OSError) as error:
+                    say(f"damaged: {file[0]!a}: {error}")
+                for _ in own:
+                    pass
+        query = "SELECT sha256, path FROM base WHERE path IS NOT NULL AND sha256 IN (SELECT sha256 FROM entry)"
+        for sha256, path in self.database.execute(query).fetchall():
+            file = self._next_file(sha256)
+            with Path(path).open("rb") as base, (self.folder / file[0]).open("wb") as out:
+                copy_bytes(base, out, file[1], sparse=True)
+            self._fill_twins(file, sha256)
+
+    def _make(self, recipe: dict[str, Any], steps: Iterator[dict[str, Any]], out: IO[bytes]) -> None:
+        query = "SELECT path FROM base WHERE sha256 = ?"
+        with contextlib.ExitStack() as stack:
+            bases: list[IO[bytes]] = []
+            for sha256, _ in recipe["bases"]:
+                path = self.database.execute(query, (sha256,)).fetchone()[0]
+                if path is None:
+                    raise Broken("what it is made of is not here: --base DIR")
+                bases.append(stack.enter_context(Path(path).open("rb")))
+            patch = cast("IO[bytes]", None)
+            if recipe["patch"]:
+                path = self.folder / f"patch-{recipe['patch']}"
+                if not path.exists():
+                    raise Broken("its patch is not here")
+                patch = stack.enter_context(path.open("rb"))
+            frame = stack.enter_context(tempfile.TemporaryFile(dir=str(self.folder)))
+            for step in steps:
+                if step["kind"] == "z":
+                    self._unpack_frame(step, bases, patch, frame)
+                elif step["kind"] == "c":
+                    bases[step["base"]].seek(step["offset"])
+                    copy_bytes(bases[step["base"]], out, step["length"], sparse=True)
+                elif step["kind"] == "n":
+                    copy_bytes(frame, out, step["length"], sparse=True)
+                elif step["kind"] == "o":
+                    out.truncate(out.seek(step["length"], os.SEEK_CUR))
+                else:
+                    raise ValueError(f"a line of the kind {step['kind']!a} in a recipe")
+
+    def _unpack_frame(self, step: dict[str, Any], bases: list[IO[bytes]], patch: IO[bytes], frame: IO[bytes]) -> None:
+        """Put the new bytes of a frame of the patch into a file, from its start."""
+        prefix = self.folder / "prefix"
+        with prefix.open("wb") as out:
+            for base, offset, length in step["prefix"]:
+                bases[base].seek(offset)
+                copy_bytes(bases[base], out, length)
+        after = [f"--patch-from={prefix}"] if step["prefix"] else []
+        packed = patch.read(step["size"])
+        frame.seek(0)
+        frame.truncate()
+        with output_of([self.zstd, "-dcq", *after], io.BytesIO(packed), len(packed)) as plain:
+            copy_bytes(plain, frame, step["length"])
+        frame.seek(0)
 
     def _close(self, file: Any) -> None:
         """Give a file that is whole its time and permissions, and forget it."""
@@ -529,7 +689,7 @@ def unless_refused() -> Iterator[None]:
             raise
 
 
-def restore(parcel: Parcel, target: Path, selected: str | None, partial: bool) -> int:
+def restore(parcel: Parcel, target: Path, selected: str | None, partial: bool, bases: list[Path]) -> int:
     """Restore all packages or the selected one, or where `partial` those that are whole; the exit code."""
     target = target.resolve()
     if any(volume.folder in (target, *target.parents) for volume in parcel.volumes):
@@ -546,10 +706,14 @@ def restore(parcel: Parcel, target: Path, selected: str | None, partial: bool) -
             room = work.prepare(selected) + (max((a["size"] for a in parcel.archives), default=0) if parcel.age else 0)
             if room > (free := shutil.disk_usage(str(target)).free):
                 raise Stop(NO_SPACE, f"{target}: {room:,} bytes are needed, {free:,} are free: choose another disk")
+            lacking = work.find_bases(bases)
+            if lacking and not partial:
+                raise Stop(NOT_FOUND, f"{parcel.builds_on()}: contents of it that are not here: {lacking}")
             needed = [archive for archive in parcel.archives if archive["number"] in work.needed]
             failed = [archive for archive in needed if not parcel.copies(archive)]
             if partial or not failed:
                 failed = work.unpack(partial)
+                work.make()
             whole = work.finish()
             if whole != set(work.chosen) and not partial:
                 whole = set()
@@ -581,11 +745,19 @@ def main() -> int:
     parser.add_argument("--package", metavar="ID[:VERSION]", help="restore only this package")
     parser.add_argument("--partial", action="store_true", help="restore what is whole although the rest is not")
     parser.add_argument("--identity", type=Path, metavar="FILE", help="the age identity that opens an encrypted parcel")
+    parser.add_argument(
+        "--base",
+        type=Path,
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="for a delta: a folder with the files of the version that it builds on; may be given several times",
+    )
     args = parser.parse_args()
     try:
         parcel = Parcel(find_volumes(args.volumes or [Path(__file__).resolve().parent]), args.identity)
         if args.to:
-            return restore(parcel, args.to, args.package, args.partial)
+            return restore(parcel, args.to, args.package, args.partial, args.base)
         parcel.say_all()
         return DONE
     except Stop as stop:

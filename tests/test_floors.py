@@ -47,6 +47,7 @@ FLOORS = (
             "formats.age*",
             "formats.archive*",
             "formats.bag",
+            "formats.delta*",
             "formats.disk*",
             "formats.envelope",
             "formats.fat*",
@@ -163,6 +164,7 @@ PURE = (
 
 DOORS = {
     "backports": ("formats.codecs*",),
+    "pyfastcdc": ("formats.delta*",),
     "compression": ("formats.codecs*",),
     "py7zr": ("formats.archive*",),
     "pycdlib": ("formats.iso*",),

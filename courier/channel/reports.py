@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
+from courier.packages.offer import may_know
 from courier.sending.destinations import READS
+from courier.sending.held_versions import DELTA_READS
 from courier.site.catalog import offers, packages, reports, sites
-from courier.site.catalog.offers import Offer
-from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue
@@ -44,7 +42,7 @@ def report_to_peers(site: Site) -> int:
             for one in versions
             if may_know(one, code, offered[code])
         )
-        facts = sha256_hex(encode([pinned, list(media), READS, [one.record() for one in held], room]))
+        facts = sha256_hex(encode([pinned, list(media), READS | DELTA_READS, [one.record() for one in held], room]))
         when, before, then_free = told.get(code, (0, "", 0))
         if before == facts and moment - when < DAY_NS and abs(space.free - then_free) * 10 <= then_free:
             continue
@@ -55,7 +53,7 @@ def report_to_peers(site: Site) -> int:
             places=(Place(name="store", free=space.free, reserve=space.reserve), *places[: report_doc.MAX_PLACES - 1]),
             trusts=pinned,
             media=media,
-            reads=READS,
+            reads=READS | DELTA_READS,
             packages=held,
         )
         envelope = site.sign(report.payload(), report_doc.TYPE)
@@ -69,15 +67,6 @@ def report_to_peers(site: Site) -> int:
 def _step(free: int) -> int:
     """A number that changes as bytes do that grow or shrink by a fifth or so: four steps to each doubling."""
     return free.bit_length() * 4 + (free >> max(0, free.bit_length() - 3)) % 4
-
-
-def may_know(stored: StoredPackage, site: str, offered: Collection[Offer]) -> bool:
-    """Whether ``site`` is told that a version is held here: its own, one that came from it, or one offered to it."""
-    return (
-        site in (stored.package[:3], stored.origin[:3])
-        or (stored.package, 0) in offered
-        or (stored.package, stored.version) in offered
-    )
 
 
 def take_report(site: Site, report: SiteReport, envelope: Envelope) -> str:

@@ -69,7 +69,7 @@ def repair(
         say_status(console, done.status)
         document: dict[str, Any] = {**parcel_status(done.status), "taken": taken, "mended": done.mended}
         document["blocks"] = _missing(site, done.status.parcel, done.status.build)
-        if done.left and (from_network or request_out is not None):
+        if (done.left or done.base_blocks) and (from_network or request_out is not None):
             request, envelope, size = request_blocks(site, parcel)
             where = str(request_out) if request_out is not None else f"the outbox for {request.source}"
             if request_out is not None:
@@ -79,10 +79,11 @@ def repair(
             else:
                 queue_request(site, envelope, request)
                 follow = "courier channel sync"
-            rest = plural(len(done.left) - request.count, "further block")
+            more = len(done.left) + done.base_blocks - request.count
+            rest = plural(more, "further block")
             console.say(
                 f"A request for {plural(request.count, 'block')} ({size_text(size)}) is in {where}"
-                + (f"; with them parity repairs {rest}" if len(done.left) > request.count else "")
+                + (f"; with them parity repairs {rest}" if more > 0 else "")
                 + f". Next: {follow}"
             )
             document["request"] = {
@@ -143,7 +144,7 @@ def answer(
         wanted = asked.request
         console.say(
             f"{wanted.site} asks for {plural(wanted.count, 'block')} of {wanted.parcel}, "
-            f"{size_text(asked.bytes)} ({describe_blocks(wanted)})"
+            f"{size_text(asked.bytes)} ({describe_blocks(asked)})"
         )
         check_limit(site, asked, yes=console.yes)
         with console.phases() as progress:

@@ -10,7 +10,7 @@ from courier.cli.cluster import CLUSTER, workers_of
 from courier.cli.command import DRY_RUN, command, console_of, group
 from courier.cli.config import config_of
 from courier.cli.console import Console
-from courier.cli.planned_parcel import load_text, packing_document, say_plan, volumes_text
+from courier.cli.planned_parcel import delta_document, delta_text, load_text, packing_document, say_plan, volumes_text
 from courier.cli.sent_parcel import say_usable
 from courier.cli.written_bytes import say_written
 from courier.media.kinds import kinds_text
@@ -19,7 +19,7 @@ from courier.text import plural, size_text
 if TYPE_CHECKING:
     from courier.sending.retention import Retained
     from courier.site.home import Site
-    from formats.documents.packing import KeyWay
+    from formats.documents.packing import KeyWay, PackingList
 
 app = group("")
 
@@ -124,6 +124,13 @@ def create(
             help="Package that lies on the first volumes, so that it is usable before the others; repeat for more.",
         ),
     ] = None,
+    delta: Annotated[
+        bool | None,
+        typer.Option(
+            "--delta/--full",
+            help="Carry only what the destinations do not hold, or everything. Without either: only that, if it saves.",
+        ),
+    ] = None,
     dry_run: DRY_RUN = False,
 ) -> None:
     """Plan, build and sign a parcel.
@@ -173,14 +180,18 @@ def create(
         anyway=anyway,
         supersedes=supersedes,
         first=tuple(first or ()),
+        delta="auto" if delta is None else "delta" if delta else "full",
     )
     with console.site() as site:
-        draft = draft_parcel(site, request)
+        with console.phases() as progress:
+            draft = draft_parcel(site, request, progress)
         plan = draft.plan(kind, room)
         if supersedes:
             check_supersedes(site, supersedes, to)
         for note in (*plan.notes, *(f"anyway: {one}" for one in plan.overridden)):
             console.warn(note)
+        if plan.delta is not None:
+            console.say(delta_text(plan.delta))
         if dry_run:
             say_plan(console, plan, estimate_parcel(draft, plan), kept=building_bytes(plan))
             return
@@ -188,22 +199,28 @@ def create(
         with workers_of(cluster) as executor, console.phases() as progress:
             parcel = build_parcel(site, plan, progress, executor=executor)
         packing = parcel.packing
-        encrypted = f"encrypted for {', '.join(packing.destinations)}" if packing.encrypted else "not encrypted"
-        console.say(
-            f"{packing.parcel}: {plural(len(packing.archives), 'archive')}, {encrypted}; {load_text(packing)}; "
-            f"on {volumes_text(packing)}"
-        )
+        _say_built(console, packing)
         say_usable(console, usable_packages(site, parcel), packing)
         kept, all_kept = disk_bytes(site, packing.parcel), keep_quota(site)
         _say_kept(console, site, kept, all_kept)
         disk = say_written(console, plan.content_bytes)
-        console.say(f"Next: courier parcel write {packing.parcel} --layout iso --out DIR")
-        console.say(
-            f"Over the network, beside the media or in their place: courier parcel send {packing.parcel} --by-network"
-        )
-        notes = {"notes": list(plan.notes), "overridden": list(plan.overridden)}
+        _say_next(console, packing.parcel)
         space = {"kept_bytes": kept, "built_bytes": all_kept.bytes, "parcel_quota": all_kept.quota}
-        console.result({"state": parcel.sent.state, **notes, **space, **disk, **packing_document(packing)})
+        found = {"notes": list(plan.notes), "overridden": list(plan.overridden), "delta": delta_document(plan.delta)}
+        console.result({"state": parcel.sent.state, **found, **space, **disk, **packing_document(packing)})
+
+
+def _say_built(console: Console, packing: PackingList) -> None:
+    encrypted = f"encrypted for {', '.join(packing.destinations)}" if packing.encrypted else "not encrypted"
+    console.say(
+        f"{packing.parcel}: {plural(len(packing.archives), 'archive')}, {encrypted}; {load_text(packing)}; "
+        f"on {volumes_text(packing)}"
+    )
+
+
+def _say_next(console: Console, parcel: str) -> None:
+    console.say(f"Next: courier parcel write {parcel} --layout iso --out DIR")
+    console.say(f"Over the network, beside the media or in their place: courier parcel send {parcel} --by-network")
 
 
 def _say_discarded(console: Console, kept: Retained) -> None:

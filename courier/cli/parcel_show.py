@@ -134,6 +134,8 @@ def _show_received(console: Console, site: Site, status: ParcelStatus) -> None:
         _say_notice(console, site, status.parcel)
     if status.state == ReceivedState.DISCARDED:
         console.say("What had arrived was deleted here. To have it after all: courier parcel receive MEDIUM")
+    if status.bases:
+        console.say(f"Delta on {', '.join(f'{base.package}:{base.version}' for base in status.bases)}")
     if status.missing_volumes or status.awaiting or status.packages:
         say_status(console, status)
     elif status.state == ReceivedState.COMPLETE:

@@ -9,6 +9,7 @@ from courier.cli.console import Console
 from courier.text import listed, plural, size_text
 
 if TYPE_CHECKING:
+    from courier.sending.delta import DeltaPlan
     from courier.sending.estimate import Estimate
     from courier.sending.plan import ParcelPlan
     from formats.documents.packing import PackingList
@@ -66,6 +67,35 @@ def volumes_text(packing: PackingList) -> str:
     return text
 
 
+def delta_text(delta: DeltaPlan) -> str:
+    """What a delta builds on and saves, and how to do without it."""
+    versions = ", ".join(f"{base.package}:{base.version}" for base in delta.bases)
+    parts = []
+    if delta.left_out:
+        parts.append(f"{plural(len(delta.left_out), 'content')} of {size_text(delta.left_out_bytes)} left out")
+    if delta.recipes:
+        made, of = sum(recipe.content.size for recipe in delta.recipes), len(delta.recipes)
+        parts.append(f"{plural(of, 'content')} of {size_text(made)} as {size_text(delta.patch_bytes)} of changes")
+    return (
+        f"Delta on {versions}, which the destinations hold: {', '.join(parts)}; saves about {size_text(delta.saved)} "
+        "(--full carries everything)"
+    )
+
+
+def delta_document(delta: DeltaPlan | None) -> dict[str, Any]:
+    """The same as JSON; without a delta it builds on nothing and saves nothing."""
+    if delta is None:
+        return {"bases": [], "bytes_saved": 0}
+    return {
+        "bases": [{"package_id": base.package, "version": base.version} for base in delta.bases],
+        "bytes_saved": delta.saved,
+        "left_out": len(delta.left_out),
+        "left_out_bytes": delta.left_out_bytes,
+        "made": len(delta.recipes),
+        "patch_bytes": delta.patch_bytes,
+    }
+
+
 def say_plan(console: Console, plan: ParcelPlan, estimate: Estimate | None, *, kept: int) -> None:
     """Print what would be built; ``kept``: most bytes that the build takes on this computer's disk."""
     from courier.sending.estimate import archives_bytes
@@ -103,6 +133,7 @@ def say_plan(console: Console, plan: ParcelPlan, estimate: Estimate | None, *, k
             "content_bytes": plan.content_bytes,
             "kept_bytes": kept,
             **found,
+            "delta": delta_document(plan.delta),
             **packing_document(packing),
         }
     )

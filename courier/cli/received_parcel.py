@@ -34,6 +34,7 @@ def medium_text(medium: Medium, documents: VolumeDocuments) -> str:
     return (
         f"{medium.name}: {documents.packing.parcel} from {documents.packing.source}, volume "
         f"{documents.label.number} of {documents.label.of} ({medium.layout}{reel})"
+        + (f", a delta on {documents.packing.based_on}" if documents.packing.bases else "")
     )
 
 
@@ -66,6 +67,7 @@ def parcel_status(status: ParcelStatus) -> dict[str, Any]:
         "missing_blocks": status.missing_blocks,
         "mended_blocks": status.mended,
         "awaiting": list(status.awaiting),
+        "bases": [{"package_id": base.package, "version": base.version} for base in status.bases],
         "imported": [
             {"package_id": item.package, "version": item.version, "outcome": str(item.outcome)} for item in imported
         ],

@@ -101,6 +101,8 @@ def _say(console: Console, shown: _Shown) -> None:
     name = sent.parcel
     console.say(f"{name}: {sent.state}, priority {sent.priority}, made {time_text(sent.created_ns)}")
     console.say(f"Packages: {', '.join(f'{p}:{v}' for p, v in shown.packages)}")
+    if packing.bases:
+        console.say(f"Delta on {packing.based_on}, which its destinations hold")
     console.say(_media_text(packing))
     say_usable(console, shown.usable, packing)
     encrypted = f"Encrypted; {_KEYS[packing.key]}." if packing.encrypted else "Not encrypted."
@@ -208,6 +210,7 @@ def _document(shown: _Shown) -> dict[str, Any]:
         "spares": sorted(packing.spares),
         "encrypted": packing.encrypted,
         "key": packing.key,
+        "bases": [{"package_id": base.package, "version": base.version} for base in packing.bases],
         "to": [
             {
                 "site": to.site,

@@ -66,7 +66,8 @@ def bag_info(packing: PackingList, number: int) -> dict[str, str]:
     return {
         "Source-Organization": f"Site {packing.source}",
         "External-Description": f"Volume {number} of {packing.volumes} of parcel {packing.parcel}, "
-        f"from {packing.source} to {', '.join(packing.destinations)}",
+        f"from {packing.source} to {', '.join(packing.destinations)}"
+        f"{f', a delta on {packing.based_on}' if packing.bases else ''}",
         "External-Identifier": packing.volume_label(number),
         "Bagging-Date": made.date().isoformat(),
         "Bag-Group-Identifier": packing.parcel,
@@ -144,6 +145,7 @@ def restore_page(packing: PackingList, number: int, *, name: str) -> str:
     lines = [
         f"{packing.volume_label(number)}: VOLUME {number} OF {packing.volumes} OF PARCEL {packing.parcel}",
         "",
+        *_delta_lines(packing),
         f"From:     {packing.source} ({name})",
         f"To:       {', '.join(packing.destinations)}",
         f"Made:     {made:%Y-%m-%d %H:%M} UTC",
@@ -183,11 +185,12 @@ def restore_page(packing: PackingList, number: int, *, name: str) -> str:
             "with `age` and --identity IDENTITY.",
             "",
         ]
+    base = " --base FOLDER" if packing.bases else ""
     lines += [
         "To restore the packages without the courier toolkit: mount the volumes, or copy each into a folder of its own",
         "(files of different volumes have the same names and must not be mixed), and run",
         "",
-        "    python3 restore.py --to TARGET-FOLDER VOLUME-1 VOLUME-2 ...",
+        f"    python3 restore.py --to TARGET-FOLDER{base} VOLUME-1 VOLUME-2 ...",
         "",
         "(on Windows `py restore.py --to C:\\TARGET D:\\ E:\\ ...`; a double click on an ISO image mounts it)",
         f"(--list only says what is there). It needs Python 3.8 or later, 7-Zip (7z){_decoders()}.",
@@ -215,6 +218,18 @@ def restore_page(packing: PackingList, number: int, *, name: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _delta_lines(packing: PackingList) -> list[str]:
+    """What whoever holds a volume of a delta has to know before anything else."""
+    if not packing.bases:
+        return []
+    return [
+        f"THIS IS A DELTA ON {packing.based_on}: it holds only what is new since, and is of no use without the",
+        "files of that version, which its destinations hold. restore.py takes them from a folder: --base FOLDER. What",
+        "is made of them cannot be made by hand: members named .delta are patches, as restore.py explains.",
+        "",
+    ]
 
 
 def _decoders() -> str:

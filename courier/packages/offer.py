@@ -6,13 +6,24 @@ those that came from it, and those that an operator offers to it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from courier.errors import NotFoundError
 from courier.packages.find import find_package, parse_reference
 from courier.site.catalog import offers
+from courier.site.catalog.offers import Offer
+from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
 from courier.site.home import Site
+
+
+def may_know(stored: StoredPackage, site: str, offered: Collection[Offer]) -> bool:
+    """Whether ``site`` is told that a version is held here: its own, one that came from it, or one offered to it."""
+    return (
+        site in (stored.package[:3], stored.origin[:3])
+        or (stored.package, 0) in offered
+        or (stored.package, stored.version) in offered
+    )
 
 
 def offer_packages(site: Site, references: Sequence[str], codes: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from courier.errors import DamagedError
 from courier.packages.find import matching_versions, parse_reference
+from courier.parcel.bases_in_use import base_in_use, bases_in_use
 from courier.parcel.recipes import pinned
 from courier.parcel.states import ON_ITS_WAY
 from courier.site.catalog import packages, parcels
@@ -31,12 +32,17 @@ def remove_package(site: Site, reference: str) -> Removal:
     """Remove a version, or every version of a package; content that another package holds stays.
 
     Content of a parcel on its way stays too: the parcel is written from the store, and the receiver may ask for its
-    blocks. Raises `UsageError`, and `NotFoundError` when the store holds no such version.
+    blocks. Raises `UsageError`, `NotFoundError` when the store holds no such version, and `RefusedError` for one that a
+    parcel which arrives here builds on.
     """
     package, version = parse_reference(reference)
     with site.store.lock():
+        used = bases_in_use(site)
         with site.catalogue.writing() as connection:
             chosen = matching_versions(packages.versions(connection, package), package, version)
+            for stored in chosen:
+                if parcel := used.get((stored.package, stored.version)):
+                    raise base_in_use(stored.package, stored.version, parcel)
             for stored in chosen:
                 packages.raise_counter(connection, package, stored.version)
                 packages.remove(connection, package, stored.version)

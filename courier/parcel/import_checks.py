@@ -16,7 +16,7 @@ from courier.error_codes import Code
 from courier.errors import CourierError, NoSpaceError, RefusedError
 from courier.parcel.states import NOTHING_HERE, ReceivedState
 from courier.site.trust import Trust
-from courier.text import volumes
+from courier.text import plural, size_text, volumes
 from formats.documents.notice import ShipNotice
 from formats.documents.package import PackageDefinition
 from formats.documents.packing import PackingList
@@ -71,6 +71,22 @@ class KeyFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BaseFacts:
+    """What a delta builds on and cannot use here: how many contents are ``missing``, and their ``bytes``.
+
+    ``absent``: versions that are not held here; ``hidden``: those that are, and are not offered to the sender.
+    ``asked``: whether the sender was asked for what is missing. ``full``: the command by which it sends everything.
+    """
+
+    missing: int
+    bytes: int
+    absent: tuple[str, ...]
+    hidden: tuple[str, ...]
+    asked: bool
+    full: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
     """What the checks go by.
 
@@ -79,7 +95,8 @@ class Facts:
     known), ``other_builds`` the states of other builds of the parcel. ``editions``: digests of the packing lists that
     came with media. ``notices``: those that are verified, oldest first. ``definitions``: for each package version the
     definitions that came, by the digest of their listing. ``held``: for each package version in the store the digest of
-    its listing; ``numbered``: the highest version this site has given to a package of its own.
+    its listing; ``numbered``: the highest version this site has given to a package of its own. ``bases``: what a delta
+    cannot use of what it builds on; None where all is here, or nothing is needed.
 
     In place of a document that came and is not to be trusted there is the error that says why.
     """
@@ -101,6 +118,7 @@ class Facts:
     held: Mapping[PackageVersion, str] = field(default_factory=dict)
     numbered: Mapping[str, int] = field(default_factory=dict)
     room: Room | None = None
+    bases: BaseFacts | None = None
 
     @property
     def agreed_notices(self) -> list[ShipNotice]:
@@ -349,6 +367,25 @@ def _report_command(parcel: str, key: KeyFacts) -> tuple[str, str]:
     return " ".join((f"courier parcel arrived {parcel}", *options)), note
 
 
+def _check_bases(facts: Facts) -> Finding:
+    """A delta waits for what it builds on: it is imported by itself once that is here."""
+    bases, packing = facts.bases, facts.packing
+    if bases is None or not bases.missing:
+        return AGREED
+    what = f"{plural(bases.missing, 'content')} ({size_text(bases.bytes)}) of {packing.based_on}, which it builds on"
+    why = "missing or damaged here"
+    if bases.hidden:
+        offers = f"courier package offer {' '.join(bases.hidden)} --to {packing.source}"
+        why = f"not offered to {packing.source}: {offers}"
+    elif bases.absent:
+        why = f"not here: {', '.join(bases.absent)}"
+    if bases.asked:
+        then = f"{packing.source} was asked for it (by network: courier channel sync)"
+    else:
+        then = f"courier parcel repair {packing.parcel} --from-network asks {packing.source} for it"
+    return Finding(awaiting=(f"{what} ({why}): {then}; or everything anew, at {packing.source}: {bases.full}",))
+
+
 def _check_hold(facts: Facts) -> Finding:
     return Finding(awaiting=(f"the operator: courier parcel import {facts.packing.parcel}",) if facts.hold else ())
 
@@ -374,6 +411,7 @@ CHECKS = (
     Check(judge=_check_definitions, stages=(Stage.AGREE,)),
     Check(judge=_check_versions, stages=(Stage.IMPORT,)),
     Check(judge=_check_key, stages=(Stage.IMPORT,)),
+    Check(judge=_check_bases, stages=(Stage.IMPORT,)),
     Check(judge=_check_hold, stages=(Stage.IMPORT,)),
 )
 """Every check before an import, in the order in which they are made; the operator is told of the first that refuses."""

@@ -20,6 +20,7 @@ from courier.error_codes import Code
 from courier.errors import DamagedError
 from courier.files import write_atomic
 from courier.parcel.archive_plan import Content, PlannedArchive, PlannedMember
+from courier.parcel.base_contents import base_list
 from formats.archive.view import ArchiveView, Span
 from formats.blocks import DIGEST
 from formats.codecs import NAMES
@@ -305,9 +306,13 @@ def _missing(what: str, *, hint: str = "create the parcel anew") -> DamagedError
 
 
 def pinned(folder: Path) -> Iterator[bytes]:
-    """The SHA-256 of every content that a parcel's archives are composed from; none if the parcel was discarded."""
+    """The SHA-256 of every content that a parcel's archives are composed from, or that it builds on and a destination
+    may ask for; none if the parcel was discarded.
+    """
     if not (folder / PACKS).is_dir():
         return
+    for sha256, _ in base_list(folder):
+        yield bytes.fromhex(sha256)
     for path in sorted((folder / RECIPES).glob("*.json")):
         recipe = ArchiveRecipe.load(folder, int(path.stem))
         for member in recipe.members if recipe is not None else ():

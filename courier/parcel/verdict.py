@@ -47,6 +47,11 @@ def signed_by(packing: PackingList) -> str:
     return f"signed by {packing.source} for {', '.join(packing.destinations)}, {made}, with a key valid then"
 
 
+def builds_on(packing: PackingList) -> list[str]:
+    """That a parcel is a delta, and on which versions, for people; nothing of any other parcel."""
+    return [f"a delta on {packing.based_on}: of use only where that is held"] if packing.bases else []
+
+
 def spans_text(spans: Sequence[tuple[int, int]]) -> str:
     """Ranges of block numbers, first and last of each, for people: ``blocks 1-3, 7``. The first eight are named."""
     shown = dashed(spans[:8])

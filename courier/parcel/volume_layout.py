@@ -18,6 +18,7 @@ from courier.parcel.parity_plan import ParityPlan, Redundancy, plan_parity
 from courier.parcel.parity_room import most_blocks, most_parity, most_volumes, place_with_parity
 from formats.bag import BagFile
 from formats.blocks import BLOCK, DIGEST, block_count
+from formats.documents.fields import PackageRef
 from formats.documents.packing import MAX_VOLUMES, FileRecord, KeyWay, PackingList, ParityGroup, Priority, TableRef
 
 DIRECTORY_COST = 12 << 10
@@ -31,7 +32,7 @@ class LayoutRequest:
     """What a layout is asked for: all that a packing list says apart from its files.
 
     ``name`` is the name of the sending site, ``capacity`` the usable bytes of a medium, ``spares`` the number of spare
-    volumes and ``redundancy`` the parity on each medium.
+    volumes and ``redundancy`` the parity on each medium. ``bases``: the versions that a delta builds on.
     """
 
     parcel: str
@@ -47,6 +48,7 @@ class LayoutRequest:
     spares: int
     redundancy: Redundancy
     key: KeyWay = "media"
+    bases: tuple[PackageRef, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +100,7 @@ def _packing(request: LayoutRequest, archives: tuple[FileRecord, ...], volumes: 
         volumes=volumes,
         encrypted=request.encrypted,
         key=request.key,
+        bases=request.bases,
         block_size=BLOCK,
         archives=archives,
         parity=(),

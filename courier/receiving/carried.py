@@ -1,7 +1,8 @@
 """What a parcel carries, on its way into the store.
 
-Only what a parcel carries itself counts for it: that other content is here, in a package of somebody else's, is nothing
-that a sender may learn or make use of. So content that is held already is compared with what comes, byte for byte by
+Only what a parcel carries itself counts for it, and for a delta what its sender is told that is held here: that other
+content is here, in a package of somebody else's, is nothing that a sender may learn or make use of. So content that is
+held already is compared with what comes, byte for byte by
 its digests, and only then left as it is.
 """
 
@@ -67,6 +68,27 @@ class CarriedContents:
             if not content.finish(member.sha256, self._tables.get(bytes.fromhex(member.sha256), "")):
                 raise DigestMismatchError("content differs from its signed SHA-256 or block table", place=place)
             self._whole.add(_key(member.sha256, member.of))
+
+    def take_made(self, sha256: str, size: int, pieces: Iterable[bytes], place: str) -> None:
+        """Take in a content that is made here, or came beside the parcel; raises `FormatError`, which names ``place``.
+
+        It is compared with its SHA-256 like any other.
+        """
+        content = _HeldContent() if self._staging.holds(sha256, size) else self._staging.begin()
+        try:
+            content.append(pieces)
+        except BaseException:
+            content.abandon()
+            raise
+        if not content.finish(sha256, self._tables.get(bytes.fromhex(sha256), "")):
+            raise DigestMismatchError("content that was made differs from its signed SHA-256", place=place)
+        self._whole.add(_key(sha256, size))
+
+    def take_held(self, sha256: str, size: int) -> None:
+        """Count a content that the parcel leaves out, because its sender is told that it is held here."""
+        if not self._staging.holds(sha256, size):
+            raise DigestMismatchError("content that the parcel leaves out is not held here", place=f"content {sha256}")
+        self._whole.add(_key(sha256, size))
 
     def check_complete(self) -> None:
         """Raise `UnexpectedError` unless every content of every listing was carried, with the size it has there."""

@@ -11,10 +11,13 @@ from pathlib import Path
 
 from courier.errors import CourierError, RefusedError
 from courier.files import RESERVE, free_space
-from courier.parcel.import_checks import Admission, Facts, KeyFacts, Room, admit
+from courier.parcel.full_command import full_command
+from courier.parcel.import_checks import Admission, BaseFacts, Facts, KeyFacts, Room, admit
 from courier.parcel.keys import parcel_identity
 from courier.parcel.notices import find_recall, verified_notices
 from courier.receiving.arrival import ArrivedLayout, arrived_layout
+from courier.receiving.delta_needs import needs_of
+from courier.receiving.held_bases import HeldBases
 from courier.receiving.import_parcel import held_listings, own_numbers
 from courier.receiving.spool import Spool
 from courier.site.catalog import letters, messages, packages
@@ -22,6 +25,7 @@ from courier.site.catalog.letters import Letter
 from courier.site.catalog.parcels import ReceivedParcel
 from courier.site.clock import now
 from courier.site.home import Site
+from courier.site.outbox import is_asked
 from courier.site.trust import Trust
 from formats.digest import sha256_hex
 from formats.documents import package as package_doc
@@ -31,6 +35,7 @@ from formats.documents.package import PackageDefinition
 from formats.documents.packing import PackingList
 from formats.documents.recall import Recall
 from formats.envelope import parse_envelope
+from formats.errors import FormatError
 
 
 def arrival_facts(
@@ -83,6 +88,7 @@ def _with_packages(site: Site, facts: Facts, spool: Spool, items: Sequence[Packa
             (item.package, item.version): _definitions(site, facts.trust, facts.packing.source, item) for item in items
         },
         key=_key(site, facts, spool),
+        bases=_bases(site, facts.packing, spool, items),
         held=held_listings(site, versions),
         numbered=own_numbers(site, versions),
     )
@@ -143,6 +149,31 @@ def _key(site: Site, facts: Facts, spool: Spool) -> KeyFacts | None:
         reported_lost=_found_again(report, layout),
         missing=layout.missing,
         sealed=tuple(layout.sealed or ()),
+    )
+
+
+def _bases(site: Site, packing: PackingList, spool: Spool, items: Sequence[PackageRef]) -> BaseFacts | None:
+    """What a delta cannot use of what it builds on; ``items``: the packages that it brings."""
+    try:
+        needs = needs_of(site, packing, spool.contents())
+    except FormatError:
+        # The import says what is wrong with the contents.
+        return None
+    if needs is None:
+        return None
+    bases = HeldBases(site, packing, spool.folder, needs.held())
+    missing = bases.missing()
+    if not missing:
+        return None
+    with site.catalogue.reading() as connection:
+        asked = is_asked(connection, packing.source, packing.parcel)
+    return BaseFacts(
+        missing=len(missing),
+        bytes=sum(size for _, size in missing),
+        absent=tuple(f"{one.base.package}:{one.base.version}" for one in bases.unusable if not one.held),
+        hidden=tuple(f"{one.base.package}:{one.base.version}" for one in bases.unusable if one.held),
+        asked=asked,
+        full=full_command(((item.package, item.version) for item in items), site.code, packing, packing.parcel),
     )
 
 

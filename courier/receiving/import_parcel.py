@@ -28,6 +28,8 @@ from courier.parcel.states import ReceivedEvent
 from courier.parcel.transitions import received_event
 from courier.progress import SILENT, Progress
 from courier.receiving.carried import CarriedContents
+from courier.receiving.delta_import import DeltaImport
+from courier.receiving.delta_needs import needs_of
 from courier.receiving.part import WHOLE, Part, partial_receipt
 from courier.receiving.spool import Spool
 from courier.receiving.vouching import Vouching, check_expansion, keep_source_definition
@@ -91,6 +93,11 @@ def _new_bytes(site: Site, packing: PackingList, path: Path, identities: Sequenc
                             total += entry.size - hole_bytes(entry.holes)
             for _ in contents.archives():
                 pass
+            section = contents.delta()
+            for recipe, steps in section.recipes() if section else ():
+                for _ in steps:
+                    pass
+                total += recipe.size  # its patch lies beside the archives while it is made
     except FormatError as error:
         raise explain(error, where=f"contents of {packing.parcel}") from None
     return total
@@ -150,7 +157,11 @@ def import_parcel(
                 every = _stage_listings(site, packing, contents, staging, admission, part)
                 headers = [header for header in every if part.takes((header.package, header.version))]
                 carried = CarriedContents(staging, headers, only=not part.is_all)
-                _stage_archives(packing, contents, carried, open_archive or spool.open_file, identities, progress)
+                delta = _checked_delta(site, spool, identities, staging)
+                _stage_archives(
+                    packing, contents, carried, open_archive or spool.open_file, identities, progress, delta
+                )
+                _stage_made(packing, contents, carried, delta)
             carried.check_complete()
         except FormatError as error:
             lost = 0 if open_archive else _drop_bad_blocks(spool)
@@ -202,6 +213,26 @@ def _stage_listings(
     return headers
 
 
+def _checked_delta(site: Site, spool: Spool, identities: Sequence[Identity], staging: Staging) -> DeltaImport | None:
+    """What makes the contents that a delta does not carry, once all that it builds on was read; None for no delta."""
+    needs = needs_of(site, spool.packing, spool.contents(), identities)
+    if needs is None:
+        return None
+    delta = DeltaImport(site, spool.packing, spool.folder, needs, staging)
+    delta.check_bases()
+    return delta
+
+
+def _stage_made(
+    packing: PackingList, contents: ContentsReader, carried: CarriedContents, delta: DeltaImport | None
+) -> None:
+    section = contents.delta()
+    if section is not None and delta is not None:
+        delta.make(section, carried)
+    elif section is not None:
+        raise UnexpectedError(f"{packing.parcel} builds on other versions, which its packing list does not name")
+
+
 def _stage_archives(
     packing: PackingList,
     contents: ContentsReader,
@@ -209,6 +240,7 @@ def _stage_archives(
     open_archive: Callable[[int], BinaryIO],
     identities: Sequence[Identity],
     progress: Progress,
+    delta: DeltaImport | None,
 ) -> None:
     """Stage the content of every member that is taken; one that is cut into parts grows archive by archive."""
     try:
@@ -223,8 +255,9 @@ def _stage_archives(
                 for position, member in enumerate(members):
                     if not carried.wants(member.sha256):
                         continue
+                    takes = carried.take if delta is None or not delta.is_patch(member) else delta.take
                     with reader.open(position) as source:
-                        carried.take(source, member, f"{place}: {member.name}")
+                        takes(source, member, f"{place}: {member.name}")
             progress(packing.archives[index].size)
     finally:
         carried.abandon()
@@ -371,6 +404,7 @@ def _receipt(connection: Connection, site: Site, what: _Record) -> Receipt:
             for number in range(1, packing.volumes + 1)
         ),
         outstanding=what.left,
+        bases=packing.bases,
     )
 
 

@@ -16,6 +16,9 @@ from courier.receiving.spool import Spool
 from courier.site.catalog import parcels
 from courier.site.catalog.parcels import ReceivedParcel, ReceivedVolume
 from courier.site.home import Site
+from formats.documents.fields import PackageRef
+from formats.documents.receipt import Receipt
+from formats.envelope import parse_envelope
 from formats.errors import FormatError
 from formats.names import check_parcel
 
@@ -29,7 +32,8 @@ class ParcelStatus:
     which blocks are missing. ``awaiting``: what a complete parcel waits for. ``report``: as in
     `courier.parcel.import_checks.Admission`. ``imported`` and ``mended`` (blocks): what the command at hand has done.
     ``packages``: how each package stands, where packages are imported before the rest of the parcel comes, and where
-    some were. ``progressive``: whether they are.
+    some were. ``progressive``: whether they are. ``bases``: the versions that a delta
+    builds on.
     """
 
     parcel: str
@@ -48,6 +52,7 @@ class ParcelStatus:
     report: str = ""
     packages: tuple[PackageState, ...] = ()
     progressive: bool = False
+    bases: tuple[PackageRef, ...] = ()
 
 
 def find_build(site: Site, parcel: str) -> str:
@@ -109,7 +114,7 @@ def status_from_spool(site: Site, spool: Spool, admission: Admission | None = No
     # Archives are the same in every layout; what is missing is named by the volumes of that of which most came.
     layout = arrived_layout(site, spool, trusted_notices(site, spool))
     named = layout.packing
-    progressive = is_progressive(site, spool.folder)
+    progressive = is_progressive(site, spool.folder) and not spool.packing.bases
     packages: tuple[PackageState, ...] = ()
     if row.state in GATHERING and (progressive or partial_receipt(row) is not None):
         packages = package_states(site, spool, row, hold=bool(row.hold)).packages
@@ -129,6 +134,7 @@ def status_from_spool(site: Site, spool: Spool, admission: Admission | None = No
         report=report,
         packages=packages or ended_states(row),
         progressive=progressive,
+        bases=packing.bases,
     )
 
 
@@ -157,6 +163,7 @@ def _status_without_spool(site: Site, row: ReceivedParcel) -> ParcelStatus:
         awaiting=(),
         source=row.source,
         packages=ended_states(row),
+        bases=() if row.receipt is None else Receipt.parse(parse_envelope(row.receipt).payload).bases,
     )
 
 

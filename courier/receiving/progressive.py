@@ -146,9 +146,10 @@ def import_ready(
     """Import every package of a parcel that is ready; return what became of them, None where none was.
 
     One that is refused while it is imported is named in the parcel's log, and stops no other. Raises `DamagedError`
-    where our own disk lost what had come, `NoSpaceError`, and `BusyError`.
+    where our own disk lost what had come, `NoSpaceError`, and `BusyError`. A delta is imported as a whole: what its
+    packages are made of lies anywhere in it.
     """
-    if not is_progressive(site, spool.folder) or not _any_ready(site, spool, row, hold=hold):
+    if spool.packing.bases or not is_progressive(site, spool.folder) or not _any_ready(site, spool, row, hold=hold):
         return None
     # Nobody discards a parcel while it is being imported, and no other command imports the same package.
     with locked(site.home / "parcels" / "in" / "lock"):

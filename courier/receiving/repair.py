@@ -13,6 +13,7 @@ from pathlib import Path
 from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError, explain
 from courier.files import locked, naming_space, path_text, write_atomic
+from courier.parcel.base_contents import BaseContents
 from courier.parcel.block_table import PART_SUFFIX
 from courier.parcel.import_checks import refused_here
 from courier.parcel.notices import check_not_recalled
@@ -20,6 +21,7 @@ from courier.parcel.parity_repair import BlockAt, ParcelParity, blocks_to_reques
 from courier.parcel.states import ReceivedState
 from courier.parcel.transitions import log_entry
 from courier.receiving.complete import complete_parcel
+from courier.receiving.fetched_bases import base_contents, missing_base_blocks, take_base_blocks
 from courier.receiving.mend import mend_spool, missing_blocks
 from courier.receiving.parcel_status import ParcelStatus, find_build, status_of
 from courier.receiving.spool import Spool
@@ -36,11 +38,15 @@ from formats.errors import FormatError, TooLargeError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Repaired:
-    """What `repair_parcel` did: blocks that it mended from parity, and the archive blocks ``left`` to be fetched."""
+    """What `repair_parcel` did: blocks that it mended from parity, and the archive blocks ``left`` to be fetched.
+
+    ``base_blocks``: how many blocks of what a delta builds on are to be fetched.
+    """
 
     mended: int
     left: tuple[BlockAt, ...]
     status: ParcelStatus
+    base_blocks: int = 0
 
 
 def _spool(site: Site, parcel: str) -> tuple[Spool | None, str]:
@@ -78,7 +84,8 @@ def repair_parcel(site: Site, parcel: str) -> Repaired:
     if report.mended:
         _log(site, parcel, "mended", f"{plural(report.mended, 'block')} mended from parity")
     status = complete_parcel(site, parcel, build)
-    return Repaired(mended=report.mended, left=report.left, status=status)
+    bases = len(missing_base_blocks(site, spool)) if Spool.exists(spool.folder) else 0
+    return Repaired(mended=report.mended, left=report.left, status=status, base_blocks=bases)
 
 
 def request_blocks(site: Site, parcel: str) -> tuple[RepairRequest, Envelope, int]:
@@ -88,7 +95,8 @@ def request_blocks(site: Site, parcel: str) -> tuple[RepairRequest, Envelope, in
     """
     spool, _ = _spool(site, parcel)
     wanted = blocks_to_request(ParcelParity(spool.packing), missing_blocks(spool)) if spool else ()
-    if spool is None or not wanted:
+    bases = missing_base_blocks(site, spool) if spool else []
+    if spool is None or not (wanted or bases):
         raise RefusedError(
             f"{parcel}: nothing is missing", hint=f"courier parcel show {parcel} says how it stands", code=Code.COMPLETE
         )
@@ -98,9 +106,12 @@ def request_blocks(site: Site, parcel: str) -> tuple[RepairRequest, Envelope, in
         site=site.code,
         source=spool.packing.source,
         issued_ns=now(),
-        files=file_blocks((block.file + 1, block.block) for block in wanted),
+        files=file_blocks(
+            [*((block.file + 1, block.block) for block in wanted), *((base.number, block) for base, block in bases)]
+        ),
     )
     size = sum(spool.table.length(block.file, block.block) for block in wanted)
+    size += sum(base.length(block) for base, block in bases)
     return request, site.sign(request.payload(), REQUEST_TYPE), size
 
 
@@ -225,8 +236,9 @@ def _apply(site: Site, part: RepairPart) -> int:
     root, purpose = site.home / "parcels" / "in", f"writing an answer for {part.parcel}"
     with spools_locked(site), naming_space(root, lambda: len(part.data), purpose=purpose):
         spool = Spool.open(folder)
-        _check_fits(spool, part)
-        new, wrong = _fill(spool, part)
+        bases = base_contents(site, spool)
+        _check_fits(spool, bases, part)
+        new, wrong = _fill(spool, bases, part)
     if new:
         text = f"{plural(new, 'block')} from {part.source} (part {part.part} of {part.of})"
         _log(site, part.parcel, "repaired", text)
@@ -240,10 +252,13 @@ def _apply(site: Site, part: RepairPart) -> int:
     return new
 
 
-def _check_fits(spool: Spool, part: RepairPart) -> None:
+def _check_fits(spool: Spool, bases: BaseContents, part: RepairPart) -> None:
     archives, total = len(spool.packing.archives), 0
     for file in part.files:
-        index = file.archive - 1
+        index, base = file.archive - 1, bases.find(file.archive)
+        if base is not None and file.spans[-1][1] < base.blocks:
+            total += sum(base.length(block) for block in file.blocks())
+            continue
         if index >= archives or file.spans[-1][1] >= spool.table.count(index):
             raise RefusedError(f"{part.parcel} has no such block of archive {file.archive}", hint="ask the sender")
         total += sum(spool.table.length(index, block) for block in file.blocks())
@@ -253,12 +268,17 @@ def _check_fits(spool: Spool, part: RepairPart) -> None:
         )
 
 
-def _fill(spool: Spool, part: RepairPart) -> tuple[int, int]:
+def _fill(spool: Spool, bases: BaseContents, part: RepairPart) -> tuple[int, int]:
     """Write the blocks of a part; return how many were new, and how many wrong."""
     at = new = wrong = 0
     data = memoryview(part.data)
     for file in part.files:
-        index = file.archive - 1
+        index, base = file.archive - 1, bases.find(file.archive)
+        if base is not None:
+            length = sum(base.length(block) for block in file.blocks())
+            new += take_base_blocks(spool, base, file, data[at : at + length])
+            at += length
+            continue
         with spool.filling(index) as filling:
             for block in file.blocks():
                 length = spool.table.length(index, block)

@@ -12,7 +12,15 @@ from courier.media.reading import Medium
 from courier.media.tape_reels import Ask, nobody
 from courier.parcel.block_table import load_table
 from courier.parcel.import_checks import Stage, judge
-from courier.parcel.verdict import Verdict, check_files, signed_by, spans_text, spoilt, untrusted_packing_list
+from courier.parcel.verdict import (
+    Verdict,
+    builds_on,
+    check_files,
+    signed_by,
+    spans_text,
+    spoilt,
+    untrusted_packing_list,
+)
 from courier.parcel.volume_documents import VolumeDocuments
 from courier.parcel.volume_reader import VolumeReader, bad_blocks
 from courier.progress import SILENT, Progress
@@ -106,7 +114,7 @@ def _verify(
         damaged_blocks=damaged,
         problems=tuple(problems),
         notes=tuple(notes),
-        reasons=(signed_by(packing), *_label_reason(documents)),
+        reasons=(signed_by(packing), *builds_on(packing), *_label_reason(documents)),
     )
 
 
@@ -139,7 +147,7 @@ def verify_received(site: Site, parcel: str, progress: Progress = SILENT) -> Ver
     spool = Spool.open(received[-1])
     packing = spool.packing
     errors = untrusted_packing_list(site.trust(), spool.folder / PACKING_LIST)
-    reasons = [signed_by(packing)] if not errors else []
+    reasons = [signed_by(packing), *builds_on(packing)] if not errors else []
     coming, text = _to_come(spool)
     reasons += [text] if text else []
     try:

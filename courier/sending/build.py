@@ -25,15 +25,18 @@ from courier.files import (
     write_atomic,
 )
 from courier.packages.find import definition_of
+from courier.parcel.base_contents import BaseContents
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.encryption import ParcelEncryptor
 from courier.parcel.parity_files import make_parity
+from courier.parcel.patches import PATCHES, Contents, ParcelContents
 from courier.parcel.recipes import PACKS, RECIPES, ArchiveRecipe, ComposedFiles, Encryptor, parity_name, recipe_path
 from courier.parcel.states import SentEvent, SentState, VolumeEvent, VolumeState
 from courier.parcel.transitions import begin_sent, sent_event, sent_volume_event
 from courier.parcel.volume_layout import lay_out
 from courier.progress import SILENT, Progress
 from courier.sending.archive_builder import ArchiveBuilder, BuiltArchive, member_records
+from courier.sending.delta_patches import keep_patches
 from courier.sending.left_over import sweep_parcels
 from courier.sending.outgoing_parcel import (
     BUILD_SETTINGS,
@@ -53,7 +56,6 @@ from courier.site.catalog import packages, parcels
 from courier.site.catalog.parcels import SentParcel, SentVolume
 from courier.site.clock import now
 from courier.site.home import Site
-from courier.site.store.content_store import ContentStore
 from courier.text import plural
 from formats.documents import packing as packing_doc
 from formats.documents.contents import MemberRecord
@@ -89,8 +91,12 @@ def build_parcel(
         folder = begun or _begin(site, plan)
         _record_planned(site, plan, folder.name)
         encryptor = ParcelEncryptor.in_folder(folder, plan.recipients) if plan.recipients else None
+        if plan.delta is not None:
+            keep_patches(plan.delta.recipes, folder)
+            BaseContents(len(plan.archives), plan.delta.base_contents()).save(folder)
+        contents = ParcelContents(site.store, folder / PATCHES)
         builder = ArchiveBuilder(
-            folder, site.store.open_content, level=plan.level, encryptor=encryptor, progress=progress
+            folder, contents.open_content, level=plan.level, encryptor=encryptor, progress=progress
         )
         workers = None if executor is None else _workers(site, plan, folder, executor)
         checked = workers.build(plan.archives, progress) if workers else None
@@ -123,7 +129,8 @@ def _workers(site: Site, plan: ParcelPlan, folder: Path, executor: Executor) -> 
 def building_bytes(plan: ParcelPlan) -> int:
     """Most bytes of disk that a build takes: compressed members, parity and tables. Stored members are not copied."""
     preview = plan.preview
-    return plan.packed_bytes + sum(file.size for file in preview.parity) + preview.contents.size + preview.blocks.size
+    kept = plan.packed_bytes + (0 if plan.delta is None else plan.delta.patch_bytes)
+    return kept + sum(file.size for file in preview.parity) + preview.contents.size + preview.blocks.size
 
 
 def _packed_bytes(begun: Path | None) -> int:
@@ -217,7 +224,9 @@ def _lay_out(
     archives = [(archive.size, archive.sha256) for archive in built]
     layout = lay_out(request, archives, contents=contents, fixed=fixed, planned=plan.preview)
     digests = b"".join(archive.blocks for archive in built)
-    return add_parity(folder, layout.packing, digests, site.store, encryptor, progress, workers)
+    return add_parity(
+        folder, layout.packing, digests, ParcelContents(site.store, folder / PATCHES), encryptor, progress, workers
+    )
 
 
 def _write_contents(
@@ -227,10 +236,10 @@ def _write_contents(
     path, records = folder / CONTENTS, (_member_records(folder, number) for number in range(1, count + 1))
     with atomic_file(path) as out:
         if encryptor is None:
-            write_contents(site, out, folder.name, plan.packages, records, count=count)
+            write_contents(site, out, folder.name, plan.packages, records, count=count, delta=plan.delta)
         else:
             with encryptor.wrap(out, 0) as encrypted:
-                write_contents(site, encrypted, folder.name, plan.packages, records, count=count)
+                write_contents(site, encrypted, folder.name, plan.packages, records, count=count, delta=plan.delta)
     with path.open("rb") as source:
         digest = hashlib.file_digest(source, "sha256").hexdigest()
     return TableRef(size=path.stat().st_size, sha256=digest)
@@ -252,7 +261,7 @@ def add_parity(
     folder: Path,
     packing: PackingList,
     archive_digests: bytes,
-    store: ContentStore,
+    contents: Contents,
     encryptor: Encryptor | None,
     progress: Progress = SILENT,
     workers: Workers | None = None,
@@ -263,7 +272,7 @@ def add_parity(
     """
     make_folder(folder / parity_name(packing.edition))
     files = ComposedFiles(
-        folder, packing, open_content=store.open_content, lacking=store.lacking, encryptor=lambda: encryptor
+        folder, packing, open_content=contents.open_content, lacking=contents.lacking, encryptor=lambda: encryptor
     )
     if workers is not None:
         workers.make_parity(packing, progress)

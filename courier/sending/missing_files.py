@@ -62,7 +62,7 @@ def _recipe(site: Site, parcel: OutgoingParcel, files: ComposedFiles, index: int
         )
     for member in recipe.members:
         content = member.planned.content
-        if not site.store.has(content.sha256, content.size):
+        if not parcel.contents(site).has(content.sha256, content.size):
             raise DamagedError(
                 f"{name}: archive {index + 1} cannot be made: {content.path} is not in the store any more",
                 hint=f"add that very file again (courier package add); or {ALTERNATIVE}",
@@ -99,7 +99,7 @@ def make_packs(
     for place in (PACKS, RECIPES):
         make_folder(folder / place)
     builder = ArchiveBuilder(
-        folder, site.store.open_content, level=level, encryptor=parcel.encryptor(), progress=lambda _: None
+        folder, parcel.contents(site).open_content, level=level, encryptor=parcel.encryptor(), progress=lambda _: None
     )
     try:
         builder.build(MadeAnew(lambda: (recipe.plan for recipe in recipes), len(recipes)))

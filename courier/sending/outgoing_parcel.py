@@ -25,6 +25,7 @@ from courier.error_codes import Code
 from courier.errors import BusyError, DamagedError, NotFoundError, RefusedError, UsageError
 from courier.files import locked, remove_tree, sweep
 from courier.parcel.encryption import BY_NETWORK, PARCEL_KEY, SEED, ParcelEncryptor
+from courier.parcel.patches import PATCHES, ParcelContents
 from courier.parcel.recipes import ComposedFiles, Encryptor
 from courier.parcel.states import SentState
 from courier.site.catalog import parcels
@@ -108,13 +109,18 @@ class OutgoingParcel:
         """The file of its block table."""
         return self.folder / blocks_name(self.packing.edition)
 
+    def contents(self, site: Site) -> ParcelContents:
+        """What its archives are composed from."""
+        return ParcelContents(site.store, self.folder / PATCHES)
+
     def files(self, site: Site) -> ComposedFiles:
         """Its archives and parity files, to be read."""
+        contents = self.contents(site)
         return ComposedFiles(
             self.folder,
             self.packing,
-            open_content=site.store.open_content,
-            lacking=site.store.lacking,
+            open_content=contents.open_content,
+            lacking=contents.lacking,
             encryptor=self.encryptor,
         )
 

@@ -20,16 +20,20 @@ from courier.parcel.content_table import ContentTable
 from courier.parcel.encryption import BY_NETWORK
 from courier.parcel.parity_plan import Redundancy
 from courier.parcel.volume_layout import LayoutRequest
+from courier.progress import SILENT, Progress
+from courier.sending.delta import DeltaPlan, DeltaResult, DeltaWay, plan_delta
 from courier.sending.destinations import READS, check_destinations
 from courier.sending.fit import Fitting
+from courier.sending.held_versions import DELTA_READS
 from courier.sending.package_order import package_order
+from courier.sending.parcel_contents import coding_of
 from courier.sending.readiness import Demand
 from courier.sending.samples import Ratios, sample_ratios
 from courier.site.catalog import packages, sites
 from courier.site.catalog.packages import StoredPackage
 from courier.site.clock import now
 from courier.site.home import Site
-from formats.codecs import COMPRESSIONS, HOLES, STORE, Compression
+from formats.codecs import COMPRESSIONS, Compression
 from formats.digest import sha256_hex
 from formats.documents.contents import ContentsGauge, ContentsWriter, MemberRecord, PackageHeader
 from formats.documents.listing import FileEntry
@@ -49,7 +53,7 @@ class ParcelRequest:
     recipient. ``spares``: further volumes, any of which may be lost; ``redundancy``: parity on each medium against
     damage of its own. ``key``: how the key of an encrypted parcel gets to its destinations. ``anyway``: why it is built
     although the checks object. ``supersedes``: the parcel that it replaces. ``first``: packages among these that lie on
-    the first volumes.
+    the first volumes. ``delta``: whether it may build on what its destinations hold.
     """
 
     packages: tuple[str, ...]
@@ -65,6 +69,7 @@ class ParcelRequest:
     anyway: str = ""
     supersedes: str = ""
     first: tuple[str, ...] = ()
+    delta: DeltaWay = "full"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +97,7 @@ class ParcelPlan:
     supersedes: str = ""
     notes: tuple[str, ...] = ()
     overridden: tuple[str, ...] = ()
+    delta: DeltaPlan | None = None
 
     @property
     def exact(self) -> bool:
@@ -114,6 +120,7 @@ class ParcelPlan:
             [request.spares, str(request.redundancy)],
             [request.key, *self.recipients],
             self.supersedes,
+            *([] if self.delta is None else [self.delta.digest]),
         ]
         return sha256_hex(encode(what))
 
@@ -131,7 +138,8 @@ def plan_parcel(site: Site, request: ParcelRequest) -> ParcelPlan:
 class ParcelDraft:
     """What is the same in the plans of one request for any kind of medium: its packages, and each content once.
 
-    ``told``: the contents document of the parcel, as far as it tells of the packages.
+    ``contents``: those that travel, the patches of a delta among them; ``expanded``: bytes that all take when imported.
+    ``told``: the contents document of the parcel, as far as it tells of the packages, and of what a delta makes.
     """
 
     site: Site
@@ -140,6 +148,8 @@ class ParcelDraft:
     recipients: tuple[str, ...]
     contents: ContentTable
     told: ContentsGauge
+    expanded: int
+    delta: DeltaResult
 
     @cached_property
     def ratios(self) -> Ratios | None:
@@ -152,22 +162,42 @@ class ParcelDraft:
         return _plan(self, replace(self.request, media=media, capacity=capacity))
 
 
-def draft_parcel(site: Site, request: ParcelRequest) -> ParcelDraft:
-    """Look at the contents of a parcel once, for plans for one kind of medium or several. Raises as `plan_parcel`."""
+def draft_parcel(site: Site, request: ParcelRequest, progress: Progress = SILENT) -> ParcelDraft:
+    """Look at the contents of a parcel once, for plans for one kind of medium or several. Raises as `plan_parcel`.
+
+    ``progress`` is told the bytes that are compared with what the destinations hold.
+    """
     chosen = package_order(_choose(site, request.packages), request.first)
     recipients = _recipients(site, request)
     contents, told = _look(site, chosen, COMPRESSIONS[request.compress])
-    if not contents and request.spares:
+    delta = plan_delta(
+        site, chosen, contents, request.destinations, way=request.delta, compress=request.compress, progress=progress
+    )
+    travelling = contents
+    if delta.plan is not None:
+        delta.plan.write(told)
+        travelling = delta.plan.travelling(contents)
+    if not travelling and request.spares:
         raise UsageError(
             "the packages hold no bytes that a spare volume could restore",
             hint="leave out --spare-volumes: the volume holds everything, and may be written twice",
         )
-    return ParcelDraft(site=site, request=request, packages=chosen, recipients=recipients, contents=contents, told=told)
+    return ParcelDraft(
+        site=site,
+        request=request,
+        packages=chosen,
+        recipients=recipients,
+        contents=travelling,
+        told=told,
+        expanded=contents.allocated,
+        delta=delta,
+    )
 
 
 def _plan(draft: ParcelDraft, request: ParcelRequest) -> ParcelPlan:
     site, chosen, recipients, contents = draft.site, draft.packages, draft.recipients, draft.contents
-    layout_request = _layout_request(site, request, encrypted=bool(recipients))
+    delta = draft.delta.plan
+    layout_request = _layout_request(site, request, encrypted=bool(recipients), delta=delta)
     fitting = Fitting(layout_request, contents, draft.told, recipients=len(recipients), card=len(site.card_envelope))
     fit = fitting.fit()
     demand = Demand(
@@ -175,8 +205,8 @@ def _plan(draft: ParcelDraft, request: ParcelRequest) -> ParcelPlan:
         media=request.media,
         packages=[(one.package, one.version, one.listing.sha256) for one in chosen],
         archives=sum(file.size for file in fit.packing.files()),
-        expanded=contents.allocated,
-        documents=READS,
+        expanded=draft.expanded,
+        documents=READS if delta is None else READS | DELTA_READS,
     )
     notes, overridden = check_destinations(site, request.destinations, demand, anyway=request.anyway)
     return ParcelPlan(
@@ -191,12 +221,13 @@ def _plan(draft: ParcelDraft, request: ParcelRequest) -> ParcelPlan:
         recipients=recipients,
         anyway=request.anyway,
         supersedes=request.supersedes,
-        notes=notes,
+        notes=(*draft.delta.notes, *notes),
         overridden=overridden,
+        delta=delta,
     )
 
 
-def _layout_request(site: Site, request: ParcelRequest, *, encrypted: bool) -> LayoutRequest:
+def _layout_request(site: Site, request: ParcelRequest, *, encrypted: bool, delta: DeltaPlan | None) -> LayoutRequest:
     with site.catalogue.reading() as connection:
         # The likely number, for sizes; the build, which may be of an earlier begun parcel, takes one of its own.
         number = min(packages.read_counter(connection, "parcel") + 1, MAX_PARCELS)
@@ -214,6 +245,7 @@ def _layout_request(site: Site, request: ParcelRequest, *, encrypted: bool) -> L
         spares=request.spares,
         redundancy=request.redundancy,
         key=request.key,
+        bases=() if delta is None else delta.refs,
     )
 
 
@@ -270,7 +302,7 @@ def _look(site: Site, chosen: Sequence[StoredPackage], compression: Compression)
                     size=entry.size,
                     mtime_ns=entry.mtime_ns,
                     path=entry.path,
-                    coding=partial(_coding, site, entry, compression),
+                    coding=partial(coding_of, site, entry, compression),
                     holes=entry.holes,
                 )
             yield line
@@ -281,20 +313,6 @@ def _look(site: Site, chosen: Sequence[StoredPackage], compression: Compression)
     return contents, told
 
 
-def _coding(site: Site, entry: FileEntry, compression: Compression) -> str:
-    """The name of the codec for a content: that of the compression where it makes the content smaller.
-
-    Holes are never shipped as zeros, however an operator wants the rest compressed (decision 0020).
-    """
-    codec = compression.codec
-    if entry.holes:
-        return HOLES.name
-    if codec.as_is:
-        return codec.name
-    with site.store.open_content(entry.sha256) as source:
-        return codec.name if codec.saves(source, entry.size) else STORE.name
-
-
 def write_contents(
     site: Site,
     out: BinaryIO,
@@ -303,16 +321,19 @@ def write_contents(
     archives: Iterable[Sequence[MemberRecord]],
     *,
     count: int,
+    delta: DeltaPlan | None,
 ) -> None:
     """Write the contents of a parcel: its packages with their listings, and the members of each of its archives.
 
-    ``count``: how many ``archives`` there are.
+    ``count``: how many ``archives`` there are. ``delta``: what the parcel builds on, if anything.
     """
     writer = ContentsWriter(out, parcel=parcel, packages=len(chosen), archives=count)
     for stored in chosen:
         writer.package(_header(site, stored, sign=True), (line for _, line in site.store.rows(stored.listing)))
     for number, members in enumerate(archives, 1):
         writer.archive(number, members)
+    if delta is not None:
+        delta.write(writer)
     writer.close()
 
 

@@ -71,6 +71,7 @@ def plan_relayout(site: Site, parcel: OutgoingParcel, *, media: str, capacity: i
         spares=sent.spares,
         redundancy=Redundancy.parse(sent.redundancy),
         key=old.key,
+        bases=old.bases,
     )
     archives = [(file.size, file.sha256) for file in old.archives]
     return RelayoutPlan(
@@ -93,7 +94,9 @@ def relay_out(site: Site, plan: RelayoutPlan) -> OutgoingParcel:
     out, parity, purpose = site.home / "parcels" / "out", sum(file.size for file in packing.parity), "the new layout"
     with alone_with(site, parcel), locked(out / "lock"), naming_space(out, lambda: parity, purpose=purpose):
         require_space(site.home, parity, purpose="the parity of the new layout")
-        packing = add_parity(parcel.folder, packing, _archive_digests(parcel), site.store, parcel.encryptor())
+        packing = add_parity(
+            parcel.folder, packing, _archive_digests(parcel), parcel.contents(site), parcel.encryptor()
+        )
         # Its own time, not that of the edition before: the reels of a tape are told apart by their label and this time.
         packing = replace(packing, created_ns=site.signing_time(now()))
         envelope = sign_packing(site, parcel.folder, packing)

@@ -7,14 +7,16 @@ store.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import DamagedError, RefusedError
 from courier.files import make_folder, naming_space, path_text, require_space, sweep, write_atomic
+from courier.parcel.base_contents import BaseContent, BaseContents
 from courier.parcel.block_table import PART_SUFFIX
 from courier.parcel.recipes import ArchiveRecipe, compose
 from courier.parcel.transitions import log_entry
@@ -27,7 +29,7 @@ from courier.site.catalog import messages, parcels, sites
 from courier.site.home import Site
 from courier.site.outbox import enqueue
 from courier.text import plural
-from formats.blocks import BlockTable
+from formats.blocks import BLOCK, DIGEST, BlockTable
 from formats.documents.repair import PART_BYTES, PART_TYPE, REQUEST_KIND, RepairPart, RepairRequest, file_blocks
 from formats.envelope import Envelope, parse_envelope
 from formats.errors import FormatError
@@ -167,12 +169,11 @@ def _log(site: Site, asked: CheckedRequest, text: str) -> None:
 
 def _pieces(asked: CheckedRequest) -> list[list[tuple[int, int]]]:
     """The requested blocks, (file index, block), as they are divided into parts."""
-    table = asked.table
     pieces: list[list[tuple[int, int]]] = [[]]
     filled = 0
     for file in asked.request.files:
         for block in file.blocks():
-            length = table.length(file.archive - 1, block)
+            length = asked.length(file.archive, block)
             if pieces[-1] and filled + length > PART_BYTES:
                 pieces.append([])
                 filled = 0
@@ -207,6 +208,7 @@ class Blocks:
         self._site = site
         self._parcel = parcel
         self._table = table
+        self._bases = BaseContents.load(parcel.folder, len(parcel.packing.archives))
         self._files = parcel.files(site)
         self._open: tuple[int, BinaryIO] | None = None
         self._made_index = -1
@@ -222,6 +224,9 @@ class Blocks:
 
     def read(self, index: int, block: int) -> bytes:
         """A block that has its signed digest; raises `DamagedError` if it cannot be had."""
+        base = self._bases.find(index + 1)
+        if base is not None:
+            return self._base_block(base, block)
         while True:
             try:
                 source = self._archive(index)
@@ -237,6 +242,20 @@ class Blocks:
             # Its pack may be damaged on our disk: it is made again, once.
             self._release()
             self._open = index, self._made_again(recipe)
+
+    def _base_block(self, base: BaseContent, block: int) -> bytes:
+        """A block of a content that the parcel builds on, as it is in the store."""
+        store, digest = self._site.store, slice(block * DIGEST, (block + 1) * DIGEST)
+        with suppress(DamagedError), store.open_content(base.sha256) as source:
+            source.seek(block * BLOCK)
+            data = source.read(base.length(block))
+            if hashlib.sha256(data).digest() == store.block_digests(base.sha256, base.size)[digest]:
+                return data
+        raise DamagedError(
+            f"{self._parcel.sent.parcel}: content {base.sha256} that it builds on is missing or damaged here too",
+            hint="courier package verify names damaged content: add it again; or send it without --delta, with --full",
+            code=Code.NO_CONTENT,
+        )
 
     def _unreadable(self, index: int, block: int, why: str) -> DamagedError:
         return DamagedError(
@@ -260,7 +279,7 @@ class Blocks:
         self._made_index = recipe.number - 1
         require_space(self._folder, recipe.pack, purpose="compressing an archive's members again")
         make_packs(self._site, self._parcel, [recipe], self._folder)
-        return compose(recipe, self._folder, self._site.store.open_content, self._parcel.encryptor())
+        return compose(recipe, self._folder, self._parcel.contents(self._site).open_content, self._parcel.encryptor())
 
     def _release(self) -> None:
         if self._open is not None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from courier.error_codes import Code
 from courier.errors import DamagedError, NotFoundError, RefusedError, UsageError
 from courier.media.kinds import writing_seconds
+from courier.parcel.base_contents import BaseContents
 from courier.parcel.block_table import load_table
+from courier.parcel.full_command import full_command
 from courier.parcel.states import SentState
 from courier.sending.outgoing_parcel import OutgoingParcel, open_outgoing
 from courier.site.catalog import parcels
@@ -25,8 +28,9 @@ from formats.errors import FormatError
 class CheckedRequest:
     """A repair request that was verified, and what an answer takes.
 
-    ``table`` is the block table of the parcel. ``bytes``: those of the requested blocks. ``volumes``: (number, how many
-    requested blocks are on it).
+    ``table`` is the block table of the parcel, ``bases`` the contents that it builds on. ``bytes``: those of the
+    requested blocks. ``volumes``: (number, how many requested blocks are on it). ``full``: the command that makes a
+    parcel which builds on nothing.
     """
 
     parcel: OutgoingParcel
@@ -34,8 +38,10 @@ class CheckedRequest:
     digest: str
     envelope: bytes
     table: BlockTable
+    bases: BaseContents
     bytes: int
     volumes: tuple[tuple[int, int], ...]
+    full: str
 
     @property
     def numbers(self) -> list[int]:
@@ -47,12 +53,19 @@ class CheckedRequest:
 
     @property
     def which(self) -> str:
-        """These volumes, for people."""
-        return volumes(self.numbers)
+        """These volumes, for people; where only what the parcel builds on was asked for, another parcel."""
+        return volumes(self.numbers) if self.volumes else "a parcel that builds on nothing"
+
+    def length(self, number: int, block: int) -> int:
+        """Bytes of a block of the archive, or content that the parcel builds on, with this number."""
+        base = self.bases.find(number)
+        return self.table.length(number - 1, block) if base is None else base.length(block)
 
     @property
     def reissue(self) -> str:
         """The command that writes these volumes again."""
+        if not self.volumes:
+            return self.full
         wanted = self.numbers
         layout = next((v.layout for v in self.parcel.volumes if v.number in wanted and v.layout), "iso")
         return f"courier parcel write {self.request.parcel} --layout {layout} --out DIR " + " ".join(
@@ -62,6 +75,8 @@ class CheckedRequest:
     @property
     def cost(self) -> str:
         """What shipping these volumes again would take, for people."""
+        if not self.volumes:
+            return "a parcel that builds on nothing carries everything"
         packing, one = self.parcel.packing, len(self.volumes) == 1
         load = sum(map(packing.volume_bytes, self.numbers))
         minutes = -(-writing_seconds(packing.media, load) // 60)
@@ -107,6 +122,7 @@ def check_request(site: Site, request: RepairRequest, envelope: Envelope, *, whe
     with site.catalogue.reading() as connection:
         sent = parcels.find_sent(connection, request.parcel)
         to = {item.site for item in parcels.destinations(connection, request.parcel)}
+        packages = [(one[0], one[1]) for one in parcels.sent_packages(connection, request.parcel)]
     if sent is None or sent.build != request.build:
         raise RefusedError(
             f"{where}: {request.site} asks for blocks of {request.parcel}, which is not the parcel sent under that ID",
@@ -122,15 +138,22 @@ def check_request(site: Site, request: RepairRequest, envelope: Envelope, *, whe
     if sent.state == SentState.RECALLED:
         raise RefusedError(f"{request.parcel} was recalled", hint="create a new parcel", code=Code.RECALLED)
     parcel = open_outgoing(site, request.parcel)
-    return _counted(parcel, request, envelope)
+    return _counted(parcel, request, envelope, packages)
 
 
-def _counted(parcel: OutgoingParcel, request: RepairRequest, envelope: Envelope) -> CheckedRequest:
+def _counted(
+    parcel: OutgoingParcel, request: RepairRequest, envelope: Envelope, packages: Sequence[tuple[str, int]]
+) -> CheckedRequest:
     packing, table = parcel.packing, _table(parcel)
+    bases = BaseContents.load(parcel.folder, len(packing.archives))
     volumes: dict[int, int] = {}
     size = 0
     for file in request.files:
         index = file.archive - 1
+        base = bases.find(file.archive)
+        if base is not None and file.spans[-1][1] < base.blocks:
+            size += sum(base.length(block) for block in file.blocks())
+            continue
         if index >= len(packing.archives) or file.spans[-1][1] >= table.count(index):
             raise RefusedError(
                 f"{request.parcel} has no such block of archive {file.archive}",
@@ -146,8 +169,10 @@ def _counted(parcel: OutgoingParcel, request: RepairRequest, envelope: Envelope)
         digest=envelope.sha256,
         envelope=envelope.encode(),
         table=table,
+        bases=bases,
         bytes=size,
         volumes=tuple(sorted(volumes.items())),
+        full=full_command(packages, request.site, packing, parcel.sent.parcel),
     )
 
 
@@ -160,10 +185,11 @@ def _table(parcel: OutgoingParcel) -> BlockTable:
         ) from None
 
 
-def describe_blocks(request: RepairRequest) -> str:
+def describe_blocks(asked: CheckedRequest) -> str:
     """The blocks of a request, for people; long lists are shortened."""
-    shown = []
-    for file in request.files[:4]:
-        spans = dashed(file.spans[:6])
-        shown.append(f"archive {file.archive}: {spans}{' ...' if len(file.spans) > 6 else ''}")
-    return "; ".join(shown) + (" ..." if len(request.files) > 4 else "")
+    shown, files = [], asked.request.files
+    for file in files[:4]:
+        base = asked.bases.find(file.archive)
+        name = f"archive {file.archive}" if base is None else f"content {base.sha256[:12]}, which it builds on"
+        shown.append(f"{name}: {dashed(file.spans[:6])}{' ...' if len(file.spans) > 6 else ''}")
+    return "; ".join(shown) + (" ..." if len(files) > 4 else "")

@@ -40,8 +40,11 @@ class UsablePackage:
 def usable_packages(site: Site, parcel: OutgoingParcel) -> tuple[UsablePackage, ...]:
     """The packages of a parcel, those first that are usable with the first volumes.
 
-    None where that is not known: its packages or how it was made are not kept here any more.
+    None where that is not known, as its packages or how it was made are not kept here any more; and none of a delta,
+    which is imported as a whole.
     """
+    if parcel.packing.bases:
+        return ()
     needs = read_needs(parcel.folder, parcel.packing)
     if needs is None:
         needs = _worked_out(site, parcel)

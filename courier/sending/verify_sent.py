@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from courier.errors import NotFoundError
 from courier.parcel.block_table import load_table
-from courier.parcel.verdict import Verdict, check_files, signed_by, spoilt, untrusted_packing_list
+from courier.parcel.verdict import Verdict, builds_on, check_files, signed_by, spoilt, untrusted_packing_list
 from courier.progress import SILENT, Progress
 from courier.sending.outgoing_parcel import open_outgoing, packing_name
 from courier.site.home import Site
@@ -25,7 +25,7 @@ def verify_sent(site: Site, parcel: str, progress: Progress = SILENT) -> Verdict
     all_blocks = [bytearray(b"\1") * table.count(index) for index in range(len(packing.files()))]
     progress.begin(f"Verifying {parcel}", sum(file.size for file in packing.files()))
     problems, unread, damaged = check_files(packing, table, all_blocks, outgoing.files(site).open, progress)
-    reasons = [signed_by(packing)] if not errors else []
+    reasons = [signed_by(packing), *builds_on(packing)] if not errors else []
     errors += unread
     hint = f"courier parcel discard {parcel}, then write it: that makes its files again; courier package verify"
     return Verdict(

@@ -79,6 +79,16 @@ def withdraw_request(connection: Connection, code: str, parcel: str) -> None:
                 messages.forget(connection, waiting)
 
 
+def is_asked(connection: Connection, code: str, parcel: str) -> bool:
+    """Whether a repair request for a parcel is on its way to a site."""
+    for waiting in messages.live(connection, code):
+        if waiting.type == REQUEST_TYPE:
+            body = messages.read(connection, waiting.sha256, waiting.site, 0, waiting.size)
+            if RepairRequest.parse(parse_envelope(body).payload).parcel == parcel:
+                return True
+    return False
+
+
 def encrypt_again(connection: Connection, code: str) -> int:
     """Encrypt anew what waits for a site and was encrypted to another recipient; return how many messages.
 

@@ -4,7 +4,8 @@ JSON lines, gzip-compressed (RFC 1952) and, in an encrypted parcel, encrypted af
 package a line that names it, followed by the lines of its listing; then for each archive a line that counts its
 members, followed by a line a member, in stored order. A member holds a run of bytes of one content: whole files as
 their path in the package, a file cut in parts as ``path.001``, ``path.002``, with the suffix of the member's codec.
-Sections that a later release may put after the archives begin with a line that names them.
+After the archives there may be sections, each begun by a line that names it. This release knows one, ``delta``: on
+which versions the parcel builds, and how contents are made from theirs (`formats.delta.rows`).
 """
 
 from __future__ import annotations
@@ -18,9 +19,18 @@ from dataclasses import dataclass
 from typing import Annotated, BinaryIO, cast
 
 from formats.codecs import CODECS, NAMES
+from formats.delta.rows import (
+    DELTA_LINES,
+    MAX_BASE_VERSIONS,
+    BaseVersionRow,
+    RecipeCheck,
+    RecipeRow,
+    StepRow,
+    in_order,
+)
 from formats.documents.fields import Package, Parcel, Version
 from formats.documents.listing import LINES, MAX_LINE, Entry, ListingCheck, ListingSummary
-from formats.errors import MalformedError, UnexpectedError, UnknownFormatError
+from formats.errors import FormatError, MalformedError, UnexpectedError, UnknownFormatError
 from formats.names import check_member, fold
 from formats.records import (
     OPTIONAL,
@@ -34,6 +44,7 @@ from formats.records import (
     Row,
     base64_text,
     integer,
+    join,
     matching,
     read,
     read_named,
@@ -52,6 +63,8 @@ _BUFFER = 1 << 16
 """Bytes of lines that are compressed together."""
 MAX_DEFINITION = 1 << 16
 """Base64 characters of the largest package definition, with its signature, that is accepted."""
+DELTA = "delta"
+"""The name of the section that says on which versions the parcel builds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,6 +166,16 @@ class _ContentsLines:
         """Write the member list of an archive."""
         self._put(_HEADER_LINES.line(_ArchiveRow(archive=number, members=len(members))))
         self._put(MEMBER_LINES.encode(members))
+
+    def delta(self, versions: Sequence[BaseVersionRow], recipes: Iterable[bytes], *, lines: int) -> None:
+        """Write the section with the ``versions`` that the parcel builds on, after the archives.
+
+        ``recipes`` are the lines of all recipes, as `DELTA_LINES` writes them, ``lines`` in number.
+        """
+        self._put(_HEADER_LINES.line(_SectionRow(kind=DELTA, lines=len(versions) + lines)))
+        self._put(DELTA_LINES.encode(versions))
+        for data in recipes:
+            self._put(data)
 
 
 class ContentsWriter(_ContentsLines):
@@ -280,10 +303,7 @@ class ContentsReader:
             raise MalformedError("listing does not have the digest and sums given for it", place=name)
 
     def archives(self) -> Iterator[tuple[int, list[MemberRecord]]]:
-        """Each archive's number and members, names distinct even where case and Unicode form are ignored.
-
-        Raises `UnknownFormatError` for a section after the archives: this release knows none.
-        """
+        """Each archive's number and members, names distinct even where case and Unicode form are ignored."""
         for number in range(1, self._archives + 1):
             place = f"contents.archives[{number}]"
             row = _header_row(self._line(), place)
@@ -292,13 +312,21 @@ class ContentsReader:
             if row.archive != number:
                 raise MalformedError(f"{row.archive} where {number} is due", place=f"{place}.archive")
             yield number, self._members(row.members, place)
+
+    def delta(self) -> DeltaReader | None:
+        """The section that says on which versions the parcel builds; None where it builds on none.
+
+        Raises `UnknownFormatError` for a section that this release does not know, `MalformedError` for anything else.
+        """
         line = self._lines.line()
         if line is None:
-            return
+            return None
         row = _header_row(line, "contents")
-        if isinstance(row, _SectionRow):
+        if not isinstance(row, _SectionRow):
+            raise MalformedError("goes on after its end", place="contents")
+        if row.kind != DELTA:
             raise UnknownFormatError(f"a section {row.kind!a}, which this release does not know", place="contents")
-        raise MalformedError("goes on after its end", place="contents")
+        return DeltaReader(self._lines, row.lines)
 
     def _members(self, count: int, place: str) -> list[MemberRecord]:
         rows = read_rows(self._lines, MEMBER_LINES, count=count, place=lambda n: f"{place}[{n}]")
@@ -306,3 +334,77 @@ class ContentsReader:
         if len({fold(member.name) for member in members}) != len(members):
             raise MalformedError("two members of the same name", place=place)
         return members
+
+
+class DeltaReader:
+    """The section of a parcel's contents that says how contents are made from those of other versions.
+
+    ``versions``: those it builds on. Call `recipes` to its end: the contents end there, too.
+    """
+
+    def __init__(self, lines: LineReader, count: int) -> None:
+        """``lines`` stand behind the first line of the section, which says that it has ``count`` more."""
+        self._reader = lines
+        self._rows = (row for row, _ in read_rows(lines, DELTA_LINES, count=count, place=_delta_place))
+        self._at = 0
+        self._count = count
+        versions: list[BaseVersionRow] = []
+        self._next = self._row()
+        while isinstance(self._next, BaseVersionRow):
+            versions.append(self._next)
+            if len(versions) > MAX_BASE_VERSIONS:
+                raise MalformedError(f"more than {MAX_BASE_VERSIONS} versions", place=self._place())
+            self._next = self._row()
+        if not versions or not in_order(versions):
+            raise MalformedError("versions that it builds on, one or more, each once, in order", place=_delta_place(0))
+        self.versions = tuple(versions)
+
+    def _place(self) -> str:
+        return _delta_place(self._at - 1)
+
+    def _row(self) -> BaseVersionRow | RecipeRow | StepRow | None:
+        self._at += 1
+        return next(self._rows, None)
+
+    def recipes(self) -> Iterator[tuple[RecipeRow, Iterator[StepRow]]]:
+        """Each recipe with its steps, judged; these must be read to their end before the next recipe is asked for.
+
+        Raises `MalformedError` for a recipe that does not make just its content, one that is made twice, and one that
+        copies from a content which another recipe makes.
+        """
+        made: set[bytes] = set()
+        bases: set[bytes] = set()
+        while self._next is not None:
+            recipe, place = self._next, self._place()
+            if not isinstance(recipe, RecipeRow):
+                raise MalformedError("a recipe is due", place=place)
+            if bytes.fromhex(recipe.sha256) in made:
+                raise MalformedError(f"content {recipe.sha256} is made twice", place=place)
+            made.add(bytes.fromhex(recipe.sha256))
+            bases.update(bytes.fromhex(sha256) for sha256, _ in recipe.bases)
+            if not made.isdisjoint(bases):
+                raise MalformedError("copies from a content that a recipe makes", place=join(place, "bases"))
+            yield recipe, self._steps(recipe, place)
+            self._next = self._row()
+        if self._reader.line() is not None:
+            raise MalformedError("goes on after its end", place="contents")
+
+    def _steps(self, recipe: RecipeRow, place: str) -> Iterator[StepRow]:
+        check = RecipeCheck(recipe)
+        for _ in range(recipe.steps):
+            step = self._row()
+            if step is None or isinstance(step, (BaseVersionRow, RecipeRow)):
+                raise MalformedError("ends before its last step", place=place)
+            try:
+                check.add(step)
+            except FormatError as error:
+                raise type(error)(error.message, place=join(self._place(), error.place)) from None
+            yield step
+        try:
+            check.finish()
+        except FormatError as error:
+            raise type(error)(error.message, place=join(place, error.place)) from None
+
+
+def _delta_place(number: int) -> str:
+    return f"contents.delta[{number}]"

@@ -18,8 +18,9 @@ from operator import attrgetter
 from typing import Annotated, Any, Literal, Self
 
 from formats.blocks import BLOCK, block_count
+from formats.delta.rows import MAX_BASE_VERSIONS
 from formats.digest import sha256_hex
-from formats.documents.fields import ParcelDocument, Receivers
+from formats.documents.fields import PackageRef, ParcelDocument, Receivers
 from formats.documents.kind import DocumentKind
 from formats.errors import MalformedError
 from formats.names import volume_name
@@ -104,7 +105,8 @@ class PackingList(ParcelDocument):
     ``media`` is the kind of medium it was laid out for and ``capacity`` its usable bytes; ``volumes`` is their number.
     ``archives`` are numbered from 1 without gaps, and so are ``parity`` files. ``encrypted`` says whether archives and
     contents are age files, ``key`` how their key comes to the destinations. ``block_size`` is in bytes. ``edition``
-    counts layouts of the same build, from 1.
+    counts layouts of the same build, from 1. ``bases``: the package versions that a delta builds on, in order. They
+    stand here in clear, because whoever does not have them cannot use the parcel.
     """
 
     NAME = "packing-list"
@@ -124,6 +126,12 @@ class PackingList(ParcelDocument):
     contents: TableRef
     blocks: TableRef
     key: Annotated[KeyWay, OPTIONAL] = "media"
+    bases: Annotated[tuple[PackageRef, ...], items(0, MAX_BASE_VERSIONS), OPTIONAL] = ()
+
+    @property
+    def based_on(self) -> str:
+        """The versions that a delta builds on, for people: ``HQ100001:1, HQ100004:2``; empty for any other parcel."""
+        return ", ".join(f"{base.package}:{base.version}" for base in self.bases)
 
     @classmethod
     def parse(cls, payload: bytes, *, place: str = "") -> Self:
@@ -175,6 +183,9 @@ class PackingList(ParcelDocument):
         _check_files(self.parity, self.volumes, "parity")
         if self.key != "media" and not self.encrypted:
             raise MalformedError("a key for a parcel that is not encrypted", place="key")
+        bases = [(base.package, base.version) for base in self.bases]
+        if bases != sorted(set(bases)):
+            raise MalformedError("each once, in order", place="bases")
         self.check_blocks_size()
         _check_groups(self)
 

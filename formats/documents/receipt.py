@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
+from formats.delta.rows import MAX_BASE_VERSIONS
 from formats.documents.fields import Issued, PackageRef, ParcelDocument, Receiver, Sender
 from formats.documents.kind import DocumentKind
 from formats.errors import MalformedError
-from formats.records import OPTIONAL, Count, Digest, Number, Record, matching
+from formats.records import OPTIONAL, Count, Digest, Number, Record, items, matching
 
 
 class Outcome(StrEnum):
@@ -57,7 +58,8 @@ class Receipt(ParcelDocument):
     """An import, told to the sender. ``issued_ns`` is when it was committed (UTC), or when it ended.
 
     ``packages`` are all that were imported of the parcel so far, ``outstanding`` those that were not. ``ended``: one of
-    `Ending` where these will not be imported; else empty.
+    `Ending` where these will not be imported; else empty. ``bases``: the versions that were used to make what a delta
+    brought, and the SHA-256 of their listings.
     """
 
     NAME = "receipt"
@@ -71,6 +73,7 @@ class Receipt(ParcelDocument):
     volumes: tuple[ReceiptVolume, ...]
     outstanding: Annotated[tuple[PackageRef, ...], OPTIONAL] = ()
     ended: Annotated[str, matching("|" + "|".join(Ending)), OPTIONAL] = ""
+    bases: Annotated[tuple[PackageRef, ...], items(0, MAX_BASE_VERSIONS), OPTIONAL] = ()
 
     def check(self) -> None:
         """Raise `MalformedError` for a package that is outstanding and imported, or an end of nothing."""

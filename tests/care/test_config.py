@@ -33,7 +33,7 @@ def test_what_is_set_stands_in_for_options_and_options_win(sites: Sites) -> None
     (known,) = sites.hq("status")["parcels"]["sent"]
     assert [one["code"] for one in known["destinations"]] == ["BR1", "BR2"]
     assert len(made["volumes"]) == 1
-    other = sites.hq("parcel", "create", package, "--to", "BR1", "--capacity", "850KB", "--redundancy", "none")
+    other = sites.hq("parcel", "create", package, "--to", "BR1", "--capacity", "863KB", "--redundancy", "none")
     assert len(other["volumes"]) > 1
     sites.hq("parcel", "write", made["parcel_id"], "--layout", "folder", "--out", sites.root / "m")
     sites.hq("parcel", "ship", made["parcel_id"], "--to", "BR1", "--carrier", "Another")

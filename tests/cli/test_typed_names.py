@@ -30,7 +30,7 @@ def test_ids_and_codes_in_lower_case_are_taken(sites: Sites) -> None:
     assert sites.hq("parcel", "verify", "hq1-000001")
     assert sites.hq("site", "show", "br1")["site"] == "BR1"
     created = sites.hq(
-        "parcel", "create", "hq100001", "--to", "br1", "--capacity", "850KB", "--supersedes", "hq1-000001"
+        "parcel", "create", "hq100001", "--to", "br1", "--capacity", "863KB", "--supersedes", "hq1-000001"
     )
     assert created["parcel_id"] == "HQ1-000002"
     sites.hq("package", "add", sites.root / "in", "--name", "Notes", "--id", "hq100001", "--version", "2")

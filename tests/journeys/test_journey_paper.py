@@ -26,7 +26,7 @@ def shipped(sites: Sites, name: str) -> str:
     source.mkdir()
     (source / "image.bin").write_bytes(os.urandom(1_800_000))
     package = add(sites.hq, source, name="Bild für Κέρκυρα и Москва")
-    parcel = create(sites.hq, package, capacity="850KB", spare_volumes=1, redundancy="none")
+    parcel = create(sites.hq, package, capacity="863KB", spare_volumes=1, redundancy="none")
     write(sites.hq, parcel, "folder", sites.root / f"{name}-out")
     sites.hq("parcel", "ship", parcel, "--seal", "1=A0012345", "--seal", "2=A0012346", "--carrier", "Speedy Vans")
     sites.sync(sites.hq, sites.br)
@@ -114,7 +114,7 @@ def test_labels_are_judged_with_a_card_alone(sites: Sites, parcel: str, tmp_path
 def test_a_label_for_another_site_or_of_another_layout_is_refused(sites: Sites) -> None:
     source = sites.root / "laid-out.bin"
     source.write_bytes(os.urandom(900_000))
-    parcel = create(sites.hq, add(sites.hq, source, name="Laid out"), capacity="850KB", redundancy="none")
+    parcel = create(sites.hq, add(sites.hq, source, name="Laid out"), capacity="863KB", redundancy="none")
     write(sites.hq, parcel, "folder", sites.root / "laid-out")
     sites.hq("parcel", "ship", parcel)
     sites.sync(sites.hq, sites.br)
@@ -150,7 +150,7 @@ def test_waybill_and_packing_note_say_what_travels(sites: Sites, parcel: str) ->
 def test_the_label_of_a_medium_that_was_replaced_counts_no_more(sites: Sites) -> None:
     source = sites.root / "small.bin"
     source.write_bytes(os.urandom(10_000))
-    name = create(sites.hq, add(sites.hq, source, name="Small"), capacity="850KB")
+    name = create(sites.hq, add(sites.hq, source, name="Small"), capacity="863KB")
     (volume,) = write(sites.hq, name, "folder", sites.root / "first")
     (old,) = labels(sites, name, "old.pdf")
     sites.hq("parcel", "ship", name, "--seal", "1=A1")
@@ -200,7 +200,7 @@ def test_labels_that_cannot_be_printed_are_refused(sites: Sites, parcel: str) ->
     assert not out.exists()
     source = sites.root / "tokyo.bin"
     source.write_bytes(b"x")
-    other = create(sites.hq, add(sites.hq, source, name="東京"), capacity="850KB")
+    other = create(sites.hq, add(sites.hq, source, name="東京"), capacity="863KB")
     refused = sites.hq.fails("parcel", "labels", other, "--out", out, code=3)
     assert refused["code"] == "not-printable"
     assert "U+6771" in refused["message"] or "U+4EAC" in refused["message"]
@@ -212,7 +212,7 @@ def test_the_medium_of_a_label_that_was_scanned_is_read_later(sites: Sites) -> N
     source = sites.root / "damaged.bin"
     source.write_bytes(os.urandom(1_000_000))
     package = add(sites.hq, source, name="Damaged")
-    name = create(sites.hq, package, capacity="850KB", redundancy="none")
+    name = create(sites.hq, package, capacity="863KB", redundancy="none")
     volumes = write(sites.hq, name, "folder", sites.root / "to-be-read")
     sites.hq("parcel", "ship", name)
     sites.sync(sites.hq, sites.br)

@@ -143,7 +143,7 @@ def test_a_package_without_a_byte_ships(sites: Sites, make: Any, options: dict[s
     encrypt = given.pop("encrypt", None)
     flags = [*more, *([] if encrypt is None else ["--encrypt" if encrypt else "--no-encrypt"])]
     flags += [str(text) for key, value in given.items() for text in (f"--{key.replace('_', '-')}", value)]
-    parcel = sites.hq("parcel", "create", package, "--to", "BR1", "--capacity", "850KB", *flags)["parcel_id"]
+    parcel = sites.hq("parcel", "create", package, "--to", "BR1", "--capacity", "863KB", *flags)["parcel_id"]
     for layout in LAYOUTS:
         assert write(sites.hq, parcel, layout, sites.root / layout)
     sites.hq("parcel", "ship", parcel)
@@ -170,7 +170,7 @@ def test_there_is_nothing_for_a_spare_volume_to_restore(sites: Sites) -> None:
     folders_and_links(sites.root / "source")
     package = add(sites.hq, sites.root / "source")
     error = sites.hq.fails(
-        "parcel", "create", package, "--to", "BR1", "--capacity", "850KB", "--spare-volumes", "1", code=2
+        "parcel", "create", package, "--to", "BR1", "--capacity", "863KB", "--spare-volumes", "1", code=2
     )
     assert "no bytes that a spare volume could restore" in error["message"]
 

@@ -109,11 +109,11 @@ def test_a_slow_line_takes_longer_than_a_courier_from_the_break_even_on(sites: S
 
 
 def test_the_media_are_those_that_the_planner_of_parcels_lays_out(sites: Sites) -> None:
-    found = plan(sites.hq, "--capacity", "850KB", "--spare-volumes", "2")
+    found = plan(sites.hq, "--capacity", "863KB", "--spare-volumes", "2")
     counts = {one["kind"]: one["count"] for one in found["courier"]["media"]}
     assert counts.keys() == {*MEDIA, "drive"}
     assert found["courier"]["kind"] == "drive"
-    parcel = create(sites.hq, "HQ100001", capacity="850KB", spare_volumes=2)
+    parcel = create(sites.hq, "HQ100001", capacity="863KB", spare_volumes=2)
     built = sites.hq("parcel", "show", parcel)
     assert len(built["volumes"]) == counts["drive"] == found["courier"]["count"]
     assert counts["bd25"] == 3  # one, and two spares

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parity_samples import B, packing_of
 
+from courier.parcel.base_contents import BaseContents
 from courier.parcel.parity_files import make_parity
 from courier.parcel.parity_plan import Redundancy, plan_parity
 from courier.parcel.parity_repair import BlockAt, ParcelParity, blocks_to_request, plan_repair
@@ -28,6 +29,8 @@ from courier.receiving.spool import Spool
 from formats.blocks import BlockHasher, BlockTable
 from formats.documents.packing import PackingList
 from formats.documents.repair import RepairPart, file_blocks
+
+NO_BASES = BaseContents(0, ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +145,7 @@ def answer(whole: Whole, spool: Spool, wanted: Iterable[BlockAt]) -> None:
             data=b"".join(map(whole.block, some)),
         )
         parsed = RepairPart.parse(part.payload())
-        assert _fill(spool, parsed)[1] == 0
+        assert _fill(spool, NO_BASES, parsed)[1] == 0
 
 
 def lost_with(whole: Whole, volumes: Iterable[int]) -> set[BlockAt]:
@@ -259,7 +262,7 @@ def test_wrong_blocks_of_an_answer_are_counted_and_not_taken() -> None:
             files=file_blocks([(1, 1), (2, 0)]),
             data=bytes(B) + whole.block(BlockAt(1, 0)),
         )
-        assert _fill(spool, part) == (1, 1)
+        assert _fill(spool, NO_BASES, part) == (1, 1)
         assert missing_blocks(spool) == [BlockAt(0, 1)]
         nothing_wrong(whole, spool)
 

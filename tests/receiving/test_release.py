@@ -29,7 +29,7 @@ def sites(tmp_path: Path) -> Sites:
 
 def built(sites: Sites, *options: str) -> tuple[str, list[Path]]:
     package = add(sites.hq, FIXTURES / "boot.wim")
-    document = sites.hq("parcel", "create", package, "--to", "BR1", "--capacity", "850KB", "--key-by-network", *options)
+    document = sites.hq("parcel", "create", package, "--to", "BR1", "--capacity", "863KB", "--key-by-network", *options)
     parcel = str(document["parcel_id"])
     return parcel, write(sites.hq, parcel, "folder", sites.root / "media")
 

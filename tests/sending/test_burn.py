@@ -75,7 +75,7 @@ def test_a_volume_is_burnt_read_back_and_taken_for_what_it_is(tmp_path: Path) ->
     hq = make_sites(tmp_path, "HQ1", "BR1").hq
     source = tmp_path / "image.bin"
     source.write_bytes(os.urandom(900_000))
-    parcel = create(hq, add(hq, source), capacity="850KB", redundancy="none")
+    parcel = create(hq, add(hq, source), capacity="863KB", redundancy="none")
     disc = tmp_path / "disc.img"
     one = ("parcel", "write", parcel, "--layout", "iso", "--out", tmp_path / "out", "--volume", 1)
     assert "To burn an image: xorriso" in hq.says(*one)

@@ -290,7 +290,7 @@ def test_a_shipment_is_taken_back_until_its_notice_has_left(sites: Sites) -> Non
 def lost_one(sites: Sites) -> tuple[str, list[Path]]:
     """A parcel with a spare volume and a key that is released on arrival; BR1 has all of it but volume 2."""
     package = add(sites.hq, FIXTURES / "boot.wim")
-    way = ("--spare-volumes", 1, "--key-by-network", "--release", "on-arrival", "--capacity", "850KB")
+    way = ("--spare-volumes", 1, "--key-by-network", "--release", "on-arrival", "--capacity", "863KB")
     parcel = str(sites.hq("parcel", "create", package, "--to", "BR1", *way)["parcel_id"])
     volumes = write(sites.hq, parcel, "folder", sites.root / "media")
     seals = [text for n in range(1, len(volumes) + 1) for text in ("--seal", f"{n}=S{n}")]
@@ -384,10 +384,10 @@ def test_a_report_after_the_release_waits_for_the_operator_like_the_first(sites:
 def sealed_in_two_layouts(sites: Sites, *options: object, told: Sequence[int]) -> tuple[str, list[Path], list[Path]]:
     """A parcel for BR1 whose key is released on arrival, written in two layouts; it is told of those in ``told``."""
     hq = sites.hq
-    way = ("--key-by-network", "--release", "on-arrival", "--capacity", "850KB", *options)
+    way = ("--key-by-network", "--release", "on-arrival", "--capacity", "863KB", *options)
     parcel = str(hq("parcel", "create", add(hq, FIXTURES / "boot.wim"), "--to", "BR1", *way)["parcel_id"])
     layouts = []
-    for edition, size in ((1, "850KB"), (2, "1200KB")):
+    for edition, size in ((1, "863KB"), (2, "1200KB")):
         out = ("--layout", "folder", "--out", sites.root / f"edition-{edition}", "--capacity", size)
         volumes = [Path(volume["path"]) for volume in hq("parcel", "write", parcel, *out)["volumes"]]
         if edition in told:
@@ -477,7 +477,7 @@ def test_shipping_again_sends_what_was_acknowledged_once_more(sites: Sites) -> N
 
 def test_the_arrival_of_the_layout_that_came_whole_is_reported(sites: Sites) -> None:
     hq, br1, _ = sites.homes
-    way = ("--key-by-network", "--release", "on-arrival", "--capacity", "850KB", "--redundancy", "none")
+    way = ("--key-by-network", "--release", "on-arrival", "--capacity", "863KB", "--redundancy", "none")
     parcel = str(hq("parcel", "create", add(hq, FIXTURES / "boot.wim"), "--to", "BR1", *way)["parcel_id"])
     first = write(hq, parcel, "folder", sites.root / "first")
     hq("parcel", "ship", parcel, *[text for n in range(1, len(first) + 1) for text in ("--seal", f"{n}=C{n}")])

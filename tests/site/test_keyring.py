@@ -334,7 +334,7 @@ def test_a_key_that_is_not_at_hand_is_missed_before_the_work_not_after_it(
     hq, br = sites
     introduce(tmp_path, hq, br)
     package = add(hq, FIXTURES / "boot.wim")
-    command = ("parcel", "create", package, "--to", "BR1", "--capacity", "850KB")
+    command = ("parcel", "create", package, "--to", "BR1", "--capacity", "863KB")
     with monkeypatch.context() as gone:
         gone.delenv("KEY_OF_HQ1")
         hq.fails(*command, code=6)

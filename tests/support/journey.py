@@ -34,7 +34,7 @@ from courier.site.store.folder import FolderStore
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "fixtures"
-SMALL = "850KB"
+SMALL = "863KB"
 """A capacity that makes several volumes of the fixtures."""
 
 

@@ -22,6 +22,7 @@ from courier.parcel.archive_plan import PlannedArchive, PlannedMember
 from courier.parcel.encryption import ParcelEncryptor
 from courier.parcel.parity_files import make_group
 from courier.parcel.parity_repair import ParcelParity
+from courier.parcel.patches import PATCHES, ParcelContents
 from courier.parcel.recipes import ComposedFiles
 from courier.sending.archive_builder import ArchiveBuilder
 from courier.sending.member_source import bad_content
@@ -71,7 +72,11 @@ def build_archive(place: BuildPlace, archive: PlannedArchive) -> Failure | None:
     def work(site: Site) -> None:
         encryptor = ParcelEncryptor.in_folder(place.folder, place.recipients) if place.recipients else None
         builder = ArchiveBuilder(
-            place.folder, site.store.open_content, level=place.level, encryptor=encryptor, progress=lambda _: None
+            place.folder,
+            _contents(site, place).open_content,
+            level=place.level,
+            encryptor=encryptor,
+            progress=lambda _: None,
         )
         builder.build([archive])
 
@@ -83,7 +88,7 @@ def check_content(place: BuildPlace, members: Sequence[PlannedMember]) -> list[i
 
     def work(site: Site) -> list[int]:
         content, digest, crcs = members[0].content, hashlib.sha256(), list[int]()
-        with site.store.open_content(content.sha256) as source:
+        with _contents(site, place).open_content(content.sha256) as source:
             for member in members:
                 crc, left = 0, member.length
                 while left and (data := source.read(min(CHUNK, left))):
@@ -105,13 +110,18 @@ def make_parity_group(place: BuildPlace, packing: PackingList, number: int) -> F
         files = ComposedFiles(
             place.folder,
             packing,
-            open_content=site.store.open_content,
-            lacking=site.store.lacking,
+            open_content=_contents(site, place).open_content,
+            lacking=_contents(site, place).lacking,
             encryptor=lambda: ParcelEncryptor.in_folder(place.folder, place.recipients),
         )
         make_group(ParcelParity(packing).groups[number], files)
 
     return _at_work(place, work)
+
+
+def _contents(site: Site, place: BuildPlace) -> ParcelContents:
+    """What the archives of the parcel are composed from."""
+    return ParcelContents(site.store, place.folder / PATCHES)
 
 
 def _at_work(place: BuildPlace, work: Callable[[Site], _T]) -> _T | Failure:

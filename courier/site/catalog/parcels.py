@@ -188,6 +188,12 @@ def keep_receipt(connection: Connection, parcel: str, site: str, *, receipt: byt
     return connection.execute(statement.values(receipt=receipt, confirmed_ns=confirmed_ns)).rowcount > 0
 
 
+def receipts_of(connection: Connection, site: str) -> list[bytes]:
+    """The envelopes of the receipts that a site sent for parcels of ours, in the order they came."""
+    query = select(sent_to.c.receipt).where(sent_to.c.site == site, sent_to.c.receipt.is_not(None))
+    return [bytes(row.receipt) for row in connection.execute(query.order_by(sent_to.c.confirmed_ns))]
+
+
 def put_sent_volume(connection: Connection, volume: SentVolume) -> None:
     """Record a volume, in place of its earlier state."""
     connection.execute(

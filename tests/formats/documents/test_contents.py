@@ -67,7 +67,9 @@ def make(
 def read(data: bytes, archives: int, parcel: str = PARCEL) -> tuple[list[Any], list[Any]]:
     reader = ContentsReader(io.BytesIO(data), parcel=parcel, archives=archives)
     packages = [(h.package, h.version, h.name, list(entries)) for h, entries in reader.packages()]
-    return packages, [members for _, members in reader.archives()]
+    found = [members for _, members in reader.archives()]
+    assert reader.delta() is None
+    return packages, found
 
 
 ENTRIES: list[Entry] = [

@@ -8,6 +8,7 @@ import io
 import pytest
 from make_listings import PARCEL, committed, vectors
 
+from formats.delta.rows import DELTA_LINES
 from formats.documents.contents import ContentsReader, ContentsWriter
 from formats.documents.listing import entry_line, read_listing, write_listing
 from formats.errors import FormatError
@@ -35,6 +36,11 @@ def read(name: str) -> bytes:
         writer.package(header, map(entry_line, entries_of))
     for number, members in reader.archives():
         writer.archive(number, members)
+    section = reader.delta()
+    if section is not None:
+        recipes = [(row, list(steps)) for row, steps in section.recipes()]
+        lines = [DELTA_LINES.encode([row, *steps]) for row, steps in recipes]
+        writer.delta(section.versions, lines, lines=sum(1 + len(steps) for _, steps in recipes))
     writer.close()
     return gzip.decompress(out.getvalue())
 

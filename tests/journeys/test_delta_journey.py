@@ -1,0 +1,308 @@
+"""Parcels that carry only what their destinations do not hold: monthly versions, lost shipments, lost bases."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from journey import Home, Sites, add, create, digests_of, make_sites, noise, sent, write
+
+from courier.packages.find import find_package
+from courier.receiving.delta_import import DeltaImport
+from courier.receiving.held_bases import HeldBases
+from courier.site.home import open_site
+from formats.documents.fields import PackageRef
+from formats.documents.listing import FileEntry
+from formats.documents.packing import PackingList
+
+SIZE = 1_500_000
+"""Bytes of the image."""
+
+
+def month(number: int) -> dict[str, bytes]:
+    """The files of a monthly version: an image of which a tenth of a percent changes, and files that stay or go."""
+    image = bytearray(noise(SIZE, seed=1))
+    for month_before in range(2, number + 1):
+        change = random.Random(month_before)
+        for _ in range(3):
+            at = change.randrange(len(image))
+            image[at : at + 50] = change.randbytes(150)
+    return {
+        "image.wim": bytes(image),
+        "same.iso": noise(400_000, seed=2),
+        f"notes-{number}.txt": f"version {number}".encode(),
+        "moved.bin" if number > 2 else "driver.bin": noise(100_000, seed=3),
+    }
+
+
+def tree(root: Path, number: int) -> Path:
+    folder = root / f"month-{number}"
+    folder.mkdir()
+    for name, data in month(number).items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def publish(home: Home, root: Path, number: int, package: str = "") -> str:
+    """Add a monthly version; the ``ID:VERSION`` of it."""
+    more = {"id": package} if package else {}
+    return add(home, *sorted(tree(root, number).iterdir()), name="Image", **more)
+
+
+def deliver(sites: Sites, *packages: str, to: tuple[str, ...], out: Path, **options: Any) -> str:
+    """Send a parcel, receive it at every site it is for, and bring the receipts and reports back; its ID."""
+    parcel, volumes = sent(sites.hq, *packages, to=to, out=out, capacity="30MB", **options)
+    sites.sync()
+    for home in sites.homes[1:]:
+        if home.code in to:
+            document = home("parcel", "receive", *volumes)
+            assert document["parcels"][0]["state"] == "Imported", document
+    sites.sync()
+    sites.sync()
+    return parcel
+
+
+def held(home: Home, package: str, target: Path) -> dict[str, str]:
+    home("package", "export", package, "--to", target)
+    return digests_of(target)
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> Sites:
+    return make_sites(tmp_path)
+
+
+def test_a_new_version_travels_as_what_has_changed(sites: Sites, tmp_path: Path) -> None:
+    first = publish(sites.hq, tmp_path, 1)
+    deliver(sites, first, to=("BR1",), out=tmp_path / "v1")
+    package = first.partition(":")[0]
+    second = publish(sites.hq, tmp_path, 2, package)
+
+    planned = sites.hq("parcel", "create", second, "--to", "BR1", "--capacity", "30MB", "--dry-run")
+    assert planned["delta"]["bases"] == [{"package_id": package, "version": 1}]
+    assert planned["delta"]["bytes_saved"] > SIZE
+    assert planned["bytes"] < 100_000
+    deliver(sites, second, to=("BR1",), out=tmp_path / "v2")
+    assert held(sites.br, second, tmp_path / "exported") == digests_of(tmp_path / "month-2")
+    sites.br("package", "verify", second)
+
+
+def restored(volumes: list[Path], target: Path, *options: object, code: int = 0) -> str:
+    """Run the restore script of the first volume by itself, as a person without the toolkit would."""
+    command = [sys.executable, "-I", volumes[0] / "restore.py", "--to", target, *options, *volumes]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("compress", ["auto", "none"])
+def test_the_restore_script_makes_a_delta_from_the_folder_of_its_base(
+    sites: Sites, tmp_path: Path, compress: str
+) -> None:
+    first = publish(sites.hq, tmp_path, 1)
+    deliver(sites, first, to=("BR1",), out=tmp_path / "v1")
+    second = publish(sites.hq, tmp_path, 2, first.partition(":")[0])
+    parcel = create(sites.hq, second, capacity="30MB", encrypt=False, compress=compress)
+    volumes = write(sites.hq, parcel, "folder", tmp_path / "out")
+
+    page = (volumes[0] / "RESTORE.txt").read_text()
+    assert page.splitlines()[2].startswith(f"THIS IS A DELTA ON {first}:")
+    assert f"delta on {first}" in (volumes[0] / "bag-info.txt").read_text().replace("\r\n ", "").replace("\n ", "")
+    said = restored(volumes, tmp_path / "made", "--base", tmp_path / "month-1")
+    name = second.replace(":", "-")
+    assert f"restored: {tmp_path / 'made' / name}" in said
+    assert digests_of(tmp_path / "made" / name) == digests_of(tmp_path / "month-2")
+    refused = restored(volumes, tmp_path / "none", code=6)
+    assert f"delta on {first}: --base DIR" in refused
+    shutil.copytree(tmp_path / "month-1", tmp_path / "other")
+    spoilt = bytearray((tmp_path / "other" / "image.wim").read_bytes())
+    spoilt[1000] ^= 1
+    (tmp_path / "other" / "image.wim").write_bytes(spoilt)
+    assert "contents of it that are not here: 1" in restored(
+        volumes, tmp_path / "none", "--base", tmp_path / "other", code=6
+    )
+
+
+def test_three_months_reach_two_sites_that_hold_different_versions_although_one_shipment_is_lost(
+    tmp_path: Path,
+) -> None:
+    sites = make_sites(tmp_path, "HQ1", "BR1", "BR2")
+    br1, br2 = sites.homes[1:]
+    first = publish(sites.hq, tmp_path, 1)
+    package = first.partition(":")[0]
+    deliver(sites, first, to=("BR1", "BR2"), out=tmp_path / "v1")
+    second = publish(sites.hq, tmp_path, 2, package)
+    # The second month is lost on its way to BR1, and reaches BR2.
+    sent(sites.hq, second, to=("BR1",), out=tmp_path / "lost", capacity="30MB")
+    deliver(sites, second, to=("BR2",), out=tmp_path / "v2")
+    third = publish(sites.hq, tmp_path, 3, package)
+
+    together = sites.hq("parcel", "create", third, "--to", "BR1", "--to", "BR2", "--capacity", "30MB", "--dry-run")
+    assert together["delta"]["bases"] == [{"package_id": package, "version": 1}]
+    alone = sites.hq("parcel", "create", third, "--to", "BR2", "--capacity", "30MB", "--dry-run")
+    assert {"package_id": package, "version": 2} in alone["delta"]["bases"]
+    parcel = deliver(sites, third, to=("BR1", "BR2"), out=tmp_path / "v3")
+    for home in (br1, br2):
+        assert held(home, third, tmp_path / f"{home.code}-exported") == digests_of(tmp_path / "month-3")
+    assert sites.hq("parcel", "show", parcel)["state"] == "Confirmed"
+    # What was lost still gets there, backwards: from the third month.
+    deliver(sites, second, to=("BR1",), out=tmp_path / "late")
+    assert held(br1, second, tmp_path / "late-exported") == digests_of(tmp_path / "month-2")
+
+
+def test_a_version_that_an_arriving_delta_builds_on_is_not_removed(sites: Sites, tmp_path: Path) -> None:
+    first = publish(sites.hq, tmp_path, 1)
+    deliver(sites, first, to=("BR1",), out=tmp_path / "v1")
+    second = publish(sites.hq, tmp_path, 2, first.partition(":")[0])
+    parcel, volumes = sent(sites.hq, second, out=tmp_path / "v2", capacity="30MB")
+    sites.br("parcel", "receive", "--hold", *volumes)
+    refused = sites.br.fails("package", "remove", first, code=3)
+    assert refused["code"] == "base-in-use"
+    assert parcel in refused["message"]
+    sites.br("parcel", "discard", parcel)
+    sites.br("package", "remove", first)
+
+
+def lose(home: Home, package: str) -> None:
+    """A site loses a version, as one that is restored from an old backup does: its reports are behind the truth."""
+    home("package", "remove", package)
+
+
+def test_a_base_that_is_gone_is_said_before_the_import_and_comes_by_network(sites: Sites, tmp_path: Path) -> None:
+    first = publish(sites.hq, tmp_path, 1)
+    deliver(sites, first, to=("BR1",), out=tmp_path / "v1")
+    second = publish(sites.hq, tmp_path, 2, first.partition(":")[0])
+    parcel, volumes = sent(sites.hq, second, out=tmp_path / "v2", capacity="30MB")
+    lose(sites.br, first)
+    sites.sync()
+    document = sites.br("parcel", "receive", *volumes)
+    (awaiting,) = document["parcels"][0]["awaiting"]
+    assert f"of {first}, which it builds on" in awaiting
+    assert f"not here: {first}" in awaiting
+    assert f"courier parcel create {second} --to BR1 --capacity 30000000 --full --supersedes {parcel}" in awaiting
+    assert sites.br("parcel", "show", parcel)["state"] == "Held"
+
+    asked = sites.br("parcel", "repair", parcel, "--from-network")
+    assert asked["request"]["bytes"] > SIZE
+    for _ in range(3):
+        sites.sync()
+    assert sites.br("parcel", "show", parcel)["state"] == "Imported"
+    assert held(sites.br, second, tmp_path / "exported") == digests_of(tmp_path / "month-2")
+
+
+def test_a_base_that_rotted_is_found_by_reading_and_fetched(sites: Sites, tmp_path: Path) -> None:
+    first = publish(sites.hq, tmp_path, 1)
+    deliver(sites, first, to=("BR1",), out=tmp_path / "v1")
+    second = publish(sites.hq, tmp_path, 2, first.partition(":")[0])
+    parcel, volumes = sent(sites.hq, second, out=tmp_path / "v2", capacity="30MB")
+    sites.sync()
+    image = max(sites.br.large_files(), key=lambda path: path.stat().st_size)
+    data = bytearray(image.read_bytes())
+    data[1_000_000] ^= 1
+    image.chmod(0o600)
+    image.write_bytes(data)
+    before = sites.br.contents()
+    document = sites.br("parcel", "receive", *volumes, code=None)
+    assert "missing or damaged here" in document["parcels"][0]["awaiting"][0]
+    assert sites.br("package", "list")["packages"][0]["version"] == 1
+    assert len(sites.br.contents()) == len(before) - 1
+    sites.br("parcel", "repair", parcel, "--from-network")
+    for _ in range(3):
+        sites.sync()
+    assert held(sites.br, second, tmp_path / "exported") == digests_of(tmp_path / "month-2")
+
+
+def test_two_deltas_that_cross_and_one_that_comes_twice_do_no_harm(sites: Sites, tmp_path: Path) -> None:
+    first = publish(sites.hq, tmp_path, 1)
+    package = first.partition(":")[0]
+    deliver(sites, first, to=("BR1",), out=tmp_path / "v1")
+    second, third = publish(sites.hq, tmp_path, 2, package), publish(sites.hq, tmp_path, 3, package)
+    _, earlier = sent(sites.hq, second, out=tmp_path / "v2", capacity="30MB")
+    _, later = sent(sites.hq, third, out=tmp_path / "v3", capacity="30MB")
+    _, again = sent(sites.hq, third, out=tmp_path / "v3-again", capacity="30MB")
+    sites.sync()
+    for volumes in (later, earlier, again, later):
+        sites.br("parcel", "receive", *volumes)
+    for version, month_number in ((second, 2), (third, 3)):
+        assert held(sites.br, version, tmp_path / version) == digests_of(tmp_path / f"month-{month_number}")
+    sites.sync()
+
+
+def test_a_base_that_is_swapped_between_check_and_use_makes_nothing(
+    sites: Sites, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = publish(sites.hq, tmp_path, 1)
+    deliver(sites, first, to=("BR1",), out=tmp_path / "v1")
+    second = publish(sites.hq, tmp_path, 2, first.partition(":")[0])
+    parcel, volumes = sent(sites.hq, second, out=tmp_path / "v2", capacity="30MB")
+    sites.sync()
+    image = max(sites.br.large_files(), key=lambda path: path.stat().st_size)
+    good, check = image.read_bytes(), DeltaImport.check_bases
+
+    def swap(self: DeltaImport) -> None:
+        check(self)
+        image.chmod(0o600)
+        image.write_bytes(good[:1_000_000] + b"\0" + good[1_000_001:])
+
+    before = sites.br("package", "list")
+    with monkeypatch.context() as patched:
+        patched.setattr(DeltaImport, "check_bases", swap)
+        sites.br("parcel", "receive", *volumes, code=None)
+    assert sites.br("package", "list") == before
+    image.write_bytes(good)
+    sites.br("parcel", "import", parcel)
+    assert held(sites.br, second, tmp_path / "exported") == digests_of(tmp_path / "month-2")
+
+
+def test_a_sender_builds_only_on_what_it_is_told_is_held(sites: Sites, tmp_path: Path) -> None:
+    """Neither the same content in a package of somebody else's nor a guessed version is any use to it."""
+    secret = add(sites.br, *sorted(tree(tmp_path, 1).iterdir()), name="Secret")
+    package, _, version = secret.partition(":")
+    site = open_site(sites.br.path)
+    stored = find_package(site, secret)
+    content = next(e for e in site.store.entries(stored.listing) if isinstance(e, FileEntry) and e.size > 100_000)
+    base = PackageRef(package=package, version=int(version), listing=stored.listing.sha256)
+    needed = [(content.sha256, content.size)]
+
+    def looked(base: PackageRef) -> HeldBases:
+        return HeldBases(site, cast(PackingList, SimpleNamespace(source="HQ1", bases=[base])), tmp_path, needed)
+
+    assert looked(base).missing() == needed
+    assert [(one.held, one.base.package) for one in looked(base).unusable] == [(True, package)]
+    sites.br("package", "offer", secret, "--to", "HQ1")
+    assert looked(base).missing() == []
+    assert looked(PackageRef(package=package, version=9, listing=base.listing)).missing() == needed
+    assert looked(PackageRef(package=package, version=1, listing="0" * 64)).missing() == needed
+
+
+def test_full_and_delta_are_the_operators_choice(sites: Sites, tmp_path: Path) -> None:
+    first = publish(sites.hq, tmp_path, 1)
+    refused = sites.hq.fails("parcel", "create", first, "--to", "BR1", "--capacity", "30MB", "--delta", code=3)
+    assert "BR1" in refused["message"]
+    deliver(sites, first, to=("BR1",), out=tmp_path / "v1")
+    second = publish(sites.hq, tmp_path, 2, first.partition(":")[0])
+    full = sites.hq("parcel", "create", second, "--to", "BR1", "--capacity", "30MB", "--full", "--dry-run")
+    assert full["delta"] == {"bases": [], "bytes_saved": 0}
+    assert full["bytes"] > SIZE
+    text = sites.hq.says("parcel", "create", second, "--to", "BR1", "--capacity", "30MB", "--dry-run")
+    assert f"Delta on {first}, which the destinations hold" in text
+    # The version itself is sent again in full: whoever sends it again knows that it is not whole there.
+    assert sites.hq("parcel", "create", first, "--to", "BR1", "--capacity", "30MB", "--anyway", "again", "--dry-run")[
+        "delta"
+    ] == {"bases": [], "bytes_saved": 0}
+
+    compared = sites.hq("package", "diff", first, second)
+    assert [one["path"] for one in compared["changed"]] == ["image.wim"]
+    assert [one["path"] for one in compared["added"]] == ["notes-2.txt"]
+    assert [one["path"] for one in compared["gone"]] == ["notes-1.txt"]
+    assert compared["same"] == 2
+    assert compared["travelling_bytes"] < 10_000 < SIZE < compared["full_bytes"]
+    third = publish(sites.hq, tmp_path, 3, first.partition(":")[0])
+    moved = sites.hq("package", "diff", second, third)["moved"]
+    assert moved == [{"from": "driver.bin", "path": "moved.bin", "bytes": 100_000}]
