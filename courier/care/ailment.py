@@ -26,12 +26,14 @@ class Area(StrEnum):
 class Ailment:
     """Something that is wrong. ``what``: in one sentence; ``means``: what comes of it; ``remedy``: what helps.
 
-    ``mendable``: `courier doctor --mend` puts it right without any loss. ``mended``: it has done so.
+    ``mendable``: `courier doctor --mend` puts it right without any loss. ``mended``: it has done so. ``afterwards``:
+    what a person still has to think of then.
     """
 
     area: Area
     what: str
     means: str
     remedy: str
+    afterwards: str = ""
     mendable: bool = False
     mended: bool = False

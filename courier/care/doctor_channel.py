@@ -26,7 +26,7 @@ def look_at_keys(site: Site) -> Iterator[Ailment]:
             # A passphrase or PIN is not asked for only to look.
             site.check_key()
     except CourierError as error:
-        yield Ailment(area=Area.KEYS, what=error.message, means="this site can sign nothing", remedy=error.hint)
+        yield Ailment(area=Area.KEYS, what=error.message, means="commands that use this key refuse", remedy=error.hint)
         return
     if ending := site.key_warning():
         yield Ailment(

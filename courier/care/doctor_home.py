@@ -14,6 +14,7 @@ from courier.niceties import set_mode
 from courier.site.card import CARD
 from courier.site.file_names import BACKUP, CATALOGUE_FILES, CONFIG, SETTINGS, WATCH
 from courier.site.home import home_lock
+from courier.site.keyring import IDENTITY
 from courier.text import plural, size_text
 
 _SWEPT = ("keys", "store", "parcels/in", "parcels/out", BACKUP, WATCH)
@@ -40,15 +41,17 @@ def look_at_rights(home: Path, *, mend: bool) -> Iterator[Ailment]:
 def _closed(path: Path, mode: int, wanted: int, *, mend: bool, is_key: bool) -> Ailment:
     if mend:
         set_mode(path, wanted)
-    means = "whoever read this key can sign as this site" if is_key else "what it says of the site is open to them"
-    remedy = f"chmod {wanted:o} {path}"
+    means, afterwards = "what it says of the site is open to them", ""
     if is_key:
-        remedy += "; if others had access: courier site rotate-key --lost"
+        does = "open what is encrypted for this site" if path.name == IDENTITY else "sign as this site"
+        means, afterwards = f"whoever read this key can {does}", "if others had access: courier site rotate-key --lost"
+    remedy = f"chmod {wanted:o} {path}"
     return Ailment(
         area=Area.KEYS if is_key else Area.RIGHTS,
         what=f"other users of this computer can read {path} (mode {mode:o})",
         means=means,
-        remedy=remedy,
+        remedy=f"{remedy}; {afterwards}" if afterwards else remedy,
+        afterwards=afterwards,
         mendable=True,
         mended=mend and stat.S_IMODE(path.stat().st_mode) & 0o777 & ~wanted == 0,
     )

@@ -35,7 +35,10 @@ def doctor(
     for one in found:
         console.say(f"{one.area}: {one.what}")
         console.say(f"  It means: {one.means}")
-        console.say("  Mended." if one.mended else f"  -> {one.remedy}")
+        if one.mended:
+            console.say("  Mended." + (f" But {one.afterwards}" if one.afterwards else ""))
+        else:
+            console.say(f"  -> {one.remedy}")
     left = [one for one in found if not one.mended]
     if not found:
         console.say("Nothing is wrong.")
