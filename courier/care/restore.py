@@ -35,7 +35,7 @@ from courier.site.home import open_site
 from courier.site.permissions import keep_to_owner, shared_with_group
 from courier.site.settings import Settings
 from formats.age import Identity, needs_passphrase, open_encrypted
-from formats.errors import FormatError
+from formats.errors import FormatError, NotForUsError
 from formats.records import read_named
 
 _STAGED = f"{TEMP}restore"
@@ -162,8 +162,11 @@ def _reading(path: Path, opening: Opening) -> Iterator[tuple[Manifest, tarfile.T
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
+    except NotForUsError as error:
+        hint = "give the passphrase, or the --identity, that this backup was made with; each backup has its own"
+        raise explain(error, where=str(path), hint=hint) from None
     except FormatError as error:
-        hint = "use another backup; if it was opened by a key or passphrase, give the right one"
+        hint = "name a file that courier backup wrote; if this is one, it is damaged: use another backup"
         raise explain(error, where=str(path), hint=hint) from None
     except (tarfile.TarError, EOFError) as error:
         raise DamagedError(f"{path}: {error}", hint="use another backup") from None

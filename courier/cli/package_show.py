@@ -134,6 +134,7 @@ def verify(
     """Read the stored content again and compare it with its digests."""
     from courier.errors import DamagedError
     from courier.packages.verify import LISTING, verify_packages
+    from courier.site.store.packs import MISSING as CONTENT_MISSING
 
     def what(listings: int, files: int) -> str:
         named = [plural(listings, "listing")] * bool(listings) + [plural(files, "file")] * bool(files)
@@ -144,12 +145,15 @@ def verify(
     with console.site() as site:
         with console.phases() as progress:
             results = verify_packages(site, reference, progress, share=share)
-        listings, files = 0, 0
+        listings, files, lost = 0, 0, 0
         documents = []
         for stored, findings in results:
             bad = sum(finding.path == LISTING for finding in findings)
             listings, files = listings + bad, files + len(findings) - bad
-            verdict = f"{what(bad, len(findings) - bad)} damaged" if findings else "good"
+            missing = sum(finding.path != LISTING and finding.problem == CONTENT_MISSING for finding in findings)
+            lost += missing
+            how = "missing" if missing == len(findings) else "damaged"
+            verdict = f"{what(bad, len(findings) - bad)} {how}" if findings else "good"
             console.say(f"{stored.package}:{stored.version}  {verdict}")
             for finding in findings[:SHOWN]:
                 console.warn(f"  {finding.path or 'its listing'}: {finding.problem}")
@@ -158,10 +162,11 @@ def verify(
             problems = [{"path": finding.path, "problem": finding.problem} for finding in findings]
             documents.append({**describe(stored), "state": "damaged" if findings else "good", "problems": problems})
         if listings or files:
-            error = DamagedError(
-                f"{what(listings, files)} of the store {'is' if listings + files == 1 else 'are'} damaged",
-                hint="the store does not use it any more: add or receive the same content again, and check this disk",
-            )
+            are, how = "is" if listings + files == 1 else "are", "damaged"
+            hint = "the store does not use it any more: add or receive the same content again, and check this disk"
+            if lost == listings + files:
+                how, hint = "missing", "add the same files again, or receive their parcels again"
+            error = DamagedError(f"{what(listings, files)} of the store {are} {how}", hint=hint)
             console.error(error, {"packages": documents})
             raise typer.Exit(error.exit_code)
         if not results:
