@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from courier.care.facts import DestinationFacts, ReceivedFacts, SentFacts
 from courier.errors import CourierError
-from courier.media.kinds import DRIVE_LAYOUTS, MEDIA
+from courier.media.kinds import usual_layout
 from courier.parcel.states import ReceivedState, SentState, VolumeState
 from courier.receiving.parcel_status import status_of
 from courier.sending.arrivals_there import volumes_arrived
@@ -60,8 +60,7 @@ def _sent(site: Site, one: SentParcel) -> SentFacts:
         else:
             volumes = outgoing.packing.volumes
             unwritten = sum(volume.state != VolumeState.WRITTEN for volume in outgoing.volumes)
-            kind = MEDIA.get(outgoing.packing.media)
-            layout = (kind.layouts if kind else DRIVE_LAYOUTS)[0]
+            layout = usual_layout(outgoing.packing.media)
             lost = waiting_reports(site, outgoing)
     arrived = volumes_arrived(site, one.parcel) if one.state == SentState.ARRIVING else {}
     return SentFacts(

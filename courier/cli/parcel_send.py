@@ -204,7 +204,7 @@ def create(
         kept, all_kept = disk_bytes(site, packing.parcel), keep_quota(site)
         _say_kept(console, site, kept, all_kept)
         disk = say_written(console, plan.content_bytes)
-        _say_next(console, packing.parcel)
+        _say_next(console, packing)
         space = {"kept_bytes": kept, "built_bytes": all_kept.bytes, "parcel_quota": all_kept.quota}
         found = {"notes": list(plan.notes), "overridden": list(plan.overridden), "delta": delta_document(plan.delta)}
         console.result({"state": parcel.sent.state, **found, **space, **disk, **packing_document(packing)})
@@ -218,8 +218,11 @@ def _say_built(console: Console, packing: PackingList) -> None:
     )
 
 
-def _say_next(console: Console, parcel: str) -> None:
-    console.say(f"Next: courier parcel write {parcel} --layout iso --out DIR")
+def _say_next(console: Console, packing: PackingList) -> None:
+    from courier.media.kinds import usual_layout
+
+    parcel = packing.parcel
+    console.say(f"Next: courier parcel write {parcel} --layout {usual_layout(packing.media)} --out DIR")
     console.say(f"Over the network, beside the media or in their place: courier parcel send {parcel} --by-network")
 
 

@@ -77,6 +77,11 @@ _UNITS |= {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
 _SIZE_HINT = "write it like 64GB, 700MiB or 1.5TB"
 
 
+def usual_layout(kind: str) -> str:
+    """The layout that a kind of medium, or a drive, is meant for before others."""
+    return (MEDIA[kind].layouts if kind in MEDIA else DRIVE_LAYOUTS)[0]
+
+
 def kinds_text() -> str:
     """The names of all kinds, for a help text or hint."""
     return ", ".join(MEDIA)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
 from courier.errors import BusyError, NotFoundError, RefusedError
+from courier.media.kinds import usual_layout
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.states import SentEvent, SentState, VolumeState, after_sent
 from courier.parcel.transitions import sent_event
@@ -153,7 +154,7 @@ def _check_may_ship(parcel: OutgoingParcel, seals: Mapping[int, str], *, by_netw
     if unwritten and not by_network:
         raise RefusedError(
             f"{name}: not written and read back yet: {volumes(unwritten)}",
-            hint=f"courier parcel write {name} --layout iso --out DIR",
+            hint=f"courier parcel write {name} --layout {usual_layout(parcel.packing.media)} --out DIR",
             code=Code.NOT_WRITTEN,
         )
 
