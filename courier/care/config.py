@@ -279,7 +279,7 @@ def _place(where: str, name: str, value: object) -> str:
     kind, _, rest = text.partition(":")
     hint = (
         f"write the address into a file that only you can read (chmod 600), then: courier config set "
-        f"{NOTIFY}.{name} file:FILE; or name a variable of the environment: env:NAME"
+        f"{NOTIFY}.{name} file:/FOLDER/FILE; or name a variable of the environment: env:NAME"
     )
     if kind not in ("file", "env") or not rest or not text.isprintable() or len(text) > _MAX_TEXT:
         # What was given may be a secret, and is not said again.

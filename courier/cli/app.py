@@ -123,6 +123,15 @@ def _report(console: Console, error: CourierError) -> None:
         drop_output()
 
 
+def _typed_command() -> str:
+    """The command that was typed, such as ``courier parcel write``: not all errors of the parser say whose they are."""
+    found, names = command_tree(), ["courier"]
+    for word in sys.argv[1:]:
+        if (below := getattr(found, "commands", {}).get(word)) is not None:
+            found, names = below, [*names, word]
+    return " ".join(names)
+
+
 def _run(console: Console) -> int:
     """Run a command and return its exit code. Raises `CourierError` for whatever goes wrong, or `BrokenPipeError`."""
     from courier.files import explain_os
@@ -135,7 +144,7 @@ def _run(console: Console) -> int:
         raise stopped from None
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
-        command = context.command_path if context else "courier"
+        command = context.command_path if context else _typed_command()
         raise UsageError(error.format_message().replace("\n", " "), hint=f"{command} --help") from None
     except SystemExit:
         # The argument parser's own answer to a broken pipe; nothing else of ours exits there.

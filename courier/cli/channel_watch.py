@@ -116,7 +116,7 @@ def watch(
         return
     with _stopping() as stop, contextlib.ExitStack() as opened:
         site = _opened_site(console, opened, stop, once=once)
-        _check_folders(console, folders, site.home)
+        _check_folders(console, folders, site.home, once=once)
 
         def ready() -> None:
             what = ", ".join([*map(str, wish.folders), *(["removable media"] if wish.removable else [])])
@@ -162,7 +162,7 @@ def _opened_site(console: Console, opened: contextlib.ExitStack, stop: threading
             stop.wait(BUSY_SECONDS)
 
 
-def _check_folders(console: Console, folders: tuple[Path, ...], home: Path) -> None:
+def _check_folders(console: Console, folders: tuple[Path, ...], home: Path, *, once: bool) -> None:
     """Refuse folders that are none, and say of those that are not there that they are watched all the same."""
     from courier.errors import UsageError
 
@@ -172,7 +172,7 @@ def _check_folders(console: Console, folders: tuple[Path, ...], home: Path) -> N
         if folder.resolve().is_relative_to(home.resolve()) or home.resolve().is_relative_to(folder.resolve()):
             raise UsageError(f"--media {folder}: the home of this site is there", hint="watch a folder apart from it")
         if not folder.exists():
-            console.note(f"{folder} does not exist; it is watched in case it appears")
+            console.note(f"{folder} does not exist" + ("" if once else "; it is watched in case it appears"))
 
 
 class _Told:
