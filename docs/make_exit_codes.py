@@ -64,7 +64,7 @@ ADVICE = {
     9: "Another command uses the site, the point or the port. Wait for it, then give the same command again.",
     10: (
         "Not an error: `courier status --check`, or `courier doctor`, found something that a person has to see "
-        "to. Give the command without `--check` to see what, with the next command."
+        "to. It says what, with the next command; with `--quiet` only the first."
     ),
     11: (
         "Not an error: the task sequence asks for a restart. Restart the computer, then give the same command "
