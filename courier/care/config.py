@@ -88,9 +88,21 @@ class Config:
                 new = [code for code in self.groups[one[1:].lower()] if code not in found]
                 grouped.update(new)
                 found += new
+            elif one.lower() in self.groups and not is_code(one):
+                hint = f"the group of that name is written @{one.lower()}"
+                raise UsageError(f"{one} is no code of a site", hint=hint)
             elif one not in grouped:
                 found.append(one)
         return found
+
+
+def is_code(text: str) -> bool:
+    """Whether a text is the code of a site."""
+    try:
+        check_site(text.upper())
+    except FormatError:
+        return False
+    return True
 
 
 TABLES = (GROUPS, NOTIFY, HOOKS)

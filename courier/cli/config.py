@@ -87,12 +87,33 @@ def _change(console: Console, key: str, value: str) -> None:
     from courier.care.config import change_config
 
     with console.site() as site:
-        _say(console, change_config(site.home, key, value))
+        config = change_config(site.home, key, value)
+    _note_no_address(console, key, config)
+    _say(console, config)
+
+
+def _note_no_address(console: Console, key: str, config: Config) -> None:
+    """Say at once what keeps a service from being told: its file is not there, or others can read it."""
+    from courier.care.notify import addresses_of
+    from courier.errors import CourierError
+
+    name = key.partition(".")[2]
+    place = config.notify.get(name, "") if key == f"notify.{name}" else ""
+    # A variable may be set for the service alone.
+    if place.startswith("file:"):
+        try:
+            addresses_of(name, place)
+        except CourierError as error:
+            console.note(f"{error.message}; nobody is told by it until that is mended", hint=error.hint)
+        except OSError as error:
+            console.note(f"{key}: {place}: {error.strerror or error}; nobody is told by it until that is mended")
 
 
 def expand_groups(console: Console, codes: list[str] | None) -> list[str]:
     """Codes of sites as typed, with ``@NAME`` replaced by the sites of that group. Raises `NotFoundError`."""
-    if not codes or not any(code.startswith("@") for code in codes):
+    from courier.care.config import is_code
+
+    if not codes or all(is_code(code) for code in codes):
         return codes or []
     return config_of(console).expand(codes)
 

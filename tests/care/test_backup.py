@@ -140,7 +140,8 @@ def test_a_passphrase_opens_a_backup_and_another_one_does_not(sites: Sites, monk
     found = run("restore", out, "--dry-run", "--json").document
     assert (found["site"], found["dry_run"]) == ("HQ1", True)
     monkeypatch.setenv("COURIER_BACKUP_PASSPHRASE", "a wrong one")
-    assert home.fails("restore", out, code=3)["code"] == "not-for-us"
+    error = home.fails("restore", out, code=3)
+    assert (error["code"], "give the passphrase" in error["hint"]) == ("not-for-us", True)
     monkeypatch.setenv("COURIER_BACKUP_PASSPHRASE", "a long one")
     assert home("restore", out)["site"] == "HQ1"
     assert home("site", "list") == sites.hq("site", "list")

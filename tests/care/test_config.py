@@ -129,7 +129,7 @@ def test_what_is_written_is_read_again() -> None:
         media="bd25",
         carrier='Śpeedy "Vans" \\',
         transit_days=3,
-        groups={"a": ("BR1", "BR2")},
+        groups={"a": ("BR1", "BR2"), "branches": ("BR1",)},
         notify={"desk": "file:/etc/desk.url"},
         hooks={"key-ending": ("sh", "-c", 'echo "$COURIER_WHAT"\\n')},
     )
@@ -141,3 +141,6 @@ def test_what_is_written_is_read_again() -> None:
     assert again.expand(["BR1", "@A", "BR1"]) == ["BR1", "BR2", "BR1"]  # twice: refused by who plans
     with pytest.raises(NotFoundError):
         again.expand(["@b"])
+    with pytest.raises(UsageError):
+        again.expand(["branches"])
+    assert again.expand(["br1", "other"]) == ["br1", "other"]

@@ -129,6 +129,11 @@ def test_services_are_named_tested_and_listed_without_passwords(tmp_path: Path) 
         assert "hunter22" not in failed.out
     assert home.fails("notify", "test", "dask", code=6)["code"] == "not-found"
     assert "hunter22" not in (home.path / "log" / "courier.log").read_text()
+    path.chmod(0o644)
+    if os.name == "posix":
+        assert "can be read by others (mode 644)" in home.says("config", "set", "notify.desk", f"file:{path}")
+    said = home.says("config", "set", "notify.desk", f"file:{tmp_path / 'none'}")
+    assert "nobody is told by it until that is mended" in said
     # An address on the command line would be seen by others, and is not repeated either.
     error = home.fails("config", "set", "notify.desk", "mailto://ann:secret@example.org", code=2)
     assert "secret" not in error["message"] + error["hint"]
