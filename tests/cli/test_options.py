@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from journey import FIXTURES, SMALL, Sites, add, make_sites, run, sent
 
-from courier.cli.app import command_tree
+from courier.cli.app import command_tree, main
 
 SIZES = {"SIZE", "RATE", "BLOCK/DELAY", "VOLUMES", "VOLUME=SERIAL", "HOST:PORT"}
 """Names in the help of the values of options whose text holds a number."""
@@ -169,3 +169,13 @@ def test_paths_and_operators_that_are_not_utf_8_do_no_harm(tmp_path: Path) -> No
     assert sites.hq.fails("channel", "address", "add", "BR1", odd, code=2)
     (odd / "source" / "b\udcffd").write_bytes(b"b")
     assert "b\\udcffd" in sites.hq.fails("package", "add", odd / "source", "--name", "X", code=3)["message"]
+
+
+def test_an_option_without_its_value_names_the_command_whose_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["courier", "channel", "watch", "--media"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "-> courier channel watch --help" in capsys.readouterr().err

@@ -50,6 +50,16 @@ def test_a_version_is_removed_though_another_has_lost_its_listing(home: Home, tm
     assert again["unfreed"] == "" and home.contents() == []
 
 
+def test_content_that_is_only_missing_is_not_called_damaged(home: Home, tmp_path: Path) -> None:
+    package = add(home, write_files(tmp_path / "first", a=b"first"))
+    for pack in (home.path / "store").rglob("*"):
+        if pack.is_file() and "listing" not in str(pack):
+            pack.unlink()
+    said = home.says("package", "verify", package, code=4)
+    assert "1 file missing" in said and "1 file of the store is missing" in said
+    assert "check this disk" not in said
+
+
 def test_a_package_with_many_damaged_files_is_told_in_few_lines(home: Home, tmp_path: Path) -> None:
     files = {f"f{n:03}": noise(2_000, n) for n in range(SHOWN + 5)}
     package = add(home, write_files(tmp_path / "many", **files))
