@@ -13,16 +13,20 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from courier.care.notices import Notice
 from courier.care.notify import Outcome, Sent, own_group
-from courier.text import one_line
+from courier.text import one_line, size_text
 from formats.records import format_time
 
+MOST_SAID = 16_000_000
+"""Bytes that a hook may print: they lie on the disk until it ends."""
 _TAIL = 4096
+_LOOK_SECONDS = 0.2
 
 
 def facts_of(site: str, home: Path, one: Notice) -> dict[str, str]:
@@ -40,7 +44,7 @@ def facts_of(site: str, home: Path, one: Notice) -> dict[str, str]:
 
 
 def run_hook(words: Sequence[str], facts: dict[str, str], *, seconds: float) -> Sent:
-    """Run the command of a hook. What does not end in time is ended, with all that it has started.
+    """Run the command of a hook. What does not end in time, or prints without end, is ended with all that it started.
 
     A hook that ran is not run again for the same cause, however it ended; one that cannot be started is tried again.
     """
@@ -56,14 +60,27 @@ def run_hook(words: Sequence[str], facts: dict[str, str], *, seconds: float) -> 
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
             return Sent(outcome=Outcome.FAILED, reason=f"{words[0]} cannot be started: {why}")
-        try:
-            process.communicate(json.dumps(facts).encode() + b"\n", timeout=seconds)
-        except subprocess.TimeoutExpired:
+        if why := _wait(process, json.dumps(facts).encode() + b"\n", said, seconds):
             _end(process)
-            return Sent(outcome=Outcome.UNKNOWN, reason=f"it did not end within {seconds:g} s, and was ended")
+            return Sent(outcome=Outcome.UNKNOWN, reason=f"{why}, and was ended")
         if process.returncode == 0:
             return Sent(outcome=Outcome.SENT)
         return Sent(outcome=Outcome.UNKNOWN, reason=f"it ended with code {process.returncode}{_last_line(said)}")
+
+
+def _wait(process: subprocess.Popen[bytes], facts: bytes, said: Any, seconds: float) -> str:
+    """Give a hook its facts and wait for its end; return why it has to be ended, or an empty text."""
+    end = time.monotonic() + seconds
+    left: bytes | None = facts
+    while (rest := end - time.monotonic()) > 0:
+        try:
+            process.communicate(left, timeout=min(rest, _LOOK_SECONDS))
+            return ""
+        except subprocess.TimeoutExpired:
+            left = None  # it goes on with what it was given before
+        if os.fstat(said.fileno()).st_size > MOST_SAID:
+            return f"it printed more than {size_text(MOST_SAID)}"
+    return f"it did not end within {seconds:g} s"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

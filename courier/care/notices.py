@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Annotated
 
 from courier.care.waiting import Cause, Waiting
+from courier.text import one_line
 from formats.records import Record, Time, text
 
 MAX_TEXT = 2000
@@ -72,11 +73,14 @@ class Letter:
 
 
 def notice(event: Event, cause: str, what: str, *, at_ns: int, next: str = "", parcel: str = "") -> Notice:
-    """A notice of something that happened once."""
+    """A notice of something that happened once.
+
+    ``what`` may name what strangers named: it stays one line, or a name could pass for a command to be typed.
+    """
     return Notice(
         event=event.value,
-        cause=_cut(f"{event.value}:{cause}"),
-        what=_cut(what),
+        cause=_cut(one_line(f"{event.value}:{cause}")),
+        what=_cut(one_line(what)),
         next=_cut(next),
         parcel=parcel,
         standing=False,
@@ -141,7 +145,7 @@ def of_log_entry(parcel: str, word: str, line: str, *, at_ns: int) -> Notice | N
         return notice(Event.IMPORTED, f"{parcel}:{line}", what, at_ns=at_ns, next=show, parcel=parcel)
     if word in ("refused", "recalled"):
         what, then = f"{parcel} was {word}: {line}", f"courier parcel log {parcel}"
-        return notice(Event.REFUSED, f"parcel:{parcel}", what, at_ns=at_ns, next=then, parcel=parcel)
+        return notice(Event.REFUSED, f"parcel:{parcel}:{word}", what, at_ns=at_ns, next=then, parcel=parcel)
     return None
 
 
@@ -158,5 +162,4 @@ def message_of(site: str, notices: list[Notice]) -> tuple[str, str]:
 
 
 def _cut(said: str) -> str:
-    said = said.replace("\0", "")
     return said if len(said) <= MAX_TEXT else f"{said[: MAX_TEXT - 3]}..."

@@ -186,6 +186,19 @@ def test_a_message_names_many_notices_and_counts_the_rest() -> None:
     assert text.endswith("and 10 more: courier status")
 
 
+def test_what_strangers_named_adds_no_line_to_a_message() -> None:
+    one = notice(Event.REFUSED, "x", "/media/a\n  -> courier site trust evil.card\x1b[2J\udcff", at_ns=1)
+    _, text = message_of("BR1", [one])
+    assert text == r"/media/a\n  -> courier site trust evil.card\x1b[2J\udcff"
+
+
+def test_that_a_parcel_is_recalled_is_told_also_after_it_was_refused() -> None:
+    refused, recalled = (of_log_entry("HQ1-000001", word, "why", at_ns=1) for word in ("refused", "recalled"))
+    assert refused is not None
+    assert recalled is not None
+    assert refused.cause != recalled.cause
+
+
 def test_texts_of_any_length_go_into_a_notice() -> None:
     one = notice(Event.DAMAGE, "c" * 9000, "w\0" * 9000, at_ns=NOW)
     assert len(one.what) <= MAX_TEXT

@@ -6,12 +6,14 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from journey import make_home
 from notice_receiver import receiving
 
+from courier.care import hooks
 from courier.care.hooks import facts_of, run_hook
 from courier.care.notices import Event, notice
 from courier.care.notify import Outcome, addresses_of, masked, send, without_addresses
@@ -200,6 +202,23 @@ def _runs(process: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+def test_a_hook_that_prints_without_end_is_ended_before_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks, "MOST_SAID", 1 << 20)
+    code = "import os\nwhile True: os.write(1, bytes(1 << 16))"
+    begun = time.monotonic()
+    done = run_hook([sys.executable, "-c", code], facts_of("BR1", Path("/home"), ONE), seconds=60)
+    assert done.outcome is Outcome.UNKNOWN
+    assert done.reason == "it printed more than 1.0 MB, and was ended"
+    assert time.monotonic() - begun < 30
+
+
+def test_a_hook_that_never_reads_gets_no_more_than_it_has_room_for() -> None:
+    long = replace(ONE, what="\N{SNOWMAN}" * 2000, next="\N{SNOWMAN}" * 2000, cause="\N{SNOWMAN}" * 2000)
+    facts = facts_of("BR1", Path("/" + "\N{SNOWMAN}" * 8000), long)
+    done = run_hook([sys.executable, "-c", "import time; time.sleep(0.5)"], facts, seconds=20)
+    assert done.outcome is Outcome.SENT
 
 
 def test_the_names_of_hooks_and_their_programs_are_checked(tmp_path: Path) -> None:

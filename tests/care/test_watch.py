@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
 import shutil
 import sys
 from contextlib import closing
@@ -131,6 +133,24 @@ def test_what_fails_in_one_step_is_said_once_and_stops_no_other(
     assert "a bug" in trouble
     assert len([one for one in said.warnings if "a bug" in one]) == 1
     assert len([one for one in _causes(own.sites.br.path) if one.startswith("trouble:")]) == 1
+
+
+def test_media_of_any_name_are_taken_in_and_told(own: Shipped, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not sys.platform.startswith("linux"):
+        pytest.skip("names that are no text are of Linux")
+    quickly(monkeypatch)
+    own.sites.br("config", "set", "hooks.refused", shlex.join([sys.executable, "-c", "pass"]))
+    names = (b"no text \xff\xfe", b"two\nMAINPID=1", b"\x1b[31mred", "turned \u202e".encode())
+    for name in names:
+        place = into / os.fsdecode(name)
+        place.mkdir()
+        (place / "file").write_text("x")
+    said = Said()
+    _put(own, into)
+    with watching(own.sites.br.path, said, into):
+        wait_until(lambda: _state(own) == "Imported")
+        wait_until(lambda: len([one for one in _causes(own.sites.br.path) if one.startswith("refused:medium:")]) == 4)
+    assert not any("unexpected" in one for one in said.warnings)
 
 
 def test_an_error_is_tried_again_ever_later(own: Shipped, monkeypatch: pytest.MonkeyPatch) -> None:

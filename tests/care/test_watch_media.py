@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ from journey import FIXTURES, Sites, add, digests_of, make_sites, noise, sent, w
 from watching import Clock, Said, Shipped, copied, media_step, shipped
 
 from courier.care.watch import media_step as step_module
+from courier.care.watch import sightings
 from courier.care.watch.media_step import AGAIN_FIRST_SECONDS, MediaStep, MediaWish, Taking
 from courier.care.watch.sightings import look
 from courier.errors import BusyError, CourierError, NoSpaceError
@@ -101,6 +104,40 @@ def test_files_that_are_no_media_and_empty_folders_are_passed_over(desk: Desk) -
     (desk.into / "lost+found").mkdir()
     (desk.into / "gone.iso").symlink_to(desk.into / "none")
     assert desk.look() == []
+
+
+def test_a_pipe_among_the_files_of_a_medium_is_not_waited_for(desk: Desk) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("pipes with a name are of POSIX")
+    volume = desk.put(1)
+    for place in (volume / "data", desk.into / "trap", desk.into / "linked"):
+        place.mkdir(exist_ok=True)
+    (desk.into / "trap" / "file").write_text("x")
+    os.mkfifo(desk.into / "trap" / "bag-info.txt")
+    (desk.into / "linked" / "file").write_text("x")
+    (desk.into / "linked" / "bag-info.txt").symlink_to(desk.into / "trap" / "bag-info.txt")
+    os.mkfifo(desk.into / "HQ1-000001.iso")
+    found: list[Path] = []
+    looking = threading.Thread(target=lambda: found.extend(desk.look()), daemon=True)
+    looking.start()
+    looking.join(20)
+    assert found == [volume, desk.into / "linked", desk.into / "trap"]
+
+
+def test_of_a_folder_with_very_many_files_only_media_are_kept_in_memory(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sightings, "MOST_ENTRIES", 50)
+    (desk.into / "many").mkdir()
+    for number in range(3000):
+        (desk.into / f"{number}.txt").touch()
+        (desk.into / "many" / f"{number}.txt").touch()
+    tracemalloc.start()
+    try:
+        assert len(look([desk.into])) == 1
+        assert tracemalloc.get_traced_memory()[1] < 200_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_all_volumes_at_once_are_imported_and_none_is_read_again(desk: Desk) -> None:

@@ -142,6 +142,8 @@ def test_the_manager_is_told_by_an_abstract_socket_too(monkeypatch: pytest.Monke
         manager = ServiceManager()
         manager.alive("it waits")
         assert listening.recv(1000) == b"WATCHDOG=1\nSTATUS=it waits"
+        manager.alive("it reads /media/two\nMAINPID=1")
+        assert listening.recv(1000) == rb"WATCHDOG=1" + b"\n" + rb"STATUS=it reads /media/two\nMAINPID=1"
         assert manager.watchdog_seconds == 30
 
 

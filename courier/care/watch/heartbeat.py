@@ -21,6 +21,7 @@ from courier.errors import CourierError
 from courier.files import is_locked, make_folder, write_atomic
 from courier.site.clock import now
 from courier.site.file_names import WATCH
+from courier.text import one_line
 from formats.errors import FormatError
 from formats.records import Count, NamedRecord, Time, read_named, text
 
@@ -115,9 +116,12 @@ class Heartbeat:
         self._write()
 
     def step(self, what: str, *, is_long: bool = False) -> None:
-        """A step begins; one that may take long (``is_long``) is in the file at once."""
+        """A step begins; one that may take long (``is_long``) is in the file at once.
+
+        It may name a medium, which is called what a stranger wants: a line of it would be an order for the manager.
+        """
         with self._lock:
-            self._state = replace(self._state, step=what[:300])
+            self._state = replace(self._state, step=one_line(what)[:300])
         self.alive()
         if is_long:
             self._write()
@@ -128,9 +132,10 @@ class Heartbeat:
 
     def trouble(self, what: str) -> None:
         """What failed and is tried again; empty: nothing any more. It is in the file at once."""
-        if what[:2000] != self._state.trouble:
+        what = one_line(what)[:2000]
+        if what != self._state.trouble:
             with self._lock:
-                self._state = replace(self._state, trouble=what[:2000])
+                self._state = replace(self._state, trouble=what)
             self._write()
 
     def _run(self, pause: float) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from courier.care.notices import Event, Notice, notice
+from courier.care.notices import Event, Notice, notice, standing
 from courier.care.watch.media_book import MediaBook, Taken
 from courier.care.watch.sightings import Seen, Settling, Sighting, identity_of, listing_of, look
 from courier.error_codes import Code
@@ -199,7 +199,8 @@ class MediaStep:
         if not isinstance(error, BusyError):
             self.failures.append(error)
             text = f"{path_text(one.path)} cannot be taken in now: {error.message}"
-            self.note(notice(Event.TROUBLE, f"media:{error.code}", text, at_ns=now(), next=_command(error.hint)))
+            trouble = notice(Event.TROUBLE, f"media:{error.code}", text, at_ns=now(), next=_command(error.hint))
+            self.note(standing(trouble))  # when the disk is full again next week, that is told again
 
     def _tell(self, one: Seen, error: CourierError, event: Event) -> None:
         name = path_text(one.path)

@@ -30,7 +30,7 @@ from courier.channel.sync import Exchange, exchange_locked, synchronise
 from courier.distribution.by_rule import RuleOutcome, apply_rules
 from courier.distribution.by_rule import waiting as waits_for_points
 from courier.errors import BusyError, CourierError, StoppedError, UsageError, explain
-from courier.files import explain_os, locked
+from courier.files import explain_os, locked, path_text
 from courier.progress import Progress
 from courier.site.catalog import messages, parcels
 from courier.site.clock import now
@@ -287,7 +287,8 @@ class _Run:
         if not ready:
             return
         self.heartbeat.step(
-            f"it reads {ready[0].path}" + (f" and {len(ready) - 1} more" if len(ready) > 1 else ""), is_long=True
+            f"it reads {path_text(ready[0].path)}" + (f" and {len(ready) - 1} more" if len(ready) > 1 else ""),
+            is_long=True,
         )
         self._was_long = True
         done = self.media.take_in(self.site, ready, progress=_Alive(self.heartbeat), check=self._check)

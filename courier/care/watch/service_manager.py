@@ -9,6 +9,8 @@ import contextlib
 import os
 import socket
 
+from courier.text import one_line
+
 SOCKET, WATCHDOG = "NOTIFY_SOCKET", "WATCHDOG_USEC"
 
 
@@ -28,8 +30,8 @@ class ServiceManager:
         self._tell("READY=1")
 
     def alive(self, status: str) -> None:
-        """A sign of life, and what is being done."""
-        self._tell(f"WATCHDOG=1\nSTATUS={status}")
+        """A sign of life, and what is being done, in one line."""
+        self._tell(f"WATCHDOG=1\nSTATUS={one_line(status)}")
 
     def stopping(self) -> None:
         """The service ends."""

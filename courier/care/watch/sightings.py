@@ -6,11 +6,13 @@ looked at. It is known again by these and by what its volumes call themselves, n
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from heapq import nsmallest
 from pathlib import Path
 
 from courier.media.finding import OF_THE_SYSTEM, is_named_like_a_volume, is_volume
@@ -19,6 +21,9 @@ MOST_ENTRIES = 20_000
 """Names that are looked at on a medium; a volume has some twenty."""
 DEPTH = 5
 _SAMPLE = 64 << 10
+_BAG_INFO, _LABELS, _LABEL_DEPTH = "bag-info.txt", 1000, 2
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+"""Flags for opening what a stranger may have made: no link is followed, and a pipe is not waited for."""
 _DESCRIPTORS = 32 << 10
 """Where the volume descriptors of a disc image begin, with its label."""
 REMOVABLE = ("/run/media/*/*", "/media/*", "/media/*/*")
@@ -52,18 +57,24 @@ def _places_in(folder: Path) -> Iterator[Path]:
         yield folder
         return
     try:
-        inside = sorted(folder.iterdir())
+        with os.scandir(folder) as items:
+            # Of a folder with millions of other files nothing is kept but what may be a medium.
+            inside = sorted(Path(one.path) for one in items if _is_place(one))
     except OSError:
         return
-    for path in inside:
-        if path.name.startswith(".") or path.name in OF_THE_SYSTEM:
-            continue
-        try:
-            mode = path.lstat().st_mode  # links are not followed: one may lead to the whole disk
-        except OSError:
-            continue
-        if stat.S_ISDIR(mode) or (stat.S_ISREG(mode) and is_named_like_a_volume(path)):
-            yield path
+    yield from inside
+
+
+def _is_place(entry: os.DirEntry[str]) -> bool:
+    if entry.name.startswith(".") or entry.name in OF_THE_SYSTEM:
+        return False
+    try:
+        # Links are not followed: one may lead to the whole disk.
+        if entry.is_dir(follow_symlinks=False):
+            return True
+        return is_named_like_a_volume(Path(entry.path)) and entry.is_file(follow_symlinks=False)
+    except OSError:
+        return False
 
 
 def _mounts(patterns: Sequence[str]) -> Iterator[Path]:
@@ -98,7 +109,8 @@ def listing_of(path: Path) -> str | None:
 def _lines(folder: Path, prefix: str, depth: int) -> Iterator[bytes]:
     try:
         with os.scandir(folder) as items:
-            entries = sorted(items, key=lambda one: one.name)
+            # More than these are not looked at, and so not kept in memory either.
+            entries = nsmallest(MOST_ENTRIES, items, key=lambda one: one.name)
     except OSError as error:
         yield os.fsencode(f"{prefix} {error.errno}\0")
         return
@@ -125,23 +137,40 @@ def identity_of(sighting: Sighting) -> str:
     digest = hashlib.sha256(sighting.listing.encode())
     path = sighting.path
     for label, offset in [(path, _DESCRIPTORS)] if path.is_file() else [(one, 0) for one in _bag_infos(path)]:
-        try:
-            with label.open("rb") as source:
-                source.seek(offset)
-                digest.update(source.read(_SAMPLE))
-        except OSError:
-            continue
+        with contextlib.suppress(OSError):
+            digest.update(_sample(label, offset))
     return digest.hexdigest()
 
 
+def _sample(path: Path, offset: int) -> bytes:
+    """Some bytes of a regular file, empty for anything else: a pipe on a medium would be waited for without end."""
+    descriptor = os.open(path, os.O_RDONLY | _AT_ONCE)
+    with os.fdopen(descriptor, "rb") as source:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return b""
+        source.seek(offset)
+        return source.read(_SAMPLE)
+
+
 def _bag_infos(folder: Path) -> list[Path]:
+    """The files of a medium that name its volumes, at most `_LABELS`; those further up come first."""
     found: list[Path] = []
-    for depth in ("", "*/", "*/*/"):
-        try:
-            found += sorted(folder.glob(f"{depth}[bB][aA][gG]-[iI][nN][fF][oO].[tT][xX][tT]"))
-        except OSError:
-            continue
-    return found[:1000]
+    for depth in range(_LABEL_DEPTH + 1):
+        found += nsmallest(_LABELS - len(found), _labels_at(folder, depth))
+    return found
+
+
+def _labels_at(folder: Path, depth: int) -> Iterator[Path]:
+    """The files so many folders down that name volumes."""
+    try:
+        with os.scandir(folder) as items:
+            for one in items:
+                if depth and one.is_dir(follow_symlinks=False):
+                    yield from _labels_at(Path(one.path), depth - 1)
+                elif not depth and one.name.lower() == _BAG_INFO:
+                    yield Path(one.path)
+    except OSError:
+        return
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
