@@ -56,6 +56,7 @@ class Code(StrEnum):
     CACHE_TOO_SMALL = "cache-too-small", "The package is larger than the whole cache."
     CARD_NOT_CHAINED = "card-not-chained", "A site's new card is not signed by a key of its pinned card."
     CATALOGUE = "catalogue", "The database of the catalogue reported an error."
+    CATALOGUE_REPLACED = "catalogue-replaced", "Another catalogue lies in the home since the command began."
     CLOCK = "clock", "A time lies in the future, so this computer's clock or the sender's is wrong."
     CLUSTER = "cluster", "The workers of a cluster cannot do the work; the message says why."
     COMPLETE = "complete", "Nothing is missing, so there is nothing to repair."

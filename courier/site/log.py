@@ -172,6 +172,8 @@ class SharedLogFile(logging.Handler):
             self._append(line)
 
     def _append(self, line: bytes) -> None:
+        if not (self._folder.parent / SETTINGS).is_file():
+            return  # the home was moved away: nothing may lie where it is to be restored
         deadline = time.monotonic() + _WAIT_SECONDS
         while True:
             try:

@@ -49,4 +49,5 @@ class Paging:
 
 def page_of(text: str) -> int:
     """The page that a query asks for: 1 for whatever is no number of a page."""
-    return min(MOST, int(text)) if text.isascii() and text.isdecimal() and int(text[:9]) > 0 else 1
+    # Of a number without end Python makes none: nine digits tell whether it is one, and whether it is beyond `MOST`.
+    return max(1, min(MOST, int(text[:9]))) if text.isascii() and text.isdecimal() else 1

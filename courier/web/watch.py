@@ -130,6 +130,8 @@ class Watch:
         if self._problem is None or self._problem.message != problem.message:
             self._changes += 1
         self._problem = problem
+        # It is over as soon as something is gathered again, also where nothing was written meanwhile.
+        self._gather_at = min(self._gather_at, self._clock())
         self._first.set()
 
     def _pause(self) -> None:

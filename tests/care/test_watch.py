@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,13 @@ from courier.care.notice_book import NoticeBook, read_pages
 from courier.care.watch import rounds
 from courier.care.watch.heartbeat import STATE, is_watched, read_state, watch_folder
 from courier.care.watch.media_book import MediaBook
-from courier.care.watch.media_step import MediaStep
+from courier.care.watch.media_step import MediaStep, MediaWish
+from courier.care.watch.rounds import WatchWish
 from courier.cli import channel_watch
+from courier.cli.messages import MESSAGE_HANDLERS
 from courier.distribution import by_rule
-from courier.errors import BusyError, UsageError
+from courier.error_codes import Code
+from courier.errors import BusyError, CourierError, UsageError
 from courier.files import locked
 from courier.receiving import parcel_status, straight
 from courier.site import home as home_module
@@ -151,6 +155,32 @@ def test_media_of_any_name_are_taken_in_and_told(own: Shipped, into: Path, monke
         wait_until(lambda: _state(own) == "Imported")
         wait_until(lambda: len([one for one in _causes(own.sites.br.path) if one.startswith("refused:medium:")]) == 4)
     assert not any("unexpected" in one for one in said.warnings)
+
+
+def test_a_watch_ends_where_another_home_was_restored_in_place_of_its_own(
+    own: Shipped, into: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quickly(monkeypatch)
+    home, ended = own.sites.br.path, list[CourierError]()
+
+    def watched() -> None:
+        with closing(open_site(home)) as site:
+            wish = WatchWish(media=MediaWish(folders=(into,), settle=0.1), every=0.2)
+            try:
+                rounds.watch(site, wish, handlers=MESSAGE_HANDLERS, reports=Said().all(), stop=threading.Event())
+            except CourierError as error:
+                ended.append(error)
+
+    thread = threading.Thread(target=watched, daemon=True)
+    thread.start()
+    wait_until(lambda: is_watched(home))
+    home.rename(tmp_path / "lost")
+    shutil.copytree(tmp_path / "lost", home)
+    _put(own, into)
+    thread.join(60)
+    assert [one.code for one in ended] == [Code.CATALOGUE_REPLACED]
+    watch_once(home, into)
+    assert _state(own) == "Imported"
 
 
 def test_an_error_is_tried_again_ever_later(own: Shipped, monkeypatch: pytest.MonkeyPatch) -> None:

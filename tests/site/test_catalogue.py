@@ -21,6 +21,7 @@ from postgresql import new_database, raw
 from sqlalchemy import BigInteger, Connection, inspect, select, text
 from sqlalchemy.exc import OperationalError
 
+from courier.error_codes import Code
 from courier.errors import BusyError, CourierError, NoSpaceError, RefusedError, UsageError
 from courier.site import known_names as known_names_module
 from courier.site.catalog import (
@@ -368,6 +369,12 @@ def test_through_a_catalogue_that_is_opened_to_read_nothing_is_written(url: str,
 
 
 def test_one_of_an_older_release_is_not_changed_by_whoever_only_reads(url: str) -> None:
+    if url.startswith("sqlite"):
+        file = Path(url.removeprefix("sqlite:///"))
+        with pytest.raises(RefusedError):
+            open_catalogue(url, read_only=True)
+        assert not file.exists()
+        file.touch()
     with pytest.raises(RefusedError) as caught:
         open_catalogue(url, read_only=True)
     assert caught.value.code == "older-catalogue"
@@ -1071,3 +1078,17 @@ def test_a_copy_fills_another_catalogue_whose_log_goes_on_after_it(url: str, tmp
         assert [one.text for one in parcels.read_log(connection, "HQ1-000001")] == ["one", "two", "three"]
     with pytest.raises(RefusedError, match="not empty"):
         fill(url, tmp_path / "copy")
+
+
+def test_what_was_begun_with_one_catalogue_is_not_gone_on_with_in_another(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.sqlite"
+    with contextlib.closing(open_catalogue(sqlite_url(path))) as catalogue:
+        path.rename(tmp_path / "gone")
+        with pytest.raises(RefusedError) as gone, catalogue.writing():
+            pass
+        assert gone.value.code == Code.NO_CATALOGUE
+        open_catalogue(sqlite_url(path)).close()
+        for connecting in (catalogue.reading, catalogue.writing):
+            with pytest.raises(RefusedError) as replaced, connecting():
+                pass
+            assert replaced.value.code == Code.CATALOGUE_REPLACED

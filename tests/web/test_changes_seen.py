@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -9,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from journey import Home, make_home
+from dashboard_client import dashboard_of
+from journey import Home, add, make_home, write_files
 
 from courier.errors import CourierError, RefusedError
 from courier.site.home import Site, open_site
+from courier.site.log import LOGGER, logged
 from courier.web import watch as watch_module
 from courier.web.snapshot import Snapshot, take_snapshot
 from courier.web.watch import LEAST_SECONDS, TIMES_LONGER, Watch
@@ -157,6 +160,24 @@ def test_a_failure_is_told_and_ends_when_its_cause_does(
         assert watch.seen().snapshot is not None
     finally:
         watch.end()
+
+
+def test_a_home_that_is_lost_and_restored_is_seen_and_no_file_is_made_in_its_place(home: Home, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    add(home, write_files(tmp_path / "one", one=b"1"), name="Of the lost home")
+    with dashboard_of(home.path) as asking, logged(home.path, "dashboard"):
+        assert "Of the lost home" in asking("/packages").text
+        home.path.rename(gone)
+        until(lambda: 'class="problem"' in asking("/packages").text)
+        LOGGER.warning("a line of the log")
+        (home.path / "keys").mkdir(parents=True)
+        with pytest.raises(CourierError), asking.site.catalogue.reading():
+            pass
+        assert sorted(one.name for one in home.path.iterdir()) == ["keys"]
+        shutil.rmtree(home.path)
+        shutil.copytree(gone, home.path)
+        add(home, write_files(tmp_path / "two", two=b"2"), name="Of the new home")
+        until(lambda: "Of the new home" in asking("/packages").text)
 
 
 def test_when_nobody_looks_nothing_is_looked_at(watch: Watch, gathering: Gathering) -> None:

@@ -108,6 +108,13 @@ def test_names_that_try_to_be_markup_are_shown_as_text(dashboard_home: Dashboard
     assert "No parcel is like that" in found.text
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "9" * 5000, "\u0661", "1e3", "0" * 5000])
+def test_a_page_of_any_number_is_a_page(asking: Asking, number: str) -> None:
+    assert asking(f"/parcels?page={number}").status_code == 200
+    assert asking(f"/channel?dead={number}").status_code == 200
+    assert asking.log == []
+
+
 def test_the_overview_says_what_waits_with_its_command_and_draws_the_newest_parcels(
     dashboard_home: DashboardHome, asking: Asking
 ) -> None:

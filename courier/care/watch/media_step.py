@@ -241,6 +241,8 @@ def _each_received(
     try:
         yield media, receive(media)
     except Exception as error:
+        if isinstance(error, CourierError) and error.code in (Code.NO_CATALOGUE, Code.CATALOGUE_REPLACED):
+            raise  # it says nothing of the media
         if len(media) > 1 and not isinstance(error, _LATER):
             for one in media:
                 yield from _each_received([one], receive)

@@ -29,6 +29,7 @@ from courier.channel.serve import unlock_keys
 from courier.channel.sync import Exchange, exchange_locked, synchronise
 from courier.distribution.by_rule import RuleOutcome, apply_rules
 from courier.distribution.by_rule import waiting as waits_for_points
+from courier.error_codes import Code
 from courier.errors import BusyError, CourierError, StoppedError, UsageError, explain
 from courier.files import explain_os, locked, path_text
 from courier.progress import Progress
@@ -243,6 +244,8 @@ class _Run:
         except StoppedError:
             return
         except Exception as error:
+            if isinstance(error, CourierError) and error.code is Code.CATALOGUE_REPLACED:
+                raise  # another home lies here now, and this is no watch of it
             self._failed(step, _explained(error))
         else:
             if step.said:

@@ -45,13 +45,48 @@ class Catalogue:
 
     def __init__(self, engine: Engine, *, read_only: bool = False) -> None:
         self._engine, self._read_only = engine, read_only
+        name = engine.url.database if engine.dialect.name == "sqlite" else None
+        self._file = Path(name) if name else None
+        self._identity = self._found()
         # In SQLite others wait for the writer by sleeping ever longer; threads of one process take turns by a lock.
         self._turn = threading.RLock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
         self._fences: dict[str, int] = {}
 
+    def _found(self) -> tuple[int, int] | None:
+        """By what the file is known that lies there now; None where there is none."""
+        try:
+            info = self._file.stat() if self._file is not None else None
+        except FileNotFoundError:
+            return None
+        return (info.st_dev, info.st_ino) if info is not None else None
+
+    def _see_to_the_file(self) -> None:
+        """Go by the file that is in the home now, and not by one that was lost or moved away since it was opened.
+
+        What was opened to read is opened anew. Raises `RefusedError` otherwise: what was begun with another home is not
+        gone on with in this one.
+        """
+        found = self._found()
+        if found == self._identity:
+            return
+        if self._read_only:
+            self._engine.dispose()
+            self._identity = found
+            return
+        what = "is gone" if found is None else "was replaced by another"
+        raise RefusedError(
+            f"{self._file} {what} while this command ran",
+            hint="run the command again once the home is there",
+            code=Code.NO_CATALOGUE if found is None else Code.CATALOGUE_REPLACED,
+        )
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection for reading; all that is read through it is one state of the catalogue."""
+        """A connection for reading; all that is read through it is one state of the catalogue.
+
+        Raises `RefusedError` where the file is another since, unless the catalogue was opened for reading only.
+        """
+        self._see_to_the_file()
         with _translated(self._engine), self._engine.connect().execution_options(**{_READ: True}) as connection:
             yield connection
 
@@ -64,6 +99,7 @@ class Catalogue:
         """
         if self._read_only:
             raise RefusedError("the catalogue was opened for reading only", hint="give the command that changes it")
+        self._see_to_the_file()
         with (
             self._turn,
             _translated(self._engine),
@@ -100,14 +136,19 @@ class Catalogue:
     def watching(self) -> Iterator[Callable[[], str]]:
         """A function that gives a text which differs whenever somebody else has written since it was last called.
 
-        One thread at a time may call it. On a server it may differ too when another database was written.
+        One thread at a time may call it. On a server it may differ too when another database was written. It raises
+        `BusyError` when the file is another than at the beginning: then one begins anew.
         """
+        self._see_to_the_file()
+        begun_with = self._found()
         with _translated(self._engine), self._engine.connect().execution_options(**{_READ: True}) as connection:
             is_file = self._engine.dialect.name == "sqlite"
             # SQLite counts for each connection what others have committed; PostgreSQL numbers its transactions.
             asked = "PRAGMA data_version" if is_file else "SELECT txid_snapshot_xmax(txid_current_snapshot())"
 
             def state() -> str:
+                if self._found() != begun_with:
+                    raise BusyError("the catalogue was replaced by another", hint="it is opened anew in a moment")
                 with _translated(self._engine), connection.begin():
                     return str(connection.exec_driver_sql(asked).scalar())
 
@@ -238,6 +279,8 @@ def _engine(url: str | URL, *, read_only: bool = False) -> Engine:
         raise UsageError(f"catalogue: {error}", hint="pip install 'courier-parcels[postgresql]'") from None
     if kind == "sqlite":
         event.listen(engine, "connect", _sqlite_connect_to_read if read_only else _sqlite_connect)
+        if read_only:
+            event.listen(engine, "do_connect", _sqlite_existing)
     event.listen(engine, "begin", _sqlite_begin if kind == "sqlite" else _postgresql_begin)
     return engine
 
@@ -256,6 +299,12 @@ def _sqlite_connect(connection: Any, _record: object) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _sqlite_existing(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> None:
+    """Have only a file opened that is there: SQLite would make an empty one where a home is just being restored."""
+    arguments[0] = f"{Path(arguments[0]).absolute().as_uri()}?mode=rw"
+    options["uri"] = True
 
 
 def _sqlite_connect_to_read(connection: Any, _record: object) -> None:
