@@ -176,7 +176,8 @@ def _members(path: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """The files of a backup after its manifest. Raises `RefusedError` for one that belongs into no home."""
     seen = {MANIFEST}
     while (member := tar.next()) is not None:
-        if not member.isreg() or not is_allowed(member.name) or member.name in seen:
+        # A sparse file is small in the backup and of any size on the disk.
+        if not member.isreg() or member.issparse() or not is_allowed(member.name) or member.name in seen:
             raise RefusedError(
                 f"{path} holds {member.name[:200]!r}, which no backup of a site has", hint="use another backup"
             )

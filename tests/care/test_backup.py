@@ -186,6 +186,30 @@ def test_a_file_that_belongs_into_no_home_is_refused(sites: Sites, name: str) ->
     assert not (sites.root / "outside").exists()
 
 
+def test_a_small_backup_does_not_grow_without_end_on_the_disk(sites: Sites) -> None:
+    out = backed_up(sites.hq)
+    key = sites.root / "key"
+    key.write_text(IDENTITY.to_text())
+    plain = subprocess.run([stock_tool("age"), "-d", "-i", key, out], capture_output=True, check=True).stdout
+    sparse = tarfile.TarInfo("parcels/out/HQ1-000009/sparse")
+    sparse.size = 512
+    head = bytearray(sparse.tobuf(tarfile.GNU_FORMAT))
+    head[156:157] = tarfile.GNUTYPE_SPARSE
+    head[386:495] = b"%011o\0%011o\0" % (0, 512) + bytes(73) + b"%011o\0" % 2**30  # one piece, of 1 GiB in all
+    head[148:156] = b"%06o\0 " % (sum(head[:148]) + 8 * ord(" ") + sum(head[156:]))
+    with (
+        out.open("wb") as target,
+        EncryptingWriter(target, [IDENTITY.recipient]) as writer,
+        tarfile.open(fileobj=io.BytesIO(plain)) as old,
+        tarfile.open(fileobj=writer, mode="w|") as new,
+    ):
+        for member in old:
+            new.addfile(member, old.extractfile(member))
+        new.fileobj.write(bytes(head) + bytes(512))  # type: ignore[union-attr]
+    with pytest.raises(RefusedError, match="which no backup of a site has"):
+        restore(out, sites.root / "again", Opening(identities=[IDENTITY]), gap=1)
+
+
 def test_a_parcel_whose_build_was_not_finished_is_forgotten_with_its_seed(sites: Sites) -> None:
     parcel = create(sites.hq, add(sites.hq, FIXTURES / "boot.wim"), encrypt=True)
     with closing(open_site(sites.hq.path)) as site, site.catalogue.writing() as connection:
