@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from formats.records import format_time
 
 MOST_SAID = 16_000_000
 """Bytes that a hook may print: they lie on the disk until it ends."""
+SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD")
+"""Variables by which this program gets at its store and catalogue."""
 _TAIL = 4096
 _LOOK_SECONDS = 0.2
 
@@ -43,13 +45,18 @@ def facts_of(site: str, home: Path, one: Notice) -> dict[str, str]:
     }
 
 
-def run_hook(words: Sequence[str], facts: dict[str, str], *, seconds: float) -> Sent:
+def run_hook(words: Sequence[str], facts: dict[str, str], *, seconds: float, private: Collection[str] = ()) -> Sent:
     """Run the command of a hook. What does not end in time, or prints without end, is ended with all that it started.
+
+    ``private``: variables of the environment with secrets, which it does not get, as it gets none of `SECRETS`.
 
     A hook that ran is not run again for the same cause, however it ended; one that cannot be started is tried again.
     """
     # Passphrases and PINs for this program, which are variables of such names, are not for others.
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("COURIER_")}
+    withheld = {*SECRETS, *private}
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith("COURIER_") and key not in withheld
+    }
     environment |= {f"COURIER_{key.upper()}": value for key, value in facts.items()}
     # A file: what a hook leaves running may hold a pipe open for ever.
     with tempfile.TemporaryFile() as said:

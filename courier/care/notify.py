@@ -14,6 +14,7 @@ import re
 import stat
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -62,6 +63,11 @@ def require_notify() -> None:
             hint="pip install 'courier-parcels[notify]'",
             code=Code.EXTRA_MISSING,
         )
+
+
+def variables_of(places: Iterable[str]) -> frozenset[str]:
+    """The environment variables that hold addresses, from the places that a configuration names."""
+    return frozenset(rest for kind, _, rest in (place.partition(":") for place in places) if kind == "env")
 
 
 def addresses_of(name: str, place: str) -> list[str]:

@@ -50,6 +50,12 @@ Ask = Callable[[str, str], str]
 """(environment variable, what the secret is, in words) -> the secret."""
 
 
+def key_variables(folder: Path) -> frozenset[str]:
+    """The environment variables that hold keys of a key folder. Raises `OSError`."""
+    places = (path.read_text(errors="replace").strip() for path in sorted(folder.glob("*.uri")))
+    return frozenset(rest for kind, _, rest in (place.partition(":") for place in places) if kind == "env")
+
+
 def ask_secret(variable: str, what: str) -> str:
     """A secret from the environment, or from the person at the terminal; raises `RefusedError` without either."""
     if variable in os.environ:

@@ -14,9 +14,12 @@ from journey import make_home
 from notice_receiver import receiving
 
 from courier.care import hooks
+from courier.care.config import Config
 from courier.care.hooks import facts_of, run_hook
+from courier.care.notice_book import NoticeBook
 from courier.care.notices import Event, notice
 from courier.care.notify import Outcome, addresses_of, masked, send, without_addresses
+from courier.care.watch.teller import Teller
 from courier.errors import NotFoundError, RefusedError, UsageError
 
 NOW = 1_800_000_000 * 10**9
@@ -165,6 +168,25 @@ def test_a_hook_gets_the_facts_and_no_shell_reads_them(tmp_path: Path, monkeypat
     assert got["env"]["COURIER_WHAT"] == ONE.what
     assert got["env"]["COURIER_EVENT"] == "damage"
     assert not {"COURIER_KEY_PASSPHRASE", "COURIER_TOKEN_PIN"} & got["env"].keys()
+
+
+def test_a_hook_gets_no_key_and_no_password_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, out = tmp_path / "home", tmp_path / "out"
+    (home / "keys").mkdir(parents=True)
+    (home / "keys" / "a.uri").write_text("env:SIGNING\n")
+    (home / "keys" / "b.uri").write_text("pkcs11:id=1;token=SIGNED\n")
+    secrets = {"SIGNING", "DESK_URL", "PGPASSWORD", "AWS_SECRET_ACCESS_KEY"}
+    for name in (*secrets, "PLAIN"):
+        monkeypatch.setenv(name, f"value of {name}")
+    book = NoticeBook(home, log_end=0)
+    book.add([ONE], {"damage": ["hook"]}, log_end=0, now_ns=NOW)
+    words = _hook(tmp_path, f"import os; open({str(out)!r}, 'w').write(' '.join(os.environ))\n")
+    teller = Teller(home, "BR1", book, lambda _: None)
+    teller.look(Config(hooks={"damage": tuple(words)}, notify={"desk": "env:DESK_URL"}))
+    teller.end(told=True)
+    given = set(out.read_text().split())
+    assert "PLAIN" in given
+    assert not given & secrets
 
 
 def test_a_hook_that_fails_says_its_code_and_last_line(tmp_path: Path) -> None:

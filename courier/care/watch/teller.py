@@ -10,10 +10,11 @@ from courier.care.config import HOOK_SECONDS, NOTIFY, Config
 from courier.care.hooks import facts_of, run_hook
 from courier.care.notice_book import HOOK, NoticeBook
 from courier.care.notices import EVENTS, Notice, message_of
-from courier.care.notify import SECONDS, Outcome, Sent, addresses_of, require_notify, send
+from courier.care.notify import SECONDS, Outcome, Sent, addresses_of, require_notify, send, variables_of
 from courier.errors import CourierError
 from courier.files import explain_os
 from courier.site.clock import now
+from courier.site.keyring import key_variables
 from courier.site.log import LOGGER
 from courier.text import plural
 
@@ -112,7 +113,8 @@ class Teller:
         if one.event not in hooks:
             return Sent(outcome=Outcome.SENT)  # it was taken away since
         seconds = config.hook_seconds or HOOK_SECONDS
-        return run_hook(hooks[one.event], facts_of(self._site, self._home, one), seconds=seconds)
+        private = key_variables(self._home / "keys") | variables_of(config.notify.values())
+        return run_hook(hooks[one.event], facts_of(self._site, self._home, one), seconds=seconds, private=private)
 
 
 def _why(error: Exception) -> str:
