@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
@@ -21,6 +22,8 @@ from formats.records import format_time
 
 KNOWN_CHARACTERS = 16
 """Characters of the digest by which a page says what it shows already."""
+_STEERING = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, those that turn the direction of writing around, and what is no character at all."""
 STATIC_FILES = {
     "style.css": "text/css; charset=utf-8",
     "live.js": "text/javascript; charset=utf-8",
@@ -57,12 +60,23 @@ def rate(bytes_per_second: int) -> str:
     return f"{size_text(bytes_per_second)}/s"
 
 
+def shown(value: object) -> object:
+    """What is written for a value: in a text, characters that steer how it is shown stand for themselves.
+
+    A name could turn all that follows it around on the page, so that a command reads otherwise than it is copied.
+    """
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return _STEERING.sub(lambda found: ascii(found[0])[1:-1], value)
+
+
 @functools.cache
 def templates() -> Environment:
     """The templates of this package."""
     environment = Environment(
         loader=PackageLoader("courier.web"),
         autoescape=True,
+        finalize=shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

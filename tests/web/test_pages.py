@@ -100,6 +100,9 @@ def test_every_page_is_whole_and_can_be_read_without_seeing_it(dashboard_home: D
 def test_names_that_try_to_be_markup_are_shown_as_text(dashboard_home: DashboardHome, asking: Asking) -> None:
     shown = {path: asking(path).text for path in every_path(dashboard_home)}
     assert not [path for path, text in shown.items() if "<script>alert" in text]
+    assert not [path for path, text in shown.items() if "\u202e" in text]
+    assert r"\u202etxt.exe" in shown["/packages"]
+    assert "\u0639\u0631\u0628\u064a" in shown["/packages"]
     assert HOSTILE in Markup(shown["/packages"]).text
     assert HOSTILE in Markup(shown["/sites"]).text
     assert HOSTILE in Markup(shown["/"]).text
