@@ -205,7 +205,7 @@ def test_a_small_backup_does_not_grow_without_end_on_the_disk(sites: Sites) -> N
     ):
         for member in old:
             new.addfile(member, old.extractfile(member))
-        new.fileobj.write(bytes(head) + bytes(512))  # type: ignore[union-attr]
+        new.fileobj.write(bytes(head) + bytes(512))
     with pytest.raises(RefusedError, match="which no backup of a site has"):
         restore(out, sites.root / "again", Opening(identities=[IDENTITY]), gap=1)
 

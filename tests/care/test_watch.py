@@ -157,6 +157,19 @@ def test_media_of_any_name_are_taken_in_and_told(own: Shipped, into: Path, monke
     assert not any("unexpected" in one for one in said.warnings)
 
 
+def test_nothing_is_made_in_the_place_of_a_home_that_is_gone(
+    own: Shipped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quickly(monkeypatch)
+    home, said = own.sites.br.path, Said()
+    with watching(home, said):
+        home.rename(tmp_path / "gone")
+        wait_until(lambda: {one.partition(":")[0] for one in said.warnings} >= {"media", "messages", "notices"})
+        assert not home.exists()
+        (tmp_path / "gone").rename(home)
+        wait_until(lambda: "messages: it works again" in said.warnings)
+
+
 def test_a_watch_ends_where_another_home_was_restored_in_place_of_its_own(
     own: Shipped, into: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

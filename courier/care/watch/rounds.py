@@ -309,6 +309,7 @@ class _Run:
 
     def _synchronise(self) -> None:
         self.heartbeat.step("it exchanges messages")
+        Settings.load(self.site.home)  # where the home is gone, no folder is made that would be in a restore's way
         self._sync.due = time.monotonic() + self.wish.every
         done = exchange_locked(
             self.site,
