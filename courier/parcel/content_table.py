@@ -79,7 +79,7 @@ class ContentTable(Collection[Content]):
         return isinstance(content, Content) and any(one == content for one in self)
 
     def __iter__(self) -> Iterator[Content]:
-        ends = [*self._begins[1:], len(self)]
+        ends = [*self._begins, len(self)][1:]  # none where the table is empty: all is held there already
         paths = self._all_paths()
         for folder, begin, end in zip(self._folders, self._begins, ends, strict=True):
             for number in range(begin, end):

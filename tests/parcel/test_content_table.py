@@ -74,3 +74,7 @@ def test_the_coding_is_asked_only_of_a_content_that_is_new() -> None:
     put(table, content(1, path="a"))
     table.add(content(1, path="b").sha256, 5, 0, "b", lambda: 1 / 0)  # type: ignore[arg-type, return-value]
     assert [one.path for one in table] == ["a"]
+
+
+def test_a_table_of_nothing_is_empty() -> None:
+    assert list(ContentTable()) == []
