@@ -23,8 +23,7 @@ from courier.site.catalog import packages
 from courier.site.catalog.packages import StoredPackage
 from courier.site.home import Site
 from courier.text import size_text
-from formats.codecs import COMPRESSIONS
-from formats.codecs.zstd import sampled_share
+from formats.codecs import COMPRESSIONS, sampled_share
 from formats.delta.rows import BaseVersionRow
 from formats.documents.contents import ContentsGauge, ContentsWriter
 from formats.documents.fields import PackageRef

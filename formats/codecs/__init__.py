@@ -12,9 +12,20 @@ from formats.codecs.codec import Codec
 from formats.codecs.lzma2 import Lzma2
 from formats.codecs.solid import SolidCodec
 from formats.codecs.store import Store
-from formats.codecs.zstd import Zstd
+from formats.codecs.zstd import Zstd, sampled_share
 
-__all__ = ["CODECS", "COMPRESSIONS", "HOLES", "LZMA2", "NAMES", "STORE", "Codec", "Compression", "SolidCodec"]
+__all__ = [
+    "CODECS",
+    "COMPRESSIONS",
+    "HOLES",
+    "LZMA2",
+    "NAMES",
+    "STORE",
+    "Codec",
+    "Compression",
+    "SolidCodec",
+    "sampled_share",
+]
 
 STORE: Codec = Store()
 """The codec that leaves content as it is."""

@@ -32,19 +32,19 @@ def zstd_library() -> Any:
 
 
 def samples_shrink(source: BinaryIO, size: int) -> bool:
-    """Whether zstd's level 1 takes a tenth or more off samples across a content of ``size`` bytes, one or more."""
+    """Whether zstd's level 1 takes a tenth or more off samples across a content of ``size`` bytes."""
     return sampled_share(source, size) < 0.9
 
 
 def sampled_share(source: BinaryIO, size: int) -> float:
-    """What zstd's level 1 leaves of samples across a content of ``size`` bytes, one or more, as a part of them."""
+    """What zstd's level 1 leaves of samples across a content of ``size`` bytes, as a part of them; all of nothing."""
     taken = compressed = 0
     for place in range(0, size, max(_SAMPLE, size // _SAMPLES)):
         source.seek(place)
         data = source.read(_SAMPLE)
         taken += len(data)
         compressed += len(zstd_library().compress(data, 1))
-    return compressed / taken
+    return compressed / taken if taken else 1.0
 
 
 class Zstd(Codec):

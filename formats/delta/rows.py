@@ -2,7 +2,8 @@
 
 A *recipe* makes one content: its steps append, in order, a range of a base content, new bytes, or zeros. So there is
 no recipe with a gap, an overlap or a loop in it: only with too many bytes or too few, and that is refused. New bytes
-are in zstd frames, one after the other in the *patch* of the recipe, which archives carry like any other content.
+are in Zstandard frames (RFC 8878), one after the other in the *patch* of the recipe, which archives carry like any
+other content.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class RecipeRow(Row, tag="r", frozen=True, kw_only=True):
 
 
 class FrameRow(Row, tag="z", frozen=True, kw_only=True):
-    """The next ``size`` bytes of the patch are a zstd frame of ``length`` new bytes.
+    """The next ``size`` bytes of the patch are a Zstandard frame of ``length`` new bytes.
 
     ``prefix``: ranges (base, offset, length) which, one after the other, are the bytes before it.
     """
