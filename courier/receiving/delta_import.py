@@ -102,8 +102,8 @@ class DeltaImport:
                 bases = [stack.enter_context(self._bases.open(sha256, size)) for sha256, size in recipe.bases]
                 patch = stack.enter_context(self._patch(recipe)) if recipe.patch else None
                 carried.take_made(recipe.sha256, recipe.of, rebuilt(steps, bases, patch, place=place), place)
-            if recipe.patch:
-                (self._patches / recipe.patch).unlink()
+        # Only now: the same change in two contents makes the same patch for both.
+        remove_tree(self._patches)
         for key, size in sorted(self._needs.kept.items()):
             sha256 = key.hex()
             if self._bases.is_fetched(sha256, size):
@@ -116,4 +116,4 @@ class DeltaImport:
         try:
             return (self._patches / recipe.patch).open("rb")
         except FileNotFoundError:
-            raise UnexpectedError(f"the patch {recipe.patch} is used twice, or not all of it was carried") from None
+            raise UnexpectedError(f"not all of the patch {recipe.patch} was carried") from None

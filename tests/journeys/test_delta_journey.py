@@ -306,3 +306,24 @@ def test_full_and_delta_are_the_operators_choice(sites: Sites, tmp_path: Path) -
     third = publish(sites.hq, tmp_path, 3, first.partition(":")[0])
     moved = sites.hq("package", "diff", second, third)["moved"]
     assert moved == [{"from": "driver.bin", "path": "moved.bin", "bytes": 100_000}]
+
+
+def test_two_contents_with_the_same_change_share_a_patch(
+    sites: Sites, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver that is put into two images makes the very same new bytes, and so one patch, for both."""
+    monkeypatch.setattr("formats.delta.encode.WHOLE_BASE", 0)
+    images = {name: noise(700_000, seed=seed) for seed, name in enumerate(("a.img", "b.img"))}
+    driver = noise(90_000, seed=9)
+    versions = []
+    for folder, change in ((tmp_path / "before", b""), (tmp_path / "after", driver)):
+        folder.mkdir()
+        for name, data in images.items():
+            (folder / name).write_bytes(data + change)
+        more = {"id": versions[0].partition(":")[0]} if versions else {}
+        versions.append(add(sites.hq, *sorted(folder.iterdir()), name="Images", **more))
+        deliver(sites, versions[-1], to=("BR1",), out=tmp_path / f"out-{len(versions)}")
+    made = [path.read_bytes() for path in (sites.hq.path / "parcels" / "delta").glob("*.patch")]
+    assert len(made) == 2
+    assert made[0] == made[1]
+    assert held(sites.br, versions[1], tmp_path / "exported") == digests_of(tmp_path / "after")
