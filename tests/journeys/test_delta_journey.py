@@ -327,3 +327,22 @@ def test_two_contents_with_the_same_change_share_a_patch(
     assert len(made) == 2
     assert made[0] == made[1]
     assert held(sites.br, versions[1], tmp_path / "exported") == digests_of(tmp_path / "after")
+
+
+def test_a_version_of_which_every_content_is_held_takes_no_archive(sites: Sites, tmp_path: Path) -> None:
+    """Files that were only moved: nothing travels but the contents of the parcel; by medium and by network."""
+    first = publish(sites.hq, tmp_path, 1)
+    deliver(sites, first, to=("BR1",), out=tmp_path / "v1")
+    for way in ("medium", "network"):
+        moved = tmp_path / way
+        moved.mkdir()
+        for path in (tmp_path / "month-1").iterdir():
+            shutil.copy(path, moved / f"{way}-{path.name}")
+        version = add(sites.hq, *sorted(moved.iterdir()), name="Image", id=first.partition(":")[0])
+        if way == "medium":
+            deliver(sites, version, to=("BR1",), out=tmp_path / "out")
+        else:
+            sites.hq("parcel", "send", create(sites.hq, version, capacity="30MB"), "--by-network")
+            for _ in range(3):
+                sites.sync()
+        assert held(sites.br, version, tmp_path / f"{way}-exported") == digests_of(moved)
