@@ -14,6 +14,7 @@ from pathlib import Path
 from courier.files import write_atomic
 from formats.blocks import BLOCK, block_count
 from formats.documents.packing import MAX_ARCHIVES
+from formats.documents.repair import MAX_BLOCKS
 
 BASES = "bases"
 
@@ -37,12 +38,16 @@ class BaseContent:
 
 
 class BaseContents:
-    """The contents that a delta builds on; those beyond what a request can number are left out."""
+    """The contents that a delta builds on; those beyond what a request can number are left out.
+
+    So is one of more blocks than a request can name. Its size is only what the sender says: nothing is reserved for it.
+    """
 
     def __init__(self, archives: int, contents: Iterable[tuple[str, int]]) -> None:
         """``archives``: how many the parcel has; ``contents``: SHA-256 and size of each, in any order."""
         self._archives = archives
-        self._contents = sorted(set(contents))[: MAX_ARCHIVES - archives]
+        nameable = {one for one in contents if block_count(one[1]) <= MAX_BLOCKS}
+        self._contents = sorted(nameable)[: MAX_ARCHIVES - archives]
 
     def __iter__(self) -> Iterator[BaseContent]:
         for n, (sha256, size) in enumerate(self._contents, self._archives + 1):

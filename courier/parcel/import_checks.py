@@ -75,7 +75,8 @@ class BaseFacts:
     """What a delta builds on and cannot use here: how many contents are ``missing``, and their ``bytes``.
 
     ``absent``: versions that are not held here; ``hidden``: those that are, and are not offered to the sender.
-    ``asked``: whether the sender was asked for what is missing. ``full``: the command by which it sends everything.
+    ``asked``: whether the sender was asked for what is missing; ``unnamed``: how many contents no request can name, as
+    they are too large. ``full``: the command by which it sends everything.
     """
 
     missing: int
@@ -84,6 +85,7 @@ class BaseFacts:
     hidden: tuple[str, ...]
     asked: bool
     full: str
+    unnamed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -379,6 +381,9 @@ def _check_bases(facts: Facts) -> Finding:
         why = f"not offered to {packing.source}: {offers}"
     elif bases.absent:
         why = f"not here: {', '.join(bases.absent)}"
+    if bases.unnamed:
+        large = f"{plural(bases.unnamed, 'content')} too large to be asked for"
+        return Finding(awaiting=(f"{what} ({why}; {large}): everything anew, at {packing.source}: {bases.full}",))
     if bases.asked:
         then = f"{packing.source} was asked for it (by network: courier channel sync)"
     else:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from courier.errors import CourierError, RefusedError
 from courier.files import RESERVE, free_space
+from courier.parcel.base_contents import BaseContents
 from courier.parcel.full_command import full_command
 from courier.parcel.import_checks import Admission, BaseFacts, Facts, KeyFacts, Room, admit
 from courier.parcel.keys import parcel_identity
@@ -167,12 +168,14 @@ def _bases(site: Site, packing: PackingList, spool: Spool, items: Sequence[Packa
         return None
     with site.catalogue.reading() as connection:
         asked = is_asked(connection, packing.source, packing.parcel)
+    named = {(one.sha256, one.size) for one in BaseContents(len(packing.archives), needs.held())}
     return BaseFacts(
         missing=len(missing),
         bytes=sum(size for _, size in missing),
         absent=tuple(f"{one.base.package}:{one.base.version}" for one in bases.unusable if not one.held),
         hidden=tuple(f"{one.base.package}:{one.base.version}" for one in bases.unusable if one.held),
         asked=asked,
+        unnamed=sum(one not in named for one in missing),
         full=full_command(((item.package, item.version) for item in items), site.code, packing, packing.parcel),
     )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,6 +18,7 @@ from journey import Home, Sites, add, create, digests_of, make_sites, noise, sen
 from courier.packages.find import find_package
 from courier.receiving.delta_import import DeltaImport
 from courier.receiving.held_bases import HeldBases
+from courier.sending.delta_patches import Recipe, lines_of
 from courier.site.home import open_site
 from formats.documents.fields import PackageRef
 from formats.documents.listing import FileEntry
@@ -346,3 +349,28 @@ def test_a_version_of_which_every_content_is_held_takes_no_archive(sites: Sites,
             for _ in range(3):
                 sites.sync()
         assert held(sites.br, version, tmp_path / f"{way}-exported") == digests_of(moved)
+
+
+def test_a_base_of_which_the_sender_says_that_it_is_huge_takes_no_memory(
+    sites: Sites, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No request can name so many blocks; its map alone would be gigabytes. The operator is told what helps."""
+    first = publish(sites.hq, tmp_path, 1)
+    deliver(sites, first, to=("BR1",), out=tmp_path / "v1")
+    second = publish(sites.hq, tmp_path, 2, first.partition(":")[0])
+
+    def lines(recipes: Iterable[Recipe]) -> Iterator[bytes]:
+        for data in lines_of(recipes):
+            rows = [json.loads(line) for line in data.splitlines()]
+            rows[0][5][0][1] = 2**53 - 1
+            yield from (json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in rows)
+
+    with monkeypatch.context() as lying:
+        lying.setattr("courier.sending.delta.lines_of", lines)
+        parcel, volumes = sent(sites.hq, second, out=tmp_path / "v2", capacity="30MB")
+    sites.sync()
+    document = sites.br("parcel", "receive", *volumes)
+    (awaiting,) = document["parcels"][0]["awaiting"]
+    assert "1 content too large to be asked for): everything anew, at HQ1: courier parcel create" in awaiting
+    assert "request" not in sites.br("parcel", "repair", parcel, "--from-network")
+    assert sites.br("parcel", "show", parcel)["state"] == "Held"
