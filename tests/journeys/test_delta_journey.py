@@ -318,7 +318,7 @@ def test_two_contents_with_the_same_change_share_a_patch(
     monkeypatch.setattr("formats.delta.encode.WHOLE_BASE", 0)
     images = {name: noise(700_000, seed=seed) for seed, name in enumerate(("a.img", "b.img"))}
     driver = noise(90_000, seed=9)
-    versions = []
+    versions: list[str] = []
     for folder, change in ((tmp_path / "before", b""), (tmp_path / "after", driver)):
         folder.mkdir()
         for name, data in images.items():
