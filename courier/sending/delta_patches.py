@@ -5,6 +5,7 @@ worked out again when it is carried out:
 
     KEY.lines     the lines of the recipe, as they go into the contents; empty where a recipe would save nothing
     KEY.patch     the patch
+    KEY.sha256    the SHA-256 of the lines: what has rotted here is made anew, never signed
 
 KEY is the SHA-256 of what goes in. The same content and bases make the same patch, as long as the libraries are the
 same; so a build that was killed finds its plan again.
@@ -42,6 +43,7 @@ _WAY = "1"
 _HOPELESS = 0.98
 """A large content of which more than this part is new is not packed only to see that it was in vain."""
 _BATCH = 1024
+_SUM = ".sha256"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +109,7 @@ def make_recipes(site: Site, jobs: Sequence[Job], progress: Progress) -> tuple[l
         _forget_others(folder, {job.key for job in jobs})
         for job in jobs:
             path = folder / job.key
-            if not path.with_suffix(".lines").exists():
+            if not _is_whole(path):
                 damaged |= _make(site.store, job, path)
             if recipe := _load(job, path):
                 recipes.append(recipe)
@@ -118,8 +120,23 @@ def make_recipes(site: Site, jobs: Sequence[Job], progress: Progress) -> tuple[l
 def _forget_others(folder: Path, keys: set[str]) -> None:
     for path in folder.iterdir():
         unfinished = path.suffix == ".steps"
-        if unfinished or (path.suffix in (".lines", ".patch") and path.stem not in keys):
+        if unfinished or (path.suffix in (".lines", ".patch", _SUM) and path.stem not in keys):
             path.unlink()
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether what an earlier plan made is here as it was made."""
+    try:
+        lines = path.with_suffix(".lines")
+        if not lines.stat().st_size:
+            return True
+        if path.with_suffix(_SUM).read_text() != _digest(lines):
+            return False
+        with lines.open("rb") as source:
+            row = DELTA_LINES.decode([source.readline()[:-1]], lambda _: "recipe")[0]
+        return isinstance(row, RecipeRow) and (not row.patch or _digest(path.with_suffix(".patch")) == row.patch)
+    except FileNotFoundError:
+        return False
 
 
 def _load(job: Job, path: Path) -> Recipe | None:
@@ -176,6 +193,7 @@ def _make(store: ContentStore, job: Job, path: Path) -> set[str]:
             with atomic_file(path.with_suffix(".lines")) as out, path.with_suffix(".steps").open("rb") as made:
                 out.write(DELTA_LINES.line(row))
                 shutil.copyfileobj(made, out)
+            write_atomic(path.with_suffix(_SUM), _digest(path.with_suffix(".lines")).encode())
         path.with_suffix(".steps").unlink()
     return set()
 
@@ -230,7 +248,7 @@ def lines_of(recipes: Iterable[Recipe]) -> Iterator[bytes]:
 
 
 def keep_patches(recipes: Iterable[Recipe], folder: Path) -> None:
-    """Copy the patches into the folder of a parcel, under their SHA-256, where they are not there yet.
+    """Copy the patches into the folder of a parcel, under their SHA-256, where they are not there yet as they must be.
 
     Raises `BusyError` if another command has made others in their place.
     """
@@ -238,7 +256,7 @@ def keep_patches(recipes: Iterable[Recipe], folder: Path) -> None:
     sweep(place)
     for recipe in recipes:
         target = place / recipe.row.patch
-        if recipe.row.patch and not (target.exists() and target.stat().st_size == recipe.row.size):
+        if recipe.row.patch and not (target.exists() and _digest(target) == recipe.row.patch):
             with _present(recipe.path.with_suffix(".patch")) as source, atomic_file(target) as out:
                 shutil.copyfileobj(source, out, 1 << 20)
 

@@ -374,3 +374,18 @@ def test_a_base_of_which_the_sender_says_that_it_is_huge_takes_no_memory(
     assert "1 content too large to be asked for): everything anew, at HQ1: courier parcel create" in awaiting
     assert "request" not in sites.br("parcel", "repair", parcel, "--from-network")
     assert sites.br("parcel", "show", parcel)["state"] == "Held"
+
+
+@pytest.mark.parametrize("kind", [".patch", ".lines"])
+def test_a_recipe_that_rotted_after_it_was_planned_is_made_anew(sites: Sites, tmp_path: Path, kind: str) -> None:
+    """What was planned is used again by the build: a byte that changes on the disk meanwhile is never signed."""
+    first = publish(sites.hq, tmp_path, 1)
+    deliver(sites, first, to=("BR1",), out=tmp_path / "v1")
+    second = publish(sites.hq, tmp_path, 2, first.partition(":")[0])
+    sites.hq("parcel", "create", second, "--to", "BR1", "--capacity", "30MB", "--dry-run")
+    (planned,) = (path for path in (sites.hq.path / "parcels" / "delta").glob(f"*{kind}") if path.stat().st_size)
+    data = bytearray(planned.read_bytes())
+    data[-3] ^= 1
+    planned.write_bytes(data)
+    deliver(sites, second, to=("BR1",), out=tmp_path / "v2")
+    assert held(sites.br, second, tmp_path / "exported") == digests_of(tmp_path / "month-2")
