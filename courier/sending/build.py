@@ -36,7 +36,7 @@ from courier.parcel.transitions import begin_sent, sent_event, sent_volume_event
 from courier.parcel.volume_layout import lay_out
 from courier.progress import SILENT, Progress
 from courier.sending.archive_builder import ArchiveBuilder, BuiltArchive, member_records
-from courier.sending.delta_patches import keep_patches
+from courier.sending.delta_patches import drop_lines, keep_patches
 from courier.sending.left_over import sweep_parcels
 from courier.sending.outgoing_parcel import (
     BUILD_SETTINGS,
@@ -92,8 +92,8 @@ def build_parcel(
         _record_planned(site, plan, folder.name)
         encryptor = ParcelEncryptor.in_folder(folder, plan.recipients) if plan.recipients else None
         if plan.delta is not None:
-            keep_patches(plan.delta.recipes, folder)
             BaseContents(len(plan.archives), plan.delta.base_contents()).save(folder)
+            plan = replace(plan, delta=replace(plan.delta, recipes=keep_patches(plan.delta.recipes, folder)))
         contents = ParcelContents(site.store, folder / PATCHES)
         builder = ArchiveBuilder(
             folder, contents.open_content, level=plan.level, encryptor=encryptor, progress=progress
@@ -103,6 +103,7 @@ def build_parcel(
         progress.begin("Building", 2 * plan.content_bytes)
         built = builder.build(plan.archives, checked)
         packing = _lay_out(site, plan, folder, built, encryptor, workers, progress)
+        drop_lines(folder)
         # All that takes long is done: the key may have been renewed meanwhile, and the new one is valid from now on.
         packing = replace(packing, created_ns=now())
         envelope = sign_packing(site, folder, packing)

@@ -17,7 +17,7 @@ import hashlib
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -247,18 +247,33 @@ def lines_of(recipes: Iterable[Recipe]) -> Iterator[bytes]:
             yield from iter(lambda: source.read(1 << 20), b"")
 
 
-def keep_patches(recipes: Iterable[Recipe], folder: Path) -> None:
+def keep_patches(recipes: Iterable[Recipe], folder: Path) -> tuple[Recipe, ...]:
     """Copy the patches into the folder of a parcel, under their SHA-256, where they are not there yet as they must be.
 
-    Raises `BusyError` if another command has made others in their place.
+    The lines go there too until the contents are written: other plans may be made while a long build runs. Return the
+    recipes with their lines there. Raises `BusyError` if another command has made others in their place already.
     """
     place = make_folder(folder / PATCHES)
     sweep(place)
+    kept = []
     for recipe in recipes:
         target = place / recipe.row.patch
         if recipe.row.patch and not (target.exists() and _digest(target) == recipe.row.patch):
-            with _present(recipe.path.with_suffix(".patch")) as source, atomic_file(target) as out:
-                shutil.copyfileobj(source, out, 1 << 20)
+            _copy(recipe.path.with_suffix(".patch"), target)
+        _copy(recipe.path.with_suffix(".lines"), place / f"{recipe.path.name}.lines")
+        kept.append(replace(recipe, path=place / recipe.path.name))
+    return tuple(kept)
+
+
+def drop_lines(folder: Path) -> None:
+    """Delete the lines that `keep_patches` put into the folder of a parcel, once its contents have them."""
+    for path in (folder / PATCHES).glob("*.lines"):
+        path.unlink()
+
+
+def _copy(path: Path, target: Path) -> None:
+    with _present(path) as source, atomic_file(target) as out:
+        shutil.copyfileobj(source, out, 1 << 20)
 
 
 def _present(path: Path) -> BinaryIO:

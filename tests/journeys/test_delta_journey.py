@@ -18,6 +18,7 @@ from journey import Home, Sites, add, create, digests_of, make_sites, noise, sen
 from courier.packages.find import find_package
 from courier.receiving.delta_import import DeltaImport
 from courier.receiving.held_bases import HeldBases
+from courier.sending.archive_builder import ArchiveBuilder, BuiltArchive
 from courier.sending.delta_patches import Recipe, lines_of
 from courier.site.home import open_site
 from formats.documents.fields import PackageRef
@@ -388,4 +389,28 @@ def test_a_recipe_that_rotted_after_it_was_planned_is_made_anew(sites: Sites, tm
     data[-3] ^= 1
     planned.write_bytes(data)
     deliver(sites, second, to=("BR1",), out=tmp_path / "v2")
+    assert held(sites.br, second, tmp_path / "exported") == digests_of(tmp_path / "month-2")
+
+
+def test_another_plan_during_a_long_build_does_not_stop_it(
+    sites: Sites, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = publish(sites.hq, tmp_path, 1)
+    deliver(sites, first, to=("BR1",), out=tmp_path / "v1")
+    package = first.partition(":")[0]
+    second, third = publish(sites.hq, tmp_path, 2, package), publish(sites.hq, tmp_path, 3, package)
+    build = ArchiveBuilder.build
+
+    def slow(self: ArchiveBuilder, *arguments: Any) -> list[BuiltArchive]:
+        sites.hq("package", "diff", first, third)
+        return build(self, *arguments)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(ArchiveBuilder, "build", slow)
+        parcel = create(sites.hq, second, capacity="30MB")
+    assert not list((sites.hq.path / "parcels" / "out" / parcel / "patches").glob("*.lines"))
+    volumes = write(sites.hq, parcel, "folder", tmp_path / "v2")
+    sites.hq("parcel", "ship", parcel)
+    sites.sync()
+    sites.br("parcel", "receive", *volumes)
     assert held(sites.br, second, tmp_path / "exported") == digests_of(tmp_path / "month-2")
