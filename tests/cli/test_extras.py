@@ -68,7 +68,7 @@ def test_every_library_that_is_imported_is_required_or_of_a_part() -> None:
     ours = {"courier", "formats"}
     required = {
         "alembic", "backports", "cryptography", "filelock", "jinja2", "markupsafe", "msgspec", "numpy", "platformdirs",
-        "py7zr", "pycdlib", "rich", "securesystemslib", "sqlalchemy", "typer", "multivolumefile",
+        "py7zr", "pycdlib", "pyfastcdc", "rich", "securesystemslib", "sqlalchemy", "typer", "multivolumefile",
     }  # fmt: skip
     parts = {name for names in LIBRARIES.values() for name in names}
     found = {item.name.partition(".")[0] for module in MODULES.values() for item in imports(module)}
