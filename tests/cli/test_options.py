@@ -23,6 +23,7 @@ ZERO_MEANS_SOMETHING = {
     *("plan send --spare-volumes", "point serve --bind", "point config --bind"),
     "dashboard --bind",
     *("cache config --minimum-age", "cache config --reserve", "site policy --release-lost"),
+    *("cluster run --workers", "cluster run --bind"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +19,7 @@ def run_cluster(bind: str, workers: int, say: Callable[[str], None]) -> None:
     `RefusedError` where the scheduler cannot listen there.
     """
     host, _, port = bind.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
+    if not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
         raise UsageError(f"{bind!r} is no address to listen at", hint="give host and port: --bind 127.0.0.1:8786")
     with needs_dask():
         from distributed import LocalCluster
