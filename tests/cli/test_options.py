@@ -71,6 +71,7 @@ def typed(sites: Sites, path: tuple[str, ...], command: Any, option: Any, value:
         **{"reason": "X", "card_file": sites.root / "BR1.card"},
         **{"path": sites.root / "point", "points": "P1", "point": "P1", "prefix": "HQ1", "package": "HQ100001"},
         **{"source": FIXTURES, "by": "X", "size": "1MB", "target": sites.root / "other"},
+        **{"before": "HQ100001:1", "after": "HQ100001:1"},
         **{"what": "HQ100001", "mac": "00:1A:2B:3C:4D:5E", "sign": "PC1", "destination": "PC1"},
         **{"file": FIXTURES / "boot.wim", "computer": "PC1", "into": sites.root / "into", "migration": "0" * 32},
         **{"key": "media", "value": "bd25"},
