@@ -123,7 +123,9 @@ class Catalogue:
         if self._engine.dialect.name == "sqlite":
             yield
             return
-        with held(self._engine, name), _translated(self._engine):
+        with contextlib.ExitStack() as stack:
+            with _translated(self._engine):
+                stack.enter_context(held(self._engine, name))
             with self.writing() as connection:
                 number = next_fence(connection, name)
             self._fences[name] = number
