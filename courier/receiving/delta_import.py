@@ -14,6 +14,7 @@ from typing import BinaryIO
 from courier.error_codes import Code
 from courier.errors import DamagedError
 from courier.files import make_folder, remove_tree
+from courier.parcel.patches import PATCHES
 from courier.receiving.carried import CarriedContents
 from courier.receiving.delta_needs import DeltaNeeds
 from courier.receiving.held_bases import HeldBases
@@ -27,8 +28,6 @@ from formats.digest import chunks
 from formats.documents.contents import DeltaReader, MemberRecord
 from formats.documents.packing import PackingList
 from formats.errors import DigestMismatchError, UnexpectedError
-
-PATCHES = "patches"
 
 
 class DeltaImport:

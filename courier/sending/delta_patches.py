@@ -48,10 +48,7 @@ _SUM = ".sha256"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """How a content is made: the first line of its recipe, the files of its lines and its patch.
-
-    ``lines`` is the number of its lines, ``cost`` the bytes that they take in the contents, about.
-    """
+    """How a content is made: the first line of its recipe; the files of its lines and its patch begin with ``path``."""
 
     content: Content
     row: RecipeRow
