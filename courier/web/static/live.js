@@ -91,7 +91,8 @@
     if (missed && part && !isInUse(part)) htmx.trigger(document.body, "courier-changed");
   }, 1000);
 
-  // The link that had the focus has it again after its part was renewed.
+  // The link that had the focus has it again in the same moment in which its part is renewed: not after the swap has
+  // settled, as a key that is pressed before that would go nowhere.
   document.addEventListener("htmx:beforeSwap", (event) => {
     const active = document.activeElement;
     const inside = event.target.contains(active) && active.matches("a[href], [id], [data-copy]");
@@ -103,7 +104,7 @@
       missed = 0;
     }
   });
-  document.addEventListener("htmx:afterSettle", () => {
+  document.addEventListener("htmx:afterSwap", () => {
     unhide();
     if (!focus) return;
     const same = (one) => one.getAttribute("href") === focus[0] && one.id === focus[1] && one.dataset.copy === focus[2];
