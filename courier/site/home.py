@@ -92,6 +92,17 @@ class Site:
         # It may come from the environment and hold anything, and it goes into signed entries.
         return name.encode("utf-8", "backslashreplace").decode().replace("\0", "")[:200]
 
+    @contextlib.contextmanager
+    def locked(self, path: Path) -> Iterator[None]:
+        """Hold the lock file ``path`` of the home while the block runs, at every computer that works on this site.
+
+        Raises `BusyError` at once when another command holds it. Where the catalogue is on a server, the lock is held
+        there too, and whoever lost it there can write nothing more into the catalogue (decision 0040); a catalogue in
+        SQLite is of one computer, whose operating system keeps commands apart.
+        """
+        with locked(path), self.catalogue.exclusive(path.relative_to(self.home).as_posix()):
+            yield
+
     def trust(self) -> Trust:
         """The sites that this site trusts now, and its own policy."""
         known = PinnedSites(self.catalogue, own=self.code, own_site=KnownSite(card=self.card))
