@@ -32,7 +32,7 @@ def workers_of(address: str | None) -> Iterator[Executor | None]:
     if not address:
         yield None
         return
-    from courier.sending.workers.executor import open_workers
+    from courier.site.workers.executor import open_workers
 
     with open_workers(address) as executor:
         yield executor
@@ -53,7 +53,7 @@ def run(
     the home of the site at the same path. Whoever reaches the scheduler can run programs as you: keep it to a network
     of your own, or use TLS as Dask describes it.
     """
-    from courier.sending.workers.local_cluster import run_cluster
+    from courier.site.workers.local_cluster import run_cluster
 
     console = console_of(context)
 

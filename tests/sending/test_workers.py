@@ -22,10 +22,11 @@ from courier.errors import CourierError, DamagedError, RefusedError, Unreachable
 from courier.parcel.parity_plan import Redundancy
 from courier.sending.build import build_parcel
 from courier.sending.plan import ParcelRequest, plan_parcel
-from courier.sending.workers.executor import open_workers
-from courier.sending.workers.tasks import BuildPlace, Failure, build_archive
+from courier.sending.workers.tasks import BuildPlace, build_archive
 from courier.site.clock import now
 from courier.site.home import open_site
+from courier.site.workers.executor import open_workers
+from courier.site.workers.work_place import MARK, Failure, WorkPlace
 
 TEXT = b"".join(b"line %d of a text that shrinks\n" % n for n in range(40_000))
 
@@ -133,10 +134,10 @@ def test_a_damaged_content_is_found_by_a_worker(hq: Home, compress: str) -> None
 def test_a_worker_refuses_what_is_not_its_home_or_release(hq: Home, tmp_path: Path) -> None:
     folder = tmp_path / "HQ1-000001"
     folder.mkdir()
-    place = BuildPlace(home=hq.path, folder=folder, mark="m", release="0", level=3, recipients=())
+    at = WorkPlace(home=hq.path, marked=folder / MARK, mark="m", release="0")
     archive: Any = None
-    for changed, said in ((place, "runs release"), (replace(place, release=_release()), "does not see")):
-        failure = build_archive(changed, archive)
+    for changed, said in ((at, "runs release"), (replace(at, release=_release()), "does not see")):
+        failure = build_archive(BuildPlace(at=changed, folder=folder, level=3, recipients=()), archive)
         assert isinstance(failure, Failure)
         assert isinstance(failure.error(), RefusedError)
         assert said in failure.error().message
