@@ -1,4 +1,4 @@
-"""``courier cluster``: workers that build parcels together."""
+"""``courier cluster``: workers that do a part of the long work of commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from courier.cli.command import command, console_of, group
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-app = group("Workers that build parcels together.")
+app = group("Workers: processes or computers that build, verify and import together.")
 
 CLUSTER = Annotated[
     str | None,
@@ -21,7 +21,7 @@ CLUSTER = Annotated[
         "--cluster",
         metavar="ADDRESS",
         envvar="COURIER_CLUSTER",
-        help="Workers to build with: processes:N of this computer, or tcp://HOST:8786 of a Dask cluster.",
+        help="Workers to share the work: processes:N of this computer, or tcp://HOST:8786 of a Dask cluster.",
     ),
 ]
 

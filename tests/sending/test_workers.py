@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import replace
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 from journey import Home, Sites, add, digests_of, make_sites, noise, write_files
+from worker_pools import Failing, running_cluster
 
 from courier.errors import CourierError, DamagedError, RefusedError, UnreachableError, UsageError
 from courier.parcel.parity_plan import Redundancy
@@ -95,22 +95,6 @@ def test_processes_of_this_computer_are_workers(hq: Home, tmp_path: Path) -> Non
         assert build(twin, workers) == build(hq, None)
 
 
-class Failing(ThreadPoolExecutor):
-    """Workers of which the third task, and all after it, end with an error."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__(1)
-        self.error, self.count = error, 0
-
-    def submit(self, task: Any, /, *arguments: Any, **more: Any) -> Future[Any]:
-        self.count += 1
-        if self.count < 3:
-            return super().submit(task, *arguments, **more)
-        lost: Future[Any] = Future()
-        lost.set_exception(self.error)
-        return lost
-
-
 def test_lost_workers_cost_time_only(hq: Home, tmp_path: Path) -> None:
     twin = Home(code="HQ1", path=tmp_path / "twin")
     subprocess.run(["cp", "-a", hq.path, twin.path], check=True)
@@ -164,15 +148,8 @@ def test_an_address_of_no_workers_is_refused(address: str) -> None:
 @pytest.fixture
 def cluster() -> Iterator[str]:
     """The address of a running cluster of two workers."""
-    command = [sys.executable, "-m", "courier", "cluster", "run", "--workers", "2", "--bind", "127.0.0.1:0"]
-    with subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, text=True) as running:
-        assert running.stdout is not None
-        said = ""
-        while '"address"' not in said:
-            said = running.stdout.readline()
-            assert said, "the cluster did not start"
-        yield said.split('"')[3]
-        running.send_signal(signal.SIGTERM)
+    with running_cluster() as running:
+        yield running.address
 
 
 @pytest.mark.long

@@ -25,6 +25,7 @@ from courier.site.workers.work_place import Failure, WorkPlace, at_work
 from formats.digest import CHUNK
 from formats.documents.packing import PackingList
 
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildPlace:
     """Where a build takes place: the folder of the parcel, in a home as every worker must see it."""

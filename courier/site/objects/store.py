@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import io
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
@@ -31,17 +31,14 @@ from courier.site.objects.cross_check import cross_check
 from courier.site.objects.object_file import missing, open_object
 from courier.site.objects.object_staging import HeldContents, ObjectStaging
 from courier.site.objects.windows import WINDOW, PackWindows
-from courier.site.store.content_store import Collected, Finding, Staging, StoredContent, StoreSpace
+from courier.site.store.content_store import BATCH, MISSING, Collected, Staging, StoredContent, StoreSpace
 from courier.site.store.large_contents import ADD_AGAIN, needs_table
 from courier.site.store.pack_file import LARGEST
-from courier.site.store.packs import DIFFERS, MISSING
+from courier.site.store.packs import DIFFERS
 from formats.blocks import DIGEST, SideBlockHasher, block_count
 from formats.digest import sha256_hex
 from formats.documents.listing import Entry, FileEntry, ListingSummary, read_listing_rows
 from formats.errors import FormatError
-
-_BATCH = 10_000
-"""Entries of a listing that are verified together: so many are put into the order of the packs."""
 
 
 class ObjectStore(HeldContents):
@@ -70,7 +67,7 @@ class ObjectStore(HeldContents):
     def lacking(self, contents: Iterable[tuple[str, int]]) -> Iterator[str]:
         """See `ContentStore.lacking`."""
         every = iter(contents)
-        while batch := list(islice(every, _BATCH)):
+        while batch := list(islice(every, BATCH)):
             held = self._places(bytes.fromhex(sha256) for sha256, _ in batch)
             for sha256, size in batch:
                 place = held.get(bytes.fromhex(sha256))
@@ -149,36 +146,26 @@ class ObjectStore(HeldContents):
 
     def _page(self, after: bytes) -> list[tuple[bytes, Place]]:
         with self._catalogue.reading() as connection:
-            return objects.page(connection, after, _BATCH)
+            return objects.page(connection, after, BATCH)
 
-    def verify(
-        self,
-        listing: ListingSummary,
-        progress: Callable[[int], None] = lambda _: None,
-        chosen: Callable[[str], bool] = lambda _: True,
-    ) -> Iterator[Finding]:
-        """See `ContentStore.verify`."""
-        every = (entry for entry in self.entries(listing) if isinstance(entry, FileEntry) and entry.size)
-        while batch := list(islice(every, _BATCH)):
-            places = self._places(bytes.fromhex(entry.sha256) for entry in batch)
-            read = {entry.sha256 for entry in batch if chosen(entry.sha256)}
-            small = {digest for digest, place in places.items() if place.size <= self._packed and digest.hex() in read}
-            bad = self._small_problems({digest: places[digest] for digest in small})
-            for entry in batch:
-                digest = bytes.fromhex(entry.sha256)
-                place = places.get(digest)
-                if place is None:
-                    problem = MISSING
-                elif entry.sha256 not in read:
-                    problem = "" if place.size == entry.size else MISSING
-                    progress(entry.size)
-                elif digest in small:
-                    problem = bad.get(digest, "")
-                    progress(entry.size)
-                else:
-                    problem = self._large_problem(entry.sha256, place, progress)
-                if problem:
-                    yield Finding(path=entry.path, sha256=entry.sha256, problem=problem)
+    def problems(
+        self, contents: Sequence[tuple[str, int]], progress: Callable[[int], None] = lambda _: None
+    ) -> dict[str, str]:
+        """See `ContentStore.problems`."""
+        places = self._places(bytes.fromhex(sha256) for sha256, _ in contents)
+        bad = self._small_problems({digest: place for digest, place in places.items() if place.size <= self._packed})
+        found = {digest.hex(): problem for digest, problem in bad.items()}
+        read = set[str]()
+        for sha256, size in contents:
+            place = places.get(bytes.fromhex(sha256))
+            if place is None:
+                found[sha256] = MISSING
+            elif place.size <= self._packed or sha256 in read:
+                progress(size)
+            elif problem := self._large_problem(sha256, place, progress):
+                found[sha256] = problem
+            read.add(sha256)
+        return found
 
     def small_problems(self, digests: Iterable[bytes]) -> Mapping[bytes, str]:
         """See `HeldContents.small_problems`."""

@@ -7,14 +7,20 @@ the store only keeps what packages are made of. `tests/site/store/test_content_s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol
 
-from formats.documents.listing import Entry, ListingSummary
+from formats.documents.listing import Entry, FileEntry, ListingSummary
+
+BATCH = 10_000
+"""Contents that are looked at together: so many are put into the order of the packs."""
+MISSING = "content is missing"
+"""What is wrong with content that the store does not have."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,10 +110,28 @@ class ContentStore(Protocol):
         progress: Callable[[int], None] = lambda _: None,
         chosen: Callable[[str], bool] = lambda _: True,
     ) -> Iterator[Finding]:
-        """Read the content of a package again and yield what is missing, cannot be read, or differs.
+        """Read the content of a package again and yield what is missing, cannot be read, or differs, in path order.
 
         ``chosen`` says by its SHA-256 whether a content is read; of others it is only seen whether they are there.
         ``progress`` is told the bytes as they are read. Raises `DamagedError` when the listing is missing or differs.
+        """
+        every = (entry for entry in self.entries(listing) if isinstance(entry, FileEntry) and entry.size)
+        while batch := list(islice(every, BATCH)):
+            read = [entry for entry in batch if chosen(entry.sha256)]
+            others = [entry for entry in batch if not chosen(entry.sha256)]
+            bad = dict.fromkeys(self.lacking((entry.sha256, entry.size) for entry in others), MISSING)
+            progress(sum(entry.size for entry in others))
+            bad |= self.problems([(entry.sha256, entry.size) for entry in read], progress)
+            for entry in batch:
+                if problem := bad.get(entry.sha256):
+                    yield Finding(path=entry.path, sha256=entry.sha256, problem=problem)
+
+    def problems(
+        self, contents: Sequence[tuple[str, int]], progress: Callable[[int], None] = lambda _: None
+    ) -> dict[str, str]:
+        """Read contents again, each its SHA-256 and its bytes; return what is wrong with those that are not good.
+
+        ``progress`` is told the bytes of all of them as they are read. Call it with as many as memory may hold.
         """
 
     def is_good(self, sha256: str) -> bool:

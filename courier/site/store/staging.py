@@ -16,10 +16,10 @@ from typing import BinaryIO, Self
 
 from courier.files import TEMP, flush_files, make_folder, remove_tree, sweep, sync_folder
 from courier.niceties import same_disk, share_blocks
-from courier.site.store.content_store import ContentStore, IncomingContent, Staging, StoredContent
+from courier.site.store.content_store import MISSING, ContentStore, IncomingContent, Staging, StoredContent
 from courier.site.store.large_contents import BLOCKS, CONTENT, LargeContents, needs_table
 from courier.site.store.pack_file import PackWriter
-from courier.site.store.packs import MISSING, Packs
+from courier.site.store.packs import Packs
 from courier.site.store.sparse import SparseWriter
 from courier.site.store.staged_rows import StagedRows
 from formats.blocks import SideBlockHasher

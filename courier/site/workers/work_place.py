@@ -94,7 +94,7 @@ def at_work(place: WorkPlace, work: Callable[[Site], _T]) -> _T | Failure:
         return Failure(kind=type(error).__name__, message=error.message, hint=error.hint, code=error.code)
     except OSError as error:
         known = explain_os(error)
-        message = f"the worker at {_here()}: {known.message}"
+        message = f"the worker at {this_computer()}: {known.message}"
         return Failure(kind=type(known).__name__, message=message, hint=known.hint, code=known.code)
 
 
@@ -102,7 +102,7 @@ def _check(place: WorkPlace) -> None:
     """Raise `RefusedError` unless this worker sees the place and runs the same release."""
     if place.release != __version__:
         raise RefusedError(
-            f"the worker at {_here()} runs release {__version__}, and the command {place.release}",
+            f"the worker at {this_computer()} runs release {__version__}, and the command {place.release}",
             hint="install the same release of courier-parcels for all workers, and start them again",
             code=Code.CLUSTER,
         )
@@ -112,11 +112,12 @@ def _check(place: WorkPlace) -> None:
         seen = ""
     if seen != place.mark:
         raise RefusedError(
-            f"the worker at {_here()} does not see {place.marked.parent}",
+            f"the worker at {this_computer()} does not see {place.marked.parent}",
             hint="workers need the home of the site at the same path, on a file system that all of them share",
             code=Code.CLUSTER,
         )
 
 
-def _here() -> str:
+def this_computer() -> str:
+    """The name of the computer that this worker runs at."""
     return platform.node() or "an unknown computer"
