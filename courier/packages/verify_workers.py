@@ -98,8 +98,12 @@ def _tasks(
         try:
             for read, others in _portions(site, version.stored, is_read):
                 version.tasks += 1
-                count = sum(size for _, size in (*read, *others))
-                yield Task(about=(version, count), function=read_contents, arguments=(place, read, others))
+                yield Task(
+                    about=(version, sum(size for _, size in (*read, *others))),
+                    function=read_contents,
+                    arguments=(place, read, others),
+                    items=len(read) + len(others),
+                )
         except DamagedError:  # of the listing: whoever judges the version finds it again, and says it
             version.is_listed = False
         version.is_given = True

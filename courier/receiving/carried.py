@@ -8,11 +8,14 @@ its digests, and only then left as it is.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 from courier.parcel.key_set import KeySet
 from courier.site.store.content_store import IncomingContent, Staging, StoredContent
+from formats.archive import Listed
 from formats.blocks import SideBlockHasher
 from formats.codecs import CODECS, STORE
 from formats.digest import sha256_hex
@@ -68,6 +71,36 @@ class CarriedContents:
             if not content.finish(member.sha256, self._tables.get(bytes.fromhex(member.sha256), "")):
                 raise DigestMismatchError("content differs from its signed SHA-256 or block table", place=place)
             self._whole.add(_key(member.sha256, member.of))
+
+    def take_file(self, path: Path, member: MemberRecord, table: bytes, place: str) -> None:
+        """Take in a whole content from the file at ``path``, whose bytes were compared with its SHA-256.
+
+        Its block ``table`` is empty for a content of one block or less. Raises `FormatError`, which names ``place``.
+        """
+        blocks = sha256_hex(table) if table else ""
+        self._check_table(member, blocks, place)
+        self._staging.take_file(path, StoredContent(sha256=member.sha256, size=member.of, blocks=blocks), table)
+        self._whole.add(_key(member.sha256, member.of))
+
+    def take_compared(self, member: MemberRecord, table: bytes, place: str) -> None:
+        """Count a whole content that came, and is held already: both were compared with its SHA-256.
+
+        ``table`` and ``place`` as for `take_file`.
+        """
+        self._check_table(member, sha256_hex(table) if table else "", place)
+        self._whole.add(_key(member.sha256, member.of))
+
+    def take_small(self, data: bytes, member: MemberRecord, place: str) -> None:
+        """Take in a whole content that is in memory; raises `FormatError`, which names ``place``."""
+        came = self._staging.add(io.BytesIO(data))
+        if (came.sha256, came.size) != (member.sha256, member.of):
+            raise DigestMismatchError("content differs from its signed SHA-256", place=place)
+        self._check_table(member, came.blocks, place)
+        self._whole.add(_key(member.sha256, member.of))
+
+    def _check_table(self, member: MemberRecord, blocks: str, place: str) -> None:
+        if self._tables.get(bytes.fromhex(member.sha256), blocks) != blocks:
+            raise DigestMismatchError("content differs from its signed block table", place=place)
 
     def take_made(self, sha256: str, size: int, pieces: Iterable[bytes], place: str) -> None:
         """Take in a content that is made here, or came beside the parcel; raises `FormatError`, which names ``place``.
@@ -139,6 +172,13 @@ class _HeldContent(IncomingContent):
     def abandon(self) -> None:
         """See `IncomingContent.abandon`."""
         self._digests.close()
+
+
+def listed(member: MemberRecord) -> Listed:
+    """What the archive must say of a member; one of a solid group has the length that it is unpacked to."""
+    if CODECS[member.coding].solid:
+        return member.name, member.length, member.size
+    return member.name, member.size
 
 
 _KEY = 40

@@ -27,7 +27,7 @@ from courier.parcel.keys import identities_for
 from courier.parcel.states import ReceivedEvent
 from courier.parcel.transitions import received_event
 from courier.progress import SILENT, Progress
-from courier.receiving.carried import CarriedContents
+from courier.receiving.carried import CarriedContents, listed
 from courier.receiving.delta_import import DeltaImport
 from courier.receiving.delta_needs import needs_of
 from courier.receiving.part import WHOLE, Part, partial_receipt
@@ -41,10 +41,9 @@ from courier.site.outbox import enqueue
 from courier.site.store.content_store import Staging
 from courier.text import plural
 from formats.age import Identity
-from formats.archive import ArchiveReader, Listed
-from formats.codecs import CODECS
+from formats.archive import ArchiveReader
 from formats.documents import receipt as receipt_doc
-from formats.documents.contents import ContentsReader, MemberRecord, PackageHeader
+from formats.documents.contents import ContentsReader, PackageHeader
 from formats.documents.fields import PackageRef
 from formats.documents.listing import FileEntry
 from formats.documents.packing import PackingList
@@ -53,6 +52,8 @@ from formats.errors import FormatError, UnexpectedError
 from formats.holes import hole_bytes
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from sqlalchemy import Connection
 
 _BATCH = 10_000
@@ -126,13 +127,15 @@ def import_parcel(
     progress: Progress = SILENT,
     arrived: Callable[[Connection, CustodyBook], None] = lambda _connection, _book: None,
     part: Part = WHOLE,
+    executor: Executor | None = None,
 ) -> ImportedParcel:
     """Import a complete, admitted parcel, or a ``part`` of which all archives are here.
 
     Raises `RefusedError` or `DamagedError`, with the store as it was. The spool goes with the last package.
     ``open_archive`` opens an archive by its index, where that is not to be read from the spool. ``progress`` is
     told the bytes of each archive once it is staged. ``arrived`` records
-    what came, in the transaction that records the import, and in the custody ledger.
+    what came, in the transaction that records the import, and in the custody ledger. With an ``executor`` its workers
+    unpack what is read from the spool; see `courier.receiving.import_workers`.
     """
     packing = spool.packing
     site.unlock()
@@ -158,9 +161,15 @@ def import_parcel(
                 headers = [header for header in every if part.takes((header.package, header.version))]
                 carried = CarriedContents(staging, headers, only=not part.is_all)
                 delta = _checked_delta(site, spool, identities, staging)
-                _stage_archives(
-                    packing, contents, carried, open_archive or spool.open_file, identities, progress, delta
-                )
+                if executor is not None and open_archive is None:
+                    from courier.receiving.import_workers import UnpackedArchives
+
+                    given = UnpackedArchives(site, spool, carried, identities, delta, staging.side_folder())
+                    given.stage(executor, contents, progress)
+                else:
+                    _stage_archives(
+                        packing, contents, carried, open_archive or spool.open_file, identities, progress, delta
+                    )
                 _stage_made(packing, contents, carried, delta)
             carried.check_complete()
         except FormatError as error:
@@ -251,7 +260,7 @@ def _stage_archives(
             place = packing.path(index)
             with open_archive(index) as raw:
                 reader = ArchiveReader(opened(raw, identities) if packing.encrypted else raw)
-                reader.expect([_listed(member) for member in members])
+                reader.expect([listed(member) for member in members])
                 for position, member in enumerate(members):
                     if not carried.wants(member.sha256):
                         continue
@@ -261,13 +270,6 @@ def _stage_archives(
             progress(packing.archives[index].size)
     finally:
         carried.abandon()
-
-
-def _listed(member: MemberRecord) -> Listed:
-    """What the archive must say of a member; one of a solid group has the length that it is unpacked to."""
-    if CODECS[member.coding].solid:
-        return member.name, member.length, member.size
-    return member.name, member.size
 
 
 def held_listings(site: Site, versions: Iterable[PackageVersion]) -> Mapping[PackageVersion, str]:

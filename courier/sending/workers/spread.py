@@ -48,9 +48,10 @@ class Workers:
     ) -> Iterator[Task[PlannedArchive | Sequence[PlannedMember]]]:
         """The largest piece of work first, the contents that are cut; archives fill what is left of the time."""
         for run in cut_contents(archives):
-            yield Task(about=run, function=check_content, arguments=(self.place, run))
+            yield Task(about=run, function=check_content, arguments=(self.place, run), items=len(run))
         for archive in archives:
-            yield Task(about=archive, function=build_archive, arguments=(self.place, archive))
+            count = len(archive.members)
+            yield Task(about=archive, function=build_archive, arguments=(self.place, archive), items=count)
 
     def make_parity(self, packing: PackingList, progress: Progress) -> None:
         """Have the parity files of a packing list made; those that read others' come after these."""

@@ -214,6 +214,16 @@ class Staging(Protocol):
     def begin(self) -> IncomingContent:
         """Begin to take in one content that comes in parts. Several may be under way at once."""
 
+    def side_folder(self) -> Path:
+        """A folder in which other processes may write files for `take_file`; it goes with the staging."""
+
+    def take_file(self, path: Path, content: StoredContent, table: bytes) -> None:
+        """Stage the file at ``path`` as the content that it is; it is moved, or deleted where the content is held.
+
+        Who wrote it compared its bytes with their SHA-256 and made its block ``table``, which is empty for a content of
+        one block or less. ``path`` is in the `side_folder`, and on stable storage.
+        """
+
     def has(self, sha256: str, size: int) -> bool:
         """Whether content is staged or stored with ``size`` bytes. Empty content always is; it is not kept."""
 

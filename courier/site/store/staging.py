@@ -27,6 +27,8 @@ from formats.digest import CHUNK, sha256_hex
 from formats.documents.listing import Entry, ListingSummary, read_listing, write_listing
 
 LISTINGS = "listings"
+SIDE = "side"
+"""The folder in a staging folder in which other processes write."""
 _IN_MEMORY = 16 << 20
 """Bytes of incoming contents that are kept in memory until it is known whether they are small."""
 _WAITING = 2 << 20
@@ -169,6 +171,18 @@ class LocalStaging(Staging):
             (make_folder(self._folder / BLOCKS) / content.sha256).write_bytes(table)
         path.replace(make_folder(self._folder / CONTENT) / content.sha256)
         self._files += 1
+
+    def side_folder(self) -> Path:
+        """See `Staging.side_folder`."""
+        return make_folder(self._folder / SIDE)
+
+    def take_file(self, path: Path, content: StoredContent, table: bytes) -> None:
+        """See `Staging.take_file`."""
+        if content.size > self.packed:
+            self.keep_large(path, content, table)
+        else:
+            self.keep_small(path.read_bytes())
+            path.unlink()
 
     def has(self, sha256: str, size: int) -> bool:
         """See `Staging.has`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from courier.error_codes import Code
@@ -15,6 +14,8 @@ from courier.site.workers.work_place import Failure
 
 A_WORKER, AT_LEAST = 4, 16
 """Tasks that are given out and not done: so many for each worker, and at least so many in all."""
+MOST_ITEMS = 150_000
+"""Items of the tasks that are given out and not done, however many tasks those are: they are in memory meanwhile."""
 LOOK_SECONDS = 20.0
 """How long nothing is done before it is looked whether there are workers at all."""
 
@@ -33,11 +34,15 @@ _About = TypeVar("_About")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task(Generic[_About]):
-    """A piece of work: a function of a module and its arguments, and what it is about to whoever gives it."""
+    """A piece of work: a function of a module and its arguments, and what it is about to whoever gives it.
+
+    ``items``: how many members or contents its arguments name.
+    """
 
     about: _About
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
+    items: int = 1
 
 
 def spread(executor: Executor, tasks: Iterable[Task[_About]]) -> Iterator[tuple[_About, Any]]:
@@ -48,16 +53,19 @@ def spread(executor: Executor, tasks: Iterable[Task[_About]]) -> Iterator[tuple[
     """
     every = iter(tasks)
     room = max(AT_LEAST, A_WORKER * _workers(executor))
-    given: dict[Future[Any], _About] = {}
+    given: dict[Future[Any], Task[_About]] = {}
+    items = 0
     try:
         while True:
-            for task in islice(every, room - len(given)):
-                given[_submitted(executor, task)] = task.about
+            while len(given) < room and items < MOST_ITEMS and (task := next(every, None)) is not None:
+                given[_submitted(executor, task)] = task
+                items += task.items
             if not given:
                 return
             for future in _done(executor, given):
-                about = given.pop(future)
-                yield about, _outcome(future)
+                task = given.pop(future)
+                items -= task.items
+                yield task.about, _outcome(future)
     finally:
         for future in given:
             future.cancel()
