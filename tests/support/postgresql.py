@@ -27,8 +27,11 @@ def _as_server_user(command: list[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def running_postgresql() -> Iterator[str]:
-    """Run a server for the block; gives its URL, with ``{}`` for the database."""
+def running_postgresql(*, flushed: bool = False) -> Iterator[str]:
+    """Run a server for the block; gives its URL, with ``{}`` for the database.
+
+    ``flushed``: its commits are on the disk when it says so, as in use; tests do not wait for that.
+    """
     initdb, pg_ctl = stock_tool("initdb"), stock_tool("pg_ctl")
     pytest.importorskip("psycopg")
     # Not below pytest's folder, which only its owner may enter; and the path of a socket is short.
@@ -38,7 +41,9 @@ def running_postgresql() -> Iterator[str]:
         user = "postgres"
         shutil.chown(root, "postgres")
     data, log = str(root / "data"), str(root / "log")
-    options = f"-c listen_addresses= -c unix_socket_directories={root} -c fsync=off -c max_connections=60"
+    options = f"-c listen_addresses= -c unix_socket_directories={root} -c max_connections=60"
+    if not flushed:
+        options += " -c fsync=off"
 
     def run(*command: str) -> None:
         as_user = _as_server_user(list(command))
