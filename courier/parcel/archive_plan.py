@@ -18,6 +18,7 @@ from formats.codecs import CODECS, Codec, SolidCodec
 from formats.documents.packing import MAX_VOLUMES
 from formats.holes import HoleMap, hole_runs
 from formats.names import MAX_MEMBER, fold, is_portable
+from formats.records import Many
 
 ARCHIVE_LIMIT = (1 << 32) - 2048
 """Bytes of the largest archive: it fits on FAT32 and into one extent of ISO 9660."""
@@ -28,8 +29,7 @@ MOST_MEMBERS = 8192
 its members, some 4 KB for each (decision 0038)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Content:
+class Content(Many, frozen=True, kw_only=True):
     """A content to ship, once however many packages hold it.
 
     ``folder`` and ``path`` say where it occurs first; ``coding`` is the name of its codec, ``holes`` its hole map.
@@ -49,8 +49,7 @@ class Content:
         return CODECS[self.coding]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlannedMember:
+class PlannedMember(Many, frozen=True, kw_only=True):
     """A run of ``length`` bytes from ``offset`` of a content, to be stored as member ``name``."""
 
     name: str

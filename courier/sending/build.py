@@ -96,7 +96,12 @@ def build_parcel(
             plan = replace(plan, delta=replace(plan.delta, recipes=keep_patches(plan.delta.recipes, folder)))
         contents = ParcelContents(site.store, folder / PATCHES)
         builder = ArchiveBuilder(
-            folder, contents.open_content, level=plan.level, encryptor=encryptor, progress=progress
+            folder,
+            contents.open_content,
+            level=plan.level,
+            encryptor=encryptor,
+            progress=progress,
+            small=contents.small,
         )
         workers = None if executor is None else _workers(site, plan, folder, executor)
         checked = workers.build(plan.archives, progress) if workers else None
@@ -255,7 +260,7 @@ def _member_records(folder: Path, number: int) -> list[MemberRecord]:
             hint="check this computer's disk, and run the same courier parcel create again: it goes on",
             code=Code.BUILD_DAMAGED,
         )
-    return member_records(recipe.plan, [member.size for member in recipe.members])
+    return member_records(recipe.plan, recipe.columns.sizes)
 
 
 def add_parity(
@@ -273,7 +278,12 @@ def add_parity(
     """
     make_folder(folder / parity_name(packing.edition))
     files = ComposedFiles(
-        folder, packing, open_content=contents.open_content, lacking=contents.lacking, encryptor=lambda: encryptor
+        folder,
+        packing,
+        open_content=contents.open_content,
+        lacking=contents.lacking,
+        small=contents.small,
+        encryptor=lambda: encryptor,
     )
     if workers is not None:
         workers.make_parity(packing, progress)

@@ -17,11 +17,15 @@ from formats.errors import FormatError, MalformedError, TooLargeError, UnknownFo
 from formats.records.canonical import decode_as, encode, join, moved
 
 
+class Many(msgspec.Struct, frozen=True, kw_only=True):
+    """A record of which there are very many: a frozen keyword-only dataclass that is made in a fifth of the time."""
+
+
 class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
     """A record that is one JSON array a line; a subclass says ``tag="f", frozen=True, kw_only=True``."""
 
 
-AnyRow = TypeVar("AnyRow", bound=Row)
+AnyRow = TypeVar("AnyRow", bound=msgspec.Struct)
 SomeRow = TypeVar("SomeRow")
 BATCH_LINES = 1024
 """Lines that are decoded at once, at most."""

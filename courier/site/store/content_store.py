@@ -77,6 +77,14 @@ class ContentStore(Protocol):
         What is read is not compared with the SHA-256: the caller does that.
         """
 
+    def small_content(self, digest: bytes) -> bytes | None:
+        """The bytes of a content by its SHA-256 (32 bytes), compared with it, where it is kept with many others.
+
+        None where it is not, is missing or differs: `open_content` then tells. Contents that are asked for one after
+        the other as they were added take one read for many.
+        """
+        return None
+
     def block_digests(self, sha256: str, size: int) -> bytes:
         """The block table of a content of ``size`` bytes: the SHA-256 (32 bytes) of each block of 1 MiB.
 

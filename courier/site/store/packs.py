@@ -77,6 +77,15 @@ class Packs:
                     return None
         return None
 
+    def good(self, digest: bytes) -> bytes | None:
+        """The bytes of a content that has its SHA-256, as `read` gives them; else None."""
+        data = self._ahead.take(digest)
+        if data is None:
+            data = self.read(digest)
+            if data is None or hashlib.sha256(data).digest() != digest:
+                return None
+        return data
+
     def problem(self, digest: bytes) -> str:
         """What is wrong with a content; empty when it is good."""
         try:
