@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from courier.errors import explain
 from courier.files import atomic_file
+from courier.parcel.archive_names import PlannedArchives
 from courier.parcel.archive_plan import Content, PlannedArchive, PlannedMember, packed_together
 from courier.parcel.recipe_columns import RecipeColumns, RecipeMember
 from courier.parcel.recipes import PACKS, ArchiveRecipe, Encryptor, compose, opened, pack_path
@@ -364,6 +365,8 @@ class _Pack:
 
 def cut_contents(archives: Iterable[PlannedArchive]) -> list[list[PlannedMember]]:
     """The parts of every content that is cut, those of one content together and in order."""
+    if isinstance(archives, PlannedArchives) and not archives.any_cut:
+        return []
     runs: dict[str, list[PlannedMember]] = {}
     for archive in archives:
         for member in archive.members:

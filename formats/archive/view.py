@@ -112,7 +112,7 @@ class ArchiveView(View):
         left = self._starts[number + 1] - at
         source = self._content(number)
         source.seek((self._offsets[number] if self._offsets else 0) + at - self._starts[number])
-        count = source.readinto(into[:left])  # type: ignore[attr-defined]
+        count = int(source.readinto(into[:left]))  # type: ignore[attr-defined]
         if not count:
             name = zlib.decompress(self._packed_names).decode().split("\0")[number]
             raise UnreadableError(f"content ends {left} bytes early", place=name)
