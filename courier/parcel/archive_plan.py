@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from courier.errors import NoSpaceError, UsageError
-from courier.parcel.key_set import KeySet
+from courier.site.store.key_set import KeySet
 from formats.archive import Member
 from formats.codecs import CODECS, Codec, SolidCodec
 from formats.documents.packing import MAX_VOLUMES

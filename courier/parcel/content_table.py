@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Callable, Collection, Iterator
 
 from courier.parcel.archive_plan import Content
-from courier.parcel.key_set import KeySet
+from courier.site.store.key_set import KeySet
 from formats.codecs import CODECS
 from formats.holes import HoleMap, hole_bytes
 

@@ -93,6 +93,12 @@ class LineCodec(Generic[SomeRow]):
         self._judge(row)
         return self._encoder.encode(row) + b"\n"
 
+    def lines(self, rows: Sequence[SomeRow]) -> bytes:
+        """The lines of many rows, each with its newline, judged first."""
+        for row in rows:
+            self._judge(row)
+        return self._encoder.encode_lines(rows)
+
     def decode(self, lines: Sequence[bytes], place: Callable[[int], str]) -> list[SomeRow]:
         """The rows of ``lines`` (without newlines), judged; ``place(n)`` is where the ``n``-th of them stands.
 

@@ -54,7 +54,7 @@ class Packs:
 
     def lengths(self, digests: Iterable[bytes]) -> dict[bytes, int]:
         """The bytes of each of many contents; those that are not packed are left out."""
-        return {digest: place.length for digest, place in self._index.find_all(digests).items()}
+        return self._index.lengths(digests)
 
     def read_already(self, digest: bytes) -> bytes | None:
         """The bytes of a content that were read together with the one before it, once; None where they were not."""
