@@ -341,7 +341,7 @@ def open_site(home: Path, *, lost_catalogue: bool = False, read_only: bool = Fal
         settings=settings,
         catalogue=catalogue,
         keyring=Keyring(home / "keys"),
-        store=_open_store(settings.store, catalogue, home / "store"),
+        store=_open_store(settings, catalogue, home / "store"),
     )
     if lost:
         with site.catalogue.writing() as connection:
@@ -349,10 +349,10 @@ def open_site(home: Path, *, lost_catalogue: bool = False, read_only: bool = Fal
     return site
 
 
-def _open_store(address: str, catalogue: Catalogue, folder: Path) -> ContentStore:
-    if not address:
+def _open_store(settings: Settings, catalogue: Catalogue, folder: Path) -> ContentStore:
+    if not settings.store:
         return FolderStore(folder)
     from courier.site.objects.bucket import Bucket, parse_bucket
     from courier.site.objects.store import ObjectStore
 
-    return ObjectStore(Bucket(parse_bucket(address)), catalogue, folder)
+    return ObjectStore(Bucket(parse_bucket(settings.store)), catalogue, folder, site=settings.site)

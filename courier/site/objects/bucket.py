@@ -31,6 +31,8 @@ _UNDER_WAY = 64 << 20
 _PIECE = 4 << 20
 _RETRY_SECONDS = 120
 """How long one request is tried again."""
+_TRIES, _FEW_TRIES = 20, 3
+"""How often it is tried again."""
 _FORM = re.compile(r"s3://(?P<bucket>[A-Za-z0-9][A-Za-z0-9.-]{2,62})(?P<prefix>(?:/[^/\0]+)*)/?")
 _HINT = "write it like s3://BUCKET/PREFIX"
 _ENDPOINT = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
@@ -93,23 +95,36 @@ class Bucket:
             self._opened = _open(self.address, self._retry_seconds)
         return self._opened
 
-    def put_bytes(self, name: str, data: bytes, *, only_new: bool = False) -> None:
-        """Write an object.
+    def put_bytes(self, name: str, data: bytes) -> None:
+        """Write an object, under a name that none but an earlier try of ours can have."""
+        import obstore
 
-        One of that name and size that is there already is an earlier try of ours that got through; with ``only_new``
-        it is somebody's, and `FileExistsError` is raised.
+        with self._explained("write", name):
+            obstore.put(self._store, name, data, use_multipart=False)
+
+    def put_new(self, name: str, data: bytes) -> None:
+        """Write an object where there is none of that name; raises `FileExistsError`.
+
+        An object store that knows no conditional writes is asked first whether there is one: of two that do so in the
+        same moment, the object of the later one stays.
         """
         import obstore
-        from obstore.exceptions import AlreadyExistsError, PreconditionError
+        from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
         with self._explained("write", name):
             try:
-                obstore.put(self._store, name, data, mode="create", use_multipart=False)
+                # Few tries: obstore tries again too where it was told that this is not implemented.
+                opened = _open(self.address, self._retry_seconds, tries=_FEW_TRIES)
+                obstore.put(opened, name, data, mode="create", use_multipart=False)
+                return
             except (AlreadyExistsError, PreconditionError):
-                if only_new:
-                    raise FileExistsError(name) from None
-                if self.size(name) != len(data):
+                raise FileExistsError(name) from None
+            except BaseError as error:
+                if _code(str(error)) != "NotImplemented" and _status(str(error)) != "501":
                     raise
+        if self.size(name) is not None:
+            raise FileExistsError(name)
+        self.put_bytes(name, data)
 
     def put_file(self, name: str, path: Path) -> None:
         """Write an object with the bytes of a file, in parts where it is large, each with its SHA-256.
@@ -246,7 +261,7 @@ def _require_obstore() -> None:
         )
 
 
-def _open(address: BucketAddress, retry_seconds: float) -> S3Store:
+def _open(address: BucketAddress, retry_seconds: float, *, tries: int = _TRIES) -> S3Store:
     from obstore.exceptions import BaseError
     from obstore.store import S3Store
 
@@ -261,7 +276,7 @@ def _open(address: BucketAddress, retry_seconds: float) -> S3Store:
                 "connect_timeout": timedelta(seconds=10),
                 "timeout": timedelta(minutes=5),
             },
-            retry_config={"max_retries": 20, "retry_timeout": timedelta(seconds=retry_seconds)},
+            retry_config={"max_retries": tries, "retry_timeout": timedelta(seconds=retry_seconds)},
         )
     except (BaseError, ValueError) as error:
         first = str(error).partition("\n")[0]

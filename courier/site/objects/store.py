@@ -30,6 +30,7 @@ from courier.site.objects.collect import collect_objects
 from courier.site.objects.cross_check import cross_check
 from courier.site.objects.object_file import missing, open_object
 from courier.site.objects.object_staging import HeldContents, ObjectStaging
+from courier.site.objects.trial import check_owner
 from courier.site.objects.windows import WINDOW, PackWindows
 from courier.site.store.content_store import Collected, Finding, Staging, StoredContent, StoreSpace
 from courier.site.store.large_contents import ADD_AGAIN, needs_table
@@ -45,14 +46,15 @@ _BATCH = 10_000
 
 
 class ObjectStore(HeldContents):
-    """The content store of a site in ``bucket``, of which ``catalogue`` knows what lies in it.
+    """The content store of ``site`` (its code) in ``bucket``, of which ``catalogue`` knows what lies in it.
 
     ``folder`` is on this computer: what is taken in lies there until it is in the bucket. ``packed``: bytes of the
     largest content that is packed.
     """
 
-    def __init__(self, bucket: Bucket, catalogue: Catalogue, folder: Path, *, packed: int = LARGEST) -> None:
+    def __init__(self, bucket: Bucket, catalogue: Catalogue, folder: Path, *, site: str, packed: int = LARGEST) -> None:
         self._bucket, self._catalogue, self._folder, self._packed = bucket, catalogue, folder, packed
+        self._site = site
         self._windows = PackWindows(bucket)
 
     def _place(self, sha256: str) -> Place | None:
@@ -271,7 +273,11 @@ class ObjectStore(HeldContents):
             )
 
     def cross_check(self, *, mend: bool) -> int:
-        """See `ContentStore.cross_check`. What lies in the bucket is compared with what the catalogue says of it."""
+        """See `ContentStore.cross_check`. What lies in the bucket is compared with what the catalogue says of it.
+
+        Raises `RefusedError` where the prefix is another site's.
+        """
+        check_owner(self._bucket, self._site)
         self._windows.forget()
         return cross_check(self._bucket, self._catalogue, mend=mend)
 

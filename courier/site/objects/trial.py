@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 
 from courier.error_codes import Code
@@ -35,16 +36,24 @@ def try_bucket(bucket: Bucket, code: str) -> bool:
     return True
 
 
-def _claim(bucket: Bucket, code: str) -> None:
-    mine = f"{code}\n".encode()
+def check_owner(bucket: Bucket, code: str) -> None:
+    """Raise `RefusedError` where the prefix is another site's: nothing may be mended or deleted there."""
     try:
-        bucket.put_bytes(OWNER, mine, only_new=True)
-    except FileExistsError:
         found = bucket.read(OWNER, 0, 100)
-        if found != mine:
-            owner = found.decode("ascii", "replace").strip()
-            raise RefusedError(
-                f"{bucket.address} is the store of site {owner}",
-                hint=f"name another prefix: --store s3://{bucket.address.bucket}/{code}",
-                code=Code.ANOTHER_SITE,
-            ) from None
+    except FileNotFoundError:
+        return
+    if found != f"{code}\n".encode():
+        owner = found.decode("ascii", "replace").strip()
+        raise RefusedError(
+            f"{bucket.address} is the store of site {owner}",
+            hint=f"name another prefix: --store s3://{bucket.address.bucket}/{code}",
+            code=Code.ANOTHER_SITE,
+        )
+
+
+def _claim(bucket: Bucket, code: str) -> None:
+    # Looked at first, as an object store that knows no conditions may write whatever it is told.
+    if bucket.size(OWNER) is None:
+        with contextlib.suppress(FileExistsError):
+            bucket.put_new(OWNER, f"{code}\n".encode())
+    check_owner(bucket, code)
