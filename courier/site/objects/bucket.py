@@ -28,7 +28,9 @@ _PART, _MOST_PARTS = 8 << 20, 9_000
 """Bytes of a part of an upload, at least; S3 takes 10,000 parts at most."""
 _UNDER_WAY = 64 << 20
 """Bytes of one upload that are in memory at once."""
-_PIECE = 4 << 20
+_PIECE, _STRETCH = 4 << 20, 256 << 20
+"""Bytes of a piece, and of what one request gives: with `_REQUEST_MINUTES`, 1 MB a second is enough."""
+_REQUEST_MINUTES = 5
 _RETRY_SECONDS = 120
 """How long one request is tried again."""
 _TRIES, _FEW_TRIES = 20, 3
@@ -156,7 +158,7 @@ class Bucket:
         """The bytes of an object; None where there is none."""
         import obstore
 
-        with self._explained("look at", name):
+        with self._explained("read", name):
             try:
                 return obstore.head(self._store, name)["size"]
             except FileNotFoundError:
@@ -179,12 +181,28 @@ class Bucket:
                 raise
 
     def pieces(self, name: str) -> Iterator[bytes]:
-        """All bytes of an object, in pieces; raises `FileNotFoundError`."""
+        """All bytes of an object, in pieces; raises `FileNotFoundError`.
+
+        They are asked for in stretches, as one request that lasted for hours would be cut.
+        """
         import obstore
 
-        with self._explained("read", name):
-            for piece in obstore.get(self._store, name).stream(min_chunk_size=_PIECE):
-                yield bytes(piece)
+        at, stretch = 0, _STRETCH
+        while stretch == _STRETCH:
+            stretch = 0
+            with self._explained("read", name):
+                try:
+                    answer = obstore.get(self._store, name, options={"range": (at, at + _STRETCH)})
+                except OSError:
+                    raise
+                except Exception as error:
+                    if at and _status(str(error)) == "416":
+                        return
+                    raise
+                for piece in answer.stream(min_chunk_size=_PIECE):
+                    stretch += len(piece)
+                    yield bytes(piece)
+            at += stretch
 
     def list(self, folder: str) -> Iterator[ObjectInfo]:
         """Every object whose name begins with ``folder/``, in no particular order. It takes long in a large bucket."""
@@ -274,7 +292,7 @@ def _open(address: BucketAddress, retry_seconds: float, *, tries: int = _TRIES) 
             client_options={
                 "allow_http": plain,
                 "connect_timeout": timedelta(seconds=10),
-                "timeout": timedelta(minutes=5),
+                "timeout": timedelta(minutes=_REQUEST_MINUTES),
             },
             retry_config={"max_retries": tries, "retry_timeout": timedelta(seconds=retry_seconds)},
         )

@@ -38,14 +38,10 @@ def try_bucket(bucket: Bucket, code: str) -> bool:
 
 def check_owner(bucket: Bucket, code: str) -> None:
     """Raise `RefusedError` where the prefix is another site's: nothing may be mended or deleted there."""
-    try:
-        found = bucket.read(OWNER, 0, 100)
-    except FileNotFoundError:
-        return
-    if found != f"{code}\n".encode():
-        owner = found.decode("ascii", "replace").strip()
+    found = _owner(bucket)
+    if found not in (None, code):
         raise RefusedError(
-            f"{bucket.address} is the store of site {owner}",
+            f"{bucket.address} is the store of site {found}",
             hint=f"name another prefix: --store s3://{bucket.address.bucket}/{code}",
             code=Code.ANOTHER_SITE,
         )
@@ -53,7 +49,15 @@ def check_owner(bucket: Bucket, code: str) -> None:
 
 def _claim(bucket: Bucket, code: str) -> None:
     # Looked at first, as an object store that knows no conditions may write whatever it is told.
-    if bucket.size(OWNER) is None:
+    if _owner(bucket) is None:
         with contextlib.suppress(FileExistsError):
             bucket.put_new(OWNER, f"{code}\n".encode())
     check_owner(bucket, code)
+
+
+def _owner(bucket: Bucket) -> str | None:
+    try:
+        # It is read, and not only looked for, as the answers to that do not say what is wrong.
+        return bucket.read(OWNER, 0, 100).decode("ascii", "replace").strip()
+    except FileNotFoundError:
+        return None

@@ -152,10 +152,8 @@ def test_a_computer_that_lost_the_store_can_do_no_harm(hosts: list[ObjectStore])
         staging.add(io.BytesIO(LARGE))
         # Its line to the server breaks, and another computer takes over.
         with slow._catalogue._engine.connect() as connection:
-            mine = (
-                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
-            )
-            connection.exec_driver_sql(mine)
+            others = "FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+            connection.exec_driver_sql(f"SELECT pg_terminate_backend(pid, 10000) {others}")
         with quick.lock():
             summary = add_here(quick)
         with pytest.raises(BusyError, match="lost the store"):
