@@ -8,14 +8,12 @@ its digests, and only then left as it is.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.parcel.key_set import KeySet
 from courier.site.store.content_store import IncomingContent, Staging, StoredContent
-from formats.archive import Listed
+from courier.site.store.key_set import KeySet
 from formats.blocks import SideBlockHasher
 from formats.codecs import CODECS, STORE
 from formats.digest import sha256_hex
@@ -92,7 +90,7 @@ class CarriedContents:
 
     def take_small(self, data: bytes, member: MemberRecord, place: str) -> None:
         """Take in a whole content that is in memory; raises `FormatError`, which names ``place``."""
-        came = self._staging.add(io.BytesIO(data))
+        came = self._staging.add_bytes(data)
         if (came.sha256, came.size) != (member.sha256, member.of):
             raise DigestMismatchError("content differs from its signed SHA-256", place=place)
         self._check_table(member, came.blocks, place)
@@ -172,13 +170,6 @@ class _HeldContent(IncomingContent):
     def abandon(self) -> None:
         """See `IncomingContent.abandon`."""
         self._digests.close()
-
-
-def listed(member: MemberRecord) -> Listed:
-    """What the archive must say of a member; one of a solid group has the length that it is unpacked to."""
-    if CODECS[member.coding].solid:
-        return member.name, member.length, member.size
-    return member.name, member.size
 
 
 _KEY = 40

@@ -13,21 +13,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, explain
 from courier.packages.link_policy import check_links
 from courier.parcel.contents import open_contents
 from courier.parcel.custody_ledger import CustodyBook, Happened
-from courier.parcel.encryption import opened
 from courier.parcel.import_checks import Admission, PackageVersion, version_error
-from courier.parcel.key_set import KeySet
 from courier.parcel.keys import identities_for
 from courier.parcel.states import ReceivedEvent
 from courier.parcel.transitions import received_event
 from courier.progress import SILENT, Progress
-from courier.receiving.carried import CarriedContents, listed
+from courier.receiving.archive_file import ImportedArchive, OpenArchive, one_stream
+from courier.receiving.carried import CarriedContents
 from courier.receiving.delta_import import DeltaImport
 from courier.receiving.delta_needs import needs_of
 from courier.receiving.part import WHOLE, Part, partial_receipt
@@ -39,9 +38,9 @@ from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue
 from courier.site.store.content_store import Staging
+from courier.site.store.key_set import KeySet
 from courier.text import plural
 from formats.age import Identity
-from formats.archive import ArchiveReader
 from formats.documents import receipt as receipt_doc
 from formats.documents.contents import ContentsReader, PackageHeader
 from formats.documents.fields import PackageRef
@@ -123,7 +122,7 @@ def import_parcel(
     spool: Spool,
     admission: Admission,
     *,
-    open_archive: Callable[[int], BinaryIO] | None = None,
+    open_archive: OpenArchive | None = None,
     progress: Progress = SILENT,
     arrived: Callable[[Connection, CustodyBook], None] = lambda _connection, _book: None,
     part: Part = WHOLE,
@@ -168,7 +167,13 @@ def import_parcel(
                     given.stage(executor, contents, progress)
                 else:
                     _stage_archives(
-                        packing, contents, carried, open_archive or spool.open_file, identities, progress, delta
+                        packing,
+                        contents,
+                        carried,
+                        open_archive or one_stream(spool.open_file),
+                        identities,
+                        progress,
+                        delta,
                     )
                 _stage_made(packing, contents, carried, delta)
             carried.check_complete()
@@ -246,7 +251,7 @@ def _stage_archives(
     packing: PackingList,
     contents: ContentsReader,
     carried: CarriedContents,
-    open_archive: Callable[[int], BinaryIO],
+    open_archive: OpenArchive,
     identities: Sequence[Identity],
     progress: Progress,
     delta: DeltaImport | None,
@@ -258,14 +263,14 @@ def _stage_archives(
             if not any(carried.wants(member.sha256) for member in members):
                 continue
             place = packing.path(index)
-            with open_archive(index) as raw:
-                reader = ArchiveReader(opened(raw, identities) if packing.encrypted else raw)
-                reader.expect([listed(member) for member in members])
+            with open_archive(index) as file:
+                archive = ImportedArchive(file, identities if packing.encrypted else None)
+                archive.expect(members)
                 for position, member in enumerate(members):
                     if not carried.wants(member.sha256):
                         continue
                     takes = carried.take if delta is None or not delta.is_patch(member) else delta.take
-                    with reader.open(position) as source:
+                    with archive.open(position, member) as source:
                         takes(source, member, f"{place}: {member.name}")
             progress(packing.archives[index].size)
     finally:

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from courier.files import flush_files, remove_tree
-from courier.parcel.encryption import opened
 from courier.parcel.keys import identities_for
-from courier.receiving.carried import listed
+from courier.receiving.archive_file import ArchiveFile, ImportedArchive
 from courier.receiving.spool import PACKING_LIST
 from courier.site.home import Site
 from courier.site.store.content_store import ContentStore
@@ -27,7 +26,6 @@ from courier.site.store.pack_file import LARGEST
 from courier.site.store.sparse import SparseWriter
 from courier.site.workers.work_place import Failure, WorkPlace, at_work
 from formats.age import Identity
-from formats.archive import ArchiveReader
 from formats.blocks import SideBlockHasher
 from formats.codecs import CODECS, STORE
 from formats.documents.contents import MemberRecord
@@ -80,23 +78,23 @@ def unpack_archive(
     """Unpack the ``wanted`` members, whole contents by their positions; None where the archive is not as listed."""
 
     def work(site: Site, readers: _Readers, folder: Path) -> tuple[Content, ...]:
-        reader = readers.open(archive)
-        reader.expect([listed(member) for member in members])
-        return tuple(_unpacked(site.store, reader, folder, members, wanted))
+        opened = readers.open(archive)
+        opened.expect(members)
+        return tuple(_unpacked(site.store, opened, folder, members, wanted))
 
     return _in_folder(place, work)
 
 
-def unpack_content(place: UnpackPlace, parts: Sequence[tuple[Path, MemberRecord]]) -> Unpacked | Failure | None:
-    """Unpack a content that is cut into parts, each with its archive; None where it is not as listed."""
+def unpack_content(place: UnpackPlace, parts: Sequence[tuple[Path, int, MemberRecord]]) -> Unpacked | Failure | None:
+    """Unpack a content that is cut, each part an archive, a position and a member; None where it is not as listed."""
 
     def work(site: Site, readers: _Readers, folder: Path) -> tuple[Content, ...]:
         def pieces() -> Iterator[bytes]:
-            for archive, part in parts:
-                with readers.open(archive).open(part.name) as source:
+            for archive, position, part in parts:
+                with readers.open(archive).open(position, part) as source:
                     yield from _decoded(source, part)
 
-        return (_large(site.store, folder, 0, parts[0][1], pieces()),)
+        return (_large(site.store, folder, 0, parts[0][2], pieces()),)
 
     return _in_folder(place, work)
 
@@ -108,11 +106,11 @@ class _Readers(ExitStack):
         super().__init__()
         self._identities = identities
 
-    def open(self, archive: Path) -> ArchiveReader:
+    def open(self, archive: Path) -> ImportedArchive:
         """Open an archive in the place of the one before it."""
         self.close()
-        raw = self.enter_context(archive.open("rb"))
-        return ArchiveReader(raw if self._identities is None else opened(raw, self._identities))
+        source = self.enter_context(archive.open("rb"))
+        return ImportedArchive(ArchiveFile(checked=source, unchecked=source), self._identities)
 
 
 def _in_folder(
@@ -151,12 +149,12 @@ def _decoded(source: BinaryIO, member: MemberRecord) -> Iterator[bytes]:
 
 
 def _unpacked(
-    store: ContentStore, reader: ArchiveReader, folder: Path, members: Sequence[MemberRecord], wanted: Sequence[int]
+    store: ContentStore, archive: ImportedArchive, folder: Path, members: Sequence[MemberRecord], wanted: Sequence[int]
 ) -> Iterator[Content]:
     with (folder / SMALL).open("wb", buffering=1 << 20) as small:
         for position in wanted:
             member = members[position]
-            with reader.open(position) as source:
+            with archive.open(position, member) as source:
                 if member.of > LARGEST:
                     yield _large(store, folder, position, member, _decoded(source, member))
                     continue

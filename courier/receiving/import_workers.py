@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from courier.files import remove_tree
-from courier.parcel.encryption import opened
-from courier.receiving.carried import CarriedContents, listed
+from courier.receiving.archive_file import ArchiveFile, ImportedArchive, one_stream
+from courier.receiving.carried import CarriedContents
 from courier.receiving.delta_import import DeltaImport
 from courier.receiving.import_tasks import SMALL, Content, How, Unpacked, UnpackPlace, unpack_archive, unpack_content
 from courier.receiving.spool import Spool
@@ -24,7 +24,6 @@ from courier.site.home import Site
 from courier.site.workers.spread import Task, spread
 from courier.site.workers.work_place import WorkPlace
 from formats.age import Identity
-from formats.archive import ArchiveReader
 from formats.documents.contents import ContentsReader, MemberRecord
 from formats.errors import UnexpectedError
 
@@ -41,12 +40,14 @@ class _Archive:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Cut:
-    """A content that is cut into parts, each in the archive of an index, in their order."""
+    """A content that is cut into parts, in their order."""
 
-    parts: Sequence[tuple[int, MemberRecord]]
+    parts: Sequence[_Part]
     bytes: int
 
 
+_Part = tuple[int, int, MemberRecord]
+"""A part of a content that is cut: the index of its archive, and its position there."""
 _About = _Archive | _Cut
 
 
@@ -64,8 +65,9 @@ class UnpackedArchives:
     ) -> None:
         """``carried``: what the archives are taken into; ``identities`` decrypt what the command reads itself."""
         self._spool, self._carried, self._delta = spool, carried, delta
+        self._open = one_stream(spool.open_file)
         self._identities = identities
-        self._cut: dict[str, list[tuple[int, MemberRecord]]] = {}
+        self._cut: dict[str, list[_Part]] = {}
         packing = spool.packing
         at = WorkPlace.in_folder(site, side)
         self._place = UnpackPlace(at=at, spool=spool.folder, side=side, encrypted=packing.encrypted)
@@ -99,7 +101,7 @@ class UnpackedArchives:
                     wanted.append(position)
                 else:
                     cut += member.size
-                    if (whole := self._grown(index, member)) is not None:
+                    if (whole := self._grown(index, position, member)) is not None:
                         yield self._task_of(whole)
             if own:
                 self._read_members(index, members, own)
@@ -114,20 +116,20 @@ class UnpackedArchives:
         self._spool.open_file(index).close()
         return self._spool.path(index)
 
-    def _grown(self, index: int, member: MemberRecord) -> _Cut | None:
+    def _grown(self, index: int, position: int, member: MemberRecord) -> _Cut | None:
         """Note a part of a content that is cut; return the content once that was its last part."""
         parts = self._cut.setdefault(member.sha256, [])
-        if member.offset != (parts[-1][1].offset + parts[-1][1].length if parts else 0):
+        if member.offset != (parts[-1][2].offset + parts[-1][2].length if parts else 0):
             place = f"{self._spool.packing.path(index)}: {member.name}"
             raise UnexpectedError("parts out of order" if parts else "a part without the part before it", place=place)
-        parts.append((index, member))
+        parts.append((index, position, member))
         if member.offset + member.length < member.of:
             return None
         del self._cut[member.sha256]
-        return _Cut(parts=parts, bytes=sum(part.size for _, part in parts))
+        return _Cut(parts=parts, bytes=sum(part.size for _, _, part in parts))
 
     def _task_of(self, cut: _Cut) -> Task[_About]:
-        files = [(self._file(index), part) for index, part in cut.parts]
+        files = [(self._file(index), position, part) for index, position, part in cut.parts]
         return Task(about=cut, function=unpack_content, arguments=(self._place, files), items=len(files))
 
     def _take_archive(self, archive: _Archive, found: Unpacked) -> None:
@@ -137,7 +139,7 @@ class UnpackedArchives:
         remove_tree(found.folder)
 
     def _take_cut(self, cut: _Cut, found: Unpacked) -> None:
-        index, member = cut.parts[-1]
+        index, _, member = cut.parts[-1]
         for content in found.contents:
             self._take(index, member, content, found.folder, None)
         remove_tree(found.folder)
@@ -156,21 +158,21 @@ class UnpackedArchives:
         if isinstance(about, _Archive):
             self._read_members(about.index, about.members, about.wanted)
             return
-        for index, part in about.parts:
-            with self._spool.open_file(index) as raw, self._reader(raw).open(part.name) as source:
+        for index, position, part in about.parts:
+            with self._open(index) as file, self._archive(file).open(position, part) as source:
                 self._carried.take(source, part, f"{self._spool.packing.path(index)}: {part.name}")
 
     def _read_members(self, index: int, members: Sequence[MemberRecord], wanted: Sequence[int]) -> None:
         place = self._spool.packing.path(index)
-        with self._spool.open_file(index) as raw:
-            reader = self._reader(raw)
-            reader.expect([listed(member) for member in members])
+        with self._open(index) as file:
+            archive = self._archive(file)
+            archive.expect(members)
             for position in wanted:
                 member = members[position]
                 delta = self._delta
                 takes = self._carried.take if delta is None or not delta.is_patch(member) else delta.take
-                with reader.open(position) as source:
+                with archive.open(position, member) as source:
                     takes(source, member, f"{place}: {member.name}")
 
-    def _reader(self, raw: BinaryIO) -> ArchiveReader:
-        return ArchiveReader(opened(raw, self._identities) if self._spool.packing.encrypted else raw)
+    def _archive(self, file: ArchiveFile) -> ImportedArchive:
+        return ImportedArchive(file, self._identities if self._spool.packing.encrypted else None)
