@@ -31,7 +31,9 @@ def open_workers(address: str) -> Iterator[Executor]:
         import multiprocessing
 
         # A process that is forked from one with threads may hang.
-        with ProcessPoolExecutor(int(match[1]), mp_context=multiprocessing.get_context("spawn")) as pool:
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(int(match[1]), mp_context=context, initializer=_leave_signals_to_the_command)
+        with pool, _ended_with_the_command(pool):
             yield pool
         return
     if not _SCHEDULER.fullmatch(address):
@@ -59,6 +61,24 @@ def open_workers(address: str) -> Iterator[Executor]:
                 code=Code.CLUSTER,
             ) from None
         yield cast(Executor, client.get_executor(pure=False, retries=_TRIES))
+
+
+def _leave_signals_to_the_command() -> None:
+    """Ctrl-C at a terminal reaches every process: it is the command that stops, says so, and ends its workers."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _ended_with_the_command(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """When the block raises, end the processes in the middle of their tasks: nobody takes any more what they make."""
+    try:
+        yield
+    except BaseException:
+        for process in list((getattr(pool, "_processes", None) or {}).values()):
+            process.kill()
+        raise
 
 
 def how_many(executor: Executor) -> int:
