@@ -10,7 +10,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from courier.errors import DamagedError
+from courier.site.store.block_sums import sums_of
 from courier.site.store.content_store import ContentStore
+from formats.digest import chunks
 
 PATCHES = "patches"
 
@@ -26,6 +29,12 @@ class Contents(Protocol):
 
     def open_content(self, sha256: str) -> BinaryIO:
         """Open a content for reading; it can be sought in. Raises `DamagedError` when it is missing."""
+
+    def block_crcs(self, sha256: str, size: int) -> bytes:
+        """The CRC-32 (4 bytes, little-endian) of each block of 1 MiB of a content of more than one.
+
+        Raises `DamagedError` when it is missing, or had to be read for it and differs from its SHA-256.
+        """
 
 
 class ParcelContents:
@@ -56,3 +65,13 @@ class ParcelContents:
             return (self._patches / sha256).open("rb")
         except FileNotFoundError:
             return self._store.open_content(sha256)
+
+    def block_crcs(self, sha256: str, size: int) -> bytes:
+        """See `Contents.block_crcs`. A patch is read for it."""
+        if not self._is_patch(sha256, size):
+            return self._store.block_crcs(sha256, size)
+        with self.open_content(sha256) as source:
+            digest, _, sums = sums_of(chunks(source))
+        if sums is None or digest != sha256:
+            raise DamagedError(f"{self._patches / sha256} is damaged", hint="create the parcel anew")
+        return sums.crcs

@@ -197,15 +197,21 @@ def compose(
     folder: Path,
     open_content: Callable[[str], BinaryIO],
     encryptor: Encryptor | None,
+    compared: Callable[[RecipeMember, BinaryIO], BinaryIO] | None = None,
 ) -> BinaryIO:
-    """The archive as a seekable file, encrypted if ``encryptor`` is given; made as it is read, and not checked."""
+    """The archive as a seekable file, encrypted if ``encryptor`` is given; made as it is read, and not checked.
+
+    ``compared`` makes of the content of a member that is stored as it is one that is compared while it is read.
+    """
     pack = pack_path(folder, recipe.number)
     stored = bytes(member.planned.content.codec.as_is for member in recipe.members)
     digests = b"".join(bytes.fromhex(member.planned.content.sha256) for member in recipe.members)
+    members = () if compared is None else recipe.members
 
     def open_member(number: int) -> BinaryIO:
         if stored[number]:
-            return open_content(digests[number * DIGEST : (number + 1) * DIGEST].hex())
+            content = open_content(digests[number * DIGEST : (number + 1) * DIGEST].hex())
+            return content if compared is None else compared(members[number], content)
         return pack.open("rb")
 
     view = ArchiveView(

@@ -95,13 +95,12 @@ def build_parcel(
             BaseContents(len(plan.archives), plan.delta.base_contents()).save(folder)
             plan = replace(plan, delta=replace(plan.delta, recipes=keep_patches(plan.delta.recipes, folder)))
         contents = ParcelContents(site.store, folder / PATCHES)
-        builder = ArchiveBuilder(
-            folder, contents.open_content, level=plan.level, encryptor=encryptor, progress=progress
-        )
+        builder = ArchiveBuilder(folder, contents, level=plan.level, encryptor=encryptor, progress=progress)
         workers = None if executor is None else _workers(site, plan, folder, executor)
-        checked = workers.build(plan.archives, progress) if workers else None
+        if workers:
+            workers.build(plan.archives, progress)
         progress.begin("Building", 2 * plan.content_bytes)
-        built = builder.build(plan.archives, checked)
+        built = builder.build(plan.archives)
         packing = _lay_out(site, plan, folder, built, encryptor, workers, progress)
         drop_lines(folder)
         # All that takes long is done: the key may have been renewed meanwhile, and the new one is valid from now on.

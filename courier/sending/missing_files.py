@@ -99,7 +99,7 @@ def make_packs(
     for place in (PACKS, RECIPES):
         make_folder(folder / place)
     builder = ArchiveBuilder(
-        folder, parcel.contents(site).open_content, level=level, encryptor=parcel.encryptor(), progress=lambda _: None
+        folder, parcel.contents(site), level=level, encryptor=parcel.encryptor(), progress=lambda _: None
     )
     try:
         builder.build(MadeAnew(lambda: (recipe.plan for recipe in recipes), len(recipes)))

@@ -224,6 +224,12 @@ def crcs_of(data: bytes) -> bytes:
     return b"".join(zlib.crc32(data[at : at + (1 << 20)]).to_bytes(4, "little") for at in range(0, len(data), 1 << 20))
 
 
+def sums_of(data: bytes) -> bytes:
+    """What a store keeps of the blocks of a content, made without our code."""
+    kept = table_of(data) + crcs_of(data)
+    return kept + zlib.crc32(kept).to_bytes(4, "little")
+
+
 def stored(data: bytes) -> StoredContent:
     """What a store says of a content."""
     blocks = sha256_hex(table_of(data)) if len(data) > 1 << 20 else ""

@@ -15,11 +15,12 @@ from courier.site.catalog.database import Catalogue
 from courier.site.catalog.objects import Place
 from courier.site.objects.bucket import Bucket, ObjectInfo
 from courier.site.objects.object_staging import PACKS
-from courier.site.store.block_sums import ROW, needs_table
+from courier.site.store.block_sums import ROW, needs_table, sums_size
 from courier.site.store.large_contents import CONTENT
 from courier.site.store.pack_file import read_records
 from courier.site.store.staging import LISTINGS
-from formats.blocks import BLOCK, block_count
+from formats.blocks import BLOCK
+from formats.crc32 import SIZE
 
 _NAMED = re.compile(rf"(?P<kind>{CONTENT}|{LISTINGS})/[0-9a-f]{{2}}/(?P<digest>[0-9a-f]{{64}})-[0-9a-f]{{16}}")
 _PACK = re.compile(rf"{PACKS}/[0-9a-f]{{16}}\.pack")
@@ -95,9 +96,9 @@ def content_size(total: int) -> int | None:
     """
     if not needs_table(total):
         return total
-    blocks = -(-total // (BLOCK + ROW))
-    size = total - blocks * ROW
-    return size if needs_table(size) and block_count(size) == blocks else None
+    blocks = -(-(total - SIZE) // (BLOCK + ROW))
+    size = total - SIZE - blocks * ROW
+    return size if needs_table(size) and size + sums_size(size) == total else None
 
 
 def _records(bucket: Bucket, one: ObjectInfo) -> Iterator[tuple[bytes, Place]]:

@@ -113,7 +113,7 @@ class ObjectStore(HeldContents):
             raise missing(f"content {sha256}") from None
         sums = BlockSums.parse(kept, place.size)
         if sums is None:
-            raise DamagedError(f"package store: content {sha256} ends too early", hint=ADD_AGAIN)
+            raise DamagedError(f"package store: content {sha256} ends with damaged sums", hint=ADD_AGAIN)
         return sums
 
     def has_sums(self, sha256: str, sums: BlockSums) -> bool:

@@ -1,11 +1,13 @@
 """What a store keeps of each block of a content of more than one: its SHA-256, and its CRC-32.
 
 The SHA-256 of the block table is in listings. The CRC-32s stand behind it: archives name that of each member before its
-first byte, and of blocks they combine, so that the content need not be read for it.
+first byte, and of blocks they combine, so that the content need not be read for it. What is kept ends with a CRC-32 of
+itself, so that nobody takes damage of it for damage of the content.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Self
@@ -31,16 +33,17 @@ class BlockSums:
         return sha256_hex(self.digests)
 
     def encode(self) -> bytes:
-        """The bytes that a store keeps: the table, then the CRC-32s."""
-        return self.digests + self.crcs
+        """The bytes that a store keeps: the table, the CRC-32s, and the CRC-32 of all this."""
+        kept = self.digests + self.crcs
+        return kept + zlib.crc32(kept).to_bytes(SIZE, "little")
 
     @classmethod
     def parse(cls, data: bytes, size: int) -> BlockSums | None:
-        """What `encode` made for a content of ``size`` bytes; None for bytes of another length."""
+        """What `encode` made for a content of ``size`` bytes; None for anything else."""
         end = block_count(size) * DIGEST
-        if len(data) != sums_size(size):
+        if len(data) != sums_size(size) or int.from_bytes(data[-SIZE:], "little") != zlib.crc32(data[:-SIZE]):
             return None
-        return cls(digests=data[:end], crcs=data[end:])
+        return cls(digests=data[:end], crcs=data[end:-SIZE])
 
 
 def needs_table(size: int) -> bool:
@@ -50,7 +53,7 @@ def needs_table(size: int) -> bool:
 
 def sums_size(size: int) -> int:
     """Bytes of the sums that are kept for a content of ``size`` bytes."""
-    return block_count(size) * ROW if needs_table(size) else 0
+    return block_count(size) * ROW + SIZE if needs_table(size) else 0
 
 
 class ContentHasher:
