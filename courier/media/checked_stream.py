@@ -52,8 +52,17 @@ def checked(
     return open_it
 
 
+def tagged(file: SourceFile, progress: Callable[[int], None], tags: WrittenTags) -> Callable[[], BinaryIO]:
+    """What opens ``file``, whose digest is not known yet, as a stream that is tagged as it is handed on."""
+
+    def open_it() -> BinaryIO:
+        return cast(BinaryIO, _Tagged(file, progress, tags))
+
+    return open_it
+
+
 class _Stream:
-    """What both kinds of streams have in common: one open file."""
+    """What all kinds of streams have in common: one open file."""
 
     def __init__(self, file: SourceFile, progress: Callable[[int], None]) -> None:
         self._file = file
@@ -126,6 +135,24 @@ class _Hashed(_Stream):
     def close(self) -> None:
         self._digest.close()
         super().close()
+
+
+class _Tagged(_Stream):
+    """A file that answers for its bytes itself, read straight from its start to its end."""
+
+    def __init__(self, file: SourceFile, progress: Callable[[int], None], tags: WrittenTags) -> None:
+        super().__init__(file, progress)
+        self._tag = Tag()
+        self._tags = tags
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._take(size)
+        if data:
+            self._tag.update(data)
+            if self._tag.count == self._file.size:
+                self._tags.put(self._file.path, self._tag)
+            self._progress(len(data))
+        return data
 
 
 class _Blocks(_Stream):

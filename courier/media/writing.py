@@ -7,7 +7,7 @@ drive has no name: it counts as written when reading it back has succeeded.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +106,7 @@ def _write_folder(target: Path, source: VolumeSource, progress: Callable[[int], 
                 while data := stream.read(CHUNK):
                     out.write(data)
             set_time(path, source.made_ns)
-        written = _flush_tree(root)
+        written = flush_tree(root)
         read_back(FolderMedium(root), source, progress, tags)
     return written
 
@@ -203,7 +203,7 @@ def _write_reels(device: Path, source: VolumeSource, progress: Callable[[int], N
     return _tape_bytes(source), reels
 
 
-def _flush_tree(root: Path) -> int:
+def flush_tree(root: Path) -> int:
     """Flush all files below ``root`` to the disk and drop them from memory; return their bytes."""
     total = 0
     for folder, _, names in os.walk(root, topdown=False):
@@ -239,9 +239,26 @@ def read_back(
     This pass is the proof that the medium can be read. ``tags``: of the files that were written just now, which are
     compared by their tags; others by their SHA-256.
     """
-    expected = {file.path: file for file in source.files}
+    compare(medium, source.files, progress, tags)
+
+
+def compare(
+    medium: Medium,
+    files: Sequence[SourceFile],
+    progress: Callable[[int], None],
+    tags: WrittenTags | None,
+    *,
+    passed_over: Container[str] = (),
+) -> None:
+    """Read ``files`` on a medium, and compare them as `read_back` does.
+
+    Nothing else may be there but ``passed_over``, which is not read. Raises `DamagedError`, `OSError`.
+    """
+    expected = {file.path: file for file in files}
     try:
         for path, size, stream in medium.walk():
+            if path in passed_over:
+                continue
             file = expected.pop(path, None)
             if file is None:
                 raise _differs(medium, path, "should not be there")
