@@ -45,6 +45,11 @@ class VolumeInMaking:
         self._places: dict[str, int] = {}
         self._payload: list[SourceFile] = []
 
+    @property
+    def document_bytes(self) -> int:
+        """Bytes of the places that are kept."""
+        return sum(self._places.values())
+
     def write(self, places: Mapping[str, int], payload: Sequence[SourceFile], progress: Callable[[int], None]) -> None:
         """Write the payload, and keep ``places`` (bytes by path) for the documents.
 

@@ -27,7 +27,7 @@ from courier.files import (
 from courier.packages.find import definition_of
 from courier.parcel.base_contents import BaseContents
 from courier.parcel.custody_ledger import Happened, record
-from courier.parcel.encryption import ParcelEncryptor
+from courier.parcel.encryption import PARCEL_KEY, SEED, ParcelEncryptor
 from courier.parcel.parity_files import make_parity
 from courier.parcel.patches import PATCHES, Contents, ParcelContents
 from courier.parcel.recipes import PACKS, RECIPES, ArchiveRecipe, ComposedFiles, Encryptor, parity_name, recipe_path
@@ -150,6 +150,9 @@ def begun_folder(site: Site, plan: ParcelPlan) -> Path | None:
     for folder in sorted(root.iterdir()):
         if folder.is_dir() and is_parcel(folder.name) and folder.name not in known:
             if (folder / PLAN).exists() and (folder / PLAN).read_text() == plan.digest:
+                if partial_volumes.is_noted(folder):
+                    # Its volumes were begun under its keys, which must never encrypt anything else.
+                    empty_folder(folder)
                 return folder
             if not is_signed(folder):
                 # Another plan that was begun and given up: nothing signed is lost.
@@ -158,6 +161,18 @@ def begun_folder(site: Site, plan: ParcelPlan) -> Path | None:
                 with site.catalogue.writing() as connection:
                     parcels.forget_sent(connection, folder.name)
     return None
+
+
+def empty_folder(folder: Path) -> None:
+    """Clear away what a killed build left, its keys and its partial volumes with it; only the plan stays."""
+    for name in (SEED, PARCEL_KEY):
+        (folder / name).unlink(missing_ok=True)
+    partial_volumes.remove(folder)
+    for path in folder.iterdir():
+        if path.name != PLAN:
+            remove_tree(path)
+    make_folder(folder / RECIPES)
+    make_folder(folder / PACKS)
 
 
 def begin_folder(site: Site, plan: ParcelPlan) -> Path:

@@ -13,25 +13,21 @@ the documents are put in their places. So there are two ends:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from threading import Event
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError
-from courier.files import explain_os, locked, make_folder, remove_tree, require_space
+from courier.files import explain_os, locked, remove_tree, require_space
 from courier.media.checked_stream import SourceFile
 from courier.media.reading import Layout
 from courier.media.volume_in_making import VolumeInMaking
-from courier.parcel.archive_plan import PlannedArchive
 from courier.parcel.encryption import PARCEL_KEY, SEED, ParcelEncryptor
 from courier.parcel.patches import PATCHES, ParcelContents
-from courier.parcel.recipes import PACKS, RECIPES
 from courier.parcel.states import SentState
 from courier.parcel.volume_layout import ParcelLayout, VolumeSpace
 from courier.progress import SILENT, Progress
@@ -43,6 +39,7 @@ from courier.sending.build import (
     begin_folder,
     begun_folder,
     building_bytes,
+    empty_folder,
     lay_out_archives,
     record_built,
     record_planned,
@@ -50,10 +47,11 @@ from courier.sending.build import (
 )
 from courier.sending.drives import Drives
 from courier.sending.left_over import sweep_parcels
-from courier.sending.member_source import BuildStoppedError
 from courier.sending.one_pass_rules import check_one_pass, two_steps
 from courier.sending.outgoing_parcel import CARD, PLAN, OutgoingParcel, find_outgoing, open_outgoing, signed_now
 from courier.sending.plan import ParcelPlan
+from courier.sending.planned_archives import ArchivesByIndex
+from courier.sending.read_back_beside import ReadBackBeside
 from courier.sending.signed_size import envelope_of_size
 from courier.sending.verified_run import BlockTables
 from courier.sending.volume_source import volume_documents, volume_source
@@ -171,14 +169,10 @@ class _OnePass:
         site, plan = self._site, self._plan
         require_space(site.home, building_bytes(plan), purpose="building the parcel")
         begun = begun_folder(site, plan)
-        if begun is not None:
-            partial_volumes.remove(begun)
-            for path in begun.iterdir():
-                if path.name not in (PLAN, "lock"):
-                    remove_tree(path)
-            make_folder(begun / RECIPES)
-            make_folder(begun / PACKS)
-        return begun or begin_folder(site, plan)
+        if begun is None:
+            return begin_folder(site, plan)
+        empty_folder(begun)
+        return begun
 
     def _lay_out(self, folder: Path, encryptor: ParcelEncryptor | None) -> ParcelLayout:
         """The layout, complete but for the digests of the archives: these are as large as they were planned."""
@@ -218,9 +212,9 @@ class _OnePass:
         site, plan, packing = self._site, self._plan, parcel.packing
         contents = ParcelContents(site.store, parcel.folder / PATCHES)
         tables = BlockTables(site.store, plan.packages)
-        planned = _Archives(plan.archives)
+        planned = ArchivesByIndex(plan.archives)
         self._progress.begin("Building and writing", 2 * sum(space.bytes for space in spaces.values()))
-        with ThreadPoolExecutor(1, "verify") as pool, _Proofs(self._progress) as proofs:
+        with ThreadPoolExecutor(1, "verify") as pool, ReadBackBeside(self._progress) as proofs:
             streams = ArchiveStreams(parcel.folder, contents, tables, encryptor=encryptor, pool=pool)
             for number, making in self._volumes.items():
                 places = volume_documents(site, parcel, spaces[number], sign=False)
@@ -263,11 +257,11 @@ class _OnePass:
         """Put the documents of each volume in their places, and record it as written."""
         site, result = self._site, list[WrittenVolume]()
         files = parcel.files(site)
-        self._progress.begin("Completing the volumes", len(self._volumes))
+        self._progress.begin("Completing the volumes", 2 * sum(one.document_bytes for one in self._volumes.values()))
         with custody_entry(site, parcel, result), self._written_later(parcel):
             for number, making in self._volumes.items():
                 source = volume_source(site, parcel, spaces[number], files)
-                size = making.complete(source, lambda _: None)
+                size = making.complete(source, self._progress)
                 one = WrittenVolume(
                     number=number,
                     of=parcel.packing.volumes,
@@ -278,7 +272,6 @@ class _OnePass:
                 )
                 record_written(site, parcel, one, last=number == parcel.packing.volumes)
                 result.append(one)
-                self._progress(1)
                 self._written(one)
         partial_volumes.forget(parcel.folder)
         with site.catalogue.reading() as connection:
@@ -303,8 +296,9 @@ class _OnePass:
             known = explain_os(error) if isinstance(error, OSError) else error
             if not isinstance(known, CourierError):
                 raise
-            known.message += self._void_text(folder.name, begun, left)
-            known.args = (known.message,)
+            if begun:
+                known.message += self._void_text(folder.name, begun, left)
+                known.args = (known.message,)
             raise known from None
 
     def _is_built(self, parcel: str) -> bool:
@@ -314,14 +308,10 @@ class _OnePass:
 
     def _void_text(self, parcel: str, begun: Sequence[VolumeInMaking], left: Sequence[Path]) -> str:
         """What became of the build, as the end of an error's message."""
-        text = f". {parcel} is void"
-        if self._plan.recipients:
-            text += ", and its key is destroyed"
-        if begun:
-            names = ", ".join(volume.target.name for volume in begun)
-            text += f": what was written of {names} is unusable"
-            text += f", delete it: {', '.join(map(str, left))}" if left else " and was removed"
-        return text
+        key = ", and its keys are destroyed" if self._plan.recipients else ""
+        names = ", ".join(volume.target.name for volume in begun)
+        what = f"delete it: {', '.join(map(str, left))}" if left else "it was removed"
+        return f". {parcel} is void{key}: what was written of {names} is unusable, {what}"
 
     @contextmanager
     def _written_later(self, parcel: OutgoingParcel) -> Iterator[None]:
@@ -347,63 +337,5 @@ def _give_up(volumes: Collection[VolumeInMaking]) -> list[Path]:
     return left
 
 
-class _Proofs:
-    """Reads volumes back in a thread of its own, while the next is written. A context manager."""
-
-    def __init__(self, progress: Callable[[int], None]) -> None:
-        self._pool = ThreadPoolExecutor(1, "read back")
-        self._progress = progress
-        self._stop = Event()
-        self._begun: list[Future[None]] = []
-
-    def begin(self, volume: VolumeInMaking) -> None:
-        """Begin to read a volume back; raises what the reading of an earlier one has raised."""
-        self._begun.append(self._pool.submit(volume.read_payload, self._told))
-        for proof in self._begun:
-            if proof.done():
-                proof.result()
-
-    def finish(self) -> None:
-        """Wait until all are read back; raises what that has raised."""
-        for proof in self._begun:
-            proof.result()
-
-    def _told(self, count: int) -> None:
-        if self._stop.is_set():
-            raise BuildStoppedError
-        self._progress(count)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self._stop.set()
-        self._pool.shutdown(cancel_futures=True)
-
-
-class _Archives:
-    """The archives of a plan by their index. Nearly all are asked for in their order, in which they are planned."""
-
-    def __init__(self, archives: Collection[PlannedArchive]) -> None:
-        self._archives = archives
-        self._rest = iter(archives)
-        self._at = 0
-        self._taken = set[int]()
-
-    def get(self, index: int) -> PlannedArchive:
-        """Archive ``index``, from 0; each is asked for once."""
-        while self._at in self._taken:
-            next(self._rest)
-            self._taken.remove(self._at)
-            self._at += 1
-        if index == self._at:
-            self._at += 1
-            return next(self._rest)
-        # A small one that filled up an earlier volume.
-        self._taken.add(index)
-        return next(islice(iter(self._archives), index, None))
-
-
-def _open_archive(streams: ArchiveStreams, planned: _Archives, index: int, size: int) -> BinaryIO:
+def _open_archive(streams: ArchiveStreams, planned: ArchivesByIndex, index: int, size: int) -> BinaryIO:
     return streams.open(planned.get(index), size)

@@ -8,7 +8,7 @@ from pathlib import Path
 from courier.error_codes import Code
 from courier.errors import RefusedError
 from courier.media.reading import Layout
-from courier.sending.plan import ParcelPlan
+from courier.sending.plan import NO_REDUNDANCY, ParcelPlan
 
 
 def check_one_pass(plan: ParcelPlan, layout: Layout, outs: Sequence[Path]) -> None:
@@ -31,8 +31,8 @@ def _objection(plan: ParcelPlan, layout: Layout) -> tuple[str, str] | None:
         return "a tape cannot keep places for documents that are known last", ""
     if plan.delta is not None:
         return "a delta makes its patches first", "carry everything: --full"
-    if plan.preview.parity:
-        return "parity is made of archives that are complete", "without parity: --redundancy none"
+    if plan.request.spares or plan.request.redundancy != NO_REDUNDANCY:
+        return "parity is made of archives that are complete", "without parity: --redundancy none, no --spare-volumes"
     if not plan.exact:
         holes = any(member.content.holes for archive in plan.archives for member in archive.members)
         if holes:
