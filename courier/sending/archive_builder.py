@@ -21,10 +21,12 @@ from courier.errors import explain
 from courier.files import atomic_file
 from courier.parcel.archive_plan import PlannedArchive, PlannedMember, packed_together
 from courier.parcel.patches import Contents
-from courier.parcel.recipes import PACKS, ArchiveRecipe, Encryptor, RecipeMember, compose, pack_path
+from courier.parcel.recipe_columns import RecipeColumns, RecipeMember
+from courier.parcel.recipes import PACKS, ArchiveRecipe, Encryptor, compose, pack_path
 from courier.sending.member_source import BuildStoppedError, MemberSource, bad_content
-from courier.sending.run_crcs import ComparedRun, run_crc32
+from courier.sending.run_crcs import ComparedRun, run_crc32, stored_members
 from courier.sending.solid_packing import PackedRun, SolidPacking, joined, runs_of
+from formats.archive import check_clashes
 from formats.blocks import BLOCK, SideBlockHasher
 from formats.codecs import SolidCodec
 from formats.digest import CHUNK, chunks
@@ -101,7 +103,7 @@ class ArchiveBuilder:
 
     def _one(self, archive: PlannedArchive, packing: SolidPacking) -> BuiltArchive:
         done = ArchiveRecipe.load(self._folder, archive.number)
-        if done is not None and done.plan.members == archive.members and self._pack_is_whole(done):
+        if done is not None and done.columns.are_planned(archive.members) and self._pack_is_whole(done):
             self._progress(2 * sum(member.length for member in archive.members))
             return _built(done)
         try:
@@ -126,7 +128,7 @@ class ArchiveBuilder:
         """(members with their sizes and CRC-32s, bytes of the pack of the compressed ones, SHA-256 of the pack)."""
         members: list[RecipeMember] = []
         if all(member.content.codec.as_is for member in archive.members):
-            return [self._stored(member) for member in archive.members], 0, ""
+            return self._all_stored(archive), 0, ""
         groups = list(packed_together(archive.members))
         runs = [
             (group[0].content.codec, run)
@@ -174,6 +176,15 @@ class ArchiveBuilder:
         if run_crc32(self._contents, member) != crc:
             raise bad_content(member.content.path)
 
+    def _all_stored(self, archive: PlannedArchive) -> list[RecipeMember]:
+        """The members of an archive without compressed ones."""
+        members: list[RecipeMember] = []
+        for member in stored_members(self._contents, archive):
+            if self._stop.is_set():
+                raise BuildStoppedError
+            members.append(member)
+        return members
+
     def _stored(self, member: PlannedMember) -> RecipeMember:
         """A member that is not compressed. Its CRC-32 is known; a content of one block is read for it."""
         if self._stop.is_set():
@@ -205,12 +216,21 @@ class ArchiveBuilder:
         SHA-256 runs over each byte twice: over the file, which stock tools check, and over its blocks, by which damage
         is found, mended, and judged before a block leaves. Neither follows from the other, nor from the content's own.
         """
+        columns = RecipeColumns.of_members(members)
+        check_clashes(columns.names)
         recipe = ArchiveRecipe(
-            number=number, members=tuple(members), pack=pack, pack_sha256=pack_sha256, size=0, sha256="", blocks=b""
+            number=number, columns=columns, pack=pack, pack_sha256=pack_sha256, size=0, sha256="", blocks=b""
         )
-        left = sum(member.planned.length for member in members)
-        unread = sum(member.planned.length for member in members if member.planned.content.codec.as_is)
-        composed = compose(recipe, self._folder, self._open, self._encryptor, compared_member)
+        left = sum(columns.lengths)
+        unread = sum(length for length, stored in zip(columns.lengths, columns.stored(), strict=True) if stored)
+
+        def compared(at: int, source: BinaryIO) -> BinaryIO:
+            """The content of a member; one of one block was compared when it was read for its CRC-32."""
+            member = members[at]
+            large = member.planned.content.size > BLOCK
+            return ComparedRun(source, member.planned, member.crc32) if large else source
+
+        composed = compose(recipe, self._folder, self._open, self._encryptor, self._contents.small, compared)
         with composed as source, SideBlockHasher() as hasher:
             while data := source.read(CHUNK):
                 if self._stop.is_set():
@@ -223,13 +243,6 @@ class ArchiveBuilder:
             size = hasher.count
         self._progress(left + unread)
         return replace(recipe, size=size, sha256=sha256, blocks=blocks)
-
-
-def compared_member(member: RecipeMember, source: BinaryIO) -> BinaryIO:
-    """The content of a member, compared while it is read; one of one block was, when it was read for its CRC-32."""
-    if member.planned.content.size <= BLOCK:
-        return source
-    return ComparedRun(source, member.planned, member.crc32)
 
 
 class _Pack:

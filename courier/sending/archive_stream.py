@@ -13,10 +13,12 @@ from courier.error_codes import Code
 from courier.errors import DamagedError
 from courier.parcel.archive_plan import PlannedArchive
 from courier.parcel.patches import Contents
-from courier.parcel.recipes import ArchiveRecipe, Encryptor, RecipeMember, compose
+from courier.parcel.recipe_columns import RecipeColumns
+from courier.parcel.recipes import ArchiveRecipe, Encryptor, compose
 from courier.sending.archive_builder import BuiltArchive
-from courier.sending.run_crcs import run_crc32
+from courier.sending.run_crcs import stored_members
 from courier.sending.verified_run import BlockTables, VerifiedRun
+from formats.archive import check_clashes
 from formats.blocks import SideBlockHasher
 from formats.digest import CHUNK
 from formats.streams import Stream
@@ -49,14 +51,20 @@ class ArchiveStreams:
 
         Raises `DamagedError` where content is missing or bad, then or while it is read.
         """
-        members = tuple(
-            RecipeMember(planned=member, size=member.length, crc32=run_crc32(self._contents, member), at=member.offset)
-            for member in archive.members
-        )
+        members = list(stored_members(self._contents, archive))
+        columns = RecipeColumns.of_members(members)
+        check_clashes(columns.names)
         recipe = ArchiveRecipe(
-            number=archive.number, members=members, pack=0, pack_sha256="", size=size, sha256="", blocks=b""
+            number=archive.number, columns=columns, pack=0, pack_sha256="", size=size, sha256="", blocks=b""
         )
-        source = compose(recipe, self._folder, self._contents.open_content, self._encryptor, self._verified)
+
+        def verified(at: int, source: BinaryIO) -> BinaryIO:
+            member = members[at].planned
+            return VerifiedRun(source, member, self._tables.table(member.content), self._pool)
+
+        # What is had by `Contents.small` was compared with its SHA-256 too.
+        contents = self._contents
+        source = compose(recipe, self._folder, contents.open_content, self._encryptor, contents.small, verified)
         if source.seek(0, os.SEEK_END) != size:
             raise DamagedError(
                 f"archive {archive.number} has not the size that was planned for it",
@@ -65,9 +73,6 @@ class ArchiveStreams:
             )
         source.seek(0)
         return _DigestedStream(source, size, lambda sha256, blocks: self._done(recipe, sha256, blocks))
-
-    def _verified(self, member: RecipeMember, source: BinaryIO) -> BinaryIO:
-        return VerifiedRun(source, member.planned, self._tables.table(member.planned.content), self._pool)
 
     def _done(self, recipe: ArchiveRecipe, sha256: str, blocks: bytes) -> None:
         replace(recipe, sha256=sha256, blocks=blocks).save(self._folder)

@@ -8,8 +8,9 @@ an edition has its number in its name, and the catalogue says which edition coun
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -231,8 +232,8 @@ def _lay_out(
     progress: Progress,
 ) -> PackingList:
     """Lay the built archives out and add their parity; return the packing list."""
-    members = (_member_records(folder, number) for number in range(1, len(built) + 1))
     archives = [(archive.size, archive.sha256) for archive in built]
+    members = partial(_member_records, folder)
     layout = lay_out_archives(site, plan, folder, archives, members, encryptor, created_ns=now())
     digests = b"".join(archive.blocks for archive in built)
     return add_parity(
@@ -245,14 +246,16 @@ def lay_out_archives(
     plan: ParcelPlan,
     folder: Path,
     archives: Sequence[tuple[int, str]],
-    members: Iterable[Sequence[MemberRecord]],
+    members: Callable[[int], Sequence[MemberRecord]],
     encryptor: ParcelEncryptor | None,
     *,
     created_ns: int,
 ) -> ParcelLayout:
-    """Write the contents of the parcel, and lay its ``archives`` (size, SHA-256; with these ``members``) out."""
+    """Write the contents of the parcel, and lay its ``archives`` (size, SHA-256) out; ``members`` as `write_contents`
+    has them.
+    """
     request = replace(plan.request, parcel=folder.name, created_ns=created_ns)
-    contents = _write_contents(site, plan, folder, members, len(archives), encryptor)
+    contents = _write_contents(site, plan, folder, members, encryptor)
     settings = BuildSettings(level=plan.level, recipients=plan.recipients)
     write_atomic(folder / BUILD_SETTINGS, settings.encode())
     # The layout counts with the card that goes on the media, whatever card the site has later.
@@ -266,18 +269,17 @@ def _write_contents(
     site: Site,
     plan: ParcelPlan,
     folder: Path,
-    records: Iterable[Sequence[MemberRecord]],
-    count: int,
+    members: Callable[[int], Sequence[MemberRecord]],
     encryptor: ParcelEncryptor | None,
 ) -> TableRef:
-    """Write the contents of the parcel, with the members of its ``count`` archives."""
+    """Write the contents of the parcel."""
     path = folder / CONTENTS
     with atomic_file(path) as out:
         if encryptor is None:
-            write_contents(site, out, folder.name, plan.packages, records, count=count, delta=plan.delta)
+            write_contents(site, out, folder.name, plan, members)
         else:
             with encryptor.wrap(out, 0) as encrypted:
-                write_contents(site, encrypted, folder.name, plan.packages, records, count=count, delta=plan.delta)
+                write_contents(site, encrypted, folder.name, plan, members)
     with path.open("rb") as source:
         digest = hashlib.file_digest(source, "sha256").hexdigest()
     return TableRef(size=path.stat().st_size, sha256=digest)
@@ -292,7 +294,7 @@ def _member_records(folder: Path, number: int) -> list[MemberRecord]:
             hint="check this computer's disk, and run the same courier parcel create again: it goes on",
             code=Code.BUILD_DAMAGED,
         )
-    return member_records(recipe.plan, [member.size for member in recipe.members])
+    return member_records(recipe.plan, recipe.columns.sizes)
 
 
 def add_parity(
@@ -310,7 +312,12 @@ def add_parity(
     """
     make_folder(folder / parity_name(packing.edition))
     files = ComposedFiles(
-        folder, packing, open_content=contents.open_content, lacking=contents.lacking, encryptor=lambda: encryptor
+        folder,
+        packing,
+        open_content=contents.open_content,
+        lacking=contents.lacking,
+        small=contents.small,
+        encryptor=lambda: encryptor,
     )
     if workers is not None:
         workers.make_parity(packing, progress)

@@ -67,6 +67,7 @@ from courier.site.catalog import parcels
 from courier.site.clock import now
 from courier.site.home import Site
 from formats.documents import packing as packing_doc
+from formats.documents.contents import MemberRecord
 from formats.documents.packing import PackingList
 
 _UNKNOWN = "0" * 64
@@ -178,7 +179,12 @@ class _OnePass:
         """The layout, complete but for the digests of the archives: these are as large as they were planned."""
         plan = self._plan
         archives = [(file.size, _UNKNOWN) for file in plan.preview.archives]
-        members = (member_records(one, [member.length for member in one.members]) for one in plan.archives)
+        planned = ArchivesByIndex(plan.archives)
+
+        def members(number: int) -> list[MemberRecord]:
+            archive = planned.get(number - 1)
+            return member_records(archive, [member.length for member in archive.members])
+
         # The images and the restore pages have this time, so it cannot be that of the signature.
         created_ns = self._site.signing_time(now())
         return lay_out_archives(self._site, plan, folder, archives, members, encryptor, created_ns=created_ns)

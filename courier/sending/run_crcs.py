@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 import io
 import zlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
-from courier.parcel.archive_plan import Content, PlannedMember
+from courier.parcel.archive_plan import Content, PlannedArchive, PlannedMember
 from courier.parcel.patches import Contents
+from courier.parcel.recipe_columns import RecipeMember
 from courier.sending.member_source import bad_content
+from courier.site.store.pack_file import LARGEST
 from formats.blocks import BLOCK
 from formats.crc32 import SIZE, combined, combined_blocks
 from formats.streams import Stream
@@ -65,6 +68,21 @@ def _part(contents: Contents, content: Content, crcs: bytes, begin: int, end: in
     if zlib.crc32(data) != _crc_of(crcs, block):
         raise bad_content(content.path)
     return data[begin - block * BLOCK : end - block * BLOCK]
+
+
+def stored_members(contents: Contents, archive: PlannedArchive) -> Iterator[RecipeMember]:
+    """The members of an archive all of whose members are stored as they are.
+
+    For small contents nothing more is done than must be: there may be very many.
+    """
+    small, crc32 = contents.small, zlib.crc32
+    for member in archive.members:
+        content, length = member.content, member.length
+        data = small(bytes.fromhex(content.sha256)) if length == content.size <= LARGEST else None
+        if data is not None and len(data) == length:
+            yield RecipeMember(planned=member, size=length, crc32=crc32(data), at=0)
+        else:
+            yield RecipeMember(planned=member, size=length, crc32=run_crc32(contents, member), at=member.offset)
 
 
 class ComparedRun(Stream):

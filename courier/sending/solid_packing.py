@@ -8,7 +8,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +16,7 @@ from courier.parcel.archive_plan import PlannedMember
 from courier.sending.member_source import MemberSource
 from formats.codecs import SolidCodec
 from formats.crc32 import combined
+from formats.records import changed
 
 MOST_THREADS = 16
 """Runs that are packed at a time at most, however many processors there are: each takes some 94 MiB of memory."""
@@ -38,7 +39,7 @@ def runs_of(group: Sequence[PlannedMember], codec: SolidCodec) -> list[Run]:
     if member.length <= codec.run:
         return [tuple(group)]
     return [
-        (replace(member, offset=member.offset + at, length=min(codec.run, member.length - at)),)
+        (changed(member, offset=member.offset + at, length=min(codec.run, member.length - at)),)
         for at in range(0, member.length, codec.run)
     ]
 

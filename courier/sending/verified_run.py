@@ -15,10 +15,10 @@ from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, BinaryIO
 
 from courier.parcel.archive_plan import Content, PlannedMember
-from courier.parcel.key_set import KeySet
 from courier.sending.member_source import bad_content
 from courier.site.catalog.packages import StoredPackage
 from courier.site.store.content_store import ContentStore
+from courier.site.store.key_set import KeySet
 from formats.blocks import BLOCK, DIGEST
 from formats.documents.listing import FileEntry
 from formats.streams import Stream

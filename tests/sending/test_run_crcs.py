@@ -36,6 +36,9 @@ class Contents:
         self.opened += 1
         return io.BytesIO(self.data)
 
+    def small(self, digest: bytes) -> bytes | None:
+        return None
+
     def block_crcs(self, sha256: str, size: int) -> bytes:
         return b"".join(zlib.crc32(self.kept[at : at + MIB]).to_bytes(4, "little") for at in range(0, size, MIB))
 
