@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -171,15 +172,15 @@ def moto_server() -> Iterator[None]:
 
 def _make_bucket(url: str) -> None:
     import boto3
-    from botocore.exceptions import EndpointConnectionError
 
-    client = boto3.client("s3", region_name="us-east-1", endpoint_url=url)
+    host, port = url.removeprefix("http://").split(":")
     for _ in range(100):
         try:
-            client.create_bucket(Bucket="images")
-        except EndpointConnectionError:
+            socket.create_connection((host, int(port))).close()
+        except OSError:
             time.sleep(0.2)
         else:
+            boto3.client("s3", region_name="us-east-1", endpoint_url=url).create_bucket(Bucket="images")
             return
     sys.exit("moto's server does not answer")
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from courier.site.store.block_sums import BlockSums
 from courier.site.store.content_store import IncomingContent, Staging, StoredContent
 from courier.site.store.key_set import KeySet
 from formats.blocks import SideBlockHasher
@@ -70,22 +71,22 @@ class CarriedContents:
                 raise DigestMismatchError("content differs from its signed SHA-256 or block table", place=place)
             self._whole.add(_key(member.sha256, member.of))
 
-    def take_file(self, path: Path, member: MemberRecord, table: bytes, place: str) -> None:
+    def take_file(self, path: Path, member: MemberRecord, sums: BlockSums | None, place: str) -> None:
         """Take in a whole content from the file at ``path``, whose bytes were compared with its SHA-256.
 
-        Its block ``table`` is empty for a content of one block or less. Raises `FormatError`, which names ``place``.
+        ``sums``: of its blocks; None for a content of one block or less. Raises `FormatError`, which names ``place``.
         """
-        blocks = sha256_hex(table) if table else ""
+        blocks = sums.sha256 if sums else ""
         self._check_table(member, blocks, place)
-        self._staging.take_file(path, StoredContent(sha256=member.sha256, size=member.of, blocks=blocks), table)
+        self._staging.take_file(path, StoredContent(sha256=member.sha256, size=member.of, blocks=blocks), sums)
         self._whole.add(_key(member.sha256, member.of))
 
-    def take_compared(self, member: MemberRecord, table: bytes, place: str) -> None:
+    def take_compared(self, member: MemberRecord, sums: BlockSums | None, place: str) -> None:
         """Count a whole content that came, and is held already: both were compared with its SHA-256.
 
-        ``table`` and ``place`` as for `take_file`.
+        ``sums`` and ``place`` as for `take_file`.
         """
-        self._check_table(member, sha256_hex(table) if table else "", place)
+        self._check_table(member, sums.sha256 if sums else "", place)
         self._whole.add(_key(member.sha256, member.of))
 
     def take_small(self, data: bytes, member: MemberRecord, place: str) -> None:

@@ -21,12 +21,12 @@ from courier.parcel.keys import identities_for
 from courier.receiving.archive_file import ArchiveFile, ImportedArchive
 from courier.receiving.spool import PACKING_LIST
 from courier.site.home import Site
+from courier.site.store.block_sums import BlockSums, ContentHasher
 from courier.site.store.content_store import ContentStore
 from courier.site.store.pack_file import LARGEST
 from courier.site.store.sparse import SparseWriter
 from courier.site.workers.work_place import Failure, WorkPlace, at_work
 from formats.age import Identity
-from formats.blocks import SideBlockHasher
 from formats.codecs import CODECS, STORE
 from formats.documents.contents import MemberRecord
 from formats.documents.packing import PackingList
@@ -57,11 +57,11 @@ class How(Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Content:
-    """A content that was unpacked from the member number ``position``; ``table``: its block table, or empty."""
+    """A content that was unpacked from the member number ``position``; ``sums``: of its blocks, or None."""
 
     position: int
     how: How
-    table: bytes = b""
+    sums: BlockSums | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,13 +168,13 @@ def _unpacked(
 def _large(store: ContentStore, folder: Path, position: int, member: MemberRecord, pieces: Iterable[bytes]) -> Content:
     """Unpack a content to a file of its own, unless it is held: then it is only compared, and what is held too."""
     held = store.has(member.sha256, member.of) and store.is_good(member.sha256)
-    with SideBlockHasher() as hasher, ExitStack() as stack:
+    with ContentHasher() as hasher, ExitStack() as stack:
         out = None if held else stack.enter_context(SparseWriter(folder / str(position), 0))
         for data in pieces:
             hasher.update(data)
             if out is not None:
                 out.write(data)
-        digest, table = hasher.finish()
+        digest, sums = hasher.finish()
         if (digest, hasher.count) != (member.sha256, member.of):
             raise DigestMismatchError("content differs from its signed SHA-256", place=member.name)
-    return Content(position=position, how=How.HELD if held else How.FILE, table=table)
+    return Content(position=position, how=How.HELD if held else How.FILE, sums=sums)

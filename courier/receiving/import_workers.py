@@ -147,11 +147,11 @@ class UnpackedArchives:
     def _take(self, index: int, member: MemberRecord, content: Content, folder: Path, small: BinaryIO | None) -> None:
         place = f"{self._spool.packing.path(index)}: {member.name}"
         if content.how == How.HELD:
-            self._carried.take_compared(member, content.table, place)
+            self._carried.take_compared(member, content.sums, place)
         elif small is not None and content.how == How.SMALL:
             self._carried.take_small(small.read(member.of), member, place)
         else:
-            self._carried.take_file(folder / str(content.position), member, content.table, place)
+            self._carried.take_file(folder / str(content.position), member, content.sums, place)
 
     def _read_here(self, about: _About) -> None:
         """Do what a worker could not: whatever is wrong with it is found, and said, here."""

@@ -6,20 +6,16 @@ the same to the byte, and whatever happens to a worker costs time only.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from courier.parcel.archive_plan import PlannedArchive, PlannedMember
+from courier.parcel.archive_plan import PlannedArchive
 from courier.parcel.parity_repair import ParcelParity
 from courier.progress import Progress
-from courier.sending.archive_builder import cut_contents
-from courier.sending.workers.tasks import BuildPlace, build_archive, check_content, make_parity_group
+from courier.sending.workers.tasks import BuildPlace, build_archive, make_parity_group
 from courier.site.workers.spread import Task, spread
 from formats.documents.packing import PackingList
-
-Checked = Mapping[tuple[str, int], int]
-"""The CRC-32 of each part of contents that are cut, by SHA-256 and offset, after the whole content was verified."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,29 +25,18 @@ class Workers:
     executor: Executor
     place: BuildPlace
 
-    def build(self, archives: Collection[PlannedArchive], progress: Progress) -> Checked:
-        """Have archives made, and contents that are cut verified; return the CRC-32s of their parts.
+    def build(self, archives: Collection[PlannedArchive], progress: Progress) -> None:
+        """Have archives made.
 
         Raises what a worker raised, and `UnreachableError` where the workers themselves were lost.
         """
         progress.begin("Building with workers", sum(m.length for archive in archives for m in archive.members))
-        crcs: dict[tuple[str, int], int] = {}
-        for run, found in spread(self.executor, self._building(archives)):
-            if isinstance(run, PlannedArchive):
-                progress(sum(member.length for member in run.members))
-            else:
-                crcs |= {(member.content.sha256, member.offset): crc for member, crc in zip(run, found, strict=True)}
-        return crcs
-
-    def _building(
-        self, archives: Collection[PlannedArchive]
-    ) -> Iterator[Task[PlannedArchive | Sequence[PlannedMember]]]:
-        """The largest piece of work first, the contents that are cut; archives fill what is left of the time."""
-        for run in cut_contents(archives):
-            yield Task(about=run, function=check_content, arguments=(self.place, run), items=len(run))
-        for archive in archives:
-            count = len(archive.members)
-            yield Task(about=archive, function=build_archive, arguments=(self.place, archive), items=count)
+        tasks = (
+            Task(about=archive, function=build_archive, arguments=(self.place, archive), items=len(archive.members))
+            for archive in archives
+        )
+        for archive, _ in spread(self.executor, tasks):
+            progress(sum(member.length for member in archive.members))
 
     def make_parity(self, packing: PackingList, progress: Progress) -> None:
         """Have the parity files of a packing list made; those that read others' come after these."""

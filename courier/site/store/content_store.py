@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol
 
+from courier.site.store.block_sums import BlockSums
 from formats.documents.listing import Entry, FileEntry, ListingSummary
 from formats.records import Many
 
@@ -99,6 +100,13 @@ class ContentStore(Protocol):
         caller knows the SHA-256 of the table. A table that is missing is made anew from the content, which is read
         and compared with its SHA-256 for it. Raises `DamagedError` when the content is missing, or when the table is
         and the content differs.
+        """
+
+    def block_crcs(self, sha256: str, size: int) -> bytes:
+        """The CRC-32 (4 bytes, little-endian) of each block of 1 MiB of a content of more than one block.
+
+        They were taken when the content was, and are not compared with anything: the caller compares what it reads.
+        Those that are missing are made anew, and errors raised, as by `block_digests`.
         """
 
     def entries(self, listing: ListingSummary) -> Iterator[Entry]:
@@ -230,10 +238,10 @@ class Staging(Protocol):
     def side_folder(self) -> Path:
         """A folder in which other processes may write files for `take_file`; it goes with the staging."""
 
-    def take_file(self, path: Path, content: StoredContent, table: bytes) -> None:
+    def take_file(self, path: Path, content: StoredContent, sums: BlockSums | None) -> None:
         """Stage the file at ``path`` as the content that it is; it is moved, or deleted where the content is held.
 
-        Who wrote it compared its bytes with their SHA-256 and made its block ``table``, which is empty for a content of
+        Who wrote it compared its bytes with their SHA-256 and took the ``sums`` of its blocks; None for a content of
         one block or less. ``path`` is in the `side_folder`, and on stable storage.
         """
 
