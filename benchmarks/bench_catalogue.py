@@ -223,7 +223,7 @@ def fill(home: Path) -> None:
         redundancy="none",
     )
     with site.catalogue.writing() as connection:
-        for number in range(1, PARCELS):
+        for number in range(1, PARCELS + 1):
             name = f"HQ1-{number:06d}"
             parcels.add_sent(connection, replace(sent, parcel=name), ["BR1"])
             for volume in (1, 2, 3):
