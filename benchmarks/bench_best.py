@@ -16,7 +16,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,7 +26,9 @@ from courier.parcel.archive_plan import ARCHIVE_LIMIT, Content, plan_archives
 from courier.parcel.recipes import PACKS, RECIPES, ArchiveRecipe, compose
 from courier.sending.archive_builder import ArchiveBuilder
 from formats.archive import ArchiveReader
+from formats.blocks import BLOCK
 from formats.codecs import CODECS, COMPRESSIONS, STORE, Codec
+from formats.crc32 import BlockCrcs
 from formats.digest import chunks
 
 
@@ -60,22 +62,51 @@ def contents(folder: Path, codec: Codec) -> tuple[list[Content], dict[str, Path]
     return made, places
 
 
+class Files:
+    """The contents of a build as they lie in a folder (`courier.parcel.patches.Contents`)."""
+
+    def __init__(self, places: Mapping[str, Path]) -> None:
+        self._places = places
+
+    def has(self, sha256: str, size: int) -> bool:
+        """Whether this content is here."""
+        return sha256 in self._places and self._places[sha256].stat().st_size == size
+
+    def lacking(self, contents: Iterable[tuple[str, int]]) -> Iterator[str]:
+        """Those of many contents that are not here."""
+        return (sha256 for sha256, size in contents if not self.has(sha256, size))
+
+    def open_content(self, sha256: str) -> BinaryIO:
+        """Open a content."""
+        return self._places[sha256].open("rb")
+
+    def block_crcs(self, sha256: str, _size: int) -> bytes:
+        """The CRC-32s of its blocks, for which it is read."""
+        crcs = BlockCrcs(BLOCK)
+        with self.open_content(sha256) as source:
+            for data in chunks(source):
+                crcs.update(data)
+        return crcs.finish()
+
+    def small(self, _digest: bytes) -> bytes | None:
+        """Every content is opened."""
+        return None
+
+
 def build(folder: Path, out: Path, codec: Codec, level: int) -> None:
     """Build the archives of ``folder`` as a parcel's, and write them into ``out``."""
     found, places = contents(folder, codec)
     for place in (PACKS, RECIPES):
         (out / "build" / place).mkdir(parents=True)
 
-    def opened(sha256: str) -> BinaryIO:
-        return places[sha256].open("rb")
-
-    builder = ArchiveBuilder(out / "build", opened, level=level, encryptor=None, progress=lambda _: None)
+    files = Files(places)
+    builder = ArchiveBuilder(out / "build", files, level=level, encryptor=None, progress=lambda _: None)
     for built in builder.build(list(plan_archives(found, ARCHIVE_LIMIT))):
         recipe = ArchiveRecipe.load(out / "build", built.number)
         if recipe is None:
             sys.exit(f"archive {built.number}: its recipe cannot be read")
         path = out / f"{recipe.number:06d}.7z"
-        with compose(recipe, out / "build", opened, None) as source, path.open("wb") as archive:
+        with compose(recipe, out / "build", files.open_content, None) as source, path.open("wb") as archive:
             for data in chunks(source):
                 archive.write(data)
     shutil.rmtree(out / "build")

@@ -13,7 +13,7 @@ import pytest
 from journey import Sites, add, describe_tree, digests_of, exported, make_sites, noise, run, write_files
 from stock import stock_tool
 
-from courier.media import volume_in_making
+from courier.media import volume_in_making, writing
 from courier.media.volume_in_making import VolumeInMaking
 from courier.sending import one_pass
 from courier.site.home import Site
@@ -145,7 +145,7 @@ def test_content_that_changed_voids_the_build(
     sites: Sites, monkeypatch: pytest.MonkeyPatch, *, encrypt: bool, later: bool
 ) -> None:
     out, real_write, size = sites.root / "out", VolumeInMaking.write, len(FILES["big"])
-    seeds = []
+    seeds: list[bytes] = []
 
     def write(self: VolumeInMaking, *arguments: Any) -> None:
         seeds.extend(path.read_bytes() for path in sites.hq.path.glob("parcels/out/*/encryption.seed"))
@@ -236,7 +236,7 @@ def test_a_key_that_is_renewed_meanwhile_voids_the_build(sites: Sites, monkeypat
 
 def harmed(harm: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch, *, call: int) -> None:
     """Harm the medium at the ``call``-th time that the system is told to forget it, which is before it is read back."""
-    real, calls = volume_in_making.forget_cached, 0
+    real, calls = writing.forget_cached, 0
 
     def forget_cached(path: Path) -> None:
         nonlocal calls
