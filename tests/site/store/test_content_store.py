@@ -56,7 +56,7 @@ def test_content_is_taken_in_once_and_read_back(tested: StoreUnderTest) -> None:
 
 def test_a_small_content_is_had_whole_or_is_to_be_opened(tested: StoreUnderTest) -> None:
     large = random.Random(1).randbytes(2 * MIB)
-    small = [bytes([n]) * 500 for n in range(300)]
+    small = [b"%d" % n * 500 for n in range(300)]
     add(tested.store, {f"{n:03}": data for n, data in enumerate(small)} | {"large": large})
     for data in [*small, large, TWO]:
         assert tested.store.small_content(bytes.fromhex(sha256_hex(data))) in (data if data in small else None, None)
