@@ -195,6 +195,7 @@ def create(
         if dry_run:
             say_plan(console, plan, estimate_parcel(draft, plan), kept=building_bytes(plan))
             return
+        del draft  # of very many files it is large, and what is of use is in the plan
         _say_discarded(console, keep_quota(site, coming=building_bytes(plan)))
         with workers_of(cluster) as executor, console.phases() as progress:
             parcel = build_parcel(site, plan, progress, executor=executor)

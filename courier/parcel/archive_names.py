@@ -21,6 +21,14 @@ class PlannedArchives(MadeAnew[PlannedArchive]):
         super().__init__(make, count)
         self.any_cut = any_cut
 
+    def forget(self) -> None:
+        """Give up what they are made of, some 70 bytes for each content: they are not gone through any more."""
+
+        def gone() -> Iterator[PlannedArchive]:
+            raise ValueError("these archives were forgotten")
+
+        self._make = gone
+
 
 class ArchiveNames:
     """Makes the archives of ``contents``, and remembers the names of members that are no parts."""

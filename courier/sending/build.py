@@ -26,6 +26,7 @@ from courier.files import (
     write_atomic,
 )
 from courier.packages.find import definition_of
+from courier.parcel.archive_names import PlannedArchives
 from courier.parcel.base_contents import BaseContents
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.encryption import ParcelEncryptor
@@ -108,6 +109,8 @@ def build_parcel(
         checked = workers.build(plan.archives, progress) if workers else None
         progress.begin("Building", 2 * plan.content_bytes)
         built = builder.build(plan.archives, checked)
+        if isinstance(plan.archives, PlannedArchives):
+            plan.archives.forget()
         packing = _lay_out(site, plan, folder, built, encryptor, workers, progress)
         drop_lines(folder)
         # All that takes long is done: the key may have been renewed meanwhile, and the new one is valid from now on.
