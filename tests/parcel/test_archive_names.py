@@ -13,6 +13,7 @@ from courier.parcel import archive_plan
 from courier.parcel.archive_names import ArchiveNames
 from courier.parcel.archive_plan import LEAST_ARCHIVE, Content, plan_archives
 from courier.parcel.content_table import ContentTable
+from courier.parcel.made_anew import MadeAnew
 from formats.codecs import CODECS
 
 PATHS = st.sampled_from(["a", "A", "a.zst", "a/b", "con", "é", "x" * 199, "b.001", "c", "d/e/f"])
@@ -51,9 +52,17 @@ def test_archives_for_one_limit_after_another_are_those_of_each_alone(found: lis
         expected = list(plan_archives(table, limit))
         assert list(names.archives(limit)) == expected
         planned = names.planned(limit, len(expected))
-        assert list(planned) == expected
-        in_parts = any(member.length < member.content.size for one in expected for member in one.members)
-        assert planned.any_cut == in_parts
+        assert list(planned) == list(planned) == expected
+
+
+def test_archives_that_were_forgotten_are_not_made_anew() -> None:
+    table = table_of([Content(sha256=f"{1:064x}", size=1, mtime_ns=0, folder="P-1", path="a", coding="store")])
+    planned = ArchiveNames(table).planned(LEAST_ARCHIVE, 1)
+    assert isinstance(planned, MadeAnew)
+    planned.forget()
+    assert len(planned) == 1
+    with pytest.raises(ValueError, match="forgotten"):
+        list(planned)
 
 
 def test_names_are_looked_for_once_where_no_content_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
