@@ -69,6 +69,7 @@ FLOORS = (
             "courier.niceties",
             "courier.progress",
             "courier.text",
+            "courier.uncached",
         ),
         apart=False,
     ),
