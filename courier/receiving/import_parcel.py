@@ -21,7 +21,6 @@ from courier.packages.link_policy import check_links
 from courier.parcel.contents import open_contents
 from courier.parcel.custody_ledger import CustodyBook, Happened
 from courier.parcel.import_checks import Admission, PackageVersion, version_error
-from courier.parcel.key_set import KeySet
 from courier.parcel.keys import identities_for
 from courier.parcel.states import ReceivedEvent
 from courier.parcel.transitions import received_event
@@ -39,6 +38,7 @@ from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue
 from courier.site.store.content_store import Staging
+from courier.site.store.key_set import KeySet
 from courier.text import plural
 from formats.age import Identity
 from formats.documents import receipt as receipt_doc

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from s3_server import new_bucket
+from swift_server import new_swift_bucket
 
 from courier.files import allocated
 from courier.site.catalog import objects, open_catalogue
@@ -143,11 +144,12 @@ class ObjectsUnderTest(StoreUnderTest):
     """The store in a bucket, with every content in an object of its own."""
 
     packed = 0
+    new_bucket = staticmethod(new_bucket)
 
     def __init__(self, place: Path) -> None:
-        self.bucket = new_bucket()
+        self.bucket = self.new_bucket()
         self.catalogue = open_catalogue(sqlite_url(place / "catalogue.sqlite"))
-        self.store = ObjectStore(self.bucket, self.catalogue, place / "store", packed=self.packed)
+        self.store = ObjectStore(self.bucket, self.catalogue, place / "store", site="HQ1", packed=self.packed)
 
     def places(self) -> dict[str, Place]:
         """Where everything lies that is kept, by its name."""
@@ -204,11 +206,18 @@ class ObjectPacksUnderTest(ObjectsUnderTest):
     packed = LARGEST
 
 
+class SwiftUnderTest(ObjectPacksUnderTest):
+    """The same in a server that stands in data centres too: OpenStack Swift, by its S3 interface."""
+
+    new_bucket = staticmethod(new_swift_bucket)
+
+
 CONTENT_STORES: dict[str, type[StoreUnderTest]] = {
     "files": FolderUnderTest,
     "packs": PacksUnderTest,
     "objects": ObjectsUnderTest,
     "object-packs": ObjectPacksUnderTest,
+    "swift": SwiftUnderTest,
 }
 """Name -> class of every implementation under test."""
 

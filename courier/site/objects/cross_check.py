@@ -38,9 +38,11 @@ def cross_check(bucket: Bucket, catalogue: Catalogue, *, mend: bool) -> int:
                 del missing[one.name]
             elif one.name not in known:
                 strange.append(one)
-    wrong = _forget_missing(catalogue, list(missing), mend=mend)
+    # A list may be older than the last writes and deletions: each object that it tells differently is looked at.
+    wrong = _forget_missing(catalogue, [name for name in missing if bucket.size(name) != known[name]], mend=mend)
     for one in strange:
-        wrong += _take_in(bucket, catalogue, one, mend=mend)
+        if bucket.size(one.name) == one.size:
+            wrong += _take_in(bucket, catalogue, one, mend=mend)
     return wrong
 
 
