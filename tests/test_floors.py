@@ -34,6 +34,7 @@ FLOORS = (
             "formats.names",
             "formats.digest",
             "formats.blocks",
+            "formats.crc32",
             "formats.holes",
             "formats.records*",
             "formats.streams",

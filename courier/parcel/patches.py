@@ -12,7 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from courier.errors import DamagedError
+from courier.site.store.block_sums import sums_of
 from courier.site.store.content_store import ContentStore
+from formats.digest import chunks
 
 PATCHES = "patches"
 
@@ -28,6 +31,12 @@ class Contents(Protocol):
 
     def open_content(self, sha256: str) -> BinaryIO:
         """Open a content for reading; it can be sought in. Raises `DamagedError` when it is missing."""
+
+    def block_crcs(self, sha256: str, size: int) -> bytes:
+        """The CRC-32 (4 bytes, little-endian) of each block of 1 MiB of a content of more than one.
+
+        Raises `DamagedError` when it is missing, or had to be read for it and differs from its SHA-256.
+        """
 
     def small(self, digest: bytes) -> bytes | None:
         """The bytes of a small content, compared with its SHA-256; None where it is best opened."""
@@ -68,6 +77,16 @@ class ParcelContents:
             with contextlib.suppress(FileNotFoundError):
                 return (self._patches / sha256).open("rb")
         return self._store.open_content(sha256)
+
+    def block_crcs(self, sha256: str, size: int) -> bytes:
+        """See `Contents.block_crcs`. A patch is read for it."""
+        if not self._is_patch(sha256, size):
+            return self._store.block_crcs(sha256, size)
+        with self.open_content(sha256) as source:
+            digest, _, sums = sums_of(chunks(source))
+        if sums is None or digest != sha256:
+            raise DamagedError(f"{self._patches / sha256} is damaged", hint="create the parcel anew")
+        return sums.crcs
 
     def small(self, digest: bytes) -> bytes | None:
         """See `Contents.small`."""

@@ -101,11 +101,10 @@ def make_packs(
     contents = parcel.contents(site)
     builder = ArchiveBuilder(
         folder,
-        contents.open_content,
+        contents,
         level=level,
         encryptor=parcel.encryptor(),
         progress=lambda _: None,
-        small=contents.small,
     )
     try:
         builder.build(MadeAnew(lambda: (recipe.plan for recipe in recipes), len(recipes)))

@@ -95,6 +95,13 @@ class ContentStore(Protocol):
         and the content differs.
         """
 
+    def block_crcs(self, sha256: str, size: int) -> bytes:
+        """The CRC-32 (4 bytes, little-endian) of each block of 1 MiB of a content of more than one block.
+
+        They were taken when the content was, and are not compared with anything: the caller compares what it reads.
+        Those that are missing are made anew, and errors raised, as by `block_digests`.
+        """
+
     def entries(self, listing: ListingSummary) -> Iterator[Entry]:
         """The entries of a listing in path order, compared with its summary.
 
