@@ -12,16 +12,17 @@ import contextlib
 import getpass
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
 from courier.errors import BusyError, DamagedError, RefusedError, UsageError
-from courier.files import TEMP, locked, make_folder, private_mode, remove_tree, sweep
+from courier.files import TEMP, is_locked, locked, make_folder, private_mode, remove_tree, sweep
 from courier.site.card import CARD, clock_before_key, make_card, own_card, pinned_card
 from courier.site.catalog import Catalogue, guests, open_catalogue, packages
 from courier.site.catalog.database import check_catalogue_url, sqlite_url
+from courier.site.catalog.held_things import held_thing
 from courier.site.clock import now
 from courier.site.file_names import BACKUP, CATALOGUE, CATALOGUE_FILES, CONFIG, SETTINGS, WATCH
 from courier.site.keyring import Keyring
@@ -100,7 +101,26 @@ class Site:
         there too, and whoever lost it there can write nothing more into the catalogue (decision 0040); a catalogue in
         SQLite is of one computer, whose operating system keeps commands apart.
         """
-        with locked(path), self.catalogue.exclusive(path.relative_to(self.home).as_posix()):
+        name = path.relative_to(self.home).as_posix()
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(locked(path))
+            except BusyError as error:
+                if not (who := self.catalogue.holder(name)):
+                    raise
+                raise BusyError(f"{error.message}: {who} holds {held_thing(name)}", hint=error.hint) from None
+            stack.enter_context(self.catalogue.exclusive(name))
+            yield
+
+    def is_locked(self, path: Path) -> bool:
+        """Whether a command holds the lock file ``path`` of the home, at whichever computer."""
+        return is_locked(path) or bool(self.catalogue.holder(path.relative_to(self.home).as_posix()))
+
+    @contextlib.contextmanager
+    def files_locked(self) -> Iterator[None]:
+        """Hold the lock of the files that stand in the home itself and of its keys; see `home_lock`."""
+        with self.locked(self.home / "keys" / "lock"):
+            _sweep_home(self.home)
             yield
 
     def trust(self) -> Trust:
@@ -192,17 +212,23 @@ class Site:
 def home_lock(home: Path) -> Iterator[None]:
     """Hold the lock of the files that stand in a home itself and of its keys; raises `BusyError`.
 
-    What a killed command left of them is removed first.
+    What a killed command left of them is removed first. It keeps apart the commands of one computer, and is for homes
+    whose catalogue is not open: while they are made, or their catalogue in SQLite is begun anew. Else it is
+    `Site.files_locked`.
     """
     with locked(home / "keys" / "lock"):
-        sweep(home)
-        sweep(home / "keys")
+        _sweep_home(home)
         yield
+
+
+def _sweep_home(home: Path) -> None:
+    sweep(home)
+    sweep(home / "keys")
 
 
 def change_settings(site: Site, **values: object) -> Settings:
     """Change settings of a site, those that the file has now; return them all. Raises `BusyError`."""
-    with home_lock(site.home):
+    with site.files_locked():
         settings = replace(Settings.load(site.home), **values)  # type: ignore[arg-type]
         settings.save(site.home)
     return settings
@@ -340,7 +366,7 @@ def open_site(home: Path, *, lost_catalogue: bool = False, read_only: bool = Fal
         home=home,
         settings=settings,
         catalogue=catalogue,
-        keyring=Keyring(home / "keys"),
+        keyring=Keyring(home / "keys", elsewhere=partial(catalogue.exclusive, "keys/lock")),
         store=_open_store(settings.store, catalogue, home / "store"),
     )
     if lost:
@@ -351,7 +377,7 @@ def open_site(home: Path, *, lost_catalogue: bool = False, read_only: bool = Fal
 
 def _open_store(address: str, catalogue: Catalogue, folder: Path) -> ContentStore:
     if not address:
-        return FolderStore(folder)
+        return FolderStore(folder, elsewhere=partial(catalogue.exclusive, "store/lock"))
     from courier.site.objects.bucket import Bucket, parse_bucket
     from courier.site.objects.store import ObjectStore
 

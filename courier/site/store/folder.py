@@ -12,6 +12,7 @@ New content is written into a temporary folder, flushed to the disk, and moved i
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import io
 from collections.abc import Callable, Iterable, Iterator
@@ -52,8 +53,16 @@ class FolderStore(ContentStore):
     ``packed``: bytes of the largest content that is packed; a folder keeps the same one.
     """
 
-    def __init__(self, folder: Path, *, packed: int = LARGEST) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        packed: int = LARGEST,
+        elsewhere: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> None:
+        """``elsewhere`` holds the store at the other computers that see the folder, while its lock is held here."""
         self._folder = folder
+        self._elsewhere = elsewhere
         self._packed = packed
         self._packs = Packs(folder / "packs")
         self._large = LargeContents(folder)
@@ -201,9 +210,11 @@ class FolderStore(ContentStore):
             packed = self._packs.collect(needed)
         return Collected(freed=freed + packed.freed, pending=packed.pending)
 
-    def lock(self) -> AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
         """See `ContentStore.lock`."""
-        return locked(self._folder / "lock")
+        with locked(self._folder / "lock"), self._elsewhere():
+            yield
 
     def space(self) -> StoreSpace:
         """See `ContentStore.space`."""
