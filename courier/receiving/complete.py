@@ -30,7 +30,13 @@ from courier.receiving.parcel_status import (
 from courier.receiving.part import Part, imported_before
 from courier.receiving.progressive import import_ready, is_progressive
 from courier.receiving.spool import Spool
-from courier.receiving.spools_lock import SPOOL_SECONDS, OthersGatherError, SpoolInUseError, alone_with_spool
+from courier.receiving.spools_lock import (
+    EXCHANGE_SECONDS,
+    SPOOL_SECONDS,
+    OthersGatherError,
+    SpoolInUseError,
+    alone_with_spool,
+)
 from courier.site.catalog import letters, parcels
 from courier.site.catalog.parcels import ReceivedParcel
 from courier.site.home import Site
@@ -49,7 +55,8 @@ def complete_parcel(
     """
     received_row(site, parcel, build)
     try:
-        with alone_with_spool(site, site.incoming(parcel, build), patience=SPOOL_SECONDS):
+        patience = 0.0 if release else SPOOL_SECONDS
+        with alone_with_spool(site, site.incoming(parcel, build), patience=patience):
             return _complete_alone(site, parcel, build, release=release, progress=progress)
     except (OthersGatherError, SpoolInUseError) as others:
         if release:
@@ -102,7 +109,7 @@ def _remove_left(site: Site, row: ReceivedParcel) -> None:
 
 
 def _go_on(site: Site, row: ReceivedParcel) -> list[tuple[ParcelStatus | None, CourierError | None]]:
-    with alone_with_spool(site, site.incoming(row.parcel, row.build), patience=SPOOL_SECONDS):
+    with alone_with_spool(site, site.incoming(row.parcel, row.build), patience=EXCHANGE_SECONDS):
         row = received_row(site, row.parcel, row.build)  # another may have ended it while this one waited
         spool = _spool_that_goes_on(site, row)
         if spool is None:

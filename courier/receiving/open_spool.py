@@ -41,7 +41,7 @@ class SpoolRequest:
 
     ``where`` names its medium in messages. ``hold``: the operator wants no import yet. ``gathers``: its blocks will be
     written into the spool, so that the disk needs room for them, too. ``seen``: what came first of the build, where
-    that is no volume.
+    that is no volume. ``number``: of the volume whose lock the caller holds, 0 for none.
     """
 
     documents: VolumeDocuments
@@ -50,6 +50,7 @@ class SpoolRequest:
     hold: bool = False
     gathers: bool = True
     seen: str = ""
+    number: int = 0
 
 
 def open_spool(site: Site, request: SpoolRequest, opened: OpenSpools) -> Spool | None:
@@ -91,10 +92,10 @@ def _is_still_held(site: Site, documents: VolumeDocuments) -> bool:
 
 def _reopen(site: Site, request: SpoolRequest, facts: Facts, folder: Path) -> Spool:
     documents = request.documents
-    if others_gather(site, folder, number=documents.label.number):
+    if others_gather(site, folder, number=request.number):
         if not Spool.is_sound(folder, documents):
             raise BusyError(
-                f"{documents.packing.parcel}: its tables changed on our own disk, and other commands receive volumes of it",
+                f"{documents.packing.parcel}: its tables changed on our own disk, and other commands receive volumes",
                 hint="receive this medium again once they have ended: it brings the tables",
             )
     else:

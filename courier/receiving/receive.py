@@ -167,10 +167,11 @@ class _Run:
     def _gather(self, volume: OpenVolume) -> None:
         site, documents, name = self.site, volume.documents, volume.medium.name
         packing = documents.packing
-        spool: Spool | None = None
 
         def begin() -> Spool | None:
-            request = SpoolRequest(documents=documents, trust=volume.trust, where=name, hold=self.hold)
+            request = SpoolRequest(
+                documents=documents, trust=volume.trust, where=name, hold=self.hold, number=documents.label.number
+            )
             begun = open_spool(site, request, self.opened)
             if begun is not None:
                 begun.note_edition(documents)
@@ -178,12 +179,16 @@ class _Run:
 
         folder, number = site.incoming(packing.parcel, packing.build), documents.label.number
         with (
-            naming_space(folder.parent, lambda: spool.missing_bytes() if spool else 0, purpose=f"receiving {name}"),
+            naming_space(folder.parent, lambda: self._missing_bytes(folder), purpose=f"receiving {name}"),
             gathering(site, folder, number=number, layout=documents.digest, begin=begin) as spool,
         ):
             result = gather(site, volume, spool, self.progress)
         self.results.append(result)
         self.received(result)
+
+    def _missing_bytes(self, folder: Path) -> int:
+        spool = self.opened.by_folder.get(folder)
+        return spool.missing_bytes() if spool is not None else 0
 
     @contextmanager
     def _failing(self, medium: Medium) -> Iterator[None]:

@@ -1,9 +1,10 @@
-"""Who may do what with the spools: several volumes gather at one time, and everything else is done by one command alone.
+"""Who may do what with the spools: several volumes gather at one time, and all else is done by one command alone.
 
-Three kinds of locks, which count at all computers of the site. The *door* (``parcels/in/lock``) is held for moments, and
-waited for: while a spool is begun, and while one of the others is taken. The lock of a *volume* is held while its blocks
-are read into the spool, so that different volumes of one parcel gather at once, and the same one does not. The lock of a
-*spool* is held for what wants all of it: mending, import, discarding, blocks that come by network. Nobody gathers then.
+Three kinds of locks, which count at all computers of the site. The *door* (``parcels/in/lock``) is held for moments,
+and waited for: while a spool is begun, and while one of the others is taken. The lock of a *volume* is held while its
+blocks are read into the spool, so that different volumes of one parcel gather at once, and the same one does not. The
+lock of a *spool* is held for what wants all of it: mending, import, discarding, blocks that come by network. Nobody
+gathers meanwhile.
 
 Whoever ends a volume gives its lock back before it asks for the spool. Both are taken at the door. So of several that
 end at one time the last at the door finds nobody at work any more, and goes on with the parcel.
@@ -25,6 +26,10 @@ DOOR_SECONDS = 120.0
 """How long a command waits for the door: the tables of a parcel with millions of files are read behind it."""
 SPOOL_SECONDS = 10.0
 """How long a command waits for a spool that another has for itself, before it says so."""
+EXCHANGE_SECONDS = 2.0
+"""How long an exchange of messages waits for a spool that another has, and which is only being looked at mostly."""
+MESSAGE_SECONDS = 0.3
+"""How long the handler of one message waits for the door; the next exchange brings the message again."""
 _LOOK_AGAIN_SECONDS = 0.1
 _HINT = "wait for it to end, then run this command again"
 
@@ -104,17 +109,17 @@ def _door_when_free(site: Site, folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def alone_with_spool(site: Site, folder: Path, *, patience: float = 0.0) -> Iterator[None]:
+def alone_with_spool(site: Site, folder: Path, *, patience: float = 0.0, door: float | None = None) -> Iterator[None]:
     """Have the spool ``folder`` alone while the block runs: nobody gathers in it, mends it, imports or discards it.
 
-    ``patience``: seconds to wait for another command that has it alone. Raises `OthersGatherError` at once where
-    volumes are being gathered, and `SpoolInUseError`.
+    ``patience``: seconds to wait for another command that has it alone; ``door``: for the door. Raises
+    `OthersGatherError` at once where volumes are being gathered, and `SpoolInUseError`.
     """
     until = time.monotonic() + patience
     with ExitStack() as stack:
         while True:
             try:
-                with spools_door(site):
+                with spools_door(site, patience=door):
                     stack.enter_context(alone_at_door(site, folder))
                 break
             except SpoolInUseError:
@@ -143,7 +148,7 @@ def message_alone_with_spool(site: Site, folder: Path) -> Iterator[None]:
     """`alone_with_spool` for the handlers of messages: raises `InUseError` while other commands use the spool."""
     with ExitStack() as stack:
         try:
-            stack.enter_context(alone_with_spool(site, folder))
+            stack.enter_context(alone_with_spool(site, folder, door=MESSAGE_SECONDS))
         except BusyError as error:
             raise InUseError(error.message, hint=error.hint, code=error.code) from None
         yield
@@ -154,7 +159,7 @@ def message_at_door(site: Site) -> Iterator[None]:
     """`spools_door` for the handlers of messages: raises `InUseError` where it stays shut."""
     with ExitStack() as stack:
         try:
-            stack.enter_context(spools_door(site, patience=SPOOL_SECONDS))
+            stack.enter_context(spools_door(site, patience=MESSAGE_SECONDS))
         except BusyError as error:
             raise InUseError(error.message, hint=error.hint, code=error.code) from None
         yield
@@ -166,7 +171,7 @@ def others_gather(site: Site, folder: Path, *, number: int) -> bool:
 
 
 def _check_nobody_gathers(site: Site, folder: Path) -> None:
-    """Raise `OthersGatherError` while volumes are gathered; what killed commands left is removed. Call it at the door."""
+    """Raise `OthersGatherError` while volumes are gathered; remove what killed commands left. Call it at the door."""
     busy = []
     for path in _volume_files(site, folder):
         if site.is_locked(path):

@@ -12,8 +12,7 @@ import contextlib
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from courier.errors import BusyError
@@ -143,13 +142,13 @@ class ServerLocks:
                 self._take_again(session)
         except BaseException:
             self._drop()
+            self._backend = lost
             raise
         return session
 
     def _take_again(self, session: Connection) -> None:
-        for at, (name, number) in enumerate(self._numbers.items()):
-            # The connection that was lost ends with the first; whoever else has a lock keeps it.
-            if not _within(0.0 if at else _ENDING_SECONDS, partial(_try, session, name)):
+        for name, number in self._numbers.items():
+            if not _try(session, name):
                 raise lost_to_another(name)
             check_fences(session, {name: number})
 
@@ -160,7 +159,7 @@ def check_fences(connection: Connection, numbers: Mapping[str, int]) -> None:
 
     wanted = {_fence_name(name): (name, number) for name, number in numbers.items()}
     asked = select(fence.c.name, fence.c.number).where(fence.c.name.in_(wanted)).with_for_update(read=True)
-    found = dict(connection.execute(asked).tuples().all())
+    found = {row.name: row.number for row in connection.execute(asked)}
     for key, (name, number) in wanted.items():
         if found.get(key) != number:
             raise lost_to_another(name)
@@ -212,19 +211,12 @@ def _backend(session: Connection) -> tuple[int, str]:
 
 def _end_backend(session: Connection, lost: tuple[int, str]) -> None:
     """Have the server end a connection that this process had lost: it may not know yet that nobody is there."""
-    session.exec_driver_sql(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start::text = %s", lost
-    )
-
-
-def _within(seconds: float, act: Callable[[], bool]) -> bool:
-    """Whether ``act`` succeeds within a time."""
-    until = time.monotonic() + seconds
-    while not act():
-        if time.monotonic() >= until:
-            return False
-        time.sleep(0.05)
-    return True
+    which = "FROM pg_stat_activity WHERE pid = %s AND backend_start::text = %s"
+    until = time.monotonic() + _ENDING_SECONDS
+    while session.exec_driver_sql(f"SELECT pg_terminate_backend(pid) {which}", lost).first() is not None:
+        if time.monotonic() > until:
+            return
+        time.sleep(0.02)
 
 
 def _key(name: str) -> int:
