@@ -60,7 +60,7 @@ def _closed(path: Path, mode: int, wanted: int, *, mend: bool, is_key: bool) -> 
 
 
 def look_at_locks(home: Path) -> Iterator[Ailment]:
-    """Whether the disk of the home knows locks."""
+    """Whether the disk of the home knows locks; it is the disk that is asked, and not the catalogue."""
     try:
         with locked(home / "locks" / "doctor"):
             pass

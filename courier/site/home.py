@@ -377,7 +377,8 @@ def open_site(home: Path, *, lost_catalogue: bool = False, read_only: bool = Fal
 
 def _open_store(address: str, catalogue: Catalogue, folder: Path) -> ContentStore:
     if not address:
-        return FolderStore(folder, elsewhere=partial(catalogue.exclusive, "store/lock"))
+        elsewhere = partial(catalogue.exclusive, "store/lock")
+        return FolderStore(folder, elsewhere=elsewhere, check_held=catalogue.check_held)
     from courier.site.objects.bucket import Bucket, parse_bucket
     from courier.site.objects.store import ObjectStore
 

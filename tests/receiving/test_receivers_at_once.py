@@ -67,7 +67,7 @@ class OnItsWay:
             assert site.catalogue.held_by_others() == {}
 
 
-def _parcel(sites: Sites, *, apart: bool, size: int = 600_000, **options: object) -> OnItsWay:
+def _parcel(sites: Sites, *, apart: bool, size: int = 600_000, **options: Any) -> OnItsWay:
     source = sites.root / "image.bin"
     source.write_bytes(b"".join(number.to_bytes(8, "big") * 512 for number in range(size // 4096)))
     package = add(sites.hq, source)
@@ -212,6 +212,7 @@ def test_nobody_mends_what_another_is_reading(tmp_path: Path) -> None:
     # Now nobody reads it any more, and parity stands in for it.
     done = tested.br("parcel", "repair", tested.parcel)
     assert done["state"] == "Imported"
+    tested.br("doctor", "--mend", code=None)  # of what the killed one left
     tested.check_imported()
 
 
@@ -226,5 +227,5 @@ def test_packages_that_are_here_are_imported_by_the_last_receiver(tmp_path: Path
         assert done["elsewhere"]
         assert not any(one["outcome"] for one in done["packages"])
         slow.go_on()
-        assert [one["outcome"] for one in slow.end().document["packages"]] == ["imported"]
+        assert slow.end().document["state"] == "Imported"
     tested.check_imported()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -13,14 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from journey import FIXTURES, ROOT, Home, run
+from journey import FIXTURES, ROOT, Home, add, run
 from other_computer import started
 from postgresql import new_database, raw
 
 from courier import files
+from courier.care.doctor_channel import look_at_clock
 from courier.error_codes import Code
 from courier.errors import BusyError, CourierError, RefusedError
-from courier.site.catalog import packages
+from courier.site.catalog import database, packages
 from courier.site.catalog.database import open_catalogue
 from courier.site.catalog.held_things import held_thing
 from courier.site.home import Site, open_site
@@ -56,7 +58,7 @@ def url_of(home: Home) -> str:
 
 def fences(home: Home) -> dict[str, int]:
     with raw(url_of(home)) as connection:
-        return dict(connection.exec_driver_sql("SELECT name, number FROM fence").all())  # type: ignore[arg-type]
+        return dict(connection.exec_driver_sql("SELECT name, number FROM fence").all())
 
 
 # --- who holds what -------------------------------------------------------------------------------------------------
@@ -207,6 +209,20 @@ def test_who_was_cut_off_and_lost_nothing_goes_on(home: Home) -> None:
                 pass
 
 
+@pytest.mark.usefixtures("apart")
+def test_who_lost_the_store_deletes_nothing_of_it(home: Home) -> None:
+    kept = add(home, FIXTURES / "boot.wim")
+    with computers(home) as (slow, quick), slow.store.lock():
+        cut_off(slow)
+        with quick.store.lock():
+            pass
+        with pytest.raises(BusyError, match="lost the store of packages"):
+            slow.store.collect([])
+        with slow.store.stage() as staging, pytest.raises(BusyError, match="lost the store of packages"):
+            staging.commit()
+    home("package", "verify", kept)
+
+
 class Line:
     """A line of TCP to the server's socket that a test can cut: what comes afterwards goes nowhere."""
 
@@ -303,6 +319,14 @@ def test_each_computer_has_a_log_file_of_its_own(home: Home, tmp_path: Path) -> 
 def test_settings_and_configuration_are_changed_by_one_computer_at_a_time(home: Home) -> None:
     with computers(home, 1) as (one,), one.files_locked():
         assert "the keys and settings" in home.fails("config", "set", "reserve", "5", code=9)["message"]
+
+
+def test_a_clock_that_differs_from_the_server_is_told(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    with computers(home, 1) as (one,):
+        assert list(look_at_clock(one)) == []
+        monkeypatch.setattr(database, "now", lambda: time.time_ns() - 3600 * 10**9)
+        (found,) = look_at_clock(one)
+        assert re.search(r"clock is 3,(599|600) s behind that of the catalogue's server", found.what)
 
 
 # --- releases -------------------------------------------------------------------------------------------------------

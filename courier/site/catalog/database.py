@@ -27,6 +27,7 @@ from courier.files import free_space
 from courier.site.catalog.exclusive import SESSION, ServerLocks, check_fences
 from courier.site.catalog.held_things import held_thing
 from courier.site.catalog.schema import HEAD, VERSION, metadata
+from courier.site.clock import now
 from courier.site.log import log_notes, noting
 
 if TYPE_CHECKING:
@@ -145,6 +146,15 @@ class Catalogue:
         if self._locks is not None:
             with _translated(self._engine):
                 self._locks.stand()
+
+    def server_ahead_ns(self) -> int:
+        """By how many nanoseconds the clock of the server is ahead of this computer's; 0 for a catalogue in SQLite."""
+        if self._locks is None:
+            return 0
+        with self.reading() as connection:
+            begun = now()
+            theirs = connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp()) * 1000000").scalar_one()
+            return int(theirs) * 1000 - (begun + now()) // 2
 
     def holder(self, name: str) -> str:
         """Who holds something by `exclusive`: command, process and computer; empty where nobody does, or in SQLite."""
