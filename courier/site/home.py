@@ -22,7 +22,7 @@ from courier.files import TEMP, is_locked, locked, make_folder, private_mode, re
 from courier.site.card import CARD, clock_before_key, make_card, own_card, pinned_card
 from courier.site.catalog import Catalogue, guests, open_catalogue, packages
 from courier.site.catalog.database import check_catalogue_url, sqlite_url
-from courier.site.catalog.held_things import held_thing
+from courier.site.catalog.held_things import held_by, held_thing
 from courier.site.clock import now
 from courier.site.file_names import BACKUP, CATALOGUE, CATALOGUE_FILES, CONFIG, SETTINGS, WATCH
 from courier.site.keyring import Keyring
@@ -105,10 +105,8 @@ class Site:
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(locked(path))
-            except BusyError as error:
-                if not (who := self.catalogue.holder(name)):
-                    raise
-                raise BusyError(f"{error.message}: {who} holds {held_thing(name)}", hint=error.hint) from None
+            except BusyError:
+                raise held_by(held_thing(name), self.catalogue.holder(name)) from None
             stack.enter_context(self.catalogue.exclusive(name))
             yield
 

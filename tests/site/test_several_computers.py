@@ -22,6 +22,7 @@ from courier import files
 from courier.care.doctor_channel import look_at_clock
 from courier.error_codes import Code
 from courier.errors import BusyError, CourierError, RefusedError
+from courier.site import log
 from courier.site.catalog import database, packages
 from courier.site.catalog.database import open_catalogue
 from courier.site.catalog.held_things import held_thing
@@ -85,7 +86,7 @@ def test_a_lock_is_held_at_all_computers_and_says_by_whom(home: Home) -> None:
 
 
 def test_where_file_locks_count_the_message_names_the_holder_too(home: Home) -> None:
-    path, said = home.path / "channel" / "lock", rf"process {os.getpid()} on .* holds the exchange of messages"
+    path, said = home.path / "channel" / "lock", f"holds the exchange of messages: .*, process {os.getpid()} on "
     with computers(home) as (one, other), one.locked(path), pytest.raises(BusyError, match=said):
         other.locked(path).__enter__()
 
@@ -307,12 +308,12 @@ def test_nobody_sweeps_what_a_living_command_of_another_computer_writes(home: Ho
         assert not left.exists()
 
 
-def test_each_computer_has_a_log_file_of_its_own(home: Home, tmp_path: Path) -> None:
-    for name in ("hosta", "host/b"):
-        with started(tmp_path / name, "status", "--home", home.path, "--json", computer=name) as command:
-            command.end()
+def test_each_computer_has_a_log_file_of_its_own(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("hosta", "hostb"):
+        monkeypatch.setattr(log, "COMPUTER", name)
+        home("status")
     names = {path.name for path in (home.path / "log").glob("courier-host*.log")}
-    assert names == {"courier-hosta.log", "courier-host_b.log"}
+    assert names == {"courier-hosta.log", "courier-hostb.log"}
 
 
 @pytest.mark.usefixtures("apart")

@@ -318,7 +318,8 @@ def _engine(url: str | URL, *, read_only: bool = False) -> Engine:
         if parsed.drivername == "postgresql":
             # Releases of SQLAlchemy differ in the driver that they take by default.
             parsed = parsed.set(drivername="postgresql+psycopg")
-        engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS} if kind == "sqlite" else _ALIVE)
+        alive = {name: value for name, value in _ALIVE.items() if name not in parsed.query}
+        engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS} if kind == "sqlite" else alive)
     except ArgumentError as error:
         raise UsageError(f"catalogue: {str(error).splitlines()[0]}", hint=_WRITE_IT_LIKE) from None
     except ImportError as error:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from courier.errors import BusyError
-from courier.site.catalog.held_things import held_thing
+from courier.site.catalog.held_things import held_by, held_thing
 from courier.site.catalog.schema_store import fence
 from courier.site.log import running_command
 from courier.site.this_computer import COMPUTER, PROCESS
@@ -57,10 +57,10 @@ class ServerLocks:
         """Take the lock ``name``; raises `BusyError`, which says that another holds ``what``, and who that is."""
         with self._guard:
             if name in self._numbers:
-                raise _busy(what, "this one, in another thread")
+                raise held_by(what, "this one, in another thread")
             session = self._standing_session()
             if not _try(session, name):
-                raise _busy(what, _holders(session, [name]).get(name, ""))
+                raise held_by(what, _holders(session, [name]).get(name, ""))
             try:
                 self._numbers[name] = _next_number(session, name)
             except BaseException:
@@ -170,13 +170,6 @@ def lost_to_another(name: str) -> BusyError:
     return BusyError(
         f"this command was cut off from the catalogue, and lost {held_thing(name)} to another meanwhile",
         hint="nothing more was recorded; run it again: it goes on with what is there",
-    )
-
-
-def _busy(what: str, who: str) -> BusyError:
-    return BusyError(
-        f"another command holds {what}{f': {who}' if who else ''}",
-        hint="wait for it to end, then run this command again",
     )
 
 

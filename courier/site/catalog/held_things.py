@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from courier.errors import BusyError
+
 _THINGS = {
-    "parcels/in/lock": "the beginning of a volume or of an import",
+    "parcels/in/lock": "the place where parcels arrive",
     "parcels/out/lock": "the parcels that are made here",
     "parcels/lock": "the rebuilding of the catalogue",
-    "parcels/patches/lock": "the comparing with what is held",
+    "parcels/delta/lock": "the comparing with what is held",
+    "channel/sends/lock": "what goes by network",
     "channel/lock": "the exchange of messages",
     "channel/server/lock": "the server of the channel",
     "keys/lock": "the keys and settings",
@@ -16,6 +19,14 @@ _THINGS = {
     "backup/lock": "the folder of backups",
     "locks/doctor": "the doctor's own lock",
 }
+
+
+def held_by(what: str, who: str) -> BusyError:
+    """The error of a command that wants what another holds; ``who``: that other one, empty where it is not known."""
+    return BusyError(
+        f"another command holds {what}{f': {who}' if who else ''}",
+        hint="wait for it to end, then run this command again",
+    )
 
 
 def held_thing(name: str) -> str:
