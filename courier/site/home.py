@@ -261,17 +261,39 @@ def create_site(
 
         address = parse_bucket(store)
     if (home / SETTINGS).exists():
-        raise UsageError(f"{home} is already the home of site {Settings.load(home).site}", hint="name another --home")
+        raise UsageError(
+            f"{home} is already the home of site {Settings.load(home).site}",
+            hint="name another --home; at another computer of the site, which sees this folder, init is not needed",
+        )
     _check_empty(home)
     if store:
         try_bucket(Bucket(address), code)
     with _nothing_left(home):
         keep_to_owner(home, group)
         with shared_with_group(home), home_lock(home):
+            is_again = (home / CARD).exists()
             _make_parts(home, code=code, name=name, key=key, passphrase=passphrase)
-            open_catalogue(catalogue or _sqlite_file(home)).close()
+            with contextlib.closing(open_catalogue(catalogue or _sqlite_file(home))) as opened:
+                if catalogue:
+                    _take_for_home(opened, is_again=is_again)
             Settings(site=code, name=name, catalogue=catalogue, store=store).save(home)
         return open_site(home)
+
+
+def _take_for_home(catalogue: Catalogue, *, is_again: bool) -> None:
+    """Note in a catalogue on a server that it has a home; raises `RefusedError` where it is that of another home.
+
+    With two homes, a site would have two keys. ``is_again``: the home is made anew, and had its keys already.
+    """
+    with catalogue.writing() as connection:
+        if packages.read_counter(connection, packages.HOME) and not is_again:
+            raise RefusedError(
+                "this catalogue belongs to the home of a site already, which has its keys",
+                hint="at another computer of that site: use the same folder as its home, without init; or name an "
+                "empty database",
+                code=Code.ANOTHER_SITE,
+            )
+        packages.raise_counter(connection, packages.HOME, 1)
 
 
 def _check_empty(home: Path) -> None:

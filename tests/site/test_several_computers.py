@@ -123,6 +123,7 @@ def test_what_locks_are_about_in_plain_words() -> None:
     assert held_thing("locks/point-DESK") == "point DESK"
     assert held_thing("locks/arriving-HQ1-000001-0123456789abcdef") == "the spool of HQ1-000001"
     assert held_thing("locks/arriving-HQ1-000001-0123456789abcdef-volume-89abcdef-12") == "volume 12 of HQ1-000001"
+    assert held_thing("parcels/in/.courier-tmp-again-12/lock") == "a scratch folder in parcels/in"
     assert held_thing("something/new/lock") == "something/new of the home"
 
 
@@ -328,6 +329,18 @@ def test_a_clock_that_differs_from_the_server_is_told(home: Home, monkeypatch: p
         monkeypatch.setattr(database, "now", lambda: time.time_ns() - 3600 * 10**9)
         (found,) = look_at_clock(one)
         assert re.search(r"clock is 3,(599|600) s behind that of the catalogue's server", found.what)
+
+
+def test_a_second_home_cannot_have_the_catalogue_of_the_first(home: Home, tmp_path: Path) -> None:
+    words = ("init", "--site", "HQ1", "--name", "Headquarters", "--catalogue", url_of(home), "--json")
+    ran = run(*words, "--home", tmp_path / "second", code=3)
+    assert ran.error["code"] == "another-site"
+    assert "without init" in ran.error["hint"]
+    assert not (tmp_path / "second").exists()
+    # A home whose settings were lost is made again, with its keys.
+    (home.path / "site.json").unlink()
+    run(*words, "--home", home.path)
+    home("status")
 
 
 # --- releases -------------------------------------------------------------------------------------------------------

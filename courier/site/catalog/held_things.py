@@ -42,6 +42,8 @@ def held_thing(name: str) -> str:
             parcel, _, volume = parcel.partition("-volume-")
         named = "-".join(parcel.split("-")[:2])
         return f"volume {volume.rpartition('-')[2]} of {named}" if volume else f"the spool of {named}"
+    if folder.rpartition("/")[2].startswith(".courier-tmp-"):
+        return f"a scratch folder in {folder.rpartition('/')[0]}"
     if folder.startswith("parcels/out/") and folder.count("/") == 2:
         return f"parcel {folder.rpartition('/')[2]}"
     return f"{folder or name} of the home"
