@@ -78,7 +78,7 @@ def _parcel(sites: Sites, *, apart: bool, size: int = 600_000, **options: Any) -
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def tested(request: pytest.FixtureRequest, quick: Path, tmp_path: Path) -> OnItsWay:
+def tested(request: pytest.FixtureRequest, tmp_path: Path) -> OnItsWay:
     if request.param == "sqlite":
         return _parcel(make_sites(tmp_path), apart=False)
     url = new_database(request.getfixturevalue("postgresql"))

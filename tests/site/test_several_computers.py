@@ -98,6 +98,21 @@ def test_a_lock_is_taken_within_a_transaction_of_its_own_command(home: Home) -> 
 
 
 @pytest.mark.usefixtures("apart")
+def test_a_lock_is_given_back_while_another_thread_writes(home: Home) -> None:
+    with computers(home) as (one, other):
+        path = home.path / "channel" / "lock"
+        lock = one.locked(path)
+        lock.__enter__()
+        begun = time.monotonic()
+        with one.catalogue.writing():
+            lock.__exit__(None, None, None)
+            assert time.monotonic() - begun < 10
+            assert not other.is_locked(path)
+        with other.locked(path):
+            pass
+
+
+@pytest.mark.usefixtures("apart")
 def test_more_locks_than_the_pool_has_connections(home: Home) -> None:
     with computers(home) as (one, other), contextlib.ExitStack() as stack:
         for number in range(40):

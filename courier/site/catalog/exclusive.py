@@ -239,7 +239,12 @@ def _next_number(session: Connection, name: str) -> int:
 
 
 def _end_number(session: Connection, name: str, number: int | None) -> None:
-    session.exec_driver_sql("DELETE FROM fence WHERE name = %s AND number = %s", (_fence_name(name), number))
+    """Take the row of a fence away, unless a transaction that has checked it is still being written."""
+    session.exec_driver_sql(
+        "DELETE FROM fence WHERE name = "
+        "(SELECT name FROM fence WHERE name = %s AND number = %s FOR UPDATE SKIP LOCKED)",
+        (_fence_name(name), number),
+    )
 
 
 def _holders(connection: Connection, names: list[str]) -> dict[str, str]:
