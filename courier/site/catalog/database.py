@@ -450,6 +450,8 @@ def _sqlite_error(file: Path, where: str, text: str) -> CourierError:
     return CourierError(f"{where}: {text}", hint="check the catalogue's file", code=Code.CATALOGUE)
 
 
+_AWAY = ("08", "57P")
+"""How the codes begin of a server that is being shut down or starts, or of a connection to it that broke."""
 _DAMAGE = ("not a database", "malformed", "no such table", "no such column", "decode to UTF-8")
 """What SQLite says of a file that was cut, overwritten or is something else."""
 
@@ -468,7 +470,10 @@ _UNKNOWN_TABLE, _UNKNOWN_COLUMN = "42P01", "42703"
 
 
 def _server_error(where: str, text: str, *, state: str | None) -> CourierError:
-    """The error for what a PostgreSQL server, or the library that connects to it, said; ``state``: its code of it."""
+    """The error for what a PostgreSQL server, or the library that connects to it, said.
+
+    ``state``: its code of five characters, None where there was no answer.
+    """
     if state in (_UNKNOWN_TABLE, _UNKNOWN_COLUMN):
         return RefusedError(
             f"{where}: {text}: it is not as this release, which knows schema {HEAD}, left it",
@@ -482,7 +487,7 @@ def _server_error(where: str, text: str, *, state: str | None) -> CourierError:
     if "password" in text or "authentication" in text:
         hint = "the password of the database belongs into ~/.pgpass (chmod 600), or into $PGPASSWORD"
         return RefusedError(f"{where}: {text}", hint=hint, code=Code.CATALOGUE)
-    if state is None or "shutting down" in text or "starting up" in text or "too many" in text:
+    if state is None or state.startswith(_AWAY) or "too many" in text:
         hint = "is the server up, and are its host, port and name right? Then run the same command again"
         return UnreachableError(f"{where}: {text}", hint=hint, code=Code.CATALOGUE)
     return CourierError(f"{where}: {text}", hint="check the catalogue's server", code=Code.CATALOGUE)
