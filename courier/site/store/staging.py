@@ -353,12 +353,22 @@ class FolderStaging(LocalStaging):
 
     keeps_files = True
 
-    def __init__(self, store: ContentStore, folder: Path, packs: Packs, large: LargeContents, packed: int) -> None:
+    def __init__(
+        self,
+        store: ContentStore,
+        folder: Path,
+        packs: Packs,
+        large: LargeContents,
+        packed: int,
+        check_held: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``check_held`` raises `BusyError` where the store was lost to another computer."""
         super().__init__(store, folder, packed, problems=packs.problems, has_sums=large.has_sums)
-        self._packs, self._large = packs, large
+        self._packs, self._large, self._check_held = packs, large, check_held
 
     def commit(self) -> None:
         """See `Staging.commit`."""
+        self._check_held()
         flush_files(list(self._listings.values()))
         self._pack_waiting()
         self._large.move_in(self._folder)
