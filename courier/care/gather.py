@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from courier.care.computer_facts import deployment_facts, state_facts
 from courier.care.config import load_config
+from courier.care.desk_facts import desk_facts
 from courier.care.facts import CacheClassFacts, PeerFacts, PointFacts, SiteFacts
 from courier.care.parcel_facts import parcel_facts
 from courier.care.transits import usual_seconds_from, usual_seconds_to
@@ -38,6 +39,7 @@ def gather(site: Site) -> SiteFacts:
             sent=sent,
             transit_days=load_config(site.home).transit_days,
             received=received,
+            desk=desk_facts(site),
             usual_to=usual_seconds_to(connection),
             usual_from=usual_seconds_from(connection),
             peers=_peers(connection),

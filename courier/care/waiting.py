@@ -18,6 +18,8 @@ class Cause(StrEnum):
     TO_WRITE = "to-write"
     TO_SHIP = "to-ship"
     TO_IMPORT = "to-import"
+    TO_READ = "to-read"
+    SEAL = "seal"
     UNDER_WAY = "under-way"
     OVERDUE = "overdue"
     DECISION = "decision"

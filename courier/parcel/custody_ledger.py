@@ -48,6 +48,10 @@ SCANNED, TYPED = "label scanned at the desk", "label typed in at the desk"
 it."""
 
 
+DAMAGED = "damaged: "
+"""How the note of an entry begins that a command writes of volumes whose media are damaged."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Happened:
     """What a new entry is to say; see `CustodyEntry`. ``copy``: None for the set of media that came to this site."""
@@ -119,13 +123,13 @@ class CustodyBook:
         damaged = {number for number, one in seen.items() if one.state == VolumeState.DAMAGED}
         if new:
             bad = sorted(damaged.intersection(new))
-            note = f"damaged: {volumes(bad)}" if bad else ""
+            note = f"{DAMAGED}{volumes(bad)}" if bad else ""
             self.write(Happened(event="received", volumes=new, note=note))
         at_desk = {number for entry in before if entry.note in (SCANNED, TYPED) for number in entry.volumes}
         told = {number for entry in own if entry.event == "note" for number in entry.volumes}
         later = tuple(sorted((damaged & at_desk) - told))
         if later:
-            self.write(Happened(event="note", volumes=later, note=f"damaged: {volumes(later)}"))
+            self.write(Happened(event="note", volumes=later, note=f"{DAMAGED}{volumes(later)}"))
 
 
 def next_entry(site: Site, ledger: Ledger, book: str, what: Happened) -> str:
