@@ -189,7 +189,9 @@ class SiteFacts:
 
     ``counts``: parcels by (``sent`` or ``received``, state), of all. ``desk``: by parcel, where it told
     something. ``usual_to`` and ``usual_from``: seconds that past parcels to, and from, a site took, the value in the
-    middle. ``transit_days``: how long a parcel may be under way where the operator has said so; 0: as past parcels took. ``free`` and ``reserve``: of the disk of the store.
+    middle. ``transit_days``: how long a parcel may be under way where the operator has said so; 0: as past parcels
+    took. ``free`` and ``reserve``: of the disk of the store. ``packages``: how many versions there are, ``lost`` of
+    them without their content, as in a home that was restored; ``package_bytes``: of the others.
     ``dead_letters``: how many. ``contradicted``: stored versions for which their source signed other content.
     ``quarantined``: contents that were found damaged and taken out of use. ``watch``: None where none ever ran.
     """
@@ -209,6 +211,7 @@ class SiteFacts:
     free: int = 0
     reserve: int = 0
     packages: int = 0
+    lost: int = 0
     package_bytes: int = 0
     contradicted: tuple[str, ...] = ()
     quarantined: int = 0

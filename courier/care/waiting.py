@@ -32,6 +32,7 @@ class Cause(StrEnum):
     SILENT = "silent"
     KEY = "key"
     DISK = "disk"
+    CONTENT = "content"
     POINT = "point"
     CACHE = "cache"
     STATE = "state"
