@@ -79,8 +79,8 @@ class ReceivedFacts:
     ``missing``: numbers of the volumes with content that is missing; ``damaged``: of those that came damaged.
     ``awaiting``: what a complete parcel waits for; ``report``: the command that reports its arrival, where the key
     waits for that. ``hold``: the operator did not want it imported by itself. ``usable``: packages of it that are in
-    the store already, of ``packages`` that it has; ``refused``: those that may not be imported, and why. ``problem`` as
-    in `SentFacts`.
+    the store already, of ``packages`` that it has; ``refused``: those that may not be imported, and why.
+    ``refusal``: of its source, where it refused the blocks that were asked for. ``problem`` as in `SentFacts`.
     """
 
     parcel: str
@@ -96,6 +96,7 @@ class ReceivedFacts:
     usable: tuple[str, ...] = ()
     packages: int = 0
     refused: tuple[str, ...] = ()
+    refusal: str = ""
     problem: str = ""
 
 

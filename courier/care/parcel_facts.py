@@ -112,6 +112,7 @@ def _received(site: Site, one: ReceivedParcel) -> ReceivedFacts:
         report=status.report,
         usable=tuple(package.name for package in status.packages if package.outcome),
         packages=len(status.packages),
+        refusal=status.refusal,
         refused=tuple(f"{package.name}: {package.refused}" for package in status.packages if package.refused),
     )
 

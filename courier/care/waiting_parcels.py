@@ -138,6 +138,9 @@ def _of_received(facts: SiteFacts, one: ReceivedFacts) -> Iterator[Waiting]:
     elif one.refused:
         text = f"{name} is here, and waits for a decision{_usable(one)}"
         yield waits(Cause.DECISION, text, on=OPERATOR, then=show)
+    elif one.refusal:
+        text = f"{name} is held: {one.refusal}"
+        yield waits(Cause.DECISION, text, on=OPERATOR, then=show)
     else:
         text = f"{name} is held until there is {'; '.join(one.awaiting) or 'what it awaits'}"
         on = OPERATOR if facts.now_ns - one.since_ns > DAY_NS else one.source

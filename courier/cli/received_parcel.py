@@ -71,6 +71,7 @@ def parcel_status(status: ParcelStatus) -> dict[str, Any]:
         "imported": [
             {"package_id": item.package, "version": item.version, "outcome": str(item.outcome)} for item in imported
         ],
+        "refusal": status.refusal,
         "progressive": status.progressive,
         "packages": [
             {
@@ -131,6 +132,8 @@ def say_status(console: Console, status: ParcelStatus) -> None:
             console.say(f"  {item}")
     elif status.imported is None:
         console.say(f"{status.parcel}: {status.state}")
+    if status.refusal:
+        console.say(f"  {status.source} refused the blocks that were asked for: {status.refusal}")
     say_packages(console, status)
     say_imported(console, status, "; its receipt leaves with the next: courier channel sync")
 
