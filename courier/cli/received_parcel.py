@@ -72,6 +72,7 @@ def parcel_status(status: ParcelStatus) -> dict[str, Any]:
             {"package_id": item.package, "version": item.version, "outcome": str(item.outcome)} for item in imported
         ],
         "refusal": status.refusal,
+        "not_progressive": status.not_progressive,
         "progressive": status.progressive,
         "packages": [
             {
@@ -124,6 +125,8 @@ def say_status(console: Console, status: ParcelStatus) -> None:
             f"{status.parcel}: still missing, whole or in part: {volumes(status.missing_volumes)} of {status.of} "
             f"({plural(status.missing_blocks, 'block')})"
         )
+        if status.not_progressive:
+            console.say(f"  {status.not_progressive}")
         if status.spare:
             console.say(f"  any {plural(status.spare, 'volume')} of the {status.of} may be lost: parity replaces them")
     elif status.awaiting:

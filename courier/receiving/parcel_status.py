@@ -26,6 +26,12 @@ from formats.errors import FormatError
 from formats.names import check_parcel
 
 
+DELTA_IS_WHOLE = (
+    "a delta is imported whole, once all of it is here: what its packages are made of lies anywhere on its volumes"
+)
+"""Why the packages of a delta are not imported before the rest of it comes."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParcelStatus:
     """How a parcel stands here.
@@ -35,7 +41,7 @@ class ParcelStatus:
     which blocks are missing. ``awaiting``: what a complete parcel waits for. ``report``: as in
     `courier.parcel.import_checks.Admission`. ``imported`` and ``mended`` (blocks): what the command at hand has done.
     ``packages``: how each package stands, where packages are imported before the rest of the parcel comes, and where
-    some were. ``progressive``: whether they are. ``bases``: the versions that a delta
+    some were. ``progressive``: whether they are; ``not_progressive``: why not, although it is wanted. ``bases``: the versions that a delta
     builds on. ``refusal``: what its source said when it refused the blocks that were asked for last, or empty.
     """
 
@@ -57,6 +63,7 @@ class ParcelStatus:
     progressive: bool = False
     bases: tuple[PackageRef, ...] = ()
     refusal: str = ""
+    not_progressive: str = ""
 
 
 def find_build(site: Site, parcel: str) -> str:
@@ -118,7 +125,8 @@ def status_from_spool(site: Site, spool: Spool, admission: Admission | None = No
     # Archives are the same in every layout; what is missing is named by the volumes of that of which most came.
     layout = arrived_layout(site, spool, trusted_notices(site, spool))
     named = layout.packing
-    progressive = is_progressive(site, spool.folder) and not spool.packing.bases
+    is_wanted = is_progressive(site, spool.folder)
+    progressive = is_wanted and not packing.bases
     packages: tuple[PackageState, ...] = ()
     if row.state in GATHERING and (progressive or partial_receipt(row) is not None):
         packages = package_states(site, spool, row, hold=bool(row.hold)).packages
@@ -139,6 +147,7 @@ def status_from_spool(site: Site, spool: Spool, admission: Admission | None = No
         packages=packages or ended_states(row),
         progressive=progressive,
         bases=packing.bases,
+        not_progressive=DELTA_IS_WHOLE if is_wanted and packing.bases and incomplete else "",
         refusal=_refusal(site, row.parcel) if incomplete or awaiting else "",
     )
 

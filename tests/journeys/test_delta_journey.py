@@ -290,8 +290,10 @@ def test_a_base_that_is_damaged_at_both_ends_is_answered_with_what_helps(sites: 
     sites.hq("parcel", "ship", parcel)
     first = f"{second.partition(':')[0]}:1"
     lose(sites.br, first)
-    small = month(1)["driver.bin"]
-    sites.hq.spoil(small, small[:-1] + b"x")
+    for path in sites.hq.large_files():
+        if (data := path.read_bytes()) == month(1)["same.iso"]:
+            path.chmod(0o600)
+            path.write_bytes(data[:-1] + b"x")
     sites.sync()
     sites.br("parcel", "receive", *volumes)
     sites.br("parcel", "repair", parcel, "--from-network")
@@ -299,6 +301,19 @@ def test_a_base_that_is_damaged_at_both_ends_is_answered_with_what_helps(sites: 
         sites.sync()
     full = f"courier parcel create {second} --to BR1 --capacity 30000000 --full --supersedes {parcel}"
     assert sites.br("parcel", "show", parcel)["refusal"].endswith(f"everything anew, at HQ1: {full}")
+
+
+def test_a_delta_says_why_it_is_not_imported_package_by_package(sites: Sites, tmp_path: Path) -> None:
+    first = publish(sites.hq, tmp_path, 1)
+    deliver(sites, first, to=("BR1",), out=tmp_path / "v1")
+    second = publish(sites.hq, tmp_path, 2, first.partition(":")[0])
+    (tmp_path / "other.bin").write_bytes(noise(1_500_000, seed=9))
+    other = add(sites.hq, tmp_path / "other.bin", name="Other")
+    _, volumes = sent(sites.hq, second, other, out=tmp_path / "v2", capacity="863KB", redundancy="none")
+    sites.sync()
+    said = sites.br.says("parcel", "receive", "--progressive", volumes[0])
+    assert "a delta is imported whole" in said
+    assert "a delta is imported whole" not in sites.br.says("parcel", "receive", "--progressive", *volumes)
 
 
 def test_two_deltas_that_cross_and_one_that_comes_twice_do_no_harm(sites: Sites, tmp_path: Path) -> None:
