@@ -25,7 +25,6 @@ from formats.envelope import parse_envelope
 from formats.errors import FormatError
 from formats.names import check_parcel
 
-
 DELTA_IS_WHOLE = (
     "a delta is imported whole, once all of it is here: what its packages are made of lies anywhere on its volumes"
 )
@@ -41,7 +40,8 @@ class ParcelStatus:
     which blocks are missing. ``awaiting``: what a complete parcel waits for. ``report``: as in
     `courier.parcel.import_checks.Admission`. ``imported`` and ``mended`` (blocks): what the command at hand has done.
     ``packages``: how each package stands, where packages are imported before the rest of the parcel comes, and where
-    some were. ``progressive``: whether they are; ``not_progressive``: why not, although it is wanted. ``bases``: the versions that a delta
+    some were. ``progressive``: whether they are; ``not_progressive``: why not, although it is wanted. ``bases``:
+    the versions that a delta
     builds on. ``refusal``: what its source said when it refused the blocks that were asked for last, or empty.
     """
 

@@ -157,6 +157,12 @@ def plan_delta(
     return DeltaResult(plan=plan, notes=(*notes, *more))
 
 
+def usable_bases(site: Site, code: str, sent: Sequence[tuple[str, int]]) -> list[HeldVersion]:
+    """The versions, likeliest first, that a parcel of the packages ``sent`` to one site may build on."""
+    held = held_versions(site, code)
+    return [] if held is None else _usable(site, common([held]), sent)[0]
+
+
 def _usable(
     site: Site, held: set[HeldVersion], sent: Sequence[tuple[str, int]]
 ) -> tuple[list[HeldVersion], dict[HeldVersion, StoredPackage]]:
