@@ -265,17 +265,26 @@ def _stands(trust: Trust, kept: KeptEntry) -> bool:
     return envelope.sha256 == kept.entry and _fault(trust, kept.envelope, entry) is None
 
 
-def view_ledger(site: Site, parcel: str) -> LedgerView:
-    """The ledger of a parcel as it is here, with every signature and link checked."""
+def view_ledger(site: Site, parcel: str, proved: set[bytes] | None = None) -> LedgerView:
+    """The ledger of a parcel as it is here, with every signature and link checked.
+
+    ``proved``: envelopes whose signatures were verified in the same piece of work: they are not verified again, and
+    those that are now are added.
+    """
     with site.catalogue.reading() as connection:
         entries = rows.of_parcel(connection, parcel)
     ledger, broken = _ledger_of(parcel, entries)
     arrived = {kept.envelope: kept.received_ns for kept in entries}
     trust = site.trust()
-    return ledger.view(
-        lambda data, entry: check_signature(trust, data, entry, arrived_ns=arrived.get(data)),
-        broken,
-    )
+
+    def check(data: bytes, entry: CustodyEntry) -> None:
+        if proved is not None and data in proved:
+            return
+        check_signature(trust, data, entry, arrived_ns=arrived.get(data))
+        if proved is not None:
+            proved.add(data)
+
+    return ledger.view(check, broken)
 
 
 def copy_here(connection: Connection, parcel: str) -> int:

@@ -6,12 +6,15 @@ import io
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from journey import Home, Sites, add, create, make_sites, run, write
 from scanned_labels import scan, words
 
+from courier.parcel import custody_ledger
 from courier.parcel.sheets import SHEETS
+from courier.site.trust import Trust
 from courier.text import volumes
 from formats.documents.token import read_token, typed_check
 
@@ -109,6 +112,23 @@ def test_status_says_what_is_at_the_desk_and_which_seal_was_wrong(sites: Sites) 
     note = "put on anew by the carrier, who wrote to us"
     sites.br("parcel", "custody", "add", parcel, "--event", "note", "--volume", 2, "--note", note)
     assert not waits(sites.br, parcel, "seal")
+
+
+def test_the_ledger_is_verified_once_however_many_labels_are_taken_in(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parcel = shipped(sites, "many")
+    codes = labels(sites, parcel, "many.pdf")
+    verified: list[bytes] = []
+    check = custody_ledger.check_signature
+
+    def count(trust: Trust, data: bytes, *more: Any, **options: Any) -> None:
+        verified.append(data)
+        check(trust, data, *more, **options)
+
+    monkeypatch.setattr(custody_ledger, "check_signature", count)
+    sites.br("parcel", "intake", *codes)
+    assert len(verified) == len(set(verified)) > len(codes)
 
 
 def test_a_seal_that_was_misread_waits_no_more_once_it_is_read_right(sites: Sites) -> None:
