@@ -334,10 +334,10 @@ def extract(
 
 def _trust(console: Console, cards: list[Path]) -> Trust:
     from courier.distribution.download_plan import read_cards
-    from courier.site.trust import KnownSite, Trust
+    from courier.site.trust import Trust
 
     if cards:
-        return Trust(own=None, known={site: KnownSite(card=one) for site, one in read_cards(cards).items()})
+        return Trust.of_cards(*read_cards(cards).values())
     with console.site() as site:
         return site.trust()
 
