@@ -70,13 +70,17 @@ _NEW = f"{TEMP}set"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SetDraft:
-    """A set that can be planned for any medium: what it is made of, its files, and what it boots by."""
+    """A set that can be planned for any medium: what it is made of, its files, and what it boots by.
+
+    ``work``: the folder with its listings.
+    """
 
     request: SetRequest
     source: SetSource
     files: tuple[PointFile, ...]
     boot: BootPlan
     policy: int
+    work: Path
 
     def plan(self, capacity: int) -> DiscPlan:
         """How it is spread over media of ``capacity`` usable bytes. Raises `NoSpaceError` where it cannot be."""
@@ -126,7 +130,12 @@ def drafting(site: Site, request: SetRequest) -> Iterator[SetDraft]:
         files = point_contents(site, source.packages, name=name, work=Path(work), issued_ns=created_ns, sign=False)
         policy = make_policy(site, source, request, deployment=name, issued_ns=created_ns)
         yield SetDraft(
-            request=request, source=source, files=tuple(files), boot=boot, policy=2 * len(policy.payload()) + 4096
+            request=request,
+            source=source,
+            files=tuple(files),
+            boot=boot,
+            policy=2 * len(policy.payload()) + 4096,
+            work=Path(work),
         )
 
 
@@ -178,9 +187,7 @@ def _make(site: Site, draft: SetDraft, *, media: str, capacity: int, out: Path, 
     # The number is taken only now: what fails before takes none, and the point is called by the number.
     name = _take_set(site)
     created_ns = site.signing_time(now())
-    files = point_contents(
-        site, draft.source.packages, name=name, work=make_folder(new / "listings"), issued_ns=created_ns, sign=True
-    )
+    files = point_contents(site, draft.source.packages, name=name, work=draft.work, issued_ns=created_ns, sign=True)
     # Names and dates differ from those of the draft, and perhaps the number of digits of a serial.
     if [file.path for file in files] != [file.path for file in draft.files]:
         raise RefusedError("the packages changed meanwhile", hint="give the same command again", code=Code.BUSY)
