@@ -254,6 +254,18 @@ def test_every_content_is_read_twice_and_every_listing_written_once(
     assert len(written) == len(set(written))
 
 
+def test_every_set_that_was_made_stands_in_a_list(made: Made, tiny: list[object], tmp_path: Path) -> None:
+    before = [one["set"] for one in made.home("standalone", "list")["sets"]]
+    first = made.create(tmp_path / "out", *tiny, "--valid-to", "2099-01-01T00:00", capacity="64MB")["set"]
+    made.create(tmp_path / "none", *tiny, capacity="1MB", code=5)
+    found = made.home("standalone", "list")["sets"]
+    assert [one["set"] for one in found] == [*before, first]
+    text = found[-1]["text"]
+    assert f"1 medium of kind drive in {tmp_path / 'out'}" in text
+    assert made.image in text and made.drivers in text and "refuses to run from 2099-01-01T00:00Z on" in text
+    assert text in made.home.says("standalone", "list")
+
+
 def test_a_stick_is_a_gpt_with_one_fat32_partition(made: Made, tiny: list[object], tmp_path: Path) -> None:
     (image,) = images(made.create(tmp_path / "out", *tiny, "--layout", "usb", capacity="60MB"))
     assert image.suffix == ".img"
