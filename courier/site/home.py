@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -218,14 +218,15 @@ def create_site(
     key: str = "file",
     passphrase: bool = False,
     group: str = "",
+    warn: Callable[[str], None] = lambda _: None,
 ) -> Site:
     """Make a site home: keys, card, catalogue and store; return the site, opened.
 
     ``catalogue``: an SQLAlchemy URL, or empty for an SQLite file in the home. ``store``: the address of a bucket, or
-    empty for a folder in the home. ``key`` and ``passphrase`` as for
-    `Keyring.add`. ``group``: name of a group of users, all of whom are operators of the site; empty: the home is for
-    this user alone. The settings are written last: a home without them, because its making was killed or they were
-    lost, keeps its keys, its card and its catalogue. After an error nothing is left of what was made.
+    empty for a folder in the home. ``key`` and ``passphrase`` as for `Keyring.add`. ``group``: name of a group of
+    users, all of whom are operators of the site; empty: the home is for this user alone. ``warn`` is told what a key
+    of the bucket may not do. The settings are written last: a home without them, because its making was killed or they
+    were lost, keeps its keys, its card and its catalogue. After an error nothing is left of what was made.
 
     Raises `UsageError` when the home is a site's already or holds something else, and `RefusedError` when its card is
     another site's, or is missing where there is a catalogue.
@@ -239,8 +240,8 @@ def create_site(
     if (home / SETTINGS).exists():
         raise UsageError(f"{home} is already the home of site {Settings.load(home).site}", hint="name another --home")
     _check_empty(home)
-    if store:
-        try_bucket(Bucket(address), code)
+    if store and not try_bucket(Bucket(address), code):
+        warn(f"the key may not delete below {store}: what is removed takes room there until a key may")
     with _nothing_left(home):
         keep_to_owner(home, group)
         with shared_with_group(home), home_lock(home):
@@ -341,7 +342,7 @@ def open_site(home: Path, *, lost_catalogue: bool = False, read_only: bool = Fal
         settings=settings,
         catalogue=catalogue,
         keyring=Keyring(home / "keys"),
-        store=_open_store(settings.store, catalogue, home / "store"),
+        store=_open_store(settings, catalogue, home / "store"),
     )
     if lost:
         with site.catalogue.writing() as connection:
@@ -349,10 +350,10 @@ def open_site(home: Path, *, lost_catalogue: bool = False, read_only: bool = Fal
     return site
 
 
-def _open_store(address: str, catalogue: Catalogue, folder: Path) -> ContentStore:
-    if not address:
+def _open_store(settings: Settings, catalogue: Catalogue, folder: Path) -> ContentStore:
+    if not settings.store:
         return FolderStore(folder)
     from courier.site.objects.bucket import Bucket, parse_bucket
     from courier.site.objects.store import ObjectStore
 
-    return ObjectStore(Bucket(parse_bucket(address)), catalogue, folder)
+    return ObjectStore(Bucket(parse_bucket(settings.store)), catalogue, folder, site=settings.site)

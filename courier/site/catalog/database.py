@@ -373,7 +373,7 @@ def _translated(engine: Engine) -> Iterator[None]:
         text = " ".join(str(error.orig).split())
         if local:
             raise _sqlite_error(Path(local), where, text) from None
-        raise _server_error(where, text, connected=getattr(error.orig, "sqlstate", None) is not None) from None
+        raise _server_error(where, text, state=getattr(error.orig, "sqlstate", None)) from None
     except UnicodeDecodeError:
         # SQLite quotes a damaged schema in its message, as the bytes that it is.
         raise damaged_catalogue(where, "it holds text that is none") from None
@@ -403,6 +403,8 @@ def _sqlite_error(file: Path, where: str, text: str) -> CourierError:
     return CourierError(f"{where}: {text}", hint="check the catalogue's file", code=Code.CATALOGUE)
 
 
+_AWAY = ("08", "57P")
+"""How the codes begin of a server that is being shut down or starts, or of a connection to it that broke."""
 _DAMAGE = ("not a database", "malformed", "no such table", "no such column", "decode to UTF-8")
 """What SQLite says of a file that was cut, overwritten or is something else."""
 
@@ -417,8 +419,11 @@ def damaged_catalogue(where: str, why: str) -> DamagedError:
     )
 
 
-def _server_error(where: str, text: str, *, connected: bool) -> CourierError:
-    """The error for what a PostgreSQL server, or the library that connects to it, said."""
+def _server_error(where: str, text: str, *, state: str | None) -> CourierError:
+    """The error for what a PostgreSQL server, or the library that connects to it, said.
+
+    ``state``: its code of five characters, None where there was no answer.
+    """
     if "No space left" in text or "disk full" in text:
         return NoSpaceError(f"{where}: {text}", hint="free some 100 MB on its disk, then run the same command again")
     if any(word in text for word in ("lock timeout", "deadlock")):
@@ -426,7 +431,7 @@ def _server_error(where: str, text: str, *, connected: bool) -> CourierError:
     if "password" in text or "authentication" in text:
         hint = "the password of the database belongs into ~/.pgpass (chmod 600), or into $PGPASSWORD"
         return RefusedError(f"{where}: {text}", hint=hint, code=Code.CATALOGUE)
-    if not connected or "shutting down" in text or "starting up" in text or "too many" in text:
+    if state is None or state.startswith(_AWAY) or "too many" in text:
         hint = "is the server up, and are its host, port and name right? Then run the same command again"
         return UnreachableError(f"{where}: {text}", hint=hint, code=Code.CATALOGUE)
     return CourierError(f"{where}: {text}", hint="check the catalogue's server", code=Code.CATALOGUE)

@@ -32,13 +32,13 @@ from courier.files import (
     require_space,
     sweep,
 )
+from courier.site.store.block_sums import BlockSums, needs_table
 from courier.site.store.content_store import Collected, ContentStore, Finding, Staging, StoredContent, StoreSpace
 from courier.site.store.digest_set import DigestSet
-from courier.site.store.large_contents import ADD_AGAIN, DAMAGED, LargeContents, named_by_digest, needs_table
+from courier.site.store.large_contents import ADD_AGAIN, DAMAGED, LargeContents, named_by_digest
 from courier.site.store.pack_file import LARGEST, new_name
 from courier.site.store.packs import Packs
 from courier.site.store.staging import LISTINGS, FolderStaging
-from formats.digest import sha256_hex
 from formats.documents.listing import Entry, FileEntry, ListingSummary, read_listing_rows
 from formats.errors import FormatError
 
@@ -91,11 +91,27 @@ class FolderStore(ContentStore):
             raise _missing(f"content {sha256}")
         return io.BytesIO(data)
 
+    def small_content(self, digest: bytes) -> bytes | None:
+        """See `ContentStore.small_content`."""
+        return self._packs.good(digest)
+
     def block_digests(self, sha256: str, size: int) -> bytes:
         """See `ContentStore.block_digests`."""
+        return self._sums(sha256, size).digests if needs_table(size) else self._only_block(sha256, size)
+
+    def _only_block(self, sha256: str, size: int) -> bytes:
         if not self.has(sha256, size):
             raise _missing(f"content {sha256}")
-        return self._large.table(sha256, size) if needs_table(size) else bytes.fromhex(sha256)
+        return bytes.fromhex(sha256)
+
+    def block_crcs(self, sha256: str, size: int) -> bytes:
+        """See `ContentStore.block_crcs`."""
+        return self._sums(sha256, size).crcs
+
+    def _sums(self, sha256: str, size: int) -> BlockSums:
+        if not self.has(sha256, size):
+            raise _missing(f"content {sha256}")
+        return self._large.sums(sha256, size)
 
     def entries(self, listing: ListingSummary) -> Iterator[Entry]:
         """See `ContentStore.entries`."""
@@ -115,7 +131,7 @@ class FolderStore(ContentStore):
         """See `ContentStore.contents`."""
         small = ((digest.hex(), size) for digest, size in self._packs.contents())
         for sha256, size in heapq.merge(small, self._large.contents()):
-            blocks = sha256_hex(self._large.table(sha256, size)) if needs_table(size) else ""
+            blocks = self._large.sums(sha256, size).sha256 if needs_table(size) else ""
             yield StoredContent(sha256=sha256, size=size, blocks=blocks)
 
     def verify(

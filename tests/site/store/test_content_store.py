@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from content_stores import CONTENT_STORES, StoreUnderTest, add, check_whole, listing, stored, table_of
+from content_stores import CONTENT_STORES, StoreUnderTest, add, check_whole, crcs_of, listing, stored, sums_of, table_of
 
 from courier.errors import BusyError, DamagedError, NoSpaceError
 from courier.packages.write_tree import write_tree
@@ -102,9 +102,13 @@ def test_each_content_has_the_digests_of_its_blocks(tested: StoreUnderTest, size
         staging.commit()
     assert list(tested.store.contents()) == [stored(data)]
     assert tested.store.block_digests(sha256_hex(data), size) == table_of(data)
+    if size > MIB:
+        assert tested.store.block_crcs(sha256_hex(data), size) == crcs_of(data)
     for wrong in ((sha256_hex(data), size + 1), (sha256_hex(b"other"), 5), (sha256_hex(b"other"), 5 * MIB)):
         with pytest.raises(DamagedError, match="missing"):
             tested.store.block_digests(*wrong)
+        with pytest.raises(DamagedError, match="missing"):
+            tested.store.block_crcs(*wrong)
     with tested.store.open_content(sha256_hex(data)) as source:
         assert source.read() == data
     tested.store.collect([])
@@ -395,10 +399,12 @@ def test_staged_and_stored_content_counts_with_its_size_alone(tested: StoreUnder
 def test_a_block_table_that_was_damaged_is_put_right_by_adding_again(tested: StoreUnderTest) -> None:
     data = noise_of(3 << 20)
     add(tested.store, {"a": data})
-    good = table_of(data)
-    tested.replace(f"blocks/{sha256_hex(data)}", good[::-1])
-    add(tested.store, {"a": data})
-    assert tested.store.block_digests(sha256_hex(data), len(data)) == good
+    other = noise_of((3 << 20) - 1)
+    for bad in (sums_of(data)[::-1], sums_of(other)):
+        tested.replace(f"blocks/{sha256_hex(data)}", bad)
+        add(tested.store, {"a": data})
+        assert tested.store.block_digests(sha256_hex(data), len(data)) == table_of(data)
+        assert tested.store.block_crcs(sha256_hex(data), len(data)) == crcs_of(data)
 
 
 def noise_of(size: int) -> bytes:
