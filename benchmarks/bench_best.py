@@ -16,7 +16,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,10 +25,9 @@ from bench_archive import measure
 from courier.parcel.archive_plan import ARCHIVE_LIMIT, Content, plan_archives
 from courier.parcel.recipes import PACKS, RECIPES, ArchiveRecipe, compose
 from courier.sending.archive_builder import ArchiveBuilder
+from courier.site.store.block_sums import sums_of
 from formats.archive import ArchiveReader
-from formats.blocks import BLOCK
 from formats.codecs import CODECS, COMPRESSIONS, STORE, Codec
-from formats.crc32 import BlockCrcs
 from formats.digest import chunks
 
 
@@ -62,34 +61,27 @@ def contents(folder: Path, codec: Codec) -> tuple[list[Content], dict[str, Path]
     return made, places
 
 
-class Files:
-    """The contents of a build as they lie in a folder (`courier.parcel.patches.Contents`)."""
+class _Files:
+    """Files by their SHA-256, as what archives are composed from."""
 
-    def __init__(self, places: Mapping[str, Path]) -> None:
+    def __init__(self, places: dict[str, Path]) -> None:
         self._places = places
 
     def has(self, sha256: str, size: int) -> bool:
-        """Whether this content is here."""
-        return sha256 in self._places and self._places[sha256].stat().st_size == size
+        return sha256 in self._places
 
     def lacking(self, contents: Iterable[tuple[str, int]]) -> Iterator[str]:
-        """Those of many contents that are not here."""
-        return (sha256 for sha256, size in contents if not self.has(sha256, size))
+        return (sha256 for sha256, _ in contents if sha256 not in self._places)
 
     def open_content(self, sha256: str) -> BinaryIO:
-        """Open a content."""
         return self._places[sha256].open("rb")
 
-    def block_crcs(self, sha256: str, _size: int) -> bytes:
-        """The CRC-32s of its blocks, for which it is read."""
-        crcs = BlockCrcs(BLOCK)
+    def block_crcs(self, sha256: str, size: int) -> bytes:
         with self.open_content(sha256) as source:
-            for data in chunks(source):
-                crcs.update(data)
-        return crcs.finish()
+            _, _, sums = sums_of(chunks(source))
+        return sums.crcs if sums is not None else b""
 
-    def small(self, _digest: bytes) -> bytes | None:
-        """Every content is opened."""
+    def small(self, digest: bytes) -> bytes | None:
         return None
 
 
@@ -99,7 +91,7 @@ def build(folder: Path, out: Path, codec: Codec, level: int) -> None:
     for place in (PACKS, RECIPES):
         (out / "build" / place).mkdir(parents=True)
 
-    files = Files(places)
+    files = _Files(places)
     builder = ArchiveBuilder(out / "build", files, level=level, encryptor=None, progress=lambda _: None)
     for built in builder.build(list(plan_archives(found, ARCHIVE_LIMIT))):
         recipe = ArchiveRecipe.load(out / "build", built.number)
