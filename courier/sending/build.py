@@ -18,7 +18,6 @@ from courier.error_codes import Code
 from courier.errors import DamagedError, RefusedError
 from courier.files import (
     atomic_file,
-    locked,
     make_folder,
     naming_space,
     remove_tree,
@@ -88,8 +87,8 @@ def build_parcel(
     """
     site.check_key()
     out, purpose, needed = site.home / "parcels" / "out", "building the parcel", building_bytes(plan)
-    with locked(out / "lock"), naming_space(out, lambda: needed, purpose=purpose):
-        sweep_parcels(out)
+    with site.locked(out / "lock"), naming_space(out, lambda: needed, purpose=purpose):
+        sweep_parcels(site, out)
         begun = begun_folder(site, plan)
         require_space(site.home, max(0, needed - _packed_bytes(begun)), purpose=purpose)
         folder = begun or begin_folder(site, plan)
@@ -111,6 +110,7 @@ def build_parcel(
         drop_lines(folder)
         # All that takes long is done: the key may have been renewed meanwhile, and the new one is valid from now on.
         packing = replace(packing, created_ns=now())
+        site.catalogue.check_held()  # no packing list is put in place by who lost the folder to another
         envelope = sign_packing(site, folder, packing)
         record_built(site, plan, packing, envelope.sha256)
     return signed_now(site, packing, envelope)
