@@ -120,7 +120,9 @@ def test_archives_that_are_open_side_by_side_keep_little_of_each_member() -> Non
                 crc32s=[zlib.crc32(b"%d" % n) for n in range(members)],
             )
             views.append(
-                ArchiveView.of_columns(columns, offsets=[0] * members, opener=io.BytesIO, at_once=lambda _: b"x")
+                ArchiveView.of_columns(
+                    columns, offsets=[0] * members, opener=lambda _: io.BytesIO(), at_once=lambda _: b"x"
+                )
             )
             del columns
             while views[number].read(1 << 16):
