@@ -35,18 +35,18 @@ from formats.documents import (
 )
 
 MESSAGE_HANDLERS = handlers_by_type(
-    Handler(kind=acknowledgement.KIND, act=take_acknowledgement),
+    Handler(kind=acknowledgement.KIND, act=take_acknowledgement, catalogued=True),
     Handler(kind=arrival.KIND, act=take_arrival, keeps=True),
     Handler(kind=card.KIND, act=take_card, verify=verify_card),
-    Handler(kind=custody.BATCH_KIND, act=take_custody_batch, keeps=True),
+    Handler(kind=custody.BATCH_KIND, act=take_custody_batch, keeps=True, catalogued=True),
     Handler(kind=notice.KIND, act=take_ship_notice, keeps=True),
-    Handler(kind=package.KIND, act=take_definition, keeps=True),
+    Handler(kind=package.KIND, act=take_definition, keeps=True, catalogued=True),
     Handler(kind=recall.KIND, act=take_recall, keeps=True),
     Handler(kind=receipt.KIND, act=take_receipt),
     Handler(kind=release.KIND, act=take_key_release, keeps=True),
     Handler(kind=repair.PART_KIND, act=take_repair_part),
     Handler(kind=repair.REQUEST_KIND, act=take_repair_request),
-    Handler(kind=report.KIND, act=take_report),
+    Handler(kind=report.KIND, act=take_report, catalogued=True),
     Handler(kind=retirement.KIND, act=take_retirement, keeps=True),
     Handler(kind=table.KIND, act=take_table_part),
     Handler(kind=supersession.KIND, act=take_supersession, keeps=True),

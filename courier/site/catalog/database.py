@@ -26,7 +26,7 @@ from courier.errors import (
 from courier.files import free_space
 from courier.site.catalog.exclusive import check_fence, held, next_fence
 from courier.site.catalog.schema import HEAD, VERSION, metadata
-from courier.site.log import log_notes, noting
+from courier.site.log import log_notes, noting, noting_within
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
@@ -51,6 +51,12 @@ class Catalogue:
         # In SQLite others wait for the writer by sleeping ever longer; threads of one process take turns by a lock.
         self._turn = threading.RLock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
         self._fences: dict[str, int] = {}
+        self._open = threading.local()
+
+    def _outer(self) -> Connection | None:
+        """The connection of the transaction that this thread writes in now; None where it is in none."""
+        connection: Connection | None = getattr(self._open, "connection", None)
+        return connection
 
     def _found(self) -> tuple[int, int] | None:
         """By what the file is known that lies there now; None where there is none."""
@@ -84,8 +90,12 @@ class Catalogue:
     def reading(self) -> Iterator[Connection]:
         """A connection for reading; all that is read through it is one state of the catalogue.
 
-        Raises `RefusedError` where the file is another since, unless the catalogue was opened for reading only.
+        Within a `writing` of the same thread it is the one of that transaction. Raises `RefusedError` where the file is
+        another since, unless the catalogue was opened for reading only.
         """
+        if (outer := self._outer()) is not None:
+            yield outer
+            return
         self._see_to_the_file()
         with _translated(self._engine), self._engine.connect().execution_options(**{_READ: True}) as connection:
             yield connection
@@ -94,11 +104,16 @@ class Catalogue:
     def writing(self) -> Iterator[Connection]:
         """A connection for one transaction: committed at the end of the block, rolled back on an error.
 
-        Raises `BusyError` when others write for longer than `BUSY_SECONDS`, `RefusedError` where the catalogue was
-        opened for reading only.
+        Within another one of the same thread it is part of that transaction: an error undoes this part alone, and what
+        it wrote is there once the outer one is committed. Raises `BusyError` when others write for longer than
+        `BUSY_SECONDS`, `RefusedError` where the catalogue was opened for reading only.
         """
         if self._read_only:
             raise RefusedError("the catalogue was opened for reading only", hint="give the command that changes it")
+        if (outer := self._outer()) is not None:
+            with _translated(self._engine), outer.begin_nested(), noting_within(outer):
+                yield outer
+            return
         self._see_to_the_file()
         with (
             self._turn,
@@ -108,7 +123,11 @@ class Catalogue:
         ):
             for name, number in self._fences.items():
                 check_fence(connection, name, number)
-            yield connection
+            self._open.connection = connection
+            try:
+                yield connection
+            finally:
+                del self._open.connection
         log_notes(notes)
 
     @contextlib.contextmanager
