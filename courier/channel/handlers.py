@@ -7,8 +7,9 @@ newer, changes nothing. What cannot be acted on is raised, and becomes a dead le
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from courier.error_codes import Code
@@ -60,6 +61,29 @@ def is_catalogued(body: bytes, handlers: Handlers) -> bool:
     except FormatError:
         return True
     return handler is None or handler.catalogued
+
+
+class HandlersWhenAsked(Mapping[str, Handler[Any]]):
+    """A table that is put together when the first message has come.
+
+    What acts on messages takes a third of the time to load that an exchange takes which has none.
+    """
+
+    def __init__(self, load: Callable[[], Handlers]) -> None:
+        self._load = load
+
+    @cached_property
+    def _table(self) -> Handlers:
+        return self._load()
+
+    def __getitem__(self, name: str) -> Handler[Any]:
+        return self._table[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        return len(self._table)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
