@@ -2,8 +2,8 @@
 
 The targets were set in seconds: 0.3 s for lists and a sync with nothing to do, which took 1.1 s then, and 0.2 s for the
 help. What took 1.1 s there is a sync by the source of that day (2026-11-26). Here that takes 3.6 times as long as
-``python -c 'import sqlalchemy'``, a yardstick that every machine has and that no work on the toolkit makes shorter: so a
-second of the targets is 3.3 of it, and 0.3 s are the time of loading SQLAlchemy, once.
+``python -c 'import sqlalchemy'``, a yardstick that every machine has and that no work on the toolkit makes shorter.
+So a second of the targets is 3.3 of it, and 0.3 s are the time of loading SQLAlchemy, once.
 """
 
 from __future__ import annotations

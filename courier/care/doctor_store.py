@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from courier.care.ailment import Ailment, Area
-from courier.errors import BusyError, CourierError
+from courier.errors import BusyError, CourierError, NotFoundError, RefusedError, UnreachableError
 from courier.site.catalog import packages
 from courier.site.catalog.packages import StoredPackage
 from courier.site.home import Site
@@ -44,6 +44,9 @@ def look_at_store(site: Site, *, mend: bool) -> Iterator[Ailment]:
             means="nothing",
             remedy="courier doctor, when that has ended",
         )
+        return
+    except (NotFoundError, RefusedError, UnreachableError) as error:  # of a bucket; a folder raises none of them
+        yield Ailment(area=Area.STORE, what=error.message, means="the store was not looked at", remedy=error.hint)
         return
     if wrong:
         yield Ailment(

@@ -89,6 +89,7 @@ def restore(path: Path, home: Path, opening: Opening, *, catalogue: str = "", gr
     passphrase that does not open the backup, `DamagedError` for a damaged one.
     """
     make_folder(home)
+    # The home has no catalogue yet that could keep other computers away.
     with locked(home / _LOCKS / _MARK):
         _empty(home)
         keep_to_owner(home, group)

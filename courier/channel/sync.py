@@ -25,7 +25,6 @@ from courier.channel.schedule import SECOND_NS, Limits, retry_ns
 from courier.channel.take_back import take_back
 from courier.channel.transport import check_going_on
 from courier.errors import BusyError, CourierError
-from courier.files import locked
 from courier.parcel.transitions import is_open
 from courier.receiving.receipts import sign_receipts_anew
 from courier.sending.network_record import all_sends
@@ -145,7 +144,7 @@ def exchange_locked(
     while True:
         begun = False
         try:
-            with locked(site.home / "channel" / "lock"):
+            with site.locked(site.home / "channel" / "lock"):
                 begun = True
                 return act()
         except BusyError:

@@ -103,6 +103,7 @@ def init(
         key=key,
         passphrase=passphrase,
         group=group,
+        warn=console.warn,
     )
     with closing(made), shared_with_group(home), logged(home, console.command):
         console.say(f"Site {site} ({name}) at {home}")

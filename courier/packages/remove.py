@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from courier.errors import DamagedError
+from courier.errors import DamagedError, NotFoundError, RefusedError, UnreachableError
 from courier.packages.find import matching_versions, parse_reference
 from courier.parcel.bases_in_use import base_in_use, bases_in_use
 from courier.parcel.recipes import pinned
@@ -19,7 +19,8 @@ class Removal:
     """What was removed: (package ID, version) of each, the bytes that this freed, and those still taken.
 
     Bytes are pending where content lies in one file with other content: they go once more of that is removed.
-    ``unfreed``: why nothing could be freed, where the listing of another package is damaged; else empty.
+    ``unfreed``: why nothing could be freed, where the listing of another package is damaged or a bucket gives no
+    answer; else empty. A later removal frees it.
     """
 
     versions: tuple[tuple[str, int], ...]
@@ -49,8 +50,9 @@ def remove_package(site: Site, reference: str) -> Removal:
         versions = tuple((stored.package, stored.version) for stored in chosen)
         try:
             collected = _delete_unneeded(site)
-        except DamagedError as error:
-            # What another package needs is not known, so everything stays until that one is mended or removed.
+        except (DamagedError, NotFoundError, RefusedError, UnreachableError) as error:
+            # What another package needs is not known, so everything stays until that one is mended or removed, or the
+            # bucket answers. The removal itself is done.
             return Removal(versions=versions, freed=0, pending=0, unfreed=error.message)
     return Removal(versions=versions, freed=collected.freed, pending=collected.pending)
 

@@ -6,11 +6,16 @@ recipes do. So a delta can be written again whatever becomes of the versions tha
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from courier.errors import DamagedError
+from courier.site.store.block_sums import sums_of
 from courier.site.store.content_store import ContentStore
+from formats.digest import chunks
 
 PATCHES = "patches"
 
@@ -27,6 +32,15 @@ class Contents(Protocol):
     def open_content(self, sha256: str) -> BinaryIO:
         """Open a content for reading; it can be sought in. Raises `DamagedError` when it is missing."""
 
+    def block_crcs(self, sha256: str, size: int) -> bytes:
+        """The CRC-32 (4 bytes, little-endian) of each block of 1 MiB of a content of more than one.
+
+        Raises `DamagedError` when it is missing, or had to be read for it and differs from its SHA-256.
+        """
+
+    def small(self, digest: bytes) -> bytes | None:
+        """The bytes of a small content, compared with its SHA-256; None where it is best opened."""
+
 
 class ParcelContents:
     """Contents of the store, and beside them the patches of a parcel."""
@@ -42,17 +56,38 @@ class ParcelContents:
 
     def lacking(self, contents: Iterable[tuple[str, int]]) -> Iterator[str]:
         """See `Contents.lacking`."""
+        if not self._has_patches:
+            return self._store.lacking(contents)
         return self._store.lacking((sha256, size) for sha256, size in contents if not self._is_patch(sha256, size))
+
+    @cached_property
+    def _has_patches(self) -> bool:
+        """Whether there are any: most parcels have none, and very many contents."""
+        return self._patches.is_dir()
 
     def _is_patch(self, sha256: str, size: int) -> bool:
         try:
-            return (self._patches / sha256).stat().st_size == size
+            return self._has_patches and (self._patches / sha256).stat().st_size == size
         except FileNotFoundError:
             return False
 
     def open_content(self, sha256: str) -> BinaryIO:
         """See `Contents.open_content`."""
-        try:
-            return (self._patches / sha256).open("rb")
-        except FileNotFoundError:
-            return self._store.open_content(sha256)
+        if self._has_patches:
+            with contextlib.suppress(FileNotFoundError):
+                return (self._patches / sha256).open("rb")
+        return self._store.open_content(sha256)
+
+    def block_crcs(self, sha256: str, size: int) -> bytes:
+        """See `Contents.block_crcs`. A patch is read for it."""
+        if not self._is_patch(sha256, size):
+            return self._store.block_crcs(sha256, size)
+        with self.open_content(sha256) as source:
+            digest, _, sums = sums_of(chunks(source))
+        if sums is None or digest != sha256:
+            raise DamagedError(f"{self._patches / sha256} is damaged", hint="create the parcel anew")
+        return sums.crcs
+
+    def small(self, digest: bytes) -> bytes | None:
+        """See `Contents.small`."""
+        return None if self._has_patches else self._store.small_content(digest)

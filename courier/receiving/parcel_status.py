@@ -33,7 +33,7 @@ class ParcelStatus:
     `courier.parcel.import_checks.Admission`. ``imported`` and ``mended`` (blocks): what the command at hand has done.
     ``packages``: how each package stands, where packages are imported before the rest of the parcel comes, and where
     some were. ``progressive``: whether they are. ``bases``: the versions that a delta
-    builds on.
+    builds on. ``elsewhere``: what other commands do with the parcel now, so that it is theirs to go on with.
     """
 
     parcel: str
@@ -53,6 +53,7 @@ class ParcelStatus:
     packages: tuple[PackageState, ...] = ()
     progressive: bool = False
     bases: tuple[PackageRef, ...] = ()
+    elsewhere: str = ""
 
 
 def find_build(site: Site, parcel: str) -> str:

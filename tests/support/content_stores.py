@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import io
 import sqlite3
+import zlib
 from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
 from s3_server import new_bucket
+from swift_server import new_swift_bucket
 
 from courier.files import allocated
 from courier.site.catalog import objects, open_catalogue
@@ -143,11 +145,12 @@ class ObjectsUnderTest(StoreUnderTest):
     """The store in a bucket, with every content in an object of its own."""
 
     packed = 0
+    new_bucket = staticmethod(new_bucket)
 
     def __init__(self, place: Path) -> None:
-        self.bucket = new_bucket()
+        self.bucket = self.new_bucket()
         self.catalogue = open_catalogue(sqlite_url(place / "catalogue.sqlite"))
-        self.store = ObjectStore(self.bucket, self.catalogue, place / "store", packed=self.packed)
+        self.store = ObjectStore(self.bucket, self.catalogue, place / "store", site="HQ1", packed=self.packed)
 
     def places(self) -> dict[str, Place]:
         """Where everything lies that is kept, by its name."""
@@ -204,11 +207,18 @@ class ObjectPacksUnderTest(ObjectsUnderTest):
     packed = LARGEST
 
 
+class SwiftUnderTest(ObjectPacksUnderTest):
+    """The same in a server that stands in data centres too: OpenStack Swift, by its S3 interface."""
+
+    new_bucket = staticmethod(new_swift_bucket)
+
+
 CONTENT_STORES: dict[str, type[StoreUnderTest]] = {
     "files": FolderUnderTest,
     "packs": PacksUnderTest,
     "objects": ObjectsUnderTest,
     "object-packs": ObjectPacksUnderTest,
+    "swift": SwiftUnderTest,
 }
 """Name -> class of every implementation under test."""
 
@@ -216,6 +226,17 @@ CONTENT_STORES: dict[str, type[StoreUnderTest]] = {
 def table_of(data: bytes) -> bytes:
     """The block table of a content, made without our code."""
     return b"".join(hashlib.sha256(data[at : at + (1 << 20)]).digest() for at in range(0, len(data), 1 << 20))
+
+
+def crcs_of(data: bytes) -> bytes:
+    """The CRC-32s of the blocks of a content, made without our code."""
+    return b"".join(zlib.crc32(data[at : at + (1 << 20)]).to_bytes(4, "little") for at in range(0, len(data), 1 << 20))
+
+
+def sums_of(data: bytes) -> bytes:
+    """What a store keeps of the blocks of a content, made without our code."""
+    kept = table_of(data) + crcs_of(data)
+    return kept + zlib.crc32(kept).to_bytes(4, "little")
 
 
 def stored(data: bytes) -> StoredContent:

@@ -9,7 +9,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,35 @@ def _as_server_user(command: list[str]) -> list[str]:
     return command
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Server:
+    """A server that can be stopped, as it is when its computer goes down, and started again."""
+
+    url: str
+    run: Callable[..., None]
+    data: str
+    start_options: tuple[str, ...]
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop it: ``immediate`` as if it were killed, ``fast`` as an administrator does."""
+        self.run(stock_tool("pg_ctl"), "-D", self.data, "-m", mode, "stop")
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self.run(stock_tool("pg_ctl"), "-D", self.data, *self.start_options, "start")
+
+
 @contextlib.contextmanager
 def running_postgresql() -> Iterator[str]:
     """Run a server for the block; gives its URL, with ``{}`` for the database."""
-    initdb, pg_ctl = stock_tool("initdb"), stock_tool("pg_ctl")
+    with running_server() as server:
+        yield server.url
+
+
+@contextlib.contextmanager
+def running_server() -> Iterator[Server]:
+    """Run a server for the block. It has to be running at the end too."""
+    initdb = stock_tool("initdb")
     pytest.importorskip("psycopg")
     # Not below pytest's folder, which only its owner may enter; and the path of a socket is short.
     root = Path(tempfile.mkdtemp(prefix="pg-"))
@@ -46,11 +72,13 @@ def running_postgresql() -> Iterator[str]:
 
     try:
         run(initdb, "-D", data, "-A", "trust", "-U", user, "-E", "UTF8", "--no-sync")
-        run(pg_ctl, "-D", data, "-l", log, "-w", "-o", options, "start")
+        url = f"postgresql://{user}@/{{}}?host={root}"
+        server = Server(url=url, run=run, data=data, start_options=("-l", log, "-w", "-o", options))
+        server.start()
         try:
-            yield f"postgresql://{user}@/{{}}?host={root}"
+            yield server
         finally:
-            run(pg_ctl, "-D", data, "-m", "immediate", "stop")
+            server.stop()
     finally:
         shutil.rmtree(root, ignore_errors=True)
 

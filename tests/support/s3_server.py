@@ -32,6 +32,7 @@ def new_bucket(*, retry_seconds: float = 5) -> Bucket:
 
     os.environ |= {**KEY, "AWS_ENDPOINT_URL": s3_endpoint()}
     name = f"test-{secrets.token_hex(6)}"
-    client = boto3.client("s3", region_name=REGION)
+    key = {"aws_access_key_id": KEY["AWS_ACCESS_KEY_ID"], "aws_secret_access_key": KEY["AWS_SECRET_ACCESS_KEY"]}
+    client = boto3.client("s3", region_name=REGION, **key)
     client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
     return Bucket(BucketAddress(bucket=name, prefix="a site/store"), retry_seconds=retry_seconds)

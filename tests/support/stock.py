@@ -73,11 +73,12 @@ DEBIAN_FILES = {
     "/usr/lib/ISOLINUX/isohdpfx.bin": "isolinux",
     "/usr/lib/ISOLINUX/isolinux.bin": "isolinux",
     "/usr/lib/grub/x86_64-efi/monolithic/grubx64.efi": "grub-efi-amd64-bin",
+    "/usr/lib/python3/dist-packages/swift/proxy/server.py": "python3-swift",
     "/usr/lib/syslinux/modules/bios/ldlinux.c32": "syslinux-common",
     "/usr/share/OVMF/OVMF_CODE_4M.fd": "ovmf",
     "/usr/share/OVMF/OVMF_VARS_4M.fd": "ovmf",
 }
-"""File -> the Debian package that installs it: boot loaders and firmware, which no PATH leads to."""
+"""File -> the Debian package that installs it: boot loaders, firmware and a library, which no PATH leads to."""
 
 
 def find_tool(name: str) -> str | None:

@@ -28,9 +28,13 @@ _PART, _MOST_PARTS = 8 << 20, 9_000
 """Bytes of a part of an upload, at least; S3 takes 10,000 parts at most."""
 _UNDER_WAY = 64 << 20
 """Bytes of one upload that are in memory at once."""
-_PIECE = 4 << 20
+_PIECE, _STRETCH = 4 << 20, 256 << 20
+"""Bytes of a piece, and of what one request gives: with `_REQUEST_MINUTES`, 1 MB a second is enough."""
+_REQUEST_MINUTES = 5
 _RETRY_SECONDS = 120
 """How long one request is tried again."""
+_TRIES, _FEW_TRIES = 20, 3
+"""How often it is tried again."""
 _FORM = re.compile(r"s3://(?P<bucket>[A-Za-z0-9][A-Za-z0-9.-]{2,62})(?P<prefix>(?:/[^/\0]+)*)/?")
 _HINT = "write it like s3://BUCKET/PREFIX"
 _ENDPOINT = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
@@ -93,23 +97,36 @@ class Bucket:
             self._opened = _open(self.address, self._retry_seconds)
         return self._opened
 
-    def put_bytes(self, name: str, data: bytes, *, only_new: bool = False) -> None:
-        """Write an object.
+    def put_bytes(self, name: str, data: bytes) -> None:
+        """Write an object, under a name that none but an earlier try of ours can have."""
+        import obstore
 
-        One of that name and size that is there already is an earlier try of ours that got through; with ``only_new``
-        it is somebody's, and `FileExistsError` is raised.
+        with self._explained("write", name):
+            obstore.put(self._store, name, data, use_multipart=False)
+
+    def put_new(self, name: str, data: bytes) -> None:
+        """Write an object where there is none of that name; raises `FileExistsError`.
+
+        An object store that knows no conditional writes is asked first whether there is one: of two that do so in the
+        same moment, the object of the later one stays.
         """
         import obstore
-        from obstore.exceptions import AlreadyExistsError, PreconditionError
+        from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
         with self._explained("write", name):
             try:
-                obstore.put(self._store, name, data, mode="create", use_multipart=False)
+                # Few tries: obstore tries again too where it was told that this is not implemented.
+                opened = _open(self.address, self._retry_seconds, tries=_FEW_TRIES)
+                obstore.put(opened, name, data, mode="create", use_multipart=False)
+                return
             except (AlreadyExistsError, PreconditionError):
-                if only_new:
-                    raise FileExistsError(name) from None
-                if self.size(name) != len(data):
+                raise FileExistsError(name) from None
+            except BaseError as error:
+                if _code(str(error)) != "NotImplemented" and _status(str(error)) != "501":
                     raise
+        if self.size(name) is not None:
+            raise FileExistsError(name)
+        self.put_bytes(name, data)
 
     def put_file(self, name: str, path: Path) -> None:
         """Write an object with the bytes of a file, in parts where it is large, each with its SHA-256.
@@ -141,7 +158,7 @@ class Bucket:
         """The bytes of an object; None where there is none."""
         import obstore
 
-        with self._explained("look at", name):
+        with self._explained("read", name):
             try:
                 return obstore.head(self._store, name)["size"]
             except FileNotFoundError:
@@ -164,12 +181,28 @@ class Bucket:
                 raise
 
     def pieces(self, name: str) -> Iterator[bytes]:
-        """All bytes of an object, in pieces; raises `FileNotFoundError`."""
+        """All bytes of an object, in pieces; raises `FileNotFoundError`.
+
+        They are asked for in stretches, as one request that lasted for hours would be cut.
+        """
         import obstore
 
-        with self._explained("read", name):
-            for piece in obstore.get(self._store, name).stream(min_chunk_size=_PIECE):
-                yield bytes(piece)
+        at, stretch = 0, _STRETCH
+        while stretch == _STRETCH:
+            stretch = 0
+            with self._explained("read", name):
+                try:
+                    answer = obstore.get(self._store, name, options={"range": (at, at + _STRETCH)})
+                except OSError:
+                    raise
+                except Exception as error:
+                    if at and _status(str(error)) == "416":
+                        return
+                    raise
+                for piece in answer.stream(min_chunk_size=_PIECE):
+                    stretch += len(piece)
+                    yield bytes(piece)
+            at += stretch
 
     def list(self, folder: str) -> Iterator[ObjectInfo]:
         """Every object whose name begins with ``folder/``, in no particular order. It takes long in a large bucket."""
@@ -246,7 +279,7 @@ def _require_obstore() -> None:
         )
 
 
-def _open(address: BucketAddress, retry_seconds: float) -> S3Store:
+def _open(address: BucketAddress, retry_seconds: float, *, tries: int = _TRIES) -> S3Store:
     from obstore.exceptions import BaseError
     from obstore.store import S3Store
 
@@ -259,9 +292,9 @@ def _open(address: BucketAddress, retry_seconds: float) -> S3Store:
             client_options={
                 "allow_http": plain,
                 "connect_timeout": timedelta(seconds=10),
-                "timeout": timedelta(minutes=5),
+                "timeout": timedelta(minutes=_REQUEST_MINUTES),
             },
-            retry_config={"max_retries": 20, "retry_timeout": timedelta(seconds=retry_seconds)},
+            retry_config={"max_retries": tries, "retry_timeout": timedelta(seconds=retry_seconds)},
         )
     except (BaseError, ValueError) as error:
         first = str(error).partition("\n")[0]

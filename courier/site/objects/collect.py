@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from courier.errors import RefusedError
+from courier.errors import CourierError
 from courier.files import TEMP, make_folder, remove_tree
 from courier.site.catalog import objects
 from courier.site.catalog.database import Catalogue
@@ -61,14 +61,17 @@ def _forget(catalogue: Catalogue, wanted: DigestSet, listings: Collection[bytes]
 
 
 def _delete(bucket: Bucket, catalogue: Catalogue) -> int:
-    """Delete the objects that are marked; return the bytes freed, none where the key may not delete."""
+    """Delete the objects that are marked; return the bytes freed, none where the bucket does not let us.
+
+    They stay marked then, and a later removal deletes them.
+    """
     with catalogue.reading() as connection:
         gone = objects.gone(connection)
     if not gone:
         return 0
     try:
         bucket.delete(gone)
-    except RefusedError:
+    except CourierError:
         return 0
     with catalogue.writing() as connection:
         objects.forget_objects(connection, gone)

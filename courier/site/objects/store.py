@@ -1,6 +1,6 @@
 """The content store in a bucket of an S3-compatible object store; several computers may use one (decision 0036).
 
-    content/ab/HEX-RANDOM   a content of more than 64 KiB, and behind it its block table where it has one
+    content/ab/HEX-RANDOM   a content of more than 64 KiB, and behind it the sums of its blocks where it has several
     packs/NAME.pack         the smaller contents, many to an object, as in a folder
     listings/ab/HEX-RANDOM  a listing
 
@@ -11,9 +11,7 @@ object is never changed, and its name never used again, so that whoever is slow 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from itertools import islice
@@ -26,17 +24,18 @@ from courier.site.catalog import objects
 from courier.site.catalog.database import Catalogue
 from courier.site.catalog.objects import Place
 from courier.site.objects.bucket import Bucket
+from courier.site.objects.checking import problem, problems
 from courier.site.objects.collect import collect_objects
 from courier.site.objects.cross_check import cross_check
 from courier.site.objects.object_file import missing, open_object
 from courier.site.objects.object_staging import HeldContents, ObjectStaging
-from courier.site.objects.windows import WINDOW, PackWindows
+from courier.site.objects.trial import check_owner
+from courier.site.objects.windows import PackWindows
+from courier.site.store.block_sums import BlockSums, needs_table, sums_size
 from courier.site.store.content_store import Collected, Finding, Staging, StoredContent, StoreSpace
-from courier.site.store.large_contents import ADD_AGAIN, needs_table
+from courier.site.store.large_contents import ADD_AGAIN
 from courier.site.store.pack_file import LARGEST
-from courier.site.store.packs import DIFFERS, MISSING
-from formats.blocks import DIGEST, SideBlockHasher, block_count
-from formats.digest import sha256_hex
+from courier.site.store.packs import MISSING
 from formats.documents.listing import Entry, FileEntry, ListingSummary, read_listing_rows
 from formats.errors import FormatError
 
@@ -45,14 +44,15 @@ _BATCH = 10_000
 
 
 class ObjectStore(HeldContents):
-    """The content store of a site in ``bucket``, of which ``catalogue`` knows what lies in it.
+    """The content store of ``site`` (its code) in ``bucket``, of which ``catalogue`` knows what lies in it.
 
     ``folder`` is on this computer: what is taken in lies there until it is in the bucket. ``packed``: bytes of the
     largest content that is packed.
     """
 
-    def __init__(self, bucket: Bucket, catalogue: Catalogue, folder: Path, *, packed: int = LARGEST) -> None:
+    def __init__(self, bucket: Bucket, catalogue: Catalogue, folder: Path, *, site: str, packed: int = LARGEST) -> None:
         self._bucket, self._catalogue, self._folder, self._packed = bucket, catalogue, folder, packed
+        self._site = site
         self._windows = PackWindows(bucket)
 
     def _place(self, sha256: str) -> Place | None:
@@ -98,23 +98,30 @@ class ObjectStore(HeldContents):
         place = self._place(sha256)
         if place is None or place.size != size:
             raise missing(f"content {sha256}")
-        return self._table(sha256, place) if needs_table(size) else bytes.fromhex(sha256)
+        return self._sums(sha256, place).digests if needs_table(size) else bytes.fromhex(sha256)
 
-    def _table(self, sha256: str, place: Place) -> bytes:
-        length = block_count(place.size) * DIGEST
+    def block_crcs(self, sha256: str, size: int) -> bytes:
+        """See `ContentStore.block_crcs`."""
+        place = self._place(sha256)
+        if place is None or place.size != size:
+            raise missing(f"content {sha256}")
+        return self._sums(sha256, place).crcs
+
+    def _sums(self, sha256: str, place: Place) -> BlockSums:
         try:
-            table = self._bucket.read(place.object, place.size, length)
+            kept = self._bucket.read(place.object, place.size, sums_size(place.size))
         except FileNotFoundError:
             raise missing(f"content {sha256}") from None
-        if len(table) != length:
-            raise DamagedError(f"package store: content {sha256} ends too early", hint=ADD_AGAIN)
-        return table
+        sums = BlockSums.parse(kept, place.size)
+        if sums is None:
+            raise DamagedError(f"package store: content {sha256} ends with damaged sums", hint=ADD_AGAIN)
+        return sums
 
-    def has_table(self, sha256: str, table: bytes) -> bool:
-        """See `HeldContents.has_table`."""
+    def has_sums(self, sha256: str, sums: BlockSums) -> bool:
+        """See `HeldContents.has_sums`."""
         place = self._place(sha256)
         try:
-            return place is not None and self._table(sha256, place) == table
+            return place is not None and self._sums(sha256, place) == sums
         except DamagedError:
             return False
 
@@ -143,7 +150,7 @@ class ObjectStore(HeldContents):
         while page := self._page(after):
             for digest, place in page:
                 sha256 = digest.hex()
-                blocks = sha256_hex(self._table(sha256, place)) if needs_table(place.size) else ""
+                blocks = self._sums(sha256, place).sha256 if needs_table(place.size) else ""
                 yield StoredContent(sha256=sha256, size=place.size, blocks=blocks)
             after = page[-1][0]
 
@@ -161,74 +168,27 @@ class ObjectStore(HeldContents):
         every = (entry for entry in self.entries(listing) if isinstance(entry, FileEntry) and entry.size)
         while batch := list(islice(every, _BATCH)):
             places = self._places(bytes.fromhex(entry.sha256) for entry in batch)
-            read = {entry.sha256 for entry in batch if chosen(entry.sha256)}
-            small = {digest for digest, place in places.items() if place.size <= self._packed and digest.hex() in read}
-            bad = self._small_problems({digest: places[digest] for digest in small})
+            read = {bytes.fromhex(entry.sha256) for entry in batch if chosen(entry.sha256)}
+            wanted = {digest: place for digest, place in places.items() if digest in read}
+            bad = problems(self._bucket, wanted, packed=self._packed, progress=progress)
             for entry in batch:
                 digest = bytes.fromhex(entry.sha256)
                 place = places.get(digest)
-                if place is None:
-                    problem = MISSING
-                elif entry.sha256 not in read:
-                    problem = "" if place.size == entry.size else MISSING
+                if place is None or (digest not in read and place.size != entry.size):
+                    bad[digest] = MISSING
+                if digest not in read:
                     progress(entry.size)
-                elif digest in small:
-                    problem = bad.get(digest, "")
-                    progress(entry.size)
-                else:
-                    problem = self._large_problem(entry.sha256, place, progress)
-                if problem:
-                    yield Finding(path=entry.path, sha256=entry.sha256, problem=problem)
+                if digest in bad:
+                    yield Finding(path=entry.path, sha256=entry.sha256, problem=bad[digest])
 
     def small_problems(self, digests: Iterable[bytes]) -> Mapping[bytes, str]:
         """See `HeldContents.small_problems`."""
         wanted = set(digests)
         places = self._places(wanted)
-        return dict.fromkeys(wanted - places.keys(), MISSING) | self._small_problems(places)
-
-    def _small_problems(self, places: Mapping[bytes, Place]) -> dict[bytes, str]:
-        """What is wrong with packed contents; they are read in the order of the packs, many with one request."""
-        found: dict[bytes, str] = {}
-        packs: dict[str, list[tuple[int, int, bytes]]] = defaultdict(list)
-        for digest, place in places.items():
-            packs[place.object].append((place.start, place.size, digest))
-        for name, wanted in packs.items():
-            wanted.sort()
-            data, at = b"", 0
-            for start, size, digest in wanted:
-                if start + size > at + len(data):
-                    try:
-                        data, at = self._bucket.read(name, start, max(WINDOW, size)), start
-                    except FileNotFoundError:
-                        data, at = b"", start
-                        found[digest] = MISSING
-                        continue
-                if hashlib.sha256(data[start - at : start - at + size]).digest() != digest:
-                    found[digest] = DIFFERS
-        return found
-
-    def _large_problem(self, sha256: str, place: Place, progress: Callable[[int], None] = lambda _: None) -> str:
-        """What is wrong with an object that is one content: its bytes, or the block table behind them."""
-        rest, behind = place.size, b""
-        try:
-            with SideBlockHasher() as hasher:
-                for piece in self._bucket.pieces(place.object):
-                    mine = piece[:rest]
-                    behind += piece[rest:]
-                    rest -= len(mine)
-                    hasher.update(mine)
-                    progress(len(mine))
-                    if len(behind) > block_count(place.size) * DIGEST:
-                        return DIFFERS
-                digest, table = hasher.finish()
-        except FileNotFoundError:
-            return MISSING
-        return "" if digest == sha256 and behind == (table if needs_table(place.size) else b"") else DIFFERS
+        return dict.fromkeys(wanted - places.keys(), MISSING) | problems(self._bucket, places, packed=self._packed)
 
     def _problem(self, sha256: str, place: Place) -> str:
-        if place.size > self._packed:
-            return self._large_problem(sha256, place)
-        return self._small_problems({bytes.fromhex(sha256): place}).get(bytes.fromhex(sha256), "")
+        return problem(self._bucket, bytes.fromhex(sha256), place, packed=self._packed)
 
     def is_good(self, sha256: str) -> bool:
         """See `ContentStore.is_good`."""
@@ -271,7 +231,11 @@ class ObjectStore(HeldContents):
             )
 
     def cross_check(self, *, mend: bool) -> int:
-        """See `ContentStore.cross_check`. What lies in the bucket is compared with what the catalogue says of it."""
+        """See `ContentStore.cross_check`. What lies in the bucket is compared with what the catalogue says of it.
+
+        Raises `RefusedError` where the prefix is another site's.
+        """
+        check_owner(self._bucket, self._site)
         self._windows.forget()
         return cross_check(self._bucket, self._catalogue, mend=mend)
 

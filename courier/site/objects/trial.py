@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 
 from courier.error_codes import Code
@@ -35,16 +36,28 @@ def try_bucket(bucket: Bucket, code: str) -> bool:
     return True
 
 
+def check_owner(bucket: Bucket, code: str) -> None:
+    """Raise `RefusedError` where the prefix is another site's: nothing may be mended or deleted there."""
+    found = _owner(bucket)
+    if found not in (None, code):
+        raise RefusedError(
+            f"{bucket.address} is the store of site {found}",
+            hint=f"name another prefix: --store s3://{bucket.address.bucket}/{code}",
+            code=Code.ANOTHER_SITE,
+        )
+
+
 def _claim(bucket: Bucket, code: str) -> None:
-    mine = f"{code}\n".encode()
+    # Looked at first, as an object store that knows no conditions may write whatever it is told.
+    if _owner(bucket) is None:
+        with contextlib.suppress(FileExistsError):
+            bucket.put_new(OWNER, f"{code}\n".encode())
+    check_owner(bucket, code)
+
+
+def _owner(bucket: Bucket) -> str | None:
     try:
-        bucket.put_bytes(OWNER, mine, only_new=True)
-    except FileExistsError:
-        found = bucket.read(OWNER, 0, 100)
-        if found != mine:
-            owner = found.decode("ascii", "replace").strip()
-            raise RefusedError(
-                f"{bucket.address} is the store of site {owner}",
-                hint=f"name another prefix: --store s3://{bucket.address.bucket}/{code}",
-                code=Code.ANOTHER_SITE,
-            ) from None
+        # It is read, and not only looked for, as the answers to that do not say what is wrong.
+        return bucket.read(OWNER, 0, 100).decode("ascii", "replace").strip()
+    except FileNotFoundError:
+        return None

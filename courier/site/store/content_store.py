@@ -7,6 +7,7 @@ the store only keeps what packages are made of. `tests/site/store/test_content_s
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from types import TracebackType
 from typing import BinaryIO, Protocol
 
 from formats.documents.listing import Entry, ListingSummary
+from formats.records import Many
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,8 +28,7 @@ class Finding:
     problem: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoredContent:
+class StoredContent(Many, frozen=True, kw_only=True):
     """One content of the store: its SHA-256, its bytes, and the SHA-256 of its block table.
 
     The table has the SHA-256 (32 bytes) of each block of 1 MiB; the last block may be shorter. ``blocks`` is empty for
@@ -77,6 +78,14 @@ class ContentStore(Protocol):
         What is read is not compared with the SHA-256: the caller does that.
         """
 
+    def small_content(self, digest: bytes) -> bytes | None:
+        """The bytes of a content by its SHA-256 (32 bytes), compared with it, where it is kept with many others.
+
+        None where it is not, is missing or differs: `open_content` then tells. Contents that are asked for one after
+        the other as they were added take one read for many.
+        """
+        return None
+
     def block_digests(self, sha256: str, size: int) -> bytes:
         """The block table of a content of ``size`` bytes: the SHA-256 (32 bytes) of each block of 1 MiB.
 
@@ -84,6 +93,13 @@ class ContentStore(Protocol):
         caller knows the SHA-256 of the table. A table that is missing is made anew from the content, which is read
         and compared with its SHA-256 for it. Raises `DamagedError` when the content is missing, or when the table is
         and the content differs.
+        """
+
+    def block_crcs(self, sha256: str, size: int) -> bytes:
+        """The CRC-32 (4 bytes, little-endian) of each block of 1 MiB of a content of more than one block.
+
+        They were taken when the content was, and are not compared with anything: the caller compares what it reads.
+        Those that are missing are made anew, and errors raised, as by `block_digests`.
         """
 
     def entries(self, listing: ListingSummary) -> Iterator[Entry]:
@@ -187,6 +203,10 @@ class Staging(Protocol):
         then keeps that, and copies nothing. It is called once all of the file is read; what it raises ends the adding.
         """
 
+    def add_bytes(self, data: bytes, progress: Callable[[int], None] = lambda _: None) -> StoredContent:
+        """Take in one content that is in memory, as `add` does."""
+        return self.add(io.BytesIO(data), progress)
+
     def begin(self) -> IncomingContent:
         """Begin to take in one content that comes in parts. Several may be under way at once."""
 
@@ -217,6 +237,12 @@ class IncomingContent(Protocol):
 
     def append(self, pieces: Iterable[bytes]) -> None:
         """Take in the next part."""
+
+    def append_from(self, source: BinaryIO, length: int) -> int:
+        """Take in the next part, a large one of ``length`` bytes, from where ``source`` is; return how many came.
+
+        Fewer come where the source ends. It is read, hashed and written at one time.
+        """
 
     def finish(self, sha256: str, blocks: str = "") -> bool:
         """Stage the content if it has this SHA-256, and its block table the SHA-256 ``blocks`` where that is given.
