@@ -18,6 +18,7 @@ from channel_network import Pair, came, definition, put, state, travels_as
 from sqlalchemy import event
 
 from courier.channel.fetch import TOGETHER, open_inbox
+from courier.channel.passed import Passed
 from courier.channel.server_desk import ServerDesk
 from courier.channel.sync import Exchange, take_inbox
 from courier.cli.messages import MESSAGE_HANDLERS
@@ -147,7 +148,7 @@ def test_what_waits_for_our_clock_stays_and_holds_up_no_other(http: Pair, monkey
 
 def test_what_is_fetched_at_one_time_is_noted_by_one_transaction(http: Pair) -> None:
     names = put(http.hq, http.br, *(definition(http.hq, number) for number in range(1, 9)))
-    told = []
+    told: list[Passed] = []
     desk = ServerDesk(http.hq, arrived=lambda: None, passed=told.append)
     travelling = [travels_as(http.hq, name) for name in names]
     with ThreadPoolExecutor(len(names)) as pool, commits(http.hq) as counted:
