@@ -16,27 +16,21 @@ from typing import TYPE_CHECKING, Any
 from courier.error_codes import Code
 from courier.errors import (
     BusyError,
-    CourierError,
-    DamagedError,
-    NoSpaceError,
     RefusedError,
-    UnreachableError,
     UsageError,
 )
-from courier.files import free_space
+from courier.site.catalog.database_errors import damaged_catalogue, translated
 from courier.site.catalog.exclusive import SESSION, ServerLocks, check_fences
 from courier.site.catalog.held_things import held_thing
 from courier.site.catalog.schema import HEAD, VERSION, metadata
 from courier.site.clock import now
-from courier.site.log import log_notes, noting
+from courier.site.log import log_notes, noting, noting_within
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
 
 BUSY_SECONDS = 30
 """How long a writer waits for another."""
-_ROOM_TO_OPEN = 1 << 20
-"""Free bytes that opening a local catalogue may need, even only to read it."""
 _ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 """After a minute without an answer the server counts as gone, rather than after hours."""
 _READ = "courier_read"
@@ -55,6 +49,12 @@ class Catalogue:
         # In SQLite others wait for the writer by sleeping ever longer; threads of one process take turns by a lock.
         self._turn = threading.RLock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
         self._locks = ServerLocks(engine) if engine.dialect.name == "postgresql" else None
+        self._open = threading.local()
+
+    def _outer(self) -> Connection | None:
+        """The connection of the transaction that this thread writes in now; None where it is in none."""
+        connection: Connection | None = getattr(self._open, "connection", None)
+        return connection
 
     def _found(self) -> tuple[int, int] | None:
         """By what the file is known that lies there now; None where there is none."""
@@ -88,27 +88,36 @@ class Catalogue:
     def reading(self) -> Iterator[Connection]:
         """A connection for reading; all that is read through it is one state of the catalogue.
 
-        Raises `RefusedError` where the file is another since, unless the catalogue was opened for reading only.
+        Within a `writing` of the same thread it is the one of that transaction. Raises `RefusedError` where the file is
+        another since, unless the catalogue was opened for reading only.
         """
+        if (outer := self._outer()) is not None:
+            yield outer
+            return
         self._see_to_the_file()
-        with _translated(self._engine), self._engine.connect().execution_options(**{_READ: True}) as connection:
+        with translated(self._engine), self._engine.connect().execution_options(**{_READ: True}) as connection:
             yield connection
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """A connection for one transaction: committed at the end of the block, rolled back on an error.
 
-        Raises `BusyError` when others write for longer than `BUSY_SECONDS`, or where what this command holds was lost
-        to another, and `RefusedError` where the catalogue was opened for reading only, or was brought up to date by a
-        newer release since.
+        Within another one of the same thread it is part of that transaction: an error undoes this part alone, and what
+        it wrote is there once the outer one is committed. Raises `BusyError` when others write for longer than
+        `BUSY_SECONDS`, or where what this command holds was lost to another, and `RefusedError` where the catalogue was
+        opened for reading only, or was brought up to date by a newer release since.
         """
         if self._read_only:
             raise RefusedError("the catalogue was opened for reading only", hint="give the command that changes it")
+        if (outer := self._outer()) is not None:
+            with translated(self._engine), outer.begin_nested(), noting_within(outer):
+                yield outer
+            return
         self._see_to_the_file()
         self.check_held()
         with (
             self._turn,
-            _translated(self._engine),
+            translated(self._engine),
             self._engine.begin() as connection,
             noting(connection) as notes,
         ):
@@ -116,7 +125,11 @@ class Catalogue:
                 raise _newer(revision, "meanwhile")
             if self._locks is not None and (numbers := self._locks.numbers()):
                 check_fences(connection, numbers)
-            yield connection
+            self._open.connection = connection
+            try:
+                yield connection
+            finally:
+                del self._open.connection
         log_notes(notes)
 
     @contextlib.contextmanager
@@ -131,7 +144,7 @@ class Catalogue:
         if self._locks is None:
             yield
             return
-        with _translated(self._engine):
+        with translated(self._engine):
             self._locks.take(name, held_thing(name))
         try:
             yield
@@ -144,7 +157,7 @@ class Catalogue:
         Call it before a file is put in place, or removed, of which no transaction says that it counts.
         """
         if self._locks is not None:
-            with _translated(self._engine):
+            with translated(self._engine):
                 self._locks.stand()
 
     def server_ahead_ns(self) -> int:
@@ -160,14 +173,14 @@ class Catalogue:
         """Who holds something by `exclusive`: command, process and computer; empty where nobody does, or in SQLite."""
         if self._locks is None:
             return ""
-        with _translated(self._engine):
+        with translated(self._engine):
             return self._locks.holders([name]).get(name, "")
 
     def held_by_others(self) -> dict[str, str]:
         """What is held by `exclusive`, but for this command's own, and by whom."""
         if self._locks is None:
             return {}
-        with _translated(self._engine):
+        with translated(self._engine):
             return self._locks.held_by_others()
 
     @contextlib.contextmanager
@@ -179,7 +192,7 @@ class Catalogue:
         """
         self._see_to_the_file()
         begun_with = self._found()
-        with _translated(self._engine), self._engine.connect().execution_options(**{_READ: True}) as connection:
+        with translated(self._engine), self._engine.connect().execution_options(**{_READ: True}) as connection:
             is_file = self._engine.dialect.name == "sqlite"
             # SQLite counts for each connection what others have committed; PostgreSQL numbers its transactions.
             asked = "PRAGMA data_version" if is_file else "SELECT txid_snapshot_xmax(txid_current_snapshot())"
@@ -187,7 +200,7 @@ class Catalogue:
             def state() -> str:
                 if self._found() != begun_with:
                     raise BusyError("the catalogue was replaced by another", hint="it is opened anew in a moment")
-                with _translated(self._engine), connection.begin():
+                with translated(self._engine), connection.begin():
                     return str(connection.exec_driver_sql(asked).scalar())
 
             yield state
@@ -207,7 +220,7 @@ def open_catalogue(url: str | URL, *, read_only: bool = False) -> Catalogue:
     `DamagedError` for a file that is no catalogue, `UnreachableError` when the server does not answer.
     """
     engine = _engine(url, read_only=read_only)
-    with _translated(engine):
+    with translated(engine):
         with engine.connect().execution_options(**{_READ: True}) as connection:
             revision = _revision(connection)
         if revision != HEAD:
@@ -239,7 +252,7 @@ def check_whole(url: URL) -> None:
 
     engine = _engine(url)
     try:
-        with _translated(engine), engine.connect().execution_options(**{_READ: True}) as connection:
+        with translated(engine), engine.connect().execution_options(**{_READ: True}) as connection:
             said = str(connection.execute(text("PRAGMA quick_check(1)")).scalar())
             tables = set(inspect(connection).get_table_names())
             is_newest = _revision(connection) == HEAD
@@ -405,89 +418,3 @@ def _migrate(connection: Connection) -> None:
     except CommandError as error:
         where = f"catalogue {connection.engine.url.set(query={}).render_as_string(hide_password=True)}"
         raise damaged_catalogue(where, f"its schema has no release ({error})") from None
-
-
-@contextlib.contextmanager
-def _translated(engine: Engine) -> Iterator[None]:
-    """Turn errors of the database into a `CourierError` that names the catalogue, without its password."""
-    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-
-    local = engine.url.database if engine.dialect.name == "sqlite" else None
-    where = f"catalogue {local or engine.url.set(query={}).render_as_string(hide_password=True)}"
-    try:
-        yield
-    except DBAPIError as error:
-        text = " ".join(str(error.orig).split())
-        if local:
-            raise _sqlite_error(Path(local), where, text) from None
-        raise _server_error(where, text, state=getattr(error.orig, "sqlstate", None)) from None
-    except UnicodeDecodeError:
-        # SQLite quotes a damaged schema in its message, as the bytes that it is.
-        raise damaged_catalogue(where, "it holds text that is none") from None
-    except SQLAlchemyError as error:
-        message = f"{where}: {type(error).__name__}: {str(error).splitlines()[0]}"
-        raise CourierError(message, hint="check the catalogue's file or server", code=Code.CATALOGUE) from None
-
-
-def _sqlite_error(file: Path, where: str, text: str) -> CourierError:
-    """The error for what SQLite said of the catalogue in ``file``."""
-    # SQLite only says "disk I/O error" when not even the file of its shared memory can grow.
-    if ("disk I/O error" in text and free_space(file) < _ROOM_TO_OPEN) or "disk is full" in text or "No space" in text:
-        free = f" ({free_space(file):,} bytes are free there)"
-        return NoSpaceError(
-            f"{where}: {text}{free}", hint="free some 100 MB on its disk, then run the same command again"
-        )
-    if "locking protocol" in text:
-        hint = f"a site home wants a local disk, which knows locks: move {file.parent} there"
-        return RefusedError(f"{where}: {text}", hint=hint, code=Code.NO_LOCKS)
-    if "locked" in text:
-        return BusyError(f"{where}: {text}", hint="wait for the other command to end, then run this one again")
-    if any(word in text for word in ("readonly", "unable to open")):
-        hint = f"{file.parent} must be writable for this: mount it so, or check who owns it and its permissions"
-        return RefusedError(f"{where}: {text}", hint=hint, code=Code.PERMISSION)
-    if any(word in text for word in _DAMAGE):
-        return damaged_catalogue(where, text)
-    return CourierError(f"{where}: {text}", hint="check the catalogue's file", code=Code.CATALOGUE)
-
-
-_AWAY = ("08", "57P")
-"""How the codes begin of a server that is being shut down or starts, or of a connection to it that broke."""
-_DAMAGE = ("not a database", "malformed", "no such table", "no such column", "decode to UTF-8")
-"""What SQLite says of a file that was cut, overwritten or is something else."""
-
-
-def damaged_catalogue(where: str, why: str) -> DamagedError:
-    """The error for a catalogue whose file is damaged."""
-    return DamagedError(
-        f"{where}: {why}",
-        hint="restore it from a backup of the site home, with no catalogue.sqlite-wal or -shm beside it; without a "
-        "backup: courier catalog rebuild --card CARD MEDIUM..., which puts the damaged file aside",
-        code=Code.CATALOGUE,
-    )
-
-
-_UNKNOWN_TABLE, _UNKNOWN_COLUMN = "42P01", "42703"
-
-
-def _server_error(where: str, text: str, *, state: str | None) -> CourierError:
-    """The error for what a PostgreSQL server, or the library that connects to it, said.
-
-    ``state``: its code of five characters, None where there was no answer.
-    """
-    if state in (_UNKNOWN_TABLE, _UNKNOWN_COLUMN):
-        return RefusedError(
-            f"{where}: {text}: it is not as this release, which knows schema {HEAD}, left it",
-            hint="did a newer release bring it up to date meanwhile? Use that release at every computer of the site",
-            code=Code.NEWER_CATALOGUE,
-        )
-    if "No space left" in text or "disk full" in text:
-        return NoSpaceError(f"{where}: {text}", hint="free some 100 MB on its disk, then run the same command again")
-    if any(word in text for word in ("lock timeout", "deadlock")):
-        return BusyError(f"{where}: {text}", hint="wait for the other command to end, then run this one again")
-    if "password" in text or "authentication" in text:
-        hint = "the password of the database belongs into ~/.pgpass (chmod 600), or into $PGPASSWORD"
-        return RefusedError(f"{where}: {text}", hint=hint, code=Code.CATALOGUE)
-    if state is None or state.startswith(_AWAY) or "too many" in text:
-        hint = "is the server up, and are its host, port and name right? Then run the same command again"
-        return UnreachableError(f"{where}: {text}", hint=hint, code=Code.CATALOGUE)
-    return CourierError(f"{where}: {text}", hint="check the catalogue's server", code=Code.CATALOGUE)
