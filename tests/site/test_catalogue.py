@@ -1003,7 +1003,7 @@ def test_an_input_output_error_of_a_full_disk_is_told_from_one_of_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, code: int
 ) -> None:
     catalogue = open_catalogue(sqlite_url(tmp_path / "c"))
-    monkeypatch.setattr("courier.site.catalog.database.free_space", lambda _: free)
+    monkeypatch.setattr("courier.site.catalog.database_errors.free_space", lambda _: free)
     with pytest.raises(CourierError, match="disk I/O error") as caught, catalogue.writing():
         raise OperationalError("INSERT", {}, sqlite3.OperationalError("disk I/O error"))
     assert caught.value.exit_code == code

@@ -17,13 +17,10 @@ from courier.error_codes import Code
 from courier.errors import (
     BusyError,
     CourierError,
-    DamagedError,
-    NoSpaceError,
     RefusedError,
-    UnreachableError,
     UsageError,
 )
-from courier.files import free_space
+from courier.site.catalog.database_errors import damaged_catalogue, server_error, sqlite_error
 from courier.site.catalog.exclusive import SESSION, ServerLocks, check_fences
 from courier.site.catalog.held_things import held_thing
 from courier.site.catalog.schema import HEAD, VERSION, metadata
@@ -35,8 +32,6 @@ if TYPE_CHECKING:
 
 BUSY_SECONDS = 30
 """How long a writer waits for another."""
-_ROOM_TO_OPEN = 1 << 20
-"""Free bytes that opening a local catalogue may need, even only to read it."""
 _ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 """After a minute without an answer the server counts as gone, rather than after hours."""
 _READ = "courier_read"
@@ -407,6 +402,21 @@ def _migrate(connection: Connection) -> None:
         raise damaged_catalogue(where, f"its schema has no release ({error})") from None
 
 
+_UNKNOWN = ("42P01", "42703")
+"""PostgreSQL's codes for a table and a column that are not there."""
+
+
+def _revision_now(engine: Engine) -> str | None:
+    """The migration that a catalogue is at, asked on a connection of its own; None where it cannot be told."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        with engine.connect().execution_options(**{_READ: True}) as connection:
+            return _revision(connection)
+    except SQLAlchemyError:
+        return None
+
+
 @contextlib.contextmanager
 def _translated(engine: Engine) -> Iterator[None]:
     """Turn errors of the database into a `CourierError` that names the catalogue, without its password."""
@@ -419,75 +429,14 @@ def _translated(engine: Engine) -> Iterator[None]:
     except DBAPIError as error:
         text = " ".join(str(error.orig).split())
         if local:
-            raise _sqlite_error(Path(local), where, text) from None
-        raise _server_error(where, text, state=getattr(error.orig, "sqlstate", None)) from None
+            raise sqlite_error(Path(local), where, text) from None
+        state = getattr(error.orig, "sqlstate", None)
+        if state in _UNKNOWN and (revision := _revision_now(engine)) not in (None, HEAD):
+            raise _newer(revision, "meanwhile") from None
+        raise server_error(where, text, state=state) from None
     except UnicodeDecodeError:
         # SQLite quotes a damaged schema in its message, as the bytes that it is.
         raise damaged_catalogue(where, "it holds text that is none") from None
     except SQLAlchemyError as error:
         message = f"{where}: {type(error).__name__}: {str(error).splitlines()[0]}"
         raise CourierError(message, hint="check the catalogue's file or server", code=Code.CATALOGUE) from None
-
-
-def _sqlite_error(file: Path, where: str, text: str) -> CourierError:
-    """The error for what SQLite said of the catalogue in ``file``."""
-    # SQLite only says "disk I/O error" when not even the file of its shared memory can grow.
-    if ("disk I/O error" in text and free_space(file) < _ROOM_TO_OPEN) or "disk is full" in text or "No space" in text:
-        free = f" ({free_space(file):,} bytes are free there)"
-        return NoSpaceError(
-            f"{where}: {text}{free}", hint="free some 100 MB on its disk, then run the same command again"
-        )
-    if "locking protocol" in text:
-        hint = f"a site home wants a local disk, which knows locks: move {file.parent} there"
-        return RefusedError(f"{where}: {text}", hint=hint, code=Code.NO_LOCKS)
-    if "locked" in text:
-        return BusyError(f"{where}: {text}", hint="wait for the other command to end, then run this one again")
-    if any(word in text for word in ("readonly", "unable to open")):
-        hint = f"{file.parent} must be writable for this: mount it so, or check who owns it and its permissions"
-        return RefusedError(f"{where}: {text}", hint=hint, code=Code.PERMISSION)
-    if any(word in text for word in _DAMAGE):
-        return damaged_catalogue(where, text)
-    return CourierError(f"{where}: {text}", hint="check the catalogue's file", code=Code.CATALOGUE)
-
-
-_AWAY = ("08", "57P")
-"""How the codes begin of a server that is being shut down or starts, or of a connection to it that broke."""
-_DAMAGE = ("not a database", "malformed", "no such table", "no such column", "decode to UTF-8")
-"""What SQLite says of a file that was cut, overwritten or is something else."""
-
-
-def damaged_catalogue(where: str, why: str) -> DamagedError:
-    """The error for a catalogue whose file is damaged."""
-    return DamagedError(
-        f"{where}: {why}",
-        hint="restore it from a backup of the site home, with no catalogue.sqlite-wal or -shm beside it; without a "
-        "backup: courier catalog rebuild --card CARD MEDIUM..., which puts the damaged file aside",
-        code=Code.CATALOGUE,
-    )
-
-
-_UNKNOWN_TABLE, _UNKNOWN_COLUMN = "42P01", "42703"
-
-
-def _server_error(where: str, text: str, *, state: str | None) -> CourierError:
-    """The error for what a PostgreSQL server, or the library that connects to it, said.
-
-    ``state``: its code of five characters, None where there was no answer.
-    """
-    if state in (_UNKNOWN_TABLE, _UNKNOWN_COLUMN):
-        return RefusedError(
-            f"{where}: {text}: it is not as this release, which knows schema {HEAD}, left it",
-            hint="did a newer release bring it up to date meanwhile? Use that release at every computer of the site",
-            code=Code.NEWER_CATALOGUE,
-        )
-    if "No space left" in text or "disk full" in text:
-        return NoSpaceError(f"{where}: {text}", hint="free some 100 MB on its disk, then run the same command again")
-    if any(word in text for word in ("lock timeout", "deadlock")):
-        return BusyError(f"{where}: {text}", hint="wait for the other command to end, then run this one again")
-    if "password" in text or "authentication" in text:
-        hint = "the password of the database belongs into ~/.pgpass (chmod 600), or into $PGPASSWORD"
-        return RefusedError(f"{where}: {text}", hint=hint, code=Code.CATALOGUE)
-    if state is None or state.startswith(_AWAY) or "too many" in text:
-        hint = "is the server up, and are its host, port and name right? Then run the same command again"
-        return UnreachableError(f"{where}: {text}", hint=hint, code=Code.CATALOGUE)
-    return CourierError(f"{where}: {text}", hint="check the catalogue's server", code=Code.CATALOGUE)
