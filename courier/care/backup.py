@@ -23,9 +23,13 @@ from courier.site.catalog.snapshot import copy_file, copy_tables
 from courier.site.clock import now
 from courier.site.file_names import BACKUP, CATALOGUE
 from courier.site.home import Site
+from courier.text import plural
 from formats.age import EncryptingWriter, parse_recipient
 from formats.errors import FormatError
 
+SHORTEST = 12
+"""Characters of the shortest passphrase of a backup. Whoever has the file may try as many as he likes, and the keys of
+the site are in it."""
 TRIES = 3
 """How often a backup is begun anew because a parcel was laid out anew meanwhile."""
 
@@ -38,11 +42,17 @@ class Protection:
     passphrase: str = ""
 
     def check(self) -> None:
-        """Raise `UsageError` unless it is one or more recipients, or a passphrase."""
+        """Raise `UsageError` unless it is one or more recipients, or a passphrase that is long enough."""
         if bool(self.recipients) == bool(self.passphrase):
             raise UsageError(
                 "a backup is encrypted to a passphrase or to recipients, and to one of both",
                 hint="give --recipient age1..., or a passphrase that is not empty",
+            )
+        if self.passphrase and len(self.passphrase) < SHORTEST:
+            raise UsageError(
+                f"a passphrase of {plural(len(self.passphrase), 'character')} is too short for a backup",
+                hint=f"take {SHORTEST} characters or more, such as five words that nobody would guess; or give "
+                "--recipient age1...",
             )
         for recipient in self.recipients:
             try:

@@ -19,7 +19,7 @@ from courier.parcel.import_checks import refused_here
 from courier.parcel.notices import check_not_recalled
 from courier.parcel.parity_repair import BlockAt, ParcelParity, blocks_to_request
 from courier.parcel.states import ReceivedState
-from courier.parcel.transitions import log_entry
+from courier.parcel.transitions import ASKED, REPAIRED, log_entry
 from courier.receiving.complete import complete_parcel
 from courier.receiving.fetched_bases import base_contents, missing_base_blocks, take_base_blocks
 from courier.receiving.mend import mend_spool, missing_blocks
@@ -135,7 +135,7 @@ def write_request(site: Site, envelope: Envelope, request: RepairRequest, target
             what = f"a repair request for {old.parcel} by {old.site}" if old else "no repair request"
             raise RefusedError(f"{target} exists and is {what}", hint="name another file", code=Code.TARGET_EXISTS)
     write_atomic(target, envelope.encode(), readable=True)
-    _log(site, request.parcel, "asked", f"{plural(request.count, 'block')}, request written to {path_text(target)}")
+    _log(site, request.parcel, ASKED, f"{plural(request.count, 'block')}, request written to {path_text(target)}")
     return replaced
 
 
@@ -154,7 +154,7 @@ def queue_request(site: Site, envelope: Envelope, request: RepairRequest) -> Non
         withdraw_request(connection, request.source, request.parcel)
         enqueue(connection, envelope, request.source)
         text = f"{plural(request.count, 'block')}, request queued for {request.source}"
-        parcels.write_log(connection, log_entry(site, request.parcel, "asked", text))
+        parcels.write_log(connection, log_entry(site, request.parcel, ASKED, text))
 
 
 def reply_files(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
@@ -243,7 +243,7 @@ def _apply(site: Site, part: RepairPart) -> int:
         new, wrong = _fill(spool, bases, part)
     if new:
         text = f"{plural(new, 'block')} from {part.source} (part {part.part} of {part.of})"
-        _log(site, part.parcel, "repaired", text)
+        _log(site, part.parcel, REPAIRED, text)
     if wrong:
         raise DamagedError(
             f"{part.parcel}: {plural(wrong, 'block')} of the answer (part {part.part} of {part.of}) not as in the "

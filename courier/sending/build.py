@@ -28,6 +28,7 @@ from courier.packages.find import definition_of
 from courier.parcel.base_contents import BaseContents
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.encryption import PARCEL_KEY, SEED, ParcelEncryptor
+from courier.parcel.made_anew import MadeAnew
 from courier.parcel.parity_files import make_parity
 from courier.parcel.patches import PATCHES, Contents, ParcelContents
 from courier.parcel.recipes import PACKS, RECIPES, ArchiveRecipe, ComposedFiles, Encryptor, parity_name, recipe_path
@@ -103,6 +104,8 @@ def build_parcel(
             workers.build(plan.archives, progress)
         progress.begin("Building", 2 * plan.content_bytes)
         built = builder.build(plan.archives)
+        if isinstance(plan.archives, MadeAnew):
+            plan.archives.forget()
         packing = _lay_out(site, plan, folder, built, encryptor, workers, progress)
         drop_lines(folder)
         # All that takes long is done: the key may have been renewed meanwhile, and the new one is valid from now on.

@@ -24,7 +24,7 @@ from typing import BinaryIO
 from courier.errors import BusyError
 from courier.files import atomic_file, make_folder, naming_space, sweep, write_atomic
 from courier.parcel.archive_plan import Content
-from courier.parcel.patches import PATCHES
+from courier.parcel.patches import PATCH_SUFFIX, PATCHES
 from courier.progress import Progress
 from courier.sending.member_source import bad_content
 from courier.site.home import Site
@@ -70,7 +70,7 @@ class Recipe:
             size=self.row.size,
             mtime_ns=one.mtime_ns,
             folder=one.folder,
-            path=f"{one.path}.delta",
+            path=f"{one.path}{PATCH_SUFFIX}",
             coding=STORE.name,
         )
 

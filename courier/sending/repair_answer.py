@@ -59,7 +59,12 @@ def take_repair_request(site: Site, request: RepairRequest, envelope: Envelope) 
             f"{much} that {site.code} sends without asking a person: its operator decides. Call there: the blocks, or "
             f"{asked.which} shipped again"
         )
-    queue_answer(site, asked)
+    try:
+        queue_answer(site, asked)
+    except DamagedError as error:
+        # The asking site is told the message alone.
+        text = f"{error.message}; everything anew, at {site.code}: {asked.full}"
+        raise DamagedError(text, hint=error.hint, code=error.code) from None
     return ""
 
 
