@@ -70,6 +70,7 @@ FLOORS = (
             "courier.niceties",
             "courier.progress",
             "courier.text",
+            "courier.uncached",
         ),
         apart=False,
     ),

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from courier.care.backup_parts import MANIFEST, Manifest, files_of_keys, files_of_work
 from courier.error_codes import Code
 from courier.errors import BusyError, RefusedError, UsageError
-from courier.files import TEMP, atomic_file, locked, make_folder, require_space, sweep
+from courier.files import TEMP, atomic_file, make_folder, require_space, sweep
 from courier.parcel.states import SentState
 from courier.sending.outgoing_parcel import packing_name
 from courier.site.catalog import parcels
@@ -22,7 +22,7 @@ from courier.site.catalog.database import open_catalogue, sqlite_url
 from courier.site.catalog.snapshot import copy_file, copy_tables
 from courier.site.clock import now
 from courier.site.file_names import BACKUP, CATALOGUE
-from courier.site.home import Site, home_lock
+from courier.site.home import Site
 from courier.text import plural
 from formats.age import EncryptingWriter, parse_recipient
 from formats.errors import FormatError
@@ -99,7 +99,7 @@ class _ChangedError(Exception):
 def _work_folder(site: Site) -> Iterator[Path]:
     """The folder for copies of the catalogue, which hold secrets: in the home, and empty again afterwards."""
     folder = make_folder(site.home / BACKUP)
-    with locked(folder / "lock"):
+    with site.locked(folder / "lock"):
         sweep(folder)
         try:
             yield folder
@@ -109,7 +109,7 @@ def _work_folder(site: Site) -> Iterator[Path]:
 
 def _attempt(site: Site, target: BinaryIO, copy: Path, out: Path, protection: Protection) -> BackedUp:
     """Write a backup; raises `_ChangedError` where the copies of catalogue and files do not fit together."""
-    with home_lock(site.home):
+    with site.files_locked():
         keys = [(_name(site, path), path.read_bytes()) for path in files_of_keys(site.home)]
     made_ns = now()
     if site.settings.catalogue:

@@ -59,7 +59,7 @@ def gather(site: Site) -> SiteFacts:
             cache_classes=_classes(connection, own_points, sizes),
             states=state_facts(connection),
             deployments=deployment_facts(connection),
-            watch=watch_facts(site.home),
+            watch=watch_facts(site),
         )
 
 

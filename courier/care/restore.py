@@ -91,6 +91,7 @@ def restore(path: Path, home: Path, opening: Opening, *, catalogue: str = "", gr
     is_new = not home.exists()
     make_folder(home)
     try:
+        # The home has no catalogue yet that could keep other computers away.
         with locked(home / _LOCKS / _MARK):
             return _restored(path, home, opening, catalogue, group, gap)
     except BusyError:

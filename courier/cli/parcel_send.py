@@ -214,6 +214,7 @@ def create(
         if dry_run:
             say_plan(console, plan, estimate_parcel(draft, plan), kept=building_bytes(plan))
             return
+        del draft  # of very many files it is large, and what is of use is in the plan
         _create(console, site, plan, one_pass, cluster)
 
 

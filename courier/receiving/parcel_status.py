@@ -41,8 +41,8 @@ class ParcelStatus:
     `courier.parcel.import_checks.Admission`. ``imported`` and ``mended`` (blocks): what the command at hand has done.
     ``packages``: how each package stands, where packages are imported before the rest of the parcel comes, and where
     some were. ``progressive``: whether they are; ``not_progressive``: why not, although it is wanted. ``bases``:
-    the versions that a delta
-    builds on. ``refusal``: what its source said when it refused the blocks that were asked for last, or empty.
+    the versions that a delta builds on. ``elsewhere``: what other commands do with the parcel now, so that it is theirs
+    to go on with. ``refusal``: what its source said when it refused the blocks that were asked for last, or empty.
     """
 
     parcel: str
@@ -62,6 +62,7 @@ class ParcelStatus:
     packages: tuple[PackageState, ...] = ()
     progressive: bool = False
     bases: tuple[PackageRef, ...] = ()
+    elsewhere: str = ""
     refusal: str = ""
     not_progressive: str = ""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError, explain
-from courier.files import locked, naming_space, path_text, write_atomic
+from courier.files import naming_space, path_text, write_atomic
 from courier.parcel.base_contents import BaseContents
 from courier.parcel.block_table import PART_SUFFIX
 from courier.parcel.import_checks import refused_here
@@ -25,7 +25,7 @@ from courier.receiving.fetched_bases import base_contents, missing_base_blocks, 
 from courier.receiving.mend import mend_spool, missing_blocks
 from courier.receiving.parcel_status import ParcelStatus, find_build, status_of
 from courier.receiving.spool import Spool
-from courier.receiving.spools_lock import spools_locked
+from courier.receiving.spools_lock import alone_with_spool, message_alone_with_spool
 from courier.site.catalog import parcels, sites
 from courier.site.clock import now
 from courier.site.home import Site
@@ -78,8 +78,10 @@ def repair_parcel(site: Site, parcel: str) -> Repaired:
     spool, build = _spool(site, parcel)
     if spool is None:
         return Repaired(mended=0, left=(), status=status_of(site, parcel, build))
-    folder = site.home / "parcels" / "in"
-    with locked(folder / "lock"), naming_space(folder, spool.missing_bytes, purpose=f"mending {parcel}"):
+    with (
+        alone_with_spool(site, spool.folder),
+        naming_space(spool.folder, spool.missing_bytes, purpose=f"mending {parcel}"),
+    ):
         report = mend_spool(spool)
     if report.mended:
         _log(site, parcel, "mended", f"{plural(report.mended, 'block')} mended from parity")
@@ -234,7 +236,7 @@ def _apply(site: Site, part: RepairPart) -> int:
     if rows[0].state == ReceivedState.REFUSED or not Spool.exists(folder):
         return 0
     root, purpose = site.home / "parcels" / "in", f"writing an answer for {part.parcel}"
-    with spools_locked(site), naming_space(root, lambda: len(part.data), purpose=purpose):
+    with message_alone_with_spool(site, folder), naming_space(root, lambda: len(part.data), purpose=purpose):
         spool = Spool.open(folder)
         bases = base_contents(site, spool)
         _check_fits(spool, bases, part)

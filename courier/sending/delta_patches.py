@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from courier.errors import BusyError
-from courier.files import atomic_file, locked, make_folder, naming_space, sweep, write_atomic
+from courier.files import atomic_file, make_folder, naming_space, sweep, write_atomic
 from courier.parcel.archive_plan import Content
 from courier.parcel.patches import PATCH_SUFFIX, PATCHES
 from courier.progress import Progress
@@ -101,7 +101,7 @@ def make_recipes(site: Site, jobs: Sequence[Job], progress: Progress) -> tuple[l
     damaged: set[str] = set()
     progress.begin("Comparing with what is held", sum(job.content.size for job in jobs))
     purpose = "comparing with what is held"
-    with locked(folder / "lock"), naming_space(folder, lambda: 0, purpose=purpose):
+    with site.locked(folder / "lock"), naming_space(folder, lambda: 0, purpose=purpose):
         sweep(folder)
         _forget_others(folder, {job.key for job in jobs})
         for job in jobs:

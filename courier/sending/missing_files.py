@@ -11,7 +11,7 @@ from pathlib import Path
 
 from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError
-from courier.files import locked, make_folder, naming_space, remove_tree, require_space
+from courier.files import make_folder, naming_space, remove_tree, require_space
 from courier.parcel.made_anew import MadeAnew
 from courier.parcel.parity_files import make_parity
 from courier.parcel.patches import PATCH_SUFFIX, bad_patch
@@ -29,7 +29,7 @@ def ensure_files(site: Site, parcel: OutgoingParcel, indexes: Iterable[int], fil
     """
     files, needed = files or parcel.files(site), 0
     out, purpose = site.home / "parcels" / "out", "making missing files of the parcel again"
-    with locked(out / "lock"), naming_space(out, lambda: needed, purpose=purpose):
+    with site.locked(out / "lock"), naming_space(out, lambda: needed, purpose=purpose):
         archives, parity = _missing(parcel, files, indexes)
         if not archives and not parity:
             return 0

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
 from courier.errors import BusyError, DamagedError, NotFoundError, RefusedError, UsageError
-from courier.files import locked, remove_tree, sweep
+from courier.files import remove_tree, sweep
 from courier.parcel.encryption import BY_NETWORK, PARCEL_KEY, SEED, ParcelEncryptor
 from courier.parcel.full_command import anew_command
 from courier.parcel.patches import PATCHES, ParcelContents
@@ -186,7 +186,7 @@ def alone_with(site: Site, parcel: OutgoingParcel) -> Iterator[None]:
 
     Raises `BusyError` while another command holds it, or if another has laid it out anew since it was opened.
     """
-    with locked(parcel.folder / "lock"):
+    with site.locked(parcel.folder / "lock"):
         sweep(parcel.folder / "labels")
         with site.catalogue.reading() as connection:
             sent = parcels.find_sent(connection, parcel.sent.parcel)
