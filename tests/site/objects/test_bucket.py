@@ -12,7 +12,7 @@ from s3_server import new_bucket
 
 from courier.errors import CourierError, NotFoundError, RefusedError, UnreachableError, UsageError
 from courier.site.objects.bucket import Bucket, BucketAddress, parse_bucket
-from courier.site.objects.trial import try_bucket
+from courier.site.objects.trial import Trial, try_bucket
 
 
 @pytest.fixture
@@ -95,8 +95,8 @@ def test_a_server_that_is_down_is_unreachable(bucket: Bucket, monkeypatch: pytes
 
 
 def test_a_bucket_is_tried_by_every_right(server: FaultyServer, bucket: Bucket) -> None:
-    assert try_bucket(bucket, "HQ1")
-    assert try_bucket(bucket, "HQ1")
+    assert try_bucket(bucket, "HQ1") == Trial(may_delete=True, had_before=False)
+    assert try_bucket(bucket, "HQ1") == Trial(may_delete=True, had_before=True)
     with pytest.raises(RefusedError, match="is the store of site HQ1"):
         try_bucket(bucket, "BR1")
     denied = Answer(status=403, code="AccessDenied")
@@ -109,7 +109,7 @@ def test_a_bucket_is_tried_by_every_right(server: FaultyServer, bucket: Bucket) 
         with pytest.raises(RefusedError, match=f"may not {verb}"):
             try_bucket(bucket, "HQ1")
     server.fault = lambda method, path: denied if method in ("DELETE", "POST") else None
-    assert not try_bucket(bucket, "HQ1")
+    assert not try_bucket(bucket, "HQ1").may_delete
 
 
 @pytest.mark.parametrize(
