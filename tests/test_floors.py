@@ -106,7 +106,7 @@ PURE = (
     "courier.parcel.content_table",
     "courier.parcel.custody",
     "courier.parcel.import_checks",
-    "courier.parcel.key_set",
+    "courier.site.store.key_set",
     "courier.parcel.made_anew",
     "courier.parcel.parity_left",
     "courier.parcel.package_checks",

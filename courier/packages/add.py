@@ -201,7 +201,11 @@ def _entries(addition: Addition, staging: Staging, progress: Callable[[int], Non
         def take_over(stream: BinaryIO, name_too: Callable[[Path], bool]) -> StoredContent:
             return staging.add(stream, progress, name_too)
 
-        return read_tree(source, take, holes=addition.holes, take_over=take_over if addition.move else None)
+        def take_bytes(data: bytes) -> StoredContent:
+            return staging.add_bytes(data, progress)
+
+        over = take_over if addition.move else None
+        return read_tree(source, take, holes=addition.holes, take_over=over, take_bytes=take_bytes)
     return source.read(staging, progress)
 
 

@@ -15,6 +15,7 @@ from courier.packages.offenders import CHANGED, Offenders, reason
 from courier.packages.survey import SourceEntry, SourceTree
 from courier.packages.tree_root import SourceFile
 from courier.site.store.content_store import StoredContent
+from courier.site.store.pack_file import LARGEST
 from formats.documents.listing import Entry, FileEntry, FolderEntry, HardLinkEntry, LinkEntry
 from formats.holes import HoleMap, hole_map
 
@@ -22,16 +23,23 @@ Take = Callable[[BinaryIO], StoredContent]
 """Takes in the content of an open file, to its end."""
 TakeOver = Callable[[BinaryIO, Callable[[Path], bool]], StoredContent]
 """The same, with what gives the file itself one more name (`Staging.add`)."""
+TakeBytes = Callable[[bytes], StoredContent]
+"""Takes in a content that is in memory."""
 
 
 def read_tree(
-    tree: SourceTree, take: Take, *, holes: bool = True, take_over: TakeOver | None = None
+    tree: SourceTree,
+    take: Take,
+    *,
+    holes: bool = True,
+    take_over: TakeOver | None = None,
+    take_bytes: TakeBytes | None = None,
 ) -> Iterator[Entry]:
     """Yield the entries of a package's listing, in its order; the bytes of every file go through ``take``.
 
     ``holes``: whether holes are looked for. ``take_over``: the files are to be deleted afterwards, so that those which
-    a store can keep themselves go through this. Raises `RefusedError` that names every file which changed, vanished or
-    cannot be read since `scan_tree` saw it.
+    a store can keep themselves go through this. ``take_bytes``: the small ones of all others do. Raises `RefusedError`
+    that names every file which changed, vanished or cannot be read since `scan_tree` saw it.
     """
     for entry in tree.walk():
         if entry.first:
@@ -42,7 +50,10 @@ def read_tree(
             yield LinkEntry(path=entry.name, target=entry.target, mtime_ns=entry.mtime_ns)
         else:
             try:
-                content, found = _read_file(tree, entry, take, holes=holes, take_over=take_over)
+                if take_bytes is not None and entry.size <= LARGEST and not entry.sparse and take_over is None:
+                    content, found = take_bytes(_small(tree, entry)), ()
+                else:
+                    content, found = _read_file(tree, entry, take, holes=holes, take_over=take_over)
             except _ChangedError as error:
                 raise _name_all(tree, entry, str(error) or CHANGED) from None
             yield FileEntry(
@@ -104,6 +115,29 @@ def _read_file(
             raise _ChangedError(reason(error)) from None
         raise
     return content, found
+
+
+def _small(tree: SourceTree, entry: SourceEntry) -> bytes:
+    """The bytes of a small file; as `_read_file`, without all that a large one needs."""
+    root, below = tree.place(entry.name)
+    try:
+        descriptor = root.open(below)
+        try:
+            if not _is_as_seen(os.fstat(descriptor), entry):
+                raise _ChangedError
+            # One byte more than it has: there is none.
+            data = os.read(descriptor, entry.size + 1)
+            while len(data) < entry.size and (more := os.read(descriptor, entry.size + 1 - len(data))):
+                data += more
+            if len(data) != entry.size or not _is_as_seen(os.fstat(descriptor), entry):
+                raise _ChangedError
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in _NOT_READ:
+            raise _ChangedError(reason(error)) from None
+        raise OSError(error.errno, error.strerror, root.text(below)) from None
+    return data
 
 
 def _holes(source: SourceFile, path: str, entry: SourceEntry) -> HoleMap:

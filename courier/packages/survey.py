@@ -30,6 +30,8 @@ from formats.records import LineCodec, LineReader, Row, read_rows
 
 _IN_MEMORY = 8 << 20
 """Bytes of a survey that are kept in memory; a longer one, of some 50,000 files, goes to a temporary file."""
+_TOGETHER = 1024
+"""Entries that are put down together."""
 EXAMPLES = 3
 """How many paths are named of each kind of thing that is not kept."""
 _SPECIAL = ((stat.S_ISCHR, "device"), (stat.S_ISBLK, "device"), (stat.S_ISSOCK, "socket"), (stat.S_ISFIFO, "fifo"))
@@ -95,6 +97,8 @@ class SourceTree(AbstractContextManager["SourceTree"]):
         self._roots: dict[Path, TreeRoot] = {}
         self._places: dict[str, tuple[TreeRoot, str]] = {}
         self._lines: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 (closed by `close`)
+        self._waiting: list[SourceEntry] = []
+        """Entries that are not among the lines yet."""
         self._first_names: dict[tuple[int, int], str] = {}
         self._further: dict[str, int] = {}
 
@@ -119,7 +123,13 @@ class SourceTree(AbstractContextManager["SourceTree"]):
     def add(self, entry: SourceEntry) -> None:
         """Note one more entry, in the order of the listing."""
         self.entries += 1
-        self._lines.write(_LINES.line(entry))
+        self._waiting.append(entry)
+        if len(self._waiting) >= _TOGETHER:
+            self._put_down()
+
+    def _put_down(self) -> None:
+        self._lines.write(_LINES.encode(self._waiting))
+        self._waiting = []
 
     def earlier(self, name: str, info: os.stat_result) -> str:
         """The first path of the file that ``name`` is a further name of; empty for its first."""
@@ -137,6 +147,7 @@ class SourceTree(AbstractContextManager["SourceTree"]):
 
     def walk(self) -> Iterator[SourceEntry]:
         """Each entry in the order they were noted."""
+        self._put_down()
         self._lines.seek(0)
         reader = LineReader(cast(BinaryIO, self._lines), longest=MAX_LINE, place="survey")
         for entry, _ in read_rows(reader, _LINES, place=lambda n: f"survey:{n + 1}"):
@@ -254,7 +265,8 @@ class _Survey:
         is_folder = stat.S_ISDIR(info.st_mode)
         try:
             check_path(name)
-            if special := next((kind for is_kind, kind in _SPECIAL if is_kind(info.st_mode)), None):
+            is_file = stat.S_ISREG(info.st_mode)
+            if not (is_file or is_folder) and (special := _special(info.st_mode)):
                 self._tree.not_kept.add(special, name)
             elif not FIRST_TIME <= info.st_mtime_ns <= LAST_TIME:
                 self.offenders.add(
@@ -263,7 +275,7 @@ class _Survey:
                     code=Code.TIME_OUT_OF_RANGE,
                     hint="set it right (touch), then add again",
                 )
-            elif stat.S_ISREG(info.st_mode) and not root.can_read(below):
+            elif is_file and not root.can_read(below):
                 self.offenders.add(root.path(below), "it cannot be read (Permission denied)")
             else:
                 self._note(root, below, name, info)
@@ -314,9 +326,14 @@ class _Survey:
     def _note_not_kept(self, root: TreeRoot, below: str, name: str, info: os.stat_result) -> None:
         if self._me is not None and (info.st_uid, info.st_gid) != self._me:
             self._tree.not_kept.add("owner", name)
-        kinds = {"acl" if one.startswith(_ACL) else "xattr" for one in root.attributes(below)}
-        for kind in sorted(kinds):
-            self._tree.not_kept.add(kind, name)
+        if names := root.attributes(below):
+            for kind in sorted({"acl" if one.startswith(_ACL) else "xattr" for one in names}):
+                self._tree.not_kept.add(kind, name)
+
+
+def _special(mode: int) -> str:
+    """What an entry is that no package holds; empty for any other."""
+    return next((kind for is_kind, kind in _SPECIAL if is_kind(mode)), "")
 
 
 def _holes(root: TreeRoot, below: str, size: int) -> tuple[tuple[int, int], ...]:

@@ -7,17 +7,18 @@ Pure: no input or output, no clock.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from courier.errors import NoSpaceError, UsageError
-from courier.parcel.key_set import KeySet
+from courier.site.store.key_set import KeySet
 from formats.archive import Member
 from formats.codecs import CODECS, Codec, SolidCodec
 from formats.documents.packing import MAX_VOLUMES
 from formats.holes import HoleMap, hole_runs
 from formats.names import MAX_MEMBER, fold, is_portable
+from formats.records import Many
 
 ARCHIVE_LIMIT = (1 << 32) - 2048
 """Bytes of the largest archive: it fits on FAT32 and into one extent of ISO 9660."""
@@ -28,8 +29,7 @@ MOST_MEMBERS = 8192
 its members, some 4 KB for each (decision 0038)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Content:
+class Content(Many, frozen=True, kw_only=True):
     """A content to ship, once however many packages hold it.
 
     ``folder`` and ``path`` say where it occurs first; ``coding`` is the name of its codec, ``holes`` its hole map.
@@ -49,8 +49,7 @@ class Content:
         return CODECS[self.coding]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlannedMember:
+class PlannedMember(Many, frozen=True, kw_only=True):
     """A run of ``length`` bytes from ``offset`` of a content, to be stored as member ``name``."""
 
     name: str
@@ -127,7 +126,7 @@ def packed_together(members: Iterable[PlannedMember]) -> Iterator[tuple[PlannedM
 
 def member_overhead(name: str) -> int:
     """Most bytes that a 7z header spends on one member."""
-    return len(name.encode("utf-16-le")) + 48
+    return (2 * len(name) if name.isascii() else len(name.encode("utf-16-le"))) + 48
 
 
 ARCHIVE_OVERHEAD = 512
@@ -136,28 +135,39 @@ _NAME_ROOM = 4 * MAX_MEMBER + 48
 """`member_overhead` of the longest member name there can be (200 characters outside the basic plane)."""
 
 
-def plan_archives(contents: Iterable[Content], limit: int) -> Iterator[PlannedArchive]:
+def plan_archives(contents: Iterable[Content], limit: int, names: bytearray | None = None) -> Iterator[PlannedArchive]:
     """Fill archives of at most ``limit`` bytes with ``contents`` in order.
 
-    Within an archive, what is packed together comes last, so that its groups are large.
+    Within an archive, what is packed together comes last, so that its groups are large. ``names``: gets a byte for each
+    content: 1 where its members are named by its digest.
     """
-    taken = _Names()
-    members: list[PlannedMember] = []
+    return _filled(_named(contents, limit, names), limit)
+
+
+def plan_archives_again(contents: Iterable[Content], limit: int, names: bytes) -> Iterator[PlannedArchive]:
+    """As `plan_archives`, where no content is cut with this limit nor with that with which it filled ``names``."""
+    return _filled(_named_again(contents, names), limit)
+
+
+def _filled(members: Iterable[PlannedMember], limit: int) -> Iterator[PlannedArchive]:
+    taken: list[PlannedMember] = []
     filled, number = ARCHIVE_OVERHEAD, 1
-    for content in contents:
-        for member in _members(content, limit, taken):
-            cost = member.most + member_overhead(member.name)
-            if members and (filled + cost > limit or len(members) == MOST_MEMBERS):
-                yield _archive(number, members)
-                members, filled, number = [], ARCHIVE_OVERHEAD, number + 1
-            members.append(member)
-            filled += cost
-    if members:
-        yield _archive(number, members)
+    for member in members:
+        cost = member.most + member_overhead(member.name)
+        if taken and (filled + cost > limit or len(taken) == MOST_MEMBERS):
+            yield _archive(number, taken)
+            taken, filled, number = [], ARCHIVE_OVERHEAD, number + 1
+        taken.append(member)
+        filled += cost
+    if taken:
+        yield _archive(number, taken)
 
 
 def _archive(number: int, members: Sequence[PlannedMember]) -> PlannedArchive:
-    return PlannedArchive(number=number, members=tuple(sorted(members, key=lambda member: member.content.codec.solid)))
+    solid = [CODECS[member.content.coding].solid for member in members]
+    if any(solid):
+        members = sorted(members, key=lambda member: member.content.codec.solid)
+    return PlannedArchive(number=number, members=tuple(members))
 
 
 class _Names:
@@ -173,20 +183,31 @@ class _Names:
         self._last = ""
         """The folder of the last name that was taken: most names are in that of the name before."""
 
+    def take_one(self, name: str) -> bool:
+        """Take the name of a whole content if it is free; say whether it was."""
+        folded = fold(name)
+        folder = folded.rpartition("/")[0]
+        if folder != self._last:
+            return self._take([folded], folder)
+        if not self._taken.add(blake2b(folded.encode(), digest_size=_KEY).digest()):
+            return False
+        self._is_folder.append(False)
+        return True
+
     def take(self, names: Sequence[str]) -> bool:
-        """Take ``names`` if all of them are free; say whether they were."""
+        """Take ``names``, all in one folder, if all of them are free; say whether they were."""
         folded = [fold(name) for name in names]
-        # All names of a content are in one folder.
-        folder = folded[0].rpartition("/")[0]
+        return self._take(folded, folded[0].rpartition("/")[0])
+
+    def _take(self, folded: Sequence[str], folder: str) -> bool:
         above = [] if folder == self._last else [_key(one) for one in (folder, *_folders(folder))]
         if any(self._is_file(key) for key in above):
             return False
         keys = [_key(name) for name in folded]
-        if len(keys) > 1 and any(key in self._taken for key in keys):
+        if any(key in self._taken for key in keys):
             return False
         for key in keys:
-            if not self._taken.add(key):
-                return False  # the one name of a whole content
+            self._taken.add(key)
             self._is_folder.append(False)
         for key in above:
             if self._taken.add(key):
@@ -204,7 +225,7 @@ _KEY = 16
 
 
 def _key(name: str) -> bytes:
-    return hashlib.blake2b(name.encode(), digest_size=_KEY).digest()
+    return blake2b(name.encode(), digest_size=_KEY).digest()
 
 
 def _folders(path: str) -> Iterator[str]:
@@ -217,20 +238,48 @@ def largest_part(codec: Codec, limit: int) -> int:
     return codec.fits(limit - ARCHIVE_OVERHEAD - _NAME_ROOM)
 
 
-def _members(content: Content, limit: int, taken: _Names) -> Iterator[PlannedMember]:
-    room = largest_part(content.codec, limit)
-    ends = [content.codec.suffix]
-    if content.size > room:
-        parts = -(-content.size // room)
-        width = max(3, len(str(parts)))
-        ends = [f".{n + 1:0{width}d}{ends[0]}" for n in range(parts)]
+def _named(contents: Iterable[Content], limit: int, by_digest: bytearray | None) -> Iterator[PlannedMember]:
+    """The members of the contents. Whoever goes through ``contents`` once more finds the same names."""
+    taken = _Names()
+    rooms = {coding: largest_part(codec, limit) for coding, codec in CODECS.items()}
+    for content in contents:
+        coding, size = content.coding, content.size
+        room, suffix = rooms[coding], CODECS[coding].suffix
+        if size <= room:
+            name = f"{content.folder}/{content.path}{suffix}"
+            of_digest = not is_portable(name) or not taken.take_one(name)
+            if of_digest:
+                name = f"content/{content.sha256}{suffix}"
+                taken.take_one(name)
+            yield PlannedMember(name=name, content=content, offset=0, length=size)
+        else:
+            names, of_digest = _names_of_parts(content, room, taken)
+            for n, name in enumerate(names):
+                offset = n * room
+                yield PlannedMember(name=name, content=content, offset=offset, length=min(room, size - offset))
+        if by_digest is not None:
+            by_digest.append(of_digest)
+
+
+def _names_of_parts(content: Content, room: int, taken: _Names) -> tuple[list[str], bool]:
+    """The names of the members of a content that is cut, and whether they are of its digest."""
+    parts = -(-content.size // room)
+    width = max(3, len(str(parts)))
+    ends = [f".{n + 1:0{width}d}{content.codec.suffix}" for n in range(parts)]
     names = [f"{content.folder}/{content.path}{end}" for end in ends]
-    if not all(map(is_portable, names)) or not taken.take(names):
-        names = [f"content/{content.sha256}{end}" for end in ends]
-        taken.take(names)
-    for n, name in enumerate(names):
-        offset = n * room
-        yield PlannedMember(name=name, content=content, offset=offset, length=min(room, content.size - offset))
+    if all(map(is_portable, names)) and taken.take(names):
+        return names, False
+    names = [f"content/{content.sha256}{end}" for end in ends]
+    taken.take(names)
+    return names, True
+
+
+def _named_again(contents: Iterable[Content], by_digest: bytes) -> Iterator[PlannedMember]:
+    suffixes = {coding: codec.suffix for coding, codec in CODECS.items()}
+    for content, of_digest in zip(contents, by_digest, strict=True):
+        stem = f"content/{content.sha256}" if of_digest else f"{content.folder}/{content.path}"
+        name = f"{stem}{suffixes[content.coding]}"
+        yield PlannedMember(name=name, content=content, offset=0, length=content.size)
 
 
 def place_on_volumes(costs: Sequence[int], room: int) -> list[int]:

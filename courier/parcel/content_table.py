@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Callable, Collection, Iterator
 
 from courier.parcel.archive_plan import Content
-from courier.parcel.key_set import KeySet
+from courier.site.store.key_set import KeySet
 from formats.codecs import CODECS
 from formats.holes import HoleMap, hole_bytes
 
@@ -24,12 +24,14 @@ _TOGETHER = 1024
 class ContentTable(Collection[Content]):
     """Contents in the order in which they were added; the first of each SHA-256 counts.
 
-    ``bytes``: of all of them; ``allocated``: the same without holes; ``all_as_is``: whether none is compressed.
+    ``bytes``: of all of them; ``allocated``: the same without holes; ``all_as_is``: whether none is compressed;
+    ``longest``: bytes of the longest of each coding.
     """
 
     def __init__(self) -> None:
         self.bytes = self.allocated = 0
         self.all_as_is = True
+        self.longest: dict[str, int] = {}
         self._digests = KeySet(32)
         self._sizes = array("Q")
         self._times = array("q")
@@ -66,6 +68,8 @@ class ContentTable(Collection[Content]):
         self._codings.append(_CODINGS.index(name))
         self._paths.append(path)
         self.bytes += size
+        if size > self.longest.get(name, 0):
+            self.longest[name] = size
         self.allocated += size - hole_bytes(holes) if holes else size
         self.all_as_is = self.all_as_is and CODECS[name].as_is
         if len(self._paths) == _TOGETHER:

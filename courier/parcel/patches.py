@@ -6,7 +6,9 @@ recipes do. So a delta can be written again whatever becomes of the versions tha
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -27,6 +29,9 @@ class Contents(Protocol):
     def open_content(self, sha256: str) -> BinaryIO:
         """Open a content for reading; it can be sought in. Raises `DamagedError` when it is missing."""
 
+    def small(self, digest: bytes) -> bytes | None:
+        """The bytes of a small content, compared with its SHA-256; None where it is best opened."""
+
 
 class ParcelContents:
     """Contents of the store, and beside them the patches of a parcel."""
@@ -42,17 +47,28 @@ class ParcelContents:
 
     def lacking(self, contents: Iterable[tuple[str, int]]) -> Iterator[str]:
         """See `Contents.lacking`."""
+        if not self._has_patches:
+            return self._store.lacking(contents)
         return self._store.lacking((sha256, size) for sha256, size in contents if not self._is_patch(sha256, size))
+
+    @cached_property
+    def _has_patches(self) -> bool:
+        """Whether there are any: most parcels have none, and very many contents."""
+        return self._patches.is_dir()
 
     def _is_patch(self, sha256: str, size: int) -> bool:
         try:
-            return (self._patches / sha256).stat().st_size == size
+            return self._has_patches and (self._patches / sha256).stat().st_size == size
         except FileNotFoundError:
             return False
 
     def open_content(self, sha256: str) -> BinaryIO:
         """See `Contents.open_content`."""
-        try:
-            return (self._patches / sha256).open("rb")
-        except FileNotFoundError:
-            return self._store.open_content(sha256)
+        if self._has_patches:
+            with contextlib.suppress(FileNotFoundError):
+                return (self._patches / sha256).open("rb")
+        return self._store.open_content(sha256)
+
+    def small(self, digest: bytes) -> bytes | None:
+        """See `Contents.small`."""
+        return None if self._has_patches else self._store.small_content(digest)

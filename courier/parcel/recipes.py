@@ -19,15 +19,16 @@ from typing import Annotated, BinaryIO, Protocol, cast
 from courier.error_codes import Code
 from courier.errors import DamagedError
 from courier.files import write_atomic
-from courier.parcel.archive_plan import Content, PlannedArchive, PlannedMember
+from courier.parcel.archive_plan import PlannedArchive
 from courier.parcel.base_contents import base_list
-from formats.archive.view import ArchiveView, Span
+from courier.parcel.recipe_columns import COLUMNS, HEX, RecipeColumns, RecipeMember
+from courier.site.store.pack_file import LARGEST
+from formats.archive.view import ArchiveView
 from formats.blocks import DIGEST
-from formats.codecs import NAMES
 from formats.digest import sha256_hex
 from formats.documents.packing import PackingList
 from formats.errors import FormatError
-from formats.records import Count, Digest, NamedRecord, Record, Text, matching, read_named, text
+from formats.records import Count, Digest, NamedRecord, read_named, text
 
 RECIPES = "recipes"
 PACKS = "packs"
@@ -41,21 +42,6 @@ class Encryptor(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RecipeMember:
-    """A member of an archive that takes ``size`` bytes there, and holds a run of a content.
-
-    ``at``: where these bytes begin, in the content (not compressed) or in the archive's pack (compressed). ``crc32`` is
-    that of the member: of these bytes or, in a solid group, of the run. The bytes of a group are those of its first
-    member.
-    """
-
-    planned: PlannedMember
-    size: int
-    crc32: int
-    at: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ArchiveRecipe:
     """What a finished archive is composed from, and what it must be.
 
@@ -64,12 +50,17 @@ class ArchiveRecipe:
     """
 
     number: int
-    members: tuple[RecipeMember, ...]
+    columns: RecipeColumns
     pack: int
     pack_sha256: str
     size: int
     sha256: str
     blocks: bytes
+
+    @property
+    def members(self) -> Iterator[RecipeMember]:
+        """Its members, made anew each time."""
+        return self.columns.members()
 
     @property
     def plan(self) -> PlannedArchive:
@@ -78,33 +69,37 @@ class ArchiveRecipe:
 
     def save(self, folder: Path) -> None:
         """Write the recipe into the folder of its parcel. It names files: as with keys, only the owner can read it."""
-        data = _Recipe(
+        head = _Recipe(
             number=self.number,
-            members=tuple(_to_recipe(member) for member in self.members),
+            members=len(self.columns.names),
             pack=self.pack,
             pack_sha256=self.pack_sha256,
             size=self.size,
             sha256=self.sha256,
             blocks=self.blocks.hex(),
         ).json()
-        write_atomic(recipe_path(folder, self.number), data + b"\n" + sha256_hex(data).encode(), private=True)
+        data = head + b"\n" + COLUMNS.line(self.columns)
+        write_atomic(recipe_path(folder, self.number), data + sha256_hex(data).encode(), private=True)
 
     @classmethod
     def load(cls, folder: Path, number: int) -> ArchiveRecipe | None:
         """Read the recipe of archive ``number``; None if there is none, or if it is damaged."""
         try:
-            data, _, digest = recipe_path(folder, number).read_bytes().rpartition(b"\n")
+            data = recipe_path(folder, number).read_bytes()
         except FileNotFoundError:
             return None
+        data, digest = data[:-HEX], data[-HEX:]
         if sha256_hex(data).encode() != digest:
             return None
         try:
-            recipe = read_named(_Recipe, data)
+            head, _, rest = data.partition(b"\n")
+            recipe = read_named(_Recipe, head)
+            (columns,) = COLUMNS.decode([rest.rstrip(b"\n")], lambda _: "members")
         except FormatError:
             return None
         return cls(
             number=recipe.number,
-            members=tuple(_from_recipe(member) for member in recipe.members),
+            columns=columns,
             pack=recipe.pack,
             pack_sha256=recipe.pack_sha256,
             size=recipe.size,
@@ -114,67 +109,18 @@ class ArchiveRecipe:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _MemberRecord(Record):
-    """A member in a recipe; ``mtime`` is in nanoseconds since 1970, as decimal digits."""
-
-    name: Text
-    size: Count
-    crc32: Count
-    at: Count
-    offset: Count
-    length: Count
-    sha256: Digest
-    of: Count
-    mtime: Annotated[str, matching("-?[0-9]{1,40}")]
-    folder: Text
-    path: Text
-    coding: Annotated[str, matching(NAMES)]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class _Recipe(NamedRecord):
-    """The recipe of an archive; ``blocks`` in hexadecimal."""
+    """The first line of a recipe: ``blocks`` in hexadecimal, and how many ``members`` the next line tells of."""
 
     NAME = "recipe"
 
     number: Count
-    members: tuple[_MemberRecord, ...]
+    members: Count
     pack: Count
     pack_sha256: Annotated[str, text(64)]
     size: Count
     sha256: Digest
     blocks: Annotated[str, text(1 << 20)]
-
-
-def _to_recipe(member: RecipeMember) -> _MemberRecord:
-    planned, content = member.planned, member.planned.content
-    return _MemberRecord(
-        name=planned.name,
-        size=member.size,
-        crc32=member.crc32,
-        at=member.at,
-        offset=planned.offset,
-        length=planned.length,
-        sha256=content.sha256,
-        of=content.size,
-        mtime=str(content.mtime_ns),
-        folder=content.folder,
-        path=content.path,
-        coding=content.coding,
-    )
-
-
-def _from_recipe(member: _MemberRecord) -> RecipeMember:
-    content = Content(
-        sha256=member.sha256,
-        size=member.of,
-        mtime_ns=int(member.mtime),
-        folder=member.folder,
-        path=member.path,
-        coding=member.coding,
-    )
-    planned = PlannedMember(name=member.name, content=content, offset=member.offset, length=member.length)
-    return RecipeMember(planned=planned, size=member.size, crc32=member.crc32, at=member.at)
 
 
 def recipe_path(folder: Path, number: int) -> Path:
@@ -192,25 +138,40 @@ def parity_name(edition: int) -> str:
     return f"parity-{edition}"
 
 
+def opened(_digest: bytes) -> None:
+    """No content is had other than by opening it."""
+
+
 def compose(
     recipe: ArchiveRecipe,
     folder: Path,
     open_content: Callable[[str], BinaryIO],
     encryptor: Encryptor | None,
+    small: Callable[[bytes], bytes | None] = opened,
 ) -> BinaryIO:
-    """The archive as a seekable file, encrypted if ``encryptor`` is given; made as it is read, and not checked."""
-    pack = pack_path(folder, recipe.number)
-    stored = bytes(member.planned.content.codec.as_is for member in recipe.members)
-    digests = b"".join(bytes.fromhex(member.planned.content.sha256) for member in recipe.members)
+    """The archive as a seekable file, encrypted if ``encryptor`` is given; made as it is read, and not checked.
+
+    ``small``: as `Contents.small`.
+    """
+    columns, pack = recipe.columns, pack_path(folder, recipe.number)
+    stored, digests = columns.stored(), bytes.fromhex(columns.digests)
+    # Of other members a part is taken, or what is made of them.
+    whole = bytes(
+        [
+            is_stored and size <= LARGEST and size == of
+            for is_stored, size, of in zip(stored, columns.sizes, columns.of, strict=True)
+        ]
+    )
 
     def open_member(number: int) -> BinaryIO:
         if stored[number]:
             return open_content(digests[number * DIGEST : (number + 1) * DIGEST].hex())
         return pack.open("rb")
 
-    view = ArchiveView(
-        [Span(member=m.planned.stored(m.size), crc32=m.crc32, open=open_member, offset=m.at) for m in recipe.members]
-    )
+    def at_once(number: int) -> bytes | None:
+        return small(digests[number * DIGEST : (number + 1) * DIGEST]) if whole[number] else None
+
+    view = ArchiveView.of_columns(columns.archive(), offsets=columns.ats, opener=open_member, at_once=at_once)
     return view if encryptor is None else encryptor.view(view, view.size, recipe.number)
 
 
@@ -227,9 +188,10 @@ class ComposedFiles:
         *,
         open_content: Callable[[str], BinaryIO],
         lacking: Callable[[Iterable[tuple[str, int]]], Iterator[str]],
+        small: Callable[[bytes], bytes | None] = opened,
         encryptor: Callable[[], Encryptor | None],
     ) -> None:
-        """``lacking``: those of many contents, by SHA-256 and size, that the store does not have.
+        """``open_content``, ``lacking`` and ``small`` are those of `Contents`.
 
         ``encryptor`` is called once, when the first archive of an encrypted parcel is read.
         """
@@ -237,6 +199,7 @@ class ComposedFiles:
         self._packing = packing
         self._open_content = open_content
         self._lacking = lacking
+        self._small = small
         self._make_encryptor = encryptor
         self._encryptor: Encryptor | None = None
         self._last: ArchiveRecipe | None = None
@@ -273,9 +236,11 @@ class ComposedFiles:
             return
         if recipe.pack and not _has_size(pack_path(self._folder, recipe.number), recipe.pack):
             yield "pack"
-        contents = [member.planned.content for member in recipe.members if member.planned.content.codec.as_is]
-        lost = set(self._lacking((content.sha256, content.size) for content in contents))
-        yield from (content.path for content in contents if content.sha256 in lost)
+        columns = recipe.columns
+        needed = zip(columns.stored(), columns.contents(), columns.of, strict=True)
+        lost = set(self._lacking((sha256, size) for is_stored, sha256, size in needed if is_stored))
+        if lost:
+            yield from (path for sha256, path in zip(columns.contents(), columns.paths, strict=True) if sha256 in lost)
 
     def open(self, index: int) -> BinaryIO:
         """Open a file for reading, seekable; raises `DamagedError` if it is not here any more."""
@@ -291,7 +256,7 @@ class ComposedFiles:
             raise _missing(f"{recipe_path(self._folder, index + 1)}, how archive {index + 1} is made, is missing")
         if self._encryptor is None and self._packing.encrypted:
             self._encryptor = self._make_encryptor()
-        return compose(recipe, self._folder, self._open_content, self._encryptor)
+        return compose(recipe, self._folder, self._open_content, self._encryptor, self._small)
 
 
 def _has_size(path: Path, size: int) -> bool:
@@ -315,5 +280,5 @@ def pinned(folder: Path) -> Iterator[bytes]:
         yield bytes.fromhex(sha256)
     for path in sorted((folder / RECIPES).glob("*.json")):
         recipe = ArchiveRecipe.load(folder, int(path.stem))
-        for member in recipe.members if recipe is not None else ():
-            yield bytes.fromhex(member.planned.content.sha256)
+        for sha256 in recipe.columns.contents() if recipe is not None else ():
+            yield bytes.fromhex(sha256)

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
-from courier.parcel.key_set import KeySet
 from courier.site.store.content_store import IncomingContent, Staging, StoredContent
+from courier.site.store.key_set import KeySet
 from formats.blocks import SideBlockHasher
 from formats.codecs import CODECS, STORE
 from formats.digest import sha256_hex

@@ -13,20 +13,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, explain
 from courier.packages.link_policy import check_links
 from courier.parcel.contents import open_contents
 from courier.parcel.custody_ledger import CustodyBook, Happened
-from courier.parcel.encryption import opened
 from courier.parcel.import_checks import Admission, PackageVersion, version_error
-from courier.parcel.key_set import KeySet
 from courier.parcel.keys import identities_for
 from courier.parcel.states import ReceivedEvent
 from courier.parcel.transitions import received_event
 from courier.progress import SILENT, Progress
+from courier.receiving.archive_file import ImportedArchive, OpenArchive, one_stream
 from courier.receiving.carried import CarriedContents
 from courier.receiving.delta_import import DeltaImport
 from courier.receiving.delta_needs import needs_of
@@ -39,12 +38,11 @@ from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import enqueue
 from courier.site.store.content_store import Staging
+from courier.site.store.key_set import KeySet
 from courier.text import plural
 from formats.age import Identity
-from formats.archive import ArchiveReader, Listed
-from formats.codecs import CODECS
 from formats.documents import receipt as receipt_doc
-from formats.documents.contents import ContentsReader, MemberRecord, PackageHeader
+from formats.documents.contents import ContentsReader, PackageHeader
 from formats.documents.fields import PackageRef
 from formats.documents.listing import FileEntry
 from formats.documents.packing import PackingList
@@ -122,7 +120,7 @@ def import_parcel(
     spool: Spool,
     admission: Admission,
     *,
-    open_archive: Callable[[int], BinaryIO] | None = None,
+    open_archive: OpenArchive | None = None,
     progress: Progress = SILENT,
     arrived: Callable[[Connection, CustodyBook], None] = lambda _connection, _book: None,
     part: Part = WHOLE,
@@ -159,7 +157,13 @@ def import_parcel(
                 carried = CarriedContents(staging, headers, only=not part.is_all)
                 delta = _checked_delta(site, spool, identities, staging)
                 _stage_archives(
-                    packing, contents, carried, open_archive or spool.open_file, identities, progress, delta
+                    packing,
+                    contents,
+                    carried,
+                    open_archive or one_stream(spool.open_file),
+                    identities,
+                    progress,
+                    delta,
                 )
                 _stage_made(packing, contents, carried, delta)
             carried.check_complete()
@@ -237,7 +241,7 @@ def _stage_archives(
     packing: PackingList,
     contents: ContentsReader,
     carried: CarriedContents,
-    open_archive: Callable[[int], BinaryIO],
+    open_archive: OpenArchive,
     identities: Sequence[Identity],
     progress: Progress,
     delta: DeltaImport | None,
@@ -249,25 +253,18 @@ def _stage_archives(
             if not any(carried.wants(member.sha256) for member in members):
                 continue
             place = packing.path(index)
-            with open_archive(index) as raw:
-                reader = ArchiveReader(opened(raw, identities) if packing.encrypted else raw)
-                reader.expect([_listed(member) for member in members])
+            with open_archive(index) as file:
+                archive = ImportedArchive(file, identities if packing.encrypted else None)
+                archive.expect(members)
                 for position, member in enumerate(members):
                     if not carried.wants(member.sha256):
                         continue
                     takes = carried.take if delta is None or not delta.is_patch(member) else delta.take
-                    with reader.open(position) as source:
+                    with archive.open(position, member) as source:
                         takes(source, member, f"{place}: {member.name}")
             progress(packing.archives[index].size)
     finally:
         carried.abandon()
-
-
-def _listed(member: MemberRecord) -> Listed:
-    """What the archive must say of a member; one of a solid group has the length that it is unpacked to."""
-    if CODECS[member.coding].solid:
-        return member.name, member.length, member.size
-    return member.name, member.size
 
 
 def held_listings(site: Site, versions: Iterable[PackageVersion]) -> Mapping[PackageVersion, str]:

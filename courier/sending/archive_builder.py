@@ -19,10 +19,14 @@ from typing import Any, BinaryIO
 
 from courier.errors import explain
 from courier.files import atomic_file
+from courier.parcel.archive_names import PlannedArchives
 from courier.parcel.archive_plan import Content, PlannedArchive, PlannedMember, packed_together
-from courier.parcel.recipes import PACKS, ArchiveRecipe, Encryptor, RecipeMember, compose, pack_path
+from courier.parcel.recipe_columns import RecipeColumns, RecipeMember
+from courier.parcel.recipes import PACKS, ArchiveRecipe, Encryptor, compose, opened, pack_path
 from courier.sending.member_source import BuildStoppedError, MemberSource, bad_content
 from courier.sending.solid_packing import PackedRun, SolidPacking, run_crcs, runs_of
+from courier.site.store.pack_file import LARGEST
+from formats.archive import check_clashes
 from formats.blocks import BLOCK, SideBlockHasher
 from formats.codecs import SolidCodec
 from formats.digest import CHUNK, chunks
@@ -62,15 +66,17 @@ class ArchiveBuilder:
         level: int,
         encryptor: Encryptor | None,
         progress: Callable[[int], None],
+        small: Callable[[bytes], bytes | None] = opened,
     ) -> None:
         """``level`` is given to the codecs. ``progress`` is told bytes of content, from any thread: each twice, when it
-        is read and when it is in its archive.
+        is read and when it is in its archive. ``small``: as `courier.parcel.patches.Contents.small`.
         """
         self._folder = folder
         self._open = open_content
         self._level = level
         self._encryptor = encryptor
         self._progress = progress
+        self._small_content = small
         self._stop = Event()
         self._verified: Mapping[tuple[str, int], int] = {}
 
@@ -120,7 +126,7 @@ class ArchiveBuilder:
         done = ArchiveRecipe.load(self._folder, archive.number)
         if (
             done is not None
-            and done.plan.members == archive.members
+            and done.columns.are_planned(archive.members)
             and self._pack_is_whole(done)
             and self._agrees(done)
         ):
@@ -140,7 +146,7 @@ class ArchiveBuilder:
 
     def _agrees(self, recipe: ArchiveRecipe) -> bool:
         """Whether the stored parts of an archive that is finished are those of the contents that were checked."""
-        return all(
+        return not self._verified or all(
             self._verified.get((m.planned.content.sha256, m.planned.offset), m.crc32) == m.crc32
             for m in recipe.members
             if m.planned.content.codec.as_is
@@ -161,7 +167,7 @@ class ArchiveBuilder:
         """(members with their sizes and CRC-32s, bytes of the pack of the compressed ones, SHA-256 of the pack)."""
         members: list[RecipeMember] = []
         if all(member.content.codec.as_is for member in archive.members):
-            return [self._stored(member, parts) for member in archive.members], 0, ""
+            return self._all_stored(archive, parts), 0, ""
         groups = list(packed_together(archive.members))
         runs = [
             (group[0].content.codec, run)
@@ -225,6 +231,26 @@ class ArchiveBuilder:
         if part is not None and part.result() != crc:
             raise bad_content(member.content.path)
 
+    def _all_stored(self, archive: PlannedArchive, parts: _Parts) -> list[RecipeMember]:
+        """The members of an archive without compressed ones; for small contents nothing more is done than must be."""
+        members: list[RecipeMember] = []
+        small, crc32, told = self._small_content, zlib.crc32, 0
+        for member in archive.members:
+            content, length = member.content, member.length
+            data = small(bytes.fromhex(content.sha256)) if length == content.size <= LARGEST else None
+            if data is None or len(data) != length:
+                members.append(self._stored(member, parts))
+                continue
+            members.append(RecipeMember(planned=member, size=length, crc32=crc32(data), at=0))
+            told += length
+            if told > CHUNK:
+                if self._stop.is_set():
+                    raise BuildStoppedError
+                self._progress(told)
+                told = 0
+        self._progress(told)
+        return members
+
     def _stored(self, member: PlannedMember, parts: _Parts) -> RecipeMember:
         """A member that is not compressed: read once for its CRC-32, and checked if it is a whole content."""
         part = parts.get((member.content.sha256, member.offset))
@@ -268,11 +294,14 @@ class ArchiveBuilder:
 
     def _digested(self, number: int, members: list[RecipeMember], pack: int, pack_sha256: str) -> ArchiveRecipe:
         """Compose the archive and digest it: what is signed are the digests of the bytes that go onto the media."""
+        columns = RecipeColumns.of_members(members)
+        check_clashes(columns.names)
         recipe = ArchiveRecipe(
-            number=number, members=tuple(members), pack=pack, pack_sha256=pack_sha256, size=0, sha256="", blocks=b""
+            number=number, columns=columns, pack=pack, pack_sha256=pack_sha256, size=0, sha256="", blocks=b""
         )
-        left = sum(member.planned.length for member in members)
-        with compose(recipe, self._folder, self._open, self._encryptor) as source, SideBlockHasher() as hasher:
+        left = sum(columns.lengths)
+        small = self._small_content
+        with compose(recipe, self._folder, self._open, self._encryptor, small) as source, SideBlockHasher() as hasher:
             while data := source.read(CHUNK):
                 if self._stop.is_set():
                     raise BuildStoppedError
@@ -336,6 +365,8 @@ class _Pack:
 
 def cut_contents(archives: Iterable[PlannedArchive]) -> list[list[PlannedMember]]:
     """The parts of every content that is cut, those of one content together and in order."""
+    if isinstance(archives, PlannedArchives) and not archives.any_cut:
+        return []
     runs: dict[str, list[PlannedMember]] = {}
     for archive in archives:
         for member in archive.members:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,12 @@ def build_parcel(
             plan = replace(plan, delta=replace(plan.delta, recipes=keep_patches(plan.delta.recipes, folder)))
         contents = ParcelContents(site.store, folder / PATCHES)
         builder = ArchiveBuilder(
-            folder, contents.open_content, level=plan.level, encryptor=encryptor, progress=progress
+            folder,
+            contents.open_content,
+            level=plan.level,
+            encryptor=encryptor,
+            progress=progress,
+            small=contents.small,
         )
         workers = None if executor is None else _workers(site, plan, folder, executor)
         checked = workers.build(plan.archives, progress) if workers else None
@@ -215,7 +221,7 @@ def _lay_out(
 ) -> PackingList:
     """Write the contents of the parcel, lay its archives out and add its parity; return the packing list."""
     request = replace(plan.request, parcel=folder.name, created_ns=now())
-    contents = _write_contents(site, plan, folder, len(built), encryptor)
+    contents = _write_contents(site, plan, folder, encryptor)
     settings = BuildSettings(level=plan.level, recipients=plan.recipients)
     write_atomic(folder / BUILD_SETTINGS, settings.encode())
     # The layout counts with the card that goes on the media, whatever card the site has later.
@@ -230,17 +236,15 @@ def _lay_out(
     )
 
 
-def _write_contents(
-    site: Site, plan: ParcelPlan, folder: Path, count: int, encryptor: ParcelEncryptor | None
-) -> TableRef:
-    """Write the contents of the parcel; the members of its ``count`` archives are read from their recipes."""
-    path, records = folder / CONTENTS, (_member_records(folder, number) for number in range(1, count + 1))
+def _write_contents(site: Site, plan: ParcelPlan, folder: Path, encryptor: ParcelEncryptor | None) -> TableRef:
+    """Write the contents of the parcel; the members of its archives are read from their recipes."""
+    path, members = folder / CONTENTS, partial(_member_records, folder)
     with atomic_file(path) as out:
         if encryptor is None:
-            write_contents(site, out, folder.name, plan.packages, records, count=count, delta=plan.delta)
+            write_contents(site, out, folder.name, plan, members)
         else:
             with encryptor.wrap(out, 0) as encrypted:
-                write_contents(site, encrypted, folder.name, plan.packages, records, count=count, delta=plan.delta)
+                write_contents(site, encrypted, folder.name, plan, members)
     with path.open("rb") as source:
         digest = hashlib.file_digest(source, "sha256").hexdigest()
     return TableRef(size=path.stat().st_size, sha256=digest)
@@ -255,7 +259,7 @@ def _member_records(folder: Path, number: int) -> list[MemberRecord]:
             hint="check this computer's disk, and run the same courier parcel create again: it goes on",
             code=Code.BUILD_DAMAGED,
         )
-    return member_records(recipe.plan, [member.size for member in recipe.members])
+    return member_records(recipe.plan, recipe.columns.sizes)
 
 
 def add_parity(
@@ -273,7 +277,12 @@ def add_parity(
     """
     make_folder(folder / parity_name(packing.edition))
     files = ComposedFiles(
-        folder, packing, open_content=contents.open_content, lacking=contents.lacking, encryptor=lambda: encryptor
+        folder,
+        packing,
+        open_content=contents.open_content,
+        lacking=contents.lacking,
+        small=contents.small,
+        encryptor=lambda: encryptor,
     )
     if workers is not None:
         workers.make_parity(packing, progress)

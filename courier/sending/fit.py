@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from courier.errors import NoSpaceError
-from courier.parcel.archive_plan import LEAST_ARCHIVE, PlannedArchive, plan_archives
+from courier.parcel.archive_names import ArchiveNames
+from courier.parcel.archive_plan import LEAST_ARCHIVE, PlannedArchive
 from courier.parcel.archive_sizes import ArchiveSizes
 from courier.parcel.content_table import ContentTable
 from courier.parcel.encryption import encrypted_bytes, plain_limit
-from courier.parcel.made_anew import MadeAnew
 from courier.parcel.volume_layout import (
     FixedSizes,
     LayoutRequest,
@@ -24,7 +23,7 @@ from courier.sending.archive_builder import member_records
 from courier.sending.largest_fit import TooLarge, largest_fit
 from courier.sending.volume_source import fixed_sizes
 from formats.blocks import BLOCK
-from formats.documents.contents import ContentsGauge
+from formats.documents.contents import ContentsGauge, KeptRuns
 from formats.documents.packing import PackingList, TableRef
 
 _WELL_FILLED = 64 << 20
@@ -42,7 +41,8 @@ _UNKNOWN = "0" * 64
 class Fit:
     """Archives of at most ``limit`` bytes, and a packing list of them that fits the medium.
 
-    ``content``: bytes of content, each once; ``packed``: most bytes of what is not stored as it is.
+    ``content``: bytes of content, each once; ``packed``: most bytes of what is not stored as it is. ``kept``: lines of
+    the contents document that need not be compressed again, those of these very archives among them.
     """
 
     archives: Collection[PlannedArchive]
@@ -50,6 +50,7 @@ class Fit:
     limit: int
     content: int
     packed: int
+    kept: KeptRuns | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +61,7 @@ class _Sized:
     contents: int
     content: int
     packed: int
+    kept: KeptRuns | None
 
 
 class Fitting:
@@ -74,6 +76,7 @@ class Fitting:
     ) -> None:
         self._request = request
         self._contents = contents
+        self._names = ArchiveNames(contents)
         self._told = told
         self._recipients = recipients
         self._card = card
@@ -113,11 +116,12 @@ class Fitting:
         layout = lay_out(self._request, [(size, _UNKNOWN) for size in sized.sizes], contents=table, fixed=fixed)
         plain = plain_limit(limit, self._recipients)
         return Fit(
-            archives=MadeAnew(partial(plan_archives, self._contents, plain), len(sized.sizes)),
+            archives=self._names.planned(plain, len(sized.sizes)),
             packing=layout.packing,
             limit=limit,
             content=sized.content,
             packed=sized.packed,
+            kept=sized.kept,
         )
 
     def _fixed(self, sized: _Sized) -> FixedSizes:
@@ -132,15 +136,17 @@ class Fitting:
             sizes = known.at(limit)
             if sizes is not None:
                 more = _ARCHIVE_ROW * max(0, len(sizes) - len(before.sizes))
-                return replace(before, sizes=self._encrypted(sizes), contents=before.contents + more)
+                kept = None if before.kept is None else before.kept.packages_alone()
+                return replace(before, sizes=self._encrypted(sizes), contents=before.contents + more, kept=kept)
         counted, gauge = ArchiveSizes(), self._told.copy()
-        for archive, most in counted.count(plan_archives(self._contents, limit)):
+        for archive, most in counted.count(self._names.archives(limit)):
             gauge.archive(archive.number, member_records(archive, most))
         sized = _Sized(
             sizes=self._encrypted(counted.sizes),
             contents=gauge.size + len(str(len(counted.sizes))),
             content=counted.content,
             packed=counted.packed,
+            kept=gauge.kept,
         )
         self._first = self._first or (counted, sized)
         return sized

@@ -98,8 +98,14 @@ def make_packs(
     level = parcel.build_settings().level
     for place in (PACKS, RECIPES):
         make_folder(folder / place)
+    contents = parcel.contents(site)
     builder = ArchiveBuilder(
-        folder, parcel.contents(site).open_content, level=level, encryptor=parcel.encryptor(), progress=lambda _: None
+        folder,
+        contents.open_content,
+        level=level,
+        encryptor=parcel.encryptor(),
+        progress=lambda _: None,
+        small=contents.small,
     )
     try:
         builder.build(MadeAnew(lambda: (recipe.plan for recipe in recipes), len(recipes)))

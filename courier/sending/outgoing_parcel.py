@@ -121,6 +121,7 @@ class OutgoingParcel:
             self.packing,
             open_content=contents.open_content,
             lacking=contents.lacking,
+            small=contents.small,
             encryptor=self.encryptor,
         )
 

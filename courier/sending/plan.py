@@ -5,10 +5,11 @@ A plan is a value: ``--dry-run`` prints it, `courier.sending.build.build_parcel`
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import BinaryIO
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, cast
 
 from courier.error_codes import Code
 from courier.errors import RefusedError, UsageError
@@ -35,13 +36,15 @@ from courier.site.clock import now
 from courier.site.home import Site
 from formats.codecs import COMPRESSIONS, Compression
 from formats.digest import sha256_hex
-from formats.documents.contents import ContentsGauge, ContentsWriter, MemberRecord, PackageHeader
+from formats.documents.contents import ContentsGauge, ContentsWriter, KeptRuns, MemberRecord, PackageHeader
 from formats.documents.listing import FileEntry
 from formats.documents.packing import KeyWay, PackingList, Priority
 from formats.names import MAX_PARCELS, parcel_id
 from formats.records import encode
 
 NO_REDUNDANCY = Redundancy()
+_IN_MEMORY = 4 << 20
+"""Bytes of compressed lines that are kept in memory; more of them, of some 40,000 files, go to a temporary file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +84,7 @@ class ParcelPlan:
     ``content_bytes``: bytes of content to ship, each content once; ``packed_bytes``: the most that those members take
     which are not stored as they are. ``limit``: most bytes of an archive; ``level``: the codec's,
     0 for no compression. ``anyway``: why it is built although checks object (``overridden``). ``notes``: what could not
-    be checked.
+    be checked. ``kept``: lines of the contents document that planning compressed.
     """
 
     request: LayoutRequest
@@ -98,6 +101,7 @@ class ParcelPlan:
     notes: tuple[str, ...] = ()
     overridden: tuple[str, ...] = ()
     delta: DeltaPlan | None = None
+    kept: KeptRuns | None = None
 
     @property
     def exact(self) -> bool:
@@ -224,6 +228,7 @@ def _plan(draft: ParcelDraft, request: ParcelRequest) -> ParcelPlan:
         notes=(*draft.delta.notes, *notes),
         overridden=overridden,
         delta=delta,
+        kept=fit.kept,
     )
 
 
@@ -289,10 +294,18 @@ def _recipients(site: Site, request: ParcelRequest) -> tuple[str, ...]:
     return known if request.encrypt is not False and len(known) == len(cards) else ()
 
 
+class _KeptLines(SpooledTemporaryFile[bytes]):
+    """Compressed lines, as long as a plan or a draft of it refers to them."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 def _look(site: Site, chosen: Sequence[StoredPackage], compression: Compression) -> tuple[ContentTable, ContentsGauge]:
     """Every content of the packages, once, in listing order; and the contents document as far as the archives."""
     contents = ContentTable()
-    told = ContentsGauge(parcel=parcel_id(site.code, 1), packages=len(chosen), archives=0)
+    keep = cast(BinaryIO, _KeptLines(_IN_MEMORY))
+    told = ContentsGauge(parcel=parcel_id(site.code, 1), packages=len(chosen), archives=0, keep=keep)
 
     def lines(stored: StoredPackage) -> Iterator[bytes]:
         for entry, line in site.store.rows(stored.listing):
@@ -314,26 +327,22 @@ def _look(site: Site, chosen: Sequence[StoredPackage], compression: Compression)
 
 
 def write_contents(
-    site: Site,
-    out: BinaryIO,
-    parcel: str,
-    chosen: Sequence[StoredPackage],
-    archives: Iterable[Sequence[MemberRecord]],
-    *,
-    count: int,
-    delta: DeltaPlan | None,
+    site: Site, out: BinaryIO, parcel: str, plan: ParcelPlan, members: Callable[[int], Sequence[MemberRecord]]
 ) -> None:
     """Write the contents of a parcel: its packages with their listings, and the members of each of its archives.
 
-    ``count``: how many ``archives`` there are. ``delta``: what the parcel builds on, if anything.
+    ``members`` gives those of an archive by its number. They are not asked for where they are known from the plan, as
+    nothing is compressed, and their lines were kept.
     """
-    writer = ContentsWriter(out, parcel=parcel, packages=len(chosen), archives=count)
-    for stored in chosen:
+    count = len(plan.archives)
+    writer = ContentsWriter(out, parcel=parcel, packages=len(plan.packages), archives=count, kept=plan.kept)
+    for stored in plan.packages:
         writer.package(_header(site, stored, sign=True), (line for _, line in site.store.rows(stored.listing)))
-    for number, members in enumerate(archives, 1):
-        writer.archive(number, members)
-    if delta is not None:
-        delta.write(writer)
+    for number in range(1, count + 1):
+        if not (plan.exact and writer.kept_archive(number)):
+            writer.archive(number, members(number))
+    if plan.delta is not None:
+        plan.delta.write(writer)
     writer.close()
 
 

@@ -8,13 +8,14 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from courier.parcel.archive_plan import PlannedMember
 from courier.sending.member_source import MemberSource
 from formats.codecs import SolidCodec
+from formats.records import changed
 
 MOST_THREADS = 16
 """Runs that are packed at a time at most, however many processors there are: each takes some 94 MiB of memory."""
@@ -37,7 +38,7 @@ def runs_of(group: Sequence[PlannedMember], codec: SolidCodec) -> list[Run]:
     if member.length <= codec.run:
         return [tuple(group)]
     return [
-        (replace(member, offset=member.offset + at, length=min(codec.run, member.length - at)),)
+        (changed(member, offset=member.offset + at, length=min(codec.run, member.length - at)),)
         for at in range(0, member.length, codec.run)
     ]
 

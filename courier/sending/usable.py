@@ -85,7 +85,7 @@ def _archives(parcel: OutgoingParcel) -> Iterator[tuple[int, Iterator[str]]]:
         recipe = ArchiveRecipe.load(parcel.folder, index + 1)
         if recipe is None:
             raise DamagedError(f"how archive {index + 1} is made is missing", hint="create the parcel anew")
-        yield index, (member.planned.content.sha256 for member in recipe.members)
+        yield index, recipe.columns.contents()
 
 
 def _contents(site: Site, listing: ListingSummary) -> Iterator[str]:

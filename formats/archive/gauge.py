@@ -40,7 +40,9 @@ class ArchiveGauge:
 
     def add(self, member: Member) -> None:
         """Count one more member; raises ValueError for one that goes on with a solid group where there is none."""
-        if begins_folder(member, self._last):
+        before = self._last
+        solid = before is not None and before.packed is not None
+        if begins_folder(member.name, member.packed, solid=solid, first=before is None):
             if self._last is not None:
                 self._closed += number_size(self._packed) + number_size(self._unpacked)
                 self._counts += number_size(self._members)

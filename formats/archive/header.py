@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -20,6 +21,7 @@ from itertools import pairwise
 from formats.codecs import LZMA2
 from formats.errors import MalformedError
 from formats.names import MAX_MEMBER, fold
+from formats.records import Many
 
 ARCHIVE_LIMIT = (4 << 30) - 1
 """The most bytes in an archive: what FAT32 and ISO 9660 hold as one file."""
@@ -68,8 +70,7 @@ class Id(IntEnum):
     DUMMY = 0x19
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Member:
+class Member(Many, frozen=True, kw_only=True):
     """One file of an archive.
 
     ``name`` is legal by `formats.names.check_member`; ``size`` of its content is in bytes, 1 or more; ``mtime_ns`` is
@@ -99,8 +100,7 @@ class Group:
     properties: bytes
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stored:
+class Stored(Many, frozen=True, kw_only=True):
     """A member in an archive: ``offset`` of its content in bytes, and its CRC-32.
 
     The offset is from the start of the archive or, where it is in a solid ``group``, within the content of that.
@@ -143,7 +143,11 @@ def check_clashes(names: Sequence[str]) -> None:
 
 def number(value: int) -> bytes:
     """The shortest form of a UINT64 of 7z: the leading one bits of the first byte count the bytes that follow."""
-    extra = 0
+    if value < 0x80:
+        return bytes((value,))
+    if value < 0x4000:  # most sizes of small files
+        return bytes((0x80 | value >> 8, value & 0xFF))
+    extra = 2
     while extra < 8 and value >> (7 * extra + 7):
         extra += 1
     low = value.to_bytes(8, "little")[:extra]
@@ -155,17 +159,16 @@ def number_size(value: int) -> int:
     return min(max(1, (value.bit_length() + 6) // 7), 9)
 
 
-def begins_folder(member: Member, before: Member | None) -> bool:
-    """Whether a member begins a folder; ``before`` is the member before it, None for the first.
+def begins_folder(name: str, packed: int | None, *, solid: bool, first: bool) -> bool:
+    """Whether a member begins a folder; ``solid``: whether the one before it is in a solid group.
 
     Raises ValueError for one that goes on with a solid group where there is none.
     """
-    solid = before is not None and before.packed is not None
-    if member.packed is None:
-        return before is None or solid
-    if not member.packed and not solid:
-        raise ValueError(f"{member.name} goes on with a solid group where there is none")
-    return member.packed > 0
+    if packed is None:
+        return first or solid
+    if not packed and not solid:
+        raise ValueError(f"{name} goes on with a solid group where there is none")
+    return packed > 0
 
 
 def coder_bytes(*, solid: bool) -> bytes:
@@ -176,38 +179,96 @@ def coder_bytes(*, solid: bool) -> bytes:
     return bytes([1, 0x20 | len(LZMA2.method)]) + LZMA2.method + bytes([len(LZMA2.properties)]) + LZMA2.properties
 
 
-def _folders(members: Sequence[Member]) -> list[list[Member]]:
-    """The members of each folder."""
-    found: list[list[Member]] = []
-    for before, member in zip([None, *members], members, strict=False):
-        if begins_folder(member, before):
-            found.append([])
-        found[-1].append(member)
-    return found
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Columns:
+    """The members of an archive in their order, field by field: those of `Member`, and the CRC-32 of each.
 
+    ``packed`` is None where all are stored.
+    """
 
-def _streams(members: Sequence[Member], crc32s: Sequence[int]) -> bytes:
-    """Clause Streams Info: where the members are, and how they are packed."""
-    folders = _folders(members)
-    many = number(len(folders))
-    packed = b"".join(number(sum(member.taken for member in folder)) for folder in folders)
-    unpacked = b"".join(number(sum(member.size for member in folder)) for folder in folders)
-    coders = b"".join(coder_bytes(solid=folder[0].packed is not None) for folder in folders)
-    split = b""
-    if len(members) > len(folders):
-        # The last size of a folder is not written: it is what the others leave.
-        sizes = b"".join(number(member.size) for folder in folders for member in folder[:-1])
-        counts = b"".join(number(len(folder)) for folder in folders)
-        split = bytes([Id.COUNTS]) + counts + bytes([Id.SIZE]) + sizes
-    return b"".join(
-        (
-            bytes([Id.PACK, 0]) + many + bytes([Id.SIZE]) + packed + bytes([Id.END]),
-            # The zero: the folders stand here, and not elsewhere.
-            bytes([Id.UNPACK, Id.FOLDER]) + many + b"\0" + coders,
-            bytes([Id.UNPACK_SIZE]) + unpacked + bytes([Id.END]),
-            bytes([Id.SUBSTREAMS]) + split + bytes([Id.CRC, 1]),
-            struct.pack(f"<{len(crc32s)}I", *crc32s) + bytes([Id.END]),
+    names: Sequence[str]
+    sizes: Sequence[int]
+    times_ns: Sequence[int]
+    crc32s: Sequence[int]
+    packed: Sequence[int | None] | None = None
+
+    @property
+    def taken(self) -> Sequence[int]:
+        """Bytes that each adds to the data of the archive."""
+        if self.packed is None:
+            return self.sizes
+        return [size if packed is None else packed for size, packed in zip(self.sizes, self.packed, strict=True)]
+
+    def header(self) -> bytes:
+        """The header of their archive.
+
+        Raises ValueError for a member that goes on with a solid group where there is none.
+        """
+        count = len(self.names)
+        names = "\0".join([*self.names, ""]).encode("utf-16-le")
+        return b"".join(
+            (
+                bytes([Id.HEADER, Id.MAIN_STREAMS]),
+                self._streams(),
+                bytes([Id.END, Id.FILES]),
+                number(count),
+                # The first bytes say that all values are defined (times and attributes), and are not external.
+                _property(Id.NAMES, b"\0" + names),
+                _property(Id.MTIME, b"\1\0" + struct.pack(f"<{count}Q", *map(to_filetime, self.times_ns))),
+                _property(Id.ATTRIBUTES, b"\1\0" + struct.pack("<I", ATTRIBUTES) * count),
+                bytes([Id.END, Id.END]),
+            )
         )
+
+    def _folders(self) -> list[tuple[int, int]]:
+        """The first member of each folder, and the one after its last."""
+        count = len(self.names)
+        if self.packed is None:
+            return [(0, count)]
+        begins, solid = [], False
+        for at, packed in enumerate(self.packed):
+            if begins_folder(self.names[at], packed, solid=solid, first=at == 0):
+                begins.append(at)
+            solid = packed is not None
+        return list(zip(begins, [*begins[1:], count], strict=True))
+
+    def _streams(self) -> bytes:
+        """Clause Streams Info: where the members are, and how they are packed."""
+        folders, sizes, taken = self._folders(), self.sizes, self.taken
+        many = number(len(folders))
+        packed = b"".join([number(sum(taken[begin:end])) for begin, end in folders])
+        unpacked = b"".join([number(sum(sizes[begin:end])) for begin, end in folders])
+        coders = b"".join(
+            [coder_bytes(solid=self.packed is not None and self.packed[begin] is not None) for begin, _ in folders]
+        )
+        split = b""
+        if len(sizes) > len(folders):
+            # The last size of a folder is not written: it is what the others leave.
+            split = b"".join([number(size) for begin, end in folders for size in sizes[begin : end - 1]])
+            counts = b"".join([number(end - begin) for begin, end in folders])
+            split = bytes([Id.COUNTS]) + counts + bytes([Id.SIZE]) + split
+        return b"".join(
+            (
+                bytes([Id.PACK, 0]) + many + bytes([Id.SIZE]) + packed + bytes([Id.END]),
+                # The zero: the folders stand here, and not elsewhere.
+                bytes([Id.UNPACK, Id.FOLDER]) + many + b"\0" + coders,
+                bytes([Id.UNPACK_SIZE]) + unpacked + bytes([Id.END]),
+                bytes([Id.SUBSTREAMS]) + split + bytes([Id.CRC, 1]),
+                struct.pack(f"<{len(sizes)}I", *self.crc32s) + bytes([Id.END]),
+            )
+        )
+
+
+def columns_of(stored: Sequence[Stored]) -> Columns:
+    """The same members, field by field."""
+    members = [item.member for item in stored]
+    packed = [member.packed for member in members]
+    return Columns(
+        names=[member.name for member in members],
+        sizes=array("Q", [member.size for member in members]),
+        times_ns=[member.mtime_ns for member in members],
+        crc32s=array("I", [item.crc32 for item in stored]),
+        packed=None if packed.count(None) == len(packed) else packed,
     )
 
 
@@ -220,23 +281,7 @@ def header_bytes(stored: Sequence[Stored]) -> bytes:
 
     Raises ValueError for a member that goes on with a solid group where there is none.
     """
-    members = [item.member for item in stored]
-    count = len(members)
-    names = "".join(f"{member.name}\0" for member in members).encode("utf-16-le")
-    times = struct.pack(f"<{count}Q", *(to_filetime(member.mtime_ns) for member in members))
-    return b"".join(
-        (
-            bytes([Id.HEADER, Id.MAIN_STREAMS]),
-            _streams(members, [item.crc32 for item in stored]),
-            bytes([Id.END, Id.FILES]),
-            number(count),
-            # The first bytes say that all values are defined (times and attributes), and that they are not external.
-            _property(Id.NAMES, b"\0" + names),
-            _property(Id.MTIME, b"\1\0" + times),
-            _property(Id.ATTRIBUTES, b"\1\0" + struct.pack("<I", ATTRIBUTES) * count),
-            bytes([Id.END, Id.END]),
-        )
-    )
+    return columns_of(stored).header()
 
 
 def start_header(header: bytes, *, data: int) -> bytes:

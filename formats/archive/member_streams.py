@@ -23,13 +23,16 @@ def read_at(source: BinaryIO, offset: int, size: int, *, place: str) -> bytes:
 
 
 class MemberStream(Stream):
-    """The content of one member; the read that reaches its end raises `DigestMismatchError` if its CRC-32 differs."""
+    """The content of one member; the read that reaches its end raises `DigestMismatchError` if its CRC-32 differs.
 
-    def __init__(self, source: BinaryIO, stored: Stored) -> None:
+    ``crc``: whether it is looked at; who compares the content with a stronger digest learns nothing from it.
+    """
+
+    def __init__(self, source: BinaryIO, stored: Stored, *, crc: bool = True) -> None:
         self._source = source
         self._stored = stored
         self._at = 0
-        self._crc = 0
+        self._crc: int | None = 0 if crc else None
 
     def readable(self) -> bool:
         """True."""
@@ -47,10 +50,11 @@ class MemberStream(Stream):
         if size == 0:
             return b""
         data = self._next(size)
-        crc = zlib.crc32(data, self._crc)
-        if len(data) == left and crc != self._stored.crc32:
-            raise DigestMismatchError("does not have the CRC-32 of the archive's header", place=member.name)
-        self._crc = crc
+        if self._crc is not None:
+            crc = zlib.crc32(data, self._crc)
+            if len(data) == left and crc != self._stored.crc32:
+                raise DigestMismatchError("does not have the CRC-32 of the archive's header", place=member.name)
+            self._crc = crc
         self._at += len(data)
         return data
 

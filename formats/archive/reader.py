@@ -94,8 +94,12 @@ class ArchiveReader:
         if len(members) > len(self._stored):
             raise UnexpectedError("listed but missing", place=members[len(self._stored)][0])
 
-    def open(self, index_or_name: int | str) -> BinaryIO:
+    def open(self, index_or_name: int | str, *, crc: bool = True, through: BinaryIO | None = None) -> BinaryIO:
         """The content of a member, by its number (from 0) or name, to be read once from its start.
+
+        ``crc``: False for who compares the content with a digest of his own: the CRC-32 is not looked at then, where
+        the member is not in a solid group. ``through``: another stream of the same archive, from which the content of
+        such a member is read.
 
         To read one of a solid group, what is before it in the group is unpacked as well; members that are read in
         stored order, each to its end, are unpacked in one pass.
@@ -112,5 +116,6 @@ class ArchiveReader:
             index_or_name = self._index[index_or_name]
         stored = self._stored[index_or_name]
         if stored.group is None:
-            return cast(BinaryIO, MemberStream(self._source, stored))
+            source = self._source if through is None else through
+            return cast(BinaryIO, MemberStream(source, stored, crc=crc))
         return cast(BinaryIO, SolidStream(self._groups, self._source, stored, stored.group))

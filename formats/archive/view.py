@@ -6,20 +6,21 @@ CRC-32s are known, the archive need not be written to be read.
 
 from __future__ import annotations
 
+import io
 import zlib
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from itertools import accumulate
 from typing import BinaryIO
 
-from formats.archive.header import START_SIZE, Member, Stored, check_clashes, header_bytes, start_header
+from formats.archive.header import START_SIZE, Columns, Member, Stored, check_clashes, columns_of, start_header
 from formats.errors import MalformedError, UnreadableError
+from formats.records import Many
 from formats.streams import View
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Span:
+class Span(Many, frozen=True, kw_only=True):
     """A member, the CRC-32 of its content, and where that is: from byte ``offset`` of what ``open`` gives.
 
     For the first member of a solid group it is the stream of the whole group that is there; the others have nothing.
@@ -32,6 +33,10 @@ class Span:
     offset: int = 0
 
 
+def _not_at_once(_number: int) -> None:
+    """No member is had other than by opening it."""
+
+
 class ArchiveView(View):
     """The archive of ``spans``, readable and seekable; one thread at a time may use it.
 
@@ -41,25 +46,51 @@ class ArchiveView(View):
     """
 
     def __init__(self, spans: Sequence[Span]) -> None:
-        if not spans:
-            raise MalformedError("an archive without members")
         check_clashes([span.member.name for span in spans])
-        starts = array("Q", [START_SIZE])
-        for span in spans:
-            starts.append(starts[-1] + span.member.taken)
-        header = header_bytes(
-            [
-                Stored(member=span.member, offset=start, crc32=span.crc32)
-                for span, start in zip(spans, starts, strict=False)
-            ]
-        )
-        # Parity has a few hundred archives open at once: of each member only this is kept.
-        self._starts = starts
-        self._end = starts[-1]
-        self._offsets = array("Q", (span.offset for span in spans)) if any(span.offset for span in spans) else None
         openers = [span.open for span in spans]
-        self._openers = openers[:1] if all(one is openers[0] for one in openers) else openers
-        self._packed_names = zlib.compress("\0".join(span.member.name for span in spans).encode(), 1)
+        self._lay_out(
+            columns_of([Stored(member=span.member, offset=0, crc32=span.crc32) for span in spans]),
+            offsets=[span.offset for span in spans],
+            openers=openers[:1] if all(one is openers[0] for one in openers) else openers,
+            at_once=_not_at_once,
+        )
+
+    @classmethod
+    def of_columns(
+        cls,
+        columns: Columns,
+        *,
+        offsets: Sequence[int],
+        opener: Callable[[int], BinaryIO],
+        at_once: Callable[[int], bytes | None] = _not_at_once,
+    ) -> ArchiveView:
+        """The archive of members whose names do not clash, which is not looked at again.
+
+        ``offsets`` and ``opener`` are as in `Span`. ``at_once``: the bytes of a member at offset 0 where they can be
+        had without opening it, in little time and memory; else None.
+        """
+        view = cls.__new__(cls)
+        view._lay_out(columns, offsets=offsets, openers=[opener], at_once=at_once)
+        return view
+
+    def _lay_out(
+        self,
+        columns: Columns,
+        *,
+        offsets: Sequence[int],
+        openers: Sequence[Callable[[int], BinaryIO]],
+        at_once: Callable[[int], bytes | None],
+    ) -> None:
+        if not columns.names:
+            raise MalformedError("an archive without members")
+        header = columns.header()
+        # Parity has a few hundred archives open at once: of each member only this is kept.
+        self._starts = array("Q", accumulate(columns.taken, initial=START_SIZE))
+        self._end = self._starts[-1]
+        self._offsets = array("Q", offsets) if any(offsets) else None
+        self._openers = openers
+        self._at_once = at_once
+        self._packed_names = zlib.compress("\0".join(columns.names).encode(), 1)
         self._packed_header = zlib.compress(header, 1)
         self._header = b""
         self._start = start_header(header, data=self._end - START_SIZE)
@@ -75,13 +106,36 @@ class ArchiveView(View):
             return _copy(self._header[at - self._end :], into)
         self._header = b""
         number = bisect_right(self._starts, at) - 1
+        is_open = self._open is not None and self._open[0] == number
+        if at == self._starts[number] and not is_open and (count := self._fill_at_once(number, into)):
+            return count
         left = self._starts[number + 1] - at
         source = self._content(number)
         source.seek((self._offsets[number] if self._offsets else 0) + at - self._starts[number])
-        count: int = source.readinto(into[:left])  # type: ignore[attr-defined]
+        count = int(source.readinto(into[:left]))  # type: ignore[attr-defined]
         if not count:
             name = zlib.decompress(self._packed_names).decode().split("\0")[number]
             raise UnreadableError(f"content ends {left} bytes early", place=name)
+        return count
+
+    def _fill_at_once(self, number: int, into: memoryview) -> int:
+        """Put as many whole members as there is room for at the beginning of ``into``, from ``number`` on.
+
+        Returns their bytes. The first that has no room is opened, and read on from there.
+        """
+        starts, at_once, count = self._starts, self._at_once, 0
+        room, last = len(into), len(starts) - 1
+        while number < last and count < room and (data := at_once(number)) is not None:
+            size = len(data)
+            if size != starts[number + 1] - starts[number]:
+                break
+            if count + size > room:
+                self._release()
+                self._open = number, io.BytesIO(data)
+                break
+            into[count : count + size] = data
+            count += size
+            number += 1
         return count
 
     def _content(self, number: int) -> BinaryIO:

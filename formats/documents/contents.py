@@ -10,12 +10,11 @@ which versions the parcel builds, and how contents are made from theirs (`format
 
 from __future__ import annotations
 
-import gzip
 import io
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, BinaryIO, cast
 
 from formats.codecs import CODECS, NAMES
@@ -28,6 +27,7 @@ from formats.delta.rows import (
     StepRow,
     in_order,
 )
+from formats.documents.contents_stream import LineStream, Run
 from formats.documents.fields import Package, Parcel, Version
 from formats.documents.listing import LINES, MAX_LINE, Entry, ListingCheck, ListingSummary
 from formats.errors import FormatError, MalformedError, UnexpectedError, UnknownFormatError
@@ -55,12 +55,8 @@ from formats.records import (
 MAX_MEMBERS = 65_536
 """Members in one archive, so that an archive's own list always fits in memory."""
 MAX_PACKAGES = 100_000
-_LEVEL = 6
-"""Level of compression, which decides the bytes."""
-_GZIP = 18
-"""Bytes that a gzip file has before and after its compressed bytes (RFC 1952)."""
-_BUFFER = 1 << 16
-"""Bytes of lines that are compressed together."""
+APART = 1024
+"""Entries of the smallest listing, and members of the smallest archive, whose lines are compressed apart."""
 MAX_DEFINITION = 1 << 16
 """Base64 characters of the largest package definition, with its signature, that is accepted."""
 DELTA = "delta"
@@ -146,89 +142,156 @@ def _header_row(line: bytes, place: str) -> _ArchiveRow | _SectionRow:
     return _HEADER_LINES.decode([line], lambda _: place)[0]
 
 
+@dataclass(kw_only=True, slots=True)
+class KeptRuns:
+    """The lines of long listings and archives as a gauge compressed them, in ``file``, for contents that have the same.
+
+    ``packages`` are known by the SHA-256 of their listings, ``archives`` by their numbers.
+    """
+
+    file: BinaryIO
+    packages: dict[str, Run] = field(default_factory=dict)
+    archives: dict[int, Run] = field(default_factory=dict)
+
+    def packages_alone(self) -> KeptRuns:
+        """The same without archives."""
+        return KeptRuns(file=self.file, packages=self.packages)
+
+
 class _ContentsLines:
     """The lines of contents in order: packages, each with its listing, then archives."""
 
-    def __init__(self, *, parcel: str, packages: int, archives: int) -> None:
-        self._put(_Header(parcel=parcel, packages=packages, archives=archives).json() + b"\n")
+    _stream: LineStream
+    _keep: BinaryIO | None = None
 
-    def _put(self, data: bytes) -> object:
-        """Take the next bytes."""
-        raise NotImplementedError
+    def _begin(self, *, parcel: str, packages: int, archives: int) -> None:
+        self._stream.put(_Header(parcel=parcel, packages=packages, archives=archives).json() + b"\n")
 
     def package(self, header: PackageHeader, lines: Iterable[bytes]) -> None:
         """Write a package and the ``lines`` of its listing, each with its newline."""
-        self._put(header.json() + b"\n")
+        self._stream.put(header.json() + b"\n")
+        if header.listing.entries >= APART:
+            self._package_run(header, self._stream.apart(lines, self._keep))
+            return
         for line in lines:
-            self._put(line)
+            self._stream.put(line)
 
     def archive(self, number: int, members: Sequence[MemberRecord]) -> None:
         """Write the member list of an archive."""
-        self._put(_HEADER_LINES.line(_ArchiveRow(archive=number, members=len(members))))
-        self._put(MEMBER_LINES.encode(members))
+        self._archive_row(number, len(members))
+        if len(members) >= APART:
+            pieces = (members[at : at + APART] for at in range(0, len(members), APART))
+            run = self._stream.apart(map(MEMBER_LINES.encode, pieces), self._keep)
+            self._archive_run(number, Run(at=run.at, size=run.size, lines=len(members)))
+        else:
+            self._stream.put(MEMBER_LINES.encode(members))
+
+    def _archive_row(self, number: int, members: int) -> None:
+        self._stream.put(_HEADER_LINES.line(_ArchiveRow(archive=number, members=members)))
+
+    def _package_run(self, header: PackageHeader, run: Run) -> None:
+        """Take note of the lines of a listing, which were compressed apart."""
+
+    def _archive_run(self, number: int, run: Run) -> None:
+        """Take note of the lines of an archive, which were compressed apart."""
 
     def delta(self, versions: Sequence[BaseVersionRow], recipes: Iterable[bytes], *, lines: int) -> None:
         """Write the section with the ``versions`` that the parcel builds on, after the archives.
 
         ``recipes`` are the lines of all recipes, as `DELTA_LINES` writes them, ``lines`` in number.
         """
-        self._put(_HEADER_LINES.line(_SectionRow(kind=DELTA, lines=len(versions) + lines)))
-        self._put(DELTA_LINES.encode(versions))
+        self._stream.put(_HEADER_LINES.line(_SectionRow(kind=DELTA, lines=len(versions) + lines)))
+        self._stream.put(DELTA_LINES.encode(versions))
         for data in recipes:
-            self._put(data)
+            self._stream.put(data)
 
 
 class ContentsWriter(_ContentsLines):
     """Writes contents. Close it to finish the file."""
 
-    def __init__(self, out: BinaryIO, *, parcel: str, packages: int, archives: int) -> None:
-        """``out`` gets the gzip stream; it is not closed."""
-        # mtime=0 and no file name: the same contents make the same bytes.
-        packed = gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=out, mtime=0)
-        self._lines = io.BufferedWriter(packed, _BUFFER)
-        super().__init__(parcel=parcel, packages=packages, archives=archives)
+    def __init__(
+        self, out: BinaryIO, *, parcel: str, packages: int, archives: int, kept: KeptRuns | None = None
+    ) -> None:
+        """``out`` gets the gzip stream; it is not closed. ``kept``: what need not be compressed again."""
+        self._stream = LineStream(out.write)
+        self._kept = kept
+        self._begin(parcel=parcel, packages=packages, archives=archives)
 
-    def _put(self, data: bytes) -> object:
-        return self._lines.write(data)
+    def package(self, header: PackageHeader, lines: Iterable[bytes]) -> None:
+        """See above; the ``lines`` are not asked for where they are kept."""
+        run = None if self._kept is None else self._kept.packages.get(header.listing.sha256)
+        if self._kept is None or run is None:
+            super().package(header, lines)
+            return
+        self._stream.put(header.json() + b"\n")
+        self._stream.again(run, self._kept.file)
+
+    def kept_archive(self, number: int) -> bool:
+        """Write the member list of an archive if it is kept; whether it was."""
+        run = None if self._kept is None else self._kept.archives.get(number)
+        if self._kept is None or run is None:
+            return False
+        self._archive_row(number, run.lines)
+        self._stream.again(run, self._kept.file)
+        return True
 
     def close(self) -> None:
         """Finish the gzip stream."""
-        self._lines.close()
+        self._stream.finish()
 
 
 class ContentsGauge(_ContentsLines):
-    """The size of contents that are not written; a copy of it goes on with other archives for the same packages."""
+    """The size of contents that are not written; a copy of it goes on with other archives for the same packages.
 
-    def __init__(self, *, parcel: str, packages: int, archives: int) -> None:
-        self._deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL)
-        self._count = _GZIP
-        self._waiting: list[bytes] = []
-        self._waiting_size = 0
-        super().__init__(parcel=parcel, packages=packages, archives=archives)
+    What is compressed apart is kept in the file ``keep``, those archives that the last copy was told.
+    """
 
-    def _put(self, data: bytes) -> object:
-        self._waiting.append(data)
-        self._waiting_size += len(data)
-        if self._waiting_size >= _BUFFER:
-            self._pack()
-        return None
+    def __init__(self, *, parcel: str, packages: int, archives: int, keep: BinaryIO | None = None) -> None:
+        self._count = 0
+        self._stream = LineStream(self._add)
+        self._keep = keep
+        self._kept = KeptRuns(file=keep) if keep is not None else None
+        self._last: KeptRuns | None = None
+        self._begin(parcel=parcel, packages=packages, archives=archives)
 
-    def _pack(self) -> None:
-        self._count += len(self._deflate.compress(b"".join(self._waiting)))
-        self._waiting, self._waiting_size = [], 0
+    def _add(self, data: bytes) -> None:
+        self._count += len(data)
+
+    def _package_run(self, header: PackageHeader, run: Run) -> None:
+        if self._kept is not None:
+            self._kept.packages[header.listing.sha256] = run
+
+    def _archive_run(self, number: int, run: Run) -> None:
+        if self._kept is not None:
+            self._kept.archives[number] = run
+
+    @property
+    def kept(self) -> KeptRuns | None:
+        """What was compressed apart."""
+        return self._kept
 
     def copy(self) -> ContentsGauge:
-        """Another one, which has counted the same so far."""
-        self._pack()
+        """Another one, which has counted the same so far. The archives that an earlier copy was told are forgotten."""
         other = copy(self)
-        other._deflate, other._waiting = self._deflate.copy(), []
+        other._stream = self._stream.copy(other._add)
+        other._count = self._count
+        if self._kept is not None:
+            if self._last is not None:
+                self._last.archives.clear()
+            end = max((run.at + run.size for run in self._kept.packages.values()), default=0)
+            self._kept.file.seek(end)
+            self._kept.file.truncate()
+            self._last = other._kept = self._kept.packages_alone()
         return other
 
     @property
     def size(self) -> int:
         """Bytes of the contents so far, were they finished now."""
-        self._pack()
-        return self._count + len(self._deflate.copy().flush())
+        other = copy(self)
+        other._stream = self._stream.copy(other._add)
+        other._count = self._count
+        other._stream.finish()
+        return other._count
 
 
 class _Lines(io.RawIOBase):

@@ -8,8 +8,9 @@ million entries is never in memory as a whole.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, BinaryIO
 
 from formats.blocks import BLOCK
@@ -41,6 +42,8 @@ _LONGEST_PLAIN = 6 * (MAX_PATH + MAX_TARGET) + 512
 """Bytes of the longest line without holes: two texts, six bytes for each of theirs, two digests and some numbers."""
 _LONGEST_RUN = 2 * 21
 """Bytes that a hole, and the data before it, take in a line at most."""
+_TOGETHER = 256
+"""Entries that are written together."""
 _AWAITED = 200
 """Bytes beside its path that a file takes there."""
 EMPTY = sha256_hex(b"")
@@ -172,8 +175,12 @@ class ListingCheck:
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
-        self._last: list[bytes] = []
+        self._folder: bytes | None = None
+        """The folder of the last entry, which is listed; None before the first."""
+        self._name = b""
+        """Its name there."""
         self._folders: list[bytes] = []
+        """The folder that was listed last, or one above it."""
         self._entries = self._files = self._bytes = self._holes = 0
         self._names: dict[str, int] = {}
         """How many further names are still to come, for each file that has such."""
@@ -182,30 +189,47 @@ class ListingCheck:
 
     def add(self, entry: Entry, line: bytes) -> None:
         """Take the next entry; ``line`` is with its newline."""
-        key = path_key(entry.path)
-        if key <= self._last:
-            raise MalformedError("out of order or listed twice", place=entry.path)
+        self.add_entry(entry)
+        self.add_lines(line)
+
+    def add_lines(self, lines: bytes) -> None:
+        """Take the lines of entries that were taken by `add_entry`, each with its newline."""
+        self._hash.update(lines)
+
+    def add_entry(self, entry: Entry) -> None:
+        """Take the next entry without its line, which is to come before the `summary`."""
+        path = entry.path.encode("utf-8", "surrogatepass")
+        folder, _, name = path.rpartition(b"/")
+        if folder != self._folder or name <= self._name:
+            self._enter(path, entry.path)
+        self._folder, self._name = folder, name
+        self._entries += 1
+        if isinstance(entry, FileEntry):
+            self._files += 1
+            self._bytes += entry.size
+            if self._bytes > MAX_INT:
+                raise TooLargeError(f"with it, all files together have more than {MAX_INT} bytes", place=entry.path)
+            if entry.holes:
+                self._holes += hole_bytes(entry.holes)
+            if entry.further_names:
+                self._await_names(entry)
+        elif isinstance(entry, FolderEntry):
+            self._folders = path.split(b"/")
+        elif isinstance(entry, HardLinkEntry):
+            self._take_name(entry)
+
+    def _enter(self, path: bytes, place: str) -> None:
+        """Judge an entry that does not simply follow the last one in its folder."""
+        key = path.split(b"/")
+        if self._folder is not None:
+            above = self._folder.split(b"/") if self._folder else []
+            if key <= [*above, self._name]:
+                raise MalformedError("out of order or listed twice", place=place)
         parent = key[:-1]
         while self._folders != parent[: len(self._folders)]:
             self._folders.pop()
         if self._folders != parent:
-            raise MalformedError("its folder is not listed", place=entry.path)
-        match entry:
-            case FileEntry():
-                self._files += 1
-                self._bytes += entry.size
-                self._holes += hole_bytes(entry.holes)
-                if self._bytes > MAX_INT:
-                    raise TooLargeError(f"with it, all files together have more than {MAX_INT} bytes", place=entry.path)
-                if entry.further_names:
-                    self._await_names(entry)
-            case FolderEntry():
-                self._folders = key
-            case HardLinkEntry():
-                self._take_name(entry)
-        self._last = key
-        self._entries += 1
-        self._hash.update(line)
+            raise MalformedError("its folder is not listed", place=place)
 
     def _await_names(self, entry: FileEntry) -> None:
         self._names[entry.path] = entry.further_names
@@ -280,11 +304,23 @@ def without_hard_links(entries: Iterable[Entry]) -> Iterator[FileEntry | FolderE
 def write_listing(entries: Iterable[Entry], out: BinaryIO) -> ListingSummary:
     """Write ``entries`` (in path order) as lines and return their summary; raises as `ListingCheck.add` does."""
     check = ListingCheck()
-    for entry in entries:
-        line = entry_line(entry)
-        check.add(entry, line)
-        out.write(line)
+    every = iter(entries)
+    while batch := list(islice(every, _TOGETHER)):
+        lines = _lines_of(batch)
+        for entry in batch:
+            check.add_entry(entry)
+        check.add_lines(lines)
+        out.write(lines)
     return check.summary()
+
+
+def _lines_of(entries: Sequence[Entry]) -> bytes:
+    """The lines of ``entries``; raises as `entry_line` does."""
+    try:
+        lines = LINES.lines(entries)
+    except (FormatError, UnicodeEncodeError):
+        return b"".join(map(entry_line, entries))
+    return lines if len(lines) <= MAX_LINE else b"".join(map(entry_line, entries))
 
 
 def entry_line(entry: Entry) -> bytes:

@@ -32,7 +32,7 @@ from formats.records.declare import (
     parse_base64,
     text,
 )
-from formats.records.lines import LineCodec, LineReader, Row, changed, read_rows
+from formats.records.lines import LineCodec, LineReader, Many, Row, changed, read_rows
 from formats.records.record import Document, NamedRecord, Record, read, read_named
 from formats.records.times import format_time, parse_time
 
@@ -49,6 +49,7 @@ __all__ = [
     "Key",
     "LineCodec",
     "LineReader",
+    "Many",
     "NamedRecord",
     "Number",
     "Record",

@@ -17,11 +17,15 @@ from formats.errors import FormatError, MalformedError, TooLargeError, UnknownFo
 from formats.records.canonical import decode_as, encode, join, moved
 
 
+class Many(msgspec.Struct, frozen=True, kw_only=True):
+    """A record of which there are very many: a frozen keyword-only dataclass that is made in a fifth of the time."""
+
+
 class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
     """A record that is one JSON array a line; a subclass says ``tag="f", frozen=True, kw_only=True``."""
 
 
-AnyRow = TypeVar("AnyRow", bound=Row)
+AnyRow = TypeVar("AnyRow", bound=msgspec.Struct)
 SomeRow = TypeVar("SomeRow")
 BATCH_LINES = 1024
 """Lines that are decoded at once, at most."""
@@ -88,6 +92,12 @@ class LineCodec(Generic[SomeRow]):
         """The line of one row, with its newline, judged first."""
         self._judge(row)
         return self._encoder.encode(row) + b"\n"
+
+    def lines(self, rows: Sequence[SomeRow]) -> bytes:
+        """The lines of many rows, each with its newline, judged first."""
+        for row in rows:
+            self._judge(row)
+        return self._encoder.encode_lines(rows)
 
     def decode(self, lines: Sequence[bytes], place: Callable[[int], str]) -> list[SomeRow]:
         """The rows of ``lines`` (without newlines), judged; ``place(n)`` is where the ``n``-th of them stands.

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
@@ -60,6 +60,7 @@ import formats.names
 from courier.files import RESERVE
 from courier.media.reading import LAYOUTS, Layout
 from formats.archive import Member
+from formats.archive.header import Columns
 from formats.archive.view import ArchiveView, Span
 from formats.documents.contents import MemberRecord
 from formats.documents.listing import Entry, FileEntry, HardLinkEntry, LinkEntry
@@ -711,12 +712,12 @@ def _fewer(members: Members) -> Members:
 
 
 def _renamed(name: str) -> Callable[[Members], Members]:
-    return lambda members: [*members[:-1], (replace(members[-1][0], name=name), members[-1][1])]
+    return lambda members: [*members[:-1], (changed(members[-1][0], name=name), members[-1][1])]
 
 
 def _longer(members: Members) -> Members:
     data = members[-1][1]().read() + b"!"
-    return [*members[:-1], (replace(members[-1][0], size=len(data)), lambda: io.BytesIO(data))]
+    return [*members[:-1], (changed(members[-1][0], size=len(data)), lambda: io.BytesIO(data))]
 
 
 def _other_bytes(members: Members) -> Members:
@@ -732,22 +733,27 @@ def _swapped(members: Members) -> Members:
 def rogue(change_members: Callable[[Members], Members] = lambda members: members) -> Iterator[pytest.MonkeyPatch]:
     """While it lasts, archives are composed with changed members, and no name is checked by whoever makes them."""
 
-    def content(number: int, span: Span) -> bytes:
-        with span.open(number) as source:
-            source.seek(span.offset)
-            return source.read(span.member.size)
+    def view(
+        columns: Columns, *, offsets: Sequence[int], opener: Callable[[int], BinaryIO], at_once: object
+    ) -> ArchiveView:
+        def content(number: int) -> bytes:
+            with opener(number) as source:
+                source.seek(offsets[number])
+                return source.read(columns.sizes[number])
 
-    def view(spans: Sequence[Span]) -> ArchiveView:
-        changed = change_members([(one.member, partial(io.BytesIO, content(n, one))) for n, one in enumerate(spans)])
+        assert columns.packed is None
+        fields = zip(columns.names, columns.sizes, columns.times_ns, strict=True)
+        members = [Member(name=name, size=size, mtime_ns=time) for name, size, time in fields]
+        after = change_members([(one, partial(io.BytesIO, content(n))) for n, one in enumerate(members)])
         return ArchiveView(
             [
-                Span(member=member, crc32=zlib.crc32(opener().read()), open=lambda n: changed[n][1]())
-                for member, opener in changed
+                Span(member=member, crc32=zlib.crc32(open_one().read()), open=lambda n: after[n][1]())
+                for member, open_one in after
             ]
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(courier.parcel.recipes, "ArchiveView", view)
+        patch.setattr(ArchiveView, "of_columns", staticmethod(view))
         for module, check in (
             (formats.archive.writer, "check_member"),
             (formats.documents.listing, "check_path"),

@@ -71,12 +71,14 @@ def build_archive(place: BuildPlace, archive: PlannedArchive) -> Failure | None:
 
     def work(site: Site) -> None:
         encryptor = ParcelEncryptor.in_folder(place.folder, place.recipients) if place.recipients else None
+        contents = _contents(site, place)
         builder = ArchiveBuilder(
             place.folder,
-            _contents(site, place).open_content,
+            contents.open_content,
             level=place.level,
             encryptor=encryptor,
             progress=lambda _: None,
+            small=contents.small,
         )
         builder.build([archive])
 
@@ -112,6 +114,7 @@ def make_parity_group(place: BuildPlace, packing: PackingList, number: int) -> F
             packing,
             open_content=_contents(site, place).open_content,
             lacking=_contents(site, place).lacking,
+            small=_contents(site, place).small,
             encryptor=lambda: ParcelEncryptor.in_folder(place.folder, place.recipients),
         )
         make_group(ParcelParity(packing).groups[number], files)

@@ -7,6 +7,7 @@ the store only keeps what packages are made of. `tests/site/store/test_content_s
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from types import TracebackType
 from typing import BinaryIO, Protocol
 
 from formats.documents.listing import Entry, ListingSummary
+from formats.records import Many
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,8 +28,7 @@ class Finding:
     problem: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoredContent:
+class StoredContent(Many, frozen=True, kw_only=True):
     """One content of the store: its SHA-256, its bytes, and the SHA-256 of its block table.
 
     The table has the SHA-256 (32 bytes) of each block of 1 MiB; the last block may be shorter. ``blocks`` is empty for
@@ -76,6 +77,14 @@ class ContentStore(Protocol):
 
         What is read is not compared with the SHA-256: the caller does that.
         """
+
+    def small_content(self, digest: bytes) -> bytes | None:
+        """The bytes of a content by its SHA-256 (32 bytes), compared with it, where it is kept with many others.
+
+        None where it is not, is missing or differs: `open_content` then tells. Contents that are asked for one after
+        the other as they were added take one read for many.
+        """
+        return None
 
     def block_digests(self, sha256: str, size: int) -> bytes:
         """The block table of a content of ``size`` bytes: the SHA-256 (32 bytes) of each block of 1 MiB.
@@ -186,6 +195,10 @@ class Staging(Protocol):
         ``name_too``: gives the file itself one more name, and says whether it could: a store on the same file system
         then keeps that, and copies nothing. It is called once all of the file is read; what it raises ends the adding.
         """
+
+    def add_bytes(self, data: bytes, progress: Callable[[int], None] = lambda _: None) -> StoredContent:
+        """Take in one content that is in memory, as `add` does."""
+        return self.add(io.BytesIO(data), progress)
 
     def begin(self) -> IncomingContent:
         """Begin to take in one content that comes in parts. Several may be under way at once."""

@@ -91,6 +91,10 @@ class FolderStore(ContentStore):
             raise _missing(f"content {sha256}")
         return io.BytesIO(data)
 
+    def small_content(self, digest: bytes) -> bytes | None:
+        """See `ContentStore.small_content`."""
+        return self._packs.good(digest)
+
     def block_digests(self, sha256: str, size: int) -> bytes:
         """See `ContentStore.block_digests`."""
         if not self.has(sha256, size):

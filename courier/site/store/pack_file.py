@@ -111,8 +111,7 @@ class PackWriter:
         if self._out is None or self._at >= PACK_SIZE:
             self._begin()
         assert self._out is not None
-        self._out.write(HEADER.pack(digest, len(data)))
-        self._out.write(data)
+        self._out.write(HEADER.pack(digest, len(data)) + data)
         offset = self._at + HEADER.size
         self._at = offset + len(data)
         self._written(HEADER.size + len(data))

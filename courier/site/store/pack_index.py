@@ -16,13 +16,13 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from courier.files import TEMP, flush_files, make_folder, sync_folder
 from courier.site.store.pack_file import GONE, HEADER, PACK, read_marks, read_records, sizes
 from courier.site.store.sqlite_errors import explained, is_busy, is_damaged
+from formats.records import Many
 
 T = TypeVar("T")
 
@@ -33,7 +33,10 @@ CREATE TABLE content (
     digest BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
-_FIND = "SELECT name, offset, length FROM content JOIN pack ON pack.id = content.pack WHERE digest = ?"
+_FIND = "SELECT digest, name, offset, length FROM content JOIN pack ON pack.id = content.pack WHERE digest IN "
+_LENGTH = "SELECT digest, length FROM content WHERE digest IN "
+_AT_ONCE = 200
+"""Contents that one statement looks for; fewer than the variables that any SQLite takes."""
 _ALL = "SELECT digest, length FROM content ORDER BY digest"
 _PAGE = "SELECT digest, length FROM content WHERE digest > ? ORDER BY digest LIMIT ?"
 _WAIT = 60.0
@@ -42,8 +45,7 @@ _CACHE = 32 << 10
 """KiB of the database that a writer keeps in memory."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class Place(Many, frozen=True, kw_only=True):
     """Where a content lies: ``length`` bytes from ``offset`` of the pack called ``pack``."""
 
     pack: str
@@ -72,20 +74,16 @@ class PackIndex:
         """Where each of many contents lies; those that are not packed are left out."""
 
         def look(connection: sqlite3.Connection) -> dict[bytes, Place]:
-            found = {}
-            # One transaction: SQLite asks the system for locks and other writers only once.
-            connection.execute("BEGIN")
-            try:
-                for digest in wanted:
-                    row = connection.execute(_FIND, (digest,)).fetchone()
-                    if row is not None:
-                        found[digest] = Place(pack=row[0], offset=row[1], length=row[2])
-            finally:
-                connection.execute("ROLLBACK")
-            return found
+            rows = _rows_of(connection, _FIND, wanted)
+            return {digest: Place(pack=pack, offset=offset, length=length) for digest, pack, offset, length in rows}
 
         wanted = list(digests)
         return self._reading(look, {})
+
+    def lengths(self, digests: Iterable[bytes]) -> dict[bytes, int]:
+        """The bytes of each of many contents; those that are not packed are left out."""
+        wanted = list(digests)
+        return self._reading(lambda connection: dict(_rows_of(connection, _LENGTH, wanted)), {})
 
     def page(self, after: bytes, most: int) -> list[tuple[bytes, int]]:
         """SHA-256 and length of at most ``most`` contents, in order, from the first one after ``after``."""
@@ -255,6 +253,18 @@ class PackIndex:
             connection.close()
             raise
         return connection
+
+
+def _rows_of(connection: sqlite3.Connection, query: str, digests: list[bytes]) -> Iterator[tuple[Any, ...]]:
+    """The rows of those of many contents that there are."""
+    # One transaction: SQLite asks the system for locks and other writers only once.
+    connection.execute("BEGIN")
+    try:
+        for begin in range(0, len(digests), _AT_ONCE):
+            some = digests[begin : begin + _AT_ONCE]
+            yield from connection.execute(f"{query}({','.join('?' * len(some))})", some)
+    finally:
+        connection.execute("ROLLBACK")
 
 
 def _unlike(one: Iterable[tuple[bytes, int]], other: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:

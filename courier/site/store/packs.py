@@ -54,7 +54,7 @@ class Packs:
 
     def lengths(self, digests: Iterable[bytes]) -> dict[bytes, int]:
         """The bytes of each of many contents; those that are not packed are left out."""
-        return {digest: place.length for digest, place in self._index.find_all(digests).items()}
+        return self._index.lengths(digests)
 
     def read_already(self, digest: bytes) -> bytes | None:
         """The bytes of a content that were read together with the one before it, once; None where they were not."""
@@ -76,6 +76,15 @@ class Packs:
                 if place == before:
                     return None
         return None
+
+    def good(self, digest: bytes) -> bytes | None:
+        """The bytes of a content that has its SHA-256, as `read` gives them; else None."""
+        data = self._ahead.take(digest)
+        if data is None:
+            data = self.read(digest)
+            if data is None or hashlib.sha256(data).digest() != digest:
+                return None
+        return data
 
     def problem(self, digest: bytes) -> str:
         """What is wrong with a content; empty when it is good."""

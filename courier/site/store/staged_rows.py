@@ -6,11 +6,14 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from courier.site.store.key_set import KeySet
 from courier.site.store.packs import Row
 from courier.site.store.sqlite_errors import explained
 
-_ROWS = 10_000
-"""Rows that are kept in memory."""
+_ROWS = 1 << 15
+"""Rows that are kept in memory, some 10 MB of them."""
+_SHORT = 8
+"""Bytes of the digests of the others that are: the database is asked only for what begins as one of them does."""
 
 
 class StagedRows:
@@ -20,6 +23,7 @@ class StagedRows:
         self._path = path
         self._last: dict[bytes, tuple[int, int, int]] = {}
         self._before: sqlite3.Connection | None = None
+        self._begin_as = KeySet(_SHORT)
 
     def __contains__(self, digest: bytes) -> bool:
         return self.length(digest) is not None
@@ -28,7 +32,7 @@ class StagedRows:
         """The bytes of a content; None where it was not noted."""
         if digest in self._last:
             return self._last[digest][2]
-        if self._before is None:
+        if self._before is None or digest[:_SHORT] not in self._begin_as:
             return None
         row = self._before.execute("SELECT length FROM content WHERE digest = ?", (digest,)).fetchone()
         return None if row is None else int(row[0])
@@ -54,6 +58,8 @@ class StagedRows:
             rows = ((digest, *place) for digest, place in sorted(self._last.items()))
             self._before.executemany("INSERT INTO content VALUES (?, ?, ?, ?)", rows)
             self._before.execute("COMMIT")
+        for digest in self._last:
+            self._begin_as.add(digest[:_SHORT])
         self._last = {}
 
     def in_order(self) -> Iterator[Row]:

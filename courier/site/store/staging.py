@@ -122,6 +122,13 @@ class LocalStaging(Staging):
             raise
         return incoming.stage()
 
+    def add_bytes(self, data: bytes, progress: Callable[[int], None] = lambda _: None) -> StoredContent:
+        """See `Staging.add_bytes`."""
+        if len(data) > self.packed:
+            return super().add_bytes(data, progress)
+        progress(len(data))
+        return self.keep_small(data)
+
     def _sharing(self, descriptor: int) -> Path | None:
         """A new file that shares the blocks of an open one on the disk; None where the file system cannot do that."""
         path = self._new_file()
