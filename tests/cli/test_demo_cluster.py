@@ -43,8 +43,13 @@ def none_is_left(variable: str, folders: set[Path]) -> bool:
 def test_a_parcel_is_built_by_two_workers_from_a_bucket(tmp_path: Path) -> None:
     stock_tool("initdb")
     folders = set(Path("/tmp").glob("courier-pg-*"))
-    more = {"TMPDIR": str(tmp_path), "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_PROFILE": "none"}
-    ran = run_process("demo", "--cluster", "--json-lines", cwd=ROOT, **more)
+    ran = run_process(
+        *("demo", "--cluster", "--json-lines"),
+        cwd=ROOT,
+        TMPDIR=str(tmp_path),
+        AWS_ENDPOINT_URL="http://127.0.0.1:9",
+        AWS_PROFILE="none",
+    )
     *steps, document = map(json.loads, ran.out.splitlines())
     assert [step["number"] for step in steps] == list(range(1, len(steps) + 1))
     assert document["state"] == "Confirmed"
