@@ -84,6 +84,7 @@ def is_held(home: Home, package: str, root: Path, number: int) -> bool:
     return digests_of(root / f"{home.code}-{number}") == digests_of(root / f"month-{number}")
 
 
+@pytest.mark.long
 def test_a_new_version_travels_as_what_has_changed_also_where_the_base_rotted(
     sites: tuple[Home, Home], tmp_path: Path
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_new_version_travels_as_what_has_changed_also_where_the_base_rotted(
     assert hq("doctor")["findings"] == []
 
 
+@pytest.mark.long
 def test_a_base_that_is_swapped_between_check_and_use_makes_nothing(
     sites: tuple[Home, Home], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ def made(root: Path, code: str, bucket: Bucket) -> Home:
     return home
 
 
+@pytest.mark.long
 def test_a_parcel_goes_from_swift_to_swift(tmp_path: Path) -> None:
     hq, br = (made(tmp_path, code, new_swift_bucket()) for code in ("HQ1", "BR1"))
     introduce(tmp_path, hq, br)
