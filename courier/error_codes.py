@@ -172,6 +172,7 @@ class Code(StrEnum):
     TOO_LARGE = "too-large", "A size or count is beyond the limit of the format."
     TOO_MANY_HOLES = "too-many-holes", "Sparse files of a parcel have more bytes of holes than the site's policy takes."
     TOO_LONG_IN_TRANSIT = "too-long-in-transit", "The parcel was under way longer than the site's policy allows."
+    TWO_STEPS = "two-steps", "The parcel cannot be built and written in one pass; it takes two commands."
     UNEXPECTED = "unexpected", "A fault of the toolkit or the system that has no code of its own."
     UNEXPECTED_MEMBER = "unexpected-member", "A medium or archive holds other files than its packing list says."
     UNKNOWN_FORMAT = "unknown-format", "A format or version that this release does not know."

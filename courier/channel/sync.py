@@ -24,7 +24,6 @@ from courier.channel.schedule import SECOND_NS, Limits, retry_ns
 from courier.channel.take_back import take_back
 from courier.channel.transport import check_going_on
 from courier.errors import BusyError, CourierError
-from courier.files import locked
 from courier.receiving.complete import complete_all
 from courier.receiving.parcel_status import ParcelStatus
 from courier.receiving.receipts import sign_receipts_anew
@@ -142,7 +141,7 @@ def exchange_locked(
     while True:
         begun = False
         try:
-            with locked(site.home / "channel" / "lock"):
+            with site.locked(site.home / "channel" / "lock"):
                 begun = True
                 return act()
         except BusyError:

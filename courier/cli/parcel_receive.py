@@ -56,7 +56,8 @@ def receive(
     """Receive volumes, and import the parcel once it is complete.
 
     Volumes may come in any order and any number of times. The import also waits until the network has said the same as
-    the media. With --progressive each package is imported as soon as all of it is here, before the rest comes.
+    the media. With --progressive each package is imported as soon as all of it is here, before the rest comes. Several
+    of these commands may read different volumes of one parcel at once; the last one imports it.
     """
     from courier.receiving.incomplete import damage_left
     from courier.receiving.receive import receive_media

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,7 @@ from courier.cli.cluster import CLUSTER, workers_of
 from courier.cli.command import DRY_RUN, command, console_of, group
 from courier.cli.config import config_of
 from courier.cli.console import Console
+from courier.cli.one_pass import OnePass, one_pass_of, written_document
 from courier.cli.planned_parcel import delta_document, delta_text, load_text, packing_document, say_plan, volumes_text
 from courier.cli.sent_parcel import say_usable
 from courier.cli.written_bytes import say_written
@@ -17,6 +19,7 @@ from courier.media.kinds import kinds_text
 from courier.text import plural, size_text
 
 if TYPE_CHECKING:
+    from courier.sending.plan import ParcelPlan
     from courier.sending.retention import Retained
     from courier.site.home import Site
     from formats.documents.packing import KeyWay, PackingList
@@ -40,6 +43,7 @@ CAPACITY = Annotated[
         "courier parcel create HQ100001:2 HQ100004 --to BR1 --to BR2 --capacity 64GB --spare-volumes 1",
         "courier parcel create HQ100001 --to BR1 --media lto8 --dry-run",
         "courier parcel create HQ100001 HQ100002 --to BR1 --media bd25 --first HQ100002",
+        "courier parcel create HQ100001 --to BR1 --media bd25 --redundancy none --write iso --out DISCS",
     ],
 )
 def create(
@@ -131,22 +135,34 @@ def create(
             help="Carry only what the destinations do not hold, or everything. Without either: only that, if it saves.",
         ),
     ] = None,
+    write: Annotated[
+        str | None,
+        typer.Option(
+            "--write",
+            metavar="LAYOUT",
+            help="Write the volumes in the same pass, as iso or folder: the content is read once. Needs --out.",
+        ),
+    ] = None,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--out", metavar="DIR", help="With --write: folder for the volumes; give several for several drives."
+        ),
+    ] = None,
     dry_run: DRY_RUN = False,
 ) -> None:
     """Plan, build and sign a parcel.
 
-    Give --media or --capacity, or set one by courier config. Nothing is written to media yet: that is courier parcel
-    write.
+    Give --media or --capacity, or set one by courier config. Without --write nothing is written to media yet: that is
+    courier parcel write.
     """
     from courier.errors import UsageError
     from courier.media.kinds import medium_capacity
     from courier.parcel.parity_plan import Redundancy
-    from courier.sending.build import build_parcel, building_bytes
+    from courier.sending.build import building_bytes
     from courier.sending.estimate import estimate_parcel
     from courier.sending.plan import ParcelRequest, draft_parcel
-    from courier.sending.retention import disk_bytes, keep_quota
     from courier.sending.supersede import check_supersedes
-    from courier.sending.usable import usable_packages
     from formats.codecs import COMPRESSIONS
     from formats.documents.packing import PRIORITIES
 
@@ -163,6 +179,7 @@ def create(
         raise UsageError(
             f"--priority {priority}: there is no such priority", hint=f"give one of {', '.join(PRIORITIES)}"
         )
+    one_pass = one_pass_of(write, out or (), cluster=cluster)
     if media is None and capacity is None:
         media, capacity = config.media or None, config.capacity or None
     kind, room = medium_capacity(media, capacity)
@@ -192,22 +209,43 @@ def create(
             console.warn(note)
         if plan.delta is not None:
             console.say(delta_text(plan.delta))
+        if one_pass is not None:
+            one_pass.check(plan)
         if dry_run:
             say_plan(console, plan, estimate_parcel(draft, plan), kept=building_bytes(plan))
             return
-        _say_discarded(console, keep_quota(site, coming=building_bytes(plan)))
+        del draft  # of very many files it is large, and what is of use is in the plan
+        _create(console, site, plan, one_pass, cluster)
+
+
+def _create(console: Console, site: Site, plan: ParcelPlan, one_pass: OnePass | None, cluster: str | None) -> None:
+    """Build a planned parcel, write it too if that is asked for, and say what was made."""
+    from courier.sending.build import build_parcel, building_bytes
+    from courier.sending.retention import disk_bytes, keep_quota
+    from courier.sending.usable import usable_packages
+
+    _say_discarded(console, keep_quota(site, coming=building_bytes(plan)))
+    done = None
+    if one_pass is not None:
+        parcel, done = one_pass.run(console, site, plan)
+    else:
         with workers_of(cluster) as executor, console.phases() as progress:
             parcel = build_parcel(site, plan, progress, executor=executor)
-        packing = parcel.packing
-        _say_built(console, packing)
-        say_usable(console, usable_packages(site, parcel), packing)
-        kept, all_kept = disk_bytes(site, packing.parcel), keep_quota(site)
-        _say_kept(console, site, kept, all_kept)
-        disk = say_written(console, plan.content_bytes)
+    packing = parcel.packing
+    _say_built(console, packing)
+    say_usable(console, usable_packages(site, parcel), packing)
+    kept, all_kept = disk_bytes(site, packing.parcel), keep_quota(site)
+    _say_kept(console, site, kept, all_kept)
+    disk = say_written(console, plan.content_bytes)
+    space = {"kept_bytes": kept, "built_bytes": all_kept.bytes, "parcel_quota": all_kept.quota}
+    found = {"notes": list(plan.notes), "overridden": list(plan.overridden), "delta": delta_document(plan.delta)}
+    document = {"state": parcel.sent.state, **found, **space, **disk, **packing_document(packing)}
+    if one_pass is None or done is None:
         _say_next(console, packing)
-        space = {"kept_bytes": kept, "built_bytes": all_kept.bytes, "parcel_quota": all_kept.quota}
-        found = {"notes": list(plan.notes), "overridden": list(plan.overridden), "delta": delta_document(plan.delta)}
-        console.result({"state": parcel.sent.state, **found, **space, **disk, **packing_document(packing)})
+    else:
+        one_pass.say_next(console, packing.parcel, done)
+        document = written_document(document, done)
+    console.result(document)
 
 
 def _say_built(console: Console, packing: PackingList) -> None:

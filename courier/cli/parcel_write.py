@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,12 +13,12 @@ from courier.cli.console import Console, duration_text
 from courier.cli.parcel_send import CAPACITY, MEDIA
 from courier.cli.planned_parcel import packing_document, volume_cell
 from courier.cli.written_bytes import say_written
+from courier.cli.written_volume import layout_named, say_after_writing, say_volume, volume_written
 from courier.text import plural, size_text
 
 if TYPE_CHECKING:
-    from courier.media.reading import Layout
     from courier.sending.outgoing_parcel import OutgoingParcel
-    from courier.sending.write import WritePlan, WriteReport, WrittenVolume
+    from courier.sending.write import WritePlan, WrittenVolume
     from courier.site.home import Site
 
 app = group("")
@@ -71,7 +71,7 @@ def write(
     from courier.sending.write import plan_writing, require_room, write_volumes
 
     console = console_of(context)
-    layout_of = _layout(layout, burn=bool(burn))
+    layout_of = layout_named(layout, burn=bool(burn))
 
     with console.site() as site:
         outgoing = open_outgoing(site, parcel)
@@ -110,47 +110,14 @@ def write(
                 site,
                 plan,
                 progress=progress,
-                written=lambda one: _say_written(console, one),
+                written=lambda one: say_volume(console, one),
                 changed=console.change_media,
             )
         burnt = _burn(console, site, parcel, done.volumes, burn) if burn else []
         disk = say_written(console, sum(plan.spaces[one.number].payload for one in done.volumes if not one.kept))
-        _say_next(console, parcel, done, layout="" if burn else layout)
-        volumes = [_written(one) for one in done.volumes]
+        say_after_writing(console, parcel, done, layout="" if burn else layout)
+        volumes = [volume_written(one) for one in done.volumes]
         console.result({"parcel_id": parcel, "state": done.state, "volumes": volumes, "burnt": burnt, **disk})
-
-
-def _layout(name: str, *, burn: bool) -> Layout:
-    """The layout of that name. Raises `UsageError`, also for one that is not burnt where it is to be."""
-    from courier.errors import UsageError
-    from courier.media.reading import LAYOUTS
-
-    if burn and name != "iso":
-        raise UsageError("--burn burns ISO images", hint="give --layout iso")
-    for layout in LAYOUTS:
-        if layout == name:
-            return layout
-    raise UsageError(f"--layout {name}: there is no such layout", hint=f"give one of {', '.join(LAYOUTS)}")
-
-
-def _say_written(console: Console, one: WrittenVolume) -> None:
-    reels = f" on {one.reels} reels" if one.reels > 1 else ""
-    what = "already written; verified again" if one.kept else f"written{reels} and read back"
-    if one.away:
-        what = f"written before, on a medium that is not here now; to write it again: --volume {one.number}"
-    console.say(f"Volume {one.number} of {one.of}: {one.path}, {size_text(one.bytes)}, {what}")
-    console.event({"volume": _written(one)})
-
-
-def _say_next(console: Console, parcel: str, done: WriteReport, *, layout: str) -> None:
-    """Say what comes next; ``layout``: that of what was written, where it is to be burnt by hand if it is ``iso``."""
-    from courier.sending.burn import burn_words
-
-    images = [one for one in done.volumes if not one.away]
-    if layout == "iso" and images:
-        console.say(f"To burn an image: {burn_words(images[0].path)}")
-    if done.state == "Written":
-        console.say(f"All volumes are written. Next: courier parcel ship {parcel}")
 
 
 def _burn(console: Console, site: Site, parcel: str, volumes: Sequence[WrittenVolume], drive: str) -> list[int]:
@@ -218,18 +185,3 @@ def _preview(console: Console, plan: WritePlan) -> None:
         ("VOLUME", "PAYLOAD", "ON THE MEDIUM", "FILL"),
         rows if len(rows) <= 20 else [*rows[:10], ("...", "", "", ""), *rows[-5:]],
     )
-
-
-def _written(one: WrittenVolume) -> dict[str, Any]:
-    return {
-        "number": one.number,
-        "of": one.of,
-        "path": str(one.path),
-        "bytes": one.bytes,
-        "layout": one.layout,
-        "state": "Written",
-        "kept": one.kept,
-        "away": one.away,
-        # The reels of a medium that is not here are not counted again; the log of the parcel has their number.
-        **({} if one.away else {"reels": one.reels}),
-    }

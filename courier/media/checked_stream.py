@@ -2,7 +2,7 @@
 
 A tape keeps what it was given, and an encrypted view of other content under the same key would tell what both are. So
 a payload file is compared block by block with the signed block table before a block is handed on; other files are
-compared with their SHA-256 as a whole.
+compared with their SHA-256 as a whole. The payload is tagged as it is handed on, for reading the medium back.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import BinaryIO, cast
 
 from courier.error_codes import Code
 from courier.errors import DamagedError
+from courier.media.written_tags import Tag, WrittenTags
 from formats.digest import SideHash
 
 _AHEAD = 4
@@ -35,21 +36,33 @@ class SourceFile:
     is_good: Callable[[int, bytes], bool] | None = None
 
 
-def checked(file: SourceFile, unit: int, progress: Callable[[int], None]) -> Callable[[], BinaryIO]:
+def checked(
+    file: SourceFile, unit: int, progress: Callable[[int], None], tags: WrittenTags | None = None
+) -> Callable[[], BinaryIO]:
     """What opens ``file`` as a stream that raises `DamagedError` where it is not what was signed.
 
-    ``unit``: bytes of a block of the block table. ``progress`` is told the bytes handed on.
+    ``unit``: bytes of a block of the block table. ``progress`` is told the bytes handed on; ``tags`` gets the tag of a
+    payload file, unless it is not read straight from its start to its end.
     """
 
     def open_it() -> BinaryIO:
-        stream = _Hashed(file, progress) if file.is_good is None else _Blocks(file, unit, progress)
+        stream = _Hashed(file, progress) if file.is_good is None else _Blocks(file, unit, progress, tags)
         return cast(BinaryIO, stream)
 
     return open_it
 
 
+def tagged(file: SourceFile, progress: Callable[[int], None], tags: WrittenTags) -> Callable[[], BinaryIO]:
+    """What opens ``file``, whose digest is not known yet, as a stream that is tagged as it is handed on."""
+
+    def open_it() -> BinaryIO:
+        return cast(BinaryIO, _Tagged(file, progress, tags))
+
+    return open_it
+
+
 class _Stream:
-    """What both kinds of streams have in common: one open file."""
+    """What all kinds of streams have in common: one open file."""
 
     def __init__(self, file: SourceFile, progress: Callable[[int], None]) -> None:
         self._file = file
@@ -124,12 +137,32 @@ class _Hashed(_Stream):
         super().close()
 
 
+class _Tagged(_Stream):
+    """A file that answers for its bytes itself, read straight from its start to its end."""
+
+    def __init__(self, file: SourceFile, progress: Callable[[int], None], tags: WrittenTags) -> None:
+        super().__init__(file, progress)
+        self._tag = Tag()
+        self._tags = tags
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._take(size)
+        if data:
+            self._tag.update(data)
+            if self._tag.count == self._file.size:
+                self._tags.put(self._file.path, self._tag)
+            self._progress(len(data))
+        return data
+
+
 class _Blocks(_Stream):
     """A file compared block by block: a block is handed on once it is known to be good."""
 
-    def __init__(self, file: SourceFile, unit: int, progress: Callable[[int], None]) -> None:
+    def __init__(self, file: SourceFile, unit: int, progress: Callable[[int], None], tags: WrittenTags | None) -> None:
         super().__init__(file, progress)
         self._unit = unit
+        self._tags = tags
+        self._tag = None if tags is None else Tag()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="block")
         self._waiting: deque[tuple[bytes, Future[bool]]] = deque()
         self._next = 0
@@ -148,6 +181,11 @@ class _Blocks(_Stream):
             left -= len(piece)
             self._at += len(piece)
         data = b"".join(pieces)
+        if self._tag is not None and self._tags is not None:
+            self._tag.update(data)
+            if self._tag.count == self._file.size:
+                self._tags.put(self._file.path, self._tag)
+                self._tag = None
         self._progress(len(data))
         return data
 
@@ -179,6 +217,7 @@ class _Blocks(_Stream):
     def seek(self, offset: int, whence: int = 0) -> int:
         at = offset + (0, self._at, self._file.size)[whence]
         if at != self._at:
+            self._tag = None
             self._waiting.clear()
             self._next = at // self._unit
             self._raw.seek(self._next * self._unit)

@@ -7,10 +7,11 @@ drive has no name: it counts as written when reading it back has succeeded.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, RefusedError, UsageError, explain
@@ -19,6 +20,7 @@ from courier.media.checked_stream import SourceFile, checked
 from courier.media.reading import FolderMedium, IsoMedium, Layout, Medium, TapeMedium
 from courier.media.tape_device import is_tape_device
 from courier.media.tape_reels import Ask, ask_for_blank, ask_for_reel, nobody, open_tape, what_is_on
+from courier.media.written_tags import WrittenTags
 from courier.niceties import nicety, set_time
 from formats.digest import CHUNK, SideHash
 from formats.errors import FormatError
@@ -71,10 +73,12 @@ def write_volume_to(
 
 def _write_iso(target: Path, source: VolumeSource, progress: Callable[[int], None]) -> int:
     """Write an ISO image and read it back; return its bytes."""
+    tags = WrittenTags()
     with atomic_file(target, readable=True) as out:
         copied = writing_out(out, progress)
         files = [
-            IsoFile(path=file.path, size=file.size, open=checked(file, source.unit, copied)) for file in source.files
+            IsoFile(path=file.path, size=file.size, open=checked(file, source.unit, copied, tags))
+            for file in source.files
         ]
         write_iso(
             out,
@@ -87,36 +91,38 @@ def _write_iso(target: Path, source: VolumeSource, progress: Callable[[int], Non
         out.flush()
         sync_file(out.fileno(), target)
         forget_cached(Path(out.name))
-        read_back(IsoMedium(Path(out.name)), source, progress)
+        read_back(IsoMedium(Path(out.name)), source, progress, tags)
     return target.stat().st_size
 
 
 def _write_folder(target: Path, source: VolumeSource, progress: Callable[[int], None]) -> int:
     """Write a plain folder and read it back; return the bytes of its files."""
+    tags = WrittenTags()
     with _new_folder(target) as root:
         for file in source.files:
             path = root.joinpath(*file.path.split("/"))
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("xb") as out, checked(file, source.unit, writing_out(out, progress))() as stream:
+            with path.open("xb") as out, checked(file, source.unit, writing_out(out, progress), tags)() as stream:
                 while data := stream.read(CHUNK):
                     out.write(data)
             set_time(path, source.made_ns)
-        written = _flush_tree(root)
-        read_back(FolderMedium(root), source, progress)
+        written = flush_tree(root)
+        read_back(FolderMedium(root), source, progress, tags)
     return written
 
 
 def _write_tape_folder(target: Path, source: VolumeSource, progress: Callable[[int], None]) -> int:
     """Write a folder that mirrors a labelled tape, and read it back; return the bytes a tape needs for it."""
+    tags = WrittenTags()
     with _new_folder(target) as root:
         try:
             with open_tape(root, writing=True) as drive:
-                _write_tape(drive, source, progress)
+                _write_tape(drive, source, progress, tags)
         except FormatError as error:
             raise explain(error, where=str(root)) from None
         for path in root.iterdir():
             forget_cached(path)
-        read_back(TapeMedium(root), source, progress)
+        read_back(TapeMedium(root), source, progress, tags)
     return _tape_bytes(source)
 
 
@@ -147,10 +153,11 @@ def _write_tape(
     drive: Drive,
     source: VolumeSource,
     progress: Callable[[int], None],
+    tags: WrittenTags,
     next_reel: Callable[[int], Drive] | None = None,
 ) -> None:
     files = [
-        TapeFile(path=file.path, size=file.size, open=checked(file, source.unit, progress), sha256=file.sha256)
+        TapeFile(path=file.path, size=file.size, open=checked(file, source.unit, progress, tags), sha256=file.sha256)
         for file in source.files
     ]
     write_volume(
@@ -173,7 +180,7 @@ def _write_reels(device: Path, source: VolumeSource, progress: Callable[[int], N
             hint=f"put in a blank tape; to erase this one: mt -f {device} rewind && mt -f {device} weof 2",
             code=Code.TAPE_NOT_BLANK,
         )
-    reels = 1
+    reels, tags = 1, WrittenTags()
     with ExitStack() as stack:
 
         def next_reel(number: int) -> Drive:
@@ -186,17 +193,17 @@ def _write_reels(device: Path, source: VolumeSource, progress: Callable[[int], N
 
         try:
             drive = stack.enter_context(open_tape(device, writing=True))
-            _write_tape(drive, source, progress, next_reel if ask("") else None)
+            _write_tape(drive, source, progress, tags, next_reel if ask("") else None)
         except FormatError as error:
             raise explain(error, where=str(device)) from None
     if reels > 1:
         why = f"{source.label} is written, on {reels} reels, and is read back now. "
         ask_for_reel(device, ask, label=source.label, number=1, set_id=reel_id(source.label, 1), why=why)
-    read_back(TapeMedium(device, ask=ask), source, progress)
+    read_back(TapeMedium(device, ask=ask), source, progress, tags)
     return _tape_bytes(source), reels
 
 
-def _flush_tree(root: Path) -> int:
+def flush_tree(root: Path) -> int:
     """Flush all files below ``root`` to the disk and drop them from memory; return their bytes."""
     total = 0
     for folder, _, names in os.walk(root, topdown=False):
@@ -224,20 +231,38 @@ def forget_cached(path: Path) -> None:
             os.close(handle)
 
 
-def read_back(medium: Medium, source: VolumeSource, progress: Callable[[int], None]) -> None:
-    """Read a medium and compare every file with what was to be written; raises `DamagedError`, `OSError`."""
-    expected = {file.path: file for file in source.files}
+def read_back(
+    medium: Medium, source: VolumeSource, progress: Callable[[int], None], tags: WrittenTags | None = None
+) -> None:
+    """Read a medium and compare every file with what was to be written; raises `DamagedError`, `OSError`.
+
+    This pass is the proof that the medium can be read. ``tags``: of the files that were written just now, which are
+    compared by their tags; others by their SHA-256.
+    """
+    compare(medium, source.files, progress, tags)
+
+
+def compare(
+    medium: Medium,
+    files: Sequence[SourceFile],
+    progress: Callable[[int], None],
+    tags: WrittenTags | None,
+    *,
+    passed_over: Container[str] = (),
+) -> None:
+    """Read ``files`` on a medium, and compare them as `read_back` does.
+
+    Nothing else may be there but ``passed_over``, which is not read. Raises `DamagedError`, `OSError`.
+    """
+    expected = {file.path: file for file in files}
     try:
         for path, size, stream in medium.walk():
+            if path in passed_over:
+                continue
             file = expected.pop(path, None)
             if file is None:
                 raise _differs(medium, path, "should not be there")
-            with SideHash() as digest:
-                while data := stream.read(CHUNK):
-                    digest.update(data)
-                    progress(len(data))
-                same = (size, digest.count) == (file.size, file.size) and digest.hexdigest() == file.sha256
-            if not same:
+            if size != file.size or not _is_same(stream, file, progress, tags):
                 raise _differs(medium, path, "does not read back as it was written")
     except FormatError as error:
         raise explain(error, where=f"reading back {medium.name}", hint=_READ_BACK) from None
@@ -245,6 +270,21 @@ def read_back(medium: Medium, source: VolumeSource, progress: Callable[[int], No
         raise _differs(medium, medium.findings[0], "(its files are whole, but a new tape must have no fault)")
     if expected:
         raise _differs(medium, next(iter(expected)), "is not there")
+
+
+def _is_same(stream: BinaryIO, file: SourceFile, progress: Callable[[int], None], tags: WrittenTags | None) -> bool:
+    """Whether a stream of the medium has the bytes of a file."""
+    if tags is not None and file.path in tags:
+        take, is_same = tags.comparing(file.path)
+        while data := stream.read(CHUNK):
+            take(data)
+            progress(len(data))
+        return is_same()
+    with SideHash() as digest:
+        while data := stream.read(CHUNK):
+            digest.update(data)
+            progress(len(data))
+        return digest.count == file.size and digest.hexdigest() == file.sha256
 
 
 _READ_BACK = "the medium or the drive is bad: write this volume again on another medium"

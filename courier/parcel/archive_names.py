@@ -6,20 +6,12 @@ no content is cut: so a byte for each content is kept, whether it is named by it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 
 from courier.parcel.archive_plan import PlannedArchive, largest_part, plan_archives, plan_archives_again
 from courier.parcel.content_table import ContentTable
 from courier.parcel.made_anew import MadeAnew
 from formats.codecs import CODECS
-
-
-class PlannedArchives(MadeAnew[PlannedArchive]):
-    """The archives of a plan, made anew whenever they are gone through; ``any_cut``: whether a content is in parts."""
-
-    def __init__(self, make: Callable[[], Iterator[PlannedArchive]], count: int, *, any_cut: bool) -> None:
-        super().__init__(make, count)
-        self.any_cut = any_cut
 
 
 class ArchiveNames:
@@ -29,13 +21,13 @@ class ArchiveNames:
         self._contents = contents
         self._by_digest: bytes | None = None
 
-    def any_cut(self, limit: int) -> bool:
+    def _any_cut(self, limit: int) -> bool:
         """Whether a content is too large for an archive of at most ``limit`` bytes."""
         return any(size > largest_part(CODECS[coding], limit) for coding, size in self._contents.longest.items())
 
     def archives(self, limit: int) -> Iterator[PlannedArchive]:
         """The archives of at most ``limit`` bytes, as `plan_archives` makes them."""
-        if self.any_cut(limit):
+        if self._any_cut(limit):
             return plan_archives(self._contents, limit)
         if self._by_digest is not None:
             return plan_archives_again(self._contents, limit, self._by_digest)
@@ -46,6 +38,6 @@ class ArchiveNames:
         yield from plan_archives(self._contents, limit, names)
         self._by_digest = bytes(names)
 
-    def planned(self, limit: int, count: int) -> PlannedArchives:
+    def planned(self, limit: int, count: int) -> Collection[PlannedArchive]:
         """The same, ``count`` in number, to be gone through many times."""
-        return PlannedArchives(lambda: self.archives(limit), count, any_cut=self.any_cut(limit))
+        return MadeAnew(lambda: self.archives(limit), count)

@@ -148,10 +148,12 @@ def compose(
     open_content: Callable[[str], BinaryIO],
     encryptor: Encryptor | None,
     small: Callable[[bytes], bytes | None] = opened,
+    compared: Callable[[int, BinaryIO], BinaryIO] | None = None,
 ) -> BinaryIO:
     """The archive as a seekable file, encrypted if ``encryptor`` is given; made as it is read, and not checked.
 
-    ``small``: as `Contents.small`.
+    ``small``: as `Contents.small`. ``compared`` makes of the content of a member, by its number from 0, that is stored
+    as it is and not had by ``small`` one that is compared while it is read.
     """
     columns, pack = recipe.columns, pack_path(folder, recipe.number)
     stored, digests = columns.stored(), bytes.fromhex(columns.digests)
@@ -165,7 +167,8 @@ def compose(
 
     def open_member(number: int) -> BinaryIO:
         if stored[number]:
-            return open_content(digests[number * DIGEST : (number + 1) * DIGEST].hex())
+            content = open_content(digests[number * DIGEST : (number + 1) * DIGEST].hex())
+            return content if compared is None else compared(number, content)
         return pack.open("rb")
 
     def at_once(number: int) -> bytes | None:

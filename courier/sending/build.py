@@ -8,7 +8,7 @@ an edition has its number in its name, and the catalogue says which edition coun
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,6 @@ from courier.error_codes import Code
 from courier.errors import DamagedError, RefusedError
 from courier.files import (
     atomic_file,
-    locked,
     make_folder,
     naming_space,
     remove_tree,
@@ -28,14 +27,16 @@ from courier.files import (
 from courier.packages.find import definition_of
 from courier.parcel.base_contents import BaseContents
 from courier.parcel.custody_ledger import Happened, record
-from courier.parcel.encryption import ParcelEncryptor
+from courier.parcel.encryption import PARCEL_KEY, SEED, ParcelEncryptor
+from courier.parcel.made_anew import MadeAnew
 from courier.parcel.parity_files import make_parity
 from courier.parcel.patches import PATCHES, Contents, ParcelContents
 from courier.parcel.recipes import PACKS, RECIPES, ArchiveRecipe, ComposedFiles, Encryptor, parity_name, recipe_path
 from courier.parcel.states import SentEvent, SentState, VolumeEvent, VolumeState
 from courier.parcel.transitions import begin_sent, sent_event, sent_volume_event
-from courier.parcel.volume_layout import lay_out
+from courier.parcel.volume_layout import ParcelLayout, lay_out
 from courier.progress import SILENT, Progress
+from courier.sending import partial_volumes
 from courier.sending.archive_builder import ArchiveBuilder, BuiltArchive, member_records
 from courier.sending.delta_patches import drop_lines, keep_patches
 from courier.sending.left_over import sweep_parcels
@@ -52,6 +53,7 @@ from courier.sending.outgoing_parcel import (
     signed_now,
 )
 from courier.sending.plan import ParcelPlan, write_contents
+from courier.sending.signed_size import sign_sized
 from courier.sending.volume_source import fixed_sizes
 from courier.site.catalog import packages, parcels
 from courier.site.catalog.parcels import SentParcel, SentVolume
@@ -85,35 +87,32 @@ def build_parcel(
     """
     site.check_key()
     out, purpose, needed = site.home / "parcels" / "out", "building the parcel", building_bytes(plan)
-    with locked(out / "lock"), naming_space(out, lambda: needed, purpose=purpose):
-        sweep_parcels(out)
-        begun = _begun(site, plan)
+    with site.locked(out / "lock"), naming_space(out, lambda: needed, purpose=purpose):
+        sweep_parcels(site, out)
+        begun = begun_folder(site, plan)
         require_space(site.home, max(0, needed - _packed_bytes(begun)), purpose=purpose)
-        folder = begun or _begin(site, plan)
-        _record_planned(site, plan, folder.name)
+        folder = begun or begin_folder(site, plan)
+        record_planned(site, plan, folder.name)
         encryptor = ParcelEncryptor.in_folder(folder, plan.recipients) if plan.recipients else None
         if plan.delta is not None:
             BaseContents(len(plan.archives), plan.delta.base_contents()).save(folder)
             plan = replace(plan, delta=replace(plan.delta, recipes=keep_patches(plan.delta.recipes, folder)))
         contents = ParcelContents(site.store, folder / PATCHES)
-        builder = ArchiveBuilder(
-            folder,
-            contents.open_content,
-            level=plan.level,
-            encryptor=encryptor,
-            progress=progress,
-            small=contents.small,
-        )
+        builder = ArchiveBuilder(folder, contents, level=plan.level, encryptor=encryptor, progress=progress)
         workers = None if executor is None else _workers(site, plan, folder, executor)
-        checked = workers.build(plan.archives, progress) if workers else None
+        if workers:
+            workers.build(plan.archives, progress)
         progress.begin("Building", 2 * plan.content_bytes)
-        built = builder.build(plan.archives, checked)
+        built = builder.build(plan.archives)
+        if isinstance(plan.archives, MadeAnew):
+            plan.archives.forget()
         packing = _lay_out(site, plan, folder, built, encryptor, workers, progress)
         drop_lines(folder)
         # All that takes long is done: the key may have been renewed meanwhile, and the new one is valid from now on.
         packing = replace(packing, created_ns=now())
+        site.catalogue.check_held()  # no packing list is put in place by who lost the folder to another
         envelope = sign_packing(site, folder, packing)
-        _record_built(site, plan, packing, envelope.sha256)
+        record_built(site, plan, packing, envelope.sha256)
     return signed_now(site, packing, envelope)
 
 
@@ -147,7 +146,7 @@ def _packed_bytes(begun: Path | None) -> int:
     return sum(path.stat().st_size for path in (begun / PACKS).glob("*"))
 
 
-def _begun(site: Site, plan: ParcelPlan) -> Path | None:
+def begun_folder(site: Site, plan: ParcelPlan) -> Path | None:
     """The folder, named by the parcel's ID, in which the same plan was begun and not finished."""
     root = make_folder(site.home / "parcels" / "out")
     with site.catalogue.reading() as connection:
@@ -155,16 +154,32 @@ def _begun(site: Site, plan: ParcelPlan) -> Path | None:
     for folder in sorted(root.iterdir()):
         if folder.is_dir() and is_parcel(folder.name) and folder.name not in known:
             if (folder / PLAN).exists() and (folder / PLAN).read_text() == plan.digest:
+                if partial_volumes.is_noted(folder):
+                    # Its volumes were begun under its keys, which must never encrypt anything else.
+                    empty_folder(folder)
                 return folder
             if not is_signed(folder):
                 # Another plan that was begun and given up: nothing signed is lost.
+                partial_volumes.remove(folder)
                 remove_tree(folder)
                 with site.catalogue.writing() as connection:
                     parcels.forget_sent(connection, folder.name)
     return None
 
 
-def _begin(site: Site, plan: ParcelPlan) -> Path:
+def empty_folder(folder: Path) -> None:
+    """Clear away what a killed build left, its keys and its partial volumes with it; only the plan stays."""
+    for name in (SEED, PARCEL_KEY):
+        (folder / name).unlink(missing_ok=True)
+    partial_volumes.remove(folder)
+    for path in folder.iterdir():
+        if path.name != PLAN:
+            remove_tree(path)
+    make_folder(folder / RECIPES)
+    make_folder(folder / PACKS)
+
+
+def begin_folder(site: Site, plan: ParcelPlan) -> Path:
     """A folder to build the plan in, named by a new parcel ID."""
     with site.catalogue.writing() as connection:
         number = packages.read_counter(connection, "parcel") + 1
@@ -189,7 +204,7 @@ def _package_names(plan: ParcelPlan) -> str:
     return ", ".join(f"{stored.package}:{stored.version}" for stored in plan.packages)
 
 
-def _record_planned(site: Site, plan: ParcelPlan, parcel: str) -> None:
+def record_planned(site: Site, plan: ParcelPlan, parcel: str) -> None:
     """Record that a parcel is being built, unless a run that was killed did so."""
     request = plan.request
     planned = SentParcel(
@@ -219,26 +234,49 @@ def _lay_out(
     workers: Workers | None,
     progress: Progress,
 ) -> PackingList:
-    """Write the contents of the parcel, lay its archives out and add its parity; return the packing list."""
-    request = replace(plan.request, parcel=folder.name, created_ns=now())
-    contents = _write_contents(site, plan, folder, encryptor)
-    settings = BuildSettings(level=plan.level, recipients=plan.recipients)
-    write_atomic(folder / BUILD_SETTINGS, settings.encode())
-    # The layout counts with the card that goes on the media, whatever card the site has later.
-    card = site.card_envelope
-    write_atomic(folder / CARD, card)
-    fixed = fixed_sizes(card=len(card), contents=contents.size)
+    """Lay the built archives out and add their parity; return the packing list."""
     archives = [(archive.size, archive.sha256) for archive in built]
-    layout = lay_out(request, archives, contents=contents, fixed=fixed, planned=plan.preview)
+    members = partial(_member_records, folder)
+    layout = lay_out_archives(site, plan, folder, archives, members, encryptor, created_ns=now())
     digests = b"".join(archive.blocks for archive in built)
     return add_parity(
         folder, layout.packing, digests, ParcelContents(site.store, folder / PATCHES), encryptor, progress, workers
     )
 
 
-def _write_contents(site: Site, plan: ParcelPlan, folder: Path, encryptor: ParcelEncryptor | None) -> TableRef:
-    """Write the contents of the parcel; the members of its archives are read from their recipes."""
-    path, members = folder / CONTENTS, partial(_member_records, folder)
+def lay_out_archives(
+    site: Site,
+    plan: ParcelPlan,
+    folder: Path,
+    archives: Sequence[tuple[int, str]],
+    members: Callable[[int], Sequence[MemberRecord]],
+    encryptor: ParcelEncryptor | None,
+    *,
+    created_ns: int,
+) -> ParcelLayout:
+    """Write the contents of the parcel, and lay its ``archives`` (size, SHA-256) out; ``members`` as `write_contents`
+    has them.
+    """
+    request = replace(plan.request, parcel=folder.name, created_ns=created_ns)
+    contents = _write_contents(site, plan, folder, members, encryptor)
+    settings = BuildSettings(level=plan.level, recipients=plan.recipients)
+    write_atomic(folder / BUILD_SETTINGS, settings.encode())
+    # The layout counts with the card that goes on the media, whatever card the site has later.
+    card = site.card_envelope
+    write_atomic(folder / CARD, card)
+    fixed = fixed_sizes(card=len(card), contents=contents.size)
+    return lay_out(request, archives, contents=contents, fixed=fixed, planned=plan.preview)
+
+
+def _write_contents(
+    site: Site,
+    plan: ParcelPlan,
+    folder: Path,
+    members: Callable[[int], Sequence[MemberRecord]],
+    encryptor: ParcelEncryptor | None,
+) -> TableRef:
+    """Write the contents of the parcel."""
+    path = folder / CONTENTS
     with atomic_file(path) as out:
         if encryptor is None:
             write_contents(site, out, folder.name, plan, members)
@@ -298,12 +336,13 @@ def add_parity(
 
 def sign_packing(site: Site, folder: Path, packing: PackingList) -> Envelope:
     """Sign a packing list and write it into the parcel's folder."""
-    envelope = site.sign(packing.payload(), packing_doc.TYPE)
+    envelope = sign_sized(site, packing.payload(), packing_doc.TYPE)
     write_atomic(folder / packing_name(packing.edition), envelope.encode())
     return envelope
 
 
-def _record_built(site: Site, plan: ParcelPlan, packing: PackingList, digest: str) -> None:
+def record_built(site: Site, plan: ParcelPlan, packing: PackingList, digest: str) -> None:
+    """Record in one transaction that a parcel is built, whose signed packing list has this ``digest``."""
     counts = f"{plural(len(packing.archives), 'archive')}, {plural(packing.volumes, 'volume')}"
     text = f"{_package_names(plan)} for {', '.join(packing.destinations)}: {counts}"
     if plan.anyway:

@@ -134,6 +134,24 @@ class Drives:
                 hint=f"free space, name more --out folders, or write some of the volumes: {some}",
             )
 
+    def places(self, needs: Mapping[int, int]) -> dict[int, Path]:
+        """The places of new volumes (number -> bytes), all of which are written before any is complete.
+
+        Raises `NoSpaceError` if they do not all fit, as no medium can be changed meanwhile.
+        """
+        turns = take_turns(list(needs.values()), self._free())
+        placed = {number: drive for number, drive in zip(needs, turns, strict=True) if drive is not None}
+        if len(placed) < len(needs):
+            raise NoSpaceError(
+                f"{', '.join(map(str, self._outs))}: no room for {len(needs) - len(placed)} of {len(needs)} volumes "
+                f"({sum(needs.values()):,} bytes needed in all, {sum(self._free()):,} free)",
+                hint="free space, or name more --out folders",
+            )
+        label = self._parcel.packing.volume_label
+        return {
+            number: volume_target(self._outs[drive], label(number), self._layout) for number, drive in placed.items()
+        }
+
     def place_for(self, label: str, cost: int) -> tuple[Path, bool]:
         """(path, whether it exists already) of the next volume, of ``cost`` bytes at most.
 

@@ -6,7 +6,7 @@ import os
 import tempfile
 import zlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import BinaryIO
 from courier.parcel.archive_plan import PlannedMember
 from courier.sending.member_source import MemberSource
 from formats.codecs import SolidCodec
+from formats.crc32 import combined
 from formats.records import changed
 
 MOST_THREADS = 16
@@ -118,20 +119,12 @@ def _discard(future: Future[PackedRun]) -> None:
         future.result().data.close()
 
 
-def run_crcs(pieces: Iterable[bytes], run: int) -> tuple[int, list[int]]:
-    """The CRC-32 of all the pieces of a member, and that of each of its runs of ``run`` bytes."""
-    whole, crcs, left = 0, [0], run
-    for data in pieces:
-        view = memoryview(data)
-        whole = zlib.crc32(view, whole)
-        while view:
-            if not left:
-                crcs.append(0)
-                left = run
-            crcs[-1] = zlib.crc32(view[:left], crcs[-1])
-            taken = min(left, len(view))
-            view, left = view[taken:], left - taken
-    return whole, crcs
+def joined(crcs: Sequence[int], run: int, length: int) -> int:
+    """The CRC-32 of a member of ``length`` bytes, from those of its runs of ``run`` bytes."""
+    whole = 0
+    for number, crc in enumerate(crcs):
+        whole = combined(whole, crc, min(run, length - number * run))
+    return whole
 
 
 def _processors() -> int:

@@ -26,6 +26,7 @@ from courier.parcel.block_table import load_table
 from courier.parcel.recipes import ComposedFiles
 from courier.parcel.volume_layout import FixedSizes, VolumeSpace
 from courier.sending.outgoing_parcel import CARD, CONTENTS, OutgoingParcel
+from courier.sending.signed_size import envelope_of_size, sign_sized
 from courier.site.home import Site
 from formats.bag import BagFile
 from formats.blocks import BlockTable
@@ -56,10 +57,7 @@ def fixed_sizes_of(parcel: OutgoingParcel) -> FixedSizes:
 def volume_source(site: Site, parcel: OutgoingParcel, space: VolumeSpace, composed: ComposedFiles) -> VolumeSource:
     """Everything that is written on the volume of ``space``, in writing order; ``composed``: the parcel's files."""
     packing = parcel.packing
-    files = _documents(site, parcel, space)
-    others = [BagFile(path=file.path, size=file.size, sha256=file.sha256) for file in files]
-    files += [_from_memory(path, data) for path, data in volume.bag_tags(packing, space.number, others).items()]
-    files += _payload(parcel, composed, space.number)
+    files = volume_documents(site, parcel, space) + _payload(parcel, composed, space.number)
     files.sort(key=lambda file: volume.writing_order(file.path))
     return VolumeSource(
         label=packing.volume_label(space.number),
@@ -70,7 +68,15 @@ def volume_source(site: Site, parcel: OutgoingParcel, space: VolumeSpace, compos
     )
 
 
-def _documents(site: Site, parcel: OutgoingParcel, space: VolumeSpace) -> list[SourceFile]:
+def volume_documents(site: Site, parcel: OutgoingParcel, space: VolumeSpace, *, sign: bool = True) -> list[SourceFile]:
+    """Every file of a volume beside its payload. Without ``sign`` nothing is signed: they are only as long then."""
+    files = _documents(site, parcel, space, sign=sign)
+    others = [BagFile(path=file.path, size=file.size, sha256=file.sha256) for file in files]
+    tags = volume.bag_tags(parcel.packing, space.number, others)
+    return [*files, *(_from_memory(path, data) for path, data in tags.items())]
+
+
+def _documents(site: Site, parcel: OutgoingParcel, space: VolumeSpace, *, sign: bool) -> list[SourceFile]:
     """The signed documents, the tables, the restore page and script, and second copies where they have room."""
     packing, folder = parcel.packing, parcel.folder
     text = volume.restore_page(packing, space.number, name=site.settings.name)
@@ -82,7 +88,10 @@ def _documents(site: Site, parcel: OutgoingParcel, space: VolumeSpace) -> list[S
     blocks = _from_disk(volume.BLOCKS, parcel.blocks(), packing.blocks)
     twice = [listing, contents, blocks] if space.copies else []
     copies = [replace(file, path=volume.copy_path(file.path)) for file in twice]
-    label = _signed_label(site, folder, _label(site, parcel, space.number, [page, script, card, *copies]))
+    unsigned = _label(site, parcel, space.number, [page, script, card, *copies])
+    label = (
+        _signed_label(site, folder, unsigned) if sign else envelope_of_size(site, unsigned.payload(), label_doc.TYPE)
+    )
     # In this order they stand in the tag manifest, which a reader makes again from the label alone.
     return [page, script, listing, card, _from_memory(volume.LABEL, label), contents, blocks, *copies]
 
@@ -112,7 +121,7 @@ def _signed_label(site: Site, folder: Path, label: VolumeLabel) -> bytes:
         before = replace(VolumeLabel.parse(envelope.payload), issued_ns=label.issued_ns)
         if before == label and verified_keys(envelope, [key.key for key in site.card.keys]):
             return envelope.encode()
-    data = site.sign(label.payload(), label_doc.TYPE).encode()
+    data = sign_sized(site, label.payload(), label_doc.TYPE).encode()
     write_atomic(make_folder(kept.parent) / kept.name, data)
     return data
 

@@ -26,6 +26,7 @@ from courier.parcel.states import SentEvent, SentState, VolumeEvent, VolumeState
 from courier.parcel.transitions import sent_event, sent_volume_event
 from courier.parcel.volume_layout import VolumeSpace, volume_spaces
 from courier.progress import SILENT, Progress
+from courier.sending import partial_volumes
 from courier.sending.drives import Drives
 from courier.sending.missing_files import ensure_files
 from courier.sending.outgoing_parcel import OutgoingParcel, alone_with, check_not_withdrawn
@@ -159,7 +160,8 @@ def write_volumes(
     files = parcel.files(site)
     wanted = [index for number in plan.spaces for index in parcel.packing.on_volume(number)]
     ensure_files(site, parcel, wanted, files)
-    with alone_with(site, parcel), _custody_entry(site, parcel, result):
+    with alone_with(site, parcel), custody_entry(site, parcel, result):
+        partial_volumes.remove(parcel.folder)
         drives = Drives(parcel, plan.layout, plan.outs, changed)
         away = {} if plan.chosen else drives.away()
         drives.require_space({number: space.bytes for number, space in plan.spaces.items() if number not in away})
@@ -172,7 +174,7 @@ def write_volumes(
                 else:
                     one = _write_one(site, plan, space, files, drives, told, changed)
                     unwritten.discard(number)
-                    _record(site, parcel, one, last=not unwritten)
+                    record_written(site, parcel, one, last=not unwritten)
             written(one)
             result.append(one)
     return WriteReport(volumes=tuple(result), state=_state(site, parcel))
@@ -262,7 +264,7 @@ def _verify_existing(target: Path, source: VolumeSource, progress: Callable[[int
 
 
 @contextmanager
-def _custody_entry(site: Site, parcel: OutgoingParcel, result: list[WrittenVolume]) -> Iterator[None]:
+def custody_entry(site: Site, parcel: OutgoingParcel, result: list[WrittenVolume]) -> Iterator[None]:
     """Write one custody entry for the volumes that a run has written, however the run ends."""
     try:
         yield
@@ -281,7 +283,7 @@ def _unwritten(site: Site, parcel: OutgoingParcel) -> set[int]:
     return {one.number for one in volumes if one.state != VolumeState.WRITTEN}
 
 
-def _record(site: Site, parcel: OutgoingParcel, one: WrittenVolume, *, last: bool) -> None:
+def record_written(site: Site, parcel: OutgoingParcel, one: WrittenVolume, *, last: bool) -> None:
     """Record a volume as written; ``last``: now all volumes of the parcel are."""
     name, at = parcel.sent.parcel, path_text(one.path)
     how = f"{one.layout}, {one.reels} reels" if one.reels > 1 else one.layout

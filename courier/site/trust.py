@@ -149,6 +149,11 @@ class Trust:
         self._known = known
         self._max_transit_days = max_transit_days
 
+    @classmethod
+    def of_cards(cls, *cards: SiteCard) -> Trust:
+        """Trust in just these cards, for a computer without a site home."""
+        return cls(own=None, known={card.site: KnownSite(card=card) for card in cards})
+
     def site(self, code: str) -> KnownSite:
         """A trusted site; raises `RefusedError` when it is unknown or revoked."""
         known = self._known.get(code)

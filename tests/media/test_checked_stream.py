@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from courier.errors import DamagedError
 from courier.media.checked_stream import SourceFile, checked
+from courier.media.written_tags import WrittenTags
 from formats.blocks import BlockHasher, BlockTable
 
 UNIT = 1000
@@ -73,3 +74,27 @@ def test_a_file_without_a_block_table_is_compared_as_a_whole() -> None:
     with checked(file, UNIT, lambda _: None)() as stream, pytest.raises(DamagedError):
         while stream.read(1000):
             pass
+
+
+@pytest.mark.parametrize("size", [1, UNIT, 5 * UNIT + 3])
+def test_a_payload_file_is_tagged_as_it_is_handed_on(size: int) -> None:
+    data, tags = bytes(range(256)) * (size // 256 + 1), WrittenTags()
+    file = payload(data[:size])
+    with checked(file, UNIT, lambda _: None, tags)() as stream:
+        while stream.read(7):
+            pass
+    for read, same in ((data[:size], True), (data[: size - 1] + b"?", False), (data[: size - 1], False)):
+        take, is_same = tags.comparing(file.path)
+        for at in range(0, len(read), 100):
+            take(read[at : at + 100])
+        assert is_same() == same
+
+
+def test_a_file_that_is_not_read_straight_has_no_tag() -> None:
+    tags = WrittenTags()
+    file = payload(bytes(5 * UNIT))
+    with checked(file, UNIT, lambda _: None, tags)() as stream:
+        stream.read(UNIT)
+        stream.seek(0)
+        assert len(stream.read()) == 5 * UNIT
+    assert file.path not in tags

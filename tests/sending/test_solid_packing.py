@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from courier.parcel.archive_plan import ARCHIVE_LIMIT, Content, PlannedMember, packed_together, plan_archives
 from courier.sending.member_source import MemberSource
-from courier.sending.solid_packing import Run, SolidPacking, run_crcs, runs_of
+from courier.sending.solid_packing import Run, SolidPacking, joined, runs_of
 from formats.codecs import LZMA2, SolidCodec
 from formats.errors import DigestMismatchError
 
@@ -74,7 +74,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> Non
     parts = [zlib.crc32(large[at : at + RUN]) for at in range(0, len(large), RUN)]
     datas = list(STORE.values())
     assert crcs == [*(zlib.crc32(data) for data in datas[:3]), *parts, zlib.crc32(datas[4])]
-    assert run_crcs((large[at : at + 999] for at in range(0, len(large), 999)), RUN) == (zlib.crc32(large), parts)
+    assert joined(parts, RUN, len(large)) == zlib.crc32(large)
     stream = b"".join(data for data, _ in one[1:-1]) + SHORT.ending
     assert b"".join(SHORT.decode(io.BytesIO(stream), len(large), place="")) == large
 

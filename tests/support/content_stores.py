@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import sqlite3
+import zlib
 from contextlib import closing
 from pathlib import Path
 from typing import Protocol
@@ -225,6 +226,17 @@ CONTENT_STORES: dict[str, type[StoreUnderTest]] = {
 def table_of(data: bytes) -> bytes:
     """The block table of a content, made without our code."""
     return b"".join(hashlib.sha256(data[at : at + (1 << 20)]).digest() for at in range(0, len(data), 1 << 20))
+
+
+def crcs_of(data: bytes) -> bytes:
+    """The CRC-32s of the blocks of a content, made without our code."""
+    return b"".join(zlib.crc32(data[at : at + (1 << 20)]).to_bytes(4, "little") for at in range(0, len(data), 1 << 20))
+
+
+def sums_of(data: bytes) -> bytes:
+    """What a store keeps of the blocks of a content, made without our code."""
+    kept = table_of(data) + crcs_of(data)
+    return kept + zlib.crc32(kept).to_bytes(4, "little")
 
 
 def stored(data: bytes) -> StoredContent:

@@ -18,19 +18,14 @@ from courier.files import write_atomic
 from courier.parcel.archive_plan import PlannedArchive
 from courier.parcel.parity_repair import ParcelParity
 from courier.progress import Progress
-from courier.sending.archive_builder import cut_contents
 from courier.sending.workers.tasks import (
     MARK,
     BuildPlace,
     Failure,
     build_archive,
-    check_content,
     make_parity_group,
 )
 from formats.documents.packing import PackingList
-
-Checked = Mapping[tuple[str, int], int]
-"""The CRC-32 of each part of contents that are cut, by SHA-256 and offset, after the whole content was verified."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,26 +35,18 @@ class Workers:
     executor: Executor
     place: BuildPlace
 
-    def build(self, archives: Collection[PlannedArchive], progress: Progress) -> Checked:
-        """Have archives made, and contents that are cut verified; return the CRC-32s of their parts.
+    def build(self, archives: Collection[PlannedArchive], progress: Progress) -> None:
+        """Have archives made.
 
         Raises what a worker raised, and `UnreachableError` where the workers themselves were lost.
         """
         write_atomic(self.place.folder / MARK, self.place.mark.encode())
-        cut = cut_contents(archives)
         progress.begin("Building with workers", sum(m.length for archive in archives for m in archive.members))
-        # Archives first, the largest piece of work; checks fill what is left of the workers' time.
         made: dict[Future[Any], int] = {
             self.executor.submit(build_archive, self.place, archive): sum(m.length for m in archive.members)
             for archive in archives
         }
-        checks = {self.executor.submit(check_content, self.place, run): run for run in cut}
-        self._await(made | dict.fromkeys(checks, 0), progress)
-        crcs: dict[tuple[str, int], int] = {}
-        for future, run in checks.items():
-            found: Any = future.result()
-            crcs |= {(member.content.sha256, member.offset): crc for member, crc in zip(run, found, strict=True)}
-        return crcs
+        self._await(made, progress)
 
     def make_parity(self, packing: PackingList, progress: Progress) -> None:
         """Have the parity files of a packing list made; those that read others' come after these."""

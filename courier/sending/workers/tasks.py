@@ -1,4 +1,4 @@
-"""What a worker does: an archive, the check of a content that is cut, or a group of parity.
+"""What a worker does: an archive, or a group of parity.
 
 Everything here may run in another process, on another computer that sees the same home. What a task makes is known by
 its digest and put in place by a rename: doing it twice, or half of it, harms nothing.
@@ -6,9 +6,7 @@ its digest and put in place by a rename: doing it twice, or half of it, harms no
 
 from __future__ import annotations
 
-import hashlib
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +16,14 @@ from courier import errors
 from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError
 from courier.files import explain_os
-from courier.parcel.archive_plan import PlannedArchive, PlannedMember
+from courier.parcel.archive_plan import PlannedArchive
 from courier.parcel.encryption import ParcelEncryptor
 from courier.parcel.parity_files import make_group
 from courier.parcel.parity_repair import ParcelParity
 from courier.parcel.patches import PATCHES, ParcelContents
 from courier.parcel.recipes import ComposedFiles
 from courier.sending.archive_builder import ArchiveBuilder
-from courier.sending.member_source import bad_content
 from courier.site.home import Site, open_site
-from formats.digest import CHUNK
 from formats.documents.packing import PackingList
 
 MARK = "workers.txt"
@@ -74,33 +70,12 @@ def build_archive(place: BuildPlace, archive: PlannedArchive) -> Failure | None:
         contents = _contents(site, place)
         builder = ArchiveBuilder(
             place.folder,
-            contents.open_content,
+            contents,
             level=place.level,
             encryptor=encryptor,
             progress=lambda _: None,
-            small=contents.small,
         )
         builder.build([archive])
-
-    return _at_work(place, work)
-
-
-def check_content(place: BuildPlace, members: Sequence[PlannedMember]) -> list[int] | Failure | None:
-    """Read a content that is cut and compare its SHA-256; return the CRC-32 of each of its parts, in their order."""
-
-    def work(site: Site) -> list[int]:
-        content, digest, crcs = members[0].content, hashlib.sha256(), list[int]()
-        with _contents(site, place).open_content(content.sha256) as source:
-            for member in members:
-                crc, left = 0, member.length
-                while left and (data := source.read(min(CHUNK, left))):
-                    digest.update(data)
-                    crc = zlib.crc32(data, crc)
-                    left -= len(data)
-                crcs.append(crc)
-            if source.read(1) or digest.hexdigest() != content.sha256:
-                raise bad_content(content.path)
-        return crcs
 
     return _at_work(place, work)
 

@@ -24,8 +24,10 @@ from courier.errors import (
     UsageError,
 )
 from courier.files import free_space
-from courier.site.catalog.exclusive import check_fence, held, next_fence
+from courier.site.catalog.exclusive import SESSION, ServerLocks, check_fences
+from courier.site.catalog.held_things import held_thing
 from courier.site.catalog.schema import HEAD, VERSION, metadata
+from courier.site.clock import now
 from courier.site.log import log_notes, noting
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ BUSY_SECONDS = 30
 """How long a writer waits for another."""
 _ROOM_TO_OPEN = 1 << 20
 """Free bytes that opening a local catalogue may need, even only to read it."""
+_ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+"""After a minute without an answer the server counts as gone, rather than after hours."""
 _READ = "courier_read"
 _WRITER = 0x636F7572
 """The key of the advisory lock that a writer holds in PostgreSQL."""
@@ -50,7 +54,7 @@ class Catalogue:
         self._identity = self._found()
         # In SQLite others wait for the writer by sleeping ever longer; threads of one process take turns by a lock.
         self._turn = threading.RLock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
-        self._fences: dict[str, int] = {}
+        self._locks = ServerLocks(engine) if engine.dialect.name == "postgresql" else None
 
     def _found(self) -> tuple[int, int] | None:
         """By what the file is known that lies there now; None where there is none."""
@@ -94,45 +98,77 @@ class Catalogue:
     def writing(self) -> Iterator[Connection]:
         """A connection for one transaction: committed at the end of the block, rolled back on an error.
 
-        Raises `BusyError` when others write for longer than `BUSY_SECONDS`, `RefusedError` where the catalogue was
-        opened for reading only.
+        Raises `BusyError` when others write for longer than `BUSY_SECONDS`, or where what this command holds was lost
+        to another, and `RefusedError` where the catalogue was opened for reading only, or was brought up to date by a
+        newer release since.
         """
         if self._read_only:
             raise RefusedError("the catalogue was opened for reading only", hint="give the command that changes it")
         self._see_to_the_file()
+        self.check_held()
         with (
             self._turn,
             _translated(self._engine),
             self._engine.begin() as connection,
             noting(connection) as notes,
         ):
-            for name, number in self._fences.items():
-                check_fence(connection, name, number)
+            if (revision := _revision(connection)) != HEAD:
+                raise _newer(revision, "meanwhile")
+            if self._locks is not None and (numbers := self._locks.numbers()):
+                check_fences(connection, numbers)
             yield connection
         log_notes(notes)
 
     @contextlib.contextmanager
     def exclusive(self, name: str) -> Iterator[None]:
-        """Hold what one command at a time may hold, whichever computer it runs on.
+        """Hold what one command at a time may hold, whichever computer it runs on. ``name``: a path in the home.
 
         Raises `BusyError` at once when another command holds it. Whoever is killed, or whose computer goes down, holds
         it no more. Whoever was cut off from the server and lost it to another can write nothing more: `writing` raises
         `BusyError` then. A catalogue in SQLite is of one computer, whose lock files keep commands apart: there this
         does nothing.
         """
-        if self._engine.dialect.name == "sqlite":
+        if self._locks is None:
             yield
             return
-        with contextlib.ExitStack() as stack:
+        with _translated(self._engine):
+            self._locks.take(name, held_thing(name))
+        try:
+            yield
+        finally:
+            self._locks.give_back(name)
+
+    def check_held(self) -> None:
+        """Raise `BusyError` where something that this command holds by `exclusive` was lost to another.
+
+        Call it before a file is put in place, or removed, of which no transaction says that it counts.
+        """
+        if self._locks is not None:
             with _translated(self._engine):
-                stack.enter_context(held(self._engine, name))
-            with self.writing() as connection:
-                number = next_fence(connection, name)
-            self._fences[name] = number
-            try:
-                yield
-            finally:
-                del self._fences[name]
+                self._locks.stand()
+
+    def server_ahead_ns(self) -> int:
+        """By how many nanoseconds the clock of the server is ahead of this computer's; 0 for a catalogue in SQLite."""
+        if self._locks is None:
+            return 0
+        with self.reading() as connection:
+            begun = now()
+            theirs = connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp()) * 1000000").scalar_one()
+            return int(theirs) * 1000 - (begun + now()) // 2
+
+    def holder(self, name: str) -> str:
+        """Who holds something by `exclusive`: command, process and computer; empty where nobody does, or in SQLite."""
+        if self._locks is None:
+            return ""
+        with _translated(self._engine):
+            return self._locks.holders([name]).get(name, "")
+
+    def held_by_others(self) -> dict[str, str]:
+        """What is held by `exclusive`, but for this command's own, and by whom."""
+        if self._locks is None:
+            return {}
+        with _translated(self._engine):
+            return self._locks.held_by_others()
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[Callable[[], str]]:
@@ -157,7 +193,9 @@ class Catalogue:
             yield state
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; what is held by `exclusive` is given back."""
+        if self._locks is not None:
+            self._locks.close()
         self._engine.dispose()
 
 
@@ -174,11 +212,7 @@ def open_catalogue(url: str | URL, *, read_only: bool = False) -> Catalogue:
             revision = _revision(connection)
         if revision != HEAD:
             if revision is not None and revision > HEAD:
-                raise RefusedError(
-                    f"the catalogue is at schema {revision}, this release knows {HEAD}",
-                    hint="use the release that made it, or a newer one",
-                    code=Code.NEWER_CATALOGUE,
-                )
+                raise _newer(revision)
             if read_only:
                 raise RefusedError(
                     f"the catalogue is at schema {revision or 'none'}, and is to be read only; this release has {HEAD}",
@@ -187,6 +221,16 @@ def open_catalogue(url: str | URL, *, read_only: bool = False) -> Catalogue:
                 )
             _bring_up_to_date(engine)
     return Catalogue(engine, read_only=read_only)
+
+
+def _newer(revision: str | None, when: str = "") -> RefusedError:
+    """The error for a catalogue that a newer release made, or brought up to date."""
+    return RefusedError(
+        f"the catalogue {f'was brought to schema {revision} {when}' if when else f'is at schema {revision}'}, this "
+        f"release knows {HEAD}",
+        hint="use the release that made it, or a newer one; all computers of a site want the same",
+        code=Code.NEWER_CATALOGUE,
+    )
 
 
 def check_whole(url: URL) -> None:
@@ -274,7 +318,8 @@ def _engine(url: str | URL, *, read_only: bool = False) -> Engine:
         if parsed.drivername == "postgresql":
             # Releases of SQLAlchemy differ in the driver that they take by default.
             parsed = parsed.set(drivername="postgresql+psycopg")
-        engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS} if kind == "sqlite" else {})
+        alive = {name: value for name, value in _ALIVE.items() if name not in parsed.query}
+        engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS} if kind == "sqlite" else alive)
     except ArgumentError as error:
         raise UsageError(f"catalogue: {str(error).splitlines()[0]}", hint=_WRITE_IT_LIKE) from None
     except ImportError as error:
@@ -322,6 +367,8 @@ def _sqlite_begin(connection: Connection) -> None:
 
 
 def _postgresql_begin(connection: Connection) -> None:
+    if connection.get_execution_options().get(SESSION):
+        return
     if connection.get_execution_options().get(_READ):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
     else:
@@ -419,11 +466,20 @@ def damaged_catalogue(where: str, why: str) -> DamagedError:
     )
 
 
+_UNKNOWN_TABLE, _UNKNOWN_COLUMN = "42P01", "42703"
+
+
 def _server_error(where: str, text: str, *, state: str | None) -> CourierError:
     """The error for what a PostgreSQL server, or the library that connects to it, said.
 
     ``state``: its code of five characters, None where there was no answer.
     """
+    if state in (_UNKNOWN_TABLE, _UNKNOWN_COLUMN):
+        return RefusedError(
+            f"{where}: {text}: it is not as this release, which knows schema {HEAD}, left it",
+            hint="did a newer release bring it up to date meanwhile? Use that release at every computer of the site",
+            code=Code.NEWER_CATALOGUE,
+        )
     if "No space left" in text or "disk full" in text:
         return NoSpaceError(f"{where}: {text}", hint="free some 100 MB on its disk, then run the same command again")
     if any(word in text for word in ("lock timeout", "deadlock")):

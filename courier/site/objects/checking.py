@@ -17,9 +17,8 @@ from courier.errors import StoppedError
 from courier.site.catalog.objects import Place
 from courier.site.objects.bucket import Bucket
 from courier.site.objects.windows import WINDOW
-from courier.site.store.large_contents import needs_table
+from courier.site.store.block_sums import ContentHasher, sums_size
 from courier.site.store.packs import DIFFERS, MISSING
-from formats.blocks import DIGEST, SideBlockHasher, block_count
 
 AT_ONCE = 8
 """Objects that are read at once; each takes some 16 MiB of memory."""
@@ -96,10 +95,10 @@ def _in_pack(bucket: Bucket, name: str, places: Mapping[bytes, Place], progress:
 
 
 def _large(bucket: Bucket, digest: bytes, place: Place, progress: Report) -> dict[bytes, str]:
-    """What is wrong with an object that is one content: its bytes, or the block table behind them."""
-    rest, behind, most = place.size, b"", block_count(place.size) * DIGEST
+    """What is wrong with an object that is one content: its bytes, or the sums of its blocks behind them."""
+    rest, behind, most = place.size, b"", sums_size(place.size)
     try:
-        with SideBlockHasher() as hasher:
+        with ContentHasher() as hasher:
             for piece in bucket.pieces(place.object):
                 mine = piece[:rest]
                 behind += piece[rest:]
@@ -108,8 +107,8 @@ def _large(bucket: Bucket, digest: bytes, place: Place, progress: Report) -> dic
                 progress(len(mine))
                 if len(behind) > most:
                     return {digest: DIFFERS}
-            sha256, table = hasher.finish()
+            sha256, sums = hasher.finish()
     except FileNotFoundError:
         return {digest: MISSING}
-    good = bytes.fromhex(sha256) == digest and behind == (table if needs_table(place.size) else b"")
+    good = bytes.fromhex(sha256) == digest and behind == (sums.encode() if sums else b"")
     return {} if good else {digest: DIFFERS}

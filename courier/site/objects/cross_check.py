@@ -15,10 +15,12 @@ from courier.site.catalog.database import Catalogue
 from courier.site.catalog.objects import Place
 from courier.site.objects.bucket import Bucket, ObjectInfo
 from courier.site.objects.object_staging import PACKS
-from courier.site.store.large_contents import CONTENT, needs_table
+from courier.site.store.block_sums import ROW, needs_table, sums_size
+from courier.site.store.large_contents import CONTENT
 from courier.site.store.pack_file import read_records
 from courier.site.store.staging import LISTINGS
-from formats.blocks import BLOCK, DIGEST, block_count
+from formats.blocks import BLOCK
+from formats.crc32 import SIZE
 
 _NAMED = re.compile(rf"(?P<kind>{CONTENT}|{LISTINGS})/[0-9a-f]{{2}}/(?P<digest>[0-9a-f]{{64}})-[0-9a-f]{{16}}")
 _PACK = re.compile(rf"{PACKS}/[0-9a-f]{{16}}\.pack")
@@ -90,15 +92,15 @@ def _take_in(bucket: Bucket, catalogue: Catalogue, one: ObjectInfo, *, mend: boo
 
 
 def content_size(total: int) -> int | None:
-    """The bytes of a content, from those of its object, which ends with the block table where there is one.
+    """The bytes of a content, from those of its object, which ends with the sums of its blocks where it has several.
 
     None where no content has such an object.
     """
     if not needs_table(total):
         return total
-    blocks = -(-total // (BLOCK + DIGEST))
-    size = total - blocks * DIGEST
-    return size if needs_table(size) and block_count(size) == blocks else None
+    blocks = -(-(total - SIZE) // (BLOCK + ROW))
+    size = total - SIZE - blocks * ROW
+    return size if needs_table(size) and size + sums_size(size) == total else None
 
 
 def _records(bucket: Bucket, one: ObjectInfo) -> Iterator[tuple[bytes, Place]]:

@@ -15,8 +15,9 @@ from courier.site.catalog import objects
 from courier.site.catalog.database import Catalogue
 from courier.site.catalog.objects import Place
 from courier.site.objects.bucket import Bucket
+from courier.site.store.block_sums import BlockSums, needs_table
 from courier.site.store.content_store import ContentStore, StoredContent
-from courier.site.store.large_contents import BLOCKS, CONTENT, needs_table
+from courier.site.store.large_contents import BLOCKS, CONTENT
 from courier.site.store.staging import LISTINGS, LocalStaging
 
 PACKS = "packs"
@@ -28,8 +29,8 @@ class HeldContents(ContentStore, Protocol):
     def small_problems(self, digests: Iterable[bytes]) -> Mapping[bytes, str]:
         """What is wrong with those of many packed contents, by their SHA-256, that are missing or damaged."""
 
-    def has_table(self, sha256: str, table: bytes) -> bool:
-        """Whether the block table of a content is there and is this one."""
+    def has_sums(self, sha256: str, sums: BlockSums) -> bool:
+        """Whether the sums of the blocks of a content are there and are these."""
 
 
 def new_object(kind: str, sha256: str) -> str:
@@ -46,16 +47,16 @@ class ObjectStaging(LocalStaging):
     """New content and listings in a temporary folder inside ``folder``, on their way into a bucket."""
 
     def __init__(self, store: HeldContents, folder: Path, packed: int, bucket: Bucket, catalogue: Catalogue) -> None:
-        super().__init__(store, folder, packed, problems=store.small_problems, has_table=store.has_table)
+        super().__init__(store, folder, packed, problems=store.small_problems, has_sums=store.has_sums)
         self._bucket, self._catalogue = bucket, catalogue
 
-    def keep_large(self, path: Path, content: StoredContent, table: bytes) -> None:
-        """See `LocalStaging.keep_large`. A content whose block table is wrong is written anew, both in one object."""
-        has_table = not needs_table(content.size) or self._has_table(content.sha256, table)
-        if has_table and self.holds(content.sha256, content.size):
+    def keep_large(self, path: Path, content: StoredContent, sums: BlockSums | None) -> None:
+        """See `LocalStaging.keep_large`. A content whose sums are wrong is written anew, both in one object."""
+        has_sums = sums is None or self._has_sums(content.sha256, sums)
+        if has_sums and self.holds(content.sha256, content.size):
             path.unlink(missing_ok=True)
         else:
-            self._put_down(path, content, table)
+            self._put_down(path, content, sums)
 
     def commit(self) -> None:
         """See `Staging.commit`."""

@@ -1,6 +1,6 @@
 """The content store in a bucket of an S3-compatible object store; several computers may use one (decision 0036).
 
-    content/ab/HEX-RANDOM   a content of more than 64 KiB, and behind it its block table where it has one
+    content/ab/HEX-RANDOM   a content of more than 64 KiB, and behind it the sums of its blocks where it has several
     packs/NAME.pack         the smaller contents, many to an object, as in a folder
     listings/ab/HEX-RANDOM  a listing
 
@@ -31,12 +31,11 @@ from courier.site.objects.object_file import missing, open_object
 from courier.site.objects.object_staging import HeldContents, ObjectStaging
 from courier.site.objects.trial import check_owner
 from courier.site.objects.windows import PackWindows
+from courier.site.store.block_sums import BlockSums, needs_table, sums_size
 from courier.site.store.content_store import Collected, Finding, Staging, StoredContent, StoreSpace
-from courier.site.store.large_contents import ADD_AGAIN, needs_table
+from courier.site.store.large_contents import ADD_AGAIN
 from courier.site.store.pack_file import LARGEST
 from courier.site.store.packs import MISSING
-from formats.blocks import DIGEST, block_count
-from formats.digest import sha256_hex
 from formats.documents.listing import Entry, FileEntry, ListingSummary, read_listing_rows
 from formats.errors import FormatError
 
@@ -99,23 +98,30 @@ class ObjectStore(HeldContents):
         place = self._place(sha256)
         if place is None or place.size != size:
             raise missing(f"content {sha256}")
-        return self._table(sha256, place) if needs_table(size) else bytes.fromhex(sha256)
+        return self._sums(sha256, place).digests if needs_table(size) else bytes.fromhex(sha256)
 
-    def _table(self, sha256: str, place: Place) -> bytes:
-        length = block_count(place.size) * DIGEST
+    def block_crcs(self, sha256: str, size: int) -> bytes:
+        """See `ContentStore.block_crcs`."""
+        place = self._place(sha256)
+        if place is None or place.size != size:
+            raise missing(f"content {sha256}")
+        return self._sums(sha256, place).crcs
+
+    def _sums(self, sha256: str, place: Place) -> BlockSums:
         try:
-            table = self._bucket.read(place.object, place.size, length)
+            kept = self._bucket.read(place.object, place.size, sums_size(place.size))
         except FileNotFoundError:
             raise missing(f"content {sha256}") from None
-        if len(table) != length:
-            raise DamagedError(f"package store: content {sha256} ends too early", hint=ADD_AGAIN)
-        return table
+        sums = BlockSums.parse(kept, place.size)
+        if sums is None:
+            raise DamagedError(f"package store: content {sha256} ends with damaged sums", hint=ADD_AGAIN)
+        return sums
 
-    def has_table(self, sha256: str, table: bytes) -> bool:
-        """See `HeldContents.has_table`."""
+    def has_sums(self, sha256: str, sums: BlockSums) -> bool:
+        """See `HeldContents.has_sums`."""
         place = self._place(sha256)
         try:
-            return place is not None and self._table(sha256, place) == table
+            return place is not None and self._sums(sha256, place) == sums
         except DamagedError:
             return False
 
@@ -144,7 +150,7 @@ class ObjectStore(HeldContents):
         while page := self._page(after):
             for digest, place in page:
                 sha256 = digest.hex()
-                blocks = sha256_hex(self._table(sha256, place)) if needs_table(place.size) else ""
+                blocks = self._sums(sha256, place).sha256 if needs_table(place.size) else ""
                 yield StoredContent(sha256=sha256, size=place.size, blocks=blocks)
             after = page[-1][0]
 

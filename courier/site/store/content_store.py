@@ -95,6 +95,13 @@ class ContentStore(Protocol):
         and the content differs.
         """
 
+    def block_crcs(self, sha256: str, size: int) -> bytes:
+        """The CRC-32 (4 bytes, little-endian) of each block of 1 MiB of a content of more than one block.
+
+        They were taken when the content was, and are not compared with anything: the caller compares what it reads.
+        Those that are missing are made anew, and errors raised, as by `block_digests`.
+        """
+
     def entries(self, listing: ListingSummary) -> Iterator[Entry]:
         """The entries of a listing in path order, compared with its summary.
 
@@ -230,6 +237,12 @@ class IncomingContent(Protocol):
 
     def append(self, pieces: Iterable[bytes]) -> None:
         """Take in the next part."""
+
+    def append_from(self, source: BinaryIO, length: int) -> int:
+        """Take in the next part, a large one of ``length`` bytes, from where ``source`` is; return how many came.
+
+        Fewer come where the source ends. It is read, hashed and written at one time.
+        """
 
     def finish(self, sha256: str, blocks: str = "") -> bool:
         """Stage the content if it has this SHA-256, and its block table the SHA-256 ``blocks`` where that is given.

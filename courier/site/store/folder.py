@@ -12,6 +12,7 @@ New content is written into a temporary folder, flushed to the disk, and moved i
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import io
 from collections.abc import Callable, Iterable, Iterator
@@ -32,13 +33,13 @@ from courier.files import (
     require_space,
     sweep,
 )
+from courier.site.store.block_sums import BlockSums, needs_table
 from courier.site.store.content_store import Collected, ContentStore, Finding, Staging, StoredContent, StoreSpace
 from courier.site.store.digest_set import DigestSet
-from courier.site.store.large_contents import ADD_AGAIN, DAMAGED, LargeContents, named_by_digest, needs_table
+from courier.site.store.large_contents import ADD_AGAIN, DAMAGED, LargeContents, named_by_digest
 from courier.site.store.pack_file import LARGEST, new_name
 from courier.site.store.packs import Packs
 from courier.site.store.staging import LISTINGS, FolderStaging
-from formats.digest import sha256_hex
 from formats.documents.listing import Entry, FileEntry, ListingSummary, read_listing_rows
 from formats.errors import FormatError
 
@@ -52,8 +53,20 @@ class FolderStore(ContentStore):
     ``packed``: bytes of the largest content that is packed; a folder keeps the same one.
     """
 
-    def __init__(self, folder: Path, *, packed: int = LARGEST) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        packed: int = LARGEST,
+        elsewhere: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+        check_held: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``elsewhere`` holds the store at the other computers that see the folder, while its lock is held here.
+
+        ``check_held`` raises `BusyError` where it was lost to one of them.
+        """
         self._folder = folder
+        self._elsewhere, self._check_held = elsewhere, check_held
         self._packed = packed
         self._packs = Packs(folder / "packs")
         self._large = LargeContents(folder)
@@ -97,9 +110,21 @@ class FolderStore(ContentStore):
 
     def block_digests(self, sha256: str, size: int) -> bytes:
         """See `ContentStore.block_digests`."""
+        return self._sums(sha256, size).digests if needs_table(size) else self._only_block(sha256, size)
+
+    def _only_block(self, sha256: str, size: int) -> bytes:
         if not self.has(sha256, size):
             raise _missing(f"content {sha256}")
-        return self._large.table(sha256, size) if needs_table(size) else bytes.fromhex(sha256)
+        return bytes.fromhex(sha256)
+
+    def block_crcs(self, sha256: str, size: int) -> bytes:
+        """See `ContentStore.block_crcs`."""
+        return self._sums(sha256, size).crcs
+
+    def _sums(self, sha256: str, size: int) -> BlockSums:
+        if not self.has(sha256, size):
+            raise _missing(f"content {sha256}")
+        return self._large.sums(sha256, size)
 
     def entries(self, listing: ListingSummary) -> Iterator[Entry]:
         """See `ContentStore.entries`."""
@@ -119,7 +144,7 @@ class FolderStore(ContentStore):
         """See `ContentStore.contents`."""
         small = ((digest.hex(), size) for digest, size in self._packs.contents())
         for sha256, size in heapq.merge(small, self._large.contents()):
-            blocks = sha256_hex(self._large.table(sha256, size)) if needs_table(size) else ""
+            blocks = self._large.sums(sha256, size).sha256 if needs_table(size) else ""
             yield StoredContent(sha256=sha256, size=size, blocks=blocks)
 
     def verify(
@@ -186,7 +211,7 @@ class FolderStore(ContentStore):
 
     def stage(self) -> Staging:
         """See `ContentStore.stage`."""
-        return FolderStaging(self, self._folder, self._packs, self._large, self._packed)
+        return FolderStaging(self, self._folder, self._packs, self._large, self._packed, self._check_held)
 
     def collect(self, keep: Iterable[ListingSummary], pinned: Iterable[bytes] = ()) -> Collected:
         """See `ContentStore.collect`."""
@@ -200,14 +225,20 @@ class FolderStore(ContentStore):
                 needed.update(bytes.fromhex(entry.sha256) for entry in entries)
             needed.update(pinned)
             listings = {listing.sha256 for listing in kept}
+            # Another, who had the store meanwhile, may need what was not needed when this began.
+            self._check_held()
             freed = delete_files(path for path in named_by_digest(self._folder / LISTINGS) if path.name not in listings)
+            self._check_held()
             freed += self._large.collect(needed)
+            self._check_held()
             packed = self._packs.collect(needed)
         return Collected(freed=freed + packed.freed, pending=packed.pending)
 
-    def lock(self) -> AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
         """See `ContentStore.lock`."""
-        return locked(self._folder / "lock")
+        with locked(self._folder / "lock"), self._elsewhere():
+            yield
 
     def space(self) -> StoreSpace:
         """See `ContentStore.space`."""

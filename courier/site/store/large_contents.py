@@ -1,7 +1,7 @@
 """The contents of a store that are files of their own, and their block tables.
 
 content/ab/HEX    the bytes, with holes where there are long runs of zeros
-blocks/ab/HEX     the block table, where the content has more than one block
+blocks/ab/HEX     its block table and the CRC-32s of its blocks, where it has more than one; see `block_sums`
 damaged/HEX       what is in quarantine, until the next collection
 """
 
@@ -18,9 +18,9 @@ from typing import BinaryIO
 
 from courier.errors import DamagedError
 from courier.files import delete_files, flush_files, make_folder, sweep, sync_folder, write_atomic
+from courier.site.store.block_sums import BlockSums, sums_of
 from courier.site.store.digest_set import DigestSet
 from courier.site.store.packs import DIFFERS, MISSING, cannot_be_read
-from formats.blocks import BLOCK, DIGEST, SideBlockHasher, block_count
 from formats.digest import chunks
 
 CONTENT, BLOCKS, DAMAGED = "content", "blocks", "damaged"
@@ -68,28 +68,26 @@ class LargeContents:
             return cannot_be_read(error)
         return "" if hasher.hexdigest() == sha256 else DIFFERS
 
-    def table(self, sha256: str, size: int) -> bytes:
-        """The block table of a content of more than one block; see `ContentStore.block_digests`."""
+    def sums(self, sha256: str, size: int) -> BlockSums:
+        """The sums of the blocks of a content of more than one; see `ContentStore.block_digests`."""
         path = self.table_path(sha256)
         with contextlib.suppress(FileNotFoundError):
-            table = path.read_bytes()
-            if len(table) == block_count(size) * DIGEST:
-                return table
-        with self.open(sha256) as source, SideBlockHasher() as hasher:
-            for data in chunks(source):
-                hasher.update(data)
-            digest, table = hasher.finish()
-        if (digest, hasher.count) != (sha256, size):
+            kept = BlockSums.parse(path.read_bytes(), size)
+            if kept is not None:
+                return kept
+        with self.open(sha256) as source:
+            digest, count, sums = sums_of(chunks(source))
+        if sums is None or (digest, count) != (sha256, size):
             raise DamagedError(f"package store: content {sha256} differs from its SHA-256", hint=ADD_AGAIN)
         # Where the home can only be read, it is made again the next time.
         with contextlib.suppress(OSError):
-            write_atomic(make_folder(path.parent) / path.name, table)
-        return table
+            write_atomic(make_folder(path.parent) / path.name, sums.encode())
+        return sums
 
-    def has_table(self, sha256: str, table: bytes) -> bool:
-        """Whether the block table of a content is there and is this one."""
+    def has_sums(self, sha256: str, sums: BlockSums) -> bool:
+        """Whether the sums of the blocks of a content are there and are these."""
         try:
-            return self.table_path(sha256).read_bytes() == table
+            return self.table_path(sha256).read_bytes() == sums.encode()
         except OSError:
             return False
 
@@ -132,11 +130,6 @@ class LargeContents:
         for folder in _folders(self._folder / BLOCKS):
             sweep(folder)
         return freed
-
-
-def needs_table(size: int) -> bool:
-    """Whether a content of ``size`` bytes has more than one block."""
-    return size > BLOCK
 
 
 def named_by_digest(folder: Path) -> list[Path]:

@@ -16,14 +16,15 @@ from typing import BinaryIO, Self
 
 from courier.files import TEMP, flush_files, make_folder, remove_tree, sweep, sync_folder
 from courier.niceties import same_disk, share_blocks
+from courier.site.store.block_sums import BlockSums, ContentHasher, sums_of
 from courier.site.store.content_store import ContentStore, IncomingContent, Staging, StoredContent
-from courier.site.store.large_contents import BLOCKS, CONTENT, LargeContents, needs_table
+from courier.site.store.large_contents import BLOCKS, CONTENT, LargeContents
 from courier.site.store.pack_file import PackWriter
 from courier.site.store.packs import MISSING, Packs
-from courier.site.store.sparse import SparseWriter
+from courier.site.store.sparse import SparsePieces, SparseWriter
 from courier.site.store.staged_rows import StagedRows
-from formats.blocks import SideBlockHasher
-from formats.digest import CHUNK, sha256_hex
+from courier.uncached import Pieces
+from formats.digest import CHUNK
 from formats.documents.listing import Entry, ListingSummary, read_listing, write_listing
 
 LISTINGS = "listings"
@@ -39,7 +40,7 @@ class LocalStaging(Staging):
     """New content and listings in a temporary folder inside ``folder``, until a subclass commits them to its store.
 
     ``packed``: bytes of the largest content that is packed. ``problems`` says which small contents of the store are
-    missing or damaged, and ``has_table`` whether it has a content's block table.
+    missing or damaged, and ``has_sums`` whether it has the sums of a content's blocks.
     """
 
     keeps_files = False
@@ -52,10 +53,10 @@ class LocalStaging(Staging):
         packed: int,
         *,
         problems: Callable[[Iterable[bytes]], Mapping[bytes, str]],
-        has_table: Callable[[str, bytes], bool],
+        has_sums: Callable[[str, BlockSums], bool],
     ) -> None:
         self._store, self._store_folder = store, folder
-        self._problems, self._has_table = problems, has_table
+        self._problems, self._has_sums = problems, has_sums
         self._folder = folder / f"{TEMP}{os.getpid()}"
         self._writer = PackWriter(self._folder)
         self._rows = StagedRows(self._folder / "rows.sqlite")
@@ -68,6 +69,7 @@ class LocalStaging(Staging):
         self._count = 0
         self.packed = packed
         self.in_memory = 0
+        self.pieces = Pieces()
 
     def __enter__(self) -> Self:
         """See `Staging.__enter__`."""
@@ -102,17 +104,17 @@ class LocalStaging(Staging):
         descriptor = _descriptor(source)
         if descriptor is not None:
             if name_too is not None and self.keeps_files and same_disk(descriptor, self._folder):
-                content, table = _hashed(_told(source, [head, rest], progress))
+                content, sums = _hashed(_told(source, [head, rest], progress))
                 path = self._new_file()
                 if name_too(path):
-                    self.keep_large(path, content, table)
+                    self.keep_large(path, content, sums)
                     return content
                 source.seek(0)
                 head, rest, progress = b"", b"", _untold
             elif (shared := self._sharing(descriptor)) is not None:
                 with shared.open("rb") as copy:
-                    content, table = _hashed(_told(copy, [], progress))
-                self.keep_large(shared, content, table)
+                    content, sums = _hashed(_told(copy, [], progress))
+                self.keep_large(shared, content, sums)
                 return content
         incoming = self.begin()
         try:
@@ -162,18 +164,18 @@ class LocalStaging(Staging):
                 self._rows.add(digest, *self._writer.add(digest, data), len(data))
         self._waiting, self._waiting_size = {}, 0
 
-    def keep_large(self, path: Path, content: StoredContent, table: bytes) -> None:
-        """Stage the file of a content and its block table, or delete it when the content is held already."""
+    def keep_large(self, path: Path, content: StoredContent, sums: BlockSums | None) -> None:
+        """Stage the file of a content and the sums of its blocks, or delete it when the content is held already."""
         if not self.holds(content.sha256, content.size):
-            self._put_down(path, content, table)
+            self._put_down(path, content, sums)
             return
-        if needs_table(content.size) and not self._has_table(content.sha256, table):
-            (make_folder(self._folder / BLOCKS) / content.sha256).write_bytes(table)
+        if sums is not None and not self._has_sums(content.sha256, sums):
+            (make_folder(self._folder / BLOCKS) / content.sha256).write_bytes(sums.encode())
         path.unlink(missing_ok=True)
 
-    def _put_down(self, path: Path, content: StoredContent, table: bytes) -> None:
-        if needs_table(content.size):
-            (make_folder(self._folder / BLOCKS) / content.sha256).write_bytes(table)
+    def _put_down(self, path: Path, content: StoredContent, sums: BlockSums | None) -> None:
+        if sums is not None:
+            (make_folder(self._folder / BLOCKS) / content.sha256).write_bytes(sums.encode())
         path.replace(make_folder(self._folder / CONTENT) / content.sha256)
         self._files += 1
 
@@ -234,14 +236,10 @@ def _descriptor(source: BinaryIO) -> int | None:
         return None
 
 
-def _hashed(pieces: Iterable[bytes]) -> tuple[StoredContent, bytes]:
-    """What a content of more than one piece is, and its block table."""
-    with SideBlockHasher() as hasher:
-        for data in pieces:
-            hasher.update(data)
-        sha256, table = hasher.finish()
-        blocks = sha256_hex(table) if needs_table(hasher.count) else ""
-        return StoredContent(sha256=sha256, size=hasher.count, blocks=blocks), table
+def _hashed(pieces: Iterable[bytes]) -> tuple[StoredContent, BlockSums | None]:
+    """What a content of more than one piece is, and the sums of its blocks."""
+    sha256, size, sums = sums_of(pieces)
+    return StoredContent(sha256=sha256, size=size, blocks=sums.sha256 if sums else ""), sums
 
 
 def _told(source: BinaryIO, first: Iterable[bytes], progress: Callable[[int], None]) -> Iterator[bytes]:
@@ -259,7 +257,7 @@ class LocalIncoming(IncomingContent):
 
     def __init__(self, staging: LocalStaging, path: Path) -> None:
         self._staging, self._path = staging, path
-        self._hasher = SideBlockHasher()
+        self._hasher = ContentHasher()
         self._pieces: list[bytes] = []
         self._in_memory = self._in_file = 0
 
@@ -278,6 +276,18 @@ class LocalIncoming(IncomingContent):
                 return
             self._pieces.append(data)
             self._count_memory(len(data))
+
+    def append_from(self, source: BinaryIO, length: int) -> int:
+        """See `IncomingContent.append_from`."""
+        if self._pieces:
+            self._write(b"", iter(()))
+        before = self._in_file
+        with SparsePieces(self._path, before) as out:
+            works = (*self._hasher.works, out)
+            taken = sum(self._staging.pieces.pour(source, works, at=before, length=length))
+            out.finish()
+        self._in_file = self.size
+        return taken
 
     def _fits(self, count: int) -> bool:
         return self.size <= self._staging.packed and self._staging.in_memory + count <= _IN_MEMORY
@@ -303,26 +313,25 @@ class LocalIncoming(IncomingContent):
 
     def finish(self, sha256: str, blocks: str = "") -> bool:
         """See `IncomingContent.finish`."""
-        content, table = self._finished()
+        content, sums = self._finished()
         if content.sha256 != sha256 or (blocks and content.blocks != blocks):
             self.abandon()
             return False
-        self._keep(content, table)
+        self._keep(content, sums)
         return True
 
     def stage(self) -> StoredContent:
         """See `IncomingContent.stage`."""
-        content, table = self._finished()
-        self._keep(content, table)
+        content, sums = self._finished()
+        self._keep(content, sums)
         return content
 
-    def _finished(self) -> tuple[StoredContent, bytes]:
-        sha256, table = self._hasher.finish()
+    def _finished(self) -> tuple[StoredContent, BlockSums | None]:
+        sha256, sums = self._hasher.finish()
         self._hasher.close()
-        blocks = sha256_hex(table) if needs_table(self.size) else ""
-        return StoredContent(sha256=sha256, size=self.size, blocks=blocks), table
+        return StoredContent(sha256=sha256, size=self.size, blocks=sums.sha256 if sums else ""), sums
 
-    def _keep(self, content: StoredContent, table: bytes) -> None:
+    def _keep(self, content: StoredContent, sums: BlockSums | None) -> None:
         if content.size <= self._staging.packed:
             data = self._path.read_bytes() if self._in_file else b"".join(self._pieces)
             self._staging.keep_small(data)
@@ -330,7 +339,7 @@ class LocalIncoming(IncomingContent):
             return
         if not self._in_file:
             self._write(b"", iter(()))
-        self._staging.keep_large(self._path, content, table)
+        self._staging.keep_large(self._path, content, sums)
 
     def abandon(self) -> None:
         """See `IncomingContent.abandon`."""
@@ -344,12 +353,22 @@ class FolderStaging(LocalStaging):
 
     keeps_files = True
 
-    def __init__(self, store: ContentStore, folder: Path, packs: Packs, large: LargeContents, packed: int) -> None:
-        super().__init__(store, folder, packed, problems=packs.problems, has_table=large.has_table)
-        self._packs, self._large = packs, large
+    def __init__(
+        self,
+        store: ContentStore,
+        folder: Path,
+        packs: Packs,
+        large: LargeContents,
+        packed: int,
+        check_held: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``check_held`` raises `BusyError` where the store was lost to another computer."""
+        super().__init__(store, folder, packed, problems=packs.problems, has_sums=large.has_sums)
+        self._packs, self._large, self._check_held = packs, large, check_held
 
     def commit(self) -> None:
         """See `Staging.commit`."""
+        self._check_held()
         flush_files(list(self._listings.values()))
         self._pack_waiting()
         self._large.move_in(self._folder)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from content_stores import CONTENT_STORES, StoreUnderTest, add, check_whole, listing, stored, table_of
+from content_stores import CONTENT_STORES, StoreUnderTest, add, check_whole, crcs_of, listing, stored, sums_of, table_of
 
 from courier.errors import BusyError, DamagedError, NoSpaceError
 from courier.packages.write_tree import write_tree
@@ -54,6 +54,26 @@ def test_content_is_taken_in_once_and_read_back(tested: StoreUnderTest) -> None:
     check_whole(tested)
 
 
+def test_a_small_content_is_had_whole_or_is_to_be_opened(tested: StoreUnderTest) -> None:
+    large = random.Random(1).randbytes(2 * MIB)
+    small = [b"%d" % n * 500 for n in range(300)]
+    add(tested.store, {f"{n:03}": data for n, data in enumerate(small)} | {"large": large})
+    for data in [*small, large, TWO]:
+        assert tested.store.small_content(bytes.fromhex(sha256_hex(data))) in (data if data in small else None, None)
+
+
+def test_a_content_in_memory_is_taken_in_as_one_in_a_file(tested: StoreUnderTest) -> None:
+    contents = [ONE, b"", random.Random(1).randbytes(PACKED + 1), ONE, random.Random(2).randbytes(2 * MIB)]
+    told: list[int] = []
+    with tested.store.lock(), tested.store.stage() as staging:
+        assert [staging.add_bytes(data, told.append) for data in contents] == [stored(data) for data in contents]
+        assert sum(told) == sum(map(len, contents))
+        staging.commit()
+    for data in filter(None, contents):
+        with tested.store.open_content(sha256_hex(data)) as source:
+            assert source.read() == data
+
+
 def test_what_is_lacking_is_told_of_many_contents_at_once(tested: StoreUnderTest) -> None:
     large = random.Random(1).randbytes(2 * MIB)
     add(tested.store, {"a": ONE, "b": large})
@@ -62,6 +82,10 @@ def test_what_is_lacking_is_told_of_many_contents_at_once(tested: StoreUnderTest
     others = [(sha256_hex(ONE), len(ONE) + 1), (sha256_hex(large), len(large) - 1)]
     assert set(tested.store.lacking(others)) == {sha256 for sha256, _ in others}
     assert list(tested.store.lacking([])) == []
+    many = [f"{n}".encode() for n in range(1, 1000)]
+    add(tested.store, {f"{n}": data for n, data in enumerate(many) if n % 7})
+    missing = {sha256_hex(data) for n, data in enumerate(many) if not n % 7}
+    assert set(tested.store.lacking((sha256_hex(data), len(data)) for data in many)) == missing
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -102,9 +126,13 @@ def test_each_content_has_the_digests_of_its_blocks(tested: StoreUnderTest, size
         staging.commit()
     assert list(tested.store.contents()) == [stored(data)]
     assert tested.store.block_digests(sha256_hex(data), size) == table_of(data)
+    if size > MIB:
+        assert tested.store.block_crcs(sha256_hex(data), size) == crcs_of(data)
     for wrong in ((sha256_hex(data), size + 1), (sha256_hex(b"other"), 5), (sha256_hex(b"other"), 5 * MIB)):
         with pytest.raises(DamagedError, match="missing"):
             tested.store.block_digests(*wrong)
+        with pytest.raises(DamagedError, match="missing"):
+            tested.store.block_crcs(*wrong)
     with tested.store.open_content(sha256_hex(data)) as source:
         assert source.read() == data
     tested.store.collect([])
@@ -395,10 +423,12 @@ def test_staged_and_stored_content_counts_with_its_size_alone(tested: StoreUnder
 def test_a_block_table_that_was_damaged_is_put_right_by_adding_again(tested: StoreUnderTest) -> None:
     data = noise_of(3 << 20)
     add(tested.store, {"a": data})
-    good = table_of(data)
-    tested.replace(f"blocks/{sha256_hex(data)}", good[::-1])
-    add(tested.store, {"a": data})
-    assert tested.store.block_digests(sha256_hex(data), len(data)) == good
+    other = noise_of((3 << 20) - 1)
+    for bad in (sums_of(data)[::-1], sums_of(other)):
+        tested.replace(f"blocks/{sha256_hex(data)}", bad)
+        add(tested.store, {"a": data})
+        assert tested.store.block_digests(sha256_hex(data), len(data)) == table_of(data)
+        assert tested.store.block_crcs(sha256_hex(data), len(data)) == crcs_of(data)
 
 
 def noise_of(size: int) -> bytes:

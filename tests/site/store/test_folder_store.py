@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from content_stores import FolderUnderTest, PacksUnderTest, add, check_whole, table_of
+from content_stores import FolderUnderTest, PacksUnderTest, add, check_whole, crcs_of, sums_of, table_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -120,18 +120,29 @@ def test_a_block_table_that_is_lost_or_cut_is_made_anew(tested: FolderUnderTest)
     data = with_zeros(size=2 * MIB + 10)
     add(tested.store, {"a": data})
     path = tested.path(f"blocks/{sha256_hex(data)}")
-    assert path.read_bytes() == table_of(data)
-    for harm in (path.unlink, lambda: path.write_bytes(table_of(data)[:-1]), lambda: path.write_bytes(b"")):
+    kept = sums_of(data)
+    assert path.read_bytes() == kept
+    for harm in (
+        path.unlink,
+        lambda: path.write_bytes(kept[:-1]),
+        lambda: path.write_bytes(b"x" + kept[1:]),
+        lambda: path.write_bytes(b""),
+    ):
         harm()
         assert tested.store.block_digests(sha256_hex(data), len(data)) == table_of(data)
-        assert path.read_bytes() == table_of(data)
+        assert path.read_bytes() == kept
+        harm()
+        assert tested.store.block_crcs(sha256_hex(data), len(data)) == crcs_of(data)
+        assert path.read_bytes() == kept
     path.unlink()
     add(tested.store, {"a": data})
-    assert path.read_bytes() == table_of(data)
+    assert path.read_bytes() == kept
     path.unlink()
     tested.replace(f"content/{sha256_hex(data)}", data[::-1])
     with pytest.raises(DamagedError, match="differs"):
         tested.store.block_digests(sha256_hex(data), len(data))
+    with pytest.raises(DamagedError, match="differs"):
+        tested.store.block_crcs(sha256_hex(data), len(data))
     tested.store.collect([])
     assert tested.kept() == {}
 
