@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 
 from courier.parcel.archive_plan import Content
-from courier.parcel.key_set import KeySet
+from courier.site.store.key_set import KeySet
 
 
 class HeldWhole:

@@ -73,7 +73,12 @@ def test_names_are_looked_for_once_where_no_content_is_cut(monkeypatch: pytest.M
         ]
     )
     names, asked = ArchiveNames(table), list[str]()
-    monkeypatch.setattr(archive_plan, "is_portable", lambda name: asked.append(name) or True)
+
+    def is_portable(name: str) -> bool:
+        asked.append(name)
+        return True
+
+    monkeypatch.setattr(archive_plan, "is_portable", is_portable)
     first = list(names.archives(LEAST_ARCHIVE))
     assert list(names.archives(LEAST_ARCHIVE)) == first
     assert len(asked) == len(table)

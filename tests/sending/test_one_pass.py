@@ -15,6 +15,7 @@ from stock import stock_tool
 
 from courier.media import volume_in_making
 from courier.media.volume_in_making import VolumeInMaking
+from courier.media.writing import forget_cached
 from courier.sending import one_pass
 from courier.site.home import Site
 from formats.envelope import Envelope
@@ -145,7 +146,7 @@ def test_content_that_changed_voids_the_build(
     sites: Sites, monkeypatch: pytest.MonkeyPatch, *, encrypt: bool, later: bool
 ) -> None:
     out, real_write, size = sites.root / "out", VolumeInMaking.write, len(FILES["big"])
-    seeds = []
+    seeds: list[Any] = []
 
     def write(self: VolumeInMaking, *arguments: Any) -> None:
         seeds.extend(path.read_bytes() for path in sites.hq.path.glob("parcels/out/*/encryption.seed"))
@@ -236,16 +237,16 @@ def test_a_key_that_is_renewed_meanwhile_voids_the_build(sites: Sites, monkeypat
 
 def harmed(harm: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch, *, call: int) -> None:
     """Harm the medium at the ``call``-th time that the system is told to forget it, which is before it is read back."""
-    real, calls = volume_in_making.forget_cached, 0
+    real, calls = forget_cached, 0
 
-    def forget_cached(path: Path) -> None:
+    def harm_it(path: Path) -> None:
         nonlocal calls
         calls += 1
         if calls == call:
             harm(path)
         real(path)
 
-    monkeypatch.setattr(volume_in_making, "forget_cached", forget_cached)
+    monkeypatch.setattr(volume_in_making, "forget_cached", harm_it)
 
 
 def flip(place: int) -> Callable[[Path], None]:
